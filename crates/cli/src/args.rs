@@ -1,0 +1,156 @@
+//! Arguments that several commands share.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use kennel::{Cache, LockStrategy, Options};
+
+use crate::hex;
+use crate::time::parse_duration;
+
+/// The cache file of a command that names one.
+#[derive(Args)]
+pub struct FileArgs {
+    /// The cache file.
+    pub file: PathBuf,
+    #[command(flatten)]
+    trust: TrustArgs,
+}
+
+impl FileArgs {
+    pub fn options(&self) -> Options {
+        self.trust.options()
+    }
+
+    pub fn open_read_only(&self) -> kennel::Result<Cache> {
+        self.options().open_read_only(&self.file)
+    }
+}
+
+/// The cache file of a command that cannot do harm to the wrong one.
+#[derive(Args)]
+pub struct OptionalFileArgs {
+    /// The cache file. Without it, the default one is taken: kennel.cache in the runtime directory
+    /// of the user, else kennel-UID.cache in /dev/shm, else in the temporary directory.
+    pub file: Option<PathBuf>,
+    #[command(flatten)]
+    trust: TrustArgs,
+}
+
+impl OptionalFileArgs {
+    pub fn options(&self) -> Options {
+        self.trust.options()
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.file.clone().unwrap_or_else(kennel::default_path)
+    }
+
+    pub fn open_read_only(&self) -> kennel::Result<Cache> {
+        self.options().open_read_only(self.path())
+    }
+}
+
+#[derive(Args)]
+struct TrustArgs {
+    /// Accept a file that belongs to another user, or that other users can write. Without this such
+    /// a file is refused, because whoever can write it decides what you read from it.
+    #[arg(long)]
+    trust: bool,
+}
+
+impl TrustArgs {
+    fn options(&self) -> Options {
+        Options::new().trust(self.trust)
+    }
+}
+
+/// How long a writing command waits for its lock.
+#[derive(Args)]
+pub struct LockWaitArgs {
+    /// How long to wait for a stripe that another process is writing, before the command fails. It
+    /// is given with its unit, for example 250ms, 5s or 1m.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    lock_wait: Duration,
+}
+
+/// The cache file of a command that writes to it.
+#[derive(Args)]
+pub struct WriteArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    #[command(flatten)]
+    wait: LockWaitArgs,
+}
+
+impl WriteArgs {
+    pub fn open(&self) -> kennel::Result<Cache> {
+        self.wait.open(self.file.options(), &self.file.file)
+    }
+}
+
+impl LockWaitArgs {
+    pub fn open(&self, options: Options, path: impl AsRef<Path>) -> kennel::Result<Cache> {
+        options.lock_wait(self.lock_wait).open(path)
+    }
+}
+
+/// How keys are spelled on the command line.
+#[derive(Args)]
+pub struct KeyHexArgs {
+    /// Read keys as hexadecimal, two digits for each byte: 00ff is a key of two bytes. Without
+    /// this a key is the bytes of the argument as they are.
+    #[arg(long)]
+    key_hex: bool,
+}
+
+impl KeyHexArgs {
+    pub fn bytes(&self, key: OsString) -> Result<Vec<u8>, String> {
+        let bytes = key.into_encoded_bytes();
+        if !self.key_hex {
+            return Ok(bytes);
+        }
+        hex::decode(&String::from_utf8_lossy(&bytes))
+    }
+}
+
+/// One key.
+#[derive(Args)]
+pub struct KeyArgs {
+    /// The key, of at most 65,535 bytes.
+    key: OsString,
+    #[command(flatten)]
+    spelling: KeyHexArgs,
+}
+
+impl KeyArgs {
+    pub fn bytes(self) -> Result<Vec<u8>, String> {
+        self.spelling.bytes(self.key)
+    }
+}
+
+/// The lock strategies that can be named on a command line.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Locks {
+    /// A file lock for each region, which the system frees when its holder dies
+    File,
+    /// Locks inside one process, which alone may open the file for writing
+    Process,
+    /// No locks: one thread of one process writes, and you promise that
+    None,
+    /// One file lock for the whole cache, which readers take as well: to compare with
+    RwFile,
+}
+
+impl From<Locks> for LockStrategy {
+    fn from(locks: Locks) -> Self {
+        match locks {
+            Locks::File => Self::File,
+            Locks::Process => Self::Process,
+            Locks::None => Self::None,
+            Locks::RwFile => Self::RwFile,
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! `kennel clear`: removes everything.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::CliResult;
+use crate::args::WriteArgs;
+
+/// Remove every key of a cache, and keep the file.
+///
+/// Processes that have the file open go on and find it empty.
+///
+/// Example: kennel clear my.cache
+#[derive(Args)]
+pub struct ClearArgs {
+    #[command(flatten)]
+    write: WriteArgs,
+}
+
+pub fn run(args: &ClearArgs) -> CliResult {
+    args.write.open()?.clear()?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,183 @@
+//! The run itself: quiet work first, then kills until one is caught.
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{self, Receiver};
+use kennel::Cache;
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::crew::{Crew, News};
+use super::live::{Fates, Live};
+use super::tally::Tally;
+use super::watch::{Catch, Watch};
+use crate::human::plural;
+use crate::output::print_line;
+
+/// The part of the time in which nobody is killed, so that there is something
+/// to compare with.
+const QUIET: f64 = 0.3;
+
+/// Milliseconds between two kills: 28 a second on average.
+const BETWEEN_KILLS: std::ops::Range<u64> = 20..52;
+
+/// Kill this many at least, even if the first is caught.
+const FEWEST_KILLS: u64 = 3;
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+pub struct Plan {
+    pub time: Duration,
+    pub processes: u32,
+    pub seed: u64,
+}
+
+/// What came of it.
+pub struct Outcome {
+    pub tally: Tally,
+    pub elapsed: Duration,
+    pub killed: u64,
+    pub catch: Option<Catch>,
+    /// Whether it was ended by Ctrl-C.
+    pub interrupted: bool,
+}
+
+pub struct Director<'a> {
+    file: &'a Path,
+    plan: Plan,
+    watch: Watch<'a>,
+    rng: SmallRng,
+    tally: Tally,
+    killed: u64,
+    catch: Option<Catch>,
+    interrupt: Arc<AtomicBool>,
+}
+
+impl<'a> Director<'a> {
+    pub fn new(cache: &'a Cache, file: &'a Path, plan: Plan) -> Result<Self, Failure> {
+        let interrupt = Arc::new(AtomicBool::new(false));
+        let mark = Arc::clone(&interrupt);
+        ctrlc::set_handler(move || mark.store(true, Ordering::Relaxed))?;
+        Ok(Self {
+            file,
+            rng: SmallRng::seed_from_u64(plan.seed),
+            plan,
+            watch: Watch::new(cache),
+            tally: Tally::new()?,
+            killed: 0,
+            catch: None,
+            interrupt,
+        })
+    }
+
+    pub fn run(mut self) -> Result<Outcome, Failure> {
+        self.announce()?;
+        let start = Instant::now();
+        let Plan { processes, seed, .. } = self.plan;
+        std::thread::scope(|scope| {
+            let (sender, news) = channel::unbounded();
+            let mut crew = Crew::start(scope, sender, self.file, seed, processes)?;
+            self.direct(start, &mut crew, &news)?;
+            crew.stop()?;
+            // All have ended, and what they said last is here.
+            news.try_iter().try_for_each(|news| self.hear(news).map(drop))
+        })?;
+        Ok(self.conclude(start.elapsed()))
+    }
+
+    fn announce(&self) -> std::io::Result<()> {
+        print_line(format_args!(
+            "{} read and write one cache file, {}.\nFrom second {:.0} on, some are killed at random \
+             moments, and replaced.\n",
+            plural(self.plan.processes.into(), "process"),
+            self.file.display(),
+            self.plan.time.mul_f64(QUIET).as_secs_f64(),
+        ))
+    }
+
+    /// Keeps listening, killing and showing until the time is up.
+    fn direct(&mut self, start: Instant, crew: &mut Crew, news: &Receiver<News>) -> Result<(), Failure> {
+        let end = start + self.plan.time;
+        let mut live = Live::new(self.plan.time, start);
+        let mut next_kill = start + self.plan.time.mul_f64(QUIET);
+        let mut next_show = start + live.interval();
+        while Instant::now() < end && !self.interrupted() {
+            // A timeout only means that it is time for the next step.
+            let next_step = next_kill.min(next_show).min(end);
+            if let Ok(news) = news.recv_deadline(next_step)
+                && let Some(ended) = self.hear(news)?
+            {
+                self.check_end(ended, crew)?;
+            }
+            if Instant::now() >= next_kill {
+                self.kill_unless_done(crew)?;
+                next_kill = Instant::now() + self.pause();
+            }
+            if Instant::now() >= next_show {
+                live.show(&self.tally, &self.fates(crew))?;
+                next_show += live.interval();
+            }
+        }
+        live.finish();
+        Ok(())
+    }
+
+    fn interrupted(&self) -> bool {
+        self.interrupt.load(Ordering::Relaxed)
+    }
+
+    /// Counts a report, or gives the number of a worker that ended.
+    fn hear(&mut self, news: News) -> Result<Option<u64>, Failure> {
+        match news {
+            News::Sample(sample) => self.tally.add(sample),
+            News::Nonsense(line) => return Err(format!("a worker wrote no report: {line}").into()),
+            News::Ended(number) => return Ok(Some(number)),
+        }
+        Ok(None)
+    }
+
+    /// Fails when a worker ended for a reason of its own, which it has told on
+    /// standard error. After Ctrl-C one may, if it had only just started.
+    fn check_end(&self, number: u64, crew: &mut Crew) -> Result<(), Failure> {
+        match crew.unexpected_end(number)? {
+            Some(status) if !self.interrupted() => Err(format!("a worker that was not killed ended: {status}").into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks whether the previous kill was caught, and kills another worker
+    /// if not.
+    fn kill_unless_done(&mut self, crew: &mut Crew) -> Result<(), Failure> {
+        self.look();
+        if self.catch.is_some() && self.killed >= FEWEST_KILLS {
+            return Ok(());
+        }
+        crew.replace(self.rng.random_range(0..crew.len()))?;
+        self.killed += 1;
+        Ok(())
+    }
+
+    fn look(&mut self) {
+        if self.catch.is_none() {
+            self.catch = self.watch.look(self.killed);
+        }
+    }
+
+    fn pause(&mut self) -> Duration {
+        Duration::from_millis(self.rng.random_range(BETWEEN_KILLS))
+    }
+
+    fn fates(&self, crew: &Crew) -> Fates {
+        Fates { alive: crew.len(), killed: self.killed, caught: self.catch.is_some() }
+    }
+
+    fn conclude(mut self, elapsed: Duration) -> Outcome {
+        // The last kill may have been the one.
+        self.look();
+        Outcome { interrupted: self.interrupted(), tally: self.tally, elapsed, killed: self.killed, catch: self.catch }
+    }
+}

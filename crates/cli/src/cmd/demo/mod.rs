@@ -1,0 +1,100 @@
+//! `kennel demo`: processes share a cache, and some are killed on purpose.
+//!
+//! The parent starts workers, kills them, counts what they report, and watches
+//! for a stripe that a killed worker left half changed. A worker is this same
+//! program under a hidden command; it writes a report line to its standard
+//! output every few milliseconds and ends when its standard input does, so that
+//! it cannot outlive its parent.
+
+mod crew;
+mod director;
+mod live;
+mod records;
+mod report;
+mod sample;
+mod tally;
+mod watch;
+mod worker;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use kennel::{Cache, Options};
+use tempfile::TempDir;
+
+use super::{CliResult, hit_or_miss};
+use crate::output::with_spinner;
+use director::Director;
+use report::Report;
+pub use worker::{WorkerArgs, run_worker};
+
+/// Small enough for the 64 MiB of /dev/shm that containers get.
+const CAPACITY: u64 = 32 << 20;
+
+/// Show Kennel at work: processes share one cache file, and some are killed in the middle of it.
+///
+/// Workers read and write real-looking records, nine reads to one write, popular keys far more often
+/// than others. Then workers are killed with SIGKILL at random moments and replaced, until one is
+/// caught in the middle of a change, and another process puts that right. Every value carries its
+/// key and a checksum, and every read checks them. The file is temporary.
+///
+/// The exit status is 1 when a wrong value was read, or the file did not verify.
+///
+/// Example: kennel demo --seconds 10
+#[derive(Args)]
+pub struct DemoArgs {
+    /// How long the workers run, in seconds.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// How many worker processes share the file.
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=256))]
+    processes: u32,
+    /// What the random choices start from: keys, values, and whom to kill when.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
+pub fn run(args: &DemoArgs) -> CliResult {
+    let demo = TemporaryCache::build()?;
+    let plan = director::Plan { time: Duration::from_secs(args.seconds), processes: args.processes, seed: args.seed };
+    let outcome = Director::new(&demo.cache, &demo.path, plan)?.run()?;
+    let report = Report {
+        processes: args.processes,
+        verification: with_spinner("Checking every record", || demo.cache.verify()),
+        stats: demo.cache.stats(),
+        outcome,
+    };
+    report.print()?;
+    Ok(hit_or_miss(report.is_good()))
+}
+
+/// The cache of the demo, in a directory of its own.
+struct TemporaryCache {
+    path: PathBuf,
+    // Fields are dropped in this order: the file is closed before it is removed.
+    cache: Cache,
+    _dir: TempDir,
+}
+
+impl TemporaryCache {
+    /// Prefers memory, and takes the temporary directory where there is no
+    /// /dev/shm, or where that is full.
+    fn build() -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Self::build_in(Path::new("/dev/shm")).or_else(|_| Self::build_in(&std::env::temp_dir()))
+    }
+
+    fn build_in(parent: &Path) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let dir = temporary_dir(parent)?;
+        let path = dir.path().join("demo.cache");
+        let cache = Options::new().capacity(CAPACITY).mean_item(records::MEAN_ITEM).create(&path)?;
+        Ok(Self { path, cache, _dir: dir })
+    }
+}
+
+fn temporary_dir(parent: &Path) -> io::Result<TempDir> {
+    tempfile::Builder::new().prefix("kennel-demo-").tempdir_in(parent)
+}

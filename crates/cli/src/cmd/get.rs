@@ -1,0 +1,65 @@
+//! `kennel get`: reads one value.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use kennel::Item;
+use serde_json::{Map, Value, json};
+
+use super::{CliResult, hit_or_miss};
+use crate::args::{FileArgs, KeyArgs};
+use crate::output::{insert_bytes, print_json, stdout};
+
+/// Write the value of a key to standard output, unchanged and with no newline added.
+///
+/// The exit status is 1 and nothing is written when the cache does not hold the key. The file is
+/// opened read-only, and no lock is taken.
+///
+/// Example: kennel get /dev/shm/my.cache greeting
+#[derive(Args)]
+pub struct GetArgs {
+    #[command(flatten)]
+    file: FileArgs,
+    #[command(flatten)]
+    key: KeyArgs,
+    /// Write a JSON object instead: the key, the value, its flags, its stamp (which changes with
+    /// every write), and when it expires, in milliseconds since 1970 or null for never. A key or
+    /// value that is not UTF-8 is given in hexadecimal, as key_hex or value_hex.
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: GetArgs) -> CliResult {
+    let key = args.key.bytes()?;
+    let cache = args.file.open_read_only()?;
+    let Some(item) = cache.get_item(&key) else {
+        return Ok(hit_or_miss(false));
+    };
+    if args.json {
+        print_json(&document(&key, &item))?;
+    } else {
+        let mut out = stdout();
+        out.write_all(&item.value)?;
+        out.flush()?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn document(key: &[u8], item: &Item) -> Value {
+    let mut object = Map::new();
+    insert_bytes(&mut object, "key", key);
+    insert_bytes(&mut object, "value", &item.value);
+    object.insert("flags".to_owned(), json!(item.flags));
+    object.insert("stamp".to_owned(), json!(item.stamp.0));
+    object.insert("expires".to_owned(), json!(item.expires.map(unix_millis)));
+    object.into()
+}
+
+/// Milliseconds since 1970. A time before that is one that long expired, so
+/// zero tells enough.
+fn unix_millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

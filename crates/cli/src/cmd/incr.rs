@@ -1,0 +1,74 @@
+//! `kennel incr`: counts in a value.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use kennel::{Cache, SetOptions};
+
+use super::{CliResult, hit_or_miss};
+use crate::args::{KeyArgs, WriteArgs};
+use crate::output::print_line;
+
+/// Add to a value that is a decimal number, and write the new number to standard output.
+///
+/// No other process sees or makes a change in between. The exit status is 1 when the cache does not
+/// hold the key and --initial is not given.
+///
+/// Example: kennel incr my.cache visits --initial 1
+#[derive(Args)]
+pub struct IncrArgs {
+    #[command(flatten)]
+    write: WriteArgs,
+    #[command(flatten)]
+    key: KeyArgs,
+    /// How much to add, or with --down to subtract.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    by: u64,
+    /// Subtract instead of adding. The number does not go below zero.
+    #[arg(long)]
+    down: bool,
+    /// What to store, as it is, when the cache does not hold the key.
+    #[arg(long, value_name = "N")]
+    initial: Option<u64>,
+}
+
+pub fn run(args: IncrArgs) -> CliResult {
+    let step = Step { by: args.by, down: args.down };
+    let key = args.key.bytes()?;
+    let cache = args.write.open()?;
+    let counted = match args.initial {
+        Some(initial) => Some(step.take_or_start(&cache, &key, initial)?),
+        None => step.take(&cache, &key)?,
+    };
+    let Some(number) = counted else {
+        return Ok(hit_or_miss(false));
+    };
+    print_line(number)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Step {
+    by: u64,
+    down: bool,
+}
+
+impl Step {
+    /// Counts, and says the new number, or `None` for an absent key.
+    fn take(&self, cache: &Cache, key: &[u8]) -> kennel::Result<Option<u64>> {
+        if self.down { cache.decr(key, self.by) } else { cache.incr(key, self.by) }
+    }
+
+    /// Counts, or stores `initial` for an absent key. Another process may
+    /// store or delete the key between the two, hence the loop: each round
+    /// that fails is one in which another process got its way.
+    fn take_or_start(&self, cache: &Cache, key: &[u8], initial: u64) -> kennel::Result<u64> {
+        loop {
+            if let Some(number) = self.take(cache, key)? {
+                return Ok(number);
+            }
+            if cache.add(key, initial.to_string(), &SetOptions::new())? {
+                return Ok(initial);
+            }
+        }
+    }
+}

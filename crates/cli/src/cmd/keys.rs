@@ -1,0 +1,62 @@
+//! `kennel keys`: lists the keys.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::CliResult;
+use crate::args::{KeyHexArgs, OptionalFileArgs};
+use crate::{hex, output};
+
+/// List the keys that the cache holds, one a line, in no particular order.
+///
+/// The list is no snapshot: a key that is written or evicted meanwhile may be in it or not. The file
+/// is opened read-only, and no lock is taken.
+///
+/// Example: kennel keys my.cache --prefix session:
+#[derive(Args)]
+pub struct KeysArgs {
+    #[command(flatten)]
+    file: OptionalFileArgs,
+    /// List only the keys that begin with this.
+    #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true)]
+    prefix: OsString,
+    #[command(flatten)]
+    spelling: KeyHexArgs,
+    /// End each key with a zero byte instead of a newline, for xargs -0.
+    #[arg(long)]
+    null: bool,
+    /// Write the keys in hexadecimal, which --key-hex of the other commands reads.
+    #[arg(long)]
+    hex: bool,
+}
+
+pub fn run(args: KeysArgs) -> CliResult {
+    let layout = Layout { hex: args.hex, end: if args.null { b"\0" } else { b"\n" } };
+    let prefix = args.spelling.bytes(args.prefix)?;
+    let cache = args.file.open_read_only()?;
+    let mut out = output::stdout();
+    for key in cache.keys().filter(|key| key.starts_with(&prefix)) {
+        layout.write(&mut out, &key)?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Layout {
+    hex: bool,
+    end: &'static [u8],
+}
+
+impl Layout {
+    fn write(&self, out: &mut impl Write, key: &[u8]) -> io::Result<()> {
+        if self.hex {
+            out.write_all(hex::encode(key).as_bytes())?;
+        } else {
+            out.write_all(key)?;
+        }
+        out.write_all(self.end)
+    }
+}

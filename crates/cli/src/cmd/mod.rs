@@ -1,0 +1,86 @@
+//! The commands: one file each.
+
+mod clear;
+mod completions;
+mod create;
+mod delete;
+mod demo;
+mod destroy;
+mod flush;
+mod get;
+mod incr;
+mod keys;
+mod man;
+mod replay;
+mod set;
+mod stat;
+mod touch;
+mod verify;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+/// What a command ends with: its exit status, or the error that stopped it.
+pub type CliResult = Result<ExitCode, Box<dyn Error + Send + Sync>>;
+
+/// The exit status of a miss, and of problems found by a check.
+const MISSED: u8 = 1;
+
+/// The exit status of an error. Clap uses the same for a wrong command line.
+pub const FAILED: u8 = 2;
+
+/// Success for a hit, and the status of a miss otherwise.
+fn hit_or_miss(hit: bool) -> ExitCode {
+    if hit { ExitCode::SUCCESS } else { ExitCode::from(MISSED) }
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    Demo(demo::DemoArgs),
+    Create(create::CreateArgs),
+    Get(get::GetArgs),
+    Set(set::SetArgs),
+    Delete(delete::DeleteArgs),
+    Touch(touch::TouchArgs),
+    Incr(incr::IncrArgs),
+    Keys(keys::KeysArgs),
+    Clear(clear::ClearArgs),
+    Flush(flush::FlushArgs),
+    Destroy(destroy::DestroyArgs),
+    Stat(stat::StatArgs),
+    Verify(verify::VerifyArgs),
+    Replay(replay::ReplayArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
+    #[command(hide = true)]
+    DemoWorker(demo::WorkerArgs),
+    #[command(hide = true)]
+    ReplayWorker(replay::WorkerArgs),
+}
+
+impl Command {
+    pub fn run(self) -> CliResult {
+        match self {
+            Self::Demo(args) => demo::run(&args),
+            Self::Create(args) => create::run(args),
+            Self::Get(args) => get::run(args),
+            Self::Set(args) => set::run(args),
+            Self::Delete(args) => delete::run(args),
+            Self::Touch(args) => touch::run(args),
+            Self::Incr(args) => incr::run(args),
+            Self::Keys(args) => keys::run(args),
+            Self::Clear(args) => clear::run(&args),
+            Self::Flush(args) => flush::run(&args),
+            Self::Destroy(args) => destroy::run(&args),
+            Self::Stat(args) => stat::run(&args),
+            Self::Verify(args) => verify::run(&args),
+            Self::Replay(args) => replay::run(args),
+            Self::Completions(args) => completions::run(&args),
+            Self::Man(args) => man::run(&args),
+            Self::DemoWorker(args) => demo::run_worker(&args),
+            Self::ReplayWorker(args) => replay::run_worker(args),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Plays requests on a cache, checks every hit, and counts.
+
+use std::ops::AddAssign;
+
+use kennel::{Cache, Error};
+
+use crate::trace::{KEY_LEN, Key};
+
+/// One request to play.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Job {
+    pub(super) key: Key,
+    /// The size of the key's value.
+    pub(super) size: u32,
+}
+
+/// What came of requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) requests: u64,
+    pub(super) hits: u64,
+    /// The sizes of the values asked for, added up.
+    pub(super) bytes: u64,
+    pub(super) hit_bytes: u64,
+    /// Misses whose value was larger than the cache takes.
+    pub(super) too_large: u64,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.hits += other.hits;
+        self.bytes += other.bytes;
+        self.hit_bytes += other.hit_bytes;
+        self.too_large += other.too_large;
+    }
+}
+
+/// Why a request could not be played, or played false.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PlayError {
+    #[error("key {key}: {error}")]
+    Cache { key: Key, error: Error },
+
+    #[error("key {key}: expected a value of {expected} bytes, found one of {found}")]
+    WrongLength { key: Key, expected: usize, found: usize },
+
+    #[error("key {key}: expected a value that repeats the key, found other bytes in it")]
+    WrongContent { key: Key },
+}
+
+/// Plays requests on one cache.
+pub(super) struct Player {
+    cache: Cache,
+    /// The length above which the cache refuses any value.
+    longest: usize,
+    /// For the value that is read or written, as long as the longest so far.
+    buffer: Vec<u8>,
+}
+
+impl Player {
+    pub(super) fn new(cache: Cache) -> Self {
+        let longest = usize::try_from(cache.stats().largest_record).unwrap_or(usize::MAX);
+        Self { cache, longest, buffer: Vec::new() }
+    }
+
+    pub(super) fn play(&mut self, jobs: &[Job]) -> Result<Tally, PlayError> {
+        let mut tally = Tally::default();
+        for job in jobs {
+            tally += self.play_one(job)?;
+        }
+        Ok(tally)
+    }
+
+    fn play_one(&mut self, job: &Job) -> Result<Tally, PlayError> {
+        let size = u64::from(job.size);
+        let asked = Tally { requests: 1, bytes: size, ..Tally::default() };
+        if self.get(job)? {
+            return Ok(Tally { hits: 1, hit_bytes: size, ..asked });
+        }
+        let is_stored = self.set(job)?;
+        Ok(Tally { too_large: u64::from(!is_stored), ..asked })
+    }
+
+    /// Whether the cache has the value, which then is the right one.
+    fn get(&mut self, job: &Job) -> Result<bool, PlayError> {
+        let key = job.key;
+        let room = self.room(job);
+        let found = self.cache.get_into(key.as_bytes(), &mut self.buffer[..room]);
+        match found.map_err(|error| PlayError::Cache { key, error })? {
+            Some(len) => check(key, &self.buffer[..room], len).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Whether the cache took the value.
+    fn set(&mut self, job: &Job) -> Result<bool, PlayError> {
+        let key = job.key;
+        let room = self.room(job);
+        let value = &mut self.buffer[..room];
+        fill(key, value);
+        match self.cache.set(key.as_bytes(), value) {
+            Ok(()) => Ok(true),
+            Err(Error::TooLarge { .. }) => Ok(false),
+            Err(error) => Err(PlayError::Cache { key, error }),
+        }
+    }
+
+    /// How much of the buffer the value of `job` takes; the buffer is that long.
+    ///
+    /// A value that is longer than any the cache takes is cut just above that: it is refused all
+    /// the same, and the sizes in a trace do not become memory.
+    fn room(&mut self, job: &Job) -> usize {
+        let room = (job.size as usize).min(self.longest.saturating_add(1));
+        if self.buffer.len() < room {
+            self.buffer.resize(room, 0);
+        }
+        room
+    }
+}
+
+/// Makes `value` what the cache is to hold for `key`.
+fn fill(key: Key, value: &mut [u8]) {
+    for part in value.chunks_mut(KEY_LEN) {
+        part.copy_from_slice(&key.as_bytes()[..part.len()]);
+    }
+}
+
+/// Whether the `len` bytes found are what [`fill`] made of the whole of `value`.
+fn check(key: Key, value: &[u8], len: usize) -> Result<(), PlayError> {
+    if len != value.len() {
+        return Err(PlayError::WrongLength { key, expected: value.len(), found: len });
+    }
+    let is_right = value.chunks(KEY_LEN).all(|part| key.as_bytes().starts_with(part));
+    if is_right { Ok(()) } else { Err(PlayError::WrongContent { key }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use kennel::Options;
+
+    use super::*;
+
+    struct Stage {
+        cache: Cache,
+        player: Player,
+        _dir: tempfile::TempDir,
+    }
+
+    fn stage() -> Stage {
+        let dir = tempfile::tempdir().expect("a directory");
+        let options = Options::new().capacity(1 << 20);
+        let cache = options.create(dir.path().join("cache")).expect("a cache");
+        Stage { player: Player::new(cache.clone()), cache, _dir: dir }
+    }
+
+    fn job(key: u64, size: u32) -> Job {
+        Job { key: Key::from(key), size }
+    }
+
+    #[test]
+    fn a_key_that_was_played_is_a_hit() {
+        let mut stage = stage();
+        let jobs = [job(1, 100), job(2, 0), job(1, 100), job(2, 0), job(3, 33)];
+        let expected = Tally { requests: 5, hits: 2, bytes: 233, hit_bytes: 100, too_large: 0 };
+        assert_eq!(stage.player.play(&jobs).expect("right values"), expected);
+    }
+
+    #[test]
+    fn a_value_that_is_too_large_is_counted_and_not_built() {
+        let mut stage = stage();
+        let tally = stage.player.play(&[job(1, u32::MAX), job(1, u32::MAX)]).expect("no error");
+        assert_eq!((tally.hits, tally.too_large), (0, 2));
+        assert_eq!(tally.bytes, 2 * u64::from(u32::MAX));
+        assert!(stage.player.buffer.len() <= 1 << 20);
+    }
+
+    #[test]
+    fn a_wrong_value_is_an_error() {
+        let key = Key::from(7);
+        let mut right = [0; 40];
+        fill(key, &mut right);
+        let mut changed = right;
+        changed[39] ^= 1;
+        let cases = [
+            (&right[..39], "key 7: expected a value of 40 bytes, found one of 39"),
+            (&changed[..], "key 7: expected a value that repeats the key, found other bytes in it"),
+        ];
+        for (wrong, message) in cases {
+            let mut stage = stage();
+            stage.cache.set(key.as_bytes(), wrong).expect("stored");
+            let error = stage.player.play(&[job(7, 40)]).expect_err("a wrong value");
+            assert_eq!(error.to_string(), message);
+        }
+    }
+
+    #[test]
+    fn a_longer_value_than_expected_is_an_error() {
+        let mut stage = stage();
+        stage.cache.set(Key::from(7).as_bytes(), [0; 41]).expect("stored");
+        let error = stage.player.play(&[job(7, 40)]).expect_err("a wrong value");
+        assert!(error.to_string().starts_with("key 7: "), "{error}");
+    }
+}

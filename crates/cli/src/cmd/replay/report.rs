@@ -1,0 +1,96 @@
+//! What came of a replay, for people and for programs.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kennel::Stats;
+use serde_json::{Value, json};
+
+use super::list;
+use super::player::Tally;
+use crate::human::{count, percent, rate};
+use crate::output::{print_json, stdout};
+use crate::size::format_size;
+
+/// A replay that has ended.
+pub(super) struct Report<'a> {
+    pub(super) traces: &'a [PathBuf],
+    /// Distinct keys of the trace.
+    pub(super) objects: u64,
+    pub(super) tally: Tally,
+    pub(super) processes: u32,
+    /// How long the replay took, with the start of the workers and the reading of the trace.
+    pub(super) time: Duration,
+    /// What the cache tells of itself at the end.
+    pub(super) cache: Stats,
+}
+
+impl Report<'_> {
+    pub(super) fn print(&self, as_json: bool) -> io::Result<()> {
+        if as_json { print_json(&self.json()) } else { self.print_table() }
+    }
+
+    fn json(&self) -> Value {
+        let Tally { requests, hits, bytes, hit_bytes, too_large } = self.tally;
+        let seconds = self.time.as_secs_f64();
+        let traces: Vec<_> = self.traces.iter().map(|path| path.to_string_lossy()).collect();
+        json!({
+            "traces": traces,
+            "requests": requests,
+            "objects": self.objects,
+            "hits": hits,
+            "hit_ratio": ratio(hits, requests),
+            "byte_hit_ratio": ratio(hit_bytes, bytes),
+            "too_large": too_large,
+            "evictions": self.cache.counters.evictions(),
+            "items": self.cache.items,
+            "capacity": self.cache.capacity,
+            "stripes": self.cache.stripes,
+            "locks": self.cache.strategy,
+            "processes": self.processes,
+            "seconds": seconds,
+            "operations_per_second": self.operations() as f64 / seconds,
+        })
+    }
+
+    fn print_table(&self) -> io::Result<()> {
+        let mut out = stdout();
+        let rows = self.rows();
+        let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        for (name, value) in rows {
+            writeln!(out, "{name:width$}  {value}")?;
+        }
+        out.flush()
+    }
+
+    fn rows(&self) -> [(&'static str, String); 14] {
+        let Tally { requests, hits, bytes, hit_bytes, too_large } = self.tally;
+        [
+            ("trace", list(self.traces)),
+            ("requests", count(requests)),
+            ("distinct objects", count(self.objects)),
+            ("hits", count(hits)),
+            ("hit ratio", percent(hits, requests)),
+            ("hit ratio by bytes", percent(hit_bytes, bytes)),
+            ("too large to store", count(too_large)),
+            ("evictions", count(self.cache.counters.evictions())),
+            ("items in the cache", count(self.cache.items)),
+            ("capacity", format_size(self.cache.capacity)),
+            ("stripes, locks", format!("{}, {}", self.cache.stripes, self.cache.strategy)),
+            ("processes", count(self.processes.into())),
+            ("time", format!("{:.3} s", self.time.as_secs_f64())),
+            ("gets and sets", rate(self.operations(), self.time)),
+        ]
+    }
+
+    /// A get for each request, and a set for each miss.
+    fn operations(&self) -> u64 {
+        2 * self.tally.requests - self.tally.hits
+    }
+}
+
+/// `part` of `whole`; nothing of nothing is nothing.
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}

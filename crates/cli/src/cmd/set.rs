@@ -1,0 +1,93 @@
+//! `kennel set`: stores one value.
+
+use std::ffi::OsString;
+use std::io::Read as _;
+use std::time::Duration;
+
+use clap::Args;
+use kennel::{Cache, Expiry, SetOptions};
+
+use super::{CliResult, hit_or_miss};
+use crate::args::{KeyArgs, WriteArgs};
+use crate::time::parse_duration;
+
+/// Store a value under a key.
+///
+/// The exit status is 1 when --add found the key, or --replace did not find it; nothing is stored
+/// then.
+///
+/// Examples: kennel set my.cache greeting hello --ttl 5m; gzip -c page.html | kennel set my.cache page
+#[derive(Args)]
+pub struct SetArgs {
+    #[command(flatten)]
+    write: WriteArgs,
+    #[command(flatten)]
+    key: KeyArgs,
+    /// The value. Without it, or with "-", the value is all of standard input, unchanged.
+    value: Option<OsString>,
+    /// How long the value lives, with its unit: 250ms, 90s, 5m, 2h or 1d. Without it, the value does
+    /// not expire.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    ttl: Option<Duration>,
+    /// A number of 32 bits that is kept with the value and given back by get --json.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    flags: u32,
+    /// Store the value only if the cache does not hold the key.
+    #[arg(long, conflicts_with = "replace")]
+    add: bool,
+    /// Store the value only if the cache holds the key.
+    #[arg(long)]
+    replace: bool,
+}
+
+pub fn run(args: SetArgs) -> CliResult {
+    let how = SetOptions::new().flags(args.flags).expiry(args.ttl.map_or(Expiry::Never, Expiry::After));
+    let condition = Condition::of(&args);
+    let key = args.key.bytes()?;
+    // The value is read to its end first: the file is open no longer than the
+    // write takes.
+    let value = read_value(args.value)?;
+    let cache = args.write.open()?;
+    Ok(hit_or_miss(condition.store(&cache, &key, &value, &how)?))
+}
+
+#[derive(Clone, Copy)]
+enum Condition {
+    Always,
+    IfAbsent,
+    IfPresent,
+}
+
+impl Condition {
+    fn of(args: &SetArgs) -> Self {
+        match (args.add, args.replace) {
+            (true, _) => Self::IfAbsent,
+            (_, true) => Self::IfPresent,
+            _ => Self::Always,
+        }
+    }
+
+    /// Stores the value where the condition holds, and says whether it did.
+    fn store(self, cache: &Cache, key: &[u8], value: &[u8], how: &SetOptions) -> kennel::Result<bool> {
+        match self {
+            Self::Always => cache.set_with(key, value, how).map(|_| true),
+            Self::IfAbsent => cache.add(key, value, how),
+            Self::IfPresent => cache.replace(key, value, how),
+        }
+    }
+}
+
+fn read_value(argument: Option<OsString>) -> Result<Vec<u8>, String> {
+    match argument {
+        Some(value) if value != "-" => Ok(value.into_encoded_bytes()),
+        _ => read_standard_input(),
+    }
+}
+
+fn read_standard_input() -> Result<Vec<u8>, String> {
+    let mut value = Vec::new();
+    match std::io::stdin().lock().read_to_end(&mut value) {
+        Ok(_) => Ok(value),
+        Err(error) => Err(format!("cannot read the value from standard input: {error}")),
+    }
+}

@@ -1,0 +1,216 @@
+//! `kennel stat`: says what a cache holds and how it does.
+
+use std::fmt::{self, Display};
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Args;
+use kennel::{Counters, Limit, Stats, StripeStats};
+use serde_json::{Value, json};
+
+use super::CliResult;
+use crate::args::OptionalFileArgs;
+use crate::human::{count, percent};
+use crate::output::{print_json, stdout};
+use crate::size::format_size;
+
+/// Say what a cache holds, what limits it, and what happened in it so far.
+///
+/// The numbers are those of the whole file: of all processes, dead ones included, since the file was
+/// made. Only processes that open the file read-only, as kennel get does, are not counted, because
+/// they write nothing to it. This command opens it so, too, and takes no lock.
+///
+/// Example: kennel stat my.cache --stripes
+#[derive(Args)]
+pub struct StatArgs {
+    #[command(flatten)]
+    file: OptionalFileArgs,
+    /// Write a JSON object instead, with sizes in bytes.
+    #[arg(long)]
+    json: bool,
+    /// Add a line for each stripe, or with --json the array stripe_stats.
+    #[arg(long)]
+    stripes: bool,
+}
+
+pub fn run(args: &StatArgs) -> CliResult {
+    let cache = args.file.open_read_only()?;
+    let stats = cache.stats();
+    let stripes = args.stripes.then(|| cache.stripe_stats());
+    if args.json {
+        print_json(&document(&stats, stripes.as_deref())?)?;
+    } else {
+        print_text(&stats, stripes.as_deref())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn document(stats: &Stats, stripes: Option<&[StripeStats]>) -> serde_json::Result<Value> {
+    let mut document = serde_json::to_value(stats)?;
+    document["hit_ratio"] = json!(hit_ratio(&stats.counters));
+    if let Some(stripes) = stripes {
+        document["stripe_stats"] = serde_json::to_value(stripes)?;
+    }
+    Ok(document)
+}
+
+/// The part of all reads that found their key, or `None` before the first.
+fn hit_ratio(counters: &Counters) -> Option<f64> {
+    let reads = counters.hits + counters.misses;
+    (reads > 0).then(|| counters.hits as f64 / reads as f64)
+}
+
+fn print_text(stats: &Stats, stripes: Option<&[StripeStats]>) -> io::Result<()> {
+    let mut out = stdout();
+    writeln!(out, "{}", stats.path.display())?;
+    print_contents(&mut out, stats)?;
+    print_layout(&mut out, stats)?;
+    print_reads(&mut out, &stats.counters)?;
+    print_writes(&mut out, &stats.counters)?;
+    print_losses(&mut out, &stats.counters)?;
+    if let Some(stripes) = stripes {
+        print_stripes(&mut out, stripes)?;
+    }
+    out.flush()
+}
+
+fn print_contents(out: &mut impl Write, stats: &Stats) -> io::Result<()> {
+    section(out, "Contents")?;
+    row(out, "items", count(stats.items))?;
+    let used = percent(stats.used_bytes, stats.capacity);
+    let sizes = (format_size(stats.used_bytes), format_size(stats.capacity));
+    row(out, "used", format_args!("{} of {} ({used})", sizes.0, sizes.1))?;
+    row(out, "limited by", limit_in_words(&stats.limit))?;
+    row(out, "largest record", format_args!("{} of key and value", format_size(stats.largest_record)))
+}
+
+fn limit_in_words(limit: &Limit) -> &'static str {
+    match limit {
+        Limit::Nothing => "nothing yet: there is room",
+        Limit::Bytes => "bytes: a larger --capacity would hold more",
+        Limit::Index => "the index: a smaller --mean-item at create would hold more",
+    }
+}
+
+fn print_layout(out: &mut impl Write, stats: &Stats) -> io::Result<()> {
+    section(out, "File")?;
+    row(out, "size", format_size(stats.file_size))?;
+    row(out, "format", format_args!("{}, id {}", stats.format, stats.file_id))?;
+    let regions = count(stats.lock_regions.into());
+    row(out, "stripes", format_args!("{} under {regions} locks", count(stats.stripes.into())))?;
+    row(out, "lock strategy", &stats.strategy)?;
+    let buckets = count(stats.buckets);
+    row(out, "index", format_args!("{} slots in {buckets} buckets", count(stats.slots)))?;
+    row(out, "mean item", format_args!("{} expected", format_size(stats.mean_item)))?;
+    let seats = count(stats.seats.into());
+    row(out, "writers", format_args!("{} of {seats} seats taken", count(stats.members.into())))
+}
+
+fn print_reads(out: &mut impl Write, counters: &Counters) -> io::Result<()> {
+    section(out, "Reads")?;
+    row(out, "hit ratio", percent(counters.hits, counters.hits + counters.misses))?;
+    row(out, "hits", count(counters.hits))?;
+    row(out, "misses", count(counters.misses))?;
+    row(out, "retries", Noted(counters.read_retries, "tries repeated because of a write meanwhile"))?;
+    row(out, "bounded misses", Noted(counters.bounded_misses, "reads that gave up after too many tries"))
+}
+
+fn print_writes(out: &mut impl Write, counters: &Counters) -> io::Result<()> {
+    section(out, "Writes")?;
+    row(out, "sets", count(counters.sets))?;
+    row(out, "deletes", count(counters.deletes))?;
+    row(out, "lock waits", Noted(counters.lock_waits, "writes that found their stripe locked"))?;
+    row(out, "busy", Noted(counters.busy, "writes that gave up waiting"))?;
+    row(out, "promotions", Noted(counters.promotions, "records moved to the main queue"))?;
+    row(out, "ghost hits", Noted(counters.ghost_hits, "sets of a key that was evicted lately"))
+}
+
+fn print_losses(out: &mut impl Write, counters: &Counters) -> io::Result<()> {
+    section(out, "Gone")?;
+    row(out, "evictions", count(counters.evictions()))?;
+    row(out, "  small queue", Noted(counters.evictions_small, "never read again while new"))?;
+    row(out, "  main queue", Noted(counters.evictions_main, "not read for long"))?;
+    row(out, "  index", Noted(counters.evictions_index, "no free slot in its bucket"))?;
+    row(out, "expirations", count(counters.expirations))?;
+    row(out, "repairs", Noted(counters.repairs, "stripes put right after a writer died"))?;
+    row(out, "dropped", Noted(counters.dropped, "damaged records that were found and left out"))
+}
+
+fn section(out: &mut impl Write, title: &str) -> io::Result<()> {
+    writeln!(out, "\n{title}")
+}
+
+fn row(out: &mut impl Write, name: &str, value: impl Display) -> io::Result<()> {
+    writeln!(out, "  {name:<16} {value}")
+}
+
+/// A count with a word on what was counted.
+struct Noted(u64, &'static str);
+
+impl Display for Noted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<14} {}", count(self.0), self.1)
+    }
+}
+
+fn print_stripes(out: &mut impl Write, stripes: &[StripeStats]) -> io::Result<()> {
+    section(out, "Stripes")?;
+    writeln!(
+        out,
+        "  {:>6} {:>10} {:>23} {:>23} {:>12} {:>12} {:>8}  notes",
+        "stripe", "items", "small queue", "main queue", "sets", "evictions", "repairs"
+    )?;
+    for stripe in stripes {
+        print_stripe(out, stripe)?;
+    }
+    Ok(())
+}
+
+fn print_stripe(out: &mut impl Write, stripe: &StripeStats) -> io::Result<()> {
+    let line = format!(
+        "  {:>6} {:>10} {:>23} {:>23} {:>12} {:>12} {:>8}  {}",
+        stripe.stripe,
+        count(stripe.items),
+        fill(stripe.small_used, stripe.small_size),
+        fill(stripe.main_used, stripe.main_size),
+        count(stripe.counters.sets),
+        count(stripe.counters.evictions()),
+        count(stripe.repairs),
+        notes(stripe),
+    );
+    writeln!(out, "{}", line.trim_end())
+}
+
+fn fill(used: u64, size: u64) -> String {
+    format!("{} / {}", format_size(used), format_size(size))
+}
+
+/// What is unusual about a stripe.
+fn notes(stripe: &StripeStats) -> String {
+    let mut notes = Vec::new();
+    if let Some(intent) = &stripe.intent {
+        notes.push(format!("in flight: {intent}"));
+    }
+    if let Some(repair) = &stripe.last_repair {
+        let (pid, seat) = (repair.by_pid, repair.by_seat);
+        notes.push(format!("last repair: {}, by process {pid} (seat {seat})", repair.intent));
+    }
+    if stripe.verify_me {
+        notes.push("to be checked after a crash of the machine".to_owned());
+    }
+    notes.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hit_ratio_needs_a_read() {
+        let mut counters = Counters::default();
+        assert_eq!(hit_ratio(&counters), None);
+        counters.hits = 3;
+        counters.misses = 1;
+        assert_eq!(hit_ratio(&counters), Some(0.75));
+    }
+}

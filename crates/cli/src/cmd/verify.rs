@@ -1,0 +1,56 @@
+//! `kennel verify`: checks a cache file.
+
+use std::io::{self, Write as _};
+
+use clap::Args;
+use kennel::Verification;
+
+use super::{CliResult, hit_or_miss};
+use crate::args::OptionalFileArgs;
+use crate::human::plural;
+use crate::output::{print_json, stdout, with_spinner};
+
+/// Check that every structure in a cache file is whole, and list what is not.
+///
+/// The exit status is 1 when a problem was found. The file is opened read-only, and other processes
+/// may go on reading and writing it.
+///
+/// Example: kennel verify my.cache
+#[derive(Args)]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    file: OptionalFileArgs,
+    /// Write a JSON object instead: how many stripes and records were checked, and the problems.
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &VerifyArgs) -> CliResult {
+    let cache = args.file.open_read_only()?;
+    let found = with_spinner("Checking every record", || cache.verify());
+    if args.json {
+        print_json(&serde_json::to_value(&found)?)?;
+    } else {
+        print_text(&found)?;
+    }
+    Ok(hit_or_miss(found.is_ok()))
+}
+
+fn print_text(found: &Verification) -> io::Result<()> {
+    let mut out = stdout();
+    for problem in &found.problems {
+        writeln!(out, "{problem}")?;
+    }
+    writeln!(out, "{}", summary(found))?;
+    out.flush()
+}
+
+/// One line on a check: what was looked at, and how much of it is wrong.
+pub fn summary(found: &Verification) -> String {
+    let problems = match found.problems.len() as u64 {
+        0 => "no problem".to_owned(),
+        n => plural(n, "problem"),
+    };
+    let records = plural(found.records, "record");
+    format!("{problems} in {} with {records}", plural(found.stripes.into(), "stripe"))
+}

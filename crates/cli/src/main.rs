@@ -1,0 +1,60 @@
+//! `kennel`: the command line tool of the Kennel cache.
+
+mod args;
+mod cmd;
+mod hex;
+mod human;
+mod output;
+mod size;
+mod time;
+mod trace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cmd::Command;
+
+const ABOUT: &str = "Kennel is a cache in one memory-mapped file that any number of processes share.";
+
+const AFTER_HELP: &str = "\
+Exit status: 0 for a hit or for work done, 1 for a miss (or for problems that verify found), 2 for \
+an error.
+
+Sizes are bytes, or numbers with a unit: KiB, MiB, GiB and TiB are powers of 1024; kB, MB, GB and \
+TB are powers of 1000. Times are numbers with a unit: ms, s, m, h or d.
+
+Examples:
+  kennel demo
+  kennel create /dev/shm/my.cache --capacity 256MiB
+  kennel set /dev/shm/my.cache greeting hello --ttl 5m
+  kennel get /dev/shm/my.cache greeting";
+
+#[derive(Parser)]
+#[command(name = "kennel", version, about = ABOUT, after_help = AFTER_HELP)]
+#[command(arg_required_else_help = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command.run() {
+        Ok(status) => status,
+        Err(error) if output::is_closed_pipe(error.as_ref()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::report_error(error.as_ref());
+            ExitCode::from(cmd::FAILED)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,113 @@
+//! Which columns of a table hold the key and the size.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+
+/// The columns that the user names, as in `key=3,size=2` or `key=object`. Those not named are
+/// found by the names that traces commonly give them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Columns {
+    pub(super) key: Option<Column>,
+    pub(super) size: Option<Column>,
+}
+
+/// One column of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Column {
+    /// Counted from 1.
+    Number(NonZeroUsize),
+    /// As in the header.
+    Name(String),
+}
+
+impl Columns {
+    fn assign(&mut self, part: &str) -> Result<(), ColumnsError> {
+        let fault = || ColumnsError { found: part.to_owned() };
+        let (role, column) = part.split_once('=').ok_or_else(fault)?;
+        let place = match role.trim() {
+            "key" => &mut self.key,
+            "size" => &mut self.size,
+            _ => return Err(fault()),
+        };
+        let column = Column::new(column.trim()).ok_or_else(fault)?;
+        if place.replace(column).is_some() {
+            return Err(fault());
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Columns {
+    type Err = ColumnsError;
+
+    fn from_str(text: &str) -> Result<Self, ColumnsError> {
+        let mut columns = Self::default();
+        for part in text.split(',').filter(|part| !part.trim().is_empty()) {
+            columns.assign(part)?;
+        }
+        Ok(columns)
+    }
+}
+
+impl Column {
+    /// A column by number if `text` is one, else by name. Nothing and 0 name no column.
+    fn new(text: &str) -> Option<Self> {
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return text.parse().ok().map(Self::Number);
+        }
+        Some(Self::Name(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Column {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(out, "a column {number}"),
+            Self::Name(name) => write!(out, "a column {name:?}"),
+        }
+    }
+}
+
+/// Text that names no columns.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "expected `key=COLUMN` and `size=COLUMN`, each at most once, \
+     with a number counted from 1 or a name for COLUMN, found {found:?}"
+)]
+pub struct ColumnsError {
+    found: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(number: usize) -> Option<Column> {
+        NonZeroUsize::new(number).map(Column::Number)
+    }
+
+    #[test]
+    fn columns_by_number_and_by_name() {
+        let columns: Columns = "key=3,size=2".parse().expect("valid");
+        assert_eq!(columns, Columns { key: number(3), size: number(2) });
+        let columns: Columns = " size = bytes ".parse().expect("valid");
+        assert_eq!(columns, Columns { key: None, size: Some(Column::Name("bytes".into())) });
+        assert_eq!("".parse::<Columns>().expect("valid"), Columns::default());
+    }
+
+    #[test]
+    fn what_names_no_column_is_an_error() {
+        let cases = ["key", "key=", "key=0", "time=1", "=3", "key=99999999999999999999999"];
+        for text in cases {
+            let message = text.parse::<Columns>().expect_err(text).to_string();
+            assert!(message.ends_with(&format!("found {text:?}")), "{message}");
+        }
+        let message = "key=1,key=2".parse::<Columns>().expect_err("twice").to_string();
+        assert_eq!(
+            message,
+            "expected `key=COLUMN` and `size=COLUMN`, each at most once, \
+             with a number counted from 1 or a name for COLUMN, found \"key=2\""
+        );
+    }
+}

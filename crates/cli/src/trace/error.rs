@@ -1,0 +1,95 @@
+//! What can be wrong with a trace: where, what was expected there, and what was found.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// How much of a bad line an error repeats, in characters.
+const EXCERPT_LEN: usize = 60;
+
+/// Why a stream is not a trace.
+#[derive(Debug, thiserror::Error)]
+pub enum TraceError {
+    #[error("{place}: cannot read on: {error}")]
+    Read { place: Place, error: io::Error },
+
+    #[error("{place}: expected {expected}, found {found}")]
+    Malformed { place: Place, expected: Cow<'static, str>, found: String },
+}
+
+impl TraceError {
+    /// An error that repeats what was found, shortened if it is long.
+    pub(super) fn found(place: Place, expected: impl Into<Cow<'static, str>>, found: &[u8]) -> Self {
+        Self::malformed(place, expected, excerpt(found))
+    }
+
+    /// An error that says in its own words what was found.
+    pub(super) fn malformed(place: Place, expected: impl Into<Cow<'static, str>>, found: impl Into<String>) -> Self {
+        Self::Malformed { place, expected: expected.into(), found: found.into() }
+    }
+}
+
+/// Why a file is not a trace.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    #[error("{}: cannot be opened: {error}", path.display())]
+    Open { path: PathBuf, error: io::Error },
+
+    #[error("{}: {error}", path.display())]
+    Content { path: PathBuf, error: TraceError },
+}
+
+/// Where in a stream something is; lines count from 1, bytes from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Line(u64),
+    Byte(u64),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(number) => write!(out, "line {number}"),
+            Self::Byte(offset) => write!(out, "byte {offset}"),
+        }
+    }
+}
+
+/// `bytes` in quotes, with everything escaped that could upset a terminal.
+fn excerpt(bytes: &[u8]) -> String {
+    if bytes.is_empty() {
+        return "nothing".to_owned();
+    }
+    // No character takes more than four bytes, so this much holds all that is shown.
+    let head = &bytes[..bytes.len().min(4 * EXCERPT_LEN)];
+    let text = String::from_utf8_lossy(head);
+    let shown: String = text.chars().take(EXCERPT_LEN).collect();
+    let is_whole = head.len() == bytes.len() && shown.len() == text.len();
+    format!("{shown:?}{}", if is_whole { "" } else { "..." })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_quotes_escapes_and_shortens() {
+        assert_eq!(excerpt(b""), "nothing");
+        assert_eq!(excerpt(b"12x"), "\"12x\"");
+        assert_eq!(excerpt(b"\x1b[2J\xff"), "\"\\u{1b}[2J\u{fffd}\"");
+        assert_eq!(excerpt(&[b'a'; 60]), format!("\"{}\"", "a".repeat(60)));
+        assert_eq!(excerpt(&[b'a'; 61]), format!("\"{}\"...", "a".repeat(60)));
+        assert_eq!(excerpt("ä".repeat(200).as_bytes()), format!("\"{}\"...", "ä".repeat(60)));
+    }
+
+    #[test]
+    fn errors_name_the_place() {
+        let error = TraceError::found(Place::Line(3), "a number", b"x");
+        assert_eq!(error.to_string(), "line 3: expected a number, found \"x\"");
+        let error = TraceError::malformed(Place::Byte(48), "a record", "the end");
+        assert_eq!(error.to_string(), "byte 48: expected a record, found the end");
+        let error = TraceError::Read { place: Place::Line(1), error: io::Error::other("broken") };
+        assert_eq!(error.to_string(), "line 1: cannot read on: broken");
+    }
+}

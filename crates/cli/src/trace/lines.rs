@@ -1,0 +1,91 @@
+//! Lines, numbered and limited in length.
+
+use std::io::{BufRead, BufReader, Read};
+
+use super::error::{Place, TraceError};
+
+/// The longest line that is read, without its end. A file without any line end is most likely no
+/// trace; whatever it is, it must not be read into memory whole.
+const MAX_LINE: usize = 1 << 20;
+
+/// Splits a stream into lines, reusing one buffer for all.
+pub(super) struct Lines<R> {
+    reader: BufReader<R>,
+    line: Vec<u8>,
+    number: u64,
+}
+
+impl<R: Read> Lines<R> {
+    pub(super) fn new(reader: R) -> Self {
+        Self { reader: BufReader::new(reader), line: Vec::new(), number: 0 }
+    }
+
+    /// The next line that holds more than blanks, without the blanks around it, and its place.
+    pub(super) fn next_filled(&mut self) -> Result<Option<(Place, &[u8])>, TraceError> {
+        while self.read_line()? {
+            if !self.line.trim_ascii().is_empty() {
+                return Ok(Some((Place::Line(self.number), self.line.trim_ascii())));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads one line into the buffer, or returns false at the end of the stream.
+    fn read_line(&mut self) -> Result<bool, TraceError> {
+        self.number += 1;
+        self.line.clear();
+        // One byte of the limit is for the line end.
+        let mut limited = self.reader.by_ref().take(MAX_LINE as u64 + 1);
+        limited
+            .read_until(b'\n', &mut self.line)
+            .map_err(|error| TraceError::Read { place: Place::Line(self.number), error })?;
+        if self.line.len() > MAX_LINE && !self.line.ends_with(b"\n") {
+            return Err(too_long(Place::Line(self.number)));
+        }
+        Ok(!self.line.is_empty())
+    }
+}
+
+/// The error about a line of more than [`MAX_LINE`] bytes.
+fn too_long(place: Place) -> TraceError {
+    let expected = format!("a line of at most {MAX_LINE} bytes");
+    TraceError::malformed(place, expected, "a longer one")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(input: &[u8]) -> Vec<(Place, Vec<u8>)> {
+        let mut lines = Lines::new(input);
+        let mut all = Vec::new();
+        while let Some((place, line)) = lines.next_filled().expect("short lines") {
+            all.push((place, line.to_vec()));
+        }
+        all
+    }
+
+    #[test]
+    fn line_ends_and_blank_lines_are_left_out_and_counted() {
+        let expected = [(Place::Line(1), b"a b".to_vec()), (Place::Line(4), b"c".to_vec())];
+        assert_eq!(all(b"a b\r\n\n \r\n c"), expected);
+        assert_eq!(all(b"a b\n\n\nc\n"), expected);
+    }
+
+    #[test]
+    fn a_line_may_be_as_long_as_the_limit() {
+        let longest = [vec![b'a'; MAX_LINE], b"\nb".to_vec()].concat();
+        assert_eq!(all(&longest).len(), 2);
+        assert_eq!(all(&longest[..MAX_LINE]).len(), 1);
+    }
+
+    #[test]
+    fn a_longer_line_is_an_error() {
+        let input = [b"a\n".to_vec(), vec![b'a'; MAX_LINE + 1]].concat();
+        let mut lines = Lines::new(&input[..]);
+        assert!(lines.next_filled().is_ok());
+        let error = lines.next_filled().expect_err("a long line");
+        let message = "line 2: expected a line of at most 1048576 bytes, found a longer one";
+        assert_eq!(error.to_string(), message);
+    }
+}

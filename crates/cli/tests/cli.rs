@@ -1,0 +1,508 @@
+//! The command line as a user meets it: the real program, one process a command.
+
+use std::error::Error;
+use std::ffi::OsStr;
+use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+/// Bytes that no text holds: zero, newline, and invalid UTF-8.
+const BINARY: &[u8] = b"\x00\n\xff\xfe\r\n\x80";
+
+fn kennel() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_kennel"))
+}
+
+/// A cache file in a directory of its own.
+struct Fixture {
+    dir: TempDir,
+    file: PathBuf,
+}
+
+impl Fixture {
+    fn new() -> Result<Self, Box<dyn Error>> {
+        let dir = TempDir::new()?;
+        let file = dir.path().join("test.cache");
+        let fixture = Self { dir, file };
+        fixture.run("create", ["--capacity", "4MiB"])?.expect_status(0);
+        Ok(fixture)
+    }
+
+    /// The command with the file as its first argument.
+    fn command<S: AsRef<OsStr>>(&self, name: &str, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = kennel();
+        command.arg(name).arg(&self.file).args(args).stdin(Stdio::null());
+        command
+    }
+
+    fn run<S: AsRef<OsStr>>(&self, name: &str, args: impl IntoIterator<Item = S>) -> Result<Output, Box<dyn Error>> {
+        Ok(self.command(name, args).output()?)
+    }
+
+    /// Runs the command with `input` on its standard input.
+    fn feed(&self, name: &str, args: &[&str], input: &[u8]) -> Result<Output, Box<dyn Error>> {
+        let mut command = self.command(name, args);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        child.stdin.take().ok_or("no pipe")?.write_all(input)?;
+        Ok(child.wait_with_output()?)
+    }
+
+    fn get(&self, key: &str) -> Result<Output, Box<dyn Error>> {
+        self.run("get", [key])
+    }
+
+    fn json(&self, name: &str, args: &[&str]) -> Result<Value, Box<dyn Error>> {
+        let output = self.run(name, args)?;
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+}
+
+trait Expect {
+    fn expect_status(&self, status: i32) -> &Self;
+    fn expect_stdout(&self, stdout: impl AsRef<[u8]>) -> &Self;
+    fn expect_error(&self, part: &str) -> &Self;
+    fn text(&self) -> String;
+}
+
+impl Expect for Output {
+    #[track_caller]
+    fn expect_status(&self, status: i32) -> &Self {
+        let stderr = String::from_utf8_lossy(&self.stderr);
+        assert_eq!(self.status.code(), Some(status), "standard error: {stderr}");
+        self
+    }
+
+    #[track_caller]
+    fn expect_stdout(&self, stdout: impl AsRef<[u8]>) -> &Self {
+        let expected = String::from_utf8_lossy(stdout.as_ref());
+        assert_eq!(self.stdout, stdout.as_ref(), "{} is not {expected}", self.text());
+        self
+    }
+
+    #[track_caller]
+    fn expect_error(&self, part: &str) -> &Self {
+        let stderr = String::from_utf8_lossy(&self.stderr);
+        assert!(stderr.contains(part), "{part:?} is not in {stderr:?}");
+        self
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+}
+
+#[test]
+fn create_says_what_it_made_and_never_replaces() -> Outcome {
+    let fixture = Fixture::new()?;
+    let again = fixture.run("create", ["--capacity", "4MiB"])?;
+    again.expect_status(2).expect_stdout("").expect_error("kennel: ");
+
+    let other = fixture.dir.path().join("other.cache");
+    let made = kennel().arg("create").arg(&other).arg("--capacity=4MiB").output()?;
+    let text = made.expect_status(0).text();
+    assert!(text.contains("other.cache") && text.contains("MiB"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn create_takes_every_option() -> Outcome {
+    let dir = TempDir::new()?;
+    let file = dir.path().join("all.cache");
+    let args = "--capacity 8MiB --mean-item 1KiB --stripes 8 --locks none --lock-regions 4 \
+                --mode 640 --seats 16 --after-crash verify --populate";
+    let made = kennel().arg("create").arg(&file).args(args.split_whitespace()).output()?;
+    made.expect_status(0);
+    let stat = kennel().arg("stat").arg(&file).arg("--json").output()?;
+    let stats: Value = serde_json::from_slice(&stat.expect_status(0).stdout)?;
+    assert_eq!(stats["stripes"], 8);
+    assert_eq!(stats["lock_regions"], 4);
+    assert_eq!(stats["mean_item"], 1024);
+    assert_eq!(stats["seats"], 16);
+    assert_eq!(stats["strategy"], "none");
+    Ok(())
+}
+
+#[test]
+fn a_value_comes_back_unchanged() -> Outcome {
+    let fixture = Fixture::new()?;
+    fixture.run("set", ["greeting", "hello"])?.expect_status(0).expect_stdout("");
+    fixture.get("greeting")?.expect_status(0).expect_stdout("hello");
+    fixture.run("set", ["greeting", ""])?.expect_status(0);
+    fixture.get("greeting")?.expect_status(0).expect_stdout("");
+    Ok(())
+}
+
+#[test]
+fn a_miss_is_status_1_and_silent() -> Outcome {
+    let fixture = Fixture::new()?;
+    for args in [vec!["nobody"], vec!["nobody", "--json"]] {
+        let output = fixture.run("get", &args)?;
+        output.expect_status(1).expect_stdout("");
+        assert!(output.stderr.is_empty());
+    }
+    Ok(())
+}
+
+#[test]
+fn values_come_from_standard_input_as_they_are() -> Outcome {
+    let fixture = Fixture::new()?;
+    fixture.feed("set", &["absent"], BINARY)?.expect_status(0);
+    fixture.get("absent")?.expect_stdout(BINARY);
+    fixture.feed("set", &["dash", "-"], b"piped\n")?.expect_status(0);
+    fixture.get("dash")?.expect_stdout("piped\n");
+    Ok(())
+}
+
+#[test]
+fn keys_may_be_any_bytes() -> Outcome {
+    let fixture = Fixture::new()?;
+    fixture.feed("set", &["--key-hex", "00ff0a"], BINARY)?.expect_status(0);
+    fixture.run("get", ["--key-hex", "00FF0A"])?.expect_status(0).expect_stdout(BINARY);
+    fixture.run("keys", ["--hex"])?.expect_stdout("00ff0a\n");
+    fixture.run("keys", ["--null"])?.expect_stdout(b"\x00\xff\n\0");
+    fixture.run("keys", ["--hex", "--key-hex", "--prefix", "00ff"])?.expect_stdout("00ff0a\n");
+    fixture.run("delete", ["--key-hex", "00ff0a"])?.expect_status(0);
+    fixture.run("get", ["--key-hex", "00ff0a"])?.expect_status(1);
+    for wrong in ["0", "xy"] {
+        fixture.run("get", ["--key-hex", wrong])?.expect_status(2).expect_error("hexadecimal");
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+#[test]
+fn arguments_need_not_be_text() -> Outcome {
+    use std::os::unix::ffi::OsStrExt as _;
+    let fixture = Fixture::new()?;
+    let raw = OsStr::from_bytes(b"\xff\xfe");
+    fixture.run("set", [raw, raw])?.expect_status(0);
+    fixture.run("get", [raw])?.expect_status(0).expect_stdout(b"\xff\xfe");
+    fixture.run("get", ["--key-hex", "fffe"])?.expect_status(0).expect_stdout(b"\xff\xfe");
+    Ok(())
+}
+
+#[test]
+fn get_tells_everything_in_json() -> Outcome {
+    let fixture = Fixture::new()?;
+    fixture.run("set", ["plain", "hello", "--flags", "7"])?.expect_status(0);
+    let plain = fixture.json("get", &["plain", "--json"])?;
+    assert_eq!(plain["key"], "plain");
+    assert_eq!(plain["value"], "hello");
+    assert_eq!(plain["flags"], 7);
+    assert!(plain["stamp"].is_u64());
+    assert!(plain["expires"].is_null());
+
+    fixture.feed("set", &["--key-hex", "ff", "--ttl", "1h"], b"\xff\x00")?.expect_status(0);
+    let binary = fixture.json("get", &["--key-hex", "ff", "--json"])?;
+    assert_eq!(binary["key_hex"], "ff");
+    assert_eq!(binary["value_hex"], "ff00");
+    assert!(binary["expires"].as_u64() > Some(1_700_000_000_000), "{binary}");
+    Ok(())
+}
+
+#[test]
+fn add_and_replace_ask_whether_the_key_is_there() -> Outcome {
+    let fixture = Fixture::new()?;
+    fixture.run("set", ["k", "1", "--replace"])?.expect_status(1);
+    fixture.get("k")?.expect_status(1);
+    fixture.run("set", ["k", "2", "--add"])?.expect_status(0);
+    fixture.run("set", ["k", "3", "--add"])?.expect_status(1);
+    fixture.get("k")?.expect_stdout("2");
+    fixture.run("set", ["k", "4", "--replace"])?.expect_status(0);
+    fixture.get("k")?.expect_stdout("4");
+    fixture.run("set", ["k", "5", "--add", "--replace"])?.expect_status(2);
+    Ok(())
+}
+
+#[test]
+fn values_expire() -> Outcome {
+    let fixture = Fixture::new()?;
+    fixture.run("set", ["brief", "x", "--ttl", "50ms"])?.expect_status(0);
+    fixture.run("set", ["kept", "x", "--ttl", "1h"])?.expect_status(0);
+    sleep(Duration::from_millis(100));
+    fixture.get("brief")?.expect_status(1);
+    fixture.get("kept")?.expect_status(0);
+    Ok(())
+}
+
+#[test]
+fn touch_changes_when() -> Outcome {
+    let fixture = Fixture::new()?;
+    fixture.run("set", ["k", "v", "--ttl", "1h"])?.expect_status(0);
+    fixture.run("touch", ["k", "--no-expiry"])?.expect_status(0);
+    assert!(fixture.json("get", &["k", "--json"])?["expires"].is_null());
+    fixture.run("touch", ["k", "--ttl", "50ms"])?.expect_status(0);
+    sleep(Duration::from_millis(100));
+    fixture.get("k")?.expect_status(1);
+    fixture.run("touch", ["nobody", "--no-expiry"])?.expect_status(1);
+    fixture.run("touch", ["k"])?.expect_status(2);
+    fixture.run("touch", ["k", "--ttl", "1h", "--no-expiry"])?.expect_status(2);
+    Ok(())
+}
+
+#[test]
+fn incr_counts_both_ways() -> Outcome {
+    let fixture = Fixture::new()?;
+    fixture.run("incr", ["n"])?.expect_status(1).expect_stdout("");
+    fixture.run("incr", ["n", "--initial", "40"])?.expect_status(0).expect_stdout("40\n");
+    fixture.run("incr", ["n", "--initial", "40"])?.expect_stdout("41\n");
+    fixture.run("incr", ["n", "--by", "9"])?.expect_stdout("50\n");
+    fixture.run("incr", ["n", "--down", "--by", "8"])?.expect_stdout("42\n");
+    fixture.run("incr", ["n", "--down", "--by", "99"])?.expect_stdout("0\n");
+    fixture.run("set", ["n", "many"])?.expect_status(0);
+    fixture.run("incr", ["n"])?.expect_status(2).expect_error("kennel: ");
+    Ok(())
+}
+
+#[test]
+fn delete_removes_what_is_there_and_tells_of_what_is_not() -> Outcome {
+    let fixture = Fixture::new()?;
+    for key in ["a", "b", "c"] {
+        fixture.run("set", [key, "v"])?.expect_status(0);
+    }
+    fixture.run("delete", ["a", "b"])?.expect_status(0);
+    fixture.run("delete", ["a", "c"])?.expect_status(1);
+    for key in ["a", "b", "c"] {
+        fixture.get(key)?.expect_status(1);
+    }
+    fixture.run("delete", [""; 0])?.expect_status(2);
+    Ok(())
+}
+
+#[test]
+fn keys_lists_what_is_asked_for() -> Outcome {
+    let fixture = Fixture::new()?;
+    fixture.run("keys", [""; 0])?.expect_status(0).expect_stdout("");
+    for key in ["user:1", "user:2", "page:1"] {
+        fixture.run("set", [key, "v"])?.expect_status(0);
+    }
+    let listed = fixture.run("keys", ["--prefix", "user:"])?;
+    let text = listed.expect_status(0).text();
+    let mut users: Vec<&str> = text.lines().collect();
+    users.sort_unstable();
+    assert_eq!(users, ["user:1", "user:2"]);
+    assert_eq!(fixture.run("keys", [""; 0])?.text().lines().count(), 3);
+    Ok(())
+}
+
+#[test]
+fn clear_empties_and_destroy_removes() -> Outcome {
+    let fixture = Fixture::new()?;
+    fixture.run("set", ["k", "v"])?.expect_status(0);
+    fixture.run("clear", [""; 0])?.expect_status(0);
+    fixture.get("k")?.expect_status(1);
+    fixture.run("flush", [""; 0])?.expect_status(0);
+    fixture.run("destroy", [""; 0])?.expect_status(0);
+    assert!(!fixture.file.exists());
+    assert_eq!(fixture.dir.path().read_dir()?.count(), 0, "something was left behind");
+    fixture.run("destroy", [""; 0])?.expect_status(2);
+    Ok(())
+}
+
+#[test]
+fn stat_is_for_people_and_for_programs() -> Outcome {
+    let fixture = Fixture::new()?;
+    fixture.run("set", ["k", "v"])?.expect_status(0);
+    let text = fixture.run("stat", [""; 0])?.expect_status(0).text();
+    for part in ["items            1\n", "MiB", "hit ratio", "evictions", "lock waits"] {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+    assert!(!text.contains("Stripes"), "{text}");
+    assert!(fixture.run("stat", ["--stripes"])?.text().contains("Stripes"));
+
+    let stats = fixture.json("stat", &["--json"])?;
+    assert_eq!(stats["items"], 1);
+    assert!(stats["counters"]["sets"].is_u64());
+    assert!(stats.get("stripe_stats").is_none());
+    let stats = fixture.json("stat", &["--json", "--stripes"])?;
+    let stripes = stats["stripe_stats"].as_array().map(Vec::len);
+    assert_eq!(stripes.map(|n| n as u64), stats["stripes"].as_u64());
+    Ok(())
+}
+
+#[test]
+fn verify_finds_nothing_in_a_whole_file() -> Outcome {
+    let fixture = Fixture::new()?;
+    fixture.run("set", ["k", "v"])?.expect_status(0);
+    let text = fixture.run("verify", [""; 0])?.expect_status(0).text();
+    assert!(text.starts_with("no problem in "), "{text}");
+    let found = fixture.json("verify", &["--json"])?;
+    assert_eq!(found["problems"].as_array().map(Vec::len), Some(0));
+    Ok(())
+}
+
+#[test]
+fn verify_lists_what_is_broken() -> Outcome {
+    let fixture = Fixture::new()?;
+    for key in ["a", "b", "c"] {
+        fixture.run("set", [key, "some value"])?.expect_status(0);
+    }
+    break_records(&fixture.file)?;
+    let output = fixture.run("verify", [""; 0])?;
+    let text = output.expect_status(1).text();
+    assert!(text.contains("stripe") && text.contains("problem"), "{text}");
+    Ok(())
+}
+
+/// Overwrites the value of every record with other bytes.
+fn break_records(file: &std::path::Path) -> Outcome {
+    let mut bytes = std::fs::read(file)?;
+    let places: Vec<usize> =
+        bytes.windows(10).enumerate().filter(|(_, w)| w == b"some value").map(|(at, _)| at).collect();
+    assert!(!places.is_empty(), "no record is in the file");
+    for at in places {
+        bytes[at..at + 10].copy_from_slice(b"other text");
+    }
+    std::fs::write(file, bytes)?;
+    Ok(())
+}
+
+#[test]
+fn errors_name_the_file_and_the_cause() -> Outcome {
+    let dir = TempDir::new()?;
+    let absent = dir.path().join("absent.cache");
+    for name in ["stat", "verify", "keys", "flush", "clear", "destroy"] {
+        let output = kennel().arg(name).arg(&absent).output()?;
+        output.expect_status(2).expect_stdout("").expect_error("kennel: ").expect_error("absent.cache");
+    }
+    let foreign = dir.path().join("foreign.cache");
+    std::fs::write(&foreign, vec![b'x'; 1 << 16])?;
+    let output = kennel().arg("get").arg(&foreign).arg("k").output()?;
+    output.expect_status(2).expect_stdout("").expect_error("kennel: ");
+    Ok(())
+}
+
+#[test]
+fn usage_errors_are_status_2() -> Outcome {
+    let wrong: [&[&str]; 7] = [
+        &[],
+        &["bark"],
+        &["get"],
+        &["create", "x", "--capacity", "64M"],
+        &["create", "x", "--mode", "999"],
+        &["set", "x", "k", "v", "--ttl", "5"],
+        &["completions", "cmd.exe"],
+    ];
+    for args in wrong {
+        let output = kennel().args(args).output()?;
+        output.expect_status(2).expect_stdout("");
+        assert!(!output.stderr.is_empty(), "{args:?} says nothing");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_command_explains_itself() -> Outcome {
+    let overview = kennel().arg("--help").output()?;
+    let text = overview.expect_status(0).text();
+    assert!(!text.contains("-worker"), "{text}");
+    for name in [
+        "demo",
+        "create",
+        "get",
+        "set",
+        "delete",
+        "touch",
+        "incr",
+        "keys",
+        "clear",
+        "flush",
+        "destroy",
+        "stat",
+        "verify",
+        "replay",
+        "completions",
+        "man",
+    ] {
+        assert!(text.contains(&format!("\n  {name} ")), "{name} is not in:\n{text}");
+        let help = kennel().args([name, "--help"]).output()?;
+        let help = help.expect_status(0).text();
+        assert!(help.contains("Example"), "{name} has no example:\n{help}");
+    }
+    Ok(())
+}
+
+#[test]
+fn completions_exist_for_every_shell() -> Outcome {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = kennel().args(["completions", shell]).output()?;
+        assert!(output.expect_status(0).text().contains("verify"), "{shell}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_manual_has_a_page_for_each_command() -> Outcome {
+    let page = kennel().arg("man").output()?;
+    assert!(page.expect_status(0).text().contains(".TH kennel"));
+
+    let dir = TempDir::new()?;
+    kennel().args(["man", "--dir"]).arg(dir.path()).output()?.expect_status(0);
+    assert!(dir.path().join("kennel.1").exists());
+    assert!(dir.path().join("kennel-get.1").exists());
+    assert!(!dir.path().join("kennel-demo-worker.1").exists());
+    let nowhere = dir.path().join("nowhere");
+    kennel().args(["man", "--dir"]).arg(nowhere).output()?.expect_status(2).expect_error("nowhere");
+    Ok(())
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error() -> Outcome {
+    let fixture = Fixture::new()?;
+    // More than a pipe holds, so that the writer meets the closed end.
+    fixture.feed("set", &["big"], &vec![b'x'; 200_000])?.expect_status(0);
+    for (name, args) in [("get", vec!["big"]), ("get", vec!["big", "--json"])] {
+        let mut command = fixture.command(name, args);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        drop(child.stdout.take());
+        let output = child.wait_with_output()?;
+        output.expect_status(0);
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    for args in [vec!["man"], vec!["completions", "bash"]] {
+        let mut child = kennel().args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        drop(child.stdout.take());
+        let output = child.wait_with_output()?;
+        output.expect_status(0);
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+#[test]
+fn the_demo_kills_and_reports() -> Outcome {
+    let output = kennel().args(["demo", "--seconds", "2", "--processes", "2"]).output()?;
+    let text = output.expect_status(0).text();
+    for part in ["reads", "writes", "hit ratio", "SIGKILL", "wrong values  0 in", "no problem in"] {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+    let kills = text.lines().find_map(|line| line.trim().strip_prefix("killed")?.split_whitespace().next());
+    let kills: u64 = kills.ok_or("no line on kills")?.parse()?;
+    assert!(kills >= 3, "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_demo_worker_ends_with_its_parent() -> Outcome {
+    let fixture = Fixture::new()?;
+    let mut command = kennel();
+    command.arg("demo-worker").arg(&fixture.file).arg("--seed=1");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut stdout = child.stdout.take().ok_or("no pipe")?;
+    let mut first = [0; 1];
+    stdout.read_exact(&mut first)?;
+    assert_eq!(&first, b"{");
+    drop(child.stdin.take());
+    let mut rest = Vec::new();
+    stdout.read_to_end(&mut rest)?;
+    assert!(rest.ends_with(b"}\n"));
+    assert!(child.wait()?.success());
+    Ok(())
+}

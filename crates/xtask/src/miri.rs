@@ -1,0 +1,34 @@
+//! `cargo xtask miri`: the core's unit tests, whose names begin with `core_`, under miri, which sees
+//! undefined behaviour and, over several seeds, weak memory and different interleavings.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::step::Step;
+use crate::{runner, toolchain};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Run the tests whose name contains this
+    #[arg(default_value = "core_")]
+    filter: String,
+    /// Seeds of the scheduler, from the first up to but not with the last
+    #[arg(long, value_name = "RANGE", default_value = "0..8")]
+    seeds: String,
+    /// Arguments for the test binary, such as --nocapture
+    #[arg(last = true)]
+    args: Vec<String>,
+}
+
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    toolchain::ensure_nightly(&["miri", "rust-src"])?;
+    // Threads change places more often than by default (0.01): the tests are short, the races narrow.
+    let flags = format!("-Zmiri-many-seeds={} -Zmiri-preemption-rate=0.1", args.seeds);
+    let step = Step::cargo("miri", "miri test -p kennel --lib")
+        .nightly()
+        .env("MIRIFLAGS", flags)
+        .filter(args.filter)
+        .harness_args(args.args);
+    runner::run(&[step], |_| runner::this_command())
+}

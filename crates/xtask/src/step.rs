@@ -1,0 +1,190 @@
+//! A step: one cargo command, as data.
+
+use std::fmt;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::toolchain::{self, Toolchain};
+
+/// One cargo command that passes or fails, run at the root of the workspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    name: String,
+    toolchain: Toolchain,
+    args: Vec<String>,
+    env: Vec<(&'static str, String)>,
+    component: Option<&'static str>,
+    filter: Option<String>,
+    harness_args: Vec<String>,
+}
+
+impl Step {
+    /// A step of the toolchain in use; `args` are cargo's, separated by blanks.
+    pub(crate) fn cargo(name: impl Into<String>, args: &str) -> Self {
+        Self {
+            name: name.into(),
+            toolchain: Toolchain::InUse,
+            args: args.split_whitespace().map(str::to_owned).collect(),
+            env: Vec::new(),
+            component: None,
+            filter: None,
+            harness_args: Vec::new(),
+        }
+    }
+
+    /// The same step on the nightly toolchain.
+    pub(crate) fn nightly(self) -> Self {
+        Self { toolchain: Toolchain::Nightly, ..self }
+    }
+
+    /// Sets an environment variable for the step alone.
+    pub(crate) fn env(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        self.env.push((key, value.into()));
+        self
+    }
+
+    /// Builds in a folder of its own under the target folder. A step that changes `RUSTFLAGS` needs it,
+    /// or it and the steps beside it throw away each other's builds.
+    pub(crate) fn target_dir(self, name: &str) -> Self {
+        let path = toolchain::target_dir().join(name);
+        self.env("CARGO_TARGET_DIR", path.to_string_lossy())
+    }
+
+    /// Names the rustup component that the step runs.
+    pub(crate) fn component(mut self, name: &'static str) -> Self {
+        self.component = Some(name);
+        self
+    }
+
+    /// Runs only the tests whose name contains `filter`. The step then fails if there is none, since
+    /// cargo passes when a filter (a prefix that was renamed, say) selects nothing.
+    pub(crate) fn filter(mut self, filter: impl Into<String>) -> Self {
+        self.filter = Some(filter.into());
+        self
+    }
+
+    /// Arguments for the test binary, after `--`.
+    pub(crate) fn harness_args(mut self, args: Vec<String>) -> Self {
+        self.harness_args = args;
+        self
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Fails if the rustup component of the step is missing, saying how to add it.
+    pub(crate) fn check_component(&self) -> Result<()> {
+        let (Some(component), Some(subcommand)) = (self.component, self.args.first()) else {
+            return Ok(());
+        };
+        let found = self
+            .toolchain
+            .cargo()
+            .args([subcommand, "--version"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success());
+        ensure!(
+            found,
+            "step {name} needs {component}, which is not installed; add it with: \
+             rustup component add {component} (or leave the step out with --skip {name})",
+            name = self.name,
+        );
+        Ok(())
+    }
+
+    /// Runs the step with the caller's terminal; an error says what went wrong.
+    pub(crate) fn run(&self) -> Result<()> {
+        if let Some(filter) = &self.filter {
+            self.check_filter(filter)?;
+        }
+        let status = self.command(&self.harness_args).status().context("could not start cargo")?;
+        ensure!(status.success(), "{status}");
+        Ok(())
+    }
+
+    fn check_filter(&self, filter: &str) -> Result<()> {
+        let mut harness_args = vec!["--list".to_owned()];
+        harness_args.extend_from_slice(&self.harness_args);
+        let listed = self
+            .command(&harness_args)
+            // The list is the same under every seed of miri.
+            .env_remove("MIRIFLAGS")
+            .stderr(Stdio::inherit())
+            .output()
+            .context("could not start cargo")?;
+        ensure!(listed.status.success(), "{}", listed.status);
+        ensure!(
+            count_listed(&String::from_utf8_lossy(&listed.stdout)) > 0,
+            "no test has a name that contains \"{filter}\", so the step would check nothing"
+        );
+        Ok(())
+    }
+
+    fn command(&self, harness_args: &[String]) -> Command {
+        let mut command = self.toolchain.cargo();
+        command.args(self.cargo_args(harness_args)).envs(self.env.iter().map(|(key, value)| (key, value)));
+        command
+    }
+
+    fn cargo_args<'a>(&'a self, harness_args: &'a [String]) -> impl Iterator<Item = &'a str> {
+        let separator = (!harness_args.is_empty()).then_some("--");
+        let args = self.args.iter().chain(&self.filter).map(String::as_str);
+        args.chain(separator).chain(harness_args.iter().map(String::as_str))
+    }
+}
+
+/// The step as a line for a shell.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (key, value) in &self.env {
+            write!(f, "{key}={} ", quoted(value))?;
+        }
+        f.write_str(self.toolchain.cargo_line())?;
+        self.cargo_args(&self.harness_args).try_for_each(|arg| write!(f, " {}", quoted(arg)))
+    }
+}
+
+/// `word` as a shell takes it.
+pub(crate) fn quoted(word: &str) -> String {
+    if word.is_empty() || word.contains(|c: char| c.is_whitespace() || "\"'$*?&|;<>()".contains(c)) {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    } else {
+        word.to_owned()
+    }
+}
+
+/// Counts the tests in what the test harness prints for `--list`.
+fn count_listed(listing: &str) -> usize {
+    listing.lines().filter(|line| line.ends_with(": test")).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_shown_as_a_line_for_a_shell() {
+        let step = Step::cargo("models", "test  --lib")
+            .env("RUSTFLAGS", "--cfg loom")
+            .filter("loom_")
+            .harness_args(vec!["--test-threads=1".into(), "it's".into()]);
+        assert_eq!(step.to_string(), r"RUSTFLAGS='--cfg loom' cargo test --lib loom_ -- --test-threads=1 'it'\''s'");
+    }
+
+    #[test]
+    fn a_nightly_step_says_so() {
+        let step = Step::cargo("ub", "miri test").nightly();
+        assert_eq!(step.to_string(), "cargo +nightly miri test");
+    }
+
+    #[test]
+    fn only_tests_are_counted_in_a_listing() {
+        let listing = "a::loom_one: test\nb::loom_two: test\nc::fast: benchmark\n\n2 tests, 1 benchmark\n";
+        assert_eq!(count_listed(listing), 2);
+        assert_eq!(count_listed("\n0 tests, 0 benchmarks\n"), 0);
+    }
+}

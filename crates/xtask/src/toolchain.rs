@@ -1,0 +1,133 @@
+//! Where the workspace is, and which cargo runs a step.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+
+/// The toolchain that runs a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Toolchain {
+    /// The one that runs xtask.
+    InUse,
+    /// Rustup's nightly, for tools that exist nowhere else.
+    Nightly,
+}
+
+impl Toolchain {
+    /// Its cargo, at the root of the workspace.
+    pub(crate) fn cargo(self) -> Command {
+        let mut command = match self {
+            Self::InUse => Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())),
+            Self::Nightly => nightly_cargo(),
+        };
+        command.current_dir(root());
+        command
+    }
+
+    /// How a person calls it.
+    pub(crate) fn cargo_line(self) -> &'static str {
+        match self {
+            Self::InUse => "cargo",
+            Self::Nightly => "cargo +nightly",
+        }
+    }
+}
+
+/// `$CARGO` is a cargo of one toolchain, not rustup's proxy, and does not know `+nightly`. It must not be
+/// inherited either: cargo hands it on to its subcommands, which would build with the other toolchain.
+fn nightly_cargo() -> Command {
+    let mut command = Command::new("rustup");
+    command.args(["run", "nightly", "cargo"]).env_remove("CARGO");
+    command
+}
+
+/// The root of the workspace.
+pub(crate) fn root() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here)
+}
+
+/// The folder of the build's outputs.
+pub(crate) fn target_dir() -> PathBuf {
+    let named = env::var_os("CARGO_TARGET_DIR").filter(|name| !name.is_empty());
+    PathBuf::from(named.unwrap_or_else(|| OsString::from("target")))
+}
+
+/// Sees to it that nightly has `components`, installing those that are missing.
+pub(crate) fn ensure_nightly(components: &[&str]) -> Result<()> {
+    let by_hand = install_line(components);
+    let installed =
+        nightly_components().map_err(|cause| anyhow!("nightly is needed: {cause:#}; install it with: {by_hand}"))?;
+    let missing: Vec<&str> = components.iter().copied().filter(|name| !has_component(&installed, name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let added = Command::new("rustup")
+        .args(["component", "add", "--toolchain", "nightly"])
+        .args(&missing)
+        .status()
+        .context("could not start rustup")?;
+    ensure!(
+        added.success(),
+        "the nightly toolchain lacks {}, and rustup could not add it (not every nightly has every \
+         component); a newer one may do: {by_hand}",
+        missing.join(" and "),
+    );
+    Ok(())
+}
+
+/// What installs or updates nightly with `components`, by hand.
+fn install_line(components: &[&str]) -> String {
+    let line = "rustup toolchain install nightly --profile minimal".to_owned();
+    components.iter().fold(line, |line, name| line + " --component " + name)
+}
+
+fn nightly_components() -> Result<String> {
+    let listed = Command::new("rustup")
+        .args(["component", "list", "--toolchain", "nightly", "--installed"])
+        .stdin(Stdio::null())
+        .output()
+        .context("rustup was not found; see https://rustup.rs")?;
+    if !listed.status.success() {
+        let message = String::from_utf8_lossy(&listed.stderr);
+        bail!("rustup: {}", message.lines().next().unwrap_or("failed"));
+    }
+    Ok(String::from_utf8_lossy(&listed.stdout).into_owned())
+}
+
+/// Rustup lists a component as `miri-x86_64-unknown-linux-gnu`, or bare as `rust-src`.
+fn has_component(listing: &str, name: &str) -> bool {
+    listing
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix(name))
+        .any(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_is_the_workspace() {
+        assert!(root().join("crates/xtask/Cargo.toml").is_file());
+    }
+
+    #[test]
+    fn nightly_is_installed_with_its_components() {
+        let bare = "rustup toolchain install nightly --profile minimal";
+        assert_eq!(install_line(&[]), bare);
+        assert_eq!(install_line(&["miri", "rust-src"]), format!("{bare} --component miri --component rust-src"));
+    }
+
+    #[test]
+    fn components_are_found_with_and_without_a_target() {
+        let listing = "cargo-x86_64-pc-windows-msvc\nmiri-x86_64-pc-windows-msvc\nrust-src\n";
+        assert!(has_component(listing, "miri"));
+        assert!(has_component(listing, "rust-src"));
+        assert!(!has_component(listing, "clippy"));
+        assert!(!has_component("rust-srcs\n", "rust-src"));
+    }
+}

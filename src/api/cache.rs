@@ -1,0 +1,81 @@
+//! The handle.
+
+use super::options::Options;
+use crate::error::Result;
+use crate::upkeep::Opened;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// An open cache file: cheap to clone, and to be used by any number of threads and processes at once.
+///
+/// Reads take no lock and never fail: what cannot be read is a miss. Writes lock one stripe and can end in
+/// [`Error::Busy`](crate::Error::Busy) when a stopped process holds it. A forked child may go on using the
+/// handle: it becomes a member of its own at its first use.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("cache");
+/// let cache = kennel::Options::new().capacity(8 << 20).create(&path)?;
+/// cache.set("greeting", "hello")?;
+/// assert_eq!(cache.get("greeting").as_deref(), Some(&b"hello"[..]));
+/// assert!(cache.delete("greeting")?);
+/// assert_eq!(cache.get("greeting"), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Cache {
+    first: Arc<Opened>,
+}
+
+impl Cache {
+    pub(super) fn new(opened: Opened) -> Self {
+        Self { first: Arc::new(opened) }
+    }
+
+    /// Opens the cache file at a path with the default options.
+    ///
+    /// # Errors
+    /// As [`Options::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Options::new().open(path)
+    }
+
+    /// The file in use: the one that was opened, or what took its place.
+    #[inline]
+    pub(super) fn opened(&self) -> &Opened {
+        let mut opened = &self.first;
+        while let Some(next) = opened.next() {
+            opened = next;
+        }
+        opened
+    }
+
+    /// As [`opened`](Self::opened), after going over to the file that took its place, if one did.
+    #[inline]
+    pub(super) fn current(&self) -> Result<&Opened> {
+        let opened = self.opened();
+        if opened.is_replaced() { self.go_over() } else { Ok(opened) }
+    }
+
+    #[cold]
+    fn go_over(&self) -> Result<&Opened> {
+        let mut opened = self.opened();
+        while opened.is_replaced() {
+            opened = opened.follow()?;
+        }
+        Ok(opened)
+    }
+
+    /// Path of the cache file, symbolic links resolved.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.opened().real
+    }
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").field("path", &self.path()).field("id", &self.opened().id()).finish_non_exhaustive()
+    }
+}

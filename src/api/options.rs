@@ -1,0 +1,227 @@
+//! How a cache file is made and opened.
+
+use super::cache::Cache;
+use crate::clock::{Clock, Time};
+use crate::error::Result;
+use crate::sync::locks::LockStrategy;
+use crate::upkeep::create::create;
+use crate::upkeep::header::AfterCrash;
+use crate::upkeep::open::{self, OnMismatch, Settings};
+use crate::upkeep::place::resolve;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a cache file shall be like, and how it is opened.
+///
+/// Sizes matter when a file is created. When one is opened they are compared with what it has, if they were
+/// given; see [`on_mismatch`](Options::on_mismatch).
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("cache");
+/// let options = kennel::Options::new().capacity(16 << 20).mean_item(100);
+/// let cache = options.open_or_create(&path)?;
+/// assert_eq!(cache.stats().capacity, 16 << 20);
+/// # Ok::<(), kennel::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    settings: Settings,
+}
+
+impl Options {
+    /// The defaults: 64 MiB, one lock file per stripe, a file that only its owner reads and writes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Bytes of records that the cache holds, headers included. The file is larger by its index and its fixed
+    /// parts; [`Stats::file_size`](crate::Stats::file_size) tells. At least 2 KiB per stripe; default 64 MiB.
+    #[must_use]
+    pub fn capacity(mut self, bytes: u64) -> Self {
+        self.settings.capacity = Some(bytes);
+        self
+    }
+
+    /// Mean size of key and value together, in bytes: it decides how large the index is. Smaller items than
+    /// this and the index is full before the arenas are; larger ones and it stays partly unused. Default 256.
+    #[must_use]
+    pub fn mean_item(mut self, bytes: u64) -> Self {
+        self.settings.mean_item = Some(bytes);
+        self
+    }
+
+    /// Number of stripes, a power of two up to 4096. More stripes, fewer writers that wait for each other, and
+    /// smaller items that still fit: a record takes at most a quarter of a stripe's main ring. By default one
+    /// per 16 MiB, from 8 to 256, fewer below 16 MiB.
+    #[must_use]
+    pub fn stripes(mut self, stripes: u32) -> Self {
+        self.settings.stripes = Some(stripes);
+        self
+    }
+
+    /// How stripes are locked. By default `file` when a file is created, and what it has when it is opened.
+    #[must_use]
+    pub fn locks(mut self, strategy: LockStrategy) -> Self {
+        self.settings.locks = strategy;
+        self.settings.locks_asked = true;
+        self
+    }
+
+    /// Number of locks, a power of two, at most the number of stripes, which is the default. Stripe `s` is
+    /// locked by region `s` modulo this number.
+    #[must_use]
+    pub fn lock_regions(mut self, regions: u32) -> Self {
+        self.settings.lock_regions = Some(regions);
+        self
+    }
+
+    /// Processes that can have the file open for writing at once; default 1024. Each takes 1280 bytes.
+    #[must_use]
+    pub fn seats(mut self, seats: u32) -> Self {
+        self.settings.seats = Some(seats);
+        self
+    }
+
+    /// Permission bits of a new file, whatever the umask; default `0o600`. A file that group or others may write
+    /// is refused at open unless [`trust`](Options::trust) is given.
+    #[must_use]
+    pub fn mode(mut self, bits: u32) -> Self {
+        self.settings.mode = bits & 0o777;
+        self
+    }
+
+    /// What a new file's cache holds after a crash of the operating system; see [`Cache::flush`].
+    #[must_use]
+    pub fn after_crash(mut self, what: AfterCrash) -> Self {
+        self.settings.after_crash = what;
+        self
+    }
+
+    /// What happens when the file exists and differs from what is asked for here.
+    #[must_use]
+    pub fn on_mismatch(mut self, what: OnMismatch) -> Self {
+        self.settings.on_mismatch = what;
+        self
+    }
+
+    /// Checks the checksum of every value that is read, so that not even a hostile writer's bytes are returned
+    /// for a key unless he sealed them. A read then costs a hash of the value more.
+    #[must_use]
+    pub fn verify_reads(mut self, yes: bool) -> Self {
+        self.settings.verify_reads = yes;
+        self
+    }
+
+    /// Opens a file that belongs to another user, or that others may write.
+    #[must_use]
+    pub fn trust(mut self, yes: bool) -> Self {
+        self.settings.trust = yes;
+        self
+    }
+
+    /// Uses a network or user-space file system all the same. On most of them mappings are not shared between
+    /// hosts, and locks not even between processes.
+    #[must_use]
+    pub fn allow_network(mut self, yes: bool) -> Self {
+        self.settings.allow_network = yes;
+        self
+    }
+
+    /// How long a write waits for its stripe's lock, and an opener for the file's, before it ends in
+    /// [`Error::Busy`](crate::Error::Busy); default 5 s.
+    #[must_use]
+    pub fn lock_wait(mut self, limit: Duration) -> Self {
+        self.settings.lock_wait = limit;
+        self
+    }
+
+    /// Seed of the hash of a new file; by default random, so that nobody can choose keys that collide without
+    /// reading the file. Fixed, runs can be repeated.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.settings.seed = Some(seed);
+        self
+    }
+
+    /// Makes every page of the file present when it is created or opened, so that no write meets a page fault.
+    #[must_use]
+    pub fn populate(mut self, yes: bool) -> Self {
+        self.settings.populate = yes;
+        self
+    }
+
+    /// Replaces the clock that expiry goes by.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.settings.time = Time::of(clock);
+        self
+    }
+
+    /// Begins the rings of a new file close to the last position there is: for tests of what happens there.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn near_last_position(mut self, yes: bool) -> Self {
+        self.settings.near_last_position = yes;
+        self
+    }
+
+    /// Takes another number for the boot of this host: for tests of what a restart does.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn boot_id(mut self, id: [u64; 2]) -> Self {
+        self.settings.boot_id = id;
+        self
+    }
+
+    /// Creates a cache file. All its space is reserved on file systems that can.
+    ///
+    /// # Errors
+    /// [`Exists`](crate::Error::Exists), [`BadOption`](crate::Error::BadOption),
+    /// [`NoSpace`](crate::Error::NoSpace), [`NetworkFilesystem`](crate::Error::NetworkFilesystem),
+    /// [`Io`](crate::Error::Io).
+    pub fn create(&self, path: impl AsRef<Path>) -> Result<Cache> {
+        let real = resolve(path.as_ref())?;
+        Ok(Cache::new(create(&real, &self.settings, false)?))
+    }
+
+    /// Opens an existing cache file. It costs no look at its content, however large it is.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::Error::NotFound), [`BadFile`](crate::Error::BadFile),
+    /// [`Mismatch`](crate::Error::Mismatch), [`NotTrusted`](crate::Error::NotTrusted),
+    /// [`LocksLost`](crate::Error::LocksLost), [`SeatsFull`](crate::Error::SeatsFull), and others.
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<Cache> {
+        Ok(Cache::new(open::open(path.as_ref(), &self.settings)?))
+    }
+
+    /// Opens an existing cache file to read only: it takes read permission, writes nothing, not even a counter
+    /// or an access mark, and locks nothing.
+    ///
+    /// # Errors
+    /// As [`open`](Options::open).
+    pub fn open_read_only(&self, path: impl AsRef<Path>) -> Result<Cache> {
+        let settings = Settings { read_only: true, populate: false, ..self.settings.clone() };
+        Ok(Cache::new(open::open(path.as_ref(), &settings)?))
+    }
+
+    /// Opens a cache file, or creates it if there is none; of several who do so at once, one creates it.
+    ///
+    /// # Errors
+    /// As [`open`](Options::open) and [`create`](Options::create).
+    pub fn open_or_create(&self, path: impl AsRef<Path>) -> Result<Cache> {
+        Ok(Cache::new(open::open_or_create(path.as_ref(), &self.settings)?))
+    }
+
+    /// Removes a cache file and its locks. Those who have it open see only misses from then on, and their writes
+    /// fail with [`NotFound`](crate::Error::NotFound) until somebody creates it again.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::Error::NotFound), [`BadFile`](crate::Error::BadFile) for what is no cache file,
+    /// [`NotTrusted`](crate::Error::NotTrusted), [`Io`](crate::Error::Io).
+    pub fn destroy(&self, path: impl AsRef<Path>) -> Result<()> {
+        open::destroy(path.as_ref(), &self.settings)
+    }
+}

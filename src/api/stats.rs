@@ -1,0 +1,348 @@
+//! What a cache tells about itself.
+
+use super::cache::Cache;
+use crate::shm::layout::{FORMAT, SLOTS, at};
+use crate::store::intent::Intent;
+use crate::store::slot::Ring;
+use crate::store::tally::{Line, MemberCount, StripeCount};
+use crate::store::verify::{Problem, check};
+use crate::store::{Distrust, record::record_size};
+use crate::sync::member::Seats;
+use crate::upkeep::Opened;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a cache holds and what happened to it, over all processes, the dead ones included.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Stats {
+    /// The cache file, symbolic links resolved.
+    pub path: PathBuf,
+    /// Version of the file's format.
+    pub format: u32,
+    /// The random id of the file, 32 hexadecimal digits.
+    pub file_id: String,
+    /// The lock strategy's name.
+    pub strategy: String,
+    /// Length of the file in bytes.
+    pub file_size: u64,
+    /// Bytes of records that it was created to hold.
+    pub capacity: u64,
+    /// The mean item size that its index was made for, in bytes.
+    pub mean_item: u64,
+    /// Number of stripes.
+    pub stripes: u32,
+    /// Number of locks.
+    pub lock_regions: u32,
+    /// Buckets of all stripes.
+    pub buckets: u64,
+    /// Slots of all buckets: items and remembered evicted keys together.
+    pub slots: u64,
+    /// Items held; one that is expired counts until its memory is needed.
+    pub items: u64,
+    /// Bytes between the tails and the heads of all rings, superseded records included.
+    pub used_bytes: u64,
+    /// Key and value bytes of the largest item that fits, lengths rounded up to eight.
+    pub largest_record: u64,
+    /// What keeps the cache from holding more.
+    pub limit: Limit,
+    /// Processes that can have the file open for writing.
+    pub seats: u32,
+    /// Seats in use; a killed process counts until its seat is taken again.
+    pub members: u32,
+    /// What was counted since the file was created.
+    pub counters: Counters,
+}
+
+/// What keeps a cache from holding more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
+pub enum Limit {
+    /// Nothing yet.
+    Nothing,
+    /// The arenas are full.
+    Bytes,
+    /// Buckets fill up before the arenas do: items are smaller than the mean item size says.
+    Index,
+}
+
+/// Counts of events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Counters {
+    /// Reads that found a value.
+    pub hits: u64,
+    /// Reads that found none.
+    pub misses: u64,
+    /// Further looks that reads took because a writer came in between.
+    pub read_retries: u64,
+    /// Reads that gave up waiting for a writer; they count as misses, too.
+    pub bounded_misses: u64,
+    /// Writes that had to wait for a lock.
+    pub lock_waits: u64,
+    /// Writes that gave up waiting for a lock.
+    pub busy: u64,
+    /// Values stored.
+    pub sets: u64,
+    /// Items removed by `delete`.
+    pub deletes: u64,
+    /// Items evicted from the small rings: not read often enough since they came.
+    pub evictions_small: u64,
+    /// Items evicted from the main rings.
+    pub evictions_main: u64,
+    /// Items evicted because their bucket was full.
+    pub evictions_index: u64,
+    /// Expired items whose memory was taken back.
+    pub expirations: u64,
+    /// Keys that were stored again while their eviction was remembered.
+    pub ghost_hits: u64,
+    /// Items that moved from a small ring to a main ring.
+    pub promotions: u64,
+    /// Operations that a killed process left half done and another completed or undid.
+    pub repairs: u64,
+    /// Records that were damaged, found and left out.
+    pub dropped: u64,
+}
+
+impl Counters {
+    /// Items evicted, whatever the cause.
+    #[must_use]
+    pub fn evictions(&self) -> u64 {
+        self.evictions_small + self.evictions_main + self.evictions_index
+    }
+
+    fn add_member(&mut self, line: &Line) {
+        let count = |what: MemberCount| line[what as usize];
+        self.hits += count(MemberCount::Hits);
+        self.misses += count(MemberCount::Misses);
+        self.read_retries += count(MemberCount::ReadRetries);
+        self.bounded_misses += count(MemberCount::BoundedMisses);
+        self.lock_waits += count(MemberCount::LockWaits);
+        self.busy += count(MemberCount::Busy);
+    }
+
+    fn add_stripe(&mut self, line: &Line) {
+        let count = |what: StripeCount| line[what as usize];
+        self.sets = self.sets.wrapping_add(count(StripeCount::Sets));
+        self.deletes = self.deletes.wrapping_add(count(StripeCount::Deletes));
+        self.evictions_small = self.evictions_small.wrapping_add(count(StripeCount::EvictionsSmall));
+        self.evictions_main = self.evictions_main.wrapping_add(count(StripeCount::EvictionsMain));
+        self.evictions_index = self.evictions_index.wrapping_add(count(StripeCount::EvictionsIndex));
+        self.expirations = self.expirations.wrapping_add(count(StripeCount::Expirations));
+        self.ghost_hits = self.ghost_hits.wrapping_add(count(StripeCount::GhostHits));
+        self.promotions = self.promotions.wrapping_add(count(StripeCount::Promotions));
+        self.repairs = self.repairs.wrapping_add(count(StripeCount::Repairs));
+        self.dropped = self.dropped.wrapping_add(count(StripeCount::Dropped));
+    }
+}
+
+/// One stripe.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct StripeStats {
+    /// Its number, from 0.
+    pub stripe: u32,
+    /// Items it holds.
+    pub items: u64,
+    /// Bytes between tail and head of its small ring.
+    pub small_used: u64,
+    /// Length of its small ring in bytes.
+    pub small_size: u64,
+    /// Bytes between tail and head of its main ring.
+    pub main_used: u64,
+    /// Length of its main ring in bytes.
+    pub main_size: u64,
+    /// The operation in flight, if one is: of a living process, or left by a killed one.
+    pub intent: Option<String>,
+    /// Operations left half done that were completed or undone.
+    pub repairs: u64,
+    /// The last of them.
+    pub last_repair: Option<Repair>,
+    /// A crash of the operating system lies behind, and nobody has written to this stripe since.
+    pub verify_me: bool,
+    /// What was counted in this stripe; reads are counted elsewhere.
+    pub counters: Counters,
+}
+
+/// A repair of a stripe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Repair {
+    /// Seat of the process that repaired.
+    pub by_seat: u32,
+    /// Its process id, in its own container.
+    pub by_pid: u32,
+    /// The operation that was found half done.
+    pub intent: String,
+}
+
+/// The result of [`Cache::verify`].
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Verification {
+    /// Stripes checked.
+    pub stripes: u32,
+    /// Stripes that could not be looked at between two writes, or whose lock was held: nothing is said of them.
+    pub unchecked: Vec<u32>,
+    /// Live records found.
+    pub records: u64,
+    /// What does not hold.
+    pub problems: Vec<Problem>,
+}
+
+impl Verification {
+    /// Whether every invariant holds that was checked.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+/// Attempts of a read-only handle to look at a stripe between two writes.
+const LOOKS: u32 = 200;
+
+impl Cache {
+    /// What the cache holds and what happened to it. It looks at each stripe's head, not at the items.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let opened = self.opened();
+        let (store, geometry) = (&opened.store, opened.geometry());
+        let shape = geometry.shape;
+        let mut counters = Counters::default();
+        counters.add_member(&store.member_counts());
+        let (mut items, mut used_bytes) = (0, 0);
+        for stripe in 0..shape.stripes {
+            counters.add_stripe(&store.stripe_counts(stripe));
+            items += store.live(stripe);
+            used_bytes += used(opened, stripe, Ring::Small) + used(opened, stripe, Ring::Main);
+        }
+        Stats {
+            path: opened.real.clone(),
+            format: FORMAT,
+            file_id: opened.id(),
+            strategy: opened.strategy_name.clone(),
+            file_size: geometry.file_len,
+            capacity: shape.capacity,
+            mean_item: shape.mean_item,
+            stripes: shape.stripes,
+            lock_regions: shape.lock_regions,
+            buckets: geometry.buckets * u64::from(shape.stripes),
+            slots: geometry.buckets * u64::from(shape.stripes) * SLOTS,
+            items,
+            used_bytes,
+            largest_record: geometry.largest_record() - record_size(0, 0),
+            limit: limit(opened, &counters, used_bytes),
+            seats: shape.seats,
+            members: Seats { mem: &store.mem, geometry }.taken(),
+            counters,
+        }
+    }
+
+    /// The same for each stripe.
+    #[must_use]
+    pub fn stripe_stats(&self) -> Vec<StripeStats> {
+        let opened = self.opened();
+        (0..opened.geometry().shape.stripes).map(|stripe| stripe_stats(opened, stripe)).collect()
+    }
+
+    /// Checks every invariant of the format, stripe by stripe, on a live file too; see `docs/format.md` for their
+    /// list. It changes nothing but what a killed process left half done in a stripe that it locks. A
+    /// read-only handle takes no lock: it looks at each stripe between two writes, and says which it could not.
+    /// Memory for a copy of one stripe is needed.
+    #[must_use]
+    pub fn verify(&self) -> Verification {
+        let opened = self.opened();
+        let stripes = opened.geometry().shape.stripes;
+        let mut found = Verification { stripes, unchecked: Vec::new(), records: 0, problems: Vec::new() };
+        for stripe in 0..stripes {
+            let snapshot = match self.locked_snapshot(stripe) {
+                Some(snapshot) => Some(snapshot),
+                None => quiet_snapshot(opened, stripe),
+            };
+            match snapshot {
+                Some(snapshot) => {
+                    let (records, problems) = check(&snapshot, stripe);
+                    found.records += records;
+                    found.problems.extend(problems);
+                }
+                None => found.unchecked.push(stripe),
+            }
+        }
+        found
+    }
+
+    fn locked_snapshot(&self, stripe: u32) -> Option<crate::store::Store<crate::store::verify::Snapshot>> {
+        let opened = self.opened();
+        if opened.settings.read_only {
+            return None;
+        }
+        let _held = super::write::lock_stripe(opened, stripe).ok()?;
+        Some(opened.store.snapshot(stripe))
+    }
+}
+
+/// A copy of a stripe taken between two writes, if there was time enough between any two. A stripe that nobody
+/// trusts yet is not checked.
+fn quiet_snapshot(opened: &Opened, stripe: u32) -> Option<crate::store::Store<crate::store::verify::Snapshot>> {
+    if opened.store.distrust(stripe) != Distrust::None {
+        return None;
+    }
+    for _ in 0..LOOKS {
+        if let Some(snapshot) = opened.store.snapshot_between_writes(stripe) {
+            return Some(snapshot);
+        }
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    None
+}
+
+fn used(opened: &Opened, stripe: u32, ring: Ring) -> u64 {
+    let (tail, head) = match ring {
+        Ring::Small => (at!(Stripe.small_tail), at!(Stripe.small_head)),
+        Ring::Main => (at!(Stripe.main_tail), at!(Stripe.main_head)),
+    };
+    let word = |field| opened.store.stripe_word(stripe, field).get();
+    // The head may have moved between the two looks; a number for people may be off by a record.
+    opened.store.ring_shape(ring).used(word(tail), word(head)).unwrap_or(0) * 8
+}
+
+/// Evictions by the index are a percent or two when the arenas are the limit; far more, and the index is.
+fn limit(opened: &Opened, counters: &Counters, used_bytes: u64) -> Limit {
+    let geometry = opened.geometry();
+    let arenas = (geometry.small.bytes() + geometry.main.bytes()) * u64::from(geometry.shape.stripes);
+    let by_index = counters.evictions_index;
+    if by_index * 5 > counters.evictions() {
+        Limit::Index
+    } else if used_bytes * 10 > arenas * 9 || counters.evictions() > by_index {
+        Limit::Bytes
+    } else {
+        Limit::Nothing
+    }
+}
+
+fn stripe_stats(opened: &Opened, stripe: u32) -> StripeStats {
+    let (store, geometry) = (&opened.store, opened.geometry());
+    let word = |field| store.stripe_word(stripe, field).get();
+    let name = |kind| Intent::of(kind).map_or_else(|| format!("unknown ({})", kind & 0xff), |i| i.name().to_owned());
+    let mut counters = Counters::default();
+    counters.add_stripe(&store.stripe_counts(stripe));
+    let (intent, repaired) = (word(at!(Stripe.intent)), word(at!(Stripe.repaired_intent)));
+    StripeStats {
+        stripe,
+        items: store.live(stripe),
+        small_used: used(opened, stripe, Ring::Small),
+        small_size: geometry.small.bytes(),
+        main_used: used(opened, stripe, Ring::Main),
+        main_size: geometry.main.bytes(),
+        intent: (intent & 0xff != 0).then(|| name(intent)),
+        repairs: counters.repairs,
+        last_repair: (repaired != 0).then(|| Repair {
+            by_seat: word(at!(Stripe.repaired_by_seat)) as u32,
+            by_pid: word(at!(Stripe.repaired_by_pid)) as u32,
+            intent: name(repaired),
+        }),
+        verify_me: store.distrust(stripe) != Distrust::None,
+        counters,
+    }
+}

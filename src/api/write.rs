@@ -1,0 +1,374 @@
+//! The write path: hash, lock the stripe, look, store. One stripe at a time.
+
+use super::cache::Cache;
+use crate::clock::Expiry;
+use crate::error::{Error, Result};
+use crate::hash::Key;
+use crate::shm::mapping::Mapping;
+use crate::store::exclusive::{Entry, Exclusive};
+use crate::store::record::{Draft, MAX_KEY};
+use crate::store::tally::MemberCount;
+use crate::upkeep::Opened;
+use crate::upkeep::flush::{flush, lock_error};
+use std::time::Duration;
+
+/// Tells one write of a key from every other: see [`Cache::compare_and_swap`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Stamp(pub u64);
+
+/// What is stored beside a value.
+///
+/// ```
+/// use std::time::Duration;
+/// use kennel::{Expiry, SetOptions};
+/// let how = SetOptions::new().expiry(Expiry::After(Duration::from_secs(60))).flags(7);
+/// # let _ = how;
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SetOptions {
+    expiry: Expiry,
+    flags: u32,
+}
+
+impl SetOptions {
+    /// No expiry, flags 0.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// When the item expires.
+    #[must_use]
+    pub fn expiry(mut self, expiry: Expiry) -> Self {
+        self.expiry = expiry;
+        self
+    }
+
+    /// A number of the caller's that comes back with [`Cache::get_item`]. Other than 0 it costs 24 bytes.
+    #[must_use]
+    pub fn flags(mut self, flags: u32) -> Self {
+        self.flags = flags;
+        self
+    }
+}
+
+/// What [`Cache::compare_and_swap`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Swap {
+    /// The value was as expected and is replaced; the new stamp.
+    Stored(Stamp),
+    /// Somebody has written the key since; nothing was stored.
+    Changed,
+    /// The key has no value; nothing was stored.
+    Absent,
+}
+
+impl Cache {
+    /// Stores a value that does not expire.
+    ///
+    /// # Errors
+    /// [`TooLarge`](Error::TooLarge), [`KeyTooLong`](Error::KeyTooLong), [`Busy`](Error::Busy),
+    /// [`ReadOnly`](Error::ReadOnly); [`LocksLost`](Error::LocksLost), [`NotFound`](Error::NotFound) and
+    /// [`Io`](Error::Io) when something happened to the files. The same holds for all writes.
+    pub fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+        self.set_with(key, value, &SetOptions::default()).map(|_| ())
+    }
+
+    /// Stores a value with expiry and flags; returns its stamp.
+    ///
+    /// # Errors
+    /// As [`set`](Cache::set).
+    pub fn set_with(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, how: &SetOptions) -> Result<Stamp> {
+        self.store_if(key.as_ref(), value.as_ref(), how, |_, _| true).map(|stored| stored.unwrap_or(Stamp(0)))
+    }
+
+    /// Stores a value if the key has none; `false` if it has.
+    ///
+    /// # Errors
+    /// As [`set`](Cache::set).
+    pub fn add(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, how: &SetOptions) -> Result<bool> {
+        self.store_if(key.as_ref(), value.as_ref(), how, |_, entry| entry.is_none()).map(|stored| stored.is_some())
+    }
+
+    /// Stores a value if the key has one; `false` if it has none.
+    ///
+    /// # Errors
+    /// As [`set`](Cache::set).
+    pub fn replace(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, how: &SetOptions) -> Result<bool> {
+        self.store_if(key.as_ref(), value.as_ref(), how, |_, entry| entry.is_some()).map(|stored| stored.is_some())
+    }
+
+    /// Stores a value if the key's value is still the one that was read with this stamp.
+    ///
+    /// # Errors
+    /// As [`set`](Cache::set).
+    pub fn compare_and_swap(
+        &self,
+        key: impl AsRef<[u8]>,
+        stamp: Stamp,
+        value: impl AsRef<[u8]>,
+        how: &SetOptions,
+    ) -> Result<Swap> {
+        let mut absent = false;
+        let stored = self.store_if(key.as_ref(), value.as_ref(), how, |_, entry| {
+            absent = entry.is_none();
+            entry.is_some_and(|entry| entry.head.stamp == stamp.0)
+        })?;
+        Ok(match stored {
+            Some(stamp) => Swap::Stored(stamp),
+            None if absent => Swap::Absent,
+            None => Swap::Changed,
+        })
+    }
+
+    /// Adds to a number that is stored as decimal text, as memcached does, so that every client can read it.
+    /// Returns the new number, or `None` if the key has no value. Expiry and flags stay.
+    ///
+    /// # Errors
+    /// [`NotANumber`](Error::NotANumber); [`Overflow`](Error::Overflow) beyond 2^64 - 1, the value stays then;
+    /// and as [`set`](Cache::set).
+    pub fn incr(&self, key: impl AsRef<[u8]>, delta: u64) -> Result<Option<u64>> {
+        self.add_to(key.as_ref(), delta, '+', u64::checked_add)
+    }
+
+    /// Takes from a number, as [`incr`](Cache::incr) adds.
+    ///
+    /// # Errors
+    /// As [`incr`](Cache::incr); [`Overflow`](Error::Overflow) below 0.
+    pub fn decr(&self, key: impl AsRef<[u8]>, delta: u64) -> Result<Option<u64>> {
+        self.add_to(key.as_ref(), delta, '-', u64::checked_sub)
+    }
+
+    /// Changes when a key expires; `false` if it has no value.
+    ///
+    /// # Errors
+    /// As [`set`](Cache::set).
+    pub fn touch(&self, key: impl AsRef<[u8]>, expiry: Expiry) -> Result<bool> {
+        let writer = Writer::new(self, key.as_ref())?;
+        let expires_ms = expiry.to_ms(|| writer.opened.settings.time.now_ms());
+        let mut stripe = writer.lock()?;
+        let entry = stripe.find_current(&writer.key);
+        if let Some(entry) = &entry {
+            stripe.touch(entry, expires_ms);
+        }
+        Ok(entry.is_some())
+    }
+
+    /// Removes a key; `false` if it has no value.
+    ///
+    /// # Errors
+    /// As [`set`](Cache::set).
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        let writer = Writer::new(self, key.as_ref())?;
+        let mut stripe = writer.lock()?;
+        Ok(delete_in(&mut stripe, &writer.key))
+    }
+
+    /// Stores many items, each stripe locked once for up to 64 of them; what became of each, in their order. It
+    /// is that many single `set`s, not one atomic change; of equal keys the last wins.
+    pub fn set_multi<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, items: &[(K, V)], how: &SetOptions) -> Vec<Result<()>> {
+        self.by_stripe(
+            items,
+            |(key, _)| key.as_ref(),
+            |writer, stripe, (_, value)| {
+                let draft = writer.draft(value.as_ref(), how)?;
+                stripe.put(&draft);
+                Ok(())
+            },
+        )
+    }
+
+    /// Removes many keys, each stripe locked once for up to 64 of them; whether each had a value, in their order.
+    pub fn delete_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<bool>> {
+        self.by_stripe(keys, AsRef::as_ref, |writer, stripe, _| Ok(delete_in(stripe, &writer.key)))
+    }
+
+    /// Forgets everything, at once and in every process: a value set before is not returned after. It takes
+    /// the same short time however much the cache holds.
+    ///
+    /// # Errors
+    /// As [`set`](Cache::set).
+    pub fn clear(&self) -> Result<()> {
+        let opened = self.current()?;
+        opened.member()?;
+        opened.store.mark_dirty().map_err(Error::io("mark as written", &opened.real))?;
+        if opened.store.raise_hard_epoch() {
+            return Ok(());
+        }
+        // The epochs are used up, or a crash lies behind and the epochs of records cannot be trusted.
+        for stripe in 0..opened.geometry().shape.stripes {
+            lock_stripe(opened, stripe)?.empty();
+        }
+        Ok(())
+    }
+
+    /// Makes a durable point: what the cache holds now is there after a crash of the operating system, unless
+    /// somebody writes before it. Returns whether it held; `false` means that somebody wrote meanwhile.
+    ///
+    /// # Errors
+    /// As [`set`](Cache::set).
+    pub fn flush(&self) -> Result<bool> {
+        flush(self.current()?)
+    }
+
+    fn store_if(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        how: &SetOptions,
+        wanted: impl FnOnce(&Exclusive<'_, Mapping>, Option<&Entry>) -> bool,
+    ) -> Result<Option<Stamp>> {
+        let writer = Writer::new(self, key)?;
+        let draft = writer.draft(value, how)?;
+        let mut stripe = writer.lock()?;
+        let draft = Draft { epoch: writer.opened.store.epochs().current(), ..draft };
+        let entry = stripe.find_current(&writer.key);
+        Ok(wanted(&stripe, entry.as_ref()).then(|| Stamp(stripe.put(&draft))))
+    }
+
+    fn add_to(
+        &self,
+        key: &[u8],
+        delta: u64,
+        sign: char,
+        add: impl FnOnce(u64, u64) -> Option<u64>,
+    ) -> Result<Option<u64>> {
+        let writer = Writer::new(self, key)?;
+        let mut stripe = writer.lock()?;
+        let epoch = writer.opened.store.epochs().current();
+        let Some(entry) = stripe.find_current(&writer.key) else { return Ok(None) };
+        let value = parse_number(&stripe.value_of(&entry))?;
+        let sum = add(value, delta).ok_or(Error::Overflow { value, sign, delta })?;
+        let text = sum.to_string();
+        let draft = Draft {
+            key: writer.key,
+            value: text.as_bytes(),
+            expires_ms: entry.head.expires_ms(),
+            flags: writer.opened.store.extension(entry.at, entry.head).caller_flags(),
+            epoch,
+        };
+        stripe.put(&draft);
+        Ok(Some(sum))
+    }
+
+    /// Does something to each of many items, grouped by stripe; the order within a stripe is theirs.
+    fn by_stripe<I, R>(
+        &self,
+        items: &[I],
+        key_of: impl Fn(&I) -> &[u8],
+        mut each: impl FnMut(&Writer<'_>, &mut Exclusive<'_, Mapping>, &I) -> Result<R>,
+    ) -> Vec<Result<R>> {
+        let mut results: Vec<Option<Result<R>>> = items.iter().map(|_| None).collect();
+        let mut order = Vec::with_capacity(items.len());
+        for (i, item) in items.iter().enumerate() {
+            match Writer::new(self, key_of(item)) {
+                Ok(writer) => order.push((writer.stripe(), i)),
+                Err(error) => results[i] = Some(Err(error)),
+            }
+        }
+        order.sort_unstable();
+        for group in order.chunk_by(|a, b| a.0 == b.0).flat_map(|stripe| stripe.chunks(MOST_PER_LOCK)) {
+            self.group(items, group, &key_of, &mut each, &mut results);
+        }
+        // Each item got its result above: an error at once, or one from its group.
+        results.into_iter().flatten().collect()
+    }
+
+    fn group<I, R>(
+        &self,
+        items: &[I],
+        group: &[(u32, usize)],
+        key_of: impl Fn(&I) -> &[u8],
+        mut each: impl FnMut(&Writer<'_>, &mut Exclusive<'_, Mapping>, &I) -> Result<R>,
+        results: &mut [Option<Result<R>>],
+    ) {
+        let mut locked = None;
+        for &(_, i) in group {
+            let result = Writer::new(self, key_of(&items[i])).and_then(|writer| {
+                if locked.is_none() {
+                    locked = Some(writer.lock()?);
+                }
+                match locked.as_mut() {
+                    Some(stripe) => each(&writer, stripe, &items[i]),
+                    None => Err(Error::ReadOnly(writer.opened.real.clone())),
+                }
+            });
+            results[i] = Some(result);
+        }
+    }
+}
+
+/// Items of a batch that are written under one hold of a stripe's lock.
+const MOST_PER_LOCK: usize = 64;
+
+fn delete_in(stripe: &mut Exclusive<'_, Mapping>, key: &Key<'_>) -> bool {
+    // What is expired or cleared is removed all the same, but was not there.
+    let Some(entry) = stripe.find(key) else { return false };
+    let was_there = stripe.is_current(&entry);
+    stripe.remove(&entry);
+    was_there
+}
+
+/// A key on its way into a file.
+struct Writer<'a> {
+    opened: &'a Opened,
+    key: Key<'a>,
+}
+
+impl<'a> Writer<'a> {
+    fn new(cache: &'a Cache, key: &'a [u8]) -> Result<Self> {
+        if key.len() > MAX_KEY {
+            return Err(Error::KeyTooLong { size: key.len(), limit: MAX_KEY });
+        }
+        let opened = cache.current()?;
+        Ok(Self { opened, key: opened.store.key(key) })
+    }
+
+    fn stripe(&self) -> u32 {
+        self.opened.store.stripe_of(&self.key)
+    }
+
+    fn lock(&self) -> Result<Exclusive<'a, Mapping>> {
+        lock_stripe(self.opened, self.stripe())
+    }
+
+    /// The item to be written, if it is not too large.
+    fn draft<'v>(&self, value: &'v [u8], how: &SetOptions) -> Result<Draft<'v>>
+    where
+        'a: 'v,
+    {
+        let draft = Draft {
+            key: self.key,
+            value,
+            expires_ms: how.expiry.to_ms(|| self.opened.settings.time.now_ms()),
+            flags: how.flags,
+            epoch: self.opened.store.epochs().current(),
+        };
+        let (size, limit) = (draft.units() * 8, self.opened.geometry().largest_record());
+        if size > limit { Err(Error::TooLarge { size, limit }) } else { Ok(draft) }
+    }
+}
+
+/// Locks a stripe and takes it over.
+pub(super) fn lock_stripe(opened: &Opened, stripe: u32) -> Result<Exclusive<'_, Mapping>> {
+    let joined = opened.member()?;
+    let region = stripe & (opened.geometry().shape.lock_regions - 1);
+    let limit: Duration = opened.settings.lock_wait;
+    let lock = joined.member.locks.lock(region, limit).map_err(|error| {
+        opened.count(MemberCount::Busy);
+        lock_error(opened, stripe, error)
+    })?;
+    if lock.waited {
+        opened.count(MemberCount::LockWaits);
+    }
+    Exclusive::enter(&opened.store, stripe, opened.settings.time.now_ms(), joined.who, lock)
+        .map_err(Error::io("mark as written", &opened.real))
+}
+
+fn parse_number(text: &[u8]) -> Result<u64> {
+    let digits = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    digits.and_then(|digits| digits.parse().ok()).ok_or_else(|| {
+        let shown = String::from_utf8_lossy(&text[..text.len().min(32)]);
+        Error::NotANumber { found: format!("{shown:?}{}", if text.len() > 32 { "..." } else { "" }) }
+    })
+}

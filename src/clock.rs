@@ -1,0 +1,77 @@
+//! Wall time, for expiry only. Nothing else may depend on it; tests replace it.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A source of wall time. All members of a cache file must agree on it.
+pub trait Clock: Send + Sync {
+    /// The time now.
+    fn now(&self) -> SystemTime;
+}
+
+/// The system's clock, or one that replaces it.
+#[derive(Clone, Default)]
+pub(crate) struct Time(Option<Arc<dyn Clock>>);
+
+impl Time {
+    pub(crate) fn of(clock: Arc<dyn Clock>) -> Self {
+        Self(Some(clock))
+    }
+
+    /// Milliseconds since 1970.
+    pub(crate) fn now_ms(&self) -> u64 {
+        milliseconds(self.0.as_ref().map_or_else(SystemTime::now, |clock| clock.now()))
+    }
+}
+
+impl std::fmt::Debug for Time {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Time(replaced)" } else { "Time(system)" })
+    }
+}
+
+/// Milliseconds since 1970; 0 for what lies before.
+pub(crate) fn milliseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// When an item expires.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Expiry {
+    /// Never; it can still be evicted.
+    #[default]
+    Never,
+    /// So long from now, to the millisecond. A duration of zero is expired at once.
+    After(Duration),
+    /// At a moment of wall time, to the millisecond, up to the year 2527; a moment in the past is expired at once.
+    At(SystemTime),
+}
+
+impl Expiry {
+    /// As a record stores it: milliseconds since 1970, 0 for never.
+    pub(crate) fn to_ms(self, now_ms: impl FnOnce() -> u64) -> u64 {
+        let ms = match self {
+            Expiry::Never => return 0,
+            Expiry::After(wait) => now_ms().saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+            Expiry::At(time) => milliseconds(time),
+        };
+        // 0 means never; the first millisecond of 1970 is as long past as the second.
+        ms.clamp(1, crate::store::record::LAST_TIME)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expiries_become_milliseconds() {
+        let now = || 1_000;
+        assert_eq!(Expiry::Never.to_ms(now), 0);
+        assert_eq!(Expiry::After(Duration::ZERO).to_ms(now), 1_000);
+        assert_eq!(Expiry::After(Duration::from_secs(2)).to_ms(now), 3_000);
+        assert_eq!(Expiry::At(UNIX_EPOCH).to_ms(now), 1);
+        assert_eq!(Expiry::After(Duration::MAX).to_ms(now), crate::store::record::LAST_TIME);
+    }
+}

@@ -1,0 +1,205 @@
+//! What can go wrong, said so that the reader knows what was expected, what was found, and what to do.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The result of an operation on a cache.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Any error of Kennel. A miss is none, and neither is a full cache.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused something.
+    #[error("cannot {what} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+
+    /// There is no file at this path.
+    #[error("no cache file at {}: create one with `kennel create` or `Options::create`", .0.display())]
+    NotFound(PathBuf),
+
+    /// There is a file at this path already.
+    #[error("{} exists already: open it, or destroy it first", .0.display())]
+    Exists(PathBuf),
+
+    /// The file is no cache file, or not one of this format, or damaged in its header.
+    #[error("{}: {field}: expected {expected}, found {found}; if it is a cache file, destroy it and create it anew", path.display())]
+    BadFile {
+        /// The file.
+        path: PathBuf,
+        /// The part of the header.
+        field: &'static str,
+        /// What stands there in a file that can be opened.
+        expected: String,
+        /// What stands there.
+        found: String,
+    },
+
+    /// The file differs from what was asked for, and [`OnMismatch::Fail`](crate::OnMismatch::Fail) is set.
+    #[error("{}: asked for {what} {asked}, the file has {found}; open it with what it has, use it as it is \
+             (`OnMismatch::UseExisting`), or let it be replaced (`OnMismatch::Recreate`)", path.display())]
+    Mismatch {
+        /// The file.
+        path: PathBuf,
+        /// The option.
+        what: &'static str,
+        /// Its value as asked for.
+        asked: String,
+        /// Its value in the file.
+        found: String,
+    },
+
+    /// The lock files that belong to the cache file are not where they must be. Whoever locked others would
+    /// lock alone.
+    #[error("the locks of {} are lost: {detail}; it was moved, linked or mounted without its lock directory, or that \
+             was deleted: restore it, or destroy the cache file and create it anew", path.display())]
+    LocksLost {
+        /// The cache file.
+        path: PathBuf,
+        /// What is missing.
+        detail: String,
+    },
+
+    /// The file is locked by another strategy than those this program has.
+    #[error("{}: locked by strategy {found} (id {id}), which this program does not have; it was opened with {asked}", path.display())]
+    UnknownStrategy {
+        /// The file.
+        path: PathBuf,
+        /// The strategy's name in the file.
+        found: String,
+        /// Its number.
+        id: u64,
+        /// The strategy that was asked for.
+        asked: String,
+    },
+
+    /// Strategy `process`: another process has the file open.
+    #[error("{} is open in another process, and its lock strategy `process` allows one process only", .0.display())]
+    OpenElsewhere(PathBuf),
+
+    /// The file could have been written by somebody else.
+    #[error("{} is not trusted: {detail}; if you trust those who can write it, open it with `trust`", path.display())]
+    NotTrusted {
+        /// The file.
+        path: PathBuf,
+        /// Who could.
+        detail: String,
+    },
+
+    /// On this file system memory or locks are not shared between all who open the file.
+    #[error("{} lies on {kind}, where mappings or locks are not coherent; use a local file system, or \
+             `allow_network` if only one host uses it and you know that its locks work", path.display())]
+    NetworkFilesystem {
+        /// The file.
+        path: PathBuf,
+        /// The file system.
+        kind: String,
+    },
+
+    /// The file system has no room for the file.
+    #[error("no room for {needed} bytes at {}{advice}", path.display())]
+    NoSpace {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        needed: u64,
+        /// What may help.
+        advice: &'static str,
+    },
+
+    /// All seats are taken by living members.
+    #[error("all {seats} seats of {} are taken by living processes; create it with more (`seats`)", path.display())]
+    SeatsFull {
+        /// The file.
+        path: PathBuf,
+        /// How many there are.
+        seats: u32,
+    },
+
+    /// An option cannot be.
+    #[error("option {option}: expected {expected}, found {given}")]
+    BadOption {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        given: String,
+        /// What it may be.
+        expected: String,
+    },
+
+    /// A key is longer than [`MAX_KEY`](crate::MAX_KEY).
+    #[error("a key of {size} bytes: expected at most {limit}")]
+    KeyTooLong {
+        /// Its length in bytes.
+        size: usize,
+        /// The longest.
+        limit: usize,
+    },
+
+    /// An item is larger than a quarter of a stripe's main ring.
+    #[error(
+        "an item of {size} bytes (header, key and value): expected at most {limit}; fewer stripes or a larger \
+             capacity take larger items"
+    )]
+    TooLarge {
+        /// Bytes it would take.
+        size: u64,
+        /// Bytes it may take.
+        limit: u64,
+    },
+
+    /// `incr` or `decr` of a value that is not a number from 0 to 2^64 - 1 in decimal digits.
+    #[error("not a number: expected 1 to 20 decimal digits, found {found}")]
+    NotANumber {
+        /// The value, cut off if long.
+        found: String,
+    },
+
+    /// `incr` beyond 2^64 - 1, or `decr` below 0. The value is as it was.
+    #[error("{value} {sign} {delta} is not a number from 0 to 18446744073709551615")]
+    Overflow {
+        /// The value.
+        value: u64,
+        /// `+` or `-`.
+        sign: char,
+        /// What was to be added or taken.
+        delta: u64,
+    },
+
+    /// The stripe's lock was held by somebody else for the whole of the limit; nothing was written.
+    #[error("stripe {stripe} was locked by another for {waited:?}; a stopped process may hold it")]
+    Busy {
+        /// The stripe.
+        stripe: u32,
+        /// The limit.
+        waited: Duration,
+    },
+
+    /// The cache was opened read-only.
+    #[error("{} was opened read-only", .0.display())]
+    ReadOnly(PathBuf),
+
+    /// The caller's buffer does not take the value.
+    #[error("a buffer of {given} bytes for a value of {needed}")]
+    BufferTooSmall {
+        /// Length of the value.
+        needed: usize,
+        /// Length of the buffer.
+        given: usize,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
+        let path = path.into();
+        move |source| Error::Io { what, path, source }
+    }
+}

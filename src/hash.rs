@@ -1,0 +1,65 @@
+//! From a key to the places it may lie in.
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// Bits of the hash that choose the stripe; as many as the largest number of stripes needs.
+const STRIPE_BITS: u32 = 12;
+/// Bits of the hash that a slot keeps.
+pub(crate) const TAG_BITS: u32 = 12;
+
+/// A key with its hash: xxh3 with the file's random seed, cut into three disjoint parts.
+///
+/// ```text
+/// bits 63..24 bucket (by multiply-shift) | 23..12 tag | 11..0 stripe (by modulus)
+/// ```
+#[derive(Clone, Copy)]
+pub(crate) struct Key<'a> {
+    pub bytes: &'a [u8],
+    pub hash: u64,
+}
+
+impl<'a> Key<'a> {
+    #[inline]
+    pub(crate) fn new(bytes: &'a [u8], seed: u64) -> Self {
+        Self { bytes, hash: xxh3_64_with_seed(bytes, seed) }
+    }
+
+    /// The stripe: the hash modulo the number of stripes, a power of two.
+    #[inline]
+    pub(crate) fn stripe(&self, stripes: u32) -> u32 {
+        self.hash as u32 & (stripes - 1)
+    }
+
+    #[inline]
+    pub(crate) fn tag(&self) -> u64 {
+        (self.hash >> STRIPE_BITS) & ((1 << TAG_BITS) - 1)
+    }
+
+    /// The bucket among any number up to 2^32, without a division: Lemire, "A fast alternative to the modulo
+    /// reduction", 2016.
+    #[inline]
+    pub(crate) fn bucket(&self, buckets: u64) -> u64 {
+        let high = self.hash >> (STRIPE_BITS + TAG_BITS);
+        ((u128::from(high) * u128::from(buckets)) >> (64 - STRIPE_BITS - TAG_BITS)) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bucket_and_every_stripe_is_reached_about_evenly() {
+        let (buckets, stripes) = (37, 8);
+        let mut by_bucket = vec![0u32; 37];
+        let mut by_stripe = vec![0u32; 8];
+        for n in 0..37_000u32 {
+            let bytes = n.to_le_bytes();
+            let key = Key::new(&bytes, 7);
+            by_bucket[key.bucket(buckets) as usize] += 1;
+            by_stripe[key.stripe(stripes) as usize] += 1;
+        }
+        assert!(by_bucket.iter().all(|&n| (850..1150).contains(&n)), "{by_bucket:?}");
+        assert!(by_stripe.iter().all(|&n| (4400..4850).contains(&n)), "{by_stripe:?}");
+    }
+}

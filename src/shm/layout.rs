@@ -1,0 +1,544 @@
+//! The format of a cache file: the only place that draws its bytes.
+//!
+//! ```text
+//! header   4 KiB           what the file is, who it is, what state it is in
+//! seats    seats x 1280    one per member: generation, lease, counter lines
+//! regions  regions x 256   named name spaces: defaults and epochs
+//! stripes  S x (512 + claims x 64)    lock word, intent, rings, counters, claims
+//! buckets  S x B x 64      a version word and seven slots each
+//! arenas   S x (small ring | main ring)   records
+//! ```
+//!
+//! Everything is little-endian and made of 64-bit words at offsets divisible by eight. The structs below
+//! are never laid over the live mapping: they hold the drawing, compile-time assertions hold the drawing
+//! to its size, and [`FIELDS`] holds `docs/format.md` and the fingerprint to the drawing.
+
+use bytemuck::{Pod, Zeroable};
+use std::mem::{offset_of, size_of};
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("kennel needs a 64-bit target: a cache file is mapped whole and its words are 64 bits wide");
+#[cfg(not(target_endian = "little"))]
+compile_error!("kennel needs a little-endian target: the words of a cache file are little-endian");
+
+/// The first eight bytes of every cache file.
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"KENNELca");
+/// Raised by every change of the format.
+pub(crate) const FORMAT: u32 = 1;
+/// Counters in a counter line.
+pub(crate) const COUNTERS: usize = 16;
+/// Counter lines of a seat that belong to one thread each; one more is shared by all further threads.
+pub(crate) const OWN_LINES: usize = 8;
+/// Slots of a bucket.
+pub(crate) const SLOTS: u64 = 7;
+/// Longest name of a region, in bytes.
+pub(crate) const REGION_NAME: usize = 128;
+/// Longest name of a lock strategy, in bytes.
+pub(crate) const STRATEGY_NAME: usize = 32;
+
+/// The first page of the file. Offset 0.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub(crate) struct Header {
+    // What the file is: written once, before anybody else can see the file.
+    pub magic: u64,
+    pub format: u32,
+    pub header_len: u32,
+    pub fingerprint: u64,
+    /// xxh3 of bytes 32 to 512.
+    pub check: u64,
+    pub file_len: u64,
+    pub capacity: u64,
+    pub mean_item: u64,
+    pub stripes: u32,
+    pub lock_regions: u32,
+    pub seats: u32,
+    pub regions: u32,
+    pub claims: u32,
+    pub after_crash: u32,
+    pub buckets: u64,
+    pub small_len: u64,
+    pub main_len: u64,
+    pub hash_seed: u64,
+    pub strategy_id: u64,
+    pub strategy_name: [u8; STRATEGY_NAME],
+    pub created_ms: u64,
+    pub reserved_fixed: [u64; 44],
+    // Who the file is: changed only when a copy is adopted, under the data file's lock.
+    pub file_id: [u64; 2],
+    pub data_inode: u64,
+    pub data_device: u64,
+    pub lock_dir_inode: u64,
+    pub reserved_identity: [u64; 3],
+    // What state it is in: one line that every operation reads and that is seldom written.
+    pub boot_id: [u64; 2],
+    pub epochs: u64,
+    pub flush: u64,
+    pub replaced: u64,
+    /// Stripes still flagged verify-me, or more; 0: none.
+    pub unverified: u64,
+    pub reserved_state: [u64; 2],
+    // Changed under the data file's lock, on a line of its own.
+    pub seats_used: u64,
+    pub seat_cursor: u64,
+    pub resets: u64,
+    pub reserved_members: [u64; 5],
+    pub reserved: [u64; 424],
+}
+
+/// One member's place in the file.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub(crate) struct Seat {
+    /// Raised at each attach; with the seat's number it names a member for ever.
+    pub generation: u64,
+    /// 1 while a member sits here; a killed one leaves it at 1.
+    pub taken: u64,
+    /// Inode number of the lease file; 0 until the seat was first used.
+    pub lease_inode: u64,
+    /// For people only, never for a decision.
+    pub pid: u64,
+    /// Wall time of the attach in milliseconds.
+    pub started_ms: u64,
+    pub reserved: [u64; 11],
+    pub lines: [[u64; COUNTERS]; OWN_LINES + 1],
+}
+
+/// A named region: a name space with defaults and epochs of its own.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub(crate) struct Region {
+    /// xxh3 of the name, stored last; 0: not used yet.
+    pub name_hash: u64,
+    pub epochs: u64,
+    pub hard_ttl_ms: u64,
+    pub soft_ttl_ms: u64,
+    pub none_ttl_ms: u64,
+    pub flags: u64,
+    pub name_len: u64,
+    pub reserved_head: u64,
+    pub name: [u8; REGION_NAME],
+    pub reserved: [u64; 8],
+}
+
+/// The head of a stripe; its claims follow.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub(crate) struct Stripe {
+    // Line 0: the lock. Contended, so nothing else lies here.
+    pub lock_word: u64,
+    pub sleep_word: u64,
+    /// Inode number of the lock file of this lock region.
+    pub lock_inode: u64,
+    pub reserved_lock: [u64; 5],
+    // Line 1: the intent, and what repairs did.
+    pub intent: u64,
+    pub intent_slot: u64,
+    pub intent_old: u64,
+    pub intent_new: u64,
+    pub intent_live_done: u64,
+    pub intent_live_undone: u64,
+    pub reserved_intent: [u64; 2],
+    // Line 2: the rings.
+    pub small_head: u64,
+    pub small_tail: u64,
+    pub main_head: u64,
+    pub main_tail: u64,
+    pub stamp: u64,
+    pub live: u64,
+    /// Hard epoch of the cache that `live` counts for.
+    pub live_epoch: u64,
+    pub reserved_rings: u64,
+    // Line 3: seldom written.
+    /// 1: an operating-system crash lies behind, nothing here is trusted without its checksum.
+    pub verify_me: u64,
+    pub repair_attempts: u64,
+    pub repaired_intent: u64,
+    pub repaired_by_seat: u64,
+    pub repaired_by_pid: u64,
+    /// The next number of a claim; it never repeats.
+    pub claim_number: u64,
+    pub reserved_seldom: [u64; 2],
+    // Lines 4 and 5.
+    pub counters: [u64; COUNTERS],
+    pub reserved: [u64; 16],
+}
+
+/// A key being created, or locked, by one owner.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub(crate) struct Claim {
+    /// Number of the claim with its state; 0: free.
+    pub number: u64,
+    pub key_hash: [u64; 2],
+    /// Seat and generation.
+    pub owner: u64,
+    /// Thread or task of the owner.
+    pub task: u64,
+    /// The host's monotonic clock at the start, in milliseconds.
+    pub started_ms: u64,
+    pub epochs: u64,
+    pub region_epochs: u64,
+}
+
+/// One cache line of the index.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub(crate) struct Bucket {
+    pub version: u64,
+    pub slots: [u64; SLOTS as usize],
+}
+
+/// The head of a record. Extension, key and value follow, key and value each padded to eight bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub(crate) struct Record {
+    /// Kind, key length, allocated length. Never changes while the record lies here.
+    pub shape: u64,
+    /// Checksum, unused bytes behind the value, epoch of the cache.
+    pub seal: u64,
+    pub stamp: u64,
+    /// Hard expiry with check bits of its own, and the dead mark.
+    pub expiry: u64,
+}
+
+/// The extension of a record that has caller's flags, a soft expiry or a region.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub(crate) struct Extension {
+    /// Soft expiry with check bits of its own.
+    pub soft_expiry: u64,
+    /// Creation time and epoch of the region.
+    pub created: u64,
+    /// Caller's flags, region, cost of creating the value.
+    pub flags: u64,
+}
+
+pub(crate) const HEADER_LEN: u64 = size_of::<Header>() as u64;
+pub(crate) const SEAT_LEN: u64 = size_of::<Seat>() as u64;
+pub(crate) const REGION_LEN: u64 = size_of::<Region>() as u64;
+pub(crate) const STRIPE_LEN: u64 = size_of::<Stripe>() as u64;
+pub(crate) const CLAIM_LEN: u64 = size_of::<Claim>() as u64;
+pub(crate) const BUCKET_LEN: u64 = size_of::<Bucket>() as u64;
+pub(crate) const RECORD_LEN: u64 = size_of::<Record>() as u64;
+pub(crate) const EXTENSION_LEN: u64 = size_of::<Extension>() as u64;
+/// Bytes 32 to 512 of the header are covered by `check`.
+pub(crate) const CHECKED: std::ops::Range<usize> = 32..512;
+
+const _: () = {
+    assert!(HEADER_LEN == 4096 && SEAT_LEN == 1280 && REGION_LEN == 256);
+    assert!(STRIPE_LEN == 512 && CLAIM_LEN == 64 && BUCKET_LEN == 64);
+    assert!(RECORD_LEN == 32 && EXTENSION_LEN == 24);
+    // Each part of the header that is written on its own starts a line.
+    assert!(offset_of!(Header, file_len) == CHECKED.start && offset_of!(Header, file_id) == CHECKED.end);
+    assert!(offset_of!(Header, boot_id) % 64 == 0 && offset_of!(Header, seats_used) % 64 == 0);
+    assert!(offset_of!(Stripe, intent) == 64 && offset_of!(Stripe, small_head) == 128);
+    assert!(offset_of!(Stripe, verify_me) == 192 && offset_of!(Stripe, counters) == 256);
+    assert!(offset_of!(Seat, lines) == 128);
+};
+
+/// A field of the drawing: struct, name, offset and size in bytes.
+pub(crate) type Field = (&'static str, &'static str, usize, usize);
+
+macro_rules! fields {
+    ($($of:ident { $($field:ident: $size:expr),* $(,)? })*) => {
+        /// Every field of every struct, as `docs/format.md` must list them.
+        pub(crate) const FIELDS: &[Field] = &[
+            $($((stringify!($of), stringify!($field), offset_of!($of, $field), $size),)*)*
+        ];
+    };
+}
+
+fields! {
+    Header {
+        magic: 8, format: 4, header_len: 4, fingerprint: 8, check: 8, file_len: 8, capacity: 8, mean_item: 8,
+        stripes: 4, lock_regions: 4, seats: 4, regions: 4, claims: 4, after_crash: 4, buckets: 8,
+        small_len: 8, main_len: 8, hash_seed: 8, strategy_id: 8, strategy_name: STRATEGY_NAME,
+        created_ms: 8, reserved_fixed: 352, file_id: 16, data_inode: 8, data_device: 8, lock_dir_inode: 8,
+        reserved_identity: 24, boot_id: 16, epochs: 8, flush: 8, replaced: 8, unverified: 8,
+        reserved_state: 16,
+        seats_used: 8, seat_cursor: 8, resets: 8, reserved_members: 40, reserved: 3392,
+    }
+    Seat {
+        generation: 8, taken: 8, lease_inode: 8, pid: 8, started_ms: 8, reserved: 88,
+        lines: COUNTERS * (OWN_LINES + 1) * 8,
+    }
+    Region {
+        name_hash: 8, epochs: 8, hard_ttl_ms: 8, soft_ttl_ms: 8, none_ttl_ms: 8, flags: 8, name_len: 8,
+        reserved_head: 8, name: REGION_NAME, reserved: 64,
+    }
+    Stripe {
+        lock_word: 8, sleep_word: 8, lock_inode: 8, reserved_lock: 40,
+        intent: 8, intent_slot: 8, intent_old: 8, intent_new: 8, intent_live_done: 8,
+        intent_live_undone: 8, reserved_intent: 16,
+        small_head: 8, small_tail: 8, main_head: 8, main_tail: 8, stamp: 8, live: 8, live_epoch: 8,
+        reserved_rings: 8,
+        verify_me: 8, repair_attempts: 8, repaired_intent: 8, repaired_by_seat: 8, repaired_by_pid: 8,
+        claim_number: 8, reserved_seldom: 16, counters: COUNTERS * 8, reserved: 128,
+    }
+    Claim {
+        number: 8, key_hash: 16, owner: 8, task: 8, started_ms: 8, epochs: 8, region_epochs: 8,
+    }
+    Bucket { version: 8, slots: 56 }
+    Record { shape: 8, seal: 8, stamp: 8, expiry: 8 }
+    Extension { soft_expiry: 8, created: 8, flags: 8 }
+}
+
+/// A number that two builds share only if they draw the same bytes.
+pub(crate) const FINGERPRINT: u64 = {
+    let mut bytes = [0u8; FIELDS.len() * 16];
+    let mut i = 0;
+    while i < FIELDS.len() {
+        let (_, _, offset, size) = FIELDS[i];
+        let (offset, size) = ((offset as u64).to_le_bytes(), (size as u64).to_le_bytes());
+        let mut b = 0;
+        while b < 8 {
+            bytes[i * 16 + b] = offset[b];
+            bytes[i * 16 + 8 + b] = size[b];
+            b += 1;
+        }
+        i += 1;
+    }
+    xxhash_rust::const_xxh3::xxh3_64(&bytes)
+};
+
+/// Offset of a header field: `at!(epochs)`.
+macro_rules! at {
+    ($field:ident) => {
+        std::mem::offset_of!($crate::shm::layout::Header, $field) as u64
+    };
+    ($of:ident . $field:ident) => {
+        std::mem::offset_of!($crate::shm::layout::$of, $field) as u64
+    };
+}
+pub(crate) use at;
+
+/// What a caller chooses about a file, all in bytes or counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub capacity: u64,
+    pub mean_item: u64,
+    pub stripes: u32,
+    pub lock_regions: u32,
+    pub seats: u32,
+    pub regions: u32,
+    pub claims: u32,
+}
+
+/// The sizes and offsets of one file, proven to fit together. Every offset the engine uses is computed from
+/// these private copies, never from what the mapping says later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    pub shape: Shape,
+    /// Buckets of one stripe.
+    pub buckets: u64,
+    pub small: RingShape,
+    pub main: RingShape,
+    pub seats_at: u64,
+    pub regions_at: u64,
+    pub stripes_at: u64,
+    pub stripe_len: u64,
+    pub buckets_at: u64,
+    pub arenas_at: u64,
+    pub file_len: u64,
+}
+
+/// The size of a ring and how its positions are cut into lap and offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RingShape {
+    /// Length in units of eight bytes.
+    pub units: u64,
+    /// Bits of a position that hold the offset; the bits above hold the lap.
+    pub bits: u32,
+}
+
+impl RingShape {
+    const fn of(bytes: u64) -> Self {
+        let units = bytes / 8;
+        Self { units, bits: 64 - (units - 1).leading_zeros() }
+    }
+
+    /// Length in bytes.
+    pub(crate) const fn bytes(self) -> u64 {
+        self.units * 8
+    }
+}
+
+/// Why a [`Shape`] cannot be: the option, and what would do.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BadShape {
+    pub option: &'static str,
+    pub given: u64,
+    pub expected: String,
+}
+
+pub(crate) const MAX_STRIPES: u32 = 4096;
+pub(crate) const MAX_SEATS: u32 = 1 << 20;
+pub(crate) const MAX_CAPACITY: u64 = 1 << 44;
+/// The smallest arena of a stripe: its rings must take a few records each.
+pub(crate) const MIN_ARENA: u64 = 2048;
+/// Share of the arena that is the small ring, as one part of so many.
+const SMALL_PART: u64 = 10;
+/// Live slots fill this share of the index (in percent) at the mean item size; ghosts live in the rest.
+const LIVE_PERCENT: u64 = 45;
+
+/// Rounds up to a multiple of a power of two.
+pub(crate) const fn round_up(n: u64, to: u64) -> u64 {
+    (n + to - 1) & !(to - 1)
+}
+
+impl Geometry {
+    /// Computes the layout of a file, or says which option cannot be.
+    pub(crate) fn new(shape: Shape) -> Result<Self, BadShape> {
+        check_shape(&shape)?;
+        let stripes = u64::from(shape.stripes);
+        let arena = round_up(shape.capacity.div_ceil(stripes), 64);
+        let small = round_up(arena / SMALL_PART, 64);
+        let record = RECORD_LEN + round_up(shape.mean_item, 8);
+        let buckets = (arena * 100).div_ceil(record * LIVE_PERCENT * SLOTS).max(1);
+        if buckets > u64::from(u32::MAX) {
+            return Err(BadShape {
+                option: "mean_item",
+                given: shape.mean_item,
+                expected: "larger items, or more stripes: at most 2^32 buckets fit into a stripe".into(),
+            });
+        }
+        let seats_at = HEADER_LEN;
+        let regions_at = seats_at + u64::from(shape.seats) * SEAT_LEN;
+        let stripes_at = regions_at + u64::from(shape.regions) * REGION_LEN;
+        let stripe_len = STRIPE_LEN + u64::from(shape.claims) * CLAIM_LEN;
+        let buckets_at = stripes_at + stripes * stripe_len;
+        let arenas_at = round_up(buckets_at + stripes * buckets * BUCKET_LEN, 4096);
+        let file_len = round_up(arenas_at + stripes * arena, 4096);
+        Ok(Self {
+            shape,
+            buckets,
+            small: RingShape::of(small),
+            main: RingShape::of(arena - small),
+            seats_at,
+            regions_at,
+            stripes_at,
+            stripe_len,
+            buckets_at,
+            arenas_at,
+            file_len,
+        })
+    }
+
+    /// Offset of a stripe's head.
+    #[inline]
+    pub(crate) fn stripe(&self, stripe: u32) -> u64 {
+        self.stripes_at + u64::from(stripe) * self.stripe_len
+    }
+
+    /// Offset of a stripe's claim.
+    pub(crate) fn claim(&self, stripe: u32, claim: u32) -> u64 {
+        self.stripe(stripe) + STRIPE_LEN + u64::from(claim) * CLAIM_LEN
+    }
+
+    /// Offset of a bucket.
+    #[inline]
+    pub(crate) fn bucket(&self, stripe: u32, bucket: u64) -> u64 {
+        self.buckets_at + (u64::from(stripe) * self.buckets + bucket) * BUCKET_LEN
+    }
+
+    /// Offset of a stripe's small ring; its main ring follows.
+    #[inline]
+    pub(crate) fn arena(&self, stripe: u32) -> u64 {
+        self.arenas_at + u64::from(stripe) * (self.small.bytes() + self.main.bytes())
+    }
+
+    /// Offset of a seat.
+    pub(crate) fn seat(&self, seat: u32) -> u64 {
+        self.seats_at + u64::from(seat) * SEAT_LEN
+    }
+
+    /// The largest record, header included, in bytes: a quarter of the main ring.
+    pub(crate) fn largest_record(&self) -> u64 {
+        // A record's length must fit the 32 bits of its header, in units of eight bytes, and a value's the
+        // address space; a quarter of the largest ring is far below both.
+        self.main.bytes() / 4
+    }
+}
+
+fn check_shape(shape: &Shape) -> Result<(), BadShape> {
+    let bad = |option, given, expected: String| Err(BadShape { option, given, expected });
+    let Shape { capacity, mean_item, stripes, lock_regions, seats, regions, claims } = *shape;
+    if !stripes.is_power_of_two() || stripes > MAX_STRIPES {
+        return bad("stripes", stripes.into(), format!("a power of two from 1 to {MAX_STRIPES}"));
+    }
+    if !lock_regions.is_power_of_two() || lock_regions > stripes {
+        return bad("lock_regions", lock_regions.into(), format!("a power of two from 1 to the {stripes} stripes"));
+    }
+    let least = u64::from(stripes) * MIN_ARENA;
+    if !(least..=MAX_CAPACITY).contains(&capacity) {
+        return bad("capacity", capacity, format!("{least} to {MAX_CAPACITY} bytes with {stripes} stripes"));
+    }
+    if !(1..=capacity).contains(&mean_item) {
+        return bad("mean_item", mean_item, format!("1 to the capacity of {capacity} bytes"));
+    }
+    if !(1..=MAX_SEATS).contains(&seats) {
+        return bad("seats", seats.into(), format!("1 to {MAX_SEATS}"));
+    }
+    if !(1..=u32::from(u16::MAX)).contains(&regions) {
+        return bad("regions", regions.into(), format!("1 to {}", u16::MAX));
+    }
+    if !(1..=4096).contains(&claims) {
+        return bad("claims", claims.into(), "1 to 4096".into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_of_every_struct_has_a_name() {
+        for (of, size) in [
+            ("Header", size_of::<Header>()),
+            ("Seat", size_of::<Seat>()),
+            ("Region", size_of::<Region>()),
+            ("Stripe", size_of::<Stripe>()),
+            ("Claim", size_of::<Claim>()),
+            ("Bucket", size_of::<Bucket>()),
+            ("Record", size_of::<Record>()),
+            ("Extension", size_of::<Extension>()),
+        ] {
+            let end = FIELDS.iter().filter(|f| f.0 == of).fold(0, |end, &(_, name, offset, size)| {
+                assert_eq!(offset, end, "{of}.{name} does not follow the field before it");
+                offset + size
+            });
+            assert_eq!(end, size, "{of} has bytes without a name");
+        }
+    }
+
+    fn shape() -> Shape {
+        Shape { capacity: 1 << 20, mean_item: 80, stripes: 4, lock_regions: 4, seats: 8, regions: 4, claims: 64 }
+    }
+
+    #[test]
+    fn an_item_of_64_bytes_costs_at_most_56_bytes_beside_key_and_value() {
+        let geometry = Geometry::new(shape()).unwrap();
+        let items = geometry.shape.capacity / (RECORD_LEN + 80);
+        let index = 4 * geometry.buckets * BUCKET_LEN;
+        let overhead = RECORD_LEN as f64 + index as f64 / items as f64;
+        assert!(overhead <= 56.0, "{overhead}");
+    }
+
+    #[test]
+    fn each_impossible_shape_names_its_option() {
+        let cases: [(&str, Shape); 7] = [
+            ("stripes", Shape { stripes: 3, ..shape() }),
+            ("lock_regions", Shape { lock_regions: 8, ..shape() }),
+            ("capacity", Shape { capacity: 100, ..shape() }),
+            ("mean_item", Shape { mean_item: 0, ..shape() }),
+            ("seats", Shape { seats: 0, ..shape() }),
+            ("regions", Shape { regions: 0, ..shape() }),
+            ("claims", Shape { claims: 0, ..shape() }),
+        ];
+        for (option, shape) in cases {
+            assert_eq!(Geometry::new(shape).unwrap_err().option, option);
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! The mapping of a cache file: the one file that touches mapped memory.
+//!
+//! Other processes write this memory while we read it, so it is never borrowed as bytes or structs: only
+//! atomic words, and copies made of relaxed word accesses or of an assembly block, whose racing the
+//! language does not judge. Whoever truncates the file under us ends us with SIGBUS; the documents say so.
+#![allow(unsafe_code, reason = "mapped memory cannot be touched without; each use says why it may")]
+
+use super::atomics::AtomicU64;
+use super::memory::{Memory, Word, word_of};
+use super::step::{Step, reached};
+use memmap2::{MmapOptions, MmapRaw};
+use std::fs::File;
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// From this length on a copy goes through vector registers.
+const VECTOR_FROM: usize = 256;
+
+/// A whole cache file in the address space, readable, and writable unless it was mapped read-only.
+pub(crate) struct Mapping {
+    map: MmapRaw,
+    len: u64,
+}
+
+impl Mapping {
+    /// Maps the first `len` bytes of `file`, shared with all who map them.
+    pub(crate) fn new(file: &File, len: u64, writable: bool) -> io::Result<Self> {
+        let size = usize::try_from(len).map_err(io::Error::other)?;
+        let mut options = MmapOptions::new();
+        options.len(size);
+        let map = if writable { options.map_raw(file)? } else { options.map_raw_read_only(file)? };
+        Ok(Self { map, len })
+    }
+
+    /// Makes every page present and writable ahead of its first use, where the system can.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn populate(&self) -> io::Result<()> {
+        self.map.advise(memmap2::Advice::PopulateWrite)
+    }
+
+    /// Makes every page present ahead of its first use by reading a word of each.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn populate(&self) -> io::Result<()> {
+        (0..self.len).step_by(4096).for_each(|page| {
+            self.word(page).get();
+        });
+        Ok(())
+    }
+
+    /// The address of `len` bytes at `offset`, proven to lie within the mapping.
+    #[inline]
+    fn at(&self, offset: u64, len: u64) -> *const u8 {
+        if offset % 8 != 0 || offset > self.len || len > self.len - offset {
+            outside(offset, len, self.len);
+        }
+        // SAFETY: the range was just proven to lie within the mapping, which is `self.len` bytes long.
+        unsafe { self.map.as_ptr().add(offset as usize) }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn outside(offset: u64, len: u64, mapped: u64) -> ! {
+    unreachable!("{len} bytes at offset {offset} of a mapping of {mapped} bytes: offsets come from a proven geometry")
+}
+
+impl Memory for Mapping {
+    #[inline]
+    fn word(&self, offset: u64) -> Word<'_> {
+        let at = self.at(offset, 8).cast_mut().cast();
+        // SAFETY: eight bytes within a mapping that lives as long as `self`, aligned since a mapping starts
+        // at a page and `offset` is divisible by eight; every access to them by anybody is atomic.
+        Word(unsafe { AtomicU64::from_ptr(at) })
+    }
+
+    fn sync(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.map.flush_range(offset as usize, len as usize)
+    }
+
+    #[inline]
+    fn prefetch(&self, offset: u64) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let at = self.map.as_ptr().wrapping_add(offset as usize);
+            // SAFETY: a prefetch never faults, whatever its address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = offset;
+    }
+
+    #[inline]
+    fn line(&self, offset: u64) -> [u64; 8] {
+        let at: *const u64 = self.at(offset, 64).cast();
+        std::array::from_fn(|i| {
+            // SAFETY: the 64 bytes were proven to lie within the mapping, and `i` is below eight.
+            let word = unsafe { at.add(i) };
+            // SAFETY: as in `word` above.
+            unsafe { AtomicU64::from_ptr(word.cast_mut()) }.load(Relaxed)
+        })
+    }
+
+    #[inline]
+    fn copy_out(&self, offset: u64, into: &mut [u8]) {
+        let from = self.at(offset, into.len() as u64);
+        // SAFETY: both ranges are `into.len()` bytes; `from` is mapped, aligned, and padded to a whole word.
+        unsafe { copy_out(from, into.as_mut_ptr(), into.len()) };
+    }
+
+    #[inline]
+    fn append_out(&self, offset: u64, len: usize, into: &mut Vec<u8>) {
+        let from = self.at(offset, len as u64);
+        into.reserve(len);
+        let to = into.spare_capacity_mut().as_mut_ptr().cast();
+        // SAFETY: `reserve` made room for `len` bytes at `to`; the source is as in `copy_out`.
+        unsafe { copy_out(from, to, len) };
+        // SAFETY: the `len` bytes behind the old length have just been written.
+        unsafe { into.set_len(into.len() + len) };
+    }
+
+    #[inline]
+    fn copy_in(&self, step: Step, offset: u64, from: &[u8]) {
+        let to = self.at(offset, from.len().next_multiple_of(8) as u64).cast_mut();
+        let vector = if from.len() < VECTOR_FROM { 0 } else { from.len() & !63 };
+        reached(step);
+        // SAFETY: `vector` bytes fit both ranges; the mapping is writable, or the caller would hold no lock.
+        unsafe { copy_vector(from.as_ptr(), to, vector) };
+        if vector > 0 {
+            // A second crash point, for a record of which only the first part was written.
+            reached(step);
+        }
+        for (i, chunk) in from[vector..].chunks(8).enumerate() {
+            self.word(offset + (vector + i * 8) as u64).0.store(word_of(chunk), Relaxed);
+        }
+    }
+}
+
+/// Copies `len` bytes out of memory that others may be writing.
+///
+/// # Safety
+/// `from` must be aligned to eight bytes and readable for `len` rounded up to eight, `to` writable for `len`.
+#[inline]
+unsafe fn copy_out(from: *const u8, to: *mut u8, len: usize) {
+    let vector = if len < VECTOR_FROM { 0 } else { len & !63 };
+    if vector > 0 {
+        // SAFETY: `vector` is at most `len`.
+        unsafe { copy_vector(from, to, vector) };
+    }
+    let mut done = vector;
+    while done < len {
+        // SAFETY: `done` is below `len`, and a word that starts below `len` is readable.
+        let at = unsafe { from.add(done) };
+        // SAFETY: aligned, since `done` is divisible by eight; every access to it is atomic.
+        let word = unsafe { AtomicU64::from_ptr(at.cast_mut().cast()) }.load(Relaxed).to_le_bytes();
+        let part = (len - done).min(8);
+        // SAFETY: `done + part` is at most `len`.
+        let into = unsafe { to.add(done) };
+        if part == 8 {
+            // SAFETY: eight bytes are writable here; an unaligned store of a private word.
+            unsafe { into.cast::<[u8; 8]>().write(word) };
+        } else {
+            // SAFETY: `part` bytes are writable here, and fewer than eight are taken from `word`.
+            unsafe { std::ptr::copy_nonoverlapping(word.as_ptr(), into, part) };
+        }
+        done += 8;
+    }
+}
+
+/// Copies a multiple of 64 bytes through vector registers. One side is shared, the other private.
+///
+/// The block is opaque to the compiler and not marked `nomem`: it stays between the fences around it. Each
+/// 8-byte word is read or written by a single instruction, as wide vector moves are on every x86-64 that
+/// we know; a word torn in between would be caught by the version check like any other mixture.
+///
+/// # Safety
+/// Both ranges must be valid for `len` bytes.
+#[cfg(all(target_arch = "x86_64", not(any(miri, kennel_tsan))))]
+#[inline]
+unsafe fn copy_vector(from: *const u8, to: *mut u8, len: usize) {
+    if len == 0 {
+        return;
+    }
+    // SAFETY: the loop touches `len / 64` blocks of 64 bytes from both addresses on, and nothing else.
+    unsafe {
+        std::arch::asm!(
+            "2:",
+            "movdqu {a}, [{from}]",
+            "movdqu {b}, [{from} + 16]",
+            "movdqu {c}, [{from} + 32]",
+            "movdqu {d}, [{from} + 48]",
+            "movdqu [{to}], {a}",
+            "movdqu [{to} + 16], {b}",
+            "movdqu [{to} + 32], {c}",
+            "movdqu [{to} + 48], {d}",
+            "add {from}, 64",
+            "add {to}, 64",
+            "sub {left}, 64",
+            "jnz 2b",
+            from = inout(reg) from => _,
+            to = inout(reg) to => _,
+            left = inout(reg) len => _,
+            a = out(xmm_reg) _,
+            b = out(xmm_reg) _,
+            c = out(xmm_reg) _,
+            d = out(xmm_reg) _,
+            options(nostack),
+        );
+    }
+}
+
+/// The same by words, where there is no assembly block.
+///
+/// # Safety
+/// Both ranges must be valid for `len` bytes, and both addresses of a shared range aligned to eight.
+#[cfg(not(all(target_arch = "x86_64", not(any(miri, kennel_tsan)))))]
+unsafe fn copy_vector(from: *const u8, to: *mut u8, len: usize) {
+    for at in (0..len).step_by(8) {
+        // SAFETY: within the range.
+        let (source, target) = unsafe { (from.add(at).cast::<u64>(), to.add(at).cast::<u64>()) };
+        let word = if source.is_aligned() {
+            // SAFETY: aligned and within the range; the shared side is always aligned.
+            unsafe { AtomicU64::from_ptr(source.cast_mut()) }.load(Relaxed)
+        } else {
+            // SAFETY: within the range; only a private side is not aligned.
+            unsafe { source.read_unaligned() }
+        };
+        if target.is_aligned() {
+            // SAFETY: as above.
+            unsafe { AtomicU64::from_ptr(target) }.store(word, Relaxed);
+        } else {
+            // SAFETY: as above.
+            unsafe { target.write_unaligned(word) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_of_every_length_come_back() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(8192).unwrap();
+        let map = Mapping::new(&file, 8192, true).unwrap();
+        for len in (0..600).chain([1000, 4095, 4096]) {
+            let bytes: Vec<u8> = (0..len).map(|i| (i * 7 + len) as u8).collect();
+            map.copy_in(Step::RecordBody, 64, &bytes);
+            let mut back = vec![0; len];
+            map.copy_out(64, &mut back);
+            assert_eq!(back, bytes, "copy_out of {len}");
+            let mut appended = b"before".to_vec();
+            map.append_out(64, len, &mut appended);
+            assert_eq!(&appended[6..], bytes, "append_out of {len}");
+        }
+    }
+
+    #[test]
+    fn a_copy_in_fills_its_last_word_with_zeros_and_leaves_the_next_alone() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(4096).unwrap();
+        let map = Mapping::new(&file, 4096, true).unwrap();
+        (0..100).for_each(|i| map.word(i * 8).set(Step::Header, u64::MAX));
+        map.copy_in(Step::RecordBody, 0, &[0; 301]);
+        assert_eq!(map.word(37 * 8).get(), 0);
+        assert_eq!(map.word(38 * 8).get(), u64::MAX);
+    }
+}

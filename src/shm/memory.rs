@@ -1,0 +1,149 @@
+//! Memory that others change under our hands: words, and copies that race with writers.
+//!
+//! Everything above this file sees shared memory only through [`Memory`]. Loads and stores are atomic
+//! words; a store says which [`Step`] of which operation it is, so no store can be without a crash point.
+//! Two memories exist: the mapping of a file, and plain words on the heap, on which the model checkers and
+//! Miri run the very same engine.
+
+use super::atomics::{AtomicU64, Ordering};
+use super::step::{Step, reached};
+
+/// A word of shared memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Word<'a>(pub(super) &'a AtomicU64);
+
+impl<'a> Word<'a> {
+    /// A private word, seen as a shared one.
+    pub(crate) fn of(word: &'a AtomicU64) -> Self {
+        Self(word)
+    }
+
+    #[inline]
+    pub(crate) fn load(self, order: Ordering) -> u64 {
+        self.0.load(order)
+    }
+
+    /// A load whose order something else provides: the stripe's lock, or a fence and a version check.
+    #[inline]
+    pub(crate) fn get(self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn store(self, step: Step, value: u64, order: Ordering) {
+        reached(step);
+        self.0.store(value, order);
+    }
+
+    /// A store whose order something else provides.
+    #[inline]
+    pub(crate) fn set(self, step: Step, value: u64) {
+        self.store(step, value, Ordering::Relaxed);
+    }
+
+    /// Adds to a word that only the caller writes: a load and a store, no locked instruction.
+    #[inline]
+    pub(crate) fn bump(self, step: Step, by: u64) {
+        self.set(step, self.get().wrapping_add(by));
+    }
+
+    #[inline]
+    pub(crate) fn fetch_add(self, step: Step, by: u64) -> u64 {
+        reached(step);
+        self.0.fetch_add(by, Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn compare_exchange(self, step: Step, old: u64, new: u64, order: Ordering) -> Result<u64, u64> {
+        reached(step);
+        self.0.compare_exchange(old, new, order, Ordering::Relaxed)
+    }
+}
+
+/// Shared memory: a run of words, and byte copies in and out of it.
+///
+/// Offsets are in bytes, divisible by eight, and lie within the memory: the engine computes them from a
+/// [`Geometry`](super::Geometry) that was proven to fit. One that does not is a bug of ours, stopped here.
+pub(crate) trait Memory: Send + Sync {
+    fn word(&self, offset: u64) -> Word<'_>;
+
+    /// Brings a changed range to the device, where there is one.
+    fn sync(&self, _offset: u64, _len: u64) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    /// Asks for the cache line at `offset` ahead of its use.
+    fn prefetch(&self, _offset: u64) {}
+
+    /// Eight words, each loaded relaxed: one bucket.
+    #[inline]
+    fn line(&self, offset: u64) -> [u64; 8] {
+        std::array::from_fn(|i| self.word(offset + i as u64 * 8).get())
+    }
+
+    /// Copies bytes out while others may write them; whether they belong together is checked afterwards.
+    #[inline]
+    fn copy_out(&self, offset: u64, into: &mut [u8]) {
+        let mut at = offset;
+        let mut chunks = into.chunks_exact_mut(8);
+        for chunk in &mut chunks {
+            chunk.copy_from_slice(&self.word(at).get().to_le_bytes());
+            at += 8;
+        }
+        let rest = chunks.into_remainder();
+        if !rest.is_empty() {
+            let word = self.word(at).get().to_le_bytes();
+            rest.copy_from_slice(&word[..rest.len()]);
+        }
+    }
+
+    /// As [`copy_out`](Memory::copy_out), to the end of a vector that grows by `len` bytes.
+    #[inline]
+    fn append_out(&self, offset: u64, len: usize, into: &mut Vec<u8>) {
+        let start = into.len();
+        into.resize(start + len, 0);
+        self.copy_out(offset, &mut into[start..]);
+    }
+
+    /// Copies bytes in; the last word is filled up with zeros.
+    #[inline]
+    fn copy_in(&self, step: Step, offset: u64, from: &[u8]) {
+        let mut at = offset;
+        let chunks = from.chunks_exact(8);
+        let rest = chunks.remainder();
+        for chunk in chunks {
+            self.word(at).set(step, word_of(chunk));
+            at += 8;
+        }
+        if !rest.is_empty() {
+            self.word(at).set(step, word_of(rest));
+        }
+    }
+}
+
+/// Up to eight bytes as a little-endian word, zeros above.
+#[inline]
+pub(crate) fn word_of(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    u64::from_le_bytes(word)
+}
+
+/// Shared memory on the heap, for models and tests.
+#[cfg(any(test, loom))]
+pub(crate) struct Heap(Vec<AtomicU64>);
+
+#[cfg(any(test, loom))]
+impl Heap {
+    pub(crate) fn new(bytes: u64) -> Self {
+        Self((0..bytes.div_ceil(8)).map(|_| AtomicU64::new(0)).collect())
+    }
+}
+
+#[cfg(any(test, loom))]
+impl Memory for Heap {
+    fn word(&self, offset: u64) -> Word<'_> {
+        debug_assert_eq!(offset % 8, 0);
+        Word(&self.0[(offset / 8) as usize])
+    }
+}

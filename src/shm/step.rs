@@ -1,0 +1,165 @@
+//! Names for every store to shared memory: the points at which a process can die.
+//!
+//! Each store of the engine passes its [`Step`] to [`reached`] first. In a normal build that is nothing.
+//! With the feature `crash-points` (or in the crate's own tests) a plan can be armed that ends the
+//! process, or unwinds the thread, at the n-th passing of a step; that is how the kill tests reach every
+//! state that a killed process can leave behind.
+
+macro_rules! steps {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// A store to shared memory, named after what it does.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Step { $($(#[$doc])* $name,)* }
+
+        impl Step {
+            /// Every step there is, in the order in which they are written down here.
+            pub const ALL: &'static [Step] = &[$(Step::$name,)*];
+
+            /// The name as tests and tables spell it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Step::$name => $text,)* }
+            }
+        }
+    };
+}
+
+steps! {
+    /// A field of the intent; the kind is not stored yet, so the intent does not count.
+    IntentFields = "intent-fields",
+    /// The intent's kind: from here on the operation is completed or undone by a repair.
+    IntentKind = "intent-kind",
+    /// The intent is taken back: the operation is complete.
+    IntentClear = "intent-clear",
+    /// The stripe's stamp counter, raised before a record carries the new stamp.
+    Stamp = "stamp",
+    /// A pad at the end of a ring.
+    Pad = "pad",
+    /// The header of a record that no slot points to yet.
+    RecordHeader = "record-header",
+    /// Key and value bytes of a record that no slot points to yet.
+    RecordBody = "record-body",
+    /// A ring's head passes a complete record.
+    Head = "head",
+    /// A ring's tail leaves a record behind; its bytes may be overwritten from here on.
+    Tail = "tail",
+    /// A bucket's version becomes odd: readers wait.
+    BucketOdd = "bucket-odd",
+    /// A slot of an odd bucket.
+    Slot = "slot",
+    /// A bucket's version becomes even: readers see the change.
+    BucketEven = "bucket-even",
+    /// A mark on a record that says: no slot will point here again.
+    Dead = "dead",
+    /// An access mark, raised by a reader.
+    Mark = "mark",
+    /// A record overwritten where it lies, its bucket odd.
+    InPlace = "in-place",
+    /// A record's expiry changed by `touch`.
+    Expiry = "expiry",
+    /// The stripe's number of live records.
+    Live = "live",
+    /// A counter.
+    Counter = "counter",
+    /// The count of attempts to repair a stripe, and the note of who repaired it.
+    Repair = "repair",
+    /// A ring's head or tail while a stripe is being emptied or rebuilt.
+    RingReset = "ring-reset",
+    /// The verify-me flag of a stripe.
+    VerifyMe = "verify-me",
+    /// The epochs of the header or of a region.
+    Epoch = "epoch",
+    /// The flush mark of the header.
+    FlushMark = "flush-mark",
+    /// A field of a seat.
+    Seat = "seat",
+    /// A field of the header while a cache file is made, adopted or reset.
+    Header = "header",
+    /// A lock word.
+    LockWord = "lock-word",
+    /// A claim of a key.
+    Claim = "claim",
+}
+
+#[cfg(not(any(test, feature = "crash-points")))]
+#[inline(always)]
+pub(crate) fn reached(_: Step) {}
+
+#[cfg(any(test, feature = "crash-points"))]
+pub use armed::{Died, Plan, arm, passed, reached};
+
+#[cfg(any(test, feature = "crash-points"))]
+mod armed {
+    use super::Step;
+    use std::cell::Cell;
+
+    /// What happens at which passing.
+    #[derive(Clone, Copy, Debug)]
+    pub enum Plan {
+        /// The thread unwinds with [`Died`] as its payload: a death that a test in one process can watch.
+        Unwind,
+        /// The process ends at once, nothing cleaned up: `SIGKILL` to itself where there is one.
+        Kill,
+        /// The thread sleeps for as long as it is let live: a stopped process.
+        Stop,
+    }
+
+    /// The payload of an unwinding death.
+    #[derive(Debug)]
+    pub struct Died(pub Step);
+
+    thread_local! {
+        static ARMED: Cell<Option<(Option<Step>, u64, Plan)>> = const { Cell::new(None) };
+        static PASSED: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// Arms this thread: at the `nth` passing (from 0) of `step`, or of any step when `None`, `plan` happens.
+    pub fn arm(step: Option<Step>, nth: u64, plan: Plan) {
+        ARMED.set(Some((step, nth, plan)));
+        PASSED.set(0);
+    }
+
+    /// Disarms this thread and says how many steps it passed since it was armed.
+    pub fn passed() -> u64 {
+        ARMED.set(None);
+        PASSED.get()
+    }
+
+    /// Called before every store to shared memory.
+    pub fn reached(step: Step) {
+        let Some((wanted, left, plan)) = ARMED.get() else { return };
+        PASSED.set(PASSED.get() + 1);
+        if wanted.is_some_and(|wanted| wanted != step) {
+            return;
+        }
+        if left > 0 {
+            ARMED.set(Some((wanted, left - 1, plan)));
+            return;
+        }
+        ARMED.set(None);
+        die(step, plan);
+    }
+
+    fn die(step: Step, plan: Plan) {
+        match plan {
+            Plan::Unwind => std::panic::resume_unwind(Box::new(Died(step))),
+            Plan::Kill => end_process(),
+            Plan::Stop => loop {
+                std::thread::park();
+            },
+        }
+    }
+
+    #[cfg(unix)]
+    fn end_process() {
+        let me = rustix::process::getpid();
+        // Cannot fail for our own pid; should it, the abort below ends the process all the same.
+        let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);
+        std::process::abort()
+    }
+
+    #[cfg(not(unix))]
+    fn end_process() {
+        std::process::abort()
+    }
+}

@@ -1,0 +1,235 @@
+//! Making room: S3-FIFO on two rings.
+//!
+//! New keys enter the small ring, about a tenth of the arena. At its tail a record that was read at least
+//! twice since it came is promoted to the main ring; any other leaves, and its slot turns into a ghost. A key
+//! that comes back while its ghost is remembered enters the main ring. At the main ring's tail a record with
+//! access marks loses one and is inserted again at the head; one without goes.
+//! (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023.)
+//!
+//! Two rules of our own: whenever the main ring has a free gap that takes it, a record that leaves the small
+//! ring moves there, read or not; and ghosts live in the spare slots of the index, the oldest replaced first.
+//!
+//! Each record that is moved or evicted is an operation of its own, with an intent of its own.
+
+use super::exclusive::Exclusive;
+use super::intent::Intent;
+use super::record::{Head, pad};
+use super::slot::{Ring, Slot};
+use super::tally::StripeCount;
+use crate::shm::{Memory, Step};
+
+/// Marks from which on a record at the small ring's tail is promoted.
+const PROMOTED_FROM: u64 = 2;
+/// Records that one operation may move before it lets the tail leave whatever its marks.
+const MOST_MOVES: u32 = 64;
+
+/// How much one operation may still move; it bounds the time that a lock is held.
+pub(crate) struct Budget {
+    moves: u32,
+    units: u64,
+}
+
+impl Budget {
+    fn spend(&mut self, units: u64) -> bool {
+        if self.moves == 0 || self.units < units {
+            return false;
+        }
+        self.moves -= 1;
+        self.units -= units;
+        true
+    }
+}
+
+impl<M: Memory> Exclusive<'_, M> {
+    pub(super) fn budget(&self) -> Budget {
+        Budget { moves: MOST_MOVES, units: self.shape(Ring::Main).units / 4 }
+    }
+
+    /// Makes room for a record of `units` and returns its position at the ring's head. Whatever the caller
+    /// knew of slots and records before this call may have changed.
+    pub(super) fn reserve(&mut self, ring: Ring, units: u64, budget: &mut Budget) -> u64 {
+        loop {
+            if let Some(position) = self.room_at_head(ring, units) {
+                return position;
+            }
+            self.leave_one(ring, budget);
+        }
+    }
+
+    /// The head's position, if `units` in one piece are free there; at the ring's end a pad is laid first.
+    fn room_at_head(&self, ring: Ring, units: u64) -> Option<u64> {
+        let shape = self.shape(ring);
+        let head = self.ring_head(ring);
+        let free = shape.units - self.used(ring);
+        let to_end = shape.units - shape.offset(head);
+        if to_end >= units {
+            return (free >= units).then_some(head);
+        }
+        (free >= to_end + units).then(|| self.pad(ring))
+    }
+
+    /// Fills the rest of the lap with a pad; returns the first position of the next lap.
+    fn pad(&self, ring: Ring) -> u64 {
+        let shape = self.shape(ring);
+        let head = self.ring_head(ring);
+        let at = self.store.ring_at(self.stripe, ring) + shape.offset(head) * 8;
+        let units = shape.units - shape.offset(head);
+        self.store.mem.word(at).set(Step::Pad, pad(units));
+        let next = shape.advance(head, units);
+        self.set_head(ring, next);
+        next
+    }
+
+    /// Lets the record at a ring's tail go, or moves it on; in any case the tail passes it.
+    fn leave_one(&mut self, ring: Ring, budget: &mut Budget) {
+        let tail = self.tail(ring);
+        let shape = self.shape(ring);
+        let at = self.store.ring_at(self.stripe, ring) + shape.offset(tail) * 8;
+        let head = self.head_at_tail(ring, tail, at);
+        let units = head.units();
+        if units == 0 || units > self.used(ring) || shape.offset(tail) + units > shape.units || !is_known(head) {
+            // Only damage leads here: the walk cannot go on, and nobody knows what lies behind.
+            self.count(StripeCount::Dropped);
+            self.empty();
+            return;
+        }
+        let passed = shape.advance(tail, units);
+        if head.is_pad() || head.is_dead() {
+            self.set_tail(ring, passed);
+        } else if let Some((slot_at, slot)) = self.slot_of(ring, tail, at, head) {
+            self.leave_live(slot_at, slot, at, head, budget, passed);
+        } else {
+            self.count(StripeCount::Dropped);
+            self.set_tail(ring, passed);
+        }
+    }
+
+    /// The header of what lies at the tail; of a pad, which may be a single word, only its shape is loaded.
+    fn head_at_tail(&self, ring: Ring, tail: u64, at: u64) -> Head {
+        let shape = self.store.mem.word(at).get();
+        let short = Head { shape, seal: 0, stamp: 0, expiry: 0 };
+        let fits = self.store.record_at(self.stripe, ring, tail).is_some();
+        if short.is_record() && fits { self.store.head(at) } else { short }
+    }
+
+    fn leave_live(&mut self, slot_at: u64, slot: Slot, at: u64, head: Head, budget: &mut Budget, passed: u64) {
+        if self.store.is_cleared(at, head) {
+            self.unlink(Intent::Expire, slot_at, slot, Slot::EMPTY, head);
+        } else if head.is_expired(|| self.now_ms) {
+            self.unlink(Intent::Expire, slot_at, slot, Slot::EMPTY, head);
+            self.count(StripeCount::Expirations);
+        } else {
+            match slot.ring() {
+                Ring::Small => self.leave_small(slot_at, slot, at, head, budget),
+                Ring::Main => return self.leave_main(slot_at, slot, at, head, budget, passed),
+            }
+        }
+        self.pass(slot.ring(), slot.position(), passed);
+    }
+
+    /// Moves the tail, unless the stripe was emptied meanwhile.
+    fn pass(&self, ring: Ring, from: u64, to: u64) {
+        if self.tail(ring) == from {
+            self.set_tail(ring, to);
+        }
+    }
+
+    fn leave_small(&mut self, slot_at: u64, slot: Slot, at: u64, head: Head, budget: &mut Budget) {
+        let units = head.units();
+        let promoted = slot.marks() >= PROMOTED_FROM && budget.spend(units);
+        let position =
+            if promoted { Some(self.reserve(Ring::Main, units, budget)) } else { self.room_at_head(Ring::Main, units) };
+        if self.tail(Ring::Small) != slot.position() {
+            return; // Damage was met in the main ring, and the stripe emptied.
+        }
+        match position {
+            Some(position) => {
+                self.relocate(slot_at, slot, at, head, Ring::Main, position);
+                self.count(StripeCount::Promotions);
+            }
+            None => {
+                self.unlink(Intent::Evict, slot_at, slot, slot.ghost(), head);
+                self.count(StripeCount::EvictionsSmall);
+            }
+        }
+    }
+
+    fn leave_main(&mut self, slot_at: u64, slot: Slot, at: u64, head: Head, budget: &mut Budget, passed: u64) {
+        let units = head.units();
+        if slot.marks() == 0 || !budget.spend(units) {
+            self.unlink(Intent::Evict, slot_at, slot, Slot::EMPTY, head);
+            self.count(StripeCount::EvictionsMain);
+            self.pass(Ring::Main, slot.position(), passed);
+            return;
+        }
+        let slot = slot.with_marks(slot.marks() - 1);
+        if let Some(position) = self.room_at_head(Ring::Main, units) {
+            self.relocate_marked(slot_at, slot, at, head, Ring::Main, position);
+            self.pass(Ring::Main, slot.position(), passed);
+        } else {
+            self.relocate_tight(slot_at, slot, at, head, passed);
+        }
+    }
+
+    /// Unlinks a record that leaves without a successor: it is marked dead before, under an intent.
+    pub(super) fn unlink(&mut self, intent: Intent, slot_at: u64, old: Slot, new: Slot, head: Head) {
+        let live = self.live_with(Some(head.epoch()), None);
+        self.begin(intent, slot_at, old, new, live);
+        self.kill(old);
+        self.relink(slot_at, new);
+        self.set_live(live);
+        self.end();
+    }
+
+    /// Moves a record to the head of a ring; it starts there without marks.
+    fn relocate(&mut self, slot_at: u64, slot: Slot, at: u64, head: Head, ring: Ring, position: u64) {
+        self.relocate_marked(slot_at, slot.with_marks(0), at, head, ring, position);
+    }
+
+    /// Copies a record to `position` at the head of `ring`, links the copy, and marks the original dead.
+    fn relocate_marked(&mut self, slot_at: u64, slot: Slot, at: u64, head: Head, ring: Ring, position: u64) {
+        let moved = slot.moved(ring, position);
+        self.load_record(at, head);
+        self.begin(Intent::Move, slot_at, slot, moved, self.live_with(None, None));
+        self.write_copy(slot, moved, head);
+        self.relink(slot_at, moved);
+        self.kill(slot);
+        self.end();
+    }
+
+    /// Moves the record at the main ring's tail to its head although the gap between them is smaller than
+    /// the record: through private memory, its bucket odd and its slot empty meanwhile.
+    ///
+    /// There is always room, once the record itself has gone: if the tail lies in the rest of this lap, so
+    /// does the record's end; else the gap reaches the end of the lap, and a pad takes that part of it.
+    fn relocate_tight(&mut self, slot_at: u64, slot: Slot, at: u64, head: Head, passed: u64) {
+        let shape = self.shape(Ring::Main);
+        let mut position = self.ring_head(Ring::Main);
+        if shape.offset(position) + head.units() > shape.units {
+            position = self.pad(Ring::Main);
+        }
+        let moved = slot.moved(Ring::Main, position);
+        self.load_record(at, head);
+        self.begin(Intent::Move, slot_at, slot, moved, self.live_with(None, None));
+        self.open_bucket(slot_at);
+        self.store.mem.word(slot_at).set(Step::Slot, Slot::EMPTY.0);
+        self.set_tail(Ring::Main, passed);
+        self.write_copy(slot, moved, head);
+        self.store.mem.word(slot_at).set(Step::Slot, moved.0);
+        self.close_bucket(slot_at);
+        self.end();
+    }
+
+    /// Writes the record in private memory where `moved` says, and lets the head pass it.
+    fn write_copy(&mut self, slot: Slot, moved: Slot, head: Head) {
+        let (ring, position) = (moved.ring(), moved.position());
+        let shape = self.shape(ring);
+        let at = self.store.ring_at(self.stripe, ring) + shape.offset(position) * 8;
+        self.store_record(at, head.seal, self.spot(slot), self.spot(moved));
+        self.set_head(ring, shape.advance(position, head.units()));
+    }
+}
+
+fn is_known(head: Head) -> bool {
+    head.is_pad() || (head.is_record() && head.value_len().is_some())
+}

@@ -1,0 +1,387 @@
+//! A stripe under its lock: the witness that all who change a stripe must hold, and the single steps that
+//! their operations are made of.
+//!
+//! The order of the steps is what a repair relies on, and what readers rely on. Each step that must not be
+//! seen before the one in front of it passes a release fence first; for a process that is killed the fence
+//! keeps the compiler from reordering, for a reader on another core also the processor.
+
+use super::intent::Intent;
+use super::read::ERA_SHIFT;
+use super::record::{Draft, Head, Spot, mix, reseal};
+use super::slot::{Ring, Slot};
+use super::tally::StripeCount;
+use super::{Distrust, Store};
+use crate::hash::Key;
+use crate::shm::atomics::{Ordering, fence};
+use crate::shm::layout::{BUCKET_LEN, RECORD_LEN, RingShape, SLOTS, at};
+use crate::shm::memory::Word;
+use crate::shm::{Memory, Step};
+use crate::sync::locks::RegionGuard;
+
+/// Who holds the lock, for the note that a repair leaves.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Who {
+    pub seat: u32,
+    pub pid: u32,
+    /// A random number of this process, from which an emptied stripe takes its new stamps.
+    pub nonce: u64,
+}
+
+/// A stripe whose lock is held. What takes `&mut Exclusive` cannot run without the lock.
+pub(crate) struct Exclusive<'a, M: Memory> {
+    pub(super) store: &'a Store<M>,
+    pub(super) stripe: u32,
+    pub(super) now_ms: u64,
+    who: Who,
+    /// Private memory for a record that is looked at or moved.
+    pub(super) scratch: Vec<u8>,
+    _lock: RegionGuard<'a>,
+}
+
+/// A key's record as the holder of the lock finds it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub slot_at: u64,
+    pub slot: Slot,
+    pub at: u64,
+    pub head: Head,
+    pub value_len: usize,
+}
+
+impl<'a, M: Memory> Exclusive<'a, M> {
+    /// Takes a stripe over with its lock: whatever the holder before left undone is done first.
+    ///
+    /// # Errors
+    /// When the file was durable and the mark that it no longer is cannot be brought to the device.
+    pub(crate) fn enter(
+        store: &'a Store<M>,
+        stripe: u32,
+        now_ms: u64,
+        who: Who,
+        lock: RegionGuard<'a>,
+    ) -> std::io::Result<Self> {
+        let mut this = Self { store, stripe, now_ms, who, scratch: Vec::new(), _lock: lock };
+        store.mark_dirty()?;
+        match store.distrust(stripe) {
+            Distrust::None if this.word(at!(Stripe.intent)).get() & 0xff != 0 => this.repair(),
+            Distrust::None => {}
+            Distrust::Verify => this.rebuild(),
+            Distrust::Discard => this.discard(),
+        }
+        if !this.has_sane_rings() {
+            this.empty();
+        }
+        this.count_for_current_epoch();
+        Ok(this)
+    }
+
+    pub(super) fn word(&self, field: u64) -> Word<'a> {
+        self.store.stripe_word(self.stripe, field)
+    }
+
+    pub(super) fn shape(&self, ring: Ring) -> RingShape {
+        self.store.ring_shape(ring)
+    }
+
+    pub(super) fn spot(&self, slot: Slot) -> Spot {
+        Spot { stripe: self.stripe, ring: slot.ring(), position: slot.position() }
+    }
+
+    pub(super) fn tail(&self, ring: Ring) -> u64 {
+        self.ring_word(ring, at!(Stripe.small_tail), at!(Stripe.main_tail)).get()
+    }
+
+    pub(super) fn ring_head(&self, ring: Ring) -> u64 {
+        self.ring_word(ring, at!(Stripe.small_head), at!(Stripe.main_head)).get()
+    }
+
+    fn ring_word(&self, ring: Ring, small: u64, main: u64) -> Word<'a> {
+        self.word(if ring == Ring::Small { small } else { main })
+    }
+
+    /// Units between tail and head; the rings were found sane when the stripe was entered.
+    pub(super) fn used(&self, ring: Ring) -> u64 {
+        self.shape(ring).used(self.tail(ring), self.ring_head(ring)).unwrap_or(self.shape(ring).units)
+    }
+
+    /// Whether the slot's record lies between tail and head of its ring.
+    pub(super) fn is_held(&self, slot: Slot) -> bool {
+        let ring = slot.ring();
+        self.shape(ring).holds(self.tail(ring), self.ring_head(ring), slot.position())
+    }
+
+    /// Everything up to `position` is now part of the ring: complete records, or pads.
+    pub(super) fn set_head(&self, ring: Ring, position: u64) {
+        fence(Ordering::Release);
+        self.ring_word(ring, at!(Stripe.small_head), at!(Stripe.main_head)).set(Step::Head, position);
+        fence(Ordering::Release);
+    }
+
+    /// Everything before `position` may be overwritten. The fence stands between the unlinking of the slots
+    /// that pointed there and the first new byte.
+    pub(super) fn set_tail(&self, ring: Ring, position: u64) {
+        fence(Ordering::Release);
+        self.ring_word(ring, at!(Stripe.small_tail), at!(Stripe.main_tail)).set(Step::Tail, position);
+        fence(Ordering::Release);
+    }
+
+    /// Whether tail and head can be those of one ring, and positions are not about to run out.
+    pub(super) fn has_sane_rings(&self) -> bool {
+        [Ring::Small, Ring::Main].into_iter().all(|ring| {
+            let (tail, head) = (self.tail(ring), self.ring_head(ring));
+            self.shape(ring).used(tail, head).is_some() && head < self.shape(ring).limit()
+        })
+    }
+
+    /// Writes down what is about to happen. From here until [`end`](Self::end) a death is repaired.
+    pub(super) fn begin(&self, intent: Intent, slot_at: u64, old: Slot, new: Slot, live_after: u64) {
+        let word = self.word(at!(Stripe.intent));
+        let field = |field, value| self.word(field).set(Step::IntentFields, value);
+        field(at!(Stripe.intent_slot), slot_at);
+        field(at!(Stripe.intent_old), old.0);
+        field(at!(Stripe.intent_new), new.0);
+        field(at!(Stripe.intent_live_done), live_after);
+        field(at!(Stripe.intent_live_undone), self.word(at!(Stripe.live)).get());
+        fence(Ordering::Release);
+        // The number above the kind lets a reader of the whole stripe see that something was done at all.
+        word.set(Step::IntentKind, (word.get() >> 8).wrapping_add(1) << 8 | intent as u64);
+        fence(Ordering::Release);
+    }
+
+    /// Takes the intent back: what was begun is complete.
+    pub(super) fn end(&self) {
+        fence(Ordering::Release);
+        let word = self.word(at!(Stripe.intent));
+        word.set(Step::IntentClear, word.get() & !0xff);
+        fence(Ordering::Release);
+    }
+
+    /// Stores a slot so that readers see the bucket before or after, nothing in between.
+    pub(super) fn relink(&self, slot_at: u64, slot: Slot) {
+        self.open_bucket(slot_at);
+        self.store.mem.word(slot_at).set(Step::Slot, slot.0);
+        self.close_bucket(slot_at);
+    }
+
+    /// Makes a bucket's version odd: what follows is not read by anybody.
+    pub(super) fn open_bucket(&self, slot_at: u64) {
+        fence(Ordering::Release);
+        let version = self.version_of(slot_at);
+        version.set(Step::BucketOdd, version.get() | 1);
+        fence(Ordering::Release);
+    }
+
+    /// Makes a bucket's version even again.
+    pub(super) fn close_bucket(&self, slot_at: u64) {
+        let version = self.version_of(slot_at);
+        version.store(Step::BucketEven, (version.get() | 1).wrapping_add(1), Ordering::Release);
+    }
+
+    fn version_of(&self, slot_at: u64) -> Word<'a> {
+        self.store.mem.word(bucket_of(slot_at))
+    }
+
+    /// Whoever holds the lock and meets an odd version makes it even: its writer is dead.
+    pub(super) fn settle(&self, bucket_at: u64) {
+        if self.store.mem.word(bucket_at).get() & 1 == 1 {
+            fence(Ordering::Release);
+            self.close_bucket(bucket_at);
+        }
+    }
+
+    /// Makes the version of a key's bucket even, if its writer died.
+    pub(crate) fn settle_bucket(&self, key: &Key<'_>) {
+        self.settle(self.store.bucket_of(key));
+    }
+
+    /// Says of a record that no slot will point to it again. Readers do not care; the tail and repairs do.
+    pub(super) fn kill(&self, slot: Slot) {
+        if let Some(at) = self.store.record_at(self.stripe, slot.ring(), slot.position()) {
+            let expiry = self.store.mem.word(at + at!(Record.expiry));
+            fence(Ordering::Release);
+            expiry.set(Step::Dead, self.store.head(at).killed());
+            fence(Ordering::Release);
+        }
+    }
+
+    /// The number of live records once a record of epoch `removed` has gone and one of `added` has come.
+    pub(super) fn live_with(&self, removed: Option<u64>, added: Option<u64>) -> u64 {
+        let epoch = self.word(at!(Stripe.live_epoch)).get();
+        let counts = |of: Option<u64>| u64::from(of.is_some_and(|of| of >= epoch));
+        (self.word(at!(Stripe.live)).get() + counts(added)).saturating_sub(counts(removed))
+    }
+
+    pub(super) fn set_live(&self, live: u64) {
+        self.word(at!(Stripe.live)).set(Step::Live, live);
+    }
+
+    fn count_for_current_epoch(&self) {
+        let epoch = self.store.epochs().hard();
+        let counted = self.word(at!(Stripe.live_epoch));
+        if counted.get() != epoch {
+            self.set_live(0);
+            fence(Ordering::Release);
+            counted.set(Step::Live, epoch);
+        }
+    }
+
+    pub(super) fn count(&self, what: StripeCount) {
+        self.count_many(what, 1);
+    }
+
+    pub(super) fn count_many(&self, what: StripeCount, by: u64) {
+        self.word(at!(Stripe.counters) + what as u64 * 8).bump(Step::Counter, by);
+    }
+
+    /// The next stamp, raised in the stripe before any record carries it.
+    pub(super) fn next_stamp(&self) -> u64 {
+        let word = self.word(at!(Stripe.stamp));
+        let stamp = word.get().wrapping_add(1);
+        word.set(Step::Stamp, stamp);
+        fence(Ordering::Release);
+        stamp
+    }
+
+    /// A stamp that no record of this stripe is likely to have borne, with room for 2^63 more.
+    fn fresh_stamp(&self) -> u64 {
+        mix(self.word(at!(Stripe.stamp)).get() ^ self.who.nonce) >> 1
+    }
+
+    /// Writes a record into memory that no slot points to.
+    pub(super) fn write_record(&self, at: u64, draft: &Draft<'_>, head: Head) {
+        let mem = &self.store.mem;
+        self.write_head(Step::RecordHeader, at, head);
+        if head.is_extended() {
+            let extension = draft.extension(head.stamp);
+            let words = [extension.soft_expiry, extension.created, extension.flags];
+            for (i, word) in words.into_iter().enumerate() {
+                mem.word(at + RECORD_LEN + i as u64 * 8).set(Step::RecordHeader, word);
+            }
+        }
+        mem.copy_in(Step::RecordBody, at + head.key_at(), draft.key.bytes);
+        mem.copy_in(Step::RecordBody, at + head.value_at(), draft.value);
+    }
+
+    pub(super) fn write_head(&self, step: Step, at: u64, head: Head) {
+        let mem = &self.store.mem;
+        mem.word(at).set(step, head.shape);
+        mem.word(at + at!(Record.seal)).set(step, head.seal);
+        mem.word(at + at!(Record.stamp)).set(step, head.stamp);
+        mem.word(at + at!(Record.expiry)).set(step, head.expiry);
+    }
+
+    /// Loads a whole record into private memory.
+    pub(super) fn load_record(&mut self, at: u64, head: Head) {
+        self.scratch.clear();
+        self.store.mem.append_out(at, (head.units() * 8) as usize, &mut self.scratch);
+    }
+
+    /// Writes the record in private memory to another place, sealed for it.
+    pub(super) fn store_record(&mut self, at: u64, seal: u64, from: Spot, to: Spot) {
+        self.scratch[8..16].copy_from_slice(&reseal(seal, from, to).to_le_bytes());
+        self.store.mem.copy_in(Step::RecordBody, at, &self.scratch);
+    }
+
+    /// The record of a key, whether expired, cleared or not.
+    pub(crate) fn find(&self, key: &Key<'_>) -> Option<Entry> {
+        let bucket_at = self.store.bucket_of(key);
+        self.settle(bucket_at);
+        let pattern = Slot::live_pattern(key);
+        slots(bucket_at).find_map(|slot_at| {
+            let slot = Slot(self.store.mem.word(slot_at).get());
+            if !slot.is_live_of(pattern) || !self.is_held(slot) {
+                return None;
+            }
+            let (at, head, value_len) = self.store.record_of(self.stripe, slot, key)?;
+            Some(Entry { slot_at, slot, at, head, value_len })
+        })
+    }
+
+    /// The record of a key, if a read would return it.
+    pub(crate) fn find_current(&self, key: &Key<'_>) -> Option<Entry> {
+        self.find(key).filter(|entry| self.is_current(entry))
+    }
+
+    pub(crate) fn is_current(&self, entry: &Entry) -> bool {
+        !entry.head.is_expired(|| self.now_ms) && !self.store.is_cleared(entry.at, entry.head)
+    }
+
+    /// The slot that points to the record at a position, found through the record's key.
+    pub(super) fn slot_of(&mut self, ring: Ring, position: u64, at: u64, head: Head) -> Option<(u64, Slot)> {
+        self.scratch.clear();
+        self.store.mem.append_out(at + head.key_at(), head.key_len() as usize, &mut self.scratch);
+        let key = self.store.key(&self.scratch);
+        if self.store.stripe_of(&key) != self.stripe {
+            return None;
+        }
+        let bucket_at = self.store.bucket_of(&key);
+        self.settle(bucket_at);
+        slots(bucket_at).find_map(|slot_at| {
+            let slot = Slot(self.store.mem.word(slot_at).get());
+            let here = slot.is_live() && slot.ring() == ring && slot.position() == position;
+            (here && slot.tag() == key.tag()).then_some((slot_at, slot))
+        })
+    }
+
+    /// Offsets of the stripe's buckets.
+    pub(super) fn buckets(&self) -> impl Iterator<Item = u64> + use<M> {
+        let first = self.store.geometry.bucket(self.stripe, 0);
+        (0..self.store.geometry.buckets).map(move |i| first + i * BUCKET_LEN)
+    }
+
+    /// Empties the stripe. Positions start again, in a new era of the versions, and stamps at a fresh base.
+    pub(crate) fn empty(&mut self) {
+        self.begin(Intent::Empty, 0, Slot::EMPTY, Slot::EMPTY, 0);
+        self.empty_begun();
+        self.end();
+    }
+
+    /// What an emptying does once its intent stands; doing it twice does no harm.
+    pub(super) fn empty_begun(&mut self) {
+        for bucket_at in self.buckets() {
+            self.open_bucket(bucket_at);
+            for slot_at in slots(bucket_at) {
+                self.store.mem.word(slot_at).set(Step::Slot, 0);
+            }
+            let version = self.version_of(bucket_at);
+            let era = version.get().wrapping_add(1 << ERA_SHIFT);
+            version.store(Step::BucketEven, (era | 1).wrapping_add(1), Ordering::Release);
+        }
+        fence(Ordering::Release);
+        self.reset_rings(0, 0);
+        self.word(at!(Stripe.stamp)).set(Step::RingReset, self.fresh_stamp());
+        self.set_live(0);
+    }
+
+    /// Makes both rings empty, at the given positions.
+    pub(super) fn reset_rings(&self, small: u64, main: u64) {
+        let ends = [
+            (at!(Stripe.small_tail), small),
+            (at!(Stripe.small_head), small),
+            (at!(Stripe.main_tail), main),
+            (at!(Stripe.main_head), main),
+        ];
+        for (end, position) in ends {
+            self.word(end).set(Step::RingReset, position);
+        }
+        fence(Ordering::Release);
+    }
+
+    /// Leaves a note of what was repaired, and by whom, for `stat`.
+    pub(super) fn note_repair(&self, intent: u64) {
+        self.word(at!(Stripe.repaired_intent)).set(Step::Repair, intent);
+        self.word(at!(Stripe.repaired_by_seat)).set(Step::Repair, self.who.seat.into());
+        self.word(at!(Stripe.repaired_by_pid)).set(Step::Repair, self.who.pid.into());
+        self.count(StripeCount::Repairs);
+    }
+}
+
+/// Offset of the bucket that a slot lies in.
+pub(super) fn bucket_of(slot_at: u64) -> u64 {
+    slot_at & !(BUCKET_LEN - 1)
+}
+
+/// Offsets of a bucket's slots.
+pub(super) fn slots(bucket_at: u64) -> impl Iterator<Item = u64> {
+    (1..=SLOTS).map(move |i| bucket_at + i * 8)
+}

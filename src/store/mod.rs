@@ -1,0 +1,201 @@
+//! The engine: an index of buckets over two ring logs per stripe.
+//!
+//! Generic over its [`Memory`], so the same code runs on a mapped file, under the model checker and under
+//! Miri. It knows offsets, records and epochs; it does not know files, paths, processes or options.
+//!
+//! * [`read`] looks a key up without a lock; [`write`] changes a stripe under its lock.
+//! * [`intent`] is what makes a kill harmless: an operation is written down before it is done.
+//! * [`evict`] makes room; [`rebuild`] makes a stripe anew after an operating-system crash.
+//! * [`verify`] checks what all of them promise to each other.
+
+pub(crate) mod evict;
+pub(crate) mod exclusive;
+pub(crate) mod intent;
+pub(crate) mod read;
+pub(crate) mod rebuild;
+pub(crate) mod record;
+pub(crate) mod ring;
+pub(crate) mod slot;
+pub(crate) mod tally;
+#[cfg(test)]
+mod tests;
+pub(crate) mod verify;
+pub(crate) mod write;
+
+use crate::hash::Key;
+use crate::shm::atomics::Ordering;
+use crate::shm::layout::{RingShape, at};
+use crate::shm::memory::Word;
+use crate::shm::{Geometry, Memory};
+use record::{EPOCH_BITS, EPOCH_MASK, Extension, Head};
+use slot::Ring;
+
+/// A mapped cache file as the engine sees it: words, their layout, and the seed of the hash.
+pub(crate) struct Store<M> {
+    pub mem: M,
+    pub geometry: Geometry,
+    pub seed: u64,
+}
+
+/// Hard and soft epoch, packed into one word so that both are read at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Epochs(pub u64);
+
+impl Epochs {
+    /// Records of a lower epoch are gone.
+    pub(crate) fn hard(self) -> u64 {
+        self.0 & EPOCH_MASK
+    }
+
+    /// Records of a lower epoch are stale.
+    pub(crate) fn soft(self) -> u64 {
+        self.0 >> EPOCH_BITS & EPOCH_MASK
+    }
+
+    /// The epoch that a record written now carries.
+    pub(crate) fn current(self) -> u64 {
+        self.hard().max(self.soft())
+    }
+
+    /// After a hard invalidation; `None` when the epochs are used up, since they never wrap.
+    pub(crate) fn after_hard(self) -> Option<Self> {
+        let next = self.current() + 1;
+        (next <= EPOCH_MASK).then_some(Self(self.soft() << EPOCH_BITS | next))
+    }
+}
+
+/// A stripe's verify-me flag: what an operating-system crash left of it. The values are part of the format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub(crate) enum Distrust {
+    None = 0,
+    /// Reads check checksums, and the next to lock the stripe builds its index anew.
+    Verify = 1,
+    /// Reads miss, and the next to lock the stripe empties it.
+    Discard = 2,
+}
+
+impl<M: Memory> Store<M> {
+    pub(crate) fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
+        Key::new(bytes, self.seed)
+    }
+
+    pub(crate) fn stripe_of(&self, key: &Key<'_>) -> u32 {
+        key.stripe(self.geometry.shape.stripes)
+    }
+
+    /// Offset of the bucket a key belongs to.
+    #[inline]
+    pub(crate) fn bucket_of(&self, key: &Key<'_>) -> u64 {
+        self.geometry.bucket(key.stripe(self.geometry.shape.stripes), key.bucket(self.geometry.buckets))
+    }
+
+    #[inline]
+    pub(crate) fn ring_shape(&self, ring: Ring) -> RingShape {
+        match ring {
+            Ring::Small => self.geometry.small,
+            Ring::Main => self.geometry.main,
+        }
+    }
+
+    /// Offset of a ring.
+    #[inline]
+    pub(crate) fn ring_at(&self, stripe: u32, ring: Ring) -> u64 {
+        match ring {
+            Ring::Small => self.geometry.arena(stripe),
+            Ring::Main => self.geometry.arena(stripe) + self.geometry.small.bytes(),
+        }
+    }
+
+    /// Offset of the record at a position, unless the position's offset lies beyond the ring.
+    #[inline]
+    pub(crate) fn record_at(&self, stripe: u32, ring: Ring, position: u64) -> Option<u64> {
+        let shape = self.ring_shape(ring);
+        let offset = shape.offset(position);
+        (offset + 4 <= shape.units).then(|| self.ring_at(stripe, ring) + offset * 8)
+    }
+
+    #[inline]
+    pub(crate) fn head(&self, at: u64) -> Head {
+        Head {
+            shape: self.mem.word(at).get(),
+            seal: self.mem.word(at + at!(Record.seal)).get(),
+            stamp: self.mem.word(at + at!(Record.stamp)).get(),
+            expiry: self.mem.word(at + at!(Record.expiry)).get(),
+        }
+    }
+
+    pub(crate) fn extension(&self, at: u64, head: Head) -> Extension {
+        if !head.is_extended() {
+            return Extension::default();
+        }
+        let at = at + crate::shm::layout::RECORD_LEN;
+        Extension {
+            soft_expiry: self.mem.word(at).get(),
+            created: self.mem.word(at + at!(Extension.created)).get(),
+            flags: self.mem.word(at + at!(Extension.flags)).get(),
+        }
+    }
+
+    /// The epochs of the whole cache.
+    #[inline]
+    pub(crate) fn epochs(&self) -> Epochs {
+        Epochs(self.mem.word(at!(epochs)).get())
+    }
+
+    /// Raises the hard epoch of the whole cache. `false`: it is used up, or records may carry epochs from
+    /// before a crash that the header has lost; then each stripe must be emptied.
+    pub(crate) fn raise_hard_epoch(&self) -> bool {
+        let word = self.mem.word(at!(epochs));
+        loop {
+            if self.mem.word(at!(unverified)).load(Ordering::Acquire) != 0 {
+                return false;
+            }
+            let now = word.load(Ordering::Acquire);
+            let Some(next) = Epochs(now).after_hard() else { return false };
+            if word.compare_exchange(crate::shm::Step::Epoch, now, next.0, Ordering::AcqRel).is_ok() {
+                return true;
+            }
+        }
+    }
+
+    /// The epochs of a region; one that does not exist has none.
+    fn region_epochs(&self, region: u16) -> Epochs {
+        if u32::from(region) >= self.geometry.shape.regions {
+            return Epochs(0);
+        }
+        let at = self.geometry.regions_at + u64::from(region) * crate::shm::layout::REGION_LEN;
+        Epochs(self.mem.word(at + at!(Region.epochs)).get())
+    }
+
+    /// Whether a record has been cleared or invalidated since it was written.
+    #[inline]
+    pub(crate) fn is_cleared(&self, at: u64, head: Head) -> bool {
+        head.epoch() < self.epochs().hard() || (head.is_extended() && self.is_region_cleared(at, head))
+    }
+
+    #[cold]
+    fn is_region_cleared(&self, at: u64, head: Head) -> bool {
+        let extension = self.extension(at, head);
+        extension.region_epoch() < self.region_epochs(extension.region()).hard()
+    }
+
+    /// A word of a stripe's head.
+    #[inline]
+    pub(crate) fn stripe_word(&self, stripe: u32, field: u64) -> Word<'_> {
+        self.mem.word(self.geometry.stripe(stripe) + field)
+    }
+
+    /// How far a stripe's bytes can be trusted.
+    #[inline]
+    pub(crate) fn distrust(&self, stripe: u32) -> Distrust {
+        if self.mem.word(at!(unverified)).load(Ordering::Relaxed) == 0 {
+            return Distrust::None;
+        }
+        match self.stripe_word(stripe, at!(Stripe.verify_me)).load(Ordering::Relaxed) {
+            0 => Distrust::None,
+            1 => Distrust::Verify,
+            _ => Distrust::Discard,
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Reading without a lock.
+//!
+//! ```text
+//! version = bucket.version            acquire; odd: a writer is at work, try again
+//! find a live slot whose tag fits; compare the key in its record
+//! take what is wanted out of the record
+//! fence(acquire)
+//! bucket.version == version           else all of it may be a mixture: try again
+//! ```
+//!
+//! *A hit is valid if and only if the bucket's version was even before the slots were read and is the same
+//! after the last byte was copied.* A miss is checked in the same way. Partners: the writer makes the version
+//! odd, passes a release fence, changes the slots, and makes the version even with a release store; and whoever
+//! re-uses a record's memory has unlinked its slot in this way, and passes a release fence before the first
+//! new byte. So a reader that saw any new byte sees the new version too.
+//!
+//! *A record larger than [`IN_PLACE_LIMIT`] is valid if and only if its slot, access marks aside, and the era
+//! in the version are the same after the last byte was copied*, whatever else changed in the bucket: such a
+//! record is never written in place, and its slot is emptied before its memory is. Otherwise a long copy would
+//! be in vain each time a neighbour is written.
+
+use super::Store;
+use super::record::{Head, Spot, is_sound};
+use super::slot::Slot;
+use crate::hash::Key;
+use crate::shm::Memory;
+use crate::shm::atomics::{Ordering, fence};
+use crate::shm::layout::SLOTS;
+
+/// Records of at most so many bytes can be overwritten where they lie.
+pub(crate) const IN_PLACE_LIMIT: u64 = 512;
+/// The bits of a bucket's version that count how often its stripe's positions started again.
+pub(crate) const ERA_SHIFT: u32 = 48;
+
+/// What one look at the index gave.
+pub(crate) enum Look {
+    /// The key has a record; what is copied out of it counts only if [`Store::still`] says so afterwards.
+    Found(Found),
+    /// The key has no valid record; this is already checked.
+    Miss,
+    /// A writer was, or came, in between.
+    Changing,
+}
+
+/// A record that a look found.
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    pub stripe: u32,
+    bucket_at: u64,
+    version: u64,
+    slot_at: u64,
+    pub slot: Slot,
+    /// Offset of the record.
+    pub at: u64,
+    pub head: Head,
+    pub value_len: usize,
+}
+
+impl Found {
+    pub(crate) fn value_at(&self) -> u64 {
+        self.at + self.head.value_at()
+    }
+
+    pub(crate) fn spot(&self) -> Spot {
+        Spot { stripe: self.stripe, ring: self.slot.ring(), position: self.slot.position() }
+    }
+}
+
+impl<M: Memory> Store<M> {
+    /// Looks for a key once. `now_ms` is asked only about a record that expires.
+    #[inline]
+    pub(crate) fn look(&self, key: &Key<'_>, now_ms: impl Fn() -> u64) -> Look {
+        let bucket_at = self.bucket_of(key);
+        let version = self.mem.word(bucket_at).load(Ordering::Acquire);
+        if version & 1 == 1 {
+            return Look::Changing;
+        }
+        let line = self.mem.line(bucket_at);
+        let pattern = Slot::live_pattern(key);
+        let stripe = self.stripe_of(key);
+        for i in 1..=SLOTS {
+            if !Slot(line[i as usize]).is_live_of(pattern) {
+                continue;
+            }
+            // Once more, acquiring: the record was complete before a slot pointed to it. `still` needs that
+            // where it goes by the slot alone.
+            let slot = Slot(self.mem.word(bucket_at + i * 8).load(Ordering::Acquire));
+            if !slot.is_live_of(pattern) {
+                return Look::Changing;
+            }
+            let Some((at, head, value_len)) = self.record_of(stripe, slot, key) else { continue };
+            if head.is_expired(&now_ms) || self.is_cleared(at, head) {
+                break;
+            }
+            let slot_at = bucket_at + i * 8;
+            return Look::Found(Found { stripe, bucket_at, version, slot_at, slot, at, head, value_len });
+        }
+        fence(Ordering::Acquire);
+        if self.mem.word(bucket_at).get() == version { Look::Miss } else { Look::Changing }
+    }
+
+    /// The record a slot points to, if it is one of this key and its lengths lie within its ring.
+    #[inline]
+    pub(crate) fn record_of(&self, stripe: u32, slot: Slot, key: &Key<'_>) -> Option<(u64, Head, usize)> {
+        let ring = self.ring_shape(slot.ring());
+        let at = self.record_at(stripe, slot.ring(), slot.position())?;
+        self.mem.prefetch(at + 64);
+        let head = self.head(at);
+        let fits = head.is_record()
+            && head.key_len() == key.bytes.len() as u64
+            && ring.offset(slot.position()) + head.units() <= ring.units;
+        if !fits {
+            return None;
+        }
+        let value_len = head.value_len()?;
+        self.has_key(at + head.key_at(), key.bytes).then_some((at, head, value_len as usize))
+    }
+
+    /// Compares a stored key, word by word; its last word is filled up with zeros.
+    #[inline]
+    fn has_key(&self, at: u64, key: &[u8]) -> bool {
+        let chunks = key.chunks_exact(8);
+        let rest = chunks.remainder();
+        let mut at = at;
+        for chunk in chunks {
+            if self.mem.word(at).get() != crate::shm::memory::word_of(chunk) {
+                return false;
+            }
+            at += 8;
+        }
+        rest.is_empty() || self.mem.word(at).get() == crate::shm::memory::word_of(rest)
+    }
+
+    /// Whether all that was loaded from a found record before this call belongs to that record.
+    #[inline]
+    pub(crate) fn still(&self, found: &Found) -> bool {
+        fence(Ordering::Acquire);
+        let version = self.mem.word(found.bucket_at).get();
+        if version == found.version {
+            return true;
+        }
+        found.head.units() * 8 > IN_PLACE_LIMIT
+            && (version ^ found.version) >> ERA_SHIFT == 0
+            && Slot(self.mem.word(found.slot_at).get()).same(found.slot)
+    }
+
+    /// Raises the access mark of a found record, unless it stands highest; that the record has left
+    /// meanwhile is no matter.
+    #[inline]
+    pub(crate) fn mark(&self, found: &Found) {
+        if let Some(marked) = found.slot.marked() {
+            let slot = self.mem.word(found.slot_at);
+            let _ = slot.compare_exchange(crate::shm::Step::Mark, found.slot.0, marked.0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a found record passes its checksum; `value` is what was copied out of it.
+    pub(crate) fn passes(&self, key: &Key<'_>, value: &[u8], found: &Found) -> bool {
+        is_sound(key, value, found.head, self.extension(found.at, found.head), found.spot())
+    }
+
+    /// Asks for the first lines of the records that a key's bucket points to.
+    #[inline]
+    pub(crate) fn prefetch_record(&self, key: &Key<'_>) {
+        let line = self.mem.line(self.bucket_of(key));
+        let pattern = Slot::live_pattern(key);
+        let stripe = self.stripe_of(key);
+        for slot in line[1..].iter().map(|&word| Slot(word)).filter(|slot| slot.is_live_of(pattern)) {
+            if let Some(at) = self.record_at(stripe, slot.ring(), slot.position()) {
+                self.mem.prefetch(at);
+                self.mem.prefetch(at + 64);
+            }
+        }
+    }
+
+    /// Appends the keys of a bucket that a read would find; `false` when a writer came in between.
+    pub(crate) fn keys_of_bucket(&self, stripe: u32, bucket: u64, now_ms: u64, keys: &mut Vec<Vec<u8>>) -> bool {
+        let bucket_at = self.geometry.bucket(stripe, bucket);
+        let version = self.mem.word(bucket_at).load(Ordering::Acquire);
+        if version & 1 == 1 {
+            return false;
+        }
+        for slot in self.mem.line(bucket_at)[1..].iter().map(|&word| Slot(word)).filter(|slot| slot.is_live()) {
+            keys.extend(self.key_at(stripe, slot, now_ms));
+        }
+        fence(Ordering::Acquire);
+        self.mem.word(bucket_at).get() == version
+    }
+
+    /// The key of a slot's record, if the record is current and really belongs to this stripe.
+    fn key_at(&self, stripe: u32, slot: Slot, now_ms: u64) -> Option<Vec<u8>> {
+        let ring = self.ring_shape(slot.ring());
+        let at = self.record_at(stripe, slot.ring(), slot.position())?;
+        let head = self.head(at);
+        let fits = head.is_record() && ring.offset(slot.position()) + head.units() <= ring.units;
+        if !fits || head.value_len().is_none() || head.is_expired(|| now_ms) || self.is_cleared(at, head) {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        self.mem.append_out(at + head.key_at(), head.key_len() as usize, &mut bytes);
+        let key = self.key(&bytes);
+        let own = key.tag() == slot.tag() && self.stripe_of(&key) == stripe;
+        own.then_some(bytes)
+    }
+}

@@ -1,0 +1,207 @@
+//! What happens to a file whose pages come from different moments: durability marks, and the rebuild of a
+//! stripe from its rings.
+//!
+//! After an operating-system crash, or in a copy of a live file, any page can be older than any other. Each
+//! stripe is then flagged *verify-me*: reads check checksums, and the first to lock the stripe builds its
+//! buckets anew from what the rings hold. All its buckets stay odd until the end.
+
+use super::Store;
+use super::exclusive::{Exclusive, slots};
+use super::record::Head;
+use super::slot::{Ring, Slot};
+use super::tally::StripeCount;
+use crate::shm::atomics::{Ordering, fence};
+use crate::shm::layout::{HEADER_LEN, at};
+use crate::shm::{Memory, Step};
+
+/// The header's flush mark: a phase below, a number that never repeats above.
+///
+/// ```text
+/// DIRTY --flush--> FLUSHING(n) --all stripes passed, file synced--> CLEAN(n)
+///   ^                  | a writer                                      | a writer
+///   +------------------+                                               v
+///   +----------------------- header synced ----------------------- DIRTYING(n)
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flush {
+    Dirty,
+    Flushing,
+    Clean,
+    Dirtying,
+}
+
+impl Flush {
+    pub(crate) fn of(word: u64) -> Self {
+        match word & 3 {
+            0 => Flush::Dirty,
+            1 => Flush::Flushing,
+            2 => Flush::Clean,
+            _ => Flush::Dirtying,
+        }
+    }
+
+    pub(crate) fn with(self, word: u64) -> u64 {
+        word & !3 | self as u64
+    }
+}
+
+impl<M: Memory> Store<M> {
+    /// Says, before the first store of a writer, that the file is not what was flushed.
+    #[inline]
+    pub(crate) fn mark_dirty(&self) -> std::io::Result<()> {
+        let word = self.mem.word(at!(flush)).load(Ordering::Acquire);
+        if Flush::of(word) == Flush::Dirty { Ok(()) } else { self.mark_dirty_slow() }
+    }
+
+    #[cold]
+    fn mark_dirty_slow(&self) -> std::io::Result<()> {
+        let mark = self.mem.word(at!(flush));
+        loop {
+            let word = mark.load(Ordering::Acquire);
+            let next = match Flush::of(word) {
+                Flush::Dirty => return Ok(()),
+                Flush::Flushing => Flush::Dirty,
+                Flush::Clean => Flush::Dirtying,
+                Flush::Dirtying => {
+                    self.mem.sync(0, HEADER_LEN)?;
+                    Flush::Dirty
+                }
+            };
+            // Lost to another writer or to the flush: the word is looked at again.
+            let _ = mark.compare_exchange(Step::FlushMark, word, next.with(word), Ordering::AcqRel);
+        }
+    }
+}
+
+impl<M: Memory> Exclusive<'_, M> {
+    /// Builds the stripe's index anew from its rings. What is not sound, or not of the current epochs, goes.
+    #[cold]
+    pub(super) fn rebuild(&mut self) {
+        self.end(); // An intent from before names slots that no longer are.
+        for bucket_at in self.buckets() {
+            self.open_bucket(bucket_at);
+            slots(bucket_at).for_each(|slot_at| self.store.mem.word(slot_at).set(Step::Slot, 0));
+        }
+        if !self.has_sane_rings() {
+            self.count(StripeCount::Dropped);
+            self.reset_rings(0, 0);
+        }
+        let mut stamp = self.word(at!(Stripe.stamp)).get();
+        for ring in [Ring::Small, Ring::Main] {
+            stamp = stamp.max(self.rebuild_ring(ring));
+        }
+        self.word(at!(Stripe.stamp)).set(Step::Stamp, stamp);
+        self.word(at!(Stripe.live_epoch)).set(Step::Live, self.store.epochs().hard());
+        self.set_live(self.recount());
+        for bucket_at in self.buckets() {
+            self.close_bucket(bucket_at);
+        }
+        self.trust();
+    }
+
+    /// Empties a stripe that a crash left behind.
+    #[cold]
+    pub(super) fn discard(&mut self) {
+        self.empty();
+        self.trust();
+    }
+
+    /// From here on the stripe's bytes are its own again.
+    fn trust(&self) {
+        fence(Ordering::Release);
+        self.word(at!(Stripe.repair_attempts)).set(Step::VerifyMe, 0);
+        self.word(at!(Stripe.verify_me)).set(Step::VerifyMe, 0);
+        self.store.forget_unverified();
+    }
+
+    /// Walks a ring from its tail, linking what is sound; returns the highest stamp met.
+    fn rebuild_ring(&mut self, ring: Ring) -> u64 {
+        let shape = self.shape(ring);
+        let (mut position, end, mut highest) = (self.tail(ring), self.ring_head(ring), 0);
+        while position != end {
+            let at = self.store.ring_at(self.stripe, ring) + shape.offset(position) * 8;
+            let word = self.store.mem.word(at).get();
+            let units = Head { shape: word, seal: 0, stamp: 0, expiry: 0 }.units();
+            let left = shape.used(position, end).unwrap_or(0);
+            if units == 0 || units > left || shape.offset(position) + units > shape.units {
+                // Nobody knows where the next record would begin: the ring ends here.
+                self.count(StripeCount::Dropped);
+                self.set_head(ring, position);
+                break;
+            }
+            if let Some(head) = self.rebuild_record(ring, position) {
+                highest = highest.max(head.stamp);
+            }
+            position = shape.advance(position, units);
+        }
+        highest
+    }
+
+    /// Links the record at a position if it is sound and current, and no newer one of its key is linked.
+    fn rebuild_record(&mut self, ring: Ring, position: u64) -> Option<Head> {
+        let found = Slot(0).as_live(ring, position);
+        let (key_len, head, at) = self.load_held(found)?;
+        if head.is_dead() {
+            return None;
+        }
+        let loaded = std::mem::take(&mut self.scratch);
+        let (key, value) = loaded.split_at(key_len);
+        let key = self.store.key(key);
+        let slot = Slot::live(&key, ring, position);
+        let extension = self.store.extension(at, head);
+        let epochs = self.store.epochs();
+        let stays = self.store.stripe_of(&key) == self.stripe
+            && super::record::is_sound(&key, value, head, extension, self.spot(slot))
+            && head.epoch() <= epochs.current()
+            && !self.store.is_cleared(at, head)
+            && !head.is_expired(|| self.now_ms);
+        if stays {
+            self.link_newest(&key, slot, head);
+        } else {
+            self.kill(slot);
+            self.count(StripeCount::Dropped);
+        }
+        self.scratch = loaded;
+        stays.then_some(head)
+    }
+
+    /// Links a sound record unless a newer one of its key is linked; the older one is marked dead.
+    fn link_newest(&mut self, key: &crate::hash::Key<'_>, slot: Slot, head: Head) {
+        let bucket_at = self.store.bucket_of(key);
+        let slot_now = |slot_at| Slot(self.store.mem.word(slot_at).get());
+        let linked = slots(bucket_at).find(|&slot_at| {
+            let other = slot_now(slot_at);
+            other.is_live_of(Slot::live_pattern(key)) && self.store.record_of(self.stripe, other, key).is_some()
+        });
+        let spare = || slots(bucket_at).find(|&slot_at| slot_now(slot_at).is_empty());
+        let Some(slot_at) = linked.or_else(spare) else {
+            self.kill(slot);
+            self.count(StripeCount::EvictionsIndex);
+            return;
+        };
+        let other = slot_now(slot_at);
+        let older = self.store.record_at(self.stripe, other.ring(), other.position());
+        match older.filter(|_| other.is_live()) {
+            Some(at) if self.store.head(at).stamp > head.stamp => self.kill(slot),
+            Some(_) => {
+                self.kill(other);
+                self.store.mem.word(slot_at).set(Step::Slot, slot.0);
+            }
+            None => self.store.mem.word(slot_at).set(Step::Slot, slot.0),
+        }
+    }
+}
+
+impl<M: Memory> Store<M> {
+    /// One stripe fewer is flagged; when the count was too high, as after a death, it only costs a look.
+    fn forget_unverified(&self) {
+        let word = self.mem.word(at!(unverified));
+        let mut seen = word.get();
+        while seen != 0 {
+            match word.compare_exchange(Step::VerifyMe, seen, seen - 1, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! The record: header, extension, key and value of one item, as it lies in a ring.
+//!
+//! ```text
+//! word 0  shape   63..32 allocated units | 31..16 key length | 15..8 zero | 7..0 kind       never changes
+//! word 1  seal    63..40 epoch | 39..32 unused bytes behind the value | 31..0 checksum
+//! word 2  stamp
+//! word 3  expiry  63 dead | 62..44 check bits | 43..0 milliseconds since 1970, 0: never
+//! [word 4 soft expiry   62..44 check bits | 43..0 milliseconds, 0: never
+//!  word 5 created       63..24 hundredths of a second since 1970 | 23..0 epoch of the region
+//!  word 6 flags         63..48 cost | 47..32 region | 31..0 caller's flags]   only kind 2
+//! key, padded to 8 bytes with zeros
+//! value, padded to 8 bytes
+//! ```
+//!
+//! The length of the value is what the allocated length leaves: so an overwrite in place changes one byte.
+//! The checksum covers key, value and all that does not change while the record lives, and is mixed with the
+//! stripe, ring and position; a copy of the record's bytes anywhere else does not pass. Expiries change in
+//! place (`touch`) and have check bits of their own.
+
+use super::slot::Ring;
+use crate::hash::Key;
+use crate::shm::layout::{EXTENSION_LEN, RECORD_LEN, round_up};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+const KIND_PLAIN: u64 = 1;
+const KIND_EXTENDED: u64 = 2;
+const KIND_PAD: u64 = 3;
+
+const DEAD: u64 = 1 << 63;
+const TIME_BITS: u32 = 44;
+const TIME: u64 = (1 << TIME_BITS) - 1;
+const CHECK_BITS: u32 = 19;
+/// Bits of an epoch that a record keeps.
+pub(crate) const EPOCH_BITS: u32 = 24;
+pub(crate) const EPOCH_MASK: u64 = (1 << EPOCH_BITS) - 1;
+/// Most unused bytes behind a value.
+pub(crate) const MAX_SLACK: u64 = 255;
+/// Longest key, in bytes.
+pub const MAX_KEY: usize = u16::MAX as usize;
+/// The latest expiry that can be stored, in milliseconds since 1970: the year 2527.
+pub(crate) const LAST_TIME: u64 = TIME;
+
+/// Mixes 64 bits so that each bit of the result depends on all of them (the finaliser of MurmurHash3).
+pub(crate) const fn mix(mut x: u64) -> u64 {
+    x = (x ^ x >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    x = (x ^ x >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    x ^ x >> 33
+}
+
+/// Where a record lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spot {
+    pub stripe: u32,
+    pub ring: Ring,
+    pub position: u64,
+}
+
+impl Spot {
+    /// What the checksum is mixed with.
+    fn salt(self) -> u32 {
+        let ring = if self.ring == Ring::Main { 1 << 63 } else { 0 };
+        mix(self.position ^ u64::from(self.stripe) << 48 ^ ring) as u32
+    }
+}
+
+/// A time with check bits, as `expiry` and `soft_expiry` hold it.
+pub(crate) fn timed(ms: u64, stamp: u64) -> u64 {
+    let ms = ms.min(LAST_TIME);
+    (mix(ms ^ stamp.rotate_left(20)) >> (64 - CHECK_BITS)) << TIME_BITS | ms
+}
+
+/// The first four words of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub shape: u64,
+    pub seal: u64,
+    pub stamp: u64,
+    pub expiry: u64,
+}
+
+impl Head {
+    pub(crate) fn is_pad(self) -> bool {
+        self.shape & 0xffff == KIND_PAD
+    }
+
+    /// Neither of the kinds that exist: damage, or bytes never written.
+    #[inline]
+    pub(crate) fn is_record(self) -> bool {
+        matches!(self.shape & 0xffff, KIND_PLAIN | KIND_EXTENDED)
+    }
+
+    #[inline]
+    pub(crate) fn is_extended(self) -> bool {
+        self.shape & 0xff == KIND_EXTENDED
+    }
+
+    #[inline]
+    pub(crate) fn key_len(self) -> u64 {
+        self.shape >> 16 & 0xffff
+    }
+
+    /// Allocated length in units of eight bytes.
+    #[inline]
+    pub(crate) fn units(self) -> u64 {
+        self.shape >> 32
+    }
+
+    /// From the record's start to its key, in bytes.
+    #[inline]
+    pub(crate) fn key_at(self) -> u64 {
+        if self.is_extended() { RECORD_LEN + EXTENSION_LEN } else { RECORD_LEN }
+    }
+
+    /// From the record's start to its value, in bytes.
+    #[inline]
+    pub(crate) fn value_at(self) -> u64 {
+        self.key_at() + round_up(self.key_len(), 8)
+    }
+
+    /// Length of the value, unless the lengths contradict each other.
+    #[inline]
+    pub(crate) fn value_len(self) -> Option<u64> {
+        (self.units() * 8).checked_sub(self.value_at() + self.slack())
+    }
+
+    #[inline]
+    pub(crate) fn slack(self) -> u64 {
+        self.seal >> 32 & MAX_SLACK
+    }
+
+    /// Epoch of the cache at which the record was written.
+    #[inline]
+    pub(crate) fn epoch(self) -> u64 {
+        self.seal >> 40
+    }
+
+    pub(crate) fn is_dead(self) -> bool {
+        self.expiry & DEAD != 0
+    }
+
+    pub(crate) fn killed(self) -> u64 {
+        self.expiry | DEAD
+    }
+
+    /// Hard expiry in milliseconds since 1970; 0: never.
+    #[inline]
+    pub(crate) fn expires_ms(self) -> u64 {
+        self.expiry & TIME
+    }
+
+    #[inline]
+    pub(crate) fn is_expired(self, now_ms: impl FnOnce() -> u64) -> bool {
+        let at = self.expires_ms();
+        at != 0 && at <= now_ms()
+    }
+
+    fn expiry_is_sound(self) -> bool {
+        self.expiry & !DEAD == timed(self.expires_ms(), self.stamp)
+    }
+}
+
+/// The words of the extension.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extension {
+    pub soft_expiry: u64,
+    pub created: u64,
+    pub flags: u64,
+}
+
+impl Extension {
+    pub(crate) fn caller_flags(self) -> u32 {
+        self.flags as u32
+    }
+
+    pub(crate) fn region(self) -> u16 {
+        (self.flags >> 32) as u16
+    }
+
+    pub(crate) fn region_epoch(self) -> u64 {
+        self.created & EPOCH_MASK
+    }
+
+    fn soft_is_sound(self, stamp: u64) -> bool {
+        self.soft_expiry == timed(self.soft_expiry & TIME, stamp)
+    }
+}
+
+/// An item about to be written.
+#[derive(Clone, Copy)]
+pub(crate) struct Draft<'a> {
+    pub key: Key<'a>,
+    pub value: &'a [u8],
+    pub expires_ms: u64,
+    pub flags: u32,
+    /// Hard epoch of the cache, read before the old value was.
+    pub epoch: u64,
+}
+
+impl Draft<'_> {
+    pub(crate) fn is_extended(&self) -> bool {
+        self.flags != 0
+    }
+
+    fn key_at(&self) -> u64 {
+        if self.is_extended() { RECORD_LEN + EXTENSION_LEN } else { RECORD_LEN }
+    }
+
+    /// Units of eight bytes that the record takes.
+    pub(crate) fn units(&self) -> u64 {
+        (self.key_at() + round_up(self.key.bytes.len() as u64, 8) + round_up(self.value.len() as u64, 8)) / 8
+    }
+
+    pub(crate) fn extension(&self, stamp: u64) -> Extension {
+        Extension { soft_expiry: timed(0, stamp), created: 0, flags: self.flags.into() }
+    }
+
+    /// The header for a record of `units` at `spot`.
+    pub(crate) fn head(&self, units: u64, stamp: u64, spot: Spot) -> Head {
+        let kind = if self.is_extended() { KIND_EXTENDED } else { KIND_PLAIN };
+        let shape = units << 32 | (self.key.bytes.len() as u64) << 16 | kind;
+        let used = self.key_at() + round_up(self.key.bytes.len() as u64, 8) + self.value.len() as u64;
+        let slack = units * 8 - used;
+        let mut head = Head {
+            shape,
+            seal: (self.epoch & EPOCH_MASK) << 40 | slack << 32,
+            stamp,
+            expiry: timed(self.expires_ms, stamp),
+        };
+        head.seal |= u64::from(checksum(self.key.hash, self.value, head, self.extension(stamp), spot));
+        head
+    }
+}
+
+/// The shape of a pad of `units`.
+pub(crate) fn pad(units: u64) -> u64 {
+    units << 32 | KIND_PAD
+}
+
+/// Bytes that a record of these lengths takes in the arena, its header included.
+///
+/// Keys and values are padded to eight bytes each; caller's flags other than 0 cost 24 bytes more.
+///
+/// ```
+/// assert_eq!(kennel::record_size(16, 64), 112);
+/// ```
+#[must_use]
+pub const fn record_size(key_len: usize, value_len: usize) -> u64 {
+    RECORD_LEN + round_up(key_len as u64, 8) + round_up(value_len as u64, 8)
+}
+
+fn checksum(key_hash: u64, value: &[u8], head: Head, extension: Extension, spot: Spot) -> u32 {
+    let fixed = [head.shape, head.seal >> 32, head.stamp, extension.created, extension.flags];
+    let seed = fixed.iter().fold(key_hash, |seed, &word| mix(seed ^ word));
+    let sum = xxh3_64_with_seed(value, seed);
+    (sum ^ sum >> 32) as u32 ^ spot.salt()
+}
+
+/// Whether a record found at `spot` is what was written there, in full.
+pub(crate) fn is_sound(key: &Key<'_>, value: &[u8], head: Head, extension: Extension, spot: Spot) -> bool {
+    head.seal as u32 == checksum(key.hash, value, head, extension, spot)
+        && head.expiry_is_sound()
+        && (!head.is_extended() || extension.soft_is_sound(head.stamp))
+}
+
+/// The seal of the same record at another spot; nothing is hashed again.
+pub(crate) fn reseal(seal: u64, from: Spot, to: Spot) -> u64 {
+    seal ^ u64::from(from.salt() ^ to.salt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spot(position: u64) -> Spot {
+        Spot { stripe: 3, ring: Ring::Small, position }
+    }
+
+    fn draft<'a>(key: &'a [u8], value: &'a [u8], flags: u32) -> Draft<'a> {
+        Draft { key: Key::new(key, 9), value, expires_ms: 1_700_000_000_000, flags, epoch: 77 }
+    }
+
+    #[test]
+    fn lengths_come_back_from_the_header() {
+        for (key, value, flags) in [(0, 0, 0), (1, 1, 0), (8, 8, 5), (16, 64, 0), (9, 255, 1), (65_535, 7, 0)] {
+            let (key, value) = (vec![b'k'; key], vec![b'v'; value]);
+            let draft = draft(&key, &value, flags);
+            let head = draft.head(draft.units(), 5, spot(0));
+            assert!(head.is_record() && !head.is_pad() && !head.is_dead());
+            assert_eq!(head.key_len(), key.len() as u64);
+            assert_eq!(head.value_len(), Some(value.len() as u64));
+            assert_eq!((head.epoch(), head.expires_ms()), (77, 1_700_000_000_000));
+            let grown = draft.head(draft.units() + 20, 5, spot(0));
+            assert_eq!(grown.value_len(), Some(value.len() as u64));
+        }
+    }
+
+    #[test]
+    fn a_changed_bit_anywhere_is_found() {
+        let d = draft(b"key", b"some value", 8);
+        let head = d.head(d.units(), 123, spot(40));
+        let sound = |key: &[u8], value: &[u8], head, ext, at| is_sound(&Key::new(key, 9), value, head, ext, at);
+        assert!(sound(b"key", b"some value", head, d.extension(123), spot(40)));
+        assert!(!sound(b"kez", b"some value", head, d.extension(123), spot(40)));
+        assert!(!sound(b"key", b"some valuf", head, d.extension(123), spot(40)));
+        assert!(!sound(b"key", b"some value", head, d.extension(123), spot(41)));
+        assert!(!sound(b"key", b"some value", head, d.extension(123), Spot { ring: Ring::Main, ..spot(40) }));
+        assert!(!sound(b"key", b"some value", head, d.extension(123), Spot { stripe: 4, ..spot(40) }));
+        for bit in 0..64 {
+            let flip = 1u64 << bit;
+            assert!(!sound(b"key", b"some value", Head { seal: head.seal ^ flip, ..head }, d.extension(123), spot(40)));
+            assert!(!sound(
+                b"key",
+                b"some value",
+                Head { stamp: head.stamp ^ flip, ..head },
+                d.extension(123),
+                spot(40)
+            ));
+            let expiry = Head { expiry: head.expiry ^ flip, ..head };
+            assert_eq!(
+                sound(b"key", b"some value", expiry, d.extension(123), spot(40)),
+                bit == 63,
+                "dead is no damage"
+            );
+            let ext = Extension { flags: d.extension(123).flags ^ flip, ..d.extension(123) };
+            assert!(!sound(b"key", b"some value", head, ext, spot(40)));
+        }
+    }
+
+    #[test]
+    fn a_move_needs_no_second_hash() {
+        let d = draft(b"key", b"value", 0);
+        let mut head = d.head(d.units(), 123, spot(40));
+        let to = Spot { stripe: 3, ring: Ring::Main, position: 999 };
+        head.seal = reseal(head.seal, spot(40), to);
+        assert!(is_sound(&d.key, b"value", head, Extension::default(), to));
+    }
+}

@@ -1,0 +1,76 @@
+//! Positions of a ring log: a lap above, an offset in units of eight bytes below.
+//!
+//! A position only grows. Its offset is a mask away, so neither a read nor a reservation divides; the laps
+//! make an old position differ from a new one at the same place.
+
+use super::slot::POSITION_BITS;
+use crate::shm::layout::RingShape;
+
+impl RingShape {
+    /// Offset of a position within the ring, in units.
+    #[inline]
+    pub(crate) fn offset(self, position: u64) -> u64 {
+        position & ((1 << self.bits) - 1)
+    }
+
+    /// The first position of a lap.
+    pub(crate) fn lap_start(self, lap: u64) -> u64 {
+        lap << self.bits
+    }
+
+    /// The position `units` further on; the end of the ring is the start of the next lap.
+    pub(crate) fn advance(self, position: u64, units: u64) -> u64 {
+        let offset = self.offset(position) + units;
+        if offset < self.units {
+            position + units
+        } else {
+            self.lap_start((position >> self.bits) + 1) + (offset - self.units)
+        }
+    }
+
+    /// Units from `tail` to `head`, or `None` when these two cannot be tail and head of one ring.
+    pub(crate) fn used(self, tail: u64, head: u64) -> Option<u64> {
+        let (from, to) = (self.offset(tail), self.offset(head));
+        let laps = (head >> self.bits).checked_sub(tail >> self.bits)?;
+        if from >= self.units || to >= self.units || laps > 1 || head >> POSITION_BITS != 0 {
+            return None;
+        }
+        (laps * self.units + to).checked_sub(from).filter(|&used| used <= self.units)
+    }
+
+    /// Whether a record at `position` lies between tail and head.
+    pub(crate) fn holds(self, tail: u64, head: u64, position: u64) -> bool {
+        position >= tail && position < head && self.offset(position) < self.units
+    }
+
+    /// The position from which on a stripe is emptied so that positions can start again: far enough before
+    /// the end that no operation reaches it.
+    pub(crate) fn limit(self) -> u64 {
+        (1 << POSITION_BITS) - (4 << self.bits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RING: RingShape = RingShape { units: 10, bits: 4 };
+
+    #[test]
+    fn positions_advance_over_the_end_of_a_ring_that_is_no_power_of_two() {
+        assert_eq!(RING.advance(0, 9), 9);
+        assert_eq!(RING.advance(0, 10), 16);
+        assert_eq!(RING.advance(16 + 8, 5), 32 + 3);
+    }
+
+    #[test]
+    fn used_counts_units_and_refuses_the_impossible() {
+        assert_eq!(RING.used(0, 0), Some(0));
+        assert_eq!(RING.used(3, 16 + 3), Some(10));
+        assert_eq!(RING.used(8, 16 + 2), Some(4));
+        assert_eq!(RING.used(3, 16 + 4), None, "more than the ring holds");
+        assert_eq!(RING.used(4, 3), None, "head before tail");
+        assert_eq!(RING.used(12, 16), None, "an offset beyond the end");
+        assert_eq!(RING.used(0, 1 << 48), None, "a position beyond the last");
+    }
+}

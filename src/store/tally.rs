@@ -1,0 +1,85 @@
+//! What is counted, and where.
+//!
+//! What happens under a stripe's lock is counted in the stripe's head: the line is there already, and a
+//! count per stripe costs nothing more. What happens without a lock is counted on the member's own lines,
+//! which no other thread writes.
+
+use super::Store;
+use crate::shm::layout::{COUNTERS, OWN_LINES, at};
+use crate::shm::{Memory, Step};
+
+/// Counted in a stripe's head, under its lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum StripeCount {
+    Sets,
+    Deletes,
+    EvictionsSmall,
+    EvictionsMain,
+    EvictionsIndex,
+    Expirations,
+    GhostHits,
+    Promotions,
+    Repairs,
+    Dropped,
+}
+
+/// Counted on a member's lines, without a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum MemberCount {
+    Hits,
+    Misses,
+    ReadRetries,
+    BoundedMisses,
+    LockWaits,
+    Busy,
+}
+
+/// One counter line, summed or single.
+pub(crate) type Line = [u64; COUNTERS];
+
+impl<M: Memory> Store<M> {
+    /// Offset of a member's counter line. `line` up to [`OWN_LINES`]; the last one is shared.
+    pub(crate) fn line_at(&self, seat: u32, line: usize) -> u64 {
+        self.geometry.seat(seat) + at!(Seat.lines) + (line.min(OWN_LINES) * COUNTERS * 8) as u64
+    }
+
+    /// Counts on a member's line. Alone on it, a load and a store do; on the shared one it is an atomic add.
+    #[inline]
+    pub(crate) fn count(&self, line_at: u64, shared: bool, what: MemberCount, by: u64) {
+        let word = self.mem.word(line_at + what as u64 * 8);
+        if shared {
+            word.fetch_add(Step::Counter, by);
+        } else {
+            word.bump(Step::Counter, by);
+        }
+    }
+
+    /// The counters of one stripe.
+    pub(crate) fn stripe_counts(&self, stripe: u32) -> Line {
+        std::array::from_fn(|i| self.stripe_word(stripe, at!(Stripe.counters) + i as u64 * 8).get())
+    }
+
+    /// The counters of all members that ever were: a seat's lines go on counting for its next member.
+    pub(crate) fn member_counts(&self) -> Line {
+        let seats = self.mem.word(at!(seats_used)).get().min(self.geometry.shape.seats.into()) as u32;
+        let mut sum = [0u64; COUNTERS];
+        for seat in 0..seats {
+            for line in 0..=OWN_LINES {
+                let line_at = self.line_at(seat, line);
+                for (i, total) in sum.iter_mut().enumerate() {
+                    *total = total.wrapping_add(self.mem.word(line_at + i as u64 * 8).get());
+                }
+            }
+        }
+        sum
+    }
+
+    /// Records that a stripe holds of the cache's current epoch; those whose region was invalidated, or that
+    /// expired, count until their memory is taken back.
+    pub(crate) fn live(&self, stripe: u32) -> u64 {
+        let epoch = self.stripe_word(stripe, at!(Stripe.live_epoch)).get();
+        if epoch == self.epochs().hard() { self.stripe_word(stripe, at!(Stripe.live)).get() } else { 0 }
+    }
+}

@@ -1,0 +1,348 @@
+//! The engine on heap memory: against a map, over ring ends, and with deaths at every step.
+
+use super::Store;
+use super::exclusive::{Exclusive, Who};
+use super::read::Look;
+use super::record::Draft;
+use super::verify::check;
+use crate::shm::layout::{Geometry, Shape, at};
+use crate::shm::memory::Heap;
+use crate::shm::step::{Died, Plan, arm, passed};
+use crate::shm::{Memory, Step};
+use crate::sync::locks::Locks;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+struct Engine {
+    store: Store<Heap>,
+    locks: Locks,
+    now_ms: u64,
+}
+
+impl Engine {
+    fn new(capacity: u64, mean_item: u64) -> Self {
+        Self::with(Shape { capacity, mean_item, stripes: 1, lock_regions: 1, seats: 1, regions: 4, claims: 2 })
+    }
+
+    fn with(shape: Shape) -> Self {
+        let geometry = Geometry::new(shape).unwrap();
+        let store = Store { mem: Heap::new(geometry.file_len), geometry, seed: 11 };
+        Self { store, locks: Locks::None, now_ms: 1_000_000 }
+    }
+
+    fn enter(&self) -> Exclusive<'_, Heap> {
+        let lock = self.locks.lock(0, Duration::ZERO).unwrap();
+        Exclusive::enter(&self.store, 0, self.now_ms, Who { seat: 7, pid: 8, nonce: 9 }, lock).unwrap()
+    }
+
+    fn set(&self, key: &[u8], value: &[u8]) -> u64 {
+        self.set_until(key, value, 0)
+    }
+
+    fn set_until(&self, key: &[u8], value: &[u8], expires_ms: u64) -> u64 {
+        let mut stripe = self.enter();
+        let epoch = self.store.epochs().current();
+        stripe.put(&Draft { key: self.store.key(key), value, expires_ms, flags: 0, epoch })
+    }
+
+    fn delete(&self, key: &[u8]) -> bool {
+        let mut stripe = self.enter();
+        let Some(entry) = stripe.find(&self.store.key(key)) else { return false };
+        stripe.remove(&entry);
+        true
+    }
+
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        let key = self.store.key(key);
+        match self.store.look(&key, || self.now_ms) {
+            Look::Found(found) => {
+                let mut value = Vec::new();
+                self.store.mem.append_out(found.value_at(), found.value_len, &mut value);
+                assert!(self.store.still(&found));
+                assert!(self.store.passes(&key, &value, &found));
+                self.store.mark(&found);
+                Some(value)
+            }
+            Look::Miss => None,
+            Look::Changing => panic!("nobody else is at work"),
+        }
+    }
+
+    fn verify(&self) -> u64 {
+        let (records, problems) = check(&self.store.snapshot(0), 0);
+        assert!(problems.is_empty(), "{problems:#?}");
+        records
+    }
+
+    fn word(&self, field: u64) -> u64 {
+        self.store.stripe_word(0, field).get()
+    }
+}
+
+/// A small pseudo-random generator, so that a failure is repeated by its seed.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        super::record::mix(self.0) % below
+    }
+}
+
+#[test]
+fn core_an_item_comes_back_until_it_is_replaced_or_deleted() {
+    let engine = Engine::new(16 << 10, 40);
+    assert_eq!(engine.get(b"key"), None);
+    let first = engine.set(b"key", b"value");
+    assert_eq!(engine.get(b"key").as_deref(), Some(&b"value"[..]));
+    let second = engine.set(b"key", b"other value, longer than the first");
+    assert!(second > first);
+    assert_eq!(engine.get(b"key").as_deref(), Some(&b"other value, longer than the first"[..]));
+    engine.set(b"", b"");
+    assert_eq!(engine.get(b"").as_deref(), Some(&b""[..]));
+    assert_eq!(engine.verify(), 2);
+    assert!(engine.delete(b"key") && !engine.delete(b"key"));
+    assert_eq!((engine.get(b"key"), engine.verify()), (None, 1));
+}
+
+#[test]
+fn core_a_small_overwrite_stays_where_it_is() {
+    let engine = Engine::new(16 << 10, 40);
+    engine.set(b"hits", b"9");
+    let head = engine.word(at!(Stripe.small_head));
+    for n in 10..500u64 {
+        engine.set(b"hits", n.to_string().as_bytes());
+    }
+    assert_eq!(engine.word(at!(Stripe.small_head)), head, "a counter must not fill the ring");
+    assert_eq!(engine.get(b"hits").as_deref(), Some(&b"499"[..]));
+    engine.verify();
+}
+
+/// Random operations against a map: the engine may forget, but never lie, and its invariants hold throughout.
+fn against_a_map(engine: &mut Engine, seed: u64, steps: u32, sizes: &[u64], keys: u64) {
+    let mut random = Random(seed);
+    let mut model: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
+    for step in 0..steps {
+        let number = random.next(keys);
+        let key = format!("key {number}").into_bytes();
+        match random.next(10) {
+            0..=3 => {
+                let len = sizes[random.next(sizes.len() as u64) as usize];
+                let value: Vec<u8> = (0..len).map(|i| (u64::from(step) * 31 + i * 7 + number) as u8).collect();
+                engine.set(&key, &value);
+                assert_eq!(engine.get(&key).as_ref(), Some(&value), "a set is seen at once");
+                model.insert(key, value);
+            }
+            4 => {
+                engine.delete(&key);
+                model.remove(&key);
+                assert_eq!(engine.get(&key), None);
+            }
+            5 if random.next(200) == 0 => {
+                assert!(engine.store.raise_hard_epoch());
+                model.clear();
+            }
+            _ => {
+                if let Some(value) = engine.get(&key) {
+                    assert_eq!(Some(&value), model.get(&key), "step {step} of seed {seed}");
+                }
+            }
+        }
+        if step % 64 == 0 {
+            engine.verify();
+        }
+    }
+    engine.verify();
+}
+
+#[test]
+fn core_random_operations_never_lie() {
+    let steps = if cfg!(miri) { 300 } else { 6_000 };
+    for seed in 0..if cfg!(miri) { 1 } else { 12 } {
+        // Small values in place, values around the in-place limit, values that fill a quarter of the ring.
+        let mut engine = Engine::new(16 << 10, 60);
+        let largest = engine.store.geometry.largest_record() - 32 - 8;
+        against_a_map(&mut engine, seed, steps, &[0, 1, 7, 8, 30, 200, 480, 500, 900, largest], 60);
+    }
+}
+
+#[test]
+fn a_full_index_evicts_before_the_arenas_are_full() {
+    let mut engine = Engine::new(64 << 10, 4_000);
+    against_a_map(&mut engine, 5, 4_000, &[1, 8], 500);
+    assert!(engine.store.stripe_counts(0)[super::tally::StripeCount::EvictionsIndex as usize] > 0);
+}
+
+#[test]
+fn rings_wrap_around_at_every_offset() {
+    // The ring lengths are no multiples of the record's, so that each lap ends at another offset.
+    for value in [1, 9, 17, 25, 65] {
+        let engine = Engine::new(4 << 10, 40);
+        for n in 0..3_000u64 {
+            let key = (n % 90).to_le_bytes();
+            engine.set(&key, &vec![n as u8; value + (n % 3 * 8) as usize]);
+            engine.get(&((n + 40) % 90).to_le_bytes());
+            if n % 16 == 0 {
+                engine.verify();
+            }
+        }
+    }
+}
+
+#[test]
+fn positions_run_out_and_start_again() {
+    let engine = Engine::new(4 << 10, 40);
+    for (field, ring) in [
+        (at!(Stripe.small_head), engine.store.geometry.small),
+        (at!(Stripe.small_tail), engine.store.geometry.small),
+        (at!(Stripe.main_head), engine.store.geometry.main),
+        (at!(Stripe.main_tail), engine.store.geometry.main),
+    ] {
+        let start = ring.limit() - (3 << ring.bits);
+        engine.store.stripe_word(0, field).set(Step::Header, start >> ring.bits << ring.bits);
+    }
+    let version = engine.store.mem.word(engine.store.geometry.bucket(0, 0)).get();
+    for n in 0..2_000u64 {
+        let key = (n % 50).to_le_bytes();
+        engine.set(&key, &[n as u8; 30]);
+        assert_eq!(engine.get(&key).as_deref(), Some(&[n as u8; 30][..]));
+        engine.verify();
+    }
+    assert!(engine.word(at!(Stripe.small_head)) < 1 << 40, "positions have started again");
+    let now = engine.store.mem.word(engine.store.geometry.bucket(0, 0)).get();
+    assert_eq!(now >> super::read::ERA_SHIFT, (version >> super::read::ERA_SHIFT) + 1, "in a new era");
+}
+
+#[test]
+fn what_expired_is_a_miss_and_gives_its_memory_back() {
+    let mut engine = Engine::new(4 << 10, 40);
+    engine.set_until(b"short", b"lived", engine.now_ms + 10);
+    assert!(engine.get(b"short").is_some());
+    engine.now_ms += 9;
+    assert!(engine.get(b"short").is_some());
+    engine.now_ms += 1;
+    assert!(engine.get(b"short").is_none(), "expired at the millisecond named");
+    for n in 0..200u64 {
+        engine.set(&n.to_le_bytes(), &[1; 40]);
+    }
+    assert_eq!(engine.store.stripe_counts(0)[super::tally::StripeCount::Expirations as usize], 1);
+    engine.verify();
+}
+
+/// A workload that takes every path: new keys, overwrites in place and not, deletes, evictions, promotions,
+/// re-insertions, large records.
+fn busy_step(engine: &Engine, n: u64) {
+    let key = (n % 37).to_le_bytes();
+    match n % 5 {
+        0 => drop(engine.delete(&key)),
+        1 => drop(engine.set(&key, &vec![n as u8; 700])),
+        _ => drop(engine.set(&key, &vec![n as u8; 20 + (n % 11) as usize])),
+    }
+    for reader in 0..4 {
+        engine.get(&((n * 7 + reader) % 37).to_le_bytes());
+    }
+}
+
+/// The last step a death happened at, and whether one happened.
+fn die_at(engine: &Engine, step: Option<Step>, nth: u64, work: impl FnOnce(&Engine)) -> Option<Step> {
+    arm(step, nth, Plan::Unwind);
+    let end = catch_unwind(AssertUnwindSafe(|| work(engine)));
+    passed();
+    end.err().map(|died| died.downcast::<Died>().expect("only planned deaths").0)
+}
+
+#[test]
+fn a_death_at_every_step_is_repaired_by_the_next_holder() {
+    let mut seen: HashMap<Step, u32> = HashMap::new();
+    let engine = Engine::new(8 << 10, 60);
+    for round in 0..4_000u64 {
+        let before: Vec<_> = (0..37u64).map(|k| peek(&engine, &k.to_le_bytes())).collect();
+        let died = die_at(&engine, None, round % 41, |engine| busy_step(engine, round));
+        if let Some(step) = died {
+            *seen.entry(step).or_default() += 1;
+        }
+        // A second death, inside the repair.
+        if let Some(step) = die_at(&engine, None, round % 13, |engine| drop(engine.enter())) {
+            *seen.entry(step).or_default() += 1;
+        }
+        drop(engine.enter());
+        engine.verify();
+        let touched = (round % 37).to_le_bytes();
+        for (k, old) in before.into_iter().enumerate() {
+            let key = (k as u64).to_le_bytes();
+            let now = engine.get(&key);
+            if key != touched && now.is_some() {
+                assert_eq!(now, old, "only the key being written may change");
+            }
+        }
+    }
+    for step in [Step::IntentKind, Step::Slot, Step::Head, Step::Tail, Step::Dead, Step::InPlace, Step::BucketEven] {
+        assert!(seen.contains_key(&step), "no death at {}: {seen:?}", step.name());
+    }
+    assert!(engine.word(at!(Stripe.repaired_intent)) != 0);
+}
+
+/// A look that does not raise the access mark.
+fn peek(engine: &Engine, key: &[u8]) -> Option<Vec<u8>> {
+    let key = engine.store.key(key);
+    match engine.store.look(&key, || engine.now_ms) {
+        Look::Found(found) => {
+            let mut value = Vec::new();
+            engine.store.mem.append_out(found.value_at(), found.value_len, &mut value);
+            Some(value)
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn the_third_repair_in_a_row_empties_the_stripe() {
+    let engine = Engine::new(8 << 10, 60);
+    for n in 0..40 {
+        busy_step(&engine, n);
+    }
+    assert_eq!(die_at(&engine, Some(Step::Slot), 0, |engine| drop(engine.set(b"x", b"y"))), Some(Step::Slot));
+    for _ in 0..2 {
+        assert_eq!(die_at(&engine, Some(Step::Slot), 0, |engine| drop(engine.enter())), Some(Step::Slot));
+    }
+    drop(engine.enter());
+    assert_eq!(engine.verify(), 0);
+    assert_eq!(engine.word(at!(Stripe.repair_attempts)), 0);
+}
+
+#[test]
+fn a_rebuild_finds_what_the_rings_hold() {
+    let engine = Engine::new(32 << 10, 60);
+    for n in 0..400 {
+        busy_step(&engine, n);
+    }
+    let before: Vec<_> = (0..37u64).map(|k| peek(&engine, &k.to_le_bytes())).collect();
+    engine.store.mem.word(at!(unverified)).set(Step::Header, 1);
+    engine.store.stripe_word(0, at!(Stripe.verify_me)).set(Step::Header, 1);
+    // A rebuild that is killed is begun again.
+    assert!(die_at(&engine, Some(Step::Slot), 30, |engine| drop(engine.enter())).is_some());
+    drop(engine.enter());
+    engine.verify();
+    let after: Vec<_> = (0..37u64).map(|k| peek(&engine, &k.to_le_bytes())).collect();
+    assert_eq!(before, after);
+    assert_eq!(engine.store.mem.word(at!(unverified)).get(), 0);
+}
+
+#[test]
+fn hot_keys_survive_a_scan() {
+    let engine = Engine::new(64 << 10, 40);
+    for n in 0..100u64 {
+        engine.set(&n.to_le_bytes(), &[1; 32]);
+    }
+    for round in 0..40u64 {
+        for n in 0..100u64 {
+            engine.get(&n.to_le_bytes());
+        }
+        for n in 0..100u64 {
+            engine.set(&(1_000 + round * 100 + n).to_le_bytes(), &[2; 32]);
+        }
+    }
+    let kept = (0..100u64).filter(|n| engine.get(&n.to_le_bytes()).is_some()).count();
+    assert!(kept >= 95, "only {kept} of 100 keys that are read all the time survived a scan of 4000 others");
+}

@@ -1,0 +1,301 @@
+//! Checks what the engine promises to itself: the invariants of a stripe while no operation is in flight.
+//!
+//! A stripe is copied whole into private memory first, either with its lock held or between two equal looks
+//! at its intent, and the copy is checked by the code that reads the live one.
+
+use super::Store;
+use super::exclusive::slots;
+use super::record::{Head, Spot, is_sound};
+use super::slot::{Ring, Slot};
+use crate::shm::atomics::{AtomicU64, Ordering, fence};
+use crate::shm::layout::{BUCKET_LEN, at};
+use crate::shm::memory::Word;
+use crate::shm::{Geometry, Memory};
+use std::collections::HashMap;
+
+/// One invariant that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Problem {
+    /// The stripe, from 0.
+    pub stripe: u32,
+    /// The invariant's name, as `docs/format.md` lists it.
+    pub invariant: String,
+    /// What was found where.
+    pub detail: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "stripe {}: {}: {}", self.stripe, self.invariant, self.detail)
+    }
+}
+
+/// Problems of one stripe that are listed; further ones only repeat the story.
+const MOST_PROBLEMS: usize = 64;
+
+/// Parts of the file, copied to private memory; they keep their offsets.
+pub(crate) struct Snapshot(Vec<(u64, Vec<AtomicU64>)>);
+
+impl Memory for Snapshot {
+    fn word(&self, offset: u64) -> Word<'_> {
+        let part = self.0.iter().find(|(start, words)| (*start..start + words.len() as u64 * 8).contains(&offset));
+        let Some((start, words)) = part else {
+            unreachable!("offset {offset} lies in no part that the check of a stripe looks at")
+        };
+        Word::of(&words[((offset - start) / 8) as usize])
+    }
+}
+
+impl<M: Memory> Store<M> {
+    /// Copies all that belongs to a stripe. The caller holds its lock, or compares the intent before and after.
+    pub(crate) fn snapshot(&self, stripe: u32) -> Store<Snapshot> {
+        let g: &Geometry = &self.geometry;
+        let parts = [
+            (0, crate::shm::layout::HEADER_LEN),
+            (g.regions_at, g.stripes_at - g.regions_at),
+            (g.stripe(stripe), g.stripe_len),
+            (g.bucket(stripe, 0), g.buckets * BUCKET_LEN),
+            (g.arena(stripe), g.small.bytes() + g.main.bytes()),
+        ];
+        let copy = |(start, len): (u64, u64)| {
+            let words = (0..len / 8).map(|i| AtomicU64::new(self.mem.word(start + i * 8).get()));
+            (start, words.collect())
+        };
+        Store { mem: Snapshot(parts.into_iter().map(copy).collect()), geometry: self.geometry, seed: self.seed }
+    }
+
+    /// Copies a stripe without its lock: `None` when a writer was at work.
+    pub(crate) fn snapshot_between_writes(&self, stripe: u32) -> Option<Store<Snapshot>> {
+        let intent = self.stripe_word(stripe, at!(Stripe.intent));
+        let before = intent.load(Ordering::Acquire);
+        if before & 0xff != 0 {
+            return None;
+        }
+        let snapshot = self.snapshot(stripe);
+        fence(Ordering::Acquire);
+        (intent.get() == before).then_some(snapshot)
+    }
+}
+
+/// Checks every invariant of one stripe; returns how many live records it has, and what does not hold.
+pub(crate) fn check(store: &Store<Snapshot>, stripe: u32) -> (u64, Vec<Problem>) {
+    let mut check = Check { store, stripe, problems: Vec::new(), records: HashMap::new(), keys: HashMap::new() };
+    check.intent();
+    for ring in [Ring::Small, Ring::Main] {
+        check.ring(ring);
+    }
+    let live = check.buckets();
+    check.unindexed();
+    check.live_count(live);
+    check.claims();
+    (live, check.problems)
+}
+
+struct Check<'a> {
+    store: &'a Store<Snapshot>,
+    stripe: u32,
+    problems: Vec<Problem>,
+    /// Records met on the walk, by ring and position: live, and pointed to by a slot.
+    records: HashMap<(bool, u64), Met>,
+    /// Where each key's live record was met.
+    keys: HashMap<Vec<u8>, u64>,
+}
+
+struct Met {
+    dead: bool,
+    bucket_at: u64,
+    tag: u64,
+    epoch: u64,
+    slots: u32,
+}
+
+impl Check<'_> {
+    fn problem(&mut self, invariant: &str, detail: String) {
+        if self.problems.len() < MOST_PROBLEMS {
+            self.problems.push(Problem { stripe: self.stripe, invariant: invariant.into(), detail });
+        }
+    }
+
+    fn word(&self, field: u64) -> u64 {
+        self.store.stripe_word(self.stripe, field).get()
+    }
+
+    fn ends(&self, ring: Ring) -> (u64, u64) {
+        match ring {
+            Ring::Small => (self.word(at!(Stripe.small_tail)), self.word(at!(Stripe.small_head))),
+            Ring::Main => (self.word(at!(Stripe.main_tail)), self.word(at!(Stripe.main_head))),
+        }
+    }
+
+    fn intent(&mut self) {
+        let intent = self.word(at!(Stripe.intent));
+        if intent & 0xff != 0 {
+            self.problem("no intent", format!("an operation of kind {} is in flight", intent & 0xff));
+        }
+    }
+
+    /// Walks a ring from tail to head.
+    fn ring(&mut self, ring: Ring) {
+        let shape = self.store.ring_shape(ring);
+        let (tail, head) = self.ends(ring);
+        if shape.used(tail, head).is_none() {
+            let detail = format!("{ring:?} ring: tail {tail:#x} and head {head:#x} cannot belong together");
+            return self.problem("ring ends", detail);
+        }
+        let mut position = tail;
+        while position != head {
+            let at = self.store.ring_at(self.stripe, ring) + shape.offset(position) * 8;
+            let short = Head { shape: self.store.mem.word(at).get(), seal: 0, stamp: 0, expiry: 0 };
+            let units = short.units();
+            let left = shape.used(position, head).unwrap_or(0);
+            if units == 0 || units > left || shape.offset(position) + units > shape.units {
+                let detail = format!("{ring:?} ring: {units} units at {position:#x}, {left} left to the head");
+                return self.problem("ring walk closes", detail);
+            }
+            if !short.is_pad() {
+                self.record(Spot { stripe: self.stripe, ring, position });
+            }
+            position = shape.advance(position, units);
+        }
+    }
+
+    fn record(&mut self, spot: Spot) {
+        let Some((at, head, value_len)) = self.lengths(spot) else {
+            let detail = format!("{:?} ring: neither a record nor a pad at {:#x}", spot.ring, spot.position);
+            return self.problem("ring walk closes", detail);
+        };
+        let mut bytes = Vec::new();
+        self.store.mem.append_out(at + head.key_at(), head.key_len() as usize, &mut bytes);
+        let key = self.store.key(&bytes);
+        let met = Met {
+            dead: head.is_dead(),
+            bucket_at: self.store.bucket_of(&key),
+            tag: key.tag(),
+            epoch: head.epoch(),
+            slots: 0,
+        };
+        self.records.insert((spot.ring == Ring::Main, spot.position), met);
+        if head.is_dead() {
+            return;
+        }
+        let here = format!("record at {:#x} of the {:?} ring", spot.position, spot.ring);
+        if self.store.stripe_of(&key) != self.stripe {
+            self.problem("stripe", format!("{here}: its key belongs to stripe {}", self.store.stripe_of(&key)));
+        }
+        let mut value = Vec::new();
+        self.store.mem.append_out(at + head.value_at(), value_len, &mut value);
+        if !is_sound(&key, &value, head, self.store.extension(at, head), spot) {
+            self.problem("checksum", here.clone());
+        }
+        let counter = self.word(at!(Stripe.stamp));
+        if head.stamp > counter {
+            self.problem("stamps", format!("{here}: stamp {} above the counter's {counter}", head.stamp));
+        }
+        if let Some(other) = self.keys.insert(bytes, spot.position) {
+            self.problem("one live record per key", format!("{here}: another one at {other:#x}"));
+        }
+    }
+
+    fn lengths(&self, spot: Spot) -> Option<(u64, Head, usize)> {
+        let at = self.store.record_at(spot.stripe, spot.ring, spot.position)?;
+        let head = self.store.head(at);
+        let value_len = head.value_len().filter(|_| head.is_record())?;
+        Some((at, head, value_len as usize))
+    }
+
+    /// Looks at every slot; returns how many are live and count for the current epoch.
+    fn buckets(&mut self) -> u64 {
+        let first = self.store.geometry.bucket(self.stripe, 0);
+        let mut live = 0;
+        for bucket in 0..self.store.geometry.buckets {
+            let bucket_at = first + bucket * BUCKET_LEN;
+            let version = self.store.mem.word(bucket_at).get();
+            if version & 1 == 1 {
+                self.problem("even versions", format!("bucket {bucket}: version {version:#x}"));
+            }
+            for slot_at in slots(bucket_at) {
+                let slot = Slot(self.store.mem.word(slot_at).get());
+                live += u64::from(self.slot(bucket, bucket_at, slot));
+            }
+        }
+        live
+    }
+
+    fn slot(&mut self, bucket: u64, bucket_at: u64, slot: Slot) -> bool {
+        let here = format!("bucket {bucket}: {slot:?}");
+        let (tail, head) = self.ends(slot.ring());
+        if slot.is_ghost() {
+            let tail = self.ends(Ring::Small).0;
+            if slot.position() > tail || slot.marks() != 0 {
+                self.problem("ghosts", format!("{here}: not behind the small ring's tail {tail:#x}"));
+            }
+            return false;
+        }
+        if !slot.is_live() {
+            if slot != Slot::EMPTY {
+                self.problem("empty slots", format!("{here}: bits {:#x} left", slot.0));
+            }
+            return false;
+        }
+        if !self.store.ring_shape(slot.ring()).holds(tail, head, slot.position()) {
+            self.problem("slots between tail and head", format!("{here}: the ring goes from {tail:#x} to {head:#x}"));
+            return false;
+        }
+        let epoch = self.word(at!(Stripe.live_epoch));
+        let Some(met) = self.records.get_mut(&(slot.ring() == Ring::Main, slot.position())) else {
+            self.problem("slot to its record", format!("{here}: no record begins there"));
+            return false;
+        };
+        met.slots += 1;
+        let (dead, own) = (met.dead, met.bucket_at == bucket_at && met.tag == slot.tag() && met.slots == 1);
+        let counts = met.epoch >= epoch;
+        if dead {
+            self.problem("dead marks", format!("{here}: its record is marked dead"));
+        }
+        if !own {
+            self.problem("slot to its record", format!("{here}: that record belongs to another slot"));
+        }
+        counts
+    }
+
+    /// A live record that no slot points to would come back in a rebuild.
+    fn unindexed(&mut self) {
+        let lost: Vec<_> =
+            self.records.iter().filter(|(_, met)| !met.dead && met.slots == 0).map(|(&at, _)| at).collect();
+        for (main, position) in lost {
+            let ring = if main { Ring::Main } else { Ring::Small };
+            self.problem(
+                "dead marks",
+                format!("live record at {position:#x} of the {ring:?} ring: no slot points to it"),
+            );
+        }
+    }
+
+    fn live_count(&mut self, live: u64) {
+        let counted = self.word(at!(Stripe.live));
+        if counted != live {
+            self.problem("live count", format!("{counted} counted, {live} found"));
+        }
+    }
+
+    fn claims(&mut self) {
+        let mut keys = HashMap::new();
+        for claim in 0..self.store.geometry.shape.claims {
+            let claim_at = self.store.geometry.claim(self.stripe, claim);
+            let word = |field| self.store.mem.word(claim_at + field).get();
+            let number = word(at!(Claim.number));
+            if number == 0 {
+                continue;
+            }
+            let seat = word(at!(Claim.owner)) >> 32;
+            if seat >= self.store.geometry.shape.seats.into() {
+                self.problem("claims", format!("claim {claim}: its owner sits at {seat}, beyond the last seat"));
+            }
+            let hash = (word(at!(Claim.key_hash)), word(at!(Claim.key_hash) + 8));
+            if let Some(other) = keys.insert(hash, claim) {
+                self.problem("claims", format!("claim {claim}: claim {other} is for the same key"));
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Writing one key, the stripe's lock held.
+//!
+//! ```text
+//! reserve at the ring's head; every record moved or evicted for it is an operation of its own
+//! find the key's slot, or the victim in a full bucket
+//! write the intent down
+//! raise the stamp; write the record; advance the head      the ring now holds it
+//! bucket odd; store the slot; bucket even                  readers see it
+//! mark the superseded record dead; take the intent back
+//! ```
+
+use super::exclusive::{Entry, Exclusive, slots};
+use super::intent::Intent;
+use super::read::IN_PLACE_LIMIT;
+use super::record::{Draft, MAX_SLACK, Spot, timed};
+use super::slot::{Ring, Slot};
+use super::tally::StripeCount;
+use crate::hash::Key;
+use crate::shm::layout::{RECORD_LEN, at};
+use crate::shm::{Memory, Step};
+
+impl<M: Memory> Exclusive<'_, M> {
+    /// Stores an item and returns its stamp. The caller has checked that its record is not too large.
+    pub(crate) fn put(&mut self, draft: &Draft<'_>) -> u64 {
+        let entry = self.find(&draft.key);
+        self.count(StripeCount::Sets);
+        if let Some(entry) = entry.filter(|entry| fits_in_place(entry, draft)) {
+            return self.overwrite(&entry, draft);
+        }
+        let units = draft.units();
+        let ring = self.ring_for(&draft.key, entry.as_ref(), units);
+        let mut budget = self.budget();
+        let position = self.reserve(ring, units, &mut budget);
+        let (slot_at, old) = self.place_for(&draft.key);
+        self.append(draft, ring, position, slot_at, old)
+    }
+
+    /// Writes a record at the reserved head of a ring and links it.
+    fn append(&mut self, draft: &Draft<'_>, ring: Ring, position: u64, slot_at: u64, old: Option<Entry>) -> u64 {
+        let old_slot = Slot(self.store.mem.word(slot_at).get());
+        let marks = old.map_or(0, |old| old.slot.marks());
+        let new = Slot::live(&draft.key, ring, position).with_marks(marks);
+        let live = self.live_with(old.map(|old| old.head.epoch()), Some(draft.epoch));
+        let units = draft.units();
+        let shape = self.shape(ring);
+        let at = self.store.ring_at(self.stripe, ring) + shape.offset(position) * 8;
+        self.begin(Intent::Set, slot_at, old_slot, new, live);
+        let stamp = self.next_stamp();
+        let spot = Spot { stripe: self.stripe, ring, position };
+        self.write_record(at, draft, draft.head(units, stamp, spot));
+        self.set_head(ring, shape.advance(position, units));
+        self.relink(slot_at, new);
+        if let Some(old) = old {
+            self.kill(old.slot);
+        }
+        self.set_live(live);
+        self.end();
+        stamp
+    }
+
+    /// Overwrites a small record where it lies, its bucket odd. The page is touched for writing before, so
+    /// that a page fault does not make readers wait.
+    fn overwrite(&mut self, entry: &Entry, draft: &Draft<'_>) -> u64 {
+        let shape = self.store.mem.word(entry.at);
+        shape.set(Step::InPlace, shape.get());
+        let live = self.live_with(Some(entry.head.epoch()), Some(draft.epoch));
+        let slot = Slot(self.store.mem.word(entry.slot_at).get());
+        self.begin(Intent::InPlace, entry.slot_at, slot, slot, live);
+        let stamp = self.next_stamp();
+        let head = draft.head(entry.head.units(), stamp, self.spot(slot));
+        self.open_bucket(entry.slot_at);
+        self.write_head(Step::InPlace, entry.at, head);
+        if head.is_extended() {
+            let extension = draft.extension(stamp);
+            for (i, word) in [extension.soft_expiry, extension.created, extension.flags].into_iter().enumerate() {
+                self.store.mem.word(entry.at + RECORD_LEN + i as u64 * 8).set(Step::InPlace, word);
+            }
+        }
+        self.store.mem.copy_in(Step::InPlace, entry.at + head.value_at(), draft.value);
+        self.close_bucket(entry.slot_at);
+        self.set_live(live);
+        self.end();
+        stamp
+    }
+
+    /// Removes a key's record.
+    pub(crate) fn remove(&mut self, entry: &Entry) {
+        self.unlink(Intent::Delete, entry.slot_at, entry.slot, Slot::EMPTY, entry.head);
+        self.count(StripeCount::Deletes);
+    }
+
+    /// Changes when a record expires: one word, so no reader can see half of it.
+    pub(crate) fn touch(&mut self, entry: &Entry, expires_ms: u64) {
+        let word = self.store.mem.word(entry.at + at!(Record.expiry));
+        word.set(Step::Expiry, timed(expires_ms, entry.head.stamp));
+    }
+
+    /// The value of a record, copied out.
+    pub(crate) fn value_of(&self, entry: &Entry) -> Vec<u8> {
+        let mut value = Vec::new();
+        self.store.mem.append_out(entry.at + entry.head.value_at(), entry.value_len, &mut value);
+        value
+    }
+
+    /// An overwritten key stays in its ring, a remembered one comes back into the main ring, a new one or one
+    /// too large for the small ring is where it belongs.
+    fn ring_for(&self, key: &Key<'_>, entry: Option<&Entry>, units: u64) -> Ring {
+        if units > self.shape(Ring::Small).units / 4 {
+            return Ring::Main;
+        }
+        match entry {
+            Some(entry) => entry.slot.ring(),
+            None if self.ghost_of(key).is_some() => {
+                self.count(StripeCount::GhostHits);
+                Ring::Main
+            }
+            None => Ring::Small,
+        }
+    }
+
+    fn ghost_of(&self, key: &Key<'_>) -> Option<u64> {
+        slots(self.store.bucket_of(key)).find(|&slot_at| self.slot(slot_at).is_ghost_of(key))
+    }
+
+    fn slot(&self, slot_at: u64) -> Slot {
+        Slot(self.store.mem.word(slot_at).get())
+    }
+
+    /// The slot for a key: its own, its ghost's, an empty one, the oldest ghost's, or the least marked one's,
+    /// whose record is evicted first.
+    fn place_for(&mut self, key: &Key<'_>) -> (u64, Option<Entry>) {
+        if let Some(entry) = self.find(key) {
+            return (entry.slot_at, Some(entry));
+        }
+        let bucket_at = self.store.bucket_of(key);
+        let spare = self.ghost_of(key).or_else(|| slots(bucket_at).min_by_key(|&at| self.cost_of(at)));
+        let slot_at = spare.unwrap_or(bucket_at + 8);
+        let slot = self.slot(slot_at);
+        if slot.is_live() {
+            self.evict_for_index(slot_at, slot);
+        }
+        (slot_at, None)
+    }
+
+    /// Order in which slots are taken: empty, ghosts from the oldest on, records from the least marked on,
+    /// those of the small ring first.
+    fn cost_of(&self, slot_at: u64) -> (u8, u64, u64) {
+        let slot = self.slot(slot_at);
+        match (slot.is_empty(), slot.is_live()) {
+            (true, _) => (0, 0, 0),
+            (_, false) => (1, 0, slot.position()),
+            _ => (2, slot.marks() << 1 | u64::from(slot.ring() == Ring::Main), slot.position()),
+        }
+    }
+
+    fn evict_for_index(&mut self, slot_at: u64, slot: Slot) {
+        let head = self.store.record_at(self.stripe, slot.ring(), slot.position()).map(|at| self.store.head(at));
+        match head.filter(|_| self.is_held(slot)) {
+            Some(head) => self.unlink(Intent::Evict, slot_at, slot, Slot::EMPTY, head),
+            // A slot that points outside its ring is damage: there is no record to mark.
+            None => self.relink(slot_at, Slot::EMPTY),
+        }
+        self.count(StripeCount::EvictionsIndex);
+    }
+}
+
+/// Whether a draft can overwrite a record where it lies: both small, of one kind, and the allocation fits.
+fn fits_in_place(entry: &Entry, draft: &Draft<'_>) -> bool {
+    let allocated = entry.head.units() * 8;
+    let used = entry.head.value_at() + draft.value.len() as u64;
+    allocated <= IN_PLACE_LIMIT
+        && entry.head.is_extended() == draft.is_extended()
+        && !entry.head.is_dead()
+        && used <= allocated
+        && allocated - used <= MAX_SLACK
+}

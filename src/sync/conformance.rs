@@ -1,0 +1,1 @@
+//! The suite that a lock strategy must pass.

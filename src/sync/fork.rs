@@ -1,0 +1,235 @@
+//! What a forked child must not inherit.
+//!
+//! A lock of `flock` kind belongs to the open file, so a child that keeps the descriptor keeps its dead
+//! parent's lock. Therefore every descriptor that can hold a lock is a [`LockFile`], listed here, and a
+//! handler in the child closes all of them. It only closes: unlocking would take the parent's lock away.
+//! After a fork [`generation`] differs, and whatever is tied to the process ([`PerProcess`]) is made anew at
+//! its next use.
+#![allow(unsafe_code, reason = "fork handlers and process-wide pointers; each use says why it may")]
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+
+/// A number that differs between a process and its forked children.
+#[inline]
+pub(crate) fn generation() -> u32 {
+    GENERATION.load(Ordering::Relaxed)
+}
+
+/// Descriptors that can hold a lock. Whoever opens or closes one holds the mutex, and so does a fork: no
+/// child is born with a descriptor that is not listed.
+static LISTED: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+
+fn listed() -> MutexGuard<'static, Vec<i32>> {
+    LISTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An open file that holds locks; a forked child loses it.
+#[derive(Debug)]
+pub(crate) struct LockFile {
+    /// `Some` until it is dropped.
+    file: Option<File>,
+    generation: u32,
+}
+
+impl LockFile {
+    /// Opens an existing file for locking; its content is never read or written.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        Self::open_with(OpenOptions::new().read(true).write(true), path)
+    }
+
+    /// Opens as `options` say.
+    pub(crate) fn open_with(options: &OpenOptions, path: &Path) -> io::Result<Self> {
+        hooks::register();
+        let mut listed = listed();
+        let file = options.open(path)?;
+        hooks::list(&file, &mut listed);
+        Ok(Self { file: Some(file), generation: generation() })
+    }
+}
+
+impl Deref for LockFile {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        match &self.file {
+            Some(file) => file,
+            None => unreachable!("a lock file is open until it is dropped"),
+        }
+    }
+}
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        let Some(file) = self.file.take() else { return };
+        let mut listed = listed();
+        if self.generation == generation() {
+            hooks::unlist(&file, &mut listed);
+        } else {
+            // The child's handler closed the descriptor; its number may be somebody else's by now.
+            hooks::forget(file);
+        }
+    }
+}
+
+#[cfg(unix)]
+mod hooks {
+    use super::{GENERATION, listed};
+    use std::cell::RefCell;
+    use std::fs::File;
+    use std::os::fd::{AsRawFd, IntoRawFd};
+    use std::sync::atomic::Ordering;
+    use std::sync::{MutexGuard, Once};
+
+    thread_local! {
+        /// The list, held by the thread that is forking from before until after.
+        static HELD: RefCell<Option<MutexGuard<'static, Vec<i32>>>> = const { RefCell::new(None) };
+    }
+
+    pub(super) fn register() {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            // SAFETY: the three handlers are functions of this program that live as long as it does. It fails
+            // only without memory; then a forked child keeps its parent's locks until it ends.
+            let _ = unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+        });
+    }
+
+    pub(super) fn list(file: &File, listed: &mut Vec<i32>) {
+        listed.push(file.as_raw_fd());
+    }
+
+    pub(super) fn unlist(file: &File, listed: &mut Vec<i32>) {
+        let descriptor = file.as_raw_fd();
+        if let Some(i) = listed.iter().position(|&other| other == descriptor) {
+            listed.swap_remove(i);
+        }
+    }
+
+    pub(super) fn forget(file: File) {
+        let _ = file.into_raw_fd();
+    }
+
+    extern "C" fn before() {
+        let guard = listed();
+        // Without its thread-local storage a thread is about to end; it forks unprotected rather than not.
+        let _ = HELD.try_with(|held| held.replace(Some(guard)));
+    }
+
+    extern "C" fn in_parent() {
+        let _ = HELD.try_with(|held| held.replace(None));
+    }
+
+    extern "C" fn in_child() {
+        GENERATION.fetch_add(1, Ordering::Relaxed);
+        super::super::member::forget_other_threads();
+        let Ok(Some(mut listed)) = HELD.try_with(RefCell::take) else { return };
+        for descriptor in listed.drain(..) {
+            // SAFETY: the descriptor is a `LockFile`'s of the parent; in this process nobody uses it, since
+            // whatever owns it sees another generation.
+            unsafe { libc::close(descriptor) };
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod hooks {
+    //! No fork, no handlers.
+    use std::fs::File;
+
+    pub(super) fn register() {}
+
+    pub(super) fn list(_: &File, _: &mut Vec<i32>) {}
+
+    pub(super) fn unlist(_: &File, _: &mut Vec<i32>) {}
+
+    pub(super) fn forget(file: File) {
+        drop(file);
+    }
+}
+
+/// A value of this process: a forked child finds none and installs its own. Reading it is two loads.
+///
+/// What a parent installed stays allocated until the whole is dropped, so references to it stay good.
+pub(crate) struct PerProcess<T> {
+    newest: AtomicPtr<Node<T>>,
+}
+
+struct Node<T> {
+    generation: u32,
+    value: T,
+    older: *mut Node<T>,
+}
+
+// SAFETY: a node's value is only shared by reference, from any thread, and dropped with the whole.
+unsafe impl<T: Send + Sync> Send for PerProcess<T> {}
+// SAFETY: as above; the list itself is changed by compare-exchange only.
+unsafe impl<T: Send + Sync> Sync for PerProcess<T> {}
+
+impl<T> PerProcess<T> {
+    pub(crate) fn new() -> Self {
+        Self { newest: AtomicPtr::new(std::ptr::null_mut()) }
+    }
+
+    /// The value that this process installed, if it did.
+    #[inline]
+    pub(crate) fn get(&self) -> Option<&T> {
+        let node = self.newest.load(Ordering::Acquire);
+        // SAFETY: null, or a node that was leaked into the list and is freed only by `drop`.
+        let node = unsafe { node.as_ref() }?;
+        (node.generation == generation()).then_some(&node.value)
+    }
+
+    /// Installs this process's value; if another thread was faster, that one's is kept and `value` dropped.
+    pub(crate) fn install(&self, value: T) -> &T {
+        let mut older = self.newest.load(Ordering::Acquire);
+        let mut node = Box::new(Node { generation: generation(), value, older });
+        loop {
+            if let Some(value) = self.get() {
+                return value;
+            }
+            node.older = older;
+            let raw = Box::into_raw(node);
+            match self.newest.compare_exchange(older, raw, Ordering::AcqRel, Ordering::Acquire) {
+                // SAFETY: the node is in the list now, and freed only by `drop`.
+                Ok(_) => return unsafe { &(*raw).value },
+                Err(seen) => {
+                    older = seen;
+                    // SAFETY: `raw` came from `into_raw` above and nobody else saw it.
+                    node = unsafe { Box::from_raw(raw) };
+                }
+            }
+        }
+    }
+}
+
+impl<T> Drop for PerProcess<T> {
+    fn drop(&mut self) {
+        let mut node = *self.newest.get_mut();
+        while !node.is_null() {
+            // SAFETY: each node of the list came from `Box::into_raw` and is taken out once, here.
+            let owned = unsafe { Box::from_raw(node) };
+            node = owned.older;
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_of_this_process_is_installed_once() {
+        let slot = PerProcess::new();
+        assert!(slot.get().is_none());
+        assert_eq!(slot.install(1), &1);
+        assert_eq!(slot.install(2), &1);
+        assert_eq!(slot.get(), Some(&1));
+    }
+}

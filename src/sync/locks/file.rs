@@ -1,0 +1,115 @@
+//! Strategy `file`: one lock file per lock region.
+
+use super::LockError;
+use super::process::Flag;
+use super::strategy::{LockPlace, lock_file_path};
+use crate::platform;
+use crate::sync::fork::LockFile;
+use crate::sync::wait::wait_for;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+pub(crate) struct FileLocks {
+    directory: PathBuf,
+    regions: Vec<Region>,
+}
+
+struct Region {
+    /// An `flock` belongs to the open file: the threads that share it exclude each other by this.
+    front: Flag,
+    /// Opened at the first use; most processes touch few of many regions.
+    file: OnceLock<LockFile>,
+    inode: u64,
+    /// The last holder could not unlock: the file is locked by us although nobody holds it.
+    stuck: AtomicBool,
+}
+
+impl FileLocks {
+    pub(super) fn new(place: &LockPlace) -> Self {
+        let region = |i| Region {
+            front: Flag::default(),
+            file: OnceLock::new(),
+            inode: place.inodes.get(i as usize).copied().unwrap_or(0),
+            stuck: AtomicBool::new(false),
+        };
+        Self { directory: place.directory.clone(), regions: (0..place.regions).map(region).collect() }
+    }
+
+    /// Returns whether it had to wait.
+    pub(super) fn lock(&self, number: u32, limit: Duration) -> Result<bool, LockError> {
+        let region = &self.regions[number as usize];
+        let waited = wait_for(limit, || {
+            if !region.front.try_set() {
+                return Ok(false);
+            }
+            let got = region.try_lock(&self.directory, number);
+            if !matches!(got, Ok(true)) {
+                region.front.clear();
+            }
+            got
+        })?;
+        waited.ok_or(LockError::Busy)
+    }
+
+    pub(super) fn unlock(&self, number: u32) {
+        let region = &self.regions[number as usize];
+        if let Some(file) = region.file.get() {
+            // Unlocking an open file that is locked does not fail; should it, we still own the lock, and the
+            // next of our threads goes on with it.
+            region.stuck.store(fs2::FileExt::unlock(&**file).is_err(), Ordering::Relaxed);
+        }
+        region.front.clear();
+    }
+}
+
+impl Region {
+    /// Called by the thread that holds the front.
+    fn try_lock(&self, directory: &Path, number: u32) -> io::Result<bool> {
+        if self.stuck.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        let file = match self.file.get() {
+            Some(file) => file,
+            None => {
+                let file = open_lock_file(directory, number, self.inode)?;
+                self.file.get_or_init(|| file)
+            }
+        };
+        try_lock_exclusive(file)
+    }
+}
+
+/// Tries to lock a file exclusively: `false` when somebody else has it.
+pub(crate) fn try_lock_exclusive(file: &LockFile) -> io::Result<bool> {
+    was_locked(fs2::FileExt::try_lock_exclusive(&**file))
+}
+
+/// Tells "somebody else has it" from other errors.
+pub(super) fn was_locked(result: io::Result<()>) -> io::Result<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens a lock file that must exist and be the one that was made with the cache file.
+pub(super) fn open_lock_file(directory: &Path, number: u32, inode: u64) -> io::Result<LockFile> {
+    let path = lock_file_path(directory, number);
+    let explain = |why: String| {
+        let advice = "a lock that not all processes share protects nothing; destroy the cache file and create it anew";
+        io::Error::new(io::ErrorKind::NotFound, format!("lock file {}: {why}; {advice}", path.display()))
+    };
+    let file = LockFile::open(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => explain("expected the file that was made with the cache, found none".into()),
+        kind => io::Error::new(kind, format!("lock file {}: {error}", path.display())),
+    })?;
+    let found = platform::identity(&file)?.inode;
+    if inode != 0 && found != inode {
+        return Err(explain(format!("expected inode {inode}, found {found}: it was replaced")));
+    }
+    Ok(file)
+}

@@ -1,0 +1,106 @@
+//! The locks of stripes: one contract, several strategies.
+//!
+//! *Contract.* Between [`lock`](LockRegions::lock) and [`unlock`](LockRegions::unlock) of a lock region no
+//! other thread or process that attached to the same place holds that region. `lock` ends within its limit,
+//! with the lock or with [`LockError::Busy`]. The lock of a process that died is given to the next who asks;
+//! that of a process that was stopped is not. A forked child does not hold what its parent holds. Regions do
+//! not wait for each other. Memory ordering is the engine's business: it puts a fence on either side.
+//!
+//! [`conformance`](crate::conformance) checks all of this, for these strategies and for a caller's own.
+
+#[cfg(not(loom))]
+mod file;
+#[cfg(not(loom))]
+mod process;
+#[cfg(not(loom))]
+mod rw_file;
+#[cfg(not(loom))]
+mod strategy;
+
+#[cfg(not(loom))]
+pub(crate) use file::try_lock_exclusive;
+#[cfg(not(loom))]
+pub use strategy::{LockFactory, LockPlace, LockRegions, LockStrategy};
+#[cfg(not(loom))]
+pub(crate) use strategy::{Locks, lock_file_path};
+
+/// Why a lock was not given.
+#[derive(Debug)]
+pub enum LockError {
+    /// Somebody held it for the whole of the limit.
+    Busy,
+    /// The system refused, or the lock is not where it should be.
+    Failed(std::io::Error),
+}
+
+impl From<std::io::Error> for LockError {
+    fn from(error: std::io::Error) -> Self {
+        LockError::Failed(error)
+    }
+}
+
+/// How a lock was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Exclusive,
+    Shared,
+}
+
+#[cfg(not(loom))]
+pub(crate) use guard::RegionGuard;
+#[cfg(loom)]
+pub(crate) use model::{ModelLock, RegionGuard};
+
+#[cfg(not(loom))]
+mod guard {
+    use super::{Locks, Mode};
+    use crate::sync::fork;
+
+    /// A held lock region; dropping it unlocks, except in a child that was forked meanwhile.
+    #[must_use]
+    pub(crate) struct RegionGuard<'a> {
+        locks: &'a Locks,
+        region: u32,
+        mode: Mode,
+        generation: u32,
+        /// Somebody else held it at first.
+        pub waited: bool,
+    }
+
+    impl<'a> RegionGuard<'a> {
+        pub(super) fn new(locks: &'a Locks, region: u32, mode: Mode, waited: bool) -> Self {
+            // What the holder before stored is seen by the loads that follow.
+            std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
+            Self { locks, region, mode, generation: fork::generation(), waited }
+        }
+    }
+
+    impl Drop for RegionGuard<'_> {
+        fn drop(&mut self) {
+            if self.generation == fork::generation() {
+                std::sync::atomic::fence(std::sync::atomic::Ordering::Release);
+                self.locks.unlock(self.region, self.mode);
+            }
+        }
+    }
+}
+
+#[cfg(loom)]
+mod model {
+    //! A lock for the model checker.
+
+    pub(crate) struct ModelLock(loom::sync::Mutex<()>);
+
+    /// A held lock.
+    pub(crate) struct RegionGuard<'a>(#[expect(dead_code)] loom::sync::MutexGuard<'a, ()>);
+
+    impl ModelLock {
+        pub(crate) fn new() -> Self {
+            Self(loom::sync::Mutex::new(()))
+        }
+
+        pub(crate) fn lock(&self) -> RegionGuard<'_> {
+            RegionGuard(self.0.lock().unwrap())
+        }
+    }
+}

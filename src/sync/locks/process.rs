@@ -1,0 +1,42 @@
+//! Strategy `process`: a flag per lock region, for the threads of one process.
+
+use super::LockError;
+use crate::sync::wait::wait_for;
+use crossbeam::utils::CachePadded;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// A lock among threads that can be waited for with a limit.
+///
+/// It sleeps with growing pauses instead of parking: what it guards is held for a microsecond, and parking
+/// keeps state of its own that a fork could catch in the middle.
+#[derive(Default)]
+pub(super) struct Flag(CachePadded<AtomicBool>);
+
+impl Flag {
+    pub(super) fn try_set(&self) -> bool {
+        !self.0.load(Ordering::Relaxed) && !self.0.swap(true, Ordering::Acquire)
+    }
+
+    pub(super) fn clear(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+pub(crate) struct ProcessLocks(Vec<Flag>);
+
+impl ProcessLocks {
+    pub(super) fn new(regions: u32) -> Self {
+        Self((0..regions).map(|_| Flag::default()).collect())
+    }
+
+    /// Returns whether it had to wait.
+    pub(super) fn lock(&self, region: u32, limit: Duration) -> Result<bool, LockError> {
+        let flag = &self.0[region as usize];
+        wait_for::<LockError>(limit, || Ok(flag.try_set()))?.ok_or(LockError::Busy)
+    }
+
+    pub(super) fn unlock(&self, region: u32) {
+        self.0[region as usize].clear();
+    }
+}

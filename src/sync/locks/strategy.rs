@@ -1,0 +1,224 @@
+//! The strategies by name, and how one is attached to.
+
+use super::file::FileLocks;
+use super::guard::RegionGuard;
+use super::process::ProcessLocks;
+use super::rw_file::RwFileLock;
+use super::{LockError, Mode};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How the stripes of a cache file are locked: chosen when it is created, the same for all who use it.
+#[derive(Clone, Default)]
+pub enum LockStrategy {
+    /// One lock file per lock region, locked exclusively through `fs2`; an in-process flag in front, since such
+    /// a lock belongs to the open file and not to the thread. Name `file`.
+    #[default]
+    File,
+    /// Threads of one process. The process keeps the lock of the data file for as long as it has it open;
+    /// another that opens it gets [`Error::OpenElsewhere`](crate::Error::OpenElsewhere). Name `process`.
+    Process,
+    /// No lock at all: the caller promises that one thread of one process writes. Readers are free. Name `none`.
+    None,
+    /// One reader/writer lock file for the whole cache, reads under the shared lock: the arrangement that
+    /// Kennel replaces, kept to be measured against. Name `rw-file`.
+    RwFile,
+    /// The caller's own.
+    Custom(Arc<dyn LockFactory>),
+}
+
+impl LockStrategy {
+    /// The name that is stored in the file.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            LockStrategy::File => "file",
+            LockStrategy::Process => "process",
+            LockStrategy::None => "none",
+            LockStrategy::RwFile => "rw-file",
+            LockStrategy::Custom(factory) => factory.name(),
+        }
+    }
+
+    /// The number that is stored beside the name: two strategies of one name are told apart by it.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        match self {
+            LockStrategy::File => 1,
+            LockStrategy::Process => 2,
+            LockStrategy::None => 3,
+            LockStrategy::RwFile => 4,
+            LockStrategy::Custom(factory) => factory.id(),
+        }
+    }
+
+    /// Whether several processes may write: only then there are lock files and leases.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self, LockStrategy::File | LockStrategy::RwFile | LockStrategy::Custom(_))
+    }
+
+    /// Lock files that a cache with so many lock regions has.
+    pub(crate) fn lock_files(&self, regions: u32) -> u32 {
+        match self {
+            LockStrategy::File => regions,
+            LockStrategy::RwFile => 1,
+            LockStrategy::Process | LockStrategy::None | LockStrategy::Custom(_) => 0,
+        }
+    }
+
+    /// Makes what the strategy needs at a new cache file's place.
+    pub(crate) fn prepare(&self, place: &LockPlace) -> io::Result<()> {
+        match self {
+            LockStrategy::Custom(factory) => factory.prepare(place),
+            _ => Ok(()),
+        }
+    }
+
+    /// Attaches this process to the locks at a place.
+    pub(crate) fn attach(&self, place: &LockPlace) -> io::Result<Locks> {
+        Ok(match self {
+            LockStrategy::File => Locks::File(FileLocks::new(place)),
+            LockStrategy::Process => Locks::Process(ProcessLocks::new(place.regions)),
+            LockStrategy::None => Locks::None,
+            LockStrategy::RwFile => Locks::RwFile(RwFileLock::open(place)?),
+            LockStrategy::Custom(factory) => Locks::Custom(factory.attach(place)?),
+        })
+    }
+}
+
+impl fmt::Display for LockStrategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Debug for LockStrategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LockStrategy({})", self.name())
+    }
+}
+
+impl FromStr for LockStrategy {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        [LockStrategy::File, LockStrategy::Process, LockStrategy::None, LockStrategy::RwFile]
+            .into_iter()
+            .find(|strategy| strategy.name() == name)
+            .ok_or_else(|| format!("no lock strategy {name:?}: expected file, process, none or rw-file"))
+    }
+}
+
+/// Where the locks of one cache file live.
+#[derive(Clone, Debug)]
+pub struct LockPlace {
+    /// The lock directory of the cache file. What a strategy puts here goes when the cache is destroyed.
+    pub directory: PathBuf,
+    /// Lock regions, numbered from 0.
+    pub regions: u32,
+    /// Inode numbers that the lock files of the built-in strategies must have; one that differs is not the
+    /// lock that everybody else holds.
+    pub(crate) inodes: Arc<[u64]>,
+}
+
+impl LockPlace {
+    /// A place for a strategy that keeps no files of the engine's: for tests of a custom one.
+    #[must_use]
+    pub fn new(directory: &Path, regions: u32) -> Self {
+        Self { directory: directory.into(), regions, inodes: Arc::new([]) }
+    }
+}
+
+/// Path of a built-in strategy's lock file.
+pub(crate) fn lock_file_path(directory: &Path, number: u32) -> PathBuf {
+    directory.join(format!("{number:04}.lock"))
+}
+
+/// A lock strategy of the caller's own.
+///
+/// Open the file with [`Options::locks`](crate::Options::locks) set to the same strategy everywhere; a process
+/// without it is refused. `tests/custom_lock.rs` shows one.
+pub trait LockFactory: Send + Sync {
+    /// Up to 32 bytes, stored in the file.
+    fn name(&self) -> &str;
+
+    /// A number of your choice, from 1000 on, stored in the file.
+    fn id(&self) -> u64;
+
+    /// Makes what the locks need, once, while the cache file is being created.
+    ///
+    /// # Errors
+    /// Whatever keeps the locks from being made; the cache is not created then.
+    fn prepare(&self, place: &LockPlace) -> io::Result<()>;
+
+    /// Attaches this process; called again in a forked child.
+    ///
+    /// # Errors
+    /// When the locks that `prepare` made are not there.
+    fn attach(&self, place: &LockPlace) -> io::Result<Box<dyn LockRegions>>;
+}
+
+/// The lock regions of one cache file, as one process sees them. See the [contract](crate::locks).
+pub trait LockRegions: Send + Sync {
+    /// Locks a region for this thread within `limit`.
+    ///
+    /// # Errors
+    /// [`LockError::Busy`] at the limit, [`LockError::Failed`] when the system refuses.
+    fn lock(&self, region: u32, limit: Duration) -> Result<(), LockError>;
+
+    /// Unlocks a region that this thread locked.
+    fn unlock(&self, region: u32);
+}
+
+/// The attached locks of a process.
+pub(crate) enum Locks {
+    File(FileLocks),
+    Process(ProcessLocks),
+    None,
+    RwFile(RwFileLock),
+    Custom(Box<dyn LockRegions>),
+}
+
+impl Locks {
+    /// Locks a region exclusively.
+    pub(crate) fn lock(&self, region: u32, limit: Duration) -> Result<RegionGuard<'_>, LockError> {
+        let waited = match self {
+            Locks::File(locks) => locks.lock(region, limit)?,
+            Locks::Process(locks) => locks.lock(region, limit)?,
+            Locks::None => false,
+            Locks::RwFile(lock) => lock.lock(limit, Mode::Exclusive)?,
+            Locks::Custom(locks) => {
+                locks.lock(region, limit)?;
+                false
+            }
+        };
+        Ok(RegionGuard::new(self, region, Mode::Exclusive, waited))
+    }
+
+    /// Whether a read has to take a lock of its own first.
+    #[inline]
+    pub(crate) fn reads_are_locked(&self) -> bool {
+        matches!(self, Locks::RwFile(_))
+    }
+
+    /// Takes the lock for reading, where reads take one.
+    pub(crate) fn lock_shared(&self, region: u32, limit: Duration) -> Result<Option<RegionGuard<'_>>, LockError> {
+        let Locks::RwFile(lock) = self else { return Ok(None) };
+        let waited = lock.lock(limit, Mode::Shared)?;
+        Ok(Some(RegionGuard::new(self, region, Mode::Shared, waited)))
+    }
+
+    pub(super) fn unlock(&self, region: u32, mode: Mode) {
+        match self {
+            Locks::File(locks) => locks.unlock(region),
+            Locks::Process(locks) => locks.unlock(region),
+            Locks::None => {}
+            Locks::RwFile(lock) => lock.unlock(mode),
+            Locks::Custom(locks) => locks.unlock(region),
+        }
+    }
+}

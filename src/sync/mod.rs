@@ -1,0 +1,13 @@
+//! Who may change what: members, their seats and leases, and the locks of stripes.
+//!
+//! Lower floors know nothing of processes; this one knows nothing of keys and records.
+
+#[cfg(not(loom))]
+pub mod conformance;
+#[cfg(not(loom))]
+pub(crate) mod fork;
+pub mod locks;
+#[cfg(not(loom))]
+pub(crate) mod member;
+#[cfg(not(loom))]
+pub(crate) mod wait;

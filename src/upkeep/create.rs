@@ -1,0 +1,170 @@
+//! Making a cache file: without a name, its locks first, then linked into place. Nobody maps a half-made file,
+//! two creators yield one, and a killed one leaves at most a lock directory.
+
+use super::header::{Fixed, Own, boot_id};
+use super::open::Settings;
+use super::opened::Opened;
+use super::place::{lock_directory, locks_root, remove_unused_locks, tidy};
+use crate::error::{Error, Result};
+use crate::platform::{self, NewFile};
+use crate::shm::layout::at;
+use crate::shm::mapping::Mapping;
+use crate::shm::{Geometry, Memory, Step};
+use crate::sync::locks::{LockPlace, lock_file_path};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// How often a creator begins again when another removes its lock directory as unused.
+const TRIES: u32 = 8;
+
+/// Makes a cache file and opens it. With `replace` it takes the place of the file that is there; its caller
+/// holds that one's data lock.
+pub(crate) fn create(real: &Path, settings: &Settings, replace: bool) -> Result<Opened> {
+    if !replace && real.symlink_metadata().is_ok() {
+        return Err(Error::Exists(real.into()));
+    }
+    let geometry = settings.geometry()?;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match create_once(real, settings, geometry, replace) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && tries < TRIES => {}
+            other => return other,
+        }
+    }
+}
+
+fn create_once(real: &Path, settings: &Settings, geometry: Geometry, replace: bool) -> Result<Opened> {
+    let parent = real.parent().unwrap_or(Path::new("/"));
+    let new = platform::new_file(parent).map_err(Error::io("create a file in", parent))?;
+    settings.check_filesystem(&new.file, real)?;
+    platform::set_mode(&new.file, settings.mode).map_err(Error::io("set the mode of", real))?;
+    allocate(&new.file, geometry.file_len, real)?;
+    let id = [settings.random()?, settings.random()?];
+    let directory = lock_directory(real, id);
+    let made = make(real, settings, geometry, new, id, &directory, replace);
+    if made.is_err() {
+        remove_unused_locks(&directory);
+    } else {
+        tidy(real, Some(id));
+    }
+    made
+}
+
+/// Fills the new file, takes a seat in it, and gives it its name.
+fn make(
+    real: &Path,
+    settings: &Settings,
+    geometry: Geometry,
+    new: NewFile,
+    id: [u64; 2],
+    directory: &Path,
+    replace: bool,
+) -> Result<Opened> {
+    let inodes = make_locks(real, settings, directory)?;
+    let own = Own {
+        id,
+        data: platform::identity(&new.file).map_err(Error::io("examine", real))?,
+        lock_directory: directory_inode(directory),
+    };
+    let fixed = settings.fixed(geometry)?;
+    let mapping = Mapping::new(&new.file, geometry.file_len, true).map_err(Error::io("map", real))?;
+    fill(&mapping, &fixed, own, &inodes, settings)?;
+    let data = new.file.try_clone().map_err(Error::io("open", real))?;
+    // The seat is taken before the file has its name: its lease keeps others from tidying the locks away.
+    let opened = Opened::new(real, data, mapping, &fixed, settings)?;
+    if settings.populate {
+        opened.store.mem.populate().map_err(Error::io("populate", real))?;
+    }
+    platform::name_new_file(new, real, replace).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => Error::Exists(real.into()),
+        _ => Error::Io { what: "create", path: real.into(), source },
+    })?;
+    Ok(opened)
+}
+
+/// Makes the lock directory with its lock files; returns their inode numbers.
+pub(super) fn make_locks(real: &Path, settings: &Settings, directory: &Path) -> Result<Arc<[u64]>> {
+    if !settings.locks.is_shared() {
+        return Ok(Arc::new([]));
+    }
+    let root = locks_root(real);
+    for path in [&root, &directory.to_path_buf()] {
+        platform::make_private_dir(path, settings.mode).map_err(Error::io("create the lock directory", path))?;
+    }
+    let regions = settings.geometry()?.shape.lock_regions;
+    let mut inodes = Vec::new();
+    for number in 0..settings.locks.lock_files(regions) {
+        let path = lock_file_path(directory, number);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
+        let file = file.map_err(Error::io("create the lock file", &path))?;
+        platform::set_mode(&file, settings.mode).map_err(Error::io("set the mode of", &path))?;
+        inodes.push(platform::identity(&file).map_err(Error::io("examine", &path))?.inode);
+    }
+    let place = LockPlace { directory: directory.into(), regions, inodes: inodes.into() };
+    settings.locks.prepare(&place).map_err(Error::io("prepare the locks in", directory))?;
+    Ok(place.inodes)
+}
+
+/// The inode number of a lock directory; 0 when the strategy has none.
+pub(super) fn directory_inode(directory: &Path) -> u64 {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        std::fs::metadata(directory).map_or(0, |meta| meta.ino())
+    }
+    #[cfg(not(unix))]
+    {
+        // A directory cannot be opened as a file here; its lock files' indices tell it from another.
+        let _ = directory;
+        0
+    }
+}
+
+fn allocate(file: &File, len: u64, real: &Path) -> Result<()> {
+    platform::allocate(file, len).map_err(|source| match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            let advice = if real.starts_with("/dev/shm") {
+                ": /dev/shm is too small; in a container start it with more (`docker run --shm-size 1g`, in \
+                 Kubernetes an `emptyDir` with `medium: Memory`), or choose a smaller capacity"
+            } else {
+                ": free some, or choose a smaller capacity"
+            };
+            Error::NoSpace { path: real.into(), needed: len, advice }
+        }
+        _ => Error::Io { what: "reserve space for", path: real.into(), source },
+    })
+}
+
+/// Writes the header, and what of the stripes is not zero.
+fn fill(mapping: &Mapping, fixed: &Fixed, own: Own, inodes: &[u64], settings: &Settings) -> Result<()> {
+    let page = fixed.page(own, platform::boot_id());
+    mapping.copy_in(Step::Header, 0, bytemuck::bytes_of(&page));
+    debug_assert_eq!(boot_id(mapping), platform::boot_id());
+    store_lock_inodes(mapping, &fixed.geometry, inodes);
+    for stripe in 0..fixed.geometry.shape.stripes {
+        let stripe_at = fixed.geometry.stripe(stripe);
+        mapping.word(stripe_at + at!(Stripe.stamp)).set(Step::Header, settings.random()? >> 1);
+        let (small, main) = settings.first_positions(&fixed.geometry);
+        let ends = [
+            (at!(Stripe.small_tail), small),
+            (at!(Stripe.small_head), small),
+            (at!(Stripe.main_tail), main),
+            (at!(Stripe.main_head), main),
+        ];
+        ends.into_iter().for_each(|(end, position)| mapping.word(stripe_at + end).set(Step::Header, position));
+    }
+    Ok(())
+}
+
+/// Each stripe's head names the lock file of its lock region.
+pub(super) fn store_lock_inodes(mapping: &Mapping, geometry: &Geometry, inodes: &[u64]) {
+    for stripe in 0..geometry.shape.stripes {
+        let region = (stripe % geometry.shape.lock_regions) as usize;
+        // With one lock file for all regions each of them names that one.
+        let inode = inodes.get(region).or(inodes.first()).copied().unwrap_or(0);
+        mapping.word(geometry.stripe(stripe) + at!(Stripe.lock_inode)).set(Step::Header, inode);
+    }
+}

@@ -1,0 +1,153 @@
+//! The header as it is written once and read at every open: parsed into a type that exists only if all of it
+//! is good.
+
+use crate::error::{Error, Result};
+use crate::platform::Identity;
+use crate::shm::Geometry;
+use crate::shm::layout::{CHECKED, FINGERPRINT, FORMAT, HEADER_LEN, Header, MAGIC, Shape, at};
+use crate::shm::{Memory, Step};
+use bytemuck::Zeroable;
+use std::path::Path;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// What a stripe holds after the host went down without a flush.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AfterCrash {
+    /// Nothing: the cache starts empty.
+    #[default]
+    Discard,
+    /// Whatever passes its checksum. It may be any value that was ever set for its key, deleted ones included.
+    Verify,
+}
+
+/// What never changes about a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fixed {
+    pub geometry: Geometry,
+    pub after_crash: AfterCrash,
+    pub seed: u64,
+    pub strategy_id: u64,
+    pub strategy_name: String,
+    pub created_ms: u64,
+}
+
+/// Who the file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Own {
+    pub id: [u64; 2],
+    pub data: Identity,
+    pub lock_directory: u64,
+}
+
+impl Fixed {
+    /// The first page of a new file.
+    pub(crate) fn page(&self, own: Own, boot_id: [u64; 2]) -> Header {
+        let mut header = Header::zeroed();
+        let Shape { capacity, mean_item, stripes, lock_regions, seats, regions, claims } = self.geometry.shape;
+        header.magic = MAGIC;
+        header.format = FORMAT;
+        header.header_len = HEADER_LEN as u32;
+        header.fingerprint = FINGERPRINT;
+        header.file_len = self.geometry.file_len;
+        (header.capacity, header.mean_item) = (capacity, mean_item);
+        (header.stripes, header.lock_regions) = (stripes, lock_regions);
+        (header.seats, header.regions, header.claims) = (seats, regions, claims);
+        header.after_crash = u32::from(self.after_crash == AfterCrash::Verify);
+        header.buckets = self.geometry.buckets;
+        header.small_len = self.geometry.small.bytes();
+        header.main_len = self.geometry.main.bytes();
+        header.hash_seed = self.seed;
+        header.strategy_id = self.strategy_id;
+        header.strategy_name[..self.strategy_name.len()].copy_from_slice(self.strategy_name.as_bytes());
+        header.created_ms = self.created_ms;
+        header.check = xxh3_64(&bytemuck::bytes_of(&header)[CHECKED]);
+        header.file_id = own.id;
+        header.data_inode = own.data.inode;
+        header.data_device = own.data.device;
+        header.lock_dir_inode = own.lock_directory;
+        header.boot_id = boot_id;
+        header
+    }
+
+    /// Proves the first page of an existing file good, or says what is wrong with it.
+    pub(crate) fn parse(page: &[u8], file_len: u64, path: &Path) -> Result<Self> {
+        let bad = |field, expected: String, found: String| Error::BadFile { path: path.into(), field, expected, found };
+        let Ok(header) = bytemuck::try_pod_read_unaligned::<Header>(page) else {
+            return Err(bad("length", format!("at least {HEADER_LEN} bytes"), format!("{} bytes", page.len())));
+        };
+        if header.magic != MAGIC {
+            return Err(bad("magic", format!("{MAGIC:#018x}"), format!("{:#018x}", header.magic)));
+        }
+        if header.format != FORMAT {
+            return Err(bad("format version", FORMAT.to_string(), header.format.to_string()));
+        }
+        if header.fingerprint != FINGERPRINT {
+            return Err(bad("layout fingerprint", format!("{FINGERPRINT:#x}"), format!("{:#x}", header.fingerprint)));
+        }
+        let shape = Shape {
+            capacity: header.capacity,
+            mean_item: header.mean_item,
+            stripes: header.stripes,
+            lock_regions: header.lock_regions,
+            seats: header.seats,
+            regions: header.regions,
+            claims: header.claims,
+        };
+        let geometry = Geometry::new(shape).map_err(|b| bad(b.option, b.expected, b.given.to_string()))?;
+        let sizes: [(&'static str, u64, u64); 5] = [
+            ("header length", HEADER_LEN, header.header_len.into()),
+            ("buckets", geometry.buckets, header.buckets),
+            ("small ring length", geometry.small.bytes(), header.small_len),
+            ("main ring length", geometry.main.bytes(), header.main_len),
+            ("file length in the header", geometry.file_len, header.file_len),
+        ];
+        for (field, expected, found) in sizes {
+            if expected != found {
+                return Err(bad(field, expected.to_string(), found.to_string()));
+            }
+        }
+        let check = xxh3_64(&page[CHECKED]);
+        if check != header.check {
+            return Err(bad("header checksum", format!("{check:#x}"), format!("{:#x}", header.check)));
+        }
+        if file_len < geometry.file_len {
+            return Err(bad("file length", geometry.file_len.to_string(), format!("{file_len}: it was cut off")));
+        }
+        let name = header.strategy_name.split(|&byte| byte == 0).next().unwrap_or_default();
+        Ok(Self {
+            geometry,
+            after_crash: if header.after_crash == 0 { AfterCrash::Discard } else { AfterCrash::Verify },
+            seed: header.hash_seed,
+            strategy_id: header.strategy_id,
+            strategy_name: String::from_utf8_lossy(name).into_owned(),
+            created_ms: header.created_ms,
+        })
+    }
+}
+
+impl Own {
+    pub(crate) fn load(mem: &impl Memory) -> Self {
+        let word = |at| mem.word(at).get();
+        Self {
+            id: [word(at!(file_id)), word(at!(file_id) + 8)],
+            data: Identity { inode: word(at!(data_inode)), device: word(at!(data_device)) },
+            lock_directory: word(at!(lock_dir_inode)),
+        }
+    }
+
+    pub(crate) fn store(self, mem: &impl Memory) {
+        let words = [
+            (at!(file_id), self.id[0]),
+            (at!(file_id) + 8, self.id[1]),
+            (at!(data_inode), self.data.inode),
+            (at!(data_device), self.data.device),
+            (at!(lock_dir_inode), self.lock_directory),
+        ];
+        words.into_iter().for_each(|(at, word)| mem.word(at).set(Step::Header, word));
+    }
+}
+
+/// The boot id that the file's state belongs to.
+pub(crate) fn boot_id(mem: &impl Memory) -> [u64; 2] {
+    [mem.word(at!(boot_id)).get(), mem.word(at!(boot_id) + 8).get()]
+}

@@ -1,0 +1,13 @@
+//! The life of a cache file: where it lies, how it is made, opened, reset, flushed and destroyed.
+//!
+//! This floor knows files, locks and members; of keys and values it knows nothing.
+
+pub(crate) mod create;
+pub(crate) mod flush;
+pub(crate) mod header;
+pub(crate) mod open;
+pub(crate) mod opened;
+pub(crate) mod place;
+pub(crate) mod reset;
+
+pub(crate) use opened::Opened;

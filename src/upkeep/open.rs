@@ -1,0 +1,452 @@
+//! Opening a cache file: proving that it is one, that it is ours, and that its locks are everybody's.
+
+use super::create::{create, directory_inode, make_locks, store_lock_inodes};
+use super::header::{AfterCrash, Fixed, Own, boot_id};
+use super::opened::{Opened, identity};
+use super::place::{DataLock, lock_directory, open_data, remove_unused_locks, resolve, still_names, tidy};
+use super::reset::reset;
+use crate::clock::Time;
+use crate::error::{Error, Result};
+use crate::platform;
+use crate::shm::Geometry;
+use crate::shm::layout::{HEADER_LEN, RECORD_LEN, RingShape, STRATEGY_NAME, Shape};
+use crate::shm::mapping::Mapping;
+use crate::sync::locks::LockStrategy;
+use crate::sync::member::{SeatError, Seats};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+/// Bytes that the arenas of a cache hold when nothing else is said.
+pub const DEFAULT_CAPACITY: u64 = 64 << 20;
+const DEFAULT_MEAN_ITEM: u64 = 256;
+const DEFAULT_SEATS: u32 = 1024;
+const REGIONS: u32 = 64;
+const CLAIMS: u32 = 64;
+/// Most stripes that are chosen when nothing is said; each lock region may cost a process a descriptor.
+const MOST_DEFAULT_STRIPES: u64 = 256;
+/// A stripe that is chosen by default holds at least so many items of the mean size.
+const LEAST_ITEMS: u64 = 300;
+/// How long the lock of the data file is tried before the strategy is looked at without it.
+const SHORT_WAIT: Duration = Duration::from_millis(50);
+
+/// What happens when a file exists and is not as it was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnMismatch {
+    /// [`Error::Mismatch`], or [`Error::BadFile`] for another format.
+    #[default]
+    Fail,
+    /// The file is used as it is; `stats` tells how it is.
+    UseExisting,
+    /// The file is replaced by one as asked for, and those who have it open go over to the new one; but while
+    /// living members use one that differs only in sizes, it is used as it is. What is no cache file is never
+    /// replaced.
+    Recreate,
+}
+
+/// Everything a caller chose, and what this process knows.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub capacity: Option<u64>,
+    pub mean_item: Option<u64>,
+    pub stripes: Option<u32>,
+    pub lock_regions: Option<u32>,
+    pub seats: Option<u32>,
+    pub locks_asked: bool,
+    pub locks: LockStrategy,
+    pub mode: u32,
+    pub after_crash: AfterCrash,
+    pub on_mismatch: OnMismatch,
+    pub verify_reads: bool,
+    pub trust: bool,
+    pub allow_network: bool,
+    pub populate: bool,
+    pub read_only: bool,
+    pub lock_wait: Duration,
+    pub seed: Option<u64>,
+    pub time: Time,
+    pub boot_id: [u64; 2],
+    pub near_last_position: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            capacity: None,
+            mean_item: None,
+            stripes: None,
+            lock_regions: None,
+            seats: None,
+            locks_asked: false,
+            locks: LockStrategy::File,
+            mode: 0o600,
+            after_crash: AfterCrash::Discard,
+            on_mismatch: OnMismatch::Fail,
+            verify_reads: false,
+            trust: false,
+            allow_network: false,
+            populate: false,
+            read_only: false,
+            lock_wait: Duration::from_secs(5),
+            seed: None,
+            time: Time::default(),
+            boot_id: platform::boot_id(),
+            near_last_position: false,
+        }
+    }
+}
+
+impl Settings {
+    /// The layout of a new file.
+    pub(super) fn geometry(&self) -> Result<Geometry> {
+        let capacity = self.capacity.unwrap_or(DEFAULT_CAPACITY);
+        let mean_item = self.mean_item.unwrap_or(DEFAULT_MEAN_ITEM.min(capacity));
+        let stripes = self.stripes.unwrap_or_else(|| default_stripes(capacity, mean_item));
+        let shape = Shape {
+            capacity,
+            mean_item,
+            stripes,
+            lock_regions: self.lock_regions.unwrap_or(stripes),
+            seats: self.seats.unwrap_or(DEFAULT_SEATS),
+            regions: REGIONS,
+            claims: CLAIMS,
+        };
+        Geometry::new(shape).map_err(|bad| Error::BadOption {
+            option: bad.option,
+            given: bad.given.to_string(),
+            expected: bad.expected,
+        })
+    }
+
+    /// What a new file says about itself for ever.
+    pub(super) fn fixed(&self, geometry: Geometry) -> Result<Fixed> {
+        let name = self.locks.name();
+        if name.is_empty() || name.len() > STRATEGY_NAME || name.contains('\0') {
+            return Err(Error::BadOption {
+                option: "locks",
+                given: name.into(),
+                expected: format!("a name of 1 to {STRATEGY_NAME} bytes"),
+            });
+        }
+        Ok(Fixed {
+            geometry,
+            after_crash: self.after_crash,
+            seed: match self.seed {
+                Some(seed) => seed,
+                None => self.random()?,
+            },
+            strategy_id: self.locks.id(),
+            strategy_name: name.into(),
+            created_ms: self.time.now_ms(),
+        })
+    }
+
+    pub(super) fn random(&self) -> Result<u64> {
+        getrandom::u64().map_err(|error| Error::Io {
+            what: "get random bytes for",
+            path: "a cache file".into(),
+            source: error.into(),
+        })
+    }
+
+    /// Where the rings of a new file begin; tests begin close to the last position.
+    pub(super) fn first_positions(&self, geometry: &Geometry) -> (u64, u64) {
+        let first = |ring: RingShape| if self.near_last_position { ring.limit() - ring.units } else { 0 };
+        let lap_start = |ring: RingShape| first(ring) >> ring.bits << ring.bits;
+        (lap_start(geometry.small), lap_start(geometry.main))
+    }
+
+    pub(super) fn check_filesystem(&self, file: &File, real: &Path) -> Result<()> {
+        match platform::network_filesystem(file) {
+            Some(kind) if !self.allow_network => Err(Error::NetworkFilesystem { path: real.into(), kind }),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_trust(&self, file: &File, real: &Path) -> Result<()> {
+        if self.trust {
+            return Ok(());
+        }
+        match platform::untrusted(file).map_err(Error::io("examine", real))? {
+            Some(detail) => Err(Error::NotTrusted { path: real.into(), detail }),
+            None => Ok(()),
+        }
+    }
+
+    /// These settings with the strategy of a file, if this program has it.
+    fn with_strategy_of(&self, fixed: &Fixed, real: &Path) -> Result<Self> {
+        if self.locks.id() == fixed.strategy_id && self.locks.name() == fixed.strategy_name {
+            return Ok(self.clone());
+        }
+        let known = fixed.strategy_name.parse::<LockStrategy>().ok().filter(|known| known.id() == fixed.strategy_id);
+        match known {
+            Some(locks) if !self.locks_asked || self.on_mismatch == OnMismatch::UseExisting => {
+                Ok(Self { locks, ..self.clone() })
+            }
+            Some(_) => Err(self.mismatch(real, "the lock strategy", self.locks.name(), &fixed.strategy_name)),
+            None => Err(Error::UnknownStrategy {
+                path: real.into(),
+                found: fixed.strategy_name.clone(),
+                id: fixed.strategy_id,
+                asked: self.locks.name().into(),
+            }),
+        }
+    }
+
+    /// Compares the sizes that the caller named with those of a file.
+    fn check_sizes(&self, fixed: &Fixed, real: &Path) -> Result<()> {
+        let found = fixed.geometry.shape;
+        let sizes: [(&'static str, Option<u64>, u64); 5] = [
+            ("a capacity of", self.capacity, found.capacity),
+            ("a mean item size of", self.mean_item, found.mean_item),
+            ("a number of stripes of", self.stripes.map(u64::from), found.stripes.into()),
+            ("a number of lock regions of", self.lock_regions.map(u64::from), found.lock_regions.into()),
+            ("a number of seats of", self.seats.map(u64::from), found.seats.into()),
+        ];
+        for (what, asked, found) in sizes {
+            if let Some(asked) = asked.filter(|&asked| asked != found) {
+                return Err(self.mismatch(real, what, asked, found));
+            }
+        }
+        Ok(())
+    }
+
+    fn mismatch(&self, real: &Path, what: &'static str, asked: impl ToString, found: impl ToString) -> Error {
+        Error::Mismatch { path: real.into(), what, asked: asked.to_string(), found: found.to_string() }
+    }
+}
+
+/// As many stripes as leave room for a value of about half a megabyte and for a few hundred items in each.
+fn default_stripes(capacity: u64, mean_item: u64) -> u32 {
+    let by_value = if capacity < 64 << 20 { (capacity >> 21).min(8) } else { (capacity >> 24).max(8) };
+    let by_items = capacity / ((RECORD_LEN + mean_item) * LEAST_ITEMS);
+    let most = by_value.min(by_items).clamp(1, MOST_DEFAULT_STRIPES);
+    1 << most.ilog2()
+}
+
+/// Opens the cache file at a path.
+pub(crate) fn open(path: &Path, settings: &Settings) -> Result<Opened> {
+    loop {
+        let real = resolve(path)?;
+        let data = open_data(&real, !settings.read_only)?;
+        settings.check_filesystem(&data, &real)?;
+        settings.check_trust(&data, &real)?;
+        if settings.read_only {
+            return open_read_only(&real, data, settings);
+        }
+        let lock = lock_data(&data, &real, settings)?;
+        // Whoever had the lock before may have replaced or destroyed the file.
+        if still_names(&real, &data) {
+            return open_locked(&real, data, settings, lock);
+        }
+    }
+}
+
+/// Opens the cache file at a path, or makes it.
+pub(crate) fn open_or_create(path: &Path, settings: &Settings) -> Result<Opened> {
+    loop {
+        match open(path, settings) {
+            Err(Error::NotFound(_)) => {}
+            other => return other,
+        }
+        match create(&resolve(path)?, settings, false) {
+            Err(Error::Exists(_)) => {}
+            other => return other,
+        }
+    }
+}
+
+fn lock_data(data: &File, real: &Path, settings: &Settings) -> Result<DataLock> {
+    if let Some(lock) = DataLock::take(data, real, SHORT_WAIT.min(settings.lock_wait))? {
+        return Ok(lock);
+    }
+    if let Ok(fixed) = read_fixed(data, real) {
+        if fixed.strategy_name == LockStrategy::Process.name() {
+            return Err(Error::OpenElsewhere(real.into()));
+        }
+    }
+    DataLock::take(data, real, settings.lock_wait)?.ok_or_else(|| held_too_long(real, settings))
+}
+
+pub(super) fn held_too_long(real: &Path, settings: &Settings) -> Error {
+    if settings.locks.name() == LockStrategy::Process.name() {
+        return Error::OpenElsewhere(real.into());
+    }
+    let why = format!("another process held its opening lock for {:?}", settings.lock_wait);
+    Error::Io { what: "open", path: real.into(), source: std::io::Error::new(std::io::ErrorKind::TimedOut, why) }
+}
+
+/// Reads and proves the first page.
+fn read_fixed(data: &File, real: &Path) -> Result<Fixed> {
+    let len = data.metadata().map_err(Error::io("examine", real))?.len();
+    let mut page = Vec::new();
+    (&*data).take(HEADER_LEN).read_to_end(&mut page).map_err(Error::io("read", real))?;
+    std::io::Seek::rewind(&mut &*data).map_err(Error::io("read", real))?;
+    Fixed::parse(&page, len, real)
+}
+
+fn open_read_only(real: &Path, data: File, settings: &Settings) -> Result<Opened> {
+    let fixed = read_fixed(&data, real)?;
+    let settings = Settings { locks_asked: false, ..settings.clone() };
+    settings.check_sizes(&fixed, real)?;
+    let mapping = Mapping::new(&data, fixed.geometry.file_len, false).map_err(Error::io("map", real))?;
+    Opened::new(real, data, mapping, &fixed, &settings)
+}
+
+fn open_locked(real: &Path, data: File, settings: &Settings, lock: DataLock) -> Result<Opened> {
+    let fixed = match read_fixed(&data, real) {
+        Err(error @ Error::BadFile { .. }) if settings.on_mismatch == OnMismatch::Recreate => {
+            return recreate_bad(real, settings, error, lock);
+        }
+        other => other?,
+    };
+    let own_settings = match settings.with_strategy_of(&fixed, real) {
+        Err(Error::Mismatch { .. }) if settings.on_mismatch == OnMismatch::Recreate => {
+            return recreate(real, &data, settings, &fixed, lock);
+        }
+        other => other?,
+    };
+    if let Err(mismatch) = settings.check_sizes(&fixed, real) {
+        match settings.on_mismatch {
+            OnMismatch::Fail => return Err(mismatch),
+            OnMismatch::UseExisting => {}
+            OnMismatch::Recreate if has_members(real, &data, &fixed, &own_settings)? => {}
+            OnMismatch::Recreate => return recreate(real, &data, settings, &fixed, lock),
+        }
+    }
+    let mapping = Mapping::new(&data, fixed.geometry.file_len, true).map_err(Error::io("map", real))?;
+    make_ours(real, &data, &mapping, &fixed, &own_settings)?;
+    if settings.populate {
+        mapping.populate().map_err(Error::io("populate", real))?;
+    }
+    Opened::new_locked(real, data, mapping, &fixed, &own_settings, lock)
+}
+
+/// Proves that file and locks belong together; adopts a copy, and resets what another boot left.
+fn make_ours(real: &Path, data: &File, mapping: &Mapping, fixed: &Fixed, settings: &Settings) -> Result<()> {
+    let own = Own::load(mapping);
+    let found = identity(data, real)?;
+    let same_boot = boot_id(mapping) == settings.boot_id;
+    let is_copy = own.data.inode != found.inode || (same_boot && own.data.device != found.device);
+    if is_copy {
+        adopt(real, mapping, fixed, settings, found)?;
+        return reset(mapping, fixed, settings);
+    }
+    let directory = lock_directory(real, own.id);
+    if settings.locks.is_shared() {
+        check_lock_directory(real, &directory, own)?;
+    }
+    // No recreator is at work, since we hold the lock: one that died left its mark behind.
+    Opened::mark_replaced(mapping, false);
+    let seats = Seats { mem: mapping, geometry: &fixed.geometry };
+    if same_boot || (settings.locks.is_shared() && seats.any_alive(&directory).map_err(seat_error(real))?) {
+        return Ok(());
+    }
+    Own { data: found, ..own }.store(mapping);
+    reset(mapping, fixed, settings)
+}
+
+fn check_lock_directory(real: &Path, directory: &Path, own: Own) -> Result<()> {
+    let lost = |detail| Error::LocksLost { path: real.into(), detail };
+    if !directory.is_dir() {
+        return Err(lost(format!("expected the directory {}, found none", directory.display())));
+    }
+    let found = directory_inode(directory);
+    if found != own.lock_directory {
+        let expected = own.lock_directory;
+        return Err(lost(format!("{}: expected inode {expected}, found {found}", directory.display())));
+    }
+    Ok(())
+}
+
+/// Makes a copy a cache file of its own: its id and locks first, so that it shares none with the original.
+fn adopt(real: &Path, mapping: &Mapping, fixed: &Fixed, settings: &Settings, found: platform::Identity) -> Result<()> {
+    // Until the reset is complete the file belongs to no boot: an opener who finds it so resets it again.
+    super::reset::store_boot_id(mapping, [0, 0]);
+    let id = [settings.random()?, settings.random()?];
+    let directory = lock_directory(real, id);
+    let shape = fixed.geometry.shape;
+    let like_file = Settings {
+        capacity: Some(shape.capacity),
+        mean_item: Some(shape.mean_item),
+        stripes: Some(shape.stripes),
+        lock_regions: Some(shape.lock_regions),
+        seats: Some(shape.seats),
+        ..settings.clone()
+    };
+    let inodes = make_locks(real, &like_file, &directory)?;
+    store_lock_inodes(mapping, &fixed.geometry, &inodes);
+    Own { id, data: found, lock_directory: directory_inode(&directory) }.store(mapping);
+    Ok(())
+}
+
+fn seat_error(real: &Path) -> impl FnOnce(SeatError) -> Error {
+    let path = real.to_path_buf();
+    move |error| match error {
+        SeatError::Lost(detail) => Error::LocksLost { path, detail },
+        SeatError::Full => Error::SeatsFull { path, seats: 0 },
+        SeatError::Io(source) => Error::Io { what: "look at the seats of", path, source },
+    }
+}
+
+fn has_members(real: &Path, data: &File, fixed: &Fixed, settings: &Settings) -> Result<bool> {
+    let mapping = Mapping::new(data, fixed.geometry.file_len, true).map_err(Error::io("map", real))?;
+    let directory = lock_directory(real, Own::load(&mapping).id);
+    let seats = Seats { mem: &mapping, geometry: &fixed.geometry };
+    Ok(settings.locks.is_shared() && seats.any_alive(&directory).map_err(seat_error(real))?)
+}
+
+/// Replaces a file that differs. Its lock is kept until the new one is in place; those who have the old one
+/// open see its mark, wait for that lock, and go over.
+fn recreate(real: &Path, data: &File, settings: &Settings, fixed: &Fixed, lock: DataLock) -> Result<Opened> {
+    let old = Mapping::new(data, fixed.geometry.file_len, true).map_err(Error::io("map", real))?;
+    Opened::mark_replaced(&old, true);
+    let made = create(real, settings, true);
+    if made.is_err() {
+        Opened::mark_replaced(&old, false);
+    }
+    drop(lock);
+    made
+}
+
+/// Replaces a file of another format, or one whose header is damaged; never what is no cache file at all.
+fn recreate_bad(real: &Path, settings: &Settings, error: Error, lock: DataLock) -> Result<Opened> {
+    if matches!(error, Error::BadFile { field: "magic" | "length", .. }) {
+        return Err(error);
+    }
+    let made = create(real, settings, true);
+    drop(lock);
+    made
+}
+
+/// Removes a cache file and its locks.
+pub(crate) fn destroy(path: &Path, settings: &Settings) -> Result<()> {
+    loop {
+        let real = resolve(path)?;
+        let data = open_data(&real, true)?;
+        settings.check_trust(&data, &real)?;
+        let lock = lock_data(&data, &real, settings)?;
+        if !still_names(&real, &data) {
+            continue;
+        }
+        // What is no cache file is not ours to remove; a damaged one is.
+        let fixed = match read_fixed(lock.file(), &real) {
+            Err(error @ Error::BadFile { field: "magic" | "length", .. }) => return Err(error),
+            other => other.ok(),
+        };
+        let mapping = match &fixed {
+            Some(fixed) => Mapping::new(&data, fixed.geometry.file_len, true).ok(),
+            None => None,
+        };
+        if let Some(mapping) = &mapping {
+            Opened::mark_replaced(mapping, true);
+        }
+        std::fs::remove_file(&real).map_err(Error::io("remove", &real))?;
+        if let Some(mapping) = &mapping {
+            remove_unused_locks(&lock_directory(&real, Own::load(mapping).id));
+        }
+        tidy(&real, None);
+        return Ok(());
+    }
+}

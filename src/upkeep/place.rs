@@ -1,0 +1,148 @@
+//! Where a cache file and its locks lie.
+//!
+//! Symbolic links are resolved first, so that all who mean one file find one lock directory:
+//! `REALPATH.locks/FILE-ID/`. The file id ties the locks to the file; a file that was replaced has others.
+
+use crate::error::{Error, Result};
+use crate::platform;
+use crate::sync::fork::LockFile;
+use crate::sync::locks::try_lock_exclusive;
+use crate::sync::wait::wait_for;
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The path for the cache of this user when none is given: in the runtime directory of the user, else in
+/// `/dev/shm`, else in the temporary directory (on Windows the user's local application data, else the
+/// temporary directory); the first of them that exists.
+///
+/// ```
+/// println!("{}", kennel::default_path().display());
+/// ```
+#[must_use]
+pub fn default_path() -> PathBuf {
+    let directories = platform::default_directories();
+    let found = directories.iter().find(|(directory, _)| directory.is_dir()).or(directories.last());
+    found.map_or_else(|| PathBuf::from("kennel.cache"), |(directory, name)| directory.join(name))
+}
+
+/// A cache file's path with all symbolic links resolved; the file itself need not exist.
+pub(crate) fn resolve(path: &Path) -> Result<PathBuf> {
+    if let Ok(real) = fs::canonicalize(path) {
+        return Ok(real);
+    }
+    let Some(name) = path.file_name() else {
+        return Err(Error::BadOption {
+            option: "path",
+            given: path.display().to_string(),
+            expected: "the path of a file".into(),
+        });
+    };
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = fs::canonicalize(parent).map_err(Error::io("find the directory", parent))?;
+    Ok(parent.join(name))
+}
+
+/// The directory of all lock directories that belong to this path.
+pub(crate) fn locks_root(real: &Path) -> PathBuf {
+    let mut name = real.as_os_str().to_owned();
+    name.push(".locks");
+    PathBuf::from(name)
+}
+
+/// The lock directory of one cache file.
+pub(crate) fn lock_directory(real: &Path, id: [u64; 2]) -> PathBuf {
+    locks_root(real).join(format_id(id))
+}
+
+/// A file id as 32 hexadecimal digits.
+pub(crate) fn format_id(id: [u64; 2]) -> String {
+    format!("{:016x}{:016x}", id[1], id[0])
+}
+
+/// Opens an existing cache file.
+pub(crate) fn open_data(real: &Path, writable: bool) -> Result<File> {
+    OpenOptions::new().read(true).write(writable).open(real).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => Error::NotFound(real.into()),
+        _ => Error::Io { what: "open", path: real.into(), source },
+    })
+}
+
+/// The lock of the data file, under which it is opened, reset, replaced, and seats change hands. Dropping
+/// it unlocks.
+pub(crate) struct DataLock(LockFile);
+
+impl DataLock {
+    /// Takes the lock of the file that `data` is: `None` when somebody else held it for the whole of `limit`.
+    ///
+    /// The file is opened once more for it: such a lock belongs to the open file, and `data` is shared with
+    /// every child of this process.
+    pub(crate) fn take(data: &File, real: &Path, limit: Duration) -> Result<Option<Self>> {
+        let file = open_again(data, real)?;
+        let got = wait_for(limit, || try_lock_exclusive(&file));
+        let got = got.map_err(Error::io("lock", real))?;
+        Ok(got.map(|_| Self(file)))
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.0
+    }
+}
+
+/// Opens the file that `data` is, even if its name is gone, where the system lets that be said.
+fn open_again(data: &File, real: &Path) -> Result<LockFile> {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::fd::AsRawFd;
+        let own = PathBuf::from(format!("/proc/self/fd/{}", data.as_raw_fd()));
+        if let Ok(file) = LockFile::open(&own) {
+            return Ok(file);
+        }
+    }
+    let file = LockFile::open(real).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => Error::NotFound(real.into()),
+        _ => Error::Io { what: "open", path: real.into(), source },
+    })?;
+    let same = platform::identity(&file).and_then(|found| Ok(found == platform::identity(data)?));
+    if same.map_err(Error::io("examine", real))? { Ok(file) } else { Err(Error::NotFound(real.into())) }
+}
+
+/// Whether a path still names the file that was opened.
+pub(crate) fn still_names(real: &Path, data: &File) -> bool {
+    let identity = |file: &File| platform::identity(file).ok();
+    File::open(real).ok().and_then(|now| identity(&now)) == identity(data)
+}
+
+/// Removes a lock directory if nobody uses it: if all its locks and leases can be taken.
+///
+/// It is only tidying: what cannot be removed now is in nobody's way and goes at another time.
+pub(crate) fn remove_unused_locks(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    let mut held = Vec::new();
+    for entry in entries.flatten() {
+        match LockFile::open(&entry.path()) {
+            Ok(file) if matches!(try_lock_exclusive(&file), Ok(true)) => held.push((entry.path(), file)),
+            _ => return,
+        }
+    }
+    for (path, _lock) in &held {
+        let _ = fs::remove_file(path);
+    }
+    drop(held);
+    let _ = fs::remove_dir(directory);
+}
+
+/// Removes what killed creators and replaced files left behind beside this cache file.
+pub(crate) fn tidy(real: &Path, keep: Option<[u64; 2]>) {
+    let root = locks_root(real);
+    let Ok(entries) = fs::read_dir(&root) else { return };
+    let keep = keep.map(format_id);
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if Some(name.to_string_lossy().as_ref()) != keep.as_deref() {
+            remove_unused_locks(&entry.path());
+        }
+    }
+    // Only an empty one goes.
+    let _ = fs::remove_dir(root);
+}
