@@ -81,8 +81,9 @@ pub enum Error {
         asked: String,
     },
 
-    /// Strategy `process`: another process has the file open.
-    #[error("{} is open in another process, and its lock strategy `process` allows one process only", .0.display())]
+    /// Strategy `process`: the file is open, in another process or once more in this one.
+    #[error("{} is open already, and its lock strategy `process` lets it be open once; within a process share the \
+             handle, for several processes create it with another strategy", .0.display())]
     OpenElsewhere(PathBuf),
 
     /// The file could have been written by somebody else.

@@ -46,7 +46,7 @@ impl Iterator for Keys {
 
 fn keys_of(opened: &Opened, stripe: u32, bucket: u64) -> Vec<Vec<u8>> {
     let mut keys = Vec::new();
-    if opened.settings.read_only && opened.is_of_another_boot() {
+    if opened.is_foreign() {
         return keys;
     }
     let now_ms = opened.settings.time.now_ms();

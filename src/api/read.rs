@@ -120,7 +120,7 @@ impl Cache {
         if tally.reads_are_locked || opened.settings.verify_reads || opened.store.distrust(stripe) != Distrust::None {
             return tally.counted(read_carefully(opened, &key, &tally, &mut take));
         }
-        if opened.settings.read_only && opened.is_of_another_boot() {
+        if opened.is_foreign() {
             return None;
         }
         match opened.store.look(&key, || opened.settings.time.now_ms()) {
@@ -203,7 +203,7 @@ fn read_locked<T>(
     key: &Key<'_>,
     take: &mut impl FnMut(&Opened, &Found) -> Option<T>,
 ) -> Option<Option<T>> {
-    let joined = opened.member().ok()?;
+    let joined = opened.joined().filter(|joined| joined.member.locks.exclude())?;
     let stripe = opened.store.stripe_of(key);
     let region = stripe & (opened.geometry().shape.lock_regions - 1);
     let lock = joined.member.locks.lock(region, READ_WAIT).ok()?;
@@ -222,8 +222,7 @@ fn read_carefully<T>(
     take: &mut impl FnMut(&Opened, &Found) -> Option<T>,
 ) -> Option<T> {
     let distrust = opened.store.distrust(opened.store.stripe_of(key));
-    let foreign = opened.settings.read_only && opened.is_of_another_boot();
-    if distrust == Distrust::Discard || (foreign && !opened.settings.verify_reads) {
+    if distrust == Distrust::Discard || (opened.is_foreign() && !opened.settings.verify_reads) {
         return None;
     }
     let _shared = match opened.joined() {
@@ -264,8 +263,7 @@ impl<'a> Tally<'a> {
     #[inline]
     fn of(opened: &'a Opened) -> Self {
         // A forked child joins at its first use; if it cannot, it reads all the same, uncounted.
-        let joined = if opened.settings.read_only { None } else { opened.member().ok() };
-        let Some(joined) = joined else {
+        let Some(joined) = opened.joined_for_read() else {
             return Self { opened, line_at: 0, shared: true, is_member: false, reads_are_locked: false };
         };
         let line = if joined.member.counts_alone { line_of_thread() } else { usize::MAX };

@@ -199,6 +199,8 @@ impl Verification {
     }
 }
 
+/// Times that a stripe found wrong without its lock is looked at again.
+const SECOND_LOOKS: u32 = 3;
 /// Attempts of a read-only handle to look at a stripe between two writes.
 const LOOKS: u32 = 200;
 
@@ -256,13 +258,12 @@ impl Cache {
         let stripes = opened.geometry().shape.stripes;
         let mut found = Verification { stripes, unchecked: Vec::new(), records: 0, problems: Vec::new() };
         for stripe in 0..stripes {
-            let snapshot = match self.locked_snapshot(stripe) {
-                Some(snapshot) => Some(snapshot),
-                None => quiet_snapshot(opened, stripe),
+            let checked = match self.locked_snapshot(stripe) {
+                Some(snapshot) => Some(check(&snapshot, stripe)),
+                None => check_quietly(opened, stripe),
             };
-            match snapshot {
-                Some(snapshot) => {
-                    let (records, problems) = check(&snapshot, stripe);
+            match checked {
+                Some((records, problems)) => {
                     found.records += records;
                     found.problems.extend(problems);
                 }
@@ -274,12 +275,24 @@ impl Cache {
 
     fn locked_snapshot(&self, stripe: u32) -> Option<crate::store::Store<crate::store::verify::Snapshot>> {
         let opened = self.opened();
-        if opened.settings.read_only {
-            return None;
-        }
+        opened.joined_for_read().filter(|joined| joined.member.locks.exclude())?;
         let _held = super::write::lock_stripe(opened, stripe).ok()?;
         Some(opened.store.snapshot(stripe))
     }
+}
+
+/// Checks a stripe without its lock. What is wrong is looked at again: the few changes that no intent covers, such as
+/// a tail that passes dead records, can be caught in the middle.
+fn check_quietly(opened: &Opened, stripe: u32) -> Option<(u64, Vec<Problem>)> {
+    let mut checked = check(&quiet_snapshot(opened, stripe)?, stripe);
+    for _ in 0..SECOND_LOOKS {
+        if checked.1.is_empty() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+        checked = check(&quiet_snapshot(opened, stripe)?, stripe);
+    }
+    Some(checked)
 }
 
 /// A copy of a stripe taken between two writes, if there was time enough between any two. A stripe that nobody

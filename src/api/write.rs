@@ -191,9 +191,11 @@ impl Cache {
     pub fn clear(&self) -> Result<()> {
         let opened = self.current()?;
         opened.member()?;
-        opened.store.mark_dirty().map_err(Error::io("mark as written", &opened.real))?;
+        let mark_dirty = || opened.store.mark_dirty().map_err(Error::io("mark as written", &opened.real));
+        mark_dirty()?;
         if opened.store.raise_hard_epoch() {
-            return Ok(());
+            // A whole flush may have passed in between, and knows nothing of the new epoch.
+            return mark_dirty();
         }
         // The epochs are used up, or a crash lies behind and the epochs of records cannot be trusted.
         for stripe in 0..opened.geometry().shape.stripes {
@@ -262,39 +264,36 @@ impl Cache {
         let mut order = Vec::with_capacity(items.len());
         for (i, item) in items.iter().enumerate() {
             match Writer::new(self, key_of(item)) {
-                Ok(writer) => order.push((writer.stripe(), i)),
+                Ok(writer) => order.push((writer.stripe(), i, writer)),
                 Err(error) => results[i] = Some(Err(error)),
             }
         }
-        order.sort_unstable();
-        for group in order.chunk_by(|a, b| a.0 == b.0).flat_map(|stripe| stripe.chunks(MOST_PER_LOCK)) {
-            self.group(items, group, &key_of, &mut each, &mut results);
+        order.sort_unstable_by_key(|&(stripe, i, _)| (stripe, i));
+        let one_stripe = |a: &Order<'_>, b: &Order<'_>| a.0 == b.0 && std::ptr::eq(a.2.opened, b.2.opened);
+        for group in order.chunk_by(one_stripe).flat_map(|stripe| stripe.chunks(MOST_PER_LOCK)) {
+            write_group(group, |writer, stripe, i| each(writer, stripe, &items[i]), &mut results);
         }
         // Each item got its result above: an error at once, or one from its group.
         results.into_iter().flatten().collect()
     }
+}
 
-    fn group<I, R>(
-        &self,
-        items: &[I],
-        group: &[(u32, usize)],
-        key_of: impl Fn(&I) -> &[u8],
-        mut each: impl FnMut(&Writer<'_>, &mut Exclusive<'_, Mapping>, &I) -> Result<R>,
-        results: &mut [Option<Result<R>>],
-    ) {
-        let mut locked = None;
-        for &(_, i) in group {
-            let result = Writer::new(self, key_of(&items[i])).and_then(|writer| {
-                if locked.is_none() {
-                    locked = Some(writer.lock()?);
-                }
-                match locked.as_mut() {
-                    Some(stripe) => each(&writer, stripe, &items[i]),
-                    None => Err(Error::ReadOnly(writer.opened.real.clone())),
-                }
-            });
-            results[i] = Some(result);
-        }
+/// An item of a batch: its stripe, its place in the batch, its key.
+type Order<'a> = (u32, usize, Writer<'a>);
+
+/// Writes items of one stripe under one hold of its lock; each that cannot have it tries for itself.
+fn write_group<R>(
+    group: &[Order<'_>],
+    mut each: impl FnMut(&Writer<'_>, &mut Exclusive<'_, Mapping>, usize) -> Result<R>,
+    results: &mut [Option<Result<R>>],
+) {
+    let mut locked: Option<Exclusive<'_, Mapping>> = None;
+    for (_, i, writer) in group {
+        let result = match &mut locked {
+            Some(stripe) => each(writer, stripe, *i),
+            None => writer.lock().and_then(|stripe| each(writer, locked.insert(stripe), *i)),
+        };
+        results[*i] = Some(result);
     }
 }
 

@@ -102,9 +102,19 @@ pub(crate) fn make_private_dir(path: &Path, file_mode: u32) -> io::Result<()> {
     let made = DirBuilder::new().mode(mode).create(path);
     match made {
         Ok(()) => std::fs::set_permissions(path, Permissions::from_mode(mode)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_own(path),
         Err(error) => Err(error),
     }
+}
+
+/// In a directory that others can write, somebody may have made this one first.
+fn check_own(path: &Path) -> io::Result<()> {
+    let (me, owner) = (rustix::process::geteuid().as_raw(), std::fs::symlink_metadata(path)?.uid());
+    if owner == me {
+        return Ok(());
+    }
+    let why = format!("expected a directory of user {me}, found one of user {owner}");
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
 }
 
 /// Sets the permission bits as asked for, whatever the process's umask.

@@ -150,7 +150,8 @@ pub(crate) struct Stripe {
     pub live_epoch: u64,
     pub reserved_rings: u64,
     // Line 3: seldom written.
-    /// 1: an operating-system crash lies behind, nothing here is trusted without its checksum.
+    /// 0, or what a crash of the operating system left: 1, nothing here is trusted without its checksum; 2, nothing
+    /// here is used, and the next to lock the stripe empties it.
     pub verify_me: u64,
     pub repair_attempts: u64,
     pub repaired_intent: u64,

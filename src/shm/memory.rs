@@ -129,21 +129,31 @@ pub(crate) fn word_of(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(word)
 }
 
-/// Shared memory on the heap, for models and tests.
+/// Shared memory on the heap, for models and tests: runs of words at the offsets they would have in a file.
 #[cfg(any(test, loom))]
-pub(crate) struct Heap(Vec<AtomicU64>);
+pub(crate) struct Heap(Vec<(u64, Vec<AtomicU64>)>);
 
 #[cfg(any(test, loom))]
 impl Heap {
+    /// A whole file.
+    #[cfg(not(loom))]
     pub(crate) fn new(bytes: u64) -> Self {
-        Self((0..bytes.div_ceil(8)).map(|_| AtomicU64::new(0)).collect())
+        Self::of_parts(&[(0, bytes)])
+    }
+
+    /// Parts of a file, by offset and length.
+    pub(crate) fn of_parts(parts: &[(u64, u64)]) -> Self {
+        let words = |len: u64| (0..len.div_ceil(8)).map(|_| AtomicU64::new(0)).collect();
+        Self(parts.iter().map(|&(start, len)| (start, words(len))).collect())
     }
 }
 
 #[cfg(any(test, loom))]
 impl Memory for Heap {
     fn word(&self, offset: u64) -> Word<'_> {
-        debug_assert_eq!(offset % 8, 0);
-        Word(&self.0[(offset / 8) as usize])
+        assert_eq!(offset % 8, 0);
+        let part = self.0.iter().rev().find(|(start, _)| *start <= offset);
+        let (start, words) = part.expect("no part begins before this offset");
+        Word(&words[((offset - start) / 8) as usize])
     }
 }

@@ -11,6 +11,7 @@ macro_rules! steps {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Step { $($(#[$doc])* $name,)* }
 
+        #[cfg(any(test, feature = "crash-points"))]
         impl Step {
             /// Every step there is, in the order in which they are written down here.
             pub const ALL: &'static [Step] = &[$(Step::$name,)*];
@@ -75,10 +76,6 @@ steps! {
     Seat = "seat",
     /// A field of the header while a cache file is made, adopted or reset.
     Header = "header",
-    /// A lock word.
-    LockWord = "lock-word",
-    /// A claim of a key.
-    Claim = "claim",
 }
 
 #[cfg(not(any(test, feature = "crash-points")))]

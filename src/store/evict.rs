@@ -85,7 +85,7 @@ impl<M: Memory> Exclusive<'_, M> {
         let tail = self.tail(ring);
         let shape = self.shape(ring);
         let at = self.store.ring_at(self.stripe, ring) + shape.offset(tail) * 8;
-        let head = self.head_at_tail(ring, tail, at);
+        let head = self.head_at(ring, tail, at);
         let units = head.units();
         if units == 0 || units > self.used(ring) || shape.offset(tail) + units > shape.units || !is_known(head) {
             // Only damage leads here: the walk cannot go on, and nobody knows what lies behind.
@@ -104,11 +104,11 @@ impl<M: Memory> Exclusive<'_, M> {
         }
     }
 
-    /// The header of what lies at the tail; of a pad, which may be a single word, only its shape is loaded.
-    fn head_at_tail(&self, ring: Ring, tail: u64, at: u64) -> Head {
+    /// The header of what lies at a position; of a pad, which may be a single word, only its shape is loaded.
+    pub(super) fn head_at(&self, ring: Ring, position: u64, at: u64) -> Head {
         let shape = self.store.mem.word(at).get();
         let short = Head { shape, seal: 0, stamp: 0, expiry: 0 };
-        let fits = self.store.record_at(self.stripe, ring, tail).is_some();
+        let fits = self.store.record_at(self.stripe, ring, position).is_some();
         if short.is_record() && fits { self.store.head(at) } else { short }
     }
 
@@ -230,6 +230,7 @@ impl<M: Memory> Exclusive<'_, M> {
     }
 }
 
-fn is_known(head: Head) -> bool {
+/// Whether this is a pad, or a record whose lengths can be.
+pub(super) fn is_known(head: Head) -> bool {
     head.is_pad() || (head.is_record() && head.value_len().is_some())
 }

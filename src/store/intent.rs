@@ -108,13 +108,21 @@ impl<M: Memory> Exclusive<'_, M> {
         // The slot may have been marked by readers since, and moved slots take their marks along.
         let marked = if now.same(stays) { now } else { stays };
         self.relink(slot_at, marked);
-        self.set_live(if stays.same(new) {
-            self.word(at!(Stripe.intent_live_done)).get()
-        } else if stays.same(old) {
-            self.word(at!(Stripe.intent_live_undone)).get()
-        } else {
-            self.recount()
+        self.set_live(match intent {
+            Intent::InPlace if stays.same(new) && !self.counts(stays) => {
+                self.word(at!(Stripe.intent_live_undone)).get()
+            }
+            _ if stays.same(new) => self.word(at!(Stripe.intent_live_done)).get(),
+            _ if stays.same(old) => self.word(at!(Stripe.intent_live_undone)).get(),
+            _ => self.recount(),
         });
+    }
+
+    /// Whether a slot's record is one of the current epoch.
+    fn counts(&self, slot: Slot) -> bool {
+        let epoch = self.word(at!(Stripe.live_epoch)).get();
+        let at = self.store.record_at(self.stripe, slot.ring(), slot.position());
+        slot.is_live() && at.is_some_and(|at| self.store.head(at).epoch() >= epoch)
     }
 
     /// Whether a slot's record lies in its ring, belongs to this bucket, and passes its checksum.
@@ -150,14 +158,7 @@ impl<M: Memory> Exclusive<'_, M> {
     /// Counts the live records of the current epoch by looking at every slot: where a repair could neither
     /// complete nor undo, since something was lost.
     pub(super) fn recount(&self) -> u64 {
-        let epoch = self.word(at!(Stripe.live_epoch)).get();
-        self.buckets()
-            .flat_map(slots)
-            .filter(|&slot_at| {
-                let slot = Slot(self.store.mem.word(slot_at).get());
-                let at = self.store.record_at(self.stripe, slot.ring(), slot.position());
-                slot.is_live() && at.is_some_and(|at| self.store.head(at).epoch() >= epoch)
-            })
-            .count() as u64
+        let slots = self.buckets().flat_map(slots);
+        slots.filter(|&slot_at| self.counts(Slot(self.store.mem.word(slot_at).get()))).count() as u64
     }
 }

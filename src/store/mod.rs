@@ -11,13 +11,15 @@
 pub(crate) mod evict;
 pub(crate) mod exclusive;
 pub(crate) mod intent;
+#[cfg(all(test, loom))]
+mod models;
 pub(crate) mod read;
 pub(crate) mod rebuild;
 pub(crate) mod record;
 pub(crate) mod ring;
 pub(crate) mod slot;
 pub(crate) mod tally;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 pub(crate) mod verify;
 pub(crate) mod write;

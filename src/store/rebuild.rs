@@ -6,8 +6,9 @@
 //! buckets anew from what the rings hold. All its buckets stay odd until the end.
 
 use super::Store;
+use super::evict::is_known;
 use super::exclusive::{Exclusive, slots};
-use super::record::Head;
+use super::record::{Head, pad};
 use super::slot::{Ring, Slot};
 use super::tally::StripeCount;
 use crate::shm::atomics::{Ordering, fence};
@@ -129,7 +130,10 @@ impl<M: Memory> Exclusive<'_, M> {
                 self.set_head(ring, position);
                 break;
             }
-            if let Some(head) = self.rebuild_record(ring, position) {
+            if !is_known(self.head_at(ring, position, at)) {
+                // The walk goes on behind it, and so will the tail one day.
+                self.store.mem.word(at).set(Step::Pad, pad(units));
+            } else if let Some(head) = self.rebuild_record(ring, position) {
                 highest = highest.max(head.stamp);
             }
             position = shape.advance(position, units);

@@ -235,9 +235,9 @@ fn what_expired_is_a_miss_and_gives_its_memory_back() {
 fn busy_step(engine: &Engine, n: u64) {
     let key = (n % 37).to_le_bytes();
     match n % 5 {
-        0 => drop(engine.delete(&key)),
-        1 => drop(engine.set(&key, &vec![n as u8; 700])),
-        _ => drop(engine.set(&key, &vec![n as u8; 20 + (n % 11) as usize])),
+        0 => _ = engine.delete(&key),
+        1 => _ = engine.set(&key, &vec![n as u8; 700]),
+        _ => _ = engine.set(&key, &vec![n as u8; 20 + (n % 11) as usize]),
     }
     for reader in 0..4 {
         engine.get(&((n * 7 + reader) % 37).to_le_bytes());
@@ -302,7 +302,7 @@ fn the_third_repair_in_a_row_empties_the_stripe() {
     for n in 0..40 {
         busy_step(&engine, n);
     }
-    assert_eq!(die_at(&engine, Some(Step::Slot), 0, |engine| drop(engine.set(b"x", b"y"))), Some(Step::Slot));
+    assert_eq!(die_at(&engine, Some(Step::Slot), 0, |engine| _ = engine.set(b"x", b"y")), Some(Step::Slot));
     for _ in 0..2 {
         assert_eq!(die_at(&engine, Some(Step::Slot), 0, |engine| drop(engine.enter())), Some(Step::Slot));
     }

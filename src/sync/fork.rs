@@ -31,16 +31,23 @@ fn listed() -> MutexGuard<'static, Vec<i32>> {
 }
 
 /// An open file that holds locks; a forked child loses it.
+///
+/// A lock of `flock` kind belongs to the open file, and a forked child inherits that: with a plain
+/// [`File`] the child would keep its parent's locks when the parent dies. Strategies of your own keep theirs in
+/// this one, or do without such locks.
 #[derive(Debug)]
-pub(crate) struct LockFile {
+pub struct LockFile {
     /// `Some` until it is dropped.
     file: Option<File>,
     generation: u32,
 }
 
 impl LockFile {
-    /// Opens an existing file for locking; its content is never read or written.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+    /// Opens an existing file for locking, to read and write.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn open(path: &Path) -> io::Result<Self> {
         Self::open_with(OpenOptions::new().read(true).write(true), path)
     }
 

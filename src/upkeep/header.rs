@@ -135,6 +135,12 @@ impl Own {
         }
     }
 
+    /// Whether the file that says this of itself is a copy: it lies elsewhere. Device numbers mean something only
+    /// until the host starts anew.
+    pub(crate) fn is_copied_to(self, found: Identity, same_boot: bool) -> bool {
+        self.data.inode != found.inode || (same_boot && self.data.device != found.device)
+    }
+
     pub(crate) fn store(self, mem: &impl Memory) {
         let words = [
             (at!(file_id), self.id[0]),

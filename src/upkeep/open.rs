@@ -289,7 +289,9 @@ fn read_fixed(data: &File, real: &Path) -> Result<Fixed> {
 fn open_read_only(real: &Path, data: File, settings: &Settings) -> Result<Opened> {
     let fixed = read_fixed(&data, real)?;
     let settings = Settings { locks_asked: false, ..settings.clone() };
-    settings.check_sizes(&fixed, real)?;
+    if settings.on_mismatch == OnMismatch::Fail {
+        settings.check_sizes(&fixed, real)?;
+    }
     let mapping = Mapping::new(&data, fixed.geometry.file_len, false).map_err(Error::io("map", real))?;
     Opened::new(real, data, mapping, &fixed, &settings)
 }
@@ -328,10 +330,10 @@ fn make_ours(real: &Path, data: &File, mapping: &Mapping, fixed: &Fixed, setting
     let own = Own::load(mapping);
     let found = identity(data, real)?;
     let same_boot = boot_id(mapping) == settings.boot_id;
-    let is_copy = own.data.inode != found.inode || (same_boot && own.data.device != found.device);
-    if is_copy {
+    if own.is_copied_to(found, same_boot) {
         adopt(real, mapping, fixed, settings, found)?;
-        return reset(mapping, fixed, settings);
+        // The original may have been written to while it was copied, so its flush mark says nothing.
+        return reset(mapping, fixed, settings, false);
     }
     let directory = lock_directory(real, own.id);
     if settings.locks.is_shared() {
@@ -344,7 +346,7 @@ fn make_ours(real: &Path, data: &File, mapping: &Mapping, fixed: &Fixed, setting
         return Ok(());
     }
     Own { data: found, ..own }.store(mapping);
-    reset(mapping, fixed, settings)
+    reset(mapping, fixed, settings, true)
 }
 
 fn check_lock_directory(real: &Path, directory: &Path, own: Own) -> Result<()> {

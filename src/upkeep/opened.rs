@@ -16,6 +16,7 @@ use crate::sync::member::{Member, SeatError, Seats};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// An open cache file.
 pub(crate) struct Opened {
@@ -27,9 +28,16 @@ pub(crate) struct Opened {
     pub strategy_name: String,
     /// This process's membership; a read-only handle has none.
     member: PerProcess<Joined>,
+    /// A read found that this process cannot join; no other read tries again.
+    unjoined: PerProcess<()>,
+    /// Opened read-only, and a copy that nobody has made a cache file of its own yet.
+    is_copy: bool,
     /// The file that took this one's place.
     next: OnceLock<Arc<Opened>>,
 }
+
+/// How long a read of a forked child waits for its membership.
+const READ_JOIN_WAIT: Duration = Duration::from_millis(20);
 
 /// A process that joined.
 pub(crate) struct Joined {
@@ -43,9 +51,14 @@ impl Opened {
     /// Wraps a mapped file; unless it is opened read-only, this process becomes a member. Whoever opens a file
     /// that others can see holds its data lock, or passes it on for strategy `process`.
     pub(super) fn new(real: &Path, data: File, mapping: Mapping, fixed: &Fixed, settings: &Settings) -> Result<Self> {
-        let opened = Self::unattached(real, data, mapping, fixed, settings);
-        if !settings.read_only {
-            let only = if settings.locks.name() == "process" { Some(opened.data_lock()?) } else { None };
+        let mut opened = Self::unattached(real, data, mapping, fixed, settings);
+        if settings.read_only {
+            let own = super::header::Own::load(&opened.store.mem);
+            let same_boot = boot_id(&opened.store.mem) == settings.boot_id;
+            opened.is_copy = own.is_copied_to(identity(&opened.data, real)?, same_boot);
+        } else {
+            let only =
+                if settings.locks.name() == "process" { Some(opened.data_lock(settings.lock_wait)?) } else { None };
             let joined = opened.join(only)?;
             opened.member.install(joined);
         }
@@ -76,6 +89,8 @@ impl Opened {
             settings: settings.clone(),
             strategy_name: fixed.strategy_name.clone(),
             member: PerProcess::new(),
+            unjoined: PerProcess::new(),
+            is_copy: false,
             next: OnceLock::new(),
         }
     }
@@ -93,8 +108,7 @@ impl Opened {
     }
 
     /// Takes the data file's lock.
-    pub(crate) fn data_lock(&self) -> Result<DataLock> {
-        let limit = self.settings.lock_wait;
+    fn data_lock(&self, limit: Duration) -> Result<DataLock> {
         DataLock::take(&self.data, &self.real, limit)?
             .ok_or_else(|| super::open::held_too_long(&self.real, &self.settings))
     }
@@ -147,16 +161,37 @@ impl Opened {
     pub(crate) fn member(&self) -> Result<&Joined> {
         match self.member.get() {
             Some(joined) => Ok(joined),
-            None => self.join_late(),
+            None => self.join_late(self.settings.lock_wait),
+        }
+    }
+
+    /// This process's membership for a read, which does without if it must.
+    #[inline]
+    pub(crate) fn joined_for_read(&self) -> Option<&Joined> {
+        match self.member.get() {
+            Some(joined) => Some(joined),
+            None if self.settings.read_only => None,
+            None => self.join_for_read(),
         }
     }
 
     #[cold]
-    fn join_late(&self) -> Result<&Joined> {
+    fn join_for_read(&self) -> Option<&Joined> {
+        if self.unjoined.get().is_some() {
+            return None;
+        }
+        let joined = self.join_late(READ_JOIN_WAIT.min(self.settings.lock_wait)).ok();
+        if joined.is_none() {
+            self.unjoined.install(());
+        }
+        joined
+    }
+
+    fn join_late(&self, limit: Duration) -> Result<&Joined> {
         if self.settings.read_only {
             return Err(Error::ReadOnly(self.real.clone()));
         }
-        let lock = self.data_lock()?;
+        let lock = self.data_lock(limit)?;
         // Another thread may have been faster.
         if let Some(joined) = self.member.get() {
             return Ok(joined);
@@ -193,9 +228,11 @@ impl Opened {
         self.next.get().ok_or_else(|| Error::NotFound(self.real.clone()))
     }
 
-    /// A read-only handle cannot reset a file from before a restart of the host: whether it is one.
-    pub(crate) fn is_of_another_boot(&self) -> bool {
-        boot_id(&self.store.mem) != self.settings.boot_id
+    /// A read-only handle cannot reset a file from before a restart of the host, nor adopt a copy: whether this is
+    /// one of them.
+    #[inline]
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.settings.read_only && (self.is_copy || boot_id(&self.store.mem) != self.settings.boot_id)
     }
 }
 

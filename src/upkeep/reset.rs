@@ -15,9 +15,10 @@ use crate::store::Distrust;
 use crate::store::rebuild::Flush;
 use crate::sync::member::Seats;
 
-/// Resets a file under its data lock.
-pub(super) fn reset(mapping: &Mapping, fixed: &Fixed, settings: &Settings) -> Result<()> {
-    let flushed = Flush::of(mapping.word(at!(flush)).get()) == Flush::Clean;
+/// Resets a file under its data lock. Whether a flush is believed if the file says that it was its last act is the
+/// caller's to say.
+pub(super) fn reset(mapping: &Mapping, fixed: &Fixed, settings: &Settings, believe_flush: bool) -> Result<()> {
+    let flushed = believe_flush && Flush::of(mapping.word(at!(flush)).get()) == Flush::Clean;
     let distrust = match (flushed, fixed.after_crash) {
         (true, _) => Distrust::None,
         (false, AfterCrash::Verify) => Distrust::Verify,

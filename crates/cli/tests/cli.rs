@@ -255,7 +255,8 @@ fn incr_counts_both_ways() -> Outcome {
     fixture.run("incr", ["n", "--initial", "40"])?.expect_stdout("41\n");
     fixture.run("incr", ["n", "--by", "9"])?.expect_stdout("50\n");
     fixture.run("incr", ["n", "--down", "--by", "8"])?.expect_stdout("42\n");
-    fixture.run("incr", ["n", "--down", "--by", "99"])?.expect_stdout("0\n");
+    fixture.run("incr", ["n", "--down", "--by", "99"])?.expect_status(2).expect_error("42 - 99");
+    fixture.run("incr", ["n", "--by", "0"])?.expect_stdout("42\n");
     fixture.run("set", ["n", "many"])?.expect_status(0);
     fixture.run("incr", ["n"])?.expect_status(2).expect_error("kennel: ");
     Ok(())

@@ -18,6 +18,8 @@ mod rw_file;
 mod strategy;
 
 #[cfg(not(loom))]
+pub use super::fork::LockFile;
+#[cfg(not(loom))]
 pub(crate) use file::try_lock_exclusive;
 #[cfg(not(loom))]
 pub use strategy::{LockFactory, LockPlace, LockRegions, LockStrategy};

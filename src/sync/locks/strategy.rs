@@ -199,6 +199,11 @@ impl Locks {
         Ok(RegionGuard::new(self, region, Mode::Exclusive, waited))
     }
 
+    /// Whether a lock keeps anybody out. With `none` only the writer itself may look after half done work.
+    pub(crate) fn exclude(&self) -> bool {
+        !matches!(self, Locks::None)
+    }
+
     /// Whether a read has to take a lock of its own first.
     #[inline]
     pub(crate) fn reads_are_locked(&self) -> bool {

@@ -9,7 +9,8 @@ use crate::args::FileArgs;
 
 /// Remove a cache file and its lock directory.
 ///
-/// Processes that have the file open keep what they opened, which nobody else can see any more.
+/// Processes that have the file open read only misses from then on, and their writes fail, until somebody
+/// creates it again.
 ///
 /// Example: kennel destroy my.cache
 #[derive(Args)]

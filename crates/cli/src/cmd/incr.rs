@@ -24,7 +24,7 @@ pub struct IncrArgs {
     /// How much to add, or with --down to subtract.
     #[arg(long, value_name = "N", default_value_t = 1)]
     by: u64,
-    /// Subtract instead of adding. The number does not go below zero.
+    /// Subtract instead of adding. Going below zero is an error, and the number stays.
     #[arg(long)]
     down: bool,
     /// What to store, as it is, when the cache does not hold the key.

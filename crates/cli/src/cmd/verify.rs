@@ -52,5 +52,10 @@ pub fn summary(found: &Verification) -> String {
         n => plural(n, "problem"),
     };
     let records = plural(found.records, "record");
-    format!("{problems} in {} with {records}", plural(found.stripes.into(), "stripe"))
+    let checked = u64::from(found.stripes) - found.unchecked.len() as u64;
+    let rest = match found.unchecked.len() as u64 {
+        0 => String::new(),
+        n => format!("; {} could not be checked, being written to or not used since a crash", plural(n, "stripe")),
+    };
+    format!("{problems} in {} with {records}{rest}", plural(checked, "stripe"))
 }

@@ -1,0 +1,208 @@
+//! The protocols on words, under the loom model checker: a reader without a lock against one holder of it.
+//!
+//! loom runs the very code of the engine through every interleaving of its loads and stores, and through every
+//! value that a relaxed load may return, up to a bound of preemptions. A file far smaller than any real one
+//! keeps that finite: one stripe, one bucket, rings of a few records.
+
+use super::Store;
+use super::exclusive::{Exclusive, Who};
+use super::read::Look;
+use super::record::Draft;
+use super::slot::Ring;
+use crate::shm::layout::{Geometry, Shape, at};
+use crate::shm::memory::Heap;
+use crate::shm::{Memory, Step};
+use crate::sync::locks::ModelLock;
+use loom::sync::Arc;
+use loom::thread;
+
+struct Engine {
+    store: Store<Heap>,
+    lock: ModelLock,
+}
+
+impl Engine {
+    /// With as many buckets as items of the mean size need.
+    fn new(capacity: u64, mean_item: u64) -> Self {
+        let shape = Shape { capacity, mean_item, stripes: 1, lock_regions: 1, seats: 1, regions: 1, claims: 1 };
+        let geometry = Geometry::new(shape).unwrap();
+        // Only the words that the engine touches: the line of the header, the stripe, its bucket and arena.
+        let parts = [
+            (at!(boot_id), 64),
+            (geometry.stripe(0), 512),
+            (geometry.bucket(0, 0), geometry.buckets * 64),
+            (geometry.arena(0), capacity),
+        ];
+        Self { store: Store { mem: Heap::of_parts(&parts), geometry, seed: 11 }, lock: ModelLock::new() }
+    }
+
+    fn enter(&self) -> Exclusive<'_, Heap> {
+        Exclusive::enter(&self.store, 0, 0, Who::default(), self.lock.lock()).unwrap()
+    }
+
+    fn set(&self, key: &[u8], value: &[u8]) {
+        let mut stripe = self.enter();
+        stripe.put(&Draft { key: self.store.key(key), value, expires_ms: 0, flags: 0, epoch: 0 });
+    }
+
+    /// One look: the first and the last word of the value, if it is a valid hit; whether anything was said at all.
+    fn look(&self, key: &[u8]) -> Option<Option<(u64, u64)>> {
+        match self.store.look(&self.store.key(key), || 0) {
+            Look::Miss => Some(None),
+            Look::Changing => None,
+            Look::Found(found) => {
+                let first = self.store.mem.word(found.value_at()).get();
+                let last = self.store.mem.word(found.value_at() + found.value_len as u64 - 8).get();
+                self.store.still(&found).then_some(Some((first, last)))
+            }
+        }
+    }
+}
+
+/// Every interleaving with at most three preemptions; what is done before the threads start counts as branches.
+fn checker() -> loom::model::Builder {
+    let mut checker = loom::model::Builder::new();
+    checker.preemption_bound = Some(3);
+    checker.max_branches = 100_000;
+    checker
+}
+
+/// A value made of one word again and again.
+fn value(word: u64, words: usize) -> Vec<u8> {
+    word.to_le_bytes().repeat(words)
+}
+
+/// Runs `write` beside a reader of `key`, who may see only what `allowed` says.
+///
+/// The writer is the first thread: loom looks for the places to switch at from the last *store* before a load,
+/// and forgets another thread's load when a thread loads the word itself before it stores to it.
+fn reader_beside(
+    capacity: u64,
+    before: fn(&Engine),
+    write: fn(&Engine),
+    key: &'static [u8],
+    allowed: &'static [Option<u64>],
+) {
+    let seen = Seen::default();
+    let in_model = seen.clone();
+    checker().check(move || {
+        let engine = Arc::new(Engine::new(capacity, 130));
+        before(&engine);
+        let (beside, seen) = (engine.clone(), in_model.clone());
+        let reader = thread::spawn(move || {
+            let Some(read) = beside.look(key) else { return };
+            let word = read.map(|(first, last)| {
+                assert_eq!(first, last, "a torn value");
+                first
+            });
+            assert!(allowed.contains(&word), "{word:?} is none of {allowed:?}");
+            seen.lock().unwrap().insert(word);
+        });
+        write(&engine);
+        reader.join().unwrap();
+    });
+    // A model that does not reach every outcome has not looked everywhere.
+    assert_eq!(seen.lock().unwrap().len(), allowed.len(), "of {allowed:?} only these were seen: {seen:?}");
+}
+
+/// What readers saw, over all interleavings.
+type Seen = std::sync::Arc<std::sync::Mutex<std::collections::BTreeSet<Option<u64>>>>;
+
+#[test]
+fn loom_a_reader_sees_a_new_record_whole_or_not_at_all() {
+    reader_beside(2048, |_| {}, |engine| engine.set(b"key", &value(1, 2)), b"key", &[None, Some(1)]);
+}
+
+#[test]
+fn loom_a_reader_sees_an_overwrite_in_place_whole_or_not_at_all() {
+    let before = |engine: &Engine| engine.set(b"key", &value(1, 2));
+    reader_beside(2048, before, |engine| engine.set(b"key", &value(2, 2)), b"key", &[Some(1), Some(2)]);
+}
+
+#[test]
+fn loom_a_reader_sees_a_replaced_record_whole_or_not_at_all() {
+    let before = |engine: &Engine| engine.set(b"key", &value(1, 2));
+    reader_beside(2048, before, |engine| engine.set(b"key", &value(2, 4)), b"key", &[Some(1), Some(2)]);
+}
+
+#[test]
+fn loom_a_reader_does_not_see_reused_memory() {
+    let before = |engine: &Engine| fill(engine);
+    reader_beside(2048, before, |engine| engine.set(b"other", &value(2, 3)), b"key", &[None, Some(1)]);
+}
+
+#[test]
+fn loom_a_large_record_is_valid_by_its_slot_alone() {
+    // Larger than what is written in place, so that a change elsewhere in the bucket does not matter.
+    let before = |engine: &Engine| engine.set(b"key", &value(1, 64));
+    reader_beside(4096, before, |engine| engine.set(b"other", &value(2, 2)), b"key", &[Some(1)]);
+    reader_beside(4096, before, |engine| engine.set(b"key", &value(2, 64)), b"key", &[Some(1), Some(2)]);
+}
+
+#[test]
+fn loom_a_large_record_whose_memory_is_reused_is_not_returned() {
+    let before = |engine: &Engine| {
+        for key in [b"key", b"two", b"tre", b"for"] {
+            engine.set(key, &value(u64::from(key == b"key"), 64 + 40));
+        }
+    };
+    reader_beside(4096, before, |engine| engine.set(b"fiv", &value(0, 64 + 40)), b"key", &[None, Some(1)]);
+}
+
+#[test]
+fn loom_a_move_is_not_seen() {
+    // A record read twice is promoted when its place is needed.
+    let before = |engine: &Engine| {
+        fill(engine);
+        for _ in 0..2 {
+            if let Look::Found(found) = engine.store.look(&engine.store.key(b"key"), || 0) {
+                engine.store.mark(&found);
+            }
+        }
+    };
+    reader_beside(2048, before, |engine| engine.set(b"other", &value(2, 3)), b"key", &[Some(1)]);
+}
+
+/// Leaves no free gap: the main ring full of large records, the small ring of small ones, `key` at its tail. The
+/// next small record takes the very memory of `key`.
+fn fill(engine: &Engine) {
+    let quarter = engine.store.ring_shape(Ring::Main).units / 4;
+    for n in 0..4u8 {
+        engine.set(&[b'f', n], &value(9, quarter as usize - 6));
+    }
+    for key in [&b"key"[..], b"a", b"b", b"c"] {
+        engine.set(key, &value(1, 3));
+    }
+    let full = |ring| engine.store.ring_shape(ring).units - engine.enter().used(ring);
+    assert!(full(Ring::Small) == 0 && full(Ring::Main) < 8, "the scene is set");
+}
+
+#[test]
+fn loom_a_repair_is_seen_whole_or_not_at_all() {
+    // As a killed writer leaves it: the record complete, the bucket odd, the intent set.
+    let before = |engine: &Engine| {
+        engine.set(b"key", &value(1, 2));
+        let at = engine.store.geometry.bucket(0, 0);
+        let intent = engine.store.stripe_word(0, at!(Stripe.intent));
+        engine.set(b"key", &value(2, 4));
+        intent.set(Step::IntentKind, intent.get() | 1);
+        let version = engine.store.mem.word(at);
+        version.set(Step::BucketOdd, version.get() | 1);
+    };
+    reader_beside(2048, before, |engine| drop(engine.enter()), b"key", &[Some(2)]);
+}
+
+#[test]
+fn loom_a_clear_is_seen_by_all_that_begins_after_it() {
+    checker().check(|| {
+        let engine = Arc::new(Engine::new(2048, 130));
+        engine.set(b"key", &value(1, 2));
+        let clearer = {
+            let engine = engine.clone();
+            thread::spawn(move || assert!(engine.store.raise_hard_epoch()))
+        };
+        let _ = engine.look(b"key");
+        clearer.join().unwrap();
+        assert_eq!(engine.look(b"key"), Some(None));
+    });
+}

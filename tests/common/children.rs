@@ -1,0 +1,153 @@
+//! Child processes: this very test program, told to run one test that does what the environment says.
+//!
+//! ```text
+//! #[test]
+//! fn child() {
+//!     children::serve(|task, args| match task { "write" => write(&args[0]), _ => panic!("no task {task}") });
+//! }
+//! ```
+//!
+//! The parent starts one with [`start`] and talks with it in lines: the child [`say`]s, the parent hears, and the
+//! other way round. A child ends when its task ends; one that is left over is killed.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+const TASK: &str = "KENNEL_TEST_TASK";
+const ARGS: &str = "KENNEL_TEST_ARGS";
+/// Between arguments; no path of a test has it.
+const SEPARATOR: &str = "\u{1f}";
+/// What a child's lines begin with, among those of the test harness.
+const MARK: &str = "kennel-test: ";
+/// Longer than anything here takes: who is silent for so long hangs.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A child process.
+pub struct Process {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+/// The command that runs the test `child` of this program with a task.
+pub fn command(task: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["child", "--exact", "--nocapture", "--test-threads=1"]);
+    command.env(TASK, task).env(ARGS, args.join(SEPARATOR));
+    command
+}
+
+/// Starts a child.
+pub fn start(task: &str, args: &[&str]) -> Process {
+    let mut child = command(task, args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let stdout = child.stdout.take().unwrap();
+    let (heard, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            if let Some(at) = line.find(MARK) {
+                // When the test is over nobody listens any more.
+                let _ = heard.send(line[at + MARK.len()..].to_owned());
+            }
+        }
+    });
+    Process { child, lines }
+}
+
+/// In the test that is run as a child: does what the parent wants, and ends the process. In a usual run of all
+/// tests it does nothing.
+pub fn serve(work: impl FnOnce(&str, &[&str])) {
+    let Ok(task) = std::env::var(TASK) else { return };
+    let args = std::env::var(ARGS).unwrap();
+    work(&task, &args.split(SEPARATOR).collect::<Vec<_>>());
+    std::process::exit(0);
+}
+
+/// In a child: a line for the parent.
+pub fn say(what: impl std::fmt::Display) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{MARK}{what}").and_then(|()| out.flush());
+}
+
+/// In a child: waits for a line from the parent, or for its end; returns the line.
+pub fn wait_for_word() -> String {
+    let (mut line, mut byte) = (Vec::new(), [0]);
+    // Byte by byte: what a buffer read ahead would be missed by a forked child.
+    while matches!(std::io::stdin().lock().read(&mut byte), Ok(1)) && byte[0] != b'\n' {
+        line.push(byte[0]);
+    }
+    String::from_utf8(line).unwrap()
+}
+
+impl Process {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What the child says next; `None` at its end.
+    pub fn hear(&mut self) -> Option<String> {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => Some(line),
+            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => None,
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("a child hangs"),
+        }
+    }
+
+    /// What the child says next is this.
+    #[track_caller]
+    pub fn expect(&mut self, expected: &str) {
+        assert_eq!(self.hear().as_deref(), Some(expected), "what a child says");
+    }
+
+    pub fn tell(&mut self, what: &str) {
+        writeln!(self.child.stdin.as_ref().unwrap(), "{what}").unwrap();
+    }
+
+    /// Kills the child; its input stays open for children that it forked.
+    pub fn kill(&mut self) -> ExitStatus {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        self.wait_with_input()
+    }
+
+    /// Waits for its end without closing its input.
+    pub fn wait_with_input(&mut self) -> ExitStatus {
+        let stdin = self.child.stdin.take();
+        let status = self.child.wait().unwrap();
+        self.child.stdin = stdin;
+        status
+    }
+
+    #[cfg(unix)]
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.child.id() as i32).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Closes its input and hears what it says until it ends.
+    pub fn hear_all(&mut self) -> Vec<String> {
+        drop(self.child.stdin.take());
+        std::iter::from_fn(|| self.hear()).collect()
+    }
+
+    /// Closes its input and waits for its end, which must be a good one.
+    #[track_caller]
+    pub fn finish(mut self) {
+        self.hear_all();
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "a child ended with {status}");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A path as an argument.
+pub fn arg(path: &Path) -> &str {
+    path.to_str().unwrap()
+}

@@ -1,0 +1,72 @@
+//! Forking, for the tests of what a forked child inherits.
+#![cfg(unix)]
+#![allow(unsafe_code, reason = "there is no safe fork; children here do only what the tests are about")]
+
+use std::io;
+
+/// Forks: `true` in the child. The child has one thread, and whatever other threads held stays held in it; of
+/// the things that threads share it uses the cache, memory and the standard streams, all of which are made for
+/// that.
+pub fn fork_plain() -> io::Result<bool> {
+    // SAFETY: the C library's fork is called without any of its locks held; see above for what the child does.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(true),
+        _ => Ok(false),
+    }
+}
+
+/// A forked child; it is killed and waited for when this is dropped.
+pub struct Forked(libc::pid_t);
+
+impl Forked {
+    /// Forks a child that does `work` and then ends without any cleaning up. Its exit status says whether `work`
+    /// came to its end.
+    pub fn start(work: impl FnOnce()) -> Self {
+        // SAFETY: as in `fork_plain`.
+        let pid = unsafe { libc::fork() };
+        assert!(pid >= 0, "{}", io::Error::last_os_error());
+        if pid == 0 {
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_ok();
+            // SAFETY: it ends the process at once; no handler of the parent's harness runs.
+            unsafe { libc::_exit(if done { 0 } else { 101 }) }
+        }
+        Self(pid)
+    }
+
+    pub fn pid(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_raw(self.0).unwrap()
+    }
+
+    /// Waits for the child, which must have done its work.
+    #[track_caller]
+    pub fn join(mut self) {
+        let status = self.wait();
+        assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "a forked child failed: {status:#x}");
+    }
+
+    /// Waits for the child, which must have been killed.
+    #[track_caller]
+    pub fn join_killed(mut self) {
+        let status = self.wait();
+        assert!(libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL, "{status:#x}");
+    }
+
+    fn wait(&mut self) -> i32 {
+        let mut status = 0;
+        // SAFETY: the pid is of a child that was not waited for yet, the status is a valid place.
+        let waited = unsafe { libc::waitpid(self.0, &raw mut status, 0) };
+        assert_eq!(waited, self.0, "{}", io::Error::last_os_error());
+        self.0 = 0;
+        status
+    }
+}
+
+impl Drop for Forked {
+    fn drop(&mut self) {
+        if self.0 > 0 {
+            let _ = rustix::process::kill_process(self.pid(), rustix::process::Signal::KILL);
+            self.wait();
+        }
+    }
+}

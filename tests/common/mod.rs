@@ -1,0 +1,125 @@
+//! What several of the integration tests need.
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+pub mod children;
+pub mod fork;
+pub mod raw;
+
+use kennel::{Cache, Clock};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A directory that goes with the test, and the path of a cache file in it.
+pub struct Place(tempfile::TempDir);
+
+impl Place {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Path of the cache file.
+    pub fn path(&self) -> PathBuf {
+        self.0.path().join("cache")
+    }
+
+    /// The names in the directory, sorted.
+    pub fn names(&self) -> Vec<String> {
+        names_in(self.dir())
+    }
+}
+
+/// The names in a directory, sorted.
+pub fn names_in(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// A clock that stands still until it is set.
+pub struct TestClock(AtomicU64);
+
+impl TestClock {
+    pub fn at(ms: u64) -> Arc<Self> {
+        Arc::new(Self(AtomicU64::new(ms)))
+    }
+
+    pub fn ms(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    pub fn set(&self, ms: u64) {
+        self.0.store(ms, Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> SystemTime {
+        moment(self.ms())
+    }
+}
+
+/// So many milliseconds after the start of 1970.
+pub fn moment(ms: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(ms)
+}
+
+/// A small pseudo-random generator, so that a run is repeated by its seed.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let x = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (x ^ x >> 31) % limit
+    }
+
+    pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len() as u64) as usize]
+    }
+}
+
+/// A value that proves itself: every word tells key and counter. A multiple of eight bytes, at least eight.
+pub fn proof(key: u32, counter: u32, len: usize) -> Vec<u8> {
+    let word = (u64::from(key) << 32 | u64::from(counter)).to_le_bytes();
+    let mut value = word.repeat(len.div_ceil(8));
+    value.truncate(len);
+    value
+}
+
+/// The counter of a value that was made by [`proof`] for this key; panics if any word is from elsewhere.
+pub fn proven(key: u32, value: &[u8]) -> u32 {
+    let first = u64::from_le_bytes(value.get(..8).expect("a value that proves itself has a word").try_into().unwrap());
+    assert_eq!((first >> 32) as u32, key, "a value of another key");
+    assert!(value == proof(key, first as u32, value.len()), "a torn value of {} bytes for key {key}", value.len());
+    first as u32
+}
+
+/// Whether every invariant holds that the cache can check, in every stripe.
+#[track_caller]
+pub fn assert_sound(cache: &Cache) {
+    let found = cache.verify();
+    assert!(found.is_ok() && found.unchecked.is_empty(), "{found:#?}");
+}
+
+/// Runs what must come to an end; panics if it does not, so that a hang is a failure with a name.
+#[track_caller]
+pub fn must_end<T: Send + 'static>(what: &str, run: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, ended) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let result = run();
+        let _ = done.send(());
+        result
+    });
+    if let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(Duration::from_secs(60)) {
+        panic!("{what} does not end");
+    }
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}

@@ -1,0 +1,271 @@
+//! The lock strategies: the contract, checked by the one suite there is, and what becomes of a cache when the
+//! owner of a lock is stopped in the middle of a write.
+
+mod common;
+
+use common::children;
+use kennel::LockStrategy;
+use kennel::conformance::{self, Report, Suite};
+use std::io;
+use std::process::Command;
+
+const SUITE: &str = "suite";
+
+#[test]
+fn child() {
+    children::serve(|task, args| match task {
+        SUITE => conformance::child(&args[0].parse().unwrap(), args[1], fork()),
+        #[cfg(feature = "crash-points")]
+        _ => stopped::child(task, args),
+        #[cfg(not(feature = "crash-points"))]
+        _ => panic!("no task {task}"),
+    });
+}
+
+/// How the suite's children fork.
+fn fork() -> Option<fn() -> io::Result<bool>> {
+    #[cfg(unix)]
+    return Some(common::fork::fork_plain);
+    #[cfg(not(unix))]
+    None
+}
+
+fn run_suite(strategy: LockStrategy) -> Report {
+    let name = strategy.name().to_owned();
+    let again = |task: &str| -> Command { children::command(SUITE, &[&name, task]) };
+    let report = Suite::new(strategy, &again).run().unwrap_or_else(|failure| panic!("{failure}"));
+    println!("{report}");
+    report
+}
+
+/// Checks that ran, and checks that were left out.
+fn counts(report: &Report) -> (usize, usize) {
+    let skipped = report.checks.iter().filter(|check| check.skipped.is_some()).count();
+    (report.checks.len() - skipped, skipped)
+}
+
+#[test]
+fn file_keeps_the_contract() {
+    let report = run_suite(LockStrategy::File);
+    assert!(report.held("processes exclude each other") && report.held("the lock of a killed process is given on"));
+    if cfg!(unix) {
+        // Only readers take no lock.
+        assert_eq!(counts(&report), (14, 1), "{report}");
+    }
+}
+
+#[test]
+fn rw_file_keeps_the_contract() {
+    let report = run_suite(LockStrategy::RwFile);
+    assert!(report.held("readers share the lock, a writer excludes them"));
+    if cfg!(unix) {
+        // One lock for all regions.
+        assert_eq!(counts(&report), (14, 1), "{report}");
+    }
+}
+
+#[test]
+fn process_keeps_the_contract_among_threads() {
+    let report = run_suite(LockStrategy::Process);
+    assert!(report.held("threads exclude each other") && report.held("regions do not wait for each other"));
+    assert!(!report.held("processes exclude each other"));
+    assert_eq!(counts(&report), (5, 10), "{report}");
+}
+
+#[test]
+fn none_has_nothing_to_keep() {
+    let report = run_suite(LockStrategy::None);
+    assert_eq!(counts(&report), (0, 15), "{report}");
+    assert!(report.checks.iter().all(|check| check.skipped.is_some()));
+}
+
+/// A process, or a thread, that is stopped while it holds a stripe's lock with a bucket half written: it is not
+/// dead, so nobody takes the lock over. Writers of that stripe get `Busy`, readers of that bucket a miss, all
+/// else goes on; and once it is killed, everything does.
+#[cfg(feature = "crash-points")]
+mod stopped {
+    use super::common::Place;
+    use super::common::children::{self, PATIENCE, Process, arg, say};
+    use kennel::crash::{Plan, Step, arm};
+    use kennel::{Cache, Error, Options};
+    use std::path::Path;
+    use std::time::{Duration, Instant};
+
+    const WAIT: Duration = Duration::from_millis(300);
+    /// Wide, for a machine with other things to do; the default limit without the option is 5 s, and a hang is
+    /// longer than anything.
+    const SOON: Duration = Duration::from_secs(4);
+
+    fn options(strategy: &str) -> Options {
+        Options::new().capacity(256 << 10).stripes(4).locks(strategy.parse().unwrap()).lock_wait(WAIT)
+    }
+
+    pub(super) fn child(task: &str, args: &[&str]) {
+        assert_eq!(task, "stop");
+        let cache = options(args[1]).open(args[0]).unwrap();
+        arm(Some(Step::BucketEven), 0, Plan::Stop);
+        say("stopping");
+        cache.set(args[2], "half").unwrap();
+    }
+
+    /// A key in every stripe; which key is in which is seen by what a write adds to.
+    fn a_key_per_stripe(cache: &Cache) -> Vec<String> {
+        let mut keys = vec![None; cache.stats().stripes as usize];
+        for i in 0.. {
+            let key = format!("key {i}");
+            let before: Vec<_> = cache.stripe_stats().iter().map(|stripe| stripe.counters.sets).collect();
+            cache.set(&key, "whole").unwrap();
+            let grown = cache.stripe_stats().iter().position(|now| now.counters.sets > before[now.stripe as usize]);
+            keys[grown.unwrap()].get_or_insert(key);
+            if keys.iter().all(Option::is_some) {
+                return keys.into_iter().flatten().collect();
+            }
+        }
+        unreachable!()
+    }
+
+    /// Waits until the stopped one has its intent written down and its bucket opened; `reader` reads only.
+    fn wait_until_stopped(reader: &Cache, key: &str) {
+        let start = Instant::now();
+        while reader.stripe_stats().iter().all(|stripe| stripe.intent.is_none()) || reader.get(key).is_some() {
+            assert!(start.elapsed() < PATIENCE, "nobody writes {key}");
+            std::thread::yield_now();
+        }
+    }
+
+    fn expect_busy(cache: &Cache, key: &str) {
+        let start = Instant::now();
+        match cache.set(key, "mine") {
+            Err(Error::Busy { waited, .. }) => assert_eq!(waited, WAIT),
+            other => panic!("expected Busy, found {other:?}"),
+        }
+        let took = start.elapsed();
+        assert!(took >= WAIT && took < WAIT + SOON, "{took:?}");
+    }
+
+    /// What a living member sees while the owner of one stripe's lock is stopped. `all` is locked by one lock.
+    fn look_around(cache: &Cache, keys: &[String], one_lock: bool) {
+        let (stuck, others) = keys.split_first().unwrap();
+        let before = cache.stats().counters;
+        expect_busy(cache, stuck);
+        for read in 1..=3 {
+            let start = Instant::now();
+            assert_eq!(cache.get(stuck), None);
+            assert!(start.elapsed() < WAIT + SOON);
+            assert_eq!(cache.stats().counters.bounded_misses, before.bounded_misses + read);
+        }
+        assert_eq!(cache.stats().counters.busy, before.busy + 1);
+        for key in others {
+            if one_lock {
+                expect_busy(cache, key);
+            } else {
+                assert_eq!(cache.get(key).as_deref(), Some(&b"whole"[..]));
+                cache.set(key, "more").unwrap();
+                assert_eq!(cache.get(key).as_deref(), Some(&b"more"[..]));
+            }
+        }
+    }
+
+    /// After the owner's death: the next to lock repairs, and all goes on.
+    fn all_goes_on(cache: &Cache, keys: &[String]) {
+        let repairs = cache.stats().counters.repairs;
+        let start = Instant::now();
+        // The half written entry may be lost, nothing else; under one lock for all the write may not have begun.
+        let stuck = cache.get(&keys[0]);
+        assert!([None, Some(&b"half"[..]), Some(b"whole")].contains(&stuck.as_deref()), "{stuck:?}");
+        for key in keys {
+            cache.set(key, "after").unwrap();
+            assert_eq!(cache.get(key).as_deref(), Some(&b"after"[..]));
+        }
+        assert!(start.elapsed() < SOON);
+        assert_eq!(cache.stats().counters.repairs, repairs + 1);
+        let verification = cache.verify();
+        assert!(verification.is_ok() && verification.unchecked.is_empty(), "{verification:?}");
+    }
+
+    fn stop_a_process(strategy: &str, path: &Path, key: &str) -> Process {
+        let mut process = children::start("stop", &[arg(path), strategy, key]);
+        process.expect("stopping");
+        process
+    }
+
+    fn a_stopped_process(strategy: &str) {
+        let place = Place::new();
+        let cache = options(strategy).create(place.path()).unwrap();
+        let keys = a_key_per_stripe(&cache);
+        let mut process = stop_a_process(strategy, &place.path(), &keys[0]);
+        wait_until_stopped(&cache, &keys[0]);
+        // Once more from outside, as a shell's Ctrl-Z or a debugger would.
+        #[cfg(unix)]
+        process.signal(rustix::process::Signal::STOP);
+        look_around(&cache, &keys, strategy == "rw-file");
+        process.kill();
+        all_goes_on(&cache, &keys);
+    }
+
+    #[test]
+    fn a_stopped_process_under_file_locks_stops_nobody_else() {
+        a_stopped_process("file");
+    }
+
+    #[test]
+    fn a_stopped_process_under_one_lock_file_stops_nobody_for_ever() {
+        a_stopped_process("rw-file");
+    }
+
+    /// The same within a process: a thread that a debugger holds. It cannot be killed alone, so nothing goes on
+    /// in its stripe, but nothing hangs either.
+    fn a_stopped_thread(strategy: &str) {
+        let place = Place::new();
+        let cache = options(strategy).create(place.path()).unwrap();
+        let keys = a_key_per_stripe(&cache);
+        let (stopped, key) = (cache.clone(), keys[0].clone());
+        // It is never joined: it ends with the process.
+        std::thread::spawn(move || {
+            arm(Some(Step::BucketEven), 0, Plan::Stop);
+            stopped.set(key, "half").unwrap();
+        });
+        wait_until_stopped(&cache, &keys[0]);
+        look_around(&cache, &keys, strategy == "rw-file");
+        let verification = cache.verify();
+        assert!(verification.is_ok(), "{verification:?}");
+        assert_eq!(verification.unchecked, [0]);
+    }
+
+    #[test]
+    fn a_stopped_thread_under_file_locks_stops_nobody_else() {
+        a_stopped_thread("file");
+    }
+
+    #[test]
+    fn a_stopped_thread_under_process_locks_stops_nobody_else() {
+        a_stopped_thread("process");
+    }
+
+    /// Under `none` the only writer is the stopped one; readers of its bucket miss, the others hit.
+    #[test]
+    fn a_stopped_writer_without_locks_stops_no_reader() {
+        let place = Place::new();
+        let cache = options("none").create(place.path()).unwrap();
+        let keys = a_key_per_stripe(&cache);
+        let mut process = stop_a_process("none", &place.path(), &keys[0]);
+        let reader = options("none").open_read_only(place.path()).unwrap();
+        wait_until_stopped(&reader, &keys[0]);
+        // Readers are free, with a handle that could write, too. None of them takes over from the living writer.
+        for reader in [&reader, &cache] {
+            assert_eq!(reader.get(&keys[0]), None);
+            for key in &keys[1..] {
+                assert_eq!(reader.get(key).as_deref(), Some(&b"whole"[..]));
+            }
+            assert!(reader.verify().is_ok());
+        }
+        assert!(reader.stripe_stats().iter().any(|stripe| stripe.intent.is_some()), "a reader repaired");
+        assert_eq!(reader.stats().counters.repairs, 0);
+        process.kill();
+        drop(cache);
+        let next = options("none").open(place.path()).unwrap();
+        next.set(&keys[0], "after").unwrap();
+        assert_eq!(reader.get(&keys[0]).as_deref(), Some(&b"after"[..]));
+        assert!(next.verify().is_ok());
+    }
+}
