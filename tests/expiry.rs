@@ -20,7 +20,7 @@ struct Timed {
 
 fn timed() -> Timed {
     let (place, clock) = (Place::new(), TestClock::at(NOW));
-    let options = Options::new().capacity(64 << 10).locks(LockStrategy::None).clock(clock.clone());
+    let options = Options::new().capacity(64 << 10).locks(LockStrategy::None).seed(5).clock(clock.clone());
     Timed { cache: options.create(place.path()).unwrap(), clock, _place: place }
 }
 

@@ -183,6 +183,8 @@ type Checked = Result<(), TestCaseError>;
 
 struct Case<'a> {
     handles: Vec<Cache>,
+    /// A read-only handle sees what the others see.
+    reader: Cache,
     map: HashMap<u8, Entry>,
     clock: Arc<TestClock>,
     /// Largest record that fits, in bytes.
@@ -257,7 +259,11 @@ impl Case<'_> {
     fn run(&mut self, handle: usize, op: Op) -> Checked {
         let cache = self.handles[handle % self.handles.len()].clone();
         match op {
-            Op::Get(key) => self.read(key, cache.get(key_of(key)).as_deref()),
+            Op::Get(key) => {
+                let value = cache.get(key_of(key));
+                prop_assert_eq!(&self.reader.get(key_of(key)), &value, "read-only: key {}", key);
+                self.read(key, value.as_deref())
+            }
             Op::GetItem(key) => {
                 let item = cache.get_item(key_of(key));
                 self.read(key, item.as_ref().map(|item| &item.value[..]))?;
@@ -459,8 +465,9 @@ fn run_case(shape: Shape, two_handles: bool, ops: Vec<(usize, Op)>, seen: &Seen)
         let second = if shape.strategy == 1 { handles[0].clone() } else { options.open(place.path())? };
         handles.push(second);
     }
+    let reader = options.open_read_only(place.path())?;
     let limit = handles[0].stats().largest_record + record_size(0, 0);
-    let mut case = Case { handles, map: HashMap::new(), clock, limit, seen };
+    let mut case = Case { handles, reader, map: HashMap::new(), clock, limit, seen };
     for (handle, op) in ops {
         case.run(handle, op.clone()).map_err(|error| match error {
             TestCaseError::Fail(why) => TestCaseError::fail(format!("{op:?}: {why}")),
@@ -469,7 +476,7 @@ fn run_case(shape: Shape, two_handles: bool, ops: Vec<(usize, Op)>, seen: &Seen)
     }
     // Each key once more, then all that the cache promises to itself.
     (0..KEYS).try_for_each(|key| case.run(0, Op::GetItem(key)))?;
-    case.handles.iter().for_each(assert_sound);
+    case.handles.iter().chain([&case.reader]).for_each(assert_sound);
     let counters = case.handles[0].stats().counters;
     prop_assert_eq!((counters.dropped, counters.repairs, counters.bounded_misses), (0, 0, 0));
     add(&seen.evictions, counters.evictions());

@@ -211,3 +211,22 @@ fn a_value_of_one_mebibyte_fits_into_the_default_capacity() {
     cache.set("large", &value).unwrap();
     assert!(cache.get("large") == Some(value));
 }
+
+#[test]
+fn a_batch_may_be_of_any_size_and_of_equal_keys_the_last_wins() {
+    let place = Place::new();
+    let cache = Options::new().capacity(4 << 20).stripes(2).create(place.path()).unwrap();
+    // Far more per stripe than one hold of its lock takes.
+    let keys: Vec<_> = (0..1000u32).map(|n| (n % 500).to_le_bytes()).collect();
+    let items: Vec<_> = keys.iter().enumerate().map(|(n, key)| (key, bytes(n % 97))).collect();
+    assert!(cache.set_multi(&items, &SetOptions::new()).into_iter().all(|stored| stored.is_ok()));
+    let expected: Vec<_> = items.iter().cycle().skip(500).take(1000).map(|(_, value)| Some(value.clone())).collect();
+    assert_eq!(cache.get_multi(&keys)[..500], expected[..500]);
+    assert_eq!((cache.stats().items, cache.stats().counters.sets), (500, 1000));
+    let deleted: Vec<_> = cache.delete_multi(&keys).into_iter().map(|deleted| deleted.unwrap()).collect();
+    assert!(deleted[..500].iter().all(|&there| there) && !deleted[500..].iter().any(|&there| there));
+    assert_eq!(cache.stats().items, 0);
+    let (none, no_items): ([&str; 0], [(&str, &str); 0]) = ([], []);
+    assert!(cache.get_multi(&none).is_empty() && cache.delete_multi(&none).is_empty());
+    assert!(cache.set_multi(&no_items, &SetOptions::new()).is_empty());
+}

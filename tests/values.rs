@@ -14,7 +14,7 @@ use std::time::Duration;
 const KEYS: u32 = 5;
 const WRITERS: u64 = 3;
 const READERS: u64 = 2;
-const WRITES: u32 = 1500;
+const WRITES: u32 = 3000;
 /// Around the limit of what is overwritten in place (512 with header and key), around the length from which
 /// copies are made through vectors (256), and far beyond a page.
 const SIZES: [usize; 20] =
@@ -80,7 +80,7 @@ fn check(strategy: LockStrategy, verify_reads: bool) {
         LockStrategy::Process => first.clone(),
         _ => options.open(place.path()).unwrap(),
     };
-    let handle = |n: u64| if n % 2 == 0 { &first } else { &second };
+    let handle = |n: u64| if n.is_multiple_of(2) { &first } else { &second };
     let known: Vec<Known> = (0..KEYS).map(|_| Known::default()).collect();
     let (known, writing, hits) = (&known[..], AtomicUsize::new(WRITERS as usize), AtomicUsize::new(0));
     thread::scope(|scope| {

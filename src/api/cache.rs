@@ -25,7 +25,7 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone)]
 pub struct Cache {
-    first: Arc<Opened>,
+    pub(super) first: Arc<Opened>,
 }
 
 impl Cache {
@@ -41,9 +41,8 @@ impl Cache {
         Options::new().open(path)
     }
 
-    /// The file in use: the one that was opened, or what took its place.
-    #[inline]
-    pub(super) fn opened(&self) -> &Opened {
+    /// The file in use: the one that was opened, or what took its place as far as this handle knows.
+    pub(super) fn opened(&self) -> &Arc<Opened> {
         let mut opened = &self.first;
         while let Some(next) = opened.next() {
             opened = next;
@@ -51,20 +50,35 @@ impl Cache {
         opened
     }
 
-    /// As [`opened`](Self::opened), after going over to the file that took its place, if one did.
-    #[inline]
-    pub(super) fn current(&self) -> Result<&Opened> {
-        let opened = self.opened();
-        if opened.is_replaced() { self.go_over() } else { Ok(opened) }
+    /// The file to write to: if it was replaced, the one that took its place.
+    pub(super) fn current(&self) -> Result<&Arc<Opened>> {
+        let mut opened = &self.first;
+        while opened.is_replaced() {
+            match opened.follow(opened.settings.lock_wait)? {
+                Some(next) => opened = next,
+                None => break,
+            }
+        }
+        Ok(opened)
+    }
+
+    /// The file to read from; `None` while a replaced one's successor is not to be had.
+    #[inline(always)]
+    pub(super) fn readable(&self) -> Option<&Arc<Opened>> {
+        if self.first.is_replaced() { self.readable_slow() } else { Some(&self.first) }
     }
 
     #[cold]
-    fn go_over(&self) -> Result<&Opened> {
-        let mut opened = self.opened();
+    #[inline(never)]
+    fn readable_slow(&self) -> Option<&Arc<Opened>> {
+        let mut opened = &self.first;
         while opened.is_replaced() {
-            opened = opened.follow()?;
+            match opened.follow_for_read()? {
+                Some(next) => opened = next,
+                None => break,
+            }
         }
-        Ok(opened)
+        Some(opened)
     }
 
     /// Path of the cache file, symbolic links resolved.

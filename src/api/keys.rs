@@ -1,8 +1,11 @@
 //! A scan of the keys.
 
 use super::cache::Cache;
+use super::read::lock_for_read;
+use crate::store::Distrust;
 use crate::upkeep::Opened;
 use crossbeam::utils::Backoff;
+use std::sync::Arc;
 use std::vec;
 
 /// Looks at a bucket that others are changing before its keys are passed over.
@@ -10,18 +13,21 @@ const LOOKS: u32 = 64;
 
 /// The keys of a cache, in no order, one bucket at a time. See [`Cache::keys`].
 pub struct Keys {
-    cache: Cache,
+    /// The file that the scan began on, unless it is one that reads miss in.
+    opened: Option<Arc<Opened>>,
     /// The next bucket: its stripe, and its number there.
     next: (u32, u64),
     found: vec::IntoIter<Vec<u8>>,
 }
 
 impl Cache {
-    /// Goes through the keys. It takes no lock and is no snapshot: a key that is there throughout is returned
-    /// once, others perhaps, and one that moves meanwhile perhaps twice.
+    /// Goes through the keys. It is no snapshot: a key that is there throughout is returned once, others perhaps, and
+    /// one that moves meanwhile perhaps twice. It takes no lock, but for a bucket that a killed process left half
+    /// changed.
     #[must_use]
     pub fn keys(&self) -> Keys {
-        Keys { cache: self.clone(), next: (0, 0), found: Vec::new().into_iter() }
+        let opened = self.readable().filter(|opened| !opened.is_foreign()).cloned();
+        Keys { opened, next: (0, 0), found: Vec::new().into_iter() }
     }
 }
 
@@ -29,11 +35,11 @@ impl Iterator for Keys {
     type Item = Vec<u8>;
 
     fn next(&mut self) -> Option<Vec<u8>> {
+        let opened = self.opened.as_ref()?;
         loop {
             if let Some(key) = self.found.next() {
                 return Some(key);
             }
-            let opened = self.cache.opened();
             let (stripe, bucket) = self.next;
             if stripe >= opened.geometry().shape.stripes {
                 return None;
@@ -45,18 +51,23 @@ impl Iterator for Keys {
 }
 
 fn keys_of(opened: &Opened, stripe: u32, bucket: u64) -> Vec<Vec<u8>> {
-    let mut keys = Vec::new();
-    if opened.is_foreign() {
-        return keys;
+    if opened.store.distrust(stripe) == Distrust::Discard {
+        return Vec::new();
     }
     let now_ms = opened.settings.time.now_ms();
+    let keys = || {
+        let mut keys = Vec::new();
+        opened.store.keys_of_bucket(stripe, bucket, now_ms, &mut keys).then_some(keys)
+    };
     let backoff = Backoff::new();
     for _ in 0..LOOKS {
-        keys.clear();
-        if opened.store.keys_of_bucket(stripe, bucket, now_ms, &mut keys) {
+        if let Some(keys) = keys() {
             return keys;
         }
         backoff.snooze();
     }
-    Vec::new()
+    // Its writer may be dead: whoever locks the stripe completes what it left.
+    let Some(held) = lock_for_read(opened, stripe) else { return Vec::new() };
+    held.settle(opened.geometry().bucket(stripe, bucket));
+    keys().unwrap_or_default()
 }

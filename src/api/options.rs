@@ -23,7 +23,7 @@ use std::time::Duration;
 /// let options = kennel::Options::new().capacity(16 << 20).mean_item(100);
 /// let cache = options.open_or_create(&path)?;
 /// assert_eq!(cache.stats().capacity, 16 << 20);
-/// # Ok::<(), kennel::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Options {

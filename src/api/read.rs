@@ -5,12 +5,16 @@ use super::write::Stamp;
 use crate::error::{Error, Result};
 use crate::hash::Key;
 use crate::shm::Memory;
+use crate::shm::layout::{COUNTERS, OWN_LINES};
+use crate::shm::mapping::Mapping;
 use crate::store::exclusive::Exclusive;
-use crate::store::read::{Found, Look};
+use crate::store::read::{Found, Look, Take};
 use crate::store::tally::MemberCount;
-use crate::store::{Distrust, record::MAX_KEY};
+use crate::store::{Distrust, Store, record::MAX_KEY};
+use crate::sync::locks::{LockError, RegionGuard};
 use crate::sync::member::line_of_thread;
 use crate::upkeep::Opened;
+use crate::upkeep::opened::Joined;
 use crossbeam::utils::Backoff;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -41,22 +45,13 @@ impl Cache {
     /// expired when the call began. Any `get` may miss.
     #[must_use]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Vec<u8>> {
-        self.read(key.as_ref(), |opened, found| append(opened, found, Vec::new()))
+        self.read(key.as_ref(), Value)
     }
 
     /// The value of a key with its flags, stamp and expiry.
     #[must_use]
     pub fn get_item(&self, key: impl AsRef<[u8]>) -> Option<Item> {
-        self.read(key.as_ref(), |opened, found| {
-            let value = append(opened, found, Vec::new())?;
-            let expires = found.head.expires_ms();
-            Some(Item {
-                value,
-                flags: opened.store.extension(found.at, found.head).caller_flags(),
-                stamp: Stamp(found.head.stamp),
-                expires: (expires != 0).then(|| UNIX_EPOCH + Duration::from_millis(expires)),
-            })
-        })
+        self.read(key.as_ref(), WholeItem)
     }
 
     /// Copies the value of a key to the start of `buf` and returns its length; `None` is a miss.
@@ -65,22 +60,17 @@ impl Cache {
     /// [`BufferTooSmall`](Error::BufferTooSmall), which names the length; nothing is copied then.
     pub fn get_into(&self, key: impl AsRef<[u8]>, buf: &mut [u8]) -> Result<Option<usize>> {
         let given = buf.len();
-        let read = self.read(key.as_ref(), |opened, found| {
-            let needed = found.value_len;
-            match buf.get_mut(..needed) {
-                Some(room) => opened.store.mem.copy_out(found.value_at(), room),
-                // The length is checked like a value: it may have been read in the middle of a change.
-                None => return Some(Err(Error::BufferTooSmall { needed, given })),
-            }
-            Some(Ok(needed))
-        });
-        read.transpose()
+        match self.read(key.as_ref(), Into(buf)) {
+            None => Ok(None),
+            Some(needed) if needed <= given => Ok(Some(needed)),
+            Some(needed) => Err(Error::BufferTooSmall { needed, given }),
+        }
     }
 
     /// Whether a `get` of this key would hit. The key's access mark is raised as by a `get`.
     #[must_use]
     pub fn contains(&self, key: impl AsRef<[u8]>) -> bool {
-        self.read(key.as_ref(), |_, _| Some(())).is_some()
+        self.read(key.as_ref(), Nothing).is_some()
     }
 
     /// The values of many keys, in their order. It is that many single `get`s, not a snapshot, but faster: the
@@ -97,7 +87,7 @@ impl Cache {
 
     /// Asks for the buckets of a batch, then for the records that they point to.
     fn prefetch<K: AsRef<[u8]>>(&self, batch: &[K]) {
-        let store = &self.opened().store;
+        let store = &self.first.store;
         let mut hashed = [None; BATCH];
         for (key, hashed) in batch.iter().zip(&mut hashed) {
             let key = store.key(key.as_ref());
@@ -107,192 +97,243 @@ impl Cache {
         hashed.iter().flatten().for_each(|key| store.prefetch_record(key));
     }
 
-    /// Finds a key's record and lets `take` copy out of it, until that was done between two changes.
-    #[inline]
-    fn read<T>(&self, key: &[u8], mut take: impl FnMut(&Opened, &Found) -> Option<T>) -> Option<T> {
+    /// Takes what is wanted out of a key's record, all of it between two changes.
+    #[inline(always)]
+    fn read<T: Take>(&self, key: &[u8], mut want: T) -> Option<T::Out> {
+        let opened = &*self.first;
+        let Some(joined) = opened.joined() else { return self.read_slow(key, want) };
+        if joined.reads_carefully || opened.store.is_unsettled() || key.len() > MAX_KEY {
+            return self.read_slow(key, want);
+        }
+        let key = opened.store.key(key);
+        let tally = Tally::of(opened, joined);
+        let read = match tally.look(&key, &mut want) {
+            Look::Hit(value) => Some(value),
+            Look::Miss => None,
+            Look::Changing => read_again(opened, &key, &tally, &mut want),
+        };
+        tally.count(if read.is_some() { MemberCount::Hits } else { MemberCount::Misses }, 1);
+        read
+    }
+
+    /// As [`read`](Self::read), where something is out of the ordinary: a replaced file, a forked child, a read-only
+    /// handle, a reader's lock, checksums to be checked, a crash that lies behind.
+    #[cold]
+    #[inline(never)]
+    fn read_slow<T: Take>(&self, key: &[u8], want: T) -> Option<T::Out> {
         if key.len() > MAX_KEY {
             return None;
         }
-        let opened = self.current().ok()?;
+        let opened = self.readable()?;
         let key = opened.store.key(key);
-        let tally = Tally::of(opened);
-        let stripe = opened.store.stripe_of(&key);
-        if tally.reads_are_locked || opened.settings.verify_reads || opened.store.distrust(stripe) != Distrust::None {
-            return tally.counted(read_carefully(opened, &key, &tally, &mut take));
-        }
-        if opened.is_foreign() {
+        // A forked child joins at its first use; if it cannot, it reads all the same, uncounted.
+        let tally = match opened.joined_for_read() {
+            Some(joined) => Tally::of(opened, joined),
+            None => Tally { opened, line: None },
+        };
+        let read = read_carefully(opened, &key, &tally, want);
+        tally.count(if read.is_some() { MemberCount::Hits } else { MemberCount::Misses }, 1);
+        read
+    }
+}
+
+/// The value. Its length is checked before memory is asked for.
+struct Value;
+
+impl Take for Value {
+    type Out = Vec<u8>;
+
+    #[inline(always)]
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found) -> Option<Vec<u8>> {
+        if !store.still(found) {
             return None;
         }
-        match opened.store.look(&key, || opened.settings.time.now_ms()) {
-            Look::Found(found) => {
-                if let Some(value) = take(opened, &found).filter(|_| opened.store.still(&found)) {
-                    if tally.is_member {
-                        opened.store.mark(&found);
-                    }
-                    return tally.counted(Some(value));
-                }
-            }
-            Look::Miss => return tally.counted(None),
-            Look::Changing => {}
-        }
-        tally.counted(read_again(opened, &key, &tally, &mut take))
+        let mut value = Vec::new();
+        store.mem.append_out(found.value_at(), found.value_len, &mut value);
+        Some(value)
     }
 }
 
-/// The value of a found record, if it still is that: lengths are checked before memory is asked for.
-#[inline]
-fn append(opened: &Opened, found: &Found, mut value: Vec<u8>) -> Option<Vec<u8>> {
-    if !opened.store.still(found) {
-        return None;
+/// The value and what is stored beside it.
+struct WholeItem;
+
+impl Take for WholeItem {
+    type Out = Item;
+
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found) -> Option<Item> {
+        let expires = found.head.expires_ms();
+        Some(Item {
+            value: Value.take(store, found)?,
+            flags: store.extension(found.at, found.head).caller_flags(),
+            stamp: Stamp(found.head.stamp),
+            expires: (expires != 0).then(|| UNIX_EPOCH + Duration::from_millis(expires)),
+        })
     }
-    opened.store.mem.append_out(found.value_at(), found.value_len, &mut value);
-    Some(value)
 }
 
-/// One attempt to read: a value, a miss, or a change in between.
-fn attempt<T>(
-    opened: &Opened,
-    key: &Key<'_>,
-    take: &mut impl FnMut(&Opened, &Found) -> Option<T>,
-    member: bool,
-) -> Option<Option<T>> {
-    let store = &opened.store;
-    match store.look(key, || opened.settings.time.now_ms()) {
-        Look::Miss => Some(None),
-        Look::Changing => None,
-        Look::Found(found) => {
-            let value = take(opened, &found)?;
-            if !store.still(&found) {
-                return None;
-            }
-            if member {
-                store.mark(&found);
-            }
-            Some(Some(value))
+/// The value in the caller's buffer, if it takes it, and its length.
+struct Into<'a>(&'a mut [u8]);
+
+impl Take for Into<'_> {
+    type Out = usize;
+
+    #[inline(always)]
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found) -> Option<usize> {
+        if let Some(room) = self.0.get_mut(..found.value_len) {
+            store.mem.copy_out(found.value_at(), room);
         }
+        Some(found.value_len)
+    }
+}
+
+/// That there is a value.
+struct Nothing;
+
+impl Take for Nothing {
+    type Out = ();
+
+    #[inline(always)]
+    fn take<M: Memory>(&mut self, _: &Store<M>, _: &Found) -> Option<()> {
+        Some(())
+    }
+}
+
+/// What is wanted, from a record that passes its checksum; `None` within for one that does not.
+struct Sound<'a, T> {
+    key: &'a Key<'a>,
+    want: T,
+}
+
+impl<T: Take> Take for Sound<'_, T> {
+    type Out = Option<T::Out>;
+
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found) -> Option<Self::Out> {
+        let value = Value.take(store, found)?;
+        let passes = store.passes(self.key, &value, found);
+        if !store.still(found) {
+            return None;
+        }
+        if passes { self.want.take(store, found).map(Some) } else { Some(None) }
     }
 }
 
 /// After a change came in between: some more looks, then the stripe's lock for a short time, then a miss.
 #[cold]
-fn read_again<T>(
-    opened: &Opened,
-    key: &Key<'_>,
-    tally: &Tally<'_>,
-    take: &mut impl FnMut(&Opened, &Found) -> Option<T>,
-) -> Option<T> {
+#[inline(never)]
+fn read_again<T: Take>(opened: &Opened, key: &Key<'_>, tally: &Tally<'_>, want: &mut T) -> Option<T::Out> {
     let backoff = Backoff::new();
     for look in 1..=LOOKS {
         backoff.snooze();
-        if let Some(read) = attempt(opened, key, take, tally.is_member) {
-            tally.count(MemberCount::ReadRetries, look.into());
-            return read;
-        }
+        let read = match tally.look(key, want) {
+            Look::Hit(value) => Some(value),
+            Look::Miss => None,
+            Look::Changing => continue,
+        };
+        tally.count(MemberCount::ReadRetries, look.into());
+        return read;
     }
     tally.count(MemberCount::ReadRetries, LOOKS.into());
-    let read = read_locked(opened, key, take);
-    if read.is_none() {
-        tally.count(MemberCount::BoundedMisses, 1);
+    match read_locked(opened, key, tally, want) {
+        Some(Look::Hit(value)) => Some(value),
+        Some(Look::Miss) => None,
+        Some(Look::Changing) | None => {
+            tally.count(MemberCount::BoundedMisses, 1);
+            None
+        }
     }
-    read.flatten()
 }
 
-/// Reads with the stripe's lock held, after whatever its holder before left undone. `None`: not even so.
-fn read_locked<T>(
-    opened: &Opened,
-    key: &Key<'_>,
-    take: &mut impl FnMut(&Opened, &Found) -> Option<T>,
-) -> Option<Option<T>> {
+/// Reads with the stripe's lock held, after whatever its holder before left undone. `None`: it was not to be had.
+fn read_locked<T: Take>(opened: &Opened, key: &Key<'_>, tally: &Tally<'_>, want: &mut T) -> Option<Look<T::Out>> {
+    let held = lock_for_read(opened, opened.store.stripe_of(key))?;
+    held.settle(opened.store.bucket_of(key));
+    Some(tally.look(key, want))
+}
+
+/// A stripe's lock, if it is to be had in a short time. With strategy `none` it never is: the one writer may be alive.
+pub(super) fn lock_for_read(opened: &Opened, stripe: u32) -> Option<Exclusive<'_, Mapping>> {
     let joined = opened.joined().filter(|joined| joined.member.locks.exclude())?;
-    let stripe = opened.store.stripe_of(key);
     let region = stripe & (opened.geometry().shape.lock_regions - 1);
     let lock = joined.member.locks.lock(region, READ_WAIT).ok()?;
-    let now_ms = opened.settings.time.now_ms();
-    let held = Exclusive::enter(&opened.store, stripe, now_ms, joined.who, lock).ok()?;
-    held.settle_bucket(key);
-    attempt(opened, key, take, true)
+    Exclusive::enter(&opened.store, stripe, opened.settings.time.now_ms(), joined.who, lock).ok()
 }
 
 /// Reads where more is asked for than a version: a reader's lock, or checksums.
-#[cold]
-fn read_carefully<T>(
-    opened: &Opened,
-    key: &Key<'_>,
-    tally: &Tally<'_>,
-    take: &mut impl FnMut(&Opened, &Found) -> Option<T>,
-) -> Option<T> {
+fn read_carefully<T: Take>(opened: &Opened, key: &Key<'_>, tally: &Tally<'_>, mut want: T) -> Option<T::Out> {
     let distrust = opened.store.distrust(opened.store.stripe_of(key));
     if distrust == Distrust::Discard || (opened.is_foreign() && !opened.settings.verify_reads) {
         return None;
     }
-    let _shared = match opened.joined() {
-        Some(joined) => joined.member.locks.lock_shared(0, opened.settings.lock_wait).ok()?,
-        None => None,
+    let Ok(shared) = lock_shared(opened) else {
+        tally.count(MemberCount::BoundedMisses, 1);
+        return None;
     };
-    let verify = opened.settings.verify_reads || distrust == Distrust::Verify;
-    let mut sound = |opened: &Opened, found: &Found| {
-        if verify && !passes(opened, key, found)? {
-            return Some(None);
-        }
-        take(opened, found).map(Some)
-    };
-    if let Some(read) = attempt(opened, key, &mut sound, tally.is_member) {
-        return read.flatten();
+    if opened.settings.verify_reads || distrust == Distrust::Verify {
+        let mut sound = Sound { key, want };
+        let looked = tally.look(key, &mut sound);
+        drop(shared);
+        return go_on(looked, opened, key, tally, &mut sound).flatten();
     }
-    drop(_shared);
-    read_again(opened, key, tally, &mut sound).flatten()
+    let looked = tally.look(key, &mut want);
+    drop(shared);
+    go_on(looked, opened, key, tally, &mut want)
 }
 
-/// Whether a found record passes its checksum; `None` when it changed meanwhile.
-fn passes(opened: &Opened, key: &Key<'_>, found: &Found) -> Option<bool> {
-    let value = append(opened, found, Vec::new())?;
-    let passes = opened.store.passes(key, &value, found);
-    opened.store.still(found).then_some(passes)
+/// The lock of a reader, where reads take one. It is given back before the slow way, which takes the writer's.
+fn lock_shared(opened: &Opened) -> Result<Option<RegionGuard<'_>>, LockError> {
+    match opened.joined() {
+        Some(joined) => joined.member.locks.lock_shared(0, opened.settings.lock_wait),
+        None => Ok(None),
+    }
 }
 
-/// Where this thread counts its reads of a file; nowhere when the handle is read-only.
+/// What a first look gave, or what further ones give.
+fn go_on<T: Take>(
+    looked: Look<T::Out>,
+    opened: &Opened,
+    key: &Key<'_>,
+    tally: &Tally<'_>,
+    want: &mut T,
+) -> Option<T::Out> {
+    match looked {
+        Look::Hit(value) => Some(value),
+        Look::Miss => None,
+        Look::Changing => read_again(opened, key, tally, want),
+    }
+}
+
+/// One thread's reads of a file, and where they are counted: nowhere without a membership.
 struct Tally<'a> {
     opened: &'a Opened,
-    line_at: u64,
-    shared: bool,
-    is_member: bool,
-    reads_are_locked: bool,
+    line: Option<(u64, bool)>,
 }
 
 impl<'a> Tally<'a> {
-    #[inline]
-    fn of(opened: &'a Opened) -> Self {
-        // A forked child joins at its first use; if it cannot, it reads all the same, uncounted.
-        let Some(joined) = opened.joined_for_read() else {
-            return Self { opened, line_at: 0, shared: true, is_member: false, reads_are_locked: false };
-        };
-        let line = if joined.member.counts_alone { line_of_thread() } else { usize::MAX };
-        Self {
-            opened,
-            line_at: opened.store.line_at(joined.member.seat, line),
-            shared: line >= crate::shm::layout::OWN_LINES,
-            is_member: true,
-            reads_are_locked: joined.member.locks.reads_are_locked(),
-        }
+    #[inline(always)]
+    fn of(opened: &'a Opened, joined: &Joined) -> Self {
+        let line = if joined.member.counts_alone { line_of_thread() } else { OWN_LINES };
+        let line_at = joined.lines_at + (line * COUNTERS * 8) as u64;
+        Self { opened, line: Some((line_at, line == OWN_LINES)) }
     }
 
-    #[inline]
+    /// One look.
+    #[inline(always)]
+    fn look<T: Take>(&self, key: &Key<'_>, want: &mut T) -> Look<T::Out> {
+        let opened = self.opened;
+        opened.store.look(key, || opened.settings.time.now_ms(), want, self.line.is_some())
+    }
+
+    #[inline(always)]
     fn count(&self, what: MemberCount, by: u64) {
-        if self.is_member {
-            self.opened.store.count(self.line_at, self.shared, what, by);
+        if let Some((line_at, is_shared)) = self.line {
+            self.opened.store.count(line_at, is_shared, what, by);
         }
-    }
-
-    #[inline]
-    fn counted<T>(&self, read: Option<T>) -> Option<T> {
-        self.count(if read.is_some() { MemberCount::Hits } else { MemberCount::Misses }, 1);
-        read
     }
 }
 
-impl Opened {
-    /// Counts on this thread's line, outside the read path.
-    pub(super) fn count(&self, what: MemberCount) {
-        Tally::of(self).count(what, 1);
+/// Counts on this thread's line, outside the read path.
+pub(super) fn count(opened: &Opened, what: MemberCount) {
+    if let Some(joined) = opened.joined() {
+        Tally::of(opened, joined).count(what, 1);
     }
 }

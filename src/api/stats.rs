@@ -109,17 +109,17 @@ impl Counters {
     /// Items evicted, whatever the cause.
     #[must_use]
     pub fn evictions(&self) -> u64 {
-        self.evictions_small + self.evictions_main + self.evictions_index
+        self.evictions_small.wrapping_add(self.evictions_main).wrapping_add(self.evictions_index)
     }
 
-    fn add_member(&mut self, line: &Line) {
+    fn set_member(&mut self, line: &Line) {
         let count = |what: MemberCount| line[what as usize];
-        self.hits += count(MemberCount::Hits);
-        self.misses += count(MemberCount::Misses);
-        self.read_retries += count(MemberCount::ReadRetries);
-        self.bounded_misses += count(MemberCount::BoundedMisses);
-        self.lock_waits += count(MemberCount::LockWaits);
-        self.busy += count(MemberCount::Busy);
+        self.hits = count(MemberCount::Hits);
+        self.misses = count(MemberCount::Misses);
+        self.read_retries = count(MemberCount::ReadRetries);
+        self.bounded_misses = count(MemberCount::BoundedMisses);
+        self.lock_waits = count(MemberCount::LockWaits);
+        self.busy = count(MemberCount::Busy);
     }
 
     fn add_stripe(&mut self, line: &Line) {
@@ -212,11 +212,12 @@ impl Cache {
         let (store, geometry) = (&opened.store, opened.geometry());
         let shape = geometry.shape;
         let mut counters = Counters::default();
-        counters.add_member(&store.member_counts());
+        counters.set_member(&store.member_counts());
         let (mut items, mut used_bytes) = (0, 0);
         for stripe in 0..shape.stripes {
             counters.add_stripe(&store.stripe_counts(stripe));
-            items += store.live(stripe);
+            // Of a damaged file any number can come back; a sum that wraps is as good as another.
+            items = u64::wrapping_add(items, store.live(stripe));
             used_bytes += used(opened, stripe, Ring::Small) + used(opened, stripe, Ring::Main);
         }
         Stats {
@@ -325,7 +326,7 @@ fn limit(opened: &Opened, counters: &Counters, used_bytes: u64) -> Limit {
     let geometry = opened.geometry();
     let arenas = (geometry.small.bytes() + geometry.main.bytes()) * u64::from(geometry.shape.stripes);
     let by_index = counters.evictions_index;
-    if by_index * 5 > counters.evictions() {
+    if by_index > counters.evictions() / 5 {
         Limit::Index
     } else if used_bytes * 10 > arenas * 9 || counters.evictions() > by_index {
         Limit::Bytes

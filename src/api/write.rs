@@ -1,6 +1,7 @@
 //! The write path: hash, lock the stripe, look, store. One stripe at a time.
 
 use super::cache::Cache;
+use super::read::count;
 use crate::clock::Expiry;
 use crate::error::{Error, Result};
 use crate::hash::Key;
@@ -354,11 +355,11 @@ pub(super) fn lock_stripe(opened: &Opened, stripe: u32) -> Result<Exclusive<'_, 
     let region = stripe & (opened.geometry().shape.lock_regions - 1);
     let limit: Duration = opened.settings.lock_wait;
     let lock = joined.member.locks.lock(region, limit).map_err(|error| {
-        opened.count(MemberCount::Busy);
+        count(opened, MemberCount::Busy);
         lock_error(opened, stripe, error)
     })?;
     if lock.waited {
-        opened.count(MemberCount::LockWaits);
+        count(opened, MemberCount::LockWaits);
     }
     Exclusive::enter(&opened.store, stripe, opened.settings.time.now_ms(), joined.who, lock)
         .map_err(Error::io("mark as written", &opened.real))

@@ -95,13 +95,15 @@ pub(crate) fn untrusted(file: &File) -> io::Result<Option<String>> {
         .then(|| format!("expected a file that only its owner writes, found mode {:o}", meta.mode() & 0o777)))
 }
 
-/// Makes a directory that is no more open than the cache file is.
-pub(crate) fn make_private_dir(path: &Path, file_mode: u32) -> io::Result<()> {
+/// Makes a directory that is no more open than the cache file is. One that is there already must be ours, unless
+/// others are trusted.
+pub(crate) fn make_private_dir(path: &Path, file_mode: u32, trust: bool) -> io::Result<()> {
     // Whoever may read or write the file may enter the directory, and writers may use its locks.
     let mode = file_mode | (file_mode & 0o444) >> 2;
     let made = DirBuilder::new().mode(mode).create(path);
     match made {
         Ok(()) => std::fs::set_permissions(path, Permissions::from_mode(mode)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && trust => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_own(path),
         Err(error) => Err(error),
     }

@@ -44,7 +44,7 @@ pub(crate) fn untrusted(_: &File) -> io::Result<Option<String>> {
     Ok(None)
 }
 
-pub(crate) fn make_private_dir(path: &Path, _: u32) -> io::Result<()> {
+pub(crate) fn make_private_dir(path: &Path, _: u32, _: bool) -> io::Result<()> {
     match std::fs::create_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other,

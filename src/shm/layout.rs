@@ -236,6 +236,8 @@ const _: () = {
     assert!(offset_of!(Stripe, intent) == 64 && offset_of!(Stripe, small_head) == 128);
     assert!(offset_of!(Stripe, verify_me) == 192 && offset_of!(Stripe, counters) == 256);
     assert!(offset_of!(Seat, lines) == 128);
+    // A read looks at both at once.
+    assert!(offset_of!(Header, unverified) == offset_of!(Header, replaced) + 8);
 };
 
 /// A field of the drawing: struct, name, offset and size in bytes.

@@ -6,7 +6,7 @@
 #![allow(unsafe_code, reason = "mapped memory cannot be touched without; each use says why it may")]
 
 use super::atomics::AtomicU64;
-use super::memory::{Memory, Word, word_of};
+use super::memory::{Memory, Words, word_of};
 use super::step::{Step, reached};
 use memmap2::{MmapOptions, MmapRaw};
 use std::fs::File;
@@ -14,7 +14,7 @@ use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// From this length on a copy goes through vector registers.
-const VECTOR_FROM: usize = 256;
+const VECTOR_FROM: usize = 64;
 
 /// A whole cache file in the address space, readable, and writable unless it was mapped read-only.
 pub(crate) struct Mapping {
@@ -47,14 +47,16 @@ impl Mapping {
         Ok(())
     }
 
-    /// The address of `len` bytes at `offset`, proven to lie within the mapping.
-    #[inline]
+    /// The address of `len` bytes at `offset`, proven to lie within the mapping. Rounded down to a word: an offset
+    /// that is none is a bug of ours, but must not become a misaligned access.
+    #[inline(always)]
     fn at(&self, offset: u64, len: u64) -> *const u8 {
-        if offset % 8 != 0 || offset > self.len || len > self.len - offset {
+        debug_assert_eq!(offset % 8, 0);
+        if len > self.len || offset > self.len - len {
             outside(offset, len, self.len);
         }
         // SAFETY: the range was just proven to lie within the mapping, which is `self.len` bytes long.
-        unsafe { self.map.as_ptr().add(offset as usize) }
+        unsafe { self.map.as_ptr().add((offset & !7) as usize) }
     }
 }
 
@@ -65,12 +67,12 @@ fn outside(offset: u64, len: u64, mapped: u64) -> ! {
 }
 
 impl Memory for Mapping {
-    #[inline]
-    fn word(&self, offset: u64) -> Word<'_> {
-        let at = self.at(offset, 8).cast_mut().cast();
-        // SAFETY: eight bytes within a mapping that lives as long as `self`, aligned since a mapping starts
-        // at a page and `offset` is divisible by eight; every access to them by anybody is atomic.
-        Word(unsafe { AtomicU64::from_ptr(at) })
+    #[inline(always)]
+    fn words<const N: usize>(&self, offset: u64) -> Words<'_, N> {
+        let at = self.at(offset, N as u64 * 8).cast::<[AtomicU64; N]>();
+        // SAFETY: so many bytes within a mapping that lives as long as `self`, aligned since a mapping starts at a
+        // page and the address is rounded to a word; every access to them by anybody is atomic.
+        Words(unsafe { &*at })
     }
 
     fn sync(&self, offset: u64, len: u64) -> io::Result<()> {
@@ -90,18 +92,7 @@ impl Memory for Mapping {
         let _ = offset;
     }
 
-    #[inline]
-    fn line(&self, offset: u64) -> [u64; 8] {
-        let at: *const u64 = self.at(offset, 64).cast();
-        std::array::from_fn(|i| {
-            // SAFETY: the 64 bytes were proven to lie within the mapping, and `i` is below eight.
-            let word = unsafe { at.add(i) };
-            // SAFETY: as in `word` above.
-            unsafe { AtomicU64::from_ptr(word.cast_mut()) }.load(Relaxed)
-        })
-    }
-
-    #[inline]
+    #[inline(always)]
     fn copy_out(&self, offset: u64, into: &mut [u8]) {
         let from = self.at(offset, into.len() as u64);
         // SAFETY: both ranges are `into.len()` bytes; `from` is mapped, aligned, and padded to a whole word.
@@ -131,7 +122,7 @@ impl Memory for Mapping {
             reached(step);
         }
         for (i, chunk) in from[vector..].chunks(8).enumerate() {
-            self.word(offset + (vector + i * 8) as u64).0.store(word_of(chunk), Relaxed);
+            self.words::<1>(offset + (vector + i * 8) as u64).0[0].store(word_of(chunk), Relaxed);
         }
     }
 }
@@ -140,7 +131,7 @@ impl Memory for Mapping {
 ///
 /// # Safety
 /// `from` must be aligned to eight bytes and readable for `len` rounded up to eight, `to` writable for `len`.
-#[inline]
+#[inline(always)]
 unsafe fn copy_out(from: *const u8, to: *mut u8, len: usize) {
     let vector = if len < VECTOR_FROM { 0 } else { len & !63 };
     if vector > 0 {
@@ -148,22 +139,26 @@ unsafe fn copy_out(from: *const u8, to: *mut u8, len: usize) {
         unsafe { copy_vector(from, to, vector) };
     }
     let mut done = vector;
-    while done < len {
-        // SAFETY: `done` is below `len`, and a word that starts below `len` is readable.
-        let at = unsafe { from.add(done) };
+    while done + 8 <= len {
+        // SAFETY: the eight bytes from `done` on lie within the source.
+        let source = unsafe { from.add(done) };
+        // SAFETY: and within the target.
+        let target = unsafe { to.add(done) };
         // SAFETY: aligned, since `done` is divisible by eight; every access to it is atomic.
-        let word = unsafe { AtomicU64::from_ptr(at.cast_mut().cast()) }.load(Relaxed).to_le_bytes();
-        let part = (len - done).min(8);
-        // SAFETY: `done + part` is at most `len`.
-        let into = unsafe { to.add(done) };
-        if part == 8 {
-            // SAFETY: eight bytes are writable here; an unaligned store of a private word.
-            unsafe { into.cast::<[u8; 8]>().write(word) };
-        } else {
-            // SAFETY: `part` bytes are writable here, and fewer than eight are taken from `word`.
-            unsafe { std::ptr::copy_nonoverlapping(word.as_ptr(), into, part) };
-        }
+        let word = unsafe { AtomicU64::from_ptr(source.cast_mut().cast()) }.load(Relaxed);
+        // SAFETY: an unaligned store of a private word.
+        unsafe { target.cast::<u64>().write_unaligned(word) };
         done += 8;
+    }
+    if done < len {
+        // SAFETY: a word that starts below `len` is readable.
+        let source = unsafe { from.add(done) };
+        // SAFETY: within the target, since `done` is below `len`.
+        let target = unsafe { to.add(done) };
+        // SAFETY: as above.
+        let word = unsafe { AtomicU64::from_ptr(source.cast_mut().cast()) }.load(Relaxed).to_le_bytes();
+        // SAFETY: `len - done` bytes, fewer than eight, are writable here and taken from `word`.
+        unsafe { std::ptr::copy_nonoverlapping(word.as_ptr(), target, len - done) };
     }
 }
 
@@ -176,7 +171,7 @@ unsafe fn copy_out(from: *const u8, to: *mut u8, len: usize) {
 /// # Safety
 /// Both ranges must be valid for `len` bytes.
 #[cfg(all(target_arch = "x86_64", not(any(miri, kennel_tsan))))]
-#[inline]
+#[inline(always)]
 unsafe fn copy_vector(from: *const u8, to: *mut u8, len: usize) {
     if len == 0 {
         return;
@@ -217,7 +212,9 @@ unsafe fn copy_vector(from: *const u8, to: *mut u8, len: usize) {
 unsafe fn copy_vector(from: *const u8, to: *mut u8, len: usize) {
     for at in (0..len).step_by(8) {
         // SAFETY: within the range.
-        let (source, target) = unsafe { (from.add(at).cast::<u64>(), to.add(at).cast::<u64>()) };
+        let source = unsafe { from.add(at) }.cast::<u64>();
+        // SAFETY: within the range.
+        let target = unsafe { to.add(at) }.cast::<u64>();
         let word = if source.is_aligned() {
             // SAFETY: aligned and within the range; the shared side is always aligned.
             unsafe { AtomicU64::from_ptr(source.cast_mut()) }.load(Relaxed)

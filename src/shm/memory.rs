@@ -12,12 +12,7 @@ use super::step::{Step, reached};
 #[derive(Clone, Copy)]
 pub(crate) struct Word<'a>(pub(super) &'a AtomicU64);
 
-impl<'a> Word<'a> {
-    /// A private word, seen as a shared one.
-    pub(crate) fn of(word: &'a AtomicU64) -> Self {
-        Self(word)
-    }
-
+impl Word<'_> {
     #[inline]
     pub(crate) fn load(self, order: Ordering) -> u64 {
         self.0.load(order)
@@ -60,12 +55,40 @@ impl<'a> Word<'a> {
     }
 }
 
+/// Words of shared memory that lie in a row.
+#[derive(Clone, Copy)]
+pub(crate) struct Words<'a, const N: usize>(pub(super) &'a [AtomicU64; N]);
+
+impl<'a, const N: usize> Words<'a, N> {
+    /// Private words, seen as shared ones.
+    pub(crate) fn of(words: &'a [AtomicU64; N]) -> Self {
+        Self(words)
+    }
+
+    #[inline]
+    pub(crate) fn at(self, i: usize) -> Word<'a> {
+        Word(&self.0[i])
+    }
+
+    /// A load whose order something else provides.
+    #[inline]
+    pub(crate) fn get(self, i: usize) -> u64 {
+        self.at(i).get()
+    }
+}
+
 /// Shared memory: a run of words, and byte copies in and out of it.
 ///
 /// Offsets are in bytes, divisible by eight, and lie within the memory: the engine computes them from a
 /// [`Geometry`](super::Geometry) that was proven to fit. One that does not is a bug of ours, stopped here.
 pub(crate) trait Memory: Send + Sync {
-    fn word(&self, offset: u64) -> Word<'_>;
+    /// `N` words in a row: one check of the offset for all of them.
+    fn words<const N: usize>(&self, offset: u64) -> Words<'_, N>;
+
+    #[inline]
+    fn word(&self, offset: u64) -> Word<'_> {
+        Word(&self.words::<1>(offset).0[0])
+    }
 
     /// Brings a changed range to the device, where there is one.
     fn sync(&self, _offset: u64, _len: u64) -> std::io::Result<()> {
@@ -74,12 +97,6 @@ pub(crate) trait Memory: Send + Sync {
 
     /// Asks for the cache line at `offset` ahead of its use.
     fn prefetch(&self, _offset: u64) {}
-
-    /// Eight words, each loaded relaxed: one bucket.
-    #[inline]
-    fn line(&self, offset: u64) -> [u64; 8] {
-        std::array::from_fn(|i| self.word(offset + i as u64 * 8).get())
-    }
 
     /// Copies bytes out while others may write them; whether they belong together is checked afterwards.
     #[inline]
@@ -150,10 +167,11 @@ impl Heap {
 
 #[cfg(any(test, loom))]
 impl Memory for Heap {
-    fn word(&self, offset: u64) -> Word<'_> {
+    fn words<const N: usize>(&self, offset: u64) -> Words<'_, N> {
         assert_eq!(offset % 8, 0);
         let part = self.0.iter().rev().find(|(start, _)| *start <= offset);
         let (start, words) = part.expect("no part begins before this offset");
-        Word(&words[((offset - start) / 8) as usize])
+        let first = ((offset - start) / 8) as usize;
+        Words(words[first..first + N].try_into().expect("as many as asked for"))
     }
 }

@@ -182,16 +182,11 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     }
 
     /// Whoever holds the lock and meets an odd version makes it even: its writer is dead.
-    pub(super) fn settle(&self, bucket_at: u64) {
+    pub(crate) fn settle(&self, bucket_at: u64) {
         if self.store.mem.word(bucket_at).get() & 1 == 1 {
             fence(Ordering::Release);
             self.close_bucket(bucket_at);
         }
-    }
-
-    /// Makes the version of a key's bucket even, if its writer died.
-    pub(crate) fn settle_bucket(&self, key: &Key<'_>) {
-        self.settle(self.store.bucket_of(key));
     }
 
     /// Says of a record that no slot will point to it again. Readers do not care; the tail and repairs do.
@@ -208,7 +203,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     pub(super) fn live_with(&self, removed: Option<u64>, added: Option<u64>) -> u64 {
         let epoch = self.word(at!(Stripe.live_epoch)).get();
         let counts = |of: Option<u64>| u64::from(of.is_some_and(|of| of >= epoch));
-        (self.word(at!(Stripe.live)).get() + counts(added)).saturating_sub(counts(removed))
+        self.word(at!(Stripe.live)).get().saturating_add(counts(added)).saturating_sub(counts(removed))
     }
 
     pub(super) fn set_live(&self, live: u64) {

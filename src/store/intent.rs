@@ -85,7 +85,7 @@ impl<M: Memory> Exclusive<'_, M> {
     fn is_slot(&self, slot_at: u64) -> bool {
         let first = self.store.geometry.bucket(self.stripe, 0);
         let behind = self.store.geometry.bucket(self.stripe, self.store.geometry.buckets);
-        (first..behind).contains(&slot_at) && slot_at % 8 == 0 && bucket_of(slot_at) != slot_at
+        (first..behind).contains(&slot_at) && slot_at.is_multiple_of(8) && bucket_of(slot_at) != slot_at
     }
 
     fn repair_slot(&mut self, intent: Intent, slot_at: u64) {

@@ -110,33 +110,25 @@ impl<M: Memory> Store<M> {
     }
 
     /// Offset of the record at a position, unless the position's offset lies beyond the ring.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn record_at(&self, stripe: u32, ring: Ring, position: u64) -> Option<u64> {
         let shape = self.ring_shape(ring);
         let offset = shape.offset(position);
         (offset + 4 <= shape.units).then(|| self.ring_at(stripe, ring) + offset * 8)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn head(&self, at: u64) -> Head {
-        Head {
-            shape: self.mem.word(at).get(),
-            seal: self.mem.word(at + at!(Record.seal)).get(),
-            stamp: self.mem.word(at + at!(Record.stamp)).get(),
-            expiry: self.mem.word(at + at!(Record.expiry)).get(),
-        }
+        let words = self.mem.words::<4>(at);
+        Head { shape: words.get(0), seal: words.get(1), stamp: words.get(2), expiry: words.get(3) }
     }
 
     pub(crate) fn extension(&self, at: u64, head: Head) -> Extension {
         if !head.is_extended() {
             return Extension::default();
         }
-        let at = at + crate::shm::layout::RECORD_LEN;
-        Extension {
-            soft_expiry: self.mem.word(at).get(),
-            created: self.mem.word(at + at!(Extension.created)).get(),
-            flags: self.mem.word(at + at!(Extension.flags)).get(),
-        }
+        let words = self.mem.words::<3>(at + crate::shm::layout::RECORD_LEN);
+        Extension { soft_expiry: words.get(0), created: words.get(1), flags: words.get(2) }
     }
 
     /// The epochs of the whole cache.
@@ -171,7 +163,7 @@ impl<M: Memory> Store<M> {
     }
 
     /// Whether a record has been cleared or invalidated since it was written.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_cleared(&self, at: u64, head: Head) -> bool {
         head.epoch() < self.epochs().hard() || (head.is_extended() && self.is_region_cleared(at, head))
     }
@@ -186,6 +178,14 @@ impl<M: Memory> Store<M> {
     #[inline]
     pub(crate) fn stripe_word(&self, stripe: u32, field: u64) -> Word<'_> {
         self.mem.word(self.geometry.stripe(stripe) + field)
+    }
+
+    /// Whether the header says anything that a read must look into: that the file was replaced, or that a crash lies
+    /// behind and a stripe is not trusted yet.
+    #[inline(always)]
+    pub(crate) fn is_unsettled(&self) -> bool {
+        let state = self.mem.words::<2>(at!(replaced));
+        state.get(0) | state.get(1) != 0
     }
 
     /// How far a stripe's bytes can be trusted.

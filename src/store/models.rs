@@ -6,7 +6,7 @@
 
 use super::Store;
 use super::exclusive::{Exclusive, Who};
-use super::read::Look;
+use super::read::{Found, Look, Take};
 use super::record::Draft;
 use super::slot::Ring;
 use crate::shm::layout::{Geometry, Shape, at};
@@ -47,15 +47,24 @@ impl Engine {
 
     /// One look: the first and the last word of the value, if it is a valid hit; whether anything was said at all.
     fn look(&self, key: &[u8]) -> Option<Option<(u64, u64)>> {
-        match self.store.look(&self.store.key(key), || 0) {
+        let look = self.store.look(&self.store.key(key), || 0, &mut Ends, false);
+        match look {
+            Look::Hit(value) => Some(Some(value)),
             Look::Miss => Some(None),
             Look::Changing => None,
-            Look::Found(found) => {
-                let first = self.store.mem.word(found.value_at()).get();
-                let last = self.store.mem.word(found.value_at() + found.value_len as u64 - 8).get();
-                self.store.still(&found).then_some(Some((first, last)))
-            }
         }
+    }
+}
+
+/// The first and the last word of a value.
+struct Ends;
+
+impl Take for Ends {
+    type Out = (u64, u64);
+
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found) -> Option<(u64, u64)> {
+        let last = found.value_at() + found.value_len as u64 - 8;
+        Some((store.mem.word(found.value_at()).get(), store.mem.word(last).get()))
     }
 }
 
@@ -155,9 +164,7 @@ fn loom_a_move_is_not_seen() {
     let before = |engine: &Engine| {
         fill(engine);
         for _ in 0..2 {
-            if let Look::Found(found) = engine.store.look(&engine.store.key(b"key"), || 0) {
-                engine.store.mark(&found);
-            }
+            engine.store.look(&engine.store.key(b"key"), || 0, &mut Ends, true);
         }
     };
     reader_beside(2048, before, |engine| engine.set(b"other", &value(2, 3)), b"key", &[Some(1)]);

@@ -26,6 +26,7 @@ use crate::hash::Key;
 use crate::shm::Memory;
 use crate::shm::atomics::{Ordering, fence};
 use crate::shm::layout::SLOTS;
+use crate::shm::memory::{Words, word_of};
 
 /// Records of at most so many bytes can be overwritten where they lie.
 pub(crate) const IN_PLACE_LIMIT: u64 = 512;
@@ -33,13 +34,23 @@ pub(crate) const IN_PLACE_LIMIT: u64 = 512;
 pub(crate) const ERA_SHIFT: u32 = 48;
 
 /// What one look at the index gave.
-pub(crate) enum Look {
-    /// The key has a record; what is copied out of it counts only if [`Store::still`] says so afterwards.
-    Found(Found),
-    /// The key has no valid record; this is already checked.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Look<T> {
+    /// What was taken out of the key's record, all of it between two changes.
+    Hit(T),
+    /// The key has no valid record.
     Miss,
     /// A writer was, or came, in between.
     Changing,
+}
+
+/// What a read wants of a record.
+pub(crate) trait Take {
+    type Out;
+
+    /// Copies it out. It counts only if the record turns out to be the same afterwards, and is dropped otherwise;
+    /// `None` says that the record was seen to change.
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found) -> Option<Self::Out>;
 }
 
 /// A record that a look found.
@@ -67,40 +78,57 @@ impl Found {
 }
 
 impl<M: Memory> Store<M> {
-    /// Looks for a key once. `now_ms` is asked only about a record that expires.
-    #[inline]
-    pub(crate) fn look(&self, key: &Key<'_>, now_ms: impl Fn() -> u64) -> Look {
+    /// Looks for a key once, takes what is wanted out of its record, and raises its access mark if `mark` says so.
+    /// `now_ms` is asked only about a record that expires.
+    ///
+    /// Inlined into each kind of read, so that what is found stays in registers.
+    #[inline(always)]
+    pub(crate) fn look<T: Take>(
+        &self,
+        key: &Key<'_>,
+        now_ms: impl Fn() -> u64,
+        want: &mut T,
+        mark: bool,
+    ) -> Look<T::Out> {
         let bucket_at = self.bucket_of(key);
-        let version = self.mem.word(bucket_at).load(Ordering::Acquire);
+        let bucket = self.mem.words::<8>(bucket_at);
+        let version = bucket.at(0).load(Ordering::Acquire);
         if version & 1 == 1 {
             return Look::Changing;
         }
-        let line = self.mem.line(bucket_at);
         let pattern = Slot::live_pattern(key);
         let stripe = self.stripe_of(key);
-        for i in 1..=SLOTS {
-            if !Slot(line[i as usize]).is_live_of(pattern) {
-                continue;
-            }
+        let mut candidates = live_among(bucket, pattern);
+        while candidates != 0 {
+            let i = candidates.trailing_zeros() as usize;
+            candidates &= candidates - 1;
             // Once more, acquiring: the record was complete before a slot pointed to it. `still` needs that
             // where it goes by the slot alone.
-            let slot = Slot(self.mem.word(bucket_at + i * 8).load(Ordering::Acquire));
+            let slot = Slot(bucket.at(i).load(Ordering::Acquire));
+            let Some((at, head, value_len)) = self.record_of(stripe, slot, key) else { continue };
             if !slot.is_live_of(pattern) {
                 return Look::Changing;
             }
-            let Some((at, head, value_len)) = self.record_of(stripe, slot, key) else { continue };
             if head.is_expired(&now_ms) || self.is_cleared(at, head) {
                 break;
             }
-            let slot_at = bucket_at + i * 8;
-            return Look::Found(Found { stripe, bucket_at, version, slot_at, slot, at, head, value_len });
+            let slot_at = bucket_at + i as u64 * 8;
+            let found = Found { stripe, bucket_at, version, slot_at, slot, at, head, value_len };
+            let Some(taken) = want.take(self, &found) else { return Look::Changing };
+            if !self.still(&found) {
+                return Look::Changing;
+            }
+            if mark {
+                self.mark(&found);
+            }
+            return Look::Hit(taken);
         }
         fence(Ordering::Acquire);
-        if self.mem.word(bucket_at).get() == version { Look::Miss } else { Look::Changing }
+        if bucket.get(0) == version { Look::Miss } else { Look::Changing }
     }
 
     /// The record a slot points to, if it is one of this key and its lengths lie within its ring.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn record_of(&self, stripe: u32, slot: Slot, key: &Key<'_>) -> Option<(u64, Head, usize)> {
         let ring = self.ring_shape(slot.ring());
         let at = self.record_at(stripe, slot.ring(), slot.position())?;
@@ -117,22 +145,19 @@ impl<M: Memory> Store<M> {
     }
 
     /// Compares a stored key, word by word; its last word is filled up with zeros.
-    #[inline]
+    #[inline(always)]
     fn has_key(&self, at: u64, key: &[u8]) -> bool {
-        let chunks = key.chunks_exact(8);
-        let rest = chunks.remainder();
-        let mut at = at;
-        for chunk in chunks {
-            if self.mem.word(at).get() != crate::shm::memory::word_of(chunk) {
-                return false;
-            }
-            at += 8;
+        // The length of most keys; one check of the offset for both words.
+        if let Ok(key) = <&[u8; 16]>::try_from(key) {
+            let words = self.mem.words::<2>(at);
+            return words.get(0) == word_of(&key[..8]) && words.get(1) == word_of(&key[8..]);
         }
-        rest.is_empty() || self.mem.word(at).get() == crate::shm::memory::word_of(rest)
+        let mut words = (at..).step_by(8).map(|at| self.mem.word(at).get());
+        key.chunks(8).all(|chunk| words.next() == Some(word_of(chunk)))
     }
 
     /// Whether all that was loaded from a found record before this call belongs to that record.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn still(&self, found: &Found) -> bool {
         fence(Ordering::Acquire);
         let version = self.mem.word(found.bucket_at).get();
@@ -144,10 +169,10 @@ impl<M: Memory> Store<M> {
             && Slot(self.mem.word(found.slot_at).get()).same(found.slot)
     }
 
-    /// Raises the access mark of a found record, unless it stands highest; that the record has left
+    /// Raises the access mark of a record that was read, unless it stands highest; that the record has left
     /// meanwhile is no matter.
-    #[inline]
-    pub(crate) fn mark(&self, found: &Found) {
+    #[inline(always)]
+    fn mark(&self, found: &Found) {
         if let Some(marked) = found.slot.marked() {
             let slot = self.mem.word(found.slot_at);
             let _ = slot.compare_exchange(crate::shm::Step::Mark, found.slot.0, marked.0, Ordering::Relaxed);
@@ -162,10 +187,10 @@ impl<M: Memory> Store<M> {
     /// Asks for the first lines of the records that a key's bucket points to.
     #[inline]
     pub(crate) fn prefetch_record(&self, key: &Key<'_>) {
-        let line = self.mem.line(self.bucket_of(key));
+        let bucket = self.mem.words::<8>(self.bucket_of(key));
         let pattern = Slot::live_pattern(key);
         let stripe = self.stripe_of(key);
-        for slot in line[1..].iter().map(|&word| Slot(word)).filter(|slot| slot.is_live_of(pattern)) {
+        for slot in slots_of(bucket).filter(|slot| slot.is_live_of(pattern)) {
             if let Some(at) = self.record_at(stripe, slot.ring(), slot.position()) {
                 self.mem.prefetch(at);
                 self.mem.prefetch(at + 64);
@@ -180,7 +205,7 @@ impl<M: Memory> Store<M> {
         if version & 1 == 1 {
             return false;
         }
-        for slot in self.mem.line(bucket_at)[1..].iter().map(|&word| Slot(word)).filter(|slot| slot.is_live()) {
+        for slot in slots_of(self.mem.words::<8>(bucket_at)).filter(|slot| slot.is_live()) {
             keys.extend(self.key_at(stripe, slot, now_ms));
         }
         fence(Ordering::Acquire);
@@ -202,4 +227,16 @@ impl<M: Memory> Store<M> {
         let own = key.tag() == slot.tag() && self.stripe_of(&key) == stripe;
         own.then_some(bytes)
     }
+}
+
+/// The slots of a bucket that are live with a pattern, a bit each. Without a branch per slot: which of the seven it is
+/// cannot be predicted, and a misprediction would wait for the line to come from memory.
+#[inline(always)]
+fn live_among(bucket: Words<'_, 8>, pattern: u64) -> u32 {
+    (1..=SLOTS as usize).fold(0, |bits, i| bits | u32::from(Slot(bucket.get(i)).is_live_of(pattern)) << i)
+}
+
+/// The slots of a bucket, in their order.
+fn slots_of(bucket: Words<'_, 8>) -> impl Iterator<Item = Slot> {
+    (1..=SLOTS as usize).map(move |i| Slot(bucket.get(i)))
 }

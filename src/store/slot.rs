@@ -121,6 +121,18 @@ impl Slot {
     }
 }
 
+impl std::fmt::Debug for Slot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let what = match (self.is_live(), self.is_ghost(), self.ring()) {
+            (true, _, Ring::Small) => "small",
+            (true, _, Ring::Main) => "main",
+            (_, true, _) => "ghost",
+            _ => "empty",
+        };
+        write!(f, "{what}(tag {:#x}, marks {}, position {:#x})", self.tag(), self.marks(), self.position())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,17 +151,5 @@ mod tests {
         let ghost = slot.ghost();
         assert!(ghost.is_ghost_of(&key) && !ghost.is_live() && ghost.position() == slot.position());
         assert!(Slot::EMPTY.is_empty() && !ghost.is_empty() && !slot.is_empty());
-    }
-}
-
-impl std::fmt::Debug for Slot {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let what = match (self.is_live(), self.is_ghost(), self.ring()) {
-            (true, _, Ring::Small) => "small",
-            (true, _, Ring::Main) => "main",
-            (_, true, _) => "ghost",
-            _ => "empty",
-        };
-        write!(f, "{what}(tag {:#x}, marks {}, position {:#x})", self.tag(), self.marks(), self.position())
     }
 }

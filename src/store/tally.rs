@@ -4,7 +4,7 @@
 //! count per stripe costs nothing more. What happens without a lock is counted on the member's own lines,
 //! which no other thread writes.
 
-use super::Store;
+use super::{Distrust, Store};
 use crate::shm::layout::{COUNTERS, OWN_LINES, at};
 use crate::shm::{Memory, Step};
 
@@ -40,13 +40,8 @@ pub(crate) enum MemberCount {
 pub(crate) type Line = [u64; COUNTERS];
 
 impl<M: Memory> Store<M> {
-    /// Offset of a member's counter line. `line` up to [`OWN_LINES`]; the last one is shared.
-    pub(crate) fn line_at(&self, seat: u32, line: usize) -> u64 {
-        self.geometry.seat(seat) + at!(Seat.lines) + (line.min(OWN_LINES) * COUNTERS * 8) as u64
-    }
-
     /// Counts on a member's line. Alone on it, a load and a store do; on the shared one it is an atomic add.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn count(&self, line_at: u64, shared: bool, what: MemberCount, by: u64) {
         let word = self.mem.word(line_at + what as u64 * 8);
         if shared {
@@ -67,7 +62,7 @@ impl<M: Memory> Store<M> {
         let mut sum = [0u64; COUNTERS];
         for seat in 0..seats {
             for line in 0..=OWN_LINES {
-                let line_at = self.line_at(seat, line);
+                let line_at = self.geometry.seat(seat) + at!(Seat.lines) + (line * COUNTERS * 8) as u64;
                 for (i, total) in sum.iter_mut().enumerate() {
                     *total = total.wrapping_add(self.mem.word(line_at + i as u64 * 8).get());
                 }
@@ -79,6 +74,9 @@ impl<M: Memory> Store<M> {
     /// Records that a stripe holds of the cache's current epoch; those whose region was invalidated, or that
     /// expired, count until their memory is taken back.
     pub(crate) fn live(&self, stripe: u32) -> u64 {
+        if self.distrust(stripe) == Distrust::Discard {
+            return 0;
+        }
         let epoch = self.stripe_word(stripe, at!(Stripe.live_epoch)).get();
         if epoch == self.epochs().hard() { self.stripe_word(stripe, at!(Stripe.live)).get() } else { 0 }
     }

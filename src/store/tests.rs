@@ -2,9 +2,10 @@
 
 use super::Store;
 use super::exclusive::{Exclusive, Who};
-use super::read::Look;
+use super::read::{Found, Look, Take};
 use super::record::Draft;
 use super::verify::check;
+use crate::hash::Key;
 use crate::shm::layout::{Geometry, Shape, at};
 use crate::shm::memory::Heap;
 use crate::shm::step::{Died, Plan, arm, passed};
@@ -54,16 +55,19 @@ impl Engine {
     }
 
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.look(key, true)
+    }
+
+    /// A look that does not raise the access mark.
+    fn peek(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.look(key, false)
+    }
+
+    fn look(&self, key: &[u8], mark: bool) -> Option<Vec<u8>> {
         let key = self.store.key(key);
-        match self.store.look(&key, || self.now_ms) {
-            Look::Found(found) => {
-                let mut value = Vec::new();
-                self.store.mem.append_out(found.value_at(), found.value_len, &mut value);
-                assert!(self.store.still(&found));
-                assert!(self.store.passes(&key, &value, &found));
-                self.store.mark(&found);
-                Some(value)
-            }
+        let look = self.store.look(&key, || self.now_ms, &mut Sound(&key), mark);
+        match look {
+            Look::Hit(value) => Some(value),
             Look::Miss => None,
             Look::Changing => panic!("nobody else is at work"),
         }
@@ -77,6 +81,20 @@ impl Engine {
 
     fn word(&self, field: u64) -> u64 {
         self.store.stripe_word(0, field).get()
+    }
+}
+
+/// A value whose record passes its checksum.
+struct Sound<'a>(&'a Key<'a>);
+
+impl Take for Sound<'_> {
+    type Out = Vec<u8>;
+
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found) -> Option<Vec<u8>> {
+        let mut value = Vec::new();
+        store.mem.append_out(found.value_at(), found.value_len, &mut value);
+        assert!(store.passes(self.0, &value, found));
+        Some(value)
     }
 }
 
@@ -257,7 +275,7 @@ fn a_death_at_every_step_is_repaired_by_the_next_holder() {
     let mut seen: HashMap<Step, u32> = HashMap::new();
     let engine = Engine::new(8 << 10, 60);
     for round in 0..4_000u64 {
-        let before: Vec<_> = (0..37u64).map(|k| peek(&engine, &k.to_le_bytes())).collect();
+        let before: Vec<_> = (0..37u64).map(|k| engine.peek(&k.to_le_bytes())).collect();
         let died = die_at(&engine, None, round % 41, |engine| busy_step(engine, round));
         if let Some(step) = died {
             *seen.entry(step).or_default() += 1;
@@ -283,19 +301,6 @@ fn a_death_at_every_step_is_repaired_by_the_next_holder() {
     assert!(engine.word(at!(Stripe.repaired_intent)) != 0);
 }
 
-/// A look that does not raise the access mark.
-fn peek(engine: &Engine, key: &[u8]) -> Option<Vec<u8>> {
-    let key = engine.store.key(key);
-    match engine.store.look(&key, || engine.now_ms) {
-        Look::Found(found) => {
-            let mut value = Vec::new();
-            engine.store.mem.append_out(found.value_at(), found.value_len, &mut value);
-            Some(value)
-        }
-        _ => None,
-    }
-}
-
 #[test]
 fn the_third_repair_in_a_row_empties_the_stripe() {
     let engine = Engine::new(8 << 10, 60);
@@ -317,14 +322,14 @@ fn a_rebuild_finds_what_the_rings_hold() {
     for n in 0..400 {
         busy_step(&engine, n);
     }
-    let before: Vec<_> = (0..37u64).map(|k| peek(&engine, &k.to_le_bytes())).collect();
+    let before: Vec<_> = (0..37u64).map(|k| engine.peek(&k.to_le_bytes())).collect();
     engine.store.mem.word(at!(unverified)).set(Step::Header, 1);
     engine.store.stripe_word(0, at!(Stripe.verify_me)).set(Step::Header, 1);
     // A rebuild that is killed is begun again.
     assert!(die_at(&engine, Some(Step::Slot), 30, |engine| drop(engine.enter())).is_some());
     drop(engine.enter());
     engine.verify();
-    let after: Vec<_> = (0..37u64).map(|k| peek(&engine, &k.to_le_bytes())).collect();
+    let after: Vec<_> = (0..37u64).map(|k| engine.peek(&k.to_le_bytes())).collect();
     assert_eq!(before, after);
     assert_eq!(engine.store.mem.word(at!(unverified)).get(), 0);
 }

@@ -9,7 +9,7 @@ use super::record::{Head, Spot, is_sound};
 use super::slot::{Ring, Slot};
 use crate::shm::atomics::{AtomicU64, Ordering, fence};
 use crate::shm::layout::{BUCKET_LEN, at};
-use crate::shm::memory::Word;
+use crate::shm::memory::Words;
 use crate::shm::{Geometry, Memory};
 use std::collections::HashMap;
 
@@ -38,12 +38,13 @@ const MOST_PROBLEMS: usize = 64;
 pub(crate) struct Snapshot(Vec<(u64, Vec<AtomicU64>)>);
 
 impl Memory for Snapshot {
-    fn word(&self, offset: u64) -> Word<'_> {
+    fn words<const N: usize>(&self, offset: u64) -> Words<'_, N> {
         let part = self.0.iter().find(|(start, words)| (*start..start + words.len() as u64 * 8).contains(&offset));
-        let Some((start, words)) = part else {
-            unreachable!("offset {offset} lies in no part that the check of a stripe looks at")
-        };
-        Word::of(&words[((offset - start) / 8) as usize])
+        let words = part.and_then(|(start, words)| words[((offset - start) / 8) as usize..].first_chunk());
+        match words {
+            Some(words) => Words::of(words),
+            None => unreachable!("{N} words at {offset} lie in no part that the check of a stripe looks at"),
+        }
     }
 }
 
@@ -81,7 +82,6 @@ impl<M: Memory> Store<M> {
 /// Checks every invariant of one stripe; returns how many live records it has, and what does not hold.
 pub(crate) fn check(store: &Store<Snapshot>, stripe: u32) -> (u64, Vec<Problem>) {
     let mut check = Check { store, stripe, problems: Vec::new(), records: HashMap::new(), keys: HashMap::new() };
-    check.intent();
     for ring in [Ring::Small, Ring::Main] {
         check.ring(ring);
     }
@@ -125,13 +125,6 @@ impl Check<'_> {
         match ring {
             Ring::Small => (self.word(at!(Stripe.small_tail)), self.word(at!(Stripe.small_head))),
             Ring::Main => (self.word(at!(Stripe.main_tail)), self.word(at!(Stripe.main_head))),
-        }
-    }
-
-    fn intent(&mut self) {
-        let intent = self.word(at!(Stripe.intent));
-        if intent & 0xff != 0 {
-            self.problem("no intent", format!("an operation of kind {} is in flight", intent & 0xff));
         }
     }
 

@@ -70,11 +70,11 @@ impl<M: Memory> Seats<'_, M> {
                 return Ok(self.sit((seat, lease), now_ms));
             }
         }
-        if used < self.geometry.shape.seats {
-            if let Some(lease) = self.try_lease(directory, used)? {
-                self.mem.word(at!(seats_used)).set(Step::Seat, u64::from(used) + 1);
-                return Ok(self.sit((used, lease), now_ms));
-            }
+        if used < self.geometry.shape.seats
+            && let Some(lease) = self.try_lease(directory, used)?
+        {
+            self.mem.word(at!(seats_used)).set(Step::Seat, u64::from(used) + 1);
+            return Ok(self.sit((used, lease), now_ms));
         }
         for seat in 0..used {
             if let Some(lease) = self.try_lease(directory, seat)? {
@@ -91,10 +91,10 @@ impl<M: Memory> Seats<'_, M> {
         for _ in 0..PROBES.min(used) {
             let seat = (cursor.get() % used) as u32;
             cursor.bump(Step::Seat, 1);
-            if self.word(seat, at!(Seat.taken)).get() != 0 {
-                if let Some(lease) = self.try_lease(directory, seat)? {
-                    return Ok(Some((seat, lease)));
-                }
+            if self.word(seat, at!(Seat.taken)).get() != 0
+                && let Some(lease) = self.try_lease(directory, seat)?
+            {
+                return Ok(Some((seat, lease)));
             }
         }
         Ok(None)

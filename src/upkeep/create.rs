@@ -4,7 +4,7 @@
 use super::header::{Fixed, Own, boot_id};
 use super::open::Settings;
 use super::opened::Opened;
-use super::place::{lock_directory, locks_root, remove_unused_locks, tidy};
+use super::place::{RootLock, lock_directory, tidy};
 use crate::error::{Error, Result};
 use crate::platform::{self, NewFile};
 use crate::shm::layout::at;
@@ -16,65 +16,40 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// How often a creator begins again when another removes its lock directory as unused.
-const TRIES: u32 = 8;
-
 /// Makes a cache file and opens it. With `replace` it takes the place of the file that is there; its caller
 /// holds that one's data lock.
 pub(crate) fn create(real: &Path, settings: &Settings, replace: bool) -> Result<Opened> {
     if !replace && real.symlink_metadata().is_ok() {
         return Err(Error::Exists(real.into()));
     }
-    let geometry = settings.geometry()?;
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        match create_once(real, settings, geometry, replace) {
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && tries < TRIES => {}
-            other => return other,
-        }
-    }
-}
-
-fn create_once(real: &Path, settings: &Settings, geometry: Geometry, replace: bool) -> Result<Opened> {
+    let fixed = settings.fixed(settings.geometry()?)?;
     let parent = real.parent().unwrap_or(Path::new("/"));
     let new = platform::new_file(parent).map_err(Error::io("create a file in", parent))?;
     settings.check_filesystem(&new.file, real)?;
     platform::set_mode(&new.file, settings.mode).map_err(Error::io("set the mode of", real))?;
-    allocate(&new.file, geometry.file_len, real)?;
+    allocate(&new.file, fixed.geometry.file_len, real)?;
     let id = [settings.random()?, settings.random()?];
-    let directory = lock_directory(real, id);
-    let made = make(real, settings, geometry, new, id, &directory, replace);
-    if made.is_err() {
-        remove_unused_locks(&directory);
-    } else {
-        tidy(real, Some(id));
-    }
+    // Until the file has its name and its first member a lease, nobody may take its locks for left behind.
+    let root_lock = if settings.locks.is_shared() { Some(RootLock::shared(real, settings)?) } else { None };
+    let made = make(real, settings, &fixed, new, id, replace);
+    drop(root_lock);
+    tidy(real, made.is_ok().then_some(id));
     made
 }
 
 /// Fills the new file, takes a seat in it, and gives it its name.
-fn make(
-    real: &Path,
-    settings: &Settings,
-    geometry: Geometry,
-    new: NewFile,
-    id: [u64; 2],
-    directory: &Path,
-    replace: bool,
-) -> Result<Opened> {
-    let inodes = make_locks(real, settings, directory)?;
+fn make(real: &Path, settings: &Settings, fixed: &Fixed, new: NewFile, id: [u64; 2], replace: bool) -> Result<Opened> {
+    let directory = lock_directory(real, id);
+    let inodes = make_locks(&directory, settings, &fixed.geometry)?;
     let own = Own {
         id,
         data: platform::identity(&new.file).map_err(Error::io("examine", real))?,
-        lock_directory: directory_inode(directory),
+        lock_directory: directory_inode(&directory),
     };
-    let fixed = settings.fixed(geometry)?;
-    let mapping = Mapping::new(&new.file, geometry.file_len, true).map_err(Error::io("map", real))?;
-    fill(&mapping, &fixed, own, &inodes, settings)?;
+    let mapping = Mapping::new(&new.file, fixed.geometry.file_len, true).map_err(Error::io("map", real))?;
+    fill(&mapping, fixed, own, &inodes, settings)?;
     let data = new.file.try_clone().map_err(Error::io("open", real))?;
-    // The seat is taken before the file has its name: its lease keeps others from tidying the locks away.
-    let opened = Opened::new(real, data, mapping, &fixed, settings)?;
+    let opened = Opened::new(real, data, mapping, fixed, settings)?;
     if settings.populate {
         opened.store.mem.populate().map_err(Error::io("populate", real))?;
     }
@@ -85,16 +60,14 @@ fn make(
     Ok(opened)
 }
 
-/// Makes the lock directory with its lock files; returns their inode numbers.
-pub(super) fn make_locks(real: &Path, settings: &Settings, directory: &Path) -> Result<Arc<[u64]>> {
+/// Makes a lock directory with its lock files, under the root's lock; returns their inode numbers.
+pub(super) fn make_locks(directory: &Path, settings: &Settings, geometry: &Geometry) -> Result<Arc<[u64]>> {
     if !settings.locks.is_shared() {
         return Ok(Arc::new([]));
     }
-    let root = locks_root(real);
-    for path in [&root, &directory.to_path_buf()] {
-        platform::make_private_dir(path, settings.mode).map_err(Error::io("create the lock directory", path))?;
-    }
-    let regions = settings.geometry()?.shape.lock_regions;
+    platform::make_private_dir(directory, settings.mode, settings.trust)
+        .map_err(Error::io("create the lock directory", directory))?;
+    let regions = geometry.shape.lock_regions;
     let mut inodes = Vec::new();
     for number in 0..settings.locks.lock_files(regions) {
         let path = lock_file_path(directory, number);

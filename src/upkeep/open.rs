@@ -3,7 +3,7 @@
 use super::create::{create, directory_inode, make_locks, store_lock_inodes};
 use super::header::{AfterCrash, Fixed, Own, boot_id};
 use super::opened::{Opened, identity};
-use super::place::{DataLock, lock_directory, open_data, remove_unused_locks, resolve, still_names, tidy};
+use super::place::{DataLock, RootLock, lock_directory, open_data, resolve, still_names, tidy};
 use super::reset::reset;
 use crate::clock::Time;
 use crate::error::{Error, Result};
@@ -261,10 +261,8 @@ fn lock_data(data: &File, real: &Path, settings: &Settings) -> Result<DataLock> 
     if let Some(lock) = DataLock::take(data, real, SHORT_WAIT.min(settings.lock_wait))? {
         return Ok(lock);
     }
-    if let Ok(fixed) = read_fixed(data, real) {
-        if fixed.strategy_name == LockStrategy::Process.name() {
-            return Err(Error::OpenElsewhere(real.into()));
-        }
+    if read_fixed(data, real).is_ok_and(|fixed| fixed.strategy_name == LockStrategy::Process.name()) {
+        return Err(Error::OpenElsewhere(real.into()));
     }
     DataLock::take(data, real, settings.lock_wait)?.ok_or_else(|| held_too_long(real, settings))
 }
@@ -281,8 +279,9 @@ pub(super) fn held_too_long(real: &Path, settings: &Settings) -> Error {
 fn read_fixed(data: &File, real: &Path) -> Result<Fixed> {
     let len = data.metadata().map_err(Error::io("examine", real))?.len();
     let mut page = Vec::new();
-    (&*data).take(HEADER_LEN).read_to_end(&mut page).map_err(Error::io("read", real))?;
-    std::io::Seek::rewind(&mut &*data).map_err(Error::io("read", real))?;
+    let mut from_start = data;
+    std::io::Seek::rewind(&mut from_start).map_err(Error::io("read", real))?;
+    from_start.take(HEADER_LEN).read_to_end(&mut page).map_err(Error::io("read", real))?;
     Fixed::parse(&page, len, real)
 }
 
@@ -318,7 +317,7 @@ fn open_locked(real: &Path, data: File, settings: &Settings, lock: DataLock) -> 
         }
     }
     let mapping = Mapping::new(&data, fixed.geometry.file_len, true).map_err(Error::io("map", real))?;
-    make_ours(real, &data, &mapping, &fixed, &own_settings)?;
+    let _root_lock = make_ours(real, &data, &mapping, &fixed, &own_settings)?;
     if settings.populate {
         mapping.populate().map_err(Error::io("populate", real))?;
     }
@@ -326,27 +325,35 @@ fn open_locked(real: &Path, data: File, settings: &Settings, lock: DataLock) -> 
 }
 
 /// Proves that file and locks belong together; adopts a copy, and resets what another boot left.
-fn make_ours(real: &Path, data: &File, mapping: &Mapping, fixed: &Fixed, settings: &Settings) -> Result<()> {
+fn make_ours(
+    real: &Path,
+    data: &File,
+    mapping: &Mapping,
+    fixed: &Fixed,
+    settings: &Settings,
+) -> Result<Option<RootLock>> {
     let own = Own::load(mapping);
     let found = identity(data, real)?;
     let same_boot = boot_id(mapping) == settings.boot_id;
     if own.is_copied_to(found, same_boot) {
-        adopt(real, mapping, fixed, settings, found)?;
+        let root_lock = adopt(real, mapping, fixed, settings, found)?;
         // The original may have been written to while it was copied, so its flush mark says nothing.
-        return reset(mapping, fixed, settings, false);
+        reset(mapping, fixed, settings, false)?;
+        return Ok(root_lock);
     }
     let directory = lock_directory(real, own.id);
     if settings.locks.is_shared() {
         check_lock_directory(real, &directory, own)?;
     }
     // No recreator is at work, since we hold the lock: one that died left its mark behind.
-    Opened::mark_replaced(mapping, false);
+    Opened::mark_replaced(mapping, 0);
     let seats = Seats { mem: mapping, geometry: &fixed.geometry };
     if same_boot || (settings.locks.is_shared() && seats.any_alive(&directory).map_err(seat_error(real))?) {
-        return Ok(());
+        return Ok(None);
     }
     Own { data: found, ..own }.store(mapping);
-    reset(mapping, fixed, settings, true)
+    reset(mapping, fixed, settings, true)?;
+    Ok(None)
 }
 
 fn check_lock_directory(real: &Path, directory: &Path, own: Own) -> Result<()> {
@@ -362,25 +369,24 @@ fn check_lock_directory(real: &Path, directory: &Path, own: Own) -> Result<()> {
     Ok(())
 }
 
-/// Makes a copy a cache file of its own: its id and locks first, so that it shares none with the original.
-fn adopt(real: &Path, mapping: &Mapping, fixed: &Fixed, settings: &Settings, found: platform::Identity) -> Result<()> {
+/// Makes a copy a cache file of its own: its id and locks first, so that it shares none with the original. What is
+/// returned keeps its locks from being taken for left behind until it has a member.
+fn adopt(
+    real: &Path,
+    mapping: &Mapping,
+    fixed: &Fixed,
+    settings: &Settings,
+    found: platform::Identity,
+) -> Result<Option<RootLock>> {
     // Until the reset is complete the file belongs to no boot: an opener who finds it so resets it again.
     super::reset::store_boot_id(mapping, [0, 0]);
     let id = [settings.random()?, settings.random()?];
     let directory = lock_directory(real, id);
-    let shape = fixed.geometry.shape;
-    let like_file = Settings {
-        capacity: Some(shape.capacity),
-        mean_item: Some(shape.mean_item),
-        stripes: Some(shape.stripes),
-        lock_regions: Some(shape.lock_regions),
-        seats: Some(shape.seats),
-        ..settings.clone()
-    };
-    let inodes = make_locks(real, &like_file, &directory)?;
+    let root_lock = if settings.locks.is_shared() { Some(RootLock::shared(real, settings)?) } else { None };
+    let inodes = make_locks(&directory, settings, &fixed.geometry)?;
     store_lock_inodes(mapping, &fixed.geometry, &inodes);
     Own { id, data: found, lock_directory: directory_inode(&directory) }.store(mapping);
-    Ok(())
+    Ok(root_lock)
 }
 
 fn seat_error(real: &Path) -> impl FnOnce(SeatError) -> Error {
@@ -403,10 +409,10 @@ fn has_members(real: &Path, data: &File, fixed: &Fixed, settings: &Settings) -> 
 /// open see its mark, wait for that lock, and go over.
 fn recreate(real: &Path, data: &File, settings: &Settings, fixed: &Fixed, lock: DataLock) -> Result<Opened> {
     let old = Mapping::new(data, fixed.geometry.file_len, true).map_err(Error::io("map", real))?;
-    Opened::mark_replaced(&old, true);
+    Opened::mark_replaced(&old, settings.random()? | 1);
     let made = create(real, settings, true);
     if made.is_err() {
-        Opened::mark_replaced(&old, false);
+        Opened::mark_replaced(&old, 0);
     }
     drop(lock);
     made
@@ -442,12 +448,9 @@ pub(crate) fn destroy(path: &Path, settings: &Settings) -> Result<()> {
             None => None,
         };
         if let Some(mapping) = &mapping {
-            Opened::mark_replaced(mapping, true);
+            Opened::mark_replaced(mapping, settings.random()? | 1);
         }
         std::fs::remove_file(&real).map_err(Error::io("remove", &real))?;
-        if let Some(mapping) = &mapping {
-            remove_unused_locks(&lock_directory(&real, Own::load(mapping).id));
-        }
         tidy(&real, None);
         return Ok(());
     }

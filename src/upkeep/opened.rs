@@ -1,8 +1,8 @@
 //! A cache file as this program has it open: the mapping, and for each process a membership.
 
 use super::header::{Fixed, boot_id};
-use super::open::Settings;
-use super::place::{DataLock, format_id, lock_directory};
+use super::open::{OnMismatch, Settings};
+use super::place::{DataLock, format_id, lock_directory, still_names};
 use crate::error::{Error, Result};
 use crate::platform;
 use crate::shm::layout::at;
@@ -15,8 +15,9 @@ use crate::sync::locks::LockPlace;
 use crate::sync::member::{Member, SeatError, Seats};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// An open cache file.
 pub(crate) struct Opened {
@@ -34,7 +35,15 @@ pub(crate) struct Opened {
     is_copy: bool,
     /// The file that took this one's place.
     next: OnceLock<Arc<Opened>>,
+    /// A mark of replacement that was found to mean nothing; 0: none.
+    stale_mark: AtomicU64,
+    /// When a read may look again for the file that took this one's place, in milliseconds since `born`.
+    next_follow_ms: AtomicU64,
+    born: Instant,
 }
+
+/// Reads of a replaced file look for the new one so often; until it is there they miss.
+const FOLLOW_EVERY_MS: u64 = 100;
 
 /// How long a read of a forked child waits for its membership.
 const READ_JOIN_WAIT: Duration = Duration::from_millis(20);
@@ -43,6 +52,10 @@ const READ_JOIN_WAIT: Duration = Duration::from_millis(20);
 pub(crate) struct Joined {
     pub member: Member,
     pub who: Who,
+    /// Offset of the seat's counter lines.
+    pub lines_at: u64,
+    /// Reads ask for more than a version: a reader's lock, or checksums.
+    pub reads_carefully: bool,
     /// Strategy `process` keeps the data file's lock for as long as it has the file open.
     _only: Option<DataLock>,
 }
@@ -92,6 +105,9 @@ impl Opened {
             unjoined: PerProcess::new(),
             is_copy: false,
             next: OnceLock::new(),
+            stale_mark: AtomicU64::new(0),
+            next_follow_ms: AtomicU64::new(0),
+            born: Instant::now(),
         }
     }
 
@@ -126,14 +142,16 @@ impl Opened {
             (seats.take_only(now_ms), None)
         };
         let place = LockPlace { directory, regions: self.geometry().shape.lock_regions, inodes: self.lock_inodes() };
-        let locks = self
-            .settings
-            .locks
-            .attach(&place)
-            .map_err(|source| Error::LocksLost { path: self.real.clone(), detail: source.to_string() })?;
+        let locks = self.settings.locks.attach(&place).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => Error::LocksLost { path: self.real.clone(), detail: source.to_string() },
+            _ => Error::Io { what: "attach to the locks of", path: self.real.clone(), source },
+        })?;
         let counts_alone = self.settings.locks.name() != "none";
         let who = Who { seat, pid: std::process::id(), nonce: self.settings.random()? };
-        Ok(Joined { member: Member { seat, counts_alone, locks, _lease: lease }, who, _only: only })
+        let lines_at = self.geometry().seat(seat) + at!(Seat.lines);
+        let reads_carefully = self.settings.verify_reads || locks.reads_are_locked();
+        let member = Member { seat, counts_alone, locks, _lease: lease };
+        Ok(Joined { member, who, lines_at, reads_carefully, _only: only })
     }
 
     fn lock_inodes(&self) -> Arc<[u64]> {
@@ -208,24 +226,66 @@ impl Opened {
     }
 
     /// Whether the file was replaced or destroyed by somebody.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_replaced(&self) -> bool {
-        self.store.mem.word(at!(replaced)).get() != 0
+        let mark = self.store.mem.word(at!(replaced)).get();
+        mark != 0 && mark != self.stale_mark.load(Ordering::Relaxed)
     }
 
-    /// Says to all who have this file open that another took its place, or that it is gone. The data lock is held.
-    pub(super) fn mark_replaced(mapping: &Mapping, replaced: bool) {
-        mapping.word(at!(replaced)).set(Step::Header, replaced.into());
+    /// Says to all who have this file open that another took its place, or that it is gone: a number other than 0
+    /// that does not repeat. The data lock is held.
+    pub(super) fn mark_replaced(mapping: &Mapping, mark: u64) {
+        mapping.word(at!(replaced)).set(Step::Header, mark);
     }
 
-    /// Opens the file that took this one's place.
-    pub(crate) fn follow(&self) -> Result<&Arc<Opened>> {
+    /// The file that took this one's place: `None` if none did, and the mark was left by somebody who died.
+    pub(crate) fn follow(&self, limit: Duration) -> Result<Option<&Arc<Opened>>> {
         if let Some(next) = self.next.get() {
-            return Ok(next);
+            return Ok(Some(next));
         }
-        let next = Arc::new(super::open::open(&self.real, &self.settings)?);
-        let _ = self.next.set(next);
-        self.next.get().ok_or_else(|| Error::NotFound(self.real.clone()))
+        let mark = self.store.mem.word(at!(replaced)).get();
+        // Nobody replaces a file whose lock we keep.
+        let is_ours = self.joined().is_some_and(|joined| joined._only.is_some());
+        if !is_ours || !still_names(&self.real, &self.data) {
+            let next = self.open_next(limit)?;
+            if identity(&next.data, &self.real)? != identity(&self.data, &self.real)? {
+                let _ = self.next.set(Arc::new(next));
+                return Ok(self.next.get());
+            }
+        }
+        self.stale_mark.store(mark, Ordering::Relaxed);
+        Ok(None)
+    }
+
+    /// Opens what the path names now, whatever its sizes.
+    fn open_next(&self, limit: Duration) -> Result<Opened> {
+        let settings = Settings {
+            capacity: None,
+            mean_item: None,
+            stripes: None,
+            lock_regions: None,
+            seats: None,
+            locks_asked: false,
+            on_mismatch: OnMismatch::Fail,
+            lock_wait: limit,
+            ..self.settings.clone()
+        };
+        let mut next = super::open::open(&self.real, &settings)?;
+        next.settings.lock_wait = self.settings.lock_wait;
+        Ok(next)
+    }
+
+    /// As [`follow`](Self::follow) for a read, which must not wait: it tries now and then, and at once.
+    pub(crate) fn follow_for_read(&self) -> Option<Option<&Arc<Opened>>> {
+        if let Some(next) = self.next.get() {
+            return Some(Some(next));
+        }
+        let now = self.born.elapsed().as_millis() as u64;
+        let due = self.next_follow_ms.load(Ordering::Relaxed);
+        let later = now + FOLLOW_EVERY_MS;
+        let is_due = now >= due
+            && self.next_follow_ms.compare_exchange(due, later, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if is_due { self.follow(Duration::ZERO).ok() } else { None }
     }
 
     /// A read-only handle cannot reset a file from before a restart of the host, nor adopt a copy: whether this is

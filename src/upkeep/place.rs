@@ -3,12 +3,14 @@
 //! Symbolic links are resolved first, so that all who mean one file find one lock directory:
 //! `REALPATH.locks/FILE-ID/`. The file id ties the locks to the file; a file that was replaced has others.
 
+use super::open::Settings;
 use crate::error::{Error, Result};
 use crate::platform;
 use crate::sync::fork::LockFile;
-use crate::sync::locks::try_lock_exclusive;
+use crate::sync::locks::{try_lock_exclusive, try_lock_shared};
 use crate::sync::wait::wait_for;
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -113,10 +115,53 @@ pub(crate) fn still_names(real: &Path, data: &File) -> bool {
     File::open(real).ok().and_then(|now| identity(&now)) == identity(data)
 }
 
+/// The lock of the directory of all lock directories of a path: shared by those who make one there, until it has a
+/// lease of its own, and exclusive for those who tidy up. The directory itself is locked, so nothing is left behind.
+pub(crate) struct RootLock(#[expect(dead_code, reason = "held, never looked at")] Option<LockFile>);
+
+/// How long one who tidies waits for those who create.
+const TIDY_WAIT: Duration = Duration::from_secs(1);
+
+impl RootLock {
+    /// Makes the directory, and keeps tidiers out of it.
+    pub(crate) fn shared(real: &Path, settings: &Settings) -> Result<Self> {
+        let root = locks_root(real);
+        loop {
+            platform::make_private_dir(&root, settings.mode, settings.trust)
+                .map_err(Error::io("create the lock directory", &root))?;
+            let lock = match Self::open(&root) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => other.map_err(Error::io("open the lock directory", &root))?,
+            };
+            let Some(lock) = lock else { return Ok(Self(None)) };
+            let got = wait_for(settings.lock_wait, || try_lock_shared(&lock));
+            if got.map_err(Error::io("lock the lock directory", &root))?.is_none() {
+                return Err(super::open::held_too_long(real, settings));
+            }
+            // One who tidied up may have removed it before it was locked.
+            if still_names(&root, &lock) {
+                return Ok(Self(Some(lock)));
+            }
+        }
+    }
+
+    /// Keeps creators out; `None` when one does not end, or there is nothing to tidy.
+    fn exclusive(root: &Path) -> Option<Self> {
+        let lock = Self::open(root).ok()??;
+        let got = wait_for(TIDY_WAIT, || try_lock_exclusive(&lock)).ok()?;
+        got.filter(|_| still_names(root, &lock)).map(|_| Self(Some(lock)))
+    }
+
+    /// Opens the directory for locking, where a directory can be locked.
+    fn open(root: &Path) -> io::Result<Option<LockFile>> {
+        if cfg!(unix) { LockFile::open_with(OpenOptions::new().read(true), root).map(Some) } else { Ok(None) }
+    }
+}
+
 /// Removes a lock directory if nobody uses it: if all its locks and leases can be taken.
 ///
 /// It is only tidying: what cannot be removed now is in nobody's way and goes at another time.
-pub(crate) fn remove_unused_locks(directory: &Path) {
+fn remove_unused_locks(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     let mut held = Vec::new();
     for entry in entries.flatten() {
@@ -135,6 +180,7 @@ pub(crate) fn remove_unused_locks(directory: &Path) {
 /// Removes what killed creators and replaced files left behind beside this cache file.
 pub(crate) fn tidy(real: &Path, keep: Option<[u64; 2]>) {
     let root = locks_root(real);
+    let Some(_lock) = RootLock::exclusive(&root) else { return };
     let Ok(entries) = fs::read_dir(&root) else { return };
     let keep = keep.map(format_id);
     for entry in entries.flatten() {

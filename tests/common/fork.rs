@@ -27,6 +27,8 @@ impl Forked {
         let pid = unsafe { libc::fork() };
         assert!(pid >= 0, "{}", io::Error::last_os_error());
         if pid == 0 {
+            // SAFETY: it only asks for a signal that ends this process, should it hang.
+            unsafe { libc::alarm(60) };
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_ok();
             // SAFETY: it ends the process at once; no handler of the parent's harness runs.
             unsafe { libc::_exit(if done { 0 } else { 101 }) }
@@ -45,11 +47,25 @@ impl Forked {
         assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "a forked child failed: {status:#x}");
     }
 
-    /// Waits for the child, which must have been killed.
-    #[track_caller]
-    pub fn join_killed(mut self) {
-        let status = self.wait();
-        assert!(libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL, "{status:#x}");
+    /// Forks a child that unwinds from here to [`end_if_unwound`](Self::end_if_unwound): `None` in the child.
+    pub fn unwinding() -> Option<Self> {
+        // SAFETY: as in `fork_plain`.
+        let pid = unsafe { libc::fork() };
+        assert!(pid >= 0, "{}", io::Error::last_os_error());
+        (pid > 0).then_some(Self(pid))
+    }
+
+    /// Does `work`; in a child that unwound out of it the process ends here, well.
+    pub fn end_if_unwound(work: impl FnOnce()) {
+        let parent = std::process::id();
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        if std::process::id() != parent {
+            // SAFETY: it ends the process at once; no handler of the parent's harness runs.
+            unsafe { libc::_exit(i32::from(done.is_ok())) }
+        }
+        if let Err(panic) = done {
+            std::panic::resume_unwind(panic);
+        }
     }
 
     fn wait(&mut self) -> i32 {

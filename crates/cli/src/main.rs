@@ -33,7 +33,7 @@ Examples:
 #[derive(Parser)]
 #[command(name = "kennel", version, about = ABOUT, after_help = AFTER_HELP)]
 #[command(arg_required_else_help = true, max_term_width = 100)]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 }

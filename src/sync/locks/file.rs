@@ -87,8 +87,13 @@ pub(crate) fn try_lock_exclusive(file: &LockFile) -> io::Result<bool> {
     was_locked(fs2::FileExt::try_lock_exclusive(&**file))
 }
 
+/// Tries to lock a file together with others who share it.
+pub(crate) fn try_lock_shared(file: &LockFile) -> io::Result<bool> {
+    was_locked(fs2::FileExt::try_lock_shared(&**file))
+}
+
 /// Tells "somebody else has it" from other errors.
-pub(super) fn was_locked(result: io::Result<()>) -> io::Result<bool> {
+fn was_locked(result: io::Result<()>) -> io::Result<bool> {
     match result {
         Ok(()) => Ok(true),
         Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(false),

@@ -1,6 +1,6 @@
 //! Strategy `rw-file`: one reader/writer lock file for the whole cache.
 
-use super::file::{open_lock_file, was_locked};
+use super::file::{open_lock_file, try_lock_exclusive, try_lock_shared};
 use super::process::Flag;
 use super::strategy::LockPlace;
 use super::{LockError, Mode};
@@ -47,7 +47,7 @@ impl RwFileLock {
 
     fn enter_shared(&self) -> io::Result<bool> {
         let first = self.readers.load(Ordering::Relaxed) == 0;
-        if first && !was_locked(fs2::FileExt::try_lock_shared(&*self.file))? {
+        if first && !try_lock_shared(&self.file)? {
             return Ok(false);
         }
         self.readers.fetch_add(1, Ordering::Relaxed);
@@ -58,7 +58,7 @@ impl RwFileLock {
         if self.readers.load(Ordering::Relaxed) > 0 {
             return Ok(false);
         }
-        was_locked(fs2::FileExt::try_lock_exclusive(&*self.file))
+        try_lock_exclusive(&self.file)
     }
 
     pub(super) fn unlock(&self, mode: Mode) {

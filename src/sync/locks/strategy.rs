@@ -84,7 +84,7 @@ impl LockStrategy {
             LockStrategy::File => Locks::File(FileLocks::new(place)),
             LockStrategy::Process => Locks::Process(ProcessLocks::new(place.regions)),
             LockStrategy::None => Locks::None,
-            LockStrategy::RwFile => Locks::RwFile(RwFileLock::open(place)?),
+            LockStrategy::RwFile => Locks::RwFile(Box::new(RwFileLock::open(place)?)),
             LockStrategy::Custom(factory) => Locks::Custom(factory.attach(place)?),
         })
     }
@@ -179,7 +179,7 @@ pub(crate) enum Locks {
     File(FileLocks),
     Process(ProcessLocks),
     None,
-    RwFile(RwFileLock),
+    RwFile(Box<RwFileLock>),
     Custom(Box<dyn LockRegions>),
 }
 

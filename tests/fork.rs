@@ -1,0 +1,404 @@
+//! A forked child is a member of its own at its next use of the cache. It shares none of its parent's locks, and
+//! keeps none of them alive when the parent dies.
+#![cfg(unix)]
+
+mod common;
+
+use common::children::{self, PATIENCE, arg, say, wait_for_word};
+use common::fork::Forked;
+use common::{Place, TestClock};
+use kennel::locks::{LockError, LockFactory, LockPlace, LockRegions};
+use kennel::{Cache, Clock, Error, LockStrategy, Options};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+#[test]
+fn child() {
+    children::serve(|task, args| match task {
+        "fork and stay" => fork_and_stay(args[0], false),
+        "fork and stop" => fork_and_stop(args[0]),
+        "open" => open_and_stay(args[0]),
+        _ => panic!("no task {task}"),
+    });
+}
+
+fn options() -> Options {
+    Options::new().capacity(1 << 20).stripes(2)
+}
+
+#[test]
+fn a_forked_child_reads_and_writes_at_once() {
+    let place = Place::new();
+    let cache = options().create(place.path()).unwrap();
+    cache.set("from the parent", "1").unwrap();
+    let child = Forked::start(|| {
+        assert_eq!(cache.get("from the parent").as_deref(), Some(&b"1"[..]));
+        cache.set("from the child", "2").unwrap();
+        assert_eq!(cache.get("from the child").as_deref(), Some(&b"2"[..]));
+        // It has a seat of its own, beside its parent's.
+        assert_eq!(cache.stats().members, 2);
+    });
+    child.join();
+    assert_eq!(cache.get("from the child").as_deref(), Some(&b"2"[..]));
+    cache.set("from the parent", "3").unwrap();
+    assert!(cache.verify().is_ok());
+    assert_eq!(cache.stats().counters.repairs, 0);
+}
+
+#[test]
+fn children_of_children_are_members_too() {
+    let place = Place::new();
+    let cache = options().create(place.path()).unwrap();
+    cache.set("depth", "0").unwrap();
+    Forked::start(|| {
+        cache.incr("depth", 1).unwrap().unwrap();
+        Forked::start(|| {
+            cache.incr("depth", 1).unwrap().unwrap();
+            // This one's parent joined before the fork; this one's child's parent never did.
+            Forked::start(|| {
+                Forked::start(|| assert_eq!(cache.incr("depth", 1).unwrap(), Some(3))).join();
+            })
+            .join();
+            assert_eq!(cache.stats().members, 4);
+        })
+        .join();
+    })
+    .join();
+    assert_eq!(cache.get("depth").as_deref(), Some(&b"3"[..]));
+}
+
+#[test]
+fn a_child_that_drops_the_handle_leaves_only_its_own_seat() {
+    let place = Place::new();
+    let handle = Mutex::new(Some(options().create(place.path()).unwrap()));
+    let reader = options().open_read_only(place.path()).unwrap();
+    let drop_it = || drop(handle.lock().unwrap().take());
+    // Unused: the parent's seat is not the child's to leave.
+    Forked::start(drop_it).join();
+    assert_eq!(reader.stats().members, 1);
+    Forked::start(|| {
+        handle.lock().unwrap().as_ref().unwrap().set("key", "value").unwrap();
+        assert_eq!(reader.stats().members, 2);
+        drop_it();
+        assert_eq!(reader.stats().members, 1);
+    })
+    .join();
+    let cache = handle.lock().unwrap().take().unwrap();
+    cache.set("key", "other").unwrap();
+    assert_eq!(cache.stats().members, 1);
+}
+
+#[test]
+fn a_fork_among_writing_threads_makes_a_child_that_can_write() {
+    let place = Place::new();
+    let cache = options().create(place.path()).unwrap();
+    cache.set("counter", "0").unwrap();
+    let stop = AtomicBool::new(false);
+    let mut added = 0;
+    thread::scope(|scope| {
+        let write = |thread: u64| {
+            let mut mine = 0;
+            while !stop.load(Ordering::Relaxed) {
+                cache.set(format!("thread {thread} {}", mine % 50), vec![thread as u8; 300]).unwrap();
+                mine += cache.incr("counter", 1).unwrap().map(|_| 1).unwrap();
+                // Files are opened and closed, too: a fork may come in the middle of that.
+                if mine % 16 == 0 {
+                    drop(options().open(place.path()).unwrap());
+                }
+            }
+            mine
+        };
+        let threads: Vec<_> = (0..3).map(|i| scope.spawn(move || write(i))).collect();
+        for i in 0..25 {
+            let child = Forked::start(|| {
+                for _ in 0..10 {
+                    cache.incr("counter", 1).unwrap().unwrap();
+                }
+                let key = format!("child {i}");
+                cache.set(&key, &key).unwrap();
+                assert_eq!(cache.get(&key), Some(key.into_bytes()));
+            });
+            child.join();
+            added += 10;
+        }
+        stop.store(true, Ordering::Relaxed);
+        added += threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u64>();
+    });
+    assert_eq!(cache.get("counter"), Some(added.to_string().into_bytes()));
+    assert!((0..25).all(|i| cache.get(format!("child {i}")).is_some()));
+    assert!(cache.verify().is_ok());
+}
+
+/// A process that forks a child, and then lives, or is killed, while the child lives on.
+fn fork_and_stay(path: &str, stop: bool) {
+    let cache = options().seats(3).open(path).unwrap();
+    cache.set("parent", "here").unwrap();
+    let child = Forked::start(|| {
+        // It has not used the cache yet, so it has no seat; it does when it is asked to.
+        wait_for_word();
+        cache.set("child", "here").unwrap();
+        say("the child wrote");
+        wait_for_word();
+    });
+    // It lives on whatever becomes of this process.
+    std::mem::forget(child);
+    say("forked");
+    if stop {
+        stop_in_a_write(&cache);
+    }
+    thread::sleep(PATIENCE * 2);
+}
+
+#[cfg(feature = "crash-points")]
+fn stop_in_a_write(cache: &Cache) {
+    kennel::crash::arm(Some(kennel::crash::Step::BucketEven), 0, kennel::crash::Plan::Stop);
+    cache.set("parent", "half").unwrap();
+}
+
+#[cfg(not(feature = "crash-points"))]
+fn stop_in_a_write(_: &Cache) {}
+
+fn fork_and_stop(path: &str) {
+    fork_and_stay(path, true);
+}
+
+fn open_and_stay(path: &str) {
+    match options().seats(3).open(path) {
+        Ok(_cache) => {
+            say("served");
+            wait_for_word();
+        }
+        Err(error) => say(error),
+    }
+}
+
+#[test]
+fn a_dead_parents_seat_is_free_although_its_child_lives() {
+    let place = Place::new();
+    let path = place.path();
+    let cache = options().seats(3).create(&path).unwrap();
+    let mut parent = children::start("fork and stay", &[arg(&path)]);
+    parent.expect("forked");
+    let mut third = children::start("open", &[arg(&path)]);
+    third.expect("served");
+    // Three seats, three members: while the parent lives its seat is its own.
+    let mut fourth = children::start("open", &[arg(&path)]);
+    assert!(fourth.hear().unwrap().contains("all 3 seats"));
+    parent.kill();
+    let mut fifth = children::start("open", &[arg(&path)]);
+    fifth.expect("served");
+    fifth.finish();
+    parent.tell("write");
+    parent.expect("the child wrote");
+    assert_eq!(cache.get("child").as_deref(), Some(&b"here"[..]));
+}
+
+#[test]
+#[cfg(feature = "crash-points")]
+fn a_dead_parents_lock_is_given_on_although_its_child_lives() {
+    let place = Place::new();
+    let path = place.path();
+    let cache = options().lock_wait(Duration::from_millis(300)).seats(3).create(&path).unwrap();
+    let mut parent = children::start("fork and stop", &[arg(&path)]);
+    parent.expect("forked");
+    let start = Instant::now();
+    while cache.stripe_stats().iter().all(|stripe| stripe.intent.is_none()) || cache.get("parent").is_some() {
+        assert!(start.elapsed() < PATIENCE);
+        thread::yield_now();
+    }
+    assert!(matches!(cache.set("parent", "mine"), Err(Error::Busy { .. })));
+    parent.kill();
+    // The limit is 300 ms; what keeps it is the death alone, since the child still sits there.
+    cache.set("parent", "mine").unwrap();
+    assert_eq!(cache.get("parent").as_deref(), Some(&b"mine"[..]));
+    assert_eq!(cache.stats().counters.repairs, 1);
+    parent.tell("write");
+    parent.expect("the child wrote");
+    assert!(cache.verify().is_ok());
+}
+
+/// A clock that forks when it is asked for the time, if it is told to: the engine asks while it holds a lock.
+struct ForkingClock {
+    time: Arc<TestClock>,
+    armed: AtomicBool,
+    other: Mutex<Option<Cache>>,
+    key: &'static str,
+    locks_nothing: bool,
+}
+
+impl Clock for ForkingClock {
+    fn now(&self) -> SystemTime {
+        if self.armed.swap(false, Ordering::SeqCst) {
+            // The child unwinds out of the write, and so drops the guard of a lock that is its parent's.
+            let Some(child) = Forked::unwinding() else { std::panic::resume_unwind(Box::new("in the child")) };
+            child.join();
+            let other = self.other.lock().unwrap();
+            let busy = other.as_ref().unwrap().set(self.key, "stolen");
+            assert!(
+                self.locks_nothing || matches!(busy, Err(Error::Busy { .. })),
+                "the child's guard unlocked: {busy:?}"
+            );
+        }
+        self.time.now()
+    }
+}
+
+fn inherited_guard(strategy: LockStrategy) {
+    let place = Place::new();
+    let clock = Arc::new(ForkingClock {
+        time: TestClock::at(1_000_000),
+        armed: AtomicBool::new(false),
+        other: Mutex::new(None),
+        key: "key",
+        locks_nothing: matches!(strategy, LockStrategy::Custom(_)),
+    });
+    let options = options().locks(strategy).lock_wait(Duration::from_millis(200));
+    let cache = options.clone().clock(clock.clone()).create(place.path()).unwrap();
+    cache.set("key", "before").unwrap();
+    *clock.other.lock().unwrap() = Some(options.open(place.path()).unwrap());
+    clock.armed.store(true, Ordering::SeqCst);
+    Forked::end_if_unwound(|| cache.set("key", "after").unwrap());
+    assert!(!clock.armed.load(Ordering::SeqCst), "nobody asked for the time");
+    let other = clock.other.lock().unwrap().take().unwrap();
+    assert_eq!(other.get("key").as_deref(), Some(&b"after"[..]));
+    other.set("key", "other").unwrap();
+    assert_eq!(cache.get("key").as_deref(), Some(&b"other"[..]));
+}
+
+/// A strategy that locks nothing and leaves a note of every process that unlocks.
+struct Notes(PathBuf);
+
+impl LockFactory for Notes {
+    fn name(&self) -> &str {
+        "notes"
+    }
+
+    fn id(&self) -> u64 {
+        1002
+    }
+
+    fn prepare(&self, _: &LockPlace) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn attach(&self, _: &LockPlace) -> io::Result<Box<dyn LockRegions>> {
+        Ok(Box::new(Notes(self.0.clone())))
+    }
+}
+
+impl LockRegions for Notes {
+    fn lock(&self, _: u32, _: Duration) -> Result<(), LockError> {
+        Ok(())
+    }
+
+    fn unlock(&self, _: u32) {
+        std::fs::write(self.0.join(std::process::id().to_string()), "unlocked").unwrap();
+    }
+}
+
+/// A descriptor that a child has lost cannot be unlocked by mistake; a strategy that keeps its lock elsewhere must
+/// not even be asked to.
+#[test]
+fn an_inherited_guard_does_not_unlock() {
+    let notes = tempfile::tempdir().unwrap();
+    inherited_guard(LockStrategy::Custom(Arc::new(Notes(notes.path().into()))));
+    assert_eq!(common::names_in(notes.path()), [std::process::id().to_string()]);
+}
+
+#[test]
+fn an_inherited_guard_does_nothing() {
+    inherited_guard(LockStrategy::File);
+    inherited_guard(LockStrategy::RwFile);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_program_that_is_started_inherits_no_descriptor() {
+    let place = Place::new();
+    let cache = options().create(place.path()).unwrap();
+    // Every lock file is open.
+    (0..50).for_each(|i| cache.set(format!("key {i}"), "value").unwrap());
+    let list = "ls -l /proc/self/fd; exit 0";
+    let mut shell = std::process::Command::new("sh");
+    let shell = shell.args(["-c", list]).stderr(std::process::Stdio::inherit());
+    let listed = String::from_utf8(shell.output().unwrap().stdout).unwrap();
+    assert!(listed.lines().count() > 3, "{listed}");
+    let own: Vec<_> = std::fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path()).collect();
+    let here = own.iter().filter_map(|fd| std::fs::read_link(fd).ok()).filter(|to| to.starts_with(place.dir()));
+    assert!(here.count() >= 4, "the data file, a lease, two locks");
+    assert!(!listed.contains(arg(place.dir())) && !listed.contains("deleted"), "{listed}");
+}
+
+fn wait_for_file(path: &Path) {
+    let start = Instant::now();
+    while !path.exists() {
+        assert!(start.elapsed() < PATIENCE, "{} does not come", path.display());
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn under_process_locks_a_child_reads_and_may_write_only_when_its_parent_has_left() {
+    const LIMIT: Duration = Duration::from_secs(1);
+    let place = Place::new();
+    let (refused, left) = (place.dir().join("refused"), place.dir().join("left"));
+    let options = options().locks(LockStrategy::Process).lock_wait(LIMIT);
+    let handle = Mutex::new(Some(options.create(place.path()).unwrap()));
+    let cache = || handle.lock().unwrap().clone().unwrap();
+    cache().set("key", "value").unwrap();
+    let child = Forked::start(|| {
+        let start = Instant::now();
+        for _ in 0..40 {
+            let found = cache().get("key");
+            assert!(found.is_none() || found.as_deref() == Some(b"value"));
+        }
+        // Not each of them waited for the lock that its parent keeps.
+        assert!(start.elapsed() < LIMIT * 20, "{:?}", start.elapsed());
+        let set = cache().set("key", "mine");
+        assert!(matches!(set, Err(Error::OpenElsewhere(_))), "{set:?}");
+        assert!(matches!(cache().delete("key"), Err(Error::OpenElsewhere(_))));
+        std::fs::write(&refused, "").unwrap();
+        wait_for_file(&left);
+        cache().set("key", "of the child").unwrap();
+        assert_eq!(cache().get("key").as_deref(), Some(&b"of the child"[..]));
+    });
+    wait_for_file(&refused);
+    // The parent's own use is not disturbed.
+    cache().set("key", "value").unwrap();
+    drop(handle.lock().unwrap().take());
+    std::fs::write(&left, "").unwrap();
+    child.join();
+    let next = options.open(place.path()).unwrap();
+    assert_eq!(next.get("key").as_deref(), Some(&b"of the child"[..]));
+    assert!(next.verify().is_ok());
+}
+
+#[test]
+fn when_all_seats_are_taken_a_child_reads_all_the_same() {
+    let place = Place::new();
+    let cache = options().seats(1).create(place.path()).unwrap();
+    cache.set("key", "value").unwrap();
+    Forked::start(|| {
+        for _ in 0..100 {
+            assert_eq!(cache.get("key").as_deref(), Some(&b"value"[..]));
+        }
+        assert!(matches!(cache.set("key", "mine"), Err(Error::SeatsFull { seats: 1, .. })));
+    })
+    .join();
+    assert_eq!(cache.get("key").as_deref(), Some(&b"value"[..]));
+}
+
+/// After the cache's file has lost its name, a child still finds the file that it inherited.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_child_joins_a_file_without_a_name() {
+    let place = Place::new();
+    let cache = options().create(place.path()).unwrap();
+    std::fs::remove_file(place.path()).unwrap();
+    Forked::start(|| cache.set("from the child", "1").unwrap()).join();
+    assert_eq!(cache.get("from the child").as_deref(), Some(&b"1"[..]));
+}

@@ -1,0 +1,309 @@
+//! Many processes on one cache: what they see of each other, how they come and go, and what they count.
+
+mod common;
+
+use common::Place;
+use common::children::{self, Process, arg, say, wait_for_word};
+use kennel::{Cache, Error, Options};
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+const WRITERS: u64 = 3;
+const KEYS: u64 = 12;
+const ROUNDS: u64 = 250;
+
+#[test]
+fn child() {
+    children::serve(|task, args| match task {
+        "write and read" => write_and_read(args[0], args[1].parse().unwrap()),
+        "come and go" => come_and_go(args[0], args[1].parse().unwrap()),
+        "add" => add(args[0]),
+        "open" => open_and_say(args[0]),
+        "create" => create_and_say(args[0]),
+        "read and stay" => read_and_stay(args[0]),
+        "thrash" => thrash(args[0], args[1].parse().unwrap()),
+        _ => panic!("no task {task}"),
+    });
+}
+
+fn options() -> Options {
+    Options::new().capacity(1 << 20).stripes(4).mean_item(256)
+}
+
+/// Starts children that wait for a word once they have the file open.
+fn ready(number: u64, task: &str, path: &Path) -> Vec<Process> {
+    let start = |i: u64| children::start(task, &[arg(path), &i.to_string()]);
+    let mut started: Vec<_> = (0..number).map(start).collect();
+    started.iter_mut().for_each(|process| process.expect("ready"));
+    started
+}
+
+fn go(processes: Vec<Process>) {
+    let mut processes = processes;
+    processes.iter_mut().for_each(|process| process.tell("go"));
+    processes.into_iter().for_each(Process::finish);
+}
+
+fn key(writer: u64, number: u64) -> String {
+    format!("{writer} of {number}")
+}
+
+/// A value that proves itself: each of its words names the key and the counter. Its length varies.
+fn value(writer: u64, number: u64, counter: u64) -> Vec<u8> {
+    let word = (writer << 56 | number << 48 | counter).to_le_bytes();
+    word.repeat(1 + (counter % 40 * (number + 1)) as usize)
+}
+
+/// The counter of a value, after a look at every word of it.
+fn counter_of(writer: u64, number: u64, found: &[u8]) -> u64 {
+    let first = u64::from_le_bytes(found[..8].try_into().unwrap());
+    let counter = first & ((1 << 48) - 1);
+    assert_eq!(found, value(writer, number, counter), "a torn, mixed or foreign value for {}", key(writer, number));
+    counter
+}
+
+fn write_and_read(path: &str, writer: u64) {
+    let cache = Cache::open(path).unwrap();
+    let mut seen = HashMap::new();
+    say("ready");
+    wait_for_word();
+    for counter in 1..=ROUNDS {
+        for number in 0..KEYS {
+            if counter % 17 == number {
+                cache.delete(key(writer, number)).unwrap();
+            } else {
+                cache.set(key(writer, number), value(writer, number, counter)).unwrap();
+            }
+            look(&cache, &mut seen, (counter + number) % WRITERS, number);
+        }
+    }
+    look_at_all(&cache, &mut seen);
+    assert!(seen.len() as u64 >= KEYS, "hardly anything was seen: {}", seen.len());
+}
+
+/// Reads a key; its counter never goes back.
+fn look(cache: &Cache, seen: &mut HashMap<(u64, u64), u64>, writer: u64, number: u64) {
+    if let Some(found) = cache.get(key(writer, number)) {
+        let counter = counter_of(writer, number, &found);
+        let last = seen.entry((writer, number)).or_default();
+        assert!(counter >= *last, "{} went back from {last} to {counter}", key(writer, number));
+        *last = counter;
+    }
+}
+
+fn look_at_all(cache: &Cache, seen: &mut HashMap<(u64, u64), u64>) {
+    for writer in 0..WRITERS {
+        (0..KEYS).for_each(|number| look(cache, seen, writer, number));
+    }
+}
+
+#[test]
+fn values_prove_themselves_and_never_go_back() {
+    let place = Place::new();
+    // More than all that is written: no ring comes round, nothing is evicted.
+    let cache = options().capacity(32 << 20).create(place.path()).unwrap();
+    go(ready(WRITERS, "write and read", &place.path()));
+    // The last word of each writer stands.
+    for writer in 0..WRITERS {
+        for number in (0..KEYS).filter(|&number| ROUNDS % 17 != number) {
+            let found = cache.get(key(writer, number)).unwrap();
+            assert_eq!(counter_of(writer, number, &found), ROUNDS);
+        }
+    }
+    let counters = cache.stats().counters;
+    assert_eq!((counters.evictions(), counters.busy, counters.repairs), (0, 0, 0));
+    assert!(cache.verify().is_ok());
+}
+
+/// The same in a cache that is far too small, so that everything is moved and evicted all the time.
+fn thrash(path: &str, writer: u64) {
+    let cache = Cache::open(path).unwrap();
+    let mut seen = HashMap::new();
+    say("ready");
+    wait_for_word();
+    for counter in 1..=ROUNDS {
+        for number in 0..KEYS * 4 {
+            cache.set(key(writer, number), value(writer, number, counter)).unwrap();
+            look(&cache, &mut seen, (counter + number) % WRITERS, number * 7 % (KEYS * 4));
+        }
+    }
+}
+
+#[test]
+fn values_prove_themselves_while_they_are_evicted() {
+    let place = Place::new();
+    let cache = Options::new().capacity(192 << 10).stripes(1).create(place.path()).unwrap();
+    go(ready(WRITERS, "thrash", &place.path()));
+    assert!(cache.stats().counters.evictions() > 1000);
+    assert!(cache.stats().counters.hits > 0);
+    let verification = cache.verify();
+    assert!(verification.is_ok(), "{:?}", verification.problems);
+}
+
+fn come_and_go(path: &str, number: u64) {
+    say("ready");
+    wait_for_word();
+    for round in 0..60 {
+        let cache = options().open(path).unwrap();
+        let own = format!("{number} {round}");
+        cache.set(&own, &own).unwrap();
+        assert_eq!(cache.get(&own), Some(own.into_bytes()));
+        assert!(cache.get("there throughout").is_some());
+    }
+}
+
+#[test]
+fn processes_come_and_go() {
+    let place = Place::new();
+    let cache = options().seats(8).create(place.path()).unwrap();
+    cache.set("there throughout", "yes").unwrap();
+    go(ready(4, "come and go", &place.path()));
+    let stats = cache.stats();
+    assert_eq!((stats.members, stats.counters.sets), (1, 4 * 60 + 1));
+    assert_eq!((stats.counters.hits, stats.counters.misses), (2 * 4 * 60, 0));
+    assert!(cache.verify().is_ok());
+}
+
+fn open_and_say(path: &str) {
+    match Options::new().lock_wait(Duration::from_secs(50)).open(path) {
+        Ok(cache) => {
+            cache.incr("served", 1).unwrap().unwrap();
+            say("served");
+            wait_for_word();
+        }
+        Err(Error::SeatsFull { seats, path }) => say(format!("{seats} seats full {}", path.display())),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn two_hundred_processes_at_once_are_all_served() {
+    const MANY: usize = 210;
+    let place = Place::new();
+    let cache = options().create(place.path()).unwrap();
+    cache.set("served", "0").unwrap();
+    let mut many: Vec<_> = (0..MANY).map(|_| children::start("open", &[arg(&place.path())])).collect();
+    many.iter_mut().for_each(|process| process.expect("served"));
+    // All of them are there, at once.
+    assert_eq!(cache.stats().members as usize, MANY + 1);
+    many.into_iter().for_each(Process::finish);
+    assert_eq!(cache.get("served"), Some(MANY.to_string().into_bytes()));
+}
+
+#[test]
+fn when_all_seats_are_taken_the_next_is_told_so_and_killed_ones_make_room() {
+    let place = Place::new();
+    let cache = options().seats(4).create(place.path()).unwrap();
+    cache.set("served", "0").unwrap();
+    let path = place.path();
+    let start = || children::start("open", &[arg(&path)]);
+    let mut three: Vec<_> = (0..3).map(|_| start()).collect();
+    three.iter_mut().for_each(|process| process.expect("served"));
+    start().expect(&format!("4 seats full {}", path.display()));
+    match options().open(&path) {
+        Err(error @ Error::SeatsFull { seats: 4, .. }) => {
+            let message = error.to_string();
+            assert!(message.contains("all 4 seats") && message.contains("`seats`"), "{message}");
+        }
+        other => panic!("expected SeatsFull, found {other:?}"),
+    }
+    // Reading takes no seat.
+    assert!(Options::new().open_read_only(&path).unwrap().get("served").is_some());
+    // A killed one's seat is taken, again and again; the living keep theirs.
+    for _ in 0..10 {
+        three[1].kill();
+        three[1] = start();
+        three[1].expect("served");
+    }
+    start().expect(&format!("4 seats full {}", path.display()));
+    // And so is one that was left in good order.
+    three.pop().unwrap().finish();
+    let mut last = start();
+    last.expect("served");
+    assert_eq!(cache.get("served"), Some(b"14".to_vec()));
+}
+
+const READS: u64 = 37;
+
+fn read_and_stay(path: &str) {
+    let cache = options().open(path).unwrap();
+    for _ in 0..READS {
+        assert!(cache.get("there").is_some());
+        assert!(cache.get("not there").is_none());
+    }
+    say("read");
+    wait_for_word();
+}
+
+#[test]
+fn what_a_killed_process_counted_stays_counted() {
+    let place = Place::new();
+    let cache = options().seats(3).create(place.path()).unwrap();
+    cache.set("there", "yes").unwrap();
+    for killed in 1..=8 {
+        let mut process = children::start("read and stay", &[arg(&place.path())]);
+        process.expect("read");
+        process.kill();
+        let counters = cache.stats().counters;
+        assert_eq!((counters.hits, counters.misses), (READS * killed, READS * killed));
+    }
+    // Eight were there one after the other, on two seats.
+    assert!(cache.stats().members <= 3);
+}
+
+fn create_and_say(path: &str) {
+    say("ready");
+    wait_for_word();
+    let cache = options().open_or_create(path).unwrap();
+    cache.add("counter", "0", &kennel::SetOptions::new()).unwrap();
+    cache.incr("counter", 1).unwrap().unwrap();
+    say(cache.stats().file_id);
+    wait_for_word();
+}
+
+#[test]
+fn several_who_create_at_once_share_one_file() {
+    for _ in 0..6 {
+        let place = Place::new();
+        let mut creators = ready(6, "create", &place.path());
+        creators.iter_mut().for_each(|process| process.tell("go"));
+        let ids: Vec<_> = creators.iter_mut().map(|process| process.hear().unwrap()).collect();
+        assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+        let cache = options().open(place.path()).unwrap();
+        assert_eq!(cache.stats().file_id, ids[0]);
+        assert_eq!(cache.get("counter").as_deref(), Some(&b"6"[..]));
+        creators.into_iter().for_each(Process::finish);
+        // The losers' lock directories are gone, or are tidied away by the next creator.
+        assert_eq!(place.names(), ["cache", "cache.locks"]);
+        cache.set("all", "well").unwrap();
+    }
+}
+
+const ADDITIONS: u64 = 400;
+
+fn add(path: &str) {
+    let cache = options().open(path).unwrap();
+    say("ready");
+    wait_for_word();
+    for i in 0..ADDITIONS {
+        cache.incr(format!("counter {}", i % 3), 1).unwrap().unwrap();
+        if i % 4 == 0 {
+            cache.decr("counter down", 1).unwrap().unwrap();
+        }
+    }
+}
+
+#[test]
+fn additions_of_several_processes_are_not_lost() {
+    let place = Place::new();
+    let cache = options().create(place.path()).unwrap();
+    (0..3).for_each(|i| cache.set(format!("counter {i}"), "0").unwrap());
+    cache.set("counter down", "1000").unwrap();
+    go(ready(4, "add", &place.path()));
+    let number = |key: &str| -> u64 { String::from_utf8(cache.get(key).unwrap()).unwrap().parse().unwrap() };
+    let sum: u64 = (0..3).map(|i| number(&format!("counter {i}"))).sum();
+    assert_eq!(sum, 4 * ADDITIONS);
+    assert_eq!(number("counter down"), 1000 - ADDITIONS);
+    assert!(cache.verify().is_ok());
+}
