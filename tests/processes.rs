@@ -19,6 +19,7 @@ fn child() {
         "write and read" => write_and_read(args[0], args[1].parse().unwrap()),
         "come and go" => come_and_go(args[0], args[1].parse().unwrap()),
         "add" => add(args[0]),
+        "create and destroy" => create_and_destroy(args[0]),
         "open" => open_and_say(args[0]),
         "create" => create_and_say(args[0]),
         "read and stay" => read_and_stay(args[0]),
@@ -278,6 +279,35 @@ fn several_who_create_at_once_share_one_file() {
         assert_eq!(place.names(), ["cache", "cache.locks"]);
         cache.set("all", "well").unwrap();
     }
+}
+
+/// Whoever destroys a cache tidies locks away; they must never be those of one that is just being created.
+fn create_and_destroy(path: &str) {
+    say("ready");
+    wait_for_word();
+    for round in 0..40 {
+        let cache = options().open_or_create(path).unwrap();
+        // Each of the locks is needed, and each may be opened only now. A file that was destroyed meanwhile is gone.
+        for i in 0..12 {
+            match cache.set(format!("{round} {i}"), "value") {
+                Ok(()) | Err(Error::NotFound(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        match options().destroy(path) {
+            Ok(()) | Err(Error::NotFound(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn caches_that_come_and_go_keep_their_locks() {
+    let place = Place::new();
+    go(ready(4, "create and destroy", &place.path()));
+    let cache = options().open_or_create(place.path()).unwrap();
+    (0..50).for_each(|i| cache.set(format!("key {i}"), "value").unwrap());
+    assert!(cache.verify().is_ok());
 }
 
 const ADDITIONS: u64 = 400;

@@ -144,7 +144,7 @@ impl Take for Value {
     type Out = Vec<u8>;
 
     #[inline(always)]
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found) -> Option<Vec<u8>> {
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Vec<u8>> {
         if !store.still(found) {
             return None;
         }
@@ -160,7 +160,7 @@ struct WholeItem;
 impl Take for WholeItem {
     type Out = Item;
 
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found) -> Option<Item> {
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Item> {
         let expires = found.head.expires_ms();
         Some(Item {
             value: Value.take(store, found)?,
@@ -178,7 +178,7 @@ impl Take for Into<'_> {
     type Out = usize;
 
     #[inline(always)]
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found) -> Option<usize> {
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<usize> {
         if let Some(room) = self.0.get_mut(..found.value_len) {
             store.mem.copy_out(found.value_at(), room);
         }
@@ -207,7 +207,7 @@ struct Sound<'a, T> {
 impl<T: Take> Take for Sound<'_, T> {
     type Out = Option<T::Out>;
 
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found) -> Option<Self::Out> {
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Self::Out> {
         let value = Value.take(store, found)?;
         let passes = store.passes(self.key, &value, found);
         if !store.still(found) {

@@ -223,6 +223,12 @@ pub(crate) const CLAIM_LEN: u64 = size_of::<Claim>() as u64;
 pub(crate) const BUCKET_LEN: u64 = size_of::<Bucket>() as u64;
 pub(crate) const RECORD_LEN: u64 = size_of::<Record>() as u64;
 pub(crate) const EXTENSION_LEN: u64 = size_of::<Extension>() as u64;
+/// Offset of the line of the header that says what state the file is in.
+pub(crate) const STATE_AT: u64 = offset_of!(Header, boot_id) as u64;
+/// Words of that line.
+pub(crate) const STATE_EPOCHS: usize = 2;
+pub(crate) const STATE_REPLACED: usize = 4;
+pub(crate) const STATE_UNVERIFIED: usize = 5;
 /// Bytes 32 to 512 of the header are covered by `check`.
 pub(crate) const CHECKED: std::ops::Range<usize> = 32..512;
 
@@ -236,8 +242,9 @@ const _: () = {
     assert!(offset_of!(Stripe, intent) == 64 && offset_of!(Stripe, small_head) == 128);
     assert!(offset_of!(Stripe, verify_me) == 192 && offset_of!(Stripe, counters) == 256);
     assert!(offset_of!(Seat, lines) == 128);
-    // A read looks at both at once.
-    assert!(offset_of!(Header, unverified) == offset_of!(Header, replaced) + 8);
+    assert!(offset_of!(Header, epochs) as u64 == STATE_AT + 8 * STATE_EPOCHS as u64);
+    assert!(offset_of!(Header, replaced) as u64 == STATE_AT + 8 * STATE_REPLACED as u64);
+    assert!(offset_of!(Header, unverified) as u64 == STATE_AT + 8 * STATE_UNVERIFIED as u64);
 };
 
 /// A field of the drawing: struct, name, offset and size in bytes.

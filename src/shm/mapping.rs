@@ -6,6 +6,7 @@
 #![allow(unsafe_code, reason = "mapped memory cannot be touched without; each use says why it may")]
 
 use super::atomics::AtomicU64;
+use super::layout::{HEADER_LEN, STATE_AT};
 use super::memory::{Memory, Words, word_of};
 use super::step::{Step, reached};
 use memmap2::{MmapOptions, MmapRaw};
@@ -29,6 +30,9 @@ impl Mapping {
         let mut options = MmapOptions::new();
         options.len(size);
         let map = if writable { options.map_raw(file)? } else { options.map_raw_read_only(file)? };
+        if len < HEADER_LEN {
+            return Err(io::Error::other("a mapping is at least a header long"));
+        }
         Ok(Self { map, len })
     }
 
@@ -52,7 +56,8 @@ impl Mapping {
     #[inline(always)]
     fn at(&self, offset: u64, len: u64) -> *const u8 {
         debug_assert_eq!(offset % 8, 0);
-        if len > self.len || offset > self.len - len {
+        // With a constant length up to a header's, which every mapping has, the first comparison folds away.
+        if (len > HEADER_LEN && len > self.len) || offset > self.len - len {
             outside(offset, len, self.len);
         }
         // SAFETY: the range was just proven to lie within the mapping, which is `self.len` bytes long.
@@ -73,6 +78,52 @@ impl Memory for Mapping {
         // SAFETY: so many bytes within a mapping that lives as long as `self`, aligned since a mapping starts at a
         // page and the address is rounded to a word; every access to them by anybody is atomic.
         Words(unsafe { &*at })
+    }
+
+    #[inline(always)]
+    fn state(&self) -> Words<'_, 8> {
+        // SAFETY: a mapping is at least a header long, and the line lies in the header.
+        let at = unsafe { self.map.as_ptr().add(STATE_AT as usize) };
+        // SAFETY: as in `words`.
+        Words(unsafe { &*at.cast() })
+    }
+
+    #[cfg(all(target_arch = "x86_64", not(any(miri, kennel_tsan))))]
+    #[inline(always)]
+    fn matching(words: Words<'_, 8>, pattern: u64) -> u32 {
+        let mask: u32;
+        // SAFETY: the block reads the 64 bytes that `words` borrows, and nothing else. What it reads may be
+        // changing; each word's upper half comes from one load of 16 bytes, aligned to eight at least, and a word
+        // torn all the same is found by the version check.
+        unsafe {
+            std::arch::asm!(
+                "movups {a}, [{at}]",
+                "movups {b}, [{at} + 16]",
+                "movups {c}, [{at} + 32]",
+                "movups {d}, [{at} + 48]",
+                // The upper halves of four words each, then their bits from 51 up.
+                "shufps {a}, {b}, 0xdd",
+                "shufps {c}, {d}, 0xdd",
+                "psrld {a}, 19",
+                "psrld {c}, 19",
+                "movd {b}, {pattern:e}",
+                "pshufd {b}, {b}, 0",
+                "pcmpeqd {a}, {b}",
+                "pcmpeqd {c}, {b}",
+                "packssdw {a}, {c}",
+                "packsswb {a}, {a}",
+                "pmovmskb {mask:e}, {a}",
+                at = in(reg) words.0.as_ptr(),
+                pattern = in(reg) pattern,
+                mask = lateout(reg) mask,
+                a = out(xmm_reg) _,
+                b = out(xmm_reg) _,
+                c = out(xmm_reg) _,
+                d = out(xmm_reg) _,
+                options(nostack, preserves_flags),
+            );
+        }
+        mask & 0xff
     }
 
     fn sync(&self, offset: u64, len: u64) -> io::Result<()> {
@@ -250,6 +301,22 @@ mod tests {
             let mut appended = b"before".to_vec();
             map.append_out(64, len, &mut appended);
             assert_eq!(&appended[6..], bytes, "append_out of {len}");
+        }
+    }
+
+    #[test]
+    fn words_are_matched_by_their_upper_bits() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(8192).unwrap();
+        let map = Mapping::new(&file, 8192, true).unwrap();
+        for pattern in [0, 1, 0x1fff, 0x1235] {
+            for hits in 0..256u64 {
+                for i in 0..8 {
+                    let upper = if hits >> i & 1 == 1 { pattern } else { pattern ^ (1 << (i % 13)) };
+                    map.word(128 + i * 8).set(Step::Slot, upper << 51 | (hits * 0x1234_5678_9abc & ((1 << 51) - 1)));
+                }
+                assert_eq!(u64::from(Mapping::matching(map.words(128), pattern)), hits);
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 //! Miri run the very same engine.
 
 use super::atomics::{AtomicU64, Ordering};
+use super::layout::STATE_AT;
 use super::step::{Step, reached};
 
 /// A word of shared memory.
@@ -88,6 +89,19 @@ pub(crate) trait Memory: Send + Sync {
     #[inline]
     fn word(&self, offset: u64) -> Word<'_> {
         Word(&self.words::<1>(offset).0[0])
+    }
+
+    /// The words of the header that say what state the file is in: the line that every operation looks at.
+    #[inline(always)]
+    fn state(&self) -> Words<'_, 8> {
+        self.words(STATE_AT)
+    }
+
+    /// Which of eight words have `pattern` in their bits from 51 up, a bit each. Without a branch per word: which one
+    /// it is cannot be predicted, and a misprediction would wait for the line to come from memory.
+    #[inline(always)]
+    fn matching(words: Words<'_, 8>, pattern: u64) -> u32 {
+        (0..8).fold(0, |bits, i| bits | u32::from(words.get(i) >> 51 == pattern) << i)
     }
 
     /// Brings a changed range to the device, where there is one.

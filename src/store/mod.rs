@@ -26,7 +26,7 @@ pub(crate) mod write;
 
 use crate::hash::Key;
 use crate::shm::atomics::Ordering;
-use crate::shm::layout::{RingShape, at};
+use crate::shm::layout::{RingShape, STATE_EPOCHS, STATE_REPLACED, STATE_UNVERIFIED, at};
 use crate::shm::memory::Word;
 use crate::shm::{Geometry, Memory};
 use record::{EPOCH_BITS, EPOCH_MASK, Extension, Head};
@@ -134,7 +134,7 @@ impl<M: Memory> Store<M> {
     /// The epochs of the whole cache.
     #[inline]
     pub(crate) fn epochs(&self) -> Epochs {
-        Epochs(self.mem.word(at!(epochs)).get())
+        Epochs(self.mem.state().get(STATE_EPOCHS))
     }
 
     /// Raises the hard epoch of the whole cache. `false`: it is used up, or records may carry epochs from
@@ -184,8 +184,8 @@ impl<M: Memory> Store<M> {
     /// behind and a stripe is not trusted yet.
     #[inline(always)]
     pub(crate) fn is_unsettled(&self) -> bool {
-        let state = self.mem.words::<2>(at!(replaced));
-        state.get(0) | state.get(1) != 0
+        let state = self.mem.state();
+        state.get(STATE_REPLACED) | state.get(STATE_UNVERIFIED) != 0
     }
 
     /// How far a stripe's bytes can be trusted.

@@ -62,7 +62,7 @@ struct Ends;
 impl Take for Ends {
     type Out = (u64, u64);
 
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found) -> Option<(u64, u64)> {
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<(u64, u64)> {
         let last = found.value_at() + found.value_len as u64 - 8;
         Some((store.mem.word(found.value_at()).get(), store.mem.word(last).get()))
     }

@@ -50,16 +50,17 @@ pub(crate) trait Take {
 
     /// Copies it out. It counts only if the record turns out to be the same afterwards, and is dropped otherwise;
     /// `None` says that the record was seen to change.
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found) -> Option<Self::Out>;
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Self::Out>;
 }
 
 /// A record that a look found.
 #[derive(Clone, Copy)]
-pub(crate) struct Found {
+pub(crate) struct Found<'a> {
     pub stripe: u32,
-    bucket_at: u64,
+    bucket: Words<'a, 8>,
     version: u64,
-    slot_at: u64,
+    /// Which word of the bucket the slot is.
+    i: usize,
     pub slot: Slot,
     /// Offset of the record.
     pub at: u64,
@@ -67,7 +68,7 @@ pub(crate) struct Found {
     pub value_len: usize,
 }
 
-impl Found {
+impl Found<'_> {
     pub(crate) fn value_at(&self) -> u64 {
         self.at + self.head.value_at()
     }
@@ -90,15 +91,15 @@ impl<M: Memory> Store<M> {
         want: &mut T,
         mark: bool,
     ) -> Look<T::Out> {
-        let bucket_at = self.bucket_of(key);
-        let bucket = self.mem.words::<8>(bucket_at);
+        let bucket = self.mem.words::<8>(self.bucket_of(key));
         let version = bucket.at(0).load(Ordering::Acquire);
         if version & 1 == 1 {
             return Look::Changing;
         }
         let pattern = Slot::live_pattern(key);
         let stripe = self.stripe_of(key);
-        let mut candidates = live_among(bucket, pattern);
+        // The first word is the version.
+        let mut candidates = M::matching(bucket, pattern) & !1;
         while candidates != 0 {
             let i = candidates.trailing_zeros() as usize;
             candidates &= candidates - 1;
@@ -112,8 +113,7 @@ impl<M: Memory> Store<M> {
             if head.is_expired(&now_ms) || self.is_cleared(at, head) {
                 break;
             }
-            let slot_at = bucket_at + i as u64 * 8;
-            let found = Found { stripe, bucket_at, version, slot_at, slot, at, head, value_len };
+            let found = Found { stripe, bucket, version, i, slot, at, head, value_len };
             let Some(taken) = want.take(self, &found) else { return Look::Changing };
             if !self.still(&found) {
                 return Look::Changing;
@@ -158,29 +158,29 @@ impl<M: Memory> Store<M> {
 
     /// Whether all that was loaded from a found record before this call belongs to that record.
     #[inline(always)]
-    pub(crate) fn still(&self, found: &Found) -> bool {
+    pub(crate) fn still(&self, found: &Found<'_>) -> bool {
         fence(Ordering::Acquire);
-        let version = self.mem.word(found.bucket_at).get();
+        let version = found.bucket.get(0);
         if version == found.version {
             return true;
         }
         found.head.units() * 8 > IN_PLACE_LIMIT
             && (version ^ found.version) >> ERA_SHIFT == 0
-            && Slot(self.mem.word(found.slot_at).get()).same(found.slot)
+            && Slot(found.bucket.get(found.i)).same(found.slot)
     }
 
     /// Raises the access mark of a record that was read, unless it stands highest; that the record has left
     /// meanwhile is no matter.
     #[inline(always)]
-    fn mark(&self, found: &Found) {
+    fn mark(&self, found: &Found<'_>) {
         if let Some(marked) = found.slot.marked() {
-            let slot = self.mem.word(found.slot_at);
+            let slot = found.bucket.at(found.i);
             let _ = slot.compare_exchange(crate::shm::Step::Mark, found.slot.0, marked.0, Ordering::Relaxed);
         }
     }
 
     /// Whether a found record passes its checksum; `value` is what was copied out of it.
-    pub(crate) fn passes(&self, key: &Key<'_>, value: &[u8], found: &Found) -> bool {
+    pub(crate) fn passes(&self, key: &Key<'_>, value: &[u8], found: &Found<'_>) -> bool {
         is_sound(key, value, found.head, self.extension(found.at, found.head), found.spot())
     }
 
@@ -227,13 +227,6 @@ impl<M: Memory> Store<M> {
         let own = key.tag() == slot.tag() && self.stripe_of(&key) == stripe;
         own.then_some(bytes)
     }
-}
-
-/// The slots of a bucket that are live with a pattern, a bit each. Without a branch per slot: which of the seven it is
-/// cannot be predicted, and a misprediction would wait for the line to come from memory.
-#[inline(always)]
-fn live_among(bucket: Words<'_, 8>, pattern: u64) -> u32 {
-    (1..=SLOTS as usize).fold(0, |bits, i| bits | u32::from(Slot(bucket.get(i)).is_live_of(pattern)) << i)
 }
 
 /// The slots of a bucket, in their order.

@@ -90,7 +90,7 @@ struct Sound<'a>(&'a Key<'a>);
 impl Take for Sound<'_> {
     type Out = Vec<u8>;
 
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found) -> Option<Vec<u8>> {
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Vec<u8>> {
         let mut value = Vec::new();
         store.mem.append_out(found.value_at(), found.value_len, &mut value);
         assert!(store.passes(self.0, &value, found));

@@ -78,6 +78,8 @@ impl Drop for LockFile {
         let mut listed = listed();
         if self.generation == generation() {
             hooks::unlist(&file, &mut listed);
+            // Closed while the list is held: a child born in between would keep it, and nobody would know.
+            drop(file);
         } else {
             // The child's handler closed the descriptor; its number may be somebody else's by now.
             hooks::forget(file);

@@ -7,6 +7,7 @@
 
 use super::fork::LockFile;
 use super::locks::Locks;
+use super::wait::wait_for;
 use crate::platform;
 use crate::shm::layout::{OWN_LINES, at};
 use crate::shm::memory::Word;
@@ -15,6 +16,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 /// This process as a member of one cache file.
 pub(crate) struct Member {
@@ -41,6 +43,8 @@ impl From<io::Error> for SeatError {
     }
 }
 
+/// How long a seat is looked for while all seem taken.
+const TAKE_WAIT: Duration = Duration::from_millis(100);
 /// Seats that are looked at for a dead member before a free one is taken.
 const PROBES: u64 = 8;
 
@@ -59,29 +63,39 @@ impl<M: Memory> Seats<'_, M> {
         self.mem.word(at!(seats_used)).get().min(self.geometry.shape.seats.into()) as u32
     }
 
-    /// Takes a seat with its lease: a dead member's, or a free one.
+    /// Takes a seat with its lease: a dead member's, or a free one. Somebody who looks whether a member lives holds
+    /// its lease for a moment, so one failure does not mean that all seats are taken.
     pub(crate) fn take(&self, directory: &Path, now_ms: u64) -> Result<(u32, LockFile), SeatError> {
+        let mut taken = None;
+        wait_for(TAKE_WAIT, || {
+            taken = self.try_take(directory)?;
+            Ok::<_, SeatError>(taken.is_some())
+        })?;
+        taken.map(|seat| self.sit(seat, now_ms)).ok_or(SeatError::Full)
+    }
+
+    fn try_take(&self, directory: &Path) -> Result<Option<(u32, LockFile)>, SeatError> {
         if let Some(dead) = self.take_dead(directory)? {
-            return Ok(self.sit(dead, now_ms));
+            return Ok(Some(dead));
         }
         let used = self.used();
         for seat in (0..used).filter(|&seat| self.word(seat, at!(Seat.taken)).get() == 0) {
             if let Some(lease) = self.try_lease(directory, seat)? {
-                return Ok(self.sit((seat, lease), now_ms));
+                return Ok(Some((seat, lease)));
             }
         }
         if used < self.geometry.shape.seats
             && let Some(lease) = self.try_lease(directory, used)?
         {
             self.mem.word(at!(seats_used)).set(Step::Seat, u64::from(used) + 1);
-            return Ok(self.sit((used, lease), now_ms));
+            return Ok(Some((used, lease)));
         }
         for seat in 0..used {
             if let Some(lease) = self.try_lease(directory, seat)? {
-                return Ok(self.sit((seat, lease), now_ms));
+                return Ok(Some((seat, lease)));
             }
         }
-        Err(SeatError::Full)
+        Ok(None)
     }
 
     /// Probes a few taken seats in turn, so that those of killed members come back into use.

@@ -33,7 +33,7 @@ pub(crate) fn create(real: &Path, settings: &Settings, replace: bool) -> Result<
     let root_lock = if settings.locks.is_shared() { Some(RootLock::shared(real, settings)?) } else { None };
     let made = make(real, settings, &fixed, new, id, replace);
     drop(root_lock);
-    tidy(real, made.is_ok().then_some(id));
+    tidy(real);
     made
 }
 

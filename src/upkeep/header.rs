@@ -7,6 +7,8 @@ use crate::shm::Geometry;
 use crate::shm::layout::{CHECKED, FINGERPRINT, FORMAT, HEADER_LEN, Header, MAGIC, Shape, at};
 use crate::shm::{Memory, Step};
 use bytemuck::Zeroable;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -126,6 +128,15 @@ impl Fixed {
 }
 
 impl Own {
+    /// From the first page of a file, if it has one.
+    pub(crate) fn read(file: &File) -> Option<Self> {
+        let mut page = Vec::new();
+        file.take(HEADER_LEN).read_to_end(&mut page).ok()?;
+        let header: Header = bytemuck::try_pod_read_unaligned(&page).ok()?;
+        let data = Identity { inode: header.data_inode, device: header.data_device };
+        Some(Self { id: header.file_id, data, lock_directory: header.lock_dir_inode })
+    }
+
     pub(crate) fn load(mem: &impl Memory) -> Self {
         let word = |at| mem.word(at).get();
         Self {

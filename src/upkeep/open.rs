@@ -451,7 +451,7 @@ pub(crate) fn destroy(path: &Path, settings: &Settings) -> Result<()> {
             Opened::mark_replaced(mapping, settings.random()? | 1);
         }
         std::fs::remove_file(&real).map_err(Error::io("remove", &real))?;
-        tidy(&real, None);
+        tidy(&real);
         return Ok(());
     }
 }

@@ -3,6 +3,7 @@
 //! Symbolic links are resolved first, so that all who mean one file find one lock directory:
 //! `REALPATH.locks/FILE-ID/`. The file id ties the locks to the file; a file that was replaced has others.
 
+use super::header::Own;
 use super::open::Settings;
 use crate::error::{Error, Result};
 use crate::platform;
@@ -12,7 +13,7 @@ use crate::sync::wait::wait_for;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The path for the cache of this user when none is given: in the runtime directory of the user, else in
 /// `/dev/shm`, else in the temporary directory (on Windows the user's local application data, else the
@@ -30,16 +31,15 @@ pub fn default_path() -> PathBuf {
 
 /// A cache file's path with all symbolic links resolved; the file itself need not exist.
 pub(crate) fn resolve(path: &Path) -> Result<PathBuf> {
-    if let Ok(real) = fs::canonicalize(path) {
-        return Ok(real);
-    }
-    let Some(name) = path.file_name() else {
-        return Err(Error::BadOption {
-            option: "path",
-            given: path.display().to_string(),
-            expected: "the path of a file".into(),
-        });
+    let no_file = || Error::BadOption {
+        option: "path",
+        given: path.display().to_string(),
+        expected: "the path of a file".into(),
     };
+    if let Ok(real) = fs::canonicalize(path) {
+        return if real.file_name().is_none() { Err(no_file()) } else { Ok(real) };
+    }
+    let Some(name) = path.file_name() else { return Err(no_file()) };
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let parent = fs::canonicalize(parent).map_err(Error::io("find the directory", parent))?;
     Ok(parent.join(name))
@@ -126,12 +126,14 @@ impl RootLock {
     /// Makes the directory, and keeps tidiers out of it.
     pub(crate) fn shared(real: &Path, settings: &Settings) -> Result<Self> {
         let root = locks_root(real);
+        let begun = Instant::now();
+        let is_last_try = || begun.elapsed() > settings.lock_wait;
         loop {
-            platform::make_private_dir(&root, settings.mode, settings.trust)
-                .map_err(Error::io("create the lock directory", &root))?;
-            let lock = match Self::open(&root) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                other => other.map_err(Error::io("open the lock directory", &root))?,
+            // One who tidies up may remove it between any two of these steps.
+            let made = platform::make_private_dir(&root, settings.mode, settings.trust);
+            let lock = match made.and_then(|()| Self::open(&root)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !is_last_try() => continue,
+                other => other.map_err(Error::io("create the lock directory", &root))?,
             };
             let Some(lock) = lock else { return Ok(Self(None)) };
             let got = wait_for(settings.lock_wait, || try_lock_shared(&lock));
@@ -178,11 +180,11 @@ fn remove_unused_locks(directory: &Path) {
 }
 
 /// Removes what killed creators and replaced files left behind beside this cache file.
-pub(crate) fn tidy(real: &Path, keep: Option<[u64; 2]>) {
+pub(crate) fn tidy(real: &Path) {
     let root = locks_root(real);
     let Some(_lock) = RootLock::exclusive(&root) else { return };
     let Ok(entries) = fs::read_dir(&root) else { return };
-    let keep = keep.map(format_id);
+    let keep = File::open(real).ok().and_then(|file| Own::read(&file)).map(|own| format_id(own.id));
     for entry in entries.flatten() {
         let name = entry.file_name();
         if Some(name.to_string_lossy().as_ref()) != keep.as_deref() {
