@@ -503,6 +503,27 @@ fn check_shape(shape: &Shape) -> Result<(), BadShape> {
 mod tests {
     use super::*;
 
+    /// Each struct has a heading in `docs/format.md` and a table under it whose rows begin `| offset | size | `name` |`.
+    #[test]
+    fn the_document_of_the_format_lists_every_field() {
+        let mut of = String::new();
+        let mut listed = Vec::new();
+        for line in include_str!("../../docs/format.md").lines() {
+            if let Some(heading) = line.strip_prefix("### ") {
+                of = heading.trim().to_owned();
+            }
+            let cells: Vec<_> = line.split('|').map(str::trim).collect();
+            if let ["", offset, size, name, ..] = cells[..]
+                && let (Ok(offset), Ok(size)) = (offset.parse::<usize>(), size.parse::<usize>())
+            {
+                listed.push((of.clone(), name.trim_matches('`').to_owned(), offset, size));
+            }
+        }
+        let drawn: Vec<_> =
+            FIELDS.iter().map(|&(of, name, at, size)| (of.to_owned(), name.to_owned(), at, size)).collect();
+        assert_eq!(listed, drawn);
+    }
+
     #[test]
     fn every_byte_of_every_struct_has_a_name() {
         for (of, size) in [

@@ -313,7 +313,7 @@ mod tests {
             for hits in 0..256u64 {
                 for i in 0..8 {
                     let upper = if hits >> i & 1 == 1 { pattern } else { pattern ^ (1 << (i % 13)) };
-                    map.word(128 + i * 8).set(Step::Slot, upper << 51 | (hits * 0x1234_5678_9abc & ((1 << 51) - 1)));
+                    map.word(128 + i * 8).set(Step::Slot, (upper << 51) | (hits << 20));
                 }
                 assert_eq!(u64::from(Mapping::matching(map.words(128), pattern)), hits);
             }

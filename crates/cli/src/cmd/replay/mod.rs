@@ -200,11 +200,11 @@ impl ReplayArgs {
     }
 
     fn options(&self, survey: &Survey) -> Result<Options, ReplayError> {
-        let mut options = Options::new()
-            .capacity(self.capacity_in_bytes()?)
-            .mean_item(KEY_LEN as u64 + survey.mean_size())
-            .locks(self.locks.into())
-            .seed(self.seed);
+        let capacity = self.capacity_in_bytes()?;
+        // Objects larger than the whole cache are not stored, so no index need be made for them.
+        let mean_item = (KEY_LEN as u64 + survey.mean_size()).min(capacity);
+        let mut options =
+            Options::new().capacity(capacity).mean_item(mean_item).locks(self.locks.into()).seed(self.seed);
         if let Some(stripes) = self.stripes {
             options = options.stripes(stripes);
         }
