@@ -6,7 +6,7 @@
 mod common;
 
 use common::raw::{Raw, header};
-use common::{Place, must_end, names_in};
+use common::{Place, must_end};
 use kennel::locks::{LockError, LockFactory, LockPlace, LockRegions};
 use kennel::{Cache, Error, Expiry, LockStrategy, OnMismatch, Options, SetOptions};
 use std::fs;
@@ -349,7 +349,7 @@ fn no_space_is_an_error_at_create_and_nothing_is_left_behind() {
     assert!((4 << 20..8 << 20).contains(needed));
     let said = format!("no room for {needed} bytes at {}: free some, or choose a smaller capacity", real(place));
     assert_eq!(error.to_string(), said);
-    assert_eq!(names_in(place.dir()), [""; 0]);
+    assert_eq!(common::names_in(place.dir()), [""; 0]);
     assert!(matches!(Options::new().capacity(4 << 20).open_or_create(place.path()), Err(Error::NoSpace { .. })));
     // What fits is reserved at once: filling it later meets no full disk.
     let cache = small().create(place.path()).unwrap();
@@ -363,7 +363,7 @@ fn no_space_is_an_error_at_create_and_nothing_is_left_behind() {
     assert_eq!(small().open(place.path()).unwrap().stats().file_id, id);
     fs::remove_file(place.dir().join("filler")).unwrap();
     small().destroy(place.path()).unwrap();
-    assert_eq!(names_in(place.dir()), [""; 0]);
+    assert_eq!(common::names_in(place.dir()), [""; 0]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod common;
 use common::raw::{LIVE, Raw, header, record, stripe};
 use common::{Place, TestClock, moment};
 use kennel::{AfterCrash, Expiry, LockStrategy, Options, SetOptions};
+#[cfg(unix)]
 use std::fs;
 use xxhash_rust::xxh3::xxh3_64;
 

@@ -274,6 +274,7 @@ fn a_hard_link_elsewhere_has_no_locks() {
     used.finish();
 }
 
+#[cfg(unix)]
 #[test]
 fn a_symbolic_link_leads_to_the_same_locks() {
     let mut used = InUse::new();

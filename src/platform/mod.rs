@@ -8,13 +8,13 @@ mod windows;
 
 #[cfg(unix)]
 pub(crate) use unix::{
-    allocate, boot_id, default_directories, identity, make_private_dir, name_new_file, network_filesystem, new_file,
-    set_mode, untrusted,
+    allocate, boot_id, can_lock_directories, default_directories, descriptor_path, directory_inode, identity,
+    make_private_dir, name_new_file, network_filesystem, new_file, set_mode, untrusted,
 };
 #[cfg(windows)]
 pub(crate) use windows::{
-    allocate, boot_id, default_directories, identity, make_private_dir, name_new_file, network_filesystem, new_file,
-    set_mode, untrusted,
+    allocate, boot_id, can_lock_directories, default_directories, descriptor_path, directory_inode, identity,
+    make_private_dir, name_new_file, network_filesystem, new_file, set_mode, untrusted,
 };
 
 /// What tells a file from every other on this host, for as long as it exists.

@@ -1,7 +1,6 @@
 //! Linux, macOS and the other Unix systems.
 
 use super::{Identity, NewFile};
-use rustix::fs::{Mode, OFlags};
 use std::fs::{DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -10,6 +9,28 @@ use std::path::{Path, PathBuf};
 pub(crate) fn identity(file: &File) -> io::Result<Identity> {
     let meta = file.metadata()?;
     Ok(Identity { inode: meta.ino(), device: meta.dev() })
+}
+
+/// The inode number of a directory; 0 when there is none.
+pub(crate) fn directory_inode(directory: &Path) -> u64 {
+    std::fs::metadata(directory).map_or(0, |meta| meta.ino())
+}
+
+/// Whether a directory can be opened and locked like a file.
+pub(crate) fn can_lock_directories() -> bool {
+    true
+}
+
+/// A path that leads to the very file that is open, even if its name is gone, where the system has one.
+#[cfg(target_os = "linux")]
+pub(crate) fn descriptor_path(file: &File) -> Option<PathBuf> {
+    use std::os::fd::AsRawFd;
+    Some(PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn descriptor_path(_: &File) -> Option<PathBuf> {
+    None
 }
 
 /// A number that changes when the host starts anew. Linux has one; elsewhere the moment of the start does,
@@ -128,6 +149,7 @@ pub(crate) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
 pub(crate) fn new_file(directory: &Path) -> io::Result<NewFile> {
     #[cfg(target_os = "linux")]
     {
+        use rustix::fs::{Mode, OFlags};
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         match rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR) {
             Ok(fd) => return Ok(NewFile { file: fd.into(), temporary: None }),
@@ -152,17 +174,10 @@ pub(crate) fn name_new_file(new: NewFile, path: &Path, replace: bool) -> io::Res
     Ok(file)
 }
 
-#[cfg(target_os = "linux")]
 fn link(file: &File, path: &Path) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
-    let from = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let Some(from) = descriptor_path(file) else { return Err(io::Error::from(io::ErrorKind::Unsupported)) };
     let flags = rustix::fs::AtFlags::SYMLINK_FOLLOW;
     Ok(rustix::fs::linkat(rustix::fs::CWD, from, rustix::fs::CWD, path, flags)?)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn link(_: &File, _: &Path) -> io::Result<()> {
-    Err(io::Error::from(io::ErrorKind::Unsupported))
 }
 
 /// A link cannot replace, a rename can: so under a temporary name in between.

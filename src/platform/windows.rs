@@ -20,6 +20,20 @@ pub(crate) fn identity(file: &File) -> io::Result<Identity> {
     Ok(Identity { inode, device: info.dwVolumeSerialNumber.into() })
 }
 
+/// A directory cannot be opened as a file here; its lock files' indices tell it from another.
+pub(crate) fn directory_inode(_: &Path) -> u64 {
+    0
+}
+
+/// A directory cannot be opened as a file here.
+pub(crate) fn can_lock_directories() -> bool {
+    false
+}
+
+pub(crate) fn descriptor_path(_: &File) -> Option<PathBuf> {
+    None
+}
+
 /// The moment of the start, in steps of ten seconds since the clocks it is computed from drift a little.
 #[allow(unsafe_code, reason = "the standard library does not offer the time since the start")]
 pub(crate) fn boot_id() -> [u64; 2] {

@@ -14,6 +14,7 @@ macro_rules! steps {
         #[cfg(any(test, feature = "crash-points"))]
         impl Step {
             /// Every step there is, in the order in which they are written down here.
+            #[cfg(feature = "crash-points")]
             pub const ALL: &'static [Step] = &[$(Step::$name,)*];
 
             /// The name as tests and tables spell it.
@@ -96,8 +97,10 @@ mod armed {
         /// The thread unwinds with [`Died`] as its payload: a death that a test in one process can watch.
         Unwind,
         /// The process ends at once, nothing cleaned up: `SIGKILL` to itself where there is one.
+        #[cfg(feature = "crash-points")]
         Kill,
         /// The thread sleeps for as long as it is let live: a stopped process.
+        #[cfg(feature = "crash-points")]
         Stop,
     }
 
@@ -140,14 +143,16 @@ mod armed {
     fn die(step: Step, plan: Plan) {
         match plan {
             Plan::Unwind => std::panic::resume_unwind(Box::new(Died(step))),
+            #[cfg(feature = "crash-points")]
             Plan::Kill => end_process(),
+            #[cfg(feature = "crash-points")]
             Plan::Stop => loop {
                 std::thread::park();
             },
         }
     }
 
-    #[cfg(unix)]
+    #[cfg(all(unix, feature = "crash-points"))]
     fn end_process() {
         let me = rustix::process::getpid();
         // Cannot fail for our own pid; should it, the abort below ends the process all the same.
@@ -155,7 +160,7 @@ mod armed {
         std::process::abort()
     }
 
-    #[cfg(not(unix))]
+    #[cfg(all(not(unix), feature = "crash-points"))]
     fn end_process() {
         std::process::abort()
     }

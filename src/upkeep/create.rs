@@ -44,7 +44,7 @@ fn make(real: &Path, settings: &Settings, fixed: &Fixed, new: NewFile, id: [u64;
     let own = Own {
         id,
         data: platform::identity(&new.file).map_err(Error::io("examine", real))?,
-        lock_directory: directory_inode(&directory),
+        lock_directory: platform::directory_inode(&directory),
     };
     let mapping = Mapping::new(&new.file, fixed.geometry.file_len, true).map_err(Error::io("map", real))?;
     fill(&mapping, fixed, own, &inodes, settings)?;
@@ -79,21 +79,6 @@ pub(super) fn make_locks(directory: &Path, settings: &Settings, geometry: &Geome
     let place = LockPlace { directory: directory.into(), regions, inodes: inodes.into() };
     settings.locks.prepare(&place).map_err(Error::io("prepare the locks in", directory))?;
     Ok(place.inodes)
-}
-
-/// The inode number of a lock directory; 0 when the strategy has none.
-pub(super) fn directory_inode(directory: &Path) -> u64 {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        std::fs::metadata(directory).map_or(0, |meta| meta.ino())
-    }
-    #[cfg(not(unix))]
-    {
-        // A directory cannot be opened as a file here; its lock files' indices tell it from another.
-        let _ = directory;
-        0
-    }
 }
 
 fn allocate(file: &File, len: u64, real: &Path) -> Result<()> {

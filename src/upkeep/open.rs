@@ -1,6 +1,6 @@
 //! Opening a cache file: proving that it is one, that it is ours, and that its locks are everybody's.
 
-use super::create::{create, directory_inode, make_locks, store_lock_inodes};
+use super::create::{create, make_locks, store_lock_inodes};
 use super::header::{AfterCrash, Fixed, Own, boot_id};
 use super::opened::{Opened, identity};
 use super::place::{DataLock, RootLock, lock_directory, open_data, resolve, still_names, tidy};
@@ -296,7 +296,8 @@ fn open_read_only(real: &Path, data: File, settings: &Settings) -> Result<Opened
 }
 
 fn open_locked(real: &Path, data: File, settings: &Settings, lock: DataLock) -> Result<Opened> {
-    let fixed = match read_fixed(&data, real) {
+    // Through the handle that has the lock: Windows lets no other one read what is locked.
+    let fixed = match read_fixed(lock.file(), real) {
         Err(error @ Error::BadFile { .. }) if settings.on_mismatch == OnMismatch::Recreate => {
             return recreate_bad(real, settings, error, lock);
         }
@@ -361,7 +362,7 @@ fn check_lock_directory(real: &Path, directory: &Path, own: Own) -> Result<()> {
     if !directory.is_dir() {
         return Err(lost(format!("expected the directory {}, found none", directory.display())));
     }
-    let found = directory_inode(directory);
+    let found = platform::directory_inode(directory);
     if found != own.lock_directory {
         let expected = own.lock_directory;
         return Err(lost(format!("{}: expected inode {expected}, found {found}", directory.display())));
@@ -385,7 +386,7 @@ fn adopt(
     let root_lock = if settings.locks.is_shared() { Some(RootLock::shared(real, settings)?) } else { None };
     let inodes = make_locks(&directory, settings, &fixed.geometry)?;
     store_lock_inodes(mapping, &fixed.geometry, &inodes);
-    Own { id, data: found, lock_directory: directory_inode(&directory) }.store(mapping);
+    Own { id, data: found, lock_directory: platform::directory_inode(&directory) }.store(mapping);
     Ok(root_lock)
 }
 

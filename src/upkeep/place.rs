@@ -93,13 +93,8 @@ impl DataLock {
 
 /// Opens the file that `data` is, even if its name is gone, where the system lets that be said.
 fn open_again(data: &File, real: &Path) -> Result<LockFile> {
-    #[cfg(target_os = "linux")]
-    {
-        use std::os::fd::AsRawFd;
-        let own = PathBuf::from(format!("/proc/self/fd/{}", data.as_raw_fd()));
-        if let Ok(file) = LockFile::open(&own) {
-            return Ok(file);
-        }
+    if let Some(file) = platform::descriptor_path(data).and_then(|own| LockFile::open(&own).ok()) {
+        return Ok(file);
     }
     let file = LockFile::open(real).map_err(|source| match source.kind() {
         std::io::ErrorKind::NotFound => Error::NotFound(real.into()),
@@ -156,7 +151,8 @@ impl RootLock {
 
     /// Opens the directory for locking, where a directory can be locked.
     fn open(root: &Path) -> io::Result<Option<LockFile>> {
-        if cfg!(unix) { LockFile::open_with(OpenOptions::new().read(true), root).map(Some) } else { Ok(None) }
+        let lockable = platform::can_lock_directories();
+        lockable.then(|| LockFile::open_with(OpenOptions::new().read(true), root)).transpose()
     }
 }
 
