@@ -166,12 +166,6 @@ pub(crate) struct Heap(Vec<(u64, Vec<AtomicU64>)>);
 
 #[cfg(any(test, loom))]
 impl Heap {
-    /// A whole file.
-    #[cfg(not(loom))]
-    pub(crate) fn new(bytes: u64) -> Self {
-        Self::of_parts(&[(0, bytes)])
-    }
-
     /// Parts of a file, by offset and length.
     pub(crate) fn of_parts(parts: &[(u64, u64)]) -> Self {
         let words = |len: u64| (0..len.div_ceil(8)).map(|_| AtomicU64::new(0)).collect();
