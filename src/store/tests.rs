@@ -219,7 +219,7 @@ fn core_a_reader_beside_a_writer_sees_whole_values() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for n in 0..rounds {
-                let value = (n << 8 | n % 3).to_le_bytes().repeat(words[n as usize % words.len()]);
+                let value = ((n << 8) | (n % 3)).to_le_bytes().repeat(words[n as usize % words.len()]);
                 engine.set(&key(n % 3), &value);
             }
         });
