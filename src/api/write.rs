@@ -240,7 +240,11 @@ impl Cache {
         let mut stripe = writer.lock()?;
         let epoch = writer.opened.store.epochs().current();
         let Some(entry) = stripe.find_current(&writer.key) else { return Ok(None) };
-        let value = parse_number(&stripe.value_of(&entry))?;
+        let text = stripe.value_of(&entry);
+        if writer.opened.settings.verify_reads && !stripe.passes(&writer.key, &text, &entry) {
+            return Ok(None); // As a read with checksums would miss it.
+        }
+        let value = parse_number(&text)?;
         let sum = add(value, delta).ok_or(Error::Overflow { value, sign, delta })?;
         let text = sum.to_string();
         let draft = Draft {

@@ -12,7 +12,7 @@
 use super::exclusive::{Entry, Exclusive, slots};
 use super::intent::Intent;
 use super::read::IN_PLACE_LIMIT;
-use super::record::{Draft, MAX_SLACK, Spot, timed};
+use super::record::{Draft, MAX_SLACK, Spot, is_sound, timed};
 use super::slot::{Ring, Slot};
 use super::tally::StripeCount;
 use crate::hash::Key;
@@ -100,6 +100,11 @@ impl<M: Memory> Exclusive<'_, M> {
         let mut value = Vec::new();
         self.store.mem.append_out(entry.at + entry.head.value_at(), entry.value_len, &mut value);
         value
+    }
+
+    /// Whether a record passes its checksum; `value` is what was copied out of it.
+    pub(crate) fn passes(&self, key: &Key<'_>, value: &[u8], entry: &Entry) -> bool {
+        is_sound(key, value, entry.head, self.store.extension(entry.at, entry.head), self.spot(entry.slot))
     }
 
     /// An overwritten key stays in its ring, a remembered one comes back into the main ring, a new one or one
