@@ -57,8 +57,9 @@ fn cache(directory: &TempDir) -> Cache {
         .populate(true)
         .create(directory.path().join("cache"))
         .expect("a cache");
-    for key in keys() {
-        cache.set(key, [1; VALUE]).expect("a set");
+    // In another order than they are read in: else each record would lie behind the one read before.
+    for n in 0..ITEMS as u64 {
+        cache.set(key(n), [1; VALUE]).expect("a set");
     }
     cache
 }

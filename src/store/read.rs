@@ -132,7 +132,10 @@ impl<M: Memory> Store<M> {
     pub(crate) fn record_of(&self, stripe: u32, slot: Slot, key: &Key<'_>) -> Option<(u64, Head, usize)> {
         let ring = self.ring_shape(slot.ring());
         let at = self.record_at(stripe, slot.ring(), slot.position())?;
+        // Where the value lies is known only once the header has come; a small record begins anywhere in a line and
+        // ends two lines on.
         self.mem.prefetch(at + 64);
+        self.mem.prefetch(at + 128);
         let head = self.head(at);
         let fits = head.is_record()
             && head.key_len() == key.bytes.len() as u64
