@@ -107,13 +107,8 @@ impl Cache {
         }
         let key = opened.store.key(key);
         let tally = Tally::of(opened, joined);
-        let read = match tally.look(&key, &mut want) {
-            Look::Hit(value) => Some(value),
-            Look::Miss => None,
-            Look::Changing => read_again(opened, &key, &tally, &mut want),
-        };
-        tally.count(if read.is_some() { MemberCount::Hits } else { MemberCount::Misses }, 1);
-        read
+        let looked = tally.look(&key, &mut want);
+        tally.counted(go_on(looked, opened, &key, &tally, &mut want))
     }
 
     /// As [`read`](Self::read), where something is out of the ordinary: a replaced file, a forked child, a read-only
@@ -131,9 +126,7 @@ impl Cache {
             Some(joined) => Tally::of(opened, joined),
             None => Tally { opened, line: None },
         };
-        let read = read_carefully(opened, &key, &tally, want);
-        tally.count(if read.is_some() { MemberCount::Hits } else { MemberCount::Misses }, 1);
-        read
+        tally.counted(read_carefully(opened, &key, &tally, want))
     }
 }
 
@@ -288,6 +281,7 @@ fn lock_shared(opened: &Opened) -> Result<Option<RegionGuard<'_>>, LockError> {
 }
 
 /// What a first look gave, or what further ones give.
+#[inline(always)]
 fn go_on<T: Take>(
     looked: Look<T::Out>,
     opened: &Opened,
@@ -321,6 +315,13 @@ impl<'a> Tally<'a> {
     fn look<T: Take>(&self, key: &Key<'_>, want: &mut T) -> Look<T::Out> {
         let opened = self.opened;
         opened.store.look(key, || opened.settings.time.now_ms(), want, self.line.is_some())
+    }
+
+    /// Counts a read as a hit or a miss.
+    #[inline(always)]
+    fn counted<T>(&self, read: Option<T>) -> Option<T> {
+        self.count(if read.is_some() { MemberCount::Hits } else { MemberCount::Misses }, 1);
+        read
     }
 
     #[inline(always)]

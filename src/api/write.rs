@@ -80,7 +80,7 @@ impl Cache {
     /// # Errors
     /// As [`set`](Cache::set).
     pub fn set_with(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, how: &SetOptions) -> Result<Stamp> {
-        self.store_if(key.as_ref(), value.as_ref(), how, |_, _| true).map(|stored| stored.unwrap_or(Stamp(0)))
+        self.store_if(key.as_ref(), value.as_ref(), how, |_| true).map(|stored| stored.unwrap_or(Stamp(0)))
     }
 
     /// Stores a value if the key has none; `false` if it has.
@@ -88,7 +88,7 @@ impl Cache {
     /// # Errors
     /// As [`set`](Cache::set).
     pub fn add(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, how: &SetOptions) -> Result<bool> {
-        self.store_if(key.as_ref(), value.as_ref(), how, |_, entry| entry.is_none()).map(|stored| stored.is_some())
+        self.store_if(key.as_ref(), value.as_ref(), how, |entry| entry.is_none()).map(|stored| stored.is_some())
     }
 
     /// Stores a value if the key has one; `false` if it has none.
@@ -96,7 +96,7 @@ impl Cache {
     /// # Errors
     /// As [`set`](Cache::set).
     pub fn replace(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, how: &SetOptions) -> Result<bool> {
-        self.store_if(key.as_ref(), value.as_ref(), how, |_, entry| entry.is_some()).map(|stored| stored.is_some())
+        self.store_if(key.as_ref(), value.as_ref(), how, |entry| entry.is_some()).map(|stored| stored.is_some())
     }
 
     /// Stores a value if the key's value is still the one that was read with this stamp.
@@ -111,7 +111,7 @@ impl Cache {
         how: &SetOptions,
     ) -> Result<Swap> {
         let mut absent = false;
-        let stored = self.store_if(key.as_ref(), value.as_ref(), how, |_, entry| {
+        let stored = self.store_if(key.as_ref(), value.as_ref(), how, |entry| {
             absent = entry.is_none();
             entry.is_some_and(|entry| entry.head.stamp == stamp.0)
         })?;
@@ -173,7 +173,8 @@ impl Cache {
             |(key, _)| key.as_ref(),
             |writer, stripe, (_, value)| {
                 let draft = writer.draft(value.as_ref(), how)?;
-                stripe.put(&draft);
+                let entry = stripe.find(&writer.key);
+                stripe.put(&draft, entry);
                 Ok(())
             },
         )
@@ -219,14 +220,15 @@ impl Cache {
         key: &[u8],
         value: &[u8],
         how: &SetOptions,
-        wanted: impl FnOnce(&Exclusive<'_, Mapping>, Option<&Entry>) -> bool,
+        wanted: impl FnOnce(Option<&Entry>) -> bool,
     ) -> Result<Option<Stamp>> {
         let writer = Writer::new(self, key)?;
         let draft = writer.draft(value, how)?;
         let mut stripe = writer.lock()?;
         let draft = Draft { epoch: writer.opened.store.epochs().current(), ..draft };
-        let entry = stripe.find_current(&writer.key);
-        Ok(wanted(&stripe, entry.as_ref()).then(|| Stamp(stripe.put(&draft))))
+        let entry = stripe.find(&writer.key);
+        let current = entry.filter(|entry| stripe.is_current(entry));
+        Ok(wanted(current.as_ref()).then(|| Stamp(stripe.put(&draft, entry))))
     }
 
     fn add_to(
@@ -254,7 +256,7 @@ impl Cache {
             flags: writer.opened.store.extension(entry.at, entry.head).caller_flags(),
             epoch,
         };
-        stripe.put(&draft);
+        stripe.put(&draft, Some(entry));
         Ok(Some(sum))
     }
 

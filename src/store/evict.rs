@@ -72,7 +72,7 @@ impl<M: Memory> Exclusive<'_, M> {
     fn pad(&self, ring: Ring) -> u64 {
         let shape = self.shape(ring);
         let head = self.ring_head(ring);
-        let at = self.store.ring_at(self.stripe, ring) + shape.offset(head) * 8;
+        let at = self.address(ring, head);
         let units = shape.units - shape.offset(head);
         self.store.mem.word(at).set(Step::Pad, pad(units));
         let next = shape.advance(head, units);
@@ -84,10 +84,10 @@ impl<M: Memory> Exclusive<'_, M> {
     fn leave_one(&mut self, ring: Ring, budget: &mut Budget) {
         let tail = self.tail(ring);
         let shape = self.shape(ring);
-        let at = self.store.ring_at(self.stripe, ring) + shape.offset(tail) * 8;
+        let at = self.address(ring, tail);
         let head = self.head_at(ring, tail, at);
         let units = head.units();
-        if units == 0 || units > self.used(ring) || shape.offset(tail) + units > shape.units || !is_known(head) {
+        if !shape.can_step(tail, units, self.used(ring)) || !is_known(head) {
             // Only damage leads here: the walk cannot go on, and nobody knows what lies behind.
             self.count(StripeCount::Dropped);
             self.empty();
@@ -144,7 +144,8 @@ impl<M: Memory> Exclusive<'_, M> {
         }
         match position {
             Some(position) => {
-                self.relocate(slot_at, slot, at, head, Ring::Main, position);
+                // In its new ring it starts without marks.
+                self.relocate(slot_at, slot.with_marks(0), at, head, Ring::Main, position);
                 self.count(StripeCount::Promotions);
             }
             None => {
@@ -164,7 +165,7 @@ impl<M: Memory> Exclusive<'_, M> {
         }
         let slot = slot.with_marks(slot.marks() - 1);
         if let Some(position) = self.room_at_head(Ring::Main, units) {
-            self.relocate_marked(slot_at, slot, at, head, Ring::Main, position);
+            self.relocate(slot_at, slot, at, head, Ring::Main, position);
             self.pass(Ring::Main, slot.position(), passed);
         } else {
             self.relocate_tight(slot_at, slot, at, head, passed);
@@ -181,13 +182,8 @@ impl<M: Memory> Exclusive<'_, M> {
         self.end();
     }
 
-    /// Moves a record to the head of a ring; it starts there without marks.
-    fn relocate(&mut self, slot_at: u64, slot: Slot, at: u64, head: Head, ring: Ring, position: u64) {
-        self.relocate_marked(slot_at, slot.with_marks(0), at, head, ring, position);
-    }
-
     /// Copies a record to `position` at the head of `ring`, links the copy, and marks the original dead.
-    fn relocate_marked(&mut self, slot_at: u64, slot: Slot, at: u64, head: Head, ring: Ring, position: u64) {
+    fn relocate(&mut self, slot_at: u64, slot: Slot, at: u64, head: Head, ring: Ring, position: u64) {
         let moved = slot.moved(ring, position);
         self.load_record(at, head);
         self.begin(Intent::Move, slot_at, slot, moved, self.live_with(None, None));
@@ -223,10 +219,9 @@ impl<M: Memory> Exclusive<'_, M> {
     /// Writes the record in private memory where `moved` says, and lets the head pass it.
     fn write_copy(&mut self, slot: Slot, moved: Slot, head: Head) {
         let (ring, position) = (moved.ring(), moved.position());
-        let shape = self.shape(ring);
-        let at = self.store.ring_at(self.stripe, ring) + shape.offset(position) * 8;
+        let at = self.address(ring, position);
         self.store_record(at, head.seal, self.spot(slot), self.spot(moved));
-        self.set_head(ring, shape.advance(position, head.units()));
+        self.set_head(ring, self.shape(ring).advance(position, head.units()));
     }
 }
 

@@ -83,6 +83,15 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         self.store.ring_shape(ring)
     }
 
+    pub(super) fn slot(&self, slot_at: u64) -> Slot {
+        Slot(self.store.mem.word(slot_at).get())
+    }
+
+    /// Offset in the file of a position of this stripe.
+    pub(super) fn address(&self, ring: Ring, position: u64) -> u64 {
+        self.store.address(self.stripe, ring, position)
+    }
+
     pub(super) fn spot(&self, slot: Slot) -> Spot {
         Spot { stripe: self.stripe, ring: slot.ring(), position: slot.position() }
     }
@@ -245,24 +254,23 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     /// Writes a record into memory that no slot points to.
     pub(super) fn write_record(&self, at: u64, draft: &Draft<'_>, head: Head) {
         let mem = &self.store.mem;
-        self.write_head(Step::RecordHeader, at, head);
-        if head.is_extended() {
-            let extension = draft.extension(head.stamp);
-            let words = [extension.soft_expiry, extension.created, extension.flags];
-            for (i, word) in words.into_iter().enumerate() {
-                mem.word(at + RECORD_LEN + i as u64 * 8).set(Step::RecordHeader, word);
-            }
-        }
+        self.write_head(Step::RecordHeader, at, draft, head);
         mem.copy_in(Step::RecordBody, at + head.key_at(), draft.key.bytes);
         mem.copy_in(Step::RecordBody, at + head.value_at(), draft.value);
     }
 
-    pub(super) fn write_head(&self, step: Step, at: u64, head: Head) {
-        let mem = &self.store.mem;
-        mem.word(at).set(step, head.shape);
-        mem.word(at + at!(Record.seal)).set(step, head.seal);
-        mem.word(at + at!(Record.stamp)).set(step, head.stamp);
-        mem.word(at + at!(Record.expiry)).set(step, head.expiry);
+    /// Writes a record's header, and its extension if it has one.
+    pub(super) fn write_head(&self, step: Step, at: u64, draft: &Draft<'_>, head: Head) {
+        let write = |at: u64, words: &[u64]| {
+            for (i, &word) in words.iter().enumerate() {
+                self.store.mem.word(at + i as u64 * 8).set(step, word);
+            }
+        };
+        write(at, &[head.shape, head.seal, head.stamp, head.expiry]);
+        if head.is_extended() {
+            let extension = draft.extension(head.stamp);
+            write(at + RECORD_LEN, &[extension.soft_expiry, extension.created, extension.flags]);
+        }
     }
 
     /// Loads a whole record into private memory.
@@ -283,7 +291,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         self.settle(bucket_at);
         let pattern = Slot::live_pattern(key);
         slots(bucket_at).find_map(|slot_at| {
-            let slot = Slot(self.store.mem.word(slot_at).get());
+            let slot = self.slot(slot_at);
             if !slot.is_live_of(pattern) || !self.is_held(slot) {
                 return None;
             }
@@ -312,7 +320,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         let bucket_at = self.store.bucket_of(&key);
         self.settle(bucket_at);
         slots(bucket_at).find_map(|slot_at| {
-            let slot = Slot(self.store.mem.word(slot_at).get());
+            let slot = self.slot(slot_at);
             let here = slot.is_live() && slot.ring() == ring && slot.position() == position;
             (here && slot.tag() == key.tag()).then_some((slot_at, slot))
         })

@@ -91,7 +91,7 @@ impl<M: Memory> Exclusive<'_, M> {
     fn repair_slot(&mut self, intent: Intent, slot_at: u64) {
         let old = Slot(self.word(at!(Stripe.intent_old)).get());
         let new = Slot(self.word(at!(Stripe.intent_new)).get());
-        let now = Slot(self.store.mem.word(slot_at).get());
+        let now = self.slot(slot_at);
         let is_odd = self.store.mem.word(bucket_of(slot_at)).get() & 1 == 1;
         let stays = match intent {
             Intent::Set | Intent::Move if self.is_whole(new, slot_at) => new,
@@ -159,6 +159,6 @@ impl<M: Memory> Exclusive<'_, M> {
     /// complete nor undo, since something was lost.
     pub(super) fn recount(&self) -> u64 {
         let slots = self.buckets().flat_map(slots);
-        slots.filter(|&slot_at| self.counts(Slot(self.store.mem.word(slot_at).get()))).count() as u64
+        slots.filter(|&slot_at| self.counts(self.slot(slot_at))).count() as u64
     }
 }

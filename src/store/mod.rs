@@ -113,8 +113,13 @@ impl<M: Memory> Store<M> {
     #[inline(always)]
     pub(crate) fn record_at(&self, stripe: u32, ring: Ring, position: u64) -> Option<u64> {
         let shape = self.ring_shape(ring);
-        let offset = shape.offset(position);
-        (offset + 4 <= shape.units).then(|| self.ring_at(stripe, ring) + offset * 8)
+        (shape.offset(position) + 4 <= shape.units).then(|| self.address(stripe, ring, position))
+    }
+
+    /// Offset in the file of a position whose offset is known to lie within its ring.
+    #[inline(always)]
+    pub(crate) fn address(&self, stripe: u32, ring: Ring, position: u64) -> u64 {
+        self.ring_at(stripe, ring) + self.ring_shape(ring).offset(position) * 8
     }
 
     #[inline(always)]

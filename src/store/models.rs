@@ -42,7 +42,9 @@ impl Engine {
 
     fn set(&self, key: &[u8], value: &[u8]) {
         let mut stripe = self.enter();
-        stripe.put(&Draft { key: self.store.key(key), value, expires_ms: 0, flags: 0, epoch: 0 });
+        let key = self.store.key(key);
+        let entry = stripe.find(&key);
+        stripe.put(&Draft { key, value, expires_ms: 0, flags: 0, epoch: 0 }, entry);
     }
 
     /// One look: the first and the last word of the value, if it is a valid hit; whether anything was said at all.

@@ -120,17 +120,16 @@ impl<M: Memory> Exclusive<'_, M> {
         let shape = self.shape(ring);
         let (mut position, end, mut highest) = (self.tail(ring), self.ring_head(ring), 0);
         while position != end {
-            let at = self.store.ring_at(self.stripe, ring) + shape.offset(position) * 8;
-            let word = self.store.mem.word(at).get();
-            let units = Head { shape: word, seal: 0, stamp: 0, expiry: 0 }.units();
-            let left = shape.used(position, end).unwrap_or(0);
-            if units == 0 || units > left || shape.offset(position) + units > shape.units {
+            let at = self.address(ring, position);
+            let head = self.head_at(ring, position, at);
+            let units = head.units();
+            if !shape.can_step(position, units, shape.used(position, end).unwrap_or(0)) {
                 // Nobody knows where the next record would begin: the ring ends here.
                 self.count(StripeCount::Dropped);
                 self.set_head(ring, position);
                 break;
             }
-            if !is_known(self.head_at(ring, position, at)) {
+            if !is_known(head) {
                 // The walk goes on behind it, and so will the tail one day.
                 self.store.mem.word(at).set(Step::Pad, pad(units));
             } else if let Some(head) = self.rebuild_record(ring, position) {
@@ -172,18 +171,17 @@ impl<M: Memory> Exclusive<'_, M> {
     /// Links a sound record unless a newer one of its key is linked; the older one is marked dead.
     fn link_newest(&mut self, key: &crate::hash::Key<'_>, slot: Slot, head: Head) {
         let bucket_at = self.store.bucket_of(key);
-        let slot_now = |slot_at| Slot(self.store.mem.word(slot_at).get());
         let linked = slots(bucket_at).find(|&slot_at| {
-            let other = slot_now(slot_at);
+            let other = self.slot(slot_at);
             other.is_live_of(Slot::live_pattern(key)) && self.store.record_of(self.stripe, other, key).is_some()
         });
-        let spare = || slots(bucket_at).find(|&slot_at| slot_now(slot_at).is_empty());
+        let spare = || slots(bucket_at).find(|&slot_at| self.slot(slot_at).is_empty());
         let Some(slot_at) = linked.or_else(spare) else {
             self.kill(slot);
             self.count(StripeCount::EvictionsIndex);
             return;
         };
-        let other = slot_now(slot_at);
+        let other = self.slot(slot_at);
         let older = self.store.record_at(self.stripe, other.ring(), other.position());
         match older.filter(|_| other.is_live()) {
             Some(at) if self.store.head(at).stamp > head.stamp => self.kill(slot),

@@ -43,6 +43,12 @@ impl RingShape {
         position >= tail && position < head && self.offset(position) < self.units
     }
 
+    /// Whether a walk that meets `units` at `position`, with `left` units to go to the head, can step over them: a
+    /// record lies in one piece.
+    pub(crate) fn can_step(self, position: u64, units: u64, left: u64) -> bool {
+        units != 0 && units <= left && self.offset(position) + units <= self.units
+    }
+
     /// The position from which on a stripe is emptied so that positions can start again: far enough before
     /// the end that no operation reaches it.
     pub(crate) fn limit(self) -> u64 {
@@ -61,6 +67,14 @@ mod tests {
         assert_eq!(RING.advance(0, 9), 9);
         assert_eq!(RING.advance(0, 10), 16);
         assert_eq!(RING.advance(16 + 8, 5), 32 + 3);
+    }
+
+    #[test]
+    fn a_walk_steps_neither_over_nothing_nor_over_the_head_nor_over_the_end() {
+        assert!(RING.can_step(4, 6, 6));
+        assert!(!RING.can_step(4, 0, 6), "an endless walk");
+        assert!(!RING.can_step(4, 6, 5), "over the head");
+        assert!(!RING.can_step(5, 6, 6), "over the end");
     }
 
     #[test]

@@ -51,7 +51,9 @@ impl Engine {
     fn set_until(&self, key: &[u8], value: &[u8], expires_ms: u64) -> u64 {
         let mut stripe = self.enter();
         let epoch = self.store.epochs().current();
-        stripe.put(&Draft { key: self.store.key(key), value, expires_ms, flags: 0, epoch })
+        let key = self.store.key(key);
+        let entry = stripe.find(&key);
+        stripe.put(&Draft { key, value, expires_ms, flags: 0, epoch }, entry)
     }
 
     fn delete(&self, key: &[u8]) -> bool {

@@ -138,11 +138,11 @@ impl Check<'_> {
         }
         let mut position = tail;
         while position != head {
-            let at = self.store.ring_at(self.stripe, ring) + shape.offset(position) * 8;
+            let at = self.store.address(self.stripe, ring, position);
             let short = Head { shape: self.store.mem.word(at).get(), seal: 0, stamp: 0, expiry: 0 };
             let units = short.units();
             let left = shape.used(position, head).unwrap_or(0);
-            if units == 0 || units > left || shape.offset(position) + units > shape.units {
+            if !shape.can_step(position, units, left) {
                 let detail = format!("{ring:?} ring: {units} units at {position:#x}, {left} left to the head");
                 return self.problem("ring walk closes", detail);
             }

@@ -16,13 +16,13 @@ use super::record::{Draft, MAX_SLACK, Spot, is_sound, timed};
 use super::slot::{Ring, Slot};
 use super::tally::StripeCount;
 use crate::hash::Key;
-use crate::shm::layout::{RECORD_LEN, at};
+use crate::shm::layout::at;
 use crate::shm::{Memory, Step};
 
 impl<M: Memory> Exclusive<'_, M> {
-    /// Stores an item and returns its stamp. The caller has checked that its record is not too large.
-    pub(crate) fn put(&mut self, draft: &Draft<'_>) -> u64 {
-        let entry = self.find(&draft.key);
+    /// Stores an item and returns its stamp. The caller has checked that its record is not too large, and looked for
+    /// what the key has now: `entry` is what [`find`](Self::find) gave.
+    pub(crate) fn put(&mut self, draft: &Draft<'_>, entry: Option<Entry>) -> u64 {
         self.count(StripeCount::Sets);
         if let Some(entry) = entry.filter(|entry| fits_in_place(entry, draft)) {
             return self.overwrite(&entry, draft);
@@ -37,18 +37,17 @@ impl<M: Memory> Exclusive<'_, M> {
 
     /// Writes a record at the reserved head of a ring and links it.
     fn append(&mut self, draft: &Draft<'_>, ring: Ring, position: u64, slot_at: u64, old: Option<Entry>) -> u64 {
-        let old_slot = Slot(self.store.mem.word(slot_at).get());
+        let old_slot = self.slot(slot_at);
         let marks = old.map_or(0, |old| old.slot.marks());
         let new = Slot::live(&draft.key, ring, position).with_marks(marks);
         let live = self.live_with(old.map(|old| old.head.epoch()), Some(draft.epoch));
         let units = draft.units();
-        let shape = self.shape(ring);
-        let at = self.store.ring_at(self.stripe, ring) + shape.offset(position) * 8;
+        let at = self.address(ring, position);
         self.begin(Intent::Set, slot_at, old_slot, new, live);
         let stamp = self.next_stamp();
         let spot = Spot { stripe: self.stripe, ring, position };
         self.write_record(at, draft, draft.head(units, stamp, spot));
-        self.set_head(ring, shape.advance(position, units));
+        self.set_head(ring, self.shape(ring).advance(position, units));
         self.relink(slot_at, new);
         if let Some(old) = old {
             self.kill(old.slot);
@@ -64,18 +63,12 @@ impl<M: Memory> Exclusive<'_, M> {
         let shape = self.store.mem.word(entry.at);
         shape.set(Step::InPlace, shape.get());
         let live = self.live_with(Some(entry.head.epoch()), Some(draft.epoch));
-        let slot = Slot(self.store.mem.word(entry.slot_at).get());
+        let slot = self.slot(entry.slot_at);
         self.begin(Intent::InPlace, entry.slot_at, slot, slot, live);
         let stamp = self.next_stamp();
         let head = draft.head(entry.head.units(), stamp, self.spot(slot));
         self.open_bucket(entry.slot_at);
-        self.write_head(Step::InPlace, entry.at, head);
-        if head.is_extended() {
-            let extension = draft.extension(stamp);
-            for (i, word) in [extension.soft_expiry, extension.created, extension.flags].into_iter().enumerate() {
-                self.store.mem.word(entry.at + RECORD_LEN + i as u64 * 8).set(Step::InPlace, word);
-            }
-        }
+        self.write_head(Step::InPlace, entry.at, draft, head);
         self.store.mem.copy_in(Step::InPlace, entry.at + head.value_at(), draft.value);
         self.close_bucket(entry.slot_at);
         self.set_live(live);
@@ -125,10 +118,6 @@ impl<M: Memory> Exclusive<'_, M> {
 
     fn ghost_of(&self, key: &Key<'_>) -> Option<u64> {
         slots(self.store.bucket_of(key)).find(|&slot_at| self.slot(slot_at).is_ghost_of(key))
-    }
-
-    fn slot(&self, slot_at: u64) -> Slot {
-        Slot(self.store.mem.word(slot_at).get())
     }
 
     /// The slot for a key: its own, its ghost's, an empty one, the oldest ghost's, or the least marked one's,
