@@ -199,6 +199,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the file is something else than a damaged cache file, or one of another format.
+    pub(crate) fn is_no_cache_file(&self) -> bool {
+        matches!(self, Error::BadFile { field: "magic" | "length", .. })
+    }
+
     pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
         let path = path.into();
         move |source| Error::Io { what, path, source }

@@ -148,18 +148,11 @@ fn strategy(name: &str) -> LockStrategy {
 #[test]
 fn child() {
     children::serve(|task, args| match task {
-        "suite" => conformance::child(&strategy(args[0]), args[1], fork()),
+        "suite" => conformance::child(&strategy(args[0]), args[1], children::fork()),
         "add" => add(args[0]),
         "open" => open_with_other_strategies(args[0]),
         _ => panic!("no task {task}"),
     });
-}
-
-fn fork() -> Option<fn() -> io::Result<bool>> {
-    #[cfg(unix)]
-    return Some(common::fork::fork_plain);
-    #[cfg(not(unix))]
-    None
 }
 
 fn run_suite(name: &str) -> Result<conformance::Report, conformance::Failure> {

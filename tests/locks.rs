@@ -6,7 +6,6 @@ mod common;
 use common::children;
 use kennel::LockStrategy;
 use kennel::conformance::{self, Report, Suite};
-use std::io;
 use std::process::Command;
 
 const SUITE: &str = "suite";
@@ -14,20 +13,12 @@ const SUITE: &str = "suite";
 #[test]
 fn child() {
     children::serve(|task, args| match task {
-        SUITE => conformance::child(&args[0].parse().unwrap(), args[1], fork()),
+        SUITE => conformance::child(&args[0].parse().unwrap(), args[1], children::fork()),
         #[cfg(feature = "crash-points")]
         _ => stopped::child(task, args),
         #[cfg(not(feature = "crash-points"))]
         _ => panic!("no task {task}"),
     });
-}
-
-/// How the suite's children fork.
-fn fork() -> Option<fn() -> io::Result<bool>> {
-    #[cfg(unix)]
-    return Some(common::fork::fork_plain);
-    #[cfg(not(unix))]
-    None
 }
 
 fn run_suite(strategy: LockStrategy) -> Report {

@@ -41,7 +41,7 @@ impl Options {
     /// parts; [`Stats::file_size`](crate::Stats::file_size) tells. At least 2 KiB per stripe; default 64 MiB.
     #[must_use]
     pub fn capacity(mut self, bytes: u64) -> Self {
-        self.settings.capacity = Some(bytes);
+        self.settings.sizes.capacity = Some(bytes);
         self
     }
 
@@ -49,7 +49,7 @@ impl Options {
     /// this and the index is full before the arenas are; larger ones and it stays partly unused. Default 256.
     #[must_use]
     pub fn mean_item(mut self, bytes: u64) -> Self {
-        self.settings.mean_item = Some(bytes);
+        self.settings.sizes.mean_item = Some(bytes);
         self
     }
 
@@ -58,7 +58,7 @@ impl Options {
     /// per 16 MiB, from 8 to 256, fewer below 16 MiB.
     #[must_use]
     pub fn stripes(mut self, stripes: u32) -> Self {
-        self.settings.stripes = Some(stripes);
+        self.settings.sizes.stripes = Some(stripes);
         self
     }
 
@@ -74,14 +74,14 @@ impl Options {
     /// locked by region `s` modulo this number.
     #[must_use]
     pub fn lock_regions(mut self, regions: u32) -> Self {
-        self.settings.lock_regions = Some(regions);
+        self.settings.sizes.lock_regions = Some(regions);
         self
     }
 
     /// Processes that can have the file open for writing at once; default 1024. Each takes 1280 bytes.
     #[must_use]
     pub fn seats(mut self, seats: u32) -> Self {
-        self.settings.seats = Some(seats);
+        self.settings.sizes.seats = Some(seats);
         self
     }
 

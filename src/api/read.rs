@@ -246,9 +246,8 @@ fn read_locked<T: Take>(opened: &Opened, key: &Key<'_>, tally: &Tally<'_>, want:
 /// A stripe's lock, if it is to be had in a short time. With strategy `none` it never is: the one writer may be alive.
 pub(super) fn lock_for_read(opened: &Opened, stripe: u32) -> Option<Exclusive<'_, Mapping>> {
     let joined = opened.joined().filter(|joined| joined.member.locks.exclude())?;
-    let region = stripe & (opened.geometry().shape.lock_regions - 1);
-    let lock = joined.member.locks.lock(region, READ_WAIT).ok()?;
-    Exclusive::enter(&opened.store, stripe, opened.settings.time.now_ms(), joined.who, lock).ok()
+    let lock = opened.lock(joined, stripe, READ_WAIT).ok()?;
+    opened.enter(joined, stripe, lock).ok()
 }
 
 /// Reads where more is asked for than a version: a reader's lock, or checksums.

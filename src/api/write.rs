@@ -11,7 +11,6 @@ use crate::store::record::{Draft, MAX_KEY};
 use crate::store::tally::MemberCount;
 use crate::upkeep::Opened;
 use crate::upkeep::flush::{flush, lock_error};
-use std::time::Duration;
 
 /// Tells one write of a key from every other: see [`Cache::compare_and_swap`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -358,17 +357,14 @@ impl<'a> Writer<'a> {
 /// Locks a stripe and takes it over.
 pub(super) fn lock_stripe(opened: &Opened, stripe: u32) -> Result<Exclusive<'_, Mapping>> {
     let joined = opened.member()?;
-    let region = stripe & (opened.geometry().shape.lock_regions - 1);
-    let limit: Duration = opened.settings.lock_wait;
-    let lock = joined.member.locks.lock(region, limit).map_err(|error| {
+    let lock = opened.lock(joined, stripe, opened.settings.lock_wait).map_err(|error| {
         count(opened, MemberCount::Busy);
         lock_error(opened, stripe, error)
     })?;
     if lock.waited {
         count(opened, MemberCount::LockWaits);
     }
-    Exclusive::enter(&opened.store, stripe, opened.settings.time.now_ms(), joined.who, lock)
-        .map_err(Error::io("mark as written", &opened.real))
+    opened.enter(joined, stripe, lock)
 }
 
 fn parse_number(text: &[u8]) -> Result<u64> {

@@ -441,6 +441,11 @@ impl Geometry {
         self.stripes_at + u64::from(stripe) * self.stripe_len
     }
 
+    /// The lock region of a stripe: its number modulo the number of regions, a power of two.
+    pub(crate) fn lock_region(&self, stripe: u32) -> u32 {
+        stripe & (self.shape.lock_regions - 1)
+    }
+
     /// Offset of a stripe's claim.
     pub(crate) fn claim(&self, stripe: u32, claim: u32) -> u64 {
         self.stripe(stripe) + STRIPE_LEN + u64::from(claim) * CLAIM_LEN

@@ -1,7 +1,7 @@
 //! Making a cache file: without a name, its locks first, then linked into place. Nobody maps a half-made file,
 //! two creators yield one, and a killed one leaves at most a lock directory.
 
-use super::header::{Fixed, Own, boot_id};
+use super::header::{Fixed, Own};
 use super::open::Settings;
 use super::opened::Opened;
 use super::place::{RootLock, lock_directory, tidy};
@@ -30,7 +30,7 @@ pub(crate) fn create(real: &Path, settings: &Settings, replace: bool) -> Result<
     allocate(&new.file, fixed.geometry.file_len, real)?;
     let id = [settings.random()?, settings.random()?];
     // Until the file has its name and its first member a lease, nobody may take its locks for left behind.
-    let root_lock = if settings.locks.is_shared() { Some(RootLock::shared(real, settings)?) } else { None };
+    let root_lock = RootLock::shared(real, settings)?;
     let made = make(real, settings, &fixed, new, id, replace);
     drop(root_lock);
     tidy(real);
@@ -100,7 +100,6 @@ fn allocate(file: &File, len: u64, real: &Path) -> Result<()> {
 fn fill(mapping: &Mapping, fixed: &Fixed, own: Own, inodes: &[u64], settings: &Settings) -> Result<()> {
     let page = fixed.page(own, platform::boot_id());
     mapping.copy_in(Step::Header, 0, bytemuck::bytes_of(&page));
-    debug_assert_eq!(boot_id(mapping), platform::boot_id());
     store_lock_inodes(mapping, &fixed.geometry, inodes);
     for stripe in 0..fixed.geometry.shape.stripes {
         let stripe_at = fixed.geometry.stripe(stripe);
@@ -120,7 +119,7 @@ fn fill(mapping: &Mapping, fixed: &Fixed, own: Own, inodes: &[u64], settings: &S
 /// Each stripe's head names the lock file of its lock region.
 pub(super) fn store_lock_inodes(mapping: &Mapping, geometry: &Geometry, inodes: &[u64]) {
     for stripe in 0..geometry.shape.stripes {
-        let region = (stripe % geometry.shape.lock_regions) as usize;
+        let region = geometry.lock_region(stripe) as usize;
         // With one lock file for all regions each of them names that one.
         let inode = inodes.get(region).or(inodes.first()).copied().unwrap_or(0);
         mapping.word(geometry.stripe(stripe) + at!(Stripe.lock_inode)).set(Step::Header, inode);

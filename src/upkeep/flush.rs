@@ -6,7 +6,6 @@ use crate::shm::Memory;
 use crate::shm::Step;
 use crate::shm::atomics::Ordering;
 use crate::shm::layout::{HEADER_LEN, at};
-use crate::store::exclusive::Exclusive;
 use crate::store::rebuild::Flush;
 use crate::sync::locks::LockError;
 
@@ -44,13 +43,10 @@ pub(crate) fn flush(opened: &Opened) -> Result<bool> {
 /// whether there is nothing to repair.
 fn pass(opened: &Opened, stripe: u32, repair: bool) -> Result<bool> {
     let joined = opened.member()?;
-    let limit = opened.settings.lock_wait;
-    let region = stripe & (opened.geometry().shape.lock_regions - 1);
-    let lock = joined.member.locks.lock(region, limit).map_err(|error| lock_error(opened, stripe, error))?;
+    let lock = opened.lock(joined, stripe, opened.settings.lock_wait);
+    let lock = lock.map_err(|error| lock_error(opened, stripe, error))?;
     if repair {
-        Exclusive::enter(&opened.store, stripe, opened.settings.time.now_ms(), joined.who, lock)
-            .map_err(Error::io("mark as written", &opened.real))?;
-        return Ok(true);
+        return opened.enter(joined, stripe, lock).map(|_| true);
     }
     Ok(opened.store.stripe_word(stripe, at!(Stripe.intent)).get() & 0xff == 0)
 }

@@ -2,7 +2,7 @@
 
 use super::create::{create, make_locks, store_lock_inodes};
 use super::header::{AfterCrash, Fixed, Own, boot_id};
-use super::opened::{Opened, identity};
+use super::opened::{Opened, identity, seat_error};
 use super::place::{DataLock, RootLock, lock_directory, open_data, resolve, still_names, tidy};
 use super::reset::reset;
 use crate::clock::Time;
@@ -12,7 +12,7 @@ use crate::shm::Geometry;
 use crate::shm::layout::{HEADER_LEN, RECORD_LEN, RingShape, STRATEGY_NAME, Shape};
 use crate::shm::mapping::Mapping;
 use crate::sync::locks::LockStrategy;
-use crate::sync::member::{SeatError, Seats};
+use crate::sync::member::Seats;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -45,14 +45,20 @@ pub enum OnMismatch {
     Recreate,
 }
 
-/// Everything a caller chose, and what this process knows.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
+/// The sizes that a caller named; the others are as they are, or by default.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sizes {
     pub capacity: Option<u64>,
     pub mean_item: Option<u64>,
     pub stripes: Option<u32>,
     pub lock_regions: Option<u32>,
     pub seats: Option<u32>,
+}
+
+/// Everything a caller chose, and what this process knows.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub sizes: Sizes,
     pub locks_asked: bool,
     pub locks: LockStrategy,
     pub mode: u32,
@@ -73,11 +79,7 @@ pub(crate) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            capacity: None,
-            mean_item: None,
-            stripes: None,
-            lock_regions: None,
-            seats: None,
+            sizes: Sizes::default(),
             locks_asked: false,
             locks: LockStrategy::File,
             mode: 0o600,
@@ -100,15 +102,16 @@ impl Default for Settings {
 impl Settings {
     /// The layout of a new file.
     pub(super) fn geometry(&self) -> Result<Geometry> {
-        let capacity = self.capacity.unwrap_or(DEFAULT_CAPACITY);
-        let mean_item = self.mean_item.unwrap_or(DEFAULT_MEAN_ITEM.min(capacity));
-        let stripes = self.stripes.unwrap_or_else(|| default_stripes(capacity, mean_item));
+        let asked = self.sizes;
+        let capacity = asked.capacity.unwrap_or(DEFAULT_CAPACITY);
+        let mean_item = asked.mean_item.unwrap_or(DEFAULT_MEAN_ITEM.min(capacity));
+        let stripes = asked.stripes.unwrap_or_else(|| default_stripes(capacity, mean_item));
         let shape = Shape {
             capacity,
             mean_item,
             stripes,
-            lock_regions: self.lock_regions.unwrap_or(stripes),
-            seats: self.seats.unwrap_or(DEFAULT_SEATS),
+            lock_regions: asked.lock_regions.unwrap_or(stripes),
+            seats: asked.seats.unwrap_or(DEFAULT_SEATS),
             regions: REGIONS,
             claims: CLAIMS,
         };
@@ -196,13 +199,13 @@ impl Settings {
 
     /// Compares the sizes that the caller named with those of a file.
     fn check_sizes(&self, fixed: &Fixed, real: &Path) -> Result<()> {
-        let found = fixed.geometry.shape;
+        let (asked, found) = (self.sizes, fixed.geometry.shape);
         let sizes: [(&'static str, Option<u64>, u64); 5] = [
-            ("a capacity of", self.capacity, found.capacity),
-            ("a mean item size of", self.mean_item, found.mean_item),
-            ("a number of stripes of", self.stripes.map(u64::from), found.stripes.into()),
-            ("a number of lock regions of", self.lock_regions.map(u64::from), found.lock_regions.into()),
-            ("a number of seats of", self.seats.map(u64::from), found.seats.into()),
+            ("a capacity of", asked.capacity, found.capacity),
+            ("a mean item size of", asked.mean_item, found.mean_item),
+            ("a number of stripes of", asked.stripes.map(u64::from), found.stripes.into()),
+            ("a number of lock regions of", asked.lock_regions.map(u64::from), found.lock_regions.into()),
+            ("a number of seats of", asked.seats.map(u64::from), found.seats.into()),
         ];
         for (what, asked, found) in sizes {
             if let Some(asked) = asked.filter(|&asked| asked != found) {
@@ -268,7 +271,7 @@ fn lock_data(data: &File, real: &Path, settings: &Settings) -> Result<DataLock> 
 }
 
 pub(super) fn held_too_long(real: &Path, settings: &Settings) -> Error {
-    if settings.locks.name() == LockStrategy::Process.name() {
+    if settings.locks.is_one_process() {
         return Error::OpenElsewhere(real.into());
     }
     let why = format!("another process held its opening lock for {:?}", settings.lock_wait);
@@ -303,9 +306,10 @@ fn open_locked(real: &Path, data: File, settings: &Settings, lock: DataLock) -> 
         }
         other => other?,
     };
+    let mapping = Mapping::new(&data, fixed.geometry.file_len, true).map_err(Error::io("map", real))?;
     let own_settings = match settings.with_strategy_of(&fixed, real) {
         Err(Error::Mismatch { .. }) if settings.on_mismatch == OnMismatch::Recreate => {
-            return recreate(real, &data, settings, &fixed, lock);
+            return recreate(real, &mapping, settings, lock);
         }
         other => other?,
     };
@@ -313,11 +317,10 @@ fn open_locked(real: &Path, data: File, settings: &Settings, lock: DataLock) -> 
         match settings.on_mismatch {
             OnMismatch::Fail => return Err(mismatch),
             OnMismatch::UseExisting => {}
-            OnMismatch::Recreate if has_members(real, &data, &fixed, &own_settings)? => {}
-            OnMismatch::Recreate => return recreate(real, &data, settings, &fixed, lock),
+            OnMismatch::Recreate if has_members(real, &mapping, &fixed, &own_settings)? => {}
+            OnMismatch::Recreate => return recreate(real, &mapping, settings, lock),
         }
     }
-    let mapping = Mapping::new(&data, fixed.geometry.file_len, true).map_err(Error::io("map", real))?;
     let _root_lock = make_ours(real, &data, &mapping, &fixed, &own_settings)?;
     if settings.populate {
         mapping.populate().map_err(Error::io("populate", real))?;
@@ -340,16 +343,14 @@ fn make_ours(
         let root_lock = adopt(real, mapping, fixed, settings, found)?;
         // The original may have been written to while it was copied, so its flush mark says nothing.
         reset(mapping, fixed, settings, false)?;
-        return Ok(root_lock);
+        return Ok(Some(root_lock));
     }
-    let directory = lock_directory(real, own.id);
     if settings.locks.is_shared() {
-        check_lock_directory(real, &directory, own)?;
+        check_lock_directory(real, &lock_directory(real, own.id), own)?;
     }
     // No recreator is at work, since we hold the lock: one that died left its mark behind.
     Opened::mark_replaced(mapping, 0);
-    let seats = Seats { mem: mapping, geometry: &fixed.geometry };
-    if same_boot || (settings.locks.is_shared() && seats.any_alive(&directory).map_err(seat_error(real))?) {
+    if same_boot || has_members(real, mapping, fixed, settings)? {
         return Ok(None);
     }
     Own { data: found, ..own }.store(mapping);
@@ -378,42 +379,35 @@ fn adopt(
     fixed: &Fixed,
     settings: &Settings,
     found: platform::Identity,
-) -> Result<Option<RootLock>> {
+) -> Result<RootLock> {
     // Until the reset is complete the file belongs to no boot: an opener who finds it so resets it again.
     super::reset::store_boot_id(mapping, [0, 0]);
     let id = [settings.random()?, settings.random()?];
     let directory = lock_directory(real, id);
-    let root_lock = if settings.locks.is_shared() { Some(RootLock::shared(real, settings)?) } else { None };
+    let root_lock = RootLock::shared(real, settings)?;
     let inodes = make_locks(&directory, settings, &fixed.geometry)?;
     store_lock_inodes(mapping, &fixed.geometry, &inodes);
     Own { id, data: found, lock_directory: platform::directory_inode(&directory) }.store(mapping);
     Ok(root_lock)
 }
 
-fn seat_error(real: &Path) -> impl FnOnce(SeatError) -> Error {
-    let path = real.to_path_buf();
-    move |error| match error {
-        SeatError::Lost(detail) => Error::LocksLost { path, detail },
-        SeatError::Full => Error::SeatsFull { path, seats: 0 },
-        SeatError::Io(source) => Error::Io { what: "look at the seats of", path, source },
+/// Whether a process lives that has the file open for writing.
+fn has_members(real: &Path, mapping: &Mapping, fixed: &Fixed, settings: &Settings) -> Result<bool> {
+    if !settings.locks.is_shared() {
+        return Ok(false);
     }
-}
-
-fn has_members(real: &Path, data: &File, fixed: &Fixed, settings: &Settings) -> Result<bool> {
-    let mapping = Mapping::new(data, fixed.geometry.file_len, true).map_err(Error::io("map", real))?;
-    let directory = lock_directory(real, Own::load(&mapping).id);
-    let seats = Seats { mem: &mapping, geometry: &fixed.geometry };
-    Ok(settings.locks.is_shared() && seats.any_alive(&directory).map_err(seat_error(real))?)
+    let seats = Seats { mem: mapping, geometry: &fixed.geometry };
+    let failed = seat_error("look at the seats of", real, &fixed.geometry);
+    seats.any_alive(&lock_directory(real, Own::load(mapping).id)).map_err(failed)
 }
 
 /// Replaces a file that differs. Its lock is kept until the new one is in place; those who have the old one
 /// open see its mark, wait for that lock, and go over.
-fn recreate(real: &Path, data: &File, settings: &Settings, fixed: &Fixed, lock: DataLock) -> Result<Opened> {
-    let old = Mapping::new(data, fixed.geometry.file_len, true).map_err(Error::io("map", real))?;
-    Opened::mark_replaced(&old, settings.random()? | 1);
+fn recreate(real: &Path, old: &Mapping, settings: &Settings, lock: DataLock) -> Result<Opened> {
+    Opened::mark_replaced(old, settings.random()? | 1);
     let made = create(real, settings, true);
     if made.is_err() {
-        Opened::mark_replaced(&old, 0);
+        Opened::mark_replaced(old, 0);
     }
     drop(lock);
     made
@@ -421,7 +415,7 @@ fn recreate(real: &Path, data: &File, settings: &Settings, fixed: &Fixed, lock: 
 
 /// Replaces a file of another format, or one whose header is damaged; never what is no cache file at all.
 fn recreate_bad(real: &Path, settings: &Settings, error: Error, lock: DataLock) -> Result<Opened> {
-    if matches!(error, Error::BadFile { field: "magic" | "length", .. }) {
+    if error.is_no_cache_file() {
         return Err(error);
     }
     let made = create(real, settings, true);
@@ -441,7 +435,7 @@ pub(crate) fn destroy(path: &Path, settings: &Settings) -> Result<()> {
         }
         // What is no cache file is not ours to remove; a damaged one is.
         let fixed = match read_fixed(lock.file(), &real) {
-            Err(error @ Error::BadFile { field: "magic" | "length", .. }) => return Err(error),
+            Err(error) if error.is_no_cache_file() => return Err(error),
             other => other.ok(),
         };
         let mapping = match &fixed {

@@ -1,7 +1,7 @@
 //! A cache file as this program has it open: the mapping, and for each process a membership.
 
 use super::header::{Fixed, boot_id};
-use super::open::{OnMismatch, Settings};
+use super::open::{OnMismatch, Settings, Sizes};
 use super::place::{DataLock, format_id, lock_directory, still_names};
 use crate::error::{Error, Result};
 use crate::platform;
@@ -9,9 +9,9 @@ use crate::shm::layout::at;
 use crate::shm::mapping::Mapping;
 use crate::shm::{Geometry, Memory, Step};
 use crate::store::Store;
-use crate::store::exclusive::Who;
+use crate::store::exclusive::{Exclusive, Who};
 use crate::sync::fork::PerProcess;
-use crate::sync::locks::LockPlace;
+use crate::sync::locks::{LockError, LockPlace, RegionGuard};
 use crate::sync::member::{Member, SeatError, Seats};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -70,8 +70,7 @@ impl Opened {
             let same_boot = boot_id(&opened.store.mem) == settings.boot_id;
             opened.is_copy = own.is_copied_to(identity(&opened.data, real)?, same_boot);
         } else {
-            let only =
-                if settings.locks.name() == "process" { Some(opened.data_lock(settings.lock_wait)?) } else { None };
+            let only = if settings.locks.is_one_process() { Some(opened.data_lock(settings.lock_wait)?) } else { None };
             let joined = opened.join(only)?;
             opened.member.install(joined);
         }
@@ -88,9 +87,7 @@ impl Opened {
         lock: DataLock,
     ) -> Result<Self> {
         let opened = Self::unattached(real, data, mapping, fixed, settings);
-        let (only, _lock) = if settings.locks.name() == "process" { (Some(lock), None) } else { (None, Some(lock)) };
-        let joined = opened.join(only)?;
-        opened.member.install(joined);
+        opened.join_under(lock)?;
         Ok(opened)
     }
 
@@ -136,7 +133,8 @@ impl Opened {
         let directory = lock_directory(&self.real, self.own_id());
         let shared = self.settings.locks.is_shared();
         let (seat, lease) = if shared {
-            let (seat, lease) = seats.take(&directory, now_ms).map_err(|error| self.seat_error(error))?;
+            let failed = seat_error("take a seat in", &self.real, self.geometry());
+            let (seat, lease) = seats.take(&directory, now_ms).map_err(failed)?;
             (seat, Some(lease))
         } else {
             (seats.take_only(now_ms), None)
@@ -146,7 +144,7 @@ impl Opened {
             std::io::ErrorKind::NotFound => Error::LocksLost { path: self.real.clone(), detail: source.to_string() },
             _ => Error::Io { what: "attach to the locks of", path: self.real.clone(), source },
         })?;
-        let counts_alone = self.settings.locks.name() != "none";
+        let counts_alone = locks.exclude();
         let who = Who { seat, pid: std::process::id(), nonce: self.settings.random()? };
         let lines_at = self.geometry().seat(seat) + at!(Seat.lines);
         let reads_carefully = self.settings.verify_reads || locks.reads_are_locked();
@@ -157,15 +155,6 @@ impl Opened {
     fn lock_inodes(&self) -> Arc<[u64]> {
         let regions = 0..self.geometry().shape.lock_regions;
         regions.map(|stripe| self.store.stripe_word(stripe, at!(Stripe.lock_inode)).get()).collect()
-    }
-
-    fn seat_error(&self, error: SeatError) -> Error {
-        let path = self.real.clone();
-        match error {
-            SeatError::Full => Error::SeatsFull { path, seats: self.geometry().shape.seats },
-            SeatError::Lost(detail) => Error::LocksLost { path, detail },
-            SeatError::Io(source) => Error::Io { what: "take a seat in", path, source },
-        }
     }
 
     /// This process's membership, if it has joined.
@@ -214,9 +203,34 @@ impl Opened {
         if let Some(joined) = self.member.get() {
             return Ok(joined);
         }
-        let (only, _lock) =
-            if self.settings.locks.name() == "process" { (Some(lock), None) } else { (None, Some(lock)) };
+        self.join_under(lock)
+    }
+
+    /// Makes this process a member under the data lock, which strategy `process` keeps.
+    fn join_under(&self, lock: DataLock) -> Result<&Joined> {
+        let (only, _lock) = if self.settings.locks.is_one_process() { (Some(lock), None) } else { (None, Some(lock)) };
         Ok(self.member.install(self.join(only)?))
+    }
+
+    /// Locks a stripe's lock region for this process.
+    pub(crate) fn lock<'a>(
+        &self,
+        joined: &'a Joined,
+        stripe: u32,
+        limit: Duration,
+    ) -> Result<RegionGuard<'a>, LockError> {
+        joined.member.locks.lock(self.geometry().lock_region(stripe), limit)
+    }
+
+    /// Takes a stripe over with its lock.
+    pub(crate) fn enter<'a>(
+        &'a self,
+        joined: &Joined,
+        stripe: u32,
+        lock: RegionGuard<'a>,
+    ) -> Result<Exclusive<'a, Mapping>> {
+        Exclusive::enter(&self.store, stripe, self.settings.time.now_ms(), joined.who, lock)
+            .map_err(Error::io("mark as written", &self.real))
     }
 
     /// The file that took this one's place, if that was found out.
@@ -260,11 +274,7 @@ impl Opened {
     /// Opens what the path names now, whatever its sizes.
     fn open_next(&self, limit: Duration) -> Result<Opened> {
         let settings = Settings {
-            capacity: None,
-            mean_item: None,
-            stripes: None,
-            lock_regions: None,
-            seats: None,
+            sizes: Sizes::default(),
             locks_asked: false,
             on_mismatch: OnMismatch::Fail,
             lock_wait: limit,
@@ -301,6 +311,16 @@ impl Drop for Opened {
         if let Some(joined) = self.member.get() {
             Seats { mem: &self.store.mem, geometry: &self.store.geometry }.leave(joined.member.seat);
         }
+    }
+}
+
+/// What went wrong with the seats of a file, said of that file.
+pub(super) fn seat_error(what: &'static str, real: &Path, geometry: &Geometry) -> impl FnOnce(SeatError) -> Error {
+    let (path, seats) = (real.to_path_buf(), geometry.shape.seats);
+    move |error| match error {
+        SeatError::Full => Error::SeatsFull { path, seats },
+        SeatError::Lost(detail) => Error::LocksLost { path, detail },
+        SeatError::Io(source) => Error::Io { what, path, source },
     }
 }
 

@@ -64,10 +64,15 @@ pub(crate) fn format_id(id: [u64; 2]) -> String {
 
 /// Opens an existing cache file.
 pub(crate) fn open_data(real: &Path, writable: bool) -> Result<File> {
-    OpenOptions::new().read(true).write(writable).open(real).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => Error::NotFound(real.into()),
+    OpenOptions::new().read(true).write(writable).open(real).map_err(not_opened(real))
+}
+
+/// Why a data file could not be opened.
+fn not_opened(real: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |source| match source.kind() {
+        io::ErrorKind::NotFound => Error::NotFound(real.into()),
         _ => Error::Io { what: "open", path: real.into(), source },
-    })
+    }
 }
 
 /// The lock of the data file, under which it is opened, reset, replaced, and seats change hands. Dropping
@@ -96,10 +101,7 @@ fn open_again(data: &File, real: &Path) -> Result<LockFile> {
     if let Some(file) = platform::descriptor_path(data).and_then(|own| LockFile::open(&own).ok()) {
         return Ok(file);
     }
-    let file = LockFile::open(real).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => Error::NotFound(real.into()),
-        _ => Error::Io { what: "open", path: real.into(), source },
-    })?;
+    let file = LockFile::open(real).map_err(not_opened(real))?;
     let same = platform::identity(&file).and_then(|found| Ok(found == platform::identity(data)?));
     if same.map_err(Error::io("examine", real))? { Ok(file) } else { Err(Error::NotFound(real.into())) }
 }
@@ -118,8 +120,11 @@ pub(crate) struct RootLock(#[expect(dead_code, reason = "held, never looked at")
 const TIDY_WAIT: Duration = Duration::from_secs(1);
 
 impl RootLock {
-    /// Makes the directory, and keeps tidiers out of it.
+    /// Makes the directory, and keeps tidiers out of it; a strategy without lock files needs neither.
     pub(crate) fn shared(real: &Path, settings: &Settings) -> Result<Self> {
+        if !settings.locks.is_shared() {
+            return Ok(Self(None));
+        }
         let root = locks_root(real);
         let begun = Instant::now();
         let is_last_try = || begun.elapsed() > settings.lock_wait;

@@ -61,6 +61,11 @@ impl LockStrategy {
         matches!(self, LockStrategy::File | LockStrategy::RwFile | LockStrategy::Custom(_))
     }
 
+    /// Whether one process keeps the data file's lock for as long as it has the file open.
+    pub(crate) fn is_one_process(&self) -> bool {
+        matches!(self, LockStrategy::Process)
+    }
+
     /// Lock files that a cache with so many lock regions has.
     pub(crate) fn lock_files(&self, regions: u32) -> u32 {
         match self {
