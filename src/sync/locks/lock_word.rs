@@ -46,8 +46,8 @@ pub(crate) struct Name(u64);
 impl Name {
     /// `seat` is below 2^20 and `thread` below 2^11 - 1, as the format and the numbers of threads have it.
     #[inline]
-    pub(crate) fn new(seat: u32, generation: u32, thread: u32) -> Self {
-        Self(u64::from(thread + 1) << THREAD_SHIFT | u64::from(seat) << SEAT_SHIFT | u64::from(generation))
+    pub(crate) const fn new(seat: u32, generation: u32, thread: u32) -> Self {
+        Self((thread as u64 + 1) << THREAD_SHIFT | (seat as u64) << SEAT_SHIFT | generation as u64)
     }
 
     pub(crate) fn seat(self) -> u32 {

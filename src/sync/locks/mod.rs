@@ -13,6 +13,8 @@ mod file;
 #[cfg(not(loom))]
 mod lease;
 pub(crate) mod lock_word;
+#[cfg(all(test, loom))]
+mod models;
 #[cfg(not(loom))]
 mod process;
 #[cfg(not(loom))]
