@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 /// Between two looks at a stripe whose claims are all held.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
 /// The stripe's own lock, which is held for microseconds, is waited for at least so long.
-const LEAST_LOCK_WAIT: Duration = Duration::from_millis(50);
+const LEAST_LOCK_WAIT: Duration = Duration::from_millis(250);
 
 /// For how long a caller waits for what somebody else holds or creates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

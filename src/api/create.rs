@@ -338,13 +338,15 @@ enum Standing {
     Renew(Lookup),
 }
 
-/// A number from 0 up to, not including, 1.
-fn random() -> f64 {
+/// By how many times the cost of a creation a caller is early: drawn once, since it looks at the key more than once.
+fn draw(how: &CreateOptions) -> f64 {
+    let Some(beta) = how.early else { return 0.0 };
     // Each of these states differs from all others, by the standard library's own random numbers.
-    (RandomState::new().build_hasher().finish() >> 11) as f64 / (1u64 << 53) as f64
+    let random = (RandomState::new().build_hasher().finish() >> 11) as f64 / (1u64 << 53) as f64;
+    -(1.0 - random).ln() * beta
 }
 
-fn standing(known: Known, how: &CreateOptions, opened: &Opened) -> Standing {
+fn standing(known: Known, early: f64, opened: &Opened) -> Standing {
     if known.extension.is_absence() {
         return Standing::Use(Lookup::Absent);
     }
@@ -356,13 +358,8 @@ fn standing(known: Known, how: &CreateOptions, opened: &Opened) -> Standing {
         0 => known.expires_ms,
         soft_ms => soft_ms,
     };
-    let is_early = match how.early {
-        Some(beta) if cost_ms != 0 && ends_ms != 0 => {
-            let ahead_ms = cost_ms as f64 * beta * -(1.0 - random()).ln();
-            opened.settings.time.now_ms() as f64 + ahead_ms >= ends_ms as f64
-        }
-        _ => false,
-    };
+    let ahead_ms = cost_ms as f64 * early;
+    let is_early = ahead_ms > 0.0 && ends_ms != 0 && opened.settings.time.now_ms() as f64 + ahead_ms >= ends_ms as f64;
     if is_early { Standing::Renew(Lookup::Hit(known.item)) } else { Standing::Use(Lookup::Hit(known.item)) }
 }
 
@@ -536,6 +533,7 @@ pub(super) struct Finding<'a> {
     scope: Scope<'a>,
     key: &'a [u8],
     how: &'a CreateOptions,
+    early: f64,
     seeker: Seeker<'a>,
 }
 
@@ -550,13 +548,13 @@ impl<'a> Finding<'a> {
         let task = how.task.unwrap_or_else(Task::of_thread);
         let max_age = how.max_age.unwrap_or(DEFAULT_MAX_AGE);
         let seeker = Seeker::new(scope, key, Kind::Create, task).max_age(Some(max_age)).wait(wait);
-        Self { scope, key, how, seeker }
+        Self { scope, key, how, early: draw(how), seeker }
     }
 
     /// A look without a lock first, as most find a value.
     pub(super) fn step(&mut self) -> Result<Next> {
         if let Some(known) = self.scope.cache.known(self.key)
-            && let Standing::Use(lookup) = standing(known, self.how, self.scope.cache.opened())
+            && let Standing::Use(lookup) = standing(known, self.early, self.scope.cache.opened())
         {
             return Ok(Next::Done(lookup));
         }
@@ -569,9 +567,9 @@ impl<'a> Finding<'a> {
     }
 
     fn step_locked(&mut self) -> Result<Next> {
-        let (mut usable, how) = (None, self.how);
+        let (mut usable, early) = (None, self.early);
         let step = self.seeker.step(|opened, stripe, key| {
-            match known_in(opened, stripe, key).map(|known| standing(known, how, opened)) {
+            match known_in(opened, stripe, key).map(|known| standing(known, early, opened)) {
                 Some(Standing::Use(lookup)) => Some(lookup),
                 Some(Standing::Renew(lookup)) => {
                     usable = Some(lookup);
@@ -588,7 +586,7 @@ impl<'a> Finding<'a> {
             (Ok(Step::Taken(Some(pause))), None) => Next::Wait(pause),
             (Ok(Step::Taken(None)), None) => return Err(self.seeker.timed_out()),
             (Ok(Step::NotStored | Step::Full(_)), None) => {
-                Next::Done(Lookup::Create(self.scope.unprotected(self.key, how)?))
+                Next::Done(Lookup::Create(self.scope.unprotected(self.key, self.how)?))
             }
             (Err(error), _) => return Err(error),
         })
