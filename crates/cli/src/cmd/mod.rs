@@ -74,6 +74,8 @@ pub enum Command {
     #[command(hide = true)]
     DemoWorker(demo::WorkerArgs),
     #[command(hide = true)]
+    DemoHerd(demo::HerdArgs),
+    #[command(hide = true)]
     ReplayWorker(replay::WorkerArgs),
 }
 
@@ -100,6 +102,7 @@ impl Command {
             Self::Completions(args) => completions::run(&args),
             Self::Man(args) => man::run(&args),
             Self::DemoWorker(args) => demo::run_worker(&args),
+            Self::DemoHerd(args) => demo::run_member(&args),
             Self::ReplayWorker(args) => replay::run_worker(args),
         }
     }
