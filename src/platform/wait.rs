@@ -31,16 +31,25 @@ pub(crate) fn sleep_on(word: Word<'_>, seen: u64, limit: Duration) {
 }
 
 /// Wakes one who sleeps on `word`, in whatever process.
-#[cfg(target_os = "linux")]
 pub(crate) fn wake_one(word: Word<'_>) {
+    wake(word, 1);
+}
+
+/// Wakes all who sleep on `word`, in whatever process.
+pub(crate) fn wake_all(word: Word<'_>) {
+    wake(word, i32::MAX as u32);
+}
+
+#[cfg(target_os = "linux")]
+fn wake(word: Word<'_>, most: u32) {
     use rustix::thread::futex;
     // It fails only for an address that is none.
-    let _ = futex::wake(word.low_half(), futex::Flags::empty(), 1);
+    let _ = futex::wake(word.low_half(), futex::Flags::empty(), most);
 }
 
 /// Whoever sleeps looks by itself.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn wake_one(_: Word<'_>) {}
+fn wake(_: Word<'_>, _: u32) {}
 
 #[cfg(test)]
 mod tests {
@@ -70,19 +79,24 @@ mod tests {
     }
 
     #[test]
-    fn a_sleeper_is_woken_through_another_mapping() {
+    fn sleepers_are_woken_through_another_mapping() {
         let (file, map) = mapped();
         let other = Mapping::new(file.as_file(), 4096, true).unwrap();
         let start = Instant::now();
         std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while map.word(64).get() == 0 {
-                    sleep_on(map.word(64), 0, Duration::from_secs(20));
-                }
-            });
+            for at in [64, 128, 128] {
+                let map = &map;
+                scope.spawn(move || {
+                    while map.word(at).get() == 0 {
+                        sleep_on(map.word(at), 0, Duration::from_secs(20));
+                    }
+                });
+            }
             std::thread::sleep(Duration::from_millis(20));
-            other.word(64).announce(Step::SleepWord);
-            wake_one(other.word(64));
+            for (at, wake) in [(64, wake_one as fn(Word<'_>)), (128, wake_all)] {
+                other.word(at).announce(Step::SleepWord);
+                wake(other.word(at));
+            }
         });
         assert!(start.elapsed() < Duration::from_secs(10));
     }

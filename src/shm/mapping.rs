@@ -145,6 +145,10 @@ impl Memory for Mapping {
         self.map.flush_range(offset as usize, len as usize)
     }
 
+    fn wake(&self, offset: u64) {
+        crate::platform::wake_all(self.word(offset));
+    }
+
     #[inline]
     fn prefetch(&self, offset: u64) {
         #[cfg(target_arch = "x86_64")]
