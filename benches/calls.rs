@@ -146,6 +146,10 @@ fn reads(c: &mut Criterion) {
     group.bench_function("get_multi of 16", |b| {
         b.iter(|| keys.chunks(16).for_each(|keys| drop(black_box(cache.get_multi(black_box(keys))))));
     });
+    let mut values = kennel::Values::new();
+    group.bench_function("get_multi_into of 16", |b| {
+        b.iter(|| keys.chunks(16).for_each(|keys| cache.get_multi_into(black_box(keys), black_box(&mut values))));
+    });
     group.bench_function("miss", |b| {
         b.iter(|| (0..ITEMS as u64).for_each(|n| _ = black_box(cache.get(black_box(key(n + (1 << 40)))))));
     });

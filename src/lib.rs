@@ -27,7 +27,8 @@ mod upkeep;
 
 #[cfg(not(loom))]
 pub use api::{
-    Cache, Counters, Item, Keys, Limit, Options, Repair, SetOptions, Stamp, Stats, StripeStats, Swap, Verification,
+    Cache, Counters, Item, Keys, Limit, Options, Repair, SetOptions, Stamp, Stats, StripeStats, Swap, Values,
+    Verification,
 };
 #[cfg(not(loom))]
 pub use clock::{Clock, Expiry};

@@ -5,6 +5,7 @@ mod keys;
 mod options;
 mod read;
 mod stats;
+mod values;
 mod write;
 
 pub use cache::Cache;
@@ -12,4 +13,5 @@ pub use keys::Keys;
 pub use options::Options;
 pub use read::Item;
 pub use stats::{Counters, Limit, Repair, Stats, StripeStats, Verification};
+pub use values::Values;
 pub use write::{SetOptions, Stamp, Swap};

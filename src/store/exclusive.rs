@@ -6,7 +6,7 @@
 //! keeps the compiler from reordering, for a reader on another core also the processor.
 
 use super::intent::Intent;
-use super::read::ERA_SHIFT;
+use super::read::{ERA_SHIFT, Record};
 use super::record::{Draft, Head, Spot, mix, reseal};
 use super::slot::{Ring, Slot};
 use super::tally::StripeCount;
@@ -295,7 +295,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
             if !slot.is_live_of(pattern) || !self.is_held(slot) {
                 return None;
             }
-            let (at, head, value_len) = self.store.record_of(self.stripe, slot, key)?;
+            let Record { at, head, value_len, .. } = self.store.record_of(self.stripe, slot, key)?;
             Some(Entry { slot_at, slot, at, head, value_len })
         })
     }

@@ -9,11 +9,13 @@ use super::fork::LockFile;
 use super::locks::Locks;
 use super::wait::wait_for;
 use crate::platform;
-use crate::shm::layout::{OWN_LINES, at};
+use crate::shm::layout::{COUNTERS, OWN_LINES, at};
 use crate::shm::memory::Word;
 use crate::shm::{Geometry, Memory, Step};
+use std::cell::Cell;
 use std::fs::OpenOptions;
 use std::io;
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -214,25 +216,70 @@ impl OwnLine {
 
 impl Drop for OwnLine {
     fn drop(&mut self) {
+        // Whatever this thread counts from here on, it counts on the shared line.
+        LINE.set(Some(CountLine::SHARED));
         if self.0 < OWN_LINES {
             LINES.fetch_and(!(1 << self.0), Ordering::Release);
         }
     }
 }
 
+/// Where in a seat a thread counts: on a line of its own, or on one that threads share.
+///
+/// A word: bits 63..3 the offset from the seat's first line on | 1 always set, so that there is a value for none |
+/// 0 shared.
+#[derive(Clone, Copy)]
+pub(crate) struct CountLine(NonZeroU64);
+
+impl CountLine {
+    /// The line of all threads that have none of their own.
+    pub(crate) const SHARED: Self = Self::new(OWN_LINES);
+
+    const fn new(line: usize) -> Self {
+        let word = (line * COUNTERS * 8) as u64 | 2 | (line == OWN_LINES) as u64;
+        match NonZeroU64::new(word) {
+            Some(word) => Self(word),
+            None => unreachable!(),
+        }
+    }
+
+    /// Offset from the seat's first line on.
+    #[inline(always)]
+    pub(crate) fn offset(self) -> u64 {
+        self.0.get() & !7
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_shared(self) -> bool {
+        self.0.get() & 1 == 1
+    }
+}
+
 thread_local! {
-    static LINE: OwnLine = OwnLine::take();
+    /// The line, where a count finds it with one load; what has nothing to drop needs no test whether it still lives.
+    static LINE: Cell<Option<CountLine>> = const { Cell::new(None) };
+    /// Gives the line back when the thread ends.
+    static OWN_LINE: OwnLine = OwnLine::take();
 }
 
 /// The counter line of this thread: one of its own, or the shared one that all further threads add to.
-#[inline]
-pub(crate) fn line_of_thread() -> usize {
-    LINE.try_with(|line| line.0).unwrap_or(OWN_LINES)
+#[inline(always)]
+pub(crate) fn line_of_thread() -> CountLine {
+    LINE.get().unwrap_or_else(take_line)
+}
+
+#[cold]
+#[inline(never)]
+fn take_line() -> CountLine {
+    // A thread that is about to end may have given its line back already.
+    let line = CountLine::new(OWN_LINE.try_with(|own| own.0).unwrap_or(OWN_LINES));
+    LINE.set(Some(line));
+    line
 }
 
 /// In a forked child only the thread that forked lives on.
 #[cfg(unix)]
 pub(super) fn forget_other_threads() {
-    let mine = line_of_thread();
+    let mine = OWN_LINE.try_with(|own| own.0).unwrap_or(OWN_LINES);
     LINES.store(if mine < OWN_LINES { 1 << mine } else { 0 }, Ordering::Relaxed);
 }
