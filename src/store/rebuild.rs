@@ -157,7 +157,7 @@ impl<M: Memory> Exclusive<'_, M> {
             && super::record::is_sound(&key, value, head, extension, self.spot(slot))
             && head.epoch() <= epochs.current()
             && !self.store.is_cleared(at, head)
-            && !head.is_expired(|| self.now_ms);
+            && !head.is_expired(|| self.now_ms());
         if stays {
             self.link_newest(&key, slot, head);
         } else {

@@ -45,7 +45,7 @@ impl<M: Memory> Store<M> {
     /// shared one it is an atomic add.
     #[inline(always)]
     pub(crate) fn count(&self, lines_at: u64, line: CountLine, what: MemberCount, by: u64) {
-        let word = self.mem.word(lines_at + line.offset() + what as u64 * 8);
+        let word = self.mem.word(line.of_seat(lines_at) + what as u64 * 8);
         if line.is_shared() {
             word.fetch_add(Step::Counter, by);
         } else {

@@ -243,10 +243,10 @@ impl CountLine {
         }
     }
 
-    /// Offset from the seat's first line on.
+    /// Offset of the line in the file, for a seat whose first one is at `lines_at`.
     #[inline(always)]
-    pub(crate) fn offset(self) -> u64 {
-        self.0.get() & !7
+    pub(crate) fn of_seat(self, lines_at: u64) -> u64 {
+        (lines_at + self.0.get()) & !7
     }
 
     #[inline(always)]
