@@ -365,7 +365,7 @@ impl Tally<'_> {
 
     fn count(self, what: MemberCount, by: u64) {
         if let Some(joined) = self.joined {
-            self.opened.store.count(joined.lines_at, line_of(joined), what, by);
+            count_on(self.opened, joined, what, by);
         }
     }
 }
@@ -384,11 +384,11 @@ impl Ready<'_> {
         let Self { opened, joined } = self;
         match opened.store.look_at(key, sight, || opened.settings.time.now_ms(), want, true) {
             Look::Hit(value) => {
-                opened.store.count(joined.lines_at, line_of(joined), MemberCount::Hits, 1);
+                count_on(opened, joined, MemberCount::Hits, 1);
                 Some(value)
             }
             Look::Miss => {
-                opened.store.count(joined.lines_at, line_of(joined), MemberCount::Misses, 1);
+                count_on(opened, joined, MemberCount::Misses, 1);
                 None
             }
             Look::Changing => self.read_again(key.bytes, key.hash, want),
@@ -403,15 +403,16 @@ impl Ready<'_> {
     }
 }
 
-/// Where this thread counts what it does as a member.
+/// Counts on this thread's line of a member's seat.
 #[inline(always)]
-fn line_of(joined: &Joined) -> CountLine {
-    if joined.member.counts_alone { line_of_thread() } else { CountLine::SHARED }
+fn count_on(opened: &Opened, joined: &Joined, what: MemberCount, by: u64) {
+    let line = if joined.member.counts_alone { line_of_thread() } else { CountLine::SHARED };
+    opened.store.count(line.of_seat(joined.lines_at), line.is_shared(), what, by);
 }
 
 /// Counts on this thread's line, outside the read path.
 pub(super) fn count(opened: &Opened, what: MemberCount) {
     if let Some(joined) = opened.joined() {
-        opened.store.count(joined.lines_at, line_of(joined), what, 1);
+        count_on(opened, joined, what, 1);
     }
 }

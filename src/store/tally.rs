@@ -7,7 +7,6 @@
 use super::{Distrust, Store};
 use crate::shm::layout::{COUNTERS, OWN_LINES, at};
 use crate::shm::{Memory, Step};
-use crate::sync::member::CountLine;
 
 /// Counted in a stripe's head, under its lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,12 +40,11 @@ pub(crate) enum MemberCount {
 pub(crate) type Line = [u64; COUNTERS];
 
 impl<M: Memory> Store<M> {
-    /// Counts on a thread's line of the seat whose lines begin at `lines_at`. Alone on it, a load and a store do; on the
-    /// shared one it is an atomic add.
+    /// Counts on a member's line. Alone on it, a load and a store do; on the shared one it is an atomic add.
     #[inline(always)]
-    pub(crate) fn count(&self, lines_at: u64, line: CountLine, what: MemberCount, by: u64) {
-        let word = self.mem.word(line.of_seat(lines_at) + what as u64 * 8);
-        if line.is_shared() {
+    pub(crate) fn count(&self, line_at: u64, shared: bool, what: MemberCount, by: u64) {
+        let word = self.mem.word(line_at + what as u64 * 8);
+        if shared {
             word.fetch_add(Step::Counter, by);
         } else {
             word.bump(Step::Counter, by);
