@@ -236,8 +236,8 @@ impl Error {
         matches!(self, Error::BadFile { field: "magic" | "length", .. })
     }
 
+    /// What a failure of the system becomes; the path is copied only then.
     pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
-        let path = path.into();
-        move |source| Error::Io { what, path, source }
+        move |source| Error::Io { what, path: path.into(), source }
     }
 }

@@ -44,8 +44,9 @@ impl<'a> Key<'a> {
     /// reduction", 2016.
     #[inline]
     pub(crate) fn bucket(&self, buckets: u64) -> u64 {
-        let high = self.hash >> (STRIPE_BITS + TAG_BITS);
-        ((u128::from(high) * u128::from(buckets)) >> (64 - STRIPE_BITS - TAG_BITS)) as u64
+        // The bits stay where they are, so that the bucket is just the upper half of the product.
+        let high = self.hash & (u64::MAX << (STRIPE_BITS + TAG_BITS));
+        ((u128::from(high) * u128::from(buckets)) >> 64) as u64
     }
 }
 

@@ -28,7 +28,8 @@ mod upkeep;
 #[cfg(not(loom))]
 pub use api::{
     Cache, Claim, Counters, CreateError, CreateOptions, Item, KeyLock, Keys, Limit, LockOptions, Lookup, Options,
-    Region, RegionOptions, Repair, SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task, Verification, Wait,
+    Region, RegionOptions, Repair, SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task, Values, Verification,
+    Wait,
 };
 #[cfg(not(loom))]
 pub use clock::{Clock, Expiry};

@@ -8,6 +8,7 @@ mod options;
 mod read;
 mod region;
 mod stats;
+mod values;
 mod write;
 
 pub use cache::Cache;
@@ -18,4 +19,5 @@ pub use options::Options;
 pub use read::Item;
 pub use region::{Region, RegionOptions};
 pub use stats::{Counters, Limit, Repair, Stats, StripeStats, Verification};
+pub use values::Values;
 pub use write::{SetOptions, Stamp, Swap};

@@ -353,6 +353,7 @@ pub(crate) struct Geometry {
     pub stripe_len: u64,
     pub buckets_at: u64,
     pub arenas_at: u64,
+    pub arena_len: u64,
     pub file_len: u64,
 }
 
@@ -363,12 +364,15 @@ pub(crate) struct RingShape {
     pub units: u64,
     /// Bits of a position that hold the offset; the bits above hold the lap.
     pub bits: u32,
+    /// Those bits, all of them set.
+    pub mask: u64,
 }
 
 impl RingShape {
-    const fn of(bytes: u64) -> Self {
+    pub(crate) const fn of(bytes: u64) -> Self {
         let units = bytes / 8;
-        Self { units, bits: 64 - (units - 1).leading_zeros() }
+        let bits = 64 - (units - 1).leading_zeros();
+        Self { units, bits, mask: (1 << bits) - 1 }
     }
 
     /// Length in bytes.
@@ -434,6 +438,7 @@ impl Geometry {
             stripe_len,
             buckets_at,
             arenas_at,
+            arena_len: arena,
             file_len,
         })
     }
@@ -463,7 +468,7 @@ impl Geometry {
     /// Offset of a stripe's small ring; its main ring follows.
     #[inline]
     pub(crate) fn arena(&self, stripe: u32) -> u64 {
-        self.arenas_at + u64::from(stripe) * (self.small.bytes() + self.main.bytes())
+        self.arenas_at + u64::from(stripe) * self.arena_len
     }
 
     /// Offset of a seat.

@@ -6,7 +6,7 @@
 //! keeps the compiler from reordering, for a reader on another core also the processor.
 
 use super::intent::Intent;
-use super::read::ERA_SHIFT;
+use super::read::{ERA_SHIFT, Record};
 use super::record::{Draft, Head, Spot, mix, reseal};
 use super::slot::{Ring, Slot};
 use super::tally::StripeCount;
@@ -17,6 +17,7 @@ use crate::shm::layout::{BUCKET_LEN, RECORD_LEN, RingShape, SLOTS, at};
 use crate::shm::memory::Word;
 use crate::shm::{Memory, Step};
 use crate::sync::locks::RegionGuard;
+use std::cell::OnceCell;
 
 /// Who holds the lock, for the note that a repair leaves.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,11 +28,40 @@ pub(crate) struct Who {
     pub nonce: u64,
 }
 
+/// What tells the time.
+pub(crate) trait Wall {
+    /// Milliseconds since 1970.
+    fn now_ms(&self) -> u64;
+}
+
+/// The time of an operation. It is asked for by the first record that expires, and then stays: most operations meet
+/// none.
+pub(crate) struct Now<'a> {
+    ms: OnceCell<u64>,
+    wall: Option<&'a dyn Wall>,
+}
+
+impl<'a> Now<'a> {
+    pub(crate) fn by(wall: &'a dyn Wall) -> Self {
+        Self { ms: OnceCell::new(), wall: Some(wall) }
+    }
+
+    fn ms(&self) -> u64 {
+        *self.ms.get_or_init(|| self.wall.map_or(0, Wall::now_ms))
+    }
+}
+
+impl From<u64> for Now<'_> {
+    fn from(ms: u64) -> Self {
+        Self { ms: ms.into(), wall: None }
+    }
+}
+
 /// A stripe whose lock is held. What takes `&mut Exclusive` cannot run without the lock.
 pub(crate) struct Exclusive<'a, M: Memory> {
     pub(super) store: &'a Store<M>,
     pub(super) stripe: u32,
-    pub(super) now_ms: u64,
+    now: Now<'a>,
     who: Who,
     /// Private memory for a record that is looked at or moved.
     pub(super) scratch: Vec<u8>,
@@ -56,12 +86,12 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     pub(crate) fn enter(
         store: &'a Store<M>,
         stripe: u32,
-        now_ms: u64,
+        now: impl Into<Now<'a>>,
         who: Who,
         lock: RegionGuard<'a>,
     ) -> std::io::Result<Self> {
         store.mark_dirty()?;
-        Self::enter_to_claim(store, stripe, now_ms, who, lock)
+        Self::enter_to_claim(store, stripe, now, who, lock)
     }
 
     /// As [`enter`](Self::enter), for one who looks, claims and ends claims: these are no writes, and what was flushed
@@ -69,11 +99,11 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     pub(crate) fn enter_to_claim(
         store: &'a Store<M>,
         stripe: u32,
-        now_ms: u64,
+        now: impl Into<Now<'a>>,
         who: Who,
         lock: RegionGuard<'a>,
     ) -> std::io::Result<Self> {
-        let mut this = Self { store, stripe, now_ms, who, scratch: Vec::new(), _lock: lock };
+        let mut this = Self { store, stripe, now: now.into(), who, scratch: Vec::new(), _lock: lock };
         if !this.is_settled() {
             store.mark_dirty()?;
             this.settle_all();
@@ -100,6 +130,11 @@ impl<'a, M: Memory> Exclusive<'a, M> {
             self.empty();
         }
         self.count_for_current_epoch();
+    }
+
+    /// The time of this operation, in milliseconds since 1970.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.now.ms()
     }
 
     pub(super) fn word(&self, field: u64) -> Word<'a> {
@@ -316,15 +351,19 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     pub(crate) fn find(&self, key: &Key<'_>) -> Option<Entry> {
         let bucket_at = self.store.bucket_of(key);
         self.settle(bucket_at);
-        let pattern = Slot::live_pattern(key);
-        slots(bucket_at).find_map(|slot_at| {
+        let mut candidates = M::matching(self.store.mem.words::<8>(bucket_at), Slot::live_pattern(key)) & !1;
+        while candidates != 0 {
+            let slot_at = bucket_at + u64::from(candidates.trailing_zeros()) * 8;
+            candidates &= candidates - 1;
             let slot = self.slot(slot_at);
-            if !slot.is_live_of(pattern) || !self.is_held(slot) {
-                return None;
+            if self.is_held(slot)
+                && let Some(record) = self.store.record_of(self.stripe, slot, key)
+            {
+                let Record { at, head, value_len, .. } = record;
+                return Some(Entry { slot_at, slot, at, head, value_len });
             }
-            let (at, head, value_len) = self.store.record_of(self.stripe, slot, key)?;
-            Some(Entry { slot_at, slot, at, head, value_len })
-        })
+        }
+        None
     }
 
     /// The record of a key, if a read would return it.
@@ -333,12 +372,12 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     }
 
     pub(crate) fn is_current(&self, entry: &Entry) -> bool {
-        !entry.head.is_expired(|| self.now_ms) && !self.store.is_hidden(entry.at, entry.head, false)
+        !entry.head.is_expired(|| self.now_ms()) && !self.store.is_hidden(entry.at, entry.head, false)
     }
 
     /// As [`is_current`](Self::is_current), for one who also wants to know that there is no value.
     pub(crate) fn is_known(&self, entry: &Entry) -> bool {
-        !entry.head.is_expired(|| self.now_ms) && !self.store.is_cleared(entry.at, entry.head)
+        !entry.head.is_expired(|| self.now_ms()) && !self.store.is_cleared(entry.at, entry.head)
     }
 
     /// The slot that points to the record at a position, found through the record's key.

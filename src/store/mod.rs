@@ -29,17 +29,26 @@ pub(crate) mod write;
 
 use crate::hash::Key;
 use crate::shm::atomics::Ordering;
-use crate::shm::layout::{RingShape, STATE_EPOCHS, STATE_REPLACED, STATE_UNVERIFIED, at};
+use crate::shm::layout::{RECORD_LEN, RingShape, STATE_EPOCHS, STATE_REPLACED, STATE_UNVERIFIED, at};
 use crate::shm::memory::Word;
 use crate::shm::{Geometry, Memory};
 use record::{EPOCH_BITS, EPOCH_MASK, Extension, Head};
-use slot::Ring;
+use slot::{Ring, Slot};
 
 /// A mapped cache file as the engine sees it: words, their layout, and the seed of the hash.
 pub(crate) struct Store<M> {
     pub mem: M,
     pub geometry: Geometry,
     pub seed: u64,
+}
+
+/// Where a position of a ring lies.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    /// Offset in the file.
+    pub at: u64,
+    /// Units from there to the end of its ring.
+    pub left: u64,
 }
 
 /// Hard and soft epoch, packed into one word so that both are read at one moment.
@@ -127,10 +136,26 @@ impl<M: Memory> Store<M> {
     }
 
     /// Offset of the record at a position, unless the position's offset lies beyond the ring.
-    #[inline(always)]
     pub(crate) fn record_at(&self, stripe: u32, ring: Ring, position: u64) -> Option<u64> {
         let shape = self.ring_shape(ring);
-        (shape.offset(position) + 4 <= shape.units).then(|| self.address(stripe, ring, position))
+        let fits = shape.offset(position) + RECORD_LEN / 8 <= shape.units;
+        fits.then(|| self.address(stripe, ring, position))
+    }
+
+    /// Where the record of a slot lies, unless its ring ends before it has `units` behind it.
+    ///
+    /// Which ring it is, nobody can predict, and a misprediction would wait for the bucket to come from memory. So it is
+    /// computed, with units from the start of the stripe's arena on; the mask of the small ring is part of the main
+    /// ring's, which is larger.
+    #[inline(always)]
+    pub(crate) fn place_of(&self, stripe: u32, slot: Slot, units: u64) -> Option<Place> {
+        let Geometry { small, main, .. } = &self.geometry;
+        let is_main = slot.main_mask();
+        let start = (slot.0 & (small.mask | is_main & main.mask)) + (is_main & small.units);
+        let end = small.units + (is_main & main.units);
+        // Said once to be a multiple of eight, it need not be made one at each use.
+        let at = (self.geometry.arena(stripe) & !7) + start * 8;
+        (start + units <= end).then_some(Place { at, left: end - start })
     }
 
     /// Offset in the file of a position whose offset is known to lie within its ring.
@@ -141,15 +166,14 @@ impl<M: Memory> Store<M> {
 
     #[inline(always)]
     pub(crate) fn head(&self, at: u64) -> Head {
-        let words = self.mem.words::<4>(at);
-        Head { shape: words.get(0), seal: words.get(1), stamp: words.get(2), expiry: words.get(3) }
+        Head::of(self.mem.row(at, (RECORD_LEN / 8) as usize))
     }
 
     pub(crate) fn extension(&self, at: u64, head: Head) -> Extension {
         if !head.is_extended() {
             return Extension::default();
         }
-        let words = self.mem.words::<3>(at + crate::shm::layout::RECORD_LEN);
+        let words = self.mem.words::<3>(at + RECORD_LEN);
         Extension { soft_expiry: words.get(0), created: words.get(1), flags: words.get(2) }
     }
 

@@ -158,7 +158,7 @@ impl<M: Memory> Exclusive<'_, M> {
             && head.epoch() <= epochs.current()
             && extension.region_epoch() <= self.store.region_epochs(extension.region()).current()
             && !self.store.is_cleared(at, head)
-            && !head.is_expired(|| self.now_ms);
+            && !head.is_expired(|| self.now_ms());
         if stays {
             self.link_newest(&key, slot, head);
         } else {

@@ -20,6 +20,7 @@
 use super::slot::Ring;
 use crate::hash::Key;
 use crate::shm::layout::{EXTENSION_LEN, RECORD_LEN, round_up};
+use crate::shm::memory::Row;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 const KIND_PLAIN: u64 = 1;
@@ -79,6 +80,12 @@ pub(crate) struct Head {
 }
 
 impl Head {
+    /// The header at the start of a row.
+    #[inline(always)]
+    pub(crate) fn of(row: Row<'_>) -> Self {
+        Self { shape: row.get(0), seal: row.get(1), stamp: row.get(2), expiry: row.get(3) }
+    }
+
     pub(crate) fn is_pad(self) -> bool {
         self.shape & 0xffff == KIND_PAD
     }
@@ -92,6 +99,12 @@ impl Head {
     #[inline]
     pub(crate) fn is_extended(self) -> bool {
         self.shape & 0xff == KIND_EXTENDED
+    }
+
+    /// Whether this is a record without an extension whose key has `key_len` bytes: one comparison.
+    #[inline(always)]
+    pub(crate) fn is_plain_with(self, key_len: usize) -> bool {
+        self.shape & 0xffff_ffff == (key_len as u64) << 16 | KIND_PLAIN
     }
 
     #[inline]

@@ -10,7 +10,7 @@ use super::record::{Head, Spot, is_sound};
 use super::slot::{Ring, Slot};
 use crate::shm::atomics::{AtomicU64, Ordering, fence};
 use crate::shm::layout::{BUCKET_LEN, at};
-use crate::shm::memory::Words;
+use crate::shm::memory::Row;
 use crate::shm::{Geometry, Memory};
 use std::collections::HashMap;
 
@@ -39,12 +39,11 @@ const MOST_PROBLEMS: usize = 64;
 pub(crate) struct Snapshot(Vec<(u64, Vec<AtomicU64>)>);
 
 impl Memory for Snapshot {
-    fn words<const N: usize>(&self, offset: u64) -> Words<'_, N> {
-        let part = self.0.iter().find(|(start, words)| (*start..start + words.len() as u64 * 8).contains(&offset));
-        let words = part.and_then(|(start, words)| words[((offset - start) / 8) as usize..].first_chunk());
-        match words {
-            Some(words) => Words::of(words),
-            None => unreachable!("{N} words at {offset} lie in no part that the check of a stripe looks at"),
+    fn row(&self, offset: u64, words: usize) -> Row<'_> {
+        let part = self.0.iter().find(|(start, part)| (*start..start + part.len() as u64 * 8).contains(&offset));
+        match part.and_then(|(start, part)| part[((offset - start) / 8) as usize..].get(..words)) {
+            Some(words) => Row::of(words),
+            None => unreachable!("{words} words at {offset} lie in no part that the check of a stripe looks at"),
         }
     }
 }

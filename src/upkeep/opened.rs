@@ -3,13 +3,14 @@
 use super::header::{Fixed, boot_id};
 use super::open::{OnMismatch, Settings, Sizes};
 use super::place::{DataLock, format_id, lock_directory, still_names};
+use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::platform;
 use crate::shm::layout::at;
 use crate::shm::mapping::Mapping;
 use crate::shm::{Geometry, Memory, Step};
 use crate::store::Store;
-use crate::store::exclusive::{Exclusive, Who};
+use crate::store::exclusive::{Exclusive, Now, Wall, Who};
 use crate::sync::fork::PerProcess;
 use crate::sync::lease::Lease;
 use crate::sync::locks::{LockError, LockPlace, LockStrategy, RegionGuard};
@@ -19,6 +20,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+
+impl Wall for Time {
+    fn now_ms(&self) -> u64 {
+        Time::now_ms(self)
+    }
+}
 
 /// An open cache file.
 pub(crate) struct Opened {
@@ -250,7 +257,7 @@ impl Opened {
         stripe: u32,
         lock: RegionGuard<'a>,
     ) -> Result<Exclusive<'a, Mapping>> {
-        Exclusive::enter(&self.store, stripe, self.settings.time.now_ms(), joined.who, lock)
+        Exclusive::enter(&self.store, stripe, Now::by(&self.settings.time), joined.who, lock)
             .map_err(Error::io("mark as written", &self.real))
     }
 
