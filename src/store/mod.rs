@@ -155,7 +155,7 @@ impl<M: Memory> Store<M> {
         let end = small.units + (is_main & main.units);
         // Said once to be a multiple of eight, it need not be made one at each use.
         let at = (self.geometry.arena(stripe) & !7) + start * 8;
-        (start + units <= end).then_some(Place { at, left: end - start })
+        (start + units <= end).then(|| Place { at, left: end - start })
     }
 
     /// Offset in the file of a position whose offset is known to lie within its ring.
