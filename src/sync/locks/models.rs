@@ -237,8 +237,8 @@ fn loom_who_sleeps_for_a_dead_owner_is_woken_by_its_successor() {
 }
 
 /// The seat of the dead one is taken by a new member, who locks, and is killed with the lock held, while a waiter tests
-/// the owner. Fails if the new member does not raise the generation and a waiter does not keep the lease; each of the
-/// two alone is enough here.
+/// the owner. Fails, by waiting without end, if the new member does not raise the generation. Not if a waiter does not
+/// keep the lease: a generation that never comes back is enough.
 #[test]
 fn loom_a_seat_may_be_taken_again_while_its_owner_is_tested() {
     check(|| {
