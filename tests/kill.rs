@@ -189,10 +189,11 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "make a region and invalidate it",
-        options: roomy,
+        options: || roomy().regions(1_000),
         before: small,
-        work: |c, _| {
-            let region = c.region("a region", &RegionOptions::new().ttl(Duration::from_secs(60))).unwrap();
+        work: |c, number| {
+            let region =
+                c.region(&format!("region {number}"), &RegionOptions::new().ttl(Duration::from_secs(60))).unwrap();
             region.set(KEY, NEW).unwrap();
             region.invalidate(Invalidation::Hard).unwrap();
             assert!(region.get(KEY).is_none());
