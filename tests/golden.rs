@@ -137,8 +137,8 @@ fn a_file_has_the_very_words_that_the_format_had_when_it_was_pinned() {
     assert_eq!(raw.bytes.len(), len, "length of the file");
     let differing = |at: &&usize| found.get(at) != pinned.get(at);
     let differ: Vec<_> = found.keys().chain(pinned.keys()).filter(differing).collect();
-    for &&at in differ.iter().take(1) {
-        let shown = |words: &BTreeMap<usize, String>| words.get(&at).cloned().unwrap_or("0".into());
+    if let Some(at) = differ.first() {
+        let shown = |words: &BTreeMap<usize, String>| words.get(at).cloned().unwrap_or("0".into());
         let (is, was) = (shown(&found), shown(&pinned));
         panic!(
             "{} words differ, the first at {at:#x}: pinned {was}, now {is}; see the head of this file",
