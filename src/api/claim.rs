@@ -485,7 +485,7 @@ impl Cache {
     /// let lock = cache.lock("nightly report", Wait::default())?;
     /// assert!(cache.is_claimed("nightly report"));
     /// drop(lock);
-    /// # Ok::<(), kennel::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors

@@ -740,7 +740,7 @@ impl Cache {
     ///     Lookup::Absent => println!("known to be none"),
     ///     Lookup::Create(claim) => assert!(matches!(claim.store("value")?, Stored::Yes(_))),
     /// }
-    /// # Ok::<(), kennel::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors

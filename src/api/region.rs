@@ -162,7 +162,7 @@ impl Named {
 /// assert!(pages.contains("42") && !cache.contains("42"));
 /// pages.invalidate(Invalidation::Hard)?;
 /// assert!(!pages.contains("42"));
-/// # Ok::<(), kennel::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 pub struct Region {

@@ -26,7 +26,7 @@ const TAG: u32 = u32::from_le_bytes(*b"post");
 /// let points = cache.typed::<(i32, i32)>();
 /// points.set("origin", &(0, 0))?;
 /// assert_eq!(points.get("origin")?, Some((0, 0)));
-/// # Ok::<(), kennel::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Typed<'a, T> {
     place: Place<'a>,
