@@ -138,6 +138,16 @@ impl CreateOptions {
         self
     }
 
+    /// In whose name.
+    pub(super) fn task_or(&self, other: fn() -> Task) -> Task {
+        self.task.unwrap_or_else(other)
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(super) fn wait_policy(&self) -> Wait {
+        self.wait
+    }
+
     /// When a remembered absence expires, if it is remembered at all.
     fn absence(&self, defaults: Defaults) -> Option<Expiry> {
         let default = (defaults.none_ttl_ms != 0).then(|| after(defaults.none_ttl_ms));
@@ -192,7 +202,10 @@ pub enum Stored {
 /// The right to create the value of a key, and the duty to say what became of it. Dropped, it says that the creation
 /// failed, and the next who waits tries. It may be moved to another thread.
 #[must_use]
-pub struct Claim {
+pub struct Claim(Box<Creation>);
+
+/// A creation that has begun.
+struct Creation {
     key: Vec<u8>,
     opened: Arc<Opened>,
     /// `None`: created without protection.
@@ -210,20 +223,20 @@ impl Claim {
     /// The key as it is stored: a region's is mangled.
     #[must_use]
     pub fn key(&self) -> &[u8] {
-        &self.key
+        &self.0.key
     }
 
     /// The value that is to be replaced, if it is stale and not gone.
     #[must_use]
     pub fn stale(&self) -> Option<&Item> {
-        self.stale.as_ref()
+        self.0.stale.as_ref()
     }
 
     /// Whether all others wait for this creation. They do not if all claims were held, or if this caller did not want
     /// to wait any longer.
     #[must_use]
     pub fn is_protected(&self) -> bool {
-        self.held.is_some()
+        self.0.held.is_some()
     }
 
     /// Stores the value and lets those go on who wait for it.
@@ -233,11 +246,11 @@ impl Claim {
     /// may meet: nothing is stored, and the next who waits tries.
     pub fn store(self, value: impl AsRef<[u8]>) -> Result<Stored> {
         let value = value.as_ref();
-        if self.how.should_cache.as_ref().is_some_and(|wanted| !wanted(value)) {
+        if self.0.how.should_cache.as_ref().is_some_and(|wanted| !wanted(value)) {
             self.refuse();
             return Ok(Stored::Refused);
         }
-        let (expires_ms, beside) = self.how.set.times(self.defaults, || self.opened.settings.time.now_ms());
+        let (expires_ms, beside) = self.0.how.set.times(self.0.defaults, || self.0.opened.settings.time.now_ms());
         self.put(value, expires_ms, beside)
     }
 
@@ -247,17 +260,17 @@ impl Claim {
     /// # Errors
     /// As [`store`](Self::store).
     pub fn store_absence(self) -> Result<Stored> {
-        let Some(expiry) = self.how.absence(self.defaults) else {
+        let Some(expiry) = self.0.how.absence(self.0.defaults) else {
             self.refuse();
             return Ok(Stored::Refused);
         };
-        let expires_ms = expiry.to_ms(|| self.opened.settings.time.now_ms());
+        let expires_ms = expiry.to_ms(|| self.0.opened.settings.time.now_ms());
         self.put(&[], expires_ms, Beside { is_absence: true, ..Beside::default() })
     }
 
     /// The value is not to be cached: those who wait create for themselves.
     pub fn refuse(mut self) {
-        if let Some(held) = self.held.take() {
+        if let Some(held) = self.0.held.take() {
             held.end(End::NotStored);
         }
     }
@@ -268,14 +281,14 @@ impl Claim {
     }
 
     fn put(mut self, value: &[u8], expires_ms: u64, beside: Beside) -> Result<Stored> {
-        let opened = self.opened.clone();
-        let key = std::mem::take(&mut self.key);
+        let opened = self.0.opened.clone();
+        let key = std::mem::take(&mut self.0.key);
         let draft = Draft {
             key: opened.store.key(&key),
             value,
             expires_ms,
             beside: self.beside(beside),
-            epoch: self.began.epochs.current(),
+            epoch: self.0.began.epochs.current(),
         };
         if let Err(error) = check_size(&opened, &draft) {
             self.refuse();
@@ -289,23 +302,23 @@ impl Claim {
     }
 
     fn beside(&self, beside: Beside) -> Beside {
-        let cost = if self.how.early.is_some() { self.started.elapsed() } else { Duration::ZERO };
+        let cost = if self.0.how.early.is_some() { self.0.started.elapsed() } else { Duration::ZERO };
         Beside {
-            region: self.began.region.region(),
-            region_epoch: self.began.region.epochs().current(),
-            created_ms: self.opened.settings.time.now_ms(),
+            region: self.0.began.region.region(),
+            region_epoch: self.0.began.region.epochs().current(),
+            created_ms: self.0.opened.settings.time.now_ms(),
             cost_ms: u64::try_from(cost.as_millis()).unwrap_or(u64::MAX),
             ..beside
         }
     }
 
     fn put_draft(&mut self, draft: &Draft<'_>) -> Result<Stored> {
-        let opened = self.opened.clone();
+        let opened = self.0.opened.clone();
         // In a file that another took the place of nobody would find it.
         if opened.is_replaced() {
             return Ok(Stored::Voided);
         }
-        let Some(held) = self.held.take() else { return self.put_unprotected(&opened, draft) };
+        let Some(held) = self.0.held.take() else { return self.put_unprotected(&opened, draft) };
         let Some(ticket) = held.ticket() else { return Ok(Stored::Voided) };
         let mut stripe = lock_stripe(&opened, ticket.stripe)?;
         let entry = stripe.find(&draft.key);
@@ -317,8 +330,8 @@ impl Claim {
         let mut stripe = lock_stripe(opened, opened.store.stripe_of(&draft.key))?;
         let entry = stripe.find(&draft.key);
         let known = entry.filter(|entry| stripe.is_known(entry)).map(|entry| Stamp(entry.head.stamp));
-        let now = Began::now(opened, self.began.region.region());
-        if known != self.seen || now.epochs != self.began.epochs || now.region != self.began.region {
+        let now = Began::now(opened, self.0.began.region.region());
+        if known != self.0.seen || now.epochs != self.0.began.epochs || now.region != self.0.began.region {
             return Ok(Stored::Voided);
         }
         Ok(Stored::Yes(Stamp(stripe.put(draft, entry))))
@@ -380,9 +393,9 @@ impl Scope<'_> {
     }
 
     fn claim_waiting(self, key: &[u8], how: &CreateOptions, wait: Wait) -> Result<Lookup> {
-        let mut finding = Finding::new(self, key, how, wait);
+        let mut finding = Finding::new(how.task_or(Task::of_thread), how, wait);
         loop {
-            match finding.step()? {
+            match finding.step(self, key, how)? {
                 Next::Done(lookup) => return Ok(lookup),
                 Next::Wait(pause) => pause.sleep(),
             }
@@ -396,7 +409,7 @@ impl Scope<'_> {
         count(opened, MemberCount::Unprotected);
         let began = Began::now(opened, writer.region);
         let known = self.cache.known(key);
-        Ok(Claim {
+        Ok(Claim(Box::new(Creation {
             key: key.to_vec(),
             opened: opened.clone(),
             held: None,
@@ -406,7 +419,7 @@ impl Scope<'_> {
             stale: known.filter(|known| !known.extension.is_absence()).map(|known| known.item),
             defaults: writer.defaults,
             how: how.clone(),
-        })
+        })))
     }
 
     pub(super) fn get_or_create<E>(
@@ -429,11 +442,11 @@ impl Scope<'_> {
         create: impl FnOnce() -> Result<Vec<u8>, E> + Send + 'static,
     ) -> Result<Vec<u8>, CreateError<E>> {
         // Not the caller's: it may ask for the key again while the thread creates.
-        let task = how.task.unwrap_or_else(Task::unique);
+        let task = how.task_or(Task::unique);
         match self.claim(key, &how.clone().task(task))? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
-            Lookup::Create(mut claim) if claim.stale.is_some() => {
-                let stale = claim.stale.take().map(|item| item.value).unwrap_or_default();
+            Lookup::Create(mut claim) if claim.0.stale.is_some() => {
+                let stale = claim.0.stale.take().map(|item| item.value).unwrap_or_default();
                 let work = move || task.run(|| created(claim, || create().map(Some)).map(|_| ()));
                 // Without a thread the claim is dropped, and the next caller tries.
                 let _ = std::thread::Builder::new().name("kennel-refresh".into()).spawn(move || drop(work()));
@@ -529,12 +542,9 @@ impl Remaining {
 }
 
 /// One caller's way to a value, or to the right to create it.
-pub(super) struct Finding<'a> {
-    scope: Scope<'a>,
-    key: &'a [u8],
-    how: &'a CreateOptions,
+pub(super) struct Finding {
     early: f64,
-    seeker: Seeker<'a>,
+    pub seeker: Seeker,
 }
 
 /// What a step of it came to.
@@ -543,32 +553,46 @@ pub(super) enum Next {
     Wait(super::claim::Pause),
 }
 
-impl<'a> Finding<'a> {
-    pub(super) fn new(scope: Scope<'a>, key: &'a [u8], how: &'a CreateOptions, wait: Wait) -> Self {
-        let task = how.task.unwrap_or_else(Task::of_thread);
+impl Finding {
+    pub(super) fn new(task: Task, how: &CreateOptions, wait: Wait) -> Self {
         let max_age = how.max_age.unwrap_or(DEFAULT_MAX_AGE);
-        let seeker = Seeker::new(scope, key, Kind::Create, task).max_age(Some(max_age)).wait(wait);
-        Self { scope, key, how, early: draw(how), seeker }
+        Self { early: draw(how), seeker: Seeker::new(Kind::Create, task).max_age(Some(max_age)).wait(wait) }
     }
 
     /// A look without a lock first, as most find a value.
-    pub(super) fn step(&mut self) -> Result<Next> {
-        if let Some(known) = self.scope.cache.known(self.key)
-            && let Standing::Use(lookup) = standing(known, self.early, self.scope.cache.opened())
-        {
-            return Ok(Next::Done(lookup));
-        }
-        match self.step_locked() {
-            Err(Error::Busy { .. } | Error::TimedOut { .. }) if self.how.unprotected => {
-                Ok(Next::Done(Lookup::Create(self.scope.unprotected(self.key, self.how)?)))
+    pub(super) fn step(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
+        let usable = match self.look(scope, key) {
+            Some(Standing::Use(lookup)) => return Ok(Next::Done(lookup)),
+            Some(Standing::Renew(lookup)) => Some(lookup),
+            None => None,
+        };
+        self.seeker.hurry(usable.is_some());
+        match (self.step_locked(scope, key, how), usable) {
+            // Whoever has something to use needs no lock, and no right to write.
+            (Err(_), Some(usable)) => Ok(Next::Done(usable)),
+            (Err(Error::Busy { .. } | Error::TimedOut { .. }), None) if how.unprotected => {
+                Ok(Next::Done(Lookup::Create(scope.unprotected(key, how)?)))
             }
-            other => other,
+            (other, _) => other,
         }
     }
 
-    fn step_locked(&mut self) -> Result<Next> {
+    fn look(&self, scope: Scope<'_>, key: &[u8]) -> Option<Standing> {
+        Some(standing(scope.cache.known(key)?, self.early, scope.cache.opened()))
+    }
+
+    /// What can be used as it is.
+    #[cfg(feature = "tokio")]
+    pub(super) fn fresh(&self, scope: Scope<'_>, key: &[u8]) -> Option<Lookup> {
+        match self.look(scope, key)? {
+            Standing::Use(lookup) => Some(lookup),
+            Standing::Renew(_) => None,
+        }
+    }
+
+    fn step_locked(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
         let (mut usable, early) = (None, self.early);
-        let step = self.seeker.step(|opened, stripe, key| {
+        let step = self.seeker.step(scope, key, |opened, stripe, key| {
             match known_in(opened, stripe, key).map(|known| standing(known, early, opened)) {
                 Some(Standing::Use(lookup)) => Some(lookup),
                 Some(Standing::Renew(lookup)) => {
@@ -580,39 +604,47 @@ impl<'a> Finding<'a> {
         });
         Ok(match (step, usable) {
             (Ok(Step::Found(lookup)), _) => Next::Done(lookup),
-            (Ok(Step::Mine(held, began)), stale) => Next::Done(Lookup::Create(self.claim(held, began, stale)?)),
+            (Ok(Step::Mine(held, began)), stale) => {
+                Next::Done(Lookup::Create(claimed(scope, key, how, held, began, stale)?))
+            }
             // Whoever has something to use does not wait, nor create without protection.
             (Ok(_) | Err(Error::OwnClaim), Some(usable)) => Next::Done(usable),
             (Ok(Step::Taken(Some(pause))), None) => Next::Wait(pause),
             (Ok(Step::Taken(None)), None) => return Err(self.seeker.timed_out()),
-            (Ok(Step::NotStored | Step::Full(_)), None) => {
-                Next::Done(Lookup::Create(self.scope.unprotected(self.key, self.how)?))
-            }
+            (Ok(Step::NotStored | Step::Full(_)), None) => Next::Done(Lookup::Create(scope.unprotected(key, how)?)),
             (Err(error), _) => return Err(error),
         })
     }
+}
 
-    fn claim(&self, held: Held, began: Began, usable: Option<Lookup>) -> Result<Claim> {
-        let defaults = match self.scope.region {
-            Some(named) => named.in_file(held.opened())?.1,
-            None => Defaults::default(),
-        };
-        let stale = match usable {
-            Some(Lookup::Hit(item) | Lookup::Stale(item)) => Some(item),
-            _ => None,
-        };
-        Ok(Claim {
-            key: self.key.to_vec(),
-            opened: held.opened().clone(),
-            held: Some(held),
-            seen: None,
-            began,
-            started: Instant::now(),
-            stale,
-            defaults,
-            how: self.how.clone(),
-        })
-    }
+/// The right to create a key whose claim is held.
+fn claimed(
+    scope: Scope<'_>,
+    key: &[u8],
+    how: &CreateOptions,
+    held: Held,
+    began: Began,
+    usable: Option<Lookup>,
+) -> Result<Claim> {
+    let defaults = match scope.region {
+        Some(named) => named.in_file(held.opened())?.1,
+        None => Defaults::default(),
+    };
+    let stale = match usable {
+        Some(Lookup::Hit(item) | Lookup::Stale(item)) => Some(item),
+        _ => None,
+    };
+    Ok(Claim(Box::new(Creation {
+        key: key.to_vec(),
+        opened: held.opened().clone(),
+        held: Some(held),
+        seen: None,
+        began,
+        started: Instant::now(),
+        stale,
+        defaults,
+        how: how.clone(),
+    })))
 }
 
 impl Cache {
@@ -708,7 +740,7 @@ impl Cache {
     ///     Lookup::Absent => println!("known to be none"),
     ///     Lookup::Create(claim) => assert!(matches!(claim.store("value")?, Stored::Yes(_))),
     /// }
-    /// # Ok::<(), kennel::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors

@@ -162,7 +162,7 @@ impl Named {
 /// assert!(pages.contains("42") && !cache.contains("42"));
 /// pages.invalidate(Invalidation::Hard)?;
 /// assert!(!pages.contains("42"));
-/// # Ok::<(), kennel::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 pub struct Region {
@@ -204,6 +204,11 @@ impl Cache {
 impl Region {
     fn scope(&self) -> Scope<'_> {
         Scope { cache: &self.cache, region: Some(&self.named) }
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(super) fn parts(&self) -> (&Cache, &Arc<Named>) {
+        (&self.cache, &self.named)
     }
 
     fn with_key<R>(&self, key: impl AsRef<[u8]>, work: impl FnOnce(&[u8]) -> R) -> R {
