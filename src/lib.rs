@@ -17,6 +17,7 @@ mod clock;
 #[cfg(not(loom))]
 mod error;
 mod hash;
+mod plant;
 #[cfg(not(loom))]
 mod platform;
 mod shm;
@@ -47,6 +48,12 @@ pub use upkeep::header::AfterCrash;
 pub use upkeep::open::{DEFAULT_CAPACITY, OnMismatch};
 #[cfg(not(loom))]
 pub use upkeep::place::default_path;
+
+/// Faults that are planted in the engine, for the tests that must find them.
+#[cfg(all(feature = "plant", not(loom)))]
+pub mod planted {
+    pub use crate::plant::{Plant, plant};
+}
 
 /// The crash points of the engine, for tests that end a process at each of them.
 #[cfg(feature = "crash-points")]

@@ -171,7 +171,7 @@ impl Cache {
             items,
             |(key, _)| key.as_ref(),
             |writer, stripe, (_, value)| {
-                let draft = writer.draft(value.as_ref(), how)?;
+                let draft = Draft { epoch: stripe.epoch(), ..writer.draft(value.as_ref(), how)? };
                 let entry = stripe.find(&writer.key);
                 stripe.put(&draft, entry);
                 Ok(())
@@ -224,7 +224,7 @@ impl Cache {
         let writer = Writer::new(self, key)?;
         let draft = writer.draft(value, how)?;
         let mut stripe = writer.lock()?;
-        let draft = Draft { epoch: writer.opened.store.epochs().current(), ..draft };
+        let draft = Draft { epoch: stripe.epoch(), ..draft };
         let entry = stripe.find(&writer.key);
         let current = entry.filter(|entry| stripe.is_current(entry));
         Ok(wanted(current.as_ref()).then(|| Stamp(stripe.put(&draft, entry))))
@@ -239,7 +239,6 @@ impl Cache {
     ) -> Result<Option<u64>> {
         let writer = Writer::new(self, key)?;
         let mut stripe = writer.lock()?;
-        let epoch = writer.opened.store.epochs().current();
         let Some(entry) = stripe.find_current(&writer.key) else { return Ok(None) };
         let text = stripe.value_of(&entry);
         if writer.opened.settings.verify_reads && !stripe.passes(&writer.key, &text, &entry) {
@@ -253,7 +252,7 @@ impl Cache {
             value: text.as_bytes(),
             expires_ms: entry.head.expires_ms(),
             flags: writer.opened.store.extension(entry.at, entry.head).caller_flags(),
-            epoch,
+            epoch: stripe.epoch(),
         };
         stripe.put(&draft, Some(entry));
         Ok(Some(sum))

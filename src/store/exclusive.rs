@@ -10,7 +10,7 @@ use super::read::ERA_SHIFT;
 use super::record::{Draft, Head, Spot, mix, reseal};
 use super::slot::{Ring, Slot};
 use super::tally::StripeCount;
-use super::{Distrust, Store};
+use super::{Distrust, Epochs, Store};
 use crate::hash::Key;
 use crate::shm::atomics::{Ordering, fence};
 use crate::shm::layout::{BUCKET_LEN, RECORD_LEN, RingShape, SLOTS, at};
@@ -32,6 +32,7 @@ pub(crate) struct Exclusive<'a, M: Memory> {
     pub(super) store: &'a Store<M>,
     pub(super) stripe: u32,
     pub(super) now_ms: u64,
+    pub(super) epochs: Epochs,
     who: Who,
     /// Private memory for a record that is looked at or moved.
     pub(super) scratch: Vec<u8>,
@@ -60,7 +61,8 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         who: Who,
         lock: RegionGuard<'a>,
     ) -> std::io::Result<Self> {
-        let mut this = Self { store, stripe, now_ms, who, scratch: Vec::new(), _lock: lock };
+        let epochs = store.epochs();
+        let mut this = Self { store, stripe, now_ms, epochs, who, scratch: Vec::new(), _lock: lock };
         store.mark_dirty()?;
         match store.distrust(stripe) {
             Distrust::None if this.word(at!(Stripe.intent)).get() & 0xff != 0 => this.repair(),
@@ -219,8 +221,14 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         self.word(at!(Stripe.live)).set(Step::Live, live);
     }
 
+    /// The epoch that records carry which are written under this hold of the lock. It is read once, when the stripe is
+    /// entered: what a clear makes of live records that are counted, and of those that come, must be the same.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epochs.current()
+    }
+
     fn count_for_current_epoch(&self) {
-        let epoch = self.store.epochs().hard();
+        let epoch = self.epochs.hard();
         let counted = self.word(at!(Stripe.live_epoch));
         if counted.get() != epoch {
             self.set_live(0);
@@ -368,6 +376,15 @@ impl<'a, M: Memory> Exclusive<'a, M> {
             self.word(end).set(Step::RingReset, position);
         }
         fence(Ordering::Release);
+    }
+
+    /// Where the fault [`LateStore`](crate::plant::Plant::LateStore) is planted: what follows is stored without the lock.
+    #[cfg(all(feature = "plant", not(loom)))]
+    pub(super) fn lock_is_given_up_if_planted(&mut self) {
+        if crate::plant::planted(crate::plant::Plant::LateStore) {
+            self._lock.give_up();
+            crate::plant::linger();
+        }
     }
 
     /// Leaves a note of what was repaired, and by whom, for `stat`.

@@ -23,6 +23,7 @@ use super::Store;
 use super::record::{Head, Spot, is_sound};
 use super::slot::Slot;
 use crate::hash::Key;
+use crate::plant::{Plant, planted};
 use crate::shm::Memory;
 use crate::shm::atomics::{Ordering, fence};
 use crate::shm::layout::SLOTS;
@@ -93,7 +94,7 @@ impl<M: Memory> Store<M> {
     ) -> Look<T::Out> {
         let bucket = self.mem.words::<8>(self.bucket_of(key));
         let version = bucket.at(0).load(Ordering::Acquire);
-        if version & 1 == 1 {
+        if version & 1 == 1 && !planted(Plant::Torn) {
             return Look::Changing;
         }
         let pattern = Slot::live_pattern(key);
@@ -164,7 +165,7 @@ impl<M: Memory> Store<M> {
     pub(crate) fn still(&self, found: &Found<'_>) -> bool {
         fence(Ordering::Acquire);
         let version = found.bucket.get(0);
-        if version == found.version {
+        if version == found.version || planted(Plant::Torn) {
             return true;
         }
         found.head.units() * 8 > IN_PLACE_LIMIT

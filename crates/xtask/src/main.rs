@@ -12,6 +12,7 @@ mod runner;
 mod step;
 mod test;
 mod toolchain;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,8 @@ enum Command {
     Loom(loom::Args),
     /// Run the core's tests under miri, which sees undefined behaviour (needs nightly)
     Miri(miri::Args),
+    /// Use a cache in many processes while they are killed, and check every answer
+    Torture(torture::Args),
     /// Run the fuzz targets for a while (needs nightly)
     Fuzz(fuzz::Args),
 }
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Loom(args) => loom::run(args),
         Command::Miri(args) => miri::run(args),
+        Command::Torture(args) => torture::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
     };
     match outcome {

@@ -77,6 +77,17 @@ mod guard {
         }
     }
 
+    #[cfg(feature = "plant")]
+    impl RegionGuard<'_> {
+        /// Unlocks ahead of time; dropping the guard does nothing then, as in a forked child.
+        pub(crate) fn give_up(&mut self) {
+            if self.generation == fork::generation() {
+                self.locks.unlock(self.region, self.mode);
+                self.generation = self.generation.wrapping_sub(1);
+            }
+        }
+    }
+
     impl Drop for RegionGuard<'_> {
         fn drop(&mut self) {
             if self.generation == fork::generation() {

@@ -5,6 +5,7 @@ use super::guard::RegionGuard;
 use super::process::ProcessLocks;
 use super::rw_file::RwFileLock;
 use super::{LockError, Mode};
+use crate::plant::{Plant, planted};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -191,6 +192,9 @@ pub(crate) enum Locks {
 impl Locks {
     /// Locks a region exclusively.
     pub(crate) fn lock(&self, region: u32, limit: Duration) -> Result<RegionGuard<'_>, LockError> {
+        if planted(Plant::Unlocked) {
+            return Ok(RegionGuard::new(self, region, Mode::Exclusive, false));
+        }
         let waited = match self {
             Locks::File(locks) => locks.lock(region, limit)?,
             Locks::Process(locks) => locks.lock(region, limit)?,
@@ -224,6 +228,7 @@ impl Locks {
 
     pub(super) fn unlock(&self, region: u32, mode: Mode) {
         match self {
+            _ if planted(Plant::Unlocked) => {}
             Locks::File(locks) => locks.unlock(region),
             Locks::Process(locks) => locks.unlock(region),
             Locks::None => {}
