@@ -269,7 +269,7 @@ pub fn flags_of(number: u64) -> u32 {
 mod tests {
     use super::*;
 
-    struct Round(#[expect(dead_code, reason = "removed at the end")] tempfile::TempDir, Board);
+    struct Round(tempfile::TempDir, Board);
 
     fn round() -> Round {
         let dir = tempfile::tempdir().unwrap();

@@ -244,7 +244,7 @@ impl<'a> Worker<'a> {
     /// large ones.
     fn len(&mut self) -> usize {
         let len = match self.random.below(20) {
-            0..11 => self.random.within(16, 200),
+            0..11 => self.random.within(24, 200),
             11..16 => self.random.within(400, 560),
             16..19 => self.random.within(560, 3000),
             _ => self.random.within(3000, 6500),
