@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// The strategies that are tortured: those under which several processes write.
-const STRATEGIES: &[LockStrategy] = &[LockStrategy::File];
+const STRATEGIES: &[LockStrategy] = &[LockStrategy::File, LockStrategy::Lease];
 
 /// Uses a cache in many processes while they are killed and stopped, and checks every answer.
 #[derive(Parser)]
