@@ -78,8 +78,9 @@ impl<M: Memory> Exclusive<'_, M> {
             }
         }
         self.note_repair(word & 0xff);
-        self.end();
+        // Before the intent goes: an attempt that is left standing would be counted against the next repair.
         attempts.set(Step::Repair, 0);
+        self.end();
     }
 
     fn is_slot(&self, slot_at: u64) -> bool {
