@@ -58,5 +58,5 @@ pub mod planted {
 /// The crash points of the engine, for tests that end a process at each of them.
 #[cfg(feature = "crash-points")]
 pub mod crash {
-    pub use crate::shm::step::{Died, Plan, Step, arm, passed};
+    pub use crate::shm::step::{Died, Event, Plan, Step, arm, passed, unwatch, watch};
 }

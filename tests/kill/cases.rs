@@ -1,14 +1,15 @@
 //! The operations that children are killed in, in a cache with room for all.
 
 use crate::common::Place;
+use crate::common::raw::Raw;
 use crate::table::{self, Reached};
 use crate::{PASSINGS, SEATS, by_strategy, dies, in_parallel, in_time};
 use kennel::crash::Step;
 use kennel::{Cache, Clock, Expiry, LockStrategy, Options, SetOptions, Swap};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
 
 /// An operation that a child is killed in.
 pub struct Case {
@@ -237,20 +238,32 @@ pub const CASES: &[Case] = &[
     },
 ];
 
-/// A clock that takes its time once it is told to. It is looked at when a stripe has just been locked.
+/// A clock that takes its time once, when it is told to. It is looked at when a stripe has just been locked.
 struct Hesitant;
 
-static HESITATES: AtomicBool = AtomicBool::new(false);
+/// The cache in whose lock it takes its time.
+static HESITATES: Mutex<Option<Cache>> = Mutex::new(None);
 static HOLDS: AtomicBool = AtomicBool::new(false);
 
 impl Clock for Hesitant {
     fn now(&self) -> SystemTime {
-        if HESITATES.swap(false, Ordering::SeqCst) {
+        if let Some(cache) = HESITATES.try_lock().ok().and_then(|mut cache| cache.take()) {
             HOLDS.store(true, Ordering::SeqCst);
-            // Long enough for the others to have gone to sleep.
-            std::thread::sleep(Duration::from_millis(30));
+            wait_until_others_wait(&cache);
         }
         SystemTime::now()
+    }
+}
+
+/// Under `lease` a mark in the lock word says that somebody has gone to sleep for it.
+fn wait_until_others_wait(cache: &Cache) {
+    let is_marked = || {
+        let raw = Raw::load(cache.path());
+        raw.word(raw.stripe(0)) >> 63 == 1
+    };
+    let end = Instant::now() + Duration::from_secs(20);
+    while cache.stats().strategy == "lease" && !is_marked() && Instant::now() < end {
+        std::thread::yield_now();
     }
 }
 
@@ -262,7 +275,7 @@ fn while_others_wait(cache: &Cache, number: u64) {
             }
             cache.set(format!("of another {number}"), OLD).unwrap();
         });
-        HESITATES.store(true, Ordering::SeqCst);
+        *HESITATES.lock().unwrap() = Some(cache.clone());
         set(cache, NEW_LARGE);
     });
 }
