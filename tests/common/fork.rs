@@ -16,6 +16,14 @@ pub fn fork_plain() -> io::Result<bool> {
     }
 }
 
+/// In a child: closes all descriptors above one, whoever has them open, as daemons do.
+pub fn close_all_above(last: libc::c_int) {
+    for descriptor in last + 1..1024 {
+        // SAFETY: whatever owns the descriptor is not used any more, or is what the test is about.
+        unsafe { libc::close(descriptor) };
+    }
+}
+
 /// A forked child; it is killed and waited for when this is dropped.
 pub struct Forked(libc::pid_t);
 
@@ -45,6 +53,12 @@ impl Forked {
     pub fn join(mut self) {
         let status = self.wait();
         assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "a forked child failed: {status:#x}");
+    }
+
+    /// Waits for the child's end; the signal that ended it, if one did.
+    pub fn signal_at_end(mut self) -> Option<i32> {
+        let status = self.wait();
+        libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status))
     }
 
     /// Forks a child that unwinds from here to [`end_if_unwound`](Self::end_if_unwound): `None` in the child.
