@@ -8,7 +8,7 @@
 mod common;
 
 use common::children::PATIENCE;
-use common::fork::{Forked, close_all_above};
+use common::fork::Forked;
 use common::raw::{Raw, stripe};
 use common::{Place, TestClock, assert_sound, must_end};
 use kennel::{Error, Expiry, LockStrategy, Options, SetOptions};
@@ -145,6 +145,7 @@ fn without_descriptors_there_is_an_error_and_with_them_it_works_again() {
 
 /// A daemon closes all that it inherited, and opens files of its own, which get the numbers of the locks that it still
 /// believes to have. It may go on or fail, but its additions and those of others must all be there.
+#[cfg(target_os = "linux")]
 fn a_daemon_closes_everything(locks: &LockStrategy) {
     let place = Place::new();
     let cache = options().stripes(1).locks(locks.clone()).create(place.path()).unwrap();
@@ -156,7 +157,7 @@ fn a_daemon_closes_everything(locks: &LockStrategy) {
     let daemon = Forked::start(|| {
         let cache = options().stripes(1).open(&path).unwrap();
         cache.incr("number", 1).unwrap().unwrap();
-        close_all_above(2);
+        common::fork::close_all_above_two();
         let _files: Vec<_> =
             (0..64).map(|_| OpenOptions::new().create(true).append(true).open(&log).unwrap()).collect();
         let (mut did, mut failed) = (1u64, 0u64);
@@ -184,6 +185,7 @@ fn a_daemon_closes_everything(locks: &LockStrategy) {
     assert_sound(&cache);
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_daemon_that_closes_all_descriptors_never_writes_beside_another() {
     STRATEGIES.iter().for_each(a_daemon_closes_everything);

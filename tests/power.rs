@@ -64,8 +64,7 @@ impl Disk {
     }
 
     fn read(&self, before: Option<&State>) -> Vec<Arc<[u8]>> {
-        let mut bytes = Vec::new();
-        bytes.resize(self.file.metadata().unwrap().len() as usize, 0);
+        let mut bytes = vec![0; self.file.metadata().unwrap().len() as usize];
         self.file.read_exact_at(&mut bytes, 0).unwrap();
         let page = |(i, page): (usize, &[u8])| match before {
             Some(before) if *before.pages[i] == *page => before.pages[i].clone(),

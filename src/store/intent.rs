@@ -78,7 +78,7 @@ impl<M: Memory> Exclusive<'_, M> {
             }
         }
         self.note_repair(word & 0xff);
-        // Before the intent goes: an attempt that is left standing would be counted against the next repair.
+        // Before the end: a count that outlives its intent would be taken for attempts at the next one.
         attempts.set(Step::Repair, 0);
         self.end();
     }

@@ -3,7 +3,7 @@
 use crate::common::Place;
 use crate::common::raw::Raw;
 use crate::table::{self, Reached};
-use crate::{PASSINGS, SEATS, by_strategy, dies, in_parallel, in_time};
+use crate::{PASSINGS, PROMISED, SEATS, STRATEGIES, by_strategy, dies, in_parallel, in_time};
 use kennel::crash::Step;
 use kennel::{Cache, Clock, Expiry, LockStrategy, Options, SetOptions, Swap};
 use std::collections::BTreeSet;
@@ -320,12 +320,13 @@ pub fn put_bystanders(cache: &Cache) {
     bystanders().for_each(|(key, value)| cache.set(key, value).unwrap());
 }
 
-/// What must hold whoever was killed: see the head of this program.
-fn check(case: &Case, cache: &Cache, told: &str) {
+/// What must hold whoever was killed: see the head of this program. Returns how long the first read and
+/// the first write took.
+fn check(case: &Case, cache: &Cache, told: &str) -> Duration {
     let stats = cache.stripe_stats();
     let left = stats.iter().filter(|stripe| stripe.intent.is_some()).count() as u64;
     let repairs = cache.stats().counters.repairs;
-    let found = in_time(told, || cache.get(KEY));
+    let (found, reading) = in_time(told, || cache.get(KEY));
     case.check_state(found.as_deref(), told);
     let lost: Vec<_> = bystanders().filter(|(key, value)| cache.get(key).as_ref() != Some(value)).collect();
     if case.name == "clear" {
@@ -336,7 +337,7 @@ fn check(case: &Case, cache: &Cache, told: &str) {
     } else {
         assert!(lost.is_empty(), "{told}: lost {:?}", lost.iter().map(|(key, _)| key).collect::<Vec<_>>());
     }
-    in_time(told, || cache.set("the next write", "goes through").unwrap());
+    let (_, writing) = in_time(told, || cache.set("the next write", "goes through").unwrap());
     case.check_order(found.as_deref(), cache.get(KEY).as_deref(), told);
     cache.set(KEY, "and so on").unwrap();
     assert_eq!(cache.get(KEY).as_deref(), Some(&b"and so on"[..]), "{told}");
@@ -348,6 +349,7 @@ fn check(case: &Case, cache: &Cache, told: &str) {
         // What follows needs them again.
         put_bystanders(cache);
     }
+    reading + writing
 }
 
 impl Case {
@@ -365,8 +367,8 @@ impl Case {
     }
 }
 
-/// Kills a child at every step of a case; the steps that it came to.
-fn kill_everywhere(case: &'static Case, locks: &'static LockStrategy) -> Vec<Reached> {
+/// Kills a child at every step of a case; the steps that it came to, and how long the others took to go on.
+fn kill_everywhere(case: &'static Case, locks: &'static LockStrategy) -> Vec<(Reached, Duration)> {
     let place = Place::new();
     let cache = (case.options)().locks(locks.clone()).create(place.path()).unwrap();
     put_bystanders(&cache);
@@ -377,11 +379,12 @@ fn kill_everywhere(case: &'static Case, locks: &'static LockStrategy) -> Vec<Rea
             (case.before)(&cache);
             number += 1;
             let killed = dies("case", &place.path(), case.name, Some(step), nth, number);
-            check(case, &cache, &format!("{} under {locks} killed at {} {nth}: {killed}", case.name, step.name()));
+            let told = format!("{} under {locks} killed at {} {nth}: {killed}", case.name, step.name());
+            let took = check(case, &cache, &told);
             if !killed {
                 break;
             }
-            reached.push(Reached { operation: case.name, locks, step });
+            reached.push((Reached { operation: case.name, locks, step }, took));
         }
     }
     assert!(cache.stats().members <= SEATS);
@@ -390,9 +393,21 @@ fn kill_everywhere(case: &'static Case, locks: &'static LockStrategy) -> Vec<Rea
 
 #[test]
 fn a_kill_at_any_step_of_an_operation_is_repaired() {
-    let reached = in_parallel(&by_strategy(CASES), |(case, locks)| kill_everywhere(case, locks));
+    let deaths = in_parallel(&by_strategy(CASES), |(case, locks)| kill_everywhere(case, locks));
+    let reached: Vec<_> = deaths.iter().map(|(reached, _)| *reached).collect();
     let operations: Vec<_> = CASES.iter().map(|case| case.name).collect();
     table::compare(&operations, &reached);
+    for (locks, promised) in STRATEGIES.iter().zip(PROMISED) {
+        let here = deaths.iter().filter(|(reached, _)| reached.locks.name() == locks.name());
+        let mut waits: Vec<_> = here.map(|(_, took)| *took).collect();
+        waits.sort();
+        let (half, longest) = (waits[waits.len() / 2], waits[waits.len() - 1]);
+        println!(
+            "the next read and write after {} deaths under {locks}: half within {half:?}, all within {longest:?}",
+            waits.len()
+        );
+        assert!(half <= promised, "under {locks}: {half:?}, not within {promised:?}");
+    }
 }
 
 #[test]

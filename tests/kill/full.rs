@@ -82,7 +82,7 @@ fn kill_while_room_is_made(locks: &'static LockStrategy) -> Vec<Reached> {
             let (before, counted) = (proven_keys(&cache, &told), cache.stats().counters);
             let killed = dies("case", &place.path(), FULL.name, Some(step), nth, number);
             // A reader after the kill sees what is left, without anybody's write in between.
-            let after: BTreeSet<_> =
+            let (after, _): (BTreeSet<_>, _) =
                 in_time(&told, || before.iter().filter(|key| cache.contains(key)).cloned().collect());
             let now = cache.stats().counters;
             let (lost, left) = (before.difference(&after).count() as u64, now.evictions() - counted.evictions());

@@ -32,8 +32,10 @@ const STRATEGIES: &[LockStrategy] = &[LockStrategy::File, LockStrategy::Lease];
 const SEATS: u32 = 6;
 /// At which passing of a step the child dies; the later ones only where the earlier ones were reached.
 const PASSINGS: [u64; 5] = [0, 1, 3, 10, 40];
-/// The promise is 10 ms under `file` and 100 ms under `lease`, scheduling aside; the rest is for the scheduling.
-const GOES_ON_WITHIN: Duration = Duration::from_secs(2);
+/// Scheduling aside, others go on within 10 ms of a death under `file`, and within 100 ms under `lease`; half of the times
+/// that are measured must keep that, and none may be so long that it cannot be the scheduling.
+const PROMISED: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(100)];
+const LONGEST: Duration = Duration::from_secs(4);
 
 #[test]
 fn child() {
@@ -112,12 +114,12 @@ fn by_strategy<T>(items: &[T]) -> Vec<(&T, &'static LockStrategy)> {
     STRATEGIES.iter().flat_map(|locks| items.iter().map(move |item| (item, locks))).collect()
 }
 
-/// Does what must not take longer after a death than was promised.
+/// Does what must not take longer after a death than was promised; how long it took.
 #[track_caller]
-fn in_time<T>(told: &str, work: impl FnOnce() -> T) -> T {
+fn in_time<T>(told: &str, work: impl FnOnce() -> T) -> (T, Duration) {
     let start = Instant::now();
     let result = work();
     let took = start.elapsed();
-    assert!(took <= GOES_ON_WITHIN, "{told}: the others went on only after {took:?}");
-    result
+    assert!(took <= LONGEST, "{told}: the others went on only after {took:?}");
+    (result, took)
 }

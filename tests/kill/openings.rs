@@ -108,7 +108,7 @@ fn kill_openers(opening: &'static Opening, locks: &'static LockStrategy) -> Vec<
 }
 
 fn check_opened(opening: &Opening, locks: &LockStrategy, place: &Place, told: &str) {
-    let cache = in_time(told, || (opening.open)(&place.path(), locks));
+    let (cache, _) = in_time(told, || (opening.open)(&place.path(), locks));
     // Twice: unverified stripes are looked at more closely, and what a read finds a write must find, too.
     for _ in 0..2 {
         let found = cache.get(KEY);

@@ -31,7 +31,7 @@ fn kill_the_repair(case: &Case, locks: &LockStrategy, step: Step, further: bool)
 
 /// As [`check`], but who repaired may have died before or after it counted that.
 fn check_after_repairs(case: &Case, cache: &Cache, told: &str, may_be_empty: bool) {
-    let found = in_time(told, || cache.get(KEY));
+    let (found, _) = in_time(told, || cache.get(KEY));
     // The second of two repairs begins where the first one ended: with the old value, the new, or none.
     assert!(found.is_none() || case.states.contains(&found.as_deref()), "{told}: {found:?}");
     if !case.may_lose && !case.states.contains(&None) && !may_be_empty {

@@ -58,7 +58,12 @@ impl LeaseLocks {
 
     #[cold]
     fn wait<M: Memory>(&self, seats: Seats<'_, M>, held: Held<'_>, limit: Duration) -> Result<(), LockError> {
-        held.word.wait(held.name, &mut Waiter::new(self, seats, limit))
+        let mut waiter = Waiter::new(self, seats, limit);
+        match (held.word.wait(held.name, &mut waiter), waiter.no_answer) {
+            (true, _) => Ok(()),
+            (false, Some(error)) => Err(LockError::Failed(error)),
+            (false, None) => Err(LockError::Busy),
+        }
     }
 }
 
@@ -81,12 +86,16 @@ struct Waiter<'a, M> {
     /// Until the owner is tested again.
     test_in: Duration,
     next_test: Duration,
+    /// Why the last test could not say whether the owner lives. It may live and unlock, so the wait goes on.
+    no_answer: Option<io::Error>,
 }
 
 impl<'a, M> Waiter<'a, M> {
     fn new(locks: &'a LeaseLocks, seats: Seats<'a, M>, limit: Duration) -> Self {
         let start = Instant::now();
-        Self { locks, seats, backoff: Backoff::new(), start, limit, left: limit, test_in: TESTS.0, next_test: TESTS.0 }
+        let backoff = Backoff::new();
+        let (test_in, next_test) = (TESTS.0, TESTS.0);
+        Self { locks, seats, backoff, start, limit, left: limit, test_in, next_test, no_answer: None }
     }
 }
 
@@ -123,26 +132,28 @@ impl<M: Memory> Host for Waiter<'_, M> {
         is_due
     }
 
-    fn prove_dead(&self, owner: Name) -> io::Result<Option<Proof>> {
-        let Some(thread) = owner.thread() else { return Ok(Some(Proof::Gone)) };
-        // The name was read with `Acquire`, so this is the generation it was made of, or a later one.
-        if self.seats.generation(owner.seat()) != Some(owner.generation()) {
-            return Ok(Some(Proof::Gone));
-        }
+    fn prove_dead(&mut self, owner: Name) -> Option<Proof> {
+        self.no_answer = None;
         let seat = owner.seat();
+        let (Some(thread), Some(generation)) = (owner.thread(), self.seats.generation(seat)) else {
+            return Some(Proof::Gone);
+        };
+        // The name was read with `Acquire`, so this is the generation it was made of, or a later one. A name of a seat
+        // that was never used is damage; whoever will sit there has another generation.
+        if generation != owner.generation() || !self.seats.was_used(seat) {
+            return Some(Proof::Gone);
+        }
         if seat == self.locks.member.seat {
-            return Ok(prove_dead_here(thread));
+            return prove_dead_here(thread);
         }
-        // A name of a seat that was never used is damage; whoever will sit there has another generation.
-        if !self.seats.was_used(seat) {
-            return Ok(Some(Proof::Gone));
-        }
-        match self.seats.prove_dead(&self.locks.directory, seat) {
-            Ok(lease) => Ok(lease.map(|lease| Proof::Member { _lease: lease })),
-            Err(SeatError::Lost(detail)) => Err(io::Error::new(io::ErrorKind::NotFound, detail)),
-            Err(SeatError::Io(error)) => Err(error),
-            Err(SeatError::Full) => Ok(None),
-        }
+        let (proof, no_answer) = match self.seats.prove_dead(&self.locks.directory, seat) {
+            Ok(lease) => (lease.map(|lease| Proof::Member { _lease: lease }), None),
+            Err(SeatError::Lost(detail)) => (None, Some(io::Error::new(io::ErrorKind::NotFound, detail))),
+            Err(SeatError::Io(error)) => (None, Some(error)),
+            Err(SeatError::Full) => (None, None),
+        };
+        self.no_answer = no_answer;
+        proof
     }
 
     fn sleep(&mut self, word: Word<'_>, seen: u64) -> bool {

@@ -29,11 +29,9 @@
 //!
 //! Generic over what surrounds it ([`Host`]), so that the model checker runs this very code.
 
-use super::LockError;
 use crate::shm::Step;
 use crate::shm::atomics::Ordering;
 use crate::shm::memory::Word;
-use std::io;
 
 const SEAT_SHIFT: u32 = 32;
 const THREAD_SHIFT: u32 = 52;
@@ -76,7 +74,7 @@ pub(crate) trait Host {
     fn is_test_due(&mut self) -> bool;
 
     /// A proof that an owner is dead; `None` if it may live.
-    fn prove_dead(&self, owner: Name) -> io::Result<Option<Self::Proof>>;
+    fn prove_dead(&mut self, owner: Name) -> Option<Self::Proof>;
 
     /// Sleeps while the low half of `word` is that of `seen`, until a wake-up or a moment has passed. `false`: the time
     /// to wait is over.
@@ -100,11 +98,12 @@ impl LockWord<'_> {
         self.lock.compare_exchange(Step::LockWord, 0, me.0, Ordering::AcqRel).is_ok()
     }
 
-    /// Takes a region that somebody holds: when it is given back, or when its owner is proved dead.
-    pub(crate) fn wait<H: Host>(self, me: Name, host: &mut H) -> Result<(), LockError> {
+    /// Takes a region that somebody holds: when it is given back, or when its owner is proved dead. `false`: the time
+    /// to wait is over.
+    pub(crate) fn wait<H: Host>(self, me: Name, host: &mut H) -> bool {
         while host.spin() {
             if self.lock.get() == 0 && self.try_lock(me) {
-                return Ok(());
+                return true;
             }
         }
         let mut mine = me.0;
@@ -116,16 +115,16 @@ impl LockWord<'_> {
             let seen = self.lock.load(Ordering::Acquire);
             if seen == 0 {
                 if self.exchange(0, mine) {
-                    return Ok(());
+                    return true;
                 }
                 continue;
             }
             if host.is_test_due()
-                && let Some(_kept) = host.prove_dead(Name(seen & !WAITERS))?
+                && let Some(_kept) = host.prove_dead(Name(seen & !WAITERS))
             {
                 // Whoever sleeps for the dead one sleeps for me now.
                 if self.exchange(seen, mine | seen & WAITERS) {
-                    return Ok(());
+                    return true;
                 }
                 continue;
             }
@@ -134,7 +133,7 @@ impl LockWord<'_> {
             }
             mine = me.0 | WAITERS;
             if !host.sleep(self.sleep, count) {
-                return Err(LockError::Busy);
+                return false;
             }
         }
     }
