@@ -121,3 +121,49 @@ fn kill_while_a_stripe_is_emptied(locks: &LockStrategy) -> Vec<u64> {
     }
     unreachable!("an endless count")
 }
+
+/// As in [`repairs`](crate::repairs), but of what makes room: each store of such a repair in turn is one more death.
+fn kill_repairs(locks: &LockStrategy) -> Vec<String> {
+    let place = Place::new();
+    let cache = tight().locks(locks.clone()).create(place.path()).unwrap();
+    let mut number = 0;
+    while cache.stats().counters.evictions() < 100 {
+        churn(&cache, number);
+        number += 1;
+    }
+    let mut repaired = Vec::new();
+    for (step, passing) in [(Step::Dead, 10), (Step::Slot, 11), (Step::BucketEven, 12)] {
+        for nth in 0.. {
+            number += 1;
+            assert!(dies("case", &place.path(), FULL.name, Some(step), passing, number));
+            repaired.extend(cache.stripe_stats()[0].intent.clone());
+            let killed = dies("repair", &place.path(), "repair", None, nth, 0);
+            let told = format!("killed under {locks} at {} {passing}, and its repair at {nth}", step.name());
+            in_time(&told, || check_full(&cache, &told));
+            if !killed {
+                break;
+            }
+        }
+    }
+    repaired
+}
+
+#[test]
+fn a_kill_in_the_repair_of_what_makes_room_is_repaired() {
+    let repaired: BTreeSet<_> = in_parallel(STRATEGIES, kill_repairs).into_iter().collect();
+    assert!(["move", "evict"].iter().all(|intent| repaired.contains(*intent)), "only {repaired:?} were repaired");
+}
+
+/// Emptying a stripe is done again from its beginning, wherever the one before was killed.
+#[test]
+fn a_kill_in_the_repair_of_an_emptying_is_repaired() {
+    for (locks, nth) in STRATEGIES.iter().flat_map(|locks| [0, 1, 2, 20, 100, 200].map(|nth| (locks, nth))) {
+        let place = Place::new();
+        let cache = ending().locks(locks.clone()).create(place.path()).unwrap();
+        churn(&cache, 0);
+        assert!(dies("case", &place.path(), ENDING.name, Some(Step::RingReset), 2, 1));
+        assert_eq!(cache.stripe_stats()[0].intent.as_deref(), Some("empty"));
+        assert!(dies("repair", &place.path(), "repair", None, nth, 0), "{nth}");
+        check_full(&cache, &format!("emptying under {locks}, its repair killed at {nth}"));
+    }
+}

@@ -18,10 +18,10 @@ mod openings;
 mod repairs;
 mod table;
 
-use cases::{CASES, roomy};
+use cases::CASES;
 use common::children::{self, arg, say};
-use kennel::LockStrategy;
 use kennel::crash::{Plan, Step, arm};
+use kennel::{LockStrategy, Options};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -54,7 +54,7 @@ fn child() {
                 (case.work)(&cache, args[4].parse().unwrap());
             }
             "repair" => {
-                let cache = roomy().open(path).unwrap();
+                let cache = Options::new().open(path).unwrap();
                 armed();
                 assert!(cache.verify().is_ok());
             }
