@@ -21,6 +21,7 @@ mod clock;
 #[cfg(not(loom))]
 mod error;
 mod hash;
+mod plant;
 #[cfg(not(loom))]
 mod platform;
 mod shm;
@@ -57,8 +58,14 @@ pub use upkeep::open::{DEFAULT_CAPACITY, OnMismatch};
 #[cfg(not(loom))]
 pub use upkeep::place::default_path;
 
+/// Faults that are planted in the engine, for the tests that must find them.
+#[cfg(all(feature = "plant", not(loom)))]
+pub mod planted {
+    pub use crate::plant::{Plant, plant};
+}
+
 /// The crash points of the engine, for tests that end a process at each of them.
 #[cfg(feature = "crash-points")]
 pub mod crash {
-    pub use crate::shm::step::{Died, Plan, Step, arm, passed};
+    pub use crate::shm::step::{Died, Event, Plan, Step, arm, passed, unwatch, watch};
 }

@@ -10,7 +10,7 @@ use super::layout::{HEADER_LEN, STATE_AT};
 #[cfg(target_os = "linux")]
 use super::memory::Word;
 use super::memory::{Memory, Row, Words, word_of};
-use super::step::{Step, reached};
+use super::step::{Step, reached, synced};
 use memmap2::{MmapOptions, MmapRaw};
 use std::fs::File;
 use std::io;
@@ -161,7 +161,9 @@ impl Memory for Mapping {
     }
 
     fn sync(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.map.flush_range(offset as usize, len as usize)
+        self.map.flush_range(offset as usize, len as usize)?;
+        synced(offset, len);
+        Ok(())
     }
 
     fn wake(&self, offset: u64) {

@@ -97,6 +97,55 @@ steps! {
 #[inline(always)]
 pub(crate) fn reached(_: Step) {}
 
+/// A range of the file was brought to the device.
+#[cfg(not(feature = "crash-points"))]
+#[inline(always)]
+pub(crate) fn synced(_: u64, _: u64) {}
+
+#[cfg(feature = "crash-points")]
+pub(crate) use watched::synced;
+#[cfg(feature = "crash-points")]
+pub use watched::{Event, unwatch, watch};
+
+#[cfg(feature = "crash-points")]
+mod watched {
+    use super::Step;
+    use std::cell::RefCell;
+
+    /// What a watcher is told of.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Event {
+        /// A store is about to be done.
+        Store(Step),
+        /// A range of the file, by offset and length in bytes, was brought to the device.
+        Synced(u64, u64),
+    }
+
+    type Watcher = Box<dyn FnMut(Event)>;
+
+    thread_local! {
+        static WATCHER: RefCell<Option<Watcher>> = const { RefCell::new(None) };
+    }
+
+    /// Calls `watcher` at every event of this thread until [`unwatch`]. It must not use a cache itself.
+    pub fn watch(watcher: impl FnMut(Event) + 'static) {
+        WATCHER.replace(Some(Box::new(watcher)));
+    }
+
+    /// Ends what [`watch`] began.
+    pub fn unwatch() {
+        WATCHER.replace(None);
+    }
+
+    pub(super) fn tell(event: Event) {
+        WATCHER.with_borrow_mut(|watcher| watcher.iter_mut().for_each(|watcher| watcher(event)));
+    }
+
+    pub(crate) fn synced(offset: u64, len: u64) {
+        tell(Event::Synced(offset, len));
+    }
+}
+
 #[cfg(any(test, feature = "crash-points"))]
 pub use armed::{Died, Plan, arm, passed, reached};
 
@@ -141,6 +190,8 @@ mod armed {
 
     /// Called before every store to shared memory.
     pub fn reached(step: Step) {
+        #[cfg(feature = "crash-points")]
+        super::watched::tell(super::watched::Event::Store(step));
         let Some((wanted, left, plan)) = ARMED.get() else { return };
         PASSED.set(PASSED.get() + 1);
         if wanted.is_some_and(|wanted| wanted != step) {

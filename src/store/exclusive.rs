@@ -10,7 +10,7 @@ use super::read::{ERA_SHIFT, Record};
 use super::record::{Draft, Head, Spot, mix, reseal};
 use super::slot::{Ring, Slot};
 use super::tally::StripeCount;
-use super::{Distrust, Store};
+use super::{Distrust, Epochs, Store};
 use crate::hash::Key;
 use crate::shm::atomics::{Ordering, fence};
 use crate::shm::layout::{BUCKET_LEN, RECORD_LEN, RingShape, SLOTS, at};
@@ -63,6 +63,8 @@ pub(crate) struct Exclusive<'a, M: Memory> {
     pub(super) stripe: u32,
     now: Now<'a>,
     who: Who,
+    /// As they were when the stripe was taken: live records are counted from these on.
+    pub(super) epochs: Epochs,
     /// Private memory for a record that is looked at or moved.
     pub(super) scratch: Vec<u8>,
     _lock: RegionGuard<'a>,
@@ -103,7 +105,8 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         who: Who,
         lock: RegionGuard<'a>,
     ) -> std::io::Result<Self> {
-        let mut this = Self { store, stripe, now: now.into(), who, scratch: Vec::new(), _lock: lock };
+        let (now, epochs) = (now.into(), store.epochs());
+        let mut this = Self { store, stripe, now, who, epochs, scratch: Vec::new(), _lock: lock };
         if !this.is_settled() {
             store.mark_dirty()?;
             this.settle_all();
@@ -116,7 +119,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         self.store.distrust(self.stripe) == Distrust::None
             && self.word(at!(Stripe.intent)).get() & 0xff == 0
             && self.has_sane_rings()
-            && self.word(at!(Stripe.live_epoch)).get() == self.store.epochs().hard()
+            && self.word(at!(Stripe.live_epoch)).get() == self.epochs.hard()
     }
 
     fn settle_all(&mut self) {
@@ -281,8 +284,14 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         self.word(at!(Stripe.live)).set(Step::Live, live);
     }
 
+    /// The epoch for a record that was to be of `epoch`. A clear since the stripe was taken is for the next holder, who
+    /// counts anew from it on: what is written in this hold was begun before, and is cleared with the rest.
+    pub(super) fn epoch_for(&self, epoch: u64) -> u64 {
+        epoch.min(self.epochs.current())
+    }
+
     fn count_for_current_epoch(&self) {
-        let epoch = self.store.epochs().hard();
+        let epoch = self.epochs.hard();
         let counted = self.word(at!(Stripe.live_epoch));
         if counted.get() != epoch {
             self.set_live(0);
@@ -439,6 +448,15 @@ impl<'a, M: Memory> Exclusive<'a, M> {
             self.word(end).set(Step::RingReset, position);
         }
         fence(Ordering::Release);
+    }
+
+    /// Where the fault [`LateStore`](crate::plant::Plant::LateStore) is planted: what follows is stored without the lock.
+    #[cfg(all(feature = "plant", not(loom)))]
+    pub(super) fn lock_is_given_up_if_planted(&mut self) {
+        if crate::plant::planted(crate::plant::Plant::LateStore) {
+            self._lock.give_up();
+            crate::plant::linger();
+        }
     }
 
     /// Leaves a note of what was repaired, and by whom, for `stat`.

@@ -23,6 +23,7 @@ use super::record::{Head, Spot, is_sound};
 use super::slot::Slot;
 use super::{Place, Store};
 use crate::hash::Key;
+use crate::plant::{Plant, planted};
 use crate::shm::Memory;
 use crate::shm::atomics::{Ordering, fence};
 use crate::shm::layout::{RECORD_LEN, SLOTS, round_up};
@@ -167,7 +168,7 @@ impl<M: Memory> Store<M> {
         want: &mut T,
         mark: bool,
     ) -> Look<T::Out> {
-        if sight.version & 1 == 1 {
+        if sight.version & 1 == 1 && !planted(Plant::Torn) {
             return Look::Changing;
         }
         if sight.candidates == 0 {
@@ -195,7 +196,7 @@ impl<M: Memory> Store<M> {
     ) -> Look<T::Out> {
         let key = Key { bytes, hash };
         let mut sight = self.sight(&key);
-        if sight.version & 1 == 1 {
+        if sight.version & 1 == 1 && !planted(Plant::Torn) {
             return Look::Changing;
         }
         while sight.candidates != 0 {
@@ -268,6 +269,7 @@ impl<M: Memory> Store<M> {
         fence(Ordering::Acquire);
         let version = found.bucket.get(0);
         version == found.version
+            || planted(Plant::Torn)
             || still_linked(found.bucket, found.version, version, found.i, found.slot, found.head.units())
     }
 

@@ -92,7 +92,7 @@ impl<M: Memory> Exclusive<'_, M> {
             stamp = stamp.max(self.rebuild_ring(ring));
         }
         self.word(at!(Stripe.stamp)).set(Step::Stamp, stamp);
-        self.word(at!(Stripe.live_epoch)).set(Step::Live, self.store.epochs().hard());
+        self.word(at!(Stripe.live_epoch)).set(Step::Live, self.epochs.hard());
         self.set_live(self.recount());
         for bucket_at in self.buckets() {
             self.close_bucket(bucket_at);

@@ -8,10 +8,12 @@
 mod fuzz;
 mod loom;
 mod miri;
+mod power;
 mod runner;
 mod step;
 mod test;
 mod toolchain;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -33,6 +35,10 @@ enum Command {
     Loom(loom::Args),
     /// Run the core's tests under miri, which sees undefined behaviour (needs nightly)
     Miri(miri::Args),
+    /// Open many mixtures of old and new pages, as a loss of power leaves them
+    Power(power::Args),
+    /// Use a cache in many processes while they are killed, and check every answer
+    Torture(torture::Args),
     /// Run the fuzz targets for a while (needs nightly)
     Fuzz(fuzz::Args),
 }
@@ -42,6 +48,8 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Loom(args) => loom::run(args),
         Command::Miri(args) => miri::run(args),
+        Command::Power(args) => power::run(&args),
+        Command::Torture(args) => torture::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
     };
     match outcome {
