@@ -20,6 +20,8 @@ pub(crate) mod ring;
 pub(crate) mod slot;
 pub(crate) mod tally;
 #[cfg(all(test, not(loom)))]
+mod reordered;
+#[cfg(all(test, not(loom)))]
 mod tests;
 pub(crate) mod verify;
 pub(crate) mod write;

@@ -13,16 +13,17 @@ use crate::shm::{Memory, Step};
 use crate::sync::locks::Locks;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
-struct Engine {
-    store: Store<Heap>,
+pub(super) struct Engine {
+    pub store: Store<Arc<Heap>>,
     locks: Locks,
     now_ms: u64,
 }
 
 impl Engine {
-    fn new(capacity: u64, mean_item: u64) -> Self {
+    pub(super) fn new(capacity: u64, mean_item: u64) -> Self {
         Self::with(Shape { capacity, mean_item, stripes: 1, lock_regions: 1, seats: 1, regions: 4, claims: 2 })
     }
 
@@ -35,11 +36,11 @@ impl Engine {
             (geometry.bucket(0, 0), geometry.buckets * BUCKET_LEN),
             (geometry.arena(0), geometry.small.bytes() + geometry.main.bytes()),
         ];
-        let store = Store { mem: Heap::of_parts(&parts), geometry, seed: 11 };
+        let store = Store { mem: Arc::new(Heap::of_parts(&parts)), geometry, seed: 11 };
         Self { store, locks: Locks::None, now_ms: 1_000_000 }
     }
 
-    fn enter(&self) -> Exclusive<'_, Heap> {
+    pub(super) fn enter(&self) -> Exclusive<'_, Arc<Heap>> {
         let lock = self.locks.lock(0, Duration::ZERO).unwrap();
         Exclusive::enter(&self.store, 0, self.now_ms, Who { seat: 7, pid: 8, nonce: 9 }, lock).unwrap()
     }
@@ -63,12 +64,12 @@ impl Engine {
         true
     }
 
-    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
         self.look(key, true)
     }
 
     /// A look that does not raise the access mark.
-    fn peek(&self, key: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn peek(&self, key: &[u8]) -> Option<Vec<u8>> {
         self.look(key, false)
     }
 
@@ -82,19 +83,19 @@ impl Engine {
         }
     }
 
-    fn verify(&self) -> u64 {
+    pub(super) fn verify(&self) -> u64 {
         let (records, problems) = check(&self.store.snapshot(0), 0);
         assert!(problems.is_empty(), "{problems:#?}");
         records
     }
 
-    fn word(&self, field: u64) -> u64 {
+    pub(super) fn word(&self, field: u64) -> u64 {
         self.store.stripe_word(0, field).get()
     }
 }
 
 /// A value as it is copied out.
-struct Copied;
+pub(super) struct Copied;
 
 impl Take for Copied {
     type Out = Vec<u8>;
@@ -124,10 +125,10 @@ impl Take for Sound<'_> {
 }
 
 /// A small pseudo-random generator, so that a failure is repeated by its seed.
-struct Random(u64);
+pub(super) struct Random(pub u64);
 
 impl Random {
-    fn next(&mut self, below: u64) -> u64 {
+    pub(super) fn next(&mut self, below: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         super::record::mix(self.0) % below
     }
@@ -306,7 +307,7 @@ fn what_expired_is_a_miss_and_gives_its_memory_back() {
 
 /// A workload that takes every path: new keys, overwrites in place and not, deletes, evictions, promotions,
 /// re-insertions, large records.
-fn busy_step(engine: &Engine, n: u64) {
+pub(super) fn busy_step(engine: &Engine, n: u64) {
     let key = (n % 37).to_le_bytes();
     match n % 5 {
         0 => _ = engine.delete(&key),
