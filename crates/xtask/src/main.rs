@@ -8,6 +8,7 @@
 mod fuzz;
 mod loom;
 mod miri;
+mod mutants;
 mod runner;
 mod step;
 mod test;
@@ -33,6 +34,8 @@ enum Command {
     Loom(loom::Args),
     /// Run the core's tests under miri, which sees undefined behaviour (needs nightly)
     Miri(miri::Args),
+    /// Weaken each fence and each ordering, and see that a test fails
+    Mutants(mutants::Args),
     /// Run the fuzz targets for a while (needs nightly)
     Fuzz(fuzz::Args),
 }
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Loom(args) => loom::run(args),
         Command::Miri(args) => miri::run(args),
+        Command::Mutants(args) => mutants::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
     };
     match outcome {
