@@ -51,5 +51,5 @@ pub use upkeep::place::default_path;
 /// The crash points of the engine, for tests that end a process at each of them.
 #[cfg(feature = "crash-points")]
 pub mod crash {
-    pub use crate::shm::step::{Died, Plan, Step, arm, passed};
+    pub use crate::shm::step::{Died, Plan, Step, Watcher, arm, passed, watch};
 }

@@ -8,7 +8,7 @@
 use super::atomics::AtomicU64;
 use super::layout::{HEADER_LEN, STATE_AT};
 use super::memory::{Memory, Words, word_of};
-use super::step::{Step, reached};
+use super::step::{Step, loading, reached};
 use memmap2::{MmapOptions, MmapRaw};
 use std::fs::File;
 use std::io;
@@ -145,6 +145,7 @@ impl Memory for Mapping {
 
     #[inline(always)]
     fn copy_out(&self, offset: u64, into: &mut [u8]) {
+        loading();
         let from = self.at(offset, into.len() as u64);
         // SAFETY: both ranges are `into.len()` bytes; `from` is mapped, aligned, and padded to a whole word.
         unsafe { copy_out(from, into.as_mut_ptr(), into.len()) };
@@ -152,6 +153,7 @@ impl Memory for Mapping {
 
     #[inline]
     fn append_out(&self, offset: u64, len: usize, into: &mut Vec<u8>) {
+        loading();
         let from = self.at(offset, len as u64);
         into.reserve(len);
         let to = into.spare_capacity_mut().as_mut_ptr().cast();

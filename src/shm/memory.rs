@@ -9,7 +9,7 @@ use super::atomics::{AtomicU64, Ordering};
 use super::layout::STATE_AT;
 #[cfg(all(test, not(loom)))]
 use super::reorder::barrier;
-use super::step::{Step, reached};
+use super::step::{Step, loading, reached};
 
 /// Tests of deaths watch the barriers between stores.
 #[cfg(not(all(test, not(loom))))]
@@ -23,13 +23,14 @@ pub(crate) struct Word<'a>(pub(super) &'a AtomicU64);
 impl Word<'_> {
     #[inline]
     pub(crate) fn load(self, order: Ordering) -> u64 {
+        loading();
         self.0.load(order)
     }
 
     /// A load whose order something else provides: the stripe's lock, or a fence and a version check.
     #[inline]
     pub(crate) fn get(self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.load(Ordering::Relaxed)
     }
 
     #[inline]
@@ -61,7 +62,10 @@ impl Word<'_> {
     pub(crate) fn compare_exchange(self, step: Step, old: u64, new: u64, order: Ordering) -> Result<u64, u64> {
         reached(step);
         barrier(order);
-        self.0.compare_exchange(old, new, order, Ordering::Relaxed)
+        let before = self.0.compare_exchange(old, new, order, Ordering::Relaxed);
+        // What follows an exchange that acquires is not executed before it either.
+        barrier(order);
+        before
     }
 }
 

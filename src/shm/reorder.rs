@@ -23,7 +23,7 @@ pub(crate) fn observe_barriers(observer: Option<Observer>) {
     OBSERVER.set(observer);
 }
 
-/// Called before a store of `order`: whether no store in front of it may be executed after it.
+/// Called at an access of `order`. If that is one of a release, no store in front of it is executed after it.
 pub(super) fn barrier(order: Ordering) {
     if matches!(order, Ordering::Relaxed | Ordering::Acquire) {
         return;

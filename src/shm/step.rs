@@ -83,13 +83,21 @@ steps! {
 #[inline(always)]
 pub(crate) fn reached(_: Step) {}
 
+#[cfg(not(any(test, feature = "crash-points")))]
+#[inline(always)]
+pub(crate) fn loading() {}
+
+#[cfg(any(test, feature = "crash-points"))]
+pub(crate) use armed::loading;
 #[cfg(any(test, feature = "crash-points"))]
 pub use armed::{Died, Plan, arm, passed, reached};
+#[cfg(feature = "crash-points")]
+pub use armed::{Watcher, watch};
 
 #[cfg(any(test, feature = "crash-points"))]
 mod armed {
     use super::Step;
-    use std::cell::Cell;
+    use std::cell::{Cell, RefCell};
 
     /// What happens at which passing.
     #[derive(Clone, Copy, Debug)]
@@ -108,7 +116,11 @@ mod armed {
     #[derive(Debug)]
     pub struct Died(pub Step);
 
+    /// Called before each access to shared memory, with the step if it is a store.
+    pub type Watcher = Box<dyn FnMut(Option<Step>)>;
+
     thread_local! {
+        static WATCHER: RefCell<Option<Watcher>> = const { RefCell::new(None) };
         static ARMED: Cell<Option<(Option<Step>, u64, Plan)>> = const { Cell::new(None) };
         static PASSED: Cell<u64> = const { Cell::new(0) };
     }
@@ -125,8 +137,29 @@ mod armed {
         PASSED.get()
     }
 
+    /// Has `watcher` called before each access of this thread to shared memory, or nobody. It may stop the thread
+    /// for a while, so that others run in between, and it may unwind it: a death, after which nobody watches.
+    #[cfg(feature = "crash-points")]
+    pub fn watch(watcher: Option<Watcher>) {
+        WATCHER.set(watcher);
+    }
+
+    fn watched(step: Option<Step>) {
+        // Not while it is at work itself.
+        if let Some(mut watcher) = WATCHER.take() {
+            watcher(step);
+            WATCHER.set(Some(watcher));
+        }
+    }
+
+    /// Called before a load of shared memory that may race.
+    pub(crate) fn loading() {
+        watched(None);
+    }
+
     /// Called before every store to shared memory.
     pub fn reached(step: Step) {
+        watched(Some(step));
         let Some((wanted, left, plan)) = ARMED.get() else { return };
         PASSED.set(PASSED.get() + 1);
         if wanted.is_some_and(|wanted| wanted != step) {

@@ -1,9 +1,10 @@
 //! A stripe under its lock: the witness that all who change a stripe must hold, and the single steps that
 //! their operations are made of.
 //!
-//! The order of the steps is what a repair relies on, and what readers rely on. Each step that must not be
-//! seen before the one in front of it passes a release fence first; for a process that is killed the fence
-//! keeps the compiler from reordering, for a reader on another core also the processor.
+//! The order of the steps is what a repair relies on, and what readers rely on. Where one must not be seen before
+//! the one in front of it, a release fence stands between them; for a process that is killed the fence keeps the
+//! compiler from reordering, for a reader on another core also the processor. `docs/orderings.md` says of each fence
+//! what it is for, and which test fails without it; where two steps have none between them, either order will do.
 
 use super::intent::Intent;
 use super::read::ERA_SHIFT;
@@ -123,13 +124,11 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     pub(super) fn set_head(&self, ring: Ring, position: u64) {
         fence(Ordering::Release);
         self.ring_word(ring, at!(Stripe.small_head), at!(Stripe.main_head)).set(Step::Head, position);
-        fence(Ordering::Release);
     }
 
     /// Everything before `position` may be overwritten. The fence stands between the unlinking of the slots
     /// that pointed there and the first new byte.
     pub(super) fn set_tail(&self, ring: Ring, position: u64) {
-        fence(Ordering::Release);
         self.ring_word(ring, at!(Stripe.small_tail), at!(Stripe.main_tail)).set(Step::Tail, position);
         fence(Ordering::Release);
     }
@@ -174,7 +173,6 @@ impl<'a, M: Memory> Exclusive<'a, M> {
 
     /// Makes a bucket's version odd: what follows is not read by anybody.
     pub(super) fn open_bucket(&self, slot_at: u64) {
-        fence(Ordering::Release);
         let version = self.version_of(slot_at);
         version.set(Step::BucketOdd, version.get() | 1);
         fence(Ordering::Release);
@@ -193,7 +191,6 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     /// Whoever holds the lock and meets an odd version makes it even: its writer is dead.
     pub(crate) fn settle(&self, bucket_at: u64) {
         if self.store.mem.word(bucket_at).get() & 1 == 1 {
-            fence(Ordering::Release);
             self.close_bucket(bucket_at);
         }
     }
@@ -202,9 +199,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     pub(super) fn kill(&self, slot: Slot) {
         if let Some(at) = self.store.record_at(self.stripe, slot.ring(), slot.position()) {
             let expiry = self.store.mem.word(at + at!(Record.expiry));
-            fence(Ordering::Release);
             expiry.set(Step::Dead, self.store.head(at).killed());
-            fence(Ordering::Release);
         }
     }
 
@@ -242,7 +237,6 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         let word = self.word(at!(Stripe.stamp));
         let stamp = word.get().wrapping_add(1);
         word.set(Step::Stamp, stamp);
-        fence(Ordering::Release);
         stamp
     }
 
@@ -367,7 +361,6 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         for (end, position) in ends {
             self.word(end).set(Step::RingReset, position);
         }
-        fence(Ordering::Release);
     }
 
     /// Leaves a note of what was repaired, and by whom, for `stat`.

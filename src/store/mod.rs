@@ -16,11 +16,11 @@ mod models;
 pub(crate) mod read;
 pub(crate) mod rebuild;
 pub(crate) mod record;
+#[cfg(all(test, not(loom)))]
+mod reordered;
 pub(crate) mod ring;
 pub(crate) mod slot;
 pub(crate) mod tally;
-#[cfg(all(test, not(loom)))]
-mod reordered;
 #[cfg(all(test, not(loom)))]
 mod tests;
 pub(crate) mod verify;

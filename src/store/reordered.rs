@@ -5,7 +5,9 @@
 
 use super::read::Look;
 use super::tests::{Copied, Engine, Random, busy_step};
+use crate::shm::layout::at;
 use crate::shm::reorder::observe_barriers;
+use crate::shm::{Memory, Step};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Keys of [`busy_step`].
@@ -84,28 +86,69 @@ impl Touched {
     }
 }
 
+/// The workload, now and then after a clear, so that live records are counted anew.
+fn work(engine: &Engine, round: u64) {
+    if round % 50 == 0 {
+        assert!(engine.store.raise_hard_epoch());
+    }
+    busy_step(engine, round);
+}
+
+/// Whoever repairs says so before anything else, or a repair that kills would be tried for ever.
+fn repair_and_die(engine: &Engine, nth: u64, round: u64) {
+    let attempts = at!(Stripe.repair_attempts);
+    let (before, attempted) = (engine.store.mem.contents(), engine.word(attempts));
+    let died = die_before_barrier(engine, nth, round, |engine| drop(engine.enter()));
+    let is_halfway = died && engine.word(at!(Stripe.intent)) & 0xff != 0 && before != engine.store.mem.contents();
+    assert!(!is_halfway || engine.word(attempts) != attempted, "round {round}: an attempt was not counted");
+}
+
 #[test]
 fn whatever_of_the_stores_between_two_barriers_a_death_leaves_is_repaired() {
-    let rounds = 6_000;
-    let engine = Engine::new(8 << 10, 60);
-    let (mut deaths, mut random) = (0, Random(1));
+    // Rings of several lengths and fills, so that ends of laps, pads and tight moves fall together in many ways.
+    for (shape, (capacity, mean_item)) in
+        [(8 << 10, 60), (4 << 10, 200), (6 << 10, 40), (5 << 10, 90)].into_iter().enumerate()
+    {
+        deaths_between_barriers(&Engine::new(capacity, mean_item), shape as u64, 1_500);
+    }
+}
+
+fn deaths_between_barriers(engine: &Engine, seed: u64, rounds: u64) {
+    let (mut deaths, mut random) = (0, Random(seed));
     for round in 0..rounds {
         let before: Vec<_> = (0..KEYS).map(|key| engine.peek(&key.to_le_bytes())).collect();
-        let died = die_before_barrier(&engine, random.next(40), round, |engine| busy_step(engine, round));
+        let died = die_before_barrier(engine, random.next(30), round ^ seed << 32, |engine| work(engine, round));
         let touched = Touched { key: (round % KEYS).to_le_bytes(), before: before[(round % KEYS) as usize].clone() };
-        let seen = touched.seen(&engine);
+        let seen = touched.seen(engine);
         if died {
             deaths += 1;
             // A second death, inside the repair.
-            die_before_barrier(&engine, random.next(16), round, |engine| drop(engine.enter()));
+            repair_and_die(engine, random.next(10), round);
         }
         drop(engine.enter());
         engine.verify();
-        touched.check(&engine, seen.filter(|_| died), round);
+        touched.check(engine, seen.filter(|_| died), round);
         for (key, old) in (0..KEYS).zip(before).filter(|(key, _)| *key != round % KEYS) {
             let now = engine.peek(&key.to_le_bytes());
             assert!(now.is_none() || now == old, "round {round}: only the key being written may change, not {key}");
         }
     }
-    assert!(deaths > rounds / 4, "only {deaths} deaths in {rounds} rounds");
+    assert!(deaths > rounds / 8, "only {deaths} deaths in {rounds} rounds");
+}
+
+#[test]
+fn whatever_of_a_rebuild_a_death_leaves_the_next_one_rebuilds() {
+    let engine = Engine::new(8 << 10, 60);
+    (0..400).for_each(|round| busy_step(&engine, round));
+    let values = || (0..KEYS).map(|key| engine.peek(&key.to_le_bytes())).collect::<Vec<_>>();
+    let before = values();
+    let all = engine.store.geometry.buckets * 2 + 8;
+    for nth in (0..all).flat_map(|nth| [nth; 4]).enumerate().map(|(seed, nth)| (nth, seed as u64)) {
+        engine.store.mem.word(at!(unverified)).set(Step::Header, 1);
+        engine.store.stripe_word(0, at!(Stripe.verify_me)).set(Step::Header, 1);
+        die_before_barrier(&engine, nth.0, nth.1, |engine| drop(engine.enter()));
+        drop(engine.enter());
+        engine.verify();
+        assert_eq!(values(), before, "a death at barrier {} of the rebuild", nth.0);
+    }
 }

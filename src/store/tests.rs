@@ -242,6 +242,23 @@ fn core_a_reader_beside_a_writer_sees_whole_values() {
     engine.verify();
 }
 
+/// `verify` copies a stripe without its lock: between two operations, or not at all.
+#[test]
+fn core_a_copy_beside_a_writer_is_of_one_moment() {
+    let rounds = if cfg!(miri) { 2 } else { 2_000 };
+    let engine = Engine::new(2 << 10, 1_000);
+    std::thread::scope(|scope| {
+        scope
+            .spawn(|| (0..rounds).for_each(|n: u64| _ = engine.set(b"key", &vec![n as u8; 8 + (n % 2) as usize * 60])));
+        for _ in 0..rounds {
+            if let Some(snapshot) = engine.store.snapshot_between_writes(0) {
+                let (_, problems) = check(&snapshot, 0);
+                assert!(problems.is_empty(), "{problems:#?}");
+            }
+        }
+    });
+}
+
 #[test]
 fn a_full_index_evicts_before_the_arenas_are_full() {
     let mut engine = Engine::new(64 << 10, 4_000);

@@ -9,5 +9,7 @@ pub(crate) mod fork;
 pub mod locks;
 #[cfg(not(loom))]
 pub(crate) mod member;
+#[cfg(all(test, not(loom)))]
+mod races;
 #[cfg(not(loom))]
 pub(crate) mod wait;
