@@ -7,7 +7,7 @@
 //!
 //! Asserted, for each key: a hit is a value that was set for it, whole; it was not replaced, deleted or cleared when
 //! the read began; no later read goes back to an older value. In the end all stripes are locked once more, `verify`
-//! finds nothing, and nothing was dropped unless repairs died.
+//! finds nothing.
 //!
 //! Planted and found:
 //! * an overwrite in place leaves the bucket even (`overwrite`): PLANT1

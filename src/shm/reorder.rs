@@ -28,7 +28,7 @@ pub(super) fn barrier(order: Ordering) {
     if matches!(order, Ordering::Relaxed | Ordering::Acquire) {
         return;
     }
-    if let Some(mut observer) = OBSERVER.take() {
+    if let Ok(Some(mut observer)) = OBSERVER.try_with(RefCell::take) {
         observer();
         OBSERVER.set(Some(observer));
     }

@@ -145,8 +145,8 @@ mod armed {
     }
 
     fn watched(step: Option<Step>) {
-        // Not while it is at work itself.
-        if let Some(mut watcher) = WATCHER.take() {
+        // Not while it is at work itself, nor where a thread's last values are being dropped.
+        if let Ok(Some(mut watcher)) = WATCHER.try_with(RefCell::take) {
             watcher(step);
             WATCHER.set(Some(watcher));
         }

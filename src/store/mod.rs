@@ -147,14 +147,16 @@ impl<M: Memory> Store<M> {
     /// Raises the hard epoch of the whole cache. `false`: it is used up, or records may carry epochs from
     /// before a crash that the header has lost; then each stripe must be emptied.
     pub(crate) fn raise_hard_epoch(&self) -> bool {
+        // Nothing else is handed over with the epochs: that whoever hears of the clear sees this word or a later one is
+        // what a single word promises.
         let word = self.mem.word(at!(epochs));
         loop {
-            if self.mem.word(at!(unverified)).load(Ordering::Acquire) != 0 {
+            if self.mem.word(at!(unverified)).get() != 0 {
                 return false;
             }
-            let now = word.load(Ordering::Acquire);
+            let now = word.get();
             let Some(next) = Epochs(now).after_hard() else { return false };
-            if word.compare_exchange(crate::shm::Step::Epoch, now, next.0, Ordering::AcqRel).is_ok() {
+            if word.compare_exchange(crate::shm::Step::Epoch, now, next.0, Ordering::Relaxed).is_ok() {
                 return true;
             }
         }
