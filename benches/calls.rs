@@ -10,7 +10,7 @@
 #![allow(unsafe_code, reason = "the limit reads a mapping with plain loads; nobody else has it open")]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use kennel::{Cache, Options, record_size};
+use kennel::{Cache, LockStrategy, Options, record_size};
 use memmap2::MmapMut;
 use std::hint::black_box;
 use std::path::PathBuf;
@@ -48,12 +48,13 @@ fn key(n: u64) -> [u8; KEY] {
     key
 }
 
-fn cache(directory: &TempDir) -> Cache {
+fn cache(directory: &TempDir, locks: LockStrategy) -> Cache {
     let capacity = ITEMS as u64 * record_size(KEY, VALUE) * 5 / 4;
     let cache = Options::new()
         .capacity(capacity)
         .mean_item((KEY + VALUE) as u64)
         .seed(1)
+        .locks(locks)
         .populate(true)
         .create(directory.path().join("cache"))
         .expect("a cache");
@@ -118,7 +119,7 @@ fn one_after_another(keys: &[[u8; KEY]], mut get: impl FnMut(&[u8; KEY], &mut [u
 
 fn reads(c: &mut Criterion) {
     let directory = directory();
-    let cache = cache(&directory);
+    let cache = cache(&directory, LockStrategy::File);
     let limit = Limit::new(&directory, &cache);
     let mut keys = keys();
     keys.retain(|key| cache.contains(key));
@@ -152,23 +153,26 @@ fn reads(c: &mut Criterion) {
     group.finish();
 }
 
+/// Under each strategy for several processes: what differs is the lock.
 fn writes(c: &mut Criterion) {
-    let directory = directory();
-    let cache = cache(&directory);
-    let keys = keys();
-    let mut group = c.benchmark_group("write of 100 000");
-    group.sample_size(10).measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_secs(1));
-    group.throughput(Throughput::Elements(1));
-    for size in [64, 1024] {
-        let value = vec![9; size];
-        let mut next = keys.iter().cycle();
-        group.bench_function(BenchmarkId::new("set", size), |b| {
-            b.iter(|| cache.set(next.next().expect("a cycle"), &value).expect("a set"));
-        });
+    for locks in [LockStrategy::File, LockStrategy::Lease] {
+        let directory = directory();
+        let cache = cache(&directory, locks.clone());
+        let keys = keys();
+        let mut group = c.benchmark_group(format!("write of 100 000, {locks}"));
+        group.sample_size(10).measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_secs(1));
+        group.throughput(Throughput::Elements(1));
+        for size in [64, 1024] {
+            let value = vec![9; size];
+            let mut next = keys.iter().cycle();
+            group.bench_function(BenchmarkId::new("set", size), |b| {
+                b.iter(|| cache.set(next.next().expect("a cycle"), &value).expect("a set"));
+            });
+        }
+        cache.set("counter", "0").expect("a set");
+        group.bench_function("incr", |b| b.iter(|| black_box(cache.incr("counter", 1)).expect("a number")));
+        group.finish();
     }
-    cache.set("counter", "0").expect("a set");
-    group.bench_function("incr", |b| b.iter(|| black_box(cache.incr("counter", 1)).expect("a number")));
-    group.finish();
 }
 
 criterion_group!(benches, reads, writes);

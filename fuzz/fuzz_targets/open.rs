@@ -53,7 +53,7 @@ const SHAPES: [(&str, u32, bool, AfterCrash); 8] = [
     ("none", 1, false, AfterCrash::Verify),
     ("none", 2, true, AfterCrash::Discard),
     ("file", 1, false, AfterCrash::Verify),
-    ("file", 2, false, AfterCrash::Discard),
+    ("lease", 2, false, AfterCrash::Discard),
     ("rw-file", 1, false, AfterCrash::Verify),
 ];
 

@@ -91,6 +91,13 @@ pub(crate) fn network_filesystem(file: &File) -> Option<String> {
     KINDS.into_iter().find(|&(kind, _)| kind == magic).map(|(_, name)| name.to_owned())
 }
 
+/// Whether a file lies on overlayfs, where a mapping belongs to the file beneath.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_overlay(file: &File) -> bool {
+    const OVERLAYFS: u32 = 0x794c_7630;
+    rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type as u32 == OVERLAYFS)
+}
+
 #[cfg(target_vendor = "apple")]
 pub(crate) fn network_filesystem(file: &File) -> Option<String> {
     let stat = rustix::fs::fstatfs(file).ok()?;

@@ -6,10 +6,14 @@
 pub mod conformance;
 #[cfg(not(loom))]
 pub(crate) mod fork;
+#[cfg(not(loom))]
+pub(crate) mod lease;
 pub mod locks;
 #[cfg(not(loom))]
 pub(crate) mod member;
 #[cfg(all(test, not(loom)))]
 mod races;
+#[cfg(not(loom))]
+pub(crate) mod threads;
 #[cfg(not(loom))]
 pub(crate) mod wait;

@@ -3,7 +3,10 @@
 
 use super::fork::PerProcess;
 use super::locks::{LockError, LockFactory, LockPlace, LockRegions, LockStrategy};
-use super::member::line_of_thread;
+use super::member::{Owner, Seats};
+use super::threads::line_of_thread;
+use crate::shm::layout::{Geometry, Shape};
+use crate::shm::memory::Heap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,13 +21,16 @@ fn bump(word: &AtomicU64) {
 
 /// Each of two threads adds one, twice, while it holds region 0.
 fn bumped_under(strategy: &LockStrategy) -> u64 {
-    let locks = strategy.attach(&LockPlace::new(Path::new(""), 1)).unwrap();
+    let locks = strategy.attach(&LockPlace::new(Path::new(""), 1), Owner { seat: 0, generation: 1 }).unwrap();
+    let shape = Shape { capacity: 2048, mean_item: 64, stripes: 1, lock_regions: 1, seats: 1, regions: 1, claims: 1 };
+    // These locks have no words in the file.
+    let (mem, geometry) = (Heap::of_parts(&[]), Geometry::new(shape).unwrap());
     let word = AtomicU64::new(0);
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 for _ in 0..2 {
-                    let _held = locks.lock(0, Duration::from_secs(600)).unwrap();
+                    let _held = locks.lock(Seats { mem: &mem, geometry: &geometry }, 0, Duration::from_secs(600)).unwrap();
                     bump(&word);
                 }
             });

@@ -130,6 +130,21 @@ fn create_takes_every_option() -> Outcome {
 }
 
 #[test]
+fn create_knows_every_lock_strategy() -> Outcome {
+    let dir = TempDir::new()?;
+    for strategy in ["file", "lease", "process", "none", "rw-file"] {
+        let file = dir.path().join(strategy);
+        let made = kennel().arg("create").arg(&file).args(["--capacity", "1MiB", "--locks", strategy]).output()?;
+        made.expect_status(0);
+        kennel().arg("set").arg(&file).args(["key", "value"]).output()?.expect_status(0);
+        let stat = kennel().arg("stat").arg(&file).arg("--json").output()?;
+        let stats: Value = serde_json::from_slice(&stat.expect_status(0).stdout)?;
+        assert_eq!(stats["strategy"], strategy);
+    }
+    Ok(())
+}
+
+#[test]
 fn a_value_comes_back_unchanged() -> Outcome {
     let fixture = Fixture::new()?;
     fixture.run("set", ["greeting", "hello"])?.expect_status(0).expect_stdout("");
