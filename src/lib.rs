@@ -48,6 +48,12 @@ pub use upkeep::open::{DEFAULT_CAPACITY, OnMismatch};
 #[cfg(not(loom))]
 pub use upkeep::place::default_path;
 
+/// What only the fuzz targets reach.
+#[cfg(fuzzing)]
+pub mod fuzzed {
+    pub use crate::store::fuzzed::{RecordInput, check_record};
+}
+
 /// The crash points of the engine, for tests that end a process at each of them.
 #[cfg(feature = "crash-points")]
 pub mod crash {

@@ -11,7 +11,7 @@ use super::read::ERA_SHIFT;
 use super::record::{Draft, Head, Spot, mix, reseal};
 use super::slot::{Ring, Slot};
 use super::tally::StripeCount;
-use super::{Distrust, Store};
+use super::{Distrust, Epochs, Store};
 use crate::hash::Key;
 use crate::shm::atomics::{Ordering, fence};
 use crate::shm::layout::{BUCKET_LEN, RECORD_LEN, RingShape, SLOTS, at};
@@ -34,6 +34,8 @@ pub(crate) struct Exclusive<'a, M: Memory> {
     pub(super) stripe: u32,
     pub(super) now_ms: u64,
     who: Who,
+    /// As they were when the stripe was taken: live records are counted from these on.
+    epochs: Epochs,
     /// Private memory for a record that is looked at or moved.
     pub(super) scratch: Vec<u8>,
     _lock: RegionGuard<'a>,
@@ -61,7 +63,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         who: Who,
         lock: RegionGuard<'a>,
     ) -> std::io::Result<Self> {
-        let mut this = Self { store, stripe, now_ms, who, scratch: Vec::new(), _lock: lock };
+        let mut this = Self { store, stripe, now_ms, who, epochs: store.epochs(), scratch: Vec::new(), _lock: lock };
         store.mark_dirty()?;
         match store.distrust(stripe) {
             Distrust::None if this.word(at!(Stripe.intent)).get() & 0xff != 0 => this.repair(),
@@ -214,14 +216,21 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         self.word(at!(Stripe.live)).set(Step::Live, live);
     }
 
-    fn count_for_current_epoch(&self) {
-        let epoch = self.store.epochs().hard();
+    fn count_for_current_epoch(&mut self) {
+        self.epochs = self.store.epochs();
+        let epoch = self.epochs.hard();
         let counted = self.word(at!(Stripe.live_epoch));
         if counted.get() != epoch {
             self.set_live(0);
             fence(Ordering::Release);
             counted.set(Step::Live, epoch);
         }
+    }
+
+    /// The epoch for a record that was to be of `epoch`. A clear since the stripe was taken is for the next holder, who
+    /// counts anew from it on: what is written in this hold was begun before, and is cleared with the rest.
+    pub(super) fn epoch_for(&self, epoch: u64) -> u64 {
+        epoch.min(self.epochs.current())
     }
 
     pub(super) fn count(&self, what: StripeCount) {

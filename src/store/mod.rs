@@ -10,6 +10,8 @@
 
 pub(crate) mod evict;
 pub(crate) mod exclusive;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzed;
 pub(crate) mod intent;
 #[cfg(all(test, loom))]
 mod models;

@@ -23,6 +23,7 @@ impl<M: Memory> Exclusive<'_, M> {
     /// Stores an item and returns its stamp. The caller has checked that its record is not too large, and looked for
     /// what the key has now: `entry` is what [`find`](Self::find) gave.
     pub(crate) fn put(&mut self, draft: &Draft<'_>, entry: Option<Entry>) -> u64 {
+        let draft = &Draft { epoch: self.epoch_for(draft.epoch), ..*draft };
         self.count(StripeCount::Sets);
         if let Some(entry) = entry.filter(|entry| fits_in_place(entry, draft)) {
             return self.overwrite(&entry, draft);

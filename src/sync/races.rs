@@ -30,7 +30,8 @@ fn bumped_under(strategy: &LockStrategy) -> u64 {
         for _ in 0..2 {
             scope.spawn(|| {
                 for _ in 0..2 {
-                    let _held = locks.lock(Seats { mem: &mem, geometry: &geometry }, 0, Duration::from_secs(600)).unwrap();
+                    let _held =
+                        locks.lock(Seats { mem: &mem, geometry: &geometry }, 0, Duration::from_secs(600)).unwrap();
                     bump(&word);
                 }
             });

@@ -13,6 +13,7 @@ mod runner;
 mod step;
 mod test;
 mod toolchain;
+mod tsan;
 
 use std::process::ExitCode;
 
@@ -36,6 +37,8 @@ enum Command {
     Miri(miri::Args),
     /// Weaken each fence and each ordering, and see that a test fails
     Mutants(mutants::Args),
+    /// Run the library's tests under ThreadSanitizer (needs nightly, on Linux)
+    Tsan(tsan::Args),
     /// Run the fuzz targets for a while (needs nightly)
     Fuzz(fuzz::Args),
 }
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Loom(args) => loom::run(args),
         Command::Miri(args) => miri::run(args),
         Command::Mutants(args) => mutants::run(&args),
+        Command::Tsan(args) => tsan::run(args),
         Command::Fuzz(args) => fuzz::run(&args),
     };
     match outcome {

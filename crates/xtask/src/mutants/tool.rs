@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 
 use super::tree::CHOICE;
-use crate::toolchain::{self, Toolchain};
+use crate::toolchain::Toolchain;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tool {
@@ -47,33 +47,32 @@ impl Tool {
         }
     }
 
-    fn command(self, tree: &Path) -> Result<Command> {
-        let root = std::path::absolute(toolchain::target_dir())?;
+    fn command(self, tree: &Path) -> Command {
         let toolchain = if self == Tool::Miri { Toolchain::Nightly } else { Toolchain::InUse };
         let mut command = toolchain.cargo();
-        command.current_dir(tree);
+        // Not where the project itself is built: cargo takes two copies of one package for the same.
+        command.current_dir(tree).env("CARGO_TARGET_DIR", tree.join("target").join(self.name()));
         match self {
-            // Dependencies are built once for the models and their mutants.
             Tool::Loom => {
                 command.args(["test", "-p", "kennel", "--release", "--lib"]);
-                command.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", root.join("loom"));
+                command.env("RUSTFLAGS", "--cfg loom");
             }
             Tool::Miri => {
                 let flags = crate::miri::flags("0..64") + &format!(" -Zmiri-env-forward={CHOICE}");
                 command.args(["miri", "test", "-p", "kennel", "--lib"]);
-                command.env("MIRIFLAGS", flags).env("CARGO_TARGET_DIR", root);
+                command.env("MIRIFLAGS", flags);
             }
             Tool::Test => {
-                command.args(["test", "-p", "kennel", "--lib"]).env("CARGO_TARGET_DIR", root);
+                command.args(["test", "-p", "kennel", "--lib"]);
             }
         }
-        Ok(command)
+        command
     }
 
     /// Runs the tests that `filter` selects on a mutant, or on the copy as it is; the names of those that fail.
     /// Under miri the first failure ends the run and is the only name.
     pub(crate) fn failing(self, tree: &Path, mutant: Option<usize>, filter: &str) -> Result<Vec<String>> {
-        let mut command = self.command(tree)?;
+        let mut command = self.command(tree);
         command.args([filter, "--", "--test-threads=1"]).stdin(Stdio::null());
         // Backtraces of a hundred thousand schedules help nobody.
         command.env("RUST_BACKTRACE", "0").env_remove(CHOICE);
