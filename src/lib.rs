@@ -64,6 +64,12 @@ pub mod planted {
     pub use crate::plant::{Plant, plant};
 }
 
+/// What only the fuzz targets reach.
+#[cfg(fuzzing)]
+pub mod fuzzed {
+    pub use crate::store::fuzzed::{RecordInput, check_record};
+}
+
 /// The crash points of the engine, for tests that end a process at each of them.
 #[cfg(feature = "crash-points")]
 pub mod crash {

@@ -10,7 +10,7 @@ use super::layout::{HEADER_LEN, STATE_AT};
 #[cfg(target_os = "linux")]
 use super::memory::Word;
 use super::memory::{Memory, Row, Words, word_of};
-use super::step::{Step, reached, synced};
+use super::step::{Step, loading, reached, synced};
 use memmap2::{MmapOptions, MmapRaw};
 use std::fs::File;
 use std::io;
@@ -185,6 +185,7 @@ impl Memory for Mapping {
 
     #[inline(always)]
     fn copy_out(&self, offset: u64, into: &mut [u8]) {
+        loading();
         let from = self.at(offset, into.len() as u64);
         // SAFETY: both ranges are `into.len()` bytes; `from` is mapped, aligned, and padded to a whole word.
         unsafe { copy_out(from, into.as_mut_ptr(), into.len()) };
@@ -192,6 +193,7 @@ impl Memory for Mapping {
 
     #[inline]
     fn append_out(&self, offset: u64, len: usize, into: &mut Vec<u8>) {
+        loading();
         let from = self.at(offset, len as u64);
         into.reserve(len);
         let to = into.spare_capacity_mut().as_mut_ptr().cast();

@@ -7,7 +7,14 @@
 
 use super::atomics::{AtomicU64, Ordering};
 use super::layout::STATE_AT;
-use super::step::{Step, reached};
+#[cfg(all(test, not(loom)))]
+use super::reorder::barrier;
+use super::step::{Step, loading, reached};
+
+/// Tests of deaths watch the barriers between stores.
+#[cfg(not(all(test, not(loom))))]
+#[inline(always)]
+fn barrier(_: Ordering) {}
 
 /// A word of shared memory.
 #[derive(Clone, Copy)]
@@ -16,18 +23,20 @@ pub(crate) struct Word<'a>(pub(super) &'a AtomicU64);
 impl Word<'_> {
     #[inline]
     pub(crate) fn load(self, order: Ordering) -> u64 {
+        loading();
         self.0.load(order)
     }
 
     /// A load whose order something else provides: the stripe's lock, or a fence and a version check.
     #[inline]
     pub(crate) fn get(self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.load(Ordering::Relaxed)
     }
 
     #[inline]
     pub(crate) fn store(self, step: Step, value: u64, order: Ordering) {
         reached(step);
+        barrier(order);
         self.0.store(value, order);
     }
 
@@ -58,7 +67,11 @@ impl Word<'_> {
     #[inline]
     pub(crate) fn compare_exchange(self, step: Step, old: u64, new: u64, order: Ordering) -> Result<u64, u64> {
         reached(step);
-        self.0.compare_exchange(old, new, order, Ordering::Relaxed)
+        barrier(order);
+        let before = self.0.compare_exchange(old, new, order, Ordering::Relaxed);
+        // What follows an exchange that acquires is not executed before it either.
+        barrier(order);
+        before
     }
 }
 
@@ -212,6 +225,30 @@ impl Heap {
     pub(crate) fn of_parts(parts: &[(u64, u64)]) -> Self {
         let words = |len: u64| (0..len.div_ceil(8)).map(|_| AtomicU64::new(0)).collect();
         Self(parts.iter().map(|&(start, len)| (start, words(len))).collect())
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+impl Heap {
+    /// All words as they are now.
+    pub(crate) fn contents(&self) -> Vec<u64> {
+        self.0.iter().flat_map(|(_, words)| words).map(|word| word.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Takes back what was stored since `contents` were taken, for each changed word that `is_lost` says.
+    pub(crate) fn take_back(&self, contents: &[u64], mut is_lost: impl FnMut() -> bool) {
+        for (word, &old) in self.0.iter().flat_map(|(_, words)| words).zip(contents) {
+            if word.load(Ordering::Relaxed) != old && is_lost() {
+                word.store(old, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+impl Memory for std::sync::Arc<Heap> {
+    fn row(&self, offset: u64, words: usize) -> Row<'_> {
+        (**self).row(offset, words)
     }
 }
 

@@ -102,10 +102,15 @@ pub(crate) fn reached(_: Step) {}
 #[inline(always)]
 pub(crate) fn synced(_: u64, _: u64) {}
 
-#[cfg(feature = "crash-points")]
-pub(crate) use watched::synced;
+/// A load of shared memory that may race is about to be done.
+#[cfg(not(feature = "crash-points"))]
+#[inline(always)]
+pub(crate) fn loading() {}
+
 #[cfg(feature = "crash-points")]
 pub use watched::{Event, unwatch, watch};
+#[cfg(feature = "crash-points")]
+pub(crate) use watched::{loading, synced};
 
 #[cfg(feature = "crash-points")]
 mod watched {
@@ -115,6 +120,8 @@ mod watched {
     /// What a watcher is told of.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Event {
+        /// A load of shared memory that may race is about to be done.
+        Load,
         /// A store is about to be done.
         Store(Step),
         /// A range of the file, by offset and length in bytes, was brought to the device.
@@ -127,18 +134,27 @@ mod watched {
         static WATCHER: RefCell<Option<Watcher>> = const { RefCell::new(None) };
     }
 
-    /// Calls `watcher` at every event of this thread until [`unwatch`]. It must not use a cache itself.
+    /// Calls `watcher` at every event of this thread until [`unwatch`]. It may stop the thread for a while, so that others
+    /// run in between, and it may unwind it: a death, after which nobody watches.
     pub fn watch(watcher: impl FnMut(Event) + 'static) {
-        WATCHER.replace(Some(Box::new(watcher)));
+        WATCHER.set(Some(Box::new(watcher)));
     }
 
     /// Ends what [`watch`] began.
     pub fn unwatch() {
-        WATCHER.replace(None);
+        WATCHER.set(None);
     }
 
     pub(super) fn tell(event: Event) {
-        WATCHER.with_borrow_mut(|watcher| watcher.iter_mut().for_each(|watcher| watcher(event)));
+        // Not while the watcher is at work itself, nor where a thread's last values are being dropped.
+        if let Ok(Some(mut watcher)) = WATCHER.try_with(RefCell::take) {
+            watcher(event);
+            WATCHER.set(Some(watcher));
+        }
+    }
+
+    pub(crate) fn loading() {
+        tell(Event::Load);
     }
 
     pub(crate) fn synced(offset: u64, len: u64) {

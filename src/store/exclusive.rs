@@ -1,9 +1,10 @@
 //! A stripe under its lock: the witness that all who change a stripe must hold, and the single steps that
 //! their operations are made of.
 //!
-//! The order of the steps is what a repair relies on, and what readers rely on. Each step that must not be
-//! seen before the one in front of it passes a release fence first; for a process that is killed the fence
-//! keeps the compiler from reordering, for a reader on another core also the processor.
+//! The order of the steps is what a repair relies on, and what readers rely on. Where one must not be seen before
+//! the one in front of it, a release fence stands between them; for a process that is killed the fence keeps the
+//! compiler from reordering, for a reader on another core also the processor. `docs/orderings.md` says of each fence
+//! what it is for, and which test fails without it; where two steps have none between them, either order will do.
 
 use super::intent::Intent;
 use super::read::{ERA_SHIFT, Record};
@@ -188,13 +189,11 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     pub(super) fn set_head(&self, ring: Ring, position: u64) {
         fence(Ordering::Release);
         self.ring_word(ring, at!(Stripe.small_head), at!(Stripe.main_head)).set(Step::Head, position);
-        fence(Ordering::Release);
     }
 
     /// Everything before `position` may be overwritten. The fence stands between the unlinking of the slots
     /// that pointed there and the first new byte.
     pub(super) fn set_tail(&self, ring: Ring, position: u64) {
-        fence(Ordering::Release);
         self.ring_word(ring, at!(Stripe.small_tail), at!(Stripe.main_tail)).set(Step::Tail, position);
         fence(Ordering::Release);
     }
@@ -239,7 +238,6 @@ impl<'a, M: Memory> Exclusive<'a, M> {
 
     /// Makes a bucket's version odd: what follows is not read by anybody.
     pub(super) fn open_bucket(&self, slot_at: u64) {
-        fence(Ordering::Release);
         let version = self.version_of(slot_at);
         version.set(Step::BucketOdd, version.get() | 1);
         fence(Ordering::Release);
@@ -258,7 +256,6 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     /// Whoever holds the lock and meets an odd version makes it even: its writer is dead.
     pub(crate) fn settle(&self, bucket_at: u64) {
         if self.store.mem.word(bucket_at).get() & 1 == 1 {
-            fence(Ordering::Release);
             self.close_bucket(bucket_at);
         }
     }
@@ -267,9 +264,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     pub(super) fn kill(&self, slot: Slot) {
         if let Some(at) = self.store.record_at(self.stripe, slot.ring(), slot.position()) {
             let expiry = self.store.mem.word(at + at!(Record.expiry));
-            fence(Ordering::Release);
             expiry.set(Step::Dead, self.store.head(at).killed());
-            fence(Ordering::Release);
         }
     }
 
@@ -284,12 +279,6 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         self.word(at!(Stripe.live)).set(Step::Live, live);
     }
 
-    /// The epoch for a record that was to be of `epoch`. A clear since the stripe was taken is for the next holder, who
-    /// counts anew from it on: what is written in this hold was begun before, and is cleared with the rest.
-    pub(super) fn epoch_for(&self, epoch: u64) -> u64 {
-        epoch.min(self.epochs.current())
-    }
-
     fn count_for_current_epoch(&self) {
         let epoch = self.epochs.hard();
         let counted = self.word(at!(Stripe.live_epoch));
@@ -298,6 +287,12 @@ impl<'a, M: Memory> Exclusive<'a, M> {
             fence(Ordering::Release);
             counted.set(Step::Live, epoch);
         }
+    }
+
+    /// The epoch for a record that was to be of `epoch`. A clear since the stripe was taken is for the next holder, who
+    /// counts anew from it on: what is written in this hold was begun before, and is cleared with the rest.
+    pub(super) fn epoch_for(&self, epoch: u64) -> u64 {
+        epoch.min(self.epochs.current())
     }
 
     pub(super) fn count(&self, what: StripeCount) {
@@ -313,7 +308,6 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         let word = self.word(at!(Stripe.stamp));
         let stamp = word.get().wrapping_add(1);
         word.set(Step::Stamp, stamp);
-        fence(Ordering::Release);
         stamp
     }
 
@@ -447,7 +441,6 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         for (end, position) in ends {
             self.word(end).set(Step::RingReset, position);
         }
-        fence(Ordering::Release);
     }
 
     /// Where the fault [`LateStore`](crate::plant::Plant::LateStore) is planted: what follows is stored without the lock.

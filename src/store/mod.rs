@@ -12,6 +12,8 @@
 pub(crate) mod claim;
 pub(crate) mod evict;
 pub(crate) mod exclusive;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzed;
 pub(crate) mod intent;
 #[cfg(all(test, loom))]
 mod models;
@@ -19,6 +21,8 @@ pub(crate) mod read;
 pub(crate) mod rebuild;
 pub(crate) mod record;
 pub(crate) mod region;
+#[cfg(all(test, not(loom)))]
+mod reordered;
 pub(crate) mod ring;
 pub(crate) mod slot;
 pub(crate) mod tally;
@@ -187,13 +191,15 @@ impl<M: Memory> Store<M> {
     /// epochs from before a crash that the file has lost; then what is meant must be removed, stripe by stripe.
     pub(crate) fn raise_epoch(&self, region: u16, how: Invalidation) -> bool {
         let word = self.epochs_word(region);
+        // Nothing else is handed over with the epochs: that whoever hears of the invalidation sees this word or a later one
+        // is what a single word promises.
         loop {
-            if self.mem.word(at!(unverified)).load(Ordering::Acquire) != 0 {
+            if self.mem.word(at!(unverified)).get() != 0 {
                 return false;
             }
-            let now = word.load(Ordering::Acquire);
+            let now = word.get();
             let Some(next) = Epochs(now).after(how) else { return false };
-            if word.compare_exchange(crate::shm::Step::Epoch, now, next.0, Ordering::AcqRel).is_ok() {
+            if word.compare_exchange(crate::shm::Step::Epoch, now, next.0, Ordering::Relaxed).is_ok() {
                 self.void_outdated();
                 return true;
             }

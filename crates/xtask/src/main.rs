@@ -8,12 +8,14 @@
 mod fuzz;
 mod loom;
 mod miri;
+mod mutants;
 mod power;
 mod runner;
 mod step;
 mod test;
 mod toolchain;
 mod torture;
+mod tsan;
 
 use std::process::ExitCode;
 
@@ -35,6 +37,10 @@ enum Command {
     Loom(loom::Args),
     /// Run the core's tests under miri, which sees undefined behaviour (needs nightly)
     Miri(miri::Args),
+    /// Weaken each fence and each ordering, and see that a test fails
+    Mutants(mutants::Args),
+    /// Run the library's tests under ThreadSanitizer (needs nightly, on Linux)
+    Tsan(tsan::Args),
     /// Open many mixtures of old and new pages, as a loss of power leaves them
     Power(power::Args),
     /// Use a cache in many processes while they are killed, and check every answer
@@ -48,6 +54,8 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Loom(args) => loom::run(args),
         Command::Miri(args) => miri::run(args),
+        Command::Mutants(args) => mutants::run(&args),
+        Command::Tsan(args) => tsan::run(args),
         Command::Power(args) => power::run(&args),
         Command::Torture(args) => torture::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
