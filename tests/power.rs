@@ -83,6 +83,7 @@ impl Disk {
 
     fn see(&mut self, event: Event) {
         match event {
+            Event::Load => {}
             Event::Store(_) if self.random.below(16) == 0 => drop(self.keep()),
             Event::Store(_) => {}
             Event::Synced(offset, len) => {
