@@ -1,0 +1,11 @@
+"""Never run: mypy must refuse each line that says so."""
+
+import kennel
+
+cache = kennel.Cache("x")
+cache.set(1, "value")  # wrong
+cache.set("key", 2.0)  # wrong
+cache.get("key").decode()  # wrong
+kennel.Cache("x", capcity=1)  # wrong
+cache.set("key", "value", ttl="1m")  # wrong
+len(cache)  # wrong
