@@ -8,6 +8,7 @@
 mod fuzz;
 mod loom;
 mod miri;
+mod python;
 mod runner;
 mod step;
 mod test;
@@ -35,6 +36,10 @@ enum Command {
     Miri(miri::Args),
     /// Run the fuzz targets for a while (needs nightly)
     Fuzz(fuzz::Args),
+    /// Check and test the Python package in an environment of its own (needs Python)
+    Python(python::TestArgs),
+    /// Build a wheel of the Python package (needs Python)
+    Wheel(python::WheelArgs),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +48,8 @@ fn main() -> ExitCode {
         Command::Loom(args) => loom::run(args),
         Command::Miri(args) => miri::run(args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Python(args) => python::test(&args),
+        Command::Wheel(args) => python::wheel(&args),
     };
     match outcome {
         Ok(code) => code,
