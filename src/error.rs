@@ -184,6 +184,31 @@ pub enum Error {
         waited: Duration,
     },
 
+    /// Somebody else held the key's claim, or others all claims of its stripe, until the caller's time ran out.
+    #[error(
+        "the key is still claimed by another after {waited:?}; wait longer, or create it all the same \
+             (`CreateOptions::unprotected`)"
+    )]
+    TimedOut {
+        /// For how long it was waited.
+        waited: Duration,
+    },
+
+    /// The same thread or task holds the key's claim already: waiting for itself it would wait in vain.
+    #[error(
+        "this thread or task has claimed the key already; it is created, or locked, within its own creation or lock"
+    )]
+    OwnClaim,
+
+    /// All entries of the file's table of regions are used.
+    #[error("all {regions} regions of {} are used; create it with more (`regions`)", path.display())]
+    RegionsFull {
+        /// The file.
+        path: PathBuf,
+        /// How many there are.
+        regions: u32,
+    },
+
     /// The cache was opened read-only.
     #[error("{} was opened read-only", .0.display())]
     ReadOnly(PathBuf),

@@ -60,6 +60,12 @@ pub(crate) fn boot_id() -> [u64; 2] {
     [0, 1]
 }
 
+/// Milliseconds of a clock that all processes of this host share and nobody sets.
+pub(crate) fn monotonic_ms() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000 + now.tv_nsec as u64 / 1_000_000
+}
+
 /// Gives the file its length with all its blocks reserved, so that the disk cannot be full later.
 pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
     #[cfg(not(target_vendor = "apple"))]

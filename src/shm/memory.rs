@@ -109,6 +109,9 @@ pub(crate) trait Memory: Send + Sync {
         Ok(())
     }
 
+    /// Wakes all, in any process, who sleep on the word at `offset`.
+    fn wake(&self, _offset: u64) {}
+
     /// Asks for the cache line at `offset` ahead of its use.
     fn prefetch(&self, _offset: u64) {}
 

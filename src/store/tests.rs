@@ -1,10 +1,10 @@
 //! The engine on heap memory: against a map, over ring ends, and with deaths at every step.
 
-use super::Store;
 use super::exclusive::{Exclusive, Who};
 use super::read::{Found, Look, Take};
-use super::record::Draft;
+use super::record::{Beside, Draft};
 use super::verify::check;
+use super::{Invalidation, Store};
 use crate::hash::Key;
 use crate::shm::layout::{BUCKET_LEN, Geometry, HEADER_LEN, Shape, at};
 use crate::shm::memory::Heap;
@@ -53,7 +53,7 @@ impl Engine {
         let epoch = self.store.epochs().current();
         let key = self.store.key(key);
         let entry = stripe.find(&key);
-        stripe.put(&Draft { key, value, expires_ms, flags: 0, epoch }, entry)
+        stripe.put(&Draft { key, value, expires_ms, beside: Beside::default(), epoch }, entry)
     }
 
     fn delete(&self, key: &[u8]) -> bool {
@@ -183,7 +183,7 @@ fn against_a_map(engine: &mut Engine, seed: u64, steps: u32, sizes: &[u64], keys
                 assert_eq!(engine.get(&key), None);
             }
             5 if random.next(200) == 0 => {
-                assert!(engine.store.raise_hard_epoch());
+                assert!(engine.store.raise_epoch(0, Invalidation::Hard));
                 model.clear();
             }
             _ => {

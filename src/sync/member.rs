@@ -157,6 +157,20 @@ impl<M: Memory> Seats<'_, M> {
         Ok(super::locks::try_lock_exclusive(&lease)?.then_some(lease))
     }
 
+    /// Lower half of a seat's generation; `None` if there is no such seat.
+    pub(crate) fn generation(&self, seat: u32) -> Option<u32> {
+        (seat < self.geometry.shape.seats).then(|| self.word(seat, at!(Seat.generation)).get() as u32)
+    }
+
+    /// Tries to take the lease of a seat that was used: `None` while its member lives. Never makes a file: a second one
+    /// would prove nothing.
+    pub(crate) fn prove_dead(&self, directory: &Path, seat: u32) -> Result<Option<LockFile>, SeatError> {
+        if self.word(seat, at!(Seat.lease_inode)).get() == 0 {
+            return Err(SeatError::Lost(format!("seat {seat} was never used, and has no lease file")));
+        }
+        self.try_lease(directory, seat)
+    }
+
     /// Whether any seat has a living member.
     pub(crate) fn any_alive(&self, directory: &Path) -> Result<bool, SeatError> {
         for seat in (0..self.used()).filter(|&seat| self.word(seat, at!(Seat.taken)).get() != 0) {

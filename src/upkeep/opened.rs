@@ -40,6 +40,8 @@ pub(crate) struct Opened {
     /// When a read may look again for the file that took this one's place, in milliseconds since `born`.
     next_follow_ms: AtomicU64,
     born: Instant,
+    /// When which owners of claims were tested.
+    pub(super) tests: super::claims::Tests,
 }
 
 /// Reads of a replaced file look for the new one so often; until it is there they miss.
@@ -105,6 +107,7 @@ impl Opened {
             stale_mark: AtomicU64::new(0),
             next_follow_ms: AtomicU64::new(0),
             born: Instant::now(),
+            tests: super::claims::Tests::default(),
         }
     }
 
@@ -116,8 +119,13 @@ impl Opened {
         format_id(self.own_id())
     }
 
-    fn own_id(&self) -> [u64; 2] {
+    pub(super) fn own_id(&self) -> [u64; 2] {
         super::header::Own::load(&self.store.mem).id
+    }
+
+    /// Milliseconds since this file was opened.
+    pub(super) fn up_ms(&self) -> u64 {
+        self.born.elapsed().as_millis() as u64
     }
 
     /// Takes the data file's lock.
@@ -233,6 +241,17 @@ impl Opened {
             .map_err(Error::io("mark as written", &self.real))
     }
 
+    /// Takes a stripe over to look, claim, and end claims.
+    pub(crate) fn enter_to_claim<'a>(
+        &'a self,
+        joined: &Joined,
+        stripe: u32,
+        lock: RegionGuard<'a>,
+    ) -> Result<Exclusive<'a, Mapping>> {
+        Exclusive::enter_to_claim(&self.store, stripe, self.settings.time.now_ms(), joined.who, lock)
+            .map_err(Error::io("mark as written", &self.real))
+    }
+
     /// The file that took this one's place, if that was found out.
     #[inline]
     pub(crate) fn next(&self) -> Option<&Arc<Opened>> {
@@ -290,7 +309,7 @@ impl Opened {
         if let Some(next) = self.next.get() {
             return Some(Some(next));
         }
-        let now = self.born.elapsed().as_millis() as u64;
+        let now = self.up_ms();
         let due = self.next_follow_ms.load(Ordering::Relaxed);
         let later = now + FOLLOW_EVERY_MS;
         let is_due = now >= due
