@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "a value is copied into a new `bytes` object while the interpreter's lock is given up")]
 
 use pyo3::exceptions::PyTypeError;
-use pyo3::types::{PyBytes, PyMemoryView, PyString};
+use pyo3::types::{PyBytes, PyMapping, PyMemoryView, PyString};
 use pyo3::{Borrowed, ffi, intern, prelude::*};
 use std::ptr::NonNull;
 use std::slice;
@@ -92,4 +92,27 @@ impl Drop for Released {
         // SAFETY: the state is this thread's, from `PyEval_SaveThread`, and is given back once.
         unsafe { ffi::PyEval_RestoreThread(self.0) }
     }
+}
+
+/// The keys of an iterable.
+pub(crate) fn collect<'py>(keys: &Bound<'py, PyAny>) -> PyResult<Vec<Bytes<'py>>> {
+    keys.try_iter()?.map(|key| key?.extract()).collect()
+}
+
+pub(crate) fn slices<'a>(keys: &'a [Bytes<'_>]) -> Vec<&'a [u8]> {
+    keys.iter().map(AsRef::as_ref).collect()
+}
+
+/// The items of a mapping, or of an iterable of pairs: the key as it was given, and both as bytes.
+pub(crate) fn pairs<'py>(items: &Bound<'py, PyAny>) -> PyResult<Vec<(Bound<'py, PyAny>, Bytes<'py>, Bytes<'py>)>> {
+    let pairs = match items.cast::<PyMapping>() {
+        Ok(mapping) => mapping.items()?.into_any(),
+        Err(_) => items.clone(),
+    };
+    let pair = |pair: PyResult<Bound<'py, PyAny>>| {
+        let (key, value) = pair?.extract::<(Bound<'py, PyAny>, Bytes<'py>)>()?;
+        let bytes = key.extract()?;
+        Ok((key, bytes, value))
+    };
+    pairs.try_iter()?.map(pair).collect()
 }

@@ -13,6 +13,16 @@ pub(crate) enum Failure {
     Python(PyErr),
 }
 
+impl Failure {
+    pub(crate) fn is_time_out(&self) -> bool {
+        matches!(self, Self::Engine(Error::TimedOut { .. }))
+    }
+
+    pub(crate) fn is_own_claim(&self) -> bool {
+        matches!(self, Self::Engine(Error::OwnClaim))
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Engine(error)
@@ -140,6 +150,16 @@ fn describe(error: &Error, fields: &Bound<'_, PyDict>) -> PyResult<&'static str>
             fields.set_item("stripe", stripe)?;
             fields.set_item("waited", waited.as_secs_f64())?;
             "Busy"
+        }
+        Error::TimedOut { waited } => {
+            fields.set_item("waited", waited.as_secs_f64())?;
+            "TimedOut"
+        }
+        Error::OwnClaim => "OwnClaim",
+        Error::RegionsFull { path, regions } => {
+            fields.set_item("path", path)?;
+            fields.set_item("regions", regions)?;
+            "RegionsFull"
         }
         Error::ReadOnly(path) => {
             fields.set_item("path", path)?;

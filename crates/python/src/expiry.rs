@@ -32,15 +32,15 @@ impl FromPyObject<'_, '_> for Seconds {
     }
 }
 
-/// When an item expires, from `ttl` and `expires_at`, of which at most one may be given.
-pub(crate) fn expiry(ttl: Option<Seconds>, expires_at: Option<f64>) -> PyResult<Expiry> {
+/// When an item expires, from `ttl` and `expires_at`, of which at most one may be given; `None` if none is.
+pub(crate) fn expiry(ttl: Option<Seconds>, expires_at: Option<f64>) -> PyResult<Option<Expiry>> {
     match (ttl, expires_at) {
-        (None, None) => Ok(Expiry::Never),
-        (Some(Seconds(ttl)), None) => Ok(Expiry::After(ttl)),
+        (None, None) => Ok(None),
+        (Some(Seconds(ttl)), None) => Ok(Some(Expiry::After(ttl))),
         (None, Some(moment)) if moment.is_nan() => Err(PyValueError::new_err("expires_at: expected a time, found nan")),
         (None, Some(moment)) => {
             let since = Duration::try_from_secs_f64(moment.max(0.0)).unwrap_or(FAR);
-            Ok(Expiry::At(UNIX_EPOCH.checked_add(since.min(FAR)).unwrap_or(UNIX_EPOCH)))
+            Ok(Some(Expiry::At(UNIX_EPOCH.checked_add(since.min(FAR)).unwrap_or(UNIX_EPOCH))))
         }
         (Some(_), Some(_)) => Err(PyTypeError::new_err("expected ttl or expires_at, found both")),
     }
@@ -49,8 +49,21 @@ pub(crate) fn expiry(ttl: Option<Seconds>, expires_at: Option<f64>) -> PyResult<
 /// Later than the latest expiry that the engine knows, and within what every system's clock can name.
 const FAR: Duration = Duration::from_secs(600 * 366 * 24 * 60 * 60);
 
-pub(crate) fn how(ttl: Option<Seconds>, expires_at: Option<f64>, flags: u32) -> PyResult<SetOptions> {
-    Ok(SetOptions::new().expiry(expiry(ttl, expires_at)?).flags(flags))
+/// What is stored beside a value. What is not given is a region's default.
+pub(crate) fn how(
+    ttl: Option<Seconds>,
+    stale: Option<Seconds>,
+    expires_at: Option<f64>,
+    flags: u32,
+) -> PyResult<SetOptions> {
+    let mut how = SetOptions::new().flags(flags);
+    if let Some(expiry) = expiry(ttl, expires_at)? {
+        how = how.expiry(expiry);
+    }
+    if let Some(Seconds(stale)) = stale {
+        how = how.soft_expiry(Expiry::After(stale));
+    }
+    Ok(how)
 }
 
 /// Seconds since 1970, as `time.time()` gives them.

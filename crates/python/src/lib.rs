@@ -6,9 +6,11 @@
 
 mod bytes;
 mod cache;
+mod claim;
 mod error;
 mod expiry;
 mod options;
+mod space;
 mod stats;
 
 use pyo3::prelude::*;
@@ -17,9 +19,13 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _kennel {
     #[pymodule_export]
-    use super::cache::{Cache, Item, Keys};
+    use super::cache::{Cache, Keys, Region};
+    #[pymodule_export]
+    use super::claim::{Claim, Lock, Lookup, Task};
     #[pymodule_export]
     use super::options::{default_path, destroy};
+    #[pymodule_export]
+    use super::space::{Item, Space};
     #[pymodule_export]
     use super::stats::record_size;
 

@@ -36,6 +36,8 @@ impl Opening {
             "locks" => options.locks(strategy(&value.extract::<String>()?)?),
             "lock_regions" => options.lock_regions(value.extract()?),
             "seats" => options.seats(value.extract()?),
+            "regions" => options.regions(value.extract()?),
+            "claims" => options.claims(value.extract()?),
             "mode" => options.mode(value.extract()?),
             "after_crash" => options.after_crash(after_crash(&value.extract::<String>()?)?),
             "on_mismatch" => options.on_mismatch(on_mismatch(&value.extract::<String>()?)?),

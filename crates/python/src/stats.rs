@@ -68,7 +68,12 @@ fn counters<'py>(py: Python<'py>, counters: &Counters) -> PyResult<Bound<'py, Py
             ghost_hits,
             promotions,
             repairs,
-            dropped
+            dropped,
+            creations,
+            claim_waits,
+            takeovers,
+            unprotected,
+            voided
         ]
     )
 }

@@ -34,3 +34,17 @@ def opened(tmp_path: pathlib.Path) -> Iterator[Callable[..., kennel.Cache]]:
     yield open_one
     for cache in caches:
         cache.close()
+
+
+#: Of the classes that run dogpile.cache's suites, those that run the tests that sleep, too: each of the 80 once.
+SLEEPING = {"BackendTest", "ProxyTest", "SerializerTest", "MutexTest"}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: List[pytest.Item]) -> None:
+    def sleeps_again(item: pytest.Item) -> bool:
+        case = getattr(item, "cls", None)
+        return item.get_closest_marker("time_intensive") is not None and case.__name__ not in SLEEPING
+
+    deselected = [item for item in items if sleeps_again(item)]
+    items[:] = [item for item in items if not sleeps_again(item)]
+    config.hook.pytest_deselected(items=deselected)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
 import importlib.metadata
 import inspect
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -22,7 +24,7 @@ class Blocker:
     names = {"fcntl", "msvcrt", "posix_ipc", "grp", "pwd", "termios", "resource", "syslog", "winreg", "dbm.gnu"}
     def find_spec(self, name, path=None, target=None):
         if name in self.names:
-            raise ImportError(f"{name} is blocked")
+            raise ModuleNotFoundError(f"{name} is blocked", name=name)
 
 for name in Blocker.names:
     sys.modules.pop(name, None)
@@ -100,3 +102,11 @@ def test_what_callers_write_has_the_types_that_they_expect():
     expected = {number for number, line in enumerate(lines, 1) if "# wrong" in line}
     reported = {int(line.split(":")[1]) for line in found.stdout.splitlines() if ": error:" in line}
     assert reported == expected, found.stdout
+
+
+@pytest.mark.parametrize("name", ["Stats", "Counters", "StripeStats", "Repair", "Verification"])
+def test_the_statistics_have_the_fields_of_the_engines(name):
+    source = (PYTHON.parents[1] / "src" / "api" / "stats.rs").read_text()
+    body = re.search(rf"pub struct {name} \{{\n(.*?)\n\}}", source, re.DOTALL).group(1)
+    fields = re.findall(r"^    pub (\w+):", body, re.MULTILINE)
+    assert sorted(fields) == sorted(field.name for field in dataclasses.fields(getattr(kennel, name)))

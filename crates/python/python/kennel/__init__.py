@@ -16,24 +16,45 @@ False
 
 from __future__ import annotations
 
-from ._cache import Cache
+from ._cache import Cache, Region
 from ._errors import *  # noqa: F403
 from ._errors import __all__ as _error_names
-from ._kennel import DEFAULT_CAPACITY, MAX_KEY, Item, Keys, default_path, destroy, record_size
+from ._kennel import (
+    DEFAULT_CAPACITY,
+    MAX_KEY,
+    Claim,
+    Item,
+    Keys,
+    Lock,
+    Lookup,
+    Task,
+    default_path,
+    destroy,
+    record_size,
+)
 from ._kennel import VERSION as __version__
+from ._serializers import Json, Pickle, Serializer
 from ._stats import Counters, Problem, Repair, Stats, StripeStats, Verification
 
 __all__ = [
     "Cache",
+    "Claim",
     "Counters",
     "DEFAULT_CAPACITY",
     "Item",
+    "Json",
     "Keys",
+    "Lock",
+    "Lookup",
     "MAX_KEY",
+    "Pickle",
     "Problem",
+    "Region",
     "Repair",
+    "Serializer",
     "Stats",
     "StripeStats",
+    "Task",
     "Verification",
     "__version__",
     "default_path",

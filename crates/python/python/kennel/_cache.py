@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import weakref
 from types import TracebackType
 from typing import Any, Dict, Optional, Tuple, Type, TypeVar, Union
 
 from . import _kennel
+from ._create import Creating
+from ._memoize import Seconds
 
-__all__ = ["Cache"]
+__all__ = ["Cache", "Region"]
 
 Self = TypeVar("Self", bound="Cache")
 PathLike = Union[str, "os.PathLike[str]"]
 
 
-class Cache(_kennel.Cache):
+class Cache(_kennel.Cache, Creating):
     """An open cache file, to be used by any number of threads and processes at once.
 
     Keys and values are bytes. ``str`` is taken as its UTF-8, and whatever has a buffer (``bytearray``, ``memoryview``,
@@ -39,6 +42,8 @@ class Cache(_kennel.Cache):
     :param locks: how stripes are locked: ``file`` (default), ``lease``, ``process``, ``none`` or ``rw-file``.
     :param lock_regions: number of locks, a power of two; default one per stripe.
     :param seats: processes that can have the file open for writing at once; default 1024.
+    :param regions: named regions that the file has room for; default 64.
+    :param claims: keys of one stripe that can be created or locked at the same time; default 64.
     :param mode: permission bits of a new file; default ``0o600``.
     :param after_crash: what a new file holds after a crash of the operating system: ``discard`` (default) or
         ``verify``.
@@ -55,6 +60,7 @@ class Cache(_kennel.Cache):
     """
 
     _opened_with: Dict[str, Any]
+    _regions: "weakref.WeakSet[Region]"
 
     def __new__(
         cls: Type[Self],
@@ -66,6 +72,8 @@ class Cache(_kennel.Cache):
         locks: Optional[str] = None,
         lock_regions: Optional[int] = None,
         seats: Optional[int] = None,
+        regions: Optional[int] = None,
+        claims: Optional[int] = None,
         mode: Optional[int] = None,
         after_crash: Optional[str] = None,
         on_mismatch: str = "recreate",
@@ -85,6 +93,8 @@ class Cache(_kennel.Cache):
             "locks": locks,
             "lock_regions": lock_regions,
             "seats": seats,
+            "regions": regions,
+            "claims": claims,
             "mode": mode,
             "after_crash": after_crash,
             "on_mismatch": on_mismatch,
@@ -99,7 +109,26 @@ class Cache(_kennel.Cache):
         }
         self = super().__new__(cls, _kennel.default_path() if path is None else path, options)
         self._opened_with = options
+        self._regions = weakref.WeakSet()
         return self
+
+    def close(self) -> None:
+        """Gives the file back; its regions are closed with it. Whatever uses it afterwards raises ValueError."""
+        for region in list(self._regions):
+            region.close()
+        super().close()
+
+    def region(
+        self,
+        name: str,
+        *,
+        ttl: Optional[Seconds] = None,
+        stale: Optional[Seconds] = None,
+        absence_ttl: Optional[Seconds] = None,
+    ) -> "Region":
+        """A named part of the cache, made at its first use: see :class:`Region`. The times hold for whatever is stored
+        there unless it is said otherwise; they are kept in the file by the first who names the region."""
+        return Region(self, name, ttl, stale, absence_ttl)
 
     def __enter__(self: Self) -> Self:
         return self
@@ -115,6 +144,38 @@ class Cache(_kennel.Cache):
 
     def __reduce__(self) -> Tuple[Any, ...]:
         return _open_again, (type(self), os.fspath(self.path), self._opened_with)
+
+
+class Region(_kennel.Region, Creating):
+    """A named part of a cache: a name space with times to live of its own, that can be invalidated as a whole, at once
+    and in every process. It has the operations of the cache that concern a key. Get one from :meth:`Cache.region`."""
+
+    _made_of: Tuple[Any, ...]
+
+    def __new__(
+        cls,
+        cache: Cache,
+        name: str,
+        ttl: Optional[Seconds] = None,
+        stale: Optional[Seconds] = None,
+        absence_ttl: Optional[Seconds] = None,
+    ) -> "Region":
+        self = super().__new__(cls, cache, name, ttl, stale, absence_ttl)
+        self._made_of = (cache, name, ttl, stale, absence_ttl)
+        cache._regions.add(self)
+        return self
+
+    @property
+    def cache(self) -> Cache:
+        """The cache that it is a part of."""
+        cache: Cache = self._made_of[0]
+        return cache
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__qualname__} {self._made_of[1]!r} of {self.cache!r}>"
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        return type(self), self._made_of
 
 
 def _open_again(kind: Type[Self], path: str, options: Dict[str, Any]) -> Self:

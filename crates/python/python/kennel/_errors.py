@@ -27,8 +27,11 @@ __all__ = [
     "NotTrusted",
     "OpenElsewhere",
     "Overflow",
+    "OwnClaim",
     "ReadOnly",
+    "RegionsFull",
     "SeatsFull",
+    "TimedOut",
     "TooLarge",
     "UnknownStrategy",
 ]
@@ -165,6 +168,22 @@ class Busy(Error, TimeoutError):
 
     stripe: int
     waited: float
+
+
+class TimedOut(Error, TimeoutError):
+    """Somebody else held the key's claim, or others all claims of its stripe, until the caller's time ran out."""
+
+    waited: float
+
+
+class OwnClaim(Error, RuntimeError):
+    """The same thread or task holds the key's claim already: waiting for itself it would wait in vain."""
+
+
+class RegionsFull(_OfFile):
+    """All entries of the file's table of regions are used."""
+
+    regions: int
 
 
 class ReadOnly(_OfFile, PermissionError):

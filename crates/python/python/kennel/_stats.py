@@ -45,6 +45,17 @@ class Counters:
     """Operations that a killed process left half done and another completed or undid."""
     dropped: int
     """Records that were damaged, found and left out."""
+    creations: int
+    """Creations begun by one caller for all."""
+    claim_waits: int
+    """Callers that had to wait for another's creation or lock of a key."""
+    takeovers: int
+    """Creations and locks that others took over, from a dead process or past their greatest age."""
+    unprotected: int
+    """Creations and locks without protection: all claims of the stripe were held, or the caller did not wait longer, or
+    the value that it waited for was not to be cached."""
+    voided: int
+    """Created values that were not stored since the key was written, deleted or invalidated meanwhile."""
 
     @property
     def evictions(self) -> int:
