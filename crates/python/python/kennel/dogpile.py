@@ -70,6 +70,8 @@ _OWN = (
     "dogpile_lockfile",
     "lock_factory",
 )
+#: The creation time of a value that was invalidated soft. Later than 0, which would mean that there is no value.
+_LONG_AGO = 1e-6
 #: The longest key that is stored as it is, in characters.
 _LONGEST_KEY = 1024
 
@@ -269,20 +271,20 @@ class SharedInvalidation(RegionInvalidationStrategy):
         self._region.actual_backend.invalidate(hard)
         self._was_soft = not hard
 
-    # What was invalidated hard is not returned by the backend any more, and what was invalidated soft with a
-    # creation time long past. So there is nothing left for dogpile.cache to compare.
+    # What was invalidated hard is not returned by the backend any more; what was invalidated soft comes with a
+    # creation time that says so, whichever process invalidated it.
 
     def is_hard_invalidated(self, timestamp: float) -> bool:
         """Never: such a value is not there."""
         return False
 
     def is_soft_invalidated(self, timestamp: float) -> bool:
-        """Never: such a value comes back as one that has expired."""
-        return False
+        """Whether a value that was created then is stale."""
+        return timestamp == _LONG_AGO
 
     def is_invalidated(self, timestamp: float) -> bool:
-        """Never, for both reasons."""
-        return False
+        """Whether a value that was created then is stale or gone."""
+        return self.is_soft_invalidated(timestamp)
 
     def was_hard_invalidated(self) -> bool:
         """Never: see :meth:`is_hard_invalidated`."""
@@ -334,8 +336,8 @@ def _fits(key: str) -> bool:
 
 def _aged(value: bytes) -> bytes:
     """A stored value as if it had been created long ago: dogpile's metadata, JSON before the first ``|``, with another
-    creation time. Later than 0, which would mean that there is no value."""
+    creation time."""
     metadata, bar, payload = value.partition(b"|")
     aged: Dict[str, Any] = json.loads(metadata)
-    aged["ct"] = 1e-6
+    aged["ct"] = _LONG_AGO
     return json.dumps(aged).encode() + bar + payload
