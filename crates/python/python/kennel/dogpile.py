@@ -174,39 +174,28 @@ class KennelBackend(BytesBackend):
         # key is created without protection, and counted.
         return self._space.lock(key, wait=None, max_age=self._lock_max_age, unprotected=True, handover=True)
 
-    def _reading(self) -> "AbstractContextManager[Any]":
-        return nullcontext() if self._rw_lock is None else self._rw_lock.read()
-
-    def _writing(self) -> "AbstractContextManager[Any]":
-        return nullcontext() if self._rw_lock is None else self._rw_lock.write()
+    # Without a lock of dbm's arguments, which is how it should be, each of these is one call of the engine.
 
     def get_serialized(self, key: str) -> Any:
         """The stored bytes of a key, or ``NO_VALUE``."""
-        if self._rw_lock is None and not self.is_shared:
-            return self._space.get(key, NO_VALUE)
-        with self._reading():
-            return self._get(key) if self.is_shared else self._space.get(key, NO_VALUE)
-
-    def _get(self, key: str) -> Any:
-        item = self._space.get_item(key)
-        if item is None:
-            return NO_VALUE
-        return _aged(item.value) if item.is_stale else item.value
+        if self._rw_lock is None:
+            return self._get(key)
+        with self._rw_lock.read():
+            return self._get(key)
 
     def get_serialized_multi(self, keys: Iterable[str]) -> Sequence[Any]:
         """The stored bytes of many keys, in their order."""
-        with self._reading():
-            if self.is_shared:
-                return [self._get(key) for key in keys]
-            return [NO_VALUE if value is None else value for value in self._space.get_multi(keys)]
+        if self._rw_lock is None:
+            return self._get_multi(keys)
+        with self._rw_lock.read():
+            return self._get_multi(keys)
 
     def set_serialized(self, key: str, value: bytes) -> None:
         """Stores the bytes of a key."""
-        with self._writing():
-            try:
-                self._space.set(key, value, self._ttl)
-            except (TooLarge, KeyTooLong) as error:
-                self._refused(key, error)
+        if self._rw_lock is None:
+            return self._set(key, value)
+        with self._rw_lock.write():
+            self._set(key, value)
 
     def set_serialized_multi(self, mapping: Mapping[str, bytes]) -> None:
         """Stores the bytes of many keys, each stripe locked once."""
@@ -215,6 +204,28 @@ class KennelBackend(BytesBackend):
                 if not isinstance(error, (TooLarge, KeyTooLong)):
                     raise error
                 self._refused(key, error)
+
+    def _writing(self) -> "AbstractContextManager[Any]":
+        return nullcontext() if self._rw_lock is None else self._rw_lock.write()
+
+    def _get(self, key: str) -> Any:
+        if not self.is_shared:
+            return self._space.get(key, NO_VALUE)
+        item = self._space.get_item(key)
+        if item is None:
+            return NO_VALUE
+        return _aged(item.value) if item.is_stale else item.value
+
+    def _get_multi(self, keys: Iterable[str]) -> Sequence[Any]:
+        if self.is_shared:
+            return [self._get(key) for key in keys]
+        return [NO_VALUE if value is None else value for value in self._space.get_multi(keys)]
+
+    def _set(self, key: str, value: bytes) -> None:
+        try:
+            self._space.set(key, value, self._ttl)
+        except (TooLarge, KeyTooLong) as error:
+            self._refused(key, error)
 
     def _refused(self, key: str, error: Exception) -> None:
         self.not_stored += 1
