@@ -209,6 +209,15 @@ pub enum Error {
         regions: u32,
     },
 
+    /// A typed value cannot be serialized, or what is stored is no value of the type.
+    #[error("cannot {what} a typed value: {detail}")]
+    Codec {
+        /// `serialize` or `read`.
+        what: &'static str,
+        /// Why not.
+        detail: String,
+    },
+
     /// The cache was opened read-only.
     #[error("{} was opened read-only", .0.display())]
     ReadOnly(PathBuf),

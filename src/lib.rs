@@ -25,6 +25,8 @@ mod sync;
 #[cfg(not(loom))]
 mod upkeep;
 
+#[cfg(all(feature = "typed", not(loom)))]
+pub use api::Typed;
 #[cfg(not(loom))]
 pub use api::{
     Cache, Claim, Counters, CreateError, CreateOptions, Item, KeyLock, Keys, Limit, LockOptions, Lookup, Options,

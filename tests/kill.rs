@@ -12,7 +12,10 @@ mod common;
 use common::Place;
 use common::children::{self, arg, say};
 use kennel::crash::{Plan, Step, arm};
-use kennel::{AfterCrash, Cache, Expiry, OnMismatch, Options, SetOptions, Swap};
+use kennel::{
+    AfterCrash, Cache, CreateOptions, Expiry, Invalidation, Lookup, OnMismatch, Options, RegionOptions, SetOptions,
+    Stored, Swap, Wait,
+};
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Mutex;
@@ -162,6 +165,42 @@ const CASES: &[Case] = &[
         allowed: &[None, Some(NEW_LARGE)],
     },
     Case {
+        name: "get or create",
+        options: roomy,
+        before: absent,
+        work: |c, _| {
+            let create = || Ok::<_, std::convert::Infallible>(NEW.to_vec());
+            assert_eq!(c.get_or_create(KEY, &CreateOptions::new(), create).unwrap(), NEW);
+        },
+        allowed: &[None, Some(NEW)],
+    },
+    Case {
+        name: "write what is being created",
+        options: roomy,
+        before: large,
+        work: |c, _| {
+            let _claim = c.lock("another", Wait::No).unwrap();
+            c.delete(KEY).unwrap();
+            let Lookup::Create(claim) = c.claim(KEY, &CreateOptions::new()).unwrap() else { panic!("it is deleted") };
+            set(c, NEW);
+            assert_eq!(claim.store(OLD).unwrap(), Stored::Voided);
+        },
+        allowed: &[None, Some(OLD_LARGE), Some(NEW)],
+    },
+    Case {
+        name: "make a region and invalidate it",
+        options: || roomy().regions(1_000),
+        before: small,
+        work: |c, number| {
+            let region =
+                c.region(&format!("region {number}"), &RegionOptions::new().ttl(Duration::from_secs(60))).unwrap();
+            region.set(KEY, NEW).unwrap();
+            region.invalidate(Invalidation::Hard).unwrap();
+            assert!(region.get(KEY).is_none());
+        },
+        allowed: &[Some(OLD)],
+    },
+    Case {
         name: "leave",
         options: roomy,
         before: small,
@@ -284,7 +323,10 @@ fn check(case: &Case, cache: &Cache, told: &str) {
     }
     cache.set(KEY, "and so on").unwrap();
     assert_eq!(cache.get(KEY).as_deref(), Some(&b"and so on"[..]), "{told}");
+    // Whatever the dead had claimed is to be had at once.
+    let lock = cache.lock(KEY, Wait::For(Duration::from_secs(20))).unwrap();
     let verification = cache.verify();
+    assert!(lock.release(), "{told}");
     assert!(verification.is_ok() && verification.unchecked.is_empty(), "{told}: {:?}", verification.problems);
     assert_eq!(cache.stats().counters.repairs, repairs + left, "{told}: an intent is repaired once");
     assert!(cache.stripe_stats().iter().all(|stripe| stripe.intent.is_none()));
@@ -353,6 +395,11 @@ fn a_kill_at_any_step_of_an_operation_is_repaired() {
         Step::Epoch,
         Step::FlushMark,
         Step::Seat,
+        Step::ClaimFields,
+        Step::ClaimCount,
+        Step::ClaimTake,
+        Step::ClaimEnd,
+        Step::Region,
     ];
     let missed: Vec<_> = must.iter().filter(|step| !hit.contains(step)).collect();
     assert!(missed.is_empty(), "no child was killed at {missed:?}");

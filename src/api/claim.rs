@@ -11,7 +11,7 @@ use crate::hash::Key;
 use crate::platform::{monotonic_ms, sleep_on};
 use crate::shm::Memory;
 use crate::shm::mapping::Mapping;
-use crate::store::claim::{Claimant, Claimed, End, Kind, RegionEpochs, Ticket};
+use crate::store::claim::{Claimant, Claimed, End, Kind, Owner, RegionEpochs, Ticket};
 use crate::store::exclusive::Exclusive;
 use crate::store::{Epochs, tally::MemberCount};
 use crate::sync::fork;
@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 /// Between two looks at a stripe whose claims are all held.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
 /// The stripe's own lock, which is held for microseconds, is waited for at least so long.
-const LEAST_LOCK_WAIT: Duration = Duration::from_millis(50);
+const LEAST_LOCK_WAIT: Duration = Duration::from_millis(250);
 
 /// For how long a caller waits for what somebody else holds or creates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +167,17 @@ pub(super) struct Pause {
 }
 
 impl Pause {
+    #[cfg(feature = "tokio")]
+    pub(super) fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Whether what is waited for has not ended.
+    #[cfg(feature = "tokio")]
+    pub(super) fn is_worth(&self) -> bool {
+        self.on.as_ref().is_none_or(|ticket| self.opened.store.is_claim_held(ticket))
+    }
+
     /// Sleeps. A claim's end wakes.
     pub(super) fn sleep(&self) {
         match &self.on {
@@ -179,12 +190,12 @@ impl Pause {
     }
 }
 
-/// One caller on the way to a claim.
-pub(super) struct Seeker<'a> {
-    scope: Scope<'a>,
-    key: &'a [u8],
+/// One caller on the way to a claim of one key.
+pub(super) struct Seeker {
     kind: Kind,
     task: Task,
+    /// Tasks within whose creations this one asks.
+    within: Vec<Task>,
     max_age: Option<Duration>,
     deadline: Option<Instant>,
     began: Instant,
@@ -194,15 +205,29 @@ pub(super) struct Seeker<'a> {
     dead: Vec<u64>,
 }
 
-impl<'a> Seeker<'a> {
-    pub(super) fn new(scope: Scope<'a>, key: &'a [u8], kind: Kind, task: Task) -> Self {
+impl Seeker {
+    pub(super) fn new(kind: Kind, task: Task) -> Self {
         let began = Instant::now();
-        Self { scope, key, kind, task, max_age: None, deadline: Some(began), began, waited_for: None, dead: Vec::new() }
+        Self {
+            kind,
+            task,
+            within: Vec::new(),
+            max_age: None,
+            deadline: Some(began),
+            began,
+            waited_for: None,
+            dead: Vec::new(),
+        }
     }
 
     pub(super) fn max_age(mut self, max_age: Option<Duration>) -> Self {
         self.max_age = max_age;
         self
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(super) fn within(&mut self, tasks: Vec<Task>) {
+        self.within = tasks;
     }
 
     pub(super) fn wait(mut self, wait: Wait) -> Self {
@@ -221,13 +246,15 @@ impl<'a> Seeker<'a> {
     /// An attempt, and what must be known before the next one.
     pub(super) fn step<T>(
         &mut self,
+        scope: Scope<'_>,
+        key: &[u8],
         mut look: impl FnMut(&Opened, &Exclusive<'_, Mapping>, &Key<'_>) -> Option<T>,
     ) -> Result<Step<T>> {
         if self.waited_for.as_ref().is_some_and(|(opened, ticket)| opened.store.was_not_stored(ticket)) {
             return Ok(Step::NotStored);
         }
         loop {
-            let writer = Writer::new(self.scope, self.key)?;
+            let writer = Writer::new(scope, key)?;
             let opened = writer.opened;
             let (claimed, began) = {
                 let mut stripe = lock_to_claim(opened, writer.stripe(), self.lock_wait(opened))?;
@@ -244,7 +271,7 @@ impl<'a> Seeker<'a> {
                     let me = opened.owner(opened.member()?, self.task.0);
                     match opened.test_owner(me, &ticket, owner)? {
                         Life::Dead => self.dead.push(owner.member),
-                        Life::Alive(_) if owner == me => return Err(Error::OwnClaim),
+                        Life::Alive(_) if self.is_own(me, owner) => return Err(Error::OwnClaim),
                         Life::Alive(next) => return Ok(Step::Taken(self.pause(opened, Some(ticket), next))),
                     }
                 }
@@ -262,6 +289,10 @@ impl<'a> Seeker<'a> {
                 }
             }
         }
+    }
+
+    fn is_own(&self, me: Owner, owner: Owner) -> bool {
+        owner.member == me.member && (owner.task == me.task || self.within.contains(&Task(owner.task)))
     }
 
     fn lock_wait(&self, opened: &Opened) -> Duration {
@@ -351,6 +382,12 @@ impl LockOptions {
     }
 }
 
+impl LockOptions {
+    pub(super) fn task_or(&self, other: fn() -> Task) -> Task {
+        self.task.unwrap_or_else(other)
+    }
+}
+
 /// The lock of a key; given back when it is dropped, by whatever thread of the process.
 #[must_use]
 pub struct KeyLock(Option<Held>);
@@ -376,25 +413,48 @@ impl std::fmt::Debug for KeyLock {
     }
 }
 
-impl Scope<'_> {
-    pub(super) fn lock(self, key: &[u8], options: &LockOptions) -> Result<KeyLock> {
-        let task = options.task.unwrap_or_else(Task::of_thread);
-        let mut seeker = Seeker::new(self, key, Kind::Lock, task).max_age(options.max_age).wait(options.wait);
+/// One caller's way to a lock.
+pub(super) struct Locking {
+    pub seeker: Seeker,
+    unprotected: bool,
+}
+
+impl Locking {
+    pub(super) fn new(task: Task, options: LockOptions) -> Self {
+        let seeker = Seeker::new(Kind::Lock, task).max_age(options.max_age).wait(options.wait);
+        Self { seeker, unprotected: options.unprotected }
+    }
+
+    /// The lock, or what to wait for.
+    pub(super) fn step(&mut self, scope: Scope<'_>, key: &[u8]) -> Result<Result<KeyLock, Pause>> {
         loop {
-            let pause = match seeker.step(|_, _, _| None::<()>)? {
-                Step::Mine(held, _) => return Ok(KeyLock(Some(held))),
-                Step::Full(_) if options.unprotected => {
-                    count(self.cache.current()?, MemberCount::Unprotected);
-                    return Ok(KeyLock(None));
+            let pause = match self.seeker.step(scope, key, |_, _, _| None::<()>)? {
+                Step::Mine(held, _) => return Ok(Ok(KeyLock(Some(held)))),
+                Step::Full(_) if self.unprotected => {
+                    count(scope.cache.current()?, MemberCount::Unprotected);
+                    return Ok(Ok(KeyLock(None)));
                 }
                 Step::Taken(pause) | Step::Full(pause) => pause,
                 // Somebody created the key, and is through.
                 Step::NotStored | Step::Found(()) => {
-                    seeker.waited_for = None;
+                    self.seeker.waited_for = None;
                     continue;
                 }
             };
-            pause.ok_or_else(|| seeker.timed_out())?.sleep();
+            return pause.map(Err).ok_or_else(|| self.seeker.timed_out());
+        }
+    }
+}
+
+impl Scope<'_> {
+    pub(super) fn lock(self, key: &[u8], options: &LockOptions) -> Result<KeyLock> {
+        let task = options.task_or(Task::of_thread);
+        let mut locking = Locking::new(task, *options);
+        loop {
+            match locking.step(self, key)? {
+                Ok(lock) => return Ok(lock),
+                Err(pause) => pause.sleep(),
+            }
         }
     }
 

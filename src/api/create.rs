@@ -138,6 +138,16 @@ impl CreateOptions {
         self
     }
 
+    /// In whose name.
+    pub(super) fn task_or(&self, other: fn() -> Task) -> Task {
+        self.task.unwrap_or_else(other)
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(super) fn wait_policy(&self) -> Wait {
+        self.wait
+    }
+
     /// When a remembered absence expires, if it is remembered at all.
     fn absence(&self, defaults: Defaults) -> Option<Expiry> {
         let default = (defaults.none_ttl_ms != 0).then(|| after(defaults.none_ttl_ms));
@@ -338,13 +348,15 @@ enum Standing {
     Renew(Lookup),
 }
 
-/// A number from 0 up to, not including, 1.
-fn random() -> f64 {
+/// By how many times the cost of a creation a caller is early: drawn once, since it looks at the key more than once.
+fn draw(how: &CreateOptions) -> f64 {
+    let Some(beta) = how.early else { return 0.0 };
     // Each of these states differs from all others, by the standard library's own random numbers.
-    (RandomState::new().build_hasher().finish() >> 11) as f64 / (1u64 << 53) as f64
+    let random = (RandomState::new().build_hasher().finish() >> 11) as f64 / (1u64 << 53) as f64;
+    -(1.0 - random).ln() * beta
 }
 
-fn standing(known: Known, how: &CreateOptions, opened: &Opened) -> Standing {
+fn standing(known: Known, early: f64, opened: &Opened) -> Standing {
     if known.extension.is_absence() {
         return Standing::Use(Lookup::Absent);
     }
@@ -356,13 +368,8 @@ fn standing(known: Known, how: &CreateOptions, opened: &Opened) -> Standing {
         0 => known.expires_ms,
         soft_ms => soft_ms,
     };
-    let is_early = match how.early {
-        Some(beta) if cost_ms != 0 && ends_ms != 0 => {
-            let ahead_ms = cost_ms as f64 * beta * -(1.0 - random()).ln();
-            opened.settings.time.now_ms() as f64 + ahead_ms >= ends_ms as f64
-        }
-        _ => false,
-    };
+    let ahead_ms = cost_ms as f64 * early;
+    let is_early = ahead_ms > 0.0 && ends_ms != 0 && opened.settings.time.now_ms() as f64 + ahead_ms >= ends_ms as f64;
     if is_early { Standing::Renew(Lookup::Hit(known.item)) } else { Standing::Use(Lookup::Hit(known.item)) }
 }
 
@@ -383,9 +390,9 @@ impl Scope<'_> {
     }
 
     fn claim_waiting(self, key: &[u8], how: &CreateOptions, wait: Wait) -> Result<Lookup> {
-        let mut finding = Finding::new(self, key, how, wait);
+        let mut finding = Finding::new(how.task_or(Task::of_thread), how, wait);
         loop {
-            match finding.step()? {
+            match finding.step(self, key, how)? {
                 Next::Done(lookup) => return Ok(lookup),
                 Next::Wait(pause) => pause.sleep(),
             }
@@ -432,7 +439,7 @@ impl Scope<'_> {
         create: impl FnOnce() -> Result<Vec<u8>, E> + Send + 'static,
     ) -> Result<Vec<u8>, CreateError<E>> {
         // Not the caller's: it may ask for the key again while the thread creates.
-        let task = how.task.unwrap_or_else(Task::unique);
+        let task = how.task_or(Task::unique);
         match self.claim(key, &how.clone().task(task))? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
             Lookup::Create(mut claim) if claim.stale.is_some() => {
@@ -532,11 +539,9 @@ impl Remaining {
 }
 
 /// One caller's way to a value, or to the right to create it.
-pub(super) struct Finding<'a> {
-    scope: Scope<'a>,
-    key: &'a [u8],
-    how: &'a CreateOptions,
-    seeker: Seeker<'a>,
+pub(super) struct Finding {
+    early: f64,
+    pub seeker: Seeker,
 }
 
 /// What a step of it came to.
@@ -545,33 +550,37 @@ pub(super) enum Next {
     Wait(super::claim::Pause),
 }
 
-impl<'a> Finding<'a> {
-    pub(super) fn new(scope: Scope<'a>, key: &'a [u8], how: &'a CreateOptions, wait: Wait) -> Self {
-        let task = how.task.unwrap_or_else(Task::of_thread);
+impl Finding {
+    pub(super) fn new(task: Task, how: &CreateOptions, wait: Wait) -> Self {
         let max_age = how.max_age.unwrap_or(DEFAULT_MAX_AGE);
-        let seeker = Seeker::new(scope, key, Kind::Create, task).max_age(Some(max_age)).wait(wait);
-        Self { scope, key, how, seeker }
+        Self { early: draw(how), seeker: Seeker::new(Kind::Create, task).max_age(Some(max_age)).wait(wait) }
     }
 
     /// A look without a lock first, as most find a value.
-    pub(super) fn step(&mut self) -> Result<Next> {
-        if let Some(known) = self.scope.cache.known(self.key)
-            && let Standing::Use(lookup) = standing(known, self.how, self.scope.cache.opened())
-        {
+    pub(super) fn step(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
+        if let Some(lookup) = self.look(scope, key) {
             return Ok(Next::Done(lookup));
         }
-        match self.step_locked() {
-            Err(Error::Busy { .. } | Error::TimedOut { .. }) if self.how.unprotected => {
-                Ok(Next::Done(Lookup::Create(self.scope.unprotected(self.key, self.how)?)))
+        match self.step_locked(scope, key, how) {
+            Err(Error::Busy { .. } | Error::TimedOut { .. }) if how.unprotected => {
+                Ok(Next::Done(Lookup::Create(scope.unprotected(key, how)?)))
             }
             other => other,
         }
     }
 
-    fn step_locked(&mut self) -> Result<Next> {
-        let (mut usable, how) = (None, self.how);
-        let step = self.seeker.step(|opened, stripe, key| {
-            match known_in(opened, stripe, key).map(|known| standing(known, how, opened)) {
+    /// What can be used as it is.
+    pub(super) fn look(&self, scope: Scope<'_>, key: &[u8]) -> Option<Lookup> {
+        match standing(scope.cache.known(key)?, self.early, scope.cache.opened()) {
+            Standing::Use(lookup) => Some(lookup),
+            Standing::Renew(_) => None,
+        }
+    }
+
+    fn step_locked(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
+        let (mut usable, early) = (None, self.early);
+        let step = self.seeker.step(scope, key, |opened, stripe, key| {
+            match known_in(opened, stripe, key).map(|known| standing(known, early, opened)) {
                 Some(Standing::Use(lookup)) => Some(lookup),
                 Some(Standing::Renew(lookup)) => {
                     usable = Some(lookup);
@@ -582,39 +591,47 @@ impl<'a> Finding<'a> {
         });
         Ok(match (step, usable) {
             (Ok(Step::Found(lookup)), _) => Next::Done(lookup),
-            (Ok(Step::Mine(held, began)), stale) => Next::Done(Lookup::Create(self.claim(held, began, stale)?)),
+            (Ok(Step::Mine(held, began)), stale) => {
+                Next::Done(Lookup::Create(claimed(scope, key, how, held, began, stale)?))
+            }
             // Whoever has something to use does not wait, nor create without protection.
             (Ok(_) | Err(Error::OwnClaim), Some(usable)) => Next::Done(usable),
             (Ok(Step::Taken(Some(pause))), None) => Next::Wait(pause),
             (Ok(Step::Taken(None)), None) => return Err(self.seeker.timed_out()),
-            (Ok(Step::NotStored | Step::Full(_)), None) => {
-                Next::Done(Lookup::Create(self.scope.unprotected(self.key, how)?))
-            }
+            (Ok(Step::NotStored | Step::Full(_)), None) => Next::Done(Lookup::Create(scope.unprotected(key, how)?)),
             (Err(error), _) => return Err(error),
         })
     }
+}
 
-    fn claim(&self, held: Held, began: Began, usable: Option<Lookup>) -> Result<Claim> {
-        let defaults = match self.scope.region {
-            Some(named) => named.in_file(held.opened())?.1,
-            None => Defaults::default(),
-        };
-        let stale = match usable {
-            Some(Lookup::Hit(item) | Lookup::Stale(item)) => Some(item),
-            _ => None,
-        };
-        Ok(Claim {
-            key: self.key.to_vec(),
-            opened: held.opened().clone(),
-            held: Some(held),
-            seen: None,
-            began,
-            started: Instant::now(),
-            stale,
-            defaults,
-            how: self.how.clone(),
-        })
-    }
+/// The right to create a key whose claim is held.
+fn claimed(
+    scope: Scope<'_>,
+    key: &[u8],
+    how: &CreateOptions,
+    held: Held,
+    began: Began,
+    usable: Option<Lookup>,
+) -> Result<Claim> {
+    let defaults = match scope.region {
+        Some(named) => named.in_file(held.opened())?.1,
+        None => Defaults::default(),
+    };
+    let stale = match usable {
+        Some(Lookup::Hit(item) | Lookup::Stale(item)) => Some(item),
+        _ => None,
+    };
+    Ok(Claim {
+        key: key.to_vec(),
+        opened: held.opened().clone(),
+        held: Some(held),
+        seen: None,
+        began,
+        started: Instant::now(),
+        stale,
+        defaults,
+        how: how.clone(),
+    })
 }
 
 impl Cache {

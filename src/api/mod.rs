@@ -8,6 +8,10 @@ mod options;
 mod read;
 mod region;
 mod stats;
+#[cfg(feature = "tokio")]
+mod tasks;
+#[cfg(feature = "typed")]
+mod typed;
 mod write;
 
 pub use cache::Cache;
@@ -18,4 +22,6 @@ pub use options::Options;
 pub use read::Item;
 pub use region::{Region, RegionOptions};
 pub use stats::{Counters, Limit, Repair, Stats, StripeStats, Verification};
+#[cfg(feature = "typed")]
+pub use typed::Typed;
 pub use write::{SetOptions, Stamp, Swap};

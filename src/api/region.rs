@@ -206,6 +206,11 @@ impl Region {
         Scope { cache: &self.cache, region: Some(&self.named) }
     }
 
+    #[cfg(feature = "tokio")]
+    pub(super) fn parts(&self) -> (&Cache, &Arc<Named>) {
+        (&self.cache, &self.named)
+    }
+
     fn with_key<R>(&self, key: impl AsRef<[u8]>, work: impl FnOnce(&[u8]) -> R) -> R {
         self.named.with_key(key.as_ref(), work)
     }

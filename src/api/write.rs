@@ -327,7 +327,7 @@ impl<'a> Scope<'a> {
             key: writer.key,
             value: text.as_bytes(),
             expires_ms: entry.head.expires_ms(),
-            beside: Beside { region_epoch, ..writer.opened.store.extension(entry.at, entry.head).beside() },
+            beside: writer.beside_of(&entry, region_epoch),
             epoch,
         };
         stripe.put(&draft, Some(entry));
@@ -417,6 +417,13 @@ impl<'a> Writer<'a> {
 
     fn lock(&self) -> Result<Exclusive<'a, Mapping>> {
         lock_stripe(self.opened, self.stripe())
+    }
+
+    /// What lies beside an entry, for the value that takes its place. One of a region that the caller did not name is
+    /// as old for that region as it was.
+    fn beside_of(&self, entry: &Entry, region_epoch: u64) -> Beside {
+        let beside = self.opened.store.extension(entry.at, entry.head).beside();
+        if beside.region == self.region { Beside { region_epoch, ..beside } } else { beside }
     }
 
     /// The item to be written, if it is not too large.

@@ -1,5 +1,6 @@
 //! The engine on heap memory: against a map, over ring ends, and with deaths at every step.
 
+use super::claim::{Claimant, Claimed, End, Kind, Owner, RegionEpochs, Ticket};
 use super::exclusive::{Exclusive, Who};
 use super::read::{Found, Look, Take};
 use super::record::{Beside, Draft};
@@ -406,4 +407,105 @@ fn hot_keys_survive_a_scan() {
     }
     let kept = (0..100u64).filter(|n| engine.get(&n.to_le_bytes()).is_some()).count();
     assert!(kept >= 95, "only {kept} of 100 keys that are read all the time survived a scan of 4000 others");
+}
+
+impl Engine {
+    fn claim_as(&self, key: &[u8], member: u64, kind: Kind, dead: &[u64]) -> Claimed {
+        let mut stripe = self.enter();
+        let (epochs, region) = (self.store.epochs(), RegionEpochs::default());
+        let by = Claimant { kind, owner: Owner { member, task: 1 }, now_ms: self.now_ms, max_age: 10, epochs, region };
+        stripe.claim(&self.store.key(key), &by, dead)
+    }
+
+    fn claim(&self, key: &[u8], member: u64) -> Claimed {
+        self.claim_as(key, member, Kind::Create, &[])
+    }
+
+    fn store_created(&self, key: &[u8], ticket: &Ticket, value: &[u8]) -> bool {
+        let mut stripe = self.enter();
+        let key = self.store.key(key);
+        let epoch = self.store.epochs().current();
+        let draft = Draft { key, value, expires_ms: 0, beside: Beside::default(), epoch };
+        let entry = stripe.find(&key);
+        stripe.store_claimed(ticket, &draft, entry).is_some()
+    }
+}
+
+fn mine(claimed: Claimed) -> Ticket {
+    let Claimed::Mine(ticket) = claimed else { panic!("nobody else has it: {claimed:?}") };
+    ticket
+}
+
+#[test]
+fn core_a_claim_is_held_until_it_ends() {
+    let engine = Engine::new(16 << 10, 40);
+    let ticket = mine(engine.claim(b"key", 1));
+    assert_eq!(engine.claim(b"key", 2), Claimed::Held(ticket, Owner { member: 1, task: 1 }));
+    assert!(engine.store_created(b"key", &ticket, b"value"));
+    assert_eq!(engine.get(b"key").unwrap(), b"value");
+    assert!(!engine.store.is_claim_held(&ticket) && !engine.store.end_claim(&ticket, End::Failed));
+    assert!(!engine.store_created(b"key", &ticket, b"again"));
+    // Two claims there are; the third is told who holds them, and the places of the dead come free.
+    let (first, second) = (mine(engine.claim(b"a", 1)), mine(engine.claim(b"b", 2)));
+    assert!(matches!(engine.claim(b"c", 3), Claimed::Full(held) if held.len() == 2));
+    engine.verify();
+    let third = mine(engine.claim_as(b"c", 3, Kind::Lock, &[2]));
+    assert!(engine.store.is_claim_held(&first) && !engine.store.is_claim_held(&second));
+    engine.set(b"c", b"value");
+    assert!(engine.store.is_claim_held(&third), "nothing voids a lock");
+    engine.verify();
+}
+
+#[test]
+fn core_a_claim_that_grew_too_old_is_taken_over() {
+    let mut engine = Engine::new(16 << 10, 40);
+    let old = mine(engine.claim(b"key", 1));
+    engine.now_ms += 1_000;
+    assert!(matches!(engine.claim(b"key", 2), Claimed::Held(..)));
+    engine.now_ms += 1;
+    let new = mine(engine.claim(b"key", 2));
+    assert!(!engine.store_created(b"key", &old, b"old") && engine.store_created(b"key", &new, b"new"));
+}
+
+#[test]
+fn core_a_slot_is_not_used_again_while_its_end_matters() {
+    let engine = Engine::new(16 << 10, 40);
+    let refused = mine(engine.claim(b"key", 1));
+    engine.store.end_claim(&refused, End::NotStored);
+    let other = mine(engine.claim(b"other", 1));
+    assert!(engine.store.was_not_stored(&refused));
+    engine.store.end_claim(&other, End::Failed);
+    let _ = mine(engine.claim(b"other", 1));
+    assert!(engine.store.was_not_stored(&refused) && !engine.store.was_not_stored(&other));
+}
+
+/// A claimant dies at any of its steps: the key can be claimed, once its death is known, by the next.
+#[test]
+fn a_death_at_every_step_of_a_claim_leaves_the_key_to_the_next() {
+    let mut seen: HashMap<Step, u32> = HashMap::new();
+    for nth in 0.. {
+        let engine = Engine::new(16 << 10, 40);
+        let creates = |engine: &Engine| {
+            let ticket = mine(engine.claim(b"key", 1));
+            assert!(engine.store_created(b"key", &ticket, b"of the dead"));
+            let ticket = mine(engine.claim(b"other", 1));
+            engine.set(b"other", b"voided");
+            assert!(!engine.store.end_claim(&ticket, End::Failed));
+        };
+        let Some(step) = die_at(&engine, None, nth, creates) else { break };
+        *seen.entry(step).or_default() += 1;
+        drop(engine.enter());
+        engine.verify();
+        let found = engine.get(b"key");
+        assert!(found.is_none() || found.as_deref() == Some(b"of the dead"));
+        for key in [&b"key"[..], b"other"] {
+            let ticket = mine(engine.claim_as(key, 2, Kind::Create, &[1]));
+            assert!(engine.store_created(key, &ticket, b"of the next"));
+            assert_eq!(engine.get(key).unwrap(), b"of the next");
+        }
+        engine.verify();
+    }
+    for step in [Step::ClaimCount, Step::ClaimFields, Step::ClaimTake, Step::ClaimEnd, Step::Slot] {
+        assert!(seen.contains_key(&step), "no death at {step:?}: {seen:?}");
+    }
 }
