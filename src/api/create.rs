@@ -202,7 +202,10 @@ pub enum Stored {
 /// The right to create the value of a key, and the duty to say what became of it. Dropped, it says that the creation
 /// failed, and the next who waits tries. It may be moved to another thread.
 #[must_use]
-pub struct Claim {
+pub struct Claim(Box<Creation>);
+
+/// A creation that has begun.
+struct Creation {
     key: Vec<u8>,
     opened: Arc<Opened>,
     /// `None`: created without protection.
@@ -220,20 +223,20 @@ impl Claim {
     /// The key as it is stored: a region's is mangled.
     #[must_use]
     pub fn key(&self) -> &[u8] {
-        &self.key
+        &self.0.key
     }
 
     /// The value that is to be replaced, if it is stale and not gone.
     #[must_use]
     pub fn stale(&self) -> Option<&Item> {
-        self.stale.as_ref()
+        self.0.stale.as_ref()
     }
 
     /// Whether all others wait for this creation. They do not if all claims were held, or if this caller did not want
     /// to wait any longer.
     #[must_use]
     pub fn is_protected(&self) -> bool {
-        self.held.is_some()
+        self.0.held.is_some()
     }
 
     /// Stores the value and lets those go on who wait for it.
@@ -243,11 +246,11 @@ impl Claim {
     /// may meet: nothing is stored, and the next who waits tries.
     pub fn store(self, value: impl AsRef<[u8]>) -> Result<Stored> {
         let value = value.as_ref();
-        if self.how.should_cache.as_ref().is_some_and(|wanted| !wanted(value)) {
+        if self.0.how.should_cache.as_ref().is_some_and(|wanted| !wanted(value)) {
             self.refuse();
             return Ok(Stored::Refused);
         }
-        let (expires_ms, beside) = self.how.set.times(self.defaults, || self.opened.settings.time.now_ms());
+        let (expires_ms, beside) = self.0.how.set.times(self.0.defaults, || self.0.opened.settings.time.now_ms());
         self.put(value, expires_ms, beside)
     }
 
@@ -257,17 +260,17 @@ impl Claim {
     /// # Errors
     /// As [`store`](Self::store).
     pub fn store_absence(self) -> Result<Stored> {
-        let Some(expiry) = self.how.absence(self.defaults) else {
+        let Some(expiry) = self.0.how.absence(self.0.defaults) else {
             self.refuse();
             return Ok(Stored::Refused);
         };
-        let expires_ms = expiry.to_ms(|| self.opened.settings.time.now_ms());
+        let expires_ms = expiry.to_ms(|| self.0.opened.settings.time.now_ms());
         self.put(&[], expires_ms, Beside { is_absence: true, ..Beside::default() })
     }
 
     /// The value is not to be cached: those who wait create for themselves.
     pub fn refuse(mut self) {
-        if let Some(held) = self.held.take() {
+        if let Some(held) = self.0.held.take() {
             held.end(End::NotStored);
         }
     }
@@ -278,14 +281,14 @@ impl Claim {
     }
 
     fn put(mut self, value: &[u8], expires_ms: u64, beside: Beside) -> Result<Stored> {
-        let opened = self.opened.clone();
-        let key = std::mem::take(&mut self.key);
+        let opened = self.0.opened.clone();
+        let key = std::mem::take(&mut self.0.key);
         let draft = Draft {
             key: opened.store.key(&key),
             value,
             expires_ms,
             beside: self.beside(beside),
-            epoch: self.began.epochs.current(),
+            epoch: self.0.began.epochs.current(),
         };
         if let Err(error) = check_size(&opened, &draft) {
             self.refuse();
@@ -299,23 +302,23 @@ impl Claim {
     }
 
     fn beside(&self, beside: Beside) -> Beside {
-        let cost = if self.how.early.is_some() { self.started.elapsed() } else { Duration::ZERO };
+        let cost = if self.0.how.early.is_some() { self.0.started.elapsed() } else { Duration::ZERO };
         Beside {
-            region: self.began.region.region(),
-            region_epoch: self.began.region.epochs().current(),
-            created_ms: self.opened.settings.time.now_ms(),
+            region: self.0.began.region.region(),
+            region_epoch: self.0.began.region.epochs().current(),
+            created_ms: self.0.opened.settings.time.now_ms(),
             cost_ms: u64::try_from(cost.as_millis()).unwrap_or(u64::MAX),
             ..beside
         }
     }
 
     fn put_draft(&mut self, draft: &Draft<'_>) -> Result<Stored> {
-        let opened = self.opened.clone();
+        let opened = self.0.opened.clone();
         // In a file that another took the place of nobody would find it.
         if opened.is_replaced() {
             return Ok(Stored::Voided);
         }
-        let Some(held) = self.held.take() else { return self.put_unprotected(&opened, draft) };
+        let Some(held) = self.0.held.take() else { return self.put_unprotected(&opened, draft) };
         let Some(ticket) = held.ticket() else { return Ok(Stored::Voided) };
         let mut stripe = lock_stripe(&opened, ticket.stripe)?;
         let entry = stripe.find(&draft.key);
@@ -327,8 +330,8 @@ impl Claim {
         let mut stripe = lock_stripe(opened, opened.store.stripe_of(&draft.key))?;
         let entry = stripe.find(&draft.key);
         let known = entry.filter(|entry| stripe.is_known(entry)).map(|entry| Stamp(entry.head.stamp));
-        let now = Began::now(opened, self.began.region.region());
-        if known != self.seen || now.epochs != self.began.epochs || now.region != self.began.region {
+        let now = Began::now(opened, self.0.began.region.region());
+        if known != self.0.seen || now.epochs != self.0.began.epochs || now.region != self.0.began.region {
             return Ok(Stored::Voided);
         }
         Ok(Stored::Yes(Stamp(stripe.put(draft, entry))))
@@ -406,7 +409,7 @@ impl Scope<'_> {
         count(opened, MemberCount::Unprotected);
         let began = Began::now(opened, writer.region);
         let known = self.cache.known(key);
-        Ok(Claim {
+        Ok(Claim(Box::new(Creation {
             key: key.to_vec(),
             opened: opened.clone(),
             held: None,
@@ -416,7 +419,7 @@ impl Scope<'_> {
             stale: known.filter(|known| !known.extension.is_absence()).map(|known| known.item),
             defaults: writer.defaults,
             how: how.clone(),
-        })
+        })))
     }
 
     pub(super) fn get_or_create<E>(
@@ -442,8 +445,8 @@ impl Scope<'_> {
         let task = how.task_or(Task::unique);
         match self.claim(key, &how.clone().task(task))? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
-            Lookup::Create(mut claim) if claim.stale.is_some() => {
-                let stale = claim.stale.take().map(|item| item.value).unwrap_or_default();
+            Lookup::Create(mut claim) if claim.0.stale.is_some() => {
+                let stale = claim.0.stale.take().map(|item| item.value).unwrap_or_default();
                 let work = move || task.run(|| created(claim, || create().map(Some)).map(|_| ()));
                 // Without a thread the claim is dropped, and the next caller tries.
                 let _ = std::thread::Builder::new().name("kennel-refresh".into()).spawn(move || drop(work()));
@@ -621,7 +624,7 @@ fn claimed(
         Some(Lookup::Hit(item) | Lookup::Stale(item)) => Some(item),
         _ => None,
     };
-    Ok(Claim {
+    Ok(Claim(Box::new(Creation {
         key: key.to_vec(),
         opened: held.opened().clone(),
         held: Some(held),
@@ -631,7 +634,7 @@ fn claimed(
         stale,
         defaults,
         how: how.clone(),
-    })
+    })))
 }
 
 impl Cache {
