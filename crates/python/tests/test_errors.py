@@ -20,13 +20,15 @@ HERE = pathlib.Path(__file__).parent
 def variants():
     source = (HERE.parents[2] / "src" / "error.rs").read_text()
     body = source[source.index("pub enum Error {") : source.index("\nimpl Error {")]
-    return re.findall(r"^    ([A-Z]\w+)(?: \{|\(|,)", body, re.MULTILINE)
+    names = re.findall(r"^    ([A-Z]\w+)(?: \{|\(|,)", body, re.MULTILINE)
+    # That of typed values, which only Rust has: here objects go through serializers.
+    return set(names) - {"Codec"}
 
 
 def test_there_is_a_class_for_each_error_of_the_engine():
     classes = {name for name, value in vars(errors).items() if inspect.isclass(value) and not name.startswith("_")}
-    assert classes - {"Error", "Any"} == set(variants())
-    assert set(errors.__all__) == set(variants()) | {"Error"}
+    assert classes - {"Error", "Any"} == variants()
+    assert set(errors.__all__) == variants() | {"Error"}
 
 
 def test_nothing_there(path):

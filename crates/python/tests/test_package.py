@@ -56,8 +56,9 @@ def test_the_version_is_one():
     assert importlib.metadata.version("kennel-cache") == kennel.__version__
 
 
-def test_the_examples_of_the_module_run():
-    failed, tried = doctest.testmod(kennel)
+@pytest.mark.parametrize("module", [kennel, sys.modules["kennel._create"]])
+def test_the_examples_of_the_docstrings_run(module):
+    failed, tried = doctest.testmod(module)
     assert tried > 0 and not failed
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from typing import (
+    TYPE_CHECKING,
     Any,
     Awaitable,
     Callable,
@@ -18,9 +19,7 @@ from typing import (
     Optional,
     Sequence,
     Set,
-    TypeVar,
     Union,
-    cast,
     overload,
 )
 
@@ -28,11 +27,26 @@ from . import _kennel, _memoize
 from ._errors import Error, TimedOut
 from ._serializers import Serializer
 
+if TYPE_CHECKING:
+    from typing import Protocol, TypeVar
+
+    from typing_extensions import ParamSpec
+
+    from ._memoize import Memoized
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+
+    class Memoizer(Protocol):
+        """What makes a function remember its values."""
+
+        def __call__(self, function: Callable[P, R]) -> Memoized[P, R]: ...
+
+
 __all__ = ["Creating"]
 
 log = logging.getLogger("kennel")
 
-F = TypeVar("F", bound=Callable[..., Any])
 BytesLike = Union[str, bytes, bytearray, memoryview]
 Seconds = _memoize.Seconds
 
@@ -223,7 +237,7 @@ class Creating(_kennel.Space):
         return [values[key] for key in stored]
 
     @overload
-    def memoize(self, function: F) -> F: ...
+    def memoize(self, function: Callable[P, R]) -> Memoized[P, R]: ...
 
     @overload
     def memoize(
@@ -239,9 +253,9 @@ class Creating(_kennel.Space):
         early: Optional[float] = None,
         should_cache: Optional[Callable[[Any], bool]] = None,
         background: bool = False,
-    ) -> Callable[[F], F]: ...
+    ) -> Memoizer: ...
 
-    def memoize(self, function: Optional[F] = None, **options: Any) -> Any:
+    def memoize(self, function: Optional[Callable[..., Any]] = None, **options: Any) -> Any:
         """Remembers what a function, or a coroutine function, returned for its arguments: a decorator.
 
         >>> import kennel, tempfile, os
@@ -276,7 +290,7 @@ class Creating(_kennel.Space):
         """
         if function is not None:
             return _memoize.memoized(self, function, **options)
-        return lambda function: _memoize.memoized(self, cast(F, function), **options)
+        return lambda function: _memoize.memoized(self, function, **options)
 
 
 def seconds(time: Seconds) -> float:

@@ -16,7 +16,25 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Optional, Tuple
 from ._serializers import Serializer, serializer as _serializer
 
 if TYPE_CHECKING:
+    from typing import Protocol, TypeVar
+
+    from typing_extensions import ParamSpec
+
     from ._create import Creating
+
+    P = ParamSpec("P")
+    R = TypeVar("R", covariant=True)
+
+    class Memoized(Protocol[P, R]):
+        """A function that remembers its values."""
+
+        @property
+        def __wrapped__(self) -> Callable[P, R]: ...
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+        def key(self, *args: P.args, **kwargs: P.kwargs) -> Union[str, bytes]: ...
+        def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool: ...
+        def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
 
 __all__ = ["memoized"]
 

@@ -20,3 +20,23 @@ try:
     cache.add("key", "value", 1.5)
 except kennel.Busy as busy:
     assert_type(busy.waited, float)
+
+
+@cache.memoize(ttl=60)
+def square(number: int) -> int:
+    return number * number
+
+
+@cache.region("pages").memoize
+async def page(number: int, *, title: str = "") -> str:
+    return title
+
+
+async def use() -> None:
+    assert_type(square(2), int)
+    assert_type(square.invalidate(2), bool)
+    assert_type(square.refresh(2), int)
+    assert_type(await page(1, title="x"), str)
+    assert_type(cache.get_or_create("key", lambda: b"value", ttl=1), Optional[bytes])
+    with cache.lock("key") as lock:
+        assert_type(lock.locked(), bool)
