@@ -11,7 +11,7 @@ use pyo3::types::{PyBytes, PyTuple};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A wait is cut into pieces of this length, between which Python sees signals such as Ctrl-C.
+/// A wait of the main thread is cut into pieces of this length, between which Python sees signals such as Ctrl-C.
 const PIECE: Duration = Duration::from_millis(250);
 
 /// For how long is waited when nothing is said, as in the engine.
@@ -26,26 +26,37 @@ pub(crate) fn waiting(seconds: Option<Seconds>) -> Wait {
     }
 }
 
-/// Waits in pieces for what `attempt` waits for.
+/// Waits for what `attempt` waits for: in the main thread in pieces, since only that one sees signals, in another at one
+/// go but for the first piece, most waits being shorter.
 fn in_pieces<T: Send>(py: Python<'_>, wait: Wait, attempt: impl Fn(Wait) -> Result<T, Error> + Sync) -> Outcome<T> {
     let began = Instant::now();
+    let mut longest = Some(PIECE);
     loop {
         let left = match wait {
-            Wait::Forever => PIECE,
-            Wait::For(limit) => limit.saturating_sub(began.elapsed()),
-            Wait::No => Duration::ZERO,
+            Wait::Forever => None,
+            Wait::For(limit) => Some(limit.saturating_sub(began.elapsed())),
+            Wait::No => Some(Duration::ZERO),
         };
-        let (piece, is_last) = match wait {
-            Wait::No => (Wait::No, true),
-            Wait::For(_) if left <= PIECE => (Wait::For(left), true),
-            _ => (Wait::For(PIECE), false),
+        let (piece, is_last) = match (left, longest) {
+            (Some(Duration::ZERO), _) => (Wait::No, true),
+            (Some(left), Some(piece)) if left > piece => (Wait::For(piece), false),
+            (Some(left), _) => (Wait::For(left), true),
+            (None, Some(piece)) => (Wait::For(piece), false),
+            (None, None) => (Wait::Forever, true),
         };
         match py.detach(|| attempt(piece)) {
             Err(Error::TimedOut { .. }) if !is_last => py.check_signals()?,
             Err(Error::TimedOut { .. }) => return Err(Error::TimedOut { waited: began.elapsed() }.into()),
             other => return Ok(other?),
         }
+        longest = is_main_thread(py)?.then_some(PIECE);
     }
+}
+
+fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
+    let threading = PyModule::import(py, "threading")?;
+    let (main, this) = (threading.call_method0("main_thread")?, threading.call_method0("current_thread")?);
+    Ok(main.is(&this))
 }
 
 /// Whose a claim is, where that is not the thread that asks: a coroutine's, say.
@@ -113,7 +124,6 @@ impl Lookup {
     pub(crate) fn find(py: Python<'_>, of: &Of, key: &Bytes<'_>, options: &CreateOptions, wait: Wait) -> Outcome<Self> {
         let key = key.as_ref();
         let value = |item: &kennel::Item| PyBytes::new(py, &item.value).unbind();
-        // Most find a value, and need no wait.
         let lookup = in_pieces(py, wait, |piece| {
             let options = options.clone().wait(piece);
             on!(of, space => space.claim(key, &options))

@@ -45,7 +45,7 @@ def test_one_thread_creates_for_all(cache):
 HERD = """
 import random, sys, threading, time, kennel
 cache = kennel.Cache(sys.argv[1])
-seed, keys = int(sys.argv[2]), int(sys.argv[3])
+seed, keys, count = map(int, sys.argv[2:])
 
 def create(key):
     cache.incr("created")
@@ -58,18 +58,19 @@ def work(i):
     for key in order:
         assert cache.get_or_create(f"key {key}", lambda: create(key)) == f"value of {key}".encode()
 
-threads = [threading.Thread(target=work, args=(i,)) for i in range(10)]
+threads = [threading.Thread(target=work, args=(i,)) for i in range(count)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
 """
 
 
-def test_a_herd_of_processes_and_threads_creates_each_key_once(opened):
-    keys, cache = 100, opened(capacity=16 << 20, claims=256)
+@pytest.mark.parametrize(("keys", "threads"), [(100, 10), pytest.param(1000, 50, marks=pytest.mark.slow)])
+def test_a_herd_of_processes_and_threads_creates_each_key_once(opened, keys, threads):
+    cache = opened(capacity=16 << 20, claims=256)
     cache.set("created", "0")
     command = [sys.executable, "-c", HERD, str(cache.path)]
-    children = [subprocess.Popen([*command, str(seed), str(keys)]) for seed in range(4)]
-    assert [child.wait(120) for child in children] == [0] * 4
+    children = [subprocess.Popen([*command, str(seed), str(keys), str(threads)]) for seed in range(4)]
+    assert [child.wait(500) for child in children] == [0] * 4
     assert cache.get("created") == str(keys).encode()
     assert cache.stats().counters.unprotected == 0
 

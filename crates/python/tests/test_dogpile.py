@@ -13,8 +13,6 @@ import time
 import weakref
 
 import dogpile.cache
-import kennel
-import kennel.dogpile
 import pytest
 from dogpile.cache import make_region
 from dogpile.cache.api import NO_VALUE

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 
-import kennel
 import pytest
 
 METHODS = multiprocessing.get_all_start_methods()

@@ -31,13 +31,12 @@ more than 65 535 bytes is refused with ``InvalidCacheKey``.
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, InvalidCacheKey
 from django.utils.module_loading import import_string
 
-from ._cache import Cache
-from ._errors import KeyTooLong, TooLarge
+from ._errors import TooLarge
 from ._kennel import MAX_KEY
 from ._serializers import serializer as _serializer
 from ._shared import cache_at

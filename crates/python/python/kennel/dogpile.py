@@ -102,10 +102,12 @@ class KennelBackend(BytesBackend):
 
     :param filename: the cache lies beside that file, with the suffix ``.kennel``. The old file, under whatever suffix
         its library gave it, is left alone.
-    :param rw_lockfile: ``None`` or ``False``: no lock file, the engine has locks of its own. A path: a reader/writer
-        lock from ``lock_factory`` for that path is taken around all reads and writes.
-    :param dogpile_lockfile: ``None``: a lock for each key, over all processes, by the engine. ``False``: a lock for each
-        key, over the threads of this process, by dogpile. A path: one lock for all keys from ``lock_factory``.
+    :param rw_lockfile: ``None``: the engine's own locks; with a ``lock_factory`` a lock of it, for ``FILENAME.rw.lock``, is
+        taken around all reads and writes, too. ``False``: the engine's own in any case. A path: a lock from
+        ``lock_factory`` for that path is taken around all reads and writes.
+    :param dogpile_lockfile: ``None``: a lock for each key, over all processes, by the engine; with a ``lock_factory`` one
+        lock of it for all keys, for ``FILENAME.dogpile.lock``. ``False``: a lock for each key, over the threads of this
+        process, by dogpile. A path: one lock for all keys from ``lock_factory`` for that path.
     :param lock_factory: is called with the path of each lock, the default one where that argument is ``None``, and its
         locks are used. Without it a path means a lock of the engine that is named like the path.
 
