@@ -3,6 +3,10 @@
 //! # Where to go from here
 //!
 //! * [`Options`] creates and opens cache files; [`Cache`] is the handle that reads and writes.
+//! * [`Cache::get_or_create`] lets one caller of all processes create a missing value; [`Cache::claim`] is what it is made
+//!   of, [`Cache::lock`] locks a key, and a [`Region`] is a part of the cache that can be invalidated as a whole.
+//! * Features: `typed` for values of one type through serde, `tokio` for tasks that wait without a thread, `serde` for the
+//!   statistics.
 //! * [`LockStrategy`] says how stripes are locked; [`locks`] is the contract for one of your own, and
 //!   [`conformance`] the suite that checks it.
 //! * `docs/architecture.md` follows a `get` and a `set` through the rooms of this crate, `docs/guarantees.md`

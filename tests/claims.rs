@@ -374,6 +374,8 @@ fn a_creator_that_cannot_lock_the_stripe_stores_nothing_and_lets_the_others_go_o
     use kennel::crash::{Plan, Step, arm};
     let place = Place::new();
     let cache = options().stripes(1).lock_wait(Duration::from_millis(100)).create(place.path()).unwrap();
+    cache.set("stale", "value").unwrap();
+    cache.invalidate(kennel::Invalidation::Soft).unwrap();
     let Lookup::Create(claim) = cache.claim("key", &patient()).unwrap() else { panic!("it is missing") };
     // A thread that stops in the middle of a write keeps the lock, as a stopped process does.
     let stopped = cache.clone();
@@ -387,6 +389,7 @@ fn a_creator_that_cannot_lock_the_stripe_stores_nothing_and_lets_the_others_go_o
     assert!(matches!(claim.store("value"), Err(Error::Busy { .. })));
     assert!(!cache.is_claimed("key"), "released without the lock");
     assert!(matches!(cache.claim("key", &CreateOptions::new().wait(Wait::No)), Err(Error::Busy { .. })));
+    assert!(matches!(cache.claim("stale", &patient()).unwrap(), Lookup::Stale(_)), "there is something to use");
     let all_the_same = CreateOptions::new().wait(Wait::No).unprotected(true);
     let value = cache.get_or_create("key", &all_the_same, || Ok::<_, Infallible>(b"value".to_vec())).unwrap();
     assert_eq!(value, b"value", "it is returned, and not stored");

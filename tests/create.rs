@@ -549,6 +549,8 @@ fn a_read_only_handle_finds_but_does_not_create() {
     assert_eq!(reader.get_or_create("key", &how, || ok("never")).unwrap(), b"value");
     let error = reader.get_or_create("other", &how, || ok("never")).unwrap_err();
     assert!(matches!(error, CreateError::Cache(Error::ReadOnly(_))));
+    cache.invalidate(Invalidation::Soft).unwrap();
+    assert!(matches!(reader.claim("key", &how).unwrap(), Lookup::Stale(item) if item.value == b"value"));
 }
 
 #[test]

@@ -203,6 +203,8 @@ pub(super) struct Seeker {
     waited_for: Option<(Arc<Opened>, Ticket)>,
     /// Members that were proved dead.
     dead: Vec<u64>,
+    /// There is something to use meanwhile.
+    hurry: bool,
 }
 
 impl Seeker {
@@ -217,6 +219,7 @@ impl Seeker {
             began,
             waited_for: None,
             dead: Vec::new(),
+            hurry: false,
         }
     }
 
@@ -233,6 +236,11 @@ impl Seeker {
     pub(super) fn wait(mut self, wait: Wait) -> Self {
         self.deadline = wait.deadline();
         self
+    }
+
+    /// Whether the stripe's own lock, too, is not worth a long wait.
+    pub(super) fn hurry(&mut self, yes: bool) {
+        self.hurry = yes;
     }
 
     pub(super) fn timed_out(&self) -> Error {
@@ -297,7 +305,8 @@ impl Seeker {
 
     fn lock_wait(&self, opened: &Opened) -> Duration {
         let most = opened.settings.lock_wait;
-        self.left().map_or(most, |left| left.max(LEAST_LOCK_WAIT).min(most))
+        let left = if self.hurry { Some(Duration::ZERO) } else { self.left() };
+        left.map_or(most, |left| left.max(LEAST_LOCK_WAIT).min(most))
     }
 
     fn claimant(&self, opened: &Opened, began: &Began) -> Result<Claimant> {

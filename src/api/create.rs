@@ -561,20 +561,30 @@ impl Finding {
 
     /// A look without a lock first, as most find a value.
     pub(super) fn step(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
-        if let Some(lookup) = self.look(scope, key) {
-            return Ok(Next::Done(lookup));
-        }
-        match self.step_locked(scope, key, how) {
-            Err(Error::Busy { .. } | Error::TimedOut { .. }) if how.unprotected => {
+        let usable = match self.look(scope, key) {
+            Some(Standing::Use(lookup)) => return Ok(Next::Done(lookup)),
+            Some(Standing::Renew(lookup)) => Some(lookup),
+            None => None,
+        };
+        self.seeker.hurry(usable.is_some());
+        match (self.step_locked(scope, key, how), usable) {
+            // Whoever has something to use needs no lock, and no right to write.
+            (Err(_), Some(usable)) => Ok(Next::Done(usable)),
+            (Err(Error::Busy { .. } | Error::TimedOut { .. }), None) if how.unprotected => {
                 Ok(Next::Done(Lookup::Create(scope.unprotected(key, how)?)))
             }
-            other => other,
+            (other, _) => other,
         }
     }
 
+    fn look(&self, scope: Scope<'_>, key: &[u8]) -> Option<Standing> {
+        Some(standing(scope.cache.known(key)?, self.early, scope.cache.opened()))
+    }
+
     /// What can be used as it is.
-    pub(super) fn look(&self, scope: Scope<'_>, key: &[u8]) -> Option<Lookup> {
-        match standing(scope.cache.known(key)?, self.early, scope.cache.opened()) {
+    #[cfg(feature = "tokio")]
+    pub(super) fn fresh(&self, scope: Scope<'_>, key: &[u8]) -> Option<Lookup> {
+        match self.look(scope, key)? {
             Standing::Use(lookup) => Some(lookup),
             Standing::Renew(_) => None,
         }

@@ -183,6 +183,14 @@ impl Options {
         self
     }
 
+    /// Takes numbers that follow from this one instead of random ones: for tests that compare whole files.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn numbers_from(mut self, first: u64) -> Self {
+        self.settings.numbers = Some(Arc::new(first.into()));
+        self
+    }
+
     /// Takes another number for the boot of this host: for tests of what a restart does.
     #[doc(hidden)]
     #[must_use]

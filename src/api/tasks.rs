@@ -41,7 +41,7 @@ impl Place {
         let mut finding = Finding::new(task, how, how.wait_policy());
         finding.seeker.within(within());
         // Most find a value, and need no other thread for that.
-        if let Some(lookup) = finding.look(self.scope(), &key) {
+        if let Some(lookup) = finding.fresh(self.scope(), &key) {
             return Ok(lookup);
         }
         let (key, how): (Arc<[u8]>, _) = (key.into(), how.clone());

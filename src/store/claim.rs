@@ -304,7 +304,6 @@ impl<M: Memory> Exclusive<'_, M> {
     fn sweep(&mut self, now_ms: u64, dead: &[u64]) {
         let store = self.store;
         fence(Ordering::SeqCst); // See `void_outdated`.
-        let mut used = 0;
         for (ticket, kind) in store.held_claims(self.stripe) {
             if dead.contains(&store.owner_of(&ticket).member) || store.is_too_old(&ticket, now_ms) {
                 if store.end_claim(&ticket, End::Failed) {
@@ -312,11 +311,9 @@ impl<M: Memory> Exclusive<'_, M> {
                 }
             } else if kind == Kind::Create && store.is_claim_outdated(&ticket) {
                 store.end_claim(&ticket, End::Void);
-            } else {
-                used = ticket.slot + 1;
             }
         }
-        self.set_claims_used(used);
+        self.forget_ended();
     }
 
     fn set_claims_used(&self, used: u32) {
@@ -372,6 +369,13 @@ impl<M: Memory> Exclusive<'_, M> {
         if let Some((ticket, Kind::Create)) = self.claim_of(key) {
             self.store.end_claim(&ticket, End::Void);
         }
+        self.forget_ended();
+    }
+
+    /// Spares those who come later the look at claims that have ended, which their owners do without the lock.
+    fn forget_ended(&self) {
+        let last = self.store.held_claims(self.stripe).map(|(ticket, _)| ticket.slot + 1).max();
+        self.set_claims_used(last.unwrap_or(0));
     }
 
     /// Voids all claims to create of the regions that are meant.
@@ -392,8 +396,7 @@ impl<M: Memory> Exclusive<'_, M> {
         // An invalidation that comes from here on does not find the record current: it has the claim's epochs.
         let stamp = self.put_created(draft, entry);
         self.store.end_claim(ticket, End::Done);
-        let used = self.store.held_claims(self.stripe).map(|(ticket, _)| ticket.slot + 1).max();
-        self.set_claims_used(used.unwrap_or(0));
+        self.forget_ended();
         Some(stamp)
     }
 }

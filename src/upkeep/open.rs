@@ -11,11 +11,14 @@ use crate::platform;
 use crate::shm::Geometry;
 use crate::shm::layout::{HEADER_LEN, RECORD_LEN, RingShape, STRATEGY_NAME, Shape};
 use crate::shm::mapping::Mapping;
+use crate::store::record::mix;
 use crate::sync::locks::LockStrategy;
 use crate::sync::member::Seats;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Bytes that the arenas of a cache hold when nothing else is said.
@@ -76,6 +79,8 @@ pub(crate) struct Settings {
     pub time: Time,
     pub boot_id: [u64; 2],
     pub near_last_position: bool,
+    /// Numbers in place of random ones.
+    pub numbers: Option<Arc<AtomicU64>>,
 }
 
 impl Default for Settings {
@@ -97,6 +102,7 @@ impl Default for Settings {
             time: Time::default(),
             boot_id: platform::boot_id(),
             near_last_position: false,
+            numbers: None,
         }
     }
 }
@@ -148,6 +154,9 @@ impl Settings {
     }
 
     pub(super) fn random(&self) -> Result<u64> {
+        if let Some(numbers) = &self.numbers {
+            return Ok(mix(numbers.fetch_add(1, Ordering::Relaxed)));
+        }
         getrandom::u64().map_err(|error| Error::Io {
             what: "get random bytes for",
             path: "a cache file".into(),
