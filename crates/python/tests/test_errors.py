@@ -28,6 +28,7 @@ def variants():
 def test_there_is_a_class_for_each_error_of_the_engine():
     classes = {name for name, value in vars(errors).items() if inspect.isclass(value) and not name.startswith("_")}
     assert classes - {"Error", "Any"} == variants()
+    assert variants() < set(kennel.__all__)
     assert set(errors.__all__) == variants() | {"Error"}
 
 
