@@ -64,8 +64,9 @@ for thread in threads: thread.join()
 """
 
 
-@pytest.mark.parametrize(("keys", "threads"), [(100, 10), pytest.param(1000, 50, marks=pytest.mark.slow)])
-def test_a_herd_of_processes_and_threads_creates_each_key_once(opened, keys, threads):
+def test_a_herd_of_processes_and_threads_creates_each_key_once(opened):
+    """Four processes of 50 threads, 1000 keys, each thread in another order."""
+    keys, threads = 1000, 50
     cache = opened(capacity=16 << 20, claims=256)
     cache.set("created", "0")
     command = [sys.executable, "-c", HERD, str(cache.path)]
