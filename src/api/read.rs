@@ -80,6 +80,22 @@ impl Cache {
         }
     }
 
+    /// The value of a key in memory that `room` makes for its length; `None` is a miss. For callers whose values live
+    /// in memory of a kind of their own: the value is copied there at once. `room` is asked again when the value
+    /// changes meanwhile; where it makes less than asked for, nothing is copied.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = kennel::Options::new().capacity(8 << 20).create(dir.path().join("cache"))?;
+    /// cache.set("greeting", "hello")?;
+    /// assert_eq!(cache.get_with("greeting", |len| vec![0; len].into_boxed_slice()).as_deref(), Some(&b"hello"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn get_with<B: AsMut<[u8]>>(&self, key: impl AsRef<[u8]>, room: impl FnMut(usize) -> B) -> Option<B> {
+        self.read(key.as_ref(), In(room))
+    }
+
     /// Whether a `get` of this key would hit. The key's access mark is raised as by a `get`.
     #[must_use]
     pub fn contains(&self, key: impl AsRef<[u8]>) -> bool {
@@ -274,6 +290,25 @@ impl Take for Into<'_> {
             store.mem.copy_out(found.value_at(), room);
         }
         Some(found.value_len)
+    }
+}
+
+/// The value in memory that is made for it. Its length is checked before memory is asked for.
+struct In<F>(F);
+
+impl<B: AsMut<[u8]>, F: FnMut(usize) -> B> Take for In<F> {
+    type Out = B;
+
+    #[inline(always)]
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<B> {
+        if !store.still(found) {
+            return None;
+        }
+        let mut made = (self.0)(found.value_len);
+        if let Some(room) = made.as_mut().get_mut(..found.value_len) {
+            store.mem.copy_out(found.value_at(), room);
+        }
+        Some(made)
     }
 }
 

@@ -268,6 +268,12 @@ impl Region {
         self.with_key(key, |key| self.cache.get_into(key, buf))
     }
 
+    /// As [`Cache::get_with`].
+    #[must_use]
+    pub fn get_with<B: AsMut<[u8]>>(&self, key: impl AsRef<[u8]>, room: impl FnMut(usize) -> B) -> Option<B> {
+        self.with_key(key, |key| self.cache.get_with(key, room))
+    }
+
     /// As [`Cache::get_multi`].
     #[must_use]
     pub fn get_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Option<Vec<u8>>> {

@@ -10,6 +10,7 @@ mod loom;
 mod miri;
 mod mutants;
 mod power;
+mod python;
 mod runner;
 mod step;
 mod test;
@@ -47,6 +48,10 @@ enum Command {
     Torture(torture::Args),
     /// Run the fuzz targets for a while (needs nightly)
     Fuzz(fuzz::Args),
+    /// Check and test the Python package in an environment of its own (needs Python)
+    Python(python::TestArgs),
+    /// Build a wheel of the Python package (needs Python)
+    Wheel(python::WheelArgs),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +64,8 @@ fn main() -> ExitCode {
         Command::Power(args) => power::run(&args),
         Command::Torture(args) => torture::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Python(args) => python::test(&args),
+        Command::Wheel(args) => python::wheel(&args),
     };
     match outcome {
         Ok(code) => code,
