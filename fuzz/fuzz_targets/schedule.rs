@@ -9,9 +9,8 @@
 //! the read began; no later read goes back to an older value. In the end all stripes are locked once more, `verify`
 //! finds nothing.
 //!
-//! Planted and found:
-//! * an overwrite in place leaves the bucket even (`overwrite`): PLANT1
-//! * a repair goes back to the record before although the new one was seen (`repair_slot`): PLANT2
+//! Found, without planting it: a clear while a stripe is held left the count of live records wrong for ever ("live
+//! count", in 20 s), see `a_clear_while_a_stripe_is_held_does_not_confuse_the_count` in `src/store/tests.rs`.
 #![no_main]
 
 #[allow(dead_code)]
@@ -75,7 +74,12 @@ struct History {
 }
 
 impl History {
-    fn begin(&mut self, keys: impl IntoIterator<Item = u8>, begin: u64, value: impl FnOnce(u32) -> Option<Vec<u8>>) -> u32 {
+    fn begin(
+        &mut self,
+        keys: impl IntoIterator<Item = u8>,
+        begin: u64,
+        value: impl FnOnce(u32) -> Option<Vec<u8>>,
+    ) -> u32 {
         self.next += 1;
         let write = Write { begin, end: None, value: value(self.next) };
         self.writes.insert(self.next, write);
@@ -99,14 +103,16 @@ impl History {
         assert!(of_key.contains(&number), "key {key}: {value:?} was never set for it");
         let write = &self.writes[&number];
         assert_eq!(write.value.as_deref(), Some(value), "key {key}: a torn value");
-        let replaced = of_key.iter().find(|&&newer| {
-            self.is_before(number, newer) && self.writes[&newer].end.is_some_and(|end| end < begin)
-        });
+        let replaced = of_key
+            .iter()
+            .find(|&&newer| self.is_before(number, newer) && self.writes[&newer].end.is_some_and(|end| end < begin));
         assert!(replaced.is_none(), "key {key}: value {number} came back after {replaced:?} had replaced it");
         let hits = &mut self.hits[usize::from(key)];
         let writes = &self.writes;
         let newer = hits.iter().find(|hit| {
-            hit.end < begin && hit.write != number && writes[&number].end.is_some_and(|end| end < writes[&hit.write].begin)
+            hit.end < begin
+                && hit.write != number
+                && writes[&number].end.is_some_and(|end| end < writes[&hit.write].begin)
         });
         assert!(newer.is_none(), "key {key}: value {number} came back after {} had been read", newer.unwrap().write);
         hits.push(Hit { write: number, end });

@@ -11,7 +11,7 @@ use super::exclusive::{Exclusive, slots};
 use super::record::{Head, pad};
 use super::slot::{Ring, Slot};
 use super::tally::StripeCount;
-use crate::shm::atomics::{Ordering, fence};
+use crate::shm::atomics::Ordering;
 use crate::shm::layout::{HEADER_LEN, at};
 use crate::shm::{Memory, Step};
 
@@ -107,9 +107,9 @@ impl<M: Memory> Exclusive<'_, M> {
         self.trust();
     }
 
-    /// From here on the stripe's bytes are its own again.
+    /// From here on the stripe's bytes are its own again. The closing of the last bucket orders all before it; should
+    /// that alone be missing, the next holder makes up for it.
     fn trust(&self) {
-        fence(Ordering::Release);
         self.word(at!(Stripe.repair_attempts)).set(Step::VerifyMe, 0);
         self.word(at!(Stripe.verify_me)).set(Step::VerifyMe, 0);
         self.store.forget_unverified();

@@ -89,7 +89,7 @@ impl Touched {
 
 /// The workload, now and then after a clear, so that live records are counted anew.
 fn work(engine: &Engine, round: u64) {
-    if round % 50 == 0 {
+    if round.is_multiple_of(50) {
         assert!(engine.store.raise_epoch(0, Invalidation::Hard));
     }
     busy_step(engine, round);

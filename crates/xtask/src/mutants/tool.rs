@@ -90,7 +90,7 @@ impl Tool {
         let mut failed = failed_tests(&text);
         if failed.is_empty() {
             // Aborted in the middle: it is the test whose result is missing.
-            failed.extend(text.lines().filter_map(started).last());
+            failed.extend(text.lines().filter_map(started).next_back());
         }
         ensure!(!failed.is_empty(), "{} failed, but no test did:\n{text}\n{said}", self.name());
         Ok(failed)
