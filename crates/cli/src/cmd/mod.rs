@@ -1,5 +1,6 @@
 //! The commands: one file each.
 
+mod bench;
 mod clear;
 mod completions;
 mod create;
@@ -37,6 +38,7 @@ fn hit_or_miss(hit: bool) -> ExitCode {
 }
 
 #[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum Command {
     Demo(demo::DemoArgs),
     Create(create::CreateArgs),
@@ -52,12 +54,15 @@ pub enum Command {
     Stat(stat::StatArgs),
     Verify(verify::VerifyArgs),
     Replay(replay::ReplayArgs),
+    Bench(bench::BenchArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
     #[command(hide = true)]
     DemoWorker(demo::WorkerArgs),
     #[command(hide = true)]
     ReplayWorker(replay::WorkerArgs),
+    #[command(hide = true)]
+    BenchWorker(bench::WorkerArgs),
 }
 
 impl Command {
@@ -77,10 +82,12 @@ impl Command {
             Self::Stat(args) => stat::run(&args),
             Self::Verify(args) => verify::run(&args),
             Self::Replay(args) => replay::run(args),
+            Self::Bench(args) => bench::run(args),
             Self::Completions(args) => completions::run(&args),
             Self::Man(args) => man::run(&args),
             Self::DemoWorker(args) => demo::run_worker(&args),
             Self::ReplayWorker(args) => replay::run_worker(args),
+            Self::BenchWorker(args) => bench::run_worker(&args),
         }
     }
 }
