@@ -6,9 +6,11 @@
 //! the `xtask` binary anew, which Windows refuses while that very binary is running the command.
 
 mod fuzz;
+mod instructions;
 mod loom;
 mod miri;
 mod runner;
+mod speed;
 mod step;
 mod test;
 mod toolchain;
@@ -35,6 +37,10 @@ enum Command {
     Miri(miri::Args),
     /// Run the fuzz targets for a while (needs nightly)
     Fuzz(fuzz::Args),
+    /// Measure Kennel beside the least that any cache must do, and beside other caches
+    Speed(speed::Args),
+    /// Count the instructions of the calls that matter, under valgrind (Linux)
+    Instructions(instructions::Args),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +49,8 @@ fn main() -> ExitCode {
         Command::Loom(args) => loom::run(args),
         Command::Miri(args) => miri::run(args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Speed(args) => speed::run(args),
+        Command::Instructions(args) => instructions::run(&args),
     };
     match outcome {
         Ok(code) => code,
