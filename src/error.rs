@@ -68,6 +68,13 @@ pub enum Error {
         detail: String,
     },
 
+    /// Strategy `lease`: on this file system a lease ends when its descriptor is closed, so that a living process
+    /// could be taken for dead.
+    #[error("strategy `lease` is refused for {}: on an overlay file system, as the root of a container is, the proof that \
+             a process lives is lost when any part of it closes descriptors that are not its own; use another file \
+             system (/dev/shm, a volume) or strategy `file`", .0.display())]
+    LeaseRefused(PathBuf),
+
     /// The file is locked by another strategy than those this program has.
     #[error("{}: locked by strategy {found} (id {id}), which this program does not have; it was opened with {asked}", path.display())]
     UnknownStrategy {
@@ -182,6 +189,31 @@ pub enum Error {
         stripe: u32,
         /// The limit.
         waited: Duration,
+    },
+
+    /// Somebody else held the key's claim, or others all claims of its stripe, until the caller's time ran out.
+    #[error(
+        "the key is still claimed by another after {waited:?}; wait longer, or create it all the same \
+             (`CreateOptions::unprotected`)"
+    )]
+    TimedOut {
+        /// For how long it was waited.
+        waited: Duration,
+    },
+
+    /// The same thread or task holds the key's claim already: waiting for itself it would wait in vain.
+    #[error(
+        "this thread or task has claimed the key already; it is created, or locked, within its own creation or lock"
+    )]
+    OwnClaim,
+
+    /// All entries of the file's table of regions are used.
+    #[error("all {regions} regions of {} are used; create it with more (`regions`)", path.display())]
+    RegionsFull {
+        /// The file.
+        path: PathBuf,
+        /// How many there are.
+        regions: u32,
     },
 
     /// The cache was opened read-only.

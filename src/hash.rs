@@ -24,6 +24,11 @@ impl<'a> Key<'a> {
         Self { bytes, hash: xxh3_64_with_seed(bytes, seed) }
     }
 
+    /// 128 bits for a claim, which holds no key: two keys that collide here would wait for each other.
+    pub(crate) fn wide(&self, seed: u64) -> [u64; 2] {
+        [self.hash, xxh3_64_with_seed(self.bytes, !seed)]
+    }
+
     /// The stripe: the hash modulo the number of stripes, a power of two.
     #[inline]
     pub(crate) fn stripe(&self, stripes: u32) -> u32 {

@@ -27,12 +27,14 @@ mod upkeep;
 
 #[cfg(not(loom))]
 pub use api::{
-    Cache, Counters, Item, Keys, Limit, Options, Repair, SetOptions, Stamp, Stats, StripeStats, Swap, Verification,
+    Cache, Claim, Counters, CreateError, CreateOptions, Item, KeyLock, Keys, Limit, LockOptions, Lookup, Options,
+    Region, RegionOptions, Repair, SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task, Verification, Wait,
 };
 #[cfg(not(loom))]
 pub use clock::{Clock, Expiry};
 #[cfg(not(loom))]
 pub use error::{Error, Result};
+pub use store::Invalidation;
 pub use store::record::{MAX_KEY, record_size};
 #[cfg(not(loom))]
 pub use store::verify::Problem;

@@ -2,6 +2,7 @@
 
 use super::cache::Cache;
 use super::write::Stamp;
+use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::hash::Key;
 use crate::shm::Memory;
@@ -9,10 +10,11 @@ use crate::shm::layout::{COUNTERS, OWN_LINES};
 use crate::shm::mapping::Mapping;
 use crate::store::exclusive::Exclusive;
 use crate::store::read::{Found, Look, Take};
+use crate::store::record::{Extension, Head, MAX_KEY};
 use crate::store::tally::MemberCount;
-use crate::store::{Distrust, Store, record::MAX_KEY};
+use crate::store::{Distrust, Store};
 use crate::sync::locks::{LockError, RegionGuard};
-use crate::sync::member::line_of_thread;
+use crate::sync::threads::line_of_thread;
 use crate::upkeep::Opened;
 use crate::upkeep::opened::Joined;
 use crossbeam::utils::Backoff;
@@ -36,6 +38,12 @@ pub struct Item {
     pub stamp: Stamp,
     /// When the item expires, if it does.
     pub expires: Option<SystemTime>,
+    /// When it becomes stale, if it does: see [`SetOptions::soft_expiry`](crate::SetOptions::soft_expiry).
+    pub soft_expires: Option<SystemTime>,
+    /// When it was stored, to a hundredth of a second; known only of an item with flags, soft expiry or region.
+    pub created: Option<SystemTime>,
+    /// Its soft expiry has passed, or a soft invalidation came.
+    pub is_stale: bool,
 }
 
 impl Cache {
@@ -51,7 +59,12 @@ impl Cache {
     /// The value of a key with its flags, stamp and expiry.
     #[must_use]
     pub fn get_item(&self, key: impl AsRef<[u8]>) -> Option<Item> {
-        self.read(key.as_ref(), WholeItem)
+        self.read(key.as_ref(), WholeItem(&self.first.settings.time))
+    }
+
+    /// What is known of a key, that it has no value included.
+    pub(super) fn known(&self, key: &[u8]) -> Option<Known> {
+        self.read(key, WholeRecord(&self.first.settings.time))
     }
 
     /// Copies the value of a key to the start of `buf` and returns its length; `None` is a miss.
@@ -148,19 +161,51 @@ impl Take for Value {
 }
 
 /// The value and what is stored beside it.
-struct WholeItem;
+struct WholeItem<'a>(&'a Time);
 
-impl Take for WholeItem {
+impl Take for WholeItem<'_> {
     type Out = Item;
 
     fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Item> {
-        let expires = found.head.expires_ms();
-        Some(Item {
-            value: Value.take(store, found)?,
-            flags: store.extension(found.at, found.head).caller_flags(),
-            stamp: Stamp(found.head.stamp),
-            expires: (expires != 0).then(|| UNIX_EPOCH + Duration::from_millis(expires)),
-        })
+        Some(Known::of(store, found.at, found.head, Value.take(store, found)?, self.0).item)
+    }
+}
+
+/// All that a record says, even that there is no value.
+struct WholeRecord<'a>(&'a Time);
+
+impl Take for WholeRecord<'_> {
+    type Out = Known;
+    const SEES_ABSENCE: bool = true;
+
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Known> {
+        Some(Known::of(store, found.at, found.head, Value.take(store, found)?, self.0))
+    }
+}
+
+/// What is known of a key.
+pub(super) struct Known {
+    pub item: Item,
+    pub extension: Extension,
+    pub expires_ms: u64,
+}
+
+impl Known {
+    /// From a record's words and its value.
+    pub(super) fn of<M: Memory>(store: &Store<M>, at: u64, head: Head, value: Vec<u8>, time: &Time) -> Self {
+        let extension = store.extension(at, head);
+        let moment = |ms: u64| (ms != 0).then(|| UNIX_EPOCH + Duration::from_millis(ms));
+        let soft_ms = extension.soft_expires_ms();
+        let item = Item {
+            value,
+            flags: extension.caller_flags(),
+            stamp: Stamp(head.stamp),
+            expires: moment(head.expires_ms()),
+            soft_expires: moment(soft_ms),
+            created: moment(extension.beside().created_ms),
+            is_stale: store.is_outdated(head, extension) || (soft_ms != 0 && soft_ms <= time.now_ms()),
+        };
+        Self { item, extension, expires_ms: head.expires_ms() }
     }
 }
 
@@ -199,6 +244,7 @@ struct Sound<'a, T> {
 
 impl<T: Take> Take for Sound<'_, T> {
     type Out = Option<T::Out>;
+    const SEES_ABSENCE: bool = T::SEES_ABSENCE;
 
     fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Self::Out> {
         let value = Value.take(store, found)?;

@@ -3,19 +3,24 @@
 
 #[cfg(unix)]
 mod unix;
+mod wait;
 #[cfg(windows)]
 mod windows;
 
+#[cfg(target_os = "linux")]
+pub(crate) use unix::is_overlay;
 #[cfg(unix)]
 pub(crate) use unix::{
     allocate, boot_id, can_lock_directories, default_directories, descriptor_path, directory_inode, identity,
-    make_private_dir, name_new_file, network_filesystem, new_file, set_mode, untrusted,
+    make_private_dir, monotonic_ms, name_new_file, network_filesystem, new_file, set_mode, untrusted,
 };
 #[cfg(windows)]
 pub(crate) use windows::{
     allocate, boot_id, can_lock_directories, default_directories, descriptor_path, directory_inode, identity,
-    make_private_dir, name_new_file, network_filesystem, new_file, set_mode, untrusted,
+    make_private_dir, monotonic_ms, name_new_file, network_filesystem, new_file, set_mode, untrusted,
 };
+
+pub(crate) use wait::{sleep_on, wake_all, wake_one};
 
 /// What tells a file from every other on this host, for as long as it exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

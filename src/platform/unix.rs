@@ -60,6 +60,12 @@ pub(crate) fn boot_id() -> [u64; 2] {
     [0, 1]
 }
 
+/// Milliseconds of a clock that all processes of this host share and nobody sets.
+pub(crate) fn monotonic_ms() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000 + now.tv_nsec as u64 / 1_000_000
+}
+
 /// Gives the file its length with all its blocks reserved, so that the disk cannot be full later.
 pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
     #[cfg(not(target_vendor = "apple"))]
@@ -89,6 +95,13 @@ pub(crate) fn network_filesystem(file: &File) -> Option<String> {
     ];
     let magic = rustix::fs::fstatfs(file).ok()?.f_type as u32;
     KINDS.into_iter().find(|&(kind, _)| kind == magic).map(|(_, name)| name.to_owned())
+}
+
+/// Whether a file lies on overlayfs, where a mapping belongs to the file beneath.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_overlay(file: &File) -> bool {
+    const OVERLAYFS: u32 = 0x794c_7630;
+    rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type as u32 == OVERLAYFS)
 }
 
 #[cfg(target_vendor = "apple")]

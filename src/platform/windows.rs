@@ -34,11 +34,16 @@ pub(crate) fn descriptor_path(_: &File) -> Option<PathBuf> {
     None
 }
 
-/// The moment of the start, in steps of ten seconds since the clocks it is computed from drift a little.
+/// Milliseconds since the host started.
 #[allow(unsafe_code, reason = "the standard library does not offer the time since the start")]
-pub(crate) fn boot_id() -> [u64; 2] {
+pub(crate) fn monotonic_ms() -> u64 {
     // SAFETY: takes nothing and cannot fail.
-    let up_ms = unsafe { GetTickCount64() };
+    unsafe { GetTickCount64() }
+}
+
+/// The moment of the start, in steps of ten seconds since the clocks it is computed from drift a little.
+pub(crate) fn boot_id() -> [u64; 2] {
+    let up_ms = monotonic_ms();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let started = now.as_millis() as u64 - up_ms;
     [(started + 5_000) / 10_000, 2]

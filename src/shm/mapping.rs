@@ -7,11 +7,15 @@
 
 use super::atomics::AtomicU64;
 use super::layout::{HEADER_LEN, STATE_AT};
+#[cfg(target_os = "linux")]
+use super::memory::Word;
 use super::memory::{Memory, Words, word_of};
 use super::step::{Step, reached};
 use memmap2::{MmapOptions, MmapRaw};
 use std::fs::File;
 use std::io;
+#[cfg(target_os = "linux")]
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// From this length on a copy goes through vector registers.
@@ -62,6 +66,17 @@ impl Mapping {
         }
         // SAFETY: the range was just proven to lie within the mapping, which is `self.len` bytes long.
         unsafe { self.map.as_ptr().add((offset & !7) as usize) }
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl<'a> Word<'a> {
+    /// The lower 32 bits, for the kernel to sleep on. The program itself reads and writes the whole word only.
+    pub(crate) fn low_half(self) -> &'a AtomicU32 {
+        let whole: *const AtomicU64 = self.0;
+        // SAFETY: four of the eight bytes that the word borrows, aligned to eight; all access to them is atomic. On
+        // a little-endian machine, which the format asks for, they are the lower ones.
+        unsafe { &*whole.cast::<AtomicU32>() }
     }
 }
 
@@ -128,6 +143,10 @@ impl Memory for Mapping {
 
     fn sync(&self, offset: u64, len: u64) -> io::Result<()> {
         self.map.flush_range(offset as usize, len as usize)
+    }
+
+    fn wake(&self, offset: u64) {
+        crate::platform::wake_all(self.word(offset));
     }
 
     #[inline]

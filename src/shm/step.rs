@@ -69,12 +69,26 @@ steps! {
     RingReset = "ring-reset",
     /// The verify-me flag of a stripe.
     VerifyMe = "verify-me",
+    /// A field of a claim that is not held yet.
+    ClaimFields = "claim-fields",
+    /// The stripe's counter of claims, and how many claims may be held.
+    ClaimCount = "claim-count",
+    /// A claim's number and state: from here on it is held.
+    ClaimTake = "claim-take",
+    /// A claim's number and state: from here on it is not held.
+    ClaimEnd = "claim-end",
+    /// A field of a region; its name's hash, which comes last, makes it one.
+    Region = "region",
     /// The epochs of the header or of a region.
     Epoch = "epoch",
     /// The flush mark of the header.
     FlushMark = "flush-mark",
     /// A field of a seat.
     Seat = "seat",
+    /// The lock word of a lock region: taken, given back, taken over, or marked by one who waits.
+    LockWord = "lock-word",
+    /// The word that waiters of a lock region sleep on.
+    SleepWord = "sleep-word",
     /// A field of the header while a cache file is made, adopted or reset.
     Header = "header",
 }

@@ -60,19 +60,46 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         who: Who,
         lock: RegionGuard<'a>,
     ) -> std::io::Result<Self> {
-        let mut this = Self { store, stripe, now_ms, who, scratch: Vec::new(), _lock: lock };
         store.mark_dirty()?;
-        match store.distrust(stripe) {
-            Distrust::None if this.word(at!(Stripe.intent)).get() & 0xff != 0 => this.repair(),
-            Distrust::None => {}
-            Distrust::Verify => this.rebuild(),
-            Distrust::Discard => this.discard(),
+        Self::enter_to_claim(store, stripe, now_ms, who, lock)
+    }
+
+    /// As [`enter`](Self::enter), for one who looks, claims and ends claims: these are no writes, and what was flushed
+    /// stays so unless there is something to repair. Before storing an item, [`mark_dirty`](Store::mark_dirty).
+    pub(crate) fn enter_to_claim(
+        store: &'a Store<M>,
+        stripe: u32,
+        now_ms: u64,
+        who: Who,
+        lock: RegionGuard<'a>,
+    ) -> std::io::Result<Self> {
+        let mut this = Self { store, stripe, now_ms, who, scratch: Vec::new(), _lock: lock };
+        if !this.is_settled() {
+            store.mark_dirty()?;
+            this.settle_all();
         }
-        if !this.has_sane_rings() {
-            this.empty();
-        }
-        this.count_for_current_epoch();
         Ok(this)
+    }
+
+    /// Whether the holder before left nothing to be done.
+    fn is_settled(&self) -> bool {
+        self.store.distrust(self.stripe) == Distrust::None
+            && self.word(at!(Stripe.intent)).get() & 0xff == 0
+            && self.has_sane_rings()
+            && self.word(at!(Stripe.live_epoch)).get() == self.store.epochs().hard()
+    }
+
+    fn settle_all(&mut self) {
+        match self.store.distrust(self.stripe) {
+            Distrust::None if self.word(at!(Stripe.intent)).get() & 0xff != 0 => self.repair(),
+            Distrust::None => {}
+            Distrust::Verify => self.rebuild(),
+            Distrust::Discard => self.discard(),
+        }
+        if !self.has_sane_rings() {
+            self.empty();
+        }
+        self.count_for_current_epoch();
     }
 
     pub(super) fn word(&self, field: u64) -> Word<'a> {
@@ -306,6 +333,11 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     }
 
     pub(crate) fn is_current(&self, entry: &Entry) -> bool {
+        !entry.head.is_expired(|| self.now_ms) && !self.store.is_hidden(entry.at, entry.head, false)
+    }
+
+    /// As [`is_current`](Self::is_current), for one who also wants to know that there is no value.
+    pub(crate) fn is_known(&self, entry: &Entry) -> bool {
         !entry.head.is_expired(|| self.now_ms) && !self.store.is_cleared(entry.at, entry.head)
     }
 

@@ -5,9 +5,11 @@
 //!
 //! * [`read`] looks a key up without a lock; [`write`] changes a stripe under its lock.
 //! * [`intent`] is what makes a kill harmless: an operation is written down before it is done.
+//! * [`claim`] lets one create a key while others wait; [`region`] are the named name spaces.
 //! * [`evict`] makes room; [`rebuild`] makes a stripe anew after an operating-system crash.
 //! * [`verify`] checks what all of them promise to each other.
 
+pub(crate) mod claim;
 pub(crate) mod evict;
 pub(crate) mod exclusive;
 pub(crate) mod intent;
@@ -16,6 +18,7 @@ mod models;
 pub(crate) mod read;
 pub(crate) mod rebuild;
 pub(crate) mod record;
+pub(crate) mod region;
 pub(crate) mod ring;
 pub(crate) mod slot;
 pub(crate) mod tally;
@@ -59,11 +62,25 @@ impl Epochs {
         self.hard().max(self.soft())
     }
 
-    /// After a hard invalidation; `None` when the epochs are used up, since they never wrap.
-    pub(crate) fn after_hard(self) -> Option<Self> {
+    /// After an invalidation; `None` when the epochs are used up, since they never wrap.
+    pub(crate) fn after(self, how: Invalidation) -> Option<Self> {
         let next = self.current() + 1;
-        (next <= EPOCH_MASK).then_some(Self(self.soft() << EPOCH_BITS | next))
+        let raised = match how {
+            Invalidation::Hard => self.soft() << EPOCH_BITS | next,
+            Invalidation::Soft => next << EPOCH_BITS | self.hard(),
+        };
+        (next <= EPOCH_MASK).then_some(Self(raised))
     }
+}
+
+/// What an invalidation does to the values that were created before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invalidation {
+    /// They are gone.
+    Hard,
+    /// They are stale: `get` still returns them, `get_or_create` creates them anew and returns them to those who would
+    /// have to wait.
+    Soft,
 }
 
 /// A stripe's verify-me flag: what an operating-system crash left of it. The values are part of the format.
@@ -142,29 +159,21 @@ impl<M: Memory> Store<M> {
         Epochs(self.mem.state().get(STATE_EPOCHS))
     }
 
-    /// Raises the hard epoch of the whole cache. `false`: it is used up, or records may carry epochs from
-    /// before a crash that the header has lost; then each stripe must be emptied.
-    pub(crate) fn raise_hard_epoch(&self) -> bool {
-        let word = self.mem.word(at!(epochs));
+    /// Raises the epochs of a region, or of the whole cache: region 0. `false`: they are used up, or records may carry
+    /// epochs from before a crash that the file has lost; then what is meant must be removed, stripe by stripe.
+    pub(crate) fn raise_epoch(&self, region: u16, how: Invalidation) -> bool {
+        let word = self.epochs_word(region);
         loop {
             if self.mem.word(at!(unverified)).load(Ordering::Acquire) != 0 {
                 return false;
             }
             let now = word.load(Ordering::Acquire);
-            let Some(next) = Epochs(now).after_hard() else { return false };
+            let Some(next) = Epochs(now).after(how) else { return false };
             if word.compare_exchange(crate::shm::Step::Epoch, now, next.0, Ordering::AcqRel).is_ok() {
+                self.void_outdated();
                 return true;
             }
         }
-    }
-
-    /// The epochs of a region; one that does not exist has none.
-    fn region_epochs(&self, region: u16) -> Epochs {
-        if u32::from(region) >= self.geometry.shape.regions {
-            return Epochs(0);
-        }
-        let at = self.geometry.regions_at + u64::from(region) * crate::shm::layout::REGION_LEN;
-        Epochs(self.mem.word(at + at!(Region.epochs)).get())
     }
 
     /// Whether a record has been cleared or invalidated since it was written.
@@ -177,6 +186,23 @@ impl<M: Memory> Store<M> {
     fn is_region_cleared(&self, at: u64, head: Head) -> bool {
         let extension = self.extension(at, head);
         extension.region_epoch() < self.region_epochs(extension.region()).hard()
+    }
+
+    /// Whether a reader must not see a record: it was cleared, or says that there is no value and the reader, as
+    /// most, wants one.
+    #[inline(always)]
+    pub(crate) fn is_hidden(&self, at: u64, head: Head, sees_absence: bool) -> bool {
+        head.epoch() < self.epochs().hard() || (head.is_extended() && self.is_extension_hidden(at, head, sees_absence))
+    }
+
+    #[cold]
+    fn is_extension_hidden(&self, at: u64, head: Head, sees_absence: bool) -> bool {
+        self.is_region_cleared(at, head) || (!sees_absence && self.extension(at, head).is_absence())
+    }
+
+    /// Whether a record is older than the last soft invalidation of the cache or of its region.
+    pub(crate) fn is_outdated(&self, head: Head, extension: Extension) -> bool {
+        head.epoch() < self.epochs().soft() || extension.region_epoch() < self.region_epochs(extension.region()).soft()
     }
 
     /// A word of a stripe's head.

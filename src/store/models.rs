@@ -4,11 +4,11 @@
 //! value that a relaxed load may return, up to a bound of preemptions. A file far smaller than any real one
 //! keeps that finite: one stripe, one bucket, rings of a few records.
 
-use super::Store;
 use super::exclusive::{Exclusive, Who};
 use super::read::{Found, Look, Take};
-use super::record::Draft;
+use super::record::{Beside, Draft};
 use super::slot::Ring;
+use super::{Invalidation, Store};
 use crate::shm::layout::{Geometry, Shape, at};
 use crate::shm::memory::Heap;
 use crate::shm::{Memory, Step};
@@ -29,7 +29,7 @@ impl Engine {
         // Only the words that the engine touches: the line of the header, the stripe, its bucket and arena.
         let parts = [
             (at!(boot_id), 64),
-            (geometry.stripe(0), 512),
+            (geometry.stripe(0), geometry.stripe_len),
             (geometry.bucket(0, 0), geometry.buckets * 64),
             (geometry.arena(0), capacity),
         ];
@@ -44,7 +44,7 @@ impl Engine {
         let mut stripe = self.enter();
         let key = self.store.key(key);
         let entry = stripe.find(&key);
-        stripe.put(&Draft { key, value, expires_ms: 0, flags: 0, epoch: 0 }, entry);
+        stripe.put(&Draft { key, value, expires_ms: 0, beside: Beside::default(), epoch: 0 }, entry);
     }
 
     /// One look: the first and the last word of the value, if it is a valid hit; whether anything was said at all.
@@ -208,7 +208,7 @@ fn loom_a_clear_is_seen_by_all_that_begins_after_it() {
         engine.set(b"key", &value(1, 2));
         let clearer = {
             let engine = engine.clone();
-            thread::spawn(move || assert!(engine.store.raise_hard_epoch()))
+            thread::spawn(move || assert!(engine.store.raise_epoch(0, Invalidation::Hard)))
         };
         let _ = engine.look(b"key");
         clearer.join().unwrap();

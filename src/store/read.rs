@@ -47,6 +47,8 @@ pub(crate) enum Look<T> {
 /// What a read wants of a record.
 pub(crate) trait Take {
     type Out;
+    /// Whether a record that says that the key has no value is wanted, too.
+    const SEES_ABSENCE: bool = false;
 
     /// Copies it out. It counts only if the record turns out to be the same afterwards, and is dropped otherwise;
     /// `None` says that the record was seen to change.
@@ -110,7 +112,7 @@ impl<M: Memory> Store<M> {
             if !slot.is_live_of(pattern) {
                 return Look::Changing;
             }
-            if head.is_expired(&now_ms) || self.is_cleared(at, head) {
+            if head.is_expired(&now_ms) || self.is_hidden(at, head, T::SEES_ABSENCE) {
                 break;
             }
             let found = Found { stripe, bucket, version, i, slot, at, head, value_len };
@@ -221,7 +223,7 @@ impl<M: Memory> Store<M> {
         let at = self.record_at(stripe, slot.ring(), slot.position())?;
         let head = self.head(at);
         let fits = head.is_record() && ring.offset(slot.position()) + head.units() <= ring.units;
-        if !fits || head.value_len().is_none() || head.is_expired(|| now_ms) || self.is_cleared(at, head) {
+        if !fits || head.value_len().is_none() || head.is_expired(|| now_ms) || self.is_hidden(at, head, false) {
             return None;
         }
         let mut bytes = Vec::new();

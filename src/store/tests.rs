@@ -1,16 +1,17 @@
 //! The engine on heap memory: against a map, over ring ends, and with deaths at every step.
 
-use super::Store;
 use super::exclusive::{Exclusive, Who};
 use super::read::{Found, Look, Take};
-use super::record::Draft;
+use super::record::{Beside, Draft};
 use super::verify::check;
+use super::{Invalidation, Store};
 use crate::hash::Key;
 use crate::shm::layout::{BUCKET_LEN, Geometry, HEADER_LEN, Shape, at};
 use crate::shm::memory::Heap;
 use crate::shm::step::{Died, Plan, arm, passed};
 use crate::shm::{Memory, Step};
 use crate::sync::locks::Locks;
+use crate::sync::member::Seats;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -40,7 +41,8 @@ impl Engine {
     }
 
     fn enter(&self) -> Exclusive<'_, Heap> {
-        let lock = self.locks.lock(0, Duration::ZERO).unwrap();
+        let seats = Seats { mem: &self.store.mem, geometry: &self.store.geometry };
+        let lock = self.locks.lock(seats, 0, Duration::ZERO).unwrap();
         Exclusive::enter(&self.store, 0, self.now_ms, Who { seat: 7, pid: 8, nonce: 9 }, lock).unwrap()
     }
 
@@ -53,7 +55,7 @@ impl Engine {
         let epoch = self.store.epochs().current();
         let key = self.store.key(key);
         let entry = stripe.find(&key);
-        stripe.put(&Draft { key, value, expires_ms, flags: 0, epoch }, entry)
+        stripe.put(&Draft { key, value, expires_ms, beside: Beside::default(), epoch }, entry)
     }
 
     fn delete(&self, key: &[u8]) -> bool {
@@ -183,7 +185,7 @@ fn against_a_map(engine: &mut Engine, seed: u64, steps: u32, sizes: &[u64], keys
                 assert_eq!(engine.get(&key), None);
             }
             5 if random.next(200) == 0 => {
-                assert!(engine.store.raise_hard_epoch());
+                assert!(engine.store.raise_epoch(0, Invalidation::Hard));
                 model.clear();
             }
             _ => {

@@ -4,6 +4,7 @@
 //! at its intent, and the copy is checked by the code that reads the live one.
 
 use super::Store;
+use super::claim::Number;
 use super::exclusive::slots;
 use super::record::{Head, Spot, is_sound};
 use super::slot::{Ring, Slot};
@@ -274,12 +275,20 @@ impl Check<'_> {
 
     fn claims(&mut self) {
         let mut keys = HashMap::new();
+        let (used, last) = (self.word(at!(Stripe.claims_used)), self.word(at!(Stripe.claim_number)));
         for claim in 0..self.store.geometry.shape.claims {
             let claim_at = self.store.geometry.claim(self.stripe, claim);
             let word = |field| self.store.mem.word(claim_at + field).get();
-            let number = word(at!(Claim.number));
-            if number == 0 {
+            let number = Number(word(at!(Claim.number)));
+            if !number.is_held() {
                 continue;
+            }
+            if u64::from(claim) >= used {
+                self.problem("claims", format!("claim {claim} is held, and the stripe says that only {used} may be"));
+            }
+            if number.number() > last {
+                let number = number.number();
+                self.problem("claims", format!("claim {claim} has number {number}, above the last one given, {last}"));
             }
             let seat = word(at!(Claim.owner)) >> 32;
             if seat >= self.store.geometry.shape.seats.into() {

@@ -23,6 +23,12 @@ impl<M: Memory> Exclusive<'_, M> {
     /// Stores an item and returns its stamp. The caller has checked that its record is not too large, and looked for
     /// what the key has now: `entry` is what [`find`](Self::find) gave.
     pub(crate) fn put(&mut self, draft: &Draft<'_>, entry: Option<Entry>) -> u64 {
+        self.void(&draft.key);
+        self.put_created(draft, entry)
+    }
+
+    /// As [`put`](Self::put), by the one who holds the key's claim.
+    pub(super) fn put_created(&mut self, draft: &Draft<'_>, entry: Option<Entry>) -> u64 {
         self.count(StripeCount::Sets);
         if let Some(entry) = entry.filter(|entry| fits_in_place(entry, draft)) {
             return self.overwrite(&entry, draft);

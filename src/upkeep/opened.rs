@@ -11,7 +11,8 @@ use crate::shm::{Geometry, Memory, Step};
 use crate::store::Store;
 use crate::store::exclusive::{Exclusive, Who};
 use crate::sync::fork::PerProcess;
-use crate::sync::locks::{LockError, LockPlace, RegionGuard};
+use crate::sync::lease::Lease;
+use crate::sync::locks::{LockError, LockPlace, LockStrategy, RegionGuard};
 use crate::sync::member::{Member, SeatError, Seats};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,8 @@ pub(crate) struct Opened {
     /// When a read may look again for the file that took this one's place, in milliseconds since `born`.
     next_follow_ms: AtomicU64,
     born: Instant,
+    /// When which owners of claims were tested.
+    pub(super) tests: super::claims::Tests,
 }
 
 /// Reads of a replaced file look for the new one so often; until it is there they miss.
@@ -105,6 +108,7 @@ impl Opened {
             stale_mark: AtomicU64::new(0),
             next_follow_ms: AtomicU64::new(0),
             born: Instant::now(),
+            tests: super::claims::Tests::default(),
         }
     }
 
@@ -112,12 +116,21 @@ impl Opened {
         &self.store.geometry
     }
 
+    pub(super) fn seats(&self) -> Seats<'_, Mapping> {
+        Seats { mem: &self.store.mem, geometry: self.geometry() }
+    }
+
     pub(crate) fn id(&self) -> String {
         format_id(self.own_id())
     }
 
-    fn own_id(&self) -> [u64; 2] {
+    pub(super) fn own_id(&self) -> [u64; 2] {
         super::header::Own::load(&self.store.mem).id
+    }
+
+    /// Milliseconds since this file was opened.
+    pub(super) fn up_ms(&self) -> u64 {
+        self.born.elapsed().as_millis() as u64
     }
 
     /// Takes the data file's lock.
@@ -128,19 +141,26 @@ impl Opened {
 
     /// Makes this process a member. The data lock is held, or nobody else can see the file.
     fn join(&self, only: Option<DataLock>) -> Result<Joined> {
-        let seats = Seats { mem: &self.store.mem, geometry: self.geometry() };
+        let seats = self.seats();
         let now_ms = self.settings.time.now_ms();
         let directory = lock_directory(&self.real, self.own_id());
         let shared = self.settings.locks.is_shared();
-        let (seat, lease) = if shared {
+        let (owner, lease) = if shared {
             let failed = seat_error("take a seat in", &self.real, self.geometry());
-            let (seat, lease) = seats.take(&directory, now_ms).map_err(failed)?;
-            (seat, Some(lease))
+            let (owner, lease) = seats.take(&directory, now_ms).map_err(failed)?;
+            (owner, Some(lease))
         } else {
             (seats.take_only(now_ms), None)
         };
+        if let LockStrategy::Lease = self.settings.locks
+            && !lease.as_ref().is_some_and(Lease::is_proof)
+        {
+            seats.leave(owner.seat);
+            return Err(Error::LeaseRefused(self.real.clone()));
+        }
+        let seat = owner.seat;
         let place = LockPlace { directory, regions: self.geometry().shape.lock_regions, inodes: self.lock_inodes() };
-        let locks = self.settings.locks.attach(&place).map_err(|source| match source.kind() {
+        let locks = self.settings.locks.attach(&place, owner).map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => Error::LocksLost { path: self.real.clone(), detail: source.to_string() },
             _ => Error::Io { what: "attach to the locks of", path: self.real.clone(), source },
         })?;
@@ -214,12 +234,13 @@ impl Opened {
 
     /// Locks a stripe's lock region for this process.
     pub(crate) fn lock<'a>(
-        &self,
+        &'a self,
         joined: &'a Joined,
         stripe: u32,
         limit: Duration,
     ) -> Result<RegionGuard<'a>, LockError> {
-        joined.member.locks.lock(self.geometry().lock_region(stripe), limit)
+        let seats = self.seats();
+        joined.member.locks.lock(seats, self.geometry().lock_region(stripe), limit)
     }
 
     /// Takes a stripe over with its lock.
@@ -230,6 +251,17 @@ impl Opened {
         lock: RegionGuard<'a>,
     ) -> Result<Exclusive<'a, Mapping>> {
         Exclusive::enter(&self.store, stripe, self.settings.time.now_ms(), joined.who, lock)
+            .map_err(Error::io("mark as written", &self.real))
+    }
+
+    /// Takes a stripe over to look, claim, and end claims.
+    pub(crate) fn enter_to_claim<'a>(
+        &'a self,
+        joined: &Joined,
+        stripe: u32,
+        lock: RegionGuard<'a>,
+    ) -> Result<Exclusive<'a, Mapping>> {
+        Exclusive::enter_to_claim(&self.store, stripe, self.settings.time.now_ms(), joined.who, lock)
             .map_err(Error::io("mark as written", &self.real))
     }
 
@@ -290,7 +322,7 @@ impl Opened {
         if let Some(next) = self.next.get() {
             return Some(Some(next));
         }
-        let now = self.born.elapsed().as_millis() as u64;
+        let now = self.up_ms();
         let due = self.next_follow_ms.load(Ordering::Relaxed);
         let later = now + FOLLOW_EVERY_MS;
         let is_due = now >= due
@@ -309,7 +341,7 @@ impl Opened {
 impl Drop for Opened {
     fn drop(&mut self) {
         if let Some(joined) = self.member.get() {
-            Seats { mem: &self.store.mem, geometry: &self.store.geometry }.leave(joined.member.seat);
+            self.seats().leave(joined.member.seat);
         }
     }
 }

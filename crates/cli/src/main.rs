@@ -39,7 +39,14 @@ pub(crate) struct Cli {
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command.run() {
+    match Cli::try_parse() {
+        Ok(cli) => run(cli.command),
+        Err(error) => refuse(&error),
+    }
+}
+
+fn run(command: Command) -> ExitCode {
+    match command.run() {
         Ok(status) => status,
         Err(error) if output::is_closed_pipe(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -47,6 +54,16 @@ fn main() -> ExitCode {
             ExitCode::from(cmd::FAILED)
         }
     }
+}
+
+/// Shows help, or what is wrong with the command line.
+fn refuse(error: &clap::Error) -> ExitCode {
+    // Where nobody reads it there is nothing better to do.
+    let _ = error.print();
+    if !error.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    ExitCode::from(cmd::usage_status(std::env::args_os().nth(1).as_deref()))
 }
 
 #[cfg(test)]

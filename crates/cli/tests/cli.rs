@@ -403,9 +403,12 @@ fn usage_errors_are_status_2() -> Outcome {
 fn every_command_explains_itself() -> Outcome {
     let overview = kennel().arg("--help").output()?;
     let text = overview.expect_status(0).text();
-    assert!(!text.contains("-worker"), "{text}");
+    assert!(!text.contains("-worker") && !text.contains("-herd"), "{text}");
     for name in [
         "demo",
+        "memo",
+        "lock",
+        "invalidate",
         "create",
         "get",
         "set",
@@ -481,7 +484,9 @@ fn a_reader_that_leaves_early_is_no_error() -> Outcome {
 fn the_demo_kills_and_reports() -> Outcome {
     let output = kennel().args(["demo", "--seconds", "2", "--processes", "2"]).output()?;
     let text = output.expect_status(0).text();
-    for part in ["reads", "writes", "hit ratio", "SIGKILL", "wrong values  0 in", "no problem in"] {
+    for part in
+        ["reads", "writes", "hit ratio", "SIGKILL", "1 creation, 32 served", "wrong values  0 in", "no problem in"]
+    {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }
     let kills = text.lines().find_map(|line| line.trim().strip_prefix("killed")?.split_whitespace().next());
