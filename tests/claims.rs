@@ -330,19 +330,20 @@ fn a_lock_grows_too_old_only_if_it_was_asked_for() {
     let (_place, cache) = cache();
     let old = cache.lock_with("key", &kennel::LockOptions::new().max_age(Duration::from_millis(200))).unwrap();
     let new = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let start = Instant::now();
-            let lock = loop {
-                if let Some(lock) = cache.try_lock("key").unwrap() {
-                    break lock;
-                }
-                std::thread::sleep(Duration::from_millis(5));
-            };
-            assert!(start.elapsed() >= Duration::from_millis(100), "{:?}", start.elapsed());
-            lock
-        })
-        .join()
-        .unwrap()
+        scope
+            .spawn(|| {
+                let start = Instant::now();
+                let lock = loop {
+                    if let Some(lock) = cache.try_lock("key").unwrap() {
+                        break lock;
+                    }
+                    std::thread::sleep(Duration::from_millis(5));
+                };
+                assert!(start.elapsed() >= Duration::from_millis(100), "{:?}", start.elapsed());
+                lock
+            })
+            .join()
+            .unwrap()
     });
     assert!(!old.is_protected() && !old.release());
     assert!(new.is_protected() && new.release());

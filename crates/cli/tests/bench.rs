@@ -40,6 +40,7 @@ fn every_combination_is_measured() {
     let cells = results["cells"].as_array().expect("cells");
     // rw-file has one lock whatever the regions.
     assert_eq!(cells.len(), 2 * 2 + 2);
+    assert_eq!((&results["plan"]["seconds"], &results["plan"]["seed"]), (&0.03.into(), &1.into()));
     for one in cells {
         assert_eq!(one["rounds"].as_array().map(Vec::len), Some(2));
         assert!(one["throughput"]["median"].as_f64() > Some(0.0));

@@ -70,15 +70,17 @@ pub struct LeftOut {
 }
 
 /// What all cells share.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Plan {
     /// Number of different keys.
     pub items: u32,
     /// Bytes of records that the file holds; by default all items and a half more.
     pub capacity: Option<u64>,
     /// How long each cell is measured in each round.
+    #[serde(rename = "seconds", serialize_with = "in_seconds")]
     pub measured: Duration,
     /// How long it runs before that.
+    #[serde(rename = "warm_up_seconds", serialize_with = "in_seconds")]
     pub warm_up: Duration,
     /// How often each cell is measured; the cells of a round come one after the other.
     pub rounds: u32,
@@ -94,6 +96,10 @@ pub struct Plan {
     pub keep_samples: bool,
     /// Whether system calls are counted, in runs of their own.
     pub count_calls: bool,
+}
+
+fn in_seconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
 }
 
 impl Default for Plan {
