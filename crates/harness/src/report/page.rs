@@ -228,9 +228,8 @@ fn bars(results: &Results, panel: &Panel<'_>) -> String {
 
 fn latencies(results: &Results, panels: &[Panel<'_>]) -> String {
     let mut figures = String::new();
-    let kinds: [(&str, fn(&Measured) -> &Latency); 2] = [("Reads", |one| &one.reads), ("Writes", |one| &one.writes)];
     for panel in panels {
-        for (kind, pick) in kinds {
+        for (kind, pick) in [("Reads", reads as fn(&Measured) -> &Latency), ("Writes", writes)] {
             let busiest: Vec<&Measured> = panel.busiest().into_iter().filter(|one| pick(one).count() > 0).collect();
             if let Some(first) = busiest.first() {
                 let processes = plural(first.cell.processes.into(), "process");
@@ -260,6 +259,14 @@ fn latencies(results: &Results, panels: &[Panel<'_>]) -> String {
         ),
         &format!("{}<div class=\"grid\">\n{figures}</div>\n", legend(results)),
     )
+}
+
+fn reads(measured: &Measured) -> &Latency {
+    &measured.reads
+}
+
+fn writes(measured: &Measured) -> &Latency {
+    &measured.writes
 }
 
 fn table(results: &Results) -> String {
