@@ -80,7 +80,7 @@ fn stage_with_keys() -> (Stage, Vec<[u8; 16]>) {
     (stage(), (0..16).map(key).collect())
 }
 
-/// Six batches of 16.
+// Six batches of 16.
 #[library_benchmark(setup = stage_with_keys)]
 #[bench::hundred()]
 fn get_multi_of_16((stage, keys): (Stage, Vec<[u8; 16]>)) -> Stage {
