@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 /// Both revisions build in one folder: that is where the counts to compare with are kept, too.
 fn bench(name: &str, package: &Path, args: &[&str]) -> Step {
     let manifest = package.join("Cargo.toml");
-    Step::cargo(name, &format!("bench --quiet --manifest-path {}", manifest.display()))
+    Step::cargo(name, &format!("bench --quiet --bench calls --manifest-path {}", manifest.display()))
         .target_dir("instructions")
         .harness_args(args.iter().map(|&arg| arg.to_owned()).collect())
 }
