@@ -3,9 +3,7 @@
 mod args;
 mod cmd;
 mod hex;
-mod human;
 mod output;
-mod size;
 mod time;
 mod trace;
 
@@ -14,6 +12,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use cmd::Command;
+// How numbers and sizes are written is the same in all that the harness and the commands print.
+use kennel_harness::{human, size};
 
 const ABOUT: &str = "Kennel is a cache in one memory-mapped file that any number of processes share.";
 

@@ -6,12 +6,14 @@
 //! the `xtask` binary anew, which Windows refuses while that very binary is running the command.
 
 mod fuzz;
+mod instructions;
 mod loom;
 mod miri;
 mod mutants;
 mod power;
 mod python;
 mod runner;
+mod speed;
 mod step;
 mod test;
 mod toolchain;
@@ -52,6 +54,10 @@ enum Command {
     Python(python::TestArgs),
     /// Build a wheel of the Python package (needs Python)
     Wheel(python::WheelArgs),
+    /// Measure Kennel beside the least that any cache must do, and beside other caches
+    Speed(speed::Args),
+    /// Count the instructions of the calls that matter, under valgrind (Linux)
+    Instructions(instructions::Args),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +72,8 @@ fn main() -> ExitCode {
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Python(args) => python::test(&args),
         Command::Wheel(args) => python::wheel(&args),
+        Command::Speed(args) => speed::run(args),
+        Command::Instructions(args) => instructions::run(&args),
     };
     match outcome {
         Ok(code) => code,

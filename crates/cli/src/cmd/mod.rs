@@ -1,5 +1,6 @@
 //! The commands: one file each.
 
+mod bench;
 mod clear;
 mod command;
 mod completions;
@@ -51,6 +52,7 @@ fn hit_or_miss(hit: bool) -> ExitCode {
 }
 
 #[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum Command {
     Demo(demo::DemoArgs),
     Create(create::CreateArgs),
@@ -69,6 +71,7 @@ pub enum Command {
     Stat(stat::StatArgs),
     Verify(verify::VerifyArgs),
     Replay(replay::ReplayArgs),
+    Bench(bench::BenchArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
     #[command(hide = true)]
@@ -77,6 +80,8 @@ pub enum Command {
     DemoHerd(demo::HerdArgs),
     #[command(hide = true)]
     ReplayWorker(replay::WorkerArgs),
+    #[command(hide = true)]
+    BenchWorker(bench::WorkerArgs),
 }
 
 impl Command {
@@ -99,11 +104,13 @@ impl Command {
             Self::Stat(args) => stat::run(&args),
             Self::Verify(args) => verify::run(&args),
             Self::Replay(args) => replay::run(args),
+            Self::Bench(args) => bench::run(args),
             Self::Completions(args) => completions::run(&args),
             Self::Man(args) => man::run(&args),
             Self::DemoWorker(args) => demo::run_worker(&args),
             Self::DemoHerd(args) => demo::run_member(&args),
             Self::ReplayWorker(args) => replay::run_worker(args),
+            Self::BenchWorker(args) => bench::run_worker(&args),
         }
     }
 }
