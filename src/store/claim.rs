@@ -79,6 +79,12 @@ impl Number {
         self.kind().is_some()
     }
 
+    /// Whether the state is one that a claim can be in: never taken, held or ended.
+    pub(super) fn is_known(self) -> bool {
+        let ends = [End::Done, End::Failed, End::NotStored, End::Void];
+        self.0 == 0 || self.is_held() || ends.iter().any(|&end| end as u64 == self.0 & 0xff)
+    }
+
     fn ended(self, how: End) -> Self {
         Self(self.number() << STATE_BITS | how as u64)
     }
