@@ -29,6 +29,7 @@ use super::record::Draft;
 use super::tally::StripeCount;
 use super::{Epochs, Store};
 use crate::hash::Key;
+use crate::plant::{Plant, planted};
 use crate::shm::atomics::{Ordering, fence};
 use crate::shm::layout::at;
 use crate::shm::memory::Word;
@@ -290,7 +291,7 @@ impl<M: Memory> Exclusive<'_, M> {
     pub(crate) fn claim(&mut self, key: &Key<'_>, by: &Claimant, dead: &[u64]) -> Claimed {
         let (store, stripe) = (self.store, self.stripe);
         self.sweep(by.now_ms, dead);
-        if let Some((ticket, _)) = self.claim_of(key) {
+        if let Some((ticket, _)) = self.claim_of(key).filter(|_| !planted(Plant::DoubleClaim)) {
             return Claimed::Held(ticket, store.owner_of(&ticket));
         }
         match self.free_slot() {

@@ -8,9 +8,9 @@ use anyhow::{Context, Result, ensure};
 use crate::toolchain::Toolchain;
 
 /// Faults that the torture must find when they are planted.
-const PLANTS: [&str; 4] = ["torn", "revived", "unlocked", "late-store"];
+const PLANTS: [&str; 5] = ["torn", "revived", "unlocked", "late-store", "double-claim"];
 /// The longest that one may take to be found, in seconds.
-const PLANTED_SECONDS: u64 = 15;
+const PLANTED_SECONDS: u64 = 60;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
