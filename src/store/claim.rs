@@ -218,7 +218,7 @@ impl<M: Memory> Store<M> {
     }
 
     fn claims_used(&self, stripe: u32) -> u32 {
-        let used = self.stripe_word(stripe, at!(Stripe.claims_used)).load(Ordering::Acquire);
+        let used = self.stripe_word(stripe, at!(Stripe.claims_used)).get();
         used.min(self.geometry.shape.claims.into()) as u32
     }
 
@@ -326,7 +326,7 @@ impl<M: Memory> Exclusive<'_, M> {
     fn set_claims_used(&self, used: u32) {
         let word = self.word(at!(Stripe.claims_used));
         if word.get() != u64::from(used) {
-            word.store(Step::ClaimCount, used.into(), Ordering::Release);
+            word.set(Step::ClaimCount, used.into());
         }
     }
 
@@ -344,7 +344,6 @@ impl<M: Memory> Exclusive<'_, M> {
         let (store, stripe) = (self.store, self.stripe);
         let last = self.word(at!(Stripe.claim_number));
         last.bump(Step::ClaimCount, 1);
-        fence(Ordering::Release);
         let number = Number(last.get() << STATE_BITS | by.kind as u64);
         let set = |field, value| store.claim_word(stripe, slot, field).set(Step::ClaimFields, value);
         let [low, high] = key.wide(store.seed);
@@ -356,6 +355,7 @@ impl<M: Memory> Exclusive<'_, M> {
         set(at!(Claim.epochs), by.epochs.0);
         set(at!(Claim.region_epochs), by.region.0);
         self.set_claims_used(store.claims_used(stripe).max(slot + 1));
+        // Releases all of the above: no number that is given is lost by a death, and who sees it sees its fields.
         store.claim_word(stripe, slot, at!(Claim.number)).store(Step::ClaimTake, number.0, Ordering::Release);
         if by.kind == Kind::Create {
             self.count(StripeCount::Creations);
