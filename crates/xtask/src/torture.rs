@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::step::Step;
 use crate::toolchain::Toolchain;
 
 /// Faults that the torture must find when they are planted.
@@ -32,6 +33,16 @@ pub(crate) struct Args {
     /// Break each protection in turn, and pass if each is found
     #[arg(long, conflicts_with_all = ["plant", "seconds"])]
     plants: bool,
+}
+
+/// A short torture, for `cargo xtask test`.
+pub(crate) fn step() -> Step {
+    Step::cargo("torture", "run --release --quiet --package kennel-torture -- --seconds 20 --locks all")
+}
+
+/// That the torture finds what it is there for.
+pub(crate) fn planted_step() -> Step {
+    Step::cargo("planted", "run --quiet --package xtask -- torture --plants")
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
