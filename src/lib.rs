@@ -17,7 +17,6 @@ mod clock;
 #[cfg(not(loom))]
 mod error;
 mod hash;
-#[cfg(not(loom))]
 mod platform;
 mod shm;
 mod store;

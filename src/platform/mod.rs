@@ -1,20 +1,25 @@
-//! What differs between operating systems, and nothing else. Each function says what it stands for; the
-//! files beside this one say how each system does it.
+//! What differs between operating systems, and nothing else: no other file of the library asks which system it
+//! runs on. `docs/platforms.md` says for each system what stands behind these functions.
+//!
+//! | file | system |
+//! |---|---|
+//! | `unix.rs` | what Linux, macOS and the other Unix systems have in common |
+//! | `linux.rs`, `apple.rs`, `other_unix.rs` | what they do not |
+//! | `windows.rs` | Windows |
 
-#[cfg(unix)]
-mod unix;
-#[cfg(windows)]
-mod windows;
+#[cfg(not(any(unix, windows)))]
+compile_error!("Kennel needs files that processes map and lock together: a Unix system, or Windows");
 
-#[cfg(unix)]
-pub(crate) use unix::{
-    allocate, boot_id, can_lock_directories, default_directories, descriptor_path, directory_inode, identity,
-    make_private_dir, name_new_file, network_filesystem, new_file, set_mode, untrusted,
-};
-#[cfg(windows)]
-pub(crate) use windows::{
-    allocate, boot_id, can_lock_directories, default_directories, descriptor_path, directory_inode, identity,
-    make_private_dir, name_new_file, network_filesystem, new_file, set_mode, untrusted,
+#[cfg_attr(unix, path = "unix.rs")]
+#[cfg_attr(windows, path = "windows.rs")]
+mod system;
+
+#[cfg(feature = "crash-points")]
+pub(crate) use system::end_process;
+pub(crate) use system::{
+    CAN_REPLACE_MAPPED, Descriptor, allocate, at_fork, boot_id, close_inherited, default_directories, descriptor,
+    directory_inode, forget, identity, is_vanishing, make_private_dir, name_new_file, network_filesystem, new_file,
+    populate, reopen, root_lock, set_mode, stop_process, try_lock_data, untrusted,
 };
 
 /// What tells a file from every other on this host, for as long as it exists.
@@ -31,4 +36,22 @@ pub(crate) struct NewFile {
     pub file: std::fs::File,
     /// Where it lies until it gets its name.
     pub temporary: Option<tempfile::TempPath>,
+}
+
+/// What a fork calls: before it, after it in the parent, after it in the child.
+pub(crate) type ForkHandler = extern "C" fn();
+
+/// What a stopped process is told.
+#[derive(Clone, Copy)]
+pub(crate) enum Pause {
+    Stop,
+    Resume,
+}
+
+/// Stands for the boot where the system does not tell which it is: another number in each process. So a process that
+/// finds a file which nobody has open takes it for one from before a restart, which is slow and never wrong.
+fn unknown_boot() -> [u64; 2] {
+    static ID: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+    let own = ID.get_or_init(|| getrandom::u64().unwrap_or_else(|_| std::process::id().into()));
+    [*own, u64::MAX]
 }

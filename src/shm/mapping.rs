@@ -9,6 +9,7 @@ use super::atomics::AtomicU64;
 use super::layout::{HEADER_LEN, STATE_AT};
 use super::memory::{Memory, Words, word_of};
 use super::step::{Step, reached};
+use crate::platform;
 use memmap2::{MmapOptions, MmapRaw};
 use std::fs::File;
 use std::io;
@@ -36,18 +37,14 @@ impl Mapping {
         Ok(Self { map, len })
     }
 
-    /// Makes every page present and writable ahead of its first use, where the system can.
-    #[cfg(target_os = "linux")]
+    /// Makes every page present ahead of its first use: writable where the system has a call for that, else by
+    /// reading a word of each.
     pub(crate) fn populate(&self) -> io::Result<()> {
-        self.map.advise(memmap2::Advice::PopulateWrite)
-    }
-
-    /// Makes every page present ahead of its first use by reading a word of each.
-    #[cfg(not(target_os = "linux"))]
-    pub(crate) fn populate(&self) -> io::Result<()> {
-        (0..self.len).step_by(4096).for_each(|page| {
-            self.word(page).get();
-        });
+        if !platform::populate(&self.map)? {
+            (0..self.len).step_by(4096).for_each(|page| {
+                self.word(page).get();
+            });
+        }
         Ok(())
     }
 

@@ -35,6 +35,7 @@
 //! apply. Nothing here measures how fast a lock is, and no check passes or fails by being a little slow.
 
 use super::locks::{LockError, LockFile, LockPlace, LockStrategy, Locks, RegionGuard, lock_file_path};
+use crate::platform::{self, Pause};
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, Write};
@@ -481,21 +482,14 @@ fn killed_gives(bench: &Bench<'_>) -> Result<(), Trouble> {
     next.finish()
 }
 
-#[cfg(not(unix))]
-fn stopped_keeps(_: &Bench<'_>) -> Result<(), Trouble> {
-    Err(Trouble::Skip("processes cannot be stopped here"))
-}
-
-#[cfg(unix)]
 fn stopped_keeps(bench: &Bench<'_>) -> Result<(), Trouble> {
-    use rustix::process::Signal;
     bench.needs_processes()?;
     let locks = bench.attach()?;
     let mut holder = bench.start_holder(0)?;
-    holder.signal(Signal::STOP)?;
+    holder.pause(Pause::Stop)?;
     expect_busy(&locks, 0)?;
     expect_busy(&locks, 0)?;
-    holder.signal(Signal::CONT)?;
+    holder.pause(Pause::Resume)?;
     holder.tell("unlock")?;
     holder.expect("unlocked")?;
     drop(lock(&locks, 0)?);
@@ -602,10 +596,13 @@ impl Worker {
         Ok(())
     }
 
-    #[cfg(unix)]
-    fn signal(&self, signal: rustix::process::Signal) -> Result<(), Trouble> {
-        let Some(pid) = rustix::process::Pid::from_raw(self.child.id() as i32) else { return Err(fail("no pid")) };
-        Ok(rustix::process::kill_process(pid, signal).map_err(io::Error::from)?)
+    fn pause(&self, what: Pause) -> Result<(), Trouble> {
+        match platform::stop_process(self.child.id(), what) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                Err(Trouble::Skip("processes cannot be stopped here"))
+            }
+            other => Ok(other?),
+        }
     }
 
     /// Closes the input, and hears all until nobody is left to say anything.

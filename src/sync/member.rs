@@ -231,7 +231,6 @@ pub(crate) fn line_of_thread() -> usize {
 }
 
 /// In a forked child only the thread that forked lives on.
-#[cfg(unix)]
 pub(super) fn forget_other_threads() {
     let mine = line_of_thread();
     LINES.store(if mine < OWN_LINES { 1 << mine } else { 0 }, Ordering::Relaxed);

@@ -4,14 +4,14 @@
 use super::header::{Fixed, Own};
 use super::open::Settings;
 use super::opened::Opened;
-use super::place::{RootLock, lock_directory, tidy};
+use super::place::{RootLock, lock_directory, take_path, tidy};
 use crate::error::{Error, Result};
 use crate::platform::{self, NewFile};
 use crate::shm::layout::at;
 use crate::shm::mapping::Mapping;
 use crate::shm::{Geometry, Memory, Step};
 use crate::sync::locks::{LockPlace, lock_file_path};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(crate) fn create(real: &Path, settings: &Settings, replace: bool) -> Result<
     allocate(&new.file, fixed.geometry.file_len, real)?;
     let id = [settings.random()?, settings.random()?];
     // Until the file has its name and its first member a lease, nobody may take its locks for left behind.
-    let root_lock = RootLock::shared(real, settings)?;
+    let root_lock = RootLock::to_make_locks(real, settings)?;
     let made = make(real, settings, &fixed, new, id, replace);
     drop(root_lock);
     tidy(real);
@@ -38,7 +38,14 @@ pub(crate) fn create(real: &Path, settings: &Settings, replace: bool) -> Result<
 }
 
 /// Fills the new file, takes a seat in it, and gives it its name.
-fn make(real: &Path, settings: &Settings, fixed: &Fixed, new: NewFile, id: [u64; 2], replace: bool) -> Result<Opened> {
+fn make(
+    real: &Path,
+    settings: &Settings,
+    fixed: &Fixed,
+    mut new: NewFile,
+    id: [u64; 2],
+    replace: bool,
+) -> Result<Opened> {
     let directory = lock_directory(real, id);
     let inodes = make_locks(&directory, settings, &fixed.geometry)?;
     let own = Own {
@@ -53,11 +60,18 @@ fn make(real: &Path, settings: &Settings, fixed: &Fixed, new: NewFile, id: [u64;
     if settings.populate {
         opened.store.mem.populate().map_err(Error::io("populate", real))?;
     }
-    platform::name_new_file(new, real, replace).map_err(|source| match source.kind() {
+    let aside = if replace && !platform::CAN_REPLACE_MAPPED { take_path(real, settings)? } else { None };
+    let named = platform::name_new_file(&mut new, real, replace).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => Error::Exists(real.into()),
         _ => Error::Io { what: "create", path: real.into(), source },
-    })?;
-    Ok(opened)
+    });
+    if let (Err(_), Some(aside)) = (&named, &aside)
+        && !real.exists()
+    {
+        // Should somebody create a file right now it is mapped, and so it is not replaced.
+        let _ = fs::rename(aside, real);
+    }
+    named.map(|()| opened)
 }
 
 /// Makes a lock directory with its lock files, under the root's lock; returns their inode numbers.

@@ -2,7 +2,7 @@
 
 use super::header::{Fixed, boot_id};
 use super::open::{OnMismatch, Settings, Sizes};
-use super::place::{DataLock, format_id, lock_directory, still_names};
+use super::place::{DataLock, TidyAtEnd, format_id, lock_directory, still_names};
 use crate::error::{Error, Result};
 use crate::platform;
 use crate::shm::layout::at;
@@ -40,6 +40,8 @@ pub(crate) struct Opened {
     /// When a read may look again for the file that took this one's place, in milliseconds since `born`.
     next_follow_ms: AtomicU64,
     born: Instant,
+    /// Removes what is left of a replaced file that could not be removed while it was mapped; dropped last.
+    tidy_at_end: TidyAtEnd,
 }
 
 /// Reads of a replaced file look for the new one so often; until it is there they miss.
@@ -105,6 +107,7 @@ impl Opened {
             stale_mark: AtomicU64::new(0),
             next_follow_ms: AtomicU64::new(0),
             born: Instant::now(),
+            tidy_at_end: TidyAtEnd::default(),
         }
     }
 
@@ -310,6 +313,9 @@ impl Drop for Opened {
     fn drop(&mut self) {
         if let Some(joined) = self.member.get() {
             Seats { mem: &self.store.mem, geometry: &self.store.geometry }.leave(joined.member.seat);
+        }
+        if !platform::CAN_REPLACE_MAPPED && self.is_replaced() {
+            self.tidy_at_end.0 = Some(self.real.clone());
         }
     }
 }

@@ -1,0 +1,39 @@
+//! What Unix systems do of which nothing else is known. Nobody has run Kennel on one.
+
+use super::super::{NewFile, unknown_boot};
+use super::new_named_file;
+use memmap2::MmapRaw;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A path that leads to the very file that is open: there is none.
+pub(super) fn path_of(_: &File) -> Option<PathBuf> {
+    None
+}
+
+/// A number that changes when the host starts anew.
+pub(crate) fn boot_id() -> [u64; 2] {
+    unknown_boot()
+}
+
+/// Gives the file its length with all its blocks reserved, where the file system does that.
+pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
+    fs2::FileExt::allocate(file, len)?;
+    file.set_len(len)
+}
+
+/// The kind of a file system on which mappings or locks are not shared as they must be: not known.
+pub(crate) fn network_filesystem(_: &File) -> Option<String> {
+    None
+}
+
+/// Opens a file that has no other name yet, in the directory where it will get one.
+pub(crate) fn new_file(directory: &Path) -> io::Result<NewFile> {
+    new_named_file(directory)
+}
+
+/// Makes every page of a mapping present and writable; `false` where the system has no call for it.
+pub(crate) fn populate(_: &MmapRaw) -> io::Result<bool> {
+    Ok(false)
+}
