@@ -93,6 +93,7 @@ fn a_file_that_was_cut_off_or_is_of_another_format_is_a_bad_file() {
         let said = message(small().open(place.path()));
         assert!(said.contains(&format!("file length: expected {len}, found {cut}: it was cut off")), "{said}");
     }
+    drop(file);
     for (at, field) in [(header::FORMAT, "format version"), (16, "layout fingerprint")] {
         let mut other = raw.clone();
         other.bytes[at] += 1;
@@ -206,7 +207,7 @@ fn locks_lost_comes_from_a_write_whose_lock_file_is_gone_or_another() {
     fs::rename(place.dir().join("kept"), &lock).unwrap();
     cache.set("key", "value").unwrap();
     // A lease that is gone is a lost lock set, too, for whoever would have to make a second one.
-    fs::remove_file(directory.join("000000.lease")).unwrap();
+    place.take_away(&directory.join("000000.lease"));
     let said = message(small().open(place.path()));
     assert!(said.contains("expected the lease file") && said.contains("are lost"), "{said}");
 }

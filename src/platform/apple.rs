@@ -1,7 +1,6 @@
 //! What only macOS does, and its relatives.
 
-use super::super::{NewFile, unknown_boot};
-use super::new_named_file;
+use super::super::unknown_boot;
 use memmap2::MmapRaw;
 use std::ffi::OsString;
 use std::fs::File;
@@ -49,9 +48,9 @@ pub(crate) fn network_filesystem(file: &File) -> Option<String> {
     (stat.f_flags & libc::MNT_LOCAL as u32 == 0 || name.contains("fuse")).then_some(name)
 }
 
-/// Opens a file that has no other name yet, in the directory where it will get one.
-pub(crate) fn new_file(directory: &Path) -> io::Result<NewFile> {
-    new_named_file(directory)
+/// Opens a file that has no name yet: no file is without one here.
+pub(crate) fn nameless_file(_: &Path) -> io::Result<Option<File>> {
+    Ok(None)
 }
 
 /// Makes every page of a mapping present and writable; `false` where the system has no call for it.

@@ -1,7 +1,6 @@
 //! What only Linux does.
 
-use super::super::{NewFile, unknown_boot};
-use super::new_named_file;
+use super::super::unknown_boot;
 use memmap2::MmapRaw;
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -52,13 +51,12 @@ pub(crate) fn network_filesystem(file: &File) -> Option<String> {
     KINDS.into_iter().find(|&(kind, _)| kind == magic).map(|(_, name)| name.to_owned())
 }
 
-/// Opens a file that has no name yet, in the directory where it will get one.
-pub(crate) fn new_file(directory: &Path) -> io::Result<NewFile> {
+/// Opens a file that has no name yet, in the directory where it will get one, if the file system can.
+pub(crate) fn nameless_file(directory: &Path) -> io::Result<Option<File>> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     match rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR) {
-        Ok(fd) => Ok(NewFile { file: fd.into(), temporary: None }),
-        // The file system cannot; a file with a temporary name does, too.
-        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => new_named_file(directory),
+        Ok(fd) => Ok(Some(fd.into())),
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

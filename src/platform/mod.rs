@@ -18,8 +18,8 @@ mod system;
 pub(crate) use system::end_process;
 pub(crate) use system::{
     CAN_REPLACE_MAPPED, Descriptor, allocate, at_fork, boot_id, close_inherited, default_directories, descriptor,
-    directory_inode, forget, identity, is_vanishing, make_private_dir, name_new_file, network_filesystem, new_file,
-    populate, reopen, root_lock, set_mode, stop_process, try_lock_data, untrusted,
+    directory_inode, forget, identity, is_vanishing, make_private_dir, name_new_file, nameless_file,
+    network_filesystem, populate, reopen, root_lock, set_mode, stop_process, try_lock_data, untrusted,
 };
 
 /// What tells a file from every other on this host, for as long as it exists.
@@ -31,7 +31,7 @@ pub(crate) struct Identity {
     pub device: u64,
 }
 
-/// A file being made: without a name where the system can, else under a temporary one.
+/// A file being made: without a name where the system can, else in its lock directory.
 pub(crate) struct NewFile {
     pub file: std::fs::File,
     /// Where it lies until it gets its name.

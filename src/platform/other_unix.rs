@@ -1,7 +1,6 @@
 //! What Unix systems do of which nothing else is known. Nobody has run Kennel on one.
 
-use super::super::{NewFile, unknown_boot};
-use super::new_named_file;
+use super::super::unknown_boot;
 use memmap2::MmapRaw;
 use std::fs::File;
 use std::io;
@@ -28,9 +27,9 @@ pub(crate) fn network_filesystem(_: &File) -> Option<String> {
     None
 }
 
-/// Opens a file that has no other name yet, in the directory where it will get one.
-pub(crate) fn new_file(directory: &Path) -> io::Result<NewFile> {
-    new_named_file(directory)
+/// Opens a file that has no name yet: no file is without one here.
+pub(crate) fn nameless_file(_: &Path) -> io::Result<Option<File>> {
+    Ok(None)
 }
 
 /// Makes every page of a mapping present and writable; `false` where the system has no call for it.

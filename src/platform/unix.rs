@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 #[cfg_attr(not(any(target_os = "linux", target_vendor = "apple")), path = "other_unix.rs")]
 mod kind;
 
-pub(crate) use kind::{allocate, boot_id, network_filesystem, new_file, populate};
+pub(crate) use kind::{allocate, boot_id, nameless_file, network_filesystem, populate};
 
 /// Whether another file can take the name of one that is mapped, and a mapped one be removed: it lives on without.
 pub(crate) const CAN_REPLACE_MAPPED: bool = true;
@@ -98,12 +98,6 @@ fn check_own(path: &Path) -> io::Result<()> {
 /// Sets the permission bits as asked for, whatever the process's umask.
 pub(crate) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(mode))
-}
-
-/// A new file under a temporary name.
-fn new_named_file(directory: &Path) -> io::Result<NewFile> {
-    let (file, path) = tempfile::Builder::new().prefix(".kennel-new-").tempfile_in(directory)?.into_parts();
-    Ok(NewFile { file, temporary: Some(path) })
 }
 
 /// Gives a new file its name: all at once, and only if nobody has it, unless it is to replace him.

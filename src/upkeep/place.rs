@@ -114,7 +114,7 @@ impl RootLock {
     }
 
     /// Makes the directory, and keeps tidiers out of it.
-    fn shared(real: &Path, settings: &Settings) -> Result<Self> {
+    pub(crate) fn shared(real: &Path, settings: &Settings) -> Result<Self> {
         let root = locks_root(real);
         let begun = Instant::now();
         let is_last_try = || begun.elapsed() > settings.lock_wait;
