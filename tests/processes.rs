@@ -201,7 +201,8 @@ fn when_all_seats_are_taken_the_next_is_told_so_and_killed_ones_make_room() {
     let start = || children::start("open", &[arg(&path)]);
     let mut three: Vec<_> = (0..3).map(|_| start()).collect();
     three.iter_mut().for_each(|process| process.expect("served"));
-    start().expect(&format!("4 seats full {}", path.display()));
+    let real = std::fs::canonicalize(&path).unwrap();
+    start().expect(&format!("4 seats full {}", real.display()));
     match options().open(&path) {
         Err(error @ Error::SeatsFull { seats: 4, .. }) => {
             let message = error.to_string();
@@ -217,7 +218,7 @@ fn when_all_seats_are_taken_the_next_is_told_so_and_killed_ones_make_room() {
         three[1] = start();
         three[1].expect("served");
     }
-    start().expect(&format!("4 seats full {}", path.display()));
+    start().expect(&format!("4 seats full {}", real.display()));
     // And so is one that was left in good order.
     three.pop().unwrap().finish();
     let mut last = start();

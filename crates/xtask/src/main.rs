@@ -7,11 +7,14 @@
 
 mod fuzz;
 mod loom;
+mod macos;
 mod miri;
+mod refused;
 mod runner;
 mod step;
 mod test;
 mod toolchain;
+mod windows;
 
 use std::process::ExitCode;
 
@@ -33,6 +36,12 @@ enum Command {
     Loom(loom::Args),
     /// Run the core's tests under miri, which sees undefined behaviour (needs nightly)
     Miri(miri::Args),
+    /// Run all tests as Windows programs under Wine
+    Windows(windows::Args),
+    /// Type-check and lint everything for macOS
+    MacosCheck,
+    /// See that targets Kennel cannot run on are refused with a sentence
+    RefusedCheck,
     /// Run the fuzz targets for a while (needs nightly)
     Fuzz(fuzz::Args),
 }
@@ -42,6 +51,9 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Loom(args) => loom::run(args),
         Command::Miri(args) => miri::run(args),
+        Command::Windows(args) => windows::run(args),
+        Command::MacosCheck => macos::run(),
+        Command::RefusedCheck => refused::run(),
         Command::Fuzz(args) => fuzz::run(&args),
     };
     match outcome {
