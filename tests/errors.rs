@@ -269,6 +269,28 @@ fn open_elsewhere_says_that_strategy_process_allows_one_process() {
     drop(small().open(place.path()).unwrap());
 }
 
+#[test]
+fn a_file_that_may_not_be_written_is_an_error_unless_it_is_only_read() {
+    let place = Place::new();
+    small().create(place.path()).unwrap().set("key", "value").unwrap();
+    let read_only = |yes| {
+        let mut permissions = fs::metadata(place.path()).unwrap().permissions();
+        permissions.set_readonly(yes);
+        fs::set_permissions(place.path(), permissions).unwrap();
+    };
+    read_only(true);
+    if fs::OpenOptions::new().write(true).open(place.path()).is_ok() {
+        println!("skipped: this user may write everything");
+        return;
+    }
+    let error = small().open(place.path()).unwrap_err();
+    assert!(matches!(&error, Error::Io { what: "open", .. }), "{error}");
+    assert!(matches!(small().destroy(place.path()), Err(Error::Io { what: "open", .. })));
+    assert_eq!(small().open_read_only(place.path()).unwrap().get("key").as_deref(), Some(&b"value"[..]));
+    read_only(false);
+    small().open(place.path()).unwrap().set("key", "other").unwrap();
+}
+
 #[cfg(unix)]
 #[test]
 fn a_file_that_others_may_write_is_not_trusted_unless_that_is_asked_for() {

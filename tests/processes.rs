@@ -4,7 +4,7 @@ mod common;
 
 use common::Place;
 use common::children::{self, Process, arg, say, wait_for_word};
-use kennel::{Cache, Error, Options};
+use kennel::{Cache, Error, LockStrategy, OnMismatch, Options};
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
@@ -24,6 +24,7 @@ fn child() {
         "create" => create_and_say(args[0]),
         "read and stay" => read_and_stay(args[0]),
         "thrash" => thrash(args[0], args[1].parse().unwrap()),
+        "hold" => hold(args[0], args[1] == "to read"),
         _ => panic!("no task {task}"),
     });
 }
@@ -337,4 +338,56 @@ fn additions_of_several_processes_are_not_lost() {
     assert_eq!(sum, 4 * ADDITIONS);
     assert_eq!(number("counter down"), 1000 - ADDITIONS);
     assert!(cache.verify().is_ok());
+}
+
+/// Has a cache open and says, whenever it is asked, what the key holds.
+fn hold(path: &str, to_read: bool) {
+    let cache = if to_read { Options::new().open_read_only(path) } else { Cache::open(path) }.unwrap();
+    say("open");
+    while wait_for_word() == "look" {
+        say(cache.get("key").map_or("nothing".into(), |value| String::from_utf8(value).unwrap()));
+    }
+}
+
+/// Reads of a replaced file may miss for a moment.
+fn look_until(holder: &mut Process, expected: &str) {
+    for _ in 0..1000 {
+        holder.tell("look");
+        let found = holder.hear().unwrap();
+        if found == expected {
+            return;
+        }
+        assert_eq!(found, "nothing", "instead of {expected}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{expected} is not found");
+}
+
+/// Windows lets nobody remove or replace a mapped file: there it is moved aside, and goes when the last closes it.
+#[test]
+fn what_others_have_open_can_be_destroyed_and_replaced() {
+    for how in ["to read", "to write"] {
+        let place = Place::new();
+        let path = place.path();
+        options().create(&path).unwrap().set("key", "first").unwrap();
+        let mut holder = children::start("hold", &[arg(&path), how]);
+        holder.expect("open");
+        look_until(&mut holder, "first");
+        options().destroy(&path).unwrap();
+        assert!(!path.exists());
+        holder.tell("look");
+        holder.expect("nothing");
+        options().create(&path).unwrap().set("key", "second").unwrap();
+        look_until(&mut holder, "second");
+        let other_locks = options().locks(LockStrategy::RwFile).on_mismatch(OnMismatch::Recreate);
+        other_locks.open(&path).unwrap().set("key", "third").unwrap();
+        look_until(&mut holder, "third");
+        holder.tell("that is all");
+        holder.finish();
+        if cfg!(windows) {
+            assert_eq!(place.lock_directories().len(), 1, "{how}: a replaced file is left");
+        }
+        options().destroy(&path).unwrap();
+        assert_eq!(place.names(), [""; 0], "{how}");
+    }
 }
