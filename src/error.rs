@@ -68,6 +68,13 @@ pub enum Error {
         detail: String,
     },
 
+    /// Strategy `lease`: on this file system a lease ends when its descriptor is closed, so that a living process
+    /// could be taken for dead.
+    #[error("strategy `lease` is refused for {}: on an overlay file system, as the root of a container is, the proof that \
+             a process lives is lost when any part of it closes descriptors that are not its own; use another file \
+             system (/dev/shm, a volume) or strategy `file`", .0.display())]
+    LeaseRefused(PathBuf),
+
     /// The file is locked by another strategy than those this program has.
     #[error("{}: locked by strategy {found} (id {id}), which this program does not have; it was opened with {asked}", path.display())]
     UnknownStrategy {

@@ -112,7 +112,7 @@ fn a_file_that_was_cut_off_or_is_of_another_format_is_a_bad_file() {
 
 #[test]
 fn no_damaged_byte_of_the_header_is_a_panic() {
-    for strategy in [LockStrategy::File, LockStrategy::None] {
+    for strategy in [LockStrategy::File, LockStrategy::Lease, LockStrategy::None] {
         let place = Place::new();
         let cache = small().locks(strategy).create(place.path()).unwrap();
         cache.set("key", "value").unwrap();
@@ -454,7 +454,7 @@ fn bad_option_names_the_option_its_value_and_what_it_may_be() {
     assert_eq!(message(small().create("/")), "option path: expected the path of a file, found /");
     assert_eq!(
         "lease-less".parse::<LockStrategy>().unwrap_err(),
-        "no lock strategy \"lease-less\": expected file, process, none or rw-file"
+        "no lock strategy \"lease-less\": expected file, lease, process, none or rw-file"
     );
 }
 

@@ -253,6 +253,7 @@ fn the_lock_directory_holds_a_bounded_set_of_files() {
         (LockStrategy::File, small().lock_regions(2), 2),
         (LockStrategy::File, small().lock_regions(1), 1),
         (LockStrategy::RwFile, small(), 1),
+        (LockStrategy::Lease, small(), 0),
     ];
     for (strategy, options, locks) in options {
         let place = Place::new();
@@ -538,7 +539,8 @@ fn a_read_only_handle_of_a_file_of_another_boot_always_misses_unless_it_verifies
 
 #[test]
 fn a_read_only_handle_hits_and_changes_no_byte() {
-    for strategy in [LockStrategy::File, LockStrategy::RwFile, LockStrategy::Process, LockStrategy::None] {
+    let shared = [LockStrategy::File, LockStrategy::Lease, LockStrategy::RwFile];
+    for strategy in shared.into_iter().chain([LockStrategy::Process, LockStrategy::None]) {
         let place = Place::new();
         let writer = small().locks(strategy.clone()).create(place.path()).unwrap();
         fill(&writer);

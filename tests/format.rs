@@ -77,7 +77,7 @@ fn the_header_names_the_boot() {
 #[test]
 fn each_strategy_has_its_number_and_name_in_the_header() {
     let strategies = [LockStrategy::File, LockStrategy::Process, LockStrategy::None, LockStrategy::RwFile];
-    for (strategy, id) in strategies.into_iter().zip(1..) {
+    for (strategy, id) in strategies.into_iter().chain([LockStrategy::Lease]).zip(1..) {
         let place = Place::new();
         drop(options().locks(strategy.clone()).after_crash(AfterCrash::Verify).create(place.path()).unwrap());
         let raw = Raw::load(&place.path());

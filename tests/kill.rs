@@ -12,7 +12,7 @@ mod common;
 use common::Place;
 use common::children::{self, arg, say};
 use kennel::crash::{Plan, Step, arm};
-use kennel::{AfterCrash, Cache, Expiry, OnMismatch, Options, SetOptions, Swap};
+use kennel::{AfterCrash, Cache, Expiry, LockStrategy, OnMismatch, Options, SetOptions, Swap};
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Mutex;
@@ -20,6 +20,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 const SEATS: u32 = 6;
+/// Every test of a kill runs for each of these.
+const STRATEGIES: [LockStrategy; 2] = [LockStrategy::File, LockStrategy::Lease];
 /// At which passing of a step the child dies; the later ones only where the earlier ones were reached.
 const PASSINGS: [u64; 5] = [0, 1, 3, 10, 40];
 
@@ -307,9 +309,9 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> Vec<R> + Sync
 }
 
 /// Kills a child at every step of a case; the steps that it came to.
-fn kill_everywhere(case: &Case) -> Vec<Step> {
+fn kill_everywhere(case: &Case, locks: &LockStrategy) -> Vec<Step> {
     let place = Place::new();
-    let cache = (case.options)().create(place.path()).unwrap();
+    let cache = (case.options)().locks(locks.clone()).create(place.path()).unwrap();
     put_bystanders(&cache);
     let mut hit = Vec::new();
     let mut number = 0;
@@ -318,7 +320,7 @@ fn kill_everywhere(case: &Case) -> Vec<Step> {
             (case.before)(&cache);
             number += 1;
             let killed = dies("case", &place.path(), case.name, Some(step), nth, number);
-            check(case, &cache, &format!("{} killed at {} {nth}: {killed}", case.name, step.name()));
+            check(case, &cache, &format!("{locks}: {} killed at {} {nth}: {killed}", case.name, step.name()));
             if !killed {
                 break;
             }
@@ -332,7 +334,18 @@ fn kill_everywhere(case: &Case) -> Vec<Step> {
 /// The steps that the other tests of this file do not come to, or that nothing does yet.
 #[test]
 fn a_kill_at_any_step_of_an_operation_is_repaired() {
-    let hit: HashSet<_> = in_parallel(CASES, kill_everywhere).into_iter().collect();
+    let hit: HashSet<_> = in_parallel(CASES, |case| kill_everywhere(case, &LockStrategy::File)).into_iter().collect();
+    expect_hit(&hit, &[]);
+}
+
+#[test]
+fn a_kill_at_any_step_of_an_operation_is_repaired_with_leases() {
+    let hit: HashSet<_> = in_parallel(CASES, |case| kill_everywhere(case, &LockStrategy::Lease)).into_iter().collect();
+    // Nobody waits here, so nobody is woken: that is in `tests/lease.rs`.
+    expect_hit(&hit, &[Step::LockWord]);
+}
+
+fn expect_hit(hit: &HashSet<Step>, further: &[Step]) {
     let must = [
         Step::IntentFields,
         Step::IntentKind,
@@ -354,7 +367,7 @@ fn a_kill_at_any_step_of_an_operation_is_repaired() {
         Step::FlushMark,
         Step::Seat,
     ];
-    let missed: Vec<_> = must.iter().filter(|step| !hit.contains(step)).collect();
+    let missed: Vec<_> = must.iter().chain(further).filter(|step| !hit.contains(step)).collect();
     assert!(missed.is_empty(), "no child was killed at {missed:?}");
 }
 
@@ -409,8 +422,12 @@ fn check_full(cache: &Cache, told: &str) {
 
 #[test]
 fn a_kill_while_room_is_made_loses_no_more_than_was_in_hand() {
+    in_parallel(&STRATEGIES, kill_while_room_is_made);
+}
+
+fn kill_while_room_is_made(locks: &LockStrategy) -> Vec<()> {
     let place = Place::new();
-    let cache = tight().create(place.path()).unwrap();
+    let cache = tight().locks(locks.clone()).create(place.path()).unwrap();
     // Numbers go on from child to child: the keys of the one before are what the next one pushes out.
     let mut number = 0;
     while cache.stats().counters.evictions() < 100 {
@@ -421,7 +438,7 @@ fn a_kill_while_room_is_made_loses_no_more_than_was_in_hand() {
     for &step in Step::ALL {
         for nth in PASSINGS {
             number += 1;
-            let told = format!("killed at {} {nth}", step.name());
+            let told = format!("{locks}: killed at {} {nth}", step.name());
             let (before, counted) = (proven_keys(&cache, &told), cache.stats().counters);
             let killed = dies("case", &place.path(), FULL.name, Some(step), nth, number);
             // A reader after the kill sees what is left, without anybody's write in between.
@@ -452,23 +469,29 @@ fn a_kill_while_room_is_made_loses_no_more_than_was_in_hand() {
     ];
     let missed: Vec<_> = must.iter().filter(|step| !hit.contains(step)).collect();
     assert!(missed.is_empty(), "no child was killed at {missed:?}");
+    Vec::new()
 }
 
 #[test]
 fn a_kill_while_a_stripe_is_emptied_at_its_last_position_is_repaired() {
+    in_parallel(&STRATEGIES, kill_while_a_stripe_is_emptied);
+}
+
+fn kill_while_a_stripe_is_emptied(locks: &LockStrategy) -> Vec<()> {
     for nth in 0.. {
         let place = Place::new();
-        let cache = ending().create(place.path()).unwrap();
+        let cache = ending().locks(locks.clone()).create(place.path()).unwrap();
         churn(&cache, 0);
         let killed = dies("case", &place.path(), ENDING.name, Some(Step::RingReset), nth, 1);
-        check_full(&cache, &format!("killed at ring-reset {nth}"));
+        check_full(&cache, &format!("{locks}: killed at ring-reset {nth}"));
         if !killed {
             // Four ends of two rings, and the stamps.
             assert!(nth >= 5, "{nth}");
-            return;
+            break;
         }
         assert_eq!(cache.stats().counters.repairs, 1);
     }
+    Vec::new()
 }
 
 #[test]
@@ -488,15 +511,15 @@ fn the_keys_of_a_bucket_that_a_killed_writer_left_are_listed() {
 
 /// Kills one child in an operation, the next one in each store of the repair in turn. `further`: one more in the
 /// repair of that.
-fn kill_the_repair(case: &Case, step: Step, further: bool) -> Vec<u64> {
+fn kill_the_repair(case: &Case, step: Step, further: bool, locks: LockStrategy) -> Vec<u64> {
     let place = Place::new();
-    let cache = (case.options)().create(place.path()).unwrap();
+    let cache = (case.options)().locks(locks.clone()).create(place.path()).unwrap();
     put_bystanders(&cache);
     for nth in 0.. {
         (case.before)(&cache);
         assert!(dies("case", &place.path(), case.name, Some(step), 0, 0), "{} at {}", case.name, step.name());
         assert!(cache.stripe_stats().iter().any(|stripe| stripe.intent.is_some()));
-        let told = format!("{} killed at {}, its repair at {nth}", case.name, step.name());
+        let told = format!("{locks}: {} killed at {}, its repair at {nth}", case.name, step.name());
         let killed = dies("repair", &place.path(), "repair", None, nth, 0);
         if further && killed && cache.stripe_stats().iter().any(|stripe| stripe.intent.is_some()) {
             dies("repair", &place.path(), "repair", None, nth, 0);
@@ -547,7 +570,11 @@ fn case_named(name: &str) -> &'static Case {
 
 #[test]
 fn a_kill_in_the_middle_of_a_repair_is_repaired() {
-    let stores = in_parallel(HALF_WAY, |&(name, step)| kill_the_repair(case_named(name), step, false));
+    let all: Vec<_> = STRATEGIES.iter().flat_map(|locks| HALF_WAY.iter().map(move |half| (half, locks))).collect();
+    let kill = |&(&(name, step), locks): &(&(_, _), &LockStrategy)| {
+        kill_the_repair(case_named(name), step, false, locks.clone())
+    };
+    let stores = in_parallel(&all, kill);
     // Attempts, slot, version twice, live, notes, the intent: less, and nothing was tried.
     assert!(stores.iter().all(|&stores| stores >= 9), "{stores:?}");
 }
@@ -555,7 +582,9 @@ fn a_kill_in_the_middle_of_a_repair_is_repaired() {
 #[test]
 fn a_stripe_whose_repair_is_killed_twice_may_be_emptied_and_goes_on() {
     let some = [HALF_WAY[1], HALF_WAY[3], HALF_WAY[6], HALF_WAY[7]];
-    in_parallel(&some, |&(name, step)| kill_the_repair(case_named(name), step, true));
+    for locks in STRATEGIES {
+        in_parallel(&some, |&(name, step)| kill_the_repair(case_named(name), step, true, locks.clone()));
+    }
 }
 
 /// A way to a cache file that a child is killed on.

@@ -46,6 +46,15 @@ fn file_keeps_the_contract() {
 }
 
 #[test]
+fn lease_keeps_the_contract() {
+    let report = run_suite(LockStrategy::Lease);
+    assert!(report.held("processes exclude each other") && report.held("the lock of a killed process is given on"));
+    if cfg!(unix) {
+        assert_eq!(counts(&report), (14, 1), "{report}");
+    }
+}
+
+#[test]
 fn rw_file_keeps_the_contract() {
     let report = run_suite(LockStrategy::RwFile);
     assert!(report.held("readers share the lock, a writer excludes them"));
@@ -200,6 +209,11 @@ mod stopped {
     }
 
     #[test]
+    fn a_stopped_process_under_leases_stops_nobody_else() {
+        a_stopped_process("lease");
+    }
+
+    #[test]
     fn a_stopped_process_under_one_lock_file_stops_nobody_for_ever() {
         a_stopped_process("rw-file");
     }
@@ -226,6 +240,11 @@ mod stopped {
     #[test]
     fn a_stopped_thread_under_file_locks_stops_nobody_else() {
         a_stopped_thread("file");
+    }
+
+    #[test]
+    fn a_stopped_thread_under_leases_stops_nobody_else() {
+        a_stopped_thread("lease");
     }
 
     #[test]

@@ -6,11 +6,13 @@ mod common;
 
 use common::children::{self, Process, arg, say, wait_for_word};
 use common::{Place, names_in};
-use kennel::{Cache, Error, Options, Result};
+use kennel::{Cache, Error, LockStrategy, Options, Result};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 const STRIPES: u32 = 4;
+/// The strategies for several processes.
+const SHARED: [LockStrategy; 2] = [LockStrategy::File, LockStrategy::Lease];
 
 #[test]
 fn child() {
@@ -86,8 +88,12 @@ struct InUse {
 
 impl InUse {
     fn new() -> Self {
+        Self::with(LockStrategy::File)
+    }
+
+    fn with(locks: LockStrategy) -> Self {
         let place = Place::new();
-        let cache = options().create(place.path()).unwrap();
+        let cache = options().locks(locks).create(place.path()).unwrap();
         let keys = a_key_per_stripe();
         keys.iter().for_each(|key| cache.set(key, "0").unwrap());
         drop(cache);
@@ -166,7 +172,11 @@ fn expect_opener_lost(path: &Path, detail: &str) {
 
 #[test]
 fn members_go_on_when_the_file_is_removed_and_a_new_one_is_another_cache() {
-    let mut used = InUse::new();
+    SHARED.into_iter().for_each(removed_file);
+}
+
+fn removed_file(locks: LockStrategy) {
+    let mut used = InUse::with(locks);
     used.place.take_away(&used.path());
     assert!(open_elsewhere(&used.path()).starts_with("NotFound"));
     for stripe in 0..STRIPES as usize {
@@ -252,7 +262,11 @@ fn a_lock_file_that_was_made_anew_is_not_taken_for_the_old_one() {
 
 #[test]
 fn a_lease_that_was_removed_is_lost_and_no_death() {
-    let used = InUse::new();
+    SHARED.into_iter().for_each(removed_lease);
+}
+
+fn removed_lease(locks: LockStrategy) {
+    let used = InUse::with(locks);
     let is_lease = |name: &String| name.ends_with(".lease");
     let leases: Vec<_> = names_in(&used.lock_directory()).into_iter().filter(is_lease).collect();
     assert_eq!(leases.len(), 2);
@@ -266,7 +280,11 @@ fn a_lease_that_was_removed_is_lost_and_no_death() {
 
 #[test]
 fn a_hard_link_elsewhere_has_no_locks() {
-    let used = InUse::new();
+    SHARED.into_iter().for_each(hard_link);
+}
+
+fn hard_link(locks: LockStrategy) {
+    let used = InUse::with(locks);
     let link = used.place.dir().join("link");
     fs::hard_link(used.path(), &link).unwrap();
     expect_opener_lost(&link, "link.locks");
@@ -362,7 +380,11 @@ fn a_file_that_is_mounted_alone_has_no_locks_and_with_its_directory_it_has() {
 
 #[test]
 fn a_copy_is_a_cache_of_its_own_even_with_copied_locks() {
-    let used = InUse::new();
+    SHARED.into_iter().for_each(copy);
+}
+
+fn copy(locks: LockStrategy) {
+    let used = InUse::with(locks);
     let (path, copy) = (used.path(), used.place.dir().join("copy"));
     let copy_root = used.place.dir().join("copy.locks");
     fs::copy(&path, &copy).unwrap();

@@ -446,7 +446,8 @@ impl Case<'_> {
 fn run_case(shape: Shape, two_handles: bool, ops: Vec<(usize, Op)>, seen: &Seen) -> Checked {
     let place = Place::new();
     let clock = TestClock::at(START);
-    let strategies = [LockStrategy::File, LockStrategy::Process, LockStrategy::None, LockStrategy::RwFile];
+    let strategies =
+        [LockStrategy::File, LockStrategy::Process, LockStrategy::None, LockStrategy::RwFile, LockStrategy::Lease];
     let options = Options::new()
         .capacity(shape.arena * u64::from(shape.stripes))
         .stripes(shape.stripes)

@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
+/// The strategies for several processes.
+const SHARED: [LockStrategy; 2] = [LockStrategy::File, LockStrategy::Lease];
 const WRITERS: u64 = 3;
 const KEYS: u64 = 12;
 const ROUNDS: u64 = 250;
@@ -102,9 +104,13 @@ fn look_at_all(cache: &Cache, seen: &mut HashMap<(u64, u64), u64>) {
 
 #[test]
 fn values_prove_themselves_and_never_go_back() {
+    SHARED.into_iter().for_each(values_never_go_back);
+}
+
+fn values_never_go_back(locks: LockStrategy) {
     let place = Place::new();
     // More than all that is written: no ring comes round, nothing is evicted.
-    let cache = options().capacity(32 << 20).create(place.path()).unwrap();
+    let cache = options().locks(locks).capacity(32 << 20).create(place.path()).unwrap();
     go(ready(WRITERS, "write and read", &place.path()));
     // The last word of each writer stands.
     for writer in 0..WRITERS {
@@ -134,8 +140,12 @@ fn thrash(path: &str, writer: u64) {
 
 #[test]
 fn values_prove_themselves_while_they_are_evicted() {
+    SHARED.into_iter().for_each(values_while_they_are_evicted);
+}
+
+fn values_while_they_are_evicted(locks: LockStrategy) {
     let place = Place::new();
-    let cache = Options::new().capacity(192 << 10).stripes(1).create(place.path()).unwrap();
+    let cache = Options::new().locks(locks).capacity(192 << 10).stripes(1).create(place.path()).unwrap();
     go(ready(WRITERS, "thrash", &place.path()));
     assert!(cache.stats().counters.evictions() > 1000);
     assert!(cache.stats().counters.hits > 0);
@@ -157,8 +167,12 @@ fn come_and_go(path: &str, number: u64) {
 
 #[test]
 fn processes_come_and_go() {
+    SHARED.into_iter().for_each(come_and_go_with);
+}
+
+fn come_and_go_with(locks: LockStrategy) {
     let place = Place::new();
-    let cache = options().seats(8).create(place.path()).unwrap();
+    let cache = options().locks(locks).seats(8).create(place.path()).unwrap();
     cache.set("there throughout", "yes").unwrap();
     go(ready(4, "come and go", &place.path()));
     let stats = cache.stats();
@@ -195,8 +209,12 @@ fn two_hundred_processes_at_once_are_all_served() {
 
 #[test]
 fn when_all_seats_are_taken_the_next_is_told_so_and_killed_ones_make_room() {
+    SHARED.into_iter().for_each(all_seats_taken);
+}
+
+fn all_seats_taken(locks: LockStrategy) {
     let place = Place::new();
-    let cache = options().seats(4).create(place.path()).unwrap();
+    let cache = options().locks(locks).seats(4).create(place.path()).unwrap();
     cache.set("served", "0").unwrap();
     let path = place.path();
     let start = || children::start("open", &[arg(&path)]);
@@ -328,8 +346,12 @@ fn add(path: &str) {
 
 #[test]
 fn additions_of_several_processes_are_not_lost() {
+    SHARED.into_iter().for_each(additions_are_not_lost);
+}
+
+fn additions_are_not_lost(locks: LockStrategy) {
     let place = Place::new();
-    let cache = options().create(place.path()).unwrap();
+    let cache = options().locks(locks).create(place.path()).unwrap();
     (0..3).for_each(|i| cache.set(format!("counter {i}"), "0").unwrap());
     cache.set("counter down", "1000").unwrap();
     go(ready(4, "add", &place.path()));

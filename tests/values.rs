@@ -130,6 +130,11 @@ fn no_hit_is_torn_or_old_with_strategy_file() {
 }
 
 #[test]
+fn no_hit_is_torn_or_old_with_strategy_lease() {
+    check(LockStrategy::Lease, false);
+}
+
+#[test]
 fn no_hit_is_torn_or_old_with_strategy_process() {
     check(LockStrategy::Process, false);
 }

@@ -431,6 +431,11 @@ fn random_damage_of_a_closed_file_with_lock_files_is_survived() {
 }
 
 #[test]
+fn random_damage_ends_well_with_leases() {
+    random_damage(LockStrategy::Lease, 60, false);
+}
+
+#[test]
 fn random_damage_under_an_open_handle_is_survived() {
     random_damage(LockStrategy::Process, 150, true);
 }
@@ -471,7 +476,7 @@ fn counters_and_counts_of_any_value_are_told_without_a_panic() {
 #[test]
 fn a_mark_of_replacement_that_a_killed_process_left_does_no_harm() {
     // Recreate marks the old file before the new one is in place; its death in between leaves the mark.
-    for strategy in [LockStrategy::None, LockStrategy::Process, LockStrategy::File] {
+    for strategy in [LockStrategy::None, LockStrategy::Process, LockStrategy::File, LockStrategy::Lease] {
         let base = base(strategy);
         let mut raw = base.raw.clone();
         raw.set(header::REPLACED, 1);

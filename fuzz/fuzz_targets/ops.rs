@@ -43,7 +43,8 @@ impl Shape {
         let strategy = match who % 8 {
             0..3 => LockStrategy::None,
             3..6 => LockStrategy::Process,
-            6 => LockStrategy::File,
+            6 if who & 8 == 0 => LockStrategy::File,
+            6 => LockStrategy::Lease,
             _ => LockStrategy::RwFile,
         };
         let stripes = [0, 0, 1, 2][usize::from(counts & 3)];

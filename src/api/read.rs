@@ -12,7 +12,7 @@ use crate::store::read::{Found, Look, Take};
 use crate::store::tally::MemberCount;
 use crate::store::{Distrust, Store, record::MAX_KEY};
 use crate::sync::locks::{LockError, RegionGuard};
-use crate::sync::member::line_of_thread;
+use crate::sync::threads::line_of_thread;
 use crate::upkeep::Opened;
 use crate::upkeep::opened::Joined;
 use crossbeam::utils::Backoff;

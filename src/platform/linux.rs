@@ -4,10 +4,13 @@ use super::super::unknown_boot;
 use memmap2::MmapRaw;
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::thread::futex;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
 
 /// A path that leads to the very file that is open, even if its name is gone.
 pub(super) fn path_of(file: &File) -> Option<PathBuf> {
@@ -64,4 +67,33 @@ pub(crate) fn nameless_file(directory: &Path) -> io::Result<Option<File>> {
 /// Makes every page of a mapping present and writable; `false` where the system has no call for it.
 pub(crate) fn populate(map: &MmapRaw) -> io::Result<bool> {
     map.advise(memmap2::Advice::PopulateWrite).map(|()| true)
+}
+
+/// Whether a mapping can keep the lock of a file whose descriptor was closed.
+pub(crate) const MAPPINGS_KEEP_LOCKS: bool = true;
+
+/// Whether a mapping of this very file does: not on overlayfs, where it belongs to the file beneath.
+pub(crate) fn mappings_keep_locks(file: &File) -> bool {
+    const OVERLAYFS: u32 = 0x794c_7630;
+    rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type as u32 != OVERLAYFS)
+}
+
+/// Keeps a mapping from children that are forked from here on.
+pub(crate) fn keep_from_children(map: &MmapRaw) -> io::Result<()> {
+    map.advise(memmap2::Advice::DontFork)
+}
+
+/// Sleeps until somebody wakes who sleeps on `half`, or `limit` has passed; not at all if it is not `seen` any more. It
+/// may end early for no reason. A futex, shared between processes: without the PRIVATE flag it is known by the file's
+/// page and not by the address.
+pub(crate) fn sleep_on(half: &AtomicU32, seen: u32, _is_same: impl Fn() -> bool, limit: Duration) {
+    let limit = futex::Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
+    // Woken, another word, a signal, time over: the caller looks again in each case.
+    let _ = futex::wait(half, futex::Flags::empty(), seen, Some(&limit));
+}
+
+/// Wakes one who sleeps on `half`, in whatever process.
+pub(crate) fn wake_one(half: &AtomicU32) {
+    // It fails only for an address that is none.
+    let _ = futex::wake(half, futex::Flags::empty(), 1);
 }

@@ -13,13 +13,17 @@ compile_error!("Kennel needs files that processes map and lock together: a Unix 
 #[cfg_attr(unix, path = "unix.rs")]
 #[cfg_attr(windows, path = "windows.rs")]
 mod system;
+// Where the system has nothing better; and in the tests, wherever they run.
+#[cfg(any(test, not(target_os = "linux")))]
+mod wait;
 
 #[cfg(feature = "crash-points")]
 pub(crate) use system::end_process;
 pub(crate) use system::{
-    CAN_REPLACE_MAPPED, Descriptor, allocate, at_fork, boot_id, close_inherited, default_directories, descriptor,
-    directory_inode, forget, identity, is_vanishing, make_private_dir, name_new_file, nameless_file,
-    network_filesystem, populate, reopen, root_lock, set_mode, stop_process, try_lock_data, untrusted,
+    CAN_REPLACE_MAPPED, Descriptor, MAPPINGS_KEEP_LOCKS, allocate, at_fork, boot_id, close_inherited,
+    default_directories, descriptor, directory_inode, forget, identity, is_vanishing, keep_from_children,
+    make_private_dir, mappings_keep_locks, name_new_file, nameless_file, network_filesystem, populate, reopen,
+    root_lock, set_mode, sleep_on, stop_process, try_lock_data, untrusted, wake_one,
 };
 
 /// What tells a file from every other on this host, for as long as it exists.

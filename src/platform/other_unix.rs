@@ -1,6 +1,7 @@
 //! What Unix systems do of which nothing else is known. Nobody has run Kennel on one.
 
 use super::super::unknown_boot;
+pub(crate) use super::super::wait::{sleep_on, wake_one};
 use memmap2::MmapRaw;
 use std::fs::File;
 use std::io;
@@ -35,4 +36,17 @@ pub(crate) fn nameless_file(_: &Path) -> io::Result<Option<File>> {
 /// Makes every page of a mapping present and writable; `false` where the system has no call for it.
 pub(crate) fn populate(_: &MmapRaw) -> io::Result<bool> {
     Ok(false)
+}
+
+/// Whether a mapping can keep the lock of a file whose descriptor was closed: nobody promises that.
+pub(crate) const MAPPINGS_KEEP_LOCKS: bool = false;
+
+/// Whether a mapping of this very file does.
+pub(crate) fn mappings_keep_locks(_: &File) -> bool {
+    false
+}
+
+/// Keeps a mapping from children that are forked from here on: not asked for where mappings keep no locks.
+pub(crate) fn keep_from_children(_: &MmapRaw) -> io::Result<()> {
+    Ok(())
 }

@@ -13,7 +13,10 @@ use std::path::{Path, PathBuf};
 #[cfg_attr(not(any(target_os = "linux", target_vendor = "apple")), path = "other_unix.rs")]
 mod kind;
 
-pub(crate) use kind::{allocate, boot_id, nameless_file, network_filesystem, populate};
+pub(crate) use kind::{
+    MAPPINGS_KEEP_LOCKS, allocate, boot_id, keep_from_children, mappings_keep_locks, nameless_file, network_filesystem,
+    populate, sleep_on, wake_one,
+};
 
 /// Whether another file can take the name of one that is mapped, and a mapped one be removed: it lives on without.
 pub(crate) const CAN_REPLACE_MAPPED: bool = true;

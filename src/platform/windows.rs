@@ -1,6 +1,7 @@
 //! Windows. What is said here of the system is said by Microsoft's documentation, unless it says otherwise.
 #![allow(unsafe_code, reason = "what the standard library does not offer; each call says why it may")]
 
+pub(crate) use super::wait::{sleep_on, wake_one};
 use super::{ForkHandler, Identity, NewFile, Pause, unknown_boot};
 use memmap2::MmapRaw;
 use std::fs::{File, OpenOptions};
@@ -177,6 +178,19 @@ pub(crate) fn default_directories() -> Vec<(PathBuf, String)> {
 /// Makes every page of a mapping present and writable; `false` where the system has no call for it.
 pub(crate) fn populate(_: &MmapRaw) -> io::Result<bool> {
     Ok(false)
+}
+
+/// Whether a mapping can keep the lock of a file whose descriptor was closed: nobody promises that.
+pub(crate) const MAPPINGS_KEEP_LOCKS: bool = false;
+
+/// Whether a mapping of this very file does.
+pub(crate) fn mappings_keep_locks(_: &File) -> bool {
+    false
+}
+
+/// Keeps a mapping from children that are forked from here on: not asked for where mappings keep no locks.
+pub(crate) fn keep_from_children(_: &MmapRaw) -> io::Result<()> {
+    Ok(())
 }
 
 /// What a forked child inherits of an open file: there is no fork.

@@ -7,12 +7,13 @@
 
 use super::atomics::AtomicU64;
 use super::layout::{HEADER_LEN, STATE_AT};
-use super::memory::{Memory, Words, word_of};
+use super::memory::{Memory, Word, Words, word_of};
 use super::step::{Step, reached};
 use crate::platform;
 use memmap2::{MmapOptions, MmapRaw};
 use std::fs::File;
 use std::io;
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// From this length on a copy goes through vector registers.
@@ -59,6 +60,16 @@ impl Mapping {
         }
         // SAFETY: the range was just proven to lie within the mapping, which is `self.len` bytes long.
         unsafe { self.map.as_ptr().add((offset & !7) as usize) }
+    }
+}
+
+impl<'a> Word<'a> {
+    /// The lower 32 bits, for a kernel to sleep on. The program itself reads and writes the whole word only.
+    pub(crate) fn low_half(self) -> &'a AtomicU32 {
+        let whole: *const AtomicU64 = self.0;
+        // SAFETY: four of the eight bytes that the word borrows, aligned to eight; all access to them is atomic. On
+        // a little-endian machine, which the format asks for, they are the lower ones.
+        unsafe { &*whole.cast::<AtomicU32>() }
     }
 }
 

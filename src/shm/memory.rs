@@ -49,6 +49,12 @@ impl Word<'_> {
         self.0.fetch_add(by, Ordering::Relaxed)
     }
 
+    /// Adds 1, for others to see after what was stored before.
+    pub(crate) fn announce(self, step: Step) {
+        reached(step);
+        self.0.fetch_add(1, Ordering::Release);
+    }
+
     #[inline]
     pub(crate) fn compare_exchange(self, step: Step, old: u64, new: u64, order: Ordering) -> Result<u64, u64> {
         reached(step);

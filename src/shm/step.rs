@@ -75,6 +75,10 @@ steps! {
     FlushMark = "flush-mark",
     /// A field of a seat.
     Seat = "seat",
+    /// The lock word of a lock region: taken, given back, taken over, or marked by one who waits.
+    LockWord = "lock-word",
+    /// The word that waiters of a lock region sleep on.
+    SleepWord = "sleep-word",
     /// A field of the header while a cache file is made, adopted or reset.
     Header = "header",
 }

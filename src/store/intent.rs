@@ -78,8 +78,9 @@ impl<M: Memory> Exclusive<'_, M> {
             }
         }
         self.note_repair(word & 0xff);
-        self.end();
+        // Before the end: a count that outlives its intent would be taken for attempts at the next one.
         attempts.set(Step::Repair, 0);
+        self.end();
     }
 
     fn is_slot(&self, slot_at: u64) -> bool {

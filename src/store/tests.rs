@@ -11,6 +11,7 @@ use crate::shm::memory::Heap;
 use crate::shm::step::{Died, Plan, arm, passed};
 use crate::shm::{Memory, Step};
 use crate::sync::locks::Locks;
+use crate::sync::member::Seats;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -40,7 +41,8 @@ impl Engine {
     }
 
     fn enter(&self) -> Exclusive<'_, Heap> {
-        let lock = self.locks.lock(0, Duration::ZERO).unwrap();
+        let seats = Seats { mem: &self.store.mem, geometry: &self.store.geometry };
+        let lock = self.locks.lock(seats, 0, Duration::ZERO).unwrap();
         Exclusive::enter(&self.store, 0, self.now_ms, Who { seat: 7, pid: 8, nonce: 9 }, lock).unwrap()
     }
 

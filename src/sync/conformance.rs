@@ -34,8 +34,16 @@
 //! A strategy passes if [`Suite::run`] returns a [`Report`]; that one lists what was held and what does not
 //! apply. Nothing here measures how fast a lock is, and no check passes or fails by being a little slow.
 
-use super::locks::{LockError, LockFile, LockPlace, LockStrategy, Locks, RegionGuard, lock_file_path};
+use super::lease::Lease;
+use super::locks::{
+    LockError, LockFile, LockPlace, LockStrategy, Locks, RegionGuard, lock_file_path, try_lock_exclusive,
+};
+use super::member::{Owner, SeatError, Seats};
+use super::wait::wait_for;
 use crate::platform::{self, Pause};
+use crate::shm::Geometry;
+use crate::shm::layout::Shape;
+use crate::shm::mapping::Mapping;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, Write};
@@ -149,7 +157,7 @@ impl<'a> Suite<'a> {
     fn at_new_place(&self, run: Run) -> Result<Option<&'static str>, String> {
         let directory = tempfile::Builder::new().prefix("kennel-conformance-").tempdir();
         let directory = directory.map_err(|error| format!("no temporary directory: {error}"))?;
-        let place = LockPlace::new(directory.path(), REGIONS);
+        let place = LockPlace::new(&directory.path().join("locks"), REGIONS);
         make(&self.strategy, &place).map_err(|error| format!("the locks cannot be made: {error}"))?;
         match run(&Bench { strategy: &self.strategy, place, child: self.child }) {
             Ok(()) => Ok(None),
@@ -161,10 +169,65 @@ impl<'a> Suite<'a> {
 
 /// Makes what a cache file's creator would make.
 fn make(strategy: &LockStrategy, place: &LockPlace) -> io::Result<()> {
+    fs::create_dir(&place.directory)?;
+    let (data, geometry) = (data_path(&place.directory), geometry()?);
+    File::create_new(data)?.set_len(geometry.file_len)?;
     for number in 0..strategy.lock_files(place.regions) {
         File::create_new(lock_file_path(&place.directory, number))?;
     }
     strategy.prepare(place)
+}
+
+/// The file that stands for the cache file: nothing but seats and lock words is used of it.
+fn data_path(directory: &Path) -> PathBuf {
+    directory.with_file_name("data")
+}
+
+fn geometry() -> io::Result<Geometry> {
+    let (stripes, lock_regions, seats) = (REGIONS, REGIONS, 16);
+    let shape = Shape { capacity: 16 << 10, mean_item: 64, stripes, lock_regions, seats, regions: 1, claims: 1 };
+    Geometry::new(shape).map_err(|bad| io::Error::other(bad.expected))
+}
+
+/// The locks as one process has them, with what they stand on.
+struct Attached {
+    locks: Locks,
+    data: Mapping,
+    geometry: Geometry,
+    /// The strategy needs no other: a strategy of the caller's own knows nothing of seats.
+    _lease: Option<Lease>,
+}
+
+impl Attached {
+    fn new(strategy: &LockStrategy, place: &LockPlace) -> io::Result<Self> {
+        let (path, geometry) = (data_path(&place.directory), geometry()?);
+        // Opened twice: a mapping keeps the locks of the open file that it was made from.
+        let (data, file) = (LockFile::open(&path)?, OpenOptions::new().read(true).write(true).open(&path)?);
+        let mapping = Mapping::new(&file, geometry.file_len, true)?;
+        let (mut owner, mut lease) = (Owner::default(), None);
+        if let LockStrategy::Lease = strategy {
+            wait_for(LONG, || try_lock_exclusive(&data))?.ok_or(io::ErrorKind::TimedOut)?;
+            let seats = Seats { mem: &mapping, geometry: &geometry };
+            let (own, held) = seats.take(&place.directory, 0).map_err(no_seat)?;
+            if !held.is_proof() {
+                return Err(io::Error::other("in the temporary directory no lease proves anything"));
+            }
+            (owner, lease) = (own, Some(held));
+        }
+        Ok(Self { locks: strategy.attach(place, owner)?, data: mapping, geometry, _lease: lease })
+    }
+
+    fn lock(&self, region: u32, limit: Duration) -> Result<RegionGuard<'_>, LockError> {
+        self.locks.lock(Seats { mem: &self.data, geometry: &self.geometry }, region, limit)
+    }
+}
+
+fn no_seat(error: SeatError) -> io::Error {
+    match error {
+        SeatError::Full => io::Error::other("all seats are taken"),
+        SeatError::Lost(detail) => io::Error::new(io::ErrorKind::NotFound, detail),
+        SeatError::Io(error) => error,
+    }
 }
 
 type Run = fn(&Bench<'_>) -> Result<(), Trouble>;
@@ -221,8 +284,8 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    fn attach(&self) -> Result<Locks, Trouble> {
-        Ok(self.strategy.attach(&self.place)?)
+    fn attach(&self) -> Result<Attached, Trouble> {
+        Ok(Attached::new(self.strategy, &self.place)?)
     }
 
     /// Leaves out what needs exclusion at all.
@@ -269,12 +332,12 @@ impl Bench<'_> {
 }
 
 /// Locks within a long limit.
-fn lock(locks: &Locks, region: u32) -> Result<RegionGuard<'_>, Trouble> {
+fn lock(locks: &Attached, region: u32) -> Result<RegionGuard<'_>, Trouble> {
     Ok(locks.lock(region, LONG)?)
 }
 
 /// Proves that a region is held: a wait for it ends in `Busy`, at its limit and not before.
-fn expect_busy(locks: &Locks, region: u32) -> Result<(), Trouble> {
+fn expect_busy(locks: &Attached, region: u32) -> Result<(), Trouble> {
     let start = Instant::now();
     let got = locks.lock(region, SHORT);
     let took = start.elapsed();
@@ -307,9 +370,9 @@ fn attachments_exclude(bench: &Bench<'_>) -> Result<(), Trouble> {
 }
 
 /// Threads add to a counter with a load and a store of its own each: two at once lose what one of them added.
-fn count_together(attached: &[&Locks]) -> Result<(), Trouble> {
+fn count_together(attached: &[&Attached]) -> Result<(), Trouble> {
     let (counter, start) = (AtomicU64::new(0), Barrier::new(WORKERS as usize));
-    let work = |locks: &Locks| -> Result<(), Trouble> {
+    let work = |locks: &Attached| -> Result<(), Trouble> {
         start.wait();
         for _ in 0..THREAD_ROUNDS {
             let _held = lock(locks, 0)?;
@@ -387,13 +450,13 @@ fn regions_are_apart(bench: &Bench<'_>) -> Result<(), Trouble> {
 
 fn readers_share(bench: &Bench<'_>) -> Result<(), Trouble> {
     let locks = bench.attach()?;
-    if !locks.reads_are_locked() {
+    if !locks.locks.reads_are_locked() {
         return Err(Trouble::Skip("reads take no lock"));
     }
-    let read = |locks: &Locks| locks.lock_shared(0, SHORT).map(|guard| guard.is_some());
+    let read = |locks: &Attached| locks.locks.lock_shared(0, SHORT).map(|guard| guard.is_some());
     {
         let other = bench.attach()?;
-        let _shared = locks.lock_shared(0, LONG)?;
+        let _shared = locks.locks.lock_shared(0, LONG)?;
         on_thread(|| if read(&locks)? && read(&other)? { Ok(()) } else { Err(fail("no guard for a reader")) })?;
         on_thread(|| expect_busy(&locks, 0))?;
         on_thread(|| expect_busy(&other, 0))?;
@@ -427,7 +490,7 @@ fn counter_path(directory: &Path) -> PathBuf {
 }
 
 /// Adds to the number in a file, in a read and a write of its own.
-fn count_in_file(locks: &Locks, path: &Path) -> Result<(), Trouble> {
+fn count_in_file(locks: &Attached, path: &Path) -> Result<(), Trouble> {
     let mut file = OpenOptions::new().read(true).write(true).open(path)?;
     for _ in 0..PROCESS_ROUNDS {
         let _held = lock(locks, 0)?;
@@ -528,6 +591,8 @@ fn fork_excludes(bench: &Bench<'_>) -> Result<(), Trouble> {
 
 fn lost_is_an_error(bench: &Bench<'_>) -> Result<(), Trouble> {
     bench.needs_processes()?;
+    // A lease is a file only once a member was there.
+    let _member = bench.attach()?;
     for entry in fs::read_dir(&bench.place.directory)? {
         let path = entry?.path();
         if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
@@ -687,7 +752,7 @@ fn work(strategy: &LockStrategy, task: &str, fork: Option<Fork>) -> Result<(), T
     let lease = place.directory.join(format!("conformance-lease-{}", std::process::id()));
     File::create(&lease)?;
     let _lease = LockFile::open(&lease)?;
-    let locks = strategy.attach(&place)?;
+    let locks = Attached::new(strategy, &place)?;
     match task {
         Task::Hold => hold(&locks, region),
         Task::Count => {
@@ -702,7 +767,7 @@ fn work(strategy: &LockStrategy, task: &str, fork: Option<Fork>) -> Result<(), T
     }
 }
 
-fn hold(locks: &Locks, region: u32) -> Result<(), Trouble> {
+fn hold(locks: &Attached, region: u32) -> Result<(), Trouble> {
     say("waiting");
     let held = lock(locks, region)?;
     say("locked");
@@ -715,7 +780,7 @@ fn hold(locks: &Locks, region: u32) -> Result<(), Trouble> {
 fn fork_and_hold(
     strategy: &LockStrategy,
     place: &LockPlace,
-    locks: &Locks,
+    locks: &Attached,
     region: u32,
     fork: Fork,
     and_lock: bool,
@@ -752,7 +817,7 @@ fn in_forked_child(strategy: &LockStrategy, place: &LockPlace, region: u32, and_
         return Ok(());
     }
     // The engine attaches anew in a forked child.
-    let locks = strategy.attach(place)?;
+    let locks = Attached::new(strategy, place)?;
     expect_busy(&locks, region)?;
     say("child: busy");
     File::create(place.directory.join("child-found-it-busy"))?;

@@ -99,6 +99,31 @@ impl Drop for LockFile {
     }
 }
 
+/// What the process that made it has in its address space, and no forked child: a child forgets it.
+pub(crate) struct Unforked<T> {
+    /// `Some` until it is dropped.
+    value: Option<T>,
+    generation: u32,
+}
+
+impl<T> Unforked<T> {
+    /// Makes it while nobody forks: no child is born with one that is half made.
+    pub(crate) fn make(value: impl FnOnce() -> io::Result<T>) -> io::Result<Self> {
+        handlers::register();
+        let _listed = listed();
+        Ok(Self { value: Some(value()?), generation: generation() })
+    }
+}
+
+impl<T> Drop for Unforked<T> {
+    fn drop(&mut self) {
+        if self.generation != generation() {
+            // What lies there in a child is somebody else's.
+            std::mem::forget(self.value.take());
+        }
+    }
+}
+
 mod handlers {
     use super::*;
 
@@ -124,7 +149,7 @@ mod handlers {
 
     extern "C" fn in_child() {
         GENERATION.fetch_add(1, Ordering::Relaxed);
-        super::super::member::forget_other_threads();
+        super::super::threads::forget_other_threads();
         let Ok(Some(mut listed)) = HELD.try_with(RefCell::take) else { return };
         listed.drain(..).for_each(platform::close_inherited);
     }

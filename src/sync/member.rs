@@ -6,16 +6,18 @@
 //! counters of a seat are not reset: its next member goes on counting, so nothing is lost when one is killed.
 
 use super::fork::LockFile;
+use super::lease::Lease;
 use super::locks::Locks;
+use super::locks::lock_word::LockWord;
 use super::wait::wait_for;
 use crate::platform;
-use crate::shm::layout::{OWN_LINES, at};
+use crate::shm::layout::at;
 use crate::shm::memory::Word;
 use crate::shm::{Geometry, Memory, Step};
 use std::fs::OpenOptions;
 use std::io;
-use std::path::Path;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// This process as a member of one cache file.
@@ -25,7 +27,14 @@ pub(crate) struct Member {
     pub counts_alone: bool,
     pub locks: Locks,
     /// Held for the member's life.
-    pub _lease: Option<LockFile>,
+    pub _lease: Option<Lease>,
+}
+
+/// A member's name: its seat, and the lower half of the seat's generation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub seat: u32,
+    pub generation: u32,
 }
 
 /// Why there is no seat.
@@ -43,18 +52,42 @@ impl From<io::Error> for SeatError {
     }
 }
 
+fn lease_path(directory: &Path, seat: u32) -> PathBuf {
+    directory.join(format!("{seat:06}.lease"))
+}
+
 /// How long a seat is looked for while all seem taken.
 const TAKE_WAIT: Duration = Duration::from_millis(100);
 /// Seats that are looked at for a dead member before a free one is taken.
 const PROBES: u64 = 8;
 
-/// The seats of a file. Whoever changes them holds the data file's lock.
+/// The seats of a file, and its lock words. Whoever changes a seat holds the data file's lock.
 pub(crate) struct Seats<'a, M> {
     pub mem: &'a M,
     pub geometry: &'a Geometry,
 }
 
-impl<M: Memory> Seats<'_, M> {
+impl<M> Clone for Seats<'_, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for Seats<'_, M> {}
+
+impl<'a, M: Memory> Seats<'a, M> {
+    /// The words of a lock region lie in the head of its first stripe.
+    #[inline]
+    pub(crate) fn lock_word(self, region: u32) -> LockWord<'a> {
+        let words = self.mem.words::<2>(self.geometry.stripe(region) + at!(Stripe.lock_word));
+        LockWord { lock: words.at(0), sleep: words.at(1) }
+    }
+
+    /// Lower half of a seat's generation; `None` if there is no such seat.
+    pub(crate) fn generation(self, seat: u32) -> Option<u32> {
+        (seat < self.geometry.shape.seats).then(|| self.word(seat, at!(Seat.generation)).get() as u32)
+    }
+
     fn word(&self, seat: u32, field: u64) -> Word<'_> {
         self.mem.word(self.geometry.seat(seat) + field)
     }
@@ -65,13 +98,15 @@ impl<M: Memory> Seats<'_, M> {
 
     /// Takes a seat with its lease: a dead member's, or a free one. Somebody who looks whether a member lives holds
     /// its lease for a moment, so one failure does not mean that all seats are taken.
-    pub(crate) fn take(&self, directory: &Path, now_ms: u64) -> Result<(u32, LockFile), SeatError> {
+    pub(crate) fn take(&self, directory: &Path, now_ms: u64) -> Result<(Owner, Lease), SeatError> {
         let mut taken = None;
         wait_for(TAKE_WAIT, || {
             taken = self.try_take(directory)?;
             Ok::<_, SeatError>(taken.is_some())
         })?;
-        taken.map(|seat| self.sit(seat, now_ms)).ok_or(SeatError::Full)
+        let (seat, file) = taken.ok_or(SeatError::Full)?;
+        let lease = Lease::keep(file, &lease_path(directory, seat))?;
+        Ok((self.sit(seat, now_ms), lease))
     }
 
     fn try_take(&self, directory: &Path) -> Result<Option<(u32, LockFile)>, SeatError> {
@@ -114,53 +149,64 @@ impl<M: Memory> Seats<'_, M> {
         Ok(None)
     }
 
-    fn sit(&self, (seat, lease): (u32, LockFile), now_ms: u64) -> (u32, LockFile) {
+    /// Makes a seat whose lease is held this process's. What names the member before means a dead one from here on.
+    fn sit(&self, seat: u32, now_ms: u64) -> Owner {
         let generation = self.word(seat, at!(Seat.generation));
-        generation.store(Step::Seat, generation.get().wrapping_add(1), Ordering::Release);
+        let raised = generation.get().wrapping_add(1);
+        // Seen by whoever reads the name in a lock word, through that word's own `Release`.
+        generation.store(Step::Seat, raised, Ordering::Release);
         self.word(seat, at!(Seat.pid)).set(Step::Seat, std::process::id().into());
         self.word(seat, at!(Seat.started_ms)).set(Step::Seat, now_ms);
         self.word(seat, at!(Seat.taken)).set(Step::Seat, 1);
-        (seat, lease)
+        Owner { seat, generation: raised as u32 }
     }
 
     /// Sits down where seats need no lease: all threads that use the file are this process's, or promised to be.
-    pub(crate) fn take_only(&self, now_ms: u64) -> u32 {
+    pub(crate) fn take_only(&self, now_ms: u64) -> Owner {
         self.mem.word(at!(seats_used)).set(Step::Seat, 1);
-        let generation = self.word(0, at!(Seat.generation));
-        generation.set(Step::Seat, generation.get().wrapping_add(1));
-        self.word(0, at!(Seat.pid)).set(Step::Seat, std::process::id().into());
-        self.word(0, at!(Seat.started_ms)).set(Step::Seat, now_ms);
-        self.word(0, at!(Seat.taken)).set(Step::Seat, 1);
-        0
+        self.sit(0, now_ms)
     }
 
-    /// Tries to take a seat's lease: `None` while its member lives.
+    /// Tries to take a seat's lease to sit there: `None` while its member lives. The first to use a seat makes its
+    /// lease file.
     fn try_lease(&self, directory: &Path, seat: u32) -> Result<Option<LockFile>, SeatError> {
-        let path = directory.join(format!("{seat:06}.lease"));
         let inode = self.word(seat, at!(Seat.lease_inode));
-        // Only the first to use a seat makes its lease file; a prober must not make a second one.
-        let make = inode.get() == 0;
-        let lease = match LockFile::open_with(OpenOptions::new().read(true).write(true).create(make), &path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(SeatError::Lost(format!("expected the lease file {}, found none", path.display())));
+        if inode.get() != 0 {
+            return self.prove_dead(directory, seat);
+        }
+        let path = lease_path(directory, seat);
+        let lease = LockFile::open_with(OpenOptions::new().read(true).write(true).create(true), &path)?;
+        inode.set(Step::Seat, platform::identity(&lease)?.inode);
+        Ok(super::locks::try_lock_exclusive(&lease)?.then_some(lease))
+    }
+
+    /// Tries to take the lease of a seat that was used: `None` while its member lives. While the lease is kept nobody
+    /// sits there. Never makes a file: a second one would prove nothing.
+    pub(crate) fn prove_dead(self, directory: &Path, seat: u32) -> Result<Option<LockFile>, SeatError> {
+        let path = lease_path(directory, seat);
+        let lease = LockFile::open(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                SeatError::Lost(format!("expected the lease file {}, found none", path.display()))
             }
-            other => other?,
-        };
-        let found = platform::identity(&lease)?.inode;
-        if make {
-            inode.set(Step::Seat, found);
-        } else if inode.get() != found {
-            let expected = inode.get();
+            _ => SeatError::Io(error),
+        })?;
+        let (expected, found) = (self.word(seat, at!(Seat.lease_inode)).get(), platform::identity(&lease)?.inode);
+        if expected != found {
             let why = format!("lease file {}: expected inode {expected}, found {found}", path.display());
             return Err(SeatError::Lost(why));
         }
         Ok(super::locks::try_lock_exclusive(&lease)?.then_some(lease))
     }
 
+    /// Whether anybody ever sat there, since the host started.
+    pub(crate) fn was_used(self, seat: u32) -> bool {
+        self.word(seat, at!(Seat.lease_inode)).get() != 0
+    }
+
     /// Whether any seat has a living member.
     pub(crate) fn any_alive(&self, directory: &Path) -> Result<bool, SeatError> {
         for seat in (0..self.used()).filter(|&seat| self.word(seat, at!(Seat.taken)).get() != 0) {
-            match self.try_lease(directory, seat) {
+            match self.prove_dead(directory, seat) {
                 Ok(Some(_)) | Err(SeatError::Lost(_)) => {}
                 Ok(None) => return Ok(true),
                 Err(error) => return Err(error),
@@ -188,50 +234,4 @@ impl<M: Memory> Seats<'_, M> {
         }
         self.mem.word(at!(seat_cursor)).set(Step::Header, 0);
     }
-}
-
-/// Which of the counter lines with an owner are taken by a thread of this process, a bit each.
-static LINES: AtomicU8 = AtomicU8::new(0);
-
-struct OwnLine(usize);
-
-impl OwnLine {
-    fn take() -> Self {
-        let mut taken = LINES.load(Ordering::Relaxed);
-        loop {
-            let line = taken.trailing_ones() as usize;
-            if line >= OWN_LINES {
-                return Self(OWN_LINES);
-            }
-            // Acquires what the line's last thread counted, so that this one goes on from there.
-            match LINES.compare_exchange(taken, taken | 1 << line, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => return Self(line),
-                Err(now) => taken = now,
-            }
-        }
-    }
-}
-
-impl Drop for OwnLine {
-    fn drop(&mut self) {
-        if self.0 < OWN_LINES {
-            LINES.fetch_and(!(1 << self.0), Ordering::Release);
-        }
-    }
-}
-
-thread_local! {
-    static LINE: OwnLine = OwnLine::take();
-}
-
-/// The counter line of this thread: one of its own, or the shared one that all further threads add to.
-#[inline]
-pub(crate) fn line_of_thread() -> usize {
-    LINE.try_with(|line| line.0).unwrap_or(OWN_LINES)
-}
-
-/// In a forked child only the thread that forked lives on.
-pub(super) fn forget_other_threads() {
-    let mine = line_of_thread();
-    LINES.store(if mine < OWN_LINES { 1 << mine } else { 0 }, Ordering::Relaxed);
 }

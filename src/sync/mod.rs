@@ -6,8 +6,12 @@
 pub mod conformance;
 #[cfg(not(loom))]
 pub(crate) mod fork;
+#[cfg(not(loom))]
+pub(crate) mod lease;
 pub mod locks;
 #[cfg(not(loom))]
 pub(crate) mod member;
+#[cfg(not(loom))]
+pub(crate) mod threads;
 #[cfg(not(loom))]
 pub(crate) mod wait;

@@ -11,7 +11,8 @@ use crate::shm::{Geometry, Memory, Step};
 use crate::store::Store;
 use crate::store::exclusive::{Exclusive, Who};
 use crate::sync::fork::PerProcess;
-use crate::sync::locks::{LockError, LockPlace, RegionGuard};
+use crate::sync::lease::Lease;
+use crate::sync::locks::{LockError, LockPlace, LockStrategy, RegionGuard};
 use crate::sync::member::{Member, SeatError, Seats};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -135,15 +136,22 @@ impl Opened {
         let now_ms = self.settings.time.now_ms();
         let directory = lock_directory(&self.real, self.own_id());
         let shared = self.settings.locks.is_shared();
-        let (seat, lease) = if shared {
+        let (owner, lease) = if shared {
             let failed = seat_error("take a seat in", &self.real, self.geometry());
-            let (seat, lease) = seats.take(&directory, now_ms).map_err(failed)?;
-            (seat, Some(lease))
+            let (owner, lease) = seats.take(&directory, now_ms).map_err(failed)?;
+            (owner, Some(lease))
         } else {
             (seats.take_only(now_ms), None)
         };
+        if let LockStrategy::Lease = self.settings.locks
+            && !lease.as_ref().is_some_and(Lease::is_proof)
+        {
+            seats.leave(owner.seat);
+            return Err(Error::LeaseRefused(self.real.clone()));
+        }
+        let seat = owner.seat;
         let place = LockPlace { directory, regions: self.geometry().shape.lock_regions, inodes: self.lock_inodes() };
-        let locks = self.settings.locks.attach(&place).map_err(|source| match source.kind() {
+        let locks = self.settings.locks.attach(&place, owner).map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => Error::LocksLost { path: self.real.clone(), detail: source.to_string() },
             _ => Error::Io { what: "attach to the locks of", path: self.real.clone(), source },
         })?;
@@ -217,12 +225,13 @@ impl Opened {
 
     /// Locks a stripe's lock region for this process.
     pub(crate) fn lock<'a>(
-        &self,
+        &'a self,
         joined: &'a Joined,
         stripe: u32,
         limit: Duration,
     ) -> Result<RegionGuard<'a>, LockError> {
-        joined.member.locks.lock(self.geometry().lock_region(stripe), limit)
+        let seats = Seats { mem: &self.store.mem, geometry: self.geometry() };
+        joined.member.locks.lock(seats, self.geometry().lock_region(stripe), limit)
     }
 
     /// Takes a stripe over with its lock.

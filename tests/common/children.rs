@@ -39,9 +39,23 @@ pub fn command(task: &str, args: &[&str]) -> Command {
     command
 }
 
+/// As [`command`], run by another program, which gets this one's path and arguments after its own.
+pub fn command_through(wrapper: &[&str], task: &str, args: &[&str]) -> Command {
+    let inner = command(task, args);
+    let mut outer = Command::new(wrapper[0]);
+    outer.args(&wrapper[1..]).arg(inner.get_program()).args(inner.get_args());
+    outer.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    outer
+}
+
 /// Starts a child.
 pub fn start(task: &str, args: &[&str]) -> Process {
-    let mut child = spawn(command(task, args).stdin(Stdio::piped()).stdout(Stdio::piped()));
+    start_command(command(task, args))
+}
+
+/// Starts a child by a command that ends up in [`serve`].
+pub fn start_command(mut command: Command) -> Process {
+    let mut child = spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
     let stdout = child.stdout.take().unwrap();
     let (heard, lines) = channel();
     std::thread::spawn(move || {

@@ -16,6 +16,29 @@ pub fn fork_plain() -> io::Result<bool> {
     }
 }
 
+/// Closes every descriptor above 2, as daemons do that want to start clean. Whoever owns one of them is not asked.
+#[cfg(target_os = "linux")]
+pub fn close_all_above_two() {
+    // SAFETY: it closes what others in this process own. That is the point; a child that does this ends without
+    // dropping any of them.
+    assert_eq!(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) }, 0);
+}
+
+/// Ends this process at any system call from here on but reading and writing; returns only if it cannot be had.
+#[cfg(target_os = "linux")]
+pub fn forbid_system_calls() {
+    // SAFETY: a system call that takes numbers.
+    unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_STRICT) };
+}
+
+/// Ends this thread of a process without any other thread, by the one call that is still allowed.
+#[cfg(target_os = "linux")]
+pub fn end_well() -> ! {
+    // SAFETY: it does not return, and nothing of this process is used afterwards.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+    unreachable!()
+}
+
 /// A forked child; it is killed and waited for when this is dropped.
 pub struct Forked(libc::pid_t);
 

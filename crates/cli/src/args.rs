@@ -136,6 +136,9 @@ impl KeyArgs {
 pub enum Locks {
     /// A file lock for each region, which the system frees when its holder dies
     File,
+    /// A word for each region in the cache file itself, and a lease that proves whether its holder
+    /// lives: faster writes; refused on overlay file systems
+    Lease,
     /// Locks inside one process, which alone may open the file for writing
     Process,
     /// No locks: one thread of one process writes, and you promise that
@@ -148,6 +151,7 @@ impl From<Locks> for LockStrategy {
     fn from(locks: Locks) -> Self {
         match locks {
             Locks::File => Self::File,
+            Locks::Lease => Self::Lease,
             Locks::Process => Self::Process,
             Locks::None => Self::None,
             Locks::RwFile => Self::RwFile,

@@ -11,6 +11,11 @@
 #[cfg(not(loom))]
 mod file;
 #[cfg(not(loom))]
+mod lease;
+pub(crate) mod lock_word;
+#[cfg(all(test, loom))]
+mod models;
+#[cfg(not(loom))]
 mod process;
 #[cfg(not(loom))]
 mod rw_file;
@@ -55,6 +60,7 @@ pub(crate) use model::{ModelLock, RegionGuard};
 
 #[cfg(not(loom))]
 mod guard {
+    use super::lease::Held;
     use super::{Locks, Mode};
     use crate::sync::fork;
 
@@ -63,25 +69,37 @@ mod guard {
     pub(crate) struct RegionGuard<'a> {
         locks: &'a Locks,
         region: u32,
-        mode: Mode,
+        how: How<'a>,
         generation: u32,
         /// Somebody else held it at first.
         pub waited: bool,
     }
 
+    /// What has to be given back.
+    #[derive(Clone, Copy)]
+    pub(super) enum How<'a> {
+        Whole(Mode),
+        Word(Held<'a>),
+    }
+
     impl<'a> RegionGuard<'a> {
-        pub(super) fn new(locks: &'a Locks, region: u32, mode: Mode, waited: bool) -> Self {
+        #[inline]
+        pub(super) fn new(locks: &'a Locks, region: u32, how: How<'a>, waited: bool) -> Self {
             // What the holder before stored is seen by the loads that follow.
             std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
-            Self { locks, region, mode, generation: fork::generation(), waited }
+            Self { locks, region, how, generation: fork::generation(), waited }
         }
     }
 
     impl Drop for RegionGuard<'_> {
+        #[inline]
         fn drop(&mut self) {
             if self.generation == fork::generation() {
                 std::sync::atomic::fence(std::sync::atomic::Ordering::Release);
-                self.locks.unlock(self.region, self.mode);
+                match self.how {
+                    How::Word(held) => held.unlock(),
+                    How::Whole(mode) => self.locks.unlock(self.region, mode),
+                }
             }
         }
     }

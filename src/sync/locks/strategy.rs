@@ -1,10 +1,13 @@
 //! The strategies by name, and how one is attached to.
 
 use super::file::FileLocks;
-use super::guard::RegionGuard;
+use super::guard::{How, RegionGuard};
+use super::lease::LeaseLocks;
 use super::process::ProcessLocks;
 use super::rw_file::RwFileLock;
 use super::{LockError, Mode};
+use crate::shm::Memory;
+use crate::sync::member::{Owner, Seats};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,6 +22,10 @@ pub enum LockStrategy {
     /// a lock belongs to the open file and not to the thread. Name `file`.
     #[default]
     File,
+    /// A word per lock region in the cache file itself: locking and unlocking make no system call while nobody else
+    /// wants the lock, and waiters sleep until they are woken. An owner's death is proved by its lease. Refused
+    /// where such a lease does not hold ([`Error::LeaseRefused`](crate::Error::LeaseRefused)). Name `lease`.
+    Lease,
     /// Threads of one process. The process keeps the lock of the data file for as long as it has it open;
     /// another that opens it gets [`Error::OpenElsewhere`](crate::Error::OpenElsewhere). Name `process`.
     Process,
@@ -37,6 +44,7 @@ impl LockStrategy {
     pub fn name(&self) -> &str {
         match self {
             LockStrategy::File => "file",
+            LockStrategy::Lease => "lease",
             LockStrategy::Process => "process",
             LockStrategy::None => "none",
             LockStrategy::RwFile => "rw-file",
@@ -52,13 +60,14 @@ impl LockStrategy {
             LockStrategy::Process => 2,
             LockStrategy::None => 3,
             LockStrategy::RwFile => 4,
+            LockStrategy::Lease => 5,
             LockStrategy::Custom(factory) => factory.id(),
         }
     }
 
     /// Whether several processes may write: only then there are lock files and leases.
     pub(crate) fn is_shared(&self) -> bool {
-        matches!(self, LockStrategy::File | LockStrategy::RwFile | LockStrategy::Custom(_))
+        matches!(self, LockStrategy::File | LockStrategy::Lease | LockStrategy::RwFile | LockStrategy::Custom(_))
     }
 
     /// Whether one process keeps the data file's lock for as long as it has the file open.
@@ -71,7 +80,7 @@ impl LockStrategy {
         match self {
             LockStrategy::File => regions,
             LockStrategy::RwFile => 1,
-            LockStrategy::Process | LockStrategy::None | LockStrategy::Custom(_) => 0,
+            LockStrategy::Lease | LockStrategy::Process | LockStrategy::None | LockStrategy::Custom(_) => 0,
         }
     }
 
@@ -83,10 +92,11 @@ impl LockStrategy {
         }
     }
 
-    /// Attaches this process to the locks at a place.
-    pub(crate) fn attach(&self, place: &LockPlace) -> io::Result<Locks> {
+    /// Attaches this process, which is `member`, to the locks at a place.
+    pub(crate) fn attach(&self, place: &LockPlace, member: Owner) -> io::Result<Locks> {
         Ok(match self {
             LockStrategy::File => Locks::File(FileLocks::new(place)),
+            LockStrategy::Lease => Locks::Lease(LeaseLocks::new(place.directory.clone(), member)),
             LockStrategy::Process => Locks::Process(ProcessLocks::new(place.regions)),
             LockStrategy::None => Locks::None,
             LockStrategy::RwFile => Locks::RwFile(Box::new(RwFileLock::open(place)?)),
@@ -111,10 +121,12 @@ impl FromStr for LockStrategy {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        [LockStrategy::File, LockStrategy::Process, LockStrategy::None, LockStrategy::RwFile]
+        let known =
+            [LockStrategy::File, LockStrategy::Lease, LockStrategy::Process, LockStrategy::None, LockStrategy::RwFile];
+        known
             .into_iter()
             .find(|strategy| strategy.name() == name)
-            .ok_or_else(|| format!("no lock strategy {name:?}: expected file, process, none or rw-file"))
+            .ok_or_else(|| format!("no lock strategy {name:?}: expected file, lease, process, none or rw-file"))
     }
 }
 
@@ -182,6 +194,7 @@ pub trait LockRegions: Send + Sync {
 /// The attached locks of a process.
 pub(crate) enum Locks {
     File(FileLocks),
+    Lease(LeaseLocks),
     Process(ProcessLocks),
     None,
     RwFile(Box<RwFileLock>),
@@ -189,10 +202,19 @@ pub(crate) enum Locks {
 }
 
 impl Locks {
-    /// Locks a region exclusively.
-    pub(crate) fn lock(&self, region: u32, limit: Duration) -> Result<RegionGuard<'_>, LockError> {
+    /// Locks a region exclusively. `seats` are those of the file that was attached to.
+    pub(crate) fn lock<'a, M: Memory>(
+        &'a self,
+        seats: Seats<'a, M>,
+        region: u32,
+        limit: Duration,
+    ) -> Result<RegionGuard<'a>, LockError> {
         let waited = match self {
             Locks::File(locks) => locks.lock(region, limit)?,
+            Locks::Lease(locks) => {
+                let (held, waited) = locks.lock(seats, region, limit)?;
+                return Ok(RegionGuard::new(self, region, How::Word(held), waited));
+            }
             Locks::Process(locks) => locks.lock(region, limit)?,
             Locks::None => false,
             Locks::RwFile(lock) => lock.lock(limit, Mode::Exclusive)?,
@@ -201,7 +223,7 @@ impl Locks {
                 false
             }
         };
-        Ok(RegionGuard::new(self, region, Mode::Exclusive, waited))
+        Ok(RegionGuard::new(self, region, How::Whole(Mode::Exclusive), waited))
     }
 
     /// Whether a lock keeps anybody out. With `none` only the writer itself may look after half done work.
@@ -219,14 +241,15 @@ impl Locks {
     pub(crate) fn lock_shared(&self, region: u32, limit: Duration) -> Result<Option<RegionGuard<'_>>, LockError> {
         let Locks::RwFile(lock) = self else { return Ok(None) };
         let waited = lock.lock(limit, Mode::Shared)?;
-        Ok(Some(RegionGuard::new(self, region, Mode::Shared, waited)))
+        Ok(Some(RegionGuard::new(self, region, How::Whole(Mode::Shared), waited)))
     }
 
+    /// Unlocks what is held by more than a word.
     pub(super) fn unlock(&self, region: u32, mode: Mode) {
         match self {
             Locks::File(locks) => locks.unlock(region),
             Locks::Process(locks) => locks.unlock(region),
-            Locks::None => {}
+            Locks::Lease(_) | Locks::None => {}
             Locks::RwFile(lock) => lock.unlock(mode),
             Locks::Custom(locks) => locks.unlock(region),
         }

@@ -1,0 +1,91 @@
+//! A member's lease: an exclusive lock on a file, held for as long as the member lives and not a moment longer.
+//!
+//! On Linux a *mapping* of the file holds it: the descriptor is closed, and the open file with its lock lives on for
+//! as long as the page is mapped. Nothing that a program does to its descriptors can lose such a lease, and a forked
+//! child does not get the mapping, so nothing that outlives the member keeps it. Two things must be seen to:
+//!
+//! * a child that is forked between the mapping and the word that keeps it from children would have it; so both
+//!   happen under the mutex that a fork takes first;
+//! * on a file system that is laid over others (overlayfs) the mapping belongs to the file beneath, and the lock is
+//!   lost with the descriptor. Overlayfs is known by its number, any other by trying: if the lease can be taken
+//!   again, it is held by that second descriptor instead.
+//!
+//! Elsewhere, and there, a descriptor holds it, which a forked child closes.
+
+use super::fork::{LockFile, Unforked};
+use super::locks::try_lock_exclusive;
+use crate::platform;
+use memmap2::{MmapOptions, MmapRaw};
+use std::io;
+use std::path::Path;
+
+/// A lease that is held.
+pub(crate) enum Lease {
+    Mapped { _page: Unforked<MmapRaw> },
+    Kept { _file: LockFile },
+}
+
+impl Lease {
+    /// Keeps the lock of a lease file for the life of this process. `file` is locked, and lies at `path`.
+    pub(super) fn keep(file: LockFile, path: &Path) -> io::Result<Self> {
+        if platform::mappings_keep_locks(&file) { Self::map(file, path) } else { Ok(Self::Kept { _file: file }) }
+    }
+
+    fn map(file: LockFile, path: &Path) -> io::Result<Self> {
+        let page = Unforked::make(|| {
+            let page = MmapOptions::new().len(1).map_raw(&*file)?;
+            platform::keep_from_children(&page)?;
+            Ok(page)
+        })?;
+        drop(file);
+        let probe = LockFile::open(path)?;
+        Ok(if try_lock_exclusive(&probe)? { Self::Kept { _file: probe } } else { Self::Mapped { _page: page } })
+    }
+
+    /// Whether whoever can take this lease has proved the member dead, whatever the member does to its descriptors.
+    /// Where nothing better than a descriptor exists, that one has to do.
+    pub(crate) fn is_proof(&self) -> bool {
+        match self {
+            Self::Mapped { .. } => true,
+            Self::Kept { .. } => !platform::MAPPINGS_KEEP_LOCKS,
+        }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    fn taken_again(path: &Path) -> bool {
+        try_lock_exclusive(&LockFile::open(path).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_mapping_holds_a_lease_without_a_descriptor() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let lock = LockFile::open(file.path()).unwrap();
+        assert!(try_lock_exclusive(&lock).unwrap());
+        let descriptors = || {
+            std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| {
+                std::fs::read_link(entry.unwrap().path()).ok().filter(|target| target == file.path())
+            })
+        };
+        let lease = Lease::map(lock, file.path()).unwrap();
+        // The one of `file` itself is left.
+        assert_eq!(descriptors().count(), 1);
+        assert!(lease.is_proof() && !taken_again(file.path()));
+        drop(lease);
+        assert!(taken_again(file.path()));
+    }
+
+    #[test]
+    fn where_the_lock_goes_with_the_descriptor_one_is_kept() {
+        // Overlayfs is told by its number before this; what another file system does is seen by trying. Here the lock
+        // is given back by hand.
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let lock = LockFile::open(file.path()).unwrap();
+        let lease = Lease::map(lock, file.path()).unwrap();
+        assert!(!lease.is_proof(), "nobody had locked it");
+        assert!(!taken_again(file.path()));
+    }
+}

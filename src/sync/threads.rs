@@ -1,0 +1,110 @@
+//! Numbers of this process's threads: small, each of one living thread at a time, given back when it ends.
+//!
+//! A number says which counter line a thread counts on, and which thread holds a lock word. Whoever has taken a
+//! number that no thread has is sure that no thread gets it meanwhile: for a thread the number is what the lease is
+//! for a process.
+
+use crate::shm::layout::OWN_LINES;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Numbers from 0 up to this are of one thread each. All further threads share [`SHARED`].
+pub(crate) const OWN_NUMBERS: u32 = 2046;
+/// The number of every thread that found all others taken, or that is about to end.
+pub(crate) const SHARED: u32 = OWN_NUMBERS;
+
+const WORDS: usize = OWN_NUMBERS.div_ceil(64) as usize;
+
+/// A bit for each number that is taken.
+static TAKEN: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
+
+/// A number that is taken until this is dropped.
+pub(crate) struct Number(u32);
+
+impl Number {
+    /// Takes a number, unless somebody has it.
+    pub(crate) fn try_take(number: u32) -> Option<Self> {
+        if number >= OWN_NUMBERS {
+            return None;
+        }
+        let (word, bit) = place(number);
+        // Acquires what the number's last thread counted on its line, so that this one goes on from there.
+        let before = TAKEN[word].fetch_or(bit, Ordering::Acquire);
+        // Not `then_some`: it would make one, and drop it, whatever the answer.
+        (before & bit == 0).then(|| Self(number))
+    }
+
+    /// The lowest that is free.
+    fn take() -> Self {
+        let is_free = |number: &u32| {
+            let (word, bit) = place(*number);
+            TAKEN[word].load(Ordering::Relaxed) & bit == 0
+        };
+        (0..OWN_NUMBERS).filter(is_free).find_map(Self::try_take).unwrap_or(Self(SHARED))
+    }
+}
+
+impl Drop for Number {
+    fn drop(&mut self) {
+        if self.0 < OWN_NUMBERS {
+            let (word, bit) = place(self.0);
+            // Releases to the `Acquire` of whoever takes it next.
+            TAKEN[word].fetch_and(!bit, Ordering::Release);
+        }
+    }
+}
+
+fn place(number: u32) -> (usize, u64) {
+    ((number / 64) as usize, 1 << (number % 64))
+}
+
+thread_local! {
+    static MINE: Number = Number::take();
+}
+
+/// The number of this thread.
+#[inline]
+pub(crate) fn number_of_thread() -> u32 {
+    MINE.try_with(|number| number.0).unwrap_or(SHARED)
+}
+
+/// The counter line of this thread: one of its own, or the shared one that all further threads add to.
+#[inline]
+pub(crate) fn line_of_thread() -> usize {
+    (number_of_thread() as usize).min(OWN_LINES)
+}
+
+/// In a forked child only the thread that forked lives on.
+pub(super) fn forget_other_threads() {
+    let mine = number_of_thread();
+    TAKEN.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+    if mine < OWN_NUMBERS {
+        let (word, bit) = place(mine);
+        TAKEN[word].store(bit, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_of_one_thread_until_that_ends() {
+        let mine = number_of_thread();
+        assert!(Number::try_take(mine).is_none());
+        assert_eq!(number_of_thread(), mine);
+        let theirs = std::thread::scope(|scope| {
+            let (tell, told) = std::sync::mpsc::channel();
+            let (stop, stopped) = std::sync::mpsc::channel::<()>();
+            scope.spawn(move || {
+                tell.send(number_of_thread()).unwrap();
+                let _ = stopped.recv();
+            });
+            let theirs = told.recv().unwrap();
+            assert!(Number::try_take(theirs).is_none());
+            drop(stop);
+            theirs
+        });
+        assert_ne!(theirs, mine);
+        assert!(Number::try_take(SHARED).is_none());
+    }
+}
