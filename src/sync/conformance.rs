@@ -597,6 +597,8 @@ fn lost_is_an_error(bench: &Bench<'_>) -> Result<(), Trouble> {
         let path = entry?.path();
         if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
     }
+    // Where a removed file keeps its name until it is closed, a child that was just killed may still have it.
+    wait_for(LONG, || Ok::<_, io::Error>(fs::read_dir(&bench.place.directory)?.next().is_none()))?;
     let Ok(locks) = bench.attach() else { return Ok(()) };
     match locks.lock(0, SHORT) {
         Err(LockError::Failed(_)) => Ok(()),
