@@ -194,8 +194,9 @@ fn open_and_say(path: &str) {
 }
 
 #[test]
-fn two_hundred_processes_at_once_are_all_served() {
-    const MANY: usize = 210;
+fn hundreds_of_processes_at_once_are_all_served() {
+    // Under Wine one server answers every call of all of them.
+    const MANY: usize = if cfg!(windows) { 50 } else { 210 };
     let place = Place::new();
     let cache = options().create(place.path()).unwrap();
     cache.set("served", "0").unwrap();
