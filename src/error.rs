@@ -191,6 +191,40 @@ pub enum Error {
         waited: Duration,
     },
 
+    /// Somebody else held the key's claim, or others all claims of its stripe, until the caller's time ran out.
+    #[error(
+        "the key is still claimed by another after {waited:?}; wait longer, or create it all the same \
+             (`CreateOptions::unprotected`)"
+    )]
+    TimedOut {
+        /// For how long it was waited.
+        waited: Duration,
+    },
+
+    /// The same thread or task holds the key's claim already: waiting for itself it would wait in vain.
+    #[error(
+        "this thread or task has claimed the key already; it is created, or locked, within its own creation or lock"
+    )]
+    OwnClaim,
+
+    /// All entries of the file's table of regions are used.
+    #[error("all {regions} regions of {} are used; create it with more (`regions`)", path.display())]
+    RegionsFull {
+        /// The file.
+        path: PathBuf,
+        /// How many there are.
+        regions: u32,
+    },
+
+    /// A typed value cannot be serialized, or what is stored is no value of the type.
+    #[error("cannot {what} a typed value: {detail}")]
+    Codec {
+        /// `serialize` or `read`.
+        what: &'static str,
+        /// Why not.
+        detail: String,
+    },
+
     /// The cache was opened read-only.
     #[error("{} was opened read-only", .0.display())]
     ReadOnly(PathBuf),
@@ -211,8 +245,8 @@ impl Error {
         matches!(self, Error::BadFile { field: "magic" | "length", .. })
     }
 
+    /// What a failure of the system becomes; the path is copied only then.
     pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
-        let path = path.into();
-        move |source| Error::Io { what, path, source }
+        move |source| Error::Io { what, path: path.into(), source }
     }
 }

@@ -24,6 +24,11 @@ impl<'a> Key<'a> {
         Self { bytes, hash: xxh3_64_with_seed(bytes, seed) }
     }
 
+    /// 128 bits for a claim, which holds no key: two keys that collide here would wait for each other.
+    pub(crate) fn wide(&self, seed: u64) -> [u64; 2] {
+        [self.hash, xxh3_64_with_seed(self.bytes, !seed)]
+    }
+
     /// The stripe: the hash modulo the number of stripes, a power of two.
     #[inline]
     pub(crate) fn stripe(&self, stripes: u32) -> u32 {
@@ -39,8 +44,9 @@ impl<'a> Key<'a> {
     /// reduction", 2016.
     #[inline]
     pub(crate) fn bucket(&self, buckets: u64) -> u64 {
-        let high = self.hash >> (STRIPE_BITS + TAG_BITS);
-        ((u128::from(high) * u128::from(buckets)) >> (64 - STRIPE_BITS - TAG_BITS)) as u64
+        // The bits stay where they are, so that the bucket is just the upper half of the product.
+        let high = self.hash & (u64::MAX << (STRIPE_BITS + TAG_BITS));
+        ((u128::from(high) * u128::from(buckets)) >> 64) as u64
     }
 }
 

@@ -3,6 +3,10 @@
 //! # Where to go from here
 //!
 //! * [`Options`] creates and opens cache files; [`Cache`] is the handle that reads and writes.
+//! * [`Cache::get_or_create`] lets one caller of all processes create a missing value; [`Cache::claim`] is what it is made
+//!   of, [`Cache::lock`] locks a key, and a [`Region`] is a part of the cache that can be invalidated as a whole.
+//! * Features: `typed` for values of one type through serde, `tokio` for tasks that wait without a thread, `serde` for the
+//!   statistics.
 //! * [`LockStrategy`] says how stripes are locked; [`locks`] is the contract for one of your own, and
 //!   [`conformance`] the suite that checks it.
 //! * `docs/architecture.md` follows a `get` and a `set` through the rooms of this crate, `docs/guarantees.md`
@@ -17,6 +21,7 @@ mod clock;
 #[cfg(not(loom))]
 mod error;
 mod hash;
+mod plant;
 mod platform;
 mod shm;
 mod store;
@@ -24,14 +29,19 @@ mod sync;
 #[cfg(not(loom))]
 mod upkeep;
 
+#[cfg(all(feature = "typed", not(loom)))]
+pub use api::Typed;
 #[cfg(not(loom))]
 pub use api::{
-    Cache, Counters, Item, Keys, Limit, Options, Repair, SetOptions, Stamp, Stats, StripeStats, Swap, Verification,
+    Cache, Claim, Counters, CreateError, CreateOptions, Item, KeyLock, Keys, Limit, LockOptions, Lookup, Options,
+    Region, RegionOptions, Repair, SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task, Values, Verification,
+    Wait,
 };
 #[cfg(not(loom))]
 pub use clock::{Clock, Expiry};
 #[cfg(not(loom))]
 pub use error::{Error, Result};
+pub use store::Invalidation;
 pub use store::record::{MAX_KEY, record_size};
 #[cfg(not(loom))]
 pub use store::verify::Problem;
@@ -47,8 +57,20 @@ pub use upkeep::open::{DEFAULT_CAPACITY, OnMismatch};
 #[cfg(not(loom))]
 pub use upkeep::place::default_path;
 
+/// Faults that are planted in the engine, for the tests that must find them.
+#[cfg(all(feature = "plant", not(loom)))]
+pub mod planted {
+    pub use crate::plant::{Plant, plant};
+}
+
+/// What only the fuzz targets reach.
+#[cfg(fuzzing)]
+pub mod fuzzed {
+    pub use crate::store::fuzzed::{RecordInput, check_record};
+}
+
 /// The crash points of the engine, for tests that end a process at each of them.
 #[cfg(feature = "crash-points")]
 pub mod crash {
-    pub use crate::shm::step::{Died, Plan, Step, arm, passed};
+    pub use crate::shm::step::{Died, Event, Plan, Step, arm, passed, unwatch, watch};
 }

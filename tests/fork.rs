@@ -8,7 +8,7 @@ use common::children::{self, PATIENCE, arg, say, wait_for_word};
 use common::fork::Forked;
 use common::{Place, TestClock};
 use kennel::locks::{LockError, LockFactory, LockPlace, LockRegions};
-use kennel::{Cache, Clock, Error, LockStrategy, Options};
+use kennel::{Cache, Clock, Error, Expiry, LockStrategy, Options, SetOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -286,7 +286,9 @@ fn inherited_guard(strategy: LockStrategy) {
     });
     let options = options().locks(strategy).lock_wait(Duration::from_millis(200));
     let cache = options.clone().clock(clock.clone()).create(place.path()).unwrap();
-    cache.set("key", "before").unwrap();
+    // A write asks for the time under its lock when what it finds expires.
+    let expiring = SetOptions::new().expiry(Expiry::After(Duration::from_secs(3600)));
+    cache.set_with("key", "before", &expiring).unwrap();
     *clock.other.lock().unwrap() = Some(options.open(place.path()).unwrap());
     clock.armed.store(true, Ordering::SeqCst);
     Forked::end_if_unwound(|| cache.set("key", "after").unwrap());

@@ -46,16 +46,15 @@ const NOW: u64 = 1_000_000;
 const MOST_BYTES: u64 = 1 << 20;
 
 /// Strategy, stripes, near the last position, what is believed after a crash.
-const SHAPES: [(&str, u32, bool, AfterCrash); 9] = [
+const SHAPES: [(&str, u32, bool, AfterCrash); 8] = [
     ("process", 1, false, AfterCrash::Discard),
     ("process", 2, false, AfterCrash::Verify),
     ("process", 1, true, AfterCrash::Verify),
     ("none", 1, false, AfterCrash::Verify),
     ("none", 2, true, AfterCrash::Discard),
     ("file", 1, false, AfterCrash::Verify),
-    ("file", 2, false, AfterCrash::Discard),
+    ("lease", 2, false, AfterCrash::Discard),
     ("rw-file", 1, false, AfterCrash::Verify),
-    ("lease", 2, false, AfterCrash::Verify),
 ];
 
 fn options() -> Options {

@@ -2,6 +2,7 @@
 
 pub mod limits;
 pub mod place;
+pub mod turns;
 
 use kennel::Clock;
 use std::sync::Arc;

@@ -85,6 +85,21 @@ impl Options {
         self
     }
 
+    /// Named regions that the file has room for, at most 65 535; default 64. Each takes 256 bytes.
+    #[must_use]
+    pub fn regions(mut self, regions: u32) -> Self {
+        self.settings.sizes.regions = Some(regions);
+        self
+    }
+
+    /// Keys of one stripe that can be created or locked at the same time, at most 4096; default 64. Each takes 64
+    /// bytes in each stripe. Once all are taken, keys are created without protection, and locks wait.
+    #[must_use]
+    pub fn claims(mut self, claims: u32) -> Self {
+        self.settings.sizes.claims = Some(claims);
+        self
+    }
+
     /// Permission bits of a new file, whatever the umask; default `0o600`. A file that group or others may write
     /// is refused at open unless [`trust`](Options::trust) is given.
     #[must_use]
@@ -165,6 +180,14 @@ impl Options {
     #[must_use]
     pub fn near_last_position(mut self, yes: bool) -> Self {
         self.settings.near_last_position = yes;
+        self
+    }
+
+    /// Takes numbers that follow from this one instead of random ones: for tests that compare whole files.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn numbers_from(mut self, first: u64) -> Self {
+        self.settings.numbers = Some(Arc::new(first.into()));
         self
     }
 

@@ -1,18 +1,20 @@
 //! The read path: hash, look, copy, check. No lock, no system call.
 
 use super::cache::Cache;
+use super::values::Values;
 use super::write::Stamp;
+use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::hash::Key;
 use crate::shm::Memory;
-use crate::shm::layout::{COUNTERS, OWN_LINES};
 use crate::shm::mapping::Mapping;
 use crate::store::exclusive::Exclusive;
-use crate::store::read::{Found, Look, Take};
+use crate::store::read::{Found, Look, Sight, Take};
+use crate::store::record::{Extension, Head, MAX_KEY};
 use crate::store::tally::MemberCount;
-use crate::store::{Distrust, Store, record::MAX_KEY};
+use crate::store::{Distrust, Store};
 use crate::sync::locks::{LockError, RegionGuard};
-use crate::sync::threads::line_of_thread;
+use crate::sync::threads::{CountLine, line_of_thread};
 use crate::upkeep::Opened;
 use crate::upkeep::opened::Joined;
 use crossbeam::utils::Backoff;
@@ -36,6 +38,12 @@ pub struct Item {
     pub stamp: Stamp,
     /// When the item expires, if it does.
     pub expires: Option<SystemTime>,
+    /// When it becomes stale, if it does: see [`SetOptions::soft_expiry`](crate::SetOptions::soft_expiry).
+    pub soft_expires: Option<SystemTime>,
+    /// When it was stored, to a hundredth of a second; known only of an item with flags, soft expiry or region.
+    pub created: Option<SystemTime>,
+    /// Its soft expiry has passed, or a soft invalidation came.
+    pub is_stale: bool,
 }
 
 impl Cache {
@@ -51,7 +59,12 @@ impl Cache {
     /// The value of a key with its flags, stamp and expiry.
     #[must_use]
     pub fn get_item(&self, key: impl AsRef<[u8]>) -> Option<Item> {
-        self.read(key.as_ref(), WholeItem)
+        self.read(key.as_ref(), WholeItem(&self.first.settings.time))
+    }
+
+    /// What is known of a key, that it has no value included.
+    pub(super) fn known(&self, key: &[u8]) -> Option<Known> {
+        self.read(key, WholeRecord(&self.first.settings.time))
     }
 
     /// Copies the value of a key to the start of `buf` and returns its length; `None` is a miss.
@@ -67,6 +80,22 @@ impl Cache {
         }
     }
 
+    /// The value of a key in memory that `room` makes for its length; `None` is a miss. For callers whose values live
+    /// in memory of a kind of their own: the value is copied there at once. `room` is asked again when the value
+    /// changes meanwhile; where it makes less than asked for, nothing is copied.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = kennel::Options::new().capacity(8 << 20).create(dir.path().join("cache"))?;
+    /// cache.set("greeting", "hello")?;
+    /// assert_eq!(cache.get_with("greeting", |len| vec![0; len].into_boxed_slice()).as_deref(), Some(&b"hello"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn get_with<B: AsMut<[u8]>>(&self, key: impl AsRef<[u8]>, room: impl FnMut(usize) -> B) -> Option<B> {
+        self.read(key.as_ref(), In(room))
+    }
+
     /// Whether a `get` of this key would hit. The key's access mark is raised as by a `get`.
     #[must_use]
     pub fn contains(&self, key: impl AsRef<[u8]>) -> bool {
@@ -78,55 +107,89 @@ impl Cache {
     #[must_use]
     pub fn get_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Option<Vec<u8>>> {
         let mut values = Vec::with_capacity(keys.len());
-        for batch in keys.chunks(BATCH) {
-            self.prefetch(batch);
-            values.extend(batch.iter().map(|key| self.get(key)));
-        }
+        self.read_multi(keys, &mut Value, |_, value| values.push(value));
         values
     }
 
-    /// Asks for the buckets of a batch, then for the records that they point to.
-    fn prefetch<K: AsRef<[u8]>>(&self, batch: &[K]) {
-        let store = &self.first.store;
-        let mut hashed = [None; BATCH];
-        for (key, hashed) in batch.iter().zip(&mut hashed) {
-            let key = store.key(key.as_ref());
-            store.mem.prefetch(store.bucket_of(&key));
-            *hashed = Some(key);
-        }
-        hashed.iter().flatten().for_each(|key| store.prefetch_record(key));
+    /// As [`get_multi`](Self::get_multi), with all values in one buffer that the next call uses again: nothing is
+    /// allocated per value.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = kennel::Options::new().create(dir.path().join("cache"))?;
+    /// cache.set("a", "1")?;
+    /// let mut values = kennel::Values::new();
+    /// cache.get_multi_into(&["a", "b"], &mut values);
+    /// assert_eq!(values.iter().collect::<Vec<_>>(), [Some(&b"1"[..]), None]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get_multi_into<K: AsRef<[u8]>>(&self, keys: &[K], values: &mut Values) {
+        values.clear();
+        self.read_multi(keys, &mut Append(values), |append, found| append.0.push(found.is_some()));
     }
 
     /// Takes what is wanted out of a key's record, all of it between two changes.
     #[inline(always)]
     fn read<T: Take>(&self, key: &[u8], mut want: T) -> Option<T::Out> {
-        let opened = &*self.first;
-        let Some(joined) = opened.joined() else { return self.read_slow(key, want) };
-        if joined.reads_carefully || opened.store.is_unsettled() || key.len() > MAX_KEY {
-            return self.read_slow(key, want);
+        let Some(ready) = self.ready() else { return self.read_slow(key, &mut want) };
+        let key = ready.opened.store.key(key);
+        ready.read_at(&key, ready.opened.store.sight(&key), &mut want)
+    }
+
+    /// Reads many keys, a batch of them at a time: first their buckets are asked for, then the records that these
+    /// lead to, and then each is read as a single one is.
+    #[inline(always)]
+    fn read_multi<K, T>(&self, keys: &[K], want: &mut T, mut each: impl FnMut(&mut T, Option<T::Out>))
+    where
+        K: AsRef<[u8]>,
+        T: Take,
+    {
+        for batch in keys.chunks(BATCH) {
+            let Some(ready) = self.ready() else {
+                batch.iter().for_each(|key| {
+                    let read = self.read_slow(key.as_ref(), want);
+                    each(want, read);
+                });
+                continue;
+            };
+            let store = &ready.opened.store;
+            let mut hashed = [const { None }; BATCH];
+            for (key, hashed) in batch.iter().zip(&mut hashed) {
+                store.mem.prefetch(store.bucket_of(hashed.insert(store.key(key.as_ref()))));
+            }
+            let mut sights = [const { None }; BATCH];
+            for (key, sight) in hashed.iter().flatten().zip(&mut sights) {
+                store.prefetch_record(sight.insert(store.sight(key)));
+            }
+            for (key, sight) in hashed.iter().flatten().zip(sights.iter().flatten()) {
+                let read = ready.read_at(key, *sight, want);
+                each(want, read);
+            }
         }
-        let key = opened.store.key(key);
-        let tally = Tally::of(opened, joined);
-        let looked = tally.look(&key, &mut want);
-        tally.counted(go_on(looked, opened, &key, &tally, &mut want))
+    }
+
+    /// The file, if nothing is out of the ordinary.
+    #[inline(always)]
+    fn ready(&self) -> Option<Ready<'_>> {
+        let opened = &*self.first;
+        let joined = opened.joined()?;
+        let is_ready = !joined.reads_carefully && !opened.store.is_unsettled();
+        is_ready.then_some(Ready { opened, joined })
     }
 
     /// As [`read`](Self::read), where something is out of the ordinary: a replaced file, a forked child, a read-only
     /// handle, a reader's lock, checksums to be checked, a crash that lies behind.
     #[cold]
     #[inline(never)]
-    fn read_slow<T: Take>(&self, key: &[u8], want: T) -> Option<T::Out> {
+    fn read_slow<T: Take>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
         if key.len() > MAX_KEY {
             return None;
         }
         let opened = self.readable()?;
         let key = opened.store.key(key);
         // A forked child joins at its first use; if it cannot, it reads all the same, uncounted.
-        let tally = match opened.joined_for_read() {
-            Some(joined) => Tally::of(opened, joined),
-            None => Tally { opened, line: None },
-        };
-        tally.counted(read_carefully(opened, &key, &tally, want))
+        let tally = Tally { opened, joined: opened.joined_for_read() };
+        tally.counted(read_carefully(key, tally, want))
     }
 }
 
@@ -141,26 +204,77 @@ impl Take for Value {
         if !store.still(found) {
             return None;
         }
-        let mut value = Vec::new();
+        let mut value = Vec::with_capacity(found.value_len);
         store.mem.append_out(found.value_at(), found.value_len, &mut value);
         Some(value)
     }
 }
 
-/// The value and what is stored beside it.
-struct WholeItem;
+/// The value behind those that a buffer holds already. A look that is not the last leaves bytes behind; the next
+/// takes them off first, and so does the end of the batch.
+struct Append<'a>(&'a mut Values);
 
-impl Take for WholeItem {
+impl Take for Append<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<()> {
+        let bytes = self.0.open_end();
+        // The length is checked before memory is asked for.
+        if bytes.capacity() - bytes.len() < found.value_len && !store.still(found) {
+            return None;
+        }
+        store.mem.append_out(found.value_at(), found.value_len, bytes);
+        Some(())
+    }
+}
+
+/// The value and what is stored beside it.
+struct WholeItem<'a>(&'a Time);
+
+impl Take for WholeItem<'_> {
     type Out = Item;
 
     fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Item> {
-        let expires = found.head.expires_ms();
-        Some(Item {
-            value: Value.take(store, found)?,
-            flags: store.extension(found.at, found.head).caller_flags(),
-            stamp: Stamp(found.head.stamp),
-            expires: (expires != 0).then(|| UNIX_EPOCH + Duration::from_millis(expires)),
-        })
+        Some(Known::of(store, found.at, found.head, Value.take(store, found)?, self.0).item)
+    }
+}
+
+/// All that a record says, even that there is no value.
+struct WholeRecord<'a>(&'a Time);
+
+impl Take for WholeRecord<'_> {
+    type Out = Known;
+    const SEES_ABSENCE: bool = true;
+
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Known> {
+        Some(Known::of(store, found.at, found.head, Value.take(store, found)?, self.0))
+    }
+}
+
+/// What is known of a key.
+pub(super) struct Known {
+    pub item: Item,
+    pub extension: Extension,
+    pub expires_ms: u64,
+}
+
+impl Known {
+    /// From a record's words and its value.
+    pub(super) fn of<M: Memory>(store: &Store<M>, at: u64, head: Head, value: Vec<u8>, time: &Time) -> Self {
+        let extension = store.extension(at, head);
+        let moment = |ms: u64| (ms != 0).then(|| UNIX_EPOCH + Duration::from_millis(ms));
+        let soft_ms = extension.soft_expires_ms();
+        let item = Item {
+            value,
+            flags: extension.caller_flags(),
+            stamp: Stamp(head.stamp),
+            expires: moment(head.expires_ms()),
+            soft_expires: moment(soft_ms),
+            created: moment(extension.beside().created_ms),
+            is_stale: store.is_outdated(head, extension) || (soft_ms != 0 && soft_ms <= time.now_ms()),
+        };
+        Self { item, extension, expires_ms: head.expires_ms() }
     }
 }
 
@@ -179,6 +293,25 @@ impl Take for Into<'_> {
     }
 }
 
+/// The value in memory that is made for it. Its length is checked before memory is asked for.
+struct In<F>(F);
+
+impl<B: AsMut<[u8]>, F: FnMut(usize) -> B> Take for In<F> {
+    type Out = B;
+
+    #[inline(always)]
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<B> {
+        if !store.still(found) {
+            return None;
+        }
+        let mut made = (self.0)(found.value_len);
+        if let Some(room) = made.as_mut().get_mut(..found.value_len) {
+            store.mem.copy_out(found.value_at(), room);
+        }
+        Some(made)
+    }
+}
+
 /// That there is a value.
 struct Nothing;
 
@@ -193,16 +326,17 @@ impl Take for Nothing {
 
 /// What is wanted, from a record that passes its checksum; `None` within for one that does not.
 struct Sound<'a, T> {
-    key: &'a Key<'a>,
-    want: T,
+    key: Key<'a>,
+    want: &'a mut T,
 }
 
 impl<T: Take> Take for Sound<'_, T> {
     type Out = Option<T::Out>;
+    const SEES_ABSENCE: bool = T::SEES_ABSENCE;
 
     fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Self::Out> {
         let value = Value.take(store, found)?;
-        let passes = store.passes(self.key, &value, found);
+        let passes = store.passes(&self.key, &value, found);
         if !store.still(found) {
             return None;
         }
@@ -213,11 +347,11 @@ impl<T: Take> Take for Sound<'_, T> {
 /// After a change came in between: some more looks, then the stripe's lock for a short time, then a miss.
 #[cold]
 #[inline(never)]
-fn read_again<T: Take>(opened: &Opened, key: &Key<'_>, tally: &Tally<'_>, want: &mut T) -> Option<T::Out> {
+fn read_again<T: Take>(key: Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<T::Out> {
     let backoff = Backoff::new();
     for look in 1..=LOOKS {
         backoff.snooze();
-        let read = match tally.look(key, want) {
+        let read = match tally.look(&key, want) {
             Look::Hit(value) => Some(value),
             Look::Miss => None,
             Look::Changing => continue,
@@ -226,7 +360,7 @@ fn read_again<T: Take>(opened: &Opened, key: &Key<'_>, tally: &Tally<'_>, want: 
         return read;
     }
     tally.count(MemberCount::ReadRetries, LOOKS.into());
-    match read_locked(opened, key, tally, want) {
+    match read_locked(&key, tally, want) {
         Some(Look::Hit(value)) => Some(value),
         Some(Look::Miss) => None,
         Some(Look::Changing) | None => {
@@ -237,9 +371,10 @@ fn read_again<T: Take>(opened: &Opened, key: &Key<'_>, tally: &Tally<'_>, want: 
 }
 
 /// Reads with the stripe's lock held, after whatever its holder before left undone. `None`: it was not to be had.
-fn read_locked<T: Take>(opened: &Opened, key: &Key<'_>, tally: &Tally<'_>, want: &mut T) -> Option<Look<T::Out>> {
-    let held = lock_for_read(opened, opened.store.stripe_of(key))?;
-    held.settle(opened.store.bucket_of(key));
+fn read_locked<T: Take>(key: &Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<Look<T::Out>> {
+    let store = &tally.opened.store;
+    let held = lock_for_read(tally.opened, store.stripe_of(key))?;
+    held.settle(store.bucket_of(key));
     Some(tally.look(key, want))
 }
 
@@ -251,8 +386,9 @@ pub(super) fn lock_for_read(opened: &Opened, stripe: u32) -> Option<Exclusive<'_
 }
 
 /// Reads where more is asked for than a version: a reader's lock, or checksums.
-fn read_carefully<T: Take>(opened: &Opened, key: &Key<'_>, tally: &Tally<'_>, mut want: T) -> Option<T::Out> {
-    let distrust = opened.store.distrust(opened.store.stripe_of(key));
+fn read_carefully<T: Take>(key: Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<T::Out> {
+    let opened = tally.opened;
+    let distrust = opened.store.distrust(opened.store.stripe_of(&key));
     if distrust == Distrust::Discard || (opened.is_foreign() && !opened.settings.verify_reads) {
         return None;
     }
@@ -262,13 +398,13 @@ fn read_carefully<T: Take>(opened: &Opened, key: &Key<'_>, tally: &Tally<'_>, mu
     };
     if opened.settings.verify_reads || distrust == Distrust::Verify {
         let mut sound = Sound { key, want };
-        let looked = tally.look(key, &mut sound);
+        let looked = tally.look(&key, &mut sound);
         drop(shared);
-        return go_on(looked, opened, key, tally, &mut sound).flatten();
+        return tally.go_on(looked, key, &mut sound).flatten();
     }
-    let looked = tally.look(key, &mut want);
+    let looked = tally.look(&key, want);
     drop(shared);
-    go_on(looked, opened, key, tally, &mut want)
+    tally.go_on(looked, key, want)
 }
 
 /// The lock of a reader, where reads take one. It is given back before the slow way, which takes the writer's.
@@ -279,61 +415,85 @@ fn lock_shared(opened: &Opened) -> Result<Option<RegionGuard<'_>>, LockError> {
     }
 }
 
-/// What a first look gave, or what further ones give.
-#[inline(always)]
-fn go_on<T: Take>(
-    looked: Look<T::Out>,
-    opened: &Opened,
-    key: &Key<'_>,
-    tally: &Tally<'_>,
-    want: &mut T,
-) -> Option<T::Out> {
-    match looked {
-        Look::Hit(value) => Some(value),
-        Look::Miss => None,
-        Look::Changing => read_again(opened, key, tally, want),
-    }
-}
-
 /// One thread's reads of a file, and where they are counted: nowhere without a membership.
+#[derive(Clone, Copy)]
 struct Tally<'a> {
     opened: &'a Opened,
-    line: Option<(u64, bool)>,
+    joined: Option<&'a Joined>,
 }
 
-impl<'a> Tally<'a> {
-    #[inline(always)]
-    fn of(opened: &'a Opened, joined: &Joined) -> Self {
-        let line = if joined.member.counts_alone { line_of_thread() } else { OWN_LINES };
-        let line_at = joined.lines_at + (line * COUNTERS * 8) as u64;
-        Self { opened, line: Some((line_at, line == OWN_LINES)) }
-    }
-
+impl Tally<'_> {
     /// One look.
     #[inline(always)]
     fn look<T: Take>(&self, key: &Key<'_>, want: &mut T) -> Look<T::Out> {
-        let opened = self.opened;
-        opened.store.look(key, || opened.settings.time.now_ms(), want, self.line.is_some())
+        self.opened.store.look(key, || self.opened.settings.time.now_ms(), want, self.joined.is_some())
+    }
+
+    /// What a first look gave, or what further ones give.
+    fn go_on<T: Take>(self, looked: Look<T::Out>, key: Key<'_>, want: &mut T) -> Option<T::Out> {
+        match looked {
+            Look::Hit(value) => Some(value),
+            Look::Miss => None,
+            Look::Changing => read_again(key, self, want),
+        }
     }
 
     /// Counts a read as a hit or a miss.
-    #[inline(always)]
-    fn counted<T>(&self, read: Option<T>) -> Option<T> {
+    fn counted<T>(self, read: Option<T>) -> Option<T> {
         self.count(if read.is_some() { MemberCount::Hits } else { MemberCount::Misses }, 1);
         read
     }
 
-    #[inline(always)]
-    fn count(&self, what: MemberCount, by: u64) {
-        if let Some((line_at, is_shared)) = self.line {
-            self.opened.store.count(line_at, is_shared, what, by);
+    fn count(self, what: MemberCount, by: u64) {
+        if let Some(joined) = self.joined {
+            count_on(self.opened, joined, what, by);
         }
     }
+}
+
+/// A file that this process is a member of, and about which nothing is out of the ordinary.
+#[derive(Clone, Copy)]
+struct Ready<'a> {
+    opened: &'a Opened,
+    joined: &'a Joined,
+}
+
+impl Ready<'_> {
+    /// A read whose bucket was seen just now: one look, and further ones if it must be.
+    #[inline(always)]
+    fn read_at<T: Take>(self, key: &Key<'_>, sight: Sight<'_>, want: &mut T) -> Option<T::Out> {
+        let Self { opened, joined } = self;
+        match opened.store.look_at(key, sight, || opened.settings.time.now_ms(), want, true) {
+            Look::Hit(value) => {
+                count_on(opened, joined, MemberCount::Hits, 1);
+                Some(value)
+            }
+            Look::Miss => {
+                count_on(opened, joined, MemberCount::Misses, 1);
+                None
+            }
+            Look::Changing => self.read_again(key.bytes, key.hash, want),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read_again<T: Take>(self, bytes: &[u8], hash: u64, want: &mut T) -> Option<T::Out> {
+        let tally = Tally { opened: self.opened, joined: Some(self.joined) };
+        tally.counted(read_again(Key { bytes, hash }, tally, want))
+    }
+}
+
+/// Counts on this thread's line of a member's seat.
+#[inline(always)]
+fn count_on(opened: &Opened, joined: &Joined, what: MemberCount, by: u64) {
+    let line = if joined.member.counts_alone { line_of_thread() } else { CountLine::SHARED };
+    opened.store.count(line.of_seat(joined.lines_at), line.is_shared(), what, by);
 }
 
 /// Counts on this thread's line, outside the read path.
 pub(super) fn count(opened: &Opened, what: MemberCount) {
     if let Some(joined) = opened.joined() {
-        Tally::of(opened, joined).count(what, 1);
+        count_on(opened, joined, what, 1);
     }
 }

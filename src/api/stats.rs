@@ -103,6 +103,17 @@ pub struct Counters {
     pub repairs: u64,
     /// Records that were damaged, found and left out.
     pub dropped: u64,
+    /// Creations begun by one caller for all: see [`Cache::get_or_create`].
+    pub creations: u64,
+    /// Callers that had to wait for another's creation or lock of a key.
+    pub claim_waits: u64,
+    /// Creations and locks that others took over, from a dead process or past their greatest age.
+    pub takeovers: u64,
+    /// Creations and locks without protection: all claims of the stripe were held, or the caller did not wait longer, or
+    /// the value that it waited for was not to be cached.
+    pub unprotected: u64,
+    /// Created values that were not stored since the key was written, deleted or invalidated meanwhile.
+    pub voided: u64,
 }
 
 impl Counters {
@@ -120,6 +131,9 @@ impl Counters {
         self.bounded_misses = count(MemberCount::BoundedMisses);
         self.lock_waits = count(MemberCount::LockWaits);
         self.busy = count(MemberCount::Busy);
+        self.claim_waits = count(MemberCount::ClaimWaits);
+        self.unprotected = count(MemberCount::Unprotected);
+        self.voided = count(MemberCount::Voided);
     }
 
     fn add_stripe(&mut self, line: &Line) {
@@ -134,6 +148,8 @@ impl Counters {
         self.promotions = self.promotions.wrapping_add(count(StripeCount::Promotions));
         self.repairs = self.repairs.wrapping_add(count(StripeCount::Repairs));
         self.dropped = self.dropped.wrapping_add(count(StripeCount::Dropped));
+        self.creations = self.creations.wrapping_add(count(StripeCount::Creations));
+        self.takeovers = self.takeovers.wrapping_add(count(StripeCount::Takeovers));
     }
 }
 

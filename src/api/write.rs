@@ -2,15 +2,22 @@
 
 use super::cache::Cache;
 use super::read::count;
+use super::region::Named;
 use crate::clock::Expiry;
 use crate::error::{Error, Result};
 use crate::hash::Key;
 use crate::shm::mapping::Mapping;
+use crate::store::Invalidation;
 use crate::store::exclusive::{Entry, Exclusive};
-use crate::store::record::{Draft, MAX_KEY};
+use crate::store::record::{Beside, Draft, MAX_KEY};
+use crate::store::region::Defaults;
 use crate::store::tally::MemberCount;
+use crate::sync::locks::RegionGuard;
 use crate::upkeep::Opened;
 use crate::upkeep::flush::{flush, lock_error};
+use crate::upkeep::opened::Joined;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Tells one write of a key from every other: see [`Cache::compare_and_swap`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,12 +33,13 @@ pub struct Stamp(pub u64);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SetOptions {
-    expiry: Expiry,
+    expiry: Option<Expiry>,
+    soft_expiry: Option<Expiry>,
     flags: u32,
 }
 
 impl SetOptions {
-    /// No expiry, flags 0.
+    /// Flags 0, and no expiry but those that a region may have by default.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -40,7 +48,15 @@ impl SetOptions {
     /// When the item expires.
     #[must_use]
     pub fn expiry(mut self, expiry: Expiry) -> Self {
-        self.expiry = expiry;
+        self.expiry = Some(expiry);
+        self
+    }
+
+    /// When the item becomes stale: `get` still returns it, [`get_or_create`](Cache::get_or_create) lets one caller
+    /// create it anew and returns it to all others meanwhile. It costs 24 bytes.
+    #[must_use]
+    pub fn soft_expiry(mut self, expiry: Expiry) -> Self {
+        self.soft_expiry = Some(expiry);
         self
     }
 
@@ -50,6 +66,19 @@ impl SetOptions {
         self.flags = flags;
         self
     }
+
+    /// The expiry and what lies beside the value of an item stored now; what is not said here `defaults` say.
+    pub(super) fn times(&self, defaults: Defaults, now_ms: impl Fn() -> u64) -> (u64, Beside) {
+        let or = |said: Option<Expiry>, ttl_ms: u64| said.unwrap_or_else(|| after(ttl_ms));
+        let expires_ms = or(self.expiry, defaults.hard_ttl_ms).to_ms(&now_ms);
+        let soft_expires_ms = or(self.soft_expiry, defaults.soft_ttl_ms).to_ms(&now_ms);
+        (expires_ms, Beside { flags: self.flags, soft_expires_ms, ..Beside::default() })
+    }
+}
+
+/// A time to live as a region's entry holds it.
+pub(super) fn after(ttl_ms: u64) -> Expiry {
+    if ttl_ms == 0 { Expiry::Never } else { Expiry::After(Duration::from_millis(ttl_ms)) }
 }
 
 /// What [`Cache::compare_and_swap`] did.
@@ -79,7 +108,7 @@ impl Cache {
     /// # Errors
     /// As [`set`](Cache::set).
     pub fn set_with(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, how: &SetOptions) -> Result<Stamp> {
-        self.store_if(key.as_ref(), value.as_ref(), how, |_| true).map(|stored| stored.unwrap_or(Stamp(0)))
+        self.all().set(key.as_ref(), value.as_ref(), how)
     }
 
     /// Stores a value if the key has none; `false` if it has.
@@ -87,7 +116,7 @@ impl Cache {
     /// # Errors
     /// As [`set`](Cache::set).
     pub fn add(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, how: &SetOptions) -> Result<bool> {
-        self.store_if(key.as_ref(), value.as_ref(), how, |entry| entry.is_none()).map(|stored| stored.is_some())
+        self.all().add(key.as_ref(), value.as_ref(), how)
     }
 
     /// Stores a value if the key has one; `false` if it has none.
@@ -95,7 +124,7 @@ impl Cache {
     /// # Errors
     /// As [`set`](Cache::set).
     pub fn replace(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, how: &SetOptions) -> Result<bool> {
-        self.store_if(key.as_ref(), value.as_ref(), how, |entry| entry.is_some()).map(|stored| stored.is_some())
+        self.all().replace(key.as_ref(), value.as_ref(), how)
     }
 
     /// Stores a value if the key's value is still the one that was read with this stamp.
@@ -109,16 +138,7 @@ impl Cache {
         value: impl AsRef<[u8]>,
         how: &SetOptions,
     ) -> Result<Swap> {
-        let mut absent = false;
-        let stored = self.store_if(key.as_ref(), value.as_ref(), how, |entry| {
-            absent = entry.is_none();
-            entry.is_some_and(|entry| entry.head.stamp == stamp.0)
-        })?;
-        Ok(match stored {
-            Some(stamp) => Swap::Stored(stamp),
-            None if absent => Swap::Absent,
-            None => Swap::Changed,
-        })
+        self.all().compare_and_swap(key.as_ref(), stamp, value.as_ref(), how)
     }
 
     /// Adds to a number that is stored as decimal text, as memcached does, so that every client can read it.
@@ -128,7 +148,7 @@ impl Cache {
     /// [`NotANumber`](Error::NotANumber); [`Overflow`](Error::Overflow) beyond 2^64 - 1, the value stays then;
     /// and as [`set`](Cache::set).
     pub fn incr(&self, key: impl AsRef<[u8]>, delta: u64) -> Result<Option<u64>> {
-        self.add_to(key.as_ref(), delta, '+', u64::checked_add)
+        self.all().add_to(key.as_ref(), delta, '+', u64::checked_add)
     }
 
     /// Takes from a number, as [`incr`](Cache::incr) adds.
@@ -136,7 +156,7 @@ impl Cache {
     /// # Errors
     /// As [`incr`](Cache::incr); [`Overflow`](Error::Overflow) below 0.
     pub fn decr(&self, key: impl AsRef<[u8]>, delta: u64) -> Result<Option<u64>> {
-        self.add_to(key.as_ref(), delta, '-', u64::checked_sub)
+        self.all().add_to(key.as_ref(), delta, '-', u64::checked_sub)
     }
 
     /// Changes when a key expires; `false` if it has no value.
@@ -144,7 +164,7 @@ impl Cache {
     /// # Errors
     /// As [`set`](Cache::set).
     pub fn touch(&self, key: impl AsRef<[u8]>, expiry: Expiry) -> Result<bool> {
-        let writer = Writer::new(self, key.as_ref())?;
+        let writer = Writer::new(self.all(), key.as_ref())?;
         let expires_ms = expiry.to_ms(|| writer.opened.settings.time.now_ms());
         let mut stripe = writer.lock()?;
         let entry = stripe.find_current(&writer.key);
@@ -159,7 +179,7 @@ impl Cache {
     /// # Errors
     /// As [`set`](Cache::set).
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        let writer = Writer::new(self, key.as_ref())?;
+        let writer = Writer::new(self.all(), key.as_ref())?;
         let mut stripe = writer.lock()?;
         Ok(delete_in(&mut stripe, &writer.key))
     }
@@ -167,6 +187,91 @@ impl Cache {
     /// Stores many items, each stripe locked once for up to 64 of them; what became of each, in their order. It
     /// is that many single `set`s, not one atomic change; of equal keys the last wins.
     pub fn set_multi<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, items: &[(K, V)], how: &SetOptions) -> Vec<Result<()>> {
+        self.all().set_multi(items, how)
+    }
+
+    /// Removes many keys, each stripe locked once for up to 64 of them; whether each had a value, in their order.
+    pub fn delete_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<bool>> {
+        self.all().delete_multi(keys)
+    }
+
+    /// Forgets everything, at once and in every process: a value set before is not returned after. It takes
+    /// the same short time however much the cache holds.
+    ///
+    /// # Errors
+    /// As [`set`](Cache::set).
+    pub fn clear(&self) -> Result<()> {
+        self.invalidate(Invalidation::Hard)
+    }
+
+    /// Invalidates everything, at once and in every process: hard as [`clear`](Cache::clear) does, or soft, which makes
+    /// all values stale.
+    ///
+    /// # Errors
+    /// As [`set`](Cache::set).
+    pub fn invalidate(&self, how: Invalidation) -> Result<()> {
+        let opened = self.current()?;
+        invalidate(opened, 0, how, |stripe| {
+            stripe.void_all(|_| true);
+            stripe.empty();
+        })
+    }
+
+    /// Makes a durable point: what the cache holds now is there after a crash of the operating system, unless
+    /// somebody writes before it. Returns whether it held; `false` means that somebody wrote meanwhile.
+    ///
+    /// # Errors
+    /// As [`set`](Cache::set).
+    pub fn flush(&self) -> Result<bool> {
+        flush(self.current()?)
+    }
+}
+
+/// A cache, or a region of it: what its keys, which are mangled already, are stored under.
+#[derive(Clone, Copy)]
+pub(super) struct Scope<'a> {
+    pub cache: &'a Cache,
+    pub region: Option<&'a Named>,
+}
+
+impl Cache {
+    /// The cache without a region.
+    pub(super) fn all(&self) -> Scope<'_> {
+        Scope { cache: self, region: None }
+    }
+}
+
+impl<'a> Scope<'a> {
+    pub(super) fn set(self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<Stamp> {
+        self.store_if(key, value, how, |_| true).map(|stored| stored.unwrap_or(Stamp(0)))
+    }
+
+    pub(super) fn add(self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<bool> {
+        self.store_if(key, value, how, |entry| entry.is_none()).map(|stored| stored.is_some())
+    }
+
+    pub(super) fn replace(self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<bool> {
+        self.store_if(key, value, how, |entry| entry.is_some()).map(|stored| stored.is_some())
+    }
+
+    pub(super) fn compare_and_swap(self, key: &[u8], stamp: Stamp, value: &[u8], how: &SetOptions) -> Result<Swap> {
+        let mut absent = false;
+        let stored = self.store_if(key, value, how, |entry| {
+            absent = entry.is_none();
+            entry.is_some_and(|entry| entry.head.stamp == stamp.0)
+        })?;
+        Ok(match stored {
+            Some(stamp) => Swap::Stored(stamp),
+            None if absent => Swap::Absent,
+            None => Swap::Changed,
+        })
+    }
+
+    pub(super) fn set_multi<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        self,
+        items: &[(K, V)],
+        how: &SetOptions,
+    ) -> Vec<Result<()>> {
         self.by_stripe(
             items,
             |(key, _)| key.as_ref(),
@@ -179,43 +284,12 @@ impl Cache {
         )
     }
 
-    /// Removes many keys, each stripe locked once for up to 64 of them; whether each had a value, in their order.
-    pub fn delete_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<bool>> {
+    pub(super) fn delete_multi<K: AsRef<[u8]>>(self, keys: &[K]) -> Vec<Result<bool>> {
         self.by_stripe(keys, AsRef::as_ref, |writer, stripe, _| Ok(delete_in(stripe, &writer.key)))
     }
 
-    /// Forgets everything, at once and in every process: a value set before is not returned after. It takes
-    /// the same short time however much the cache holds.
-    ///
-    /// # Errors
-    /// As [`set`](Cache::set).
-    pub fn clear(&self) -> Result<()> {
-        let opened = self.current()?;
-        opened.member()?;
-        let mark_dirty = || opened.store.mark_dirty().map_err(Error::io("mark as written", &opened.real));
-        mark_dirty()?;
-        if opened.store.raise_hard_epoch() {
-            // A whole flush may have passed in between, and knows nothing of the new epoch.
-            return mark_dirty();
-        }
-        // The epochs are used up, or a crash lies behind and the epochs of records cannot be trusted.
-        for stripe in 0..opened.geometry().shape.stripes {
-            lock_stripe(opened, stripe)?.empty();
-        }
-        Ok(())
-    }
-
-    /// Makes a durable point: what the cache holds now is there after a crash of the operating system, unless
-    /// somebody writes before it. Returns whether it held; `false` means that somebody wrote meanwhile.
-    ///
-    /// # Errors
-    /// As [`set`](Cache::set).
-    pub fn flush(&self) -> Result<bool> {
-        flush(self.current()?)
-    }
-
     fn store_if(
-        &self,
+        self,
         key: &[u8],
         value: &[u8],
         how: &SetOptions,
@@ -224,14 +298,14 @@ impl Cache {
         let writer = Writer::new(self, key)?;
         let draft = writer.draft(value, how)?;
         let mut stripe = writer.lock()?;
-        let draft = Draft { epoch: writer.opened.store.epochs().current(), ..draft };
+        let draft = writer.of_now(draft);
         let entry = stripe.find(&writer.key);
         let current = entry.filter(|entry| stripe.is_current(entry));
         Ok(wanted(current.as_ref()).then(|| Stamp(stripe.put(&draft, entry))))
     }
 
-    fn add_to(
-        &self,
+    pub(super) fn add_to(
+        self,
         key: &[u8],
         delta: u64,
         sign: char,
@@ -240,6 +314,7 @@ impl Cache {
         let writer = Writer::new(self, key)?;
         let mut stripe = writer.lock()?;
         let epoch = writer.opened.store.epochs().current();
+        let region_epoch = writer.opened.store.region_epochs(writer.region).current();
         let Some(entry) = stripe.find_current(&writer.key) else { return Ok(None) };
         let text = stripe.value_of(&entry);
         if writer.opened.settings.verify_reads && !stripe.passes(&writer.key, &text, &entry) {
@@ -252,7 +327,7 @@ impl Cache {
             key: writer.key,
             value: text.as_bytes(),
             expires_ms: entry.head.expires_ms(),
-            flags: writer.opened.store.extension(entry.at, entry.head).caller_flags(),
+            beside: writer.beside_of(&entry, region_epoch),
             epoch,
         };
         stripe.put(&draft, Some(entry));
@@ -261,7 +336,7 @@ impl Cache {
 
     /// Does something to each of many items, grouped by stripe; the order within a stripe is theirs.
     fn by_stripe<I, R>(
-        &self,
+        self,
         items: &[I],
         key_of: impl Fn(&I) -> &[u8],
         mut each: impl FnMut(&Writer<'_>, &mut Exclusive<'_, Mapping>, &I) -> Result<R>,
@@ -307,6 +382,7 @@ fn write_group<R>(
 const MOST_PER_LOCK: usize = 64;
 
 fn delete_in(stripe: &mut Exclusive<'_, Mapping>, key: &Key<'_>) -> bool {
+    stripe.void(key);
     // What is expired or cleared is removed all the same, but was not there.
     let Some(entry) = stripe.find(key) else { return false };
     let was_there = stripe.is_current(&entry);
@@ -315,21 +391,27 @@ fn delete_in(stripe: &mut Exclusive<'_, Mapping>, key: &Key<'_>) -> bool {
 }
 
 /// A key on its way into a file.
-struct Writer<'a> {
-    opened: &'a Opened,
-    key: Key<'a>,
+pub(super) struct Writer<'a> {
+    pub opened: &'a Arc<Opened>,
+    pub key: Key<'a>,
+    pub region: u16,
+    pub defaults: Defaults,
 }
 
 impl<'a> Writer<'a> {
-    fn new(cache: &'a Cache, key: &'a [u8]) -> Result<Self> {
+    pub(super) fn new(scope: Scope<'a>, key: &'a [u8]) -> Result<Self> {
         if key.len() > MAX_KEY {
             return Err(Error::KeyTooLong { size: key.len(), limit: MAX_KEY });
         }
-        let opened = cache.current()?;
-        Ok(Self { opened, key: opened.store.key(key) })
+        let opened = scope.cache.current()?;
+        let (region, defaults) = match scope.region {
+            Some(named) => named.in_file(opened)?,
+            None => (0, Defaults::default()),
+        };
+        Ok(Self { opened, key: opened.store.key(key), region, defaults })
     }
 
-    fn stripe(&self) -> u32 {
+    pub(super) fn stripe(&self) -> u32 {
         self.opened.store.stripe_of(&self.key)
     }
 
@@ -337,34 +419,85 @@ impl<'a> Writer<'a> {
         lock_stripe(self.opened, self.stripe())
     }
 
+    /// What lies beside an entry, for the value that takes its place. One of a region that the caller did not name is
+    /// as old for that region as it was.
+    fn beside_of(&self, entry: &Entry, region_epoch: u64) -> Beside {
+        let beside = self.opened.store.extension(entry.at, entry.head).beside();
+        if beside.region == self.region { Beside { region_epoch, ..beside } } else { beside }
+    }
+
     /// The item to be written, if it is not too large.
     fn draft<'v>(&self, value: &'v [u8], how: &SetOptions) -> Result<Draft<'v>>
     where
         'a: 'v,
     {
-        let draft = Draft {
-            key: self.key,
-            value,
-            expires_ms: how.expiry.to_ms(|| self.opened.settings.time.now_ms()),
-            flags: how.flags,
-            epoch: self.opened.store.epochs().current(),
-        };
-        let (size, limit) = (draft.units() * 8, self.opened.geometry().largest_record());
-        if size > limit { Err(Error::TooLarge { size, limit }) } else { Ok(draft) }
+        let now_ms = || self.opened.settings.time.now_ms();
+        let (expires_ms, beside) = how.times(self.defaults, now_ms);
+        let draft =
+            Draft { key: self.key, value, expires_ms, beside: Beside { region: self.region, ..beside }, epoch: 0 };
+        let beside = Beside { created_ms: if draft.is_extended() { now_ms() } else { 0 }, ..draft.beside };
+        let draft = self.of_now(Draft { beside, ..draft });
+        check_size(self.opened, &draft)?;
+        Ok(draft)
     }
+
+    /// The same of the epochs of this moment.
+    fn of_now<'v>(&self, draft: Draft<'v>) -> Draft<'v> {
+        let store = &self.opened.store;
+        let region_epoch = store.region_epochs(self.region).current();
+        Draft { epoch: store.epochs().current(), beside: Beside { region_epoch, ..draft.beside }, ..draft }
+    }
+}
+
+/// Whether a record fits into the rings of a file.
+pub(super) fn check_size(opened: &Opened, draft: &Draft<'_>) -> Result<()> {
+    let (size, limit) = (draft.units() * 8, opened.geometry().largest_record());
+    if size > limit { Err(Error::TooLarge { size, limit }) } else { Ok(()) }
+}
+
+/// Raises the epochs of a region, or of the cache: region 0. Where that cannot be, `remove` does it stripe by stripe.
+pub(super) fn invalidate(
+    opened: &Opened,
+    region: u16,
+    how: Invalidation,
+    remove: impl Fn(&mut Exclusive<'_, Mapping>),
+) -> Result<()> {
+    opened.member()?;
+    let mark_dirty = || opened.store.mark_dirty().map_err(Error::io("mark as written", &opened.real));
+    mark_dirty()?;
+    if opened.store.raise_epoch(region, how) {
+        // A whole flush may have passed in between, and knows nothing of the new epoch.
+        return mark_dirty();
+    }
+    // The epochs are used up, or a crash lies behind and the epochs of records cannot be trusted.
+    for stripe in 0..opened.geometry().shape.stripes {
+        remove(&mut lock_stripe(opened, stripe)?);
+    }
+    Ok(())
 }
 
 /// Locks a stripe and takes it over.
 pub(super) fn lock_stripe(opened: &Opened, stripe: u32) -> Result<Exclusive<'_, Mapping>> {
+    let (joined, lock) = lock_region(opened, stripe, opened.settings.lock_wait)?;
+    opened.enter(joined, stripe, lock)
+}
+
+/// Locks a stripe for a look at its claims, within a limit of the caller's.
+pub(super) fn lock_to_claim(opened: &Opened, stripe: u32, limit: Duration) -> Result<Exclusive<'_, Mapping>> {
+    let (joined, lock) = lock_region(opened, stripe, limit)?;
+    opened.enter_to_claim(joined, stripe, lock)
+}
+
+fn lock_region(opened: &Opened, stripe: u32, limit: Duration) -> Result<(&Joined, RegionGuard<'_>)> {
     let joined = opened.member()?;
-    let lock = opened.lock(joined, stripe, opened.settings.lock_wait).map_err(|error| {
+    let lock = opened.lock(joined, stripe, limit).map_err(|error| {
         count(opened, MemberCount::Busy);
-        lock_error(opened, stripe, error)
+        lock_error(opened, stripe, limit, error)
     })?;
     if lock.waited {
         count(opened, MemberCount::LockWaits);
     }
-    opened.enter(joined, stripe, lock)
+    Ok((joined, lock))
 }
 
 fn parse_number(text: &[u8]) -> Result<u64> {

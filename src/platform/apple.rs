@@ -1,7 +1,7 @@
 //! What only macOS does, and its relatives.
 
 use super::super::unknown_boot;
-pub(crate) use super::super::wait::{sleep_on, wake_one};
+pub(crate) use super::super::wait::{sleep_on, wake_all, wake_one};
 use memmap2::MmapRaw;
 use std::ffi::OsString;
 use std::fs::File;

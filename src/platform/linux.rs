@@ -94,6 +94,15 @@ pub(crate) fn sleep_on(half: &AtomicU32, seen: u32, _is_same: impl Fn() -> bool,
 
 /// Wakes one who sleeps on `half`, in whatever process.
 pub(crate) fn wake_one(half: &AtomicU32) {
+    wake(half, 1);
+}
+
+/// Wakes all who sleep on `half`, in whatever process.
+pub(crate) fn wake_all(half: &AtomicU32) {
+    wake(half, i32::MAX as u32);
+}
+
+fn wake(half: &AtomicU32, most: u32) {
     // It fails only for an address that is none.
-    let _ = futex::wake(half, futex::Flags::empty(), 1);
+    let _ = futex::wake(half, futex::Flags::empty(), most);
 }

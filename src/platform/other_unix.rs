@@ -1,7 +1,7 @@
 //! What Unix systems do of which nothing else is known. Nobody has run Kennel on one.
 
 use super::super::unknown_boot;
-pub(crate) use super::super::wait::{sleep_on, wake_one};
+pub(crate) use super::super::wait::{sleep_on, wake_all, wake_one};
 use memmap2::MmapRaw;
 use std::fs::File;
 use std::io;

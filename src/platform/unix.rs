@@ -15,7 +15,7 @@ mod kind;
 
 pub(crate) use kind::{
     MAPPINGS_KEEP_LOCKS, allocate, boot_id, keep_from_children, mappings_keep_locks, nameless_file, network_filesystem,
-    populate, sleep_on, wake_one,
+    populate, sleep_on, wake_all, wake_one,
 };
 
 /// Whether another file can take the name of one that is mapped, and a mapped one be removed: it lives on without.
@@ -60,6 +60,12 @@ pub(crate) fn reopen(file: &File, path: &Path) -> io::Result<File> {
     }
     let named = open(path)?;
     if identity(&named)? == identity(file)? { Ok(named) } else { Err(io::ErrorKind::NotFound.into()) }
+}
+
+/// Milliseconds of a clock that all processes of this host share and nobody sets.
+pub(crate) fn monotonic_ms() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000 + now.tv_nsec as u64 / 1_000_000
 }
 
 /// Why the content of a file cannot be trusted: somebody else could have written it.

@@ -21,7 +21,10 @@ pub(crate) fn sleep_on(_half: &AtomicU32, _seen: u32, is_same: impl Fn() -> bool
 /// Whoever sleeps looks by itself.
 pub(crate) fn wake_one(_half: &AtomicU32) {}
 
-#[cfg(test)]
+/// Whoever sleeps looks by itself.
+pub(crate) fn wake_all(_half: &AtomicU32) {}
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::platform;
@@ -29,19 +32,27 @@ mod tests {
     use crate::shm::memory::Word;
     use crate::shm::{Memory, Step};
 
-    type Sleep = fn(Word<'_>, u64, Duration);
-    type Wake = fn(Word<'_>);
+    /// A way in which threads sleep and are woken.
+    struct Way {
+        sleep: fn(Word<'_>, u64, Duration),
+        wake_one: fn(&AtomicU32),
+        wake_all: fn(&AtomicU32),
+    }
 
-    /// The two ways in which a thread sleeps: that of the system, and that by looking again.
-    const WAYS: [(Sleep, Wake); 2] = [
-        (
-            |word, seen, limit| platform::sleep_on(word.low_half(), seen as u32, || word.get() == seen, limit),
-            |word| platform::wake_one(word.low_half()),
-        ),
-        (
-            |word, seen, limit| sleep_on(word.low_half(), seen as u32, || word.get() == seen, limit),
-            |word| wake_one(word.low_half()),
-        ),
+    /// That of the system, and that by looking again.
+    const WAYS: [Way; 2] = [
+        Way {
+            sleep: |word, seen, limit| {
+                platform::sleep_on(word.low_half(), seen as u32, || word.get() == seen, limit);
+            },
+            wake_one: platform::wake_one,
+            wake_all: platform::wake_all,
+        },
+        Way {
+            sleep: |word, seen, limit| sleep_on(word.low_half(), seen as u32, || word.get() == seen, limit),
+            wake_one,
+            wake_all,
+        },
     ];
 
     fn mapped() -> (tempfile::NamedTempFile, Mapping) {
@@ -53,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_sleep_ends_at_its_limit_and_does_not_begin_on_another_word() {
-        for (sleep, _) in WAYS {
+        for Way { sleep, .. } in WAYS {
             let (_file, map) = mapped();
             let start = Instant::now();
             sleep(map.word(64), 0, Duration::from_millis(30));
@@ -66,20 +77,25 @@ mod tests {
     }
 
     #[test]
-    fn a_sleeper_is_woken_through_another_mapping() {
-        for (sleep, wake) in WAYS {
+    fn sleepers_are_woken_through_another_mapping() {
+        for Way { sleep, wake_one, wake_all } in WAYS {
             let (file, map) = mapped();
             let other = Mapping::new(file.as_file(), 4096, true).unwrap();
             let start = Instant::now();
             std::thread::scope(|scope| {
-                scope.spawn(|| {
-                    while map.word(64).get() == 0 {
-                        sleep(map.word(64), 0, Duration::from_secs(20));
-                    }
-                });
+                for at in [64, 128, 128] {
+                    let map = &map;
+                    scope.spawn(move || {
+                        while map.word(at).get() == 0 {
+                            sleep(map.word(at), 0, Duration::from_secs(20));
+                        }
+                    });
+                }
                 std::thread::sleep(Duration::from_millis(20));
-                other.word(64).announce(Step::SleepWord);
-                wake(other.word(64));
+                for (at, wake) in [(64, wake_one), (128, wake_all)] {
+                    other.word(at).announce(Step::SleepWord);
+                    wake(other.word(at).low_half());
+                }
             });
             assert!(start.elapsed() < Duration::from_secs(10));
         }

@@ -1,7 +1,7 @@
 //! Windows. What is said here of the system is said by Microsoft's documentation, unless it says otherwise.
 #![allow(unsafe_code, reason = "what the standard library does not offer; each call says why it may")]
 
-pub(crate) use super::wait::{sleep_on, wake_one};
+pub(crate) use super::wait::{sleep_on, wake_all, wake_one};
 use super::{ForkHandler, Identity, NewFile, Pause, unknown_boot};
 use memmap2::MmapRaw;
 use std::fs::{File, OpenOptions};
@@ -21,6 +21,7 @@ use windows_sys::Win32::Storage::FileSystem::{
     ReOpenFile,
 };
 use windows_sys::Win32::System::IO::OVERLAPPED;
+use windows_sys::Win32::System::SystemInformation::GetTickCount64;
 
 /// Whether another file can take the name of one that is mapped, and a mapped one be removed. Both are refused with
 /// `ERROR_ACCESS_DENIED`; what can be done is to give the mapped file another name.
@@ -115,6 +116,12 @@ pub(crate) fn boot_id() -> [u64; 2] {
         return unknown_boot();
     }
     [(time.boot_time as u64).wrapping_sub(time.boot_time_bias), 2]
+}
+
+/// Milliseconds since the host started: a clock that all processes share and nobody sets. It steps every 10 to 16 ms.
+pub(crate) fn monotonic_ms() -> u64 {
+    // SAFETY: takes nothing and cannot fail.
+    unsafe { GetTickCount64() }
 }
 
 /// Gives the file its length. NTFS and ReFS reserve what is set, unless the file is sparse or compressed.

@@ -148,7 +148,8 @@ pub(crate) struct Stripe {
     pub live: u64,
     /// Hard epoch of the cache that `live` counts for.
     pub live_epoch: u64,
-    pub reserved_rings: u64,
+    /// So many claims from the first on may be held; 0 spares a write the look at them.
+    pub claims_used: u64,
     // Line 3: seldom written.
     /// 0, or what a crash of the operating system left: 1, nothing here is trusted without its checksum; 2, nothing
     /// here is used, and the next to lock the stripe empties it.
@@ -157,7 +158,7 @@ pub(crate) struct Stripe {
     pub repaired_intent: u64,
     pub repaired_by_seat: u64,
     pub repaired_by_pid: u64,
-    /// The next number of a claim; it never repeats.
+    /// The last number that a claim was given; none repeats.
     pub claim_number: u64,
     pub reserved_seldom: [u64; 2],
     // Lines 4 and 5.
@@ -169,16 +170,18 @@ pub(crate) struct Stripe {
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub(crate) struct Claim {
-    /// Number of the claim with its state; 0: free.
+    /// Number of the claim with its state; it stays when the claim has ended.
     pub number: u64,
     pub key_hash: [u64; 2],
     /// Seat and generation.
     pub owner: u64,
     /// Thread or task of the owner.
     pub task: u64,
-    /// The host's monotonic clock at the start, in milliseconds.
-    pub started_ms: u64,
+    /// Greatest age, and the host's monotonic clock at the start.
+    pub started: u64,
+    /// Epochs of the cache at the start.
     pub epochs: u64,
+    /// The region, and its epochs at the start.
     pub region_epochs: u64,
 }
 
@@ -282,12 +285,12 @@ fields! {
         intent: 8, intent_slot: 8, intent_old: 8, intent_new: 8, intent_live_done: 8,
         intent_live_undone: 8, reserved_intent: 16,
         small_head: 8, small_tail: 8, main_head: 8, main_tail: 8, stamp: 8, live: 8, live_epoch: 8,
-        reserved_rings: 8,
+        claims_used: 8,
         verify_me: 8, repair_attempts: 8, repaired_intent: 8, repaired_by_seat: 8, repaired_by_pid: 8,
         claim_number: 8, reserved_seldom: 16, counters: COUNTERS * 8, reserved: 128,
     }
     Claim {
-        number: 8, key_hash: 16, owner: 8, task: 8, started_ms: 8, epochs: 8, region_epochs: 8,
+        number: 8, key_hash: 16, owner: 8, task: 8, started: 8, epochs: 8, region_epochs: 8,
     }
     Bucket { version: 8, slots: 56 }
     Record { shape: 8, seal: 8, stamp: 8, expiry: 8 }
@@ -350,6 +353,7 @@ pub(crate) struct Geometry {
     pub stripe_len: u64,
     pub buckets_at: u64,
     pub arenas_at: u64,
+    pub arena_len: u64,
     pub file_len: u64,
 }
 
@@ -360,12 +364,15 @@ pub(crate) struct RingShape {
     pub units: u64,
     /// Bits of a position that hold the offset; the bits above hold the lap.
     pub bits: u32,
+    /// Those bits, all of them set.
+    pub mask: u64,
 }
 
 impl RingShape {
-    const fn of(bytes: u64) -> Self {
+    pub(crate) const fn of(bytes: u64) -> Self {
         let units = bytes / 8;
-        Self { units, bits: 64 - (units - 1).leading_zeros() }
+        let bits = 64 - (units - 1).leading_zeros();
+        Self { units, bits, mask: (1 << bits) - 1 }
     }
 
     /// Length in bytes.
@@ -431,6 +438,7 @@ impl Geometry {
             stripe_len,
             buckets_at,
             arenas_at,
+            arena_len: arena,
             file_len,
         })
     }
@@ -460,7 +468,7 @@ impl Geometry {
     /// Offset of a stripe's small ring; its main ring follows.
     #[inline]
     pub(crate) fn arena(&self, stripe: u32) -> u64 {
-        self.arenas_at + u64::from(stripe) * (self.small.bytes() + self.main.bytes())
+        self.arenas_at + u64::from(stripe) * self.arena_len
     }
 
     /// Offset of a seat.

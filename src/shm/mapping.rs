@@ -7,8 +7,8 @@
 
 use super::atomics::AtomicU64;
 use super::layout::{HEADER_LEN, STATE_AT};
-use super::memory::{Memory, Word, Words, word_of};
-use super::step::{Step, reached};
+use super::memory::{Memory, Row, Word, Words, word_of};
+use super::step::{Step, loading, reached, synced};
 use crate::platform;
 use memmap2::{MmapOptions, MmapRaw};
 use std::fs::File;
@@ -18,6 +18,11 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// From this length on a copy goes through vector registers.
 const VECTOR_FROM: usize = 64;
+
+/// From this length on a copy out is one string instruction: it was as fast as the widest registers that the processor
+/// has, and nobody need ask which these are.
+#[cfg(all(target_arch = "x86_64", not(any(miri, kennel_tsan))))]
+const STRING_FROM: usize = 1024;
 
 /// A whole cache file in the address space, readable, and writable unless it was mapped read-only.
 pub(crate) struct Mapping {
@@ -54,12 +59,26 @@ impl Mapping {
     #[inline(always)]
     fn at(&self, offset: u64, len: u64) -> *const u8 {
         debug_assert_eq!(offset % 8, 0);
-        // With a constant length up to a header's, which every mapping has, the first comparison folds away.
-        if (len > HEADER_LEN && len > self.len) || offset > self.len - len {
+        // A sum that wraps is less than what was added.
+        let end = offset.wrapping_add(len);
+        if end > self.len || end < len {
             outside(offset, len, self.len);
         }
         // SAFETY: the range was just proven to lie within the mapping, which is `self.len` bytes long.
         unsafe { self.map.as_ptr().add((offset & !7) as usize) }
+    }
+
+    /// As [`at`](Self::at), for a number of words that is known when this is compiled: one comparison.
+    #[inline(always)]
+    fn words_at(&self, offset: u64, words: usize) -> *const AtomicU64 {
+        let len = words as u64 * 8;
+        debug_assert_eq!(offset % 8, 0);
+        // Every mapping is a header long.
+        if len > HEADER_LEN || offset > self.len - len {
+            return self.at(offset, len).cast();
+        }
+        // SAFETY: as in `at`.
+        unsafe { self.map.as_ptr().add((offset & !7) as usize) }.cast()
     }
 }
 
@@ -81,18 +100,18 @@ fn outside(offset: u64, len: u64, mapped: u64) -> ! {
 
 impl Memory for Mapping {
     #[inline(always)]
-    fn words<const N: usize>(&self, offset: u64) -> Words<'_, N> {
-        let at = self.at(offset, N as u64 * 8).cast::<[AtomicU64; N]>();
+    fn row(&self, offset: u64, words: usize) -> Row<'_> {
+        let at = self.words_at(offset, words);
         // SAFETY: so many bytes within a mapping that lives as long as `self`, aligned since a mapping starts at a
         // page and the address is rounded to a word; every access to them by anybody is atomic.
-        Words(unsafe { &*at })
+        Row(unsafe { std::slice::from_raw_parts(at, words) })
     }
 
     #[inline(always)]
     fn state(&self) -> Words<'_, 8> {
         // SAFETY: a mapping is at least a header long, and the line lies in the header.
         let at = unsafe { self.map.as_ptr().add(STATE_AT as usize) };
-        // SAFETY: as in `words`.
+        // SAFETY: as in `row`.
         Words(unsafe { &*at.cast() })
     }
 
@@ -128,14 +147,20 @@ impl Memory for Mapping {
                 b = out(xmm_reg) _,
                 c = out(xmm_reg) _,
                 d = out(xmm_reg) _,
-                options(nostack, preserves_flags),
+                options(readonly, nostack, preserves_flags),
             );
         }
         mask & 0xff
     }
 
     fn sync(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.map.flush_range(offset as usize, len as usize)
+        self.map.flush_range(offset as usize, len as usize)?;
+        synced(offset, len);
+        Ok(())
+    }
+
+    fn wake(&self, offset: u64) {
+        platform::wake_all(self.word(offset).low_half());
     }
 
     #[inline]
@@ -153,6 +178,7 @@ impl Memory for Mapping {
 
     #[inline(always)]
     fn copy_out(&self, offset: u64, into: &mut [u8]) {
+        loading();
         let from = self.at(offset, into.len() as u64);
         // SAFETY: both ranges are `into.len()` bytes; `from` is mapped, aligned, and padded to a whole word.
         unsafe { copy_out(from, into.as_mut_ptr(), into.len()) };
@@ -160,6 +186,7 @@ impl Memory for Mapping {
 
     #[inline]
     fn append_out(&self, offset: u64, len: usize, into: &mut Vec<u8>) {
+        loading();
         let from = self.at(offset, len as u64);
         into.reserve(len);
         let to = into.spare_capacity_mut().as_mut_ptr().cast();
@@ -174,9 +201,9 @@ impl Memory for Mapping {
         let to = self.at(offset, from.len().next_multiple_of(8) as u64).cast_mut();
         let vector = if from.len() < VECTOR_FROM { 0 } else { from.len() & !63 };
         reached(step);
-        // SAFETY: `vector` bytes fit both ranges; the mapping is writable, or the caller would hold no lock.
-        unsafe { copy_vector(from.as_ptr(), to, vector) };
         if vector > 0 {
+            // SAFETY: `vector` bytes fit both ranges; the mapping is writable, or the caller would hold no lock.
+            unsafe { copy_blocks(from.as_ptr(), to, vector) };
             // A second crash point, for a record of which only the first part was written.
             reached(step);
         }
@@ -192,32 +219,133 @@ impl Memory for Mapping {
 /// `from` must be aligned to eight bytes and readable for `len` rounded up to eight, `to` writable for `len`.
 #[inline(always)]
 unsafe fn copy_out(from: *const u8, to: *mut u8, len: usize) {
-    let vector = if len < VECTOR_FROM { 0 } else { len & !63 };
-    if vector > 0 {
-        // SAFETY: `vector` is at most `len`.
-        unsafe { copy_vector(from, to, vector) };
+    if len >= 16 {
+        // SAFETY: both ranges are valid for `len` bytes.
+        unsafe { copy_vectors(from, to, len) };
+        return;
     }
-    let mut done = vector;
-    while done + 8 <= len {
-        // SAFETY: the eight bytes from `done` on lie within the source.
-        let source = unsafe { from.add(done) };
-        // SAFETY: and within the target.
-        let target = unsafe { to.add(done) };
-        // SAFETY: aligned, since `done` is divisible by eight; every access to it is atomic.
-        let word = unsafe { AtomicU64::from_ptr(source.cast_mut().cast()) }.load(Relaxed);
+    let mut done = 0;
+    if len >= 8 {
+        // SAFETY: the first word lies within the source.
+        let word = unsafe { word_at(from) };
         // SAFETY: an unaligned store of a private word.
-        unsafe { target.cast::<u64>().write_unaligned(word) };
-        done += 8;
+        unsafe { to.cast::<u64>().write_unaligned(word) };
+        done = 8;
     }
-    if done < len {
-        // SAFETY: a word that starts below `len` is readable.
+    if len > done {
+        // SAFETY: a word that starts below `len` lies within the source.
         let source = unsafe { from.add(done) };
-        // SAFETY: within the target, since `done` is below `len`.
-        let target = unsafe { to.add(done) };
         // SAFETY: as above.
-        let word = unsafe { AtomicU64::from_ptr(source.cast_mut().cast()) }.load(Relaxed).to_le_bytes();
-        // SAFETY: `len - done` bytes, fewer than eight, are writable here and taken from `word`.
-        unsafe { std::ptr::copy_nonoverlapping(word.as_ptr(), target, len - done) };
+        let word = unsafe { word_at(source) };
+        for (i, byte) in word.to_le_bytes().into_iter().enumerate().take(len - done) {
+            // SAFETY: within the target, since `done + i` is below `len`.
+            let target = unsafe { to.add(done + i) };
+            // SAFETY: as above.
+            unsafe { target.write(byte) };
+        }
+    }
+}
+
+/// A word of memory that others may be writing.
+///
+/// # Safety
+/// `at` must be aligned to eight bytes and readable for as many.
+#[inline(always)]
+unsafe fn word_at(at: *const u8) -> u64 {
+    // SAFETY: aligned and readable; every access to it is atomic.
+    unsafe { AtomicU64::from_ptr(at.cast_mut().cast()) }.load(Relaxed)
+}
+
+/// Copies 16 bytes or more out of memory that others may be writing, through vector registers: the last registers
+/// hold the last bytes, some of which the ones before may have copied already, so no length needs a tail.
+///
+/// The blocks are opaque to the compiler and not marked `nomem`: they stay between the fences around them. What they
+/// load may be torn anywhere; the version check finds that like any other mixture.
+///
+/// # Safety
+/// `from` must be readable and `to` writable for `len` bytes, which must be 16 or more.
+#[cfg(all(target_arch = "x86_64", not(any(miri, kennel_tsan))))]
+#[inline(always)]
+unsafe fn copy_vectors(from: *const u8, to: *mut u8, len: usize) {
+    if len <= 32 {
+        // SAFETY: 16 bytes from the start and 16 up to the end, both within `len`.
+        unsafe {
+            std::arch::asm!(
+                "movdqu {a}, [{from}]",
+                "movdqu {b}, [{from} + {len} - 16]",
+                "movdqu [{to}], {a}",
+                "movdqu [{to} + {len} - 16], {b}",
+                from = in(reg) from,
+                to = in(reg) to,
+                len = in(reg) len,
+                a = out(xmm_reg) _,
+                b = out(xmm_reg) _,
+                options(nostack, preserves_flags),
+            );
+        }
+        return;
+    }
+    if len >= STRING_FROM {
+        // SAFETY: both ranges are valid for `len` bytes; the direction flag is clear between functions.
+        unsafe {
+            std::arch::asm!(
+                "rep movsb",
+                inout("rsi") from => _,
+                inout("rdi") to => _,
+                inout("rcx") len => _,
+                options(nostack, preserves_flags),
+            );
+        }
+        return;
+    }
+    let (mut from, mut to, mut len) = (from, to, len);
+    if len > 64 {
+        // SAFETY: a multiple of 64 other than 0, and less than `len`.
+        unsafe { copy_blocks(from, to, (len - 1) & !63) };
+        // SAFETY: `len` is more than 64.
+        from = unsafe { from.add(len - 64) };
+        // SAFETY: as above.
+        to = unsafe { to.add(len - 64) };
+        len = 64;
+    }
+    // SAFETY: 32 bytes from the start and 32 up to the end, all within `len`, which is more than 32.
+    unsafe {
+        std::arch::asm!(
+            "movdqu {a}, [{from}]",
+            "movdqu {b}, [{from} + 16]",
+            "movdqu {c}, [{from} + {len} - 32]",
+            "movdqu {d}, [{from} + {len} - 16]",
+            "movdqu [{to}], {a}",
+            "movdqu [{to} + 16], {b}",
+            "movdqu [{to} + {len} - 32], {c}",
+            "movdqu [{to} + {len} - 16], {d}",
+            from = in(reg) from,
+            to = in(reg) to,
+            len = in(reg) len,
+            a = out(xmm_reg) _,
+            b = out(xmm_reg) _,
+            c = out(xmm_reg) _,
+            d = out(xmm_reg) _,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// The same by words, where there is no assembly block.
+///
+/// # Safety
+/// As above, and `from` must be aligned to eight bytes and readable for `len` rounded up to eight.
+#[cfg(not(all(target_arch = "x86_64", not(any(miri, kennel_tsan)))))]
+unsafe fn copy_vectors(from: *const u8, to: *mut u8, len: usize) {
+    for at in (0..len).step_by(8) {
+        // SAFETY: a word that starts below `len` lies within the source.
+        let source = unsafe { from.add(at) };
+        // SAFETY: as above, and aligned.
+        let word = unsafe { word_at(source) }.to_le_bytes();
+        // SAFETY: within the target, since `at` is below `len`.
+        let target = unsafe { to.add(at) };
+        // SAFETY: as many bytes as are left of `len`, at most eight, which `word` has.
+        unsafe { std::ptr::copy_nonoverlapping(word.as_ptr(), target, (len - at).min(8)) };
     }
 }
 
@@ -231,10 +359,7 @@ unsafe fn copy_out(from: *const u8, to: *mut u8, len: usize) {
 /// Both ranges must be valid for `len` bytes.
 #[cfg(all(target_arch = "x86_64", not(any(miri, kennel_tsan))))]
 #[inline(always)]
-unsafe fn copy_vector(from: *const u8, to: *mut u8, len: usize) {
-    if len == 0 {
-        return;
-    }
+unsafe fn copy_blocks(from: *const u8, to: *mut u8, len: usize) {
     // SAFETY: the loop touches `len / 64` blocks of 64 bytes from both addresses on, and nothing else.
     unsafe {
         std::arch::asm!(
@@ -268,7 +393,7 @@ unsafe fn copy_vector(from: *const u8, to: *mut u8, len: usize) {
 /// # Safety
 /// Both ranges must be valid for `len` bytes, and both addresses of a shared range aligned to eight.
 #[cfg(not(all(target_arch = "x86_64", not(any(miri, kennel_tsan)))))]
-unsafe fn copy_vector(from: *const u8, to: *mut u8, len: usize) {
+unsafe fn copy_blocks(from: *const u8, to: *mut u8, len: usize) {
     for at in (0..len).step_by(8) {
         // SAFETY: within the range.
         let source = unsafe { from.add(at) }.cast::<u64>();
@@ -300,7 +425,7 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         file.set_len(8192).unwrap();
         let map = Mapping::new(&file, 8192, true).unwrap();
-        for len in (0..600).chain([1000, 4095, 4096]) {
+        for len in (0..600).chain([1000, 1023, 1024, 1025, 4095, 4096]) {
             let bytes: Vec<u8> = (0..len).map(|i| (i * 7 + len) as u8).collect();
             map.copy_in(Step::RecordBody, 64, &bytes);
             let mut back = vec![0; len];

@@ -7,7 +7,14 @@
 
 use super::atomics::{AtomicU64, Ordering};
 use super::layout::STATE_AT;
-use super::step::{Step, reached};
+#[cfg(all(test, not(loom)))]
+use super::reorder::barrier;
+use super::step::{Step, loading, reached};
+
+/// Tests of deaths watch the barriers between stores.
+#[cfg(not(all(test, not(loom))))]
+#[inline(always)]
+fn barrier(_: Ordering) {}
 
 /// A word of shared memory.
 #[derive(Clone, Copy)]
@@ -16,18 +23,20 @@ pub(crate) struct Word<'a>(pub(super) &'a AtomicU64);
 impl Word<'_> {
     #[inline]
     pub(crate) fn load(self, order: Ordering) -> u64 {
+        loading();
         self.0.load(order)
     }
 
     /// A load whose order something else provides: the stripe's lock, or a fence and a version check.
     #[inline]
     pub(crate) fn get(self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.load(Ordering::Relaxed)
     }
 
     #[inline]
     pub(crate) fn store(self, step: Step, value: u64, order: Ordering) {
         reached(step);
+        barrier(order);
         self.0.store(value, order);
     }
 
@@ -58,7 +67,11 @@ impl Word<'_> {
     #[inline]
     pub(crate) fn compare_exchange(self, step: Step, old: u64, new: u64, order: Ordering) -> Result<u64, u64> {
         reached(step);
-        self.0.compare_exchange(old, new, order, Ordering::Relaxed)
+        barrier(order);
+        let before = self.0.compare_exchange(old, new, order, Ordering::Relaxed);
+        // What follows an exchange that acquires is not executed before it either.
+        barrier(order);
+        before
     }
 }
 
@@ -67,11 +80,6 @@ impl Word<'_> {
 pub(crate) struct Words<'a, const N: usize>(pub(super) &'a [AtomicU64; N]);
 
 impl<'a, const N: usize> Words<'a, N> {
-    /// Private words, seen as shared ones.
-    pub(crate) fn of(words: &'a [AtomicU64; N]) -> Self {
-        Self(words)
-    }
-
     #[inline]
     pub(crate) fn at(self, i: usize) -> Word<'a> {
         Word(&self.0[i])
@@ -84,13 +92,49 @@ impl<'a, const N: usize> Words<'a, N> {
     }
 }
 
+/// As many words of shared memory as one asked for, in a row.
+#[derive(Clone, Copy)]
+pub(crate) struct Row<'a>(pub(super) &'a [AtomicU64]);
+
+impl<'a> Row<'a> {
+    /// A row of private words, seen as shared ones.
+    pub(crate) fn of(words: &'a [AtomicU64]) -> Self {
+        Self(words)
+    }
+
+    /// A load whose order something else provides.
+    #[inline(always)]
+    pub(crate) fn get(self, i: usize) -> u64 {
+        Word(&self.0[i]).get()
+    }
+
+    /// Whether the bytes from word `first` on are these, the last word filled up with zeros.
+    #[inline(always)]
+    pub(crate) fn holds(self, first: usize, bytes: &[u8]) -> bool {
+        let (words, rest) = bytes.as_chunks::<8>();
+        let own = &self.0[first..];
+        own.len() >= words.len() + usize::from(!rest.is_empty())
+            && words.iter().zip(own).all(|(&bytes, own)| Word(own).get() == u64::from_le_bytes(bytes))
+            && (rest.is_empty() || Word(&own[words.len()]).get() == word_of(rest))
+    }
+}
+
 /// Shared memory: a run of words, and byte copies in and out of it.
 ///
 /// Offsets are in bytes, divisible by eight, and lie within the memory: the engine computes them from a
 /// [`Geometry`](super::Geometry) that was proven to fit. One that does not is a bug of ours, stopped here.
 pub(crate) trait Memory: Send + Sync {
-    /// `N` words in a row: one check of the offset for all of them.
-    fn words<const N: usize>(&self, offset: u64) -> Words<'_, N>;
+    /// Words in a row: one check of the offset for all of them.
+    fn row(&self, offset: u64, words: usize) -> Row<'_>;
+
+    /// As many words as the type says.
+    #[inline(always)]
+    fn words<const N: usize>(&self, offset: u64) -> Words<'_, N> {
+        match self.row(offset, N).0.first_chunk() {
+            Some(words) => Words(words),
+            None => unreachable!("a row has as many words as were asked for"),
+        }
+    }
 
     #[inline]
     fn word(&self, offset: u64) -> Word<'_> {
@@ -114,6 +158,9 @@ pub(crate) trait Memory: Send + Sync {
     fn sync(&self, _offset: u64, _len: u64) -> std::io::Result<()> {
         Ok(())
     }
+
+    /// Wakes all, in any process, who sleep on the word at `offset`.
+    fn wake(&self, _offset: u64) {}
 
     /// Asks for the cache line at `offset` ahead of its use.
     fn prefetch(&self, _offset: u64) {}
@@ -161,9 +208,11 @@ pub(crate) trait Memory: Send + Sync {
 /// Up to eight bytes as a little-endian word, zeros above.
 #[inline]
 pub(crate) fn word_of(bytes: &[u8]) -> u64 {
-    let mut word = [0; 8];
-    word[..bytes.len()].copy_from_slice(bytes);
-    u64::from_le_bytes(word)
+    if let Ok(bytes) = bytes.try_into() {
+        return u64::from_le_bytes(bytes);
+    }
+    // Byte by byte: a copy of unknown length would be a call.
+    bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
 }
 
 /// Shared memory on the heap, for models and tests: runs of words at the offsets they would have in a file.
@@ -179,13 +228,37 @@ impl Heap {
     }
 }
 
+#[cfg(all(test, not(loom)))]
+impl Heap {
+    /// All words as they are now.
+    pub(crate) fn contents(&self) -> Vec<u64> {
+        self.0.iter().flat_map(|(_, words)| words).map(|word| word.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Takes back what was stored since `contents` were taken, for each changed word that `is_lost` says.
+    pub(crate) fn take_back(&self, contents: &[u64], mut is_lost: impl FnMut() -> bool) {
+        for (word, &old) in self.0.iter().flat_map(|(_, words)| words).zip(contents) {
+            if word.load(Ordering::Relaxed) != old && is_lost() {
+                word.store(old, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+impl Memory for std::sync::Arc<Heap> {
+    fn row(&self, offset: u64, words: usize) -> Row<'_> {
+        (**self).row(offset, words)
+    }
+}
+
 #[cfg(any(test, loom))]
 impl Memory for Heap {
-    fn words<const N: usize>(&self, offset: u64) -> Words<'_, N> {
+    fn row(&self, offset: u64, words: usize) -> Row<'_> {
         assert_eq!(offset % 8, 0);
         let part = self.0.iter().rev().find(|(start, _)| *start <= offset);
-        let (start, words) = part.expect("no part begins before this offset");
+        let (start, part) = part.expect("no part begins before this offset");
         let first = ((offset - start) / 8) as usize;
-        Words(words[first..first + N].try_into().expect("as many as asked for"))
+        Row(&part[first..first + words])
     }
 }

@@ -7,6 +7,8 @@ pub(crate) mod layout;
 #[cfg(not(loom))]
 pub(crate) mod mapping;
 pub(crate) mod memory;
+#[cfg(all(test, not(loom)))]
+pub(crate) mod reorder;
 pub(crate) mod step;
 
 pub(crate) use layout::Geometry;

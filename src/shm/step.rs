@@ -69,6 +69,16 @@ steps! {
     RingReset = "ring-reset",
     /// The verify-me flag of a stripe.
     VerifyMe = "verify-me",
+    /// A field of a claim that is not held yet.
+    ClaimFields = "claim-fields",
+    /// The stripe's counter of claims, and how many claims may be held.
+    ClaimCount = "claim-count",
+    /// A claim's number and state: from here on it is held.
+    ClaimTake = "claim-take",
+    /// A claim's number and state: from here on it is not held.
+    ClaimEnd = "claim-end",
+    /// A field of a region; its name's hash, which comes last, makes it one.
+    Region = "region",
     /// The epochs of the header or of a region.
     Epoch = "epoch",
     /// The flush mark of the header.
@@ -86,6 +96,71 @@ steps! {
 #[cfg(not(any(test, feature = "crash-points")))]
 #[inline(always)]
 pub(crate) fn reached(_: Step) {}
+
+/// A range of the file was brought to the device.
+#[cfg(not(feature = "crash-points"))]
+#[inline(always)]
+pub(crate) fn synced(_: u64, _: u64) {}
+
+/// A load of shared memory that may race is about to be done.
+#[cfg(not(feature = "crash-points"))]
+#[inline(always)]
+pub(crate) fn loading() {}
+
+#[cfg(feature = "crash-points")]
+pub use watched::{Event, unwatch, watch};
+#[cfg(feature = "crash-points")]
+pub(crate) use watched::{loading, synced};
+
+#[cfg(feature = "crash-points")]
+mod watched {
+    use super::Step;
+    use std::cell::RefCell;
+
+    /// What a watcher is told of.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Event {
+        /// A load of shared memory that may race is about to be done.
+        Load,
+        /// A store is about to be done.
+        Store(Step),
+        /// A range of the file, by offset and length in bytes, was brought to the device.
+        Synced(u64, u64),
+    }
+
+    type Watcher = Box<dyn FnMut(Event)>;
+
+    thread_local! {
+        static WATCHER: RefCell<Option<Watcher>> = const { RefCell::new(None) };
+    }
+
+    /// Calls `watcher` at every event of this thread until [`unwatch`]. It may stop the thread for a while, so that others
+    /// run in between, and it may unwind it: a death, after which nobody watches.
+    pub fn watch(watcher: impl FnMut(Event) + 'static) {
+        WATCHER.set(Some(Box::new(watcher)));
+    }
+
+    /// Ends what [`watch`] began.
+    pub fn unwatch() {
+        WATCHER.set(None);
+    }
+
+    pub(super) fn tell(event: Event) {
+        // Not while the watcher is at work itself, nor where a thread's last values are being dropped.
+        if let Ok(Some(mut watcher)) = WATCHER.try_with(RefCell::take) {
+            watcher(event);
+            WATCHER.set(Some(watcher));
+        }
+    }
+
+    pub(crate) fn loading() {
+        tell(Event::Load);
+    }
+
+    pub(crate) fn synced(offset: u64, len: u64) {
+        tell(Event::Synced(offset, len));
+    }
+}
 
 #[cfg(any(test, feature = "crash-points"))]
 pub use armed::{Died, Plan, arm, passed, reached};
@@ -131,6 +206,8 @@ mod armed {
 
     /// Called before every store to shared memory.
     pub fn reached(step: Step) {
+        #[cfg(feature = "crash-points")]
+        super::watched::tell(super::watched::Event::Store(step));
         let Some((wanted, left, plan)) = ARMED.get() else { return };
         PASSED.set(PASSED.get() + 1);
         if wanted.is_some_and(|wanted| wanted != step) {

@@ -115,7 +115,7 @@ impl<M: Memory> Exclusive<'_, M> {
     fn leave_live(&mut self, slot_at: u64, slot: Slot, at: u64, head: Head, budget: &mut Budget, passed: u64) {
         if self.store.is_cleared(at, head) {
             self.unlink(Intent::Expire, slot_at, slot, Slot::EMPTY, head);
-        } else if head.is_expired(|| self.now_ms) {
+        } else if head.is_expired(|| self.now_ms()) {
             self.unlink(Intent::Expire, slot_at, slot, Slot::EMPTY, head);
             self.count(StripeCount::Expirations);
         } else {

@@ -1,22 +1,24 @@
 //! A stripe under its lock: the witness that all who change a stripe must hold, and the single steps that
 //! their operations are made of.
 //!
-//! The order of the steps is what a repair relies on, and what readers rely on. Each step that must not be
-//! seen before the one in front of it passes a release fence first; for a process that is killed the fence
-//! keeps the compiler from reordering, for a reader on another core also the processor.
+//! The order of the steps is what a repair relies on, and what readers rely on. Where one must not be seen before
+//! the one in front of it, a release fence stands between them; for a process that is killed the fence keeps the
+//! compiler from reordering, for a reader on another core also the processor. `docs/orderings.md` says of each fence
+//! what it is for, and which test fails without it; where two steps have none between them, either order will do.
 
 use super::intent::Intent;
-use super::read::ERA_SHIFT;
+use super::read::{ERA_SHIFT, Record};
 use super::record::{Draft, Head, Spot, mix, reseal};
 use super::slot::{Ring, Slot};
 use super::tally::StripeCount;
-use super::{Distrust, Store};
+use super::{Distrust, Epochs, Store};
 use crate::hash::Key;
 use crate::shm::atomics::{Ordering, fence};
 use crate::shm::layout::{BUCKET_LEN, RECORD_LEN, RingShape, SLOTS, at};
 use crate::shm::memory::Word;
 use crate::shm::{Memory, Step};
 use crate::sync::locks::RegionGuard;
+use std::cell::OnceCell;
 
 /// Who holds the lock, for the note that a repair leaves.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,12 +29,43 @@ pub(crate) struct Who {
     pub nonce: u64,
 }
 
+/// What tells the time.
+pub(crate) trait Wall {
+    /// Milliseconds since 1970.
+    fn now_ms(&self) -> u64;
+}
+
+/// The time of an operation. It is asked for by the first record that expires, and then stays: most operations meet
+/// none.
+pub(crate) struct Now<'a> {
+    ms: OnceCell<u64>,
+    wall: Option<&'a dyn Wall>,
+}
+
+impl<'a> Now<'a> {
+    pub(crate) fn by(wall: &'a dyn Wall) -> Self {
+        Self { ms: OnceCell::new(), wall: Some(wall) }
+    }
+
+    fn ms(&self) -> u64 {
+        *self.ms.get_or_init(|| self.wall.map_or(0, Wall::now_ms))
+    }
+}
+
+impl From<u64> for Now<'_> {
+    fn from(ms: u64) -> Self {
+        Self { ms: ms.into(), wall: None }
+    }
+}
+
 /// A stripe whose lock is held. What takes `&mut Exclusive` cannot run without the lock.
 pub(crate) struct Exclusive<'a, M: Memory> {
     pub(super) store: &'a Store<M>,
     pub(super) stripe: u32,
-    pub(super) now_ms: u64,
+    now: Now<'a>,
     who: Who,
+    /// As they were when the stripe was taken: live records are counted from these on.
+    pub(super) epochs: Epochs,
     /// Private memory for a record that is looked at or moved.
     pub(super) scratch: Vec<u8>,
     _lock: RegionGuard<'a>,
@@ -56,23 +89,56 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     pub(crate) fn enter(
         store: &'a Store<M>,
         stripe: u32,
-        now_ms: u64,
+        now: impl Into<Now<'a>>,
         who: Who,
         lock: RegionGuard<'a>,
     ) -> std::io::Result<Self> {
-        let mut this = Self { store, stripe, now_ms, who, scratch: Vec::new(), _lock: lock };
         store.mark_dirty()?;
-        match store.distrust(stripe) {
-            Distrust::None if this.word(at!(Stripe.intent)).get() & 0xff != 0 => this.repair(),
-            Distrust::None => {}
-            Distrust::Verify => this.rebuild(),
-            Distrust::Discard => this.discard(),
+        Self::enter_to_claim(store, stripe, now, who, lock)
+    }
+
+    /// As [`enter`](Self::enter), for one who looks, claims and ends claims: these are no writes, and what was flushed
+    /// stays so unless there is something to repair. Before storing an item, [`mark_dirty`](Store::mark_dirty).
+    pub(crate) fn enter_to_claim(
+        store: &'a Store<M>,
+        stripe: u32,
+        now: impl Into<Now<'a>>,
+        who: Who,
+        lock: RegionGuard<'a>,
+    ) -> std::io::Result<Self> {
+        let (now, epochs) = (now.into(), store.epochs());
+        let mut this = Self { store, stripe, now, who, epochs, scratch: Vec::new(), _lock: lock };
+        if !this.is_settled() {
+            store.mark_dirty()?;
+            this.settle_all();
         }
-        if !this.has_sane_rings() {
-            this.empty();
-        }
-        this.count_for_current_epoch();
         Ok(this)
+    }
+
+    /// Whether the holder before left nothing to be done.
+    fn is_settled(&self) -> bool {
+        self.store.distrust(self.stripe) == Distrust::None
+            && self.word(at!(Stripe.intent)).get() & 0xff == 0
+            && self.has_sane_rings()
+            && self.word(at!(Stripe.live_epoch)).get() == self.epochs.hard()
+    }
+
+    fn settle_all(&mut self) {
+        match self.store.distrust(self.stripe) {
+            Distrust::None if self.word(at!(Stripe.intent)).get() & 0xff != 0 => self.repair(),
+            Distrust::None => {}
+            Distrust::Verify => self.rebuild(),
+            Distrust::Discard => self.discard(),
+        }
+        if !self.has_sane_rings() {
+            self.empty();
+        }
+        self.count_for_current_epoch();
+    }
+
+    /// The time of this operation, in milliseconds since 1970.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.now.ms()
     }
 
     pub(super) fn word(&self, field: u64) -> Word<'a> {
@@ -123,13 +189,11 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     pub(super) fn set_head(&self, ring: Ring, position: u64) {
         fence(Ordering::Release);
         self.ring_word(ring, at!(Stripe.small_head), at!(Stripe.main_head)).set(Step::Head, position);
-        fence(Ordering::Release);
     }
 
     /// Everything before `position` may be overwritten. The fence stands between the unlinking of the slots
     /// that pointed there and the first new byte.
     pub(super) fn set_tail(&self, ring: Ring, position: u64) {
-        fence(Ordering::Release);
         self.ring_word(ring, at!(Stripe.small_tail), at!(Stripe.main_tail)).set(Step::Tail, position);
         fence(Ordering::Release);
     }
@@ -174,7 +238,6 @@ impl<'a, M: Memory> Exclusive<'a, M> {
 
     /// Makes a bucket's version odd: what follows is not read by anybody.
     pub(super) fn open_bucket(&self, slot_at: u64) {
-        fence(Ordering::Release);
         let version = self.version_of(slot_at);
         version.set(Step::BucketOdd, version.get() | 1);
         fence(Ordering::Release);
@@ -193,7 +256,6 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     /// Whoever holds the lock and meets an odd version makes it even: its writer is dead.
     pub(crate) fn settle(&self, bucket_at: u64) {
         if self.store.mem.word(bucket_at).get() & 1 == 1 {
-            fence(Ordering::Release);
             self.close_bucket(bucket_at);
         }
     }
@@ -202,9 +264,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     pub(super) fn kill(&self, slot: Slot) {
         if let Some(at) = self.store.record_at(self.stripe, slot.ring(), slot.position()) {
             let expiry = self.store.mem.word(at + at!(Record.expiry));
-            fence(Ordering::Release);
             expiry.set(Step::Dead, self.store.head(at).killed());
-            fence(Ordering::Release);
         }
     }
 
@@ -220,13 +280,19 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     }
 
     fn count_for_current_epoch(&self) {
-        let epoch = self.store.epochs().hard();
+        let epoch = self.epochs.hard();
         let counted = self.word(at!(Stripe.live_epoch));
         if counted.get() != epoch {
             self.set_live(0);
             fence(Ordering::Release);
             counted.set(Step::Live, epoch);
         }
+    }
+
+    /// The epoch for a record that was to be of `epoch`. A clear since the stripe was taken is for the next holder, who
+    /// counts anew from it on: what is written in this hold was begun before, and is cleared with the rest.
+    pub(super) fn epoch_for(&self, epoch: u64) -> u64 {
+        epoch.min(self.epochs.current())
     }
 
     pub(super) fn count(&self, what: StripeCount) {
@@ -242,7 +308,6 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         let word = self.word(at!(Stripe.stamp));
         let stamp = word.get().wrapping_add(1);
         word.set(Step::Stamp, stamp);
-        fence(Ordering::Release);
         stamp
     }
 
@@ -289,15 +354,19 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     pub(crate) fn find(&self, key: &Key<'_>) -> Option<Entry> {
         let bucket_at = self.store.bucket_of(key);
         self.settle(bucket_at);
-        let pattern = Slot::live_pattern(key);
-        slots(bucket_at).find_map(|slot_at| {
+        let mut candidates = M::matching(self.store.mem.words::<8>(bucket_at), Slot::live_pattern(key)) & !1;
+        while candidates != 0 {
+            let slot_at = bucket_at + u64::from(candidates.trailing_zeros()) * 8;
+            candidates &= candidates - 1;
             let slot = self.slot(slot_at);
-            if !slot.is_live_of(pattern) || !self.is_held(slot) {
-                return None;
+            if self.is_held(slot)
+                && let Some(record) = self.store.record_of(self.stripe, slot, key)
+            {
+                let Record { at, head, value_len, .. } = record;
+                return Some(Entry { slot_at, slot, at, head, value_len });
             }
-            let (at, head, value_len) = self.store.record_of(self.stripe, slot, key)?;
-            Some(Entry { slot_at, slot, at, head, value_len })
-        })
+        }
+        None
     }
 
     /// The record of a key, if a read would return it.
@@ -306,7 +375,12 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     }
 
     pub(crate) fn is_current(&self, entry: &Entry) -> bool {
-        !entry.head.is_expired(|| self.now_ms) && !self.store.is_cleared(entry.at, entry.head)
+        !entry.head.is_expired(|| self.now_ms()) && !self.store.is_hidden(entry.at, entry.head, false)
+    }
+
+    /// As [`is_current`](Self::is_current), for one who also wants to know that there is no value.
+    pub(crate) fn is_known(&self, entry: &Entry) -> bool {
+        !entry.head.is_expired(|| self.now_ms()) && !self.store.is_cleared(entry.at, entry.head)
     }
 
     /// The slot that points to the record at a position, found through the record's key.
@@ -367,7 +441,15 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         for (end, position) in ends {
             self.word(end).set(Step::RingReset, position);
         }
-        fence(Ordering::Release);
+    }
+
+    /// Where the fault [`LateStore`](crate::plant::Plant::LateStore) is planted: what follows is stored without the lock.
+    #[cfg(all(feature = "plant", not(loom)))]
+    pub(super) fn lock_is_given_up_if_planted(&mut self) {
+        if crate::plant::planted(crate::plant::Plant::LateStore) {
+            self._lock.give_up();
+            crate::plant::linger();
+        }
     }
 
     /// Leaves a note of what was repaired, and by whom, for `stat`.

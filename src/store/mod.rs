@@ -5,17 +5,24 @@
 //!
 //! * [`read`] looks a key up without a lock; [`write`] changes a stripe under its lock.
 //! * [`intent`] is what makes a kill harmless: an operation is written down before it is done.
+//! * [`claim`] lets one create a key while others wait; [`region`] are the named name spaces.
 //! * [`evict`] makes room; [`rebuild`] makes a stripe anew after an operating-system crash.
 //! * [`verify`] checks what all of them promise to each other.
 
+pub(crate) mod claim;
 pub(crate) mod evict;
 pub(crate) mod exclusive;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzed;
 pub(crate) mod intent;
 #[cfg(all(test, loom))]
 mod models;
 pub(crate) mod read;
 pub(crate) mod rebuild;
 pub(crate) mod record;
+pub(crate) mod region;
+#[cfg(all(test, not(loom)))]
+mod reordered;
 pub(crate) mod ring;
 pub(crate) mod slot;
 pub(crate) mod tally;
@@ -26,17 +33,26 @@ pub(crate) mod write;
 
 use crate::hash::Key;
 use crate::shm::atomics::Ordering;
-use crate::shm::layout::{RingShape, STATE_EPOCHS, STATE_REPLACED, STATE_UNVERIFIED, at};
+use crate::shm::layout::{RECORD_LEN, RingShape, STATE_EPOCHS, STATE_REPLACED, STATE_UNVERIFIED, at};
 use crate::shm::memory::Word;
 use crate::shm::{Geometry, Memory};
 use record::{EPOCH_BITS, EPOCH_MASK, Extension, Head};
-use slot::Ring;
+use slot::{Ring, Slot};
 
 /// A mapped cache file as the engine sees it: words, their layout, and the seed of the hash.
 pub(crate) struct Store<M> {
     pub mem: M,
     pub geometry: Geometry,
     pub seed: u64,
+}
+
+/// Where a position of a ring lies.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    /// Offset in the file.
+    pub at: u64,
+    /// Units from there to the end of its ring.
+    pub left: u64,
 }
 
 /// Hard and soft epoch, packed into one word so that both are read at one moment.
@@ -59,11 +75,25 @@ impl Epochs {
         self.hard().max(self.soft())
     }
 
-    /// After a hard invalidation; `None` when the epochs are used up, since they never wrap.
-    pub(crate) fn after_hard(self) -> Option<Self> {
+    /// After an invalidation; `None` when the epochs are used up, since they never wrap.
+    pub(crate) fn after(self, how: Invalidation) -> Option<Self> {
         let next = self.current() + 1;
-        (next <= EPOCH_MASK).then_some(Self(self.soft() << EPOCH_BITS | next))
+        let raised = match how {
+            Invalidation::Hard => self.soft() << EPOCH_BITS | next,
+            Invalidation::Soft => next << EPOCH_BITS | self.hard(),
+        };
+        (next <= EPOCH_MASK).then_some(Self(raised))
     }
+}
+
+/// What an invalidation does to the values that were created before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invalidation {
+    /// They are gone.
+    Hard,
+    /// They are stale: `get` still returns them, `get_or_create` creates them anew and returns them to those who would
+    /// have to wait.
+    Soft,
 }
 
 /// A stripe's verify-me flag: what an operating-system crash left of it. The values are part of the format.
@@ -110,10 +140,26 @@ impl<M: Memory> Store<M> {
     }
 
     /// Offset of the record at a position, unless the position's offset lies beyond the ring.
-    #[inline(always)]
     pub(crate) fn record_at(&self, stripe: u32, ring: Ring, position: u64) -> Option<u64> {
         let shape = self.ring_shape(ring);
-        (shape.offset(position) + 4 <= shape.units).then(|| self.address(stripe, ring, position))
+        let fits = shape.offset(position) + RECORD_LEN / 8 <= shape.units;
+        fits.then(|| self.address(stripe, ring, position))
+    }
+
+    /// Where the record of a slot lies, unless its ring ends before it has `units` behind it.
+    ///
+    /// Which ring it is, nobody can predict, and a misprediction would wait for the bucket to come from memory. So it is
+    /// computed, with units from the start of the stripe's arena on; the mask of the small ring is part of the main
+    /// ring's, which is larger.
+    #[inline(always)]
+    pub(crate) fn place_of(&self, stripe: u32, slot: Slot, units: u64) -> Option<Place> {
+        let Geometry { small, main, .. } = &self.geometry;
+        let is_main = slot.main_mask();
+        let start = (slot.0 & (small.mask | is_main & main.mask)) + (is_main & small.units);
+        let end = small.units + (is_main & main.units);
+        // Said once to be a multiple of eight, it need not be made one at each use.
+        let at = (self.geometry.arena(stripe) & !7) + start * 8;
+        (start + units <= end).then(|| Place { at, left: end - start })
     }
 
     /// Offset in the file of a position whose offset is known to lie within its ring.
@@ -124,15 +170,14 @@ impl<M: Memory> Store<M> {
 
     #[inline(always)]
     pub(crate) fn head(&self, at: u64) -> Head {
-        let words = self.mem.words::<4>(at);
-        Head { shape: words.get(0), seal: words.get(1), stamp: words.get(2), expiry: words.get(3) }
+        Head::of(self.mem.row(at, (RECORD_LEN / 8) as usize))
     }
 
     pub(crate) fn extension(&self, at: u64, head: Head) -> Extension {
         if !head.is_extended() {
             return Extension::default();
         }
-        let words = self.mem.words::<3>(at + crate::shm::layout::RECORD_LEN);
+        let words = self.mem.words::<3>(at + RECORD_LEN);
         Extension { soft_expiry: words.get(0), created: words.get(1), flags: words.get(2) }
     }
 
@@ -142,29 +187,23 @@ impl<M: Memory> Store<M> {
         Epochs(self.mem.state().get(STATE_EPOCHS))
     }
 
-    /// Raises the hard epoch of the whole cache. `false`: it is used up, or records may carry epochs from
-    /// before a crash that the header has lost; then each stripe must be emptied.
-    pub(crate) fn raise_hard_epoch(&self) -> bool {
-        let word = self.mem.word(at!(epochs));
+    /// Raises the epochs of a region, or of the whole cache: region 0. `false`: they are used up, or records may carry
+    /// epochs from before a crash that the file has lost; then what is meant must be removed, stripe by stripe.
+    pub(crate) fn raise_epoch(&self, region: u16, how: Invalidation) -> bool {
+        let word = self.epochs_word(region);
+        // Nothing else is handed over with the epochs: that whoever hears of the invalidation sees this word or a later one
+        // is what a single word promises.
         loop {
-            if self.mem.word(at!(unverified)).load(Ordering::Acquire) != 0 {
+            if self.mem.word(at!(unverified)).get() != 0 {
                 return false;
             }
-            let now = word.load(Ordering::Acquire);
-            let Some(next) = Epochs(now).after_hard() else { return false };
-            if word.compare_exchange(crate::shm::Step::Epoch, now, next.0, Ordering::AcqRel).is_ok() {
+            let now = word.get();
+            let Some(next) = Epochs(now).after(how) else { return false };
+            if word.compare_exchange(crate::shm::Step::Epoch, now, next.0, Ordering::Relaxed).is_ok() {
+                self.void_outdated();
                 return true;
             }
         }
-    }
-
-    /// The epochs of a region; one that does not exist has none.
-    fn region_epochs(&self, region: u16) -> Epochs {
-        if u32::from(region) >= self.geometry.shape.regions {
-            return Epochs(0);
-        }
-        let at = self.geometry.regions_at + u64::from(region) * crate::shm::layout::REGION_LEN;
-        Epochs(self.mem.word(at + at!(Region.epochs)).get())
     }
 
     /// Whether a record has been cleared or invalidated since it was written.
@@ -177,6 +216,23 @@ impl<M: Memory> Store<M> {
     fn is_region_cleared(&self, at: u64, head: Head) -> bool {
         let extension = self.extension(at, head);
         extension.region_epoch() < self.region_epochs(extension.region()).hard()
+    }
+
+    /// Whether a reader must not see a record: it was cleared, or says that there is no value and the reader, as
+    /// most, wants one.
+    #[inline(always)]
+    pub(crate) fn is_hidden(&self, at: u64, head: Head, sees_absence: bool) -> bool {
+        head.epoch() < self.epochs().hard() || (head.is_extended() && self.is_extension_hidden(at, head, sees_absence))
+    }
+
+    #[cold]
+    fn is_extension_hidden(&self, at: u64, head: Head, sees_absence: bool) -> bool {
+        self.is_region_cleared(at, head) || (!sees_absence && self.extension(at, head).is_absence())
+    }
+
+    /// Whether a record is older than the last soft invalidation of the cache or of its region.
+    pub(crate) fn is_outdated(&self, head: Head, extension: Extension) -> bool {
+        head.epoch() < self.epochs().soft() || extension.region_epoch() < self.region_epochs(extension.region()).soft()
     }
 
     /// A word of a stripe's head.

@@ -4,11 +4,12 @@
 //! value that a relaxed load may return, up to a bound of preemptions. A file far smaller than any real one
 //! keeps that finite: one stripe, one bucket, rings of a few records.
 
-use super::Store;
+use super::claim::{Claimant, Claimed, End, Kind, Owner, RegionEpochs, Ticket};
 use super::exclusive::{Exclusive, Who};
 use super::read::{Found, Look, Take};
-use super::record::Draft;
+use super::record::{Beside, Draft};
 use super::slot::Ring;
+use super::{Epochs, Invalidation, Store};
 use crate::shm::layout::{Geometry, Shape, at};
 use crate::shm::memory::Heap;
 use crate::shm::{Memory, Step};
@@ -29,7 +30,7 @@ impl Engine {
         // Only the words that the engine touches: the line of the header, the stripe, its bucket and arena.
         let parts = [
             (at!(boot_id), 64),
-            (geometry.stripe(0), 512),
+            (geometry.stripe(0), geometry.stripe_len),
             (geometry.bucket(0, 0), geometry.buckets * 64),
             (geometry.arena(0), capacity),
         ];
@@ -44,7 +45,7 @@ impl Engine {
         let mut stripe = self.enter();
         let key = self.store.key(key);
         let entry = stripe.find(&key);
-        stripe.put(&Draft { key, value, expires_ms: 0, flags: 0, epoch: 0 }, entry);
+        stripe.put(&Draft { key, value, expires_ms: 0, beside: Beside::default(), epoch: 0 }, entry);
     }
 
     /// One look: the first and the last word of the value, if it is a valid hit; whether anything was said at all.
@@ -172,6 +173,20 @@ fn loom_a_move_is_not_seen() {
     reader_beside(2048, before, |engine| engine.set(b"other", &value(2, 3)), b"key", &[Some(1)]);
 }
 
+#[test]
+fn loom_a_move_through_private_memory_is_not_seen() {
+    // The main ring is full, and its tail a record that was read: it moves over its own place, its slot empty meanwhile.
+    let before = |engine: &Engine| {
+        fill(engine);
+        engine.store.look(&engine.store.key(b"f\0"), || 0, &mut Ends, true);
+    };
+    let write = |engine: &Engine| {
+        let quarter = engine.store.ring_shape(Ring::Main).units / 4;
+        engine.set(b"more", &value(2, quarter as usize - 6));
+    };
+    reader_beside(2048, before, write, b"f\0", &[Some(9)]);
+}
+
 /// Leaves no free gap: the main ring full of large records, the small ring of small ones, `key` at its tail. The
 /// next small record takes the very memory of `key`.
 fn fill(engine: &Engine) {
@@ -208,10 +223,134 @@ fn loom_a_clear_is_seen_by_all_that_begins_after_it() {
         engine.set(b"key", &value(1, 2));
         let clearer = {
             let engine = engine.clone();
-            thread::spawn(move || assert!(engine.store.raise_hard_epoch()))
+            thread::spawn(move || assert!(engine.store.raise_epoch(0, Invalidation::Hard)))
         };
         let _ = engine.look(b"key");
         clearer.join().unwrap();
         assert_eq!(engine.look(b"key"), Some(None));
+    });
+}
+
+/// A claimant in the middle of its creation: its claim, and the epochs from before it looked at the key.
+type Creator = (Ticket, Epochs);
+
+impl Engine {
+    /// Looks at a key and claims it, as one who would create it does: `Err` with the claim of another, `None` if there
+    /// is a value.
+    fn claim(&self, key: &[u8], member: u64) -> Option<Result<Creator, Ticket>> {
+        let mut stripe = self.enter();
+        let epochs = self.store.epochs();
+        let key = self.store.key(key);
+        if stripe.find_current(&key).is_some() {
+            return None;
+        }
+        let region = RegionEpochs::default();
+        let owner = Owner { member, task: 0 };
+        let by = Claimant { kind: Kind::Create, owner, now_ms: 0, max_age: 0, epochs, region };
+        match stripe.claim(&key, &by, &[]) {
+            Claimed::Mine(ticket) => Some(Ok((ticket, epochs))),
+            Claimed::Held(ticket, _) => Some(Err(ticket)),
+            Claimed::Full(_) => panic!("there are claims enough"),
+        }
+    }
+
+    /// Stores what was created; whether it was.
+    fn store_created(&self, key: &[u8], (ticket, epochs): Creator, value: &[u8]) -> bool {
+        let mut stripe = self.enter();
+        let key = self.store.key(key);
+        let draft = Draft { key, value, expires_ms: 0, beside: Beside::default(), epoch: epochs.current() };
+        let entry = stripe.find(&key);
+        stripe.store_claimed(&ticket, &draft, entry).is_some()
+    }
+
+    /// Waits as a sleeper does, who is woken by every change of the word; loom ends a model in which it never comes.
+    fn wait_for_end(&self, ticket: &Ticket) {
+        while self.store.is_claim_held(ticket) {
+            thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn loom_one_creates_a_key_and_the_other_finds_its_value() {
+    checker().check(|| {
+        let engine = Arc::new(Engine::new(2048, 130));
+        let create = |engine: &Engine, member| {
+            let mut created = 0;
+            while let Some(claimed) = engine.claim(b"key", member) {
+                match claimed {
+                    Ok(creator) => {
+                        created += 1;
+                        assert!(engine.store_created(b"key", creator, &value(member, 2)));
+                    }
+                    Err(held) => engine.wait_for_end(&held),
+                }
+            }
+            created
+        };
+        let beside = engine.clone();
+        let other = thread::spawn(move || create(&beside, 1));
+        let mine = create(&engine, 2);
+        assert_eq!(mine + other.join().unwrap(), 1, "nothing is created twice");
+    });
+}
+
+#[test]
+fn loom_what_an_invalidation_came_to_is_not_found() {
+    checker().check(|| {
+        let engine = Arc::new(Engine::new(2048, 130));
+        let beside = engine.clone();
+        let creator = thread::spawn(move || {
+            let Some(Ok(creator)) = beside.claim(b"key", 1) else { panic!("nobody else creates it") };
+            beside.store_created(b"key", creator, &value(1, 2));
+            creator.1
+        });
+        assert!(engine.store.raise_epoch(0, Invalidation::Hard));
+        let began = creator.join().unwrap();
+        let found = engine.look(b"key").unwrap().is_some();
+        assert_eq!(found, began == engine.store.epochs(), "found if and only if it was begun after the invalidation");
+    });
+}
+
+#[test]
+fn loom_a_write_voids_a_creation_or_comes_after_it() {
+    checker().check(|| {
+        let engine = Arc::new(Engine::new(2048, 130));
+        let Some(Ok(creator)) = engine.claim(b"key", 1) else { panic!("nobody else creates it") };
+        let beside = engine.clone();
+        let creating = thread::spawn(move || beside.store_created(b"key", creator, &value(1, 2)));
+        engine.set(b"key", &value(2, 2));
+        creating.join().unwrap();
+        assert_eq!(engine.look(b"key"), Some(Some((2, 2))), "a creation never overwrites a later write");
+    });
+}
+
+#[test]
+fn loom_who_waits_for_a_claim_that_an_invalidation_came_to_is_woken() {
+    checker().check(|| {
+        let engine = Arc::new(Engine::new(2048, 130));
+        let beside = engine.clone();
+        let clearer = thread::spawn(move || assert!(beside.store.raise_epoch(0, Invalidation::Soft)));
+        let Some(Ok((first, began))) = engine.claim(b"key", 1) else { panic!("nobody else creates it") };
+        // A second caller: it finds the claim void, or goes to sleep on it, and then the invalidation must end it.
+        let second = engine.claim(b"key", 2).unwrap();
+        clearer.join().unwrap();
+        let is_void = !engine.store.is_claim_held(&first);
+        assert!(is_void || began == engine.store.epochs(), "nobody wakes who sleeps on it: {second:?}");
+    });
+}
+
+#[test]
+fn loom_a_claim_ends_once_and_never_a_later_one() {
+    checker().check(|| {
+        let engine = Arc::new(Engine::new(2048, 130));
+        let Some(Ok((first, _))) = engine.claim(b"key", 1) else { panic!("nobody else creates it") };
+        let beside = engine.clone();
+        // The owner gives up while another voids the claim and takes the key for itself.
+        let owner = thread::spawn(move || beside.store.end_claim(&first, End::Failed));
+        let voided = engine.store.end_claim(&first, End::Void);
+        let Some(Ok((second, _))) = engine.claim(b"key", 2) else { panic!("the claim has ended") };
+        assert!(owner.join().unwrap() != voided, "one of them ended it");
+        assert!(engine.store.is_claim_held(&second));
     });
 }

@@ -19,17 +19,20 @@
 //! record is never written in place, and its slot is emptied before its memory is. Otherwise a long copy would
 //! be in vain each time a neighbour is written.
 
-use super::Store;
 use super::record::{Head, Spot, is_sound};
 use super::slot::Slot;
+use super::{Place, Store};
 use crate::hash::Key;
+use crate::plant::{Plant, planted};
 use crate::shm::Memory;
 use crate::shm::atomics::{Ordering, fence};
-use crate::shm::layout::SLOTS;
-use crate::shm::memory::{Words, word_of};
+use crate::shm::layout::{RECORD_LEN, SLOTS, round_up};
+use crate::shm::memory::Words;
 
 /// Records of at most so many bytes can be overwritten where they lie.
 pub(crate) const IN_PLACE_LIMIT: u64 = 512;
+/// The word of a record without an extension at which its key begins.
+const KEY_FROM: usize = (RECORD_LEN / 8) as usize;
 /// The bits of a bucket's version that count how often its stripe's positions started again.
 pub(crate) const ERA_SHIFT: u32 = 48;
 
@@ -47,10 +50,55 @@ pub(crate) enum Look<T> {
 /// What a read wants of a record.
 pub(crate) trait Take {
     type Out;
+    /// Whether a record that says that the key has no value is wanted, too.
+    const SEES_ABSENCE: bool = false;
 
     /// Copies it out. It counts only if the record turns out to be the same afterwards, and is dropped otherwise;
     /// `None` says that the record was seen to change.
     fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Self::Out>;
+}
+
+/// A key's bucket, as a look sees it first.
+#[derive(Clone, Copy)]
+pub(crate) struct Sight<'a> {
+    stripe: u32,
+    bucket: Words<'a, 8>,
+    version: u64,
+    /// Which words of the bucket are live slots with the key's tag, a bit each.
+    candidates: u32,
+}
+
+impl<'a> Sight<'a> {
+    /// The first candidate: which word it is, and the slot. It is loaded once more, acquiring: the record was complete
+    /// before a slot pointed to it. `still` needs that where it goes by the slot alone.
+    #[inline(always)]
+    fn first(&self) -> (usize, Slot) {
+        let i = (self.candidates.trailing_zeros() & 7) as usize;
+        (i, Slot(self.bucket.at(i).load(Ordering::Acquire)))
+    }
+
+    /// A miss, if the bucket is still what it was.
+    #[inline(always)]
+    fn missed<T>(&self) -> Look<T> {
+        fence(Ordering::Acquire);
+        if self.bucket.get(0) == self.version { Look::Miss } else { Look::Changing }
+    }
+
+    #[inline(always)]
+    fn found(&self, i: usize, slot: Slot, record: Record) -> Found<'a> {
+        let Self { stripe, bucket, version, .. } = *self;
+        let Record { at, head, value_at, value_len } = record;
+        Found { stripe, bucket, version, i, slot, at, head, value_at, value_len }
+    }
+}
+
+/// A key's record, its lengths checked against its ring.
+#[derive(Clone, Copy)]
+pub(crate) struct Record {
+    pub at: u64,
+    pub head: Head,
+    value_at: u64,
+    pub value_len: usize,
 }
 
 /// A record that a look found.
@@ -65,12 +113,14 @@ pub(crate) struct Found<'a> {
     /// Offset of the record.
     pub at: u64,
     pub head: Head,
+    value_at: u64,
     pub value_len: usize,
 }
 
 impl Found<'_> {
+    #[inline(always)]
     pub(crate) fn value_at(&self) -> u64 {
-        self.at + self.head.value_at()
+        self.value_at
     }
 
     pub(crate) fn spot(&self) -> Spot {
@@ -91,72 +141,126 @@ impl<M: Memory> Store<M> {
         want: &mut T,
         mark: bool,
     ) -> Look<T::Out> {
+        self.look_at(key, self.sight(key), now_ms, want, mark)
+    }
+
+    /// The first half of a look: the key's bucket.
+    #[inline(always)]
+    pub(crate) fn sight(&self, key: &Key<'_>) -> Sight<'_> {
+        let stripe = self.stripe_of(key);
         let bucket = self.mem.words::<8>(self.bucket_of(key));
         let version = bucket.at(0).load(Ordering::Acquire);
-        if version & 1 == 1 {
+        // The first word is the version.
+        let candidates = M::matching(bucket, Slot::live_pattern(key)) & !1;
+        Sight { stripe, bucket, version, candidates }
+    }
+
+    /// The second half: the record, if the bucket has a candidate.
+    ///
+    /// On this way is what nearly every read meets: one candidate, which is the key's, and a plain record that does
+    /// not expire. Whatever differs from that is looked at closely.
+    #[inline(always)]
+    pub(crate) fn look_at<T: Take>(
+        &self,
+        key: &Key<'_>,
+        sight: Sight<'_>,
+        now_ms: impl Fn() -> u64,
+        want: &mut T,
+        mark: bool,
+    ) -> Look<T::Out> {
+        if sight.version & 1 == 1 && !planted(Plant::Torn) {
             return Look::Changing;
         }
-        let pattern = Slot::live_pattern(key);
-        let stripe = self.stripe_of(key);
-        // The first word is the version.
-        let mut candidates = M::matching(bucket, pattern) & !1;
-        while candidates != 0 {
-            let i = candidates.trailing_zeros() as usize;
-            candidates &= candidates - 1;
-            // Once more, acquiring: the record was complete before a slot pointed to it. `still` needs that
-            // where it goes by the slot alone.
-            let slot = Slot(bucket.at(i).load(Ordering::Acquire));
-            let Some((at, head, value_len)) = self.record_of(stripe, slot, key) else { continue };
-            if !slot.is_live_of(pattern) {
-                return Look::Changing;
+        if sight.candidates == 0 {
+            return sight.missed();
+        }
+        let (i, slot) = sight.first();
+        match self.plain_record(sight.stripe, slot, key) {
+            Some(record) if self.is_fresh(record.head, &now_ms) => {
+                self.take_found(&sight.found(i, slot, record), want, mark)
             }
-            if head.is_expired(&now_ms) || self.is_cleared(at, head) {
+            _ => self.look_closely(key.bytes, key.hash, now_ms, want, mark),
+        }
+    }
+
+    /// A whole look, whatever it meets. Its arguments fit in registers, so that the other way, on which it is seldom
+    /// called, need not put anything into memory for it.
+    #[inline(never)]
+    fn look_closely<T: Take>(
+        &self,
+        bytes: &[u8],
+        hash: u64,
+        now_ms: impl Fn() -> u64,
+        want: &mut T,
+        mark: bool,
+    ) -> Look<T::Out> {
+        let key = Key { bytes, hash };
+        let mut sight = self.sight(&key);
+        if sight.version & 1 == 1 && !planted(Plant::Torn) {
+            return Look::Changing;
+        }
+        while sight.candidates != 0 {
+            let (i, slot) = sight.first();
+            sight.candidates &= sight.candidates - 1;
+            let Some(record) = self.record_of(sight.stripe, slot, &key) else { continue };
+            if record.head.is_expired(&now_ms) || self.is_hidden(record.at, record.head, T::SEES_ABSENCE) {
                 break;
             }
-            let found = Found { stripe, bucket, version, i, slot, at, head, value_len };
-            let Some(taken) = want.take(self, &found) else { return Look::Changing };
-            if !self.still(&found) {
-                return Look::Changing;
-            }
-            if mark {
-                self.mark(&found);
-            }
-            return Look::Hit(taken);
+            return self.take_found(&sight.found(i, slot, record), want, mark);
         }
-        fence(Ordering::Acquire);
-        if bucket.get(0) == version { Look::Miss } else { Look::Changing }
+        sight.missed()
+    }
+
+    /// Whether a record without an extension has neither expired nor been cleared.
+    #[inline(always)]
+    fn is_fresh(&self, head: Head, now_ms: impl Fn() -> u64) -> bool {
+        #[cold]
+        fn is_over(ms: u64, now_ms: impl Fn() -> u64) -> bool {
+            ms <= now_ms()
+        }
+        let expires_ms = head.expires_ms();
+        head.epoch() >= self.epochs().hard() && (expires_ms == 0 || !is_over(expires_ms, now_ms))
+    }
+
+    #[inline(always)]
+    fn take_found<T: Take>(&self, found: &Found<'_>, want: &mut T, mark: bool) -> Look<T::Out> {
+        let Some(taken) = want.take(self, found) else { return Look::Changing };
+        if !self.still(found) {
+            return Look::Changing;
+        }
+        if mark {
+            self.mark(found);
+        }
+        Look::Hit(taken)
+    }
+
+    /// As [`record_of`](Self::record_of), for a record without an extension only: where its key and value lie then
+    /// follows from the length of the key, and the processor need not wait for the header to begin loading them.
+    #[inline(always)]
+    fn plain_record(&self, stripe: u32, slot: Slot, key: &Key<'_>) -> Option<Record> {
+        let key_end = RECORD_LEN + round_up(key.bytes.len() as u64, 8);
+        let Place { at, left } = self.place_of(stripe, slot, key_end / 8)?;
+        let row = self.mem.row(at, (key_end / 8) as usize);
+        let head = Head::of(row);
+        if !head.is_plain_with(key.bytes.len()) || head.units() > left {
+            return None;
+        }
+        let value_len = (head.units() * 8).checked_sub(key_end + head.slack())? as usize;
+        row.holds(KEY_FROM, key.bytes).then_some(Record { at, head, value_at: at + key_end, value_len })
     }
 
     /// The record a slot points to, if it is one of this key and its lengths lie within its ring.
-    #[inline(always)]
-    pub(crate) fn record_of(&self, stripe: u32, slot: Slot, key: &Key<'_>) -> Option<(u64, Head, usize)> {
-        let ring = self.ring_shape(slot.ring());
-        let at = self.record_at(stripe, slot.ring(), slot.position())?;
-        // Where the value lies is known only once the header has come; a small record begins anywhere in a line and
-        // ends two lines on.
-        self.mem.prefetch(at + 64);
-        self.mem.prefetch(at + 128);
+    #[inline]
+    pub(crate) fn record_of(&self, stripe: u32, slot: Slot, key: &Key<'_>) -> Option<Record> {
+        let Place { at, left } = self.place_of(stripe, slot, RECORD_LEN / 8)?;
         let head = self.head(at);
-        let fits = head.is_record()
-            && head.key_len() == key.bytes.len() as u64
-            && ring.offset(slot.position()) + head.units() <= ring.units;
-        if !fits {
+        if !head.is_record() || head.key_len() != key.bytes.len() as u64 || head.units() > left {
             return None;
         }
-        let value_len = head.value_len()?;
-        self.has_key(at + head.key_at(), key.bytes).then_some((at, head, value_len as usize))
-    }
-
-    /// Compares a stored key, word by word; its last word is filled up with zeros.
-    #[inline(always)]
-    fn has_key(&self, at: u64, key: &[u8]) -> bool {
-        // The length of most keys; one check of the offset for both words.
-        if let Ok(key) = <&[u8; 16]>::try_from(key) {
-            let words = self.mem.words::<2>(at);
-            return words.get(0) == word_of(&key[..8]) && words.get(1) == word_of(&key[8..]);
-        }
-        let mut words = (at..).step_by(8).map(|at| self.mem.word(at).get());
-        key.chunks(8).all(|chunk| words.next() == Some(word_of(chunk)))
+        let value_len = head.value_len()? as usize;
+        let key_units = (head.value_at() - head.key_at()) / 8;
+        let is_key = self.mem.row(at + head.key_at(), key_units as usize).holds(0, key.bytes);
+        is_key.then_some(Record { at, head, value_at: at + head.value_at(), value_len })
     }
 
     /// Whether all that was loaded from a found record before this call belongs to that record.
@@ -164,12 +268,9 @@ impl<M: Memory> Store<M> {
     pub(crate) fn still(&self, found: &Found<'_>) -> bool {
         fence(Ordering::Acquire);
         let version = found.bucket.get(0);
-        if version == found.version {
-            return true;
-        }
-        found.head.units() * 8 > IN_PLACE_LIMIT
-            && (version ^ found.version) >> ERA_SHIFT == 0
-            && Slot(found.bucket.get(found.i)).same(found.slot)
+        version == found.version
+            || planted(Plant::Torn)
+            || still_linked(found.bucket, found.version, version, found.i, found.slot, found.head.units())
     }
 
     /// Raises the access mark of a record that was read, unless it stands highest; that the record has left
@@ -187,17 +288,16 @@ impl<M: Memory> Store<M> {
         is_sound(key, value, found.head, self.extension(found.at, found.head), found.spot())
     }
 
-    /// Asks for the first lines of the records that a key's bucket points to.
-    #[inline]
-    pub(crate) fn prefetch_record(&self, key: &Key<'_>) {
-        let bucket = self.mem.words::<8>(self.bucket_of(key));
-        let pattern = Slot::live_pattern(key);
-        let stripe = self.stripe_of(key);
-        for slot in slots_of(bucket).filter(|slot| slot.is_live_of(pattern)) {
-            if let Some(at) = self.record_at(stripe, slot.ring(), slot.position()) {
-                self.mem.prefetch(at);
-                self.mem.prefetch(at + 64);
-            }
+    /// Asks for the first lines of the record that a look at this bucket will go to.
+    #[inline(always)]
+    pub(crate) fn prefetch_record(&self, sight: &Sight<'_>) {
+        if sight.candidates == 0 {
+            return;
+        }
+        let (_, slot) = sight.first();
+        if let Some(place) = self.place_of(sight.stripe, slot, RECORD_LEN / 8) {
+            // A small record begins anywhere in a line and ends two lines on.
+            (0..3).for_each(|line| self.mem.prefetch(place.at + line * 64));
         }
     }
 
@@ -221,7 +321,7 @@ impl<M: Memory> Store<M> {
         let at = self.record_at(stripe, slot.ring(), slot.position())?;
         let head = self.head(at);
         let fits = head.is_record() && ring.offset(slot.position()) + head.units() <= ring.units;
-        if !fits || head.value_len().is_none() || head.is_expired(|| now_ms) || self.is_cleared(at, head) {
+        if !fits || head.value_len().is_none() || head.is_expired(|| now_ms) || self.is_hidden(at, head, false) {
             return None;
         }
         let mut bytes = Vec::new();
@@ -230,6 +330,17 @@ impl<M: Memory> Store<M> {
         let own = key.tag() == slot.tag() && self.stripe_of(&key) == stripe;
         own.then_some(bytes)
     }
+}
+
+/// Whether a record that is never written in place is linked as it was, although its bucket has changed.
+///
+/// This is rare and takes its arguments in registers: an argument in memory would have to be put there beforehand.
+#[cold]
+fn still_linked(bucket: Words<'_, 8>, before: u64, version: u64, i: usize, slot: Slot, units: u64) -> bool {
+    units * 8 > IN_PLACE_LIMIT
+        && (version ^ before) >> ERA_SHIFT == 0
+        && slot.is_live()
+        && Slot(bucket.get(i)).same(slot)
 }
 
 /// The slots of a bucket, in their order.

@@ -11,7 +11,7 @@ use super::exclusive::{Exclusive, slots};
 use super::record::{Head, pad};
 use super::slot::{Ring, Slot};
 use super::tally::StripeCount;
-use crate::shm::atomics::{Ordering, fence};
+use crate::shm::atomics::Ordering;
 use crate::shm::layout::{HEADER_LEN, at};
 use crate::shm::{Memory, Step};
 
@@ -92,7 +92,7 @@ impl<M: Memory> Exclusive<'_, M> {
             stamp = stamp.max(self.rebuild_ring(ring));
         }
         self.word(at!(Stripe.stamp)).set(Step::Stamp, stamp);
-        self.word(at!(Stripe.live_epoch)).set(Step::Live, self.store.epochs().hard());
+        self.word(at!(Stripe.live_epoch)).set(Step::Live, self.epochs.hard());
         self.set_live(self.recount());
         for bucket_at in self.buckets() {
             self.close_bucket(bucket_at);
@@ -107,9 +107,9 @@ impl<M: Memory> Exclusive<'_, M> {
         self.trust();
     }
 
-    /// From here on the stripe's bytes are its own again.
+    /// From here on the stripe's bytes are its own again. The closing of the last bucket orders all before it; should
+    /// that alone be missing, the next holder makes up for it.
     fn trust(&self) {
-        fence(Ordering::Release);
         self.word(at!(Stripe.repair_attempts)).set(Step::VerifyMe, 0);
         self.word(at!(Stripe.verify_me)).set(Step::VerifyMe, 0);
         self.store.forget_unverified();
@@ -156,8 +156,9 @@ impl<M: Memory> Exclusive<'_, M> {
         let stays = self.store.stripe_of(&key) == self.stripe
             && super::record::is_sound(&key, value, head, extension, self.spot(slot))
             && head.epoch() <= epochs.current()
+            && extension.region_epoch() <= self.store.region_epochs(extension.region()).current()
             && !self.store.is_cleared(at, head)
-            && !head.is_expired(|| self.now_ms);
+            && !head.is_expired(|| self.now_ms());
         if stays {
             self.link_newest(&key, slot, head);
         } else {

@@ -7,7 +7,7 @@
 //! word 3  expiry  63 dead | 62..44 check bits | 43..0 milliseconds since 1970, 0: never
 //! [word 4 soft expiry   62..44 check bits | 43..0 milliseconds, 0: never
 //!  word 5 created       63..24 hundredths of a second since 1970 | 23..0 epoch of the region
-//!  word 6 flags         63..48 cost | 47..32 region | 31..0 caller's flags]   only kind 2
+//!  word 6 flags         63 no value | 62..48 cost | 47..32 region | 31..0 caller's flags]   only kind 2
 //! key, padded to 8 bytes with zeros
 //! value, padded to 8 bytes
 //! ```
@@ -20,6 +20,7 @@
 use super::slot::Ring;
 use crate::hash::Key;
 use crate::shm::layout::{EXTENSION_LEN, RECORD_LEN, round_up};
+use crate::shm::memory::Row;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 const KIND_PLAIN: u64 = 1;
@@ -79,6 +80,12 @@ pub(crate) struct Head {
 }
 
 impl Head {
+    /// The header at the start of a row.
+    #[inline(always)]
+    pub(crate) fn of(row: Row<'_>) -> Self {
+        Self { shape: row.get(0), seal: row.get(1), stamp: row.get(2), expiry: row.get(3) }
+    }
+
     pub(crate) fn is_pad(self) -> bool {
         self.shape & 0xffff == KIND_PAD
     }
@@ -92,6 +99,12 @@ impl Head {
     #[inline]
     pub(crate) fn is_extended(self) -> bool {
         self.shape & 0xff == KIND_EXTENDED
+    }
+
+    /// Whether this is a record without an extension whose key has `key_len` bytes: one comparison.
+    #[inline(always)]
+    pub(crate) fn is_plain_with(self, key_len: usize) -> bool {
+        self.shape & 0xffff_ffff == (key_len as u64) << 16 | KIND_PLAIN
     }
 
     #[inline]
@@ -167,11 +180,19 @@ pub(crate) struct Extension {
     pub flags: u64,
 }
 
+/// Set in `flags`: the record says that the key has no value.
+const ABSENCE: u64 = 1 << 63;
+const COST_AT: u32 = 48;
+/// The cost of a creation is kept as a number of milliseconds of so many bits, and a shift of four bits above them.
+const COST_BITS: u32 = 11;
+const MOST_COST: u64 = ((1 << COST_BITS) - 1) << 15;
+
 impl Extension {
     pub(crate) fn caller_flags(self) -> u32 {
         self.flags as u32
     }
 
+    /// Number of the region, from 1; 0: none.
     pub(crate) fn region(self) -> u16 {
         (self.flags >> 32) as u16
     }
@@ -180,8 +201,74 @@ impl Extension {
         self.created & EPOCH_MASK
     }
 
+    pub(crate) fn is_absence(self) -> bool {
+        self.flags & ABSENCE != 0
+    }
+
+    /// Soft expiry in milliseconds since 1970; 0: never.
+    pub(crate) fn soft_expires_ms(self) -> u64 {
+        self.soft_expiry & TIME
+    }
+
+    /// What the creation of the value took, in milliseconds, to the nearest 2048th.
+    pub(crate) fn cost_ms(self) -> u64 {
+        let cost = self.flags >> COST_AT;
+        (cost & ((1 << COST_BITS) - 1)) << (cost >> COST_BITS & 15)
+    }
+
+    /// What a new record must be given to be like this one.
+    pub(crate) fn beside(self) -> Beside {
+        Beside {
+            flags: self.caller_flags(),
+            region: self.region(),
+            region_epoch: self.region_epoch(),
+            soft_expires_ms: self.soft_expires_ms(),
+            created_ms: (self.created >> EPOCH_BITS) * 10,
+            cost_ms: self.cost_ms(),
+            is_absence: self.is_absence(),
+        }
+    }
+
     fn soft_is_sound(self, stamp: u64) -> bool {
         self.soft_expiry == timed(self.soft_expiry & TIME, stamp)
+    }
+}
+
+/// What is stored beside a value; a record that has nothing of it has no extension.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Beside {
+    pub flags: u32,
+    /// Number of the region, from 1; 0: none.
+    pub region: u16,
+    /// Epoch of the region, read before the old value was.
+    pub region_epoch: u64,
+    /// When the value is stale, in milliseconds since 1970; 0: never.
+    pub soft_expires_ms: u64,
+    /// Wall time of the creation, in milliseconds; stored only with something else beside the value.
+    pub created_ms: u64,
+    /// What the creation took.
+    pub cost_ms: u64,
+    /// There is no value, and that is known.
+    pub is_absence: bool,
+}
+
+impl Beside {
+    fn is_something(&self) -> bool {
+        self.flags != 0 || self.region != 0 || self.soft_expires_ms != 0 || self.cost_ms != 0 || self.is_absence
+    }
+
+    fn extension(&self, stamp: u64) -> Extension {
+        let cost = self.cost_ms.min(MOST_COST);
+        let shift = (64 - cost.leading_zeros()).saturating_sub(COST_BITS);
+        let absence = if self.is_absence { ABSENCE } else { 0 };
+        Extension {
+            soft_expiry: timed(self.soft_expires_ms, stamp),
+            created: (self.created_ms / 10) << EPOCH_BITS | self.region_epoch & EPOCH_MASK,
+            flags: absence
+                | (u64::from(shift) << COST_BITS | cost >> shift) << COST_AT
+                | u64::from(self.region) << 32
+                | u64::from(self.flags),
+        }
     }
 }
 
@@ -191,14 +278,14 @@ pub(crate) struct Draft<'a> {
     pub key: Key<'a>,
     pub value: &'a [u8],
     pub expires_ms: u64,
-    pub flags: u32,
-    /// Hard epoch of the cache, read before the old value was.
+    pub beside: Beside,
+    /// Epoch of the cache, read before the old value was.
     pub epoch: u64,
 }
 
 impl Draft<'_> {
     pub(crate) fn is_extended(&self) -> bool {
-        self.flags != 0
+        self.beside.is_something()
     }
 
     fn key_at(&self) -> u64 {
@@ -211,7 +298,7 @@ impl Draft<'_> {
     }
 
     pub(crate) fn extension(&self, stamp: u64) -> Extension {
-        Extension { soft_expiry: timed(0, stamp), created: 0, flags: self.flags.into() }
+        if self.is_extended() { self.beside.extension(stamp) } else { Extension::default() }
     }
 
     /// The header for a record of `units` at `spot`.
@@ -238,7 +325,8 @@ pub(crate) fn pad(units: u64) -> u64 {
 
 /// Bytes that a record of these lengths takes in the arena, its header included.
 ///
-/// Keys and values are padded to eight bytes each; caller's flags other than 0 cost 24 bytes more.
+/// Keys and values are padded to eight bytes each; caller's flags other than 0, a soft expiry or a region cost 24
+/// bytes more.
 ///
 /// ```
 /// assert_eq!(kennel::record_size(16, 64), 112);
@@ -276,7 +364,8 @@ mod tests {
     }
 
     fn draft<'a>(key: &'a [u8], value: &'a [u8], flags: u32) -> Draft<'a> {
-        Draft { key: Key::new(key, 9), value, expires_ms: 1_700_000_000_000, flags, epoch: 77 }
+        let beside = Beside { flags, ..Beside::default() };
+        Draft { key: Key::new(key, 9), value, expires_ms: 1_700_000_000_000, beside, epoch: 77 }
     }
 
     #[test]
@@ -333,5 +422,25 @@ mod tests {
         let to = Spot { stripe: 3, ring: Ring::Main, position: 999 };
         head.seal = reseal(head.seal, spot(40), to);
         assert!(is_sound(&d.key, b"value", head, Extension::default(), to));
+    }
+
+    #[test]
+    fn what_lies_beside_a_value_comes_back() {
+        for cost_ms in [0, 1, 2047, 2048, 4096, 65_536, MOST_COST] {
+            let beside = Beside {
+                flags: u32::MAX,
+                region: u16::MAX,
+                region_epoch: EPOCH_MASK,
+                soft_expires_ms: LAST_TIME,
+                created_ms: 1_700_000_000_120,
+                cost_ms,
+                is_absence: cost_ms == 1,
+            };
+            assert_eq!(beside.extension(5).beside(), beside);
+        }
+        let rough = Beside { cost_ms: 10_001, ..Beside::default() }.extension(5).cost_ms();
+        assert!((9_996..=10_001).contains(&rough), "{rough}");
+        let most = Beside { cost_ms: u64::MAX, ..Beside::default() }.extension(5).cost_ms();
+        assert_eq!(most, MOST_COST, "a day or longer");
     }
 }

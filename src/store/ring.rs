@@ -10,7 +10,7 @@ impl RingShape {
     /// Offset of a position within the ring, in units.
     #[inline]
     pub(crate) fn offset(self, position: u64) -> u64 {
-        position & ((1 << self.bits) - 1)
+        position & self.mask
     }
 
     /// The first position of a lap.
@@ -60,7 +60,7 @@ impl RingShape {
 mod tests {
     use super::*;
 
-    const RING: RingShape = RingShape { units: 10, bits: 4 };
+    const RING: RingShape = RingShape::of(80);
 
     #[test]
     fn positions_advance_over_the_end_of_a_ring_that_is_no_power_of_two() {

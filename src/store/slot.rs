@@ -75,6 +75,12 @@ impl Slot {
         if self.0 & MAIN_OR_GHOST == 0 { Ring::Small } else { Ring::Main }
     }
 
+    /// All ones for the main ring, zero for the small one: what chooses between them without a branch.
+    #[inline(always)]
+    pub(crate) fn main_mask(self) -> u64 {
+        ((self.0 << MAIN_OR_GHOST.leading_zeros()) as i64 >> 63) as u64
+    }
+
     #[inline]
     pub(crate) fn position(self) -> u64 {
         self.0 & POSITION

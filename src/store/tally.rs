@@ -22,6 +22,8 @@ pub(crate) enum StripeCount {
     Promotions,
     Repairs,
     Dropped,
+    Creations,
+    Takeovers,
 }
 
 /// Counted on a member's lines, without a lock.
@@ -34,6 +36,9 @@ pub(crate) enum MemberCount {
     BoundedMisses,
     LockWaits,
     Busy,
+    ClaimWaits,
+    Unprotected,
+    Voided,
 }
 
 /// One counter line, summed or single.

@@ -4,12 +4,13 @@
 //! at its intent, and the copy is checked by the code that reads the live one.
 
 use super::Store;
+use super::claim::Number;
 use super::exclusive::slots;
 use super::record::{Head, Spot, is_sound};
 use super::slot::{Ring, Slot};
 use crate::shm::atomics::{AtomicU64, Ordering, fence};
 use crate::shm::layout::{BUCKET_LEN, at};
-use crate::shm::memory::Words;
+use crate::shm::memory::Row;
 use crate::shm::{Geometry, Memory};
 use std::collections::HashMap;
 
@@ -38,12 +39,11 @@ const MOST_PROBLEMS: usize = 64;
 pub(crate) struct Snapshot(Vec<(u64, Vec<AtomicU64>)>);
 
 impl Memory for Snapshot {
-    fn words<const N: usize>(&self, offset: u64) -> Words<'_, N> {
-        let part = self.0.iter().find(|(start, words)| (*start..start + words.len() as u64 * 8).contains(&offset));
-        let words = part.and_then(|(start, words)| words[((offset - start) / 8) as usize..].first_chunk());
-        match words {
-            Some(words) => Words::of(words),
-            None => unreachable!("{N} words at {offset} lie in no part that the check of a stripe looks at"),
+    fn row(&self, offset: u64, words: usize) -> Row<'_> {
+        let part = self.0.iter().find(|(start, part)| (*start..start + part.len() as u64 * 8).contains(&offset));
+        match part.and_then(|(start, part)| part[((offset - start) / 8) as usize..].get(..words)) {
+            Some(words) => Row::of(words),
+            None => unreachable!("{words} words at {offset} lie in no part that the check of a stripe looks at"),
         }
     }
 }
@@ -274,12 +274,20 @@ impl Check<'_> {
 
     fn claims(&mut self) {
         let mut keys = HashMap::new();
+        let (used, last) = (self.word(at!(Stripe.claims_used)), self.word(at!(Stripe.claim_number)));
         for claim in 0..self.store.geometry.shape.claims {
             let claim_at = self.store.geometry.claim(self.stripe, claim);
             let word = |field| self.store.mem.word(claim_at + field).get();
-            let number = word(at!(Claim.number));
-            if number == 0 {
+            let number = Number(word(at!(Claim.number)));
+            if !number.is_held() {
                 continue;
+            }
+            if u64::from(claim) >= used {
+                self.problem("claims", format!("claim {claim} is held, and the stripe says that only {used} may be"));
+            }
+            if number.number() > last {
+                let number = number.number();
+                self.problem("claims", format!("claim {claim} has number {number}, above the last one given, {last}"));
             }
             let seat = word(at!(Claim.owner)) >> 32;
             if seat >= self.store.geometry.shape.seats.into() {

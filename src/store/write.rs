@@ -16,6 +16,7 @@ use super::record::{Draft, MAX_SLACK, Spot, is_sound, timed};
 use super::slot::{Ring, Slot};
 use super::tally::StripeCount;
 use crate::hash::Key;
+use crate::plant::{Plant, planted};
 use crate::shm::layout::at;
 use crate::shm::{Memory, Step};
 
@@ -23,6 +24,13 @@ impl<M: Memory> Exclusive<'_, M> {
     /// Stores an item and returns its stamp. The caller has checked that its record is not too large, and looked for
     /// what the key has now: `entry` is what [`find`](Self::find) gave.
     pub(crate) fn put(&mut self, draft: &Draft<'_>, entry: Option<Entry>) -> u64 {
+        self.void(&draft.key);
+        self.put_created(draft, entry)
+    }
+
+    /// As [`put`](Self::put), by the one who holds the key's claim.
+    pub(super) fn put_created(&mut self, draft: &Draft<'_>, entry: Option<Entry>) -> u64 {
+        let draft = &Draft { epoch: self.epoch_for(draft.epoch), ..*draft };
         self.count(StripeCount::Sets);
         if let Some(entry) = entry.filter(|entry| fits_in_place(entry, draft)) {
             return self.overwrite(&entry, draft);
@@ -48,9 +56,11 @@ impl<M: Memory> Exclusive<'_, M> {
         let spot = Spot { stripe: self.stripe, ring, position };
         self.write_record(at, draft, draft.head(units, stamp, spot));
         self.set_head(ring, self.shape(ring).advance(position, units));
+        #[cfg(all(feature = "plant", not(loom)))]
+        self.lock_is_given_up_if_planted();
         self.relink(slot_at, new);
         if let Some(old) = old {
-            self.kill(old.slot);
+            if planted(Plant::Revived) { self.relink(slot_at, old.slot) } else { self.kill(old.slot) }
         }
         self.set_live(live);
         self.end();

@@ -189,7 +189,8 @@ impl<T> PerProcess<T> {
 
     /// Installs this process's value; if another thread was faster, that one's is kept and `value` dropped.
     pub(crate) fn install(&self, value: T) -> &T {
-        let mut older = self.newest.load(Ordering::Acquire);
+        // Only `get` looks into a node of somebody else's, and acquires it.
+        let mut older = self.newest.load(Ordering::Relaxed);
         let mut node = Box::new(Node { generation: generation(), value, older });
         loop {
             if let Some(value) = self.get() {
@@ -197,7 +198,7 @@ impl<T> PerProcess<T> {
             }
             node.older = older;
             let raw = Box::into_raw(node);
-            match self.newest.compare_exchange(older, raw, Ordering::AcqRel, Ordering::Acquire) {
+            match self.newest.compare_exchange(older, raw, Ordering::Release, Ordering::Relaxed) {
                 // SAFETY: the node is in the list now, and freed only by `drop`.
                 Ok(_) => return unsafe { &(*raw).value },
                 Err(seen) => {

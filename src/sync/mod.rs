@@ -11,6 +11,8 @@ pub(crate) mod lease;
 pub mod locks;
 #[cfg(not(loom))]
 pub(crate) mod member;
+#[cfg(all(test, not(loom)))]
+mod races;
 #[cfg(not(loom))]
 pub(crate) mod threads;
 #[cfg(not(loom))]

@@ -4,7 +4,9 @@
 //! number that no thread has is sure that no thread gets it meanwhile: for a thread the number is what the lease is
 //! for a process.
 
-use crate::shm::layout::OWN_LINES;
+use crate::shm::layout::{COUNTERS, OWN_LINES};
+use std::cell::Cell;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Numbers from 0 up to this are of one thread each. All further threads share [`SHARED`].
@@ -57,20 +59,91 @@ fn place(number: u32) -> (usize, u64) {
     ((number / 64) as usize, 1 << (number % 64))
 }
 
+/// Where in a seat a thread counts: on a line of its own, or on one that threads share.
+///
+/// A word: bits 63..3 the offset from the seat's first line on | 1 always set, so that there is a value for none |
+/// 0 shared.
+#[derive(Clone, Copy)]
+pub(crate) struct CountLine(NonZeroU64);
+
+impl CountLine {
+    /// The line of all threads that have none of their own.
+    pub(crate) const SHARED: Self = Self::new(OWN_LINES);
+
+    const fn new(line: usize) -> Self {
+        let word = (line * COUNTERS * 8) as u64 | 2 | (line == OWN_LINES) as u64;
+        match NonZeroU64::new(word) {
+            Some(word) => Self(word),
+            None => unreachable!(),
+        }
+    }
+
+    /// Offset of the line in the file, for a seat whose first one is at `lines_at`.
+    #[inline(always)]
+    pub(crate) fn of_seat(self, lines_at: u64) -> u64 {
+        (lines_at + self.0.get()) & !7
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_shared(self) -> bool {
+        self.0.get() & 1 == 1
+    }
+}
+
+/// What a thread is known by.
+#[derive(Clone, Copy)]
+struct Known {
+    line: CountLine,
+    number: u32,
+}
+
+impl Known {
+    const NOTHING_OWN: Self = Self { line: CountLine::SHARED, number: SHARED };
+
+    fn by(number: u32) -> Self {
+        Self { line: CountLine::new((number as usize).min(OWN_LINES)), number }
+    }
+}
+
+/// A thread's number, given back when the thread ends.
+struct Own(Number);
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        // What this thread still does from here on it does as one without a number.
+        KNOWN.set(Some(Known::NOTHING_OWN));
+    }
+}
+
 thread_local! {
-    static MINE: Number = Number::take();
+    /// What the thread is known by, found with one load: what has nothing to drop needs no test whether it still lives.
+    static KNOWN: Cell<Option<Known>> = const { Cell::new(None) };
+    static OWN: Own = Own(Number::take());
+}
+
+#[inline(always)]
+fn known() -> Known {
+    KNOWN.get().unwrap_or_else(make_known)
+}
+
+#[cold]
+#[inline(never)]
+fn make_known() -> Known {
+    let known = OWN.try_with(|own| Known::by(own.0.0)).unwrap_or(Known::NOTHING_OWN);
+    KNOWN.set(Some(known));
+    known
 }
 
 /// The number of this thread.
-#[inline]
+#[inline(always)]
 pub(crate) fn number_of_thread() -> u32 {
-    MINE.try_with(|number| number.0).unwrap_or(SHARED)
+    known().number
 }
 
 /// The counter line of this thread: one of its own, or the shared one that all further threads add to.
-#[inline]
-pub(crate) fn line_of_thread() -> usize {
-    (number_of_thread() as usize).min(OWN_LINES)
+#[inline(always)]
+pub(crate) fn line_of_thread() -> CountLine {
+    known().line
 }
 
 /// In a forked child only the thread that forked lives on.

@@ -8,6 +8,7 @@ use crate::shm::atomics::Ordering;
 use crate::shm::layout::{HEADER_LEN, at};
 use crate::store::rebuild::Flush;
 use crate::sync::locks::LockError;
+use std::time::Duration;
 
 /// Makes a durable point. `false`: somebody wrote meanwhile, and the file is not marked as flushed.
 pub(crate) fn flush(opened: &Opened) -> Result<bool> {
@@ -44,7 +45,7 @@ pub(crate) fn flush(opened: &Opened) -> Result<bool> {
 fn pass(opened: &Opened, stripe: u32, repair: bool) -> Result<bool> {
     let joined = opened.member()?;
     let lock = opened.lock(joined, stripe, opened.settings.lock_wait);
-    let lock = lock.map_err(|error| lock_error(opened, stripe, error))?;
+    let lock = lock.map_err(|error| lock_error(opened, stripe, opened.settings.lock_wait, error))?;
     if repair {
         return opened.enter(joined, stripe, lock).map(|_| true);
     }
@@ -52,9 +53,9 @@ fn pass(opened: &Opened, stripe: u32, repair: bool) -> Result<bool> {
 }
 
 /// What a lock's refusal means to the caller.
-pub(crate) fn lock_error(opened: &Opened, stripe: u32, error: LockError) -> Error {
+pub(crate) fn lock_error(opened: &Opened, stripe: u32, waited: Duration, error: LockError) -> Error {
     match error {
-        LockError::Busy => Error::Busy { stripe, waited: opened.settings.lock_wait },
+        LockError::Busy => Error::Busy { stripe, waited },
         LockError::Failed(source) if source.kind() == std::io::ErrorKind::NotFound => {
             Error::LocksLost { path: opened.real.clone(), detail: source.to_string() }
         }

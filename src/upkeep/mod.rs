@@ -1,7 +1,8 @@
-//! The life of a cache file: where it lies, how it is made, opened, reset, flushed and destroyed.
+//! The life of a cache file: where it lies, how it is made, opened, reset, flushed and destroyed; and who in it lives.
 //!
 //! This floor knows files, locks and members; of keys and values it knows nothing.
 
+pub(crate) mod claims;
 pub(crate) mod create;
 pub(crate) mod flush;
 pub(crate) mod header;

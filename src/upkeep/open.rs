@@ -4,26 +4,29 @@ use super::create::{create, make_locks, store_lock_inodes};
 use super::header::{AfterCrash, Fixed, Own, boot_id};
 use super::opened::{Opened, identity, seat_error};
 use super::place::{DataLock, RootLock, lock_directory, open_data, resolve, still_names, take_path, tidy};
-use super::reset::reset;
+use super::reset::{forget_claims, reset};
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::platform;
 use crate::shm::Geometry;
 use crate::shm::layout::{HEADER_LEN, RECORD_LEN, RingShape, STRATEGY_NAME, Shape};
 use crate::shm::mapping::Mapping;
+use crate::store::record::mix;
 use crate::sync::locks::LockStrategy;
 use crate::sync::member::Seats;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Bytes that the arenas of a cache hold when nothing else is said.
 pub const DEFAULT_CAPACITY: u64 = 64 << 20;
 const DEFAULT_MEAN_ITEM: u64 = 256;
 const DEFAULT_SEATS: u32 = 1024;
-const REGIONS: u32 = 64;
-const CLAIMS: u32 = 64;
+const DEFAULT_REGIONS: u32 = 64;
+const DEFAULT_CLAIMS: u32 = 64;
 /// Most stripes that are chosen when nothing is said; each lock region may cost a process a descriptor.
 const MOST_DEFAULT_STRIPES: u64 = 256;
 /// A stripe that is chosen by default holds at least so many items of the mean size.
@@ -53,6 +56,8 @@ pub(crate) struct Sizes {
     pub stripes: Option<u32>,
     pub lock_regions: Option<u32>,
     pub seats: Option<u32>,
+    pub regions: Option<u32>,
+    pub claims: Option<u32>,
 }
 
 /// Everything a caller chose, and what this process knows.
@@ -74,6 +79,8 @@ pub(crate) struct Settings {
     pub time: Time,
     pub boot_id: [u64; 2],
     pub near_last_position: bool,
+    /// Numbers in place of random ones.
+    pub numbers: Option<Arc<AtomicU64>>,
 }
 
 impl Default for Settings {
@@ -95,6 +102,7 @@ impl Default for Settings {
             time: Time::default(),
             boot_id: platform::boot_id(),
             near_last_position: false,
+            numbers: None,
         }
     }
 }
@@ -112,8 +120,8 @@ impl Settings {
             stripes,
             lock_regions: asked.lock_regions.unwrap_or(stripes),
             seats: asked.seats.unwrap_or(DEFAULT_SEATS),
-            regions: REGIONS,
-            claims: CLAIMS,
+            regions: asked.regions.unwrap_or(DEFAULT_REGIONS),
+            claims: asked.claims.unwrap_or(DEFAULT_CLAIMS),
         };
         Geometry::new(shape).map_err(|bad| Error::BadOption {
             option: bad.option,
@@ -146,6 +154,9 @@ impl Settings {
     }
 
     pub(super) fn random(&self) -> Result<u64> {
+        if let Some(numbers) = &self.numbers {
+            return Ok(mix(numbers.fetch_add(1, Ordering::Relaxed)));
+        }
         getrandom::u64().map_err(|error| Error::Io {
             what: "get random bytes for",
             path: "a cache file".into(),
@@ -200,12 +211,14 @@ impl Settings {
     /// Compares the sizes that the caller named with those of a file.
     fn check_sizes(&self, fixed: &Fixed, real: &Path) -> Result<()> {
         let (asked, found) = (self.sizes, fixed.geometry.shape);
-        let sizes: [(&'static str, Option<u64>, u64); 5] = [
+        let sizes: [(&'static str, Option<u64>, u64); 7] = [
             ("a capacity of", asked.capacity, found.capacity),
             ("a mean item size of", asked.mean_item, found.mean_item),
             ("a number of stripes of", asked.stripes.map(u64::from), found.stripes.into()),
             ("a number of lock regions of", asked.lock_regions.map(u64::from), found.lock_regions.into()),
             ("a number of seats of", asked.seats.map(u64::from), found.seats.into()),
+            ("a number of regions of", asked.regions.map(u64::from), found.regions.into()),
+            ("a number of claims of", asked.claims.map(u64::from), found.claims.into()),
         ];
         for (what, asked, found) in sizes {
             if let Some(asked) = asked.filter(|&asked| asked != found) {
@@ -328,6 +341,10 @@ fn open_locked(real: &Path, data: File, settings: &Settings, lock: DataLock) -> 
         }
     }
     let _root_lock = make_ours(real, &data, &mapping, &fixed, &own_settings)?;
+    if !own_settings.locks.is_shared() {
+        // Owners are threads of one process, which is this one from here on.
+        (0..fixed.geometry.shape.stripes).for_each(|stripe| forget_claims(&mapping, &fixed.geometry, stripe));
+    }
     if settings.populate {
         mapping.populate().map_err(Error::io("populate", real))?;
     }

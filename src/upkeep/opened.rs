@@ -3,13 +3,14 @@
 use super::header::{Fixed, boot_id};
 use super::open::{OnMismatch, Settings, Sizes};
 use super::place::{DataLock, TidyAtEnd, format_id, lock_directory, still_names};
+use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::platform;
 use crate::shm::layout::at;
 use crate::shm::mapping::Mapping;
 use crate::shm::{Geometry, Memory, Step};
 use crate::store::Store;
-use crate::store::exclusive::{Exclusive, Who};
+use crate::store::exclusive::{Exclusive, Now, Wall, Who};
 use crate::sync::fork::PerProcess;
 use crate::sync::lease::Lease;
 use crate::sync::locks::{LockError, LockPlace, LockStrategy, RegionGuard};
@@ -19,6 +20,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+
+impl Wall for Time {
+    fn now_ms(&self) -> u64 {
+        Time::now_ms(self)
+    }
+}
 
 /// An open cache file.
 pub(crate) struct Opened {
@@ -41,6 +48,8 @@ pub(crate) struct Opened {
     /// When a read may look again for the file that took this one's place, in milliseconds since `born`.
     next_follow_ms: AtomicU64,
     born: Instant,
+    /// When which owners of claims were tested.
+    pub(super) tests: super::claims::Tests,
     /// Removes what is left of a replaced file that could not be removed while it was mapped; dropped last.
     tidy_at_end: TidyAtEnd,
 }
@@ -108,6 +117,7 @@ impl Opened {
             stale_mark: AtomicU64::new(0),
             next_follow_ms: AtomicU64::new(0),
             born: Instant::now(),
+            tests: super::claims::Tests::default(),
             tidy_at_end: TidyAtEnd::default(),
         }
     }
@@ -116,12 +126,21 @@ impl Opened {
         &self.store.geometry
     }
 
+    pub(super) fn seats(&self) -> Seats<'_, Mapping> {
+        Seats { mem: &self.store.mem, geometry: self.geometry() }
+    }
+
     pub(crate) fn id(&self) -> String {
         format_id(self.own_id())
     }
 
-    fn own_id(&self) -> [u64; 2] {
+    pub(super) fn own_id(&self) -> [u64; 2] {
         super::header::Own::load(&self.store.mem).id
+    }
+
+    /// Milliseconds since this file was opened.
+    pub(super) fn up_ms(&self) -> u64 {
+        self.born.elapsed().as_millis() as u64
     }
 
     /// Takes the data file's lock.
@@ -132,7 +151,7 @@ impl Opened {
 
     /// Makes this process a member. The data lock is held, or nobody else can see the file.
     fn join(&self, only: Option<DataLock>) -> Result<Joined> {
-        let seats = Seats { mem: &self.store.mem, geometry: self.geometry() };
+        let seats = self.seats();
         let now_ms = self.settings.time.now_ms();
         let directory = lock_directory(&self.real, self.own_id());
         let shared = self.settings.locks.is_shared();
@@ -230,7 +249,7 @@ impl Opened {
         stripe: u32,
         limit: Duration,
     ) -> Result<RegionGuard<'a>, LockError> {
-        let seats = Seats { mem: &self.store.mem, geometry: self.geometry() };
+        let seats = self.seats();
         joined.member.locks.lock(seats, self.geometry().lock_region(stripe), limit)
     }
 
@@ -241,7 +260,18 @@ impl Opened {
         stripe: u32,
         lock: RegionGuard<'a>,
     ) -> Result<Exclusive<'a, Mapping>> {
-        Exclusive::enter(&self.store, stripe, self.settings.time.now_ms(), joined.who, lock)
+        Exclusive::enter(&self.store, stripe, Now::by(&self.settings.time), joined.who, lock)
+            .map_err(Error::io("mark as written", &self.real))
+    }
+
+    /// Takes a stripe over to look, claim, and end claims.
+    pub(crate) fn enter_to_claim<'a>(
+        &'a self,
+        joined: &Joined,
+        stripe: u32,
+        lock: RegionGuard<'a>,
+    ) -> Result<Exclusive<'a, Mapping>> {
+        Exclusive::enter_to_claim(&self.store, stripe, self.settings.time.now_ms(), joined.who, lock)
             .map_err(Error::io("mark as written", &self.real))
     }
 
@@ -302,7 +332,7 @@ impl Opened {
         if let Some(next) = self.next.get() {
             return Some(Some(next));
         }
-        let now = self.born.elapsed().as_millis() as u64;
+        let now = self.up_ms();
         let due = self.next_follow_ms.load(Ordering::Relaxed);
         let later = now + FOLLOW_EVERY_MS;
         let is_due = now >= due
@@ -321,7 +351,7 @@ impl Opened {
 impl Drop for Opened {
     fn drop(&mut self) {
         if let Some(joined) = self.member.get() {
-            Seats { mem: &self.store.mem, geometry: &self.store.geometry }.leave(joined.member.seat);
+            self.seats().leave(joined.member.seat);
         }
         if !platform::CAN_REPLACE_MAPPED && self.is_replaced() {
             self.tidy_at_end.0 = Some(self.real.clone());

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::shm::atomics::{Ordering, fence};
 use crate::shm::layout::at;
 use crate::shm::mapping::Mapping;
-use crate::shm::{Memory, Step};
+use crate::shm::{Geometry, Memory, Step};
 use crate::store::Distrust;
 use crate::store::rebuild::Flush;
 use crate::sync::member::Seats;
@@ -45,12 +45,18 @@ fn reset_stripe(mapping: &Mapping, fixed: &Fixed, stripe: u32, distrust: Distrus
     let zero = |at| mapping.word(at).set(Step::Header, 0);
     zero(stripe_at + at!(Stripe.lock_word));
     zero(stripe_at + at!(Stripe.sleep_word));
-    for claim in 0..fixed.geometry.shape.claims {
-        zero(fixed.geometry.claim(stripe, claim) + at!(Claim.number));
-    }
+    forget_claims(mapping, &fixed.geometry, stripe);
     if distrust != Distrust::None {
         mapping.word(stripe_at + at!(Stripe.verify_me)).set(Step::VerifyMe, distrust as u64);
     }
+}
+
+/// Ends all claims of a stripe: none of their owners lives.
+pub(super) fn forget_claims(mapping: &Mapping, geometry: &Geometry, stripe: u32) {
+    for claim in 0..geometry.shape.claims {
+        mapping.word(geometry.claim(stripe, claim) + at!(Claim.number)).set(Step::Header, 0);
+    }
+    mapping.word(geometry.stripe(stripe) + at!(Stripe.claims_used)).set(Step::Header, 0);
 }
 
 /// Says to which boot the file's state belongs.

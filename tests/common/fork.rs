@@ -70,6 +70,12 @@ impl Forked {
         assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "a forked child failed: {status:#x}");
     }
 
+    /// Waits for the child's end; the signal that ended it, if one did.
+    pub fn signal_at_end(mut self) -> Option<i32> {
+        let status = self.wait();
+        libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status))
+    }
+
     /// Forks a child that unwinds from here to [`end_if_unwound`](Self::end_if_unwound): `None` in the child.
     pub fn unwinding() -> Option<Self> {
         // SAFETY: as in `fork_plain`.

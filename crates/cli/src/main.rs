@@ -3,9 +3,7 @@
 mod args;
 mod cmd;
 mod hex;
-mod human;
 mod output;
-mod size;
 mod time;
 mod trace;
 
@@ -14,6 +12,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use cmd::Command;
+// How numbers and sizes are written is the same in all that the harness and the commands print.
+use kennel_harness::{human, size};
 
 const ABOUT: &str = "Kennel is a cache in one memory-mapped file that any number of processes share.";
 
@@ -39,7 +39,14 @@ pub(crate) struct Cli {
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command.run() {
+    match Cli::try_parse() {
+        Ok(cli) => run(cli.command),
+        Err(error) => refuse(&error),
+    }
+}
+
+fn run(command: Command) -> ExitCode {
+    match command.run() {
         Ok(status) => status,
         Err(error) if output::is_closed_pipe(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -47,6 +54,16 @@ fn main() -> ExitCode {
             ExitCode::from(cmd::FAILED)
         }
     }
+}
+
+/// Shows help, or what is wrong with the command line.
+fn refuse(error: &clap::Error) -> ExitCode {
+    // Where nobody reads it there is nothing better to do.
+    let _ = error.print();
+    if !error.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    ExitCode::from(cmd::usage_status(std::env::args_os().nth(1).as_deref()))
 }
 
 #[cfg(test)]

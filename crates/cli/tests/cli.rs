@@ -130,6 +130,21 @@ fn create_takes_every_option() -> Outcome {
 }
 
 #[test]
+fn create_knows_every_lock_strategy() -> Outcome {
+    let dir = TempDir::new()?;
+    for strategy in ["file", "lease", "process", "none", "rw-file"] {
+        let file = dir.path().join(strategy);
+        let made = kennel().arg("create").arg(&file).args(["--capacity", "1MiB", "--locks", strategy]).output()?;
+        made.expect_status(0);
+        kennel().arg("set").arg(&file).args(["key", "value"]).output()?.expect_status(0);
+        let stat = kennel().arg("stat").arg(&file).arg("--json").output()?;
+        let stats: Value = serde_json::from_slice(&stat.expect_status(0).stdout)?;
+        assert_eq!(stats["strategy"], strategy);
+    }
+    Ok(())
+}
+
+#[test]
 fn a_value_comes_back_unchanged() -> Outcome {
     let fixture = Fixture::new()?;
     fixture.run("set", ["greeting", "hello"])?.expect_status(0).expect_stdout("");
@@ -403,9 +418,12 @@ fn usage_errors_are_status_2() -> Outcome {
 fn every_command_explains_itself() -> Outcome {
     let overview = kennel().arg("--help").output()?;
     let text = overview.expect_status(0).text();
-    assert!(!text.contains("-worker"), "{text}");
+    assert!(!text.contains("-worker") && !text.contains("-herd"), "{text}");
     for name in [
         "demo",
+        "memo",
+        "lock",
+        "invalidate",
         "create",
         "get",
         "set",
@@ -481,7 +499,9 @@ fn a_reader_that_leaves_early_is_no_error() -> Outcome {
 fn the_demo_kills_and_reports() -> Outcome {
     let output = kennel().args(["demo", "--seconds", "2", "--processes", "2"]).output()?;
     let text = output.expect_status(0).text();
-    for part in ["reads", "writes", "hit ratio", "SIGKILL", "wrong values  0 in", "no problem in"] {
+    for part in
+        ["reads", "writes", "hit ratio", "SIGKILL", "1 creation, 32 served", "wrong values  0 in", "no problem in"]
+    {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }
     let kills = text.lines().find_map(|line| line.trim().strip_prefix("killed")?.split_whitespace().next());

@@ -6,14 +6,21 @@
 //! the `xtask` binary anew, which Windows refuses while that very binary is running the command.
 
 mod fuzz;
+mod instructions;
 mod loom;
 mod macos;
 mod miri;
+mod mutants;
+mod power;
+mod python;
 mod refused;
 mod runner;
+mod speed;
 mod step;
 mod test;
 mod toolchain;
+mod torture;
+mod tsan;
 mod windows;
 
 use std::process::ExitCode;
@@ -36,6 +43,14 @@ enum Command {
     Loom(loom::Args),
     /// Run the core's tests under miri, which sees undefined behaviour (needs nightly)
     Miri(miri::Args),
+    /// Weaken each fence and each ordering, and see that a test fails
+    Mutants(mutants::Args),
+    /// Run the library's tests under ThreadSanitizer (needs nightly, on Linux)
+    Tsan(tsan::Args),
+    /// Open many mixtures of old and new pages, as a loss of power leaves them
+    Power(power::Args),
+    /// Use a cache in many processes while they are killed, and check every answer
+    Torture(torture::Args),
     /// Run all tests as Windows programs under Wine
     Windows(windows::Args),
     /// Type-check and lint everything for macOS
@@ -44,6 +59,14 @@ enum Command {
     RefusedCheck,
     /// Run the fuzz targets for a while (needs nightly)
     Fuzz(fuzz::Args),
+    /// Check and test the Python package in an environment of its own (needs Python)
+    Python(python::TestArgs),
+    /// Build a wheel of the Python package (needs Python)
+    Wheel(python::WheelArgs),
+    /// Measure Kennel beside the least that any cache must do, and beside other caches
+    Speed(speed::Args),
+    /// Count the instructions of the calls that matter, under valgrind (Linux)
+    Instructions(instructions::Args),
 }
 
 fn main() -> ExitCode {
@@ -51,10 +74,18 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Loom(args) => loom::run(args),
         Command::Miri(args) => miri::run(args),
+        Command::Mutants(args) => mutants::run(&args),
+        Command::Tsan(args) => tsan::run(args),
+        Command::Power(args) => power::run(&args),
+        Command::Torture(args) => torture::run(&args),
         Command::Windows(args) => windows::run(args),
         Command::MacosCheck => macos::run(),
         Command::RefusedCheck => refused::run(),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Python(args) => python::test(&args),
+        Command::Wheel(args) => python::wheel(&args),
+        Command::Speed(args) => speed::run(args),
+        Command::Instructions(args) => instructions::run(&args),
     };
     match outcome {
         Ok(code) => code,

@@ -23,13 +23,17 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     toolchain::ensure_nightly(&["miri", "rust-src"])?;
-    // Threads change places more often than by default (0.01): the tests are short, the races narrow. What runs here
-    // is the engine on heap memory, which has no unsafe code; checking who borrows it would take most of the time.
-    let flags = format!("-Zmiri-many-seeds={} -Zmiri-preemption-rate=0.1 -Zmiri-disable-stacked-borrows", args.seeds);
     let step = Step::cargo("miri", "miri test -p kennel --lib")
         .nightly()
-        .env("MIRIFLAGS", flags)
+        .env("MIRIFLAGS", flags(&args.seeds))
         .filter(args.filter)
         .harness_args(args.args);
     runner::run(&[step], |_| runner::this_command())
+}
+
+/// What miri is told, for a range of seeds such as `0..64`.
+pub(crate) fn flags(seeds: &str) -> String {
+    // Threads change places more often than by default (0.01): the tests are short, the races narrow. What runs here
+    // is the engine on heap memory, which has no unsafe code; checking who borrows it would take most of the time.
+    format!("-Zmiri-many-seeds={seeds} -Zmiri-preemption-rate=0.1 -Zmiri-disable-stacked-borrows")
 }

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use clap::builder::PossibleValuesParser;
 
 use crate::step::Step;
-use crate::{loom, runner};
+use crate::{loom, python, runner};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -27,6 +27,7 @@ fn steps() -> Vec<Step> {
         Step::cargo("doc", "doc --workspace --no-deps --all-features").env("RUSTDOCFLAGS", "-D warnings"),
         Step::cargo("test", "test --workspace --all-features"),
         loom::step(),
+        python::step(),
     ]
 }
 
@@ -66,7 +67,7 @@ mod tests {
 
     #[test]
     fn skip_leaves_out() {
-        assert_eq!(chosen(&[], &["loom", "doc"]), ["format", "clippy", "test"]);
+        assert_eq!(chosen(&[], &["loom", "doc"]), ["format", "clippy", "test", "python"]);
     }
 
     #[test]

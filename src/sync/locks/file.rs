@@ -78,8 +78,27 @@ impl Region {
                 self.file.get_or_init(|| file)
             }
         };
-        try_lock_exclusive(file)
+        let locked = try_lock_exclusive(file)?;
+        if locked {
+            check_locked(file, self.inode)?;
+        }
+        Ok(locked)
     }
+}
+
+/// Proves that what was just locked is the lock file. A daemon closes all descriptors that it has inherited, and opens
+/// files of its own, which get their numbers: then what was locked is one of those, and the lock protects nothing.
+fn check_locked(file: &LockFile, inode: u64) -> io::Result<()> {
+    let found = platform::identity(file)?.inode;
+    if inode == 0 || found == inode {
+        return Ok(());
+    }
+    fs2::FileExt::unlock(&**file)?;
+    let why = format!(
+        "somebody closed the descriptor of a lock file, which now leads to another file (inode {found}, not {inode}); \
+         open the cache after descriptors are closed"
+    );
+    Err(io::Error::other(why))
 }
 
 /// Tries to lock a file exclusively: `false` when somebody else has it.

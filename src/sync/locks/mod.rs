@@ -91,9 +91,9 @@ mod guard {
         }
     }
 
-    impl Drop for RegionGuard<'_> {
+    impl RegionGuard<'_> {
         #[inline]
-        fn drop(&mut self) {
+        fn give_back(&self) {
             if self.generation == fork::generation() {
                 std::sync::atomic::fence(std::sync::atomic::Ordering::Release);
                 match self.how {
@@ -101,6 +101,20 @@ mod guard {
                     How::Whole(mode) => self.locks.unlock(self.region, mode),
                 }
             }
+        }
+
+        /// Unlocks ahead of time; dropping the guard does nothing then, as in a forked child.
+        #[cfg(feature = "plant")]
+        pub(crate) fn give_up(&mut self) {
+            self.give_back();
+            self.generation = fork::generation().wrapping_sub(1);
+        }
+    }
+
+    impl Drop for RegionGuard<'_> {
+        #[inline]
+        fn drop(&mut self) {
+            self.give_back();
         }
     }
 }

@@ -222,9 +222,23 @@ fn loom_a_dead_owners_lock_is_taken_over_by_one() {
     });
 }
 
+/// One who sleeps for the dead one, and is not due to test it, is woken by whoever took over. Fails if that one drops
+/// the mark.
+#[test]
+fn loom_who_sleeps_for_a_dead_owner_is_woken_by_its_successor() {
+    check(|| {
+        let world = with_a_dead_owner();
+        let sleeper = spawn(&world, |world| world.lock_and_add(living(1), Tests::Nothing));
+        world.lock_and_add(living(0), Tests::Seat);
+        sleeper.join().unwrap();
+        world.lock(living(0), Tests::Nothing);
+        assert_eq!(world.added(), 2);
+    });
+}
+
 /// The seat of the dead one is taken by a new member, who locks, and is killed with the lock held, while a waiter tests
-/// the owner. Fails if the new member does not raise the generation and a waiter does not keep the lease; each of the
-/// two alone is enough here.
+/// the owner. Fails, by waiting without end, if the new member does not raise the generation. Not if a waiter does not
+/// keep the lease: a generation that never comes back is enough.
 #[test]
 fn loom_a_seat_may_be_taken_again_while_its_owner_is_tested() {
     check(|| {

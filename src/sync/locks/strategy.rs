@@ -6,6 +6,7 @@ use super::lease::LeaseLocks;
 use super::process::ProcessLocks;
 use super::rw_file::RwFileLock;
 use super::{LockError, Mode};
+use crate::plant::{Plant, planted};
 use crate::shm::Memory;
 use crate::sync::member::{Owner, Seats};
 use std::fmt;
@@ -209,6 +210,9 @@ impl Locks {
         region: u32,
         limit: Duration,
     ) -> Result<RegionGuard<'a>, LockError> {
+        if planted(Plant::Unlocked) {
+            return Ok(RegionGuard::new(self, region, How::Whole(Mode::Exclusive), false));
+        }
         let waited = match self {
             Locks::File(locks) => locks.lock(region, limit)?,
             Locks::Lease(locks) => {
@@ -247,6 +251,7 @@ impl Locks {
     /// Unlocks what is held by more than a word.
     pub(super) fn unlock(&self, region: u32, mode: Mode) {
         match self {
+            _ if planted(Plant::Unlocked) => {}
             Locks::File(locks) => locks.unlock(region),
             Locks::Process(locks) => locks.unlock(region),
             Locks::Lease(_) | Locks::None => {}

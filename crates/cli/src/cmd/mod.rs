@@ -1,6 +1,8 @@
 //! The commands: one file each.
 
+mod bench;
 mod clear;
+mod command;
 mod completions;
 mod create;
 mod delete;
@@ -9,8 +11,11 @@ mod destroy;
 mod flush;
 mod get;
 mod incr;
+mod invalidate;
 mod keys;
+mod lock;
 mod man;
+mod memo;
 mod replay;
 mod set;
 mod stat;
@@ -18,6 +23,7 @@ mod touch;
 mod verify;
 
 use std::error::Error;
+use std::ffi::OsStr;
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -31,12 +37,22 @@ const MISSED: u8 = 1;
 /// The exit status of an error. Clap uses the same for a wrong command line.
 pub const FAILED: u8 = 2;
 
+/// The commands that end as the command does that they run, so that their own failures need a status of their own.
+const RUNNING_OTHERS: [&str; 2] = ["memo", "lock"];
+
+/// The exit status of a wrong command line, of which this is the first word.
+pub fn usage_status(command: Option<&OsStr>) -> u8 {
+    let runs_another = command.is_some_and(|command| RUNNING_OTHERS.iter().any(|name| command == *name));
+    if runs_another { command::OWN_FAILURE } else { FAILED }
+}
+
 /// Success for a hit, and the status of a miss otherwise.
 fn hit_or_miss(hit: bool) -> ExitCode {
     if hit { ExitCode::SUCCESS } else { ExitCode::from(MISSED) }
 }
 
 #[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum Command {
     Demo(demo::DemoArgs),
     Create(create::CreateArgs),
@@ -47,17 +63,25 @@ pub enum Command {
     Incr(incr::IncrArgs),
     Keys(keys::KeysArgs),
     Clear(clear::ClearArgs),
+    Invalidate(invalidate::InvalidateArgs),
     Flush(flush::FlushArgs),
     Destroy(destroy::DestroyArgs),
+    Memo(memo::MemoArgs),
+    Lock(lock::LockArgs),
     Stat(stat::StatArgs),
     Verify(verify::VerifyArgs),
     Replay(replay::ReplayArgs),
+    Bench(bench::BenchArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
     #[command(hide = true)]
     DemoWorker(demo::WorkerArgs),
     #[command(hide = true)]
+    DemoHerd(demo::HerdArgs),
+    #[command(hide = true)]
     ReplayWorker(replay::WorkerArgs),
+    #[command(hide = true)]
+    BenchWorker(bench::WorkerArgs),
 }
 
 impl Command {
@@ -72,15 +96,21 @@ impl Command {
             Self::Incr(args) => incr::run(args),
             Self::Keys(args) => keys::run(args),
             Self::Clear(args) => clear::run(&args),
+            Self::Invalidate(args) => invalidate::run(&args),
             Self::Flush(args) => flush::run(&args),
             Self::Destroy(args) => destroy::run(&args),
+            Self::Memo(args) => memo::run(&args),
+            Self::Lock(args) => lock::run(args),
             Self::Stat(args) => stat::run(&args),
             Self::Verify(args) => verify::run(&args),
             Self::Replay(args) => replay::run(args),
+            Self::Bench(args) => bench::run(args),
             Self::Completions(args) => completions::run(&args),
             Self::Man(args) => man::run(&args),
             Self::DemoWorker(args) => demo::run_worker(&args),
+            Self::DemoHerd(args) => demo::run_member(&args),
             Self::ReplayWorker(args) => replay::run_worker(args),
+            Self::BenchWorker(args) => bench::run_worker(&args),
         }
     }
 }

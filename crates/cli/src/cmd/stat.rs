@@ -38,15 +38,16 @@ pub fn run(args: &StatArgs) -> CliResult {
     let stats = cache.stats();
     let stripes = args.stripes.then(|| cache.stripe_stats());
     if args.json {
-        print_json(&document(&stats, stripes.as_deref())?)?;
+        print_json(&document(&stats, &cache.regions(), stripes.as_deref())?)?;
     } else {
-        print_text(&stats, stripes.as_deref())?;
+        print_text(&stats, &cache.regions(), stripes.as_deref())?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn document(stats: &Stats, stripes: Option<&[StripeStats]>) -> serde_json::Result<Value> {
+fn document(stats: &Stats, regions: &[String], stripes: Option<&[StripeStats]>) -> serde_json::Result<Value> {
     let mut document = serde_json::to_value(stats)?;
+    document["regions"] = json!(regions);
     document["hit_ratio"] = json!(hit_ratio(&stats.counters));
     if let Some(stripes) = stripes {
         document["stripe_stats"] = serde_json::to_value(stripes)?;
@@ -60,13 +61,17 @@ fn hit_ratio(counters: &Counters) -> Option<f64> {
     (reads > 0).then(|| counters.hits as f64 / reads as f64)
 }
 
-fn print_text(stats: &Stats, stripes: Option<&[StripeStats]>) -> io::Result<()> {
+fn print_text(stats: &Stats, regions: &[String], stripes: Option<&[StripeStats]>) -> io::Result<()> {
     let mut out = stdout();
     writeln!(out, "{}", stats.path.display())?;
     print_contents(&mut out, stats)?;
+    if !regions.is_empty() {
+        row(&mut out, "regions", regions.join(", "))?;
+    }
     print_layout(&mut out, stats)?;
     print_reads(&mut out, &stats.counters)?;
     print_writes(&mut out, &stats.counters)?;
+    print_creations(&mut out, &stats.counters)?;
     print_losses(&mut out, &stats.counters)?;
     if let Some(stripes) = stripes {
         print_stripes(&mut out, stripes)?;
@@ -123,6 +128,15 @@ fn print_writes(out: &mut impl Write, counters: &Counters) -> io::Result<()> {
     row(out, "busy", Noted(counters.busy, "writes that gave up waiting"))?;
     row(out, "promotions", Noted(counters.promotions, "records moved to the main queue"))?;
     row(out, "ghost hits", Noted(counters.ghost_hits, "sets of a key that was evicted lately"))
+}
+
+fn print_creations(out: &mut impl Write, counters: &Counters) -> io::Result<()> {
+    section(out, "Creations")?;
+    row(out, "creations", Noted(counters.creations, "keys that one claimed to create their value"))?;
+    row(out, "waits", Noted(counters.claim_waits, "callers that waited for what another created"))?;
+    row(out, "takeovers", Noted(counters.takeovers, "claims of the dead, or too old, that others took over"))?;
+    row(out, "voided", Noted(counters.voided, "values not stored: the key was written meanwhile"))?;
+    row(out, "unprotected", Noted(counters.unprotected, "creations that nobody waited for"))
 }
 
 fn print_losses(out: &mut impl Write, counters: &Counters) -> io::Result<()> {

@@ -1,5 +1,7 @@
 //! `kennel demo`: processes share a cache, and some are killed on purpose.
 //!
+//! First a herd of threads misses one key, and one of them creates it.
+//!
 //! The parent starts workers, kills them, counts what they report, and watches
 //! for a stripe that a killed worker left half changed. A worker is this same
 //! program under a hidden command; it writes a report line to its standard
@@ -8,6 +10,7 @@
 
 mod crew;
 mod director;
+mod herd;
 mod live;
 mod records;
 mod report;
@@ -25,8 +28,9 @@ use kennel::{Cache, Options};
 use tempfile::TempDir;
 
 use super::{CliResult, hit_or_miss};
-use crate::output::with_spinner;
+use crate::output::{print_line, with_spinner};
 use director::Director;
+pub use herd::{HerdArgs, run_member};
 use report::Report;
 pub use worker::{WorkerArgs, run_worker};
 
@@ -35,12 +39,15 @@ const CAPACITY: u64 = 32 << 20;
 
 /// Show Kennel at work: processes share one cache file, and some are killed in the middle of it.
 ///
-/// Workers read and write real-looking records, nine reads to one write, popular keys far more often
-/// than others. Then workers are killed with SIGKILL at random moments and replaced, until one is
+/// First, 32 threads of 4 processes ask at the same moment for a key that takes 200 ms to create: one creates it, the
+/// others wait for it.
+///
+/// Then workers read and write real-looking records, nine reads to one write, popular keys far more often
+/// than others. Some are killed with SIGKILL at random moments and replaced, until one is
 /// caught in the middle of a change, and another process puts that right. Every value carries its
 /// key and a checksum, and every read checks them. The file is temporary.
 ///
-/// The exit status is 1 when a wrong value was read, or the file did not verify.
+/// The exit status is 1 when a wrong value was read, a key was created twice, or the file did not verify.
 ///
 /// Example: kennel demo --seconds 10
 #[derive(Args)]
@@ -61,11 +68,14 @@ pub struct DemoArgs {
 pub fn run(args: &DemoArgs) -> CliResult {
     let demo = TemporaryCache::build()?;
     let plan = director::Plan { time: Duration::from_secs(args.seconds), processes: args.processes, seed: args.seed };
+    print_line("Threads of several processes ask for one key at once, which takes long to create.")?;
+    let herd = herd::run(&demo.path)?;
     let outcome = Director::new(&demo.cache, &demo.path, plan)?.run()?;
     let report = Report {
         processes: args.processes,
         verification: with_spinner("Checking every record", || demo.cache.verify()),
         stats: demo.cache.stats(),
+        herd,
         outcome,
     };
     report.print()?;

@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 use kennel::{Stats, Verification};
 
 use super::director::Outcome;
+use super::herd::Herd;
 use super::watch::Catch;
 use crate::cmd::verify;
 use crate::human::{count, latency, percent, plural, rate};
@@ -23,6 +24,7 @@ Next, try a cache of your own, or measure what a trace of yours would hit:
 
 pub struct Report {
     pub processes: u32,
+    pub herd: Herd,
     pub outcome: Outcome,
     pub verification: Verification,
     pub stats: Stats,
@@ -30,13 +32,14 @@ pub struct Report {
 
 impl Report {
     pub fn is_good(&self) -> bool {
-        self.outcome.tally.wrong == 0 && self.verification.is_ok()
+        self.outcome.tally.wrong == 0 && self.herd.is_good() && self.verification.is_ok()
     }
 
     pub fn print(&self) -> io::Result<()> {
         let mut out = stdout();
         self.write_title(&mut out)?;
         self.write_speed(&mut out)?;
+        self.write_herd(&mut out)?;
         self.write_kills(&mut out)?;
         self.write_checks(&mut out)?;
         self.write_comparison(&mut out)?;
@@ -61,6 +64,18 @@ impl Report {
         row(out, "reads", format_args!("{reads:<14} {}", in_words(&tally.read_latency)))?;
         row(out, "writes", format_args!("{writes:<14} {}", in_words(&tally.write_latency)))?;
         row(out, "hit ratio", percent(tally.hits, tally.reads))
+    }
+
+    fn write_herd(&self, out: &mut impl Write) -> io::Result<()> {
+        let Herd { threads, creations, served, last_ms } = self.herd;
+        let (processes, creation) = (Herd::PROCESSES, Herd::CREATION.as_millis());
+        row(
+            out,
+            "herd",
+            format_args!("{threads} threads in {processes} processes missed one key at once, which takes"),
+        )?;
+        let created = plural(creations.into(), "creation");
+        row(out, "", format_args!("{creation} ms to create: {created}, {served} served within {last_ms} ms"))
     }
 
     fn write_kills(&self, out: &mut impl Write) -> io::Result<()> {

@@ -295,20 +295,13 @@ impl CachePlace {
         if let Some(path) = wanted {
             return Ok(Self { path: path.to_owned(), _scratch: None });
         }
-        let scratch = scratch_dir()?;
+        let scratch = kennel_harness::directory(None)?;
         Ok(Self { path: scratch.path().join("replay.cache"), _scratch: Some(scratch) })
     }
 
     fn path(&self) -> &Path {
         &self.path
     }
-}
-
-/// A private directory, in memory if the system has such a place.
-fn scratch_dir() -> io::Result<TempDir> {
-    let mut named = tempfile::Builder::new();
-    named.prefix("kennel-replay-");
-    named.tempdir_in("/dev/shm").or_else(|_| named.tempdir())
 }
 
 fn parse_value_size(text: &str) -> Result<u32, String> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 /// A count with its digits in groups of three: `1,234,567`.
+#[must_use]
 pub fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -16,6 +17,7 @@ pub fn count(n: u64) -> String {
 }
 
 /// How many a second, as a whole number: `1,234,567/s`.
+#[must_use]
 pub fn rate(n: u64, over: Duration) -> String {
     let seconds = over.as_secs_f64();
     let per_second = if seconds > 0.0 { n as f64 / seconds } else { 0.0 };
@@ -23,6 +25,7 @@ pub fn rate(n: u64, over: Duration) -> String {
 }
 
 /// `part` as a percentage of `whole`, or a dash where there is no whole.
+#[must_use]
 pub fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {
         return "-".to_owned();
@@ -31,6 +34,7 @@ pub fn percent(part: u64, whole: u64) -> String {
 }
 
 /// A short time with three significant digits: `0.42 µs`, `12.3 µs`, `1.05 ms`.
+#[must_use]
 pub fn latency(nanos: u64) -> String {
     let micros = nanos as f64 / 1e3;
     let (value, unit) = if micros < 999.5 { (micros, "µs") } else { (micros / 1e3, "ms") };
@@ -42,7 +46,26 @@ pub fn latency(nanos: u64) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
+/// A large number in short, with three significant digits: `950`, `12.5 k`, `3.2 M`.
+#[must_use]
+pub fn millions(number: f64) -> String {
+    let (value, unit) = match number {
+        n if n < 999.5 => (n, ""),
+        n if n < 999_500.0 => (n / 1e3, " k"),
+        n => (n / 1e6, " M"),
+    };
+    let decimals = match value {
+        v if v < 9.995 => 2,
+        v if v < 99.95 => 1,
+        _ => 0,
+    };
+    let digits = format!("{value:.decimals$}");
+    let digits = if decimals == 0 { digits.as_str() } else { digits.trim_end_matches('0').trim_end_matches('.') };
+    format!("{digits}{unit}")
+}
+
 /// `n` of something, with the plural where it belongs: `1 stripe`, `2 stripes`.
+#[must_use]
 pub fn plural(n: u64, one: &str) -> String {
     let ending = match n {
         1 => "",
@@ -89,6 +112,23 @@ mod tests {
         ];
         for (nanos, text) in cases {
             assert_eq!(latency(nanos), text);
+        }
+    }
+
+    #[test]
+    fn large_numbers_are_short() {
+        let cases = [
+            (0.0, "0"),
+            (0.25, "0.25"),
+            (950.0, "950"),
+            (1_000.0, "1 k"),
+            (12_500.0, "12.5 k"),
+            (100_000.0, "100 k"),
+            (999_600.0, "1 M"),
+            (3_204_000.0, "3.2 M"),
+        ];
+        for (number, text) in cases {
+            assert_eq!(millions(number), text);
         }
     }
 

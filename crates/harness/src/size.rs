@@ -18,6 +18,9 @@ const UNITS: [(&str, u64); 9] = [
 ///
 /// KiB, MiB, GiB and TiB are powers of 1024; kB, MB, GB and TB are powers of
 /// 1000; a bare number is bytes. Upper and lower case do not matter.
+///
+/// # Errors
+/// What is wrong with the text, with what was expected.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -51,6 +54,7 @@ fn refusal(text: &str, unit: &str) -> String {
 
 /// Writes a size the way [`parse_size`] reads it, rounded to one decimal:
 /// `512 B`, `1.5 KiB`, `64.0 MiB`.
+#[must_use]
 pub fn format_size(bytes: u64) -> String {
     const BINARY: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     BINARY

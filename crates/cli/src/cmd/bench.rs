@@ -1,0 +1,100 @@
+//! `kennel bench`: lock strategies compared, by the harness.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use clap::Args;
+use kennel_harness::{BenchOptions, Recording, Strategies, worker, write_recording};
+
+use super::CliResult;
+use crate::output::with_spinner;
+use crate::trace::{Columns, FileError, Format, Key, Trace};
+
+/// Compare lock strategies: throughput and latency of processes that share a cache file.
+///
+/// Every combination of the lists is measured, each by worker processes of its own. With --report
+/// you get a page with plots that explains itself.
+///
+/// Example: kennel bench --processes 1,2,4,8 --writes 5,50 --report bench.html
+#[derive(Args)]
+pub struct BenchArgs {
+    #[command(flatten)]
+    options: BenchOptions,
+    /// Ask for the keys of an access trace, in its order, instead of a distribution's. May be given
+    /// several times. Values are of --value-size, and --writes says how many requests write.
+    #[arg(long, value_name = "TRACE", conflicts_with_all = ["distribution", "keys"])]
+    trace: Vec<PathBuf>,
+    /// Which columns of a csv trace hold the key and the size; see `kennel replay --help`.
+    #[arg(long, value_name = "COLUMNS", requires = "trace")]
+    columns: Option<Columns>,
+    /// The format of the traces. Without it, it follows from the name of each file.
+    #[arg(long, value_name = "FORMAT", requires = "trace")]
+    format: Option<Format>,
+}
+
+/// One of the processes of a measurement; started by `kennel bench`.
+#[derive(Args)]
+pub struct WorkerArgs {
+    task: String,
+}
+
+/// What is wrong with a trace.
+#[derive(Debug, thiserror::Error)]
+enum TraceError {
+    #[error("--trace: expected at least one request, found none")]
+    NoRequests,
+
+    #[error("--trace: expected at most {} different keys, found more", kennel_harness::MOST_KEYS)]
+    TooManyKeys,
+}
+
+pub fn run(args: BenchArgs) -> CliResult {
+    let program = std::env::current_exe()?;
+    let launcher = |task: &str| {
+        let mut command = Command::new(&program);
+        command.args(["bench-worker", task]);
+        command
+    };
+    // Declared here, so that the recording is there for as long as it is played.
+    let directory = kennel_harness::directory(None)?;
+    let recording = args.record(directory.path())?;
+    args.options.run(&Strategies::built_in(), &launcher, recording)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Does what the measuring process asks for, and ends.
+pub fn run_worker(args: &WorkerArgs) -> CliResult {
+    worker::run_task(&args.task, &Strategies::built_in(), None)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl BenchArgs {
+    /// The keys of the traces, numbered in the order in which they first come up.
+    fn record(&self, directory: &Path) -> Result<Option<Recording>, Box<dyn std::error::Error + Send + Sync>> {
+        if self.trace.is_empty() {
+            return Ok(None);
+        }
+        let trace = Trace::new(self.trace.clone(), self.format, self.columns.clone().unwrap_or_default());
+        let (numbers, recorded) = with_spinner("Reading the trace", || number(&trace))?;
+        if numbers.is_empty() {
+            return Err(TraceError::NoRequests.into());
+        }
+        let keys = u32::try_from(numbers.len()).ok().filter(|&keys| keys <= kennel_harness::MOST_KEYS);
+        let keys = keys.ok_or(TraceError::TooManyKeys)?;
+        let path = directory.join("trace");
+        write_recording(&path, recorded)?;
+        Ok(Some(Recording { path, keys }))
+    }
+}
+
+/// The number of each key, and the requests as those numbers.
+fn number(trace: &Trace) -> Result<(HashMap<Key, u32>, Vec<u32>), FileError> {
+    let mut numbers = HashMap::new();
+    let mut recorded = Vec::new();
+    for request in trace.requests() {
+        let next = numbers.len() as u32;
+        recorded.push(*numbers.entry(request?.key).or_insert(next));
+    }
+    Ok((numbers, recorded))
+}

@@ -1,0 +1,139 @@
+//! The herd: many threads of several processes miss one key at the same moment, and one of them creates it.
+
+use std::error::Error;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use kennel::{Cache, CreateOptions, Options};
+use serde::{Deserialize, Serialize};
+
+use crate::cmd::CliResult;
+use crate::output::print_line;
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+const PROCESSES: u32 = 4;
+const THREADS: u32 = 8;
+const KEY: &str = "report:slow";
+const VALUE: &[u8] = b"what took so long to make";
+
+/// What a creation takes.
+const CREATION: Duration = Duration::from_millis(200);
+
+/// What came of it, added up over all processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Herd {
+    pub threads: u32,
+    /// How often the value was created.
+    pub creations: u32,
+    /// Threads that got the value, whoever created it.
+    pub served: u32,
+    /// Until the last of them had it, in milliseconds.
+    pub last_ms: u64,
+}
+
+impl Herd {
+    pub const PROCESSES: u32 = PROCESSES;
+    pub const CREATION: Duration = CREATION;
+
+    /// Whether one created the value, and all have it.
+    pub fn is_good(&self) -> bool {
+        self.creations == 1 && self.served == self.threads
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            threads: self.threads + other.threads,
+            creations: self.creations + other.creations,
+            served: self.served + other.served,
+            last_ms: self.last_ms.max(other.last_ms),
+        }
+    }
+}
+
+/// Lets the herd loose on a cache file that lacks the key.
+pub fn run(file: &Path) -> Result<Herd, Failure> {
+    let mut members = (0..PROCESSES).map(|_| Member::start(file)).collect::<io::Result<Vec<_>>>()?;
+    // None starts before all have opened the file.
+    for member in &mut members {
+        member.hear()?;
+    }
+    for member in &mut members {
+        // The end of its input is the sign.
+        drop(member.child.stdin.take());
+    }
+    members.iter_mut().try_fold(Herd::default(), |herd, member| Ok(herd.and(serde_json::from_str(&member.hear()?)?)))
+}
+
+/// One process of the herd, as the parent sees it. Dropping it ends it.
+struct Member {
+    child: Child,
+    says: BufReader<ChildStdout>,
+}
+
+impl Member {
+    fn start(file: &Path) -> io::Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("demo-herd").arg(file).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn()?;
+        let says = child.stdout.take().map(BufReader::new).ok_or(io::ErrorKind::BrokenPipe)?;
+        Ok(Self { child, says })
+    }
+
+    /// The next line that it says.
+    fn hear(&mut self) -> Result<String, Failure> {
+        let mut line = String::new();
+        if self.says.read_line(&mut line)? == 0 {
+            return Err(format!("a process of the herd ended early: {}", self.child.wait()?).into());
+        }
+        Ok(line)
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        // One that ended already cannot be killed, and need not be.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Be one process of the herd (started by the demo itself).
+#[derive(Args)]
+pub struct HerdArgs {
+    file: PathBuf,
+}
+
+pub fn run_member(args: &HerdArgs) -> CliResult {
+    let cache = Options::new().open(&args.file)?;
+    print_line("ready")?;
+    io::copy(&mut io::stdin().lock(), &mut io::sink())?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}", serde_json::to_string(&miss_together(&cache))?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn miss_together(cache: &Cache) -> Herd {
+    let (creations, served) = (AtomicU32::new(0), AtomicU32::new(0));
+    let start = Instant::now();
+    let create = || {
+        creations.fetch_add(1, Ordering::Relaxed);
+        sleep(CREATION);
+        Ok::<_, Failure>(VALUE.to_vec())
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                let got = cache.get_or_create(KEY, &CreateOptions::new(), create);
+                served.fetch_add(got.is_ok_and(|value| value == VALUE).into(), Ordering::Relaxed);
+            });
+        }
+    });
+    let last_ms = start.elapsed().as_millis() as u64;
+    Herd { threads: THREADS, creations: creations.into_inner(), served: served.into_inner(), last_ms }
+}

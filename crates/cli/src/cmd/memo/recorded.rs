@@ -1,0 +1,74 @@
+//! What is kept of a command that ran.
+//!
+//! ```text
+//! exit status (4 bytes, little-endian) | length of the standard output (8 bytes) | standard output | standard error
+//! ```
+
+use std::io::{self, Write};
+
+/// Output and exit status of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// As a shell gives it: 128 and the signal's number for a command that a signal ended.
+    pub status: i32,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+}
+
+/// Bytes in front of the outputs.
+const HEAD: usize = 12;
+
+impl Recorded {
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEAD + self.stdout.len() + self.stderr.len());
+        bytes.extend_from_slice(&self.status.to_le_bytes());
+        bytes.extend_from_slice(&(self.stdout.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(&self.stdout);
+        bytes.extend_from_slice(&self.stderr);
+        bytes
+    }
+
+    /// `None` for bytes that are no recorded command: somebody else wrote under its key.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (status, rest) = bytes.split_first_chunk::<4>()?;
+        let (length, outputs) = rest.split_first_chunk::<8>()?;
+        let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+        let (stdout, stderr) = outputs.split_at_checked(length)?;
+        Some(Self { status: i32::from_le_bytes(*status), stdout: stdout.into(), stderr: stderr.into() })
+    }
+
+    /// Writes both outputs as the command did. That their reader has gone is no error: the command would not have
+    /// been told more than that.
+    pub fn replay(&self) -> io::Result<()> {
+        deliver(&mut io::stdout().lock(), &self.stdout)?;
+        deliver(&mut io::stderr().lock(), &self.stderr)
+    }
+}
+
+fn deliver(to: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    match to.write_all(bytes).and_then(|()| to.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comes_back_as_it_was() {
+        for (stdout, stderr) in [(&b""[..], &b""[..]), (b"out\0", b""), (b"", b"\xff"), (b"out", b"err")] {
+            let recorded = Recorded { status: -3, stdout: stdout.into(), stderr: stderr.into() };
+            assert_eq!(Recorded::from_bytes(&recorded.to_bytes()), Some(recorded));
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_is_refused() {
+        let bytes = Recorded { status: 1, stdout: b"out".into(), stderr: Vec::new() }.to_bytes();
+        for cut in 0..bytes.len() {
+            assert_eq!(Recorded::from_bytes(&bytes[..cut]), None, "cut to {cut} bytes");
+        }
+    }
+}

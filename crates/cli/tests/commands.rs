@@ -1,0 +1,375 @@
+//! Commands that run other commands: `memo` and `lock`, and `invalidate`, which makes `memo` forget.
+#![cfg(unix)] // The commands that they run here are a shell's.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A directory with a cache file, and a log that commands add lines to.
+struct Place {
+    dir: TempDir,
+    cache: PathBuf,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        let cache = dir.path().join("memo.cache");
+        Self { dir, cache }
+    }
+
+    fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kennel"));
+        command.args(args).current_dir(self.dir.path()).env("KENNEL_MEMO_CACHE", &self.cache);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// `kennel memo OPTIONS -- sh -c SCRIPT`
+    fn memo(&self, options: &[&str], script: &str) -> Command {
+        self.command([&["memo"], options, &["--", "sh", "-c", script]].concat())
+    }
+
+    fn run_memo(&self, options: &[&str], script: &str) -> Output {
+        self.memo(options, script).output().unwrap()
+    }
+
+    fn start_memo(&self, options: &[&str], script: &str) -> Child {
+        self.memo(options, script).spawn().unwrap()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.dir.path().join(name), text).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.dir.path().join(name)).unwrap_or_default()
+    }
+
+    /// How often a command ran that adds a line to the log.
+    fn runs(&self) -> usize {
+        self.read("log").lines().count()
+    }
+
+    /// Waits until a command has run so often.
+    #[track_caller]
+    fn wait_for_runs(&self, runs: usize) {
+        wait_until(|| self.runs() >= runs);
+    }
+}
+
+#[track_caller]
+fn wait_until(mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(60), "it never came to be");
+        sleep(Duration::from_millis(10));
+    }
+}
+
+#[track_caller]
+fn expect(output: &Output, status: i32, stdout: &str, stderr: &str) {
+    let found = (output.status.code(), text(&output.stdout), text(&output.stderr));
+    assert_eq!(found, (Some(status), stdout.to_owned(), stderr.to_owned()));
+}
+
+#[track_caller]
+fn expect_failure(output: &Output, status: i32, part: &str) {
+    assert_eq!(output.status.code(), Some(status), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains(part), "no {part:?} in {}", text(&output.stderr));
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+const COUNT: &str = "echo run >> log; wc -l < log | tr -d ' '; echo oops >&2";
+
+#[test]
+fn a_command_runs_once_and_looks_the_same_again() {
+    let place = Place::new();
+    for _ in 0..3 {
+        expect(&place.run_memo(&[], COUNT), 0, "1\n", "oops\n");
+    }
+    // It is the words of the command that count.
+    expect(&place.run_memo(&[], &format!("{COUNT} ")), 0, "2\n", "oops\n");
+}
+
+#[test]
+fn what_is_remembered_ends_with_its_lifetime() {
+    let place = Place::new();
+    expect(&place.run_memo(&["--ttl", "300ms"], COUNT), 0, "1\n", "oops\n");
+    sleep(Duration::from_millis(350));
+    expect(&place.run_memo(&["--ttl", "1h"], COUNT), 0, "2\n", "oops\n");
+    expect(&place.run_memo(&["--ttl", "1h"], COUNT), 0, "2\n", "oops\n");
+}
+
+#[test]
+fn a_failure_is_shown_and_remembered_only_if_that_was_asked_for() {
+    let place = Place::new();
+    let script = format!("{COUNT}; exit 3");
+    expect(&place.run_memo(&[], &script), 3, "1\n", "oops\n");
+    expect(&place.run_memo(&["--cache-failures"], &script), 3, "2\n", "oops\n");
+    expect(&place.run_memo(&[], &script), 3, "2\n", "oops\n");
+    let output = place.run_memo(&[], "echo before; kill -TERM $$");
+    expect(&output, 128 + 15, "before\n", "");
+}
+
+#[test]
+fn what_the_command_depends_on_can_be_named() {
+    let place = Place::new();
+    let run = |options: &[&str], variable: Option<&str>| {
+        let mut command = place.memo(options, COUNT);
+        variable.map(|value| command.env("VARIABLE", value));
+        text(&command.output().unwrap().stdout).trim().to_owned()
+    };
+    assert_eq!(run(&[], None), "1");
+    assert_eq!(run(&["--scope", "a"], None), "2");
+    assert_eq!(run(&["--scope", "b"], None), "3");
+    assert_eq!(run(&["--scope", "a"], None), "2");
+    assert_eq!(run(&["--env", "VARIABLE"], None), "4");
+    assert_eq!(run(&["--env", "VARIABLE"], Some("")), "5");
+    assert_eq!(run(&["--env", "VARIABLE"], Some("x")), "6");
+    assert_eq!(run(&["--env", "VARIABLE"], Some("")), "5");
+    place.write("file", "");
+    assert_eq!(run(&["--modtime", "file"], None), "7");
+    let file = fs::File::options().append(true).open(place.dir.path().join("file")).unwrap();
+    file.set_modified(std::time::SystemTime::now() + Duration::from_secs(5)).unwrap();
+    assert_eq!(run(&["--modtime", "file"], None), "8");
+    assert_eq!(run(&["--modtime", "file"], None), "8");
+    assert_eq!(run(&["--cwd"], None), "9");
+    let elsewhere = TempDir::new().unwrap();
+    let mut command = place.memo(&["--cwd"], "pwd");
+    let here = text(&command.output().unwrap().stdout);
+    let there = text(&command.current_dir(elsewhere.path()).output().unwrap().stdout);
+    assert_ne!(here, there);
+}
+
+#[test]
+fn many_who_ask_at_once_run_it_once() {
+    let place = Place::new();
+    let script = "echo run >> log; sleep 0.5; echo done";
+    let all: Vec<Child> = (0..12).map(|_| place.start_memo(&[], script)).collect();
+    for child in all {
+        expect(&child.wait_with_output().unwrap(), 0, "done\n", "");
+    }
+    assert_eq!(place.runs(), 1);
+}
+
+#[test]
+fn another_takes_over_from_one_who_was_killed() {
+    let place = Place::new();
+    let script = "echo run >> log; while [ ! -e go ]; do sleep 0.05; done; echo done";
+    let mut first = place.start_memo(&[], script);
+    place.wait_for_runs(1);
+    let second = place.start_memo(&[], script);
+    sleep(Duration::from_millis(200));
+    assert_eq!(place.runs(), 1, "the second waits for the first");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    place.wait_for_runs(2);
+    place.write("go", "");
+    expect(&second.wait_with_output().unwrap(), 0, "done\n", "");
+}
+
+#[test]
+fn those_who_wait_for_a_failure_try_themselves() {
+    let place = Place::new();
+    let script = "echo run >> log; while [ ! -e go ]; do sleep 0.05; done; [ $(wc -l < log) -gt 1 ]";
+    let first = place.start_memo(&[], script);
+    place.wait_for_runs(1);
+    let others: Vec<Child> = (0..3).map(|_| place.start_memo(&[], script)).collect();
+    sleep(Duration::from_millis(300));
+    place.write("go", "");
+    expect(&first.wait_with_output().unwrap(), 1, "", "");
+    for other in others {
+        expect(&other.wait_with_output().unwrap(), 0, "", "");
+    }
+    assert_eq!(place.runs(), 2, "the first of those who waited succeeded");
+}
+
+#[test]
+fn one_who_does_not_want_to_wait_runs_it_too() {
+    let place = Place::new();
+    let script = "echo run >> log; while [ ! -e go ]; do sleep 0.05; done; echo done";
+    let first = place.start_memo(&[], script);
+    place.wait_for_runs(1);
+    let second = place.start_memo(&["--wait", "100ms"], script);
+    place.wait_for_runs(2);
+    place.write("go", "");
+    for child in [first, second] {
+        expect(&child.wait_with_output().unwrap(), 0, "done\n", "");
+    }
+}
+
+#[test]
+fn a_stale_output_is_shown_and_made_anew_in_the_background() {
+    let place = Place::new();
+    let options = ["--ttl", "1h", "--stale", "200ms"];
+    expect(&place.run_memo(&options, COUNT), 0, "1\n", "oops\n");
+    sleep(Duration::from_millis(250));
+    expect(&place.run_memo(&options, COUNT), 0, "1\n", "oops\n");
+    place.wait_for_runs(2);
+    wait_until(|| text(&place.run_memo(&["--ttl", "1h"], COUNT).stdout) == "2\n");
+}
+
+#[test]
+fn a_run_can_be_forced_or_made_ahead() {
+    let place = Place::new();
+    expect(&place.run_memo(&["--warm"], COUNT), 0, "", "");
+    wait_until(|| place.runs() == 1);
+    expect(&place.run_memo(&[], COUNT), 0, "1\n", "oops\n");
+    expect(&place.run_memo(&["--force"], COUNT), 0, "2\n", "oops\n");
+    expect(&place.run_memo(&[], COUNT), 0, "2\n", "oops\n");
+    expect(&place.run_memo(&["--warm"], COUNT), 0, "", "");
+    wait_until(|| text(&place.run_memo(&[], COUNT).stdout) == "3\n");
+}
+
+#[test]
+fn output_that_is_too_large_is_passed_through() {
+    let place = Place::new();
+    let script = "echo run >> log; head -c 3000000 /dev/zero";
+    for _ in 0..2 {
+        let output = place.run_memo(&[], script);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 3_000_000));
+        expect_failure(&output, 0, "kennel memo: not remembered: 2.9 MiB of output");
+    }
+    assert_eq!(place.runs(), 2);
+}
+
+#[test]
+fn standard_input_reaches_the_command() {
+    let place = Place::new();
+    place.write("input", "some text");
+    let input = fs::File::open(place.dir.path().join("input")).unwrap();
+    let output = place.memo(&[], "cat").stdin(input).output().unwrap();
+    expect(&output, 0, "some text", "");
+    expect(&place.run_memo(&[], "cat"), 0, "some text", "");
+}
+
+#[test]
+fn a_reader_that_leaves_does_not_end_the_command() {
+    let place = Place::new();
+    let script = "i=0; while [ $i -lt 20000 ]; do echo some words of output; i=$((i+1)); done; echo run >> log";
+    let mut child = place.start_memo(&[], script);
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+    assert_eq!(place.runs(), 1);
+    assert_eq!(place.run_memo(&[], script).stdout.len(), 20_000 * 21);
+    assert_eq!(place.runs(), 1);
+}
+
+#[test]
+fn failures_of_its_own_have_statuses_of_their_own() {
+    let place = Place::new();
+    let run = |args: &[&str]| place.command(args).output().unwrap();
+    expect_failure(&run(&["memo", "--", "./no-such-program"]), 127, "cannot run ./no-such-program");
+    place.write("data", "no program");
+    expect_failure(&run(&["memo", "--", "./data"]), 126, "cannot run ./data");
+    expect_failure(&run(&["memo", "--no-such-option", "--", "true"]), 125, "--no-such-option");
+    expect_failure(&run(&["memo"]), 125, "COMMAND");
+    expect_failure(&run(&["memo", "--ttl", "0s", "--", "true"]), 125, "expected more than 0");
+    expect_failure(
+        &run(&["memo", "--stale", "2m", "--", "true"]),
+        125,
+        "expected less than --ttl, which is 60s, found 120s",
+    );
+    expect_failure(&run(&["memo", "--cache", "/no/such/place", "--", "true"]), 125, "/no/such");
+    expect_failure(&run(&["lock", "missing.cache", "key", "--", "true"]), 125, "missing.cache");
+    assert_eq!(run(&["memo", "--help"]).status.code(), Some(0));
+}
+
+#[test]
+fn each_user_has_a_file() {
+    let place = Place::new();
+    let mut command = place.memo(&[], COUNT);
+    command.env_remove("KENNEL_MEMO_CACHE").env("XDG_RUNTIME_DIR", place.dir.path());
+    for _ in 0..2 {
+        expect(&command.output().unwrap(), 0, "1\n", "oops\n");
+    }
+    assert!(place.dir.path().join("kennel-memo.cache").is_file());
+}
+
+#[test]
+fn a_region_is_forgotten_by_its_name() {
+    let place = Place::new();
+    expect(&place.run_memo(&[], COUNT), 0, "1\n", "oops\n");
+    let invalidate = |args: &[&str]| place.command([&["invalidate", "memo.cache"], args].concat()).output().unwrap();
+    expect(&invalidate(&["mmeo"]), 1, "", "");
+    expect(&place.run_memo(&[], COUNT), 0, "1\n", "oops\n");
+    expect(&invalidate(&["memo"]), 0, "", "");
+    expect(&place.run_memo(&[], COUNT), 0, "2\n", "oops\n");
+    // Stale: shown once more while it is made anew.
+    expect(&invalidate(&["memo", "--soft"]), 0, "", "");
+    expect(&place.run_memo(&[], COUNT), 0, "2\n", "oops\n");
+    place.wait_for_runs(3);
+}
+
+/// A cache file, and `kennel lock` on it.
+fn locked(place: &Place, args: &[&str]) -> Command {
+    if !place.cache.exists() {
+        let created = place.command(["create", "memo.cache", "--capacity", "1MiB"]).output().unwrap();
+        assert!(created.status.success());
+    }
+    place.command([&["lock", "memo.cache"], args].concat())
+}
+
+#[test]
+fn a_lock_keeps_others_of_its_key_waiting() {
+    let place = Place::new();
+    let script = "echo in >> log; sleep 0.1; echo out >> log";
+    let both: Vec<Child> =
+        (0..4).map(|_| locked(&place, &["key", "--", "sh", "-c", script]).spawn().unwrap()).collect();
+    for child in both {
+        expect(&child.wait_with_output().unwrap(), 0, "", "");
+    }
+    assert_eq!(place.read("log"), "in\nout\n".repeat(4));
+}
+
+#[test]
+fn a_lock_passes_the_status_on_and_says_when_it_was_not_to_be_had() {
+    let place = Place::new();
+    let script = "echo in >> log; while [ ! -e go ]; do sleep 0.05; done; exit 7";
+    let holder = locked(&place, &["key", "--", "sh", "-c", script]).spawn().unwrap();
+    place.wait_for_runs(1);
+    let output = locked(&place, &["key", "--wait", "0s", "--", "echo", "no"]).output().unwrap();
+    expect_failure(&output, 1, "the key is locked");
+    let output = locked(&place, &["key", "--wait", "50ms", "--conflict-status", "75", "--", "true"]).output().unwrap();
+    expect_failure(&output, 75, "the key is locked");
+    expect(&locked(&place, &["another key", "--wait", "0s", "--", "echo", "yes"]).output().unwrap(), 0, "yes\n", "");
+    place.write("go", "");
+    expect(&holder.wait_with_output().unwrap(), 7, "", "");
+    expect_failure(&locked(&place, &["key", "--", "./no-such-program"]).output().unwrap(), 127, "cannot run");
+}
+
+#[test]
+fn the_lock_of_one_who_was_killed_is_free() {
+    let place = Place::new();
+    let script = "echo in >> log; while [ ! -e go ]; do sleep 0.05; done";
+    let mut holder = locked(&place, &["key", "--", "sh", "-c", script]).spawn().unwrap();
+    place.wait_for_runs(1);
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    expect(&locked(&place, &["key", "--", "echo", "mine"]).output().unwrap(), 0, "mine\n", "");
+    place.write("go", "");
+}
+
+#[test]
+fn ctrl_c_is_left_to_the_command() {
+    let place = Place::new();
+    let script = "trap 'echo interrupted >> log; exit 9' INT; echo in >> log; while :; do sleep 0.05; done";
+    let mut command = locked(&place, &["key", "--", "sh", "-c", script]);
+    // A group of its own, which is what a terminal sends Ctrl-C to.
+    let holder = std::os::unix::process::CommandExt::process_group(&mut command, 0).spawn().unwrap();
+    place.wait_for_runs(1);
+    sleep(Duration::from_millis(100));
+    let group = format!("-{}", holder.id());
+    assert!(Command::new("kill").args(["-INT", "--", &group]).status().unwrap().success());
+    expect(&holder.wait_with_output().unwrap(), 9, "", "");
+    assert_eq!(place.read("log"), "in\ninterrupted\n");
+}

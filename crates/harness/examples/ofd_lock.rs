@@ -1,0 +1,178 @@
+//! A lock strategy from outside the engine: one byte of one file for each lock region, by locks of open file
+//! descriptions ("OFD", `F_OFD_SETLK`).
+//!
+//! ```sh
+//! cargo run --release -p kennel-harness --example ofd_lock -- conformance
+//! cargo run --release -p kennel-harness --example ofd_lock -- kill
+//! cargo run --release -p kennel-harness --example ofd_lock -- bench --report ofd.html
+//! ```
+//!
+//! Strategy `file` has a file for each region; this one has a single one, and a descriptor in each process. Older
+//! record locks (`F_SETLK`) would not do: they vanish as soon as the process closes *any* descriptor of that file.
+//!
+//! How it keeps the contract in [`kennel::locks`]:
+//!
+//! * *A killed owner's lock is given on*: the system closes its descriptor, and no other process has it open.
+//! * *A stopped owner's is not*: nobody takes a lock away.
+//! * *A forked child does not keep its parent's lock*: [`LockFile`](kennel::locks::LockFile) is a descriptor that a
+//!   forked child loses.
+//! * *Threads exclude each other, too*: the description is the process's, not the thread's, so the threads of a process
+//!   go through a flag of their own first.
+//! * *Waiting has a limit*: there is no call with one, so it asks again and again, more and more seldom.
+
+#[cfg(target_os = "linux")]
+#[path = "support/fork.rs"]
+mod fork;
+
+#[cfg(target_os = "linux")]
+fn main() -> std::process::ExitCode {
+    let strategy = kennel::LockStrategy::Custom(std::sync::Arc::new(ranges::ByteRanges));
+    kennel_harness::program::run(strategy, Some(fork::fork))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    eprintln!("locks of open file descriptions are Linux's");
+}
+
+#[cfg(target_os = "linux")]
+mod ranges {
+    use kennel::locks::{LockError, LockFactory, LockFile, LockPlace, LockRegions};
+    use nix::errno::Errno;
+    use nix::fcntl::{FcntlArg, fcntl};
+    use std::fs::File;
+    use std::io;
+    use std::path::PathBuf;
+    use std::sync::{Condvar, Mutex, PoisonError};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    /// The first and the longest sleep between two attempts.
+    const SLEEPS: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(1));
+
+    /// A byte for each lock region.
+    pub struct ByteRanges;
+
+    impl ByteRanges {
+        fn path(place: &LockPlace) -> PathBuf {
+            place.directory.join("ranges")
+        }
+    }
+
+    impl LockFactory for ByteRanges {
+        fn name(&self) -> &str {
+            "ofd-lock"
+        }
+
+        fn id(&self) -> u64 {
+            1002
+        }
+
+        fn prepare(&self, place: &LockPlace) -> io::Result<()> {
+            File::create_new(Self::path(place))?.set_len(place.regions.into())
+        }
+
+        /// A file of another length is not the one that was prepared: somebody deleted that and made another one.
+        fn attach(&self, place: &LockPlace) -> io::Result<Box<dyn LockRegions>> {
+            let path = Self::path(place);
+            let file = LockFile::open(&path)?;
+            if file.metadata()?.len() != u64::from(place.regions) {
+                let why = format!("{}: not the file that was made with the cache", path.display());
+                return Err(io::Error::new(io::ErrorKind::NotFound, why));
+            }
+            let fronts = (0..place.regions).map(|_| Front::default()).collect();
+            Ok(Box::new(Attached { file, fronts }))
+        }
+    }
+
+    /// What one process has of it. A forked child attaches anew.
+    struct Attached {
+        file: LockFile,
+        fronts: Vec<Front>,
+    }
+
+    impl LockRegions for Attached {
+        fn lock(&self, region: u32, limit: Duration) -> Result<(), LockError> {
+            let start = Instant::now();
+            let front = &self.fronts[region as usize];
+            if !front.take(limit) {
+                return Err(LockError::Busy);
+            }
+            let got = self.lock_byte(region, start, limit);
+            if got.is_err() {
+                front.free();
+            }
+            got
+        }
+
+        fn unlock(&self, region: u32) {
+            // Unlocking a byte that is locked fails only where the kernel has to split a range and has no memory for
+            // that. Then this process still has the lock, and the next of its threads goes on with it.
+            let _ = self.set(region, libc::F_UNLCK);
+            self.fronts[region as usize].free();
+        }
+    }
+
+    impl Attached {
+        /// Excludes the other processes.
+        fn lock_byte(&self, region: u32, start: Instant, limit: Duration) -> Result<(), LockError> {
+            let mut sleep = SLEEPS.0;
+            for attempt in 0.. {
+                match self.set(region, libc::F_WRLCK) {
+                    Ok(()) => return Ok(()),
+                    Err(Errno::EAGAIN | Errno::EACCES) => {}
+                    Err(error) => return Err(LockError::Failed(error.into())),
+                }
+                let left = limit.saturating_sub(start.elapsed());
+                if left.is_zero() {
+                    break;
+                }
+                // Whoever holds it does so for a few microseconds: at first it is worth to ask again soon.
+                if attempt < 10 {
+                    thread::yield_now();
+                } else {
+                    thread::sleep(sleep.min(left));
+                    sleep = (sleep * 2).min(SLEEPS.1);
+                }
+            }
+            Err(LockError::Busy)
+        }
+
+        fn set(&self, region: u32, kind: libc::c_int) -> nix::Result<()> {
+            let range = libc::flock {
+                l_type: kind as libc::c_short,
+                l_whence: libc::SEEK_SET as libc::c_short,
+                l_start: region.into(),
+                l_len: 1,
+                // It must be 0 for a lock of this kind.
+                l_pid: 0,
+            };
+            fcntl(&*self.file, FcntlArg::F_OFD_SETLK(&range)).map(drop)
+        }
+    }
+
+    /// Whether a thread of this process has a region, or is about to.
+    #[derive(Default)]
+    struct Front {
+        taken: Mutex<bool>,
+        freed: Condvar,
+    }
+
+    impl Front {
+        fn take(&self, limit: Duration) -> bool {
+            let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+            let waited = self.freed.wait_timeout_while(taken, limit, |taken| *taken);
+            let (mut taken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            if timeout.timed_out() {
+                return false;
+            }
+            *taken = true;
+            true
+        }
+
+        fn free(&self) {
+            *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
+            self.freed.notify_one();
+        }
+    }
+}

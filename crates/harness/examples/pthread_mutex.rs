@@ -1,0 +1,171 @@
+//! A lock strategy from outside the engine: robust mutexes of the C library, in memory that processes share.
+//!
+//! ```sh
+//! cargo run --release -p kennel-harness --example pthread_mutex -- conformance
+//! cargo run --release -p kennel-harness --example pthread_mutex -- kill
+//! cargo run --release -p kennel-harness --example pthread_mutex -- bench --report mutex.html
+//! ```
+//!
+//! One mutex for each lock region, all in one file of the cache's lock directory, which every process maps. Robust:
+//! when its owner dies the kernel marks the mutex, and whoever locks it next is told so (`EOWNERDEAD`) and has it.
+//! What the dead one left half done is not this strategy's business: the engine finds and repairs it.
+//!
+//! How it keeps the contract in [`kennel::locks`]:
+//!
+//! * *A killed owner's lock is given on*: the kernel walks the list of robust mutexes of every thread that ends.
+//! * *A stopped owner's is not*: nobody takes a mutex away.
+//! * *A forked child does not keep its parent's lock*: the owner is a thread, and the child's is another one.
+//! * *Threads exclude each other, too*: a mutex does that anyway.
+//! * *Waiting has a limit*: `pthread_mutex_timedlock`. It goes by the wall clock, so a step of that clock makes one
+//!   wait longer or shorter. The call by the monotonic clock is not in every C library.
+
+#[cfg(target_os = "linux")]
+#[path = "support/fork.rs"]
+mod fork;
+
+#[cfg(target_os = "linux")]
+fn main() -> std::process::ExitCode {
+    let strategy = kennel::LockStrategy::Custom(std::sync::Arc::new(mutexes::RobustMutexes));
+    kennel_harness::program::run(strategy, Some(fork::fork))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    eprintln!("robust mutexes are Linux's");
+}
+
+#[cfg(target_os = "linux")]
+mod mutexes {
+    #![allow(unsafe_code, reason = "a mutex of the C library is a raw pointer into shared memory")]
+
+    use kennel::locks::{LockError, LockFactory, LockPlace, LockRegions};
+    use memmap2::{MmapOptions, MmapRaw};
+    use std::fs::File;
+    use std::io;
+    use std::mem::MaybeUninit;
+    use std::path::PathBuf;
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+    /// Bytes from one mutex to the next: a line of the processor's cache for each.
+    const STRIDE: usize = 64;
+    const _: () = assert!(size_of::<libc::pthread_mutex_t>() <= STRIDE);
+
+    /// A mutex for each lock region.
+    pub struct RobustMutexes;
+
+    impl RobustMutexes {
+        fn path(place: &LockPlace) -> PathBuf {
+            place.directory.join("mutexes")
+        }
+
+        fn length(place: &LockPlace) -> usize {
+            place.regions as usize * STRIDE
+        }
+
+        fn map(place: &LockPlace, file: &File) -> io::Result<Attached> {
+            let map = MmapOptions::new().len(Self::length(place)).map_raw(file)?;
+            Ok(Attached { map })
+        }
+    }
+
+    impl LockFactory for RobustMutexes {
+        fn name(&self) -> &str {
+            "pthread-mutex"
+        }
+
+        fn id(&self) -> u64 {
+            1001
+        }
+
+        fn prepare(&self, place: &LockPlace) -> io::Result<()> {
+            let file = File::options().read(true).write(true).create_new(true).open(Self::path(place))?;
+            file.set_len(Self::length(place) as u64)?;
+            let attached = Self::map(place, &file)?;
+            (0..place.regions).try_for_each(|region| init(attached.mutex(region)))
+        }
+
+        /// A file of another length is not the one that was prepared: somebody deleted that and made another one.
+        fn attach(&self, place: &LockPlace) -> io::Result<Box<dyn LockRegions>> {
+            let path = Self::path(place);
+            let file = File::options().read(true).write(true).open(&path)?;
+            if file.metadata()?.len() != Self::length(place) as u64 {
+                let why = format!("{}: not the file that was made with the cache", path.display());
+                return Err(io::Error::new(io::ErrorKind::NotFound, why));
+            }
+            Ok(Box::new(Self::map(place, &file)?))
+        }
+    }
+
+    /// The mutexes as one process sees them.
+    pub struct Attached {
+        map: MmapRaw,
+    }
+
+    impl Attached {
+        fn mutex(&self, region: u32) -> *mut libc::pthread_mutex_t {
+            let at = region as usize * STRIDE;
+            assert!(at < self.map.len(), "region {region} is beyond the last one");
+            // The mapping begins on a page, and a mutex on every 64th byte of it: aligned for anything.
+            self.map.as_mut_ptr().wrapping_add(at).cast()
+        }
+    }
+
+    impl LockRegions for Attached {
+        fn lock(&self, region: u32, limit: Duration) -> Result<(), LockError> {
+            let mutex = self.mutex(region);
+            // SAFETY: `prepare` made a mutex at this place, which is mapped for as long as `self` lives.
+            let free = unsafe { libc::pthread_mutex_trylock(mutex) };
+            let result = match free {
+                libc::EBUSY => {
+                    let until = deadline(limit);
+                    // SAFETY: as above, and the time is a valid one.
+                    unsafe { libc::pthread_mutex_timedlock(mutex, &raw const until) }
+                }
+                result => result,
+            };
+            match result {
+                0 => Ok(()),
+                // SAFETY: as above, and this thread holds it, which is what the answer says.
+                libc::EOWNERDEAD => match unsafe { libc::pthread_mutex_consistent(mutex) } {
+                    0 => Ok(()),
+                    error => Err(LockError::Failed(io::Error::from_raw_os_error(error))),
+                },
+                libc::ETIMEDOUT => Err(LockError::Busy),
+                error => Err(LockError::Failed(io::Error::from_raw_os_error(error))),
+            }
+        }
+
+        fn unlock(&self, region: u32) {
+            // SAFETY: the mutex is mapped, and the caller holds it.
+            let result = unsafe { libc::pthread_mutex_unlock(self.mutex(region)) };
+            debug_assert_eq!(result, 0, "only the holder unlocks");
+        }
+    }
+
+    fn deadline(limit: Duration) -> libc::timespec {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // A limit beyond all times is one that nobody waits for.
+        let until = now.saturating_add(limit.min(Duration::from_secs(u32::MAX.into())));
+        libc::timespec { tv_sec: until.as_secs() as libc::time_t, tv_nsec: until.subsec_nanos().into() }
+    }
+
+    /// Makes a mutex that processes share and that survives its owner.
+    fn init(mutex: *mut libc::pthread_mutex_t) -> io::Result<()> {
+        let mut attributes = MaybeUninit::uninit();
+        // SAFETY: the place is one for attributes.
+        check(unsafe { libc::pthread_mutexattr_init(attributes.as_mut_ptr()) })?;
+        let attributes = attributes.as_mut_ptr();
+        // SAFETY: the attributes were initialised above.
+        check(unsafe { libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED) })?;
+        // SAFETY: the attributes were initialised above.
+        check(unsafe { libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST) })?;
+        // SAFETY: the place is mapped, aligned, large enough, and nobody else knows of the file yet.
+        check(unsafe { libc::pthread_mutex_init(mutex, attributes) })?;
+        // SAFETY: the attributes were initialised above and are not used again.
+        check(unsafe { libc::pthread_mutexattr_destroy(attributes) })
+    }
+
+    fn check(error: libc::c_int) -> io::Result<()> {
+        if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
+    }
+}

@@ -1,0 +1,286 @@
+//! The options of `kennel bench`, and of `bench` in a program of one's own.
+
+use crate::human;
+use crate::keys::Keys;
+use crate::plan::{Matrix, Plan};
+use crate::report;
+use crate::run::{Bench, Progress, Results, RunError};
+use crate::size::parse_size;
+use crate::strategies::Strategies;
+use crate::worker::Launcher;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Any of the errors that stop a measurement.
+pub type BenchError = Box<dyn Error + Send + Sync>;
+
+/// What to measure and how, as options of a command line.
+#[derive(Args, Clone, Debug)]
+pub struct BenchOptions {
+    /// Lock strategies to compare, separated by commas. Without it, all that several processes can share.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    locks: Vec<String>,
+    /// Numbers of lock regions: powers of two up to 4096. The file has at least as many stripes.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "64")]
+    regions: Vec<u32>,
+    /// Numbers of processes that share the file.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1,2,4")]
+    processes: Vec<u32>,
+    /// Numbers of threads in each process.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1")]
+    threads: Vec<u32>,
+    /// Shares of the operations that write, in percent; the others read.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "5")]
+    writes: Vec<f64>,
+    /// Sizes of the values, such as 64B or 4KiB.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "64B", value_parser = parse_value_size)]
+    value_size: Vec<usize>,
+    /// Which keys are asked for: uniform; zipf:THETA; or hot:KEYS:REQUESTS, where a share of the keys gets a share of
+    /// the requests, such as hot:0.1:0.9.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "zipf:0.99")]
+    distribution: Vec<Keys>,
+    /// How many different keys there are.
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    keys: u32,
+    /// How many bytes of records the file holds. Without it, all keys and half as many more.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    capacity: Option<u64>,
+    /// How long each combination is measured in each round.
+    #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = parse_seconds)]
+    seconds: Duration,
+    /// How long it runs before it is measured.
+    #[arg(long, value_name = "SECONDS", default_value = "0.1", value_parser = parse_seconds)]
+    warm_up: Duration,
+    /// How many times all combinations are measured, one after the other.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    rounds: u32,
+    /// Operations a second, all processes together. Latencies then count from when each operation was due, so that a
+    /// stall counts for all who had to wait for it. Without it, as fast as it goes.
+    #[arg(long, value_name = "PER-SECOND")]
+    rate: Option<f64>,
+    /// Everything that is drawn follows from it.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Keep each thread on one processor (Linux).
+    #[arg(long)]
+    pin: bool,
+    /// Where to make the cache files. Without it, in /dev/shm where there is one, else with the temporary files.
+    #[arg(long, value_name = "PATH")]
+    directory: Option<PathBuf>,
+    /// Do not count system calls, which takes runs of their own under strace.
+    #[arg(long)]
+    no_syscalls: bool,
+    /// Write each latency that is taken to a file, as csv.
+    #[arg(long, value_name = "FILE")]
+    samples: Option<PathBuf>,
+    /// Write a page with plots, for a browser.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Keys as somebody recorded them: see [`write_recording`](crate::write_recording).
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// Where the recording is.
+    pub path: PathBuf,
+    /// How many different keys it has.
+    pub keys: u32,
+}
+
+impl BenchOptions {
+    /// Measures, prints and writes what the options ask for; with a recording, its keys in place of a distribution's.
+    ///
+    /// # Errors
+    /// What stopped it, with the combination that was measured.
+    pub fn run(
+        &self,
+        strategies: &Strategies,
+        launcher: Launcher<'_>,
+        recording: Option<Recording>,
+    ) -> Result<(), BenchError> {
+        // Before an hour of work, not after it.
+        self.report.as_deref().map_or(Ok(()), can_be_written)?;
+        let results = self.measure(strategies, launcher, recording)?;
+        if let Some(path) = &self.report {
+            std::fs::write(path, report::page(&results)).map_err(|error| about(path, &error))?;
+        }
+        let mut out = io::stdout().lock();
+        if self.json {
+            serde_json::to_writer_pretty(&mut out, &results)?;
+            writeln!(out)?;
+        } else {
+            write!(out, "{}", report::text(&results))?;
+            let written = [("page", &self.report), ("samples", &self.samples)];
+            for (what, path) in written {
+                path.iter().try_for_each(|path| writeln!(out, "{what}: {}", path.display()))?;
+            }
+        }
+        Ok(out.flush()?)
+    }
+
+    fn measure(
+        &self,
+        strategies: &Strategies,
+        launcher: Launcher<'_>,
+        recording: Option<Recording>,
+    ) -> Result<Results, BenchError> {
+        let (mut plan, mut matrix) = (self.plan(), self.matrix(strategies));
+        if let Some(Recording { path, keys }) = recording {
+            plan.items = keys;
+            matrix.keys = vec![Keys::Recorded { path }];
+        }
+        let (cells, left_out) = matrix.cells(strategies)?;
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let noted = Arc::clone(&interrupted);
+        // The files in memory would outlive the process: it ends in good order instead. Relaxed: the flag publishes
+        // no other memory.
+        ctrlc::set_handler(move || noted.store(true, Ordering::Relaxed))?;
+        let bar = Bar::new();
+        let bench = Bench::new(plan, strategies, launcher).samples(self.samples.clone());
+        let results = bench.run(cells, left_out, |progress| {
+            bar.show(progress);
+            !interrupted.load(Ordering::Relaxed)
+        });
+        match results {
+            // The workers got the same signal, and ended.
+            Err(RunError::Crew { .. }) if interrupted.load(Ordering::Relaxed) => Err(RunError::Interrupted.into()),
+            results => Ok(results?),
+        }
+    }
+
+    fn plan(&self) -> Plan {
+        Plan {
+            items: self.keys,
+            capacity: self.capacity,
+            measured: self.seconds,
+            warm_up: self.warm_up,
+            rounds: self.rounds,
+            rate: self.rate,
+            seed: self.seed,
+            pin: self.pin,
+            directory: self.directory.clone(),
+            keep_samples: self.samples.is_some(),
+            count_calls: !self.no_syscalls,
+        }
+    }
+
+    fn matrix(&self, strategies: &Strategies) -> Matrix {
+        Matrix {
+            strategies: if self.locks.is_empty() { strategies.shared() } else { self.locks.clone() },
+            regions: self.regions.clone(),
+            processes: self.processes.clone(),
+            threads: self.threads.clone(),
+            write_percents: self.writes.clone(),
+            value_sizes: self.value_size.clone(),
+            keys: self.distribution.clone(),
+        }
+    }
+}
+
+fn parse_value_size(text: &str) -> Result<usize, String> {
+    usize::try_from(parse_size(text)?).map_err(|_| format!("\"{text}\" is more than this machine can address"))
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("expected seconds such as 0.5 or 10, found \"{text}\"");
+    let seconds: f64 = text.parse().map_err(|_| wrong())?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+}
+
+fn about(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+fn can_be_written(path: &Path) -> io::Result<()> {
+    let opened = std::fs::File::options().append(true).create(true).open(path);
+    opened.map(drop).map_err(|error| about(path, &error))
+}
+
+/// A progress bar on standard error, where somebody is watching.
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new() -> Self {
+        let bar = ProgressBar::new(0);
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} runs, {elapsed} of about {duration}  {msg}");
+        if let Ok(style) = style {
+            bar.set_style(style);
+        }
+        Self(bar)
+    }
+
+    fn show(&self, progress: &Progress<'_>) {
+        self.0.set_length(progress.of as u64);
+        self.0.set_position(progress.done as u64);
+        self.0.set_message(format!(
+            "{}, {}",
+            progress.cell.strategy,
+            human::plural(progress.cell.processes.into(), "process")
+        ));
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        bench: BenchOptions,
+    }
+
+    fn parse(line: &str) -> Result<BenchOptions, String> {
+        let args = std::iter::once("bench").chain(line.split_whitespace());
+        Cli::try_parse_from(args).map(|cli| cli.bench).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn without_options_what_several_processes_share_is_compared() {
+        let strategies = Strategies::built_in();
+        let args = parse("").unwrap();
+        let matrix = args.matrix(&strategies);
+        assert!(matrix.strategies.contains(&"file".to_owned()) && matrix.strategies.contains(&"rw-file".to_owned()));
+        assert!(!matrix.strategies.contains(&"process".to_owned()) && !matrix.strategies.contains(&"none".to_owned()));
+        assert!(matrix.cells(&strategies).is_ok() && args.plan().check().is_ok());
+    }
+
+    #[test]
+    fn lists_are_separated_by_commas() {
+        let args = parse("--locks file,none --regions 1,16 --value-size 64B,4KiB --distribution uniform,hot:0.1:0.9");
+        let matrix = args.unwrap().matrix(&Strategies::built_in());
+        assert_eq!(matrix.strategies, ["file", "none"]);
+        assert_eq!(matrix.regions, [1, 16]);
+        assert_eq!(matrix.value_sizes, [64, 4096]);
+        assert_eq!(matrix.keys, [Keys::Uniform, Keys::Hot { keys: 0.1, requests: 0.9 }]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told() {
+        for (line, told) in [
+            ("--seconds soon", "expected seconds such as 0.5 or 10, found \"soon\""),
+            ("--seconds=-1", "expected seconds such as 0.5 or 10, found \"-1\""),
+            ("--distribution normal", "expected uniform, zipf:THETA"),
+            ("--value-size 64M", "unknown unit"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert!(error.contains(told), "{error}");
+        }
+    }
+}

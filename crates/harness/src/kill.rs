@@ -1,0 +1,359 @@
+//! The kill test: processes that share a cache are killed in the middle of their work, and the others must not notice.
+//!
+//! The suite [`kennel::conformance`] asks of a lock alone that a killed owner's is given on. This one asks what that is
+//! for: with a real cache under it, every value is whole and its key's, every write of the survivors gets its lock
+//! within [`KillTest::wait`], and `verify` finds nothing. Workers are killed with `SIGKILL` at random moments. Built with the
+//! feature `crash-points`, further ones end themselves at each of the engine's stores, so that each is met for sure.
+
+use crate::crew::{CrewError, Worker};
+use crate::place;
+use crate::strategies::Strategies;
+use crate::worker::{Launcher, Task, WorkError, open, wait_for_start};
+use kennel::{Cache, Options};
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Processes that work at the same time.
+const PROCESSES: u32 = 4;
+/// Milliseconds that a worker has before one of them is killed.
+const BETWEEN_KILLS: std::ops::Range<u64> = 2..20;
+/// Keys, about twice what the file holds.
+const KEYS: u64 = 2_000;
+/// Longest value.
+const LONGEST: usize = 1_024;
+/// Operations of a worker that is to end at a store and does not get there.
+const ARMED_OPERATIONS: u64 = 2_000;
+
+/// What a worker of this test is told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Job {
+    strategy: String,
+    file: PathBuf,
+    seed: u64,
+    /// The store at which it ends itself, and at which passing of it.
+    at: Option<(String, u64)>,
+}
+
+/// What was found: nothing wrong.
+#[derive(Clone, Debug, Serialize)]
+pub struct KillReport {
+    /// Name of the strategy.
+    pub strategy: String,
+    /// Workers that were killed from outside.
+    pub killed: u64,
+    /// Workers that ended themselves at a store; 0 unless built with `crash-points`.
+    pub died_at_stores: u64,
+    /// Changes that a dead worker left half done and another completed or undid.
+    pub repairs: u64,
+    /// The longest that a write of the survivor took.
+    pub longest_write: Duration,
+}
+
+impl fmt::Display for KillReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { strategy, killed, died_at_stores, repairs, longest_write } = self;
+        write!(f, "lock strategy {strategy}: {killed} workers killed, {died_at_stores} more died at a store of the ")?;
+        write!(f, "engine; {repairs} half done changes were put right, no value was wrong, verify found nothing, ")?;
+        write!(f, "and the longest write took {longest_write:.1?}")
+    }
+}
+
+/// What a strategy, or the engine, does not stand.
+#[derive(Debug, thiserror::Error)]
+pub enum KillError {
+    /// There is no such strategy.
+    #[error("{0}")]
+    Strategy(String),
+    /// The survivor's operation failed: most likely with `Busy`, since a lock was not given on.
+    #[error("after {kills} kills: {error}")]
+    Cache {
+        /// Kills before it.
+        kills: u64,
+        /// What the cache said.
+        error: kennel::Error,
+    },
+    /// The survivor read what nobody set.
+    #[error("after {kills} kills: the value of key {key} is torn, or another key's")]
+    WrongValue {
+        /// Kills before it.
+        kills: u64,
+        /// Number of the key.
+        key: u64,
+    },
+    /// `verify` found something.
+    #[error("after {kills} kills: verify found {problem}")]
+    Damaged {
+        /// Kills before it.
+        kills: u64,
+        /// The first problem.
+        problem: String,
+    },
+    /// A worker that was not killed ended.
+    #[error("after {kills} kills: {error}")]
+    Crew {
+        /// Kills before it.
+        kills: u64,
+        /// How.
+        error: CrewError,
+    },
+    /// No file could be made.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// What to do to a strategy.
+#[derive(Clone, Copy, Debug)]
+pub struct KillTest {
+    /// Workers that are killed.
+    pub kills: u64,
+    /// Everything random follows from it; when a kill strikes does not.
+    pub seed: u64,
+    /// Within this a write of the survivor must have its lock. The engine promises 10 ms with file locks; a busy machine
+    /// may take longer, and a lock that is never given on takes this long.
+    pub wait: Duration,
+}
+
+impl Default for KillTest {
+    fn default() -> Self {
+        Self { kills: 100, seed: 1, wait: Duration::from_secs(10) }
+    }
+}
+
+impl KillTest {
+    /// Runs the test for a strategy.
+    ///
+    /// # Errors
+    /// [`KillError`]: what the first survivor ran into.
+    pub fn run(
+        &self,
+        strategies: &Strategies,
+        strategy: &str,
+        launcher: Launcher<'_>,
+    ) -> Result<KillReport, KillError> {
+        let directory = place::directory(None)?;
+        let mut survivor = Survivor::new(self, strategies, strategy, directory.path())?;
+        survivor.kill_at_random(launcher, self.kills)?;
+        let died_at_stores = survivor.kill_at_stores(launcher)?;
+        Ok(KillReport {
+            strategy: strategy.to_owned(),
+            killed: survivor.kills - died_at_stores,
+            died_at_stores,
+            repairs: survivor.cache.stats().counters.repairs,
+            longest_write: survivor.longest_write,
+        })
+    }
+}
+
+/// The process that kills, and is a member itself.
+struct Survivor {
+    cache: Cache,
+    job: Job,
+    rng: SmallRng,
+    kills: u64,
+    longest_write: Duration,
+}
+
+impl Survivor {
+    fn new(test: &KillTest, strategies: &Strategies, strategy: &str, directory: &Path) -> Result<Self, KillError> {
+        let seed = test.seed;
+        let file = directory.join("cache");
+        let locks = strategies.named(strategy).map_err(KillError::Strategy)?;
+        let options = Options::new().capacity(KEYS * LONGEST as u64 / 4).stripes(4).mean_item(LONGEST as u64 / 2);
+        // Fewer seats than workers in all: those of the dead must be taken again.
+        let options = options.seats(4 * PROCESSES).seed(seed).locks(locks).lock_wait(test.wait);
+        let cache = options.create(&file).map_err(|error| KillError::Cache { kills: 0, error })?;
+        let job = Job { strategy: strategy.to_owned(), file, seed, at: None };
+        Ok(Self { cache, job, rng: SmallRng::seed_from_u64(seed), kills: 0, longest_write: Duration::ZERO })
+    }
+
+    fn kill_at_random(&mut self, launcher: Launcher<'_>, kills: u64) -> Result<(), KillError> {
+        let mut crew = (0..PROCESSES).map(|_| self.start(launcher, None)).collect::<Result<Vec<_>, _>>()?;
+        for _ in 0..kills {
+            std::thread::sleep(Duration::from_millis(self.rng.random_range(BETWEEN_KILLS)));
+            let mut victim = crew.swap_remove(self.rng.random_range(0..crew.len()));
+            victim.kill().map_err(|error| self.crew_error(error))?;
+            self.kills += 1;
+            self.look()?;
+            crew.push(self.start(launcher, None)?);
+        }
+        for mut worker in crew {
+            worker.kill().map_err(|error| self.crew_error(error))?;
+            self.kills += 1;
+        }
+        self.look()?;
+        self.verify()
+    }
+
+    /// A worker for each store of the engine, that ends itself there; how many did.
+    #[cfg(feature = "crash-points")]
+    fn kill_at_stores(&mut self, launcher: Launcher<'_>) -> Result<u64, KillError> {
+        let before = self.kills;
+        for step in kennel::crash::Step::ALL {
+            for passing in [0, 3, 50] {
+                let mut worker = self.start(launcher, Some((step.name().to_owned(), passing)))?;
+                let status = worker.wait().map_err(|error| self.crew_error(error))?;
+                match status.code() {
+                    // It did not come to that store.
+                    Some(0) => break,
+                    Some(1..=255) => {
+                        return Err(self.crew_error(CrewError::Ended { number: self.kills as usize, status }));
+                    }
+                    // Killed: no code on Unix, a larger one on Windows.
+                    _ => self.kills += 1,
+                }
+                self.look()?;
+                self.verify()?;
+            }
+        }
+        Ok(self.kills - before)
+    }
+
+    #[cfg(not(feature = "crash-points"))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as with the feature")]
+    fn kill_at_stores(&mut self, _: Launcher<'_>) -> Result<u64, KillError> {
+        Ok(0)
+    }
+
+    fn start(&mut self, launcher: Launcher<'_>, at: Option<(String, u64)>) -> Result<Worker, KillError> {
+        let job = Job { seed: self.rng.random(), at, ..self.job.clone() };
+        let start = || {
+            let mut worker = Worker::start(self.kills as usize, launcher(&Task::Kill(job.clone()).text()))?;
+            worker.wait_until_ready()?;
+            worker.begin()?;
+            Ok(worker)
+        };
+        start().map_err(|error| KillError::Crew { kills: self.kills, error })
+    }
+
+    /// Reads and writes keys of all stripes, as the workers do.
+    fn look(&mut self) -> Result<(), KillError> {
+        let kills = self.kills;
+        let mut value = Vec::new();
+        for _ in 0..64 {
+            let key = self.rng.random_range(0..KEYS);
+            if self.cache.get(key.to_le_bytes()).is_some_and(|value| !is_proven(key, &value)) {
+                return Err(KillError::WrongValue { kills, key });
+            }
+            prove(key, self.rng.random(), &mut value);
+            let start = Instant::now();
+            self.cache.set(key.to_le_bytes(), &value).map_err(|error| KillError::Cache { kills, error })?;
+            self.longest_write = self.longest_write.max(start.elapsed());
+        }
+        Ok(())
+    }
+
+    fn verify(&self) -> Result<(), KillError> {
+        let verification = self.cache.verify();
+        let problem = verification.problems.first().map(ToString::to_string);
+        let unchecked = || (!verification.unchecked.is_empty()).then(|| "a stripe that cannot be locked".to_owned());
+        let problem = problem.or_else(unchecked);
+        problem.map_or(Ok(()), |problem| Err(KillError::Damaged { kills: self.kills, problem }))
+    }
+
+    fn crew_error(&self, error: CrewError) -> KillError {
+        KillError::Crew { kills: self.kills, error }
+    }
+}
+
+/// What a worker does: everything that changes a cache, until it is killed, or has come to the store where it ends.
+pub(crate) fn work(job: &Job, strategies: &Strategies) -> Result<(), WorkError> {
+    let cache = open(&job.strategy, &job.file, strategies)?;
+    wait_for_start()?;
+    let mut rng = SmallRng::seed_from_u64(job.seed);
+    let mut value = Vec::new();
+    match &job.at {
+        None => loop {
+            operate(&cache, &mut rng, &mut value)?;
+        },
+        Some((step, passing)) => {
+            arm(step, *passing);
+            (0..ARMED_OPERATIONS).try_for_each(|_| operate(&cache, &mut rng, &mut value))
+        }
+    }
+}
+
+#[cfg(feature = "crash-points")]
+fn arm(step: &str, passing: u64) {
+    use kennel::crash::{Plan, Step, arm};
+    let step = Step::ALL.iter().copied().find(|known| known.name() == step);
+    arm(step, passing, Plan::Kill);
+}
+
+/// Nobody asks for it without the feature.
+#[cfg(not(feature = "crash-points"))]
+fn arm(_: &str, _: u64) {}
+
+fn operate(cache: &Cache, rng: &mut SmallRng, value: &mut Vec<u8>) -> Result<(), WorkError> {
+    let number = rng.random_range(0..KEYS);
+    let key = number.to_le_bytes();
+    match rng.random_range(0..10) {
+        0..4 => {
+            if let Some(found) = cache.get(key)
+                && !is_proven(number, &found)
+            {
+                return Err(WorkError::WrongValue { key: number, expected: length(&found), found: found.len() });
+            }
+        }
+        4..9 => {
+            prove(number, rng.random(), value);
+            cache.set(key, value)?;
+        }
+        _ => {
+            cache.delete(key)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a value that proves its key, and that it is whole: key and a nonce over and over, in a length that follows
+/// from the nonce.
+fn prove(key: u64, nonce: u64, value: &mut Vec<u8>) {
+    value.clear();
+    for _ in 0..words(nonce) {
+        value.extend(key.to_le_bytes());
+        value.extend(nonce.to_le_bytes());
+    }
+}
+
+/// At least two: a single one could be another nonce's.
+fn words(nonce: u64) -> usize {
+    2 + (nonce % (LONGEST as u64 / 16 - 1)) as usize
+}
+
+fn is_proven(key: u64, value: &[u8]) -> bool {
+    let (words, rest) = value.as_chunks::<16>();
+    let Some(first) = words.first().filter(|_| rest.is_empty()) else { return false };
+    first.starts_with(&key.to_le_bytes()) && words.iter().all(|word| word == first) && value.len() == length(value)
+}
+
+/// The length that a value should have by its own nonce; 0 if it has none.
+fn length(value: &[u8]) -> usize {
+    let nonce = value.get(8..16).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
+    nonce.map_or(0, |nonce| 16 * words(nonce))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_proves_its_key_and_that_it_is_whole() {
+        let mut value = Vec::new();
+        for nonce in 0..200 {
+            prove(7, nonce, &mut value);
+            assert!(is_proven(7, &value) && !is_proven(8, &value));
+            assert!(value.len() <= LONGEST);
+            for at in 0..value.len() {
+                let mut changed = value.clone();
+                changed[at] ^= 1;
+                assert!(!is_proven(7, &changed), "byte {at} of nonce {nonce}");
+                assert!(!is_proven(7, &value[..at]), "cut to {at}, nonce {nonce}");
+            }
+        }
+    }
+}

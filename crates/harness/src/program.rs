@@ -1,0 +1,91 @@
+//! A program around one lock strategy of your own: `conformance`, `kill` and `bench`.
+
+use crate::command::BenchOptions;
+use crate::kill::KillTest;
+use crate::strategies::Strategies;
+use crate::worker::{Fork, Task, run_task};
+use clap::{Parser, Subcommand};
+use kennel::LockStrategy;
+use kennel::conformance::Suite;
+use std::error::Error;
+use std::process::{Command, ExitCode};
+
+/// What is to be done with the strategy.
+#[derive(Parser)]
+#[command(max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Order,
+}
+
+#[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
+enum Order {
+    /// Check that it keeps the contract of locks
+    Conformance,
+    /// Kill processes that use it in the middle of their work, and look what the others find
+    Kill {
+        /// How many
+        #[arg(long, default_value_t = 100)]
+        kills: u64,
+        /// Everything random follows from it
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Measure it beside those of the library
+    Bench(BenchOptions),
+    /// Be a worker process
+    #[command(hide = true)]
+    Worker {
+        /// What to do
+        task: String,
+    },
+}
+
+/// The `main` of a program that tests and measures a strategy. Its workers are further processes of the same program.
+/// `fork` is for the checks of the [conformance suite](kennel::conformance) that need it; without, they are skipped.
+///
+/// ```no_run
+/// use kennel::LockStrategy;
+///
+/// fn main() -> std::process::ExitCode {
+///     // In place of `File`: `LockStrategy::Custom(Arc::new(YourFactory))`.
+///     kennel_harness::program::run(LockStrategy::File, None)
+/// }
+/// ```
+#[must_use]
+pub fn run(strategy: LockStrategy, fork: Option<Fork>) -> ExitCode {
+    match perform(Cli::parse().command, &strategy, fork) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn perform(task: Order, strategy: &LockStrategy, fork: Option<Fork>) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let strategies = Strategies::built_in().with(strategy.clone());
+    let this = std::env::current_exe()?;
+    let launcher = |task: &str| {
+        let mut command = Command::new(&this);
+        command.args(["worker", task]);
+        command
+    };
+    match task {
+        Order::Conformance => {
+            let child = |task: &str| {
+                let task = Task::Suite { strategy: strategy.name().to_owned(), task: task.to_owned() };
+                launcher(&task.text())
+            };
+            println!("{}", Suite::new(strategy.clone(), &child).run()?);
+        }
+        Order::Kill { kills, seed } => {
+            let test = KillTest { kills, seed, ..KillTest::default() };
+            println!("{}", test.run(&strategies, strategy.name(), &launcher)?);
+        }
+        Order::Bench(args) => args.run(&strategies, &launcher, None)?,
+        Order::Worker { task } => run_task(&task, &strategies, fork)?,
+    }
+    Ok(())
+}

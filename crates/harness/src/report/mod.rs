@@ -1,0 +1,9 @@
+//! What was measured, as text for a terminal and as a page for a browser.
+
+mod charts;
+mod page;
+mod panels;
+mod text;
+
+pub use page::page;
+pub use text::text;

@@ -1,0 +1,384 @@
+//! One page for a browser, with everything in it: no file beside it, no script, nothing from the network.
+
+use super::charts;
+use super::panels::{Panel, panels, regions, strategies};
+use crate::calls::Calls;
+use crate::human::{self, count, millions, plural};
+use crate::keys::Keys;
+use crate::latency::{Latency, Percentiles, QUANTILES};
+use crate::run::{Measured, Results};
+use crate::size::format_size;
+use crate::worker::TIMED_EVERY;
+use std::fmt::{Display, Write as _};
+
+const STYLE: &str = include_str!("style.css");
+
+/// Results as one HTML document that can be understood without any other.
+#[must_use]
+pub fn page(results: &Results) -> String {
+    let panels = panels(results);
+    let parts = [
+        head(results),
+        in_short(&panels),
+        throughput(results, &panels),
+        by_regions(results),
+        against_each_other(results, &panels),
+        latencies(results, &panels),
+        table(results),
+        method(results),
+    ];
+    let body: String = parts.concat();
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>Kennel: lock strategies compared</title>\n<style>\n{STYLE}</style>\n</head>\n\
+         <body>\n<main>\n{body}</main>\n</body>\n</html>\n"
+    )
+}
+
+/// Text as HTML.
+fn text(text: impl Display) -> String {
+    let mut out = String::new();
+    for c in text.to_string().chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// The place of a strategy among all: its colour.
+fn place(results: &Results, name: &str) -> usize {
+    strategies(results).iter().position(|other| *other == name).unwrap_or(0)
+}
+
+fn head(results: &Results) -> String {
+    let (machine, plan) = (&results.machine, &results.plan);
+    let memory = machine.memory.map_or(String::new(), |bytes| format!(", {} of memory", format_size(bytes)));
+    let pace = match plan.rate {
+        None => "as fast as it goes".to_owned(),
+        Some(rate) => format!("{} operations a second in all", millions(rate)),
+    };
+    let facts = [
+        ("Machine", format!("{}, {}{memory}", machine.processor, plural(machine.processors as u64, "processor"))),
+        ("System", machine.system.clone()),
+        ("Data", format!("{} of 16 bytes, every one set once before each run", plural(plan.items.into(), "key"))),
+        ("Pace", pace),
+        (
+            "Time",
+            format!(
+                "{} of {} s for each combination, after a warm-up of {} s",
+                plural(plan.rounds.into(), "round"),
+                plan.measured.as_secs_f64(),
+                plan.warm_up.as_secs_f64()
+            ),
+        ),
+        ("Seed", plan.seed.to_string()),
+    ];
+    let facts: String =
+        facts.iter().map(|(name, value)| format!("<dt>{name}</dt><dd>{}</dd>\n", text(value))).collect();
+    format!(
+        "<h1>Lock strategies compared</h1>\n<p class=\"soft\">Processes share one cache file of \
+         Kennel and read and write it. What differs is how a write keeps others out: the lock strategy.</p>\n\
+         <dl class=\"facts\">\n{facts}</dl>\n"
+    )
+}
+
+/// Who is ahead, in words.
+fn in_short(panels: &[Panel<'_>]) -> String {
+    let lines: String = panels.iter().filter_map(sentence).map(|line| format!("<li>{line}</li>\n")).collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("<div class=\"short\">\n<h3>In short</h3>\n<ul>\n{lines}</ul>\n</div>\n")
+}
+
+fn sentence(panel: &Panel<'_>) -> Option<String> {
+    let mut busiest = panel.busiest();
+    busiest.sort_by(|one, other| other.throughput.median.total_cmp(&one.throughput.median));
+    let (first, others) = busiest.split_first()?;
+    let others: Vec<String> = others
+        .iter()
+        .map(|other| {
+            let times = first.throughput.median / other.throughput.median.max(1e-9);
+            // Ranges that overlap are no difference that could be told.
+            let sure = first.throughput.min > other.throughput.max;
+            let name = text(&other.cell.strategy);
+            if sure { format!("{times:.1} times <b>{name}</b>") } else { format!("about as many as <b>{name}</b>") }
+        })
+        .collect();
+    let than = if others.is_empty() { String::new() } else { format!(": {}", others.join(", ")) };
+    Some(format!(
+        "{}, {}: <b>{}</b> does {} operations a second{than}.",
+        text(&panel.title),
+        plural(first.cell.processes.into(), "process"),
+        text(&first.cell.strategy),
+        millions(first.throughput.median),
+    ))
+}
+
+fn legend(results: &Results) -> String {
+    let names = strategies(results);
+    let items = names
+        .iter()
+        .enumerate()
+        .map(|(n, name)| format!("<li><i style=\"background:{}\"></i>{}</li>\n", charts::colour(n), text(name)));
+    format!("<ul class=\"legend\">\n{}</ul>\n", items.collect::<String>())
+}
+
+fn figure(title: &str, drawn: Result<String, Box<dyn std::error::Error>>) -> String {
+    let drawn = drawn.unwrap_or_else(|error| format!("<p>This could not be drawn: {}</p>", text(error)));
+    format!("<figure>\n<h3>{}</h3>\n{drawn}</figure>\n", text(title))
+}
+
+fn section(id: &str, title: &str, lead: &str, body: &str) -> String {
+    format!("<section id=\"{id}\">\n<h2>{title}</h2>\n<p class=\"soft\">{lead}</p>\n{body}</section>\n")
+}
+
+fn throughput(results: &Results, panels: &[Panel<'_>]) -> String {
+    let of = |panel: &Panel<'_>| figure(&panel.title, charts::throughput(panel, |name| place(results, name)));
+    let figures: String = panels.iter().map(of).collect();
+    section(
+        "throughput",
+        "Throughput by processes",
+        "Operations a second of all processes together; more is better. Points are medians of the rounds, the broad \
+         pale strokes behind them reach from the worst round to the best. Where strokes overlap, the \
+         difference may be chance.",
+        &format!("{}<div class=\"grid\">\n{figures}</div>\n", legend(results)),
+    )
+}
+
+/// What splitting the lock brings, where that was measured.
+fn by_regions(results: &Results) -> String {
+    if regions(results).len() < 2 {
+        return String::new();
+    }
+    let all = panels(results);
+    let mut titles: Vec<String> = Vec::new();
+    let mut figures = String::new();
+    for panel in &all {
+        let title = panel.title.rsplit_once(", ").map_or(panel.title.as_str(), |(load, _)| load).to_owned();
+        if titles.contains(&title) {
+            continue;
+        }
+        let alike: Vec<&Panel<'_>> = all.iter().filter(|other| other.title.starts_with(&title)).collect();
+        let of = |name| {
+            let busiest = alike.iter().flat_map(|panel| panel.busiest().into_iter().map(|one| (panel.regions, one)));
+            let own = busiest.filter(|(regions, one)| one.cell.strategy == name && one.cell.regions == *regions);
+            own.map(|(_, one)| one).collect::<Vec<_>>()
+        };
+        let series: Vec<(&str, Vec<&Measured>)> = strategies(results)
+            .into_iter()
+            .map(|name| (name, of(name)))
+            .filter(|(_, cells)| !cells.is_empty())
+            .collect();
+        figures.push_str(&figure(&title, charts::by_regions(&series, |name| place(results, name))));
+        titles.push(title);
+    }
+    section(
+        "regions",
+        "Throughput by lock regions",
+        "The same with the most processes, by the number of locks that the file is divided into. A strategy with one \
+         lock whatever happens is a single point.",
+        &format!("{}<div class=\"grid\">\n{figures}</div>\n", legend(results)),
+    )
+}
+
+fn against_each_other(results: &Results, panels: &[Panel<'_>]) -> String {
+    let figures: String = panels.iter().map(|panel| bars(results, panel)).collect();
+    section(
+        "strategies",
+        "Strategy against strategy",
+        "Operations a second with the most processes that were measured; the range is that of the rounds.",
+        &format!("<div class=\"grid\">\n{figures}</div>\n"),
+    )
+}
+
+fn bars(results: &Results, panel: &Panel<'_>) -> String {
+    let busiest = panel.busiest();
+    let most = busiest.iter().map(|one| one.throughput.median).fold(1e-9, f64::max);
+    let processes = busiest.first().map_or(0, |one| one.cell.processes);
+    let mut out = format!(
+        "<figure>\n<h3>{}, {}</h3>\n<div class=\"bars\">\n",
+        text(&panel.title),
+        plural(processes.into(), "process")
+    );
+    for one in busiest {
+        let colour = charts::colour(place(results, &one.cell.strategy));
+        // What is left of the width is for the numbers.
+        let width = one.throughput.median / most * 58.0;
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            out,
+            "<div class=\"bar\"><span class=\"name\">{}</span><span class=\"track\">\
+             <span class=\"fill\" style=\"width:{width:.1}%;background:{colour}\"></span>\
+             <span class=\"value\">{} <span class=\"soft\">({} to {})</span></span></span></div>",
+            text(&one.cell.strategy),
+            millions(one.throughput.median),
+            millions(one.throughput.min),
+            millions(one.throughput.max),
+        );
+    }
+    out + "</div>\n</figure>\n"
+}
+
+fn latencies(results: &Results, panels: &[Panel<'_>]) -> String {
+    let mut figures = String::new();
+    for panel in panels {
+        for (kind, pick) in [("Reads", reads as fn(&Measured) -> &Latency), ("Writes", writes)] {
+            let busiest: Vec<&Measured> = panel.busiest().into_iter().filter(|one| pick(one).count() > 0).collect();
+            if let Some(first) = busiest.first() {
+                let processes = plural(first.cell.processes.into(), "process");
+                let title = format!("{kind}: {}, {processes}", panel.title);
+                figures.push_str(&figure(&title, charts::latencies(&busiest, pick, |name| place(results, name))));
+            }
+        }
+    }
+    let counted = match results.plan.rate {
+        None => {
+            "Counted from the start of each operation, as fast as they go: a stall counts once, however many would \
+                 have come meanwhile. Give a rate to see what it does to them."
+                .to_owned()
+        }
+        Some(rate) => format!(
+            "At {} operations a second, counted from when each operation was due: who had to wait for a stall is counted, \
+             too (corrected for coordinated omission).",
+            millions(rate)
+        ),
+    };
+    section(
+        "latency",
+        "Latency curves",
+        &format!(
+            "How many of the operations were done within which time; lower is better, and the right end is \
+             the rare slow ones: at 99.99 % one in ten thousand took longer. Both axes are logarithmic. {counted}"
+        ),
+        &format!("{}<div class=\"grid\">\n{figures}</div>\n", legend(results)),
+    )
+}
+
+fn reads(measured: &Measured) -> &Latency {
+    &measured.reads
+}
+
+fn writes(measured: &Measured) -> &Latency {
+    &measured.writes
+}
+
+fn table(results: &Results) -> String {
+    let quantiles = ["p50", "p99", "p99.9", "p99.99"].map(|name| format!("<th>{name}</th>")).concat();
+    let rows: String = results.cells.iter().map(row).collect();
+    let body = format!(
+        "<div class=\"scroll\"><table>\n<thead>\n<tr><th></th><th colspan=\"5\"></th><th colspan=\"2\">operations/s</th>\
+         <th colspan=\"4\">reads done within</th><th colspan=\"4\">writes done within</th>\
+         <th colspan=\"4\">per operation</th><th colspan=\"2\">fairness</th><th></th></tr>\n\
+         <tr><th>strategy</th><th>regions</th><th>processes</th><th>writes</th><th>value</th><th>keys</th>\
+         <th>median</th><th>rounds</th>{quantiles}{quantiles}\
+         <th>CPU</th><th>in the<br>system</th><th>system<br>calls</th><th>switches</th>\
+         <th>min/max</th><th>Jain</th><th>hits</th></tr>\n</thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n"
+    );
+    section(
+        "table",
+        "All numbers",
+        "Processor time and context switches are what the system counted for the processes. Fairness is between processes: \
+         the slowest by the fastest, and Jain's index; 1 is even. System calls were counted in a run of their own, by one \
+         process alone.",
+        &body,
+    )
+}
+
+fn row(one: &Measured) -> String {
+    let cell = &one.cell;
+    let threads =
+        if cell.threads == 1 { String::new() } else { format!(" × {}", plural(cell.threads.into(), "thread")) };
+    let times = |latency: &Option<Percentiles>| {
+        let picks: [fn(&Percentiles) -> u64; 4] = [|p| p.p50_ns, |p| p.p99_ns, |p| p.p99_9_ns, |p| p.p99_99_ns];
+        picks.map(|pick| latency.as_ref().map_or_else(|| "–".to_owned(), |all| human::latency(pick(all))))
+    };
+    let cpu = |pick: fn(crate::run::CpuTime) -> f64| {
+        one.cpu_ns.map_or_else(|| "–".to_owned(), |cpu| human::latency(pick(cpu) as u64))
+    };
+    let calls = match &one.system_calls {
+        Calls::Counted { per_operation } => format!("{per_operation:.2}"),
+        Calls::Not { not_counted } => format!("<span title=\"{}\">–</span>", text(not_counted)),
+    };
+    let switches = one.switches.map_or_else(|| "–".to_owned(), |all| format!("{:.4}", all.voluntary + all.involuntary));
+    let mut columns = vec![
+        text(&cell.strategy),
+        cell.regions.to_string(),
+        format!("{}{threads}", cell.processes),
+        format!("{} %", cell.write_percent),
+        format_size(cell.value_size as u64),
+        text(&cell.keys),
+        count(one.throughput.median as u64),
+        format!("{}–{}", millions(one.throughput.min), millions(one.throughput.max)),
+    ];
+    columns.extend(times(&one.read_latency));
+    columns.extend(times(&one.write_latency));
+    columns.extend([cpu(|cpu| cpu.user + cpu.system), cpu(|cpu| cpu.system), calls, switches]);
+    columns.push(format!("{:.2}", one.fairness.min_by_max));
+    columns.push(format!("{:.3}", one.fairness.jain));
+    columns.push(human::percent(one.counts.hits, one.counts.reads));
+    let columns: String = columns.iter().map(|column| format!("<td>{column}</td>")).collect();
+    format!("<tr>{columns}</tr>\n")
+}
+
+fn method(results: &Results) -> String {
+    let timed = match results.plan.rate {
+        Some(_) => "Every operation was timed.".to_owned(),
+        None => format!(
+            "One operation in {TIMED_EVERY} was timed, since a look at the clock takes a good part of what a read takes."
+        ),
+    };
+    let quantiles = QUANTILES.map(|(_, name)| name).join(", ");
+    let mut notes = vec![
+        "Each worker is a process of its own. What it asks for is drawn before the start and then repeated, so drawing \
+         is no part of any number. Each run has a fresh file."
+            .to_owned(),
+        "A read copies the value into a buffer and checks that it is its key's. A read that misses is followed by a \
+         write, as in a program that then fetches the value from elsewhere."
+            .to_owned(),
+        format!("{timed} A look at the clock takes {} ns here, and is part of every latency.", results.machine.clock_ns),
+        format!("Latencies keep three digits; the JSON has {quantiles}."),
+        format!("The combinations were measured one after the other, and all of that {}, so that what disturbed the machine for a while \
+         disturbed all of them.", match results.plan.rounds { 1 => "once".to_owned(), n => format!("{n} times") }),
+    ];
+    if let Some(why) = results.cells.iter().find_map(|one| match &one.system_calls {
+        Calls::Not { not_counted } => Some(not_counted),
+        Calls::Counted { .. } => None,
+    }) {
+        notes.push(format!("System calls were not counted: {why}."));
+    }
+    if results
+        .cells
+        .iter()
+        .any(|one| one.cell.processes as usize * one.cell.threads as usize > results.machine.processors)
+    {
+        notes.push(
+            "Some combinations have more threads than the machine has processors. Their slowest operations then show \
+             how long the system lets a thread wait for a processor, not what a lock costs."
+                .to_owned(),
+        );
+    }
+    if results.cells.iter().any(|one| matches!(one.cell.keys, Keys::Recorded { .. })) {
+        notes.push(
+            "A trace gives the keys and their order; what is a write follows from the share of writes.".to_owned(),
+        );
+    }
+    notes.extend(results.left_out.iter().map(|left| format!("Left out: {}, because {}.", left.what, left.why)));
+    let notes: String = notes.iter().map(|note| format!("<li>{}</li>\n", text(note))).collect();
+    let not = "<ul>\n\
+         <li>They are those of this machine, on this day, with whatever else it did. Compare within one report.</li>\n\
+         <li>They are of a loop that does nothing else. A program with work of its own meets others less often.</li>\n\
+         <li>They say nothing of what happens when a process dies, or is stopped, with a lock in its hand.</li>\n</ul>\n";
+    section(
+        "method",
+        "How this was measured",
+        "What is behind the numbers, so that you can tell what they are worth.",
+        &format!("<ul>\n{notes}</ul>\n<h3>What the numbers do not say</h3>\n{not}"),
+    )
+}

@@ -1,0 +1,388 @@
+//! The measurement itself: rounds over the cells, and what comes of them.
+
+use crate::calls::{self, Calls};
+use crate::crew::{self, CrewError};
+use crate::keys::{KEY_LEN, fill, key};
+use crate::latency::{Latency, Percentiles};
+use crate::machine::Machine;
+use crate::place;
+use crate::plan::{Cell, LeftOut, Plan, PlanError};
+use crate::stats::{Fairness, Spread};
+use crate::strategies::Strategies;
+use crate::usage::Usage;
+use crate::worker::{Counts, End, Job, Launcher, Outcome, Task};
+use kennel::{Cache, Options};
+use serde::Serialize;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Everything that was measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct Results {
+    /// Where.
+    pub machine: Machine,
+    /// How.
+    pub plan: Plan,
+    /// What, in the order of the cells.
+    pub cells: Vec<Measured>,
+    /// What was not, since it makes no sense.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// What was measured of one cell.
+#[derive(Clone, Debug, Serialize)]
+pub struct Measured {
+    /// Which.
+    pub cell: Cell,
+    /// Bytes of records that its file holds.
+    pub capacity: u64,
+    /// Stripes of its file.
+    pub stripes: u32,
+    /// Operations a second, all threads together: over the rounds.
+    pub throughput: Spread,
+    /// The same for each round, in their order.
+    pub rounds: Vec<f64>,
+    /// All rounds together.
+    pub counts: Counts,
+    /// Of the reads that were timed.
+    pub read_latency: Option<Percentiles>,
+    /// Of the writes that were timed.
+    pub write_latency: Option<Percentiles>,
+    /// Between the processes: over the operations of all rounds.
+    pub fairness: Fairness,
+    /// Processor time per operation, in nanoseconds. With a rate it includes the waiting, so there is none.
+    pub cpu_ns: Option<CpuTime>,
+    /// Context switches per operation.
+    pub switches: Option<Switches>,
+    /// System calls per operation.
+    pub system_calls: Calls,
+    /// The same as `read_latency` in full, for plots.
+    #[serde(skip)]
+    pub reads: Latency,
+    /// The same as `write_latency` in full, for plots.
+    #[serde(skip)]
+    pub writes: Latency,
+}
+
+/// Processor time per operation, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct CpuTime {
+    /// In the program's own code.
+    pub user: f64,
+    /// In the system's.
+    pub system: f64,
+}
+
+/// Context switches per operation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Switches {
+    /// A thread gave its processor up, mostly to wait.
+    pub voluntary: f64,
+    /// One was taken off its processor.
+    pub involuntary: f64,
+}
+
+/// What can stop a measurement.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The plan or the matrix asks for what cannot be.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A strategy that there is not.
+    #[error("{0}")]
+    Strategy(String),
+    /// The cache file could not be made or filled.
+    #[error("{cell}: {error}")]
+    Cache {
+        /// Name of the cell.
+        cell: String,
+        /// Why.
+        error: kennel::Error,
+    },
+    /// A worker did not do its work.
+    #[error("{cell}: {error}")]
+    Crew {
+        /// Name of the cell.
+        cell: String,
+        /// Why.
+        error: CrewError,
+    },
+    /// A file could not be read or written.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The caller did not want to go on.
+    #[error("interrupted before the end")]
+    Interrupted,
+}
+
+/// How far a measurement has come.
+#[derive(Clone, Debug)]
+pub struct Progress<'a> {
+    /// Runs that are done.
+    pub done: usize,
+    /// Runs that there are in all.
+    pub of: usize,
+    /// The one that comes next.
+    pub cell: &'a Cell,
+}
+
+/// A measurement: a matrix of cells, each in a worker process or several.
+pub struct Bench<'a> {
+    plan: Plan,
+    strategies: &'a Strategies,
+    launcher: Launcher<'a>,
+    samples: Option<PathBuf>,
+}
+
+impl<'a> Bench<'a> {
+    /// A measurement by a plan. The worker processes that `launcher` starts must know the same strategies.
+    #[must_use]
+    pub fn new(plan: Plan, strategies: &'a Strategies, launcher: Launcher<'a>) -> Self {
+        Self { plan, strategies, launcher, samples: None }
+    }
+
+    /// Writes each latency that is taken to a file: `round,cell,process,thread,kind,nanoseconds`. Cells are numbered
+    /// from 0 in the order of the results.
+    #[must_use]
+    pub fn samples(mut self, path: Option<PathBuf>) -> Self {
+        self.plan.keep_samples = path.is_some();
+        self.samples = path;
+        self
+    }
+
+    /// Measures all cells, one after the other, and all of that in several rounds, each beginning with another cell:
+    /// what disturbs the machine for a while then touches all of them. `progress` is called before each run and says
+    /// whether to go on.
+    ///
+    /// # Errors
+    /// [`RunError`], the first.
+    pub fn run(
+        &self,
+        cells: Vec<Cell>,
+        left_out: Vec<LeftOut>,
+        mut progress: impl FnMut(&Progress<'_>) -> bool,
+    ) -> Result<Results, RunError> {
+        self.plan.check()?;
+        let machine = Machine::this();
+        let directory = place::directory(self.plan.directory.as_deref())?;
+        let mut samples = self.samples.as_deref().map(Samples::create).transpose()?;
+        let mut tallies: Vec<Tally> = cells.iter().map(|_| Tally::default()).collect();
+        let of = cells.len() * self.plan.rounds as usize + self.counted(&cells).count();
+        let mut done = 0;
+        let mut go_on = |cell: &Cell| {
+            let wanted = progress(&Progress { done, of, cell });
+            done += 1;
+            if wanted { Ok(()) } else { Err(RunError::Interrupted) }
+        };
+        for round in 0..self.plan.rounds as usize {
+            for turn in 0..cells.len() {
+                let number = (turn + round * cells.len() / self.plan.rounds as usize) % cells.len();
+                let cell = &cells[number];
+                go_on(cell)?;
+                let outcomes = self.measure(cell, round, directory.path())?;
+                if let Some(samples) = &mut samples {
+                    samples.collect(round, number, cell.processes, directory.path())?;
+                }
+                tallies[number].add(outcomes);
+            }
+        }
+        let mut counted: Vec<(&Cell, Calls)> = Vec::new();
+        for cell in self.counted(&cells) {
+            go_on(cell)?;
+            counted.push((cell, self.count_calls(cell, directory.path())?));
+        }
+        let calls_of = |cell: &Cell| match counted.iter().find(|(other, _)| calls_alike(other, cell)) {
+            Some((_, calls)) => calls.clone(),
+            None => Calls::not(self.why_uncounted()),
+        };
+        let measured = cells.iter().zip(tallies).map(|(cell, tally)| self.sum_up(cell, tally, calls_of(cell)));
+        let measured = measured.collect();
+        samples.map_or(Ok(()), Samples::finish)?;
+        Ok(Results { machine, plan: self.plan.clone(), cells: measured, left_out })
+    }
+
+    /// The cells for which system calls are counted: those that differ in more than how many work.
+    fn counted<'c>(&self, cells: &'c [Cell]) -> impl Iterator<Item = &'c Cell> {
+        let counts = self.plan.count_calls && calls::obstacle().is_none();
+        let is_first = move |number: usize| !cells[..number].iter().any(|other| calls_alike(other, &cells[number]));
+        cells.iter().enumerate().filter(move |&(number, _)| counts && is_first(number)).map(|(_, cell)| cell)
+    }
+
+    fn why_uncounted(&self) -> &'static str {
+        match calls::obstacle() {
+            Some(why) if self.plan.count_calls => why,
+            _ => "it was not asked for",
+        }
+    }
+
+    /// One run of one cell, on a fresh file.
+    fn measure(&self, cell: &Cell, round: usize, directory: &Path) -> Result<Vec<Outcome>, RunError> {
+        let file = self.fill_new_file(cell, directory)?;
+        let task = |process| {
+            Task::Load(Job {
+                cell: cell.clone(),
+                file: file.clone(),
+                process,
+                items: self.plan.items,
+                seed: self.plan.seed.wrapping_add((round as u64) << 48),
+                warm_up: self.plan.warm_up,
+                end: End::After(self.plan.measured),
+                rate: self.plan.rate,
+                pin: self.plan.pin,
+                samples: self.plan.keep_samples.then(|| samples_of(directory, process)),
+            })
+        };
+        let tasks: Vec<Task> = (0..cell.processes).map(task).collect();
+        let outcomes =
+            crew::run(self.launcher, &tasks).map_err(|error| RunError::Crew { cell: cell.to_string(), error });
+        self.destroy(cell, &file)?;
+        outcomes
+    }
+
+    fn count_calls(&self, cell: &Cell, directory: &Path) -> Result<Calls, RunError> {
+        let file = self.fill_new_file(cell, directory)?;
+        let calls = calls::count(self.launcher, cell, &file, self.plan.items, self.plan.seed);
+        self.destroy(cell, &file)?;
+        Ok(calls)
+    }
+
+    /// Makes a cache file, and sets every key once.
+    fn fill_new_file(&self, cell: &Cell, directory: &Path) -> Result<PathBuf, RunError> {
+        let failed = |error| RunError::Cache { cell: cell.to_string(), error };
+        let file = directory.join("cache");
+        let cache = self.options(cell)?.create(&file).map_err(failed)?;
+        fill_cache(&cache, self.plan.items, cell.value_size).map_err(failed)?;
+        Ok(file)
+    }
+
+    fn options(&self, cell: &Cell) -> Result<Options, RunError> {
+        let strategy = self.strategies.named(&cell.strategy).map_err(RunError::Strategy)?;
+        let (capacity, stripes) = self.plan.sizes(cell);
+        Ok(Options::new()
+            .capacity(capacity)
+            .mean_item((KEY_LEN + cell.value_size) as u64)
+            .stripes(stripes)
+            .lock_regions(cell.regions)
+            .locks(strategy)
+            .seats((cell.processes + 8).max(64))
+            .seed(self.plan.seed)
+            .populate(true))
+    }
+
+    fn destroy(&self, cell: &Cell, file: &Path) -> Result<(), RunError> {
+        let failed = |error| RunError::Cache { cell: cell.to_string(), error };
+        self.options(cell)?.destroy(file).map_err(failed)
+    }
+
+    fn sum_up(&self, cell: &Cell, tally: Tally, system_calls: Calls) -> Measured {
+        let (capacity, stripes) = self.plan.sizes(cell);
+        let operations = tally.counts.operations().max(1) as f64;
+        let per_operation = |time: Duration| time.as_nanos() as f64 / operations;
+        let cpu_time = |usage: Usage| CpuTime { user: per_operation(usage.user), system: per_operation(usage.system) };
+        let switches = |usage: Usage| Switches {
+            voluntary: usage.voluntary_switches as f64 / operations,
+            involuntary: usage.involuntary_switches as f64 / operations,
+        };
+        Measured {
+            cell: cell.clone(),
+            capacity,
+            stripes,
+            throughput: Spread::of(tally.rounds.iter().copied()),
+            rounds: tally.rounds,
+            counts: tally.counts,
+            read_latency: tally.reads.percentiles(),
+            write_latency: tally.writes.percentiles(),
+            fairness: Fairness::of(&tally.by_process),
+            cpu_ns: tally.usage.filter(|_| self.plan.rate.is_none()).map(cpu_time),
+            switches: tally.usage.filter(|_| self.plan.rate.is_none()).map(switches),
+            system_calls,
+            reads: tally.reads,
+            writes: tally.writes,
+        }
+    }
+}
+
+/// Sets every key of a workload once.
+///
+/// # Errors
+/// Those of [`Cache::set`].
+pub fn fill_cache(cache: &Cache, items: u32, value_size: usize) -> kennel::Result<()> {
+    let mut value = vec![0x5a; value_size];
+    (0..u64::from(items)).try_for_each(|number| {
+        fill(number, &mut value);
+        cache.set(key(number), &value)
+    })
+}
+
+/// Whether one process alone would do the same in both cells.
+fn calls_alike(one: &Cell, other: &Cell) -> bool {
+    let alone = |cell: &Cell| Cell { processes: 1, threads: 1, ..cell.clone() };
+    alone(one) == alone(other)
+}
+
+/// What all rounds of a cell add up to.
+#[derive(Default)]
+struct Tally {
+    rounds: Vec<f64>,
+    counts: Counts,
+    by_process: Vec<u64>,
+    usage: Option<Usage>,
+    reads: Latency,
+    writes: Latency,
+}
+
+impl Tally {
+    fn add(&mut self, outcomes: Vec<Outcome>) {
+        self.by_process.resize(outcomes.len(), 0);
+        let mut throughput = 0.0;
+        for (outcome, operations) in outcomes.iter().zip(&mut self.by_process) {
+            *operations += outcome.counts.operations();
+            throughput += outcome.counts.operations() as f64 / outcome.elapsed.as_secs_f64().max(1e-9);
+            self.counts.add(&outcome.counts);
+            self.reads.add_buckets(&outcome.read_latency);
+            self.writes.add_buckets(&outcome.write_latency);
+            if let Some(usage) = outcome.usage {
+                *self.usage.get_or_insert_default() += usage;
+            }
+        }
+        self.rounds.push(throughput);
+    }
+}
+
+/// Where a worker writes its samples.
+fn samples_of(directory: &Path, process: u32) -> PathBuf {
+    directory.join(format!("samples-{process}"))
+}
+
+/// The file of all samples.
+struct Samples {
+    out: BufWriter<File>,
+}
+
+impl Samples {
+    fn create(path: &Path) -> io::Result<Self> {
+        let file =
+            File::create(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+        let mut out = BufWriter::new(file);
+        writeln!(out, "round,cell,process,thread,kind,nanoseconds")?;
+        Ok(Self { out })
+    }
+
+    /// Adds what the workers of one run wrote, and removes it.
+    fn collect(&mut self, round: usize, cell: usize, processes: u32, directory: &Path) -> io::Result<()> {
+        for process in 0..processes {
+            let path = samples_of(directory, process);
+            for line in BufReader::new(File::open(&path)?).lines() {
+                writeln!(self.out, "{round},{cell},{process},{}", line?)?;
+            }
+            std::fs::remove_file(path)?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

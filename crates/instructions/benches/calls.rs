@@ -1,0 +1,101 @@
+//! How many instructions the calls take that matter most. `cargo xtask instructions` runs it.
+//!
+//! Each function does its call [`TIMES`] times on a cache that was made before; what is counted is that alone. Counts
+//! hardly vary from run to run, unlike times on a machine that does other things too. What they leave out is
+//! memory: a call that takes fewer instructions and one more line of memory is slower.
+#![allow(missing_docs, reason = "macros make items without")]
+
+use gungraun::{Callgrind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};
+use kennel::{Cache, Options};
+use std::hint::black_box;
+use tempfile::TempDir;
+
+const TIMES: u64 = 100;
+const KEYS: u64 = 1_000;
+const VALUE: [u8; 64] = [7; 64];
+
+struct Stage {
+    cache: Cache,
+    _directory: TempDir,
+}
+
+fn key(number: u64) -> [u8; 16] {
+    let mut key = *b"item:000........";
+    key[8..].copy_from_slice(&number.to_le_bytes());
+    key
+}
+
+/// With the locks of one process: a system call's cost is not in its instructions.
+fn stage() -> Stage {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let options = Options::new().capacity(1 << 20).mean_item(80).seed(1).locks(kennel::LockStrategy::Process);
+    let cache = options.create(directory.path().join("cache")).expect("a cache");
+    (0..KEYS).for_each(|number| cache.set(key(number), VALUE).expect("a set"));
+    // What a first read alone does is done: this thread has its counters, every item its access marks.
+    for _ in 0..4 {
+        (0..KEYS).for_each(|number| assert!(cache.contains(key(number))));
+    }
+    Stage { cache, _directory: directory }
+}
+
+#[library_benchmark(setup = stage)]
+#[bench::hundred()]
+fn get_into_hit(stage: Stage) -> Stage {
+    let mut into = VALUE;
+    for number in 0..TIMES {
+        assert!(stage.cache.get_into(black_box(key(number)), black_box(&mut into)).is_ok_and(|found| found.is_some()));
+    }
+    stage
+}
+
+#[library_benchmark(setup = stage)]
+#[bench::hundred()]
+fn get_into_miss(stage: Stage) -> Stage {
+    let mut into = VALUE;
+    for number in KEYS..KEYS + TIMES {
+        assert!(stage.cache.get_into(black_box(key(number)), black_box(&mut into)).is_ok_and(|found| found.is_none()));
+    }
+    stage
+}
+
+#[library_benchmark(setup = stage)]
+#[bench::hundred()]
+fn set_overwrite(stage: Stage) -> Stage {
+    for number in 0..TIMES {
+        assert!(stage.cache.set(black_box(key(number)), black_box(VALUE)).is_ok());
+    }
+    stage
+}
+
+#[library_benchmark(setup = stage)]
+#[bench::hundred()]
+fn set_new(stage: Stage) -> Stage {
+    for number in KEYS..KEYS + TIMES {
+        assert!(stage.cache.set(black_box(key(number)), black_box(VALUE)).is_ok());
+    }
+    stage
+}
+
+fn stage_with_keys() -> (Stage, Vec<[u8; 16]>) {
+    (stage(), (0..16).map(key).collect())
+}
+
+// Six batches of 16.
+#[library_benchmark(setup = stage_with_keys)]
+#[bench::hundred()]
+fn get_multi_of_16((stage, keys): (Stage, Vec<[u8; 16]>)) -> Stage {
+    for _ in 0..TIMES / 16 {
+        assert!(black_box(stage.cache.get_multi(black_box(&keys))).iter().all(Option::is_some));
+    }
+    stage
+}
+
+library_benchmark_group!(
+    name = calls,
+    benchmarks = [get_into_hit, get_into_miss, set_overwrite, set_new, get_multi_of_16]
+);
+
+main!(
+    config = LibraryBenchmarkConfig::default().tool(Callgrind::with_args(["--cache-sim=no"])),
+    library_benchmark_groups = calls
+);

@@ -1,0 +1,44 @@
+//! The keys that all subjects are asked for.
+
+use rand::SeedableRng as _;
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom as _;
+
+/// A key of 16 bytes. It is text, since memcached takes no other.
+pub type Key = [u8; 16];
+
+/// Everything drawn follows from it.
+pub const SEED: u64 = 1;
+
+/// The key of a number.
+pub fn key(number: u64) -> Key {
+    let mut key = *b"item:00000000000";
+    let mut rest = number;
+    for digit in key[5..].iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    key
+}
+
+/// All keys below a number, in an order that no prefetcher guesses.
+pub fn shuffled(items: u64) -> Vec<Key> {
+    let mut keys: Vec<Key> = (0..items).map(key).collect();
+    keys.shuffle(&mut SmallRng::seed_from_u64(SEED));
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_text_and_differ() {
+        assert_eq!(key(0), *b"item:00000000000");
+        assert_eq!(key(12_345), *b"item:00000012345");
+        let mut all = shuffled(1000);
+        assert_ne!(all, (0..1000).map(key).collect::<Vec<_>>());
+        all.sort_unstable();
+        assert_eq!(all, (0..1000).map(key).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,80 @@
+//! Kennel, the least that any cache must do, and its peers, interleaved in one run: a table of ratios.
+//!
+//! `cargo xtask speed` builds and runs it. Every subject of a group is measured in turn, round after round, so that
+//! what disturbs the machine for a while disturbs all of them; each row compares the medians of two.
+
+mod group;
+mod groups;
+mod keys;
+mod rows;
+mod server;
+mod stores;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use kennel_harness::{Machine, Strategies, worker};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::group::Effort;
+use crate::rows::Table;
+
+/// Kennel, the limit and peers in one interleaved run: the table of ratios.
+#[derive(Parser)]
+#[command(name = "cargo xtask speed", bin_name = "cargo xtask speed", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    order: Option<Order>,
+    /// Fewer rounds, and no servers: within 50 seconds
+    #[arg(long)]
+    quick: bool,
+    /// Also write the rows to a file: [{"name", "kennel_ns", "other", "other_ns", "ratio"}, ...]
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Run only the groups whose name contains this; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    only: Vec<String>,
+}
+
+#[derive(Subcommand)]
+enum Order {
+    /// Be a worker process
+    #[command(hide = true)]
+    Worker {
+        /// What to do
+        task: String,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match &cli.order {
+        Some(Order::Worker { task }) => worker::run_task(task, &Strategies::built_in(), None).map_err(Into::into),
+        None => measure(&cli),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(cli: &Cli) -> Result<()> {
+    let machine = Machine::this();
+    println!("{}, {} processors, {}", machine.processor, machine.processors, machine.system);
+    let effort = if cli.quick { Effort::QUICK } else { Effort::FULL };
+    let mut table = Table::default();
+    for (name, group) in groups::ALL {
+        let is_wanted = cli.only.is_empty() || cli.only.iter().any(|part| name.contains(part.as_str()));
+        if is_wanted {
+            group(&effort, &mut table).with_context(|| (*name).to_owned())?;
+        }
+    }
+    println!("\n{table}");
+    if let Some(path) = &cli.json {
+        std::fs::write(path, table.json()?).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,111 @@
+"""A memory-mapped cache shared by the processes of a host.
+
+>>> import kennel, tempfile, os
+>>> folder = tempfile.TemporaryDirectory()
+>>> cache = kennel.Cache(os.path.join(folder.name, "pages"), capacity=8 << 20)
+>>> stamp = cache.set("page:42", "<h1>Hello</h1>", ttl=300)
+>>> cache.get("page:42")
+b'<h1>Hello</h1>'
+>>> "page:43" in cache
+False
+>>> cache.close()
+>>> folder.cleanup()
+
+:mod:`kennel.dogpile` has the backend for dogpile.cache, :mod:`kennel.django` the one for Django.
+"""
+
+from __future__ import annotations
+
+from ._cache import Cache, Region
+from ._errors import (
+    BadFile,
+    BadOption,
+    BufferTooSmall,
+    Busy,
+    Error,
+    Exists,
+    Io,
+    KeyTooLong,
+    LocksLost,
+    Mismatch,
+    NetworkFilesystem,
+    NoSpace,
+    NotANumber,
+    NotFound,
+    NotTrusted,
+    OpenElsewhere,
+    Overflow,
+    OwnClaim,
+    ReadOnly,
+    RegionsFull,
+    SeatsFull,
+    TimedOut,
+    TooLarge,
+    UnknownStrategy,
+)
+from ._kennel import (
+    DEFAULT_CAPACITY,
+    MAX_KEY,
+    Claim,
+    Item,
+    Keys,
+    Lock,
+    Lookup,
+    Task,
+    default_path,
+    destroy,
+    record_size,
+)
+from ._kennel import VERSION as __version__
+from ._serializers import Json, Pickle, Serializer
+from ._stats import Counters, Problem, Repair, Stats, StripeStats, Verification
+
+__all__ = [
+    "__version__",
+    "BadFile",
+    "BadOption",
+    "BufferTooSmall",
+    "Busy",
+    "Cache",
+    "Claim",
+    "Counters",
+    "DEFAULT_CAPACITY",
+    "default_path",
+    "destroy",
+    "Error",
+    "Exists",
+    "Io",
+    "Item",
+    "Json",
+    "Keys",
+    "KeyTooLong",
+    "Lock",
+    "LocksLost",
+    "Lookup",
+    "MAX_KEY",
+    "Mismatch",
+    "NetworkFilesystem",
+    "NoSpace",
+    "NotANumber",
+    "NotFound",
+    "NotTrusted",
+    "OpenElsewhere",
+    "Overflow",
+    "OwnClaim",
+    "Pickle",
+    "Problem",
+    "ReadOnly",
+    "record_size",
+    "Region",
+    "RegionsFull",
+    "Repair",
+    "SeatsFull",
+    "Serializer",
+    "Stats",
+    "StripeStats",
+    "Task",
+    "TimedOut",
+    "TooLarge",
+    "UnknownStrategy",
+    "Verification",
+]

@@ -1,0 +1,336 @@
+"""Creating what is missing: one caller of all threads and processes creates, the others wait or take the stale value."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+import weakref
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Awaitable,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    Optional,
+    Sequence,
+    Set,
+    Union,
+    overload,
+)
+
+from . import _kennel, _memoize
+from ._errors import Error, TimedOut
+from ._serializers import Serializer
+
+if TYPE_CHECKING:
+    from typing import Protocol, TypeVar
+
+    from typing_extensions import ParamSpec
+
+    from ._memoize import Memoized
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+
+    class Memoizer(Protocol):
+        """What makes a function remember its values."""
+
+        def __call__(self, function: Callable[P, R]) -> Memoized[P, R]: ...
+
+
+__all__ = ["Creating"]
+
+log = logging.getLogger("kennel")
+
+BytesLike = Union[str, bytes, bytearray, memoryview]
+Seconds = _memoize.Seconds
+
+#: Pauses of a coroutine that waits for another's creation, in seconds.
+_FIRST_PAUSE, _LAST_PAUSE = 0.001, 0.05
+
+_warned: Set[str] = set()
+
+
+def not_stored(space: _kennel.Space, key: object, error: Error) -> None:
+    """Logs that a value could not be stored: once for each reason as a warning."""
+    first = type(error).__name__ not in _warned
+    _warned.add(type(error).__name__)
+    log.log(logging.WARNING if first else logging.DEBUG, "not stored in %r: %r: %s", space, key, error)
+
+
+def as_bytes(given: Any) -> bytes:
+    """A key or a value as it is stored."""
+    if isinstance(given, bytes):
+        return given
+    return given.encode() if isinstance(given, str) else memoryview(given).tobytes()
+
+
+def _end(space: _kennel.Space, claim: _kennel.Claim, key: object, value: Any, should_cache: Any) -> Optional[bytes]:
+    """Stores what a creator made. What keeps the cache from storing it is no error of the caller's."""
+    data = None if value is None else as_bytes(value)
+    try:
+        if data is None:
+            claim.store_absence()
+        elif should_cache is not None and not should_cache(data):
+            claim.refuse()
+        else:
+            claim.store(data)
+    except Error as error:
+        not_stored(space, key, error)
+    return data
+
+
+class Creating(_kennel.Space):
+    """What a cache and a region have that is made of claims."""
+
+    __slots__ = ()
+
+    def get_or_create(
+        self,
+        key: BytesLike,
+        create: Callable[[], Optional[BytesLike]],
+        *,
+        ttl: Optional[Seconds] = None,
+        stale: Optional[Seconds] = None,
+        absence_ttl: Optional[Seconds] = None,
+        wait: Optional[Seconds] = 30.0,
+        unprotected: bool = False,
+        max_age: Optional[Seconds] = None,
+        early: Optional[float] = None,
+        flags: int = 0,
+        should_cache: Optional[Callable[[bytes], bool]] = None,
+        background: bool = False,
+    ) -> Optional[bytes]:
+        """The value of a key; if it has none, ``create`` makes one, and this or that caller of all threads and processes
+        runs it while the others wait for its value.
+
+        A stale value is created anew by one caller while all others get the stale one at once. If the creator dies or
+        raises, the next who waits tries; what it raised reaches only its own caller. What a write, a deletion or an
+        invalidation of the key comes to while it is created is returned to its creator, and not stored. A creator may
+        create other keys in this way; the same key is :class:`kennel.OwnClaim`.
+
+        :param create: makes the value; ``None`` says that there is none.
+        :param ttl: seconds, or a ``timedelta``, after which the value expires.
+        :param stale: seconds after which it is stale; less than ``ttl``.
+        :param absence_ttl: for so long it is remembered that there is none; without it, it is not.
+        :param wait: seconds to wait for another's creation; ``None`` for ever, 0 not at all. Then
+            :class:`kennel.TimedOut`.
+        :param unprotected: create the value all the same when the time for waiting is over. It is counted.
+        :param max_age: seconds after which others may create it, too, although the first lives; default 300.
+        :param early: create the value anew before it is stale, or expires, with a probability that rises towards
+            that moment; 1.0 is a good value, a larger one is earlier.
+        :param flags: a number that is stored beside the value.
+        :param should_cache: stores only values of which this says yes.
+        :param background: a thread creates a stale value anew, and its creator gets the stale one, too.
+        """
+        found = self.claim(
+            key,
+            ttl=ttl,
+            stale=stale,
+            absence_ttl=absence_ttl,
+            wait=wait,
+            unprotected=unprotected,
+            max_age=max_age,
+            early=early,
+            flags=flags,
+        )
+        claim = found.claim
+        if claim is None:
+            return found.value
+
+        def work() -> Optional[bytes]:
+            with claim:
+                return _end(self, claim, key, create(), should_cache)
+
+        if background and found.value is not None:
+            _in_background(work, key)
+            return found.value
+        return work()
+
+    async def aget_or_create(
+        self,
+        key: BytesLike,
+        create: Callable[[], Awaitable[Optional[BytesLike]]],
+        *,
+        ttl: Optional[Seconds] = None,
+        stale: Optional[Seconds] = None,
+        absence_ttl: Optional[Seconds] = None,
+        wait: Optional[Seconds] = 30.0,
+        unprotected: bool = False,
+        max_age: Optional[Seconds] = None,
+        early: Optional[float] = None,
+        flags: int = 0,
+        should_cache: Optional[Callable[[bytes], bool]] = None,
+    ) -> Optional[bytes]:
+        """As :meth:`get_or_create` for coroutines: ``create`` is awaited, and while others create, the event loop goes
+        on. The claim is the task's."""
+        found = await _find(
+            self,
+            key,
+            wait,
+            unprotected,
+            dict(ttl=ttl, stale=stale, absence_ttl=absence_ttl, max_age=max_age, early=early, flags=flags),
+        )
+        claim = found.claim
+        if claim is None:
+            return found.value
+        with claim:
+            value = await create()
+            # A stripe's lock may have to be waited for.
+            return await asyncio.to_thread(_end, self, claim, key, value, should_cache)
+
+    def get_or_create_multi(
+        self,
+        keys: Iterable[BytesLike],
+        create: Callable[[List[Any]], Sequence[Optional[BytesLike]]],
+        *,
+        ttl: Optional[Seconds] = None,
+        stale: Optional[Seconds] = None,
+        absence_ttl: Optional[Seconds] = None,
+        wait: Optional[Seconds] = 30.0,
+        unprotected: bool = False,
+        max_age: Optional[Seconds] = None,
+        flags: int = 0,
+        should_cache: Optional[Callable[[bytes], bool]] = None,
+    ) -> List[Optional[bytes]]:
+        """The values of many keys, in their order. Those that are missing are claimed in one order that is the same for
+        all callers, so that no two wait for each other, and ``create`` gets all of them at once. It returns as many
+        values, in the order of the keys that it was given. The time for waiting is that of all keys together.
+        """
+        given = list(keys)
+        stored = [as_bytes(key) for key in given]
+        deadline = None if wait is None else time.monotonic() + seconds(wait)
+        values: Dict[bytes, Optional[bytes]] = {}
+        claims: Dict[bytes, _kennel.Claim] = {}
+        with contextlib.ExitStack() as held:
+            for key in sorted(set(stored)):
+                found = self.claim(
+                    key,
+                    ttl=ttl,
+                    stale=stale,
+                    absence_ttl=absence_ttl,
+                    wait=None if deadline is None else max(0.0, deadline - time.monotonic()),
+                    unprotected=unprotected,
+                    max_age=max_age,
+                    flags=flags,
+                )
+                if found.claim is None:
+                    values[key] = found.value
+                else:
+                    claims[key] = held.enter_context(found.claim)
+            # In the order in which the caller named them, each once.
+            missing: Dict[bytes, BytesLike] = {}
+            for key, name in zip(stored, given):
+                if key in claims:
+                    missing.setdefault(key, name)
+            if missing:
+                created = create(list(missing.values()))
+                if len(created) != len(missing):
+                    raise ValueError(f"create: expected {len(missing)} values, one for each key, found {len(created)}")
+                for key, value in zip(missing, created):
+                    values[key] = _end(self, claims[key], key, value, should_cache)
+        return [values[key] for key in stored]
+
+    @overload
+    def memoize(self, function: Callable[P, R]) -> Memoized[P, R]: ...
+
+    @overload
+    def memoize(
+        self,
+        *,
+        ttl: Optional[Seconds] = None,
+        stale: Optional[Seconds] = None,
+        serializer: Union[str, Serializer] = "pickle",
+        key: Optional[Callable[..., Union[str, bytes]]] = None,
+        wait: Optional[Seconds] = 30.0,
+        unprotected: bool = False,
+        max_age: Optional[Seconds] = None,
+        early: Optional[float] = None,
+        should_cache: Optional[Callable[[Any], bool]] = None,
+        background: bool = False,
+    ) -> Memoizer: ...
+
+    def memoize(self, function: Optional[Callable[..., Any]] = None, **options: Any) -> Any:
+        """Remembers what a function, or a coroutine function, returned for its arguments: a decorator.
+
+        >>> import kennel, tempfile, os
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> cache = kennel.Cache(os.path.join(folder.name, "pages"), capacity=8 << 20)
+        >>> @cache.memoize(ttl=600, stale=60)
+        ... def page(number):
+        ...     print("rendered")
+        ...     return f"<h1>Page {number}</h1>"
+        >>> page(7)
+        rendered
+        '<h1>Page 7</h1>'
+        >>> page(number=7)
+        '<h1>Page 7</h1>'
+        >>> page.invalidate(7)
+        True
+        >>> cache.close(); folder.cleanup()
+
+        Of all threads and processes that call it with the same arguments one runs the function. By default a key is
+        made of the function's module and name and of its arguments, which may be numbers, text, bytes, ``None``,
+        dates, UUIDs, paths, enumerations, and tuples, lists, sets and dictionaries of these; for others, give ``key``.
+        What the function returns goes through the serializer even for its first caller, so that all get the same.
+
+        The function gets these attributes: ``key(*args)``, the key for these arguments; ``invalidate(*args)``,
+        which forgets their value; ``refresh(*args)``, which creates it anew; ``__wrapped__``, the function itself.
+
+        :param serializer: ``pickle`` (default), ``json``, ``bytes``, or an object with ``dumps`` and ``loads``.
+        :param key: makes the key of the arguments, when the default does not do.
+        :param should_cache: stores only values of which this says yes.
+
+        The others are those of :meth:`get_or_create`. A coroutine function has no ``background``.
+        """
+        if function is not None:
+            return _memoize.memoized(self, function, **options)
+        return lambda function: _memoize.memoized(self, function, **options)
+
+
+def seconds(time: Seconds) -> float:
+    """A length of time as a number of seconds."""
+    return float(time) if isinstance(time, (int, float)) else time.total_seconds()
+
+
+def _in_background(work: Callable[[], Any], key: object) -> None:
+    def run() -> None:
+        try:
+            work()
+        except Exception:
+            log.exception("creating %r anew in the background failed; the next caller tries again", key)
+
+    threading.Thread(target=run, name="kennel-refresh", daemon=True).start()
+
+
+_tasks: "weakref.WeakKeyDictionary[Any, _kennel.Task]" = weakref.WeakKeyDictionary()
+
+
+def _task() -> _kennel.Task:
+    """Whose a coroutine's claims are: its task's, so that one that asks for its own key is told so."""
+    current = asyncio.current_task()
+    if current is None:
+        return _kennel.Task()
+    return _tasks.setdefault(current, _kennel.Task())
+
+
+async def _find(
+    space: _kennel.Space, key: Any, wait: Optional[Seconds], unprotected: bool, how: Dict[str, Any]
+) -> _kennel.Lookup:
+    deadline = None if wait is None else time.monotonic() + seconds(wait)
+    pause, task = _FIRST_PAUSE, _task()
+    while True:
+        is_last = deadline is not None and time.monotonic() >= deadline
+        try:
+            # Without a wait, "unprotected" would create at once.
+            return space.claim(key, wait=0, task=task, unprotected=unprotected and is_last, **how)
+        except TimedOut:
+            if is_last:
+                raise
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LAST_PAUSE)

@@ -1,0 +1,219 @@
+import os
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import Any, Literal, TypeVar, final, overload
+
+from typing_extensions import Buffer, Self, disjoint_base
+
+from ._errors import Error
+from ._stats import Stats, StripeStats, Verification
+
+_T = TypeVar("_T")
+_Bytes = str | Buffer
+_K = TypeVar("_K", bound=_Bytes)
+_Seconds = float | timedelta
+
+__all__ = [
+    "DEFAULT_CAPACITY",
+    "MAX_KEY",
+    "VERSION",
+    "Cache",
+    "Claim",
+    "Item",
+    "Keys",
+    "Lock",
+    "Lookup",
+    "Region",
+    "Space",
+    "Task",
+    "default_path",
+    "destroy",
+    "record_size",
+]
+
+DEFAULT_CAPACITY: int
+MAX_KEY: int
+VERSION: str
+
+def default_path() -> pathlib.Path: ...
+def destroy(path: str | os.PathLike[str], *, trust: bool = False) -> None: ...
+def record_size(key_len: int, value_len: int) -> int: ...
+
+@disjoint_base
+class Space:
+    @property
+    def closed(self) -> bool: ...
+    def close(self) -> None: ...
+    @overload
+    def get(self, key: _Bytes, default: None = None) -> bytes | None: ...
+    @overload
+    def get(self, key: _Bytes, default: _T) -> bytes | _T: ...
+    def get_item(self, key: _Bytes) -> Item | None: ...
+    def get_into(self, key: _Bytes, buffer: Buffer) -> int | None: ...
+    def get_multi(self, keys: Iterable[_Bytes]) -> list[bytes | None]: ...
+    def set(
+        self,
+        key: _Bytes,
+        value: _Bytes,
+        ttl: _Seconds | None = None,
+        *,
+        stale: _Seconds | None = None,
+        expires_at: float | None = None,
+        flags: int = 0,
+    ) -> int: ...
+    def add(
+        self,
+        key: _Bytes,
+        value: _Bytes,
+        ttl: _Seconds | None = None,
+        *,
+        stale: _Seconds | None = None,
+        expires_at: float | None = None,
+        flags: int = 0,
+    ) -> bool: ...
+    def replace(
+        self,
+        key: _Bytes,
+        value: _Bytes,
+        ttl: _Seconds | None = None,
+        *,
+        stale: _Seconds | None = None,
+        expires_at: float | None = None,
+        flags: int = 0,
+    ) -> bool: ...
+    def compare_and_swap(
+        self,
+        key: _Bytes,
+        stamp: int,
+        value: _Bytes,
+        ttl: _Seconds | None = None,
+        *,
+        stale: _Seconds | None = None,
+        expires_at: float | None = None,
+        flags: int = 0,
+    ) -> int | Literal[False] | None: ...
+    def incr(self, key: _Bytes, delta: int = 1) -> int | None: ...
+    def decr(self, key: _Bytes, delta: int = 1) -> int | None: ...
+    def touch(self, key: _Bytes, ttl: _Seconds | None = None, *, expires_at: float | None = None) -> bool: ...
+    def delete(self, key: _Bytes) -> bool: ...
+    def set_multi(
+        self,
+        items: Mapping[_K, _Bytes] | Iterable[tuple[_K, _Bytes]],
+        ttl: _Seconds | None = None,
+        *,
+        stale: _Seconds | None = None,
+        expires_at: float | None = None,
+        flags: int = 0,
+    ) -> dict[_K, Error]: ...
+    def delete_multi(self, keys: Iterable[_Bytes]) -> list[bool]: ...
+    def __getitem__(self, key: _Bytes, /) -> bytes: ...
+    def __setitem__(self, key: _Bytes, value: _Bytes, /) -> None: ...
+    def __delitem__(self, key: _Bytes, /) -> None: ...
+    def __contains__(self, key: _Bytes, /) -> bool: ...
+    def invalidate(self, *, soft: bool = False) -> None: ...
+    def is_claimed(self, key: _Bytes) -> bool: ...
+    def claim(
+        self,
+        key: _Bytes,
+        *,
+        ttl: _Seconds | None = None,
+        stale: _Seconds | None = None,
+        absence_ttl: _Seconds | None = None,
+        wait: _Seconds | None = 30.0,
+        unprotected: bool = False,
+        max_age: _Seconds | None = None,
+        early: float | None = None,
+        flags: int = 0,
+        task: Task | None = None,
+    ) -> Lookup: ...
+    def lock(
+        self,
+        key: _Bytes,
+        *,
+        wait: _Seconds | None = 30.0,
+        max_age: _Seconds | None = None,
+        unprotected: bool = False,
+        handover: bool = False,
+    ) -> Lock: ...
+
+class Cache(Space):
+    def __new__(cls, path: str | os.PathLike[str], options: dict[str, Any]) -> Self: ...
+    @property
+    def path(self) -> pathlib.Path: ...
+    def clear(self) -> None: ...
+    def keys(self) -> Keys: ...
+    def flush(self) -> bool: ...
+    def stats(self) -> Stats: ...
+    def stripe_stats(self) -> list[StripeStats]: ...
+    def verify(self) -> Verification: ...
+    def __iter__(self) -> Iterator[bytes]: ...
+    def regions(self) -> list[str]: ...
+
+class Region(Space):
+    def __new__(
+        cls,
+        cache: Cache,
+        name: str,
+        ttl: _Seconds | None = None,
+        stale: _Seconds | None = None,
+        absence_ttl: _Seconds | None = None,
+    ) -> Self: ...
+    @property
+    def name(self) -> str: ...
+
+@final
+class Lookup:
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def is_stale(self) -> bool: ...
+    @property
+    def claim(self) -> Claim | None: ...
+
+@final
+class Claim:
+    @property
+    def is_protected(self) -> bool: ...
+    @property
+    def has_ended(self) -> bool: ...
+    def store(self, value: _Bytes) -> bool: ...
+    def store_absence(self) -> bool: ...
+    def refuse(self) -> None: ...
+    def fail(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_error: object) -> None: ...
+
+@final
+class Lock:
+    def acquire(self, wait: bool | _Seconds | None = None) -> bool: ...
+    def release(self) -> None: ...
+    def locked(self) -> bool: ...
+    @property
+    def is_protected(self) -> bool: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_error: object) -> None: ...
+
+@final
+class Task:
+    def __new__(cls) -> Self: ...
+
+@final
+class Item:
+    @property
+    def value(self) -> bytes: ...
+    @property
+    def flags(self) -> int: ...
+    @property
+    def stamp(self) -> int: ...
+    @property
+    def expires(self) -> float | None: ...
+    @property
+    def soft_expires(self) -> float | None: ...
+    @property
+    def is_stale(self) -> bool: ...
+
+@final
+class Keys:
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> bytes: ...

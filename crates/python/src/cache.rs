@@ -1,0 +1,136 @@
+//! A whole cache, and its regions.
+
+use crate::error::Outcome;
+use crate::expiry::Seconds;
+use crate::options::Opening;
+use crate::space::{Of, Space};
+use crate::stats;
+use kennel::RegionOptions;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+use std::path::PathBuf;
+
+/// An open cache file.
+#[pyclass(module = "kennel._kennel", extends = Space, subclass)]
+pub(crate) struct Cache;
+
+#[pymethods]
+impl Cache {
+    #[new]
+    fn new(py: Python<'_>, path: PathBuf, options: &Bound<'_, PyDict>) -> Outcome<PyClassInitializer<Self>> {
+        let cache = Opening::from_dict(options)?.open(py, &path)?;
+        Ok(PyClassInitializer::from(Space::new(Of::Cache(cache))).add_subclass(Self))
+    }
+
+    /// Path of the cache file, symbolic links resolved.
+    #[getter]
+    fn path(slf: PyRef<'_, Self>) -> PyResult<PathBuf> {
+        Ok(slf.as_super().cache()?.path().to_owned())
+    }
+
+    /// Forgets everything, at once and in every process.
+    fn clear(slf: PyRef<'_, Self>, py: Python<'_>) -> Outcome<()> {
+        let cache = slf.as_super().cache()?;
+        Ok(py.detach(|| cache.clear())?)
+    }
+
+    /// Goes through the keys, in no order. It is no snapshot. Keys of regions are there as they are stored: the
+    /// region's name, a zero byte, the key.
+    fn keys(slf: PyRef<'_, Self>) -> PyResult<Keys> {
+        Ok(Keys { keys: slf.as_super().cache()?.keys() })
+    }
+
+    fn __iter__(slf: PyRef<'_, Self>) -> PyResult<Keys> {
+        Self::keys(slf)
+    }
+
+    /// Makes a durable point: what the cache holds now is there after a crash of the operating system, unless
+    /// somebody writes before it. Returns whether it held.
+    fn flush(slf: PyRef<'_, Self>, py: Python<'_>) -> Outcome<bool> {
+        let cache = slf.as_super().cache()?;
+        Ok(py.detach(|| cache.flush())?)
+    }
+
+    /// The names of the file's regions.
+    fn regions(slf: PyRef<'_, Self>) -> PyResult<Vec<String>> {
+        Ok(slf.as_super().cache()?.regions())
+    }
+
+    /// What the cache holds and what happened to it, over all processes.
+    fn stats<'py>(slf: PyRef<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let cache = slf.as_super().cache()?;
+        stats::stats(py, &py.detach(|| cache.stats()))
+    }
+
+    /// The same for each stripe.
+    fn stripe_stats<'py>(slf: PyRef<'py, Self>, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let cache = slf.as_super().cache()?;
+        py.detach(|| cache.stripe_stats()).iter().map(|stripe| stats::stripe(py, stripe)).collect()
+    }
+
+    /// Checks every invariant of the file, on a live one too.
+    fn verify<'py>(slf: PyRef<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let cache = slf.as_super().cache()?;
+        stats::verification(py, &py.detach(|| cache.verify()))
+    }
+}
+
+/// A named part of a cache.
+#[pyclass(module = "kennel._kennel", extends = Space, subclass)]
+pub(crate) struct Region;
+
+#[pymethods]
+impl Region {
+    #[new]
+    #[pyo3(signature = (cache, name, ttl = None, stale = None, absence_ttl = None))]
+    fn new(
+        py: Python<'_>,
+        cache: PyRef<'_, Cache>,
+        name: &str,
+        ttl: Option<Seconds>,
+        stale: Option<Seconds>,
+        absence_ttl: Option<Seconds>,
+    ) -> Outcome<PyClassInitializer<Self>> {
+        let mut options = RegionOptions::new();
+        if let Some(Seconds(ttl)) = ttl {
+            options = options.ttl(ttl);
+        }
+        if let Some(Seconds(stale)) = stale {
+            options = options.soft_ttl(stale);
+        }
+        if let Some(Seconds(absence)) = absence_ttl {
+            options = options.absence_ttl(absence);
+        }
+        let cache = cache.as_super().cache()?;
+        let region = py.detach(|| cache.region(name, &options))?;
+        Ok(PyClassInitializer::from(Space::new(Of::Region(region))).add_subclass(Self))
+    }
+
+    /// The region's name.
+    #[getter]
+    fn name(slf: PyRef<'_, Self>) -> PyResult<String> {
+        Ok(match slf.as_super().of()? {
+            Of::Region(region) => region.name().to_owned(),
+            Of::Cache(_) => String::new(),
+        })
+    }
+}
+
+/// An iterator over keys.
+#[pyclass(module = "kennel._kennel")]
+pub(crate) struct Keys {
+    keys: kennel::Keys,
+}
+
+#[pymethods]
+impl Keys {
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__<'py>(&mut self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        // A bucket that a writer has left half changed is waited for, with a limit.
+        let keys = &mut self.keys;
+        py.detach(|| keys.next()).map(|key| PyBytes::new(py, &key))
+    }
+}

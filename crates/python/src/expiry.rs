@@ -1,0 +1,72 @@
+//! Times as Python gives them.
+
+use kennel::{Expiry, SetOptions};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyFloat;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A length of time: seconds as a number, or a `timedelta`.
+#[derive(Clone, Copy)]
+pub(crate) struct Seconds(pub(crate) Duration);
+
+impl FromPyObject<'_, '_> for Seconds {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        let seconds = match given.extract::<f64>() {
+            Ok(seconds) => seconds,
+            Err(_) => match given.call_method0("total_seconds") {
+                Ok(total) => total.cast::<PyFloat>()?.extract()?,
+                Err(_) => {
+                    let kind = given.get_type().name()?;
+                    return Err(PyTypeError::new_err(format!("expected seconds or a timedelta, found {kind}")));
+                }
+            },
+        };
+        if seconds.is_nan() {
+            return Err(PyValueError::new_err("expected seconds, found nan"));
+        }
+        // What is past is past: a negative time to live has run out, as a zero one has.
+        Ok(Self(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)))
+    }
+}
+
+/// When an item expires, from `ttl` and `expires_at`, of which at most one may be given; `None` if none is.
+pub(crate) fn expiry(ttl: Option<Seconds>, expires_at: Option<f64>) -> PyResult<Option<Expiry>> {
+    match (ttl, expires_at) {
+        (None, None) => Ok(None),
+        (Some(Seconds(ttl)), None) => Ok(Some(Expiry::After(ttl))),
+        (None, Some(moment)) if moment.is_nan() => Err(PyValueError::new_err("expires_at: expected a time, found nan")),
+        (None, Some(moment)) => {
+            let since = Duration::try_from_secs_f64(moment.max(0.0)).unwrap_or(FAR);
+            Ok(Some(Expiry::At(UNIX_EPOCH.checked_add(since.min(FAR)).unwrap_or(UNIX_EPOCH))))
+        }
+        (Some(_), Some(_)) => Err(PyTypeError::new_err("expected ttl or expires_at, found both")),
+    }
+}
+
+/// Later than the latest expiry that the engine knows, and within what every system's clock can name.
+const FAR: Duration = Duration::from_secs(600 * 366 * 24 * 60 * 60);
+
+/// What is stored beside a value. What is not given is a region's default.
+pub(crate) fn how(
+    ttl: Option<Seconds>,
+    stale: Option<Seconds>,
+    expires_at: Option<f64>,
+    flags: u32,
+) -> PyResult<SetOptions> {
+    let mut how = SetOptions::new().flags(flags);
+    if let Some(expiry) = expiry(ttl, expires_at)? {
+        how = how.expiry(expiry);
+    }
+    if let Some(Seconds(stale)) = stale {
+        how = how.soft_expiry(Expiry::After(stale));
+    }
+    Ok(how)
+}
+
+/// Seconds since 1970, as `time.time()` gives them.
+pub(crate) fn unix_time(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}

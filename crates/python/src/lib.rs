@@ -1,0 +1,40 @@
+//! `kennel._kennel`: the part of the Python package `kennel` that is Rust.
+//!
+//! It holds what touches the engine: the cache, its statistics, claims. What can be said in Python as well is in
+//! `python/kennel`. The interpreter's lock is given up around every write, every wait, and the copying of large
+//! values.
+
+mod bytes;
+mod cache;
+mod claim;
+mod error;
+mod expiry;
+mod options;
+mod space;
+mod stats;
+
+use pyo3::prelude::*;
+
+/// The engine of the package `kennel`.
+#[pymodule]
+mod _kennel {
+    #[pymodule_export]
+    use super::cache::{Cache, Keys, Region};
+    #[pymodule_export]
+    use super::claim::{Claim, Lock, Lookup, Task};
+    #[pymodule_export]
+    use super::options::{default_path, destroy};
+    #[pymodule_export]
+    use super::space::{Item, Space};
+    #[pymodule_export]
+    use super::stats::record_size;
+
+    #[pymodule_export]
+    const DEFAULT_CAPACITY: u64 = kennel::DEFAULT_CAPACITY;
+    #[pymodule_export]
+    const MAX_KEY: usize = kennel::MAX_KEY;
+
+    /// The version of the package, which is that of the crate.
+    #[pymodule_export]
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+}

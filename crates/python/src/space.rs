@@ -1,0 +1,356 @@
+//! What a cache and a region of one have in common: all that is done with a key.
+
+use crate::bytes::{Bytes, Room, collect, pairs, slices};
+use crate::claim::{CreateHow, DEFAULT_WAIT, Lock, LockHow, Lookup, Task, waiting};
+use crate::error::{Outcome, exception};
+use crate::expiry::{Seconds, expiry, how, unix_time};
+use kennel::{Error, Invalidation, Stamp, Swap};
+use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyDict, PyList, PyMemoryView, PySlice};
+
+/// Where keys lie: in a cache, or in a region of one.
+#[derive(Clone)]
+pub(crate) enum Of {
+    Cache(kennel::Cache),
+    Region(kennel::Region),
+}
+
+/// Does something with a cache or a region, which have methods of the same names.
+macro_rules! on {
+    ($of:expr, $space:ident => $work:expr) => {
+        match $of {
+            $crate::space::Of::Cache($space) => $work,
+            $crate::space::Of::Region($space) => $work,
+        }
+    };
+}
+pub(crate) use on;
+
+/// What a cache and a region of one have in common.
+#[pyclass(module = "kennel._kennel", subclass, weakref)]
+pub(crate) struct Space {
+    /// Nothing once it is closed.
+    of: Option<Of>,
+}
+
+impl Space {
+    pub(crate) fn new(of: Of) -> Self {
+        Self { of: Some(of) }
+    }
+
+    #[inline]
+    pub(crate) fn of(&self) -> PyResult<&Of> {
+        self.of.as_ref().ok_or_else(|| PyValueError::new_err("the cache is closed"))
+    }
+
+    pub(crate) fn cache(&self) -> PyResult<&kennel::Cache> {
+        Ok(match self.of()? {
+            Of::Cache(cache) => cache,
+            Of::Region(region) => region.cache(),
+        })
+    }
+
+    #[inline]
+    fn find<'py>(&self, py: Python<'py>, key: &Bytes<'_>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let room = |len| Room::new(py, len);
+        on!(self.of()?, space => space.get_with(key, room)).map(Room::finished).transpose()
+    }
+}
+
+#[pymethods]
+impl Space {
+    /// Whether close() was called.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.of.is_none()
+    }
+
+    /// Gives the file back. Whatever uses this afterwards raises ValueError.
+    fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let in_use = |_| PyRuntimeError::new_err("another thread is using the cache: close it when that is done");
+        let of = slf.try_borrow_mut().map_err(in_use)?.of.take();
+        slf.py().detach(|| drop(of));
+        Ok(())
+    }
+
+    /// The value of a key, or `default` on a miss.
+    #[pyo3(signature = (key, default = None))]
+    fn get<'py>(
+        &self,
+        py: Python<'py>,
+        key: Bytes<'py>,
+        default: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        Ok(self.find(py, &key)?.map(Bound::into_any).or(default))
+    }
+
+    fn __getitem__<'py>(&self, py: Python<'py>, key: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        self.find(py, &key.extract()?)?.ok_or_else(|| PyKeyError::new_err(key.unbind()))
+    }
+
+    fn __contains__(&self, key: Bytes<'_>) -> PyResult<bool> {
+        Ok(on!(self.of()?, space => space.contains(&key)))
+    }
+
+    /// The value of a key with what is stored beside it, or None on a miss.
+    fn get_item(&self, py: Python<'_>, key: Bytes<'_>) -> PyResult<Option<Item>> {
+        Ok(on!(self.of()?, space => space.get_item(&key)).map(|item| Item::new(py, &item)))
+    }
+
+    /// Copies the value to the start of a writable buffer and returns its length; None on a miss.
+    fn get_into(&self, py: Python<'_>, key: Bytes<'_>, buffer: &Bound<'_, PyAny>) -> Outcome<Option<usize>> {
+        let Some(value) = self.find(py, &key)? else { return Ok(None) };
+        let view = PyMemoryView::from(buffer)?.call_method1("cast", ("B",))?;
+        let (needed, given) = (value.as_bytes().len(), view.len()?);
+        if needed > given {
+            return Err(Error::BufferTooSmall { needed, given }.into());
+        }
+        view.set_item(PySlice::new(py, 0, needed as isize, 1), value)?;
+        Ok(Some(needed))
+    }
+
+    /// The values of many keys, in their order; None for a miss.
+    fn get_multi<'py>(&self, py: Python<'py>, keys: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+        let (of, keys) = (self.of()?, collect(keys)?);
+        let keys = slices(&keys);
+        let values = py.detach(|| on!(of, space => space.get_multi(&keys)));
+        PyList::new(py, values.iter().map(|value| value.as_ref().map(|value| PyBytes::new(py, value))))
+    }
+
+    /// Stores a value; returns its stamp.
+    #[pyo3(signature = (key, value, ttl = None, *, stale = None, expires_at = None, flags = 0))]
+    #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
+    fn set(
+        &self,
+        py: Python<'_>,
+        key: Bytes<'_>,
+        value: Bytes<'_>,
+        ttl: Option<Seconds>,
+        stale: Option<Seconds>,
+        expires_at: Option<f64>,
+        flags: u32,
+    ) -> Outcome<u64> {
+        let (of, how) = (self.of()?, how(ttl, stale, expires_at, flags)?);
+        let (key, value) = (key.as_ref(), value.as_ref());
+        Ok(py.detach(|| on!(of, space => space.set_with(key, value, &how)))?.0)
+    }
+
+    fn __setitem__(&self, py: Python<'_>, key: Bytes<'_>, value: Bytes<'_>) -> Outcome<()> {
+        let (of, key, value) = (self.of()?, key.as_ref(), value.as_ref());
+        Ok(py.detach(|| on!(of, space => space.set(key, value)))?)
+    }
+
+    /// Stores a value if the key has none; False if it has.
+    #[pyo3(signature = (key, value, ttl = None, *, stale = None, expires_at = None, flags = 0))]
+    #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
+    fn add(
+        &self,
+        py: Python<'_>,
+        key: Bytes<'_>,
+        value: Bytes<'_>,
+        ttl: Option<Seconds>,
+        stale: Option<Seconds>,
+        expires_at: Option<f64>,
+        flags: u32,
+    ) -> Outcome<bool> {
+        let (of, how) = (self.of()?, how(ttl, stale, expires_at, flags)?);
+        let (key, value) = (key.as_ref(), value.as_ref());
+        Ok(py.detach(|| on!(of, space => space.add(key, value, &how)))?)
+    }
+
+    /// Stores a value if the key has one; False if it has none.
+    #[pyo3(signature = (key, value, ttl = None, *, stale = None, expires_at = None, flags = 0))]
+    #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
+    fn replace(
+        &self,
+        py: Python<'_>,
+        key: Bytes<'_>,
+        value: Bytes<'_>,
+        ttl: Option<Seconds>,
+        stale: Option<Seconds>,
+        expires_at: Option<f64>,
+        flags: u32,
+    ) -> Outcome<bool> {
+        let (of, how) = (self.of()?, how(ttl, stale, expires_at, flags)?);
+        let (key, value) = (key.as_ref(), value.as_ref());
+        Ok(py.detach(|| on!(of, space => space.replace(key, value, &how)))?)
+    }
+
+    /// Stores a value if the key's value still has this stamp. Returns the new stamp; False if the value was
+    /// changed, None if there is none.
+    #[pyo3(signature = (key, stamp, value, ttl = None, *, stale = None, expires_at = None, flags = 0))]
+    #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
+    fn compare_and_swap<'py>(
+        &self,
+        py: Python<'py>,
+        key: Bytes<'_>,
+        stamp: u64,
+        value: Bytes<'_>,
+        ttl: Option<Seconds>,
+        stale: Option<Seconds>,
+        expires_at: Option<f64>,
+        flags: u32,
+    ) -> Outcome<Bound<'py, PyAny>> {
+        let (of, how) = (self.of()?, how(ttl, stale, expires_at, flags)?);
+        let (key, value, stamp) = (key.as_ref(), value.as_ref(), Stamp(stamp));
+        Ok(match py.detach(|| on!(of, space => space.compare_and_swap(key, stamp, value, &how)))? {
+            Swap::Stored(stamp) => stamp.0.into_pyobject(py).map_err(PyErr::from)?.into_any(),
+            Swap::Changed => PyBool::new(py, false).to_owned().into_any(),
+            Swap::Absent => py.None().into_bound(py),
+        })
+    }
+
+    /// Adds to a number that is stored as decimal text; the new number, or None if the key has no value.
+    #[pyo3(signature = (key, delta = 1))]
+    fn incr(&self, py: Python<'_>, key: Bytes<'_>, delta: u64) -> Outcome<Option<u64>> {
+        let (of, key) = (self.of()?, key.as_ref());
+        Ok(py.detach(|| on!(of, space => space.incr(key, delta)))?)
+    }
+
+    /// Takes from a number that is stored as decimal text; the new number, or None if the key has no value.
+    #[pyo3(signature = (key, delta = 1))]
+    fn decr(&self, py: Python<'_>, key: Bytes<'_>, delta: u64) -> Outcome<Option<u64>> {
+        let (of, key) = (self.of()?, key.as_ref());
+        Ok(py.detach(|| on!(of, space => space.decr(key, delta)))?)
+    }
+
+    /// Changes when a key expires; False if it has no value. Without a time it does not expire.
+    #[pyo3(signature = (key, ttl = None, *, expires_at = None))]
+    fn touch(&self, py: Python<'_>, key: Bytes<'_>, ttl: Option<Seconds>, expires_at: Option<f64>) -> Outcome<bool> {
+        let (of, expiry) = (self.of()?, expiry(ttl, expires_at)?.unwrap_or_default());
+        let key = key.as_ref();
+        Ok(py.detach(|| on!(of, space => space.touch(key, expiry)))?)
+    }
+
+    /// Removes a key; False if it has no value.
+    fn delete(&self, py: Python<'_>, key: Bytes<'_>) -> Outcome<bool> {
+        let (of, key) = (self.of()?, key.as_ref());
+        Ok(py.detach(|| on!(of, space => space.delete(key)))?)
+    }
+
+    fn __delitem__(&self, py: Python<'_>, key: Bound<'_, PyAny>) -> Outcome<()> {
+        let was_there = self.delete(py, key.extract()?)?;
+        if was_there { Ok(()) } else { Err(PyKeyError::new_err(key.unbind()).into()) }
+    }
+
+    /// Stores many items, given as a mapping or as pairs, each stripe locked once for up to 64 of them. Returns
+    /// those that could not be stored, by key, with their errors.
+    #[pyo3(signature = (items, ttl = None, *, stale = None, expires_at = None, flags = 0))]
+    fn set_multi<'py>(
+        &self,
+        py: Python<'py>,
+        items: &Bound<'py, PyAny>,
+        ttl: Option<Seconds>,
+        stale: Option<Seconds>,
+        expires_at: Option<f64>,
+        flags: u32,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let (of, how) = (self.of()?, how(ttl, stale, expires_at, flags)?);
+        let given = pairs(items)?;
+        let items = given.iter().map(|(_, key, value)| (key.as_ref(), value.as_ref())).collect::<Vec<_>>();
+        let results = py.detach(|| on!(of, space => space.set_multi(&items, &how)));
+        let failed = PyDict::new(py);
+        for ((key, ..), result) in given.iter().zip(results) {
+            if let Err(error) = result {
+                failed.set_item(key, exception(py, &error).into_value(py))?;
+            }
+        }
+        Ok(failed)
+    }
+
+    /// Removes many keys, each stripe locked once for up to 64 of them; whether each had a value, in their order.
+    fn delete_multi(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> Outcome<Vec<bool>> {
+        let (of, keys) = (self.of()?, collect(keys)?);
+        let keys = slices(&keys);
+        Ok(py.detach(|| on!(of, space => space.delete_multi(&keys))).into_iter().collect::<Result<_, _>>()?)
+    }
+
+    /// Makes all values gone, or with soft=True stale, at once and in every process.
+    #[pyo3(signature = (*, soft = false))]
+    fn invalidate(&self, py: Python<'_>, soft: bool) -> Outcome<()> {
+        let of = self.of()?;
+        let how = if soft { Invalidation::Soft } else { Invalidation::Hard };
+        Ok(py.detach(|| on!(of, space => space.invalidate(how)))?)
+    }
+
+    /// Whether somebody creates or locks a key at this moment.
+    fn is_claimed(&self, key: Bytes<'_>) -> PyResult<bool> {
+        Ok(on!(self.of()?, space => space.is_claimed(&key)))
+    }
+
+    /// Looks a key up, and gives the right to create it to one caller: what get_or_create() is made of.
+    #[pyo3(
+        signature = (
+            key, *, ttl = None, stale = None, absence_ttl = None, wait = DEFAULT_WAIT, unprotected = false,
+            max_age = None, early = None, flags = 0, task = None
+        ),
+        text_signature = "($self, key, *, ttl=None, stale=None, absence_ttl=None, wait=30.0, unprotected=False, \
+                          max_age=None, early=None, flags=0, task=None)"
+    )]
+    #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
+    fn claim(
+        &self,
+        py: Python<'_>,
+        key: Bytes<'_>,
+        ttl: Option<Seconds>,
+        stale: Option<Seconds>,
+        absence_ttl: Option<Seconds>,
+        wait: Option<Seconds>,
+        unprotected: bool,
+        max_age: Option<Seconds>,
+        early: Option<f64>,
+        flags: u32,
+        task: Option<PyRef<'_, Task>>,
+    ) -> Outcome<Lookup> {
+        let how =
+            CreateHow { ttl, stale, absence_ttl, unprotected, max_age, early, flags, task: task.map(|task| task.0) };
+        Lookup::find(py, self.of()?, &key, &how.options(), waiting(wait))
+    }
+
+    /// The lock of a key, for all threads and processes that lock it, too.
+    #[pyo3(
+        signature = (key, *, wait = DEFAULT_WAIT, max_age = None, unprotected = false, handover = false),
+        text_signature = "($self, key, *, wait=30.0, max_age=None, unprotected=False, handover=False)"
+    )]
+    fn lock(
+        &self,
+        key: Bytes<'_>,
+        wait: Option<Seconds>,
+        max_age: Option<Seconds>,
+        unprotected: bool,
+        handover: bool,
+    ) -> PyResult<Lock> {
+        Ok(Lock::new(self.of()?.clone(), key.as_ref(), LockHow { wait: waiting(wait), max_age, unprotected, handover }))
+    }
+}
+
+/// A value with what is stored beside it.
+#[pyclass(module = "kennel._kennel", frozen, get_all)]
+pub(crate) struct Item {
+    /// The value.
+    value: Py<PyBytes>,
+    /// The number that the caller stored beside it.
+    flags: u32,
+    /// What `compare_and_swap` compares: it differs after every write of the key.
+    stamp: u64,
+    /// When the item expires, in seconds since 1970; None if it does not.
+    expires: Option<f64>,
+    /// When it becomes stale, in seconds since 1970; None if it does not.
+    soft_expires: Option<f64>,
+    /// Whether it is stale: its soft expiry has passed, or a soft invalidation came.
+    is_stale: bool,
+}
+
+impl Item {
+    fn new(py: Python<'_>, item: &kennel::Item) -> Self {
+        Self {
+            value: PyBytes::new(py, &item.value).unbind(),
+            flags: item.flags,
+            stamp: item.stamp.0,
+            expires: item.expires.map(unix_time),
+            soft_expires: item.soft_expires.map(unix_time),
+            is_stale: item.is_stale,
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Statistics as the dataclasses of `kennel/_stats.py`.
+
+use kennel::{Counters, Limit, Problem, Repair, Stats, StripeStats, Verification};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyModule};
+
+/// An instance of a dataclass from the fields of a struct that are named as there.
+macro_rules! instance {
+    ($py:expr, $class:ident, $given:expr, [$($field:ident),*] $(, $name:ident = $value:expr)*) => {{
+        let fields = PyDict::new($py);
+        $(fields.set_item(stringify!($field), &$given.$field)?;)*
+        $(fields.set_item(stringify!($name), $value)?;)*
+        PyModule::import($py, "kennel._stats")?.getattr(stringify!($class))?.call((), Some(&fields))
+    }};
+}
+
+pub(crate) fn stats<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, PyAny>> {
+    let limit = match stats.limit {
+        Limit::Nothing => "nothing",
+        Limit::Bytes => "bytes",
+        Limit::Index => "index",
+    };
+    instance!(
+        py,
+        Stats,
+        stats,
+        [
+            path,
+            format,
+            file_id,
+            strategy,
+            file_size,
+            capacity,
+            mean_item,
+            stripes,
+            lock_regions,
+            buckets,
+            slots,
+            items,
+            used_bytes,
+            largest_record,
+            seats,
+            members
+        ],
+        limit = limit,
+        counters = counters(py, &stats.counters)?
+    )
+}
+
+fn counters<'py>(py: Python<'py>, counters: &Counters) -> PyResult<Bound<'py, PyAny>> {
+    instance!(
+        py,
+        Counters,
+        counters,
+        [
+            hits,
+            misses,
+            read_retries,
+            bounded_misses,
+            lock_waits,
+            busy,
+            sets,
+            deletes,
+            evictions_small,
+            evictions_main,
+            evictions_index,
+            expirations,
+            ghost_hits,
+            promotions,
+            repairs,
+            dropped,
+            creations,
+            claim_waits,
+            takeovers,
+            unprotected,
+            voided
+        ]
+    )
+}
+
+pub(crate) fn stripe<'py>(py: Python<'py>, stripe: &StripeStats) -> PyResult<Bound<'py, PyAny>> {
+    let last_repair = stripe.last_repair.as_ref().map(|last| repair(py, last)).transpose()?;
+    instance!(
+        py,
+        StripeStats,
+        stripe,
+        [stripe, items, small_used, small_size, main_used, main_size, intent, repairs, verify_me],
+        last_repair = last_repair,
+        counters = counters(py, &stripe.counters)?
+    )
+}
+
+fn repair<'py>(py: Python<'py>, repair: &Repair) -> PyResult<Bound<'py, PyAny>> {
+    instance!(py, Repair, repair, [by_seat, by_pid, intent])
+}
+
+pub(crate) fn verification<'py>(py: Python<'py>, found: &Verification) -> PyResult<Bound<'py, PyAny>> {
+    let problems = found.problems.iter().map(|one| problem(py, one)).collect::<PyResult<Vec<_>>>()?;
+    instance!(py, Verification, found, [stripes, unchecked, records], problems = problems)
+}
+
+fn problem<'py>(py: Python<'py>, problem: &Problem) -> PyResult<Bound<'py, PyAny>> {
+    instance!(py, Problem, problem, [stripe, invariant, detail])
+}
+
+/// Bytes that an item takes of a cache's capacity.
+#[pyfunction]
+pub(crate) fn record_size(key_len: usize, value_len: usize) -> u64 {
+    kennel::record_size(key_len, value_len)
+}

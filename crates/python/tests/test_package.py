@@ -1,0 +1,113 @@
+"""The package as such: what it needs, what it says about itself, its types."""
+
+from __future__ import annotations
+
+import dataclasses
+import doctest
+import importlib.metadata
+import inspect
+import pathlib
+import re
+import subprocess
+import sys
+
+import kennel
+import pytest
+
+PYTHON = pathlib.Path(__file__).parents[1]
+TYPES = pathlib.Path(__file__).parent / "types"
+
+BLOCKED = """
+import sys
+
+class Blocker:
+    names = {"fcntl", "msvcrt", "posix_ipc", "grp", "pwd", "termios", "resource", "syslog", "winreg", "dbm.gnu"}
+    def find_spec(self, name, path=None, target=None):
+        if name in self.names:
+            raise ModuleNotFoundError(f"{name} is blocked", name=name)
+
+for name in Blocker.names:
+    sys.modules.pop(name, None)
+sys.meta_path.insert(0, Blocker())
+try:
+    import fcntl
+except ImportError:
+    pass
+else:
+    sys.exit("the blocker does not block")
+
+import pkgutil, importlib, kennel
+names = [found.name for found in pkgutil.walk_packages(kennel.__path__, "kennel.")]
+for name in names:
+    importlib.import_module(name)
+print(*sorted(names))
+"""
+
+
+def test_no_module_needs_anything_of_one_platform():
+    run = subprocess.run([sys.executable, "-c", BLOCKED], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    imported = set(run.stdout.split())
+    written = {f"kennel.{path.stem}" for path in (PYTHON / "python" / "kennel").glob("*.py") if path.stem != "__init__"}
+    assert imported == written | {"kennel._kennel"}
+
+
+def test_the_version_is_one():
+    assert importlib.metadata.version("kennel-cache") == kennel.__version__
+
+
+@pytest.mark.parametrize("module", [kennel, sys.modules["kennel._create"]])
+def test_the_examples_of_the_docstrings_run(module):
+    failed, tried = doctest.testmod(module)
+    assert tried > 0 and not failed
+
+
+def public():
+    for name in kennel.__all__:
+        value = getattr(kennel, name)
+        if inspect.isclass(value) or inspect.isroutine(value):
+            yield name, value
+            if inspect.isclass(value):
+                for member, what in inspect.getmembers(value):
+                    if not member.startswith("_") and inspect.getmodule(value).__name__.startswith("kennel"):
+                        yield f"{name}.{member}", what
+
+
+@pytest.mark.parametrize("name", [name for name, value in public() if callable(value)])
+def test_whatever_is_public_is_documented(name):
+    value = kennel
+    for part in name.split("."):
+        value = getattr(value, part)
+    assert inspect.getdoc(value), f"{name} has no docstring"
+
+
+def run(*command):
+    return subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, cwd=PYTHON, timeout=600)
+
+
+def test_the_stubs_say_what_is_there():
+    found = run("mypy.stubtest", "kennel._kennel", "--mypy-config-file", "pyproject.toml")
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_the_package_is_typed():
+    found = run("mypy", "python/kennel")
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_what_callers_write_has_the_types_that_they_expect():
+    found = run("mypy", str(TYPES / "right.py"))
+    assert found.returncode == 0, found.stdout + found.stderr
+    found = run("mypy", str(TYPES / "wrong.py"))
+    lines = (TYPES / "wrong.py").read_text().splitlines()
+    expected = {number for number, line in enumerate(lines, 1) if "# wrong" in line}
+    reported = {int(line.split(":")[1]) for line in found.stdout.splitlines() if ": error:" in line}
+    assert reported == expected, found.stdout
+
+
+@pytest.mark.parametrize("name", ["Stats", "Counters", "StripeStats", "Repair", "Verification"])
+def test_the_statistics_have_the_fields_of_the_engines(name):
+    source = (PYTHON.parents[1] / "src" / "api" / "stats.rs").read_text()
+    body = re.search(rf"pub struct {name} \{{\n(.*?)\n\}}", source, re.DOTALL).group(1)
+    fields = re.findall(r"^    pub (\w+):", body, re.MULTILINE)
+    assert sorted(fields) == sorted(field.name for field in dataclasses.fields(getattr(kennel, name)))

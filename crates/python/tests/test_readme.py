@@ -1,0 +1,80 @@
+"""The examples of the documents, each run as it stands there."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+PYTHON = pathlib.Path(__file__).parents[1]
+
+
+def examples(document):
+    """The Python blocks of a document, with the heading above each."""
+    heading, found = "", []
+    for match in re.finditer(r"^#+ ([^\n]+)$|^```python\n(.*?)^```$", document.read_text(), re.MULTILINE | re.DOTALL):
+        if match.group(1):
+            heading = match.group(1)
+        else:
+            found.append((heading, match.group(2)))
+    return found
+
+
+README = dict(enumerate(examples(PYTHON / "README.md")))
+
+
+def run(program, folder):
+    return subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=60)
+
+
+def under(heading):
+    return [code for name, code in README.values() if name == heading]
+
+
+def test_the_plain_example(tmp_path):
+    (program,) = under("Plain Python")
+    found = run(program, tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.splitlines() == ["a slow query", "nobody else, on this host, is in here"]
+    # And once more, in another process: the value is there.
+    assert run(program, tmp_path).stdout.splitlines() == ["nobody else, on this host, is in here"]
+
+
+@pytest.mark.parametrize("program", under("dogpile.cache"))
+def test_the_dogpile_examples(tmp_path, program):
+    found = run(program, tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert (tmp_path / "pages.kennel").exists()
+
+
+def test_the_django_example(tmp_path):
+    settings, use = under("Django")
+    location = "/var/cache/mysite/django.kennel"
+    assert location in settings
+    settings = settings.replace(location, str(tmp_path / "django.kennel"))
+    program = f"{settings}\nfrom django.conf import settings\nsettings.configure(CACHES=CACHES)\n{use}"
+    found = run(program, tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert (tmp_path / "django.kennel").exists()
+
+
+def test_every_example_of_the_readme_is_run():
+    assert [name for name, _ in README.values()] == ["Plain Python", "dogpile.cache", "dogpile.cache"] + ["Django"] * 2
+
+
+@pytest.mark.parametrize("program", [code for _, code in examples(PYTHON / "docs" / "coming-from.md")])
+def test_the_examples_for_those_who_come_from_elsewhere(tmp_path, program):
+    found = run(program, tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert (tmp_path / "cachefile.dbm.kennel").exists()
+
+
+def test_the_table_of_arguments_names_all_of_them():
+    import kennel.dogpile
+
+    page = (PYTHON / "docs" / "coming-from.md").read_text()
+    named = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    assert named == set(kennel.dogpile._OWN) | {"capacity"}

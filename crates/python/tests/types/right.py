@@ -1,0 +1,42 @@
+"""Never run: mypy must accept this."""
+
+from datetime import timedelta
+from typing import Optional
+
+from typing_extensions import assert_type
+
+import kennel
+
+cache = kennel.Cache("x", capacity=1 << 20, locks="file")
+assert_type(cache.get("key"), Optional[bytes])
+assert_type(cache.get(b"key", b""), bytes)
+assert_type(cache["key"], bytes)
+assert_type(cache.get_multi(["a", b"b"]), "list[Optional[bytes]]")
+assert_type(cache.set("key", memoryview(b""), ttl=timedelta(seconds=1)), int)
+assert_type(cache.stats().counters.evictions, int)
+with kennel.Cache() as own:
+    assert_type(own, kennel.Cache)
+try:
+    cache.add("key", "value", 1.5)
+except kennel.Busy as busy:
+    assert_type(busy.waited, float)
+
+
+@cache.memoize(ttl=60)
+def square(number: int) -> int:
+    return number * number
+
+
+@cache.region("pages").memoize
+async def page(number: int, *, title: str = "") -> str:
+    return title
+
+
+async def use() -> None:
+    assert_type(square(2), int)
+    assert_type(square.invalidate(2), bool)
+    assert_type(square.refresh(2), int)
+    assert_type(await page(1, title="x"), str)
+    assert_type(cache.get_or_create("key", lambda: b"value", ttl=1), Optional[bytes])
+    with cache.lock("key") as lock:
+        assert_type(lock.locked(), bool)

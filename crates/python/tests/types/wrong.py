@@ -1,0 +1,26 @@
+"""Never run: mypy must refuse each line that says so."""
+
+import kennel
+
+cache = kennel.Cache("x")
+cache.set(1, "value")  # wrong
+cache.set("key", 2.0)  # wrong
+cache.get("key").decode()  # wrong
+kennel.Cache("x", capcity=1)  # wrong
+cache.set("key", "value", ttl="1m")  # wrong
+len(cache)  # wrong
+cache.get_or_create("key", lambda: 1)  # wrong
+
+
+@cache.memoize(ttl=60)
+def square(number: int) -> int:
+    return number * number
+
+
+square("2")  # wrong
+square.invalidate()  # wrong
+
+
+@cache.memoize(tttl=60)  # wrong
+def cube(number: int) -> int:
+    return number**3

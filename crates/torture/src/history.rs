@@ -1,0 +1,421 @@
+//! The history of each key, and what a hit must be.
+//!
+//! Workers are killed at any moment, so nobody can say afterwards when each write took effect. What can be said is
+//! kept beside the cache, in words of the [board](crate::board) that outlive the killed, and is chosen so that *no
+//! correct cache ever fails a check*, however the processes are scheduled, stopped or killed.
+//!
+//! # Values
+//!
+//! At any time one worker writes a key: it takes the key's *token*, a word with its number. So the writes and deletes
+//! of a key follow each other and have numbers: 1, 2, 3, ... A writer raises `begun` to its number before the call,
+//! stores the number in every word of the value, and raises `done` after the call returned that it was applied. When a
+//! worker is killed, the killer waits for its end, then frees its tokens. A write that was under way may take effect,
+//! or not. But the next writer of the key locks its stripe, so a repair settles that before: *the write took effect
+//! before the next one, or never.* So the numbers are the order in which writes take effect. Reads take no token.
+//!
+//! A reader samples `done` and `seen` before its call and `begun` after it. A hit must then be
+//!
+//! * **whole**: every word says the same key and write ([`value`](crate::value)), and the key is the one that was asked
+//!   for. Else it is torn, a mixture, or foreign.
+//! * **no older than `done`**: that write had replaced or deleted everything before it when the read began.
+//! * **no older than `seen`**, the highest number that any read had returned before this one began. Else values go
+//!   back, such as when a write that was killed is seen and then undone.
+//! * **no newer than `begun`**: else it was made up.
+//! * **not cleared.** Clears have numbers, too, taken before the call. Beside `done` stands the number of clears that
+//!   had begun when the write had returned: any later one began after it. A hit on that write is wrong if a later
+//!   clear returned before the read began.
+//! * **not expired**: a value says when it expires; a read that began then or later must miss. Both ends of the read
+//!   are looked at, so a step of the clock does no harm. Values whose expiry was changed by `touch` are left out.
+//!
+//! A miss is always allowed.
+//!
+//! # Counters
+//!
+//! Every eighth key is a number in decimal text that many workers raise by `incr` at the same time, without a token.
+//! Whoever begins to raise it raises `begun` first, so the number is never above `begun`. Only a token's owner makes
+//! the counter anew when it is gone, as `begun + 1`, which is above all that it ever was; it then raises `begun` by as
+//! many more as there can be additions that began before and come after. So a counter's numbers never go down, whatever
+//! is evicted, deleted, cleared or killed: `seen` bounds every later hit from below, an addition must return more than
+//! that, and no two additions the same.
+
+use crate::board::{Board, Mark, SLOTS, THREADS, Word};
+use crate::value::Value;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Bits of `done` that count clears.
+const CLEAR_BITS: u32 = 24;
+/// Bits of a counter's number below its key.
+const COUNT_BITS: u32 = 40;
+
+/// Whether a key is a counter.
+pub fn is_counter(key: u16) -> bool {
+    key.is_multiple_of(8)
+}
+
+/// A key as the cache knows it, of different lengths.
+pub fn name(key: u16) -> String {
+    let long = if key % 5 == 1 { usize::from(key % 90) } else { 0 };
+    format!("{key:05}{}", "-".repeat(long))
+}
+
+/// The key that has this name.
+pub fn named(bytes: &[u8]) -> Option<u16> {
+    let key = std::str::from_utf8(bytes.get(..5)?).ok()?.parse().ok()?;
+    (name(key).as_bytes() == bytes && usize::from(key) < crate::board::KEYS).then_some(key)
+}
+
+/// Milliseconds since 1970.
+pub fn wall_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// A check that failed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Wrong {
+    pub key: u16,
+    pub expected: String,
+    pub found: String,
+}
+
+/// The right to write a key.
+pub struct Token<'a> {
+    board: &'a Board,
+    key: u16,
+    worker: u64,
+}
+
+impl<'a> Token<'a> {
+    /// Takes a key's token, unless somebody has it.
+    pub fn take(board: &'a Board, key: u16, worker: u64) -> Option<Self> {
+        board.mark(key, Mark::Owner).compare_exchange(0, worker, SeqCst, SeqCst).ok()?;
+        Some(Self { board, key, worker })
+    }
+
+    pub fn key(&self) -> u16 {
+        self.key
+    }
+
+    /// The number of a write that is about to begin.
+    pub fn begin(&self) -> u64 {
+        begin(self.board, self.key)
+    }
+
+    /// A write was applied: it returned.
+    pub fn done(&self, number: u64) {
+        let clears = self.board.get(Word::ClearsBegun);
+        self.board.mark(self.key, Mark::Done).store(number << CLEAR_BITS | clears, SeqCst);
+    }
+
+    /// The expiry of whatever the key has is about to be changed.
+    pub fn touch(&self) {
+        let begun = self.board.mark(self.key, Mark::Begun).load(SeqCst);
+        self.board.mark(self.key, Mark::Touched).store(begun, SeqCst);
+    }
+}
+
+impl Drop for Token<'_> {
+    fn drop(&mut self) {
+        let _ = self.board.mark(self.key, Mark::Owner).compare_exchange(self.worker, 0, SeqCst, SeqCst);
+    }
+}
+
+/// The number of a write or an addition that is about to begin.
+fn begin(board: &Board, key: u16) -> u64 {
+    board.mark(key, Mark::Begun).fetch_add(1, SeqCst) + 1
+}
+
+/// A clear that is about to begin; its number.
+pub fn begin_clear(board: &Board) -> u64 {
+    board.word(Word::ClearsBegun).fetch_add(1, SeqCst) + 1
+}
+
+/// A clear has returned.
+pub fn clear_done(board: &Board, number: u64) {
+    board.word(Word::ClearsDone).fetch_max(number, SeqCst);
+}
+
+/// What was known when a read began.
+pub struct Before<'a> {
+    board: &'a Board,
+    key: u16,
+    done: u64,
+    seen: u64,
+    clears: u64,
+    wall_ms: u64,
+}
+
+impl<'a> Before<'a> {
+    pub fn sample(board: &'a Board, key: u16) -> Self {
+        Self {
+            board,
+            key,
+            done: board.mark(key, Mark::Done).load(SeqCst) >> CLEAR_BITS,
+            seen: board.mark(key, Mark::Seen).load(SeqCst),
+            clears: board.get(Word::ClearsDone),
+            wall_ms: wall_ms(),
+        }
+    }
+
+    fn wrong<T>(&self, expected: impl Into<String>, found: impl Into<String>) -> Result<T, Wrong> {
+        Err(Wrong { key: self.key, expected: expected.into(), found: found.into() })
+    }
+
+    /// Checks what a read that began then has found. `flags`, if the read returned them, belong to the value.
+    pub fn check_hit(&self, bytes: &[u8], flags: Option<u32>) -> Result<(), Wrong> {
+        let after_ms = wall_ms();
+        if is_counter(self.key) {
+            return self.check_counter(bytes);
+        }
+        let value = match Value::parse(bytes) {
+            Ok(value) => value,
+            Err(found) => return self.wrong("a whole value", found),
+        };
+        self.check_value(value, after_ms)?;
+        if let Some(found) = flags.filter(|&found| found != flags_of(value.number.into())) {
+            return self.wrong(format!("flags {:#x}", flags_of(value.number.into())), format!("flags {found:#x}"));
+        }
+        self.board.mark(self.key, Mark::Seen).fetch_max(value.number.into(), SeqCst);
+        Ok(())
+    }
+
+    fn check_value(&self, value: Value, after_ms: u64) -> Result<(), Wrong> {
+        let number = u64::from(value.number);
+        let made = format!("write {number} by {}", value.writer);
+        if value.key != self.key {
+            return self.wrong(format!("a value of key {}", self.key), format!("{made} of key {}", value.key));
+        }
+        if number < self.done {
+            return self.wrong(format!("write {} or later: it had returned before", self.done), made);
+        }
+        if number < self.seen {
+            return self.wrong(format!("write {} or later: it had been read before", self.seen), made);
+        }
+        let begun = self.board.mark(self.key, Mark::Begun).load(SeqCst);
+        if number > begun {
+            return self.wrong(format!("at most write {begun}: no other was begun"), made);
+        }
+        let done = self.board.mark(self.key, Mark::Done).load(SeqCst);
+        let clears = done & ((1 << CLEAR_BITS) - 1);
+        if done >> CLEAR_BITS == number && clears < self.clears {
+            let clear = self.clears;
+            return self.wrong("a miss", format!("{made}, which was there before clear {clear} began and cleared it"));
+        }
+        let touched = self.board.mark(self.key, Mark::Touched).load(SeqCst);
+        if value.expires_ms != 0 && number > touched && self.wall_ms.min(after_ms) >= value.expires_ms {
+            let late = self.wall_ms - value.expires_ms;
+            return self.wrong("a miss", format!("{made}, which had expired {late} ms before"));
+        }
+        Ok(())
+    }
+
+    fn check_counter(&self, bytes: &[u8]) -> Result<(), Wrong> {
+        let Some(number) = counted(self.key, bytes) else {
+            let found = String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).into_owned();
+            return self.wrong(format!("a number of key {}", self.key), format!("{found:?}"));
+        };
+        self.check_number(number, self.seen)
+    }
+
+    /// Checks what an addition that began then has returned.
+    pub fn check_added(&self, sum: u64) -> Result<(), Wrong> {
+        let number = sum & ((1 << COUNT_BITS) - 1);
+        if sum >> COUNT_BITS != u64::from(self.key) {
+            return self.wrong(format!("a number of key {}", self.key), sum.to_string());
+        }
+        self.check_number(number, self.seen + 1)?;
+        if self.board.mark(self.key, Mark::Added).fetch_max(number, SeqCst) == number {
+            return self.wrong("another sum for each addition", format!("{number} once more"));
+        }
+        Ok(())
+    }
+
+    fn check_number(&self, number: u64, least: u64) -> Result<(), Wrong> {
+        let begun = self.board.mark(self.key, Mark::Begun).load(SeqCst);
+        if !(least..=begun).contains(&number) {
+            return self.wrong(format!("a count from {least} to {begun}"), number.to_string());
+        }
+        self.board.mark(self.key, Mark::Seen).fetch_max(number, SeqCst);
+        Ok(())
+    }
+}
+
+/// An addition is about to begin.
+pub fn begin_addition(board: &Board, key: u16) {
+    begin(board, key);
+}
+
+/// A counter that is gone is about to be made anew; its number.
+pub fn begin_counter(board: &Board, key: u16) -> u64 {
+    board.mark(key, Mark::Begun).fetch_add(1 + (SLOTS * THREADS) as u64, SeqCst) + 1
+}
+
+/// The text of a counter's number.
+pub fn count_text(key: u16, number: u64) -> String {
+    (u64::from(key) << COUNT_BITS | number).to_string()
+}
+
+fn counted(key: u16, text: &[u8]) -> Option<u64> {
+    let sum: u64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (sum >> COUNT_BITS == u64::from(key)).then_some(sum & ((1 << COUNT_BITS) - 1))
+}
+
+/// The caller's flags of a write: 0, which costs no room in the record, for most.
+pub fn flags_of(number: u64) -> u32 {
+    if number % 4 == 3 { (number << 1 | 1) as u32 } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Round(tempfile::TempDir, Board);
+
+    fn round() -> Round {
+        let dir = tempfile::tempdir().unwrap();
+        let board = Board::create(&dir.path().join("board")).unwrap();
+        Round(dir, board)
+    }
+
+    const KEY: u16 = 9;
+
+    fn value(number: u64) -> Value {
+        Value { key: KEY, writer: 1, number: number as u32, expires_ms: 0 }
+    }
+
+    /// A write that returned; its value.
+    fn write(board: &Board) -> Value {
+        let token = Token::take(board, KEY, 1).unwrap();
+        let number = token.begin();
+        token.done(number);
+        value(number)
+    }
+
+    fn found(before: &Before<'_>, value: Value) -> Result<(), Wrong> {
+        before.check_hit(&value.bytes(100), None)
+    }
+
+    fn expected(result: Result<(), Wrong>) -> String {
+        result.unwrap_err().expected
+    }
+
+    #[test]
+    fn a_hit_on_the_last_write_and_on_one_under_way_are_right() {
+        let Round(_dir, board) = round();
+        let first = write(&board);
+        found(&Before::sample(&board, KEY), first).unwrap();
+        let token = Token::take(&board, KEY, 2).unwrap();
+        assert!(Token::take(&board, KEY, 3).is_none(), "two writers");
+        let before = Before::sample(&board, KEY);
+        let second = value(token.begin());
+        found(&before, first).unwrap();
+        found(&before, second).unwrap();
+        // A read that began before the other one returned may still find the older.
+        found(&before, first).unwrap();
+    }
+
+    #[test]
+    fn what_was_replaced_or_deleted_does_not_come_back() {
+        let Round(_dir, board) = round();
+        let first = write(&board);
+        let before = Before::sample(&board, KEY);
+        write(&board);
+        found(&before, first).unwrap();
+        assert!(expected(found(&Before::sample(&board, KEY), first)).contains("had returned"));
+    }
+
+    #[test]
+    fn what_was_read_once_does_not_go_back() {
+        let Round(_dir, board) = round();
+        let first = write(&board);
+        let killed = value(Token::take(&board, KEY, 2).unwrap().begin());
+        found(&Before::sample(&board, KEY), killed).unwrap();
+        assert!(expected(found(&Before::sample(&board, KEY), first)).contains("had been read"));
+    }
+
+    #[test]
+    fn what_nobody_began_to_write_is_made_up() {
+        let Round(_dir, board) = round();
+        let last = write(&board);
+        let next = Value { number: last.number + 1, ..last };
+        assert!(expected(found(&Before::sample(&board, KEY), next)).contains("at most"));
+    }
+
+    #[test]
+    fn torn_and_foreign_values_and_flags_of_others_are_found() {
+        let Round(_dir, board) = round();
+        let last = write(&board);
+        let before = Before::sample(&board, KEY);
+        let mut torn = last.bytes(100);
+        torn[60..].copy_from_slice(&value(0).bytes(100)[60..]);
+        assert!(expected(before.check_hit(&torn, None)).contains("whole"));
+        let foreign = Value { key: KEY + 1, ..last };
+        assert!(expected(found(&before, foreign)).contains("of key 9"));
+        assert!(expected(before.check_hit(&last.bytes(100), Some(77))).contains("flags"));
+        before.check_hit(&last.bytes(100), Some(flags_of(last.number.into()))).unwrap();
+    }
+
+    #[test]
+    fn a_value_from_before_a_clear_is_gone_after_it() {
+        let Round(_dir, board) = round();
+        let value = write(&board);
+        let during = begin_clear(&board);
+        found(&Before::sample(&board, KEY), value).unwrap();
+        clear_done(&board, during);
+        assert_eq!(expected(found(&Before::sample(&board, KEY), value)), "a miss");
+        // What is written while a clear is under way may outlive it.
+        let number = begin_clear(&board);
+        let value = write(&board);
+        clear_done(&board, number);
+        found(&Before::sample(&board, KEY), value).unwrap();
+    }
+
+    #[test]
+    fn an_expired_value_is_found_unless_it_was_touched() {
+        let Round(_dir, board) = round();
+        let value = write(&board);
+        found(&Before::sample(&board, KEY), Value { expires_ms: wall_ms() + 60_000, ..value }).unwrap();
+        let expired = Value { expires_ms: wall_ms() - 1, ..value };
+        assert_eq!(expected(found(&Before::sample(&board, KEY), expired)), "a miss");
+        Token::take(&board, KEY, 1).unwrap().touch();
+        found(&Before::sample(&board, KEY), expired).unwrap();
+    }
+
+    #[test]
+    fn counters_never_go_back_and_no_addition_is_lost() {
+        let Round(_dir, board) = round();
+        let key = 16;
+        assert!(is_counter(key));
+        let sum = |number: u64| count_text(key, number).parse::<u64>().unwrap();
+        (0..5).for_each(|_| begin_addition(&board, key));
+        let before = Before::sample(&board, key);
+        before.check_added(sum(3)).unwrap();
+        assert!(expected(before.check_added(sum(3))).contains("another sum"));
+        assert!(expected(Before::sample(&board, key).check_added(sum(3))).contains("from 4 to 5"));
+        let before = Before::sample(&board, key);
+        before.check_hit(count_text(key, 3).as_bytes(), None).unwrap();
+        assert!(expected(before.check_hit(count_text(key, 2).as_bytes(), None)).contains("from 3 to 5"));
+        assert!(expected(before.check_hit(count_text(key, 6).as_bytes(), None)).contains("from 3 to 5"));
+        assert!(expected(before.check_hit(count_text(key + 8, 4).as_bytes(), None)).contains("number of key"));
+        assert!(expected(before.check_hit(b"1x", None)).contains("number of key"));
+    }
+
+    #[test]
+    fn a_counter_that_is_made_anew_leaves_room_for_additions_under_way() {
+        let Round(_dir, board) = round();
+        let key = 16;
+        begin_addition(&board, key);
+        let before = Before::sample(&board, key);
+        let number = begin_counter(&board, key);
+        assert_eq!(number, 2);
+        // It found the new one.
+        before.check_added(count_text(key, number + 1).parse().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn names_lead_back_to_their_keys() {
+        (0..crate::board::KEYS as u16).for_each(|key| assert_eq!(named(name(key).as_bytes()), Some(key)));
+        assert_eq!(named(b"00012--"), None);
+        assert_eq!(named(b"x"), None);
+    }
+}

@@ -1,0 +1,14 @@
+//! The faults that `--plant` takes, by name.
+
+use kennel::planted::Plant;
+
+pub const ALL: &[(&str, Plant)] = &[
+    ("torn", Plant::Torn),
+    ("revived", Plant::Revived),
+    ("unlocked", Plant::Unlocked),
+    ("late-store", Plant::LateStore),
+];
+
+pub fn named(name: &str) -> Option<Plant> {
+    ALL.iter().find(|(known, _)| *known == name).map(|(_, plant)| *plant)
+}

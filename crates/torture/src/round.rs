@@ -1,0 +1,132 @@
+//! A round: one cache file of a random shape, workers that use it, and a look at what they leave.
+//!
+//! A run consists of rounds, so that many shapes come along, and so that the invariants are verified more than once.
+
+use crate::board::{Board, KEYS, Word};
+use crate::history::{Before, Wrong, begin_counter, count_text, is_counter, name};
+use crate::killer::{Killer, Toll};
+use crate::random::Random;
+use crate::report::Total;
+use anyhow::{Context, Result};
+use kennel::{Cache, LockStrategy, Options};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Violations found at the end that are printed; the others are only counted.
+const PRINTED: usize = 10;
+
+/// How long a round takes, unless the run is shorter.
+pub const LONGEST: Duration = Duration::from_secs(15);
+
+pub struct Round<'a> {
+    pub locks: LockStrategy,
+    pub processes: usize,
+    pub seed: u64,
+    pub plant: Option<&'a str>,
+    pub end: Instant,
+}
+
+/// Shape of a round's cache. The keys need several times as much room, so eviction never rests.
+fn shape(random: &mut Random) -> (Options, String) {
+    // The largest values need 32 KiB for each stripe.
+    let (capacity, stripes): (u64, u32) =
+        random.pick(&[(128 << 10, 1), (128 << 10, 4), (256 << 10, 2), (256 << 10, 8)]);
+    let lock_regions = stripes >> random.below(2).min(u64::from(stripes.ilog2()));
+    let mean_item = random.pick(&[64, 300, 1000]);
+    // Positions run out early, and stripes are emptied for it.
+    let ending = random.one_in(3);
+    let options = Options::new()
+        .capacity(capacity)
+        .stripes(stripes)
+        .lock_regions(lock_regions)
+        .mean_item(mean_item)
+        .seats(128)
+        .seed(random.next())
+        .near_last_position(ending);
+    let ends = if ending { ", near the last position" } else { "" };
+    (options, format!("{} KiB, {stripes} stripes, {lock_regions} locks, items of {mean_item}{ends}", capacity >> 10))
+}
+
+impl Round<'_> {
+    /// Runs the round and adds what it came to.
+    pub fn run(&self, directory: &Path, total: &mut Total) -> Result<()> {
+        let (options, shape) = shape(&mut Random(self.seed));
+        let path = directory.join("cache");
+        let cache = options.locks(self.locks.clone()).create(&path).context("create the cache")?;
+        let board = Board::create(&directory.join("board"))?;
+        let toll = self.kill(directory, &board)?;
+        let at_the_end = look_at_the_end(&cache, &board);
+        for wrong in toll.faults.iter().chain(at_the_end.iter().take(PRINTED)) {
+            println!("violation: {wrong}; seed {:#x}", self.seed);
+        }
+        let violations = board.get(Word::Violations) + (toll.faults.len() + at_the_end.len()) as u64;
+        let counters = cache.stats().counters;
+        println!(
+            "round with {} locks, {shape}: seed {:#x}, kills {}, stops {}, forks {}, operations {}, hits checked {}, \
+             busy {}, repairs {}, evictions {}, longest wait {:.1} ms ({:.1} ms with stops), violations {}",
+            self.locks,
+            self.seed,
+            toll.kills,
+            toll.stops,
+            board.get(Word::Forks),
+            board.get(Word::Operations),
+            board.get(Word::Hits),
+            board.get(Word::Busy),
+            counters.repairs,
+            counters.evictions(),
+            board.get(Word::LongestNs) as f64 / 1e6,
+            board.get(Word::LongestStoppedNs) as f64 / 1e6,
+            violations,
+        );
+        total.kills += toll.kills;
+        total.operations += board.get(Word::Operations);
+        total.violations += violations;
+        total.longest_ns = total.longest_ns.max(board.get(Word::LongestNs));
+        Ok(())
+    }
+
+    fn kill(&self, directory: &Path, board: &Board) -> Result<Toll> {
+        let program = std::env::current_exe().context("find this program")?;
+        let start = |number: u64| {
+            let mut command = Command::new(&program);
+            command.arg("worker").arg(directory.join("board")).arg(directory.join("cache"));
+            command.arg((self.seed ^ number << 40).to_string()).arg((self.processes * 3 / 2 + 1).to_string());
+            self.plant.iter().for_each(|plant| {
+                command.arg("--plant").arg(plant);
+            });
+            command.stdin(Stdio::null());
+            command
+        };
+        // With a fault planted one finding is enough.
+        let enough = |board: &Board| self.plant.is_some() && board.get(Word::Violations) > 0;
+        Killer::new(board, &start, self.seed).run(self.processes, self.end, enough)
+    }
+}
+
+/// What is wrong when all have ended: with invariants, with what is there, or with going on.
+fn look_at_the_end(cache: &Cache, board: &Board) -> Vec<String> {
+    let verification = cache.verify();
+    let mut wrong: Vec<String> =
+        verification.problems.iter().map(|problem| format!("at the end: verify: {problem:?}")).collect();
+    if !verification.unchecked.is_empty() {
+        wrong.push(format!("at the end: verify left stripes {:?} unchecked", verification.unchecked));
+    }
+    let dropped = cache.stats().counters.dropped;
+    if dropped != 0 {
+        wrong.push(format!("at the end: {dropped} records were dropped as damaged"));
+    }
+    for key in 0..KEYS as u16 {
+        let before = Before::sample(board, key);
+        let found = cache.get(name(key));
+        if let Some(Err(Wrong { expected, found, .. })) = found.map(|found| before.check_hit(&found, None)) {
+            wrong.push(format!("at the end: key {key}: expected {expected}; found {found}"));
+        }
+        let value = if is_counter(key) { count_text(key, begin_counter(board, key)) } else { "the end".into() };
+        match cache.set(name(key), &value) {
+            Ok(()) if cache.get(name(key)).is_some_and(|found| found == value.as_bytes()) => {}
+            other => wrong.push(format!("at the end: key {key}: what is set is not there: {other:?}")),
+        }
+    }
+    wrong
+}

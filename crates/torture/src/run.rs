@@ -1,0 +1,122 @@
+//! The command line, and the rounds of a run.
+
+use crate::killer::adopt_orphans;
+use crate::report::Total;
+use crate::round::{LONGEST, Round};
+use crate::{random::Random, worker};
+use anyhow::{Context, Result};
+use clap::Parser;
+use clap::builder::PossibleValuesParser;
+use kennel::LockStrategy;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// The strategies that are tortured: those under which several processes write.
+const STRATEGIES: &[LockStrategy] = &[LockStrategy::File, LockStrategy::Lease];
+
+/// Uses a cache in many processes while they are killed and stopped, and checks every answer.
+#[derive(Parser)]
+#[command(name = "kennel-torture", args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(flatten)]
+    args: Args,
+    #[command(subcommand)]
+    worker: Option<Task>,
+}
+
+#[derive(clap::Subcommand)]
+enum Task {
+    /// What the torture starts itself.
+    #[command(hide = true)]
+    Worker(worker::Args),
+}
+
+#[derive(clap::Args)]
+struct Args {
+    /// How long, in seconds, all rounds together
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    seconds: u64,
+    /// Processes at work at once
+    #[arg(long, value_name = "P", default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=32))]
+    processes: u64,
+    /// Lock strategy; with `all` they take turns
+    #[arg(long, value_parser = strategies(), default_value = "all")]
+    locks: String,
+    /// Seed of what is chosen; moments are chance. By default a new one
+    #[arg(long, value_name = "S", value_parser = parse_seed)]
+    seed: Option<u64>,
+    /// Breaks a protection of the engine, which must be found
+    #[cfg(feature = "plant")]
+    #[arg(long, value_parser = crate::plant::ALL.iter().map(|(name, _)| *name).collect::<Vec<_>>())]
+    plant: Option<String>,
+    /// Where the files are made; by default in memory if the system has such a place
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+fn strategies() -> PossibleValuesParser {
+    STRATEGIES.iter().map(|strategy| strategy.name().to_owned()).chain(["all".to_owned()]).collect::<Vec<_>>().into()
+}
+
+fn parse_seed(text: &str) -> Result<u64, std::num::ParseIntError> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => text.parse(),
+    }
+}
+
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match &cli.worker {
+        Some(Task::Worker(args)) => worker::run(args).map(|()| ExitCode::SUCCESS),
+        None => run(&cli.args),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(2)
+    })
+}
+
+fn run(args: &Args) -> Result<ExitCode> {
+    adopt_orphans()?;
+    let chosen: Vec<_> = STRATEGIES.iter().filter(|known| args.locks == "all" || known.name() == args.locks).collect();
+    let seed = args.seed.unwrap_or_else(|| u64::from(std::process::id()) ^ crate::history::wall_ms() << 20);
+    let mut random = Random(seed);
+    #[cfg(feature = "plant")]
+    let plant = args.plant.as_deref();
+    #[cfg(not(feature = "plant"))]
+    let plant = None;
+    println!("seed {seed:#x}, {} processes", args.processes);
+    let end = Instant::now() + Duration::from_secs(args.seconds);
+    // Each strategy gets a round, however short the run.
+    let round = LONGEST.min(Duration::from_secs(args.seconds) / chosen.len() as u32);
+    let mut total = Total::default();
+    for locks in chosen.iter().copied().cycle() {
+        let place = place(args)?;
+        let round = Round {
+            locks: locks.clone(),
+            processes: args.processes as usize,
+            seed: random.next(),
+            plant,
+            end: end.min(Instant::now() + round),
+        };
+        round.run(place.path(), &mut total)?;
+        if Instant::now() >= end || (plant.is_some() && total.violations > 0) {
+            break;
+        }
+    }
+    println!("{total}");
+    Ok(ExitCode::from(u8::from(total.violations != 0)))
+}
+
+/// A directory for a round. Only files in memory are written to faster than they are killed over.
+fn place(args: &Args) -> Result<tempfile::TempDir> {
+    let memory = PathBuf::from("/dev/shm");
+    let parent = match &args.dir {
+        Some(dir) => dir.clone(),
+        None if memory.is_dir() => memory,
+        None => std::env::temp_dir(),
+    };
+    tempfile::Builder::new().prefix("kennel-torture-").tempdir_in(&parent).context("make a directory for the files")
+}

@@ -1,0 +1,392 @@
+//! A worker process: it uses the cache in every way until it is told to end, or is killed.
+
+use crate::board::{Board, KEYS, SLOTS, THREADS, Word, monotonic_ns};
+use crate::fork::fork_orphan;
+use crate::history::{
+    Before, Token, Wrong, begin_addition, begin_clear, begin_counter, clear_done, count_text, flags_of, is_counter,
+    name, named, wall_ms,
+};
+use crate::random::Random;
+use crate::value::Value;
+use anyhow::{Context, Result};
+use kennel::{Cache, Error, Expiry, Options, SetOptions, Swap};
+use rustix::process::Pid;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// How long a write waits for a lock: shorter than the longest stop, so that `Busy` happens.
+pub const LOCK_WAIT: Duration = Duration::from_secs(2);
+/// How many operations a process does, on average, before it forks.
+const FORKS: u64 = 8_000;
+/// Violations that are printed; the others are only counted.
+const PRINTED: u64 = 20;
+
+#[derive(clap::Args)]
+pub struct Args {
+    board: PathBuf,
+    cache: PathBuf,
+    seed: u64,
+    /// Most processes that a fork may lead to.
+    most: usize,
+    #[cfg(feature = "plant")]
+    #[arg(long)]
+    plant: Option<String>,
+}
+
+/// A thread of a worker.
+struct Worker<'a> {
+    args: &'a Args,
+    board: &'a Board,
+    cache: &'a Cache,
+    slot: usize,
+    worker: u64,
+    thread: usize,
+    killer: Option<Pid>,
+    random: Random,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    #[cfg(feature = "plant")]
+    if let Some(name) = &args.plant {
+        kennel::planted::plant(crate::plant::named(name).context("no such plant")?);
+    }
+    let board = Board::open(&args.board)?;
+    let cache = Options::new().lock_wait(LOCK_WAIT).open(&args.cache).context("open the cache")?;
+    let killer = rustix::process::getppid();
+    work(args, &board, &cache, killer);
+    Ok(())
+}
+
+/// Works as one of the board's processes until its end.
+fn work(args: &Args, board: &Board, cache: &Cache, killer: Option<Pid>) {
+    let Some((slot, worker)) = board.join() else { return };
+    let of = |thread| Worker {
+        args,
+        board,
+        cache,
+        slot,
+        worker,
+        thread,
+        killer,
+        random: Random(args.seed ^ worker << 8 ^ thread as u64),
+    };
+    std::thread::scope(|scope| {
+        for thread in 1..THREADS {
+            scope.spawn(move || of(thread).serve());
+        }
+        of(0).lead();
+    });
+}
+
+impl<'a> Worker<'a> {
+    fn goes_on(&self) -> bool {
+        // Without the killer nobody would end this process.
+        self.board.get(Word::Stop) == 0 && rustix::process::getppid() == self.killer
+    }
+
+    fn serve(&mut self) {
+        while self.goes_on() {
+            self.operate();
+        }
+    }
+
+    /// Works, and forks now and then.
+    fn lead(&mut self) {
+        while self.goes_on() {
+            if self.random.one_in(FORKS) && self.board.pids().len() < self.args.most.min(SLOTS) {
+                if fork_orphan() {
+                    self.go_on_as_child();
+                }
+                self.board.add(Word::Forks, 1);
+            }
+            self.operate();
+        }
+    }
+
+    /// A forked child is a worker of its own, with the handle that it inherited. Its parent's other threads are not
+    /// there, so it must not return to where they are waited for.
+    fn go_on_as_child(&self) -> ! {
+        for _ in 0..5000 {
+            if rustix::process::getppid() == self.killer {
+                work(self.args, self.board, self.cache, self.killer);
+                break;
+            }
+            // Its parent is about to end, and the killer to adopt it.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::process::exit(0)
+    }
+
+    fn operate(&mut self) {
+        let key = self.random.skewed(KEYS as u64) as u16;
+        match self.random.below(1000) {
+            0 => self.scan(),
+            1 if self.random.one_in(8) => self.clear(),
+            1 if self.random.one_in(20) => self.flush(),
+            1 => self.look_around(),
+            2..20 => self.delete(key),
+            20..40 => self.delete_many(),
+            40..60 => self.touch(key),
+            60..90 => self.swap(key),
+            90..120 => self.write_many(),
+            120..160 => self.write_if(key),
+            160..400 => self.write(key),
+            400..440 => self.read_many(),
+            440..480 => self.read_item(key),
+            _ => self.read(key),
+        }
+    }
+
+    /// Does one operation of the cache, measured and watched.
+    fn call<T>(&self, operation: impl FnOnce(&Cache) -> T) -> T {
+        let since = self.board.since(self.slot, self.thread);
+        let stops = self.board.get(Word::StopsBegun);
+        let stopped = self.board.get(Word::StoppedNow);
+        let start = monotonic_ns();
+        since.store(start, SeqCst);
+        let result = operation(self.cache);
+        let took = monotonic_ns() - start;
+        since.store(0, SeqCst);
+        let undisturbed = stopped == 0 && self.board.get(Word::StopsBegun) == stops;
+        let longest = if undisturbed { Word::LongestNs } else { Word::LongestStoppedNs };
+        self.board.word(longest).fetch_max(took, SeqCst);
+        self.board.add(Word::Operations, 1);
+        result
+    }
+
+    /// As [`call`](Self::call), for what can fail: the only way to is that somebody was stopped for too long.
+    fn write_call<T>(&self, key: u16, operation: impl FnOnce(&Cache) -> kennel::Result<T>) -> Option<T> {
+        let stops = self.board.get(Word::StopsBegun);
+        let stopped = self.board.get(Word::StoppedNow);
+        match self.call(operation) {
+            Ok(done) => Some(done),
+            Err(Error::Busy { .. }) if stopped != 0 || self.board.get(Word::StopsBegun) != stops => {
+                self.board.add(Word::Busy, 1);
+                None
+            }
+            Err(error) => {
+                self.wrong(Wrong {
+                    key,
+                    expected: "no error, since nobody was stopped".into(),
+                    found: error.to_string(),
+                });
+                None
+            }
+        }
+    }
+
+    fn check(&self, checked: Result<(), Wrong>) {
+        match checked {
+            Ok(()) => self.board.add(Word::Hits, 1),
+            Err(wrong) => self.wrong(wrong),
+        }
+    }
+
+    fn wrong(&self, wrong: Wrong) {
+        if self.board.word(Word::Violations).fetch_add(1, SeqCst) < PRINTED {
+            let Wrong { key, expected, found } = wrong;
+            println!("violation: key {key}: expected {expected}; found {found}; seed {:#x}", self.args.seed);
+        }
+    }
+
+    fn read(&self, key: u16) {
+        let (before, name) = (Before::sample(self.board, key), name(key));
+        if let Some(found) = self.call(|cache| cache.get(&name)) {
+            self.check(before.check_hit(&found, None));
+        }
+    }
+
+    fn read_item(&self, key: u16) {
+        let (before, name) = (Before::sample(self.board, key), name(key));
+        if let Some(item) = self.call(|cache| cache.get_item(&name)) {
+            self.check(before.check_hit(&item.value, (!is_counter(key)).then_some(item.flags)));
+        }
+    }
+
+    fn read_many(&mut self) {
+        let first = self.random.skewed(KEYS as u64) as usize;
+        let keys: Vec<u16> = (first..KEYS.min(first + 20)).map(|key| key as u16).collect();
+        let names: Vec<_> = keys.iter().map(|&key| name(key)).collect();
+        let before: Vec<_> = keys.iter().map(|&key| Before::sample(self.board, key)).collect();
+        let found = self.call(|cache| cache.get_multi(&names));
+        for (before, found) in before.iter().zip(found) {
+            found.iter().for_each(|found| self.check(before.check_hit(found, None)));
+        }
+    }
+
+    fn scan(&self) {
+        for found in self.call(|cache| cache.keys().collect::<Vec<_>>()) {
+            if named(&found).is_none() {
+                let shown = String::from_utf8_lossy(&found[..found.len().min(40)]).into_owned();
+                self.wrong(Wrong { key: 0, expected: "a key that was set".into(), found: format!("{shown:?}") });
+            }
+        }
+    }
+
+    fn look_around(&self) {
+        self.call(|cache| cache.stats());
+        self.call(|cache| cache.stripe_stats());
+    }
+
+    fn clear(&self) {
+        let number = begin_clear(self.board);
+        if self.write_call(0, Cache::clear).is_some() {
+            clear_done(self.board, number);
+        }
+    }
+
+    fn flush(&self) {
+        self.write_call(0, Cache::flush);
+    }
+
+    /// The length of a value: small ones, ones about the limit up to which a record is overwritten where it lies, and
+    /// large ones.
+    fn len(&mut self) -> usize {
+        let len = match self.random.below(20) {
+            0..11 => self.random.within(24, 200),
+            11..16 => self.random.within(400, 560),
+            16..19 => self.random.within(560, 3000),
+            _ => self.random.within(3000, 6500),
+        };
+        len as usize
+    }
+
+    /// A value that does not expire.
+    fn value(&mut self, key: u16, number: u64) -> Vec<u8> {
+        Value { key, writer: self.worker as u16, number: number as u32, expires_ms: 0 }.bytes(self.len())
+    }
+
+    /// A value for a write, and how it is stored.
+    fn draft(&mut self, key: u16, number: u64) -> (Vec<u8>, SetOptions) {
+        let how = SetOptions::new().flags(flags_of(number));
+        if !self.random.one_in(6) {
+            return (self.value(key, number), how);
+        }
+        let expires_ms = wall_ms() + self.random.within(1, 40);
+        let value = Value { key, writer: self.worker as u16, number: number as u32, expires_ms };
+        (value.bytes(self.len()), how.expiry(Expiry::At(UNIX_EPOCH + Duration::from_millis(expires_ms))))
+    }
+
+    fn write(&mut self, key: u16) {
+        if is_counter(key) {
+            return self.count(key);
+        }
+        let Some(token) = Token::take(self.board, key, self.worker) else { return };
+        let number = token.begin();
+        let (value, how) = self.draft(key, number);
+        if self.write_call(key, |cache| cache.set_with(name(key), &value, &how)).is_some() {
+            token.done(number);
+        }
+    }
+
+    /// Stores only if there is a value, or only if there is none.
+    fn write_if(&mut self, key: u16) {
+        if is_counter(key) {
+            return self.count(key);
+        }
+        let Some(token) = Token::take(self.board, key, self.worker) else { return };
+        let number = token.begin();
+        let (value, how) = self.draft(key, number);
+        let add = self.random.one_in(2);
+        let store = |cache: &Cache| match add {
+            true => cache.add(name(key), &value, &how),
+            false => cache.replace(name(key), &value, &how),
+        };
+        if self.write_call(key, store) == Some(true) {
+            token.done(number);
+        }
+    }
+
+    fn write_many(&mut self) {
+        let numbered = self.tokens().into_iter().map(|token| (token.begin(), token));
+        // All items of a batch have the same flags: those whose write has some are left to other operations.
+        let writes: Vec<_> = numbered.filter(|(number, _)| flags_of(*number) == 0).collect();
+        let items: Vec<_> =
+            writes.iter().map(|(number, token)| (name(token.key()), self.value(token.key(), *number))).collect();
+        self.finish_many(&writes, |cache| cache.set_multi(&items, &SetOptions::new()));
+    }
+
+    fn delete_many(&mut self) {
+        let tokens = self.tokens().into_iter().take(3);
+        let deletes: Vec<_> = tokens.map(|token| (token.begin(), token)).collect();
+        let names: Vec<_> = deletes.iter().map(|(_, token)| name(token.key())).collect();
+        self.finish_many(&deletes, |cache| cache.delete_multi(&names));
+    }
+
+    /// Does a batch. If one of it could not be done, nobody relies on the others.
+    fn finish_many<T>(&self, batch: &[(u64, Token<'_>)], operation: impl FnOnce(&Cache) -> Vec<kennel::Result<T>>) {
+        let Some((_, first)) = batch.first() else { return };
+        let all =
+            self.write_call(first.key(), |cache| operation(cache).into_iter().collect::<kennel::Result<Vec<_>>>());
+        if all.is_some() {
+            batch.iter().for_each(|(number, token)| token.done(*number));
+        }
+    }
+
+    /// The tokens of some keys that lie in a row, those that are free.
+    fn tokens(&mut self) -> Vec<Token<'a>> {
+        let first = self.random.skewed(KEYS as u64) as usize;
+        let keys = (first..KEYS.min(first + 12)).map(|key| key as u16).filter(|&key| !is_counter(key));
+        keys.filter_map(|key| Token::take(self.board, key, self.worker)).collect()
+    }
+
+    fn swap(&mut self, key: u16) {
+        if is_counter(key) {
+            return self.count(key);
+        }
+        let Some(token) = Token::take(self.board, key, self.worker) else { return };
+        let before = Before::sample(self.board, key);
+        let Some(item) = self.call(|cache| cache.get_item(name(key))) else { return };
+        self.check(before.check_hit(&item.value, Some(item.flags)));
+        let number = token.begin();
+        let (value, how) = self.draft(key, number);
+        let swapped = self.write_call(key, |cache| cache.compare_and_swap(name(key), item.stamp, &value, &how));
+        if matches!(swapped, Some(Swap::Stored(_))) {
+            token.done(number);
+        }
+    }
+
+    fn delete(&mut self, key: u16) {
+        if is_counter(key) {
+            self.write_call(key, |cache| cache.delete(name(key)));
+            return;
+        }
+        let Some(token) = Token::take(self.board, key, self.worker) else { return };
+        let number = token.begin();
+        if self.write_call(key, |cache| cache.delete(name(key))).is_some() {
+            token.done(number);
+        }
+    }
+
+    fn touch(&mut self, key: u16) {
+        let expiry = Expiry::After(Duration::from_millis(self.random.within(1, 500)));
+        let Some(token) = Token::take(self.board, key, self.worker) else { return };
+        token.touch();
+        self.write_call(key, |cache| cache.touch(name(key), expiry));
+    }
+
+    fn count(&mut self, key: u16) {
+        if self.add(key) != Some(None) {
+            return;
+        }
+        // It is gone: one makes it anew, after another look, which also ends what a killed one had begun.
+        let Some(_token) = Token::take(self.board, key, self.worker) else { return };
+        if self.add(key) == Some(None) {
+            let number = begin_counter(self.board, key);
+            let how = SetOptions::new();
+            self.write_call(key, |cache| cache.add(name(key), count_text(key, number), &how));
+        }
+    }
+
+    /// Adds one; `None` if it could not be tried, `Some(None)` if there is no number.
+    fn add(&self, key: u16) -> Option<Option<u64>> {
+        let before = Before::sample(self.board, key);
+        begin_addition(self.board, key);
+        let sum = self.write_call(key, |cache| cache.incr(name(key), 1))?;
+        if let Some(sum) = sum {
+            self.check(before.check_added(sum));
+        }
+        Some(sum)
+    }
+}

@@ -1,0 +1,150 @@
+//! `cargo xtask instructions`: how many instructions the calls take that matter, and whether they became more.
+//!
+//! Counted by valgrind through `gungraun`, whose runner is a program of its own and must be of the same version as the
+//! library in `crates/instructions`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::runner;
+use crate::step::Step;
+use crate::toolchain::{self, Toolchain};
+
+/// The version of gungraun in `crates/instructions/Cargo.toml`.
+const RUNNER: &str = "0.20.0";
+const PACKAGE: &str = "crates/instructions";
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Count for this revision first, and fail if a call takes more now. Without it, the last counts are shown beside
+    #[arg(long, value_name = "REVISION")]
+    against: Option<String>,
+    /// How much more is too much, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 3.0)]
+    limit: f64,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    ensure_tools()?;
+    let Some(revision) = &args.against else {
+        return runner::run(&[bench("now", Path::new(PACKAGE), &[])], |_| runner::this_command());
+    };
+    let base = Base::check_out(revision)?;
+    let limits = format!("--callgrind-limits=ir={}%", args.limit);
+    let steps = [
+        bench("before", &base.0.join(PACKAGE), &["--save-baseline=before"]),
+        bench("now", Path::new(PACKAGE), &["--baseline=before", &limits]),
+    ];
+    runner::run(&steps, |_| runner::this_command())
+}
+
+/// Both revisions build in one folder: that is where the counts to compare with are kept, too.
+fn bench(name: &str, package: &Path, args: &[&str]) -> Step {
+    let manifest = package.join("Cargo.toml");
+    Step::cargo(name, &format!("bench --quiet --bench calls --manifest-path {}", manifest.display()))
+        .target_dir("instructions")
+        .harness_args(args.iter().map(|&arg| arg.to_owned()).collect())
+}
+
+/// An older revision of the whole project, with the counting of today: so both count the same.
+struct Base(PathBuf);
+
+impl Base {
+    fn check_out(revision: &str) -> Result<Self> {
+        let folder = toolchain::target_dir().join("instructions-before");
+        let folder = std::path::absolute(toolchain::root().join(folder))?;
+        // Of a run that was interrupted.
+        drop(Self(folder.clone()));
+        let added = git(&["worktree", "add", "--detach", "--force", &folder.to_string_lossy(), revision])?;
+        ensure!(added, "git has no revision {revision}, or cannot check it out");
+        let base = Self(folder);
+        copy(&toolchain::root().join(PACKAGE), &base.0.join(PACKAGE))?;
+        Ok(base)
+    }
+}
+
+impl Drop for Base {
+    fn drop(&mut self) {
+        if self.0.exists() {
+            // What is left over stands in the build folder, and is removed by the next run.
+            let _ = git(&["worktree", "remove", "--force", &self.0.to_string_lossy()]);
+        }
+    }
+}
+
+fn git(args: &[&str]) -> Result<bool> {
+    let status = Command::new("git").args(args).current_dir(toolchain::root()).stdout(Stdio::null()).status();
+    Ok(status.context("git was not found")?.success())
+}
+
+/// Copies a folder of a few files over another.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if source.is_dir() {
+            copy(&source, &target)?;
+        } else {
+            fs::copy(&source, &target).with_context(|| target.display().to_string())?;
+        }
+    }
+    Ok(())
+}
+
+fn ensure_tools() -> Result<()> {
+    ensure!(
+        says("valgrind", "--version").is_some(),
+        "valgrind was not found; on Debian: sudo apt-get install --no-install-recommends valgrind libc6-dbg"
+    );
+    if says("gungraun-runner", "--version").is_some_and(|version| version.ends_with(RUNNER)) {
+        return Ok(());
+    }
+    let version = format!("={RUNNER}");
+    let installed = Toolchain::InUse
+        .cargo()
+        .args(["install", "gungraun-runner", "--locked", "--version", &version])
+        .status()
+        .context("could not start cargo")?;
+    ensure!(
+        installed.success(),
+        "gungraun-runner {RUNNER} is missing and could not be installed; install it by hand with: \
+         cargo install gungraun-runner --locked --version {version}"
+    );
+    Ok(())
+}
+
+fn says(program: &str, arg: &str) -> Option<String> {
+    let output = Command::new(program).arg(arg).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runner_is_of_the_library_s_version() {
+        let manifest = toolchain::root().join(PACKAGE).join("Cargo.toml");
+        let text = fs::read_to_string(manifest).unwrap();
+        assert!(text.contains(&format!("\ngungraun = \"={RUNNER}\"\n")));
+    }
+
+    #[test]
+    fn a_comparison_names_what_it_compares_with() {
+        let step = bench("now", Path::new(PACKAGE), &["--baseline=before"]).to_string();
+        assert!(step.contains("--manifest-path crates/instructions/Cargo.toml -- --baseline=before"), "{step}");
+    }
+
+    #[test]
+    fn a_folder_is_copied_with_what_is_in_it() {
+        let target = std::env::temp_dir().join(format!("xtask-copy-{}", std::process::id()));
+        copy(&toolchain::root().join(PACKAGE), &target).unwrap();
+        let copied = target.join("benches/calls.rs").is_file();
+        fs::remove_dir_all(&target).unwrap();
+        assert!(copied);
+    }
+}

@@ -1,0 +1,127 @@
+//! A copy of the project in which each place can be weakened while it runs.
+//!
+//! One build serves all mutants of a tool: every place asks an environment variable whether it is the one that is
+//! weakened (Untch, Offutt and Harrold, "Mutation analysis using mutant schemata", ISSTA 1993).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::scan::Place;
+use crate::toolchain;
+
+/// The number of the place to weaken.
+pub(crate) const CHOICE: &str = "KENNEL_MUTANT";
+
+/// What the library is built from.
+const PARTS: [&str; 8] = ["Cargo.toml", "Cargo.lock", "README.md", "src", "crates", "docs", "tests", "benches"];
+
+/// What the places of the copy call.
+const MODULE: &str = r#"
+#[allow(missing_docs, reason = "only in the copy that is mutated")]
+mod mutant {
+    use std::sync::OnceLock;
+    use std::sync::atomic::Ordering;
+
+    fn is_chosen(place: usize) -> bool {
+        static CHOSEN: OnceLock<Option<usize>> = OnceLock::new();
+        *CHOSEN.get_or_init(|| std::env::var("KENNEL_MUTANT").ok()?.parse().ok()) == Some(place)
+    }
+
+    pub(crate) fn order(place: usize, order: Ordering) -> Ordering {
+        if is_chosen(place) { Ordering::Relaxed } else { order }
+    }
+
+    pub(crate) fn fence(place: usize, fence: impl Fn(Ordering), order: Ordering) {
+        if !is_chosen(place) {
+            fence(order);
+        }
+    }
+}
+"#;
+
+/// Makes the copy, or brings it up to date, and says where it is. The number of a place is its index.
+pub(crate) fn make(places: &[Place]) -> Result<PathBuf> {
+    let tree = std::path::absolute(toolchain::target_dir())?.join("mutants");
+    fs::create_dir_all(&tree).with_context(|| format!("could not create {}", tree.display()))?;
+    for part in PARTS {
+        copy(&toolchain::root().join(part), &tree.join(part))?;
+    }
+    let mut of_file: BTreeMap<&str, Vec<(usize, &Place)>> = BTreeMap::new();
+    for (number, place) in places.iter().enumerate() {
+        of_file.entry(&place.file).or_default().push((number, place));
+    }
+    for (file, places) in of_file {
+        let path = Path::new("src").join(file);
+        let text = fs::read_to_string(toolchain::root().join(&path))?;
+        write(&tree.join(&path), instrumented(&text, &places).as_bytes())?;
+    }
+    let front_door = fs::read_to_string(toolchain::root().join("src/lib.rs"))?;
+    write(&tree.join("src/lib.rs"), (front_door + MODULE).as_bytes())?;
+    Ok(tree)
+}
+
+fn instrumented(text: &str, places: &[(usize, &Place)]) -> String {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    // From the last on, so that the bytes of the others stay where they are.
+    for (number, place) in places.iter().rev() {
+        let line = &mut lines[place.line];
+        let old = &line[place.from..place.to];
+        let new = match old.split_once('(').filter(|_| place.is_fence) {
+            Some((fence, order)) => format!("crate::mutant::fence({number}, {fence}, {order}"),
+            None => format!("crate::mutant::order({number}, {old})"),
+        };
+        line.replace_range(place.from..place.to, &new);
+    }
+    lines.join("\n") + "\n"
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    if !from.is_dir() {
+        let bytes = fs::read(from).with_context(|| format!("could not read {}", from.display()))?;
+        return write(to, &bytes);
+    }
+    fs::create_dir_all(to).with_context(|| format!("could not create {}", to.display()))?;
+    for entry in fs::read_dir(from)? {
+        let name = entry?.file_name();
+        if name != "target" {
+            copy(&from.join(&name), &to.join(&name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Leaves a file alone that is as it should be, so that cargo builds only what changed.
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    if fs::read(path).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    fs::write(path, bytes).with_context(|| format!("could not write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_of_a_line_asks_whether_it_is_chosen() {
+        let place = |is_fence, line, from, to| Place {
+            file: String::new(),
+            function: String::new(),
+            nth: 1,
+            is_fence,
+            order: String::new(),
+            line,
+            from,
+            to,
+        };
+        let text = "x.swap(1, Ordering::AcqRel, Ordering::Acquire);\na::fence(Ordering::Release);\n";
+        let places = [place(false, 0, 10, 26), place(false, 0, 28, 45), place(true, 1, 0, 26)];
+        let numbered: Vec<_> = places.iter().enumerate().map(|(number, place)| (number + 7, place)).collect();
+        let expected = "x.swap(1, crate::mutant::order(7, Ordering::AcqRel), crate::mutant::order(8, Ordering::Acquire));\n\
+                        crate::mutant::fence(9, a::fence, Ordering::Release);\n";
+        assert_eq!(instrumented(text, &numbered), expected);
+    }
+}

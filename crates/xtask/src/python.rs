@@ -1,0 +1,183 @@
+//! `cargo xtask python` and `cargo xtask wheel`: the Python package in `crates/python`, which is no member of the
+//! workspace, so that the engine needs no Python.
+//!
+//! Both make their own environment in `target/python-venv` from `crates/python/requirements.txt`, which pins every
+//! package. Once it is there no network is needed until that file changes.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use crate::step::Step;
+use crate::toolchain::{self, Toolchain};
+
+/// The oldest Python that the pinned packages of the tests run on; the package itself runs on 3.9, too.
+const OLDEST: (u32, u32) = (3, 10);
+
+#[derive(clap::Args)]
+pub(crate) struct TestArgs {
+    /// Arguments for pytest, such as -k django
+    #[arg(last = true)]
+    args: Vec<String>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct WheelArgs {
+    /// Arguments for maturin, such as --target aarch64-unknown-linux-gnu
+    #[arg(last = true)]
+    args: Vec<String>,
+}
+
+/// All of it, as a step of `cargo xtask test`.
+pub(crate) fn step() -> Step {
+    Step::cargo("python", "run --quiet --package xtask -- python")
+}
+
+/// Checks the crate, installs the package as `pip install ./crates/python` does, and runs its tests.
+pub(crate) fn test(args: &TestArgs) -> Result<ExitCode> {
+    let package = Package::prepared()?;
+    package.cargo(&["fmt", "--check"])?;
+    package.cargo(&["clippy", "--locked", "--all-targets", "--", "-D", "warnings"])?;
+    // Not isolated: maturin is in the environment already, pinned.
+    let install = ["-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps", "--force-reinstall", "."];
+    package.python(&install)?;
+    let pytest = ["-m", "pytest"].into_iter().chain(args.args.iter().map(String::as_str));
+    package.python(&pytest.collect::<Vec<_>>())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds a wheel into `target/wheels`.
+pub(crate) fn wheel(args: &WheelArgs) -> Result<ExitCode> {
+    let package = Package::prepared()?;
+    let wheels = absolute(toolchain::target_dir().join("wheels"));
+    let out = wheels.to_string_lossy();
+    let maturin = ["-m", "maturin", "build", "--release", "--locked", "--out", &out];
+    package.python(&maturin.into_iter().chain(args.args.iter().map(String::as_str)).collect::<Vec<_>>())?;
+    println!("the wheel is in {}", wheels.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The package with the environment that builds and tests it.
+struct Package {
+    folder: PathBuf,
+    python: PathBuf,
+    environment: PathBuf,
+}
+
+impl Package {
+    fn prepared() -> Result<Self> {
+        let folder = toolchain::root().join("crates/python");
+        let environment = absolute(toolchain::target_dir().join("python-venv"));
+        let within = if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" };
+        let package = Self { folder, python: environment.join(within), environment };
+        package.prepare()?;
+        Ok(package)
+    }
+
+    /// Makes the environment, unless the one that is there was made from the same requirements.
+    fn prepare(&self) -> Result<()> {
+        let requirements = self.folder.join("requirements.txt");
+        let wanted =
+            fs::read_to_string(&requirements).with_context(|| format!("could not read {}", requirements.display()))?;
+        let made_from = self.environment.join("made-from-requirements.txt");
+        if fs::read_to_string(&made_from).is_ok_and(|found| found == wanted) {
+            return Ok(());
+        }
+        let python = find_python()?;
+        println!("making the Python environment {}", self.environment.display());
+        succeed(Command::new(python).args(["-m", "venv", "--clear"]).arg(&self.environment))
+            .context("could not make a Python environment (on Debian the package python3-venv is needed)")?;
+        self.python(&["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"])?;
+        fs::write(&made_from, wanted).with_context(|| format!("could not write {}", made_from.display()))
+    }
+
+    /// Runs the environment's Python in the package's folder.
+    fn python(&self, args: &[&str]) -> Result<()> {
+        let mut command = Command::new(&self.python);
+        command.args(args).env("VIRTUAL_ENV", &self.environment).env_remove("PYTHONHOME").env_remove("PYTHONPATH");
+        // pip looks for the program `maturin`.
+        self.run(command.env("PATH", self.path_with_programs()?))
+    }
+
+    fn path_with_programs(&self) -> Result<OsString> {
+        let programs = self.python.parent().map(Path::to_owned);
+        let others = std::env::var_os("PATH").unwrap_or_default();
+        std::env::join_paths(programs.into_iter().chain(std::env::split_paths(&others)))
+            .context("the path of the Python environment cannot stand in PATH")
+    }
+
+    fn cargo(&self, args: &[&str]) -> Result<()> {
+        self.run(Toolchain::InUse.cargo().args(args).env("PYO3_PYTHON", &self.python))
+    }
+
+    fn run(&self, command: &mut Command) -> Result<()> {
+        // A folder of its own: it is another workspace, with other versions of what it depends on.
+        let target = absolute(toolchain::target_dir().join("python"));
+        succeed(command.current_dir(&self.folder).env("CARGO_TARGET_DIR", target))
+    }
+}
+
+fn succeed(command: &mut Command) -> Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let status = command.status().with_context(|| format!("could not start {program}"))?;
+    let args = command.get_args().map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ");
+    ensure!(status.success(), "{program} {args}: {status}");
+    Ok(())
+}
+
+/// The Python that `PYTHON` names, or the first new enough one of those that are usual.
+fn find_python() -> Result<String> {
+    let named = std::env::var("PYTHON").ok().filter(|name| !name.is_empty());
+    let usual = ["python3", "python", "py"].map(str::to_owned);
+    let candidates = named.map_or_else(|| usual.to_vec(), |name| vec![name]);
+    let versions = candidates.iter().filter_map(|name| Some((name, version(name)?))).collect::<Vec<_>>();
+    let found = versions.iter().find(|(_, version)| *version >= OLDEST);
+    found.map(|(name, _)| (*name).clone()).ok_or_else(|| {
+        let seen = match versions.as_slice() {
+            [] => "found none".to_owned(),
+            [(name, (major, minor)), ..] => format!("found {name} {major}.{minor}"),
+        };
+        anyhow!(
+            "Python {}.{} or later is needed for the Python package, {seen} (looked for {}); install it, name it in \
+             PYTHON, or leave the step out: cargo xtask test --skip python",
+            OLDEST.0,
+            OLDEST.1,
+            candidates.join(", ")
+        )
+    })
+}
+
+fn version(python: &str) -> Option<(u32, u32)> {
+    let ask = "import sys; print(*sys.version_info[:2])";
+    let told = Command::new(python).args(["-c", ask]).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    parse_version(&String::from_utf8_lossy(&told.stdout))
+}
+
+fn parse_version(told: &str) -> Option<(u32, u32)> {
+    let (major, minor) = told.trim().split_once(' ')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// `CARGO_TARGET_DIR` may be relative to where the command was given, and the commands here run elsewhere.
+fn absolute(path: impl AsRef<Path>) -> PathBuf {
+    if std::env::var_os("CARGO_TARGET_DIR").is_some() {
+        std::path::absolute(&path).unwrap_or_else(|_| path.as_ref().to_owned())
+    } else {
+        toolchain::root().join(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert_eq!(parse_version("3 9\n"), Some((3, 9)));
+        assert!(parse_version("3 9\n").unwrap() < OLDEST && parse_version("3 13\r\n").unwrap() >= OLDEST);
+        assert_eq!(parse_version("Python was not found"), None);
+    }
+}

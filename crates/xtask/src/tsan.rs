@@ -1,0 +1,52 @@
+//! `cargo xtask tsan`: the library's tests under ThreadSanitizer, which sees two threads that touch the same memory
+//! without an order between them, one of them not atomically.
+//!
+//! Memory that is mapped is touched only by atomic words there (`--cfg kennel_tsan` takes the loop of words instead of
+//! the assembly block, which the sanitizer does not see into), so what it could find is in what a process shares among
+//! its threads: handles, members, locks, lists. It does not model fences: that a racing copy is checked afterwards
+//! it cannot know, and need not, since the copy is atomic.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+
+use crate::step::Step;
+use crate::{runner, toolchain};
+
+/// The standard library is built anew, with the sanitizer in it; that needs a target by name.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Run the tests whose name contains this
+    #[arg(default_value = "")]
+    filter: String,
+    /// Run only this test file of `tests/`, or `lib` for the unit tests; all without it
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// Arguments for the test binaries, such as --nocapture
+    #[arg(last = true)]
+    args: Vec<String>,
+}
+
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    ensure!(cfg!(all(target_os = "linux", target_arch = "x86_64")), "the sanitizer is set up for {TARGET} only");
+    toolchain::ensure_nightly(&["rust-src"])?;
+    let which = match args.only.as_deref() {
+        None => "--lib --tests".to_owned(),
+        Some("lib") => "--lib".to_owned(),
+        Some(name) => format!("--test {name}"),
+    };
+    let line = format!("test -p kennel --features crash-points -Zbuild-std --target {TARGET} {which}");
+    let mut step = Step::cargo("tsan", &line)
+        .nightly()
+        .env("RUSTFLAGS", "-Zsanitizer=thread --cfg kennel_tsan")
+        // A child of a fork of several threads starts threads of its own; the sanitizer would end it for that.
+        .env("TSAN_OPTIONS", "die_after_fork=0")
+        .target_dir("tsan")
+        .harness_args(args.args);
+    if !args.filter.is_empty() {
+        step = step.filter(args.filter);
+    }
+    runner::run(&[step], |_| runner::this_command())
+}

@@ -1,0 +1,26 @@
+//! A record's header: its lengths on any words, and its checksum through a move and a death.
+//!
+//! Input: seven words of header and extension, two positions, a byte of spare units, a byte for the key's length; then
+//! the key, and the rest is the value.
+//!
+//! Asserted: no panic; lengths that are accepted add up to what is allocated; what is written passes, where it was
+//! written and where it was moved to, dead or alive, and says how long it is. That damage does *not* pass is not
+//! asserted here: libFuzzer sees what is compared, and makes checksums that fit.
+#![no_main]
+
+use kennel::fuzzed::{RecordInput, check_record};
+use kennel_fuzz::Input;
+use libfuzzer_sys::fuzz_target;
+
+fn word(input: &mut Input<'_>) -> u64 {
+    u64::from_le_bytes([(); 8].map(|()| input.byte()))
+}
+
+fuzz_target!(|input: &[u8]| {
+    let mut input = Input(input);
+    let words = [(); 7].map(|()| word(&mut input));
+    let positions = [(); 2].map(|()| word(&mut input));
+    let (spare, key_len) = (u64::from(input.byte()), usize::from(input.byte()));
+    let (key, value) = input.0.split_at(key_len.min(input.0.len()));
+    check_record(&RecordInput { words, key, value, spare, positions });
+});

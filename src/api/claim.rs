@@ -1,0 +1,530 @@
+//! Claims as callers see them: the lock of a key, and the way to it.
+//!
+//! An attempt to claim is made under the stripe's lock, with another look at the key; whoever finds the claim held
+//! sleeps outside the lock, on the claim's own word, and tests now and then whether its owner still lives.
+
+use super::cache::Cache;
+use super::read::count;
+use super::write::{Scope, Writer, lock_to_claim};
+use crate::error::{Error, Result};
+use crate::hash::Key;
+use crate::platform::{monotonic_ms, sleep_on};
+use crate::shm::Memory;
+use crate::shm::mapping::Mapping;
+use crate::store::claim::{Claimant, Claimed, End, Kind, Owner, RegionEpochs, Ticket};
+use crate::store::exclusive::Exclusive;
+use crate::store::{Epochs, tally::MemberCount};
+use crate::sync::fork;
+use crate::upkeep::Opened;
+use crate::upkeep::claims::Life;
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Between two looks at a stripe whose claims are all held.
+const FULL_PAUSE: Duration = Duration::from_millis(10);
+/// The stripe's own lock, which is held for microseconds, is waited for at least so long.
+const LEAST_LOCK_WAIT: Duration = Duration::from_millis(250);
+
+/// For how long a caller waits for what somebody else holds or creates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Until it is there. The owner may be stopped, and nobody takes over from one who is: this may be for ever.
+    Forever,
+    /// At most so long.
+    For(Duration),
+    /// Not at all.
+    No,
+}
+
+impl Default for Wait {
+    /// 30 seconds.
+    fn default() -> Self {
+        Self::For(Duration::from_secs(30))
+    }
+}
+
+impl Wait {
+    fn deadline(self) -> Option<Instant> {
+        let now = Instant::now();
+        match self {
+            Wait::Forever => None,
+            // What is too long for the clock is for ever.
+            Wait::For(limit) => now.checked_add(limit),
+            Wait::No => Some(now),
+        }
+    }
+}
+
+/// Whose a claim is: a thread, or a task that no thread is bound to. Whoever claims a key that it has claimed already
+/// is told so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Task(u64);
+
+impl Task {
+    /// The thread that calls, or the task that was made its own by [`run`](Self::run).
+    #[must_use]
+    pub fn of_thread() -> Self {
+        MINE.try_with(Cell::get).unwrap_or_else(|_| Self::unique())
+    }
+
+    /// A task of its own, unlike any other of this process.
+    #[must_use]
+    pub fn unique() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Does something on this thread in the name of this task.
+    pub fn run<T>(self, work: impl FnOnce() -> T) -> T {
+        struct Back(Task);
+        impl Drop for Back {
+            fn drop(&mut self) {
+                let _ = MINE.try_with(|mine| mine.set(self.0));
+            }
+        }
+        let _back = Back(MINE.replace(self));
+        work()
+    }
+}
+
+thread_local! {
+    static MINE: Cell<Task> = Cell::new(Task::unique());
+}
+
+/// A claim that this process holds, until it is ended or dropped. A forked child does not hold it.
+pub(super) struct Held {
+    opened: Arc<Opened>,
+    ticket: Ticket,
+    generation: u32,
+    /// How it ends if nothing is said.
+    dropped: End,
+}
+
+impl Held {
+    fn is_ours(&self) -> bool {
+        self.generation == fork::generation()
+    }
+
+    pub(super) fn opened(&self) -> &Arc<Opened> {
+        &self.opened
+    }
+
+    /// The claim, if this process may end it.
+    pub(super) fn ticket(&self) -> Option<&Ticket> {
+        self.is_ours().then_some(&self.ticket)
+    }
+
+    /// Ends it; `false`: it had ended before.
+    pub(super) fn end(mut self, how: End) -> bool {
+        self.dropped = how;
+        let held = self.is_ours() && self.opened.store.is_claim_held(&self.ticket);
+        drop(self);
+        held
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.is_ours() {
+            self.opened.store.end_claim(&self.ticket, self.dropped);
+        }
+    }
+}
+
+/// What one who creates a value goes by: the epochs from before the key was looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Began {
+    pub epochs: Epochs,
+    pub region: RegionEpochs,
+}
+
+impl Began {
+    pub(super) fn now(opened: &Opened, region: u16) -> Self {
+        Self { epochs: opened.store.epochs(), region: opened.store.region_now(region) }
+    }
+}
+
+/// What a step on the way to a claim came to.
+pub(super) enum Step<T> {
+    /// The look at the key found something, and no claim is needed.
+    Found(T),
+    Mine(Held, Began),
+    /// Somebody else holds it, or all claims are held. When the caller's time is up, no pause is offered.
+    Taken(Option<Pause>),
+    /// The one who was waited for created something that is not to be stored.
+    NotStored,
+    /// All claims of the stripe are held by living owners.
+    Full(Option<Pause>),
+}
+
+/// A wait until something may have changed.
+pub(super) struct Pause {
+    opened: Arc<Opened>,
+    on: Option<Ticket>,
+    limit: Duration,
+}
+
+impl Pause {
+    #[cfg(feature = "tokio")]
+    pub(super) fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Whether what is waited for has not ended.
+    #[cfg(feature = "tokio")]
+    pub(super) fn is_worth(&self) -> bool {
+        self.on.as_ref().is_none_or(|ticket| self.opened.store.is_claim_held(ticket))
+    }
+
+    /// Sleeps. A claim's end wakes.
+    pub(super) fn sleep(&self) {
+        match &self.on {
+            Some(ticket) => {
+                let word = self.opened.store.mem.word(self.opened.store.sleep_at(ticket));
+                let seen = ticket.expected();
+                sleep_on(word.low_half(), seen as u32, || word.get() == seen, self.limit);
+            }
+            None => std::thread::sleep(self.limit),
+        }
+    }
+}
+
+/// One caller on the way to a claim of one key.
+pub(super) struct Seeker {
+    kind: Kind,
+    task: Task,
+    /// Tasks within whose creations this one asks.
+    within: Vec<Task>,
+    max_age: Option<Duration>,
+    deadline: Option<Instant>,
+    began: Instant,
+    /// What was waited for, and in which file.
+    waited_for: Option<(Arc<Opened>, Ticket)>,
+    /// Members that were proved dead.
+    dead: Vec<u64>,
+    /// There is something to use meanwhile.
+    hurry: bool,
+}
+
+impl Seeker {
+    pub(super) fn new(kind: Kind, task: Task) -> Self {
+        let began = Instant::now();
+        Self {
+            kind,
+            task,
+            within: Vec::new(),
+            max_age: None,
+            deadline: Some(began),
+            began,
+            waited_for: None,
+            dead: Vec::new(),
+            hurry: false,
+        }
+    }
+
+    pub(super) fn max_age(mut self, max_age: Option<Duration>) -> Self {
+        self.max_age = max_age;
+        self
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(super) fn within(&mut self, tasks: Vec<Task>) {
+        self.within = tasks;
+    }
+
+    pub(super) fn wait(mut self, wait: Wait) -> Self {
+        self.deadline = wait.deadline();
+        self
+    }
+
+    /// Whether the stripe's own lock, too, is not worth a long wait.
+    pub(super) fn hurry(&mut self, yes: bool) {
+        self.hurry = yes;
+    }
+
+    pub(super) fn timed_out(&self) -> Error {
+        Error::TimedOut { waited: self.began.elapsed() }
+    }
+
+    fn left(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// An attempt, and what must be known before the next one.
+    pub(super) fn step<T>(
+        &mut self,
+        scope: Scope<'_>,
+        key: &[u8],
+        mut look: impl FnMut(&Opened, &Exclusive<'_, Mapping>, &Key<'_>) -> Option<T>,
+    ) -> Result<Step<T>> {
+        if self.waited_for.as_ref().is_some_and(|(opened, ticket)| opened.store.was_not_stored(ticket)) {
+            return Ok(Step::NotStored);
+        }
+        loop {
+            let writer = Writer::new(scope, key)?;
+            let opened = writer.opened;
+            let (claimed, began) = {
+                let mut stripe = lock_to_claim(opened, writer.stripe(), self.lock_wait(opened))?;
+                // Before the key is looked at: an invalidation from here on is seen by whoever stores.
+                let began = Began::now(opened, writer.region);
+                if let Some(found) = look(opened, &stripe, &writer.key) {
+                    return Ok(Step::Found(found));
+                }
+                (stripe.claim(&writer.key, &self.claimant(opened, &began)?, &self.dead), began)
+            };
+            match claimed {
+                Claimed::Mine(ticket) => return Ok(Step::Mine(self.held(opened, ticket), began)),
+                Claimed::Held(ticket, owner) => {
+                    let me = opened.owner(opened.member()?, self.task.0);
+                    match opened.test_owner(me, &ticket, owner)? {
+                        Life::Dead => self.dead.push(owner.member),
+                        Life::Alive(_) if self.is_own(me, owner) => return Err(Error::OwnClaim),
+                        Life::Alive(next) => return Ok(Step::Taken(self.pause(opened, Some(ticket), next))),
+                    }
+                }
+                Claimed::Full(owners) => {
+                    let me = opened.owner(opened.member()?, self.task.0);
+                    let before = self.dead.len();
+                    for (ticket, owner) in owners {
+                        if !self.dead.contains(&owner.member) && opened.test_owner(me, &ticket, owner)? == Life::Dead {
+                            self.dead.push(owner.member);
+                        }
+                    }
+                    if self.dead.len() == before {
+                        return Ok(Step::Full(self.pause(opened, None, FULL_PAUSE)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_own(&self, me: Owner, owner: Owner) -> bool {
+        owner.member == me.member && (owner.task == me.task || self.within.contains(&Task(owner.task)))
+    }
+
+    fn lock_wait(&self, opened: &Opened) -> Duration {
+        let most = opened.settings.lock_wait;
+        let left = if self.hurry { Some(Duration::ZERO) } else { self.left() };
+        left.map_or(most, |left| left.max(LEAST_LOCK_WAIT).min(most))
+    }
+
+    fn claimant(&self, opened: &Opened, began: &Began) -> Result<Claimant> {
+        Ok(Claimant {
+            kind: self.kind,
+            owner: opened.owner(opened.member()?, self.task.0),
+            now_ms: monotonic_ms(),
+            max_age: self.max_age.map_or(0, |age| age.as_millis().div_ceil(100).clamp(1, u64::MAX.into()) as u64),
+            epochs: began.epochs,
+            region: began.region,
+        })
+    }
+
+    fn held(&self, opened: &Arc<Opened>, ticket: Ticket) -> Held {
+        let dropped = match self.kind {
+            Kind::Create => End::Failed,
+            Kind::Lock => End::Done,
+        };
+        Held { opened: opened.clone(), ticket, generation: fork::generation(), dropped }
+    }
+
+    /// A pause of at most `limit`, unless the caller's time is up.
+    fn pause(&mut self, opened: &Arc<Opened>, on: Option<Ticket>, limit: Duration) -> Option<Pause> {
+        let left = self.left();
+        if left.is_some_and(|left| left.is_zero()) {
+            return None;
+        }
+        if self.waited_for.is_none() {
+            count(opened, MemberCount::ClaimWaits);
+        }
+        if let Some(ticket) = on {
+            self.waited_for = Some((opened.clone(), ticket));
+        }
+        Some(Pause { opened: opened.clone(), on, limit: left.map_or(limit, |left| left.min(limit)) })
+    }
+}
+
+/// How a key is locked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LockOptions {
+    wait: Wait,
+    max_age: Option<Duration>,
+    unprotected: bool,
+    task: Option<Task>,
+}
+
+impl LockOptions {
+    /// Waits 30 seconds at most, and holds the lock for as long as its owner lives.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// For how long it is waited.
+    #[must_use]
+    pub fn wait(mut self, wait: Wait) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// After so long others may take the lock over, whether its owner lives or not; to a tenth of a second, at most 19
+    /// days. By default they never may.
+    #[must_use]
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.max_age = Some(age);
+        self
+    }
+
+    /// When all claims of the key's stripe are held the lock is given without protection, and counted, instead of
+    /// waited for.
+    #[must_use]
+    pub fn unprotected_when_full(mut self, yes: bool) -> Self {
+        self.unprotected = yes;
+        self
+    }
+
+    /// In whose name; by default the calling thread's.
+    #[must_use]
+    pub fn task(mut self, task: Task) -> Self {
+        self.task = Some(task);
+        self
+    }
+}
+
+impl LockOptions {
+    pub(super) fn task_or(&self, other: fn() -> Task) -> Task {
+        self.task.unwrap_or_else(other)
+    }
+}
+
+/// The lock of a key; given back when it is dropped, by whatever thread of the process.
+#[must_use]
+pub struct KeyLock(Option<Held>);
+
+impl KeyLock {
+    /// Whether others are kept out: not if all claims were held and
+    /// [`unprotected_when_full`](LockOptions::unprotected_when_full) was asked for, nor once another took it over.
+    #[must_use]
+    pub fn is_protected(&self) -> bool {
+        let Some(held) = &self.0 else { return false };
+        held.ticket().is_some_and(|ticket| held.opened.store.is_claim_held(ticket))
+    }
+
+    /// Gives it back; `false`: it was not held any more, or never.
+    pub fn release(self) -> bool {
+        self.0.is_some_and(|held| held.end(End::Done))
+    }
+}
+
+impl std::fmt::Debug for KeyLock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyLock").field("is_protected", &self.is_protected()).finish()
+    }
+}
+
+/// One caller's way to a lock.
+pub(super) struct Locking {
+    pub seeker: Seeker,
+    unprotected: bool,
+}
+
+impl Locking {
+    pub(super) fn new(task: Task, options: LockOptions) -> Self {
+        let seeker = Seeker::new(Kind::Lock, task).max_age(options.max_age).wait(options.wait);
+        Self { seeker, unprotected: options.unprotected }
+    }
+
+    /// The lock, or what to wait for.
+    pub(super) fn step(&mut self, scope: Scope<'_>, key: &[u8]) -> Result<Result<KeyLock, Pause>> {
+        loop {
+            let pause = match self.seeker.step(scope, key, |_, _, _| None::<()>)? {
+                Step::Mine(held, _) => return Ok(Ok(KeyLock(Some(held)))),
+                Step::Full(_) if self.unprotected => {
+                    count(scope.cache.current()?, MemberCount::Unprotected);
+                    return Ok(Ok(KeyLock(None)));
+                }
+                Step::Taken(pause) | Step::Full(pause) => pause,
+                // Somebody created the key, and is through.
+                Step::NotStored | Step::Found(()) => {
+                    self.seeker.waited_for = None;
+                    continue;
+                }
+            };
+            return pause.map(Err).ok_or_else(|| self.seeker.timed_out());
+        }
+    }
+}
+
+impl Scope<'_> {
+    pub(super) fn lock(self, key: &[u8], options: &LockOptions) -> Result<KeyLock> {
+        let task = options.task_or(Task::of_thread);
+        let mut locking = Locking::new(task, *options);
+        loop {
+            match locking.step(self, key)? {
+                Ok(lock) => return Ok(lock),
+                Err(pause) => pause.sleep(),
+            }
+        }
+    }
+
+    pub(super) fn is_claimed(self, key: &[u8]) -> bool {
+        let Some(opened) = self.cache.readable() else { return false };
+        opened.store.is_claimed(&opened.store.key(key), monotonic_ms())
+    }
+}
+
+impl Cache {
+    /// Locks a key for all threads and processes that lock it, too. It says nothing about the key's value: reads and
+    /// writes go on. The lock ends when it is dropped, or when its process dies, which others find out within a second.
+    /// It is a claim, as the creation of a key is: nobody creates the key meanwhile, and the other way round.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = kennel::Options::new().create(dir.path().join("cache"))?;
+    /// use kennel::Wait;
+    /// let lock = cache.lock("nightly report", Wait::default())?;
+    /// assert!(cache.is_claimed("nightly report"));
+    /// drop(lock);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`TimedOut`](Error::TimedOut); [`OwnClaim`](Error::OwnClaim) if this thread has claimed the key already;
+    /// [`Busy`](Error::Busy) when the stripe's own lock is not to be had; and as [`set`](Cache::set).
+    pub fn lock(&self, key: impl AsRef<[u8]>, wait: Wait) -> Result<KeyLock> {
+        self.lock_with(key, &LockOptions::new().wait(wait))
+    }
+
+    /// As [`lock`](Cache::lock), with options.
+    ///
+    /// # Errors
+    /// As [`lock`](Cache::lock).
+    pub fn lock_with(&self, key: impl AsRef<[u8]>, options: &LockOptions) -> Result<KeyLock> {
+        self.all().lock(key.as_ref(), options)
+    }
+
+    /// Locks a key if nobody has claimed it; `None` if somebody has, or if all claims of its stripe are held.
+    ///
+    /// # Errors
+    /// As [`lock`](Cache::lock), without `TimedOut`.
+    pub fn try_lock(&self, key: impl AsRef<[u8]>) -> Result<Option<KeyLock>> {
+        unless_taken(self.lock(key, Wait::No))
+    }
+
+    /// Whether somebody creates or locks a key, as it looks at this moment. It takes no lock, and does not ask whether
+    /// the owner still lives.
+    #[must_use]
+    pub fn is_claimed(&self, key: impl AsRef<[u8]>) -> bool {
+        self.all().is_claimed(key.as_ref())
+    }
+}
+
+/// A lock, or that somebody else has it.
+pub(super) fn unless_taken(locked: Result<KeyLock>) -> Result<Option<KeyLock>> {
+    match locked {
+        Ok(lock) => Ok(Some(lock)),
+        Err(Error::TimedOut { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

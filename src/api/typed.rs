@@ -1,0 +1,155 @@
+//! Typed values beside raw bytes: postcard, a compact binary form of whatever serde can serialize.
+
+use super::cache::Cache;
+use super::create::{CreateError, CreateOptions};
+use super::read::Item;
+use super::region::Region;
+use super::write::{SetOptions, Stamp};
+use crate::error::{Error, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::marker::PhantomData;
+
+/// The caller's flags of a typed value: they say how its bytes are to be read.
+const TAG: u32 = u32::from_le_bytes(*b"post");
+
+/// A cache, or a region, whose values are of one type. It needs the feature `typed`.
+///
+/// A value is stored in the format of the crate postcard, and the caller's flags say so. That format does not describe
+/// itself: whoever changes the type in a way that old values cannot be read changes the keys, or the region, too. What
+/// cannot be read as this type is an error for [`get`](Self::get), and created anew by
+/// [`get_or_create`](Self::get_or_create).
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let cache = kennel::Options::new().create(dir.path().join("cache"))?;
+/// let points = cache.typed::<(i32, i32)>();
+/// points.set("origin", &(0, 0))?;
+/// assert_eq!(points.get("origin")?, Some((0, 0)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Typed<'a, T> {
+    place: Place<'a>,
+    of: PhantomData<fn(T) -> T>,
+}
+
+enum Place<'a> {
+    Cache(&'a Cache),
+    Region(&'a Region),
+}
+
+impl Cache {
+    /// This cache with values of one type.
+    #[must_use]
+    pub fn typed<T: Serialize + DeserializeOwned>(&self) -> Typed<'_, T> {
+        Typed { place: Place::Cache(self), of: PhantomData }
+    }
+}
+
+impl Region {
+    /// This region with values of one type.
+    #[must_use]
+    pub fn typed<T: Serialize + DeserializeOwned>(&self) -> Typed<'_, T> {
+        Typed { place: Place::Region(self), of: PhantomData }
+    }
+}
+
+/// Why a typed creation gave no value.
+enum Trouble<E> {
+    Creator(E),
+    Codec(Error),
+}
+
+impl<T: Serialize + DeserializeOwned> Typed<'_, T> {
+    /// The value of a key; `None` is a miss.
+    ///
+    /// # Errors
+    /// [`Codec`](Error::Codec) if it is no typed value, or none of this type.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<T>> {
+        self.item(key.as_ref()).map(|item| decode(&item)).transpose()
+    }
+
+    /// Stores a value, as [`Cache::set`] does.
+    ///
+    /// # Errors
+    /// As [`Cache::set`], and [`Codec`](Error::Codec) if the value cannot be serialized.
+    pub fn set(&self, key: impl AsRef<[u8]>, value: &T) -> Result<()> {
+        self.set_with(key, value, &SetOptions::new()).map(|_| ())
+    }
+
+    /// Stores a value, as [`Cache::set_with`] does; the flags are those of typed values.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set).
+    pub fn set_with(&self, key: impl AsRef<[u8]>, value: &T, how: &SetOptions) -> Result<Stamp> {
+        let (bytes, how) = (encode(value)?, how.flags(TAG));
+        match self.place {
+            Place::Cache(cache) => cache.set_with(key, bytes, &how),
+            Place::Region(region) => region.set_with(key, bytes, &how),
+        }
+    }
+
+    /// The value of a key, created as by [`Cache::get_or_create`] if there is none, or none of this type.
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_create`], and [`Codec`](Error::Codec) if the value cannot be serialized.
+    pub fn get_or_create<E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        how: &CreateOptions,
+        create: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, CreateError<E>> {
+        let (key, how) = (key.as_ref(), how.clone().flags(TAG));
+        if self.item(key).is_some_and(|item| decode::<T>(&item).is_err()) {
+            match self.place {
+                Place::Cache(cache) => cache.delete(key)?,
+                Place::Region(region) => region.delete(key)?,
+            };
+        }
+        let mut own = None;
+        let create = || {
+            let value = create().map_err(Trouble::Creator)?;
+            let bytes = encode(&value).map_err(Trouble::Codec)?;
+            own = Some(value);
+            Ok(bytes)
+        };
+        let found = match self.place {
+            Place::Cache(cache) => cache.get_or_create(key, &how, create),
+            Place::Region(region) => region.get_or_create(key, &how, create),
+        };
+        match (found, own) {
+            (Ok(_), Some(own)) => Ok(own),
+            (Ok(bytes), None) => Ok(from_bytes(&bytes)?),
+            (Err(CreateError::Creator(Trouble::Creator(error))), _) => Err(CreateError::Creator(error)),
+            (Err(CreateError::Creator(Trouble::Codec(error)) | CreateError::Cache(error)), _) => Err(error.into()),
+        }
+    }
+
+    fn item(&self, key: &[u8]) -> Option<Item> {
+        match self.place {
+            Place::Cache(cache) => cache.get_item(key),
+            Place::Region(region) => region.get_item(key),
+        }
+    }
+}
+
+fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    postcard::to_allocvec(value).map_err(|error| Error::Codec { what: "serialize", detail: error.to_string() })
+}
+
+fn decode<T: DeserializeOwned>(item: &Item) -> Result<T> {
+    if item.flags == TAG {
+        return from_bytes(&item.value);
+    }
+    let detail = format!("expected the caller's flags {TAG:#010x} of a typed value, found {:#010x}", item.flags);
+    Err(Error::Codec { what: "read", detail })
+}
+
+fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    let failed = |detail: String| Error::Codec { what: "read", detail };
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(failed(format!("{} of {} bytes are left over", rest.len(), bytes.len()))),
+        Err(error) => Err(failed(error.to_string())),
+    }
+}

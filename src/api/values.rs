@@ -1,0 +1,71 @@
+//! The values of a batch, in one buffer.
+
+/// What [`Cache::get_multi_into`](crate::Cache::get_multi_into) found: for each key its value, or that it missed.
+///
+/// All values lie in one buffer, which keeps its memory from one call to the next.
+#[derive(Clone, Debug, Default)]
+pub struct Values {
+    bytes: Vec<u8>,
+    /// For each key where its value ends, and whether it has one; it begins where the one before ends.
+    ends: Vec<(usize, bool)>,
+}
+
+impl Values {
+    /// No values, and no memory yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many keys were asked for, misses included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether no key was asked for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The value of the `i`-th key; `None` is a miss, as it is beyond the last key.
+    #[must_use]
+    pub fn get(&self, i: usize) -> Option<&[u8]> {
+        let &(end, is_hit) = self.ends.get(i)?;
+        let start = i.checked_sub(1).map_or(0, |before| self.ends[before].0);
+        is_hit.then(|| &self.bytes[start..end])
+    }
+
+    /// The values in the order of their keys.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Option<&[u8]>> {
+        (0..self.len()).map(|i| self.get(i))
+    }
+
+    /// Forgets all values and keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    /// The buffer, cut off behind the last value, for one more to be appended.
+    #[inline(always)]
+    pub(super) fn open_end(&mut self) -> &mut Vec<u8> {
+        self.bytes.truncate(self.end());
+        &mut self.bytes
+    }
+
+    /// What was appended is the next key's value, or the next key has none.
+    #[inline(always)]
+    pub(super) fn push(&mut self, is_hit: bool) {
+        if !is_hit {
+            self.open_end();
+        }
+        self.ends.push((self.bytes.len(), is_hit));
+    }
+
+    #[inline(always)]
+    fn end(&self) -> usize {
+        self.ends.last().map_or(0, |&(end, _)| end)
+    }
+}

@@ -1,0 +1,49 @@
+//! The record's arithmetic on any bytes, for the fuzz target `record`.
+
+use super::record::{Draft, Extension, Head, Spot, is_sound, reseal};
+use super::slot::Ring;
+use crate::hash::Key;
+
+/// What a fuzz input says of an item and of a record's words.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordInput<'a> {
+    /// The words of a header and an extension, as damage may leave them.
+    pub words: [u64; 7],
+    /// Key of the item.
+    pub key: &'a [u8],
+    /// Value of the item.
+    pub value: &'a [u8],
+    /// Units allocated beyond what the item needs, at most 31.
+    pub spare: u64,
+    /// Positions of the record before and after a move.
+    pub positions: [u64; 2],
+}
+
+/// Checks what the engine relies on.
+///
+/// # Panics
+/// When it does not hold.
+pub fn check_record(input: &RecordInput<'_>) {
+    let [shape, seal, stamp, expiry, soft_expiry, created, flags] = input.words;
+    let words = Head { shape, seal, stamp, expiry };
+    let key = Key::new(input.key, 7);
+    let spot = |n: usize| Spot { stripe: 1, ring: Ring::Main, position: input.positions[n] >> 16 };
+    if let Some(len) = words.value_len() {
+        assert_eq!(words.value_at() + len + words.slack(), words.units() * 8, "lengths that do not add up");
+    }
+    let damaged = is_sound(&key, input.value, words, Extension { soft_expiry, created, flags }, spot(0));
+    assert!(!damaged || words.expires_ms() <= super::record::LAST_TIME);
+
+    let draft = Draft { key, value: input.value, expires_ms: expiry, flags: flags as u32, epoch: created };
+    let units = draft.units() + input.spare.min(31);
+    let head = draft.head(units, stamp, spot(0));
+    assert!(head.is_record() && !head.is_pad() && !head.is_dead());
+    assert_eq!(head.key_len(), input.key.len() as u64);
+    assert_eq!(head.value_len(), Some(input.value.len() as u64), "a value's length did not come back");
+    assert_eq!(head.value_at() + input.value.len() as u64 + head.slack(), units * 8);
+    assert!(is_sound(&key, input.value, head, draft.extension(stamp), spot(0)), "a record does not pass");
+    let moved = Head { seal: reseal(head.seal, spot(0), spot(1)), ..head };
+    assert!(is_sound(&key, input.value, moved, draft.extension(stamp), spot(1)), "a moved record does not pass");
+    let killed = Head { expiry: head.killed(), ..head };
+    assert!(killed.is_dead() && is_sound(&key, input.value, killed, draft.extension(stamp), spot(0)));
+}

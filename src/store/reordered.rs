@@ -1,0 +1,157 @@
+//! Deaths between two barriers: of the stores between them any may have been executed, and any not.
+//!
+//! This is what the release fences of a write are for where no reader on another core is concerned; see
+//! `docs/orderings.md`. Each of them was taken out once, and one of these tests failed.
+
+use super::Invalidation;
+use super::read::Look;
+use super::tests::{Copied, Engine, Random, busy_step};
+use crate::shm::layout::at;
+use crate::shm::reorder::observe_barriers;
+use crate::shm::{Memory, Step};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+/// Keys of [`busy_step`].
+const KEYS: u64 = 37;
+
+/// The payload of a death at a barrier.
+struct DiedAtBarrier;
+
+/// Which of the stores between two barriers are lost.
+#[derive(Clone, Copy)]
+enum Lost {
+    /// Each with even odds.
+    Some,
+    /// All but about one in eight: late stores were executed early.
+    Most,
+    /// About one in eight: an early store was left for later.
+    Few,
+}
+
+impl Lost {
+    fn of(random: &mut Random) -> Self {
+        [Lost::Some, Lost::Most, Lost::Few][random.next(3) as usize]
+    }
+
+    fn is_lost(self, random: &mut Random) -> bool {
+        match self {
+            Lost::Some => random.next(2) == 0,
+            Lost::Most => random.next(8) != 0,
+            Lost::Few => random.next(8) == 0,
+        }
+    }
+}
+
+/// Runs `work`, which dies before the barrier number `nth`; whether it came that far.
+fn die_before_barrier(engine: &Engine, nth: u64, seed: u64, work: impl FnOnce(&Engine)) -> bool {
+    let (mem, mut random) = (engine.store.mem.clone(), Random(seed));
+    let (mut left, mut before) = (nth, (nth == 0).then(|| engine.store.mem.contents()));
+    observe_barriers(Some(Box::new(move || {
+        if left == 0 {
+            let lost = Lost::of(&mut random);
+            mem.take_back(before.as_ref().unwrap(), || lost.is_lost(&mut random));
+            resume_unwind(Box::new(DiedAtBarrier));
+        }
+        left -= 1;
+        if left == 0 {
+            before = Some(mem.contents());
+        }
+    })));
+    let end = catch_unwind(AssertUnwindSafe(|| work(engine)));
+    observe_barriers(None);
+    end.is_err_and(|death| death.downcast_ref::<DiedAtBarrier>().is_some() || resume_unwind(death))
+}
+
+/// What `busy_step` of this number may have left under its key.
+struct Touched {
+    key: [u8; 8],
+    before: Option<Vec<u8>>,
+}
+
+impl Touched {
+    /// Before the repair: what readers may have been given, if a reader is answered at all.
+    fn seen(&self, engine: &Engine) -> Option<Vec<u8>> {
+        match engine.store.look(&engine.store.key(&self.key), || 0, &mut Copied, false) {
+            Look::Hit(value) => Some(value),
+            Look::Miss | Look::Changing => None,
+        }
+    }
+
+    /// After it: the new value, once it was seen, is not taken back for the old one.
+    fn check(&self, engine: &Engine, seen: Option<Vec<u8>>, round: u64) {
+        let Some(now) = engine.peek(&self.key) else { return };
+        let is_new = now.iter().all(|&byte| byte == round as u8);
+        assert!(is_new || Some(&now) == self.before.as_ref(), "round {round}: neither the old value nor the new");
+        let was_replaced = seen.is_some_and(|seen| Some(&seen) != self.before.as_ref());
+        assert!(is_new || !was_replaced, "round {round}: the old value came back");
+    }
+}
+
+/// The workload, now and then after a clear, so that live records are counted anew.
+fn work(engine: &Engine, round: u64) {
+    if round.is_multiple_of(50) {
+        assert!(engine.store.raise_epoch(0, Invalidation::Hard));
+    }
+    busy_step(engine, round);
+}
+
+/// Whoever repairs says so before anything else, or a repair that kills would be tried for ever.
+fn repair_and_die(engine: &Engine, nth: u64, round: u64) {
+    let attempts = at!(Stripe.repair_attempts);
+    let (before, attempted) = (engine.store.mem.contents(), engine.word(attempts));
+    let died = die_before_barrier(engine, nth, round, |engine| drop(engine.enter()));
+    // At the first two barriers: later ones come after the count was taken back.
+    let is_begun = died && nth < 2 && before != engine.store.mem.contents();
+    let is_halfway = is_begun && engine.word(at!(Stripe.intent)) & 0xff != 0;
+    assert!(!is_halfway || engine.word(attempts) != attempted, "round {round}: an attempt was not counted");
+}
+
+#[test]
+fn whatever_of_the_stores_between_two_barriers_a_death_leaves_is_repaired() {
+    // Rings of several lengths and fills, so that ends of laps, pads and tight moves fall together in many ways.
+    for (shape, (capacity, mean_item)) in
+        [(8 << 10, 60), (4 << 10, 200), (6 << 10, 40), (5 << 10, 90)].into_iter().enumerate()
+    {
+        deaths_between_barriers(&Engine::new(capacity, mean_item), shape as u64, 1_500);
+    }
+}
+
+fn deaths_between_barriers(engine: &Engine, seed: u64, rounds: u64) {
+    let (mut deaths, mut random) = (0, Random(seed));
+    for round in 0..rounds {
+        let before: Vec<_> = (0..KEYS).map(|key| engine.peek(&key.to_le_bytes())).collect();
+        let died = die_before_barrier(engine, random.next(30), round ^ seed << 32, |engine| work(engine, round));
+        let touched = Touched { key: (round % KEYS).to_le_bytes(), before: before[(round % KEYS) as usize].clone() };
+        let seen = touched.seen(engine);
+        if died {
+            deaths += 1;
+            // A second death, inside the repair.
+            repair_and_die(engine, random.next(10), round);
+        }
+        drop(engine.enter());
+        engine.verify();
+        touched.check(engine, seen.filter(|_| died), round);
+        for (key, old) in (0..KEYS).zip(before).filter(|(key, _)| *key != round % KEYS) {
+            let now = engine.peek(&key.to_le_bytes());
+            assert!(now.is_none() || now == old, "round {round}: only the key being written may change, not {key}");
+        }
+    }
+    assert!(deaths > rounds / 8, "only {deaths} deaths in {rounds} rounds");
+}
+
+#[test]
+fn whatever_of_a_rebuild_a_death_leaves_the_next_one_rebuilds() {
+    let engine = Engine::new(8 << 10, 60);
+    (0..400).for_each(|round| busy_step(&engine, round));
+    let values = || (0..KEYS).map(|key| engine.peek(&key.to_le_bytes())).collect::<Vec<_>>();
+    let before = values();
+    let all = engine.store.geometry.buckets * 2 + 8;
+    for nth in (0..all).flat_map(|nth| [nth; 4]).enumerate().map(|(seed, nth)| (nth, seed as u64)) {
+        engine.store.mem.word(at!(unverified)).set(Step::Header, 1);
+        engine.store.stripe_word(0, at!(Stripe.verify_me)).set(Step::Header, 1);
+        die_before_barrier(&engine, nth.0, nth.1, |engine| drop(engine.enter()));
+        drop(engine.enter());
+        engine.verify();
+        assert_eq!(values(), before, "a death at barrier {} of the rebuild", nth.0);
+    }
+}

@@ -1,0 +1,164 @@
+//! The format is pinned: a file made in a fixed way has the very words of `tests/golden/format-1.txt`, and a file made
+//! of those words is read.
+//!
+//! When the format changes on purpose, raise its number and run this test with `KENNEL_GOLDEN=write`, which writes the
+//! words to a file of the new number's name.
+
+mod common;
+
+use common::raw::{Raw, header};
+use common::{Place, TestClock, moment};
+use kennel::{
+    AfterCrash, Cache, CreateOptions, Expiry, Invalidation, Lookup, Options, RegionOptions, SetOptions, Stored, Wait,
+};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const NOW: u64 = 1_700_000_000_000;
+/// A word that depends on the machine, the process or the moment.
+const ANY: &str = "any";
+
+fn golden() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format-1.txt")
+}
+
+fn options() -> Options {
+    Options::new()
+        .capacity(4 << 10)
+        .mean_item(50)
+        .stripes(2)
+        .seats(1)
+        .regions(2)
+        .claims(2)
+        .seed(0x0123_4567_89ab_cdef)
+        .numbers_from(1)
+        .locks(kennel::LockStrategy::None)
+        .after_crash(AfterCrash::Verify)
+        .clock(TestClock::at(NOW))
+}
+
+/// One of everything that a file can hold.
+fn fill(cache: &Cache) {
+    cache.set("plain", "a value").unwrap();
+    cache.set("", "of the empty key").unwrap();
+    let how = SetOptions::new().expiry(Expiry::At(moment(NOW + 86_400_000))).flags(0xf1a6);
+    cache.set_with("flags and expiry", "another value", &how).unwrap();
+    cache.set("deleted", "gone").unwrap();
+    assert!(cache.delete("deleted").unwrap());
+    cache.set("in place", "first").unwrap();
+    cache.set("in place", "second").unwrap();
+    cache.set("replaced", "short").unwrap();
+    cache.set("replaced", [b'l'; 100]).unwrap();
+    assert!(cache.contains("plain"));
+    let minutes = |n: u64| Duration::from_secs(n * 60);
+    let times = RegionOptions::new().ttl(minutes(60)).soft_ttl(minutes(10)).absence_ttl(minutes(1));
+    let region = cache.region("a region", &times).unwrap();
+    cache.region("another", &RegionOptions::new()).unwrap().set("key", "of another").unwrap();
+    region.set("cleared", "gone").unwrap();
+    region.invalidate(Invalidation::Hard).unwrap();
+    region.invalidate(Invalidation::Soft).unwrap();
+    let Lookup::Create(claim) = region.claim("created", &CreateOptions::new()).unwrap() else {
+        panic!("it is missing")
+    };
+    assert!(matches!(claim.store("under a claim").unwrap(), Stored::Yes(_)));
+    let Lookup::Create(claim) = region.claim("none", &CreateOptions::new()).unwrap() else { panic!("it is missing") };
+    assert!(matches!(claim.store_absence().unwrap(), Stored::Yes(_)));
+}
+
+fn check(cache: &Cache) {
+    let text = |text: &str| Some(text.as_bytes().to_vec());
+    let values = cache.get_multi(&["plain", "", "flags and expiry", "deleted", "in place", "replaced"]);
+    let long = Some(vec![b'l'; 100]);
+    assert_eq!(values, [text("a value"), text("of the empty key"), text("another value"), None, text("second"), long]);
+    let item = cache.get_item("flags and expiry").unwrap();
+    assert_eq!((item.flags, item.expires), (0xf1a6, Some(moment(NOW + 86_400_000))));
+    assert_eq!(cache.regions(), ["a region", "another"]);
+    let region = cache.region("a region", &RegionOptions::new()).unwrap();
+    assert_eq!((region.get("cleared"), region.get("created")), (None, text("under a claim")));
+    let item = region.get_item("created").unwrap();
+    assert_eq!((item.expires, item.soft_expires), (Some(moment(NOW + 3_600_000)), Some(moment(NOW + 600_000))));
+    assert!(!item.is_stale);
+    assert!(matches!(region.claim("none", &CreateOptions::new()).unwrap(), Lookup::Absent));
+    assert_eq!(cache.region("another", &RegionOptions::new()).unwrap().get("key"), text("of another"));
+    // Without a lock to take, a stripe that nobody has written to since it was copied is not looked at.
+    assert!(cache.verify().is_ok());
+}
+
+/// The words of a file that are not zero, by their offset; those that differ from run to run say so.
+fn words(raw: &Raw) -> BTreeMap<usize, String> {
+    let claims = (0..raw.stripes()).flat_map(|stripe| (0..2).map(move |claim| (stripe, claim)));
+    // Task, and start.
+    let of_claims = claims.map(|(stripe, claim)| raw.claim(stripe, claim)).flat_map(|at| [at + 32, at + 40]);
+    let mut any: Vec<usize> = of_claims.collect();
+    any.extend([header::DATA_INODE, header::DATA_INODE + 8, header::BOOT_ID, header::BOOT_ID + 8]);
+    // Process id of the member.
+    any.push(4096 + 24);
+    let text = |at: usize| if any.contains(&at) { ANY.to_owned() } else { format!("{:016x}", raw.word(at)) };
+    let listed = |at: &usize| any.contains(at) || raw.word(*at) != 0;
+    (0..raw.bytes.len()).step_by(8).filter(listed).map(|at| (at, text(at))).collect()
+}
+
+fn parse(text: &str) -> (usize, BTreeMap<usize, String>) {
+    let mut lines = text.lines().filter(|line| !line.starts_with('#'));
+    let len = lines.next().unwrap().strip_prefix("length ").unwrap().parse().unwrap();
+    let word = |line: &str| {
+        let (at, word) = line.split_once(' ').unwrap();
+        (usize::from_str_radix(at, 16).unwrap(), word.to_owned())
+    };
+    (len, lines.map(word).collect())
+}
+
+#[test]
+fn a_file_has_the_very_words_that_the_format_had_when_it_was_pinned() {
+    let place = Place::new();
+    let cache = options().create(place.path()).unwrap();
+    fill(&cache);
+    let lock = cache.lock("locked", Wait::No).unwrap();
+    let raw = Raw::load(&place.path());
+    let stripe = raw.stripe_of(b"locked");
+    assert!((0..2).any(|claim| raw.word(raw.claim(stripe, claim)) & 0xff == 2), "a lock is held");
+    let found = words(&raw);
+    drop(lock);
+    check(&cache);
+    if std::env::var("KENNEL_GOLDEN").is_ok_and(|what| what == "write") {
+        let mut text = format!(
+            "# The words of a small cache file that are not zero: offset and value, hexadecimal.\n\
+                                # Written by tests/golden.rs.\nlength {}\n",
+            raw.bytes.len()
+        );
+        found.iter().for_each(|(at, word)| writeln!(text, "{at:05x} {word}").unwrap());
+        let path = golden().with_file_name(format!("format-{}.txt", raw.half(header::FORMAT)));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let (len, pinned) = parse(&std::fs::read_to_string(golden()).unwrap());
+    assert_eq!(raw.bytes.len(), len, "length of the file");
+    let differing = |at: &&usize| found.get(at) != pinned.get(at);
+    let differ: Vec<_> = found.keys().chain(pinned.keys()).filter(differing).collect();
+    if let Some(at) = differ.first() {
+        let shown = |words: &BTreeMap<usize, String>| words.get(at).cloned().unwrap_or("0".into());
+        let (is, was) = (shown(&found), shown(&pinned));
+        panic!(
+            "{} words differ, the first at {at:#x}: pinned {was}, now {is}; see the head of this file",
+            differ.len()
+        );
+    }
+}
+
+#[test]
+fn a_file_of_the_pinned_words_is_read() {
+    let (len, pinned) = parse(&std::fs::read_to_string(golden()).unwrap());
+    let mut bytes = vec![0; len];
+    for (at, word) in pinned.iter().filter(|(_, word)| *word != ANY) {
+        bytes[*at..at + 8].copy_from_slice(&u64::from_str_radix(word, 16).unwrap().to_le_bytes());
+    }
+    let place = Place::new();
+    std::fs::write(place.path(), bytes).unwrap();
+    // Its inode number is another: a copy, whose checksums are looked at.
+    let options = Options::new().trust(true).clock(TestClock::at(NOW));
+    let cache = options.open(place.path()).unwrap();
+    check(&cache);
+    assert!(!cache.is_claimed("locked"));
+}

@@ -1,0 +1,118 @@
+//! Kills inside the repair of what a killed process left.
+
+use crate::cases::{CASES, Case, KEY, bystanders, put_bystanders, set};
+use crate::common::Place;
+use crate::{STRATEGIES, by_strategy, dies, in_parallel, in_time};
+use kennel::crash::Step;
+use kennel::{Cache, LockStrategy};
+
+/// Kills one child in an operation, the next one in each store of the repair in turn. `further`: one more in the
+/// repair of that.
+fn kill_the_repair(case: &Case, locks: &LockStrategy, step: Step, further: bool) -> Vec<u64> {
+    let place = Place::new();
+    let cache = (case.options)().locks(locks.clone()).create(place.path()).unwrap();
+    put_bystanders(&cache);
+    for nth in 0.. {
+        (case.before)(&cache);
+        assert!(dies("case", &place.path(), case.name, Some(step), 0, 0), "{} at {}", case.name, step.name());
+        assert!(cache.stripe_stats().iter().any(|stripe| stripe.intent.is_some()));
+        let told = format!("{} under {locks} killed at {}, its repair at {nth}", case.name, step.name());
+        let killed = dies("repair", &place.path(), "repair", None, nth, 0);
+        if further && killed && cache.stripe_stats().iter().any(|stripe| stripe.intent.is_some()) {
+            dies("repair", &place.path(), "repair", None, nth, 0);
+        }
+        check_after_repairs(case, &cache, &told, further);
+        if !killed {
+            return vec![nth];
+        }
+    }
+    unreachable!()
+}
+
+/// As [`check`], but who repaired may have died before or after it counted that.
+fn check_after_repairs(case: &Case, cache: &Cache, told: &str, may_be_empty: bool) {
+    let (found, _) = in_time(told, || cache.get(KEY));
+    // The second of two repairs begins where the first one ended: with the old value, the new, or none.
+    assert!(found.is_none() || case.states.contains(&found.as_deref()), "{told}: {found:?}");
+    if !case.may_lose && !case.states.contains(&None) && !may_be_empty {
+        assert!(found.is_some(), "{told}: lost");
+    }
+    let lost = bystanders().filter(|(key, value)| cache.get(key).as_ref() != Some(value)).count();
+    assert!(lost == 0 || (may_be_empty && lost == 30), "{told}: {lost} others lost");
+    in_time(told, || set(cache, b"and so on"));
+    assert_eq!(cache.get(KEY).as_deref(), Some(&b"and so on"[..]), "{told}");
+    let verification = cache.verify();
+    assert!(verification.is_ok() && verification.unchecked.is_empty(), "{told}: {:?}", verification.problems);
+    if lost > 0 {
+        put_bystanders(cache);
+    }
+}
+
+/// Where the first child dies: with its intent written down, and readers shut out or not.
+const HALF_WAY: &[(&str, Step)] = &[
+    ("set a new key", Step::Stamp),
+    ("set a new key", Step::Live),
+    ("overwrite large", Step::BucketOdd),
+    ("overwrite large", Step::BucketEven),
+    ("overwrite large", Step::Dead),
+    ("delete", Step::Dead),
+    ("delete", Step::Slot),
+    ("overwrite in place", Step::BucketEven),
+    ("overwrite in place", Step::IntentClear),
+];
+
+fn case_named(name: &str) -> &'static Case {
+    CASES.iter().find(|case| case.name == name).unwrap()
+}
+
+#[test]
+fn a_kill_in_the_middle_of_a_repair_is_repaired() {
+    let stores = in_parallel(&by_strategy(HALF_WAY), |((name, step), locks)| {
+        kill_the_repair(case_named(name), locks, *step, false)
+    });
+    // Attempts, slot, version twice, live, notes, the intent: less, and nothing was tried.
+    assert!(stores.iter().all(|&stores| stores >= 9), "{stores:?}");
+}
+
+#[test]
+fn a_stripe_whose_repair_is_killed_twice_may_be_emptied_and_goes_on() {
+    let some = [HALF_WAY[1], HALF_WAY[3], HALF_WAY[6], HALF_WAY[7]];
+    in_parallel(&by_strategy(&some), |((name, step), locks)| kill_the_repair(case_named(name), locks, *step, true));
+}
+
+#[test]
+fn a_repair_has_its_own_step() {
+    for locks in STRATEGIES {
+        let place = Place::new();
+        let case = case_named("overwrite large");
+        let cache = (case.options)().locks(locks.clone()).create(place.path()).unwrap();
+        put_bystanders(&cache);
+        (case.before)(&cache);
+        assert!(dies("case", &place.path(), case.name, Some(Step::Dead), 0, 0));
+        assert!(dies("repair", &place.path(), "repair", Some(Step::Repair), 0, 0));
+        check_after_repairs(case, &cache, &format!("the repair under {locks} killed at its first store"), false);
+    }
+}
+
+/// A repair that was complete, and killed before it had taken back its count of attempts, was counted against the next
+/// one in that stripe: that one needed to be killed only once for the stripe to be emptied.
+#[test]
+fn a_repair_that_was_killed_at_its_end_is_not_counted_against_the_next() {
+    let place = Place::new();
+    let case = case_named("overwrite large");
+    let cache = (case.options)().create(place.path()).unwrap();
+    put_bystanders(&cache);
+    for nth in 0.. {
+        (case.before)(&cache);
+        assert!(dies("case", &place.path(), case.name, Some(Step::Dead), 0, 0));
+        if !dies("repair", &place.path(), "repair", Some(Step::Repair), nth, 0) {
+            assert!(nth >= 5, "an attempt, three notes, and the count again: {nth}");
+            break;
+        }
+        // Whatever is left of that repair is done here, and then the next one is killed at once.
+        (case.before)(&cache);
+        assert!(dies("case", &place.path(), case.name, Some(Step::Head), 0, 0));
+        assert!(dies("repair", &place.path(), "repair", Some(Step::Slot), 0, 0));
+        check_after_repairs(case, &cache, &format!("killed at store {nth} of a repair, and in the next one"), false);
+    }
+}

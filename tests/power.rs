@@ -1,0 +1,402 @@
+//! Power is lost: what is on the device then is a mixture of older and newer pages.
+//!
+//! A workload runs while its file is watched: at random stores, and after each sync, the state of all pages is kept. A
+//! loss of power after any of these states leaves for each page of 4 KiB its content in that state or in an earlier one,
+//! each page for itself, but none older than the last sync of that page. Such mixtures are written into the very file,
+//! which is then opened as after a restart of the host.
+//!
+//! * With `after_crash = verify` every value that comes back was once set for its key, in full.
+//! * By default nothing comes back, or exactly what was flushed, and that only if no write came after the flush.
+//!
+//! `KENNEL_POWER_MIXTURES` says how many mixtures are tried; `cargo xtask power --mixtures N` sets it.
+#![cfg(all(unix, feature = "crash-points"))]
+
+mod common;
+
+use common::{Random, assert_sound, proof, proven};
+use kennel::crash::{Event, Plan, arm, passed, unwatch, watch};
+use kennel::{AfterCrash, Cache, Options};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+const PAGE: usize = 4096;
+const KEYS: u32 = 48;
+/// Tried in a usual run; the long one is a command of its own.
+const MIXTURES: u64 = 600;
+/// Mixtures of one workload.
+const OF_ONE: u64 = 60;
+/// The boots that come after the one in which the file is made.
+const BOOTS: [[u64; 2]; 3] = [[9, 1], [9, 2], [9, 3]];
+
+/// Contents of a cache: keys, and what the values that a `get` returns prove to be, as counter and length.
+type Contents = BTreeMap<u32, (u32, usize)>;
+
+/// All pages of the file at one moment; those that did not change are shared with the moment before.
+#[derive(Clone)]
+struct State {
+    pages: Vec<Arc<[u8]>>,
+    /// For each page the first state that is no older than its last sync.
+    synced: Arc<Vec<usize>>,
+}
+
+/// What was seen of a file.
+struct Disk {
+    file: File,
+    random: Random,
+    states: Vec<State>,
+}
+
+impl Disk {
+    fn of(path: &Path, seed: u64) -> Self {
+        let file = File::open(path).unwrap();
+        let len = file.metadata().unwrap().len() as usize;
+        let mut disk = Self { file, random: Random(seed), states: Vec::new() };
+        // A new file counts as synced: what it was made of is older than any of its uses.
+        let synced = Arc::new(vec![0; len.div_ceil(PAGE)]);
+        disk.states.push(State { pages: disk.read(None), synced });
+        disk
+    }
+
+    fn read(&self, before: Option<&State>) -> Vec<Arc<[u8]>> {
+        let mut bytes = vec![0; self.file.metadata().unwrap().len() as usize];
+        self.file.read_exact_at(&mut bytes, 0).unwrap();
+        let page = |(i, page): (usize, &[u8])| match before {
+            Some(before) if *before.pages[i] == *page => before.pages[i].clone(),
+            _ => page.into(),
+        };
+        bytes.chunks(PAGE).enumerate().map(page).collect()
+    }
+
+    /// Keeps the state of this moment; its number.
+    fn keep(&mut self) -> usize {
+        let last = self.states.last().unwrap();
+        let state = State { pages: self.read(Some(last)), synced: last.synced.clone() };
+        self.states.push(state);
+        self.states.len() - 1
+    }
+
+    fn see(&mut self, event: Event) {
+        match event {
+            Event::Load => {}
+            Event::Store(_) if self.random.below(16) == 0 => drop(self.keep()),
+            Event::Store(_) => {}
+            Event::Synced(offset, len) => {
+                let now = self.keep();
+                let pages = offset as usize / PAGE..(offset + len) as usize / PAGE;
+                let synced = &mut self.states[now].synced;
+                pages.for_each(|page| Arc::make_mut(synced)[page] = now);
+            }
+        }
+    }
+
+    /// What a loss of power right after a state may leave. Pages are up to `back` states older.
+    fn mixture(&mut self, last: usize, back: usize) -> Vec<Arc<[u8]>> {
+        let synced = self.states[last].synced.clone();
+        let mut pick = |page: usize| {
+            let first = synced[page].max(last.saturating_sub(back));
+            let from = first + self.random.below((last - first + 1) as u64) as usize;
+            self.states[from].pages[page].clone()
+        };
+        (0..synced.len()).map(&mut pick).collect()
+    }
+}
+
+/// Every value that was ever set, by key and counter; its length.
+type Ever = HashMap<(u32, u32), usize>;
+
+/// A file that was used and lost its power.
+struct Lost {
+    _dir: tempfile::TempDir,
+    path: PathBuf,
+    after_crash: AfterCrash,
+    disk: Disk,
+    ever: Ever,
+    /// For some states what the cache held then with no operation under way.
+    quiet: BTreeMap<usize, Contents>,
+    /// States right before and right after a flush that held.
+    flushed: Vec<(usize, usize)>,
+    /// States right after a later write had returned.
+    written: Vec<usize>,
+}
+
+/// A directory in memory, where there is one: each mixture is a whole file.
+fn directory() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
+fn contents(cache: &Cache) -> Contents {
+    let value = |key: u32| cache.get(key.to_string()).map(|value| (key, (proven(key, &value), value.len())));
+    (0..KEYS).filter_map(value).collect()
+}
+
+/// Works with a new cache and watches its file. `ends`: its positions run out on the way, and stripes are emptied.
+fn use_and_lose(seed: u64, after_crash: AfterCrash, ends: bool) -> Lost {
+    let dir = directory();
+    let path = dir.path().join("cache");
+    let mut random = Random(seed);
+    let stripes = random.pick(&[1, 2]);
+    let options = Options::new().capacity(24 << 10).stripes(stripes).mean_item(200).seats(4).seed(seed);
+    let cache = options.after_crash(after_crash).near_last_position(ends).create(&path).unwrap();
+    let disk = Rc::new(RefCell::new(Disk::of(&path, seed)));
+    let seen = disk.clone();
+    watch(move |event| seen.borrow_mut().see(event));
+    let (mut ever, mut quiet) = (Ever::new(), BTreeMap::new());
+    let (mut flushed, mut written) = (Vec::new(), Vec::new());
+    for counter in 0..120 {
+        let key = random.below(KEYS.into()) as u32;
+        let was_flushed = flushed.len() > written.len();
+        match random.below(40) {
+            0 => cache.clear().unwrap(),
+            1..5 => drop(cache.delete(key.to_string()).unwrap()),
+            5 if !was_flushed => {
+                let before = disk.borrow_mut().keep();
+                assert!(cache.flush().unwrap(), "nobody else writes");
+                let after = disk.borrow_mut().keep();
+                flushed.push((before, after));
+                quiet.insert(after, contents(&cache));
+                continue;
+            }
+            6..9 => {
+                let state = disk.borrow_mut().keep();
+                quiet.insert(state, contents(&cache));
+                continue;
+            }
+            _ => {
+                let len = random.pick(&[8, 40, 200, 440, 520, 900, 1700]);
+                ever.insert((key, counter), len);
+                cache.set(key.to_string(), proof(key, counter, len)).unwrap();
+            }
+        }
+        if was_flushed {
+            written.push(disk.borrow_mut().keep());
+        }
+    }
+    unwatch();
+    drop(cache);
+    let disk = Rc::into_inner(disk).unwrap().into_inner();
+    Lost { _dir: dir, path, after_crash, disk, ever, quiet, flushed, written }
+}
+
+/// What came of mixtures, so that a test which tries nothing is seen.
+#[derive(Debug, Default)]
+struct Tally {
+    mixtures: u64,
+    empty: u64,
+    values: u64,
+    old_values: u64,
+    dropped: u64,
+    trusted: u64,
+}
+
+impl Lost {
+    /// Writes pages into the file that was lost, as they would be found after a restart.
+    fn write(&self, pages: &[Arc<[u8]>]) {
+        self.write_to(&self.path, pages);
+    }
+
+    fn write_to(&self, path: &Path, pages: &[Arc<[u8]>]) {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).unwrap();
+        file.write_all_at(&pages.concat(), 0).unwrap();
+    }
+
+    fn open(&self, boot: usize) -> Cache {
+        Options::new().boot_id(BOOTS[boot]).open(&self.path).unwrap()
+    }
+
+    /// The contents of the last flush that had begun in a state.
+    fn last_flush(&self, state: usize) -> Option<&Contents> {
+        let (_, flush) = self.flushed.iter().rev().find(|&&(before, _)| before <= state)?;
+        self.quiet.get(flush)
+    }
+
+    /// Checks what is found after a loss of power in some state.
+    fn check(&self, cache: &Cache, state: usize, told: &str) -> Contents {
+        let found = contents(cache);
+        match self.after_crash {
+            AfterCrash::Discard => {
+                let flushed = self.last_flush(state);
+                assert!(found.is_empty() || Some(&found) == flushed, "{told}: neither empty nor what was flushed");
+            }
+            AfterCrash::Verify => self.check_ever(&found, told),
+        }
+        found
+    }
+
+    /// Each value was once set for its key. That it is whole was proven when it was read.
+    fn check_ever(&self, found: &Contents, told: &str) {
+        for (&key, &(counter, len)) in found {
+            assert_eq!(self.ever.get(&(key, counter)), Some(&len), "{told}: write {counter} of key {key}");
+        }
+    }
+
+    fn try_mixture(&mut self, random: &mut Random, tally: &mut Tally) {
+        let last = random.below(self.disk.states.len() as u64) as usize;
+        let back = random.pick(&[1, 3, 10, 60, usize::MAX]);
+        let mixture = self.disk.mixture(last, back);
+        self.write(&mixture);
+        let told = format!("state {last}, up to {back} older, mixture {}", tally.mixtures);
+        let cache = self.open(0);
+        let found = self.check(&cache, last, &told);
+        tally.mixtures += 1;
+        tally.values += found.len() as u64;
+        tally.empty += u64::from(found.is_empty());
+        tally.trusted += u64::from(!found.is_empty() && Some(&found) == self.last_flush(last));
+        if let Some((_, now)) = self.quiet.range(..=last).next_back() {
+            tally.old_values +=
+                found.iter().filter(|(key, value)| now.get(key).is_some_and(|now| now != *value)).count() as u64;
+        }
+        // Whatever was found, it goes on from there.
+        cache.set("and so on", "x").unwrap();
+        assert_eq!(cache.get("and so on").as_deref(), Some(&b"x"[..]), "{told}");
+        assert_sound(&cache);
+        // A rebuild can find what no slot pointed to.
+        self.check_ever(&contents(&cache), &told);
+        tally.dropped += cache.stats().counters.dropped;
+    }
+}
+
+fn wanted() -> u64 {
+    std::env::var("KENNEL_POWER_MIXTURES").map_or(MIXTURES, |number| number.parse().expect("a number of mixtures"))
+}
+
+fn try_mixtures(after_crash: AfterCrash, seed: u64) -> Tally {
+    let mut tally = Tally::default();
+    let mut random = Random(seed);
+    while tally.mixtures < wanted() / 2 {
+        let mut lost = use_and_lose(random.below(u64::MAX), after_crash, random.below(3) == 0);
+        (0..OF_ONE).for_each(|_| lost.try_mixture(&mut random, &mut tally));
+    }
+    println!("after_crash = {after_crash:?}: {tally:?}");
+    tally
+}
+
+#[test]
+fn a_mixture_of_pages_gives_back_only_what_was_once_set() {
+    let tally = try_mixtures(AfterCrash::Verify, 1);
+    assert!(tally.values > tally.mixtures && tally.old_values > 0 && tally.dropped > 0, "nothing was tried: {tally:?}");
+}
+
+#[test]
+fn by_default_a_mixture_of_pages_is_empty_or_what_was_flushed() {
+    let tally = try_mixtures(AfterCrash::Discard, 2);
+    assert!(tally.trusted > 0 && tally.empty > tally.mixtures / 2, "nothing was tried: {tally:?}");
+    assert_eq!(tally.empty + tally.trusted, tally.mixtures);
+}
+
+#[test]
+fn after_a_flush_as_the_last_act_everything_is_there() {
+    for (seed, after_crash) in (0..10).flat_map(|seed| [(seed, AfterCrash::Discard), (seed, AfterCrash::Verify)]) {
+        let mut lost = use_and_lose(100 + seed, after_crash, false);
+        for (_, flush) in lost.flushed.clone() {
+            // All that came before was synced, so there is one mixture only, however old pages might be.
+            let mixture = lost.disk.mixture(flush, usize::MAX);
+            lost.write(&mixture);
+            assert_eq!(&contents(&lost.open(0)), &lost.quiet[&flush], "flush at state {flush} of workload {seed}");
+        }
+    }
+}
+
+#[test]
+fn after_a_flush_and_one_more_write_the_file_is_not_trusted() {
+    let mut tried = 0;
+    for seed in 0..10 {
+        let mut lost = use_and_lose(200 + seed, AfterCrash::Discard, false);
+        for written in lost.written.clone() {
+            for back in [0, 1, 5, 20, usize::MAX] {
+                let mixture = lost.disk.mixture(written, back);
+                lost.write(&mixture);
+                assert_eq!(contents(&lost.open(0)), Contents::new(), "written at state {written} of workload {seed}");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 20, "{tried}");
+}
+
+#[test]
+fn a_state_of_one_moment_with_no_operation_under_way_loses_nothing() {
+    let mut tried = 0;
+    for seed in 0..10 {
+        let lost = use_and_lose(300 + seed, AfterCrash::Verify, false);
+        for (&state, held) in &lost.quiet {
+            lost.write(&lost.disk.states[state].pages);
+            let cache = lost.open(0);
+            assert_eq!(&contents(&cache), held, "state {state} of workload {seed}");
+            assert_sound(&cache);
+            assert_eq!(&contents(&cache), held, "state {state} of workload {seed}, rebuilt");
+            tried += 1;
+        }
+    }
+    assert!(tried > 50, "{tried}");
+}
+
+#[test]
+fn a_copy_of_a_live_file_counts_as_a_crash() {
+    for (seed, after_crash) in (0..6).flat_map(|seed| [(seed, AfterCrash::Discard), (seed, AfterCrash::Verify)]) {
+        let mut lost = use_and_lose(400 + seed, after_crash, false);
+        for state in (0..lost.disk.states.len()).step_by(29) {
+            let copy = lost.path.with_extension(format!("copy-{state}"));
+            let mixture = lost.disk.mixture(state, 5);
+            lost.write_to(&copy, &mixture);
+            std::fs::set_permissions(&copy, std::fs::metadata(&lost.path).unwrap().permissions()).unwrap();
+            // In the same boot: it is another file that tells a copy.
+            let cache = Options::new().open(&copy).unwrap();
+            let found = lost.check(&cache, state, "a copy");
+            assert!(found.is_empty() || after_crash == AfterCrash::Verify, "flushed or not, a copy is not trusted");
+            drop(cache);
+            Options::new().destroy(&copy).unwrap();
+        }
+    }
+}
+
+/// An opener that dies on the way leaves the file such that the next one, of the same boot or of another, trusts it no
+/// more than before.
+#[test]
+fn an_opener_that_dies_does_not_make_the_next_one_trust_the_file() {
+    for (seed, after_crash) in (0..2).flat_map(|seed| [(seed, AfterCrash::Discard), (seed, AfterCrash::Verify)]) {
+        let mut lost = use_and_lose(500 + seed, after_crash, false);
+        let last = *lost.written.last().unwrap_or(&(lost.disk.states.len() - 1));
+        let mixture = lost.disk.mixture(last, 20);
+        let mut deaths = 0;
+        for nth in 0.. {
+            lost.write(&mixture);
+            arm(None, nth, Plan::Unwind);
+            let died = catch_unwind(AssertUnwindSafe(|| contents(&lost.open(0)))).is_err();
+            passed();
+            let told = format!("the opener of workload {seed} died at its store {nth}");
+            for boot in [0, 1] {
+                let cache = lost.open(boot);
+                let found = lost.check(&cache, last, &told);
+                assert!(found.is_empty() || after_crash == AfterCrash::Verify, "{told}");
+                cache.set("and so on", "x").unwrap();
+                assert_sound(&cache);
+            }
+            if !died {
+                break;
+            }
+            deaths += 1;
+        }
+        assert!(deaths > 50, "{deaths}");
+    }
+}
+
+/// The mixtures must honour syncs, or they would show losses that cannot be; and they must be mixtures.
+#[test]
+fn mixtures_honour_syncs() {
+    let mut lost = use_and_lose(600, AfterCrash::Discard, false);
+    let &(_, flush) = lost.flushed.first().expect("a flush");
+    let now = lost.disk.states[flush].clone();
+    // Only the header was stored to after the sync of the whole file, and it was synced again.
+    let mixture = lost.disk.mixture(flush, usize::MAX);
+    assert!(mixture.iter().zip(&now.pages).all(|(mixed, now)| mixed == now));
+    let last = lost.disk.states.len() - 1;
+    let differ = (0..50).filter(|_| lost.disk.mixture(last, usize::MAX) != lost.disk.states[last].pages).count();
+    assert!(differ > 40, "{differ}");
+}
