@@ -22,7 +22,6 @@ mod clock;
 mod error;
 mod hash;
 mod plant;
-#[cfg(not(loom))]
 mod platform;
 mod shm;
 mod store;

@@ -93,6 +93,7 @@ fn a_file_that_was_cut_off_or_is_of_another_format_is_a_bad_file() {
         let said = message(small().open(place.path()));
         assert!(said.contains(&format!("file length: expected {len}, found {cut}: it was cut off")), "{said}");
     }
+    drop(file);
     for (at, field) in [(header::FORMAT, "format version"), (16, "layout fingerprint")] {
         let mut other = raw.clone();
         other.bytes[at] += 1;
@@ -206,7 +207,7 @@ fn locks_lost_comes_from_a_write_whose_lock_file_is_gone_or_another() {
     fs::rename(place.dir().join("kept"), &lock).unwrap();
     cache.set("key", "value").unwrap();
     // A lease that is gone is a lost lock set, too, for whoever would have to make a second one.
-    fs::remove_file(directory.join("000000.lease")).unwrap();
+    place.take_away(&directory.join("000000.lease"));
     let said = message(small().open(place.path()));
     assert!(said.contains("expected the lease file") && said.contains("are lost"), "{said}");
 }
@@ -266,6 +267,28 @@ fn open_elsewhere_says_that_strategy_process_allows_one_process() {
     assert!(error.to_string().starts_with(&real(&place)) && error.to_string().contains("`process`"), "{error}");
     drop(cache);
     drop(small().open(place.path()).unwrap());
+}
+
+#[test]
+fn a_file_that_may_not_be_written_is_an_error_unless_it_is_only_read() {
+    let place = Place::new();
+    small().create(place.path()).unwrap().set("key", "value").unwrap();
+    let read_only = |yes| {
+        let mut permissions = fs::metadata(place.path()).unwrap().permissions();
+        permissions.set_readonly(yes);
+        fs::set_permissions(place.path(), permissions).unwrap();
+    };
+    read_only(true);
+    if fs::OpenOptions::new().write(true).open(place.path()).is_ok() {
+        println!("skipped: this user may write everything");
+        return;
+    }
+    let error = small().open(place.path()).unwrap_err();
+    assert!(matches!(&error, Error::Io { what: "open", .. }), "{error}");
+    assert!(matches!(small().destroy(place.path()), Err(Error::Io { what: "open", .. })));
+    assert_eq!(small().open_read_only(place.path()).unwrap().get("key").as_deref(), Some(&b"value"[..]));
+    read_only(false);
+    small().open(place.path()).unwrap().set("key", "other").unwrap();
 }
 
 #[cfg(unix)]

@@ -4,10 +4,10 @@
 mod common;
 
 use common::raw::{Raw, header};
-use common::{Place, assert_sound, must_end, names_in};
+use common::{Place, assert_sound, locks_root, must_end, names_in};
 use kennel::{AfterCrash, Cache, Error, Limit, LockStrategy, OnMismatch, Options, SetOptions};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
@@ -38,13 +38,6 @@ fn in_the_end(cache: &Cache, key: &'static str) -> Option<Vec<u8>> {
         }
         cache.get(key)
     })
-}
-
-/// Where the lock directories of a file lie.
-fn locks_root(file: &Path) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(".locks");
-    name.into()
 }
 
 /// Data file, inode and content of a file: what must not change when it is left alone.
@@ -233,7 +226,7 @@ fn a_file_that_was_removed_by_hand_can_be_created_again() {
     let place = Place::new();
     let old = small().create(place.path()).unwrap();
     fill(&old);
-    fs::remove_file(place.path()).unwrap();
+    place.take_away(&place.path());
     let anew = small().create(place.path()).unwrap();
     assert_eq!(filled(&anew), 0);
     anew.set("key", "new").unwrap();
@@ -273,7 +266,7 @@ fn the_lock_directory_holds_a_bounded_set_of_files() {
             cache.clear().unwrap();
         }
         assert_eq!(names_in(&directory), expected(locks, 2), "{strategy}: two members at a time");
-        assert_eq!(names_in(&locks_root(&place.path())).len(), 1);
+        assert_eq!(place.lock_directories().len(), 1);
         assert_eq!(place.names(), ["cache", "cache.locks"]);
     }
     for strategy in [LockStrategy::Process, LockStrategy::None] {
@@ -285,21 +278,25 @@ fn the_lock_directory_holds_a_bounded_set_of_files() {
 
 #[test]
 fn paths_may_be_relative_have_spaces_and_be_no_ascii() {
-    let place = Place::new();
-    let path = place.dir().join("ein schöner Zwinger 犬.cache");
+    // On the disk that the test runs on: on Windows no relative path leads to another.
+    let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = place.path().join("ein schöner Zwinger 犬.cache");
     let cache = small().create(&path).unwrap();
     fill(&cache);
     assert_eq!(cache.path(), fs::canonicalize(&path).unwrap());
     assert_eq!(filled(&small().open(&path).unwrap()), 20);
     // Up to the root and down again: relative to wherever the test runs.
+    let names = |path: &Path| path.components().filter(|part| matches!(part, Component::Normal(_))).count();
     let here = std::env::current_dir().unwrap();
-    let up: PathBuf = here.components().skip(1).map(|_| "..").collect();
-    let relative = up.join(fs::canonicalize(&path).unwrap().strip_prefix("/").unwrap());
+    let down = fs::canonicalize(&path).unwrap();
+    let skipped = down.components().count() - names(&down);
+    let relative: PathBuf =
+        (0..names(&here)).map(|_| Component::ParentDir).chain(down.components().skip(skipped)).collect();
     assert!(relative.is_relative());
     assert_eq!(small().open(&relative).unwrap().stats().path, cache.stats().path);
     drop(cache);
     small().destroy(&relative).unwrap();
-    assert_eq!(place.names(), [""; 0]);
+    assert_eq!(names_in(place.path()), [""; 0]);
 }
 
 #[cfg(unix)]
@@ -705,7 +702,7 @@ fn of_many_who_create_at_once_one_does() {
         fill(winners[0]);
         assert_eq!(filled(&small().open(path).unwrap()), 20, "round {round}");
         assert_eq!(
-            names_in(&locks_root(path)),
+            place.lock_directories(),
             [winners[0].stats().file_id],
             "round {round}: what the others made is gone"
         );
@@ -816,7 +813,7 @@ fn debug_output_names_file_and_id_and_no_content() {
     let cache = small().create(place.path()).unwrap();
     cache.set("secret-key", "secret-value").unwrap();
     let text = format!("{cache:?}");
-    assert!(text.contains(cache.path().to_str().unwrap()) && text.contains(&cache.stats().file_id), "{text}");
+    assert!(text.contains(&format!("{:?}", cache.path())) && text.contains(&cache.stats().file_id), "{text}");
     assert!(!text.contains("secret"), "{text}");
     assert_eq!(format!("{:?}", LockStrategy::RwFile), "LockStrategy(rw-file)");
 }

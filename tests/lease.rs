@@ -1,17 +1,14 @@
 //! Strategy `lease`: what becomes of a lock word when its owner dies, stops, or never was; and the lease that proves
 //! it, which nothing keeps but the member's life.
-#![cfg(target_os = "linux")]
 
 mod common;
 
 use common::children::{self, Process, arg, say, wait_for_word};
-use common::fork::{self, Forked};
-use common::{Place, TestClock, assert_sound};
+use common::{Place, assert_sound};
 use kennel::{Cache, Error, Options};
 use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 const WAIT: Duration = Duration::from_millis(300);
@@ -23,10 +20,12 @@ const LONG: Duration = Duration::from_secs(60);
 #[test]
 fn child() {
     children::serve(|task, args| match task {
-        "close descriptors" => close_descriptors(args[0]),
         "open" => open_and_say(args[0]),
         "own names" => own_names(args[0]),
-        "on an overlay" => on_an_overlay(args[0]),
+        #[cfg(target_os = "linux")]
+        "close descriptors" => on_linux::close_descriptors(args[0]),
+        #[cfg(target_os = "linux")]
+        "on an overlay" => on_linux::on_an_overlay(args[0]),
         #[cfg(feature = "crash-points")]
         _ => killed::child(task, args),
         #[cfg(not(feature = "crash-points"))]
@@ -50,67 +49,6 @@ fn open_and_say(path: &str) {
     }
 }
 
-/// Daemons do this when they start. The data file, its locks and its lease are among what is closed.
-fn close_descriptors(path: &str) {
-    let cache = Options::new().open(path).unwrap();
-    cache.set("before", "here").unwrap();
-    fork::close_all_above_two();
-    if cache.stats().strategy == "lease" {
-        cache.set("after", "here").unwrap();
-        assert_eq!(cache.get("after").as_deref(), Some(&b"here"[..]));
-    } else {
-        // A lock file is not what it was: an error, not a lock that nobody else has.
-        assert!(matches!(cache.set("after", "here"), Err(Error::Io { .. })));
-        assert_eq!(cache.get("before").as_deref(), Some(&b"here"[..]));
-    }
-    say("closed");
-    wait_for_word();
-}
-
-#[test]
-fn a_member_that_closes_all_descriptors_is_alive_all_the_same() {
-    for strategy in ["lease", "file"] {
-        let place = Place::new();
-        let path = place.path();
-        let cache = options().seats(2).locks(strategy.parse().unwrap()).create(&path).unwrap();
-        let mut careless = children::start("close descriptors", &[arg(&path)]);
-        careless.expect("closed");
-        // Two seats, two members: could its lease be taken, its seat would be given on.
-        let mut third = children::start("open", &[arg(&path)]);
-        assert!(third.hear().unwrap().contains("all 2 seats"), "{strategy}");
-        cache.set("key", "value").unwrap();
-        careless.kill();
-        let mut fourth = children::start("open", &[arg(&path)]);
-        fourth.expect("served");
-        fourth.finish();
-        assert_sound(&cache);
-    }
-}
-
-/// A lock that is taken and given back while nobody else wants it makes no system call, and neither does a write or a
-/// read around it.
-#[test]
-fn nothing_asks_the_kernel_while_nobody_waits() {
-    let place = Place::new();
-    let options = options().clock(TestClock::at(1_000_000));
-    let cache = options.create(place.path()).unwrap();
-    let child = Forked::start(|| {
-        // It joins here, and touches all it needs.
-        let work = || {
-            for _ in 0..1000 {
-                cache.set("key", "a value of no great length").unwrap();
-                assert_eq!(cache.get_into("key", &mut [0; 64]).unwrap(), Some(26));
-            }
-        };
-        work();
-        fork::forbid_system_calls();
-        work();
-        fork::end_well();
-    });
-    child.join();
-    assert_eq!(cache.stats().counters.sets, 2000);
-}
-
 /// Offset of the first stripe's lock word.
 fn lock_word_at(cache: &Cache) -> u64 {
     let raw = common::raw::Raw::load(cache.path());
@@ -118,12 +56,16 @@ fn lock_word_at(cache: &Cache) -> u64 {
 }
 
 fn poke(path: &Path, at: u64, word: u64) {
-    OpenOptions::new().write(true).open(path).unwrap().write_all_at(&word.to_le_bytes(), at).unwrap();
+    let mut file = OpenOptions::new().write(true).open(path).unwrap();
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.write_all(&word.to_le_bytes()).unwrap();
 }
 
 fn peek(path: &Path, at: u64) -> u64 {
     let mut word = [0; 8];
-    OpenOptions::new().read(true).open(path).unwrap().read_exact_at(&mut word, at).unwrap();
+    let mut file = OpenOptions::new().read(true).open(path).unwrap();
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.read_exact(&mut word).unwrap();
     u64::from_le_bytes(word)
 }
 
@@ -275,69 +217,139 @@ fn a_restart_of_the_host_and_a_copy_free_all_locks() {
     }
 }
 
-/// Runs a test's child in new namespaces; `None`, with the reason printed, where that is not permitted.
-fn start_unshared(what: &[&str], task: &str, args: &[&str]) -> Option<Process> {
-    let wrapper: Vec<_> = ["unshare"].iter().chain(what).copied().collect();
-    let tried = Command::new(wrapper[0]).args(&wrapper[1..]).arg("true").output();
-    match tried {
-        Ok(output) if output.status.success() => {
-            Some(children::start_command(children::command_through(&wrapper, task, args)))
-        }
-        Ok(output) => {
-            println!("skipped: {wrapper:?}: {}", String::from_utf8_lossy(&output.stderr));
-            None
-        }
-        Err(error) => {
-            println!("skipped: {wrapper:?}: {error}");
-            None
-        }
-    }
-}
+/// What needs Linux: its leases are held by mappings, it can forbid system calls, and it has namespaces and overlays.
+#[cfg(target_os = "linux")]
+mod on_linux {
+    use super::*;
+    use common::TestClock;
+    use common::fork::{self, Forked};
+    use std::process::Command;
 
-/// In a mount namespace of its own: an overlay is laid over the directory.
-fn on_an_overlay(directory: &str) {
-    let dir = Path::new(directory);
-    let merged = dir.join("merged");
-    for part in ["lower", "upper", "work", "merged"] {
-        std::fs::create_dir_all(dir.join(part)).unwrap();
+    /// Daemons do this when they start. The data file, its locks and its lease are among what is closed.
+    pub(super) fn close_descriptors(path: &str) {
+        let cache = Options::new().open(path).unwrap();
+        cache.set("before", "here").unwrap();
+        fork::close_all_above_two();
+        if cache.stats().strategy == "lease" {
+            cache.set("after", "here").unwrap();
+            assert_eq!(cache.get("after").as_deref(), Some(&b"here"[..]));
+        } else {
+            // A lock file is not what it was: an error, not a lock that nobody else has.
+            assert!(matches!(cache.set("after", "here"), Err(Error::Io { .. })));
+            assert_eq!(cache.get("before").as_deref(), Some(&b"here"[..]));
+        }
+        say("closed");
+        wait_for_word();
     }
-    let layers = format!("lowerdir={directory}/lower,upperdir={directory}/upper,workdir={directory}/work");
-    let mounted = Command::new("mount").args(["-t", "overlay", "overlay", "-o", &layers, arg(&merged)]).output();
-    let mounted = mounted.unwrap();
-    if !mounted.status.success() {
-        return say(format!("skipped: {}", String::from_utf8_lossy(&mounted.stderr).replace('\n', " ")));
-    }
-    let path = merged.join("cache");
-    match options().create(&path) {
-        Err(error @ Error::LeaseRefused(_)) => assert!(error.to_string().contains("overlay"), "{error}"),
-        other => panic!("expected LeaseRefused, found {other:?}"),
-    }
-    assert_eq!(common::names_in(&merged), [""; 0], "a refused strategy leaves nothing behind");
-    // Strategy `file` has its lease, too; a descriptor holds it.
-    let cache = options().seats(2).locks("file".parse().unwrap()).create(&path).unwrap();
-    let mut other = children::start("open", &[arg(&path)]);
-    other.expect("served");
-    let mut third = children::start("open", &[arg(&path)]);
-    assert!(third.hear().unwrap().contains("all 2 seats"), "a living member's lease was taken");
-    other.kill();
-    let mut fourth = children::start("open", &[arg(&path)]);
-    fourth.expect("served");
-    fourth.finish();
-    assert_sound(&cache);
-    say("done");
-}
 
-#[test]
-fn on_an_overlay_leases_are_refused_and_files_work() {
-    // On a file system that can be a layer; an overlay cannot always.
-    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-    let Some(mut process) = start_unshared(&["--mount"], "on an overlay", &[arg(dir.path())]) else { return };
-    let said = process.hear().unwrap();
-    match said.strip_prefix("skipped") {
-        Some(why) => println!("skipped: no overlay can be mounted here{why}"),
-        None => assert_eq!(said, "done"),
+    #[test]
+    fn a_member_that_closes_all_descriptors_is_alive_all_the_same() {
+        for strategy in ["lease", "file"] {
+            let place = Place::new();
+            let path = place.path();
+            let cache = options().seats(2).locks(strategy.parse().unwrap()).create(&path).unwrap();
+            let mut careless = children::start("close descriptors", &[arg(&path)]);
+            careless.expect("closed");
+            // Two seats, two members: could its lease be taken, its seat would be given on.
+            let mut third = children::start("open", &[arg(&path)]);
+            assert!(third.hear().unwrap().contains("all 2 seats"), "{strategy}");
+            cache.set("key", "value").unwrap();
+            careless.kill();
+            let mut fourth = children::start("open", &[arg(&path)]);
+            fourth.expect("served");
+            fourth.finish();
+            assert_sound(&cache);
+        }
     }
-    process.finish();
+
+    /// A lock that is taken and given back while nobody else wants it makes no system call, and neither does a write or a
+    /// read around it.
+    #[test]
+    fn nothing_asks_the_kernel_while_nobody_waits() {
+        let place = Place::new();
+        let options = options().clock(TestClock::at(1_000_000));
+        let cache = options.create(place.path()).unwrap();
+        let child = Forked::start(|| {
+            // It joins here, and touches all it needs.
+            let work = || {
+                for _ in 0..1000 {
+                    cache.set("key", "a value of no great length").unwrap();
+                    assert_eq!(cache.get_into("key", &mut [0; 64]).unwrap(), Some(26));
+                }
+            };
+            work();
+            fork::forbid_system_calls();
+            work();
+            fork::end_well();
+        });
+        child.join();
+        assert_eq!(cache.stats().counters.sets, 2000);
+    }
+
+    /// Runs a test's child in new namespaces; `None`, with the reason printed, where that is not permitted.
+    pub(super) fn start_unshared(what: &[&str], task: &str, args: &[&str]) -> Option<Process> {
+        let wrapper: Vec<_> = ["unshare"].iter().chain(what).copied().collect();
+        let tried = Command::new(wrapper[0]).args(&wrapper[1..]).arg("true").output();
+        match tried {
+            Ok(output) if output.status.success() => {
+                Some(children::start_command(children::command_through(&wrapper, task, args)))
+            }
+            Ok(output) => {
+                println!("skipped: {wrapper:?}: {}", String::from_utf8_lossy(&output.stderr));
+                None
+            }
+            Err(error) => {
+                println!("skipped: {wrapper:?}: {error}");
+                None
+            }
+        }
+    }
+
+    /// In a mount namespace of its own: an overlay is laid over the directory.
+    pub(super) fn on_an_overlay(directory: &str) {
+        let dir = Path::new(directory);
+        let merged = dir.join("merged");
+        for part in ["lower", "upper", "work", "merged"] {
+            std::fs::create_dir_all(dir.join(part)).unwrap();
+        }
+        let layers = format!("lowerdir={directory}/lower,upperdir={directory}/upper,workdir={directory}/work");
+        let mounted = Command::new("mount").args(["-t", "overlay", "overlay", "-o", &layers, arg(&merged)]).output();
+        let mounted = mounted.unwrap();
+        if !mounted.status.success() {
+            return say(format!("skipped: {}", String::from_utf8_lossy(&mounted.stderr).replace('\n', " ")));
+        }
+        let path = merged.join("cache");
+        match options().create(&path) {
+            Err(error @ Error::LeaseRefused(_)) => assert!(error.to_string().contains("overlay"), "{error}"),
+            other => panic!("expected LeaseRefused, found {other:?}"),
+        }
+        assert_eq!(common::names_in(&merged), [""; 0], "a refused strategy leaves nothing behind");
+        // Strategy `file` has its lease, too; a descriptor holds it.
+        let cache = options().seats(2).locks("file".parse().unwrap()).create(&path).unwrap();
+        let mut other = children::start("open", &[arg(&path)]);
+        other.expect("served");
+        let mut third = children::start("open", &[arg(&path)]);
+        assert!(third.hear().unwrap().contains("all 2 seats"), "a living member's lease was taken");
+        other.kill();
+        let mut fourth = children::start("open", &[arg(&path)]);
+        fourth.expect("served");
+        fourth.finish();
+        assert_sound(&cache);
+        say("done");
+    }
+
+    #[test]
+    fn on_an_overlay_leases_are_refused_and_files_work() {
+        // On a file system that can be a layer; an overlay cannot always.
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let Some(mut process) = start_unshared(&["--mount"], "on an overlay", &[arg(dir.path())]) else { return };
+        let said = process.hear().unwrap();
+        match said.strip_prefix("skipped") {
+            Some(why) => println!("skipped: no overlay can be mounted here{why}"),
+            None => assert_eq!(said, "done"),
+        }
+        process.finish();
+    }
 }
 
 /// Deaths and stops at named places.
@@ -495,6 +507,7 @@ mod killed {
         assert_sound(&cache);
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_stopped_owner_that_closed_nothing_and_says_nothing_is_waited_for_in_vain() {
         let place = Place::new();
@@ -515,6 +528,7 @@ mod killed {
         assert_sound(&cache);
     }
 
+    #[cfg(target_os = "linux")]
     /// Containers: both have the same process id, and neither means anything to the other.
     #[test]
     fn members_in_other_pid_namespaces_are_known_by_their_leases() {
@@ -523,7 +537,7 @@ mod killed {
         let path = place.path();
         let unshared = |nth: &str| {
             let what = ["--pid", "--fork", "--kill-child", "--"];
-            start_unshared(&what, "write", &[arg(&path), Step::BucketEven.name(), nth, "stop"])
+            on_linux::start_unshared(&what, "write", &[arg(&path), Step::BucketEven.name(), nth, "stop"])
         };
         let (Some(mut owner), Some(mut other)) = (unshared("0"), unshared("1000")) else { return };
         assert_eq!((owner.hear(), other.hear()), (Some("1".into()), Some("1".into())), "ids within their namespaces");

@@ -177,7 +177,7 @@ fn members_go_on_when_the_file_is_removed_and_a_new_one_is_another_cache() {
 
 fn removed_file(locks: LockStrategy) {
     let mut used = InUse::with(locks);
-    fs::remove_file(used.path()).unwrap();
+    used.place.take_away(&used.path());
     assert!(open_elsewhere(&used.path()).starts_with("NotFound"));
     for stripe in 0..STRIPES as usize {
         used.add(stripe).unwrap();
@@ -196,7 +196,7 @@ fn removed_file(locks: LockStrategy) {
     }
     assert!(used.keys.iter().all(|key| new.get(key).as_deref() == Some(b"new")));
     // The old locks stay while they are used, and go with the next creator.
-    assert_eq!(names_in(&used.root()).len(), 2);
+    assert_eq!(used.place.lock_directories().len(), 2);
     let (path, root, old) = (used.path(), used.root(), used.cache.stats().file_id);
     let place = used.finish();
     options().destroy(&path).unwrap();
@@ -209,7 +209,7 @@ fn removed_file(locks: LockStrategy) {
 fn a_removed_lock_directory_is_never_made_anew_beside_the_old_one() {
     let mut used = InUse::new();
     let directory = used.lock_directory();
-    fs::remove_dir_all(used.root()).unwrap();
+    used.place.take_all_away(&used.root());
     expect_opener_lost(&used.path(), "found none");
     // The lock that is open is the one that the worker has open, too; others are out of reach.
     used.add(0).unwrap();
@@ -230,7 +230,7 @@ fn a_removed_lock_directory_is_never_made_anew_beside_the_old_one() {
 fn a_cache_whose_locks_are_lost_can_be_destroyed_and_made_anew() {
     let place = Place::new();
     let cache = options().create(place.path()).unwrap();
-    fs::remove_dir_all(place.dir().join("cache.locks")).unwrap();
+    place.take_all_away(&place.dir().join("cache.locks"));
     drop(cache);
     assert!(matches!(options().open(place.path()), Err(Error::LocksLost { .. })));
     options().destroy(place.path()).unwrap();
@@ -241,7 +241,7 @@ fn a_cache_whose_locks_are_lost_can_be_destroyed_and_made_anew() {
 fn a_lock_file_that_was_made_anew_is_not_taken_for_the_old_one() {
     let mut used = InUse::new();
     let lost = used.lock_file(1);
-    fs::remove_file(&lost).unwrap();
+    used.place.take_away(&lost);
     used.expect_lost(1);
     File::create_new(&lost).unwrap();
     used.expect_lost(1);
@@ -270,7 +270,7 @@ fn removed_lease(locks: LockStrategy) {
     let is_lease = |name: &String| name.ends_with(".lease");
     let leases: Vec<_> = names_in(&used.lock_directory()).into_iter().filter(is_lease).collect();
     assert_eq!(leases.len(), 2);
-    leases.iter().for_each(|lease| fs::remove_file(used.lock_directory().join(lease)).unwrap());
+    leases.iter().for_each(|lease| used.place.take_away(&used.lock_directory().join(lease)));
     expect_opener_lost(&used.path(), "lease");
     // One made anew is nobody's: its lock could be taken although the member lives.
     leases.iter().for_each(|lease| drop(File::create_new(used.lock_directory().join(lease)).unwrap()));
@@ -315,6 +315,11 @@ fn a_file_that_was_moved_alone_has_no_locks_and_moved_with_them_it_has() {
     let (moved, moved_root) = (used.place.dir().join("moved"), used.place.dir().join("moved.locks"));
     fs::rename(&path, &moved).unwrap();
     expect_opener_lost(&moved, "moved.locks");
+    if cfg!(windows) {
+        // A directory in which a file is open cannot be renamed there. Wine does it all the same.
+        used.finish();
+        return;
+    }
     fs::rename(&root, &moved_root).unwrap();
     let there = options().open(&moved).unwrap();
     for _ in 0..50 {

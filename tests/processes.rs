@@ -4,7 +4,7 @@ mod common;
 
 use common::Place;
 use common::children::{self, Process, arg, say, wait_for_word};
-use kennel::{Cache, Error, LockStrategy, Options};
+use kennel::{Cache, Error, LockStrategy, OnMismatch, Options};
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
@@ -26,6 +26,7 @@ fn child() {
         "create" => create_and_say(args[0]),
         "read and stay" => read_and_stay(args[0]),
         "thrash" => thrash(args[0], args[1].parse().unwrap()),
+        "hold" => hold(args[0], args[1] == "to read"),
         _ => panic!("no task {task}"),
     });
 }
@@ -193,8 +194,9 @@ fn open_and_say(path: &str) {
 }
 
 #[test]
-fn two_hundred_processes_at_once_are_all_served() {
-    const MANY: usize = 210;
+fn hundreds_of_processes_at_once_are_all_served() {
+    // Under Wine one server answers every call of all of them.
+    const MANY: usize = if cfg!(windows) { 50 } else { 210 };
     let place = Place::new();
     let cache = options().create(place.path()).unwrap();
     cache.set("served", "0").unwrap();
@@ -219,7 +221,8 @@ fn all_seats_taken(locks: LockStrategy) {
     let start = || children::start("open", &[arg(&path)]);
     let mut three: Vec<_> = (0..3).map(|_| start()).collect();
     three.iter_mut().for_each(|process| process.expect("served"));
-    start().expect(&format!("4 seats full {}", path.display()));
+    let real = std::fs::canonicalize(&path).unwrap();
+    start().expect(&format!("4 seats full {}", real.display()));
     match options().open(&path) {
         Err(error @ Error::SeatsFull { seats: 4, .. }) => {
             let message = error.to_string();
@@ -235,7 +238,7 @@ fn all_seats_taken(locks: LockStrategy) {
         three[1] = start();
         three[1].expect("served");
     }
-    start().expect(&format!("4 seats full {}", path.display()));
+    start().expect(&format!("4 seats full {}", real.display()));
     // And so is one that was left in good order.
     three.pop().unwrap().finish();
     let mut last = start();
@@ -358,4 +361,56 @@ fn additions_are_not_lost(locks: LockStrategy) {
     assert_eq!(sum, 4 * ADDITIONS);
     assert_eq!(number("counter down"), 1000 - ADDITIONS);
     assert!(cache.verify().is_ok());
+}
+
+/// Has a cache open and says, whenever it is asked, what the key holds.
+fn hold(path: &str, to_read: bool) {
+    let cache = if to_read { Options::new().open_read_only(path) } else { Cache::open(path) }.unwrap();
+    say("open");
+    while wait_for_word() == "look" {
+        say(cache.get("key").map_or("nothing".into(), |value| String::from_utf8(value).unwrap()));
+    }
+}
+
+/// Reads of a replaced file may miss for a moment.
+fn look_until(holder: &mut Process, expected: &str) {
+    for _ in 0..1000 {
+        holder.tell("look");
+        let found = holder.hear().unwrap();
+        if found == expected {
+            return;
+        }
+        assert_eq!(found, "nothing", "instead of {expected}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{expected} is not found");
+}
+
+/// Windows lets nobody remove or replace a mapped file: there it is moved aside, and goes when the last closes it.
+#[test]
+fn what_others_have_open_can_be_destroyed_and_replaced() {
+    for how in ["to read", "to write"] {
+        let place = Place::new();
+        let path = place.path();
+        options().create(&path).unwrap().set("key", "first").unwrap();
+        let mut holder = children::start("hold", &[arg(&path), how]);
+        holder.expect("open");
+        look_until(&mut holder, "first");
+        options().destroy(&path).unwrap();
+        assert!(!path.exists());
+        holder.tell("look");
+        holder.expect("nothing");
+        options().create(&path).unwrap().set("key", "second").unwrap();
+        look_until(&mut holder, "second");
+        let other_locks = options().locks(LockStrategy::RwFile).on_mismatch(OnMismatch::Recreate);
+        other_locks.open(&path).unwrap().set("key", "third").unwrap();
+        look_until(&mut holder, "third");
+        holder.tell("that is all");
+        holder.finish();
+        if cfg!(windows) {
+            assert_eq!(place.lock_directories().len(), 1, "{how}: a replaced file is left");
+        }
+        options().destroy(&path).unwrap();
+        assert_eq!(place.names(), [""; 0], "{how}");
+    }
 }

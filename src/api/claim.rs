@@ -183,7 +183,8 @@ impl Pause {
         match &self.on {
             Some(ticket) => {
                 let word = self.opened.store.mem.word(self.opened.store.sleep_at(ticket));
-                sleep_on(word, ticket.expected(), self.limit);
+                let seen = ticket.expected();
+                sleep_on(word.low_half(), seen as u32, || word.get() == seen, self.limit);
             }
             None => std::thread::sleep(self.limit),
         }

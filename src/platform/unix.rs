@@ -1,10 +1,25 @@
-//! Linux, macOS and the other Unix systems.
+//! What Linux, macOS and the other Unix systems have in common.
 
-use super::{Identity, NewFile};
-use std::fs::{DirBuilder, File, Permissions};
+use super::{ForkHandler, Identity, NewFile, Pause};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
+use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+#[cfg_attr(target_os = "linux", path = "linux.rs")]
+#[cfg_attr(target_vendor = "apple", path = "apple.rs")]
+#[cfg_attr(not(any(target_os = "linux", target_vendor = "apple")), path = "other_unix.rs")]
+mod kind;
+
+pub(crate) use kind::{
+    MAPPINGS_KEEP_LOCKS, allocate, boot_id, keep_from_children, mappings_keep_locks, nameless_file, network_filesystem,
+    populate, sleep_on, wake_all, wake_one,
+};
+
+/// Whether another file can take the name of one that is mapped, and a mapped one be removed: it lives on without.
+pub(crate) const CAN_REPLACE_MAPPED: bool = true;
 
 pub(crate) fn identity(file: &File) -> io::Result<Identity> {
     let meta = file.metadata()?;
@@ -16,105 +31,41 @@ pub(crate) fn directory_inode(directory: &Path) -> u64 {
     std::fs::metadata(directory).map_or(0, |meta| meta.ino())
 }
 
-/// Whether a directory can be opened and locked like a file.
-pub(crate) fn can_lock_directories() -> bool {
-    true
+/// What is locked to keep others out of the directory of all lock directories, and how it is opened: here the
+/// directory itself, so that nothing is left behind.
+pub(crate) fn root_lock(root: &Path) -> (PathBuf, OpenOptions) {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    (root.into(), options)
 }
 
-/// A path that leads to the very file that is open, even if its name is gone, where the system has one.
-#[cfg(target_os = "linux")]
-pub(crate) fn descriptor_path(file: &File) -> Option<PathBuf> {
-    use std::os::fd::AsRawFd;
-    Some(PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())))
+/// Whether an error says that the file was being removed while it was opened.
+pub(crate) fn is_vanishing(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
 }
 
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn descriptor_path(_: &File) -> Option<PathBuf> {
-    None
+/// Tries to take the data file's lock; the error is that of `fs2` when somebody else has it.
+pub(crate) fn try_lock_data(file: &File) -> io::Result<()> {
+    fs2::FileExt::try_lock_exclusive(file)
 }
 
-/// A number that changes when the host starts anew. Linux has one; elsewhere the moment of the start does,
-/// which is 0 where it cannot be read: then a restart is not noticed and checksums alone protect.
-#[cfg(target_os = "linux")]
-pub(crate) fn boot_id() -> [u64; 2] {
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let id = u128::from_str_radix(&text.trim().replace('-', ""), 16).unwrap_or(1);
-    [id as u64, (id >> 64) as u64]
-}
-
-#[cfg(target_vendor = "apple")]
-pub(crate) fn boot_id() -> [u64; 2] {
-    let mut boot = libc::timeval { tv_sec: 0, tv_usec: 0 };
-    let mut len = size_of::<libc::timeval>();
-    let mut name = [libc::CTL_KERN, libc::KERN_BOOTTIME];
-    #[allow(unsafe_code, reason = "there is no safe way to ask the kernel for this")]
-    // SAFETY: name and buffer are valid for the lengths given, and nothing is set.
-    unsafe {
-        libc::sysctl(name.as_mut_ptr(), 2, (&raw mut boot).cast(), &raw mut len, std::ptr::null_mut(), 0);
+/// Opens the very file that is open, as an open file of its own: even if its name is gone, where the system lets that
+/// be said, else by `path` if that is still its name.
+pub(crate) fn reopen(file: &File, path: &Path) -> io::Result<File> {
+    let open = |path: &Path| OpenOptions::new().read(true).write(true).open(path);
+    if let Some(own) = kind::path_of(file).and_then(|own| open(&own).ok())
+        && identity(&own)? == identity(file)?
+    {
+        return Ok(own);
     }
-    [boot.tv_sec as u64, 1]
-}
-
-#[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
-pub(crate) fn boot_id() -> [u64; 2] {
-    [0, 1]
+    let named = open(path)?;
+    if identity(&named)? == identity(file)? { Ok(named) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
 /// Milliseconds of a clock that all processes of this host share and nobody sets.
 pub(crate) fn monotonic_ms() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     now.tv_sec as u64 * 1_000 + now.tv_nsec as u64 / 1_000_000
-}
-
-/// Gives the file its length with all its blocks reserved, so that the disk cannot be full later.
-pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
-    #[cfg(not(target_vendor = "apple"))]
-    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, len) {
-        Ok(()) => return Ok(()),
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS | rustix::io::Errno::INVAL) => {}
-        Err(error) => return Err(error.into()),
-    }
-    #[cfg(target_vendor = "apple")]
-    fs2::FileExt::allocate(file, len)?;
-    file.set_len(len)
-}
-
-/// The kind of a file system on which mappings or locks are not shared as they must be.
-#[cfg(target_os = "linux")]
-pub(crate) fn network_filesystem(file: &File) -> Option<String> {
-    const KINDS: [(u32, &str); 9] = [
-        (0x6969, "NFS"),
-        (0xff53_4d42, "CIFS"),
-        (0xfe53_4d42, "SMB"),
-        (0x6573_5546, "FUSE"),
-        (0x0102_1997, "9p"),
-        (0x6a65_6a63, "virtiofs"),
-        (0x00c3_6400, "Ceph"),
-        (0x5346_414f, "AFS"),
-        (0x0bd0_0bd0, "Lustre"),
-    ];
-    let magic = rustix::fs::fstatfs(file).ok()?.f_type as u32;
-    KINDS.into_iter().find(|&(kind, _)| kind == magic).map(|(_, name)| name.to_owned())
-}
-
-/// Whether a file lies on overlayfs, where a mapping belongs to the file beneath.
-#[cfg(target_os = "linux")]
-pub(crate) fn is_overlay(file: &File) -> bool {
-    const OVERLAYFS: u32 = 0x794c_7630;
-    rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type as u32 == OVERLAYFS)
-}
-
-#[cfg(target_vendor = "apple")]
-pub(crate) fn network_filesystem(file: &File) -> Option<String> {
-    let stat = rustix::fs::fstatfs(file).ok()?;
-    let name: Vec<u8> = stat.f_fstypename.iter().take_while(|&&c| c != 0).map(|&c| c as u8).collect();
-    let name = String::from_utf8_lossy(&name).into_owned();
-    (stat.f_flags & libc::MNT_LOCAL as u32 == 0 || name.contains("fuse")).then_some(name)
-}
-
-#[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
-pub(crate) fn network_filesystem(_: &File) -> Option<String> {
-    None
 }
 
 /// Why the content of a file cannot be trusted: somebody else could have written it.
@@ -158,37 +109,18 @@ pub(crate) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(mode))
 }
 
-/// Opens a file that has no name yet, in the directory where it will get one.
-pub(crate) fn new_file(directory: &Path) -> io::Result<NewFile> {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::fs::{Mode, OFlags};
-        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        match rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR) {
-            Ok(fd) => return Ok(NewFile { file: fd.into(), temporary: None }),
-            // The file system cannot; a file with a temporary name does, too.
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR | rustix::io::Errno::INVAL) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let (file, path) = tempfile::Builder::new().prefix(".kennel-new-").tempfile_in(directory)?.into_parts();
-    Ok(NewFile { file, temporary: Some(path) })
-}
-
 /// Gives a new file its name: all at once, and only if nobody has it, unless it is to replace him.
-pub(crate) fn name_new_file(new: NewFile, path: &Path, replace: bool) -> io::Result<File> {
-    let NewFile { file, temporary } = new;
-    match temporary {
-        Some(temporary) if replace => temporary.persist(path)?,
-        Some(temporary) => temporary.persist_noclobber(path)?,
-        None if replace => link_over(&file, path)?,
-        None => link(&file, path)?,
+pub(crate) fn name_new_file(new: &mut NewFile, path: &Path, replace: bool) -> io::Result<()> {
+    match new.temporary.take() {
+        Some(temporary) if replace => Ok(temporary.persist(path)?),
+        Some(temporary) => Ok(temporary.persist_noclobber(path)?),
+        None if replace => link_over(&new.file, path),
+        None => link(&new.file, path),
     }
-    Ok(file)
 }
 
 fn link(file: &File, path: &Path) -> io::Result<()> {
-    let Some(from) = descriptor_path(file) else { return Err(io::Error::from(io::ErrorKind::Unsupported)) };
+    let Some(from) = kind::path_of(file) else { return Err(io::Error::from(io::ErrorKind::Unsupported)) };
     let flags = rustix::fs::AtFlags::SYMLINK_FOLLOW;
     Ok(rustix::fs::linkat(rustix::fs::CWD, from, rustix::fs::CWD, path, flags)?)
 }
@@ -211,4 +143,50 @@ pub(crate) fn default_directories() -> Vec<(PathBuf, String)> {
     found.push((PathBuf::from("/dev/shm"), shared.clone()));
     found.push((std::env::temp_dir(), shared));
     found
+}
+
+/// What a forked child inherits of an open file.
+pub(crate) type Descriptor = RawFd;
+
+pub(crate) fn descriptor(file: &File) -> Option<Descriptor> {
+    Some(file.as_raw_fd())
+}
+
+/// Lets go of a file whose descriptor was closed by [`close_inherited`]; its number may be somebody else's by now.
+pub(crate) fn forget(file: File) {
+    let _ = file.into_raw_fd();
+}
+
+/// Closes a descriptor that a forked child inherited, in that child.
+#[allow(unsafe_code, reason = "the owner of the descriptor is gone, or will never touch it again")]
+pub(crate) fn close_inherited(descriptor: Descriptor) {
+    // SAFETY: the descriptor is one of the parent's locked files; in this process nobody uses it, since whatever
+    // owns it sees that it was forked.
+    unsafe { libc::close(descriptor) };
+}
+
+/// Has every fork of this process call these functions.
+#[allow(unsafe_code, reason = "there is no safe way to be told of a fork")]
+pub(crate) fn at_fork(before: ForkHandler, in_parent: ForkHandler, in_child: ForkHandler) {
+    // SAFETY: the three handlers are functions of this program that live as long as it does. It fails only without
+    // memory; then a forked child keeps its parent's locks until it ends.
+    let _ = unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+}
+
+/// Stops a process, or lets it go on.
+pub(crate) fn stop_process(pid: u32, what: Pause) -> io::Result<()> {
+    let signal = match what {
+        Pause::Stop => Signal::STOP,
+        Pause::Resume => Signal::CONT,
+    };
+    let Some(pid) = Pid::from_raw(pid as i32) else { return Err(io::ErrorKind::InvalidInput.into()) };
+    Ok(kill_process(pid, signal)?)
+}
+
+/// Ends this process at once, nothing cleaned up.
+#[cfg(feature = "crash-points")]
+pub(crate) fn end_process() -> ! {
+    // Cannot fail for our own pid; should it, the abort below ends the process all the same.
+    let _ = kill_process(rustix::process::getpid(), Signal::KILL);
+    std::process::abort()
 }

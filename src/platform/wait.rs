@@ -1,26 +1,14 @@
-//! Sleeping on a word of shared memory, and waking who sleeps there.
-//!
-//! On Linux a futex, shared between processes: without the PRIVATE flag it is known by the file's page and not by the
-//! address. Elsewhere by looking again, after pauses that grow: slower, never wrong, since every sleep has a limit.
+//! Sleeping on a word of shared memory without a call of the system: by looking again, after pauses that grow. That is
+//! slower than being woken and never wrong, since every sleep has a limit.
 
-use crate::shm::memory::Word;
-use std::time::Duration;
+use std::sync::atomic::AtomicU32;
+use std::time::{Duration, Instant};
 
-/// Sleeps until somebody wakes who sleeps on `word`, or `limit` has passed; not at all if the low half of the word is
-/// not that of `seen` any more. It may end early for no reason.
-#[cfg(target_os = "linux")]
-pub(crate) fn sleep_on(word: Word<'_>, seen: u64, limit: Duration) {
-    use rustix::thread::futex;
-    let limit = futex::Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
-    // Woken, another word, a signal, time over: the caller looks again in each case.
-    let _ = futex::wait(word.low_half(), futex::Flags::empty(), seen as u32, Some(&limit));
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn sleep_on(word: Word<'_>, seen: u64, limit: Duration) {
-    let start = std::time::Instant::now();
+/// Sleeps until `is_same` says no, or `limit` has passed.
+pub(crate) fn sleep_on(_half: &AtomicU32, _seen: u32, is_same: impl Fn() -> bool, limit: Duration) {
+    let start = Instant::now();
     let mut pause = Duration::from_micros(50);
-    while word.get() as u32 == seen as u32 {
+    while is_same() {
         let left = limit.saturating_sub(start.elapsed());
         if left.is_zero() {
             return;
@@ -30,34 +18,42 @@ pub(crate) fn sleep_on(word: Word<'_>, seen: u64, limit: Duration) {
     }
 }
 
-/// Wakes one who sleeps on `word`, in whatever process.
-pub(crate) fn wake_one(word: Word<'_>) {
-    wake(word, 1);
-}
-
-/// Wakes all who sleep on `word`, in whatever process.
-pub(crate) fn wake_all(word: Word<'_>) {
-    wake(word, i32::MAX as u32);
-}
-
-#[cfg(target_os = "linux")]
-fn wake(word: Word<'_>, most: u32) {
-    use rustix::thread::futex;
-    // It fails only for an address that is none.
-    let _ = futex::wake(word.low_half(), futex::Flags::empty(), most);
-}
+/// Whoever sleeps looks by itself.
+pub(crate) fn wake_one(_half: &AtomicU32) {}
 
 /// Whoever sleeps looks by itself.
-#[cfg(not(target_os = "linux"))]
-fn wake(_: Word<'_>, _: u32) {}
+pub(crate) fn wake_all(_half: &AtomicU32) {}
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::shm::Memory;
-    use crate::shm::Step;
+    use crate::platform;
     use crate::shm::mapping::Mapping;
-    use std::time::Instant;
+    use crate::shm::memory::Word;
+    use crate::shm::{Memory, Step};
+
+    /// A way in which threads sleep and are woken.
+    struct Way {
+        sleep: fn(Word<'_>, u64, Duration),
+        wake_one: fn(&AtomicU32),
+        wake_all: fn(&AtomicU32),
+    }
+
+    /// That of the system, and that by looking again.
+    const WAYS: [Way; 2] = [
+        Way {
+            sleep: |word, seen, limit| {
+                platform::sleep_on(word.low_half(), seen as u32, || word.get() == seen, limit);
+            },
+            wake_one: platform::wake_one,
+            wake_all: platform::wake_all,
+        },
+        Way {
+            sleep: |word, seen, limit| sleep_on(word.low_half(), seen as u32, || word.get() == seen, limit),
+            wake_one,
+            wake_all,
+        },
+    ];
 
     fn mapped() -> (tempfile::NamedTempFile, Mapping) {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -68,36 +64,40 @@ mod tests {
 
     #[test]
     fn a_sleep_ends_at_its_limit_and_does_not_begin_on_another_word() {
-        let (_file, map) = mapped();
-        let start = Instant::now();
-        sleep_on(map.word(64), 0, Duration::from_millis(30));
-        assert!(start.elapsed() >= Duration::from_millis(30));
-        map.word(64).set(Step::SleepWord, 1 << 32 | 5);
-        let start = Instant::now();
-        sleep_on(map.word(64), 4, Duration::from_secs(20));
-        assert!(start.elapsed() < Duration::from_secs(10));
+        for Way { sleep, .. } in WAYS {
+            let (_file, map) = mapped();
+            let start = Instant::now();
+            sleep(map.word(64), 0, Duration::from_millis(30));
+            assert!(start.elapsed() >= Duration::from_millis(30));
+            map.word(64).set(Step::SleepWord, 1 << 32 | 5);
+            let start = Instant::now();
+            sleep(map.word(64), 4, Duration::from_secs(20));
+            assert!(start.elapsed() < Duration::from_secs(10));
+        }
     }
 
     #[test]
     fn sleepers_are_woken_through_another_mapping() {
-        let (file, map) = mapped();
-        let other = Mapping::new(file.as_file(), 4096, true).unwrap();
-        let start = Instant::now();
-        std::thread::scope(|scope| {
-            for at in [64, 128, 128] {
-                let map = &map;
-                scope.spawn(move || {
-                    while map.word(at).get() == 0 {
-                        sleep_on(map.word(at), 0, Duration::from_secs(20));
-                    }
-                });
-            }
-            std::thread::sleep(Duration::from_millis(20));
-            for (at, wake) in [(64, wake_one as fn(Word<'_>)), (128, wake_all)] {
-                other.word(at).announce(Step::SleepWord);
-                wake(other.word(at));
-            }
-        });
-        assert!(start.elapsed() < Duration::from_secs(10));
+        for Way { sleep, wake_one, wake_all } in WAYS {
+            let (file, map) = mapped();
+            let other = Mapping::new(file.as_file(), 4096, true).unwrap();
+            let start = Instant::now();
+            std::thread::scope(|scope| {
+                for at in [64, 128, 128] {
+                    let map = &map;
+                    scope.spawn(move || {
+                        while map.word(at).get() == 0 {
+                            sleep(map.word(at), 0, Duration::from_secs(20));
+                        }
+                    });
+                }
+                std::thread::sleep(Duration::from_millis(20));
+                for (at, wake) in [(64, wake_one), (128, wake_all)] {
+                    other.word(at).announce(Step::SleepWord);
+                    wake(other.word(at).low_half());
+                }
+            });
+            assert!(start.elapsed() < Duration::from_secs(10));
+        }
     }
 }

@@ -1,68 +1,153 @@
-//! Windows.
+//! Windows. What is said here of the system is said by Microsoft's documentation, unless it says otherwise.
+#![allow(unsafe_code, reason = "what the standard library does not offer; each call says why it may")]
 
-use super::{Identity, NewFile};
-use std::fs::File;
+pub(crate) use super::wait::{sleep_on, wake_all, wake_one};
+use super::{ForkHandler, Identity, NewFile, Pause, unknown_boot};
+use memmap2::MmapRaw;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::windows::io::AsRawHandle;
+use std::os::windows::ffi::OsStrExt;
+use std::os::windows::fs::OpenOptionsExt;
+use std::os::windows::io::{AsRawHandle, FromRawHandle};
 use std::path::{Path, PathBuf};
-use windows_sys::Win32::Storage::FileSystem::{BY_HANDLE_FILE_INFORMATION, GetFileInformationByHandle};
+use windows_sys::Wdk::System::SystemInformation::{NtQuerySystemInformation, SystemTimeOfDayInformation};
+use windows_sys::Win32::Foundation::{
+    ERROR_ACCESS_DENIED, ERROR_DELETE_PENDING, GENERIC_READ, GENERIC_WRITE, INVALID_HANDLE_VALUE,
+};
+use windows_sys::Win32::Storage::FileSystem::{
+    BY_HANDLE_FILE_INFORMATION, FILE_FLAG_BACKUP_SEMANTICS, FILE_REMOTE_PROTOCOL_INFO, FILE_SHARE_DELETE,
+    FILE_SHARE_READ, FILE_SHARE_WRITE, FileRemoteProtocolInfo, GetFileInformationByHandle,
+    GetFileInformationByHandleEx, LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY, LockFileEx, MoveFileExW,
+    ReOpenFile,
+};
+use windows_sys::Win32::System::IO::OVERLAPPED;
 use windows_sys::Win32::System::SystemInformation::GetTickCount64;
 
-#[allow(unsafe_code, reason = "the standard library does not offer a file's index")]
+/// Whether another file can take the name of one that is mapped, and a mapped one be removed. Both are refused with
+/// `ERROR_ACCESS_DENIED`; what can be done is to give the mapped file another name.
+pub(crate) const CAN_REPLACE_MAPPED: bool = false;
+
+/// Turns the answer of a call into a result.
+fn done(answer: i32) -> io::Result<()> {
+    if answer == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 pub(crate) fn identity(file: &File) -> io::Result<Identity> {
     let mut info = BY_HANDLE_FILE_INFORMATION::default();
     // SAFETY: the handle is open for as long as `file` is borrowed, and `info` is writable.
-    let done = unsafe { GetFileInformationByHandle(file.as_raw_handle(), &raw mut info) };
-    if done == 0 {
-        return Err(io::Error::last_os_error());
-    }
+    done(unsafe { GetFileInformationByHandle(file.as_raw_handle(), &raw mut info) })?;
     let inode = u64::from(info.nFileIndexHigh) << 32 | u64::from(info.nFileIndexLow);
     Ok(Identity { inode, device: info.dwVolumeSerialNumber.into() })
 }
 
-/// A directory cannot be opened as a file here; its lock files' indices tell it from another.
-pub(crate) fn directory_inode(_: &Path) -> u64 {
-    0
+/// The file index of a directory; 0 when there is none.
+pub(crate) fn directory_inode(directory: &Path) -> u64 {
+    let opened = OpenOptions::new().read(true).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(directory);
+    opened.and_then(|directory| identity(&directory)).map_or(0, |identity| identity.inode)
 }
 
-/// A directory cannot be opened as a file here.
-pub(crate) fn can_lock_directories() -> bool {
-    false
+/// What is locked to keep others out of the directory of all lock directories, and how it is opened: a file in it,
+/// since a directory cannot be locked.
+pub(crate) fn root_lock(root: &Path) -> (PathBuf, OpenOptions) {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    (root.join("root.lock"), options)
 }
 
-pub(crate) fn descriptor_path(_: &File) -> Option<PathBuf> {
-    None
+/// Whether an error says that the file was being removed while it was opened. One whose removal waits for the last
+/// handle to be closed denies access.
+pub(crate) fn is_vanishing(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(|code| code as u32);
+    error.kind() == io::ErrorKind::NotFound || matches!(code, Some(ERROR_ACCESS_DENIED | ERROR_DELETE_PENDING))
 }
 
-/// Milliseconds since the host started.
-#[allow(unsafe_code, reason = "the standard library does not offer the time since the start")]
+/// Tries to take the data file's lock; the error is that of `fs2` when somebody else has it.
+///
+/// A lock is mandatory here: nobody else can read or write what it covers. `fs2` covers the whole file, and then no
+/// other process could read its header. So one byte is locked that no file has; "locking a region that goes beyond
+/// the current end-of-file position is not an error".
+pub(crate) fn try_lock_data(file: &File) -> io::Result<()> {
+    let mut beyond = OVERLAPPED::default();
+    beyond.Anonymous.Anonymous.OffsetHigh = i32::MAX as u32;
+    let flags = LOCKFILE_EXCLUSIVE_LOCK | LOCKFILE_FAIL_IMMEDIATELY;
+    // SAFETY: the handle is open for as long as `file` is borrowed. It is a synchronous one, as all of the standard
+    // library's are, so `beyond` is not used after the call.
+    done(unsafe { LockFileEx(file.as_raw_handle(), flags, 0, 1, 0, &raw mut beyond) })
+}
+
+/// Opens the very file that is open, as an open file of its own, even if its name is another by now.
+pub(crate) fn reopen(file: &File, _: &Path) -> io::Result<File> {
+    let (access, share) = (GENERIC_READ | GENERIC_WRITE, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE);
+    // SAFETY: the handle is open for as long as `file` is borrowed.
+    let handle = unsafe { ReOpenFile(file.as_raw_handle(), access, share, 0) };
+    if handle == INVALID_HANDLE_VALUE {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the handle was just opened, and nobody else has it.
+    Ok(unsafe { File::from_raw_handle(handle) })
+}
+
+/// What `SystemTimeOfDayInformation` fills in; times in units of 100 ns.
+#[repr(C)]
+#[derive(Default)]
+struct TimeOfDay {
+    boot_time: i64,
+    current_time: i64,
+    time_zone_bias: i64,
+    time_zone_id: u32,
+    reserved: u32,
+    boot_time_bias: u64,
+    sleep_time_bias: u64,
+}
+
+/// A number that changes when the host starts anew: the moment of the start.
+///
+/// When the clock is set the kernel moves that moment along and notes by how much (`boot_time_bias`), so the difference
+/// stays. Microsoft documents the call and calls the fields reserved; they have been these since Windows 2000. Should
+/// one mean something else one day, a cache that nobody has open is reset more often than it must, and no more.
+pub(crate) fn boot_id() -> [u64; 2] {
+    let mut time = TimeOfDay::default();
+    let len = size_of::<TimeOfDay>() as u32;
+    // SAFETY: the buffer is writable for the length given.
+    let status = unsafe {
+        NtQuerySystemInformation(SystemTimeOfDayInformation, (&raw mut time).cast(), len, std::ptr::null_mut())
+    };
+    if status < 0 || time.boot_time == 0 {
+        return unknown_boot();
+    }
+    [(time.boot_time as u64).wrapping_sub(time.boot_time_bias), 2]
+}
+
+/// Milliseconds since the host started: a clock that all processes share and nobody sets. It steps every 10 to 16 ms.
 pub(crate) fn monotonic_ms() -> u64 {
     // SAFETY: takes nothing and cannot fail.
     unsafe { GetTickCount64() }
 }
 
-/// The moment of the start, in steps of ten seconds since the clocks it is computed from drift a little.
-pub(crate) fn boot_id() -> [u64; 2] {
-    let up_ms = monotonic_ms();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let started = now.as_millis() as u64 - up_ms;
-    [(started + 5_000) / 10_000, 2]
-}
-
+/// Gives the file its length. NTFS and ReFS reserve what is set, unless the file is sparse or compressed.
 pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
-    // NTFS reserves what is set, unless the file is sparse.
     file.set_len(len)
 }
 
-pub(crate) fn network_filesystem(_: &File) -> Option<String> {
-    None
+/// The kind of a file system on which mappings or locks are not shared as they must be: only a file that came over
+/// the network has a protocol.
+pub(crate) fn network_filesystem(file: &File) -> Option<String> {
+    let mut info = FILE_REMOTE_PROTOCOL_INFO::default();
+    let len = size_of::<FILE_REMOTE_PROTOCOL_INFO>() as u32;
+    // SAFETY: the handle is open for as long as `file` is borrowed, and `info` is writable for the length given.
+    let answer = unsafe {
+        GetFileInformationByHandleEx(file.as_raw_handle(), FileRemoteProtocolInfo, (&raw mut info).cast(), len)
+    };
+    (answer != 0).then(|| "a network share".to_owned())
 }
 
+/// Why the content of a file cannot be trusted. The access list of the user's own folders keeps others out; it is not
+/// looked at.
 pub(crate) fn untrusted(_: &File) -> io::Result<Option<String>> {
-    // The access list of the user's own folders keeps others out; mode bits do not exist.
     Ok(None)
 }
 
+/// Makes a directory; it inherits the access list of the one it lies in. Mode bits do not exist.
 pub(crate) fn make_private_dir(path: &Path, _: u32, _: bool) -> io::Result<()> {
     match std::fs::create_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -70,30 +155,133 @@ pub(crate) fn make_private_dir(path: &Path, _: u32, _: bool) -> io::Result<()> {
     }
 }
 
+/// Mode bits do not exist.
 pub(crate) fn set_mode(_: &File, _: u32) -> io::Result<()> {
     Ok(())
 }
 
-pub(crate) fn new_file(directory: &Path) -> io::Result<NewFile> {
-    let (file, path) = tempfile::Builder::new().prefix(".kennel-new-").tempfile_in(directory)?.into_parts();
-    Ok(NewFile { file, temporary: Some(path) })
+/// Opens a file that has no name yet: no file is without one here.
+pub(crate) fn nameless_file(_: &Path) -> io::Result<Option<File>> {
+    Ok(None)
 }
 
-pub(crate) fn name_new_file(new: NewFile, path: &Path, replace: bool) -> io::Result<File> {
-    let NewFile { file, temporary } = new;
-    match temporary {
-        Some(temporary) if replace => temporary.persist(path)?,
-        Some(temporary) => temporary.persist_noclobber(path)?,
-        None => {}
-    }
-    Ok(file)
+/// Gives a new file its name, and only if nobody has it: one that is to be replaced was put aside before.
+pub(crate) fn name_new_file(new: &mut NewFile, path: &Path, _replace: bool) -> io::Result<()> {
+    let Some(temporary) = &mut new.temporary else { return Ok(()) };
+    let wide = |path: &Path| path.as_os_str().encode_wide().chain([0]).collect::<Vec<u16>>();
+    let (from, to) = (wide(temporary), wide(path));
+    // SAFETY: both names end with a zero and live until the call is over. Without flags nothing is replaced.
+    done(unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), 0) })?;
+    temporary.disable_cleanup(true);
+    Ok(())
 }
 
+/// Directories for a cache file of this user, from the best on; the name to use in each.
 pub(crate) fn default_directories() -> Vec<(PathBuf, String)> {
-    let mut found = Vec::new();
-    if let Some(local) = std::env::var_os("LOCALAPPDATA") {
-        found.push((PathBuf::from(local), "kennel.cache".to_owned()));
+    let local = std::env::var_os("LOCALAPPDATA").map(PathBuf::from);
+    local.into_iter().chain([std::env::temp_dir()]).map(|directory| (directory, "kennel.cache".to_owned())).collect()
+}
+
+/// Makes every page of a mapping present and writable; `false` where the system has no call for it.
+pub(crate) fn populate(_: &MmapRaw) -> io::Result<bool> {
+    Ok(false)
+}
+
+/// Whether a mapping can keep the lock of a file whose descriptor was closed: nobody promises that.
+pub(crate) const MAPPINGS_KEEP_LOCKS: bool = false;
+
+/// Whether a mapping of this very file does.
+pub(crate) fn mappings_keep_locks(_: &File) -> bool {
+    false
+}
+
+/// Keeps a mapping from children that are forked from here on: not asked for where mappings keep no locks.
+pub(crate) fn keep_from_children(_: &MmapRaw) -> io::Result<()> {
+    Ok(())
+}
+
+/// What a forked child inherits of an open file: there is no fork.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Descriptor {}
+
+pub(crate) fn descriptor(_: &File) -> Option<Descriptor> {
+    None
+}
+
+pub(crate) fn forget(file: File) {
+    drop(file);
+}
+
+pub(crate) fn close_inherited(descriptor: Descriptor) {
+    match descriptor {}
+}
+
+/// There is no fork, so nobody is called.
+pub(crate) fn at_fork(_before: ForkHandler, _in_parent: ForkHandler, _in_child: ForkHandler) {}
+
+/// A process can only be stopped by its debugger.
+pub(crate) fn stop_process(_: u32, what: Pause) -> io::Result<()> {
+    match what {
+        Pause::Stop | Pause::Resume => Err(io::ErrorKind::Unsupported.into()),
     }
-    found.push((std::env::temp_dir(), "kennel.cache".to_owned()));
-    found
+}
+
+/// Ends this process at once, nothing cleaned up.
+#[cfg(feature = "crash-points")]
+pub(crate) fn end_process() -> ! {
+    use windows_sys::Win32::System::Threading::{GetCurrentProcess, TerminateProcess};
+    // SAFETY: takes nothing, and its answer is a constant.
+    let me = unsafe { GetCurrentProcess() };
+    // SAFETY: that handle needs not be open. The call does not return; should it, the abort ends the process.
+    unsafe { TerminateProcess(me, 1) };
+    std::process::abort()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use windows_sys::Win32::Foundation::{ERROR_DISK_FULL, ERROR_DISK_QUOTA_EXCEEDED, ERROR_LOCK_VIOLATION};
+
+    /// Wine makes files sparse and never says that the disk is full; Windows does, with these codes.
+    #[test]
+    fn a_full_disk_is_told_from_other_errors() {
+        let kind = |code: u32| io::Error::from_raw_os_error(code as i32).kind();
+        assert_eq!(kind(ERROR_DISK_FULL), io::ErrorKind::StorageFull);
+        assert_eq!(kind(ERROR_DISK_QUOTA_EXCEEDED), io::ErrorKind::QuotaExceeded);
+    }
+
+    #[test]
+    fn the_lock_of_the_data_file_excludes_and_lets_everybody_read() {
+        use std::io::{Read, Write};
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("data");
+        let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).unwrap();
+        let mut first = open();
+        first.write_all(b"header").unwrap();
+        let (second, mut reader) = (reopen(&first, &path).unwrap(), open());
+        try_lock_data(&first).unwrap();
+        assert_eq!(try_lock_data(&second).unwrap_err().raw_os_error(), Some(ERROR_LOCK_VIOLATION as i32));
+        let mut read = String::new();
+        reader.read_to_string(&mut read).unwrap();
+        assert_eq!(read, "header");
+        drop(first);
+        try_lock_data(&second).unwrap();
+    }
+
+    #[test]
+    fn a_boot_has_one_number() {
+        let first = boot_id();
+        assert_eq!(first[1], 2, "the moment of the start is not told");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert_eq!(boot_id(), first);
+    }
+
+    #[test]
+    fn a_directory_has_an_index() {
+        let place = tempfile::tempdir().unwrap();
+        let (one, two) = (place.path().join("one"), place.path().join("two"));
+        std::fs::create_dir(&one).unwrap();
+        std::fs::create_dir(&two).unwrap();
+        assert!(directory_inode(&one) != 0 && directory_inode(&one) != directory_inode(&two));
+    }
 }

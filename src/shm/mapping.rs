@@ -7,14 +7,12 @@
 
 use super::atomics::AtomicU64;
 use super::layout::{HEADER_LEN, STATE_AT};
-#[cfg(target_os = "linux")]
-use super::memory::Word;
-use super::memory::{Memory, Row, Words, word_of};
+use super::memory::{Memory, Row, Word, Words, word_of};
 use super::step::{Step, loading, reached, synced};
+use crate::platform;
 use memmap2::{MmapOptions, MmapRaw};
 use std::fs::File;
 use std::io;
-#[cfg(target_os = "linux")]
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -45,18 +43,14 @@ impl Mapping {
         Ok(Self { map, len })
     }
 
-    /// Makes every page present and writable ahead of its first use, where the system can.
-    #[cfg(target_os = "linux")]
+    /// Makes every page present ahead of its first use: writable where the system has a call for that, else by
+    /// reading a word of each.
     pub(crate) fn populate(&self) -> io::Result<()> {
-        self.map.advise(memmap2::Advice::PopulateWrite)
-    }
-
-    /// Makes every page present ahead of its first use by reading a word of each.
-    #[cfg(not(target_os = "linux"))]
-    pub(crate) fn populate(&self) -> io::Result<()> {
-        (0..self.len).step_by(4096).for_each(|page| {
-            self.word(page).get();
-        });
+        if !platform::populate(&self.map)? {
+            (0..self.len).step_by(4096).for_each(|page| {
+                self.word(page).get();
+            });
+        }
         Ok(())
     }
 
@@ -88,9 +82,8 @@ impl Mapping {
     }
 }
 
-#[cfg(target_os = "linux")]
 impl<'a> Word<'a> {
-    /// The lower 32 bits, for the kernel to sleep on. The program itself reads and writes the whole word only.
+    /// The lower 32 bits, for a kernel to sleep on. The program itself reads and writes the whole word only.
     pub(crate) fn low_half(self) -> &'a AtomicU32 {
         let whole: *const AtomicU64 = self.0;
         // SAFETY: four of the eight bytes that the word borrows, aligned to eight; all access to them is atomic. On
@@ -167,7 +160,7 @@ impl Memory for Mapping {
     }
 
     fn wake(&self, offset: u64) {
-        crate::platform::wake_all(self.word(offset));
+        platform::wake_all(self.word(offset).low_half());
     }
 
     #[inline]

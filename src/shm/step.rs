@@ -175,7 +175,7 @@ mod armed {
     pub enum Plan {
         /// The thread unwinds with [`Died`] as its payload: a death that a test in one process can watch.
         Unwind,
-        /// The process ends at once, nothing cleaned up: `SIGKILL` to itself where there is one.
+        /// The process ends at once, nothing cleaned up: `SIGKILL`, or `TerminateProcess`, to itself.
         #[cfg(feature = "crash-points")]
         Kill,
         /// The thread sleeps for as long as it is let live: a stopped process.
@@ -225,24 +225,11 @@ mod armed {
         match plan {
             Plan::Unwind => std::panic::resume_unwind(Box::new(Died(step))),
             #[cfg(feature = "crash-points")]
-            Plan::Kill => end_process(),
+            Plan::Kill => crate::platform::end_process(),
             #[cfg(feature = "crash-points")]
             Plan::Stop => loop {
                 std::thread::park();
             },
         }
-    }
-
-    #[cfg(all(unix, feature = "crash-points"))]
-    fn end_process() {
-        let me = rustix::process::getpid();
-        // Cannot fail for our own pid; should it, the abort below ends the process all the same.
-        let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);
-        std::process::abort()
-    }
-
-    #[cfg(all(not(unix), feature = "crash-points"))]
-    fn end_process() {
-        std::process::abort()
     }
 }

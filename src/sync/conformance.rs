@@ -40,6 +40,7 @@ use super::locks::{
 };
 use super::member::{Owner, SeatError, Seats};
 use super::wait::wait_for;
+use crate::platform::{self, Pause};
 use crate::shm::Geometry;
 use crate::shm::layout::Shape;
 use crate::shm::mapping::Mapping;
@@ -544,21 +545,14 @@ fn killed_gives(bench: &Bench<'_>) -> Result<(), Trouble> {
     next.finish()
 }
 
-#[cfg(not(unix))]
-fn stopped_keeps(_: &Bench<'_>) -> Result<(), Trouble> {
-    Err(Trouble::Skip("processes cannot be stopped here"))
-}
-
-#[cfg(unix)]
 fn stopped_keeps(bench: &Bench<'_>) -> Result<(), Trouble> {
-    use rustix::process::Signal;
     bench.needs_processes()?;
     let locks = bench.attach()?;
     let mut holder = bench.start_holder(0)?;
-    holder.signal(Signal::STOP)?;
+    holder.pause(Pause::Stop)?;
     expect_busy(&locks, 0)?;
     expect_busy(&locks, 0)?;
-    holder.signal(Signal::CONT)?;
+    holder.pause(Pause::Resume)?;
     holder.tell("unlock")?;
     holder.expect("unlocked")?;
     drop(lock(&locks, 0)?);
@@ -597,8 +591,8 @@ fn fork_excludes(bench: &Bench<'_>) -> Result<(), Trouble> {
 
 fn lost_is_an_error(bench: &Bench<'_>) -> Result<(), Trouble> {
     bench.needs_processes()?;
-    // A lease is a file only once a member was there.
-    let _member = bench.attach()?;
+    // A lease is a file only once a member was there. It has left: a file that is open may keep its name.
+    drop(bench.attach()?);
     for entry in fs::read_dir(&bench.place.directory)? {
         let path = entry?.path();
         if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
@@ -667,10 +661,13 @@ impl Worker {
         Ok(())
     }
 
-    #[cfg(unix)]
-    fn signal(&self, signal: rustix::process::Signal) -> Result<(), Trouble> {
-        let Some(pid) = rustix::process::Pid::from_raw(self.child.id() as i32) else { return Err(fail("no pid")) };
-        Ok(rustix::process::kill_process(pid, signal).map_err(io::Error::from)?)
+    fn pause(&self, what: Pause) -> Result<(), Trouble> {
+        match platform::stop_process(self.child.id(), what) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                Err(Trouble::Skip("processes cannot be stopped here"))
+            }
+            other => Ok(other?),
+        }
     }
 
     /// Closes the input, and hears all until nobody is left to say anything.

@@ -5,14 +5,16 @@
 //! handler in the child closes all of them. It only closes: unlocking would take the parent's lock away.
 //! After a fork [`generation`] differs, and whatever is tied to the process ([`PerProcess`]) is made anew at
 //! its next use.
-#![allow(unsafe_code, reason = "fork handlers and process-wide pointers; each use says why it may")]
+#![allow(unsafe_code, reason = "process-wide pointers; each use says why it may")]
 
+use crate::platform::{self, Descriptor};
+use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
@@ -24,9 +26,9 @@ pub(crate) fn generation() -> u32 {
 
 /// Descriptors that can hold a lock. Whoever opens or closes one holds the mutex, and so does a fork: no
 /// child is born with a descriptor that is not listed.
-static LISTED: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+static LISTED: Mutex<Vec<Descriptor>> = Mutex::new(Vec::new());
 
-fn listed() -> MutexGuard<'static, Vec<i32>> {
+fn listed() -> MutexGuard<'static, Vec<Descriptor>> {
     LISTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -53,10 +55,19 @@ impl LockFile {
 
     /// Opens as `options` say.
     pub(crate) fn open_with(options: &OpenOptions, path: &Path) -> io::Result<Self> {
-        hooks::register();
+        Self::opened_by(|| options.open(path))
+    }
+
+    /// Opens the very file that is open, whose name is or was `path`, once more.
+    pub(crate) fn reopen(file: &File, path: &Path) -> io::Result<Self> {
+        Self::opened_by(|| platform::reopen(file, path))
+    }
+
+    fn opened_by(open: impl FnOnce() -> io::Result<File>) -> io::Result<Self> {
+        handlers::register();
         let mut listed = listed();
-        let file = options.open(path)?;
-        hooks::list(&file, &mut listed);
+        let file = open()?;
+        listed.extend(platform::descriptor(&file));
         Ok(Self { file: Some(file), generation: generation() })
     }
 }
@@ -77,35 +88,33 @@ impl Drop for LockFile {
         let Some(file) = self.file.take() else { return };
         let mut listed = listed();
         if self.generation == generation() {
-            hooks::unlist(&file, &mut listed);
+            let descriptor = platform::descriptor(&file);
+            listed.retain(|&other| Some(other) != descriptor);
             // Closed while the list is held: a child born in between would keep it, and nobody would know.
             drop(file);
         } else {
-            // The child's handler closed the descriptor; its number may be somebody else's by now.
-            hooks::forget(file);
+            // The child's handler closed the descriptor.
+            platform::forget(file);
         }
     }
 }
 
 /// What the process that made it has in its address space, and no forked child: a child forgets it.
-#[cfg(target_os = "linux")]
 pub(crate) struct Unforked<T> {
     /// `Some` until it is dropped.
     value: Option<T>,
     generation: u32,
 }
 
-#[cfg(target_os = "linux")]
 impl<T> Unforked<T> {
     /// Makes it while nobody forks: no child is born with one that is half made.
     pub(crate) fn make(value: impl FnOnce() -> io::Result<T>) -> io::Result<Self> {
-        hooks::register();
+        handlers::register();
         let _listed = listed();
         Ok(Self { value: Some(value()?), generation: generation() })
     }
 }
 
-#[cfg(target_os = "linux")]
 impl<T> Drop for Unforked<T> {
     fn drop(&mut self) {
         if self.generation != generation() {
@@ -115,42 +124,17 @@ impl<T> Drop for Unforked<T> {
     }
 }
 
-#[cfg(unix)]
-mod hooks {
-    use super::{GENERATION, listed};
-    use std::cell::RefCell;
-    use std::fs::File;
-    use std::os::fd::{AsRawFd, IntoRawFd};
-    use std::sync::atomic::Ordering;
-    use std::sync::{MutexGuard, Once};
+mod handlers {
+    use super::*;
 
     thread_local! {
         /// The list, held by the thread that is forking from before until after.
-        static HELD: RefCell<Option<MutexGuard<'static, Vec<i32>>>> = const { RefCell::new(None) };
+        static HELD: RefCell<Option<MutexGuard<'static, Vec<Descriptor>>>> = const { RefCell::new(None) };
     }
 
     pub(super) fn register() {
         static ONCE: Once = Once::new();
-        ONCE.call_once(|| {
-            // SAFETY: the three handlers are functions of this program that live as long as it does. It fails
-            // only without memory; then a forked child keeps its parent's locks until it ends.
-            let _ = unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
-        });
-    }
-
-    pub(super) fn list(file: &File, listed: &mut Vec<i32>) {
-        listed.push(file.as_raw_fd());
-    }
-
-    pub(super) fn unlist(file: &File, listed: &mut Vec<i32>) {
-        let descriptor = file.as_raw_fd();
-        if let Some(i) = listed.iter().position(|&other| other == descriptor) {
-            listed.swap_remove(i);
-        }
-    }
-
-    pub(super) fn forget(file: File) {
-        let _ = file.into_raw_fd();
+        ONCE.call_once(|| platform::at_fork(before, in_parent, in_child));
     }
 
     extern "C" fn before() {
@@ -167,27 +151,7 @@ mod hooks {
         GENERATION.fetch_add(1, Ordering::Relaxed);
         super::super::threads::forget_other_threads();
         let Ok(Some(mut listed)) = HELD.try_with(RefCell::take) else { return };
-        for descriptor in listed.drain(..) {
-            // SAFETY: the descriptor is a `LockFile`'s of the parent; in this process nobody uses it, since
-            // whatever owns it sees another generation.
-            unsafe { libc::close(descriptor) };
-        }
-    }
-}
-
-#[cfg(not(unix))]
-mod hooks {
-    //! No fork, no handlers.
-    use std::fs::File;
-
-    pub(super) fn register() {}
-
-    pub(super) fn list(_: &File, _: &mut Vec<i32>) {}
-
-    pub(super) fn unlist(_: &File, _: &mut Vec<i32>) {}
-
-    pub(super) fn forget(file: File) {
-        drop(file);
+        listed.drain(..).for_each(platform::close_inherited);
     }
 }
 
@@ -258,7 +222,7 @@ impl<T> Drop for PerProcess<T> {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

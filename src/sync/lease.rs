@@ -12,40 +12,29 @@
 //!
 //! Elsewhere, and there, a descriptor holds it, which a forked child closes.
 
-use super::fork::LockFile;
+use super::fork::{LockFile, Unforked};
 use super::locks::try_lock_exclusive;
+use crate::platform;
+use memmap2::{MmapOptions, MmapRaw};
 use std::io;
 use std::path::Path;
 
 /// A lease that is held.
 pub(crate) enum Lease {
-    #[cfg(target_os = "linux")]
-    Mapped {
-        _page: super::fork::Unforked<memmap2::MmapRaw>,
-    },
-    Kept {
-        _file: LockFile,
-    },
+    Mapped { _page: Unforked<MmapRaw> },
+    Kept { _file: LockFile },
 }
 
 impl Lease {
     /// Keeps the lock of a lease file for the life of this process. `file` is locked, and lies at `path`.
-    #[cfg(target_os = "linux")]
     pub(super) fn keep(file: LockFile, path: &Path) -> io::Result<Self> {
-        if crate::platform::is_overlay(&file) { Ok(Self::Kept { _file: file }) } else { Self::map(file, path) }
+        if platform::mappings_keep_locks(&file) { Self::map(file, path) } else { Ok(Self::Kept { _file: file }) }
     }
 
-    #[cfg(not(target_os = "linux"))]
-    pub(super) fn keep(file: LockFile, _: &Path) -> io::Result<Self> {
-        Ok(Self::Kept { _file: file })
-    }
-
-    #[cfg(target_os = "linux")]
     fn map(file: LockFile, path: &Path) -> io::Result<Self> {
-        use super::fork::Unforked;
         let page = Unforked::make(|| {
-            let page = memmap2::MmapOptions::new().len(1).map_raw(&*file)?;
-            page.advise(memmap2::Advice::DontFork)?;
+            let page = MmapOptions::new().len(1).map_raw(&*file)?;
+            platform::keep_from_children(&page)?;
             Ok(page)
         })?;
         drop(file);
@@ -57,9 +46,8 @@ impl Lease {
     /// Where nothing better than a descriptor exists, that one has to do.
     pub(crate) fn is_proof(&self) -> bool {
         match self {
-            #[cfg(target_os = "linux")]
             Self::Mapped { .. } => true,
-            Self::Kept { .. } => cfg!(not(target_os = "linux")),
+            Self::Kept { .. } => !platform::MAPPINGS_KEEP_LOCKS,
         }
     }
 }

@@ -147,7 +147,6 @@ pub(crate) fn line_of_thread() -> CountLine {
 }
 
 /// In a forked child only the thread that forked lives on.
-#[cfg(unix)]
 pub(super) fn forget_other_threads() {
     let mine = number_of_thread();
     TAKEN.iter().for_each(|word| word.store(0, Ordering::Relaxed));

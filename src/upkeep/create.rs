@@ -1,20 +1,21 @@
-//! Making a cache file: without a name, its locks first, then linked into place. Nobody maps a half-made file,
-//! two creators yield one, and a killed one leaves at most a lock directory.
+//! Making a cache file: without a name, or in its lock directory, its locks first, then moved into place. Nobody maps
+//! a half-made file, two creators yield one, and a killed one leaves at most a lock directory.
 
 use super::header::{Fixed, Own};
 use super::open::Settings;
 use super::opened::Opened;
-use super::place::{RootLock, lock_directory, tidy};
+use super::place::{RootLock, lock_directory, take_path, tidy};
 use crate::error::{Error, Result};
 use crate::platform::{self, NewFile};
 use crate::shm::layout::at;
 use crate::shm::mapping::Mapping;
 use crate::shm::{Geometry, Memory, Step};
 use crate::sync::locks::{LockPlace, lock_file_path};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use tempfile::TempPath;
 
 /// Makes a cache file and opens it. With `replace` it takes the place of the file that is there; its caller
 /// holds that one's data lock.
@@ -23,23 +24,37 @@ pub(crate) fn create(real: &Path, settings: &Settings, replace: bool) -> Result<
         return Err(Error::Exists(real.into()));
     }
     let fixed = settings.fixed(settings.geometry()?)?;
-    let parent = real.parent().unwrap_or(Path::new("/"));
-    let new = platform::new_file(parent).map_err(Error::io("create a file in", parent))?;
-    settings.check_filesystem(&new.file, real)?;
-    platform::set_mode(&new.file, settings.mode).map_err(Error::io("set the mode of", real))?;
-    allocate(&new.file, fixed.geometry.file_len, real)?;
     let id = [settings.random()?, settings.random()?];
+    let parent = real.parent().unwrap_or(Path::new("/"));
+    let nameless = platform::nameless_file(parent).map_err(Error::io("create a file in", parent))?;
     // Until the file has its name and its first member a lease, nobody may take its locks for left behind.
-    let root_lock = RootLock::shared(real, settings)?;
-    let made = make(real, settings, &fixed, new, id, replace);
+    let root_lock = match nameless {
+        Some(_) => RootLock::to_make_locks(real, settings)?,
+        None => Some(RootLock::shared(real, settings)?),
+    };
+    let made = make(real, settings, &fixed, nameless, id, replace);
     drop(root_lock);
     tidy(real);
     made
 }
 
-/// Fills the new file, takes a seat in it, and gives it its name.
-fn make(real: &Path, settings: &Settings, fixed: &Fixed, new: NewFile, id: [u64; 2], replace: bool) -> Result<Opened> {
+/// Makes the file, takes a seat in it, and gives it its name.
+fn make(
+    real: &Path,
+    settings: &Settings,
+    fixed: &Fixed,
+    nameless: Option<File>,
+    id: [u64; 2],
+    replace: bool,
+) -> Result<Opened> {
     let directory = lock_directory(real, id);
+    let mut new = match nameless {
+        Some(file) => NewFile { file, temporary: None },
+        None => new_file_in(&directory, settings)?,
+    };
+    settings.check_filesystem(&new.file, real)?;
+    platform::set_mode(&new.file, settings.mode).map_err(Error::io("set the mode of", real))?;
+    allocate(&new.file, fixed.geometry.file_len, real)?;
     let inodes = make_locks(&directory, settings, &fixed.geometry)?;
     let own = Own {
         id,
@@ -53,11 +68,33 @@ fn make(real: &Path, settings: &Settings, fixed: &Fixed, new: NewFile, id: [u64;
     if settings.populate {
         opened.store.mem.populate().map_err(Error::io("populate", real))?;
     }
-    platform::name_new_file(new, real, replace).map_err(|source| match source.kind() {
+    let aside = if replace && !platform::CAN_REPLACE_MAPPED { take_path(real, settings)? } else { None };
+    let named = platform::name_new_file(&mut new, real, replace).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => Error::Exists(real.into()),
         _ => Error::Io { what: "create", path: real.into(), source },
-    })?;
-    Ok(opened)
+    });
+    if let (Err(_), Some(aside)) = (&named, &aside)
+        && !real.exists()
+    {
+        // Should somebody create a file right now it is mapped, and so it is not replaced.
+        let _ = fs::rename(aside, real);
+    }
+    if !settings.locks.is_shared() {
+        // Only the new file lay there, if anything.
+        let _ = fs::remove_dir(&directory);
+    }
+    named.map(|()| opened)
+}
+
+/// Opens a new file in the lock directory that it will have, and that it goes with when its creator is killed.
+fn new_file_in(directory: &Path, settings: &Settings) -> Result<NewFile> {
+    platform::make_private_dir(directory, settings.mode, settings.trust)
+        .map_err(Error::io("create the lock directory", directory))?;
+    let path = directory.join("new");
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
+    let file = file.map_err(Error::io("create the file", &path))?;
+    let temporary = TempPath::try_from_path(path).map_err(Error::io("create a file in", directory))?;
+    Ok(NewFile { file, temporary: Some(temporary) })
 }
 
 /// Makes a lock directory with its lock files, under the root's lock; returns their inode numbers.

@@ -3,7 +3,7 @@
 use super::create::{create, make_locks, store_lock_inodes};
 use super::header::{AfterCrash, Fixed, Own, boot_id};
 use super::opened::{Opened, identity, seat_error};
-use super::place::{DataLock, RootLock, lock_directory, open_data, resolve, still_names, tidy};
+use super::place::{DataLock, RootLock, lock_directory, open_data, resolve, still_names, take_path, tidy};
 use super::reset::{forget_claims, reset};
 use crate::clock::Time;
 use crate::error::{Error, Result};
@@ -254,7 +254,11 @@ pub(crate) fn open(path: &Path, settings: &Settings) -> Result<Opened> {
         let lock = lock_data(&data, &real, settings)?;
         // Whoever had the lock before may have replaced or destroyed the file.
         if still_names(&real, &data) {
-            return open_locked(&real, data, settings, lock);
+            match open_locked(&real, data, settings, lock) {
+                // Where a file is moved aside to be replaced, somebody else made one in between.
+                Err(Error::Exists(_)) => {}
+                other => return other,
+            }
         }
     }
 }
@@ -312,17 +316,19 @@ fn open_read_only(real: &Path, data: File, settings: &Settings) -> Result<Opened
 }
 
 fn open_locked(real: &Path, data: File, settings: &Settings, lock: DataLock) -> Result<Opened> {
-    // Through the handle that has the lock: Windows lets no other one read what is locked.
-    let fixed = match read_fixed(lock.file(), real) {
-        Err(error @ Error::BadFile { .. }) if settings.on_mismatch == OnMismatch::Recreate => {
-            return recreate_bad(real, settings, error, lock);
+    let fixed = match read_fixed(&data, real) {
+        // Never what is no cache file at all.
+        Err(error @ Error::BadFile { .. })
+            if settings.on_mismatch == OnMismatch::Recreate && !error.is_no_cache_file() =>
+        {
+            return recreate(real, data, None, settings, lock);
         }
         other => other?,
     };
     let mapping = Mapping::new(&data, fixed.geometry.file_len, true).map_err(Error::io("map", real))?;
     let own_settings = match settings.with_strategy_of(&fixed, real) {
         Err(Error::Mismatch { .. }) if settings.on_mismatch == OnMismatch::Recreate => {
-            return recreate(real, &mapping, settings, lock);
+            return recreate(real, data, Some(mapping), settings, lock);
         }
         other => other?,
     };
@@ -331,7 +337,7 @@ fn open_locked(real: &Path, data: File, settings: &Settings, lock: DataLock) -> 
             OnMismatch::Fail => return Err(mismatch),
             OnMismatch::UseExisting => {}
             OnMismatch::Recreate if has_members(real, &mapping, &fixed, &own_settings)? => {}
-            OnMismatch::Recreate => return recreate(real, &mapping, settings, lock),
+            OnMismatch::Recreate => return recreate(real, data, Some(mapping), settings, lock),
         }
     }
     let _root_lock = make_ours(real, &data, &mapping, &fixed, &own_settings)?;
@@ -360,7 +366,7 @@ fn make_ours(
         let root_lock = adopt(real, mapping, fixed, settings, found)?;
         // The original may have been written to while it was copied, so its flush mark says nothing.
         reset(mapping, fixed, settings, false)?;
-        return Ok(Some(root_lock));
+        return Ok(root_lock);
     }
     if settings.locks.is_shared() {
         check_lock_directory(real, &lock_directory(real, own.id), own)?;
@@ -396,12 +402,12 @@ fn adopt(
     fixed: &Fixed,
     settings: &Settings,
     found: platform::Identity,
-) -> Result<RootLock> {
+) -> Result<Option<RootLock>> {
     // Until the reset is complete the file belongs to no boot: an opener who finds it so resets it again.
     super::reset::store_boot_id(mapping, [0, 0]);
     let id = [settings.random()?, settings.random()?];
     let directory = lock_directory(real, id);
-    let root_lock = RootLock::shared(real, settings)?;
+    let root_lock = RootLock::to_make_locks(real, settings)?;
     let inodes = make_locks(&directory, settings, &fixed.geometry)?;
     store_lock_inodes(mapping, &fixed.geometry, &inodes);
     Own { id, data: found, lock_directory: platform::directory_inode(&directory) }.store(mapping);
@@ -418,25 +424,24 @@ fn has_members(real: &Path, mapping: &Mapping, fixed: &Fixed, settings: &Setting
     seats.any_alive(&lock_directory(real, Own::load(mapping).id)).map_err(failed)
 }
 
-/// Replaces a file that differs. Its lock is kept until the new one is in place; those who have the old one
-/// open see its mark, wait for that lock, and go over.
-fn recreate(real: &Path, old: &Mapping, settings: &Settings, lock: DataLock) -> Result<Opened> {
-    Opened::mark_replaced(old, settings.random()? | 1);
+/// Replaces a file that differs, or whose header is damaged; then it is not mapped. Its lock is kept until the new
+/// one is in place; those who have the old one open see its mark, wait for that lock, and go over.
+fn recreate(real: &Path, data: File, old: Option<Mapping>, settings: &Settings, lock: DataLock) -> Result<Opened> {
+    if let Some(old) = &old {
+        Opened::mark_replaced(old, settings.random()? | 1);
+    }
     let made = create(real, settings, true);
-    if made.is_err() {
+    if made.is_err()
+        && let Some(old) = &old
+        && still_names(real, &data)
+    {
         Opened::mark_replaced(old, 0);
     }
-    drop(lock);
-    made
-}
-
-/// Replaces a file of another format, or one whose header is damaged; never what is no cache file at all.
-fn recreate_bad(real: &Path, settings: &Settings, error: Error, lock: DataLock) -> Result<Opened> {
-    if error.is_no_cache_file() {
-        return Err(error);
+    drop((old, data, lock));
+    if !platform::CAN_REPLACE_MAPPED {
+        // Only now nobody keeps the old one from being removed.
+        tidy(real);
     }
-    let made = create(real, settings, true);
-    drop(lock);
     made
 }
 
@@ -451,7 +456,7 @@ pub(crate) fn destroy(path: &Path, settings: &Settings) -> Result<()> {
             continue;
         }
         // What is no cache file is not ours to remove; a damaged one is.
-        let fixed = match read_fixed(lock.file(), &real) {
+        let fixed = match read_fixed(&data, &real) {
             Err(error) if error.is_no_cache_file() => return Err(error),
             other => other.ok(),
         };
@@ -462,7 +467,9 @@ pub(crate) fn destroy(path: &Path, settings: &Settings) -> Result<()> {
         if let Some(mapping) = &mapping {
             Opened::mark_replaced(mapping, settings.random()? | 1);
         }
-        std::fs::remove_file(&real).map_err(Error::io("remove", &real))?;
+        take_path(&real, settings)?;
+        // What is mapped or open by ourselves would keep it from being removed.
+        drop((mapping, data, lock));
         tidy(&real);
         return Ok(());
     }

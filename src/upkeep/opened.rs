@@ -2,7 +2,7 @@
 
 use super::header::{Fixed, boot_id};
 use super::open::{OnMismatch, Settings, Sizes};
-use super::place::{DataLock, format_id, lock_directory, still_names};
+use super::place::{DataLock, TidyAtEnd, format_id, lock_directory, still_names};
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::platform;
@@ -50,6 +50,8 @@ pub(crate) struct Opened {
     born: Instant,
     /// When which owners of claims were tested.
     pub(super) tests: super::claims::Tests,
+    /// Removes what is left of a replaced file that could not be removed while it was mapped; dropped last.
+    tidy_at_end: TidyAtEnd,
 }
 
 /// Reads of a replaced file look for the new one so often; until it is there they miss.
@@ -116,6 +118,7 @@ impl Opened {
             next_follow_ms: AtomicU64::new(0),
             born: Instant::now(),
             tests: super::claims::Tests::default(),
+            tidy_at_end: TidyAtEnd::default(),
         }
     }
 
@@ -349,6 +352,9 @@ impl Drop for Opened {
     fn drop(&mut self) {
         if let Some(joined) = self.member.get() {
             self.seats().leave(joined.member.seat);
+        }
+        if !platform::CAN_REPLACE_MAPPED && self.is_replaced() {
+            self.tidy_at_end.0 = Some(self.real.clone());
         }
     }
 }

@@ -8,7 +8,7 @@ use super::open::Settings;
 use crate::error::{Error, Result};
 use crate::platform;
 use crate::sync::fork::LockFile;
-use crate::sync::locks::{try_lock_exclusive, try_lock_shared};
+use crate::sync::locks::{try_lock_data, try_lock_exclusive, try_lock_shared};
 use crate::sync::wait::wait_for;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -77,7 +77,7 @@ fn not_opened(real: &Path) -> impl FnOnce(io::Error) -> Error {
 
 /// The lock of the data file, under which it is opened, reset, replaced, and seats change hands. Dropping
 /// it unlocks.
-pub(crate) struct DataLock(LockFile);
+pub(crate) struct DataLock(#[expect(dead_code, reason = "held, never looked at")] LockFile);
 
 impl DataLock {
     /// Takes the lock of the file that `data` is: `None` when somebody else held it for the whole of `limit`.
@@ -85,25 +85,11 @@ impl DataLock {
     /// The file is opened once more for it: such a lock belongs to the open file, and `data` is shared with
     /// every child of this process.
     pub(crate) fn take(data: &File, real: &Path, limit: Duration) -> Result<Option<Self>> {
-        let file = open_again(data, real)?;
-        let got = wait_for(limit, || try_lock_exclusive(&file));
+        let file = LockFile::reopen(data, real).map_err(not_opened(real))?;
+        let got = wait_for(limit, || try_lock_data(&file));
         let got = got.map_err(Error::io("lock", real))?;
         Ok(got.map(|_| Self(file)))
     }
-
-    pub(crate) fn file(&self) -> &File {
-        &self.0
-    }
-}
-
-/// Opens the file that `data` is, even if its name is gone, where the system lets that be said.
-fn open_again(data: &File, real: &Path) -> Result<LockFile> {
-    if let Some(file) = platform::descriptor_path(data).and_then(|own| LockFile::open(&own).ok()) {
-        return Ok(file);
-    }
-    let file = LockFile::open(real).map_err(not_opened(real))?;
-    let same = platform::identity(&file).and_then(|found| Ok(found == platform::identity(data)?));
-    if same.map_err(Error::io("examine", real))? { Ok(file) } else { Err(Error::NotFound(real.into())) }
 }
 
 /// Whether a path still names the file that was opened.
@@ -113,18 +99,22 @@ pub(crate) fn still_names(real: &Path, data: &File) -> bool {
 }
 
 /// The lock of the directory of all lock directories of a path: shared by those who make one there, until it has a
-/// lease of its own, and exclusive for those who tidy up. The directory itself is locked, so nothing is left behind.
-pub(crate) struct RootLock(#[expect(dead_code, reason = "held, never looked at")] Option<LockFile>);
+/// lease of its own, and exclusive for those who tidy up.
+pub(crate) struct RootLock(#[expect(dead_code, reason = "held, never looked at")] LockFile);
 
 /// How long one who tidies waits for those who create.
 const TIDY_WAIT: Duration = Duration::from_secs(1);
+/// Pause of one whose directory was removed while it was made.
+const AGAIN_WAIT: Duration = Duration::from_millis(1);
 
 impl RootLock {
-    /// Makes the directory, and keeps tidiers out of it; a strategy without lock files needs neither.
+    /// As [`shared`](Self::shared), for one who makes the locks of a file; a strategy without lock files needs none.
+    pub(crate) fn to_make_locks(real: &Path, settings: &Settings) -> Result<Option<Self>> {
+        settings.locks.is_shared().then(|| Self::shared(real, settings)).transpose()
+    }
+
+    /// Makes the directory, and keeps tidiers out of it.
     pub(crate) fn shared(real: &Path, settings: &Settings) -> Result<Self> {
-        if !settings.locks.is_shared() {
-            return Ok(Self(None));
-        }
         let root = locks_root(real);
         let begun = Instant::now();
         let is_last_try = || begun.elapsed() > settings.lock_wait;
@@ -132,33 +122,74 @@ impl RootLock {
             // One who tidies up may remove it between any two of these steps.
             let made = platform::make_private_dir(&root, settings.mode, settings.trust);
             let lock = match made.and_then(|()| Self::open(&root)) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound && !is_last_try() => continue,
+                Err(error) if platform::is_vanishing(&error) && !is_last_try() => {
+                    std::thread::sleep(AGAIN_WAIT);
+                    continue;
+                }
                 other => other.map_err(Error::io("create the lock directory", &root))?,
             };
-            let Some(lock) = lock else { return Ok(Self(None)) };
             let got = wait_for(settings.lock_wait, || try_lock_shared(&lock));
             if got.map_err(Error::io("lock the lock directory", &root))?.is_none() {
                 return Err(super::open::held_too_long(real, settings));
             }
             // One who tidied up may have removed it before it was locked.
-            if still_names(&root, &lock) {
-                return Ok(Self(Some(lock)));
+            if Self::is_of(&root, &lock) {
+                return Ok(Self(lock));
             }
         }
     }
 
     /// Keeps creators out; `None` when one does not end, or there is nothing to tidy.
     fn exclusive(root: &Path) -> Option<Self> {
-        let lock = Self::open(root).ok()??;
+        let lock = Self::open(root).ok()?;
         let got = wait_for(TIDY_WAIT, || try_lock_exclusive(&lock)).ok()?;
-        got.filter(|_| still_names(root, &lock)).map(|_| Self(Some(lock)))
+        got.filter(|_| Self::is_of(root, &lock)).map(|_| Self(lock))
     }
 
-    /// Opens the directory for locking, where a directory can be locked.
-    fn open(root: &Path) -> io::Result<Option<LockFile>> {
-        let lockable = platform::can_lock_directories();
-        lockable.then(|| LockFile::open_with(OpenOptions::new().read(true), root)).transpose()
+    fn open(root: &Path) -> io::Result<LockFile> {
+        let (path, options) = platform::root_lock(root);
+        LockFile::open_with(&options, &path)
     }
+
+    fn is_of(root: &Path, lock: &LockFile) -> bool {
+        still_names(&platform::root_lock(root).0, lock)
+    }
+
+    /// Removes the directory if nothing is left in it but this lock.
+    fn remove_empty(self, root: &Path) {
+        let (path, _) = platform::root_lock(root);
+        if path == root {
+            // Only an empty one goes, and while it is locked: a creator finds then that it is gone.
+            let _ = fs::remove_dir(root);
+            return;
+        }
+        let Ok(mut entries) = fs::read_dir(root) else { return };
+        if entries.all(|entry| entry.is_ok_and(|entry| entry.path() == path)) {
+            // The same for the file in it, which keeps the directory from going while another creator has one.
+            let _ = fs::remove_file(&path);
+            drop(self);
+            let _ = fs::remove_dir(root);
+        }
+    }
+}
+
+/// Takes the path from a cache file that others may have mapped; for them it lives on without. The data lock is held.
+/// Returns where the file lies now, if anywhere.
+///
+/// Where a mapped file cannot be removed it is moved into a lock directory of its own, and goes with that: when the
+/// last who has it open closes it, or when somebody tidies up later.
+pub(crate) fn take_path(real: &Path, settings: &Settings) -> Result<Option<PathBuf>> {
+    if platform::CAN_REPLACE_MAPPED {
+        fs::remove_file(real).map_err(Error::io("remove", real))?;
+        return Ok(None);
+    }
+    let _root_lock = RootLock::shared(real, settings)?;
+    let directory = lock_directory(real, [settings.random()?, settings.random()?]);
+    platform::make_private_dir(&directory, settings.mode, settings.trust)
+        .map_err(Error::io("create the directory", &directory))?;
+    let aside = directory.join("replaced");
+    fs::rename(real, &aside).map_err(Error::io("move aside", real))?;
+    Ok(Some(aside))
 }
 
 /// Removes a lock directory if nobody uses it: if all its locks and leases can be taken.
@@ -183,7 +214,7 @@ fn remove_unused_locks(directory: &Path) {
 /// Removes what killed creators and replaced files left behind beside this cache file.
 pub(crate) fn tidy(real: &Path) {
     let root = locks_root(real);
-    let Some(_lock) = RootLock::exclusive(&root) else { return };
+    let Some(lock) = RootLock::exclusive(&root) else { return };
     let Ok(entries) = fs::read_dir(&root) else { return };
     let keep = File::open(real).ok().and_then(|file| Own::read(&file)).map(|own| format_id(own.id));
     for entry in entries.flatten() {
@@ -192,6 +223,18 @@ pub(crate) fn tidy(real: &Path) {
             remove_unused_locks(&entry.path());
         }
     }
-    // Only an empty one goes.
-    let _ = fs::remove_dir(root);
+    lock.remove_empty(&root);
+}
+
+/// Tidies up when it is dropped, if it was told to: the last part of what has a file mapped, it is dropped when the
+/// mapping is gone.
+#[derive(Default)]
+pub(crate) struct TidyAtEnd(pub Option<PathBuf>);
+
+impl Drop for TidyAtEnd {
+    fn drop(&mut self) {
+        if let Some(real) = &self.0 {
+            tidy(real);
+        }
+    }
 }

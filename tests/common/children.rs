@@ -55,7 +55,7 @@ pub fn start(task: &str, args: &[&str]) -> Process {
 
 /// Starts a child by a command that ends up in [`serve`].
 pub fn start_command(mut command: Command) -> Process {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
     let stdout = child.stdout.take().unwrap();
     let (heard, lines) = channel();
     std::thread::spawn(move || {
@@ -67,6 +67,21 @@ pub fn start_command(mut command: Command) -> Process {
         }
     });
     Process { child, lines }
+}
+
+/// Starts a process. Wine, when the machine is busy, now and then says instead that something inside of it failed;
+/// Windows does not, so that is tried again.
+fn spawn(command: &mut Command) -> Child {
+    const INTERNAL_ERROR: i32 = 1359;
+    for _ in 0..10 {
+        match command.spawn() {
+            Err(error) if cfg!(windows) && error.raw_os_error() == Some(INTERNAL_ERROR) => {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            other => return other.unwrap(),
+        }
+    }
+    panic!("no process could be started in ten attempts")
 }
 
 /// In the test that is run as a child: does what the parent wants, and ends the process. In a usual run of all

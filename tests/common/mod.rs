@@ -11,12 +11,39 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A directory that goes with the test, and the path of a cache file in it.
-pub struct Place(tempfile::TempDir);
+/// A directory that goes with the test, the path of a cache file in it, and another for what is taken away.
+pub struct Place(tempfile::TempDir, tempfile::TempDir);
 
 impl Place {
     pub fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        Self(tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap())
+    }
+
+    /// Removes a file that somebody has open. Windows frees the name of an open file at once, but refuses to remove one
+    /// that is mapped; Wine frees neither before it is closed. There the file is moved out of sight, which leads to the
+    /// same: its name is gone, and who has it open goes on.
+    pub fn take_away(&self, path: &Path) {
+        if cfg!(windows) {
+            static TAKEN: AtomicU64 = AtomicU64::new(0);
+            let number = TAKEN.fetch_add(1, Ordering::Relaxed);
+            std::fs::rename(path, self.1.path().join(number.to_string())).unwrap();
+        } else {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+
+    /// The same for a directory and all that is in it.
+    pub fn take_all_away(&self, directory: &Path) {
+        for name in names_in(directory) {
+            let path = directory.join(name);
+            if path.is_dir() { self.take_all_away(&path) } else { self.take_away(&path) }
+        }
+        std::fs::remove_dir(directory).unwrap();
+    }
+
+    /// The names of the lock directories of the cache file, sorted.
+    pub fn lock_directories(&self) -> Vec<String> {
+        lock_directories(&self.path())
     }
 
     pub fn dir(&self) -> &Path {
@@ -40,6 +67,21 @@ pub fn names_in(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+/// The names of the lock directories of a cache file, sorted.
+pub fn lock_directories(path: &Path) -> Vec<String> {
+    let mut names = names_in(&locks_root(path));
+    // Where directories cannot be locked a file stands for the one that holds them all.
+    names.retain(|name| name != "root.lock");
+    names
+}
+
+/// The directory of all lock directories of a cache file.
+pub fn locks_root(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".locks");
+    name.into()
 }
 
 /// A clock that stands still until it is set.

@@ -8,10 +8,12 @@
 mod fuzz;
 mod instructions;
 mod loom;
+mod macos;
 mod miri;
 mod mutants;
 mod power;
 mod python;
+mod refused;
 mod runner;
 mod speed;
 mod step;
@@ -19,6 +21,7 @@ mod test;
 mod toolchain;
 mod torture;
 mod tsan;
+mod windows;
 
 use std::process::ExitCode;
 
@@ -48,6 +51,12 @@ enum Command {
     Power(power::Args),
     /// Use a cache in many processes while they are killed, and check every answer
     Torture(torture::Args),
+    /// Run all tests as Windows programs under Wine
+    Windows(windows::Args),
+    /// Type-check and lint everything for macOS
+    MacosCheck,
+    /// See that targets Kennel cannot run on are refused with a sentence
+    RefusedCheck,
     /// Run the fuzz targets for a while (needs nightly)
     Fuzz(fuzz::Args),
     /// Check and test the Python package in an environment of its own (needs Python)
@@ -69,6 +78,9 @@ fn main() -> ExitCode {
         Command::Tsan(args) => tsan::run(args),
         Command::Power(args) => power::run(&args),
         Command::Torture(args) => torture::run(&args),
+        Command::Windows(args) => windows::run(args),
+        Command::MacosCheck => macos::run(),
+        Command::RefusedCheck => refused::run(),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Python(args) => python::test(&args),
         Command::Wheel(args) => python::wheel(&args),

@@ -1,6 +1,7 @@
 //! A step: one cargo command, as data.
 
 use std::fmt;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -31,6 +32,12 @@ impl Step {
             filter: None,
             harness_args: Vec::new(),
         }
+    }
+
+    /// One more argument of cargo's, which may have blanks.
+    pub(crate) fn arg(mut self, arg: &str) -> Self {
+        self.args.push(arg.to_owned());
+        self
     }
 
     /// The same step on the nightly toolchain.
@@ -104,6 +111,30 @@ impl Step {
         let status = self.command(&self.harness_args).status().context("could not start cargo")?;
         ensure!(status.success(), "{status}");
         Ok(())
+    }
+
+    /// Runs the step and reads what it prints, while it goes on to the terminal.
+    pub(crate) fn run_line_by_line(&self, mut read: impl FnMut(&str)) -> Result<()> {
+        println!("\n=== {}: {self}", self.name);
+        let mut command = self.command(&self.harness_args);
+        let mut child = command.stdout(Stdio::piped()).spawn().context("could not start cargo")?;
+        let printed = child.stdout.take().context("the step has no output")?;
+        for line in BufReader::new(printed).split(b'\n') {
+            let line = line?;
+            let line = String::from_utf8_lossy(&line);
+            println!("{}", line.trim_end());
+            read(line.trim_end());
+        }
+        let status = child.wait()?;
+        ensure!(status.success(), "{status}");
+        Ok(())
+    }
+
+    /// Runs a step that must fail; what it said of that.
+    pub(crate) fn fails(&self) -> Result<String> {
+        let output = self.command(&self.harness_args).output().context("could not start cargo")?;
+        ensure!(!output.status.success(), "{self} passed, and should not");
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
     fn check_filter(&self, filter: &str) -> Result<()> {

@@ -79,6 +79,21 @@ pub(crate) fn ensure_nightly(components: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Sees to it that the toolchain in use can build for a target, installing what is missing of it.
+pub(crate) fn ensure_target(target: &str) -> Result<()> {
+    let has_it = Command::new("rustup")
+        .args(["target", "list", "--installed"])
+        .stdin(Stdio::null())
+        .output()
+        .context("rustup was not found; see https://rustup.rs")?;
+    if String::from_utf8_lossy(&has_it.stdout).lines().any(|line| line.trim() == target) {
+        return Ok(());
+    }
+    let added = Command::new("rustup").args(["target", "add", target]).status().context("could not start rustup")?;
+    ensure!(added.success(), "the toolchain cannot build for {target} yet; add it with: rustup target add {target}");
+    Ok(())
+}
+
 /// What installs or updates nightly with `components`, by hand.
 fn install_line(components: &[&str]) -> String {
     let line = "rustup toolchain install nightly --profile minimal".to_owned();

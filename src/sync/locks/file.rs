@@ -111,6 +111,11 @@ pub(crate) fn try_lock_shared(file: &LockFile) -> io::Result<bool> {
     was_locked(fs2::FileExt::try_lock_shared(&**file))
 }
 
+/// Tries to lock the data file itself, whose content others go on reading.
+pub(crate) fn try_lock_data(file: &LockFile) -> io::Result<bool> {
+    was_locked(platform::try_lock_data(file))
+}
+
 /// Tells "somebody else has it" from other errors.
 fn was_locked(result: io::Result<()>) -> io::Result<bool> {
     match result {

@@ -70,7 +70,7 @@ impl LeaseLocks {
 impl Held<'_> {
     #[inline]
     pub(super) fn unlock(self) {
-        self.word.unlock(self.name, platform::wake_one);
+        self.word.unlock(self.name, |word| platform::wake_one(word.low_half()));
     }
 }
 
@@ -160,7 +160,8 @@ impl<M: Memory> Host for Waiter<'_, M> {
         if self.left.is_zero() {
             return false;
         }
-        platform::sleep_on(word, seen, self.left.min(self.test_in));
+        let is_same = || word.get() as u32 == seen as u32;
+        platform::sleep_on(word.low_half(), seen as u32, is_same, self.left.min(self.test_in));
         true
     }
 }

@@ -25,7 +25,7 @@ mod strategy;
 #[cfg(not(loom))]
 pub use super::fork::LockFile;
 #[cfg(not(loom))]
-pub(crate) use file::{try_lock_exclusive, try_lock_shared};
+pub(crate) use file::{try_lock_data, try_lock_exclusive, try_lock_shared};
 #[cfg(not(loom))]
 pub use strategy::{LockFactory, LockPlace, LockRegions, LockStrategy};
 #[cfg(not(loom))]

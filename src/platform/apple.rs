@@ -1,0 +1,73 @@
+//! What only macOS does, and its relatives.
+
+use super::super::unknown_boot;
+pub(crate) use super::super::wait::{sleep_on, wake_all, wake_one};
+use memmap2::MmapRaw;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+/// The path that the open file has now, if it still has one.
+pub(super) fn path_of(file: &File) -> Option<PathBuf> {
+    let path = rustix::fs::getpath(file).ok()?;
+    Some(OsString::from_vec(path.into_bytes()).into())
+}
+
+/// A number that changes when the host starts anew: random, made by the kernel at its start. The moment of the start,
+/// which `kern.boottime` tells, would change with every correction of the clock.
+#[allow(unsafe_code, reason = "there is no safe way to ask the kernel for this")]
+pub(crate) fn boot_id() -> [u64; 2] {
+    let mut text = [0u8; 64];
+    let mut len = text.len();
+    let name = c"kern.bootsessionuuid";
+    // SAFETY: the name ends with a zero, the buffer is writable for the length given, and nothing is set.
+    let failed =
+        unsafe { libc::sysctlbyname(name.as_ptr(), text.as_mut_ptr().cast(), &raw mut len, std::ptr::null_mut(), 0) };
+    if failed != 0 {
+        return unknown_boot();
+    }
+    let digits: String = text.iter().map(|&byte| byte as char).filter(char::is_ascii_hexdigit).collect();
+    match u128::from_str_radix(&digits, 16) {
+        Ok(id) => [id as u64, (id >> 64) as u64],
+        Err(_) => unknown_boot(),
+    }
+}
+
+/// Gives the file its length with all its blocks reserved, so that the disk cannot be full later.
+pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
+    fs2::FileExt::allocate(file, len)?;
+    file.set_len(len)
+}
+
+/// The kind of a file system on which mappings or locks are not shared as they must be.
+pub(crate) fn network_filesystem(file: &File) -> Option<String> {
+    let stat = rustix::fs::fstatfs(file).ok()?;
+    let name: Vec<u8> = stat.f_fstypename.iter().take_while(|&&c| c != 0).map(|&c| c as u8).collect();
+    let name = String::from_utf8_lossy(&name).into_owned();
+    (stat.f_flags & libc::MNT_LOCAL as u32 == 0 || name.contains("fuse")).then_some(name)
+}
+
+/// Opens a file that has no name yet: no file is without one here.
+pub(crate) fn nameless_file(_: &Path) -> io::Result<Option<File>> {
+    Ok(None)
+}
+
+/// Makes every page of a mapping present and writable; `false` where the system has no call for it.
+pub(crate) fn populate(_: &MmapRaw) -> io::Result<bool> {
+    Ok(false)
+}
+
+/// Whether a mapping can keep the lock of a file whose descriptor was closed: nobody promises that.
+pub(crate) const MAPPINGS_KEEP_LOCKS: bool = false;
+
+/// Whether a mapping of this very file does.
+pub(crate) fn mappings_keep_locks(_: &File) -> bool {
+    false
+}
+
+/// Keeps a mapping from children that are forked from here on: not asked for where mappings keep no locks.
+pub(crate) fn keep_from_children(_: &MmapRaw) -> io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! What only Linux does.
+
+use super::super::unknown_boot;
+use memmap2::MmapRaw;
+use rustix::fs::{FallocateFlags, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::thread::futex;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+/// A path that leads to the very file that is open, even if its name is gone.
+pub(super) fn path_of(file: &File) -> Option<PathBuf> {
+    Some(PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())))
+}
+
+/// A number that changes when the host starts anew: random, made by the kernel at its start.
+pub(crate) fn boot_id() -> [u64; 2] {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    match u128::from_str_radix(&text.trim().replace('-', ""), 16) {
+        Ok(id) => [id as u64, (id >> 64) as u64],
+        // Without /proc.
+        Err(_) => unknown_boot(),
+    }
+}
+
+/// Gives the file its length with all its blocks reserved, so that the disk cannot be full later.
+pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len) {
+        Ok(()) => Ok(()),
+        // The file system cannot.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => file.set_len(len),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The kind of a file system on which mappings or locks are not shared as they must be.
+pub(crate) fn network_filesystem(file: &File) -> Option<String> {
+    const KINDS: [(u32, &str); 9] = [
+        (0x6969, "NFS"),
+        (0xff53_4d42, "CIFS"),
+        (0xfe53_4d42, "SMB"),
+        (0x6573_5546, "FUSE"),
+        (0x0102_1997, "9p"),
+        (0x6a65_6a63, "virtiofs"),
+        (0x00c3_6400, "Ceph"),
+        (0x5346_414f, "AFS"),
+        (0x0bd0_0bd0, "Lustre"),
+    ];
+    let magic = rustix::fs::fstatfs(file).ok()?.f_type as u32;
+    KINDS.into_iter().find(|&(kind, _)| kind == magic).map(|(_, name)| name.to_owned())
+}
+
+/// Opens a file that has no name yet, in the directory where it will get one, if the file system can.
+pub(crate) fn nameless_file(directory: &Path) -> io::Result<Option<File>> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    match rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR) {
+        Ok(fd) => Ok(Some(fd.into())),
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes every page of a mapping present and writable; `false` where the system has no call for it.
+pub(crate) fn populate(map: &MmapRaw) -> io::Result<bool> {
+    map.advise(memmap2::Advice::PopulateWrite).map(|()| true)
+}
+
+/// Whether a mapping can keep the lock of a file whose descriptor was closed.
+pub(crate) const MAPPINGS_KEEP_LOCKS: bool = true;
+
+/// Whether a mapping of this very file does: not on overlayfs, where it belongs to the file beneath.
+pub(crate) fn mappings_keep_locks(file: &File) -> bool {
+    const OVERLAYFS: u32 = 0x794c_7630;
+    rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type as u32 != OVERLAYFS)
+}
+
+/// Keeps a mapping from children that are forked from here on.
+pub(crate) fn keep_from_children(map: &MmapRaw) -> io::Result<()> {
+    map.advise(memmap2::Advice::DontFork)
+}
+
+/// Sleeps until somebody wakes who sleeps on `half`, or `limit` has passed; not at all if it is not `seen` any more. It
+/// may end early for no reason. A futex, shared between processes: without the PRIVATE flag it is known by the file's
+/// page and not by the address.
+pub(crate) fn sleep_on(half: &AtomicU32, seen: u32, _is_same: impl Fn() -> bool, limit: Duration) {
+    let limit = futex::Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
+    // Woken, another word, a signal, time over: the caller looks again in each case.
+    let _ = futex::wait(half, futex::Flags::empty(), seen, Some(&limit));
+}
+
+/// Wakes one who sleeps on `half`, in whatever process.
+pub(crate) fn wake_one(half: &AtomicU32) {
+    wake(half, 1);
+}
+
+/// Wakes all who sleep on `half`, in whatever process.
+pub(crate) fn wake_all(half: &AtomicU32) {
+    wake(half, i32::MAX as u32);
+}
+
+fn wake(half: &AtomicU32, most: u32) {
+    // It fails only for an address that is none.
+    let _ = futex::wake(half, futex::Flags::empty(), most);
+}
