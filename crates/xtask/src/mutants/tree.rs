@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -46,20 +47,22 @@ mod mutant {
 pub(crate) fn make(places: &[Place]) -> Result<PathBuf> {
     let tree = std::path::absolute(toolchain::target_dir())?.join("mutants");
     fs::create_dir_all(&tree).with_context(|| format!("could not create {}", tree.display()))?;
-    for part in PARTS {
-        copy(&toolchain::root().join(part), &tree.join(part))?;
-    }
-    let mut of_file: BTreeMap<&str, Vec<(usize, &Place)>> = BTreeMap::new();
+    let mut of_file: BTreeMap<PathBuf, Vec<(usize, &Place)>> = BTreeMap::new();
     for (number, place) in places.iter().enumerate() {
-        of_file.entry(&place.file).or_default().push((number, place));
+        of_file.entry(toolchain::root().join("src").join(&place.file)).or_default().push((number, place));
     }
-    for (file, places) in of_file {
-        let path = Path::new("src").join(file);
-        let text = fs::read_to_string(toolchain::root().join(&path))?;
-        write(&tree.join(&path), instrumented(&text, &places).as_bytes())?;
+    let front_door = toolchain::root().join("src/lib.rs");
+    let read = |path: &Path| -> Result<Vec<u8>> {
+        let bytes = fs::read(path).with_context(|| format!("could not read {}", path.display()))?;
+        Ok(match of_file.get(path) {
+            Some(places) => instrumented(&String::from_utf8(bytes)?, places).into_bytes(),
+            None if path == front_door => [&bytes, MODULE.as_bytes()].concat(),
+            None => bytes,
+        })
+    };
+    for part in PARTS {
+        copy(&toolchain::root().join(part), &tree.join(part), &read)?;
     }
-    let front_door = fs::read_to_string(toolchain::root().join("src/lib.rs"))?;
-    write(&tree.join("src/lib.rs"), (front_door + MODULE).as_bytes())?;
     Ok(tree)
 }
 
@@ -78,19 +81,29 @@ fn instrumented(text: &str, places: &[(usize, &Place)]) -> String {
     lines.join("\n") + "\n"
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
+/// Copies a file as `read` gives it, or a folder; what a copy before left there, and is no more, goes.
+fn copy(from: &Path, to: &Path, read: &impl Fn(&Path) -> Result<Vec<u8>>) -> Result<()> {
     if !from.is_dir() {
-        let bytes = fs::read(from).with_context(|| format!("could not read {}", from.display()))?;
-        return write(to, &bytes);
+        return write(to, &read(from)?);
     }
     fs::create_dir_all(to).with_context(|| format!("could not create {}", to.display()))?;
+    for entry in fs::read_dir(to)? {
+        let old = entry?;
+        if !from.join(old.file_name()).exists() {
+            remove(&old.path()).with_context(|| format!("could not remove {}", old.path().display()))?;
+        }
+    }
     for entry in fs::read_dir(from)? {
         let name = entry?.file_name();
         if name != "target" {
-            copy(&from.join(&name), &to.join(&name))?;
+            copy(&from.join(&name), &to.join(&name), read)?;
         }
     }
     Ok(())
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }
 
 /// Leaves a file alone that is as it should be, so that cargo builds only what changed.
@@ -123,5 +136,23 @@ mod tests {
         let expected = "x.swap(1, crate::mutant::order(7, Ordering::AcqRel), crate::mutant::order(8, Ordering::Acquire));\n\
                         crate::mutant::fence(9, a::fence, Ordering::Release);\n";
         assert_eq!(instrumented(text, &numbered), expected);
+    }
+
+    #[test]
+    fn what_is_no_more_leaves_the_copy() {
+        let dir = std::env::temp_dir().join(format!("xtask-mutants-{}", std::process::id()));
+        let (from, to) = (dir.join("from"), dir.join("to"));
+        for path in ["from/kill", "to/gone"] {
+            fs::create_dir_all(dir.join(path)).unwrap();
+        }
+        for path in ["from/kill/main.rs", "to/kill.rs", "to/gone/main.rs"] {
+            fs::write(dir.join(path), "fn main() {}").unwrap();
+        }
+        copy(&from, &to, &|path| Ok(fs::read(path)?)).unwrap();
+        let left: Vec<_> = fs::read_dir(&to).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let is_copied = to.join("kill/main.rs").is_file();
+        fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(left, ["kill"]);
+        assert!(is_copied);
     }
 }
