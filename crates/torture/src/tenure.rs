@@ -57,7 +57,7 @@ pub enum Purpose {
 fn noted(board: &Board, key: u16) -> u64 {
     let events = Events::begun(board, key);
     let begun = board.mark(key, Mark::Begun).load(SeqCst);
-    (events.hard + events.soft & 0xffff) << 28 | begun & 0xfff_ffff
+    ((events.hard + events.soft) & 0xffff) << 28 | begun & 0xfff_ffff
 }
 
 /// Whether a write of a key, or an invalidation of whatever part, is under way.
