@@ -20,6 +20,27 @@ const GRACE: Duration = Duration::from_millis(50);
 /// Between two looks.
 const TICK: Duration = Duration::from_millis(1);
 
+/// How workers and killer behave in a round.
+#[derive(Clone, Copy)]
+pub struct Manner {
+    /// How long a write waits for a lock, in milliseconds.
+    pub lock_wait_ms: u64,
+    /// The longest between two strikes, in milliseconds.
+    pub pause_ms: u64,
+}
+
+impl Manner {
+    /// Rounds of short waits and of those who live long enough to wait for long, too.
+    pub fn random(random: &mut Random) -> Self {
+        Self { lock_wait_ms: random.pick(&[2000, 2000, 200, 50]), pause_ms: random.pick(&[12, 12, 12, 200]) }
+    }
+
+    /// Whether writes wait for less time than many a stop takes, so that `Busy` happens.
+    fn is_hasty(self) -> bool {
+        self.lock_wait_ms < 2000
+    }
+}
+
 /// What a round of killing came to.
 #[derive(Default)]
 pub struct Toll {
@@ -36,8 +57,7 @@ pub struct Killer<'a> {
     /// The command that starts a worker with this number.
     start: &'a dyn Fn(u64) -> Command,
     random: Random,
-    /// The longest between two strikes, in milliseconds.
-    pause_ms: u64,
+    manner: Manner,
     /// Workers that were not waited for yet.
     living: HashSet<u64>,
     killed: HashSet<u64>,
@@ -50,12 +70,12 @@ pub struct Killer<'a> {
 }
 
 impl<'a> Killer<'a> {
-    pub fn new(board: &'a Board, start: &'a dyn Fn(u64) -> Command, seed: u64, pause_ms: u64) -> Self {
+    pub fn new(board: &'a Board, start: &'a dyn Fn(u64) -> Command, seed: u64, manner: Manner) -> Self {
         Self {
             board,
             start,
             random: Random(seed),
-            pause_ms,
+            manner,
             living: HashSet::new(),
             killed: HashSet::new(),
             stopped: HashMap::new(),
@@ -77,7 +97,7 @@ impl<'a> Killer<'a> {
             self.look_for_hangs();
             if Instant::now() >= next {
                 self.strike();
-                next = Instant::now() + self.random.millis(0, self.pause_ms);
+                next = Instant::now() + self.random.millis(0, self.manner.pause_ms);
             }
             std::thread::sleep(TICK);
         }
@@ -124,27 +144,33 @@ impl<'a> Killer<'a> {
         }
     }
 
-    /// Kills or stops one at random. One that is stopped can be killed, too.
+    /// Kills or stops one at random. One that is stopped can be killed, too, but rarely where its stop is to last.
     fn strike(&mut self) {
         let living: Vec<u64> = self.board.pids();
         if living.is_empty() {
             return;
         }
         let pid = self.random.pick(&living);
+        let is_stopped = self.stopped.contains_key(&pid);
+        let spared = is_stopped && self.manner.is_hasty() && !self.random.one_in(10);
         match self.random.below(10) {
+            _ if spared => {}
             0..7 => self.kill(pid),
-            _ if self.stopped.contains_key(&pid) => {}
-            _ => {
-                // Now and then for longer than a write waits.
-                let time =
-                    if self.random.one_in(15) { self.random.millis(2000, 2600) } else { self.random.millis(1, 120) };
-                self.board.add(Word::StoppedNow, 1);
-                self.board.add(Word::StopsBegun, 1);
-                self.stopped.insert(pid, Instant::now() + time);
-                self.toll.stops += 1;
-                signal(pid, Signal::STOP);
-            }
+            _ if is_stopped => {}
+            _ => self.stop(pid),
         }
+    }
+
+    fn stop(&mut self, pid: u64) {
+        let wait_ms = self.manner.lock_wait_ms;
+        // Now and then for longer than a write waits.
+        let lasts = self.random.one_in(if self.manner.is_hasty() { 3 } else { 15 });
+        let time = if lasts { self.random.millis(wait_ms, wait_ms + 600) } else { self.random.millis(1, 120) };
+        self.board.add(Word::StoppedNow, 1);
+        self.board.add(Word::StopsBegun, 1);
+        self.stopped.insert(pid, Instant::now() + time);
+        self.toll.stops += 1;
+        signal(pid, Signal::STOP);
     }
 
     fn kill(&mut self, pid: u64) {

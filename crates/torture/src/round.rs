@@ -4,7 +4,7 @@
 
 use crate::board::{Board, KEYS, Word};
 use crate::history::{Before, Wrong, begin_counter, count_text, is_counter, name};
-use crate::killer::{Killer, Toll};
+use crate::killer::{Killer, Manner, Toll};
 use crate::parts::Parts;
 use crate::random::Random;
 use crate::report::Total;
@@ -56,20 +56,6 @@ fn shape(random: &mut Random) -> (Options, String) {
     (options, shown)
 }
 
-/// How workers and killer behave in a round.
-struct Manner {
-    /// How long a write waits for a lock, in milliseconds. Often shorter than the longest stops, so that `Busy` happens.
-    lock_wait: u64,
-    /// The longest between two strikes of the killer, in milliseconds: now and then workers live long enough to wait long.
-    pause: u64,
-}
-
-impl Manner {
-    fn random(random: &mut Random) -> Self {
-        Self { lock_wait: random.pick(&[2000, 2000, 200, 50]), pause: random.pick(&[12, 12, 12, 200]) }
-    }
-}
-
 impl Round<'_> {
     /// Runs the round and adds what it came to.
     pub fn run(&self, directory: &Path, total: &mut Total) -> Result<()> {
@@ -81,7 +67,7 @@ impl Round<'_> {
         let board = Board::create(&directory.join("board"))?;
         // The regions are there before anybody can be killed.
         Parts::of(&cache).context("make the regions")?;
-        let toll = self.kill(directory, &board, &manner)?;
+        let toll = self.kill(directory, &board, manner)?;
         let at_the_end = look_at_the_end(&cache, &board);
         for wrong in toll.faults.iter().chain(at_the_end.iter().take(PRINTED)) {
             println!("violation: {wrong}; seed {:#x}", self.seed);
@@ -93,7 +79,7 @@ impl Round<'_> {
              hits checked {}, busy {}, invalidations {}, repairs {}, evictions {}, longest wait {:.1} ms ({:.1} ms with \
              stops), violations {violations}",
             self.locks,
-            manner.lock_wait,
+            manner.lock_wait_ms,
             self.seed,
             toll.kills,
             toll.stops,
@@ -115,13 +101,13 @@ impl Round<'_> {
         Ok(())
     }
 
-    fn kill(&self, directory: &Path, board: &Board, manner: &Manner) -> Result<Toll> {
+    fn kill(&self, directory: &Path, board: &Board, manner: Manner) -> Result<Toll> {
         let program = std::env::current_exe().context("find this program")?;
         let start = |number: u64| {
             let mut command = Command::new(&program);
             command.arg("worker").arg(directory.join("board")).arg(directory.join("cache"));
             command.arg((self.seed ^ number << 40).to_string()).arg((self.processes * 3 / 2 + 1).to_string());
-            command.arg(manner.lock_wait.to_string());
+            command.arg(manner.lock_wait_ms.to_string());
             self.plant.iter().for_each(|plant| {
                 command.arg("--plant").arg(plant);
             });
@@ -130,7 +116,7 @@ impl Round<'_> {
         };
         // With a fault planted one finding is enough.
         let enough = |board: &Board| self.plant.is_some() && board.get(Word::Violations) > 0;
-        Killer::new(board, &start, self.seed, manner.pause).run(self.processes, self.end, enough)
+        Killer::new(board, &start, self.seed, manner).run(self.processes, self.end, enough)
     }
 }
 
