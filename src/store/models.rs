@@ -359,6 +359,20 @@ fn loom_a_claim_ends_once_and_never_a_later_one() {
 }
 
 #[test]
+fn loom_an_invalidation_voids_no_claim_that_began_after_it() {
+    checker().check(|| {
+        let engine = Arc::new(Engine::new(2048, 130));
+        assert!(engine.store.raise_epoch(0, Invalidation::Hard));
+        let beside = engine.clone();
+        // The second half of an invalidation: the epochs have been raised.
+        let clearer = thread::spawn(move || beside.store.void_outdated());
+        let Some(Ok((ticket, _))) = engine.claim(b"key", 1) else { panic!("nobody else creates it") };
+        clearer.join().unwrap();
+        assert!(engine.store.is_claim_held(&ticket));
+    });
+}
+
+#[test]
 fn loom_who_claims_a_key_next_sees_what_its_owner_did() {
     checker().check(|| {
         let engine = Arc::new(Engine::new(2048, 130));
