@@ -16,6 +16,8 @@ pub enum Plant {
     /// The lock is given up before the last stores of a write, as by one that was taken for dead.
     #[cfg(all(feature = "plant", not(loom)))]
     LateStore,
+    /// Whoever claims a key does not look whether it is claimed already.
+    DoubleClaim,
 }
 
 #[cfg(not(all(feature = "plant", not(loom))))]

@@ -4,7 +4,7 @@ mod common;
 
 use common::children::{self, Process, arg, say};
 use common::{Place, Random, assert_sound};
-use kennel::{Cache, CreateError, CreateOptions, Error, Lookup, Options, Wait};
+use kennel::{Cache, CreateOptions, Error, Lookup, Options, Wait};
 use std::convert::Infallible;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -255,6 +255,7 @@ fn a_killed_owners_lock_goes_to_the_next() {
 #[cfg(unix)]
 #[test]
 fn a_stopped_owner_is_not_dead() {
+    use kennel::CreateError;
     use rustix::process::Signal;
     let (_place, cache) = cache();
     let mut creator = start("create", &cache, "key");

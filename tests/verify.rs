@@ -216,18 +216,34 @@ const PLANTS: &[(&str, Plant)] = &[
     }),
     ("claims", |_, raw| {
         // An owner beyond the last seat.
-        let at = raw.claim(0, 5);
-        raw.set(at, 8);
+        let at = raw.claim_held(0, 5, 1);
         raw.set(at + 24, u64::from(raw.half(header::SEATS)) << 32);
         0
     }),
     ("claims", |_, raw| {
         // Two claims for one key.
-        for (claim, number) in [(0, 8), (63, 16)] {
-            let at = raw.claim(1, claim);
-            raw.set(at, number);
+        for (claim, number) in [(0, 1), (63, 2)] {
+            let at = raw.claim_held(1, claim, number);
             raw.set(at + 8, 77);
         }
+        1
+    }),
+    ("claims", |_, raw| {
+        // A number that was never given.
+        raw.claim_held(0, 0, 1);
+        raw.set(raw.stripe(0) + stripe::CLAIM_NUMBER, 0);
+        0
+    }),
+    ("claims", |_, raw| {
+        // Held where none is looked for.
+        raw.claim_held(1, 7, 1);
+        raw.set(raw.stripe(1) + stripe::CLAIMS_USED, 7);
+        1
+    }),
+    ("claims", |_, raw| {
+        // A state that no claim is ever in.
+        let at = raw.claim(1, 0);
+        raw.set(at, 1 << 8 | 99);
         1
     }),
 ];
@@ -266,6 +282,9 @@ fn verify_finds_a_damage_of_each_invariant() {
             assert!(locking.is_ok(), "{locking:#?}");
             let left = base.keys.iter().filter(|key| raw.stripe_of(key) != stripe).count();
             assert_eq!(locking.records, left as u64, "the other stripe is untouched");
+        } else if invariant == "claims" {
+            // Whoever opens a file of one process ends all claims.
+            assert!(locking.is_ok(), "{locking:#?}");
         } else {
             assert_names(&locking, invariant, stripe, &format!("with the lock, plant {i}"));
         }

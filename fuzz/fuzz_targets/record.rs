@@ -3,9 +3,9 @@
 //! Input: seven words of header and extension, two positions, a byte of spare units, a byte for the key's length; then
 //! the key, and the rest is the value.
 //!
-//! Asserted: no panic; lengths that are accepted add up to what is allocated; what is written passes, where it was
-//! written and where it was moved to, dead or alive, and says how long it is. That damage does *not* pass is not
-//! asserted here: libFuzzer sees what is compared, and makes checksums that fit.
+//! Asserted: no panic; lengths that are accepted add up to what is allocated; what is beside a value comes back; what
+//! is written passes, where it was written and where it was moved to, dead or alive, and says how long it is. That
+//! damage does *not* pass is not asserted here: libFuzzer sees what is compared, and makes checksums that fit.
 #![no_main]
 
 use kennel::fuzzed::{RecordInput, check_record};

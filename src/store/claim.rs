@@ -29,6 +29,7 @@ use super::record::Draft;
 use super::tally::StripeCount;
 use super::{Epochs, Store};
 use crate::hash::Key;
+use crate::plant::{Plant, planted};
 use crate::shm::atomics::{Ordering, fence};
 use crate::shm::layout::at;
 use crate::shm::memory::Word;
@@ -77,6 +78,12 @@ impl Number {
 
     pub(super) fn is_held(self) -> bool {
         self.kind().is_some()
+    }
+
+    /// Whether the state is one that a claim can be in: never taken, held or ended.
+    pub(super) fn is_known(self) -> bool {
+        let ends = [End::Done, End::Failed, End::NotStored, End::Void];
+        self.0 == 0 || self.is_held() || ends.iter().any(|&end| end as u64 == self.0 & 0xff)
     }
 
     fn ended(self, how: End) -> Self {
@@ -211,7 +218,7 @@ impl<M: Memory> Store<M> {
     }
 
     fn claims_used(&self, stripe: u32) -> u32 {
-        let used = self.stripe_word(stripe, at!(Stripe.claims_used)).load(Ordering::Acquire);
+        let used = self.stripe_word(stripe, at!(Stripe.claims_used)).get();
         used.min(self.geometry.shape.claims.into()) as u32
     }
 
@@ -284,7 +291,7 @@ impl<M: Memory> Exclusive<'_, M> {
     pub(crate) fn claim(&mut self, key: &Key<'_>, by: &Claimant, dead: &[u64]) -> Claimed {
         let (store, stripe) = (self.store, self.stripe);
         self.sweep(by.now_ms, dead);
-        if let Some((ticket, _)) = self.claim_of(key) {
+        if let Some((ticket, _)) = self.claim_of(key).filter(|_| !planted(Plant::DoubleClaim)) {
             return Claimed::Held(ticket, store.owner_of(&ticket));
         }
         match self.free_slot() {
@@ -319,7 +326,7 @@ impl<M: Memory> Exclusive<'_, M> {
     fn set_claims_used(&self, used: u32) {
         let word = self.word(at!(Stripe.claims_used));
         if word.get() != u64::from(used) {
-            word.store(Step::ClaimCount, used.into(), Ordering::Release);
+            word.set(Step::ClaimCount, used.into());
         }
     }
 
@@ -337,7 +344,6 @@ impl<M: Memory> Exclusive<'_, M> {
         let (store, stripe) = (self.store, self.stripe);
         let last = self.word(at!(Stripe.claim_number));
         last.bump(Step::ClaimCount, 1);
-        fence(Ordering::Release);
         let number = Number(last.get() << STATE_BITS | by.kind as u64);
         let set = |field, value| store.claim_word(stripe, slot, field).set(Step::ClaimFields, value);
         let [low, high] = key.wide(store.seed);
@@ -349,6 +355,7 @@ impl<M: Memory> Exclusive<'_, M> {
         set(at!(Claim.epochs), by.epochs.0);
         set(at!(Claim.region_epochs), by.region.0);
         self.set_claims_used(store.claims_used(stripe).max(slot + 1));
+        // Releases all of the above: no number that is given is lost by a death, and who sees it sees its fields.
         store.claim_word(stripe, slot, at!(Claim.number)).store(Step::ClaimTake, number.0, Ordering::Release);
         if by.kind == Kind::Create {
             self.count(StripeCount::Creations);

@@ -31,16 +31,19 @@ pub fn check_record(input: &RecordInput<'_>) {
     if let Some(len) = words.value_len() {
         assert_eq!(words.value_at() + len + words.slack(), words.units() * 8, "lengths that do not add up");
     }
-    let damaged = is_sound(&key, input.value, words, Extension { soft_expiry, created, flags }, spot(0));
+    let extension = Extension { soft_expiry, created, flags };
+    let damaged = is_sound(&key, input.value, words, extension, spot(0));
     assert!(!damaged || words.expires_ms() <= super::record::LAST_TIME);
 
-    let draft = Draft { key, value: input.value, expires_ms: expiry, flags: flags as u32, epoch: created };
+    let draft = Draft { key, value: input.value, expires_ms: expiry, beside: extension.beside(), epoch: created };
     let units = draft.units() + input.spare.min(31);
     let head = draft.head(units, stamp, spot(0));
     assert!(head.is_record() && !head.is_pad() && !head.is_dead());
     assert_eq!(head.key_len(), input.key.len() as u64);
     assert_eq!(head.value_len(), Some(input.value.len() as u64), "a value's length did not come back");
     assert_eq!(head.value_at() + input.value.len() as u64 + head.slack(), units * 8);
+    let kept = draft.extension(stamp).beside();
+    assert!(!draft.is_extended() || kept == draft.beside, "what is beside the value did not come back: {kept:?}");
     assert!(is_sound(&key, input.value, head, draft.extension(stamp), spot(0)), "a record does not pass");
     let moved = Head { seal: reseal(head.seal, spot(0), spot(1)), ..head };
     assert!(is_sound(&key, input.value, moved, draft.extension(stamp), spot(1)), "a moved record does not pass");

@@ -8,13 +8,15 @@ use super::claim::{Claimant, Claimed, End, Kind, Owner, RegionEpochs, Ticket};
 use super::exclusive::{Exclusive, Who};
 use super::read::{Found, Look, Take};
 use super::record::{Beside, Draft};
+use super::region::Defaults;
 use super::slot::Ring;
 use super::{Epochs, Invalidation, Store};
-use crate::shm::layout::{Geometry, Shape, at};
+use crate::shm::layout::{Geometry, REGION_LEN, Shape, at};
 use crate::shm::memory::Heap;
 use crate::shm::{Memory, Step};
 use crate::sync::locks::ModelLock;
 use loom::sync::Arc;
+use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread;
 
 struct Engine {
@@ -30,6 +32,7 @@ impl Engine {
         // Only the words that the engine touches: the line of the header, the stripe, its bucket and arena.
         let parts = [
             (at!(boot_id), 64),
+            (geometry.regions_at, REGION_LEN),
             (geometry.stripe(0), geometry.stripe_len),
             (geometry.bucket(0, 0), geometry.buckets * 64),
             (geometry.arena(0), capacity),
@@ -353,4 +356,49 @@ fn loom_a_claim_ends_once_and_never_a_later_one() {
         assert!(owner.join().unwrap() != voided, "one of them ended it");
         assert!(engine.store.is_claim_held(&second));
     });
+}
+
+#[test]
+fn loom_who_claims_a_key_next_sees_what_its_owner_did() {
+    checker().check(|| {
+        let engine = Arc::new(Engine::new(2048, 130));
+        let Some(Ok((first, _))) = engine.claim(b"key", 1) else { panic!("nobody else creates it") };
+        // What a lock of a key guards may lie anywhere; the owner ends the claim without the stripe's lock.
+        let work = Arc::new(AtomicU64::new(0));
+        let (beside, done) = (engine.clone(), work.clone());
+        let owner = thread::spawn(move || {
+            done.store(1, Ordering::Relaxed);
+            assert!(beside.store.end_claim(&first, End::NotStored));
+        });
+        if let Some(Ok(_)) = engine.claim(b"key", 2) {
+            assert_eq!(work.load(Ordering::Relaxed), 1, "the work of the owner before is not seen");
+        }
+        owner.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_a_region_is_found_whole_or_not_at_all() {
+    const DEFAULTS: Defaults = Defaults { hard_ttl_ms: 1, soft_ttl_ms: 2, none_ttl_ms: 3 };
+    let (found, listed) = (Seen::default(), Seen::default());
+    let in_model = (found.clone(), listed.clone());
+    checker().check(move || {
+        let engine = Arc::new(Engine::new(2048, 130));
+        let (beside, (found, listed)) = (engine.clone(), in_model.clone());
+        let reader = thread::spawn(move || {
+            let names = beside.store.region_names();
+            assert!(names.is_empty() || names == ["pages"], "{names:?}");
+            listed.lock().unwrap().insert(names.first().map(|_| 1));
+            let region = beside.store.region_named("pages");
+            if let Some(region) = region {
+                assert_eq!(beside.store.region_defaults(region), DEFAULTS);
+            }
+            found.lock().unwrap().insert(region.map(u64::from));
+        });
+        assert_eq!(engine.enter().add_region("pages", DEFAULTS), Some(1));
+        reader.join().unwrap();
+    });
+    for seen in [found, listed] {
+        assert_eq!(*seen.lock().unwrap(), [None, Some(1)].into(), "both ends are reached");
+    }
 }

@@ -8,7 +8,7 @@ use super::exclusive::{Exclusive, slots};
 use super::intent::Intent;
 use super::slot::Slot;
 use super::{Epochs, Store};
-use crate::shm::atomics::{Ordering, fence};
+use crate::shm::atomics::Ordering;
 use crate::shm::layout::{REGION_LEN, REGION_NAME, at};
 use crate::shm::memory::Word;
 use crate::shm::{Memory, Step};
@@ -117,7 +117,6 @@ impl<M: Memory> Exclusive<'_, M> {
         let mut padded = [0; REGION_NAME];
         padded[..name.len()].copy_from_slice(name.as_bytes());
         store.mem.copy_in(Step::Region, name_at, &padded);
-        fence(Ordering::Release);
         hash_of(region).store(Step::Region, name_hash(name), Ordering::Release);
         Some(region)
     }

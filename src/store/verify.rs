@@ -279,6 +279,12 @@ impl Check<'_> {
             let claim_at = self.store.geometry.claim(self.stripe, claim);
             let word = |field| self.store.mem.word(claim_at + field).get();
             let number = Number(word(at!(Claim.number)));
+            if !number.is_known() {
+                self.problem(
+                    "claims",
+                    format!("claim {claim}: expected a state from 0 to 6, found {}", number.0 & 0xff),
+                );
+            }
             if !number.is_held() {
                 continue;
             }

@@ -47,6 +47,8 @@ pub mod stripe {
     pub const MAIN_HEAD: usize = 144;
     pub const MAIN_TAIL: usize = 152;
     pub const STAMP: usize = 160;
+    pub const CLAIMS_USED: usize = 184;
+    pub const CLAIM_NUMBER: usize = 232;
     pub const LIVE: usize = 168;
     pub const COUNTERS: usize = 256;
 }
@@ -124,6 +126,15 @@ impl Raw {
 
     fn stripe_len(&self) -> usize {
         512 + self.half(header::CLAIMS) as usize * 64
+    }
+
+    /// Has a claim held by the member in seat 0; its offset.
+    pub fn claim_held(&mut self, stripe: usize, claim: usize, number: u64) -> usize {
+        let (at, stripe_at) = (self.claim(stripe, claim), self.stripe(stripe));
+        self.set(at, number << 8 | 1);
+        self.change(stripe_at + stripe::CLAIMS_USED, |used| used.max(claim as u64 + 1));
+        self.change(stripe_at + stripe::CLAIM_NUMBER, |last| last.max(number));
+        at
     }
 
     /// Offset of a stripe's claim.

@@ -1,7 +1,8 @@
 //! The board: words that all processes of a round share beside the cache, to keep its history and to be watched.
 //!
 //! ```text
-//! words  0..16     of the whole round: see [`Word`]
+//! words  0..32     of the whole round: see [`Word`]
+//! then             PARTS parts of the cache, 4 words each: see [`Event`]
 //! then             SLOTS places of worker processes, 8 words each: see [`Place`]
 //! then             KEYS keys, 8 words each: see [`Mark`]
 //! ```
@@ -11,6 +12,7 @@
 //! [`history`](crate::history) rest on, and the cost of a fence does not matter here.
 #![allow(unsafe_code, reason = "words that processes share lie in a mapping")]
 
+use crate::tenure::worker_of;
 use anyhow::{Context, Result};
 use memmap2::{MmapOptions, MmapRaw};
 use std::fs::OpenOptions;
@@ -23,8 +25,11 @@ pub const KEYS: usize = 768;
 pub const SLOTS: usize = 64;
 /// Threads of a worker process.
 pub const THREADS: usize = 2;
+/// Parts of the cache that are invalidated each for itself: the keys without a region, and those of two regions.
+pub const PARTS: usize = 3;
 
-const ROUND: usize = 16;
+const ROUND: usize = 32;
+const EVENTS: usize = 4;
 const PLACE: usize = 8;
 const MARKS: usize = 8;
 
@@ -36,9 +41,6 @@ pub enum Word {
     Violations,
     /// The last worker's number.
     Workers,
-    ClearsBegun,
-    /// The highest number of a clear that returned.
-    ClearsDone,
     /// How often a process was stopped.
     StopsBegun,
     /// Processes that are stopped, or that went on a moment ago.
@@ -50,6 +52,32 @@ pub enum Word {
     Hits,
     Busy,
     Forks,
+    Invalidations,
+    /// Creations under a claim of one's own, those without one, and those that came to nothing since they were voided.
+    Created,
+    Unprotected,
+    Voided,
+    /// Locks of keys that were held.
+    Locked,
+    /// Waits for somebody's claim whose time ran out.
+    TimedOut,
+    /// Claims whose owner was killed that others then took; how long these waited for it, together and at most, in
+    /// nanoseconds, stops and all.
+    Takeovers,
+    TakeoverNs,
+    LongestTakeoverNs,
+    /// The longest way to a claim, in nanoseconds, stops and all.
+    LongestClaimNs,
+}
+
+/// A word of a part of the cache: the numbers of its invalidations. One of the whole cache is one of each part.
+#[derive(Clone, Copy)]
+pub enum Event {
+    HardBegun,
+    /// The highest number of those that returned.
+    HardDone,
+    SoftBegun,
+    SoftDone,
 }
 
 /// A word of a worker's place.
@@ -61,6 +89,10 @@ pub enum Place {
     Worker,
     /// When the operation of each thread began, in nanoseconds; 0: none is under way.
     Since,
+    /// Not 0: it was killed, or is about to be.
+    Doomed = 2 + THREADS as isize,
+    /// Not 0: the thread is invalidating.
+    Invalidating,
 }
 
 /// A word of a key's history.
@@ -70,7 +102,7 @@ pub enum Mark {
     Owner,
     /// The number of the last write that was begun.
     Begun,
-    /// The last write that returned, in the upper 40 bits, and how many clears had begun then.
+    /// The last write that returned, and the invalidations that had begun then: see [`history`](crate::history).
     Done,
     /// The highest number that a read returned.
     Seen,
@@ -78,6 +110,10 @@ pub enum Mark {
     Touched,
     /// The highest number that an addition returned.
     Added,
+    /// Who creates or locks the key: see [`tenure`](crate::tenure); 0: nobody.
+    Holder,
+    /// When a holder was killed, in nanoseconds; 0: nobody was, or another has taken the claim since.
+    Orphaned,
 }
 
 /// The shared words, mapped.
@@ -86,7 +122,9 @@ pub struct Board {
 }
 
 impl Board {
-    const WORDS: usize = ROUND + SLOTS * PLACE + KEYS * MARKS;
+    const PLACES_AT: usize = ROUND + PARTS * EVENTS;
+    const KEYS_AT: usize = Self::PLACES_AT + SLOTS * PLACE;
+    const WORDS: usize = Self::KEYS_AT + KEYS * MARKS;
 
     /// Makes the board of a new round, all zeros.
     pub fn create(path: &Path) -> Result<Self> {
@@ -125,16 +163,25 @@ impl Board {
     }
 
     pub fn place(&self, slot: usize, word: Place) -> &AtomicU64 {
-        self.at(ROUND + slot * PLACE + word as usize)
+        self.at(Self::PLACES_AT + slot * PLACE + word as usize)
     }
 
     /// When a thread's operation began.
     pub fn since(&self, slot: usize, thread: usize) -> &AtomicU64 {
-        self.at(ROUND + slot * PLACE + Place::Since as usize + thread)
+        self.at(Self::PLACES_AT + slot * PLACE + Place::Since as usize + thread)
+    }
+
+    /// Whether a thread is invalidating.
+    pub fn invalidating(&self, slot: usize, thread: usize) -> &AtomicU64 {
+        self.at(Self::PLACES_AT + slot * PLACE + Place::Invalidating as usize + thread)
+    }
+
+    pub fn event(&self, part: usize, event: Event) -> &AtomicU64 {
+        self.at(ROUND + part * EVENTS + event as usize)
     }
 
     pub fn mark(&self, key: u16, mark: Mark) -> &AtomicU64 {
-        self.at(ROUND + SLOTS * PLACE + usize::from(key) * MARKS + mark as usize)
+        self.at(Self::KEYS_AT + usize::from(key) * MARKS + mark as usize)
     }
 
     /// Gives this process a place and a number; `None` when all are taken.
@@ -152,14 +199,51 @@ impl Board {
         (0..SLOTS).map(|slot| self.place(slot, Place::Pid).load(SeqCst)).filter(|&pid| pid != 0).collect()
     }
 
+    /// The places of a process.
+    fn places(&self, pid: u64) -> impl Iterator<Item = usize> {
+        (0..SLOTS).filter(move |&slot| self.place(slot, Place::Pid).load(SeqCst) == pid)
+    }
+
+    /// Says that a process is about to be killed; how many keys it creates or locks.
+    pub fn doom(&self, pid: u64) -> u64 {
+        let mut orphaned = 0;
+        for slot in self.places(pid) {
+            self.place(slot, Place::Doomed).store(1, SeqCst);
+            let worker = self.place(slot, Place::Worker).load(SeqCst);
+            for key in (0..KEYS as u16).filter(|&key| self.holder(key) == Some(worker)) {
+                self.mark(key, Mark::Orphaned).store(monotonic_ns(), SeqCst);
+                orphaned += 1;
+            }
+        }
+        orphaned
+    }
+
+    /// Whether a worker is there, and nobody is about to kill it.
+    pub fn lives(&self, worker: u64) -> bool {
+        (0..SLOTS).any(|slot| {
+            self.place(slot, Place::Worker).load(SeqCst) == worker && self.place(slot, Place::Doomed).load(SeqCst) == 0
+        })
+    }
+
+    /// The number of the worker that creates or locks a key.
+    fn holder(&self, key: u16) -> Option<u64> {
+        worker_of(self.mark(key, Mark::Holder).load(SeqCst))
+    }
+
     /// Takes a process that is dead, and waited for, off the board: what it held is free.
     pub fn bury(&self, pid: u64) {
-        for slot in (0..SLOTS).filter(|&slot| self.place(slot, Place::Pid).load(SeqCst) == pid) {
+        for slot in self.places(pid) {
             let worker = self.place(slot, Place::Worker).swap(0, SeqCst);
             for key in (0..KEYS as u16).filter(|_| worker != 0) {
                 let _ = self.mark(key, Mark::Owner).compare_exchange(worker, 0, SeqCst, SeqCst);
+                let left = |word| (worker_of(word) == Some(worker)).then_some(0);
+                let _ = self.mark(key, Mark::Holder).fetch_update(SeqCst, SeqCst, left);
             }
-            (0..THREADS).for_each(|thread| self.since(slot, thread).store(0, SeqCst));
+            for thread in 0..THREADS {
+                self.since(slot, thread).store(0, SeqCst);
+                self.invalidating(slot, thread).store(0, SeqCst);
+            }
+            self.place(slot, Place::Doomed).store(0, SeqCst);
             self.place(slot, Place::Pid).store(0, SeqCst);
         }
     }
@@ -184,12 +268,14 @@ mod tests {
         board.mark(3, Mark::Owner).store(worker, SeqCst);
         board.mark(4, Mark::Owner).store(other, SeqCst);
         board.since(slot, 1).store(77, SeqCst);
+        board.invalidating(slot, 1).store(1, SeqCst);
         // Both places have this process's number here.
         board.place(1, Place::Pid).store(u64::MAX, SeqCst);
         board.bury(u64::from(std::process::id()));
         assert_eq!(board.mark(3, Mark::Owner).load(SeqCst), 0);
         assert_eq!(board.mark(4, Mark::Owner).load(SeqCst), other, "of somebody who lives");
         assert_eq!(board.since(slot, 1).load(SeqCst), 0);
+        assert_eq!(board.invalidating(slot, 1).load(SeqCst), 0);
         assert_eq!(board.pids(), [u64::MAX]);
     }
 }

@@ -21,9 +21,12 @@
 //! * **no older than `seen`**, the highest number that any read had returned before this one began. Else values go
 //!   back, such as when a write that was killed is seen and then undone.
 //! * **no newer than `begun`**: else it was made up.
-//! * **not cleared.** Clears have numbers, too, taken before the call. Beside `done` stands the number of clears that
+//! * **not invalidated.** The keys are in three parts: those of two regions, and those of none. The hard invalidations
+//!   of each part have numbers, too, taken before the call; a clear is one of all parts. Beside `done` stands how many
 //!   had begun when the write had returned: any later one began after it. A hit on that write is wrong if a later
-//!   clear returned before the read began.
+//!   one returned before the read began. What was created under a claim is as old as the claim: beside its `done` stands
+//!   how many had begun when the claim had been given.
+//! * **stale, if it was softly invalidated**: they are counted in the same way.
 //! * **not expired**: a value says when it expires; a read that began then or later must miss. Both ends of the read
 //!   are looked at, so a step of the clock does no harm. Values whose expiry was changed by `touch` are left out.
 //!
@@ -37,20 +40,31 @@
 //! many more as there can be additions that began before and come after. So a counter's numbers never go down, whatever
 //! is evicted, deleted, cleared or killed: `seen` bounds every later hit from below, an addition must return more than
 //! that, and no two additions the same.
+//!
+//! # Claims
+//!
+//! See [`tenure`](crate::tenure).
 
-use crate::board::{Board, Mark, SLOTS, THREADS, Word};
+use crate::board::{Board, Event, Mark, PARTS, SLOTS, THREADS};
 use crate::value::Value;
+use kennel::{Invalidation, Item};
+use std::ops::Range;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Bits of `done` that count clears.
-const CLEAR_BITS: u32 = 24;
+/// Bits of `done` that count invalidations: hard ones, and soft ones.
+const EVENT_BITS: u32 = 32;
 /// Bits of a counter's number below its key.
 const COUNT_BITS: u32 = 40;
 
 /// Whether a key is a counter.
 pub fn is_counter(key: u16) -> bool {
     key.is_multiple_of(8)
+}
+
+/// The part of the cache that a key belongs to; 0: to no region.
+pub fn part(key: u16) -> usize {
+    usize::from(key) % PARTS
 }
 
 /// A key as the cache knows it, of different lengths.
@@ -103,8 +117,12 @@ impl<'a> Token<'a> {
 
     /// A write was applied: it returned.
     pub fn done(&self, number: u64) {
-        let clears = self.board.get(Word::ClearsBegun);
-        self.board.mark(self.key, Mark::Done).store(number << CLEAR_BITS | clears, SeqCst);
+        self.done_since(number, Events::begun(self.board, self.key));
+    }
+
+    /// A creation was applied, which is as old as these invalidations.
+    pub fn done_since(&self, number: u64, events: Events) {
+        self.board.mark(self.key, Mark::Done).store(number << EVENT_BITS | events.bits(), SeqCst);
     }
 
     /// The expiry of whatever the key has is about to be changed.
@@ -125,14 +143,84 @@ fn begin(board: &Board, key: u16) -> u64 {
     board.mark(key, Mark::Begun).fetch_add(1, SeqCst) + 1
 }
 
-/// A clear that is about to begin; its number.
-pub fn begin_clear(board: &Board) -> u64 {
-    board.word(Word::ClearsBegun).fetch_add(1, SeqCst) + 1
+/// How many invalidations of a key's part there were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Events {
+    pub hard: u64,
+    pub soft: u64,
 }
 
-/// A clear has returned.
-pub fn clear_done(board: &Board, number: u64) {
-    board.word(Word::ClearsDone).fetch_max(number, SeqCst);
+impl Events {
+    pub fn begun(board: &Board, key: u16) -> Self {
+        let count = |event| board.event(part(key), event).load(SeqCst);
+        Self { hard: count(Event::HardBegun), soft: count(Event::SoftBegun) }
+    }
+
+    /// The last that returned.
+    pub fn done(board: &Board, key: u16) -> Self {
+        let count = |event| board.event(part(key), event).load(SeqCst);
+        Self { hard: count(Event::HardDone), soft: count(Event::SoftDone) }
+    }
+
+    fn bits(self) -> u64 {
+        self.hard << 16 | self.soft & 0xffff
+    }
+
+    /// Those beside a write that is done.
+    fn of_done(done: u64) -> Self {
+        Self { hard: done >> 16 & 0xffff, soft: done & 0xffff }
+    }
+}
+
+/// An invalidation under way.
+pub struct Invalidating<'a> {
+    board: &'a Board,
+    /// Slot and thread of the one who does it.
+    place: (usize, usize),
+    parts: Range<usize>,
+    done: Event,
+    /// Its number in each part.
+    numbers: [u64; PARTS],
+}
+
+impl<'a> Invalidating<'a> {
+    /// One of a part, or of all, is about to begin.
+    pub fn begin(board: &'a Board, place: (usize, usize), part: Option<usize>, how: Invalidation) -> Self {
+        let (begun, done) = match how {
+            Invalidation::Hard => (Event::HardBegun, Event::HardDone),
+            Invalidation::Soft => (Event::SoftBegun, Event::SoftDone),
+        };
+        let parts = part.map_or(0..PARTS, |part| part..part + 1);
+        board.invalidating(place.0, place.1).store(1, SeqCst);
+        let mut numbers = [0; PARTS];
+        parts.clone().for_each(|part| numbers[part] = board.event(part, begun).fetch_add(1, SeqCst) + 1);
+        Self { board, place, parts, done, numbers }
+    }
+
+    /// It has returned.
+    pub fn done(&self) {
+        for part in self.parts.clone() {
+            self.board.event(part, self.done).fetch_max(self.numbers[part], SeqCst);
+        }
+    }
+}
+
+impl Drop for Invalidating<'_> {
+    fn drop(&mut self) {
+        self.board.invalidating(self.place.0, self.place.1).store(0, SeqCst);
+    }
+}
+
+/// The last write of a key that returned.
+pub fn last_done(board: &Board, key: u16) -> u64 {
+    board.mark(key, Mark::Done).load(SeqCst) >> EVENT_BITS
+}
+
+/// What a read may say of a value beside its bytes.
+#[derive(Clone, Copy)]
+pub struct Beside {
+    pub flags: u32,
+    pub is_stale: bool,
 }
 
 /// What was known when a read began.
@@ -141,7 +229,7 @@ pub struct Before<'a> {
     key: u16,
     done: u64,
     seen: u64,
-    clears: u64,
+    events: Events,
     wall_ms: u64,
 }
 
@@ -150,9 +238,9 @@ impl<'a> Before<'a> {
         Self {
             board,
             key,
-            done: board.mark(key, Mark::Done).load(SeqCst) >> CLEAR_BITS,
+            done: last_done(board, key),
             seen: board.mark(key, Mark::Seen).load(SeqCst),
-            clears: board.get(Word::ClearsDone),
+            events: Events::done(board, key),
             wall_ms: wall_ms(),
         }
     }
@@ -161,8 +249,13 @@ impl<'a> Before<'a> {
         Err(Wrong { key: self.key, expected: expected.into(), found: found.into() })
     }
 
-    /// Checks what a read that began then has found. `flags`, if the read returned them, belong to the value.
-    pub fn check_hit(&self, bytes: &[u8], flags: Option<u32>) -> Result<(), Wrong> {
+    /// Checks an item that a read which began then has found.
+    pub fn check_item(&self, item: &Item) -> Result<(), Wrong> {
+        self.check_hit(&item.value, Some(Beside { flags: item.flags, is_stale: item.is_stale }))
+    }
+
+    /// Checks what a read that began then has found. What it said beside belongs to the value.
+    pub fn check_hit(&self, bytes: &[u8], beside: Option<Beside>) -> Result<(), Wrong> {
         let after_ms = wall_ms();
         if is_counter(self.key) {
             return self.check_counter(bytes);
@@ -172,8 +265,8 @@ impl<'a> Before<'a> {
             Err(found) => return self.wrong("a whole value", found),
         };
         self.check_value(value, after_ms)?;
-        if let Some(found) = flags.filter(|&found| found != flags_of(value.number.into())) {
-            return self.wrong(format!("flags {:#x}", flags_of(value.number.into())), format!("flags {found:#x}"));
+        if let Some(beside) = beside {
+            self.check_beside(value, beside)?;
         }
         self.board.mark(self.key, Mark::Seen).fetch_max(value.number.into(), SeqCst);
         Ok(())
@@ -195,16 +288,35 @@ impl<'a> Before<'a> {
         if number > begun {
             return self.wrong(format!("at most write {begun}: no other was begun"), made);
         }
-        let done = self.board.mark(self.key, Mark::Done).load(SeqCst);
-        let clears = done & ((1 << CLEAR_BITS) - 1);
-        if done >> CLEAR_BITS == number && clears < self.clears {
-            let clear = self.clears;
-            return self.wrong("a miss", format!("{made}, which was there before clear {clear} began and cleared it"));
+        let hard = self.events.hard;
+        if self.events_of(number).is_some_and(|events| events.hard < hard) {
+            let found = format!("{made}, which was there before hard invalidation {hard} began and took it away");
+            return self.wrong("a miss", found);
         }
         let touched = self.board.mark(self.key, Mark::Touched).load(SeqCst);
         if value.expires_ms != 0 && number > touched && self.wall_ms.min(after_ms) >= value.expires_ms {
             let late = self.wall_ms - value.expires_ms;
             return self.wrong("a miss", format!("{made}, which had expired {late} ms before"));
+        }
+        Ok(())
+    }
+
+    /// The invalidations that had begun when this write had returned, if it is the last that did.
+    fn events_of(&self, number: u64) -> Option<Events> {
+        let done = self.board.mark(self.key, Mark::Done).load(SeqCst);
+        (done >> EVENT_BITS == number).then(|| Events::of_done(done))
+    }
+
+    fn check_beside(&self, value: Value, beside: Beside) -> Result<(), Wrong> {
+        let number = value.number.into();
+        let (expected, found) = (flags_of(number), beside.flags);
+        if expected != found {
+            return self.wrong(format!("flags {expected:#x}"), format!("flags {found:#x}"));
+        }
+        let soft = self.events.soft;
+        if !beside.is_stale && self.events_of(number).is_some_and(|events| events.soft < soft) {
+            let found = format!("write {number}, not stale although soft invalidation {soft} began after it");
+            return self.wrong("a stale value", found);
         }
         Ok(())
     }
@@ -351,23 +463,59 @@ mod tests {
         assert!(expected(before.check_hit(&torn, None)).contains("whole"));
         let foreign = Value { key: KEY + 1, ..last };
         assert!(expected(found(&before, foreign)).contains("of key 9"));
-        assert!(expected(before.check_hit(&last.bytes(100), Some(77))).contains("flags"));
-        before.check_hit(&last.bytes(100), Some(flags_of(last.number.into()))).unwrap();
+        let beside = |flags| Some(Beside { flags, is_stale: false });
+        assert!(expected(before.check_hit(&last.bytes(100), beside(77))).contains("flags"));
+        before.check_hit(&last.bytes(100), beside(flags_of(last.number.into()))).unwrap();
     }
 
     #[test]
     fn a_value_from_before_a_clear_is_gone_after_it() {
         let Round(_dir, board) = round();
         let value = write(&board);
-        let during = begin_clear(&board);
+        let during = Invalidating::begin(&board, (0, 0), None, Invalidation::Hard);
         found(&Before::sample(&board, KEY), value).unwrap();
-        clear_done(&board, during);
+        during.done();
         assert_eq!(expected(found(&Before::sample(&board, KEY), value)), "a miss");
         // What is written while a clear is under way may outlive it.
-        let number = begin_clear(&board);
+        let during = Invalidating::begin(&board, (0, 0), None, Invalidation::Hard);
         let value = write(&board);
-        clear_done(&board, number);
+        during.done();
         found(&Before::sample(&board, KEY), value).unwrap();
+    }
+
+    #[test]
+    fn an_invalidation_is_about_its_own_part() {
+        let Round(_dir, board) = round();
+        let value = write(&board);
+        Invalidating::begin(&board, (0, 0), Some(part(KEY + 1)), Invalidation::Hard).done();
+        found(&Before::sample(&board, KEY), value).unwrap();
+        Invalidating::begin(&board, (0, 0), Some(part(KEY)), Invalidation::Hard).done();
+        assert_eq!(expected(found(&Before::sample(&board, KEY), value)), "a miss");
+    }
+
+    #[test]
+    fn what_was_softly_invalidated_is_stale() {
+        let Round(_dir, board) = round();
+        let value = write(&board);
+        let check = |is_stale| {
+            let beside = Beside { flags: flags_of(value.number.into()), is_stale };
+            Before::sample(&board, KEY).check_hit(&value.bytes(100), Some(beside))
+        };
+        check(false).unwrap();
+        Invalidating::begin(&board, (0, 0), Some(part(KEY)), Invalidation::Soft).done();
+        assert_eq!(expected(check(false)), "a stale value");
+        check(true).unwrap();
+    }
+
+    #[test]
+    fn what_was_created_is_as_old_as_its_claim() {
+        let Round(_dir, board) = round();
+        let claimed = Events::begun(&board, KEY);
+        Invalidating::begin(&board, (0, 0), None, Invalidation::Hard).done();
+        let token = Token::take(&board, KEY, 1).unwrap();
+        let number = token.begin();
+        token.done_since(number, claimed);
+        assert_eq!(expected(found(&Before::sample(&board, KEY), value(number))), "a miss");
     }
 
     #[test]

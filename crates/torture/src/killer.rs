@@ -25,6 +25,8 @@ const TICK: Duration = Duration::from_millis(1);
 pub struct Toll {
     pub kills: u64,
     pub stops: u64,
+    /// Keys that were being created or locked by those who were killed.
+    pub orphaned: u64,
     /// What went wrong with processes: they ended by themselves, or hung.
     pub faults: Vec<String>,
 }
@@ -34,6 +36,8 @@ pub struct Killer<'a> {
     /// The command that starts a worker with this number.
     start: &'a dyn Fn(u64) -> Command,
     random: Random,
+    /// The longest between two strikes, in milliseconds.
+    pause_ms: u64,
     /// Workers that were not waited for yet.
     living: HashSet<u64>,
     killed: HashSet<u64>,
@@ -46,11 +50,12 @@ pub struct Killer<'a> {
 }
 
 impl<'a> Killer<'a> {
-    pub fn new(board: &'a Board, start: &'a dyn Fn(u64) -> Command, seed: u64) -> Self {
+    pub fn new(board: &'a Board, start: &'a dyn Fn(u64) -> Command, seed: u64, pause_ms: u64) -> Self {
         Self {
             board,
             start,
             random: Random(seed),
+            pause_ms,
             living: HashSet::new(),
             killed: HashSet::new(),
             stopped: HashMap::new(),
@@ -72,7 +77,7 @@ impl<'a> Killer<'a> {
             self.look_for_hangs();
             if Instant::now() >= next {
                 self.strike();
-                next = Instant::now() + self.random.millis(0, 12);
+                next = Instant::now() + self.random.millis(0, self.pause_ms);
             }
             std::thread::sleep(TICK);
         }
@@ -145,6 +150,7 @@ impl<'a> Killer<'a> {
     fn kill(&mut self, pid: u64) {
         if self.killed.insert(pid) {
             self.toll.kills += 1;
+            self.toll.orphaned += self.board.doom(pid);
             signal(pid, Signal::KILL);
         }
     }

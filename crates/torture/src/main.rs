@@ -2,13 +2,14 @@
 //! and every answer that they get is checked.
 //!
 //! * [`history`] says what an answer must be, and why no correct cache can fail that.
+//! * [`tenure`] says who may create or lock a key.
 //! * [`value`] makes values that prove themselves.
 //! * [`board`] is the memory that the processes share beside the cache.
-//! * [`worker`] uses the cache; [`killer`] kills; [`round`] makes the file, and looks at what is left.
+//! * [`worker`] uses the cache, [`creator`] by claims, and [`parts`] its regions; [`killer`] kills; [`round`] makes the file, and looks at what is left.
 //!
 //! The *longest wait* is the longest time that any one operation took, from its call to its return, among those that
 //! no stop overlapped: none of the processes, its own included, was under `SIGSTOP` at any moment of it, nor had gone on
-//! less than 50 ms before. It holds waiting for the locks of the killed, their repair, and whatever the scheduler added.
+//! less than 50 ms before. The ways to claims, on which others are waited for while they create, are measured apart. It holds waiting for the locks of the killed, their repair, and whatever the scheduler added.
 //!
 //! A run ends in one line, and with status 1 if there was a violation.
 #![cfg_attr(not(unix), allow(dead_code, unused_imports, reason = "signals are of Unix"))]
@@ -16,11 +17,15 @@
 #[cfg(unix)]
 mod board;
 #[cfg(unix)]
+mod creator;
+#[cfg(unix)]
 mod fork;
 #[cfg(unix)]
 mod history;
 #[cfg(unix)]
 mod killer;
+#[cfg(unix)]
+mod parts;
 #[cfg(all(unix, feature = "plant"))]
 mod plant;
 #[cfg(unix)]
@@ -29,6 +34,8 @@ mod random;
 mod report;
 #[cfg(unix)]
 mod round;
+#[cfg(unix)]
+mod tenure;
 #[cfg(unix)]
 mod value;
 #[cfg(unix)]

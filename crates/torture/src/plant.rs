@@ -7,6 +7,7 @@ pub const ALL: &[(&str, Plant)] = &[
     ("revived", Plant::Revived),
     ("unlocked", Plant::Unlocked),
     ("late-store", Plant::LateStore),
+    ("double-claim", Plant::DoubleClaim),
 ];
 
 pub fn named(name: &str) -> Option<Plant> {

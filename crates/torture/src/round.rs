@@ -5,10 +5,11 @@
 use crate::board::{Board, KEYS, Word};
 use crate::history::{Before, Wrong, begin_counter, count_text, is_counter, name};
 use crate::killer::{Killer, Toll};
+use crate::parts::Parts;
 use crate::random::Random;
 use crate::report::Total;
 use anyhow::{Context, Result};
-use kennel::{Cache, LockStrategy, Options};
+use kennel::{Cache, LockStrategy, Options, Wait};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -34,6 +35,8 @@ fn shape(random: &mut Random) -> (Options, String) {
         random.pick(&[(128 << 10, 1), (128 << 10, 4), (256 << 10, 2), (256 << 10, 8)]);
     let lock_regions = stripes >> random.below(2).min(u64::from(stripes.ilog2()));
     let mean_item = random.pick(&[64, 300, 1000]);
+    // With few of them, keys are created without protection.
+    let claims = random.pick(&[64, 64, 8, 2]);
     // Positions run out early, and stripes are emptied for it.
     let ending = random.one_in(3);
     let options = Options::new()
@@ -41,21 +44,44 @@ fn shape(random: &mut Random) -> (Options, String) {
         .stripes(stripes)
         .lock_regions(lock_regions)
         .mean_item(mean_item)
+        .claims(claims)
         .seats(128)
         .seed(random.next())
         .near_last_position(ending);
     let ends = if ending { ", near the last position" } else { "" };
-    (options, format!("{} KiB, {stripes} stripes, {lock_regions} locks, items of {mean_item}{ends}", capacity >> 10))
+    let shown = format!(
+        "{} KiB, {stripes} stripes, {lock_regions} locks, {claims} claims, items of {mean_item}{ends}",
+        capacity >> 10
+    );
+    (options, shown)
+}
+
+/// How workers and killer behave in a round.
+struct Manner {
+    /// How long a write waits for a lock, in milliseconds. Often shorter than the longest stops, so that `Busy` happens.
+    lock_wait: u64,
+    /// The longest between two strikes of the killer, in milliseconds: now and then workers live long enough to wait long.
+    pause: u64,
+}
+
+impl Manner {
+    fn random(random: &mut Random) -> Self {
+        Self { lock_wait: random.pick(&[2000, 2000, 200, 50]), pause: random.pick(&[12, 12, 12, 200]) }
+    }
 }
 
 impl Round<'_> {
     /// Runs the round and adds what it came to.
     pub fn run(&self, directory: &Path, total: &mut Total) -> Result<()> {
-        let (options, shape) = shape(&mut Random(self.seed));
+        let mut random = Random(self.seed);
+        let (options, shape) = shape(&mut random);
+        let manner = Manner::random(&mut random);
         let path = directory.join("cache");
         let cache = options.locks(self.locks.clone()).create(&path).context("create the cache")?;
         let board = Board::create(&directory.join("board"))?;
-        let toll = self.kill(directory, &board)?;
+        // The regions are there before anybody can be killed.
+        Parts::of(&cache).context("make the regions")?;
+        let toll = self.kill(directory, &board, &manner)?;
         let at_the_end = look_at_the_end(&cache, &board);
         for wrong in toll.faults.iter().chain(at_the_end.iter().take(PRINTED)) {
             println!("violation: {wrong}; seed {:#x}", self.seed);
@@ -63,9 +89,11 @@ impl Round<'_> {
         let violations = board.get(Word::Violations) + (toll.faults.len() + at_the_end.len()) as u64;
         let counters = cache.stats().counters;
         println!(
-            "round with {} locks, {shape}: seed {:#x}, kills {}, stops {}, forks {}, operations {}, hits checked {}, \
-             busy {}, repairs {}, evictions {}, longest wait {:.1} ms ({:.1} ms with stops), violations {}",
+            "round with {} locks, {shape}, lock wait {} ms: seed {:#x}, kills {}, stops {}, forks {}, operations {}, \
+             hits checked {}, busy {}, invalidations {}, repairs {}, evictions {}, longest wait {:.1} ms ({:.1} ms with \
+             stops), violations {violations}",
             self.locks,
+            manner.lock_wait,
             self.seed,
             toll.kills,
             toll.stops,
@@ -73,12 +101,13 @@ impl Round<'_> {
             board.get(Word::Operations),
             board.get(Word::Hits),
             board.get(Word::Busy),
+            board.get(Word::Invalidations),
             counters.repairs,
             counters.evictions(),
             board.get(Word::LongestNs) as f64 / 1e6,
             board.get(Word::LongestStoppedNs) as f64 / 1e6,
-            violations,
         );
+        println!("  claims: {}", claims(&board, &toll));
         total.kills += toll.kills;
         total.operations += board.get(Word::Operations);
         total.violations += violations;
@@ -86,12 +115,13 @@ impl Round<'_> {
         Ok(())
     }
 
-    fn kill(&self, directory: &Path, board: &Board) -> Result<Toll> {
+    fn kill(&self, directory: &Path, board: &Board, manner: &Manner) -> Result<Toll> {
         let program = std::env::current_exe().context("find this program")?;
         let start = |number: u64| {
             let mut command = Command::new(&program);
             command.arg("worker").arg(directory.join("board")).arg(directory.join("cache"));
             command.arg((self.seed ^ number << 40).to_string()).arg((self.processes * 3 / 2 + 1).to_string());
+            command.arg(manner.lock_wait.to_string());
             self.plant.iter().for_each(|plant| {
                 command.arg("--plant").arg(plant);
             });
@@ -100,8 +130,26 @@ impl Round<'_> {
         };
         // With a fault planted one finding is enough.
         let enough = |board: &Board| self.plant.is_some() && board.get(Word::Violations) > 0;
-        Killer::new(board, &start, self.seed).run(self.processes, self.end, enough)
+        Killer::new(board, &start, self.seed, manner.pause).run(self.processes, self.end, enough)
     }
+}
+
+/// What became of claims in a round.
+fn claims(board: &Board, toll: &Toll) -> String {
+    let takeovers = board.get(Word::Takeovers);
+    format!(
+        "created {}, unprotected {}, voided {}, locked {}, timed out {}, holders killed {}, taken over {takeovers} after \
+         {:.1} ms on average and {:.1} ms at most, longest way to a claim {:.1} ms",
+        board.get(Word::Created),
+        board.get(Word::Unprotected),
+        board.get(Word::Voided),
+        board.get(Word::Locked),
+        board.get(Word::TimedOut),
+        toll.orphaned,
+        board.get(Word::TakeoverNs) as f64 / takeovers.max(1) as f64 / 1e6,
+        board.get(Word::LongestTakeoverNs) as f64 / 1e6,
+        board.get(Word::LongestClaimNs) as f64 / 1e6,
+    )
 }
 
 /// What is wrong when all have ended: with invariants, with what is there, or with going on.
@@ -121,6 +169,10 @@ fn look_at_the_end(cache: &Cache, board: &Board) -> Vec<String> {
         let found = cache.get(name(key));
         if let Some(Err(Wrong { expected, found, .. })) = found.map(|found| before.check_hit(&found, None)) {
             wrong.push(format!("at the end: key {key}: expected {expected}; found {found}"));
+        }
+        match cache.lock(name(key), Wait::For(Duration::from_secs(20))) {
+            Ok(lock) => drop(lock),
+            Err(error) => wrong.push(format!("at the end: key {key}: the dead keep its claim: {error}")),
         }
         let value = if is_counter(key) { count_text(key, begin_counter(board, key)) } else { "the end".into() };
         match cache.set(name(key), &value) {

@@ -1,22 +1,24 @@
 //! A worker process: it uses the cache in every way until it is told to end, or is killed.
 
-use crate::board::{Board, KEYS, SLOTS, THREADS, Word, monotonic_ns};
+use crate::board::{Board, KEYS, PARTS, SLOTS, THREADS, Word, monotonic_ns};
 use crate::fork::fork_orphan;
 use crate::history::{
-    Before, Token, Wrong, begin_addition, begin_clear, begin_counter, clear_done, count_text, flags_of, is_counter,
-    name, named, wall_ms,
+    Before, Invalidating, Token, Wrong, begin_addition, begin_counter, count_text, flags_of, is_counter, name, named,
+    part, wall_ms,
 };
+use crate::parts::Parts;
 use crate::random::Random;
 use crate::value::Value;
 use anyhow::{Context, Result};
-use kennel::{Cache, Error, Expiry, Options, SetOptions, Swap};
+use kennel::{Error, Expiry, Invalidation, Options, SetOptions, Swap};
 use rustix::process::Pid;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// How long a write waits for a lock: shorter than the longest stop, so that `Busy` happens.
-pub const LOCK_WAIT: Duration = Duration::from_secs(2);
+/// A write that waits for a lock for less than this may find it taken though nobody was stopped: by a dead process, or one
+/// that the scheduler has forgotten.
+const PATIENT: Duration = Duration::from_secs(2);
 /// How many operations a process does, on average, before it forks.
 const FORKS: u64 = 8_000;
 /// Violations that are printed; the others are only counted.
@@ -29,21 +31,29 @@ pub struct Args {
     seed: u64,
     /// Most processes that a fork may lead to.
     most: usize,
+    /// How long a write waits for a lock, in milliseconds.
+    lock_wait: u64,
     #[cfg(feature = "plant")]
     #[arg(long)]
     plant: Option<String>,
 }
 
+impl Args {
+    fn lock_wait(&self) -> Duration {
+        Duration::from_millis(self.lock_wait)
+    }
+}
+
 /// A thread of a worker.
-struct Worker<'a> {
+pub struct Worker<'a> {
     args: &'a Args,
-    board: &'a Board,
-    cache: &'a Cache,
+    pub board: &'a Board,
+    pub cache: &'a Parts,
     slot: usize,
-    worker: u64,
-    thread: usize,
+    pub worker: u64,
+    pub thread: usize,
     killer: Option<Pid>,
-    random: Random,
+    pub random: Random,
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -52,14 +62,14 @@ pub fn run(args: &Args) -> Result<()> {
         kennel::planted::plant(crate::plant::named(name).context("no such plant")?);
     }
     let board = Board::open(&args.board)?;
-    let cache = Options::new().lock_wait(LOCK_WAIT).open(&args.cache).context("open the cache")?;
+    let cache = Options::new().lock_wait(args.lock_wait()).open(&args.cache).context("open the cache")?;
     let killer = rustix::process::getppid();
-    work(args, &board, &cache, killer);
+    work(args, &board, &Parts::of(&cache).context("open the regions")?, killer);
     Ok(())
 }
 
 /// Works as one of the board's processes until its end.
-fn work(args: &Args, board: &Board, cache: &Cache, killer: Option<Pid>) {
+fn work(args: &Args, board: &Board, cache: &Parts, killer: Option<Pid>) {
     let Some((slot, worker)) = board.join() else { return };
     let of = |thread| Worker {
         args,
@@ -122,10 +132,11 @@ impl<'a> Worker<'a> {
         let key = self.random.skewed(KEYS as u64) as u16;
         match self.random.below(1000) {
             0 => self.scan(),
-            1 if self.random.one_in(8) => self.clear(),
+            1 if self.random.one_in(4) => self.invalidate(),
             1 if self.random.one_in(20) => self.flush(),
             1 => self.look_around(),
-            2..20 => self.delete(key),
+            2..5 => self.claim(),
+            5..20 => self.delete(key),
             20..40 => self.delete_many(),
             40..60 => self.touch(key),
             60..90 => self.swap(key),
@@ -139,7 +150,12 @@ impl<'a> Worker<'a> {
     }
 
     /// Does one operation of the cache, measured and watched.
-    fn call<T>(&self, operation: impl FnOnce(&Cache) -> T) -> T {
+    pub fn call<T>(&self, operation: impl FnOnce(&Parts) -> T) -> T {
+        self.measured(operation, [Word::LongestNs, Word::LongestStoppedNs])
+    }
+
+    /// Does one operation of the cache; how long it took is kept in one word if nobody was stopped, or in the other.
+    pub fn measured<T>(&self, operation: impl FnOnce(&Parts) -> T, longest: [Word; 2]) -> T {
         let since = self.board.since(self.slot, self.thread);
         let stops = self.board.get(Word::StopsBegun);
         let stopped = self.board.get(Word::StoppedNow);
@@ -149,41 +165,49 @@ impl<'a> Worker<'a> {
         let took = monotonic_ns() - start;
         since.store(0, SeqCst);
         let undisturbed = stopped == 0 && self.board.get(Word::StopsBegun) == stops;
-        let longest = if undisturbed { Word::LongestNs } else { Word::LongestStoppedNs };
-        self.board.word(longest).fetch_max(took, SeqCst);
+        self.board.word(longest[usize::from(!undisturbed)]).fetch_max(took, SeqCst);
         self.board.add(Word::Operations, 1);
         result
     }
 
-    /// As [`call`](Self::call), for what can fail: the only way to is that somebody was stopped for too long.
-    fn write_call<T>(&self, key: u16, operation: impl FnOnce(&Cache) -> kennel::Result<T>) -> Option<T> {
-        let stops = self.board.get(Word::StopsBegun);
-        let stopped = self.board.get(Word::StoppedNow);
-        match self.call(operation) {
+    /// As [`call`](Self::call), for what can fail: see [`allowed`](Self::allowed).
+    pub fn write_call<T>(&self, key: u16, operation: impl FnOnce(&Parts) -> kennel::Result<T>) -> Option<T> {
+        let stops = self.stops();
+        let result = self.call(operation);
+        self.allowed(key, stops, result)
+    }
+
+    /// The stops before an operation: how many, and whether one of them lasts.
+    pub fn stops(&self) -> (u64, bool) {
+        (self.board.get(Word::StopsBegun), self.board.get(Word::StoppedNow) != 0)
+    }
+
+    /// The result of an operation, if it did not fail. The only way to is that somebody was stopped for longer than a
+    /// write waits, or was away for a moment when writes wait for less than that.
+    pub fn allowed<T>(&self, key: u16, (stops, stopped): (u64, bool), result: kennel::Result<T>) -> Option<T> {
+        let can_be_busy = || stopped || self.stops().0 != stops || self.args.lock_wait() < PATIENT;
+        match result {
             Ok(done) => Some(done),
-            Err(Error::Busy { .. }) if stopped != 0 || self.board.get(Word::StopsBegun) != stops => {
+            Err(Error::Busy { .. }) if can_be_busy() => {
                 self.board.add(Word::Busy, 1);
                 None
             }
             Err(error) => {
-                self.wrong(Wrong {
-                    key,
-                    expected: "no error, since nobody was stopped".into(),
-                    found: error.to_string(),
-                });
+                let expected = "no error, since nobody was stopped".into();
+                self.wrong(Wrong { key, expected, found: error.to_string() });
                 None
             }
         }
     }
 
-    fn check(&self, checked: Result<(), Wrong>) {
+    pub fn check(&self, checked: Result<(), Wrong>) {
         match checked {
             Ok(()) => self.board.add(Word::Hits, 1),
             Err(wrong) => self.wrong(wrong),
         }
     }
 
-    fn wrong(&self, wrong: Wrong) {
+    pub fn wrong(&self, wrong: Wrong) {
         if self.board.word(Word::Violations).fetch_add(1, SeqCst) < PRINTED {
             let Wrong { key, expected, found } = wrong;
             println!("violation: key {key}: expected {expected}; found {found}; seed {:#x}", self.args.seed);
@@ -192,15 +216,15 @@ impl<'a> Worker<'a> {
 
     fn read(&self, key: u16) {
         let (before, name) = (Before::sample(self.board, key), name(key));
-        if let Some(found) = self.call(|cache| cache.get(&name)) {
+        if let Some(found) = self.call(|cache| cache.all.get(&name)) {
             self.check(before.check_hit(&found, None));
         }
     }
 
     fn read_item(&self, key: u16) {
         let (before, name) = (Before::sample(self.board, key), name(key));
-        if let Some(item) = self.call(|cache| cache.get_item(&name)) {
-            self.check(before.check_hit(&item.value, (!is_counter(key)).then_some(item.flags)));
+        if let Some(item) = self.call(|cache| cache.all.get_item(&name)) {
+            self.check(before.check_item(&item));
         }
     }
 
@@ -209,14 +233,14 @@ impl<'a> Worker<'a> {
         let keys: Vec<u16> = (first..KEYS.min(first + 20)).map(|key| key as u16).collect();
         let names: Vec<_> = keys.iter().map(|&key| name(key)).collect();
         let before: Vec<_> = keys.iter().map(|&key| Before::sample(self.board, key)).collect();
-        let found = self.call(|cache| cache.get_multi(&names));
+        let found = self.call(|cache| cache.all.get_multi(&names));
         for (before, found) in before.iter().zip(found) {
             found.iter().for_each(|found| self.check(before.check_hit(found, None)));
         }
     }
 
     fn scan(&self) {
-        for found in self.call(|cache| cache.keys().collect::<Vec<_>>()) {
+        for found in self.call(|cache| cache.all.keys().collect::<Vec<_>>()) {
             if named(&found).is_none() {
                 let shown = String::from_utf8_lossy(&found[..found.len().min(40)]).into_owned();
                 self.wrong(Wrong { key: 0, expected: "a key that was set".into(), found: format!("{shown:?}") });
@@ -225,24 +249,28 @@ impl<'a> Worker<'a> {
     }
 
     fn look_around(&self) {
-        self.call(|cache| cache.stats());
-        self.call(|cache| cache.stripe_stats());
+        self.call(|cache| cache.all.stats());
+        self.call(|cache| cache.all.stripe_stats());
     }
 
-    fn clear(&self) {
-        let number = begin_clear(self.board);
-        if self.write_call(0, Cache::clear).is_some() {
-            clear_done(self.board, number);
+    /// Invalidates a region, or everything, hard or soft.
+    fn invalidate(&mut self) {
+        let part = self.random.pick(&[None, None, Some(1), Some(2)]);
+        let how = self.random.pick(&[Invalidation::Hard, Invalidation::Soft]);
+        let event = Invalidating::begin(self.board, (self.slot, self.thread), part, how);
+        if self.write_call(0, |cache| cache.invalidate(part, how)).is_some() {
+            event.done();
+            self.board.add(Word::Invalidations, 1);
         }
     }
 
     fn flush(&self) {
-        self.write_call(0, Cache::flush);
+        self.write_call(0, |cache| cache.all.flush());
     }
 
     /// The length of a value: small ones, ones about the limit up to which a record is overwritten where it lies, and
     /// large ones.
-    fn len(&mut self) -> usize {
+    pub fn len(&mut self) -> usize {
         let len = match self.random.below(20) {
             0..11 => self.random.within(24, 200),
             11..16 => self.random.within(400, 560),
@@ -253,7 +281,7 @@ impl<'a> Worker<'a> {
     }
 
     /// A value that does not expire.
-    fn value(&mut self, key: u16, number: u64) -> Vec<u8> {
+    pub fn value(&mut self, key: u16, number: u64) -> Vec<u8> {
         Value { key, writer: self.worker as u16, number: number as u32, expires_ms: 0 }.bytes(self.len())
     }
 
@@ -275,7 +303,7 @@ impl<'a> Worker<'a> {
         let Some(token) = Token::take(self.board, key, self.worker) else { return };
         let number = token.begin();
         let (value, how) = self.draft(key, number);
-        if self.write_call(key, |cache| cache.set_with(name(key), &value, &how)).is_some() {
+        if self.write_call(key, |cache| cache.set(key, &value, &how)).is_some() {
             token.done(number);
         }
     }
@@ -289,9 +317,9 @@ impl<'a> Worker<'a> {
         let number = token.begin();
         let (value, how) = self.draft(key, number);
         let add = self.random.one_in(2);
-        let store = |cache: &Cache| match add {
-            true => cache.add(name(key), &value, &how),
-            false => cache.replace(name(key), &value, &how),
+        let store = |cache: &Parts| match add {
+            true => cache.add(key, &value, &how),
+            false => cache.replace(key, &value, &how),
         };
         if self.write_call(key, store) == Some(true) {
             token.done(number);
@@ -302,20 +330,21 @@ impl<'a> Worker<'a> {
         let numbered = self.tokens().into_iter().map(|token| (token.begin(), token));
         // All items of a batch have the same flags: those whose write has some are left to other operations.
         let writes: Vec<_> = numbered.filter(|(number, _)| flags_of(*number) == 0).collect();
+        let Some(part) = writes.first().map(|(_, token)| part(token.key())) else { return };
         let items: Vec<_> =
             writes.iter().map(|(number, token)| (name(token.key()), self.value(token.key(), *number))).collect();
-        self.finish_many(&writes, |cache| cache.set_multi(&items, &SetOptions::new()));
+        self.finish_many(&writes, |cache| cache.set_multi(part, &items));
     }
 
     fn delete_many(&mut self) {
         let tokens = self.tokens().into_iter().take(3);
         let deletes: Vec<_> = tokens.map(|token| (token.begin(), token)).collect();
         let names: Vec<_> = deletes.iter().map(|(_, token)| name(token.key())).collect();
-        self.finish_many(&deletes, |cache| cache.delete_multi(&names));
+        self.finish_many(&deletes, |cache| cache.all.delete_multi(&names));
     }
 
     /// Does a batch. If one of it could not be done, nobody relies on the others.
-    fn finish_many<T>(&self, batch: &[(u64, Token<'_>)], operation: impl FnOnce(&Cache) -> Vec<kennel::Result<T>>) {
+    fn finish_many<T>(&self, batch: &[(u64, Token<'_>)], operation: impl FnOnce(&Parts) -> Vec<kennel::Result<T>>) {
         let Some((_, first)) = batch.first() else { return };
         let all =
             self.write_call(first.key(), |cache| operation(cache).into_iter().collect::<kennel::Result<Vec<_>>>());
@@ -324,10 +353,10 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// The tokens of some keys that lie in a row, those that are free.
+    /// The tokens of some keys that lie close to each other in one part, those that are free.
     fn tokens(&mut self) -> Vec<Token<'a>> {
         let first = self.random.skewed(KEYS as u64) as usize;
-        let keys = (first..KEYS.min(first + 12)).map(|key| key as u16).filter(|&key| !is_counter(key));
+        let keys = (first..KEYS.min(first + 36)).step_by(PARTS).map(|key| key as u16).filter(|&key| !is_counter(key));
         keys.filter_map(|key| Token::take(self.board, key, self.worker)).collect()
     }
 
@@ -337,11 +366,11 @@ impl<'a> Worker<'a> {
         }
         let Some(token) = Token::take(self.board, key, self.worker) else { return };
         let before = Before::sample(self.board, key);
-        let Some(item) = self.call(|cache| cache.get_item(name(key))) else { return };
-        self.check(before.check_hit(&item.value, Some(item.flags)));
+        let Some(item) = self.call(|cache| cache.all.get_item(name(key))) else { return };
+        self.check(before.check_item(&item));
         let number = token.begin();
         let (value, how) = self.draft(key, number);
-        let swapped = self.write_call(key, |cache| cache.compare_and_swap(name(key), item.stamp, &value, &how));
+        let swapped = self.write_call(key, |cache| cache.compare_and_swap(key, item.stamp, &value, &how));
         if matches!(swapped, Some(Swap::Stored(_))) {
             token.done(number);
         }
@@ -349,12 +378,12 @@ impl<'a> Worker<'a> {
 
     fn delete(&mut self, key: u16) {
         if is_counter(key) {
-            self.write_call(key, |cache| cache.delete(name(key)));
+            self.write_call(key, |cache| cache.all.delete(name(key)));
             return;
         }
         let Some(token) = Token::take(self.board, key, self.worker) else { return };
         let number = token.begin();
-        if self.write_call(key, |cache| cache.delete(name(key))).is_some() {
+        if self.write_call(key, |cache| cache.all.delete(name(key))).is_some() {
             token.done(number);
         }
     }
@@ -363,7 +392,7 @@ impl<'a> Worker<'a> {
         let expiry = Expiry::After(Duration::from_millis(self.random.within(1, 500)));
         let Some(token) = Token::take(self.board, key, self.worker) else { return };
         token.touch();
-        self.write_call(key, |cache| cache.touch(name(key), expiry));
+        self.write_call(key, |cache| cache.all.touch(name(key), expiry));
     }
 
     fn count(&mut self, key: u16) {
@@ -375,7 +404,7 @@ impl<'a> Worker<'a> {
         if self.add(key) == Some(None) {
             let number = begin_counter(self.board, key);
             let how = SetOptions::new();
-            self.write_call(key, |cache| cache.add(name(key), count_text(key, number), &how));
+            self.write_call(key, |cache| cache.add(key, count_text(key, number).as_bytes(), &how));
         }
     }
 
@@ -383,7 +412,7 @@ impl<'a> Worker<'a> {
     fn add(&self, key: u16) -> Option<Option<u64>> {
         let before = Before::sample(self.board, key);
         begin_addition(self.board, key);
-        let sum = self.write_call(key, |cache| cache.incr(name(key), 1))?;
+        let sum = self.write_call(key, |cache| cache.incr(key))?;
         if let Some(sum) = sum {
             self.check(before.check_added(sum));
         }

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use clap::builder::PossibleValuesParser;
 
 use crate::step::Step;
-use crate::{loom, python, runner};
+use crate::{loom, python, runner, torture};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -27,6 +27,8 @@ fn steps() -> Vec<Step> {
         Step::cargo("doc", "doc --workspace --no-deps --all-features").env("RUSTDOCFLAGS", "-D warnings"),
         Step::cargo("test", "test --workspace --all-features"),
         loom::step(),
+        torture::step(),
+        torture::planted_step(),
         python::step(),
     ]
 }
@@ -67,7 +69,7 @@ mod tests {
 
     #[test]
     fn skip_leaves_out() {
-        assert_eq!(chosen(&[], &["loom", "doc"]), ["format", "clippy", "test", "python"]);
+        assert_eq!(chosen(&[], &["loom", "doc", "torture"]), ["format", "clippy", "test", "planted", "python"]);
     }
 
     #[test]

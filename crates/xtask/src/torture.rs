@@ -5,12 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::step::Step;
 use crate::toolchain::Toolchain;
 
 /// Faults that the torture must find when they are planted.
-const PLANTS: [&str; 4] = ["torn", "revived", "unlocked", "late-store"];
+const PLANTS: [&str; 5] = ["torn", "revived", "unlocked", "late-store", "double-claim"];
 /// The longest that one may take to be found, in seconds.
-const PLANTED_SECONDS: u64 = 15;
+const PLANTED_SECONDS: u64 = 60;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -32,6 +33,16 @@ pub(crate) struct Args {
     /// Break each protection in turn, and pass if each is found
     #[arg(long, conflicts_with_all = ["plant", "seconds"])]
     plants: bool,
+}
+
+/// A short torture, for `cargo xtask test`.
+pub(crate) fn step() -> Step {
+    Step::cargo("torture", "run --release --quiet --package kennel-torture -- --seconds 20 --locks all")
+}
+
+/// That the torture finds what it is there for.
+pub(crate) fn planted_step() -> Step {
+    Step::cargo("planted", "run --quiet --package xtask -- torture --plants")
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {

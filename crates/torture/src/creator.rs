@@ -1,0 +1,240 @@
+//! What a worker does with claims: it creates keys that are gone, and locks keys. What must hold is said in
+//! [`tenure`](crate::tenure).
+//!
+//! Creations and locks take milliseconds, so that many are killed and stopped in the middle, and are waited for. They are
+//! of the keys that few others write, else most would be voided.
+
+use crate::board::{KEYS, Word};
+use crate::history::{Before, Token, Wrong, flags_of, is_counter, name, wall_ms};
+use crate::parts::GaveUp;
+use crate::tenure::{Creation, Purpose, Seeking, Tenure};
+use crate::value::Value;
+use crate::worker::Worker;
+use kennel::{Claim, CreateError, CreateOptions, Error, Expiry, KeyLock, LockOptions, Lookup, Stored, Wait};
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+/// How many of the keys, the last ones, are created and locked.
+const CLAIMED: usize = 128;
+/// How long one who has created waits for the key's token.
+const TOKEN_WAIT: Duration = Duration::from_millis(20);
+
+/// How a key is to be created.
+struct Order {
+    key: u16,
+    purpose: Purpose,
+    how: CreateOptions,
+    /// What a value says of it; 0: never.
+    expires_ms: u64,
+}
+
+impl<'a> Worker<'a> {
+    /// Creates or locks a key.
+    pub fn claim(&mut self) {
+        let key = (KEYS - CLAIMED) as u16 + self.random.skewed(CLAIMED as u64) as u16;
+        let key = if is_counter(key) { key + 1 } else { key };
+        match self.random.below(10) {
+            0..6 => self.create(key),
+            6..8 => self.get_or_create(key),
+            _ => self.lock(key),
+        }
+    }
+
+    /// Mostly not for long, since the next who waits may be killed, too.
+    fn wait(&mut self) -> Wait {
+        match self.random.below(8) {
+            0 => Wait::No,
+            1 => Wait::For(Duration::from_secs(25)),
+            2 => Wait::For(self.random.millis(500, 4000)),
+            _ => Wait::For(self.random.millis(1, 60)),
+        }
+    }
+
+    /// So long a key is created or locked.
+    fn time(&mut self) -> Duration {
+        if self.random.one_in(10) { self.random.millis(5, 30) } else { self.random.millis(0, 4) }
+    }
+
+    fn order(&mut self, key: u16) -> Order {
+        let mut how = CreateOptions::new().wait(self.wait()).unprotected(self.random.one_in(2));
+        how = how.absence_expiry(Expiry::After(self.random.millis(1, 20)));
+        let mut expires_ms = 0;
+        if !self.random.one_in(4) {
+            expires_ms = wall_ms() + self.random.within(5, 80);
+            how = how.expiry(Expiry::At(UNIX_EPOCH + Duration::from_millis(expires_ms)));
+        }
+        if self.random.one_in(4) {
+            how = how.soft_expiry(Expiry::After(self.random.millis(1, 40)));
+        }
+        let soon = self.random.one_in(10);
+        if soon {
+            how = how.max_age(Duration::from_millis(100));
+        }
+        Order { key, purpose: if soon { Purpose::CreateSoon } else { Purpose::Create }, how, expires_ms }
+    }
+
+    fn seek(&self, key: u16, purpose: Purpose) -> Seeking<'a> {
+        Seeking::begin(self.board, key, self.worker, self.thread, purpose)
+    }
+
+    /// A claim was given.
+    fn given(&self, seeking: &Seeking<'a>) -> Tenure<'a> {
+        let (tenure, checked) = seeking.given();
+        match checked {
+            Ok(Some(waited)) => self.took_over(waited),
+            Ok(None) => {}
+            Err(wrong) => self.wrong(wrong),
+        }
+        tenure
+    }
+
+    fn took_over(&self, waited: Duration) {
+        let waited_ns = waited.as_nanos() as u64;
+        self.board.add(Word::Takeovers, 1);
+        self.board.add(Word::TakeoverNs, waited_ns);
+        self.board.word(Word::LongestTakeoverNs).fetch_max(waited_ns, SeqCst);
+    }
+
+    /// The way to a claim, which may end because time ran out.
+    fn way<T>(&self, key: u16, way: impl FnOnce(&crate::parts::Parts) -> kennel::Result<T>) -> Option<T> {
+        let stops = self.stops();
+        match self.measured(way, [Word::LongestClaimNs; 2]) {
+            Err(Error::TimedOut { .. }) => {
+                self.board.add(Word::TimedOut, 1);
+                None
+            }
+            other => self.allowed(key, stops, other),
+        }
+    }
+
+    fn create(&mut self, key: u16) {
+        let order = self.order(key);
+        let before = Before::sample(self.board, key);
+        let seeking = self.seek(key, order.purpose);
+        match self.way(key, |cache| cache.claim(key, &order.how)) {
+            Some(Lookup::Hit(item) | Lookup::Stale(item)) => self.check(before.check_item(&item)),
+            Some(Lookup::Create(claim)) => {
+                // What is stored will be older than whatever begins from here on.
+                let creation = Creation::begin(self.board, key, claim.is_protected());
+                let tenure = claim.is_protected().then(|| self.given(&seeking));
+                claim.stale().iter().for_each(|stale| self.check(before.check_item(stale)));
+                self.created(&order, claim, &creation, tenure);
+            }
+            Some(Lookup::Absent) | None => {}
+        }
+    }
+
+    fn created(&mut self, order: &Order, claim: Claim, creation: &Creation<'a>, tenure: Option<Tenure<'a>>) {
+        self.board.add(if tenure.is_some() { Word::Created } else { Word::Unprotected }, 1);
+        std::thread::sleep(self.time());
+        let end = self.random.below(16);
+        let token = if end < 2 { None } else { self.wait_for_token(order.key) };
+        let number = token.as_ref().map(number_without_flags);
+        let hindrance = creation.hindrance();
+        drop(tenure);
+        let (Some(token), Some(number)) = (token, number) else {
+            return if end == 0 { claim.refuse() } else { claim.fail() };
+        };
+        let stored = if end == 2 {
+            self.write_call(order.key, |_| claim.store_absence())
+        } else {
+            let len = self.len();
+            let value = self.created_value(order, number, len);
+            self.write_call(order.key, |_| claim.store(value))
+        };
+        match (stored, hindrance) {
+            (Some(Stored::Yes(_)), None) => token.done_since(number, creation.events),
+            (Some(Stored::Yes(_)), Some(why)) => {
+                self.wrong(Wrong { key: order.key, expected: "nothing to be stored".into(), found: why });
+            }
+            (Some(Stored::Voided), _) => self.board.add(Word::Voided, 1),
+            (Some(Stored::Refused), _) => {
+                let (expected, found) = ("a value that is stored".into(), "it was refused".into());
+                self.wrong(Wrong { key: order.key, expected, found });
+            }
+            (None, _) => {}
+        }
+    }
+
+    /// By a function that creates, as most callers do. Whether its claim is one, and what became of it, is not told.
+    fn get_or_create(&mut self, key: u16) {
+        let order = self.order(key);
+        let before = Before::sample(self.board, key);
+        let (time, len, stops) = (self.time(), self.len(), self.stops());
+        // Its token is kept until it is stored, or is not.
+        let mut created = None;
+        let create = || {
+            std::thread::sleep(time);
+            let token = self.wait_for_token(key).ok_or(GaveUp)?;
+            let value = self.created_value(&order, number_without_flags(&token), len);
+            created = Some((token, value.clone()));
+            Ok(Some(value))
+        };
+        let found = self.measured(|cache| cache.get_or_create(key, &order.how, create), [Word::LongestClaimNs; 2]);
+        let found = match found {
+            Ok(found) => found,
+            Err(CreateError::Creator(GaveUp)) => return,
+            Err(CreateError::Cache(Error::TimedOut { .. })) => return self.board.add(Word::TimedOut, 1),
+            Err(CreateError::Cache(error)) => {
+                self.allowed::<()>(key, stops, Err(error));
+                return;
+            }
+        };
+        match (found, created) {
+            (Some(found), None) => self.check(before.check_hit(&found, None)),
+            (found, Some((_token, value))) if found.as_ref() != Some(&value) => {
+                let (expected, found) = ("what was created".into(), format!("{:?}", found.map(|found| found.len())));
+                self.wrong(Wrong { key, expected, found });
+            }
+            _ => {}
+        }
+    }
+
+    fn created_value(&self, order: &Order, number: u64, len: usize) -> Vec<u8> {
+        let (key, expires_ms) = (order.key, order.expires_ms);
+        Value { key, writer: self.worker as u16, number: number as u32, expires_ms }.bytes(len)
+    }
+
+    fn wait_for_token(&self, key: u16) -> Option<Token<'a>> {
+        let end = Instant::now() + TOKEN_WAIT;
+        loop {
+            let token = Token::take(self.board, key, self.worker);
+            if token.is_some() || Instant::now() > end {
+                return token;
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+
+    fn lock(&mut self, key: u16) {
+        let options = LockOptions::new().wait(self.wait());
+        let seeking = self.seek(key, Purpose::Lock);
+        let lock = if self.random.one_in(3) {
+            self.way(key, |cache| cache.all.try_lock(name(key))).flatten()
+        } else {
+            self.way(key, |cache| cache.all.lock_with(name(key), &options))
+        };
+        if let Some(lock) = lock {
+            let tenure = self.given(&seeking);
+            self.locked(key, lock, tenure);
+        }
+    }
+
+    fn locked(&mut self, key: u16, lock: KeyLock, tenure: Tenure<'a>) {
+        self.board.add(Word::Locked, 1);
+        std::thread::sleep(self.time());
+        let is_protected = lock.is_protected();
+        drop(tenure);
+        let was_held = self.call(|_| lock.release());
+        if !is_protected || !was_held {
+            let found = format!("it was lost: protected {is_protected}, held {was_held}");
+            self.wrong(Wrong { key, expected: "a lock that lasts until it is given back".into(), found });
+        }
+    }
+}
+
+/// The number of a creation that is about to be stored. What flags it has was said before its number was known: none.
+fn number_without_flags(token: &Token<'_>) -> u64 {
+    let number = token.begin();
+    if flags_of(number) == 0 { number } else { token.begin() }
+}

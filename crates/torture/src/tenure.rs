@@ -1,0 +1,298 @@
+//! Tenures: who creates or locks a key, and why no two do at a time.
+//!
+//! Whoever was given a key's claim, to create it or as a lock, writes itself into the key's `holder` word on the
+//! [board](crate::board), and takes itself out of it before it ends the claim. So whoever is given the claim and finds
+//! another in the word has found *two holders at a time*, unless
+//!
+//! * the other was killed: it is marked as doomed before the signal, and the killer takes it off the board, and out of
+//!   the word, when it has waited for its death;
+//! * one of the two no longer has the claim. A claim to create is voided by a write or an invalidation. Those that came
+//!   are seen by the numbers that they took: before it asked for the claim, each of the two noted the key's `begun` and
+//!   the invalidations begun, and then found that none of those was still under way. If both have stayed what they
+//!   were, nothing can have voided the claim. If something was under way, or the claim has a small greatest age, it is
+//!   not sure, and nothing is said about it. Locks are voided by nothing;
+//! * one of the two creates without protection: these are counted, and leave the word alone.
+//!
+//! ```text
+//! 63..48 worker | 47 thread | 46 can be voided | 45 sure | 44 one | 43..28 invalidations | 27..0 begun
+//! ```
+//!
+//! A value that was created is stored under the key's token, as a write with a number. It must not be stored if a write
+//! or an invalidation returned before the store began that had begun after the claim was given. Without protection this
+//! holds for invalidations only: a key that was set and evicted meanwhile is as it was.
+//!
+//! Beside the word stands when a holder was killed. The next who is given the claim has waited since then, or since it
+//! asked, if that was later.
+
+use crate::board::{Board, Mark, SLOTS, THREADS, monotonic_ns};
+use crate::history::{Events, Wrong, last_done};
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+/// Nobody waits so long for the claim of the dead: a second, and whatever stops and the scheduler add to it.
+const LONGEST_TAKEOVER: Duration = Duration::from_secs(20);
+
+const THREAD: u64 = 1 << 47;
+const CAN_BE_VOIDED: u64 = 1 << 46;
+const SURE: u64 = 1 << 45;
+/// No holder's word is 0.
+const HELD: u64 = 1 << 44;
+const NOTED: u64 = HELD - 1;
+
+/// The worker in a holder's word.
+pub fn worker_of(word: u64) -> Option<u64> {
+    (word != 0).then_some(word >> 48)
+}
+
+/// What a claim is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Create,
+    /// To create, with a greatest age that may pass.
+    CreateSoon,
+    Lock,
+}
+
+/// What could void a claim: the numbers of writes and invalidations.
+fn noted(board: &Board, key: u16) -> u64 {
+    let events = Events::begun(board, key);
+    let begun = board.mark(key, Mark::Begun).load(SeqCst);
+    ((events.hard + events.soft) & 0xffff) << 28 | begun & 0xfff_ffff
+}
+
+/// Whether a write of a key, or an invalidation of whatever part, is under way.
+fn is_under_way(board: &Board, key: u16) -> bool {
+    let invalidating = |slot| (0..THREADS).any(|thread| board.invalidating(slot, thread).load(SeqCst) != 0);
+    board.mark(key, Mark::Owner).load(SeqCst) != 0 || (0..SLOTS).any(invalidating)
+}
+
+/// One who asks for a claim.
+pub struct Seeking<'a> {
+    board: &'a Board,
+    key: u16,
+    word: u64,
+    since_ns: u64,
+}
+
+impl<'a> Seeking<'a> {
+    pub fn begin(board: &'a Board, key: u16, worker: u64, thread: usize, purpose: Purpose) -> Self {
+        // In this order: what had begun by now is over if nothing is under way after it.
+        let noted = noted(board, key);
+        let can_be_voided = purpose != Purpose::Lock;
+        let is_sure = purpose != Purpose::CreateSoon && !(can_be_voided && is_under_way(board, key));
+        let flag = |yes, bit| if yes { bit } else { 0 };
+        let flags = flag(thread != 0, THREAD) | flag(can_be_voided, CAN_BE_VOIDED) | flag(is_sure, SURE);
+        Self { board, key, word: worker << 48 | flags | HELD | noted, since_ns: monotonic_ns() }
+    }
+
+    /// The claim was given.
+    pub fn given(&self) -> (Tenure<'a>, Result<Option<Duration>, Wrong>) {
+        let other = self.board.mark(self.key, Mark::Holder).swap(self.word, SeqCst);
+        let tenure = Tenure { board: self.board, key: self.key, word: self.word };
+        let checked = self.check_other(other).and_then(|()| self.check_wait());
+        (tenure, checked)
+    }
+
+    fn check_other(&self, other: u64) -> Result<(), Wrong> {
+        let Some(worker) = worker_of(other) else { return Ok(()) };
+        if !self.has_claim(self.word) || !self.has_claim(other) || !self.board.lives(worker) {
+            return Ok(());
+        }
+        let what = |word| if word & CAN_BE_VOIDED == 0 { "lock" } else { "claim to create" };
+        Err(Wrong {
+            key: self.key,
+            expected: "one holder of the key's claim".into(),
+            found: format!(
+                "a {} for worker {}, while worker {worker}, which lives, has a {}",
+                what(self.word),
+                self.word >> 48,
+                what(other),
+            ),
+        })
+    }
+
+    /// Whether a claim that was given cannot have ended by anything but its owner.
+    fn has_claim(&self, word: u64) -> bool {
+        word & SURE != 0 && (word & CAN_BE_VOIDED == 0 || word & NOTED == noted(self.board, self.key))
+    }
+
+    /// How long was waited for the claim of one that was killed.
+    fn check_wait(&self) -> Result<Option<Duration>, Wrong> {
+        let orphaned_ns = self.board.mark(self.key, Mark::Orphaned).swap(0, SeqCst);
+        if orphaned_ns == 0 {
+            return Ok(None);
+        }
+        let waited = Duration::from_nanos(monotonic_ns().saturating_sub(orphaned_ns.max(self.since_ns)));
+        if waited > LONGEST_TAKEOVER {
+            return Err(Wrong {
+                key: self.key,
+                expected: format!("the claim of the dead within {LONGEST_TAKEOVER:?}"),
+                found: format!("{waited:?}"),
+            });
+        }
+        Ok(Some(waited))
+    }
+}
+
+/// A claim that was given, until it is about to be ended.
+pub struct Tenure<'a> {
+    board: &'a Board,
+    key: u16,
+    word: u64,
+}
+
+impl Drop for Tenure<'_> {
+    fn drop(&mut self) {
+        // Another may have the word by now, if the claim was voided.
+        let _ = self.board.mark(self.key, Mark::Holder).compare_exchange(self.word, 0, SeqCst, SeqCst);
+    }
+}
+
+/// A creation under way, from when its claim was given.
+pub struct Creation<'a> {
+    board: &'a Board,
+    key: u16,
+    begun: u64,
+    /// The value is as old as these.
+    pub events: Events,
+    is_protected: bool,
+}
+
+impl<'a> Creation<'a> {
+    pub fn begin(board: &'a Board, key: u16, is_protected: bool) -> Self {
+        let begun = board.mark(key, Mark::Begun).load(SeqCst);
+        Self { board, key, begun, events: Events::begun(board, key), is_protected }
+    }
+
+    /// Why nothing may be stored any more. To be asked before the call, with the key's token taken.
+    pub fn hindrance(&self) -> Option<String> {
+        let (done, events) = (last_done(self.board, self.key), Events::done(self.board, self.key));
+        if self.is_protected && done > self.begun {
+            return Some(format!("write {done} came after write {}, when the claim was given", self.begun));
+        }
+        let later =
+            |kind, done, begun| (done > begun).then(|| format!("{kind} invalidation {done} came after {begun}"));
+        later("hard", events.hard, self.events.hard).or_else(|| later("soft", events.soft, self.events.soft))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::board::Place;
+    use crate::history::{Invalidating, Token};
+    use kennel::Invalidation;
+
+    const KEY: u16 = 9;
+
+    struct Round(tempfile::TempDir, Board);
+
+    /// With worker 1 at place 0, and worker 2 at place 1.
+    fn round() -> Round {
+        let dir = tempfile::tempdir().unwrap();
+        let board = Board::create(&dir.path().join("board")).unwrap();
+        for pid in [111, 222] {
+            let (slot, _) = board.join().unwrap();
+            board.place(slot, Place::Pid).store(pid, SeqCst);
+        }
+        Round(dir, board)
+    }
+
+    fn seek(board: &Board, worker: u64, purpose: Purpose) -> Seeking<'_> {
+        Seeking::begin(board, KEY, worker, 0, purpose)
+    }
+
+    fn write(board: &Board) {
+        let token = Token::take(board, KEY, 2).unwrap();
+        token.done(token.begin());
+    }
+
+    #[test]
+    fn two_holders_at_a_time_are_found_and_two_in_a_row_are_not() {
+        let Round(_dir, board) = round();
+        for (first, second) in [
+            (Purpose::Create, Purpose::Create),
+            (Purpose::Create, Purpose::Lock),
+            (Purpose::Lock, Purpose::Create),
+            (Purpose::Lock, Purpose::Lock),
+        ] {
+            let (held, checked) = seek(&board, 1, first).given();
+            checked.unwrap();
+            let (other, checked) = seek(&board, 2, second).given();
+            assert!(checked.unwrap_err().found.contains("while worker 1, which lives"));
+            drop((held, other));
+            seek(&board, 2, second).given().1.unwrap();
+        }
+    }
+
+    #[test]
+    fn a_voided_claim_to_create_is_another_matter_but_a_lock_is_not_voided() {
+        let Round(_dir, board) = round();
+        let void: [fn(&Board); 2] =
+            [write, |board| Invalidating::begin(board, (1, 0), None, Invalidation::Soft).done()];
+        for void in void {
+            let (_held, _) = seek(&board, 1, Purpose::Create).given();
+            void(&board);
+            seek(&board, 2, Purpose::Create).given().1.unwrap();
+            let (_held, _) = seek(&board, 1, Purpose::Lock).given();
+            void(&board);
+            assert!(seek(&board, 2, Purpose::Create).given().1.is_err());
+        }
+    }
+
+    #[test]
+    fn what_was_under_way_when_a_claim_was_asked_for_may_void_it() {
+        let Round(_dir, board) = round();
+        let token = Token::take(&board, KEY, 2).unwrap();
+        token.begin();
+        let (held, _) = seek(&board, 1, Purpose::Create).given();
+        drop(token);
+        seek(&board, 2, Purpose::Create).given().1.unwrap();
+        drop(held);
+        let during = Invalidating::begin(&board, (1, 0), None, Invalidation::Hard);
+        let (_held, _) = seek(&board, 1, Purpose::Create).given();
+        drop(during);
+        seek(&board, 2, Purpose::Create).given().1.unwrap();
+    }
+
+    #[test]
+    fn one_that_noticed_late_that_it_was_voided_says_nothing_about_the_next() {
+        let Round(_dir, board) = round();
+        let late = seek(&board, 1, Purpose::Create);
+        write(&board);
+        let (_held, checked) = seek(&board, 2, Purpose::Create).given();
+        checked.unwrap();
+        late.given().1.unwrap();
+    }
+
+    #[test]
+    fn the_claim_of_the_dead_is_free_and_the_wait_for_it_is_measured() {
+        let Round(_dir, board) = round();
+        let (held, _) = seek(&board, 1, Purpose::Lock).given();
+        std::mem::forget(held);
+        let waiting = seek(&board, 2, Purpose::Lock);
+        assert_eq!(board.doom(222), 0);
+        board.bury(222);
+        assert_eq!(board.doom(111), 1);
+        std::thread::sleep(Duration::from_millis(5));
+        let (other, checked) = waiting.given();
+        assert!(checked.unwrap().unwrap() >= Duration::from_millis(5));
+        drop(other);
+        board.bury(111);
+        assert_eq!(seek(&board, 2, Purpose::Lock).given().1.unwrap(), None);
+    }
+
+    #[test]
+    fn nothing_is_to_be_stored_after_what_came_in_the_meantime() {
+        let Round(_dir, board) = round();
+        let creation = Creation::begin(&board, KEY, true);
+        assert_eq!(creation.hindrance(), None);
+        write(&board);
+        assert!(creation.hindrance().unwrap().contains("write 1"));
+        let unprotected = Creation::begin(&board, KEY, false);
+        write(&board);
+        assert_eq!(unprotected.hindrance(), None);
+        Invalidating::begin(&board, (0, 0), None, Invalidation::Soft).done();
+        assert!(unprotected.hindrance().unwrap().contains("soft invalidation 1"));
+    }
+}
