@@ -4,7 +4,7 @@ mod common;
 
 use common::children::{self, Process, arg, say};
 use common::{Place, Random, assert_sound};
-use kennel::{Cache, CreateError, CreateOptions, Error, Lookup, Options, Wait};
+use kennel::{Cache, CreateOptions, Error, Lookup, Options, Wait};
 use std::convert::Infallible;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -106,11 +106,13 @@ const KEYS: u64 = 1_000;
 
 /// Fifty threads go through all keys, each in an order of its own; says how many creations there were.
 fn many(cache: &Cache, process: u64) {
+    // Under Wine one server answers every call of all of them.
+    const THREADS: u64 = if cfg!(windows) { 8 } else { 50 };
     say("ready");
     children::wait_for_word();
     let created = std::sync::atomic::AtomicU32::new(0);
     std::thread::scope(|scope| {
-        for thread in 0..50 {
+        for thread in 0..THREADS {
             let (created, cache) = (&created, &cache);
             scope.spawn(move || {
                 let mut order: Vec<u64> = (0..KEYS).collect();
@@ -255,6 +257,7 @@ fn a_killed_owners_lock_goes_to_the_next() {
 #[cfg(unix)]
 #[test]
 fn a_stopped_owner_is_not_dead() {
+    use kennel::CreateError;
     use rustix::process::Signal;
     let (_place, cache) = cache();
     let mut creator = start("create", &cache, "key");

@@ -93,6 +93,8 @@ fn words(raw: &Raw) -> BTreeMap<usize, String> {
     let of_claims = claims.map(|(stripe, claim)| raw.claim(stripe, claim)).flat_map(|at| [at + 32, at + 40]);
     let mut any: Vec<usize> = of_claims.collect();
     any.extend([header::DATA_INODE, header::DATA_INODE + 8, header::BOOT_ID, header::BOOT_ID + 8]);
+    // Where no file is without a name, a new one is made in its lock directory, which then exists.
+    any.push(header::LOCK_DIR_INODE);
     // Process id of the member.
     any.push(4096 + 24);
     let text = |at: usize| if any.contains(&at) { ANY.to_owned() } else { format!("{:016x}", raw.word(at)) };

@@ -13,15 +13,14 @@ use common::raw::{Raw, stripe};
 use common::{Place, TestClock, assert_sound, must_end};
 use kennel::{Error, Expiry, LockStrategy, Options, SetOptions};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 const STRATEGIES: &[LockStrategy] = &[LockStrategy::File, LockStrategy::Lease];
 /// A user who owns nothing.
+#[cfg(target_os = "linux")]
 const NOBODY: u32 = 65534;
 
 fn options() -> Options {
@@ -39,6 +38,7 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Whether this process may do what only the first user may; else says what is skipped.
+#[cfg(target_os = "linux")]
 fn is_root(skipped: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
@@ -47,17 +47,22 @@ fn is_root(skipped: &str) -> bool {
     root
 }
 
-/// In a child: becomes a user who owns nothing.
+/// In a child: becomes a user who owns nothing. The calls for one thread are of Linux.
+#[cfg(target_os = "linux")]
 fn become_nobody() {
+    use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
     set_thread_groups(&[]).unwrap();
     set_thread_gid(rustix::process::Gid::from_raw(NOBODY)).unwrap();
     set_thread_uid(rustix::process::Uid::from_raw(NOBODY)).unwrap();
 }
 
+#[cfg(target_os = "linux")]
 fn let_others_in(directory: &Path) {
-    fs::set_permissions(directory, Permissions::from_mode(0o755)).unwrap();
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_second_user_with_read_permission_reads_if_he_trusts_the_owner() {
     if !is_root("a second user") {
@@ -85,13 +90,15 @@ fn a_second_user_with_read_permission_reads_if_he_trusts_the_owner() {
     assert_sound(&cache);
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_directory_that_cannot_be_written_is_named() {
+    use std::os::unix::fs::PermissionsExt;
     let place = Place::new();
     let directory = place.dir().join("closed");
     fs::create_dir(&directory).unwrap();
     let_others_in(place.dir());
-    fs::set_permissions(&directory, Permissions::from_mode(0o555)).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o555)).unwrap();
     let path = directory.join("cache");
     Forked::start(|| {
         if rustix::process::geteuid().is_root() {

@@ -99,7 +99,7 @@ pub enum RunError {
         /// Name of the cell.
         cell: String,
         /// Why.
-        error: kennel::Error,
+        error: Box<kennel::Error>,
     },
     /// A worker did not do its work.
     #[error("{cell}: {error}")]
@@ -250,7 +250,7 @@ impl<'a> Bench<'a> {
 
     /// Makes a cache file, and sets every key once.
     fn fill_new_file(&self, cell: &Cell, directory: &Path) -> Result<PathBuf, RunError> {
-        let failed = |error| RunError::Cache { cell: cell.to_string(), error };
+        let failed = |error| RunError::Cache { cell: cell.to_string(), error: Box::new(error) };
         let file = directory.join("cache");
         let cache = self.options(cell)?.create(&file).map_err(failed)?;
         fill_cache(&cache, self.plan.items, cell.value_size).map_err(failed)?;
@@ -272,7 +272,7 @@ impl<'a> Bench<'a> {
     }
 
     fn destroy(&self, cell: &Cell, file: &Path) -> Result<(), RunError> {
-        let failed = |error| RunError::Cache { cell: cell.to_string(), error };
+        let failed = |error| RunError::Cache { cell: cell.to_string(), error: Box::new(error) };
         self.options(cell)?.destroy(file).map_err(failed)
     }
 
