@@ -6,6 +6,10 @@
 //! Asserted: no panic; lengths that are accepted add up to what is allocated; what is beside a value comes back; what
 //! is written passes, where it was written and where it was moved to, dead or alive, and says how long it is. That
 //! damage does *not* pass is not asserted here: libFuzzer sees what is compared, and makes checksums that fit.
+//!
+//! What lies beside the value is decoded from words, encoded and decoded again. So an error of the decoder alone is not
+//! seen: one that was planted there, a cost read with three bits of shift instead of four, was not found in 120 000
+//! runs. The unit tests of `src/store/record.rs` are for that.
 #![no_main]
 
 use kennel::fuzzed::{RecordInput, check_record};
