@@ -240,6 +240,10 @@ impl<M: Memory> Store<M> {
     fn plain_record(&self, stripe: u32, slot: Slot, key: &Key<'_>) -> Option<Record> {
         let key_end = RECORD_LEN + round_up(key.bytes.len() as u64, 8);
         let Place { at, left } = self.place_of(stripe, slot, key_end / 8)?;
+        // A small record begins anywhere in a line and ends two lines on; whether the value is taken is known only once
+        // the header has come, and the processor may not guess so far ahead.
+        self.mem.prefetch(at + 64);
+        self.mem.prefetch(at + 128);
         let row = self.mem.row(at, (key_end / 8) as usize);
         let head = Head::of(row);
         if !head.is_plain_with(key.bytes.len()) || head.units() > left {
