@@ -514,6 +514,11 @@ mod killed {
         let cache = created(&place);
         let mut owner = start("write", &place.path(), (Step::BucketEven, 0, "stop"));
         wait_for_lock(&cache, false);
+        // It holds the lock, and may still be on its way to the moment at which the bucket is half changed.
+        let start = Instant::now();
+        while cache.get("key").is_some() {
+            assert!(start.elapsed() < SOON, "it never came there");
+        }
         owner.signal(rustix::process::Signal::STOP);
         for _ in 0..2 {
             let start = Instant::now();
