@@ -165,6 +165,10 @@ fn describe(error: &Error, fields: &Bound<'_, PyDict>) -> PyResult<&'static str>
             fields.set_item("path", path)?;
             "ReadOnly"
         }
+        Error::LeaseRefused(path) => {
+            fields.set_item("path", path)?;
+            "LeaseRefused"
+        }
         Error::BufferTooSmall { needed, given } => {
             fields.set_item("needed", needed)?;
             fields.set_item("given", given)?;

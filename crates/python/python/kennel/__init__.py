@@ -26,6 +26,7 @@ from ._errors import (
     Exists,
     Io,
     KeyTooLong,
+    LeaseRefused,
     LocksLost,
     Mismatch,
     NetworkFilesystem,
@@ -61,6 +62,7 @@ from ._serializers import Json, Pickle, Serializer
 from ._stats import Counters, Problem, Repair, Stats, StripeStats, Verification
 
 __all__ = [
+    "LeaseRefused",
     "__version__",
     "BadFile",
     "BadOption",

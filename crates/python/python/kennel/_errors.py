@@ -18,6 +18,7 @@ __all__ = [
     "Exists",
     "Io",
     "KeyTooLong",
+    "LeaseRefused",
     "LocksLost",
     "Mismatch",
     "NetworkFilesystem",
@@ -188,6 +189,10 @@ class RegionsFull(_OfFile):
 
 class ReadOnly(_OfFile, PermissionError):
     """The cache was opened read-only."""
+
+
+class LeaseRefused(_OfFile, OSError):
+    """The file system cannot keep the proof that a process lives: strategy ``lease`` is refused there."""
 
 
 class BufferTooSmall(Error, ValueError):
