@@ -62,7 +62,6 @@ from ._serializers import Json, Pickle, Serializer
 from ._stats import Counters, Problem, Repair, Stats, StripeStats, Verification
 
 __all__ = [
-    "LeaseRefused",
     "__version__",
     "BadFile",
     "BadOption",
@@ -82,6 +81,7 @@ __all__ = [
     "Keys",
     "KeyTooLong",
     "Lock",
+    "LeaseRefused",
     "LocksLost",
     "Lookup",
     "MAX_KEY",
