@@ -31,11 +31,6 @@ pub(crate) struct WheelArgs {
     args: Vec<String>,
 }
 
-/// All of it, as a step of `cargo xtask test`.
-pub(crate) fn step() -> Step {
-    Step::cargo("python", "run --quiet --package xtask -- python")
-}
-
 /// Checks the crate, installs the package as `pip install ./crates/python` does, and runs its tests.
 pub(crate) fn test(args: &TestArgs) -> Result<ExitCode> {
     let package = Package::prepared()?;
