@@ -11,7 +11,6 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use crate::step::Step;
 use crate::toolchain::{self, Toolchain};
 
 /// The oldest Python that the pinned packages of the tests run on; the package itself runs on 3.9, too.
