@@ -364,8 +364,10 @@ def test_the_locks_and_claims_of_a_killed_process_are_free_within_a_second_or_so
     assert time.monotonic() - began < 5
 
 
+# A run in the background ignores the signal, and hands that on to its children.
 INTERRUPTED = """
-import kennel, sys
+import kennel, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 cache = kennel.Cache(sys.argv[1])
 print("ready", flush=True)
 try:

@@ -11,6 +11,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
+use crate::step::Step;
 use crate::toolchain::{self, Toolchain};
 
 /// The oldest Python that the pinned packages of the tests run on; the package itself runs on 3.9, too.
@@ -28,6 +29,11 @@ pub(crate) struct WheelArgs {
     /// Arguments for maturin, such as --target aarch64-unknown-linux-gnu
     #[arg(last = true)]
     args: Vec<String>,
+}
+
+/// All of it, as a step of `cargo xtask test`.
+pub(crate) fn step() -> Step {
+    Step::cargo("python", "run --quiet --package xtask -- python")
 }
 
 /// Checks the crate, installs the package as `pip install ./crates/python` does, and runs its tests.

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use clap::builder::PossibleValuesParser;
 
 use crate::step::Step;
-use crate::{loom, runner, torture};
+use crate::{loom, python, runner, torture};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -29,6 +29,7 @@ fn steps() -> Vec<Step> {
         loom::step(),
         torture::step(),
         torture::planted_step(),
+        python::step(),
     ]
 }
 
@@ -68,7 +69,7 @@ mod tests {
 
     #[test]
     fn skip_leaves_out() {
-        assert_eq!(chosen(&[], &["loom", "doc", "torture"]), ["format", "clippy", "test", "planted"]);
+        assert_eq!(chosen(&[], &["loom", "doc", "torture"]), ["format", "clippy", "test", "planted", "python"]);
     }
 
     #[test]
