@@ -1,13 +1,15 @@
 //! What only macOS does, and its relatives.
 
+pub(crate) use super::super::lacking::{
+    MAPPINGS_KEEP_LOCKS, keep_from_children, mappings_keep_locks, nameless_file, populate,
+};
 use super::super::unknown_boot;
 pub(crate) use super::super::wait::{sleep_on, wake_all, wake_one};
-use memmap2::MmapRaw;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The path that the open file has now, if it still has one.
 pub(super) fn path_of(file: &File) -> Option<PathBuf> {
@@ -47,27 +49,4 @@ pub(crate) fn network_filesystem(file: &File) -> Option<String> {
     let name: Vec<u8> = stat.f_fstypename.iter().take_while(|&&c| c != 0).map(|&c| c as u8).collect();
     let name = String::from_utf8_lossy(&name).into_owned();
     (stat.f_flags & libc::MNT_LOCAL as u32 == 0 || name.contains("fuse")).then_some(name)
-}
-
-/// Opens a file that has no name yet: no file is without one here.
-pub(crate) fn nameless_file(_: &Path) -> io::Result<Option<File>> {
-    Ok(None)
-}
-
-/// Makes every page of a mapping present and writable; `false` where the system has no call for it.
-pub(crate) fn populate(_: &MmapRaw) -> io::Result<bool> {
-    Ok(false)
-}
-
-/// Whether a mapping can keep the lock of a file whose descriptor was closed: nobody promises that.
-pub(crate) const MAPPINGS_KEEP_LOCKS: bool = false;
-
-/// Whether a mapping of this very file does.
-pub(crate) fn mappings_keep_locks(_: &File) -> bool {
-    false
-}
-
-/// Keeps a mapping from children that are forked from here on: not asked for where mappings keep no locks.
-pub(crate) fn keep_from_children(_: &MmapRaw) -> io::Result<()> {
-    Ok(())
 }

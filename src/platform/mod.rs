@@ -6,10 +6,13 @@
 //! | `unix.rs` | what Linux, macOS and the other Unix systems have in common |
 //! | `linux.rs`, `apple.rs`, `other_unix.rs` | what they do not |
 //! | `windows.rs` | Windows |
+//! | `wait.rs`, `lacking.rs` | where a system has nothing of the kind |
 
 #[cfg(not(any(unix, windows)))]
 compile_error!("Kennel needs files that processes map and lock together: a Unix system, or Windows");
 
+#[cfg(not(target_os = "linux"))]
+mod lacking;
 #[cfg_attr(unix, path = "unix.rs")]
 #[cfg_attr(windows, path = "windows.rs")]
 mod system;

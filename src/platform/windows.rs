@@ -1,9 +1,11 @@
 //! Windows. What is said here of the system is said by Microsoft's documentation, unless it says otherwise.
 #![allow(unsafe_code, reason = "what the standard library does not offer; each call says why it may")]
 
+pub(crate) use super::lacking::{
+    MAPPINGS_KEEP_LOCKS, keep_from_children, mappings_keep_locks, nameless_file, populate,
+};
 pub(crate) use super::wait::{sleep_on, wake_all, wake_one};
 use super::{ForkHandler, Identity, NewFile, Pause, unknown_boot};
-use memmap2::MmapRaw;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::windows::ffi::OsStrExt;
@@ -160,11 +162,6 @@ pub(crate) fn set_mode(_: &File, _: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a file that has no name yet: no file is without one here.
-pub(crate) fn nameless_file(_: &Path) -> io::Result<Option<File>> {
-    Ok(None)
-}
-
 /// Gives a new file its name, and only if nobody has it: one that is to be replaced was put aside before.
 pub(crate) fn name_new_file(new: &mut NewFile, path: &Path, _replace: bool) -> io::Result<()> {
     let Some(temporary) = &mut new.temporary else { return Ok(()) };
@@ -180,24 +177,6 @@ pub(crate) fn name_new_file(new: &mut NewFile, path: &Path, _replace: bool) -> i
 pub(crate) fn default_directories() -> Vec<(PathBuf, String)> {
     let local = std::env::var_os("LOCALAPPDATA").map(PathBuf::from);
     local.into_iter().chain([std::env::temp_dir()]).map(|directory| (directory, "kennel.cache".to_owned())).collect()
-}
-
-/// Makes every page of a mapping present and writable; `false` where the system has no call for it.
-pub(crate) fn populate(_: &MmapRaw) -> io::Result<bool> {
-    Ok(false)
-}
-
-/// Whether a mapping can keep the lock of a file whose descriptor was closed: nobody promises that.
-pub(crate) const MAPPINGS_KEEP_LOCKS: bool = false;
-
-/// Whether a mapping of this very file does.
-pub(crate) fn mappings_keep_locks(_: &File) -> bool {
-    false
-}
-
-/// Keeps a mapping from children that are forked from here on: not asked for where mappings keep no locks.
-pub(crate) fn keep_from_children(_: &MmapRaw) -> io::Result<()> {
-    Ok(())
 }
 
 /// What a forked child inherits of an open file: there is no fork.
