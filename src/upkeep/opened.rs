@@ -271,7 +271,7 @@ impl Opened {
         stripe: u32,
         lock: RegionGuard<'a>,
     ) -> Result<Exclusive<'a, Mapping>> {
-        Exclusive::enter_to_claim(&self.store, stripe, self.settings.time.now_ms(), joined.who, lock)
+        Exclusive::enter_to_claim(&self.store, stripe, Now::by(&self.settings.time), joined.who, lock)
             .map_err(Error::io("mark as written", &self.real))
     }
 
