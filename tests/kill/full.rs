@@ -65,15 +65,21 @@ fn a_kill_while_room_is_made_loses_no_more_than_was_in_hand() {
     table::compare(&[FULL.name], &reached);
 }
 
-fn kill_while_room_is_made(locks: &'static LockStrategy) -> Vec<Reached> {
+/// A cache from which keys leave. Numbers go on from child to child: the keys of the one before are what the next one
+/// pushes out.
+fn full(locks: &LockStrategy) -> (Place, Cache, u64) {
     let place = Place::new();
     let cache = tight().locks(locks.clone()).create(place.path()).unwrap();
-    // Numbers go on from child to child: the keys of the one before are what the next one pushes out.
     let mut number = 0;
     while cache.stats().counters.evictions() < 100 {
         churn(&cache, number);
         number += 1;
     }
+    (place, cache, number)
+}
+
+fn kill_while_room_is_made(locks: &'static LockStrategy) -> Vec<Reached> {
+    let (place, cache, mut number) = full(locks);
     let mut reached = Vec::new();
     for &step in Step::ALL {
         for nth in PASSINGS {
@@ -124,13 +130,7 @@ fn kill_while_a_stripe_is_emptied(locks: &LockStrategy) -> Vec<u64> {
 
 /// As in [`repairs`](crate::repairs), but of what makes room: each store of such a repair in turn is one more death.
 fn kill_repairs(locks: &LockStrategy) -> Vec<String> {
-    let place = Place::new();
-    let cache = tight().locks(locks.clone()).create(place.path()).unwrap();
-    let mut number = 0;
-    while cache.stats().counters.evictions() < 100 {
-        churn(&cache, number);
-        number += 1;
-    }
+    let (place, cache, mut number) = full(locks);
     let mut repaired = Vec::new();
     for (step, passing) in [(Step::Dead, 10), (Step::Slot, 11), (Step::BucketEven, 12)] {
         for nth in 0.. {
