@@ -13,10 +13,11 @@ use common::raw::{Raw, stripe};
 use common::{Place, TestClock, assert_sound, must_end};
 use kennel::{Error, Expiry, LockStrategy, Options, SetOptions};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
-use std::path::Path;
 use std::time::{Duration, Instant};
+#[cfg(target_os = "linux")]
+use std::{fs, path::Path};
 
 const STRATEGIES: &[LockStrategy] = &[LockStrategy::File, LockStrategy::Lease];
 /// A user who owns nothing.
