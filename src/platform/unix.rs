@@ -26,6 +26,11 @@ pub(crate) fn identity(file: &File) -> io::Result<Identity> {
     Ok(Identity { inode: meta.ino(), device: meta.dev() })
 }
 
+/// A path from the root as people write it: as the system tells it.
+pub(crate) fn usual_form(path: PathBuf) -> PathBuf {
+    path
+}
+
 /// The inode number of a directory; 0 when there is none.
 pub(crate) fn directory_inode(directory: &Path) -> u64 {
     std::fs::metadata(directory).map_or(0, |meta| meta.ino())
