@@ -31,7 +31,8 @@ fn patient() -> CreateOptions {
 #[test]
 fn child() {
     children::serve(|task, args| {
-        let cache = Options::new().open(Path::new(args[0])).unwrap();
+        // Many want one stripe at once, and nobody promises that its lock is given to them in turn.
+        let cache = Options::new().lock_wait(children::PATIENCE).open(Path::new(args[0])).unwrap();
         match task {
             "create" => {
                 // Says that it creates, and goes on when it is told.
