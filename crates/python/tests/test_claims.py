@@ -44,7 +44,8 @@ def test_one_thread_creates_for_all(cache):
 
 HERD = """
 import random, sys, threading, time, kennel
-cache = kennel.Cache(sys.argv[1])
+# Of so many who want one stripe at once, nobody is promised its lock in turn.
+cache = kennel.Cache(sys.argv[1], lock_wait=60)
 seed, keys, count = map(int, sys.argv[2:])
 
 def create(key):
@@ -65,8 +66,9 @@ for thread in threads: thread.join()
 
 
 def test_a_herd_of_processes_and_threads_creates_each_key_once(opened):
-    """Four processes of 50 threads, 1000 keys, each thread in another order."""
-    keys, threads = 1000, 50
+    """Four processes of 50 threads, 1000 keys, each thread in another order. Under Wine one server answers every call of
+    all of them, so that there are fewer."""
+    keys, threads = 1000, 8 if os.name == "nt" else 50
     cache = opened(capacity=16 << 20, claims=256)
     cache.set("created", "0")
     command = [sys.executable, "-c", HERD, str(cache.path)]
