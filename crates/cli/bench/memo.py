@@ -3,7 +3,8 @@
     cargo build --release -p kennel-cli
     python crates/cli/bench/memo.py target/release/kennel [--bkt PATH] [--runs N]
 
-All take turns, so that what disturbs the machine disturbs all. The figures to reach are at the end of the output; the
+All take turns, so that what disturbs the machine disturbs all; the fastest run of each counts, and the median is printed
+beside it. The figures to reach are at the end of the output; the
 exit status is 1 if one is missed. Without bkt (`cargo install bkt`) it is left out.
 """
 
@@ -55,11 +56,12 @@ def main() -> int:
             commands["bkt"] = [given.bkt, "--ttl=1h", "--cache-dir=" + os.path.join(folder, "bkt"), "--", true]
         times = measure(commands, given.runs)
     print(f"{'microseconds':16}{'fastest':>9}{'median':>9}{'of true':>9}")
-    medians = {name: statistics.median(of_one) for name, of_one in times.items()}
+    fastest = {name: min(of_one) for name, of_one in times.items()}
     for name, of_one in times.items():
-        print(f"{name:16}{min(of_one):9.0f}{medians[name]:9.0f}{medians[name] / medians['true']:9.2f}")
+        ratio = fastest[name] / fastest["true"]
+        print(f"{name:16}{fastest[name]:9.0f}{statistics.median(of_one):9.0f}{ratio:9.2f}")
     limits = {"true": 3.0, "bkt": 1.0}
-    missed = [name for name in commands if name in limits and medians["kennel memo"] > limits[name] * medians[name]]
+    missed = [name for name in commands if name in limits and fastest["kennel memo"] > limits[name] * fastest[name]]
     for name in missed:
         print(f"MISSED: at most {limits[name]} times {name}")
     return 1 if missed else 0
