@@ -287,14 +287,14 @@ impl Claim {
             key: opened.store.key(&key),
             value,
             expires_ms,
-            beside: self.beside(beside),
+            beside: self.beside(beside).if_any(),
             epoch: self.0.began.epochs.current(),
         };
         if let Err(error) = check_size(&opened, &draft) {
             self.refuse();
             return Err(error);
         }
-        let stored = self.put_draft(&draft)?;
+        let stored = self.put_draft(draft)?;
         if stored == Stored::Voided {
             count(&opened, MemberCount::Voided);
         }
@@ -312,7 +312,7 @@ impl Claim {
         }
     }
 
-    fn put_draft(&mut self, draft: &Draft<'_>) -> Result<Stored> {
+    fn put_draft(&mut self, draft: Draft<'_>) -> Result<Stored> {
         let opened = self.0.opened.clone();
         // In a file that another took the place of nobody would find it.
         if opened.is_replaced() {
@@ -326,7 +326,7 @@ impl Claim {
     }
 
     /// Nobody kept the others from the key: it must be as it was at the start.
-    fn put_unprotected(&self, opened: &Opened, draft: &Draft<'_>) -> Result<Stored> {
+    fn put_unprotected(&self, opened: &Opened, draft: Draft<'_>) -> Result<Stored> {
         let mut stripe = lock_stripe(opened, opened.store.stripe_of(&draft.key))?;
         let entry = stripe.find(&draft.key);
         let known = entry.filter(|entry| stripe.is_known(entry)).map(|entry| Stamp(entry.head.stamp));

@@ -12,7 +12,7 @@ use crate::store::exclusive::{Entry, Exclusive};
 use crate::store::record::{Beside, Draft, MAX_KEY};
 use crate::store::region::Defaults;
 use crate::store::tally::MemberCount;
-use crate::sync::locks::RegionGuard;
+use crate::sync::locks::{LockError, RegionGuard};
 use crate::upkeep::Opened;
 use crate::upkeep::flush::{flush, lock_error};
 use crate::upkeep::opened::Joined;
@@ -69,9 +69,12 @@ impl SetOptions {
 
     /// The expiry and what lies beside the value of an item stored now; what is not said here `defaults` say.
     pub(super) fn times(&self, defaults: Defaults, now_ms: impl Fn() -> u64) -> (u64, Beside) {
-        let or = |said: Option<Expiry>, ttl_ms: u64| said.unwrap_or_else(|| after(ttl_ms));
-        let expires_ms = or(self.expiry, defaults.hard_ttl_ms).to_ms(&now_ms);
-        let soft_expires_ms = or(self.soft_expiry, defaults.soft_ttl_ms).to_ms(&now_ms);
+        let or = |said: Option<Expiry>, ttl_ms: u64| match said {
+            None if ttl_ms == 0 => 0,
+            said => said.unwrap_or_else(|| after(ttl_ms)).to_ms(&now_ms),
+        };
+        let expires_ms = or(self.expiry, defaults.hard_ttl_ms);
+        let soft_expires_ms = or(self.soft_expiry, defaults.soft_ttl_ms);
         (expires_ms, Beside { flags: self.flags, soft_expires_ms, ..Beside::default() })
     }
 }
@@ -243,22 +246,22 @@ impl Cache {
 
 impl<'a> Scope<'a> {
     pub(super) fn set(self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<Stamp> {
-        self.store_if(key, value, how, |_| true).map(|stored| stored.unwrap_or(Stamp(0)))
+        self.store_if(key, value, how, |_, _| true).map(|stored| stored.unwrap_or(Stamp(0)))
     }
 
     pub(super) fn add(self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<bool> {
-        self.store_if(key, value, how, |entry| entry.is_none()).map(|stored| stored.is_some())
+        self.store_if(key, value, how, |stripe, entry| !stripe.has_current(entry)).map(|stored| stored.is_some())
     }
 
     pub(super) fn replace(self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<bool> {
-        self.store_if(key, value, how, |entry| entry.is_some()).map(|stored| stored.is_some())
+        self.store_if(key, value, how, |stripe, entry| stripe.has_current(entry)).map(|stored| stored.is_some())
     }
 
     pub(super) fn compare_and_swap(self, key: &[u8], stamp: Stamp, value: &[u8], how: &SetOptions) -> Result<Swap> {
         let mut absent = false;
-        let stored = self.store_if(key, value, how, |entry| {
-            absent = entry.is_none();
-            entry.is_some_and(|entry| entry.head.stamp == stamp.0)
+        let stored = self.store_if(key, value, how, |stripe, entry| {
+            absent = !stripe.has_current(entry);
+            !absent && entry.is_some_and(|entry| entry.head.stamp == stamp.0)
         })?;
         Ok(match stored {
             Some(stamp) => Swap::Stored(stamp),
@@ -278,7 +281,7 @@ impl<'a> Scope<'a> {
             |writer, stripe, (_, value)| {
                 let draft = writer.draft(value.as_ref(), how)?;
                 let entry = stripe.find(&writer.key);
-                stripe.put(&draft, entry);
+                stripe.put(writer.of_now(draft, stripe), entry);
                 Ok(())
             },
         )
@@ -288,20 +291,21 @@ impl<'a> Scope<'a> {
         self.by_stripe(keys, AsRef::as_ref, |writer, stripe, _| Ok(delete_in(stripe, &writer.key)))
     }
 
+    /// Stores a value if `wanted` says so of what the key has, be it current or not.
+    #[inline(always)]
     fn store_if(
         self,
         key: &[u8],
         value: &[u8],
         how: &SetOptions,
-        wanted: impl FnOnce(Option<&Entry>) -> bool,
+        wanted: impl FnOnce(&Exclusive<'_, Mapping>, Option<&Entry>) -> bool,
     ) -> Result<Option<Stamp>> {
         let writer = Writer::new(self, key)?;
         let draft = writer.draft(value, how)?;
         let mut stripe = writer.lock()?;
-        let draft = writer.of_now(draft);
+        let draft = writer.of_now(draft, &stripe);
         let entry = stripe.find(&writer.key);
-        let current = entry.filter(|entry| stripe.is_current(entry));
-        Ok(wanted(current.as_ref()).then(|| Stamp(stripe.put(&draft, entry))))
+        Ok(wanted(&stripe, entry.as_ref()).then(|| Stamp(stripe.put(draft, entry))))
     }
 
     pub(super) fn add_to(
@@ -313,7 +317,7 @@ impl<'a> Scope<'a> {
     ) -> Result<Option<u64>> {
         let writer = Writer::new(self, key)?;
         let mut stripe = writer.lock()?;
-        let epoch = writer.opened.store.epochs().current();
+        let epoch = stripe.epoch();
         let region_epoch = writer.opened.store.region_epochs(writer.region).current();
         let Some(entry) = stripe.find_current(&writer.key) else { return Ok(None) };
         let text = stripe.value_of(&entry);
@@ -327,10 +331,10 @@ impl<'a> Scope<'a> {
             key: writer.key,
             value: text.as_bytes(),
             expires_ms: entry.head.expires_ms(),
-            beside: writer.beside_of(&entry, region_epoch),
+            beside: writer.beside_of(&entry, region_epoch).if_any(),
             epoch,
         };
-        stripe.put(&draft, Some(entry));
+        stripe.put(draft, Some(entry));
         Ok(Some(sum))
     }
 
@@ -399,6 +403,7 @@ pub(super) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
+    #[inline]
     pub(super) fn new(scope: Scope<'a>, key: &'a [u8]) -> Result<Self> {
         if key.len() > MAX_KEY {
             return Err(Error::KeyTooLong { size: key.len(), limit: MAX_KEY });
@@ -415,6 +420,7 @@ impl<'a> Writer<'a> {
         self.opened.store.stripe_of(&self.key)
     }
 
+    #[inline]
     fn lock(&self) -> Result<Exclusive<'a, Mapping>> {
         lock_stripe(self.opened, self.stripe())
     }
@@ -427,29 +433,31 @@ impl<'a> Writer<'a> {
     }
 
     /// The item to be written, if it is not too large.
+    #[inline]
     fn draft<'v>(&self, value: &'v [u8], how: &SetOptions) -> Result<Draft<'v>>
     where
         'a: 'v,
     {
         let now_ms = || self.opened.settings.time.now_ms();
         let (expires_ms, beside) = how.times(self.defaults, now_ms);
-        let draft =
-            Draft { key: self.key, value, expires_ms, beside: Beside { region: self.region, ..beside }, epoch: 0 };
-        let beside = Beside { created_ms: if draft.is_extended() { now_ms() } else { 0 }, ..draft.beside };
-        let draft = self.of_now(Draft { beside, ..draft });
+        let beside = Beside { region: self.region, ..beside }.if_any();
+        let beside = beside.map(|beside| Beside { created_ms: now_ms(), ..beside });
+        let draft = Draft { key: self.key, value, expires_ms, beside, epoch: 0 };
         check_size(self.opened, &draft)?;
         Ok(draft)
     }
 
-    /// The same of the epochs of this moment.
-    fn of_now<'v>(&self, draft: Draft<'v>) -> Draft<'v> {
-        let store = &self.opened.store;
-        let region_epoch = store.region_epochs(self.region).current();
-        Draft { epoch: store.epochs().current(), beside: Beside { region_epoch, ..draft.beside }, ..draft }
+    /// The same of the epochs of this moment; the stripe is locked, and the old value not looked at yet.
+    #[inline]
+    fn of_now<'v>(&self, draft: Draft<'v>, stripe: &Exclusive<'_, Mapping>) -> Draft<'v> {
+        let region_epoch = || self.opened.store.region_epochs(self.region).current();
+        let beside = draft.beside.map(|beside| Beside { region_epoch: region_epoch(), ..beside });
+        Draft { epoch: stripe.epoch(), beside, ..draft }
     }
 }
 
 /// Whether a record fits into the rings of a file.
+#[inline]
 pub(super) fn check_size(opened: &Opened, draft: &Draft<'_>) -> Result<()> {
     let (size, limit) = (draft.units() * 8, opened.geometry().largest_record());
     if size > limit { Err(Error::TooLarge { size, limit }) } else { Ok(()) }
@@ -477,6 +485,7 @@ pub(super) fn invalidate(
 }
 
 /// Locks a stripe and takes it over.
+#[inline(always)]
 pub(super) fn lock_stripe(opened: &Opened, stripe: u32) -> Result<Exclusive<'_, Mapping>> {
     let (joined, lock) = lock_region(opened, stripe, opened.settings.lock_wait)?;
     opened.enter(joined, stripe, lock)
@@ -488,16 +497,20 @@ pub(super) fn lock_to_claim(opened: &Opened, stripe: u32, limit: Duration) -> Re
     opened.enter_to_claim(joined, stripe, lock)
 }
 
+#[inline(always)]
 fn lock_region(opened: &Opened, stripe: u32, limit: Duration) -> Result<(&Joined, RegionGuard<'_>)> {
     let joined = opened.member()?;
-    let lock = opened.lock(joined, stripe, limit).map_err(|error| {
-        count(opened, MemberCount::Busy);
-        lock_error(opened, stripe, limit, error)
-    })?;
+    let lock = opened.lock(joined, stripe, limit).map_err(|error| not_locked(opened, stripe, limit, error))?;
     if lock.waited {
         count(opened, MemberCount::LockWaits);
     }
     Ok((joined, lock))
+}
+
+#[cold]
+fn not_locked(opened: &Opened, stripe: u32, limit: Duration, error: LockError) -> Error {
+    count(opened, MemberCount::Busy);
+    lock_error(opened, stripe, limit, error)
 }
 
 fn parse_number(text: &[u8]) -> Result<u64> {

@@ -45,7 +45,7 @@ impl Engine {
     pub(super) fn enter(&self) -> Exclusive<'_, Arc<Heap>> {
         let seats = Seats { mem: &self.store.mem, geometry: &self.store.geometry };
         let lock = self.locks.lock(seats, 0, Duration::ZERO).unwrap();
-        Exclusive::enter(&self.store, 0, self.now_ms, Who { seat: 7, pid: 8, nonce: 9 }, lock).unwrap()
+        Exclusive::enter(&self.store, 0, &self.now_ms, &Who { seat: 7, pid: 8, nonce: 9 }, lock).unwrap()
     }
 
     fn set(&self, key: &[u8], value: &[u8]) -> u64 {
@@ -60,7 +60,7 @@ impl Engine {
         let key = self.store.key(key);
         let entry = stripe.find(&key);
         let epoch = self.store.epochs().current();
-        stripe.put(&Draft { key, value, expires_ms, beside: Beside::default(), epoch }, entry)
+        stripe.put(Draft { key, value, expires_ms, beside: None, epoch }, entry)
     }
 
     fn delete(&self, key: &[u8]) -> bool {
@@ -465,9 +465,9 @@ impl Engine {
         let mut stripe = self.enter();
         let key = self.store.key(key);
         let epoch = self.store.epochs().current();
-        let draft = Draft { key, value, expires_ms: 0, beside: Beside::default(), epoch };
+        let draft = Draft { key, value, expires_ms: 0, beside: None, epoch };
         let entry = stripe.find(&key);
-        stripe.store_claimed(ticket, &draft, entry).is_some()
+        stripe.store_claimed(ticket, draft, entry).is_some()
     }
 }
 
