@@ -169,12 +169,13 @@ impl Cache {
     pub fn touch(&self, key: impl AsRef<[u8]>, expiry: Expiry) -> Result<bool> {
         let writer = Writer::new(self.all(), key.as_ref())?;
         let expires_ms = expiry.to_ms(|| writer.opened.settings.time.now_ms());
-        let mut stripe = writer.lock()?;
-        let entry = stripe.find_current(&writer.key);
-        if let Some(entry) = &entry {
-            stripe.touch(entry, expires_ms);
-        }
-        Ok(entry.is_some())
+        writer.locked(|stripe| {
+            let entry = stripe.find_current(&writer.key);
+            if let Some(entry) = &entry {
+                stripe.touch(entry, expires_ms);
+            }
+            entry.is_some()
+        })
     }
 
     /// Removes a key; `false` if it has no value.
@@ -183,8 +184,7 @@ impl Cache {
     /// As [`set`](Cache::set).
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let writer = Writer::new(self.all(), key.as_ref())?;
-        let mut stripe = writer.lock()?;
-        Ok(delete_in(&mut stripe, &writer.key))
+        writer.locked(|stripe| delete_in(stripe, &writer.key))
     }
 
     /// Stores many items, each stripe locked once for up to 64 of them; what became of each, in their order. It
@@ -279,9 +279,10 @@ impl<'a> Scope<'a> {
             items,
             |(key, _)| key.as_ref(),
             |writer, stripe, (_, value)| {
-                let draft = writer.draft(value.as_ref(), how)?;
+                let mut draft = writer.draft(value.as_ref(), how)?;
+                writer.date(&mut draft, stripe);
                 let entry = stripe.find(&writer.key);
-                stripe.put(writer.of_now(draft, stripe), entry);
+                stripe.put(&draft, entry.as_ref());
                 Ok(())
             },
         )
@@ -301,11 +302,14 @@ impl<'a> Scope<'a> {
         wanted: impl FnOnce(&Exclusive<'_, Mapping>, Option<&Entry>) -> bool,
     ) -> Result<Option<Stamp>> {
         let writer = Writer::new(self, key)?;
-        let draft = writer.draft(value, how)?;
-        let mut stripe = writer.lock()?;
-        let draft = writer.of_now(draft, &stripe);
-        let entry = stripe.find(&writer.key);
-        Ok(wanted(&stripe, entry.as_ref()).then(|| Stamp(stripe.put(draft, entry))))
+        let store = &writer.opened.store;
+        store.prefetch_record(&store.sight(&writer.key));
+        let mut draft = writer.draft(value, how)?;
+        writer.locked(|stripe| {
+            writer.date(&mut draft, stripe);
+            let entry = stripe.find(&writer.key);
+            wanted(stripe, entry.as_ref()).then(|| Stamp(stripe.put(&draft, entry.as_ref())))
+        })
     }
 
     pub(super) fn add_to(
@@ -327,14 +331,9 @@ impl<'a> Scope<'a> {
         let value = parse_number(&text)?;
         let sum = add(value, delta).ok_or(Error::Overflow { value, sign, delta })?;
         let text = sum.to_string();
-        let draft = Draft {
-            key: writer.key,
-            value: text.as_bytes(),
-            expires_ms: entry.head.expires_ms(),
-            beside: writer.beside_of(&entry, region_epoch).if_any(),
-            epoch,
-        };
-        stripe.put(draft, Some(entry));
+        let beside = writer.beside_of(&entry, region_epoch).if_any();
+        let draft = Draft::new(writer.key, text.as_bytes(), entry.head.expires_ms(), beside, epoch);
+        stripe.put(&draft, Some(&entry));
         Ok(Some(sum))
     }
 
@@ -403,7 +402,7 @@ pub(super) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(scope: Scope<'a>, key: &'a [u8]) -> Result<Self> {
         if key.len() > MAX_KEY {
             return Err(Error::KeyTooLong { size: key.len(), limit: MAX_KEY });
@@ -420,9 +419,16 @@ impl<'a> Writer<'a> {
         self.opened.store.stripe_of(&self.key)
     }
 
-    #[inline]
     fn lock(&self) -> Result<Exclusive<'a, Mapping>> {
         lock_stripe(self.opened, self.stripe())
+    }
+
+    /// Does something with the key's stripe locked.
+    #[inline(always)]
+    fn locked<R>(&self, work: impl FnOnce(&mut Exclusive<'a, Mapping>) -> R) -> Result<R> {
+        let (opened, stripe) = (&**self.opened, self.stripe());
+        let (joined, lock) = lock_region(opened, stripe, opened.settings.lock_wait)?;
+        opened.within(joined, stripe, lock, work)
     }
 
     /// What lies beside an entry, for the value that takes its place. One of a region that the caller did not name is
@@ -433,7 +439,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The item to be written, if it is not too large.
-    #[inline]
+    #[inline(always)]
     fn draft<'v>(&self, value: &'v [u8], how: &SetOptions) -> Result<Draft<'v>>
     where
         'a: 'v,
@@ -442,17 +448,18 @@ impl<'a> Writer<'a> {
         let (expires_ms, beside) = how.times(self.defaults, now_ms);
         let beside = Beside { region: self.region, ..beside }.if_any();
         let beside = beside.map(|beside| Beside { created_ms: now_ms(), ..beside });
-        let draft = Draft { key: self.key, value, expires_ms, beside, epoch: 0 };
+        let draft = Draft::new(self.key, value, expires_ms, beside, 0);
         check_size(self.opened, &draft)?;
         Ok(draft)
     }
 
-    /// The same of the epochs of this moment; the stripe is locked, and the old value not looked at yet.
-    #[inline]
-    fn of_now<'v>(&self, draft: Draft<'v>, stripe: &Exclusive<'_, Mapping>) -> Draft<'v> {
-        let region_epoch = || self.opened.store.region_epochs(self.region).current();
-        let beside = draft.beside.map(|beside| Beside { region_epoch: region_epoch(), ..beside });
-        Draft { epoch: stripe.epoch(), beside, ..draft }
+    /// Gives it the epochs of this moment: the stripe is locked, and the old value was not looked at yet.
+    #[inline(always)]
+    fn date(&self, draft: &mut Draft<'_>, stripe: &Exclusive<'_, Mapping>) {
+        draft.epoch = stripe.epoch();
+        if let Some(beside) = &mut draft.beside {
+            beside.region_epoch = self.opened.store.region_epochs(self.region).current();
+        }
     }
 }
 
@@ -485,7 +492,6 @@ pub(super) fn invalidate(
 }
 
 /// Locks a stripe and takes it over.
-#[inline(always)]
 pub(super) fn lock_stripe(opened: &Opened, stripe: u32) -> Result<Exclusive<'_, Mapping>> {
     let (joined, lock) = lock_region(opened, stripe, opened.settings.lock_wait)?;
     opened.enter(joined, stripe, lock)

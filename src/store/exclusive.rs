@@ -79,7 +79,6 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     ///
     /// # Errors
     /// When the file was durable and the mark that it no longer is cannot be brought to the device.
-    #[inline(always)]
     pub(crate) fn enter(
         store: &'a Store<M>,
         stripe: u32,
@@ -93,7 +92,6 @@ impl<'a, M: Memory> Exclusive<'a, M> {
 
     /// As [`enter`](Self::enter), for one who looks, claims and ends claims: these are no writes, and what was flushed
     /// stays so unless there is something to repair. Before storing an item, [`mark_dirty`](Store::mark_dirty).
-    #[inline(always)]
     pub(crate) fn enter_to_claim(
         store: &'a Store<M>,
         stripe: u32,
@@ -101,17 +99,41 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         who: &'a Who,
         lock: RegionGuard<'a>,
     ) -> std::io::Result<Self> {
-        let (epochs, head) = (store.epochs(), store.mem.words(store.geometry.stripe(stripe)));
-        let (now_ms, scratch) = (Cell::new(None), Vec::new());
-        let mut this = Self { store, stripe, head, wall, now_ms, who, epochs, scratch, _lock: lock };
-        if !this.is_settled() {
-            store.mark_dirty()?;
-            this.settle_all();
-        }
+        let mut this = Self::new(store, stripe, wall, who, lock);
+        this.settle()?;
         Ok(this)
     }
 
-    /// Whether the holder before left nothing to be done.
+    /// As [`enter`](Self::enter), for as long as `work` takes. The stripe is made where it stays: to load in wide pieces
+    /// what has just been stored in narrow ones, as a move does, takes longer than a write's own loads.
+    #[inline(always)]
+    pub(crate) fn within<R>(
+        store: &'a Store<M>,
+        stripe: u32,
+        wall: &'a dyn Wall,
+        who: &'a Who,
+        lock: RegionGuard<'a>,
+        work: impl FnOnce(&mut Self) -> R,
+    ) -> std::io::Result<R> {
+        store.mark_dirty()?;
+        let mut this = Self::new(store, stripe, wall, who, lock);
+        this.settle()?;
+        Ok(work(&mut this))
+    }
+
+    #[inline(always)]
+    fn new(store: &'a Store<M>, stripe: u32, wall: &'a dyn Wall, who: &'a Who, lock: RegionGuard<'a>) -> Self {
+        let (epochs, head) = (store.epochs(), store.mem.words(store.geometry.stripe(stripe)));
+        let (now_ms, scratch) = (Cell::new(None), Vec::new());
+        Self { store, stripe, head, wall, now_ms, who, epochs, scratch, _lock: lock }
+    }
+
+    /// Does what the holder before left undone.
+    #[inline(always)]
+    fn settle(&mut self) -> std::io::Result<()> {
+        if self.is_settled() { Ok(()) } else { self.settle_all() }
+    }
+
     #[inline(always)]
     fn is_settled(&self) -> bool {
         self.store.distrust(self.stripe) == Distrust::None
@@ -120,7 +142,8 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     }
 
     #[cold]
-    fn settle_all(&mut self) {
+    fn settle_all(&mut self) -> std::io::Result<()> {
+        self.store.mark_dirty()?;
         match self.store.distrust(self.stripe) {
             Distrust::None if self.word(at!(Stripe.intent)).get() & 0xff != 0 => self.repair(),
             Distrust::None => {}
@@ -128,6 +151,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
             Distrust::Discard => self.discard(),
         }
         self.count_for_current_epoch();
+        Ok(())
     }
 
     /// The time of this operation, in milliseconds since 1970; the same each time it is asked for.
@@ -271,7 +295,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
 
     /// Whoever holds the lock and meets an odd version makes it even: its writer is dead.
     #[inline]
-    pub(crate) fn settle(&self, bucket_at: u64) {
+    pub(crate) fn settle_bucket(&self, bucket_at: u64) {
         if self.store.mem.word(bucket_at).get() & 1 == 1 {
             self.close_bucket(bucket_at);
         }
@@ -311,7 +335,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     /// The epoch for a record that was to be of `epoch`. A clear since the stripe was taken is for the next holder, who
     /// counts anew from it on: what is written in this hold was begun before, and is cleared with the rest.
     #[inline]
-    pub(super) fn epoch_for(&self, epoch: u64) -> u64 {
+    pub(crate) fn epoch_for(&self, epoch: u64) -> u64 {
         epoch.min(self.epoch())
     }
 
@@ -382,10 +406,10 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     }
 
     /// The record of a key, whether expired, cleared or not.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, key: &Key<'_>) -> Option<Entry> {
         let bucket_at = self.store.bucket_of(key);
-        self.settle(bucket_at);
+        self.settle_bucket(bucket_at);
         let mut candidates = M::matching(self.store.mem.words::<8>(bucket_at), Slot::live_pattern(key)) & !1;
         while candidates != 0 {
             let slot_at = bucket_at + u64::from(candidates.trailing_zeros()) * 8;
@@ -437,7 +461,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
             return None;
         }
         let bucket_at = self.store.bucket_of(&key);
-        self.settle(bucket_at);
+        self.settle_bucket(bucket_at);
         slots(bucket_at).find_map(|slot_at| {
             let slot = self.slot(slot_at);
             let here = slot.is_live() && slot.ring() == ring && slot.position() == position;

@@ -35,8 +35,7 @@ pub fn check_record(input: &RecordInput<'_>) {
     let damaged = is_sound(&key, input.value, words, extension, spot(0));
     assert!(!damaged || words.expires_ms() <= super::record::LAST_TIME);
 
-    let draft =
-        Draft { key, value: input.value, expires_ms: expiry, beside: extension.beside().if_any(), epoch: created };
+    let draft = Draft::new(key, input.value, expiry, extension.beside().if_any(), created);
     let units = draft.units() + input.spare.min(31);
     let head = draft.head(units, stamp, spot(0));
     assert!(head.is_record() && !head.is_pad() && !head.is_dead());

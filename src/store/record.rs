@@ -288,9 +288,16 @@ pub(crate) struct Draft<'a> {
     pub beside: Option<Beside>,
     /// Epoch of the cache, read before the old value was.
     pub epoch: u64,
+    /// Of key and value: made before the stripe is locked.
+    sum: u64,
 }
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
+    #[inline]
+    pub(crate) fn new(key: Key<'a>, value: &'a [u8], expires_ms: u64, beside: Option<Beside>, epoch: u64) -> Self {
+        Self { key, value, expires_ms, beside, epoch, sum: sum(key.hash, value) }
+    }
+
     #[inline]
     pub(crate) fn is_extended(&self) -> bool {
         self.beside.is_some()
@@ -325,7 +332,7 @@ impl Draft<'_> {
             stamp,
             expiry: timed(self.expires_ms, stamp),
         };
-        head.seal |= u64::from(checksum(self.key.hash, self.value, head, self.extension(stamp), spot));
+        head.seal |= u64::from(checksum(self.sum, head, self.extension(stamp), spot));
         head
     }
 }
@@ -348,17 +355,28 @@ pub const fn record_size(key_len: usize, value_len: usize) -> u64 {
     RECORD_LEN + round_up(key_len as u64, 8) + round_up(value_len as u64, 8)
 }
 
+/// Odd numbers, by which the words that a checksum covers are multiplied so that no two of them can be exchanged; the
+/// digits of pi.
+const FACTORS: [u64; 5] =
+    [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7345, 0xa409_3822_299f_31d1, 0x082e_fa98_ec4e_6c89, 0x4528_21e6_38d0_1377];
+
+/// What the checksum takes of key and value.
 #[inline]
-fn checksum(key_hash: u64, value: &[u8], head: Head, extension: Extension, spot: Spot) -> u32 {
+fn sum(key_hash: u64, value: &[u8]) -> u64 {
+    xxh3_64_with_seed(value, key_hash)
+}
+
+#[inline]
+fn checksum(sum: u64, head: Head, extension: Extension, spot: Spot) -> u32 {
     let fixed = [head.shape, head.seal >> 32, head.stamp, extension.created, extension.flags];
-    let seed = fixed.iter().fold(key_hash, |seed, &word| mix(seed ^ word));
-    let sum = xxh3_64_with_seed(value, seed);
+    let products = fixed.into_iter().zip(FACTORS).map(|(word, factor)| word.wrapping_mul(factor));
+    let sum = mix(products.fold(sum, u64::wrapping_add));
     (sum ^ sum >> 32) as u32 ^ spot.salt()
 }
 
 /// Whether a record found at `spot` is what was written there, in full.
 pub(crate) fn is_sound(key: &Key<'_>, value: &[u8], head: Head, extension: Extension, spot: Spot) -> bool {
-    head.seal as u32 == checksum(key.hash, value, head, extension, spot)
+    head.seal as u32 == checksum(sum(key.hash, value), head, extension, spot)
         && head.expiry_is_sound()
         && (!head.is_extended() || extension.soft_is_sound(head.stamp))
 }
@@ -378,7 +396,7 @@ mod tests {
 
     fn draft<'a>(key: &'a [u8], value: &'a [u8], flags: u32) -> Draft<'a> {
         let beside = Beside { flags, ..Beside::default() }.if_any();
-        Draft { key: Key::new(key, 9), value, expires_ms: 1_700_000_000_000, beside, epoch: 77 }
+        Draft::new(Key::new(key, 9), value, 1_700_000_000_000, beside, 77)
     }
 
     #[test]

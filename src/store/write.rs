@@ -22,33 +22,34 @@ use crate::shm::{Memory, Step};
 
 impl<M: Memory> Exclusive<'_, M> {
     /// Stores an item and returns its stamp. The caller has checked that its record is not too large, and looked for
-    /// what the key has now: `entry` is what [`find`](Self::find) gave.
+    /// what the key has now: `entry` is what [`find`](Self::find) gave. The draft's epoch is none after
+    /// [`epoch`](Self::epoch).
     #[inline]
-    pub(crate) fn put(&mut self, draft: Draft<'_>, entry: Option<Entry>) -> u64 {
+    pub(crate) fn put(&mut self, draft: &Draft<'_>, entry: Option<&Entry>) -> u64 {
         self.void(&draft.key);
         self.put_created(draft, entry)
     }
 
     /// As [`put`](Self::put), by the one who holds the key's claim.
     #[inline]
-    pub(super) fn put_created(&mut self, mut draft: Draft<'_>, entry: Option<Entry>) -> u64 {
-        draft.epoch = self.epoch_for(draft.epoch);
+    pub(super) fn put_created(&mut self, draft: &Draft<'_>, entry: Option<&Entry>) -> u64 {
+        debug_assert!(draft.epoch <= self.epoch());
         self.count(StripeCount::Sets);
         match entry {
-            Some(entry) if fits_in_place(&entry, &draft) => self.overwrite(&entry, &draft),
-            _ => self.insert(&draft, entry),
+            Some(entry) if fits_in_place(entry, draft) => self.overwrite(entry, draft),
+            _ => self.insert(draft, entry),
         }
     }
 
     /// Writes a record at the head of a ring; room is made for it before.
     #[inline(never)]
-    fn insert(&mut self, draft: &Draft<'_>, mut entry: Option<Entry>) -> u64 {
+    fn insert(&mut self, draft: &Draft<'_>, mut entry: Option<&Entry>) -> u64 {
         if !self.has_sane_rings() {
             self.empty();
             entry = None;
         }
         let units = draft.units();
-        let ring = self.ring_for(&draft.key, entry.as_ref(), units);
+        let ring = self.ring_for(&draft.key, entry, units);
         let mut budget = self.budget();
         let position = self.reserve(ring, units, &mut budget);
         let (slot_at, old) = self.place_for(&draft.key);

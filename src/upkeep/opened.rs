@@ -243,7 +243,7 @@ impl Opened {
     }
 
     /// Locks a stripe's lock region for this process.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn lock<'a>(
         &'a self,
         joined: &'a Joined,
@@ -255,7 +255,6 @@ impl Opened {
     }
 
     /// Takes a stripe over with its lock.
-    #[inline(always)]
     pub(crate) fn enter<'a>(
         &'a self,
         joined: &'a Joined,
@@ -263,6 +262,19 @@ impl Opened {
         lock: RegionGuard<'a>,
     ) -> Result<Exclusive<'a, Mapping>> {
         Exclusive::enter(&self.store, stripe, &self.settings.time, &joined.who, lock)
+            .map_err(Error::io("mark as written", &self.real))
+    }
+
+    /// The same for as long as `work` takes.
+    #[inline(always)]
+    pub(crate) fn within<'a, R>(
+        &'a self,
+        joined: &'a Joined,
+        stripe: u32,
+        lock: RegionGuard<'a>,
+        work: impl FnOnce(&mut Exclusive<'a, Mapping>) -> R,
+    ) -> Result<R> {
+        Exclusive::within(&self.store, stripe, &self.settings.time, &joined.who, lock, work)
             .map_err(Error::io("mark as written", &self.real))
     }
 
