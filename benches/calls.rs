@@ -1,23 +1,23 @@
 //! One call at a time, one thread: what a read and a write cost, beside the least that any such cache must do.
 //!
 //! `cargo bench -p kennel --bench calls`; `-- "64 B, 256 MiB"` for one group. The *limit* is a plain loop over the same
-//! amount of mapped memory, the same kind of mapping and the same keys: hash the key, load one word of a random bucket's
-//! line, copy the value out of the record it leads to. Nothing is compared, checked or counted. Compare the two within
-//! one run.
+//! amount of mapped memory, the same kind of mapping and the same keys: hash the key, load a random bucket's line, copy
+//! the value out of the record it leads to. Nothing is compared, checked or counted. Compare the two within one run.
 //!
 //! Reads are measured twice. *One after another*: the next key depends on the value before, as in a program that uses
 //! what it reads; this is what one call costs. *Independent*: the processor may work on several calls at once, as in a
 //! loop over keys known beforehand; it overlaps more of a short loop's calls than of a long one's.
-#![allow(unsafe_code, reason = "the limit reads a mapping with plain loads; nobody else has it open")]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use kennel::{Cache, LockStrategy, Options, Values, record_size};
-use memmap2::MmapMut;
+use limit::Limit;
 use std::hint::black_box;
 use std::path::PathBuf;
 use std::time::Duration;
 use tempfile::TempDir;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+#[path = "../crates/harness/src/limit.rs"]
+mod limit;
 
 const KEY: usize = 16;
 /// Items of the smallest group, and keys that a walk over a larger one reads.
@@ -66,48 +66,6 @@ fn cache<const VALUE: usize>(directory: &TempDir, items: usize, locks: LockStrat
     cache
 }
 
-/// The least a cache must do, over as much memory as the cache has.
-struct Limit<const VALUE: usize> {
-    map: MmapMut,
-    buckets: u64,
-    records_at: usize,
-}
-
-impl<const VALUE: usize> Limit<VALUE> {
-    fn new(directory: &TempDir, cache: &Cache, items: usize) -> Self {
-        let buckets = cache.stats().buckets;
-        let records_at = buckets as usize * 64;
-        let len = records_at + items * record_size(KEY, VALUE) as usize;
-        let file = std::fs::File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(directory.path().join("limit"))
-            .expect("a file");
-        file.set_len(len as u64).expect("its length");
-        // SAFETY: the file lies in a private directory and nobody else opens it.
-        let map = unsafe { MmapMut::map_mut(&file) }.expect("a mapping");
-        let mut limit = Self { map, buckets, records_at };
-        for (n, word) in limit.map[..records_at].chunks_exact_mut(8).enumerate() {
-            // A permutation of sorts: each word leads to some record, all records are led to.
-            let record = (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) % items as u64;
-            word.copy_from_slice(&record.to_le_bytes());
-        }
-        limit.map[records_at..].fill(1);
-        limit
-    }
-
-    #[inline]
-    fn get(&self, key: &[u8], into: &mut [u8; VALUE]) {
-        let hash = xxh3_64_with_seed(key, 1);
-        let bucket = ((u128::from(hash) * u128::from(self.buckets)) >> 64) as usize;
-        let word = bucket * 64 + (hash as usize & 7) * 8;
-        let record = u64::from_le_bytes(self.map[word..word + 8].try_into().expect("eight bytes"));
-        let value = self.records_at + record as usize * record_size(KEY, VALUE) as usize + 48;
-        into.copy_from_slice(&self.map[value..value + VALUE]);
-    }
-}
-
 /// Walks once over the keys; how far each step goes is what the value before says, which is one key on.
 fn one_after_another<const VALUE: usize>(keys: &[[u8; KEY]], mut get: impl FnMut(&[u8; KEY], &mut [u8; VALUE])) {
     let mut into = [1; VALUE];
@@ -129,7 +87,8 @@ fn reads(c: &mut Criterion) {
 fn reads_of<const VALUE: usize>(c: &mut Criterion, data: &str, items: usize) {
     let directory = directory();
     let cache = cache::<VALUE>(&directory, items, LockStrategy::File);
-    let limit = Limit::<VALUE>::new(&directory, &cache, items);
+    let stored: Vec<[u8; KEY]> = (0..items as u64).map(key).collect();
+    let limit = Limit::create(&directory.path().join("limit"), cache.stats().buckets, &stored, VALUE).expect("a limit");
     let mut keys = keys(items);
     keys.retain(|key| cache.contains(key));
     assert!(keys.len() * 100 > items * 97, "only {} of {items} items are held", keys.len());
@@ -141,7 +100,9 @@ fn reads_of<const VALUE: usize>(c: &mut Criterion, data: &str, items: usize) {
     let mut group = c.benchmark_group(format!("read {data}, one after another"));
     group.throughput(Throughput::Elements(keys.len() as u64)).sample_size(20);
     group.measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(500));
-    group.bench_function("limit", |b| b.iter(|| one_after_another(&keys, |key, into| limit.get(key, into))));
+    group.bench_function("limit", |b| {
+        b.iter(|| one_after_another(&keys, |key, into: &mut [u8; VALUE]| limit.get_into(key, into)))
+    });
     group.bench_function("get_into", |b| b.iter(|| one_after_another(&keys, get_into)));
     group.finish();
 
@@ -150,7 +111,7 @@ fn reads_of<const VALUE: usize>(c: &mut Criterion, data: &str, items: usize) {
     group.measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(500));
     let mut into = [0; VALUE];
     group.bench_function("limit", |b| {
-        b.iter(|| keys.iter().for_each(|key| limit.get(black_box(key), black_box(&mut into))));
+        b.iter(|| keys.iter().for_each(|key| limit.get_into(black_box(key), black_box(&mut into))));
     });
     group.bench_function("get_into", |b| b.iter(|| keys.iter().for_each(|key| get_into(black_box(key), &mut into))));
     group.bench_function("get", |b| b.iter(|| keys.iter().for_each(|key| drop(black_box(cache.get(black_box(key)))))));

@@ -118,7 +118,7 @@ fn against_limit(effort: &Effort, table: &mut Table, value_size: usize, data: u6
     keys.retain(|key| cache.contains(key));
     settle(&cache, &keys);
     ensure!(keys.len() as u64 * 100 > items * 97, "only {} of {items} values are held", keys.len());
-    let limit = Limit::create(&directory.path().join("limit"), cache.stats().buckets, items as u32, value_size)?;
+    let limit = Limit::create(&directory.path().join("limit"), cache.stats().buckets, &in_order(items), value_size)?;
     let from_limit = |key: &Key, into: &mut [u8]| {
         limit.get_into(key, into);
         Ok(true)
