@@ -24,7 +24,7 @@ compile_error!("kennel needs a little-endian target: the words of a cache file a
 /// The first eight bytes of every cache file.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"KENNELca");
 /// Raised by every change of the format.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 /// Counters in a counter line.
 pub(crate) const COUNTERS: usize = 16;
 /// Counter lines of a seat that belong to one thread each; one more is shared by all further threads.
@@ -297,10 +297,7 @@ fields! {
     Extension { soft_expiry: 8, created: 8, flags: 8 }
 }
 
-/// What the bytes mean where their places do not say it: raised when hashes or checksums are computed in another way.
-const MEANING: u64 = 2;
-
-/// A number that two builds share only if they draw the same bytes and mean the same by them.
+/// A number that two builds share only if they draw the same bytes.
 pub(crate) const FINGERPRINT: u64 = {
     let mut bytes = [0u8; FIELDS.len() * 16];
     let mut i = 0;
@@ -315,7 +312,7 @@ pub(crate) const FINGERPRINT: u64 = {
         }
         i += 1;
     }
-    xxhash_rust::const_xxh3::xxh3_64_with_seed(&bytes, MEANING)
+    xxhash_rust::const_xxh3::xxh3_64(&bytes)
 };
 
 /// Offset of a header field: `at!(epochs)`.
