@@ -283,18 +283,13 @@ impl Claim {
     fn put(mut self, value: &[u8], expires_ms: u64, beside: Beside) -> Result<Stored> {
         let opened = self.0.opened.clone();
         let key = std::mem::take(&mut self.0.key);
-        let draft = Draft {
-            key: opened.store.key(&key),
-            value,
-            expires_ms,
-            beside: self.beside(beside),
-            epoch: self.0.began.epochs.current(),
-        };
+        let beside = self.beside(beside).if_any();
+        let mut draft = Draft::new(opened.store.key(&key), value, expires_ms, beside, self.0.began.epochs.current());
         if let Err(error) = check_size(&opened, &draft) {
             self.refuse();
             return Err(error);
         }
-        let stored = self.put_draft(&draft)?;
+        let stored = self.put_draft(&mut draft)?;
         if stored == Stored::Voided {
             count(&opened, MemberCount::Voided);
         }
@@ -312,7 +307,7 @@ impl Claim {
         }
     }
 
-    fn put_draft(&mut self, draft: &Draft<'_>) -> Result<Stored> {
+    fn put_draft(&mut self, draft: &mut Draft<'_>) -> Result<Stored> {
         let opened = self.0.opened.clone();
         // In a file that another took the place of nobody would find it.
         if opened.is_replaced() {
@@ -321,12 +316,15 @@ impl Claim {
         let Some(held) = self.0.held.take() else { return self.put_unprotected(&opened, draft) };
         let Some(ticket) = held.ticket() else { return Ok(Stored::Voided) };
         let mut stripe = lock_stripe(&opened, ticket.stripe)?;
+        draft.epoch = stripe.epoch_for(draft.epoch);
         let entry = stripe.find(&draft.key);
-        Ok(stripe.store_claimed(ticket, draft, entry).map_or(Stored::Voided, |stamp| Stored::Yes(Stamp(stamp))))
+        Ok(stripe
+            .store_claimed(ticket, draft, entry.as_ref())
+            .map_or(Stored::Voided, |stamp| Stored::Yes(Stamp(stamp))))
     }
 
     /// Nobody kept the others from the key: it must be as it was at the start.
-    fn put_unprotected(&self, opened: &Opened, draft: &Draft<'_>) -> Result<Stored> {
+    fn put_unprotected(&self, opened: &Opened, draft: &mut Draft<'_>) -> Result<Stored> {
         let mut stripe = lock_stripe(opened, opened.store.stripe_of(&draft.key))?;
         let entry = stripe.find(&draft.key);
         let known = entry.filter(|entry| stripe.is_known(entry)).map(|entry| Stamp(entry.head.stamp));
@@ -334,7 +332,8 @@ impl Claim {
         if known != self.0.seen || now.epochs != self.0.began.epochs || now.region != self.0.began.region {
             return Ok(Stored::Voided);
         }
-        Ok(Stored::Yes(Stamp(stripe.put(draft, entry))))
+        draft.epoch = stripe.epoch_for(draft.epoch);
+        Ok(Stored::Yes(Stamp(stripe.put(draft, entry.as_ref()))))
     }
 }
 

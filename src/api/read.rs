@@ -374,7 +374,7 @@ fn read_again<T: Take>(key: Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<T
 fn read_locked<T: Take>(key: &Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<Look<T::Out>> {
     let store = &tally.opened.store;
     let held = lock_for_read(tally.opened, store.stripe_of(key))?;
-    held.settle(store.bucket_of(key));
+    held.settle_bucket(store.bucket_of(key));
     Some(tally.look(key, want))
 }
 

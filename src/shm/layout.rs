@@ -297,7 +297,10 @@ fields! {
     Extension { soft_expiry: 8, created: 8, flags: 8 }
 }
 
-/// A number that two builds share only if they draw the same bytes.
+/// What the bytes mean where their places do not say it: raised when hashes or checksums are computed in another way.
+const MEANING: u64 = 2;
+
+/// A number that two builds share only if they draw the same bytes and mean the same by them.
 pub(crate) const FINGERPRINT: u64 = {
     let mut bytes = [0u8; FIELDS.len() * 16];
     let mut i = 0;
@@ -312,7 +315,7 @@ pub(crate) const FINGERPRINT: u64 = {
         }
         i += 1;
     }
-    xxhash_rust::const_xxh3::xxh3_64(&bytes)
+    xxhash_rust::const_xxh3::xxh3_64_with_seed(&bytes, MEANING)
 };
 
 /// Offset of a header field: `at!(epochs)`.

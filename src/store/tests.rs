@@ -3,7 +3,7 @@
 use super::claim::{Claimant, Claimed, End, Kind, Owner, RegionEpochs, Ticket};
 use super::exclusive::{Exclusive, Who};
 use super::read::{Found, Look, Take};
-use super::record::{Beside, Draft};
+use super::record::Draft;
 use super::verify::check;
 use super::{Invalidation, Store};
 use crate::hash::Key;
@@ -45,7 +45,7 @@ impl Engine {
     pub(super) fn enter(&self) -> Exclusive<'_, Arc<Heap>> {
         let seats = Seats { mem: &self.store.mem, geometry: &self.store.geometry };
         let lock = self.locks.lock(seats, 0, Duration::ZERO).unwrap();
-        Exclusive::enter(&self.store, 0, self.now_ms, Who { seat: 7, pid: 8, nonce: 9 }, lock).unwrap()
+        Exclusive::enter(&self.store, 0, &self.now_ms, &Who { seat: 7, pid: 8, nonce: 9 }, lock).unwrap()
     }
 
     fn set(&self, key: &[u8], value: &[u8]) -> u64 {
@@ -59,8 +59,8 @@ impl Engine {
     fn put(&self, stripe: &mut Exclusive<'_, Arc<Heap>>, key: &[u8], value: &[u8], expires_ms: u64) -> u64 {
         let key = self.store.key(key);
         let entry = stripe.find(&key);
-        let epoch = self.store.epochs().current();
-        stripe.put(&Draft { key, value, expires_ms, beside: Beside::default(), epoch }, entry)
+        let epoch = stripe.epoch_for(self.store.epochs().current());
+        stripe.put(&Draft::new(key, value, expires_ms, None, epoch), entry.as_ref())
     }
 
     fn delete(&self, key: &[u8]) -> bool {
@@ -465,9 +465,9 @@ impl Engine {
         let mut stripe = self.enter();
         let key = self.store.key(key);
         let epoch = self.store.epochs().current();
-        let draft = Draft { key, value, expires_ms: 0, beside: Beside::default(), epoch };
+        let draft = Draft::new(key, value, 0, None, epoch);
         let entry = stripe.find(&key);
-        stripe.store_claimed(ticket, &draft, entry).is_some()
+        stripe.store_claimed(ticket, &draft, entry.as_ref()).is_some()
     }
 }
 

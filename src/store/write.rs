@@ -22,21 +22,34 @@ use crate::shm::{Memory, Step};
 
 impl<M: Memory> Exclusive<'_, M> {
     /// Stores an item and returns its stamp. The caller has checked that its record is not too large, and looked for
-    /// what the key has now: `entry` is what [`find`](Self::find) gave.
-    pub(crate) fn put(&mut self, draft: &Draft<'_>, entry: Option<Entry>) -> u64 {
+    /// what the key has now: `entry` is what [`find`](Self::find) gave. The draft's epoch is none after
+    /// [`epoch`](Self::epoch).
+    #[inline]
+    pub(crate) fn put(&mut self, draft: &Draft<'_>, entry: Option<&Entry>) -> u64 {
         self.void(&draft.key);
         self.put_created(draft, entry)
     }
 
     /// As [`put`](Self::put), by the one who holds the key's claim.
-    pub(super) fn put_created(&mut self, draft: &Draft<'_>, entry: Option<Entry>) -> u64 {
-        let draft = &Draft { epoch: self.epoch_for(draft.epoch), ..*draft };
+    #[inline]
+    pub(super) fn put_created(&mut self, draft: &Draft<'_>, entry: Option<&Entry>) -> u64 {
+        debug_assert!(draft.epoch <= self.epoch());
         self.count(StripeCount::Sets);
-        if let Some(entry) = entry.filter(|entry| fits_in_place(entry, draft)) {
-            return self.overwrite(&entry, draft);
+        match entry {
+            Some(entry) if fits_in_place(entry, draft) => self.overwrite(entry, draft),
+            _ => self.insert(draft, entry),
+        }
+    }
+
+    /// Writes a record at the head of a ring; room is made for it before.
+    #[inline(never)]
+    fn insert(&mut self, draft: &Draft<'_>, mut entry: Option<&Entry>) -> u64 {
+        if !self.has_sane_rings() {
+            self.empty();
+            entry = None;
         }
         let units = draft.units();
-        let ring = self.ring_for(&draft.key, entry.as_ref(), units);
+        let ring = self.ring_for(&draft.key, entry, units);
         let mut budget = self.budget();
         let position = self.reserve(ring, units, &mut budget);
         let (slot_at, old) = self.place_for(&draft.key);
@@ -69,6 +82,7 @@ impl<M: Memory> Exclusive<'_, M> {
 
     /// Overwrites a small record where it lies, its bucket odd. The page is touched for writing before, so
     /// that a page fault does not make readers wait.
+    #[inline]
     fn overwrite(&mut self, entry: &Entry, draft: &Draft<'_>) -> u64 {
         let shape = self.store.mem.word(entry.at);
         shape.set(Step::InPlace, shape.get());
@@ -169,6 +183,7 @@ impl<M: Memory> Exclusive<'_, M> {
 }
 
 /// Whether a draft can overwrite a record where it lies: both small, of one kind, and the allocation fits.
+#[inline]
 fn fits_in_place(entry: &Entry, draft: &Draft<'_>) -> bool {
     let allocated = entry.head.units() * 8;
     let used = entry.head.value_at() + draft.value.len() as u64;

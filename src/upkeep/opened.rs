@@ -10,7 +10,7 @@ use crate::shm::layout::at;
 use crate::shm::mapping::Mapping;
 use crate::shm::{Geometry, Memory, Step};
 use crate::store::Store;
-use crate::store::exclusive::{Exclusive, Now, Wall, Who};
+use crate::store::exclusive::{Exclusive, Wall, Who};
 use crate::sync::fork::PerProcess;
 use crate::sync::lease::Lease;
 use crate::sync::locks::{LockError, LockPlace, LockStrategy, RegionGuard};
@@ -243,6 +243,7 @@ impl Opened {
     }
 
     /// Locks a stripe's lock region for this process.
+    #[inline(always)]
     pub(crate) fn lock<'a>(
         &'a self,
         joined: &'a Joined,
@@ -256,22 +257,35 @@ impl Opened {
     /// Takes a stripe over with its lock.
     pub(crate) fn enter<'a>(
         &'a self,
-        joined: &Joined,
+        joined: &'a Joined,
         stripe: u32,
         lock: RegionGuard<'a>,
     ) -> Result<Exclusive<'a, Mapping>> {
-        Exclusive::enter(&self.store, stripe, Now::by(&self.settings.time), joined.who, lock)
+        Exclusive::enter(&self.store, stripe, &self.settings.time, &joined.who, lock)
+            .map_err(Error::io("mark as written", &self.real))
+    }
+
+    /// The same for as long as `work` takes.
+    #[inline(always)]
+    pub(crate) fn within<'a, R>(
+        &'a self,
+        joined: &'a Joined,
+        stripe: u32,
+        lock: RegionGuard<'a>,
+        work: impl FnOnce(&mut Exclusive<'a, Mapping>) -> R,
+    ) -> Result<R> {
+        Exclusive::within(&self.store, stripe, &self.settings.time, &joined.who, lock, work)
             .map_err(Error::io("mark as written", &self.real))
     }
 
     /// Takes a stripe over to look, claim, and end claims.
     pub(crate) fn enter_to_claim<'a>(
         &'a self,
-        joined: &Joined,
+        joined: &'a Joined,
         stripe: u32,
         lock: RegionGuard<'a>,
     ) -> Result<Exclusive<'a, Mapping>> {
-        Exclusive::enter_to_claim(&self.store, stripe, Now::by(&self.settings.time), joined.who, lock)
+        Exclusive::enter_to_claim(&self.store, stripe, &self.settings.time, &joined.who, lock)
             .map_err(Error::io("mark as written", &self.real))
     }
 
