@@ -21,7 +21,7 @@ fn small() -> Options {
 
 /// The path of the cache file as messages name it.
 fn real(place: &Place) -> String {
-    fs::canonicalize(place.dir()).unwrap().join("cache").display().to_string()
+    common::real(place.dir()).join("cache").display().to_string()
 }
 
 #[track_caller]
@@ -174,7 +174,7 @@ fn locks_lost_names_the_directory_when_the_file_was_moved_away_from_it() {
     let moved = place.dir().join("moved");
     fs::rename(place.path(), &moved).unwrap();
     let said = message(small().open(&moved));
-    let expected = fs::canonicalize(place.dir()).unwrap().join("moved.locks").join(&id);
+    let expected = common::real(place.dir()).join("moved.locks").join(&id);
     assert!(said.contains(&format!("expected the directory {}, found none", expected.display())), "{said}");
     assert!(said.contains("it was moved") && said.contains("restore it, or destroy the cache file"), "{said}");
     // As the message says: moved together, all is well.

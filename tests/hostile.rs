@@ -91,6 +91,76 @@ fn a_second_user_with_read_permission_reads_if_he_trusts_the_owner() {
     assert_sound(&cache);
 }
 
+/// In a child: becomes a user with a group of his own, who also is in a group with others.
+#[cfg(target_os = "linux")]
+fn become_one_of(group: u32, user: u32) {
+    use rustix::process::{Gid, Uid, umask};
+    use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
+    set_thread_groups(&[Gid::from_raw(group)]).unwrap();
+    set_thread_gid(Gid::from_raw(user)).unwrap();
+    set_thread_uid(Uid::from_raw(user)).unwrap();
+    umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+}
+
+/// Lease files had what the umask left, and lock files the first user's own group: the second user, or the first when
+/// the second had been there, was denied access.
+#[cfg(target_os = "linux")]
+#[test]
+fn users_of_one_group_share_a_cache_in_a_directory_that_hands_on_its_group() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    const GROUP: u32 = 64_000;
+    if !is_root("several users") {
+        return;
+    }
+    for locks in STRATEGIES {
+        let place = Place::new();
+        let_others_in(place.dir());
+        let directory = place.dir().join("shared");
+        fs::create_dir(&directory).unwrap();
+        chown(&directory, None, Some(GROUP)).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o2770)).unwrap();
+        let path = directory.join("cache");
+        let as_user = |user: u32, work: &dyn Fn()| {
+            Forked::start(|| {
+                become_one_of(GROUP, user);
+                work();
+            })
+            .join();
+        };
+        let open_and_write = || {
+            let cache = Options::new().trust(true).open(&path).unwrap();
+            // In every stripe, so with every lock.
+            (0..200).for_each(|n| cache.set(format!("key {n}"), "value").unwrap());
+            assert_sound(&cache);
+        };
+        as_user(64_001, &|| {
+            let _stays = options().locks(locks.clone()).mode(0o660).create(&path).unwrap();
+            // The mode is the creator's to say. Whoever comes later takes seats, and looks whether others live.
+            Forked::start(open_and_write).join();
+        });
+        let root = common::locks_root(&path);
+        let own = root.join(&common::names_in(&root)[0]);
+        // What the first user leaves who is killed before he has set the mode of the next seat's lease.
+        let left_behind = own.join("000002.lease");
+        assert!(own.join("000001.lease").exists() && !left_behind.exists());
+        fs::write(&left_behind, "").unwrap();
+        fs::set_permissions(&left_behind, fs::Permissions::from_mode(0o600)).unwrap();
+        chown(&left_behind, Some(64_001), None).unwrap();
+        for user in [64_002, 64_001, 64_003] {
+            as_user(user, &|| {
+                let _stay = [(); 2].map(|()| Options::new().trust(true).open(&path).unwrap());
+                Forked::start(open_and_write).join();
+            });
+        }
+        let files = common::names_in(&own);
+        for path in files.iter().map(|name| own.join(name)).chain([path, own.clone()]) {
+            let meta = fs::metadata(&path).unwrap();
+            let bits = if meta.is_dir() { 0o2770 } else { 0o660 };
+            assert_eq!((meta.mode() & 0o7777, meta.gid()), (bits, GROUP), "{}", path.display());
+        }
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_directory_that_cannot_be_written_is_named() {

@@ -73,6 +73,7 @@ fn write_and_read(path: &str, writer: u64) {
     say("ready");
     wait_for_word();
     for counter in 1..=ROUNDS {
+        children::go_on();
         for number in 0..KEYS {
             if counter % 17 == number {
                 cache.delete(key(writer, number)).unwrap();
@@ -131,6 +132,7 @@ fn thrash(path: &str, writer: u64) {
     say("ready");
     wait_for_word();
     for counter in 1..=ROUNDS {
+        children::go_on();
         for number in 0..KEYS * 4 {
             cache.set(key(writer, number), value(writer, number, counter)).unwrap();
             look(&cache, &mut seen, (counter + number) % WRITERS, number * 7 % (KEYS * 4));
@@ -157,6 +159,7 @@ fn come_and_go(path: &str, number: u64) {
     say("ready");
     wait_for_word();
     for round in 0..60 {
+        children::go_on();
         let cache = options().open(path).unwrap();
         let own = format!("{number} {round}");
         cache.set(&own, &own).unwrap();
@@ -221,7 +224,7 @@ fn all_seats_taken(locks: LockStrategy) {
     let start = || children::start("open", &[arg(&path)]);
     let mut three: Vec<_> = (0..3).map(|_| start()).collect();
     three.iter_mut().for_each(|process| process.expect("served"));
-    let real = std::fs::canonicalize(&path).unwrap();
+    let real = common::real(&path);
     start().expect(&format!("4 seats full {}", real.display()));
     match options().open(&path) {
         Err(error @ Error::SeatsFull { seats: 4, .. }) => {
@@ -307,6 +310,7 @@ fn create_and_destroy(path: &str) {
     say("ready");
     wait_for_word();
     for round in 0..40 {
+        children::go_on();
         let cache = options().open_or_create(path).unwrap();
         // Each of the locks is needed, and each may be opened only now. A file that was destroyed meanwhile is gone.
         for i in 0..12 {
@@ -338,6 +342,7 @@ fn add(path: &str) {
     say("ready");
     wait_for_word();
     for i in 0..ADDITIONS {
+        children::go_on();
         cache.incr(format!("counter {}", i % 3), 1).unwrap().unwrap();
         if i % 4 == 0 {
             cache.decr("counter down", 1).unwrap().unwrap();

@@ -12,13 +12,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+/// Threads of the runtime for blocking work.
+const BLOCKING_THREADS: usize = 8;
+
 /// One thread runs all tasks: whoever blocks it blocks everybody.
 fn on_one_thread<F: Future<Output = ()>>(work: impl FnOnce(Cache) -> F + Send + 'static) {
     must_end("a task", move || {
         let place = Place::new();
         let cache = Options::new().capacity(256 << 10).create(place.path()).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(work(cache));
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_time().max_blocking_threads(BLOCKING_THREADS).build().unwrap().block_on(work(cache));
     });
 }
 
@@ -183,8 +186,8 @@ fn locks_are_waited_for_without_a_thread() {
     on_one_thread(|cache| async move {
         let forever = LockOptions::new().wait(Wait::Forever);
         let lock = cache.lock_async("key", &forever).await.unwrap();
-        // More than the runtime has threads for blocking work.
-        let waiters: Vec<_> = (0..600)
+        // Did each of them keep a thread, none would be left for the one that does not wait for long.
+        let waiters: Vec<_> = (0..5 * BLOCKING_THREADS)
             .map(|_| {
                 let cache = cache.clone();
                 tokio::spawn(async move { cache.lock_async("key", &forever).await.unwrap().release() })

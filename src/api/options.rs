@@ -100,8 +100,9 @@ impl Options {
         self
     }
 
-    /// Permission bits of a new file, whatever the umask; default `0o600`. A file that group or others may write
-    /// is refused at open unless [`trust`](Options::trust) is given.
+    /// Permission bits of a new file, whatever the umask; default `0o600`. What is made for it later, such as the
+    /// lease of another process, follows the file. A file that group or others may write is refused at open unless
+    /// [`trust`](Options::trust) is given. On Windows there are no such bits.
     #[must_use]
     pub fn mode(mut self, bits: u32) -> Self {
         self.settings.mode = bits & 0o777;

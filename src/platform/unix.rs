@@ -26,6 +26,11 @@ pub(crate) fn identity(file: &File) -> io::Result<Identity> {
     Ok(Identity { inode: meta.ino(), device: meta.dev() })
 }
 
+/// A path from the root as people write it: as the system tells it.
+pub(crate) fn usual_form(path: PathBuf) -> PathBuf {
+    path
+}
+
 /// The inode number of a directory; 0 when there is none.
 pub(crate) fn directory_inode(directory: &Path) -> u64 {
     std::fs::metadata(directory).map_or(0, |meta| meta.ino())
@@ -87,7 +92,11 @@ pub(crate) fn make_private_dir(path: &Path, file_mode: u32, trust: bool) -> io::
     let mode = file_mode | (file_mode & 0o444) >> 2;
     let made = DirBuilder::new().mode(mode).create(path);
     match made {
-        Ok(()) => std::fs::set_permissions(path, Permissions::from_mode(mode)),
+        Ok(()) => {
+            // A directory that gives what is made in it its own group goes on doing so.
+            let group = std::fs::metadata(path)?.mode() & 0o2000;
+            std::fs::set_permissions(path, Permissions::from_mode(mode | group))
+        }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && trust => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_own(path),
         Err(error) => Err(error),
@@ -102,6 +111,11 @@ fn check_own(path: &Path) -> io::Result<()> {
     }
     let why = format!("expected a directory of user {me}, found one of user {owner}");
     Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+}
+
+/// The permission bits of a file.
+pub(crate) fn mode(file: &File) -> io::Result<u32> {
+    Ok(file.metadata()?.mode() & 0o777)
 }
 
 /// Sets the permission bits as asked for, whatever the process's umask.

@@ -42,6 +42,34 @@ pub(crate) fn identity(file: &File) -> io::Result<Identity> {
     Ok(Identity { inode, device: info.dwVolumeSerialNumber.into() })
 }
 
+/// A path from the root as people write it.
+///
+/// The system tells one in the form that begins with `\\?\`, which few people and programs know. Where the usual form
+/// leads to the same file, it is used.
+pub(crate) fn usual_form(path: PathBuf) -> PathBuf {
+    let usual = path.to_str().and_then(|path| path.strip_prefix(r"\\?\")).filter(|path| is_usual(path));
+    usual.map(PathBuf::from).unwrap_or(path)
+}
+
+/// The usual form of a path may have 259 characters, that of a directory 247; names of locks come after it.
+const LONGEST_USUAL: usize = 180;
+
+/// Whether a path without that prefix leads where it leads with it: it begins with a drive, and no part of it is one of
+/// those that are read in another way.
+fn is_usual(path: &str) -> bool {
+    let mut parts = path.split('\\');
+    let has_drive = matches!(parts.next().map(str::as_bytes), Some([letter, b':']) if letter.is_ascii_alphabetic());
+    has_drive && path.len() <= LONGEST_USUAL && parts.all(|part| !part.ends_with(['.', ' ']) && !is_device(part))
+}
+
+/// Whether a name is that of a device, in every directory, whatever follows a dot.
+fn is_device(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
+    let number = stem.strip_prefix("COM").or(stem.strip_prefix("LPT"));
+    ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"].contains(&stem.as_str())
+        || number.is_some_and(|number| ["¹", "²", "³"].contains(&number) || matches!(number.as_bytes(), [b'0'..=b'9']))
+}
+
 /// The file index of a directory; 0 when there is none.
 pub(crate) fn directory_inode(directory: &Path) -> u64 {
     let opened = OpenOptions::new().read(true).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(directory);
@@ -157,6 +185,11 @@ pub(crate) fn make_private_dir(path: &Path, _: u32, _: bool) -> io::Result<()> {
     }
 }
 
+/// Mode bits do not exist; what is asked for is what there is.
+pub(crate) fn mode(_: &File) -> io::Result<u32> {
+    Ok(0o600)
+}
+
 /// Mode bits do not exist.
 pub(crate) fn set_mode(_: &File, _: u32) -> io::Result<()> {
     Ok(())
@@ -205,6 +238,10 @@ pub(crate) fn stop_process(_: u32, what: Pause) -> io::Result<()> {
     }
 }
 
+/// The status of a process that ended itself: no program ends with it that failed, nor one that panicked.
+#[cfg(feature = "crash-points")]
+const ENDED_AT_A_STEP: u32 = 1000;
+
 /// Ends this process at once, nothing cleaned up.
 #[cfg(feature = "crash-points")]
 pub(crate) fn end_process() -> ! {
@@ -212,7 +249,7 @@ pub(crate) fn end_process() -> ! {
     // SAFETY: takes nothing, and its answer is a constant.
     let me = unsafe { GetCurrentProcess() };
     // SAFETY: that handle needs not be open. The call does not return; should it, the abort ends the process.
-    unsafe { TerminateProcess(me, 1) };
+    unsafe { TerminateProcess(me, ENDED_AT_A_STEP) };
     std::process::abort()
 }
 
@@ -245,6 +282,25 @@ mod tests {
         assert_eq!(read, "header");
         drop(first);
         try_lock_data(&second).unwrap();
+    }
+
+    #[test]
+    fn a_path_is_told_in_the_usual_form_where_that_leads_to_the_same_file() {
+        let told = |path: &str| usual_form(PathBuf::from(r"\\?\".to_owned() + path));
+        for usual in [r"C:\cache", r"z:\a b\ä\my.cache", r"C:\console\com10\lpt", r"C:\"] {
+            assert_eq!(told(usual), Path::new(usual));
+        }
+        let long = format!(r"C:\{}", "long".repeat(60));
+        let unc = [r"UNC\server\share\cache", r"Volume{1}\cache", "", "C"];
+        let other =
+            [r"C:\a.\cache", r"C:\cache ", r"C:\nul", r"C:\Com1.cache", r"C:\conin$ .x\cache", r"C:\lpt²", &long];
+        for other in unc.into_iter().chain(other) {
+            assert_eq!(told(other), Path::new(&(r"\\?\".to_owned() + other)));
+        }
+        let place = tempfile::tempdir().unwrap();
+        let real = std::fs::canonicalize(place.path()).unwrap();
+        let usual = usual_form(real.clone());
+        assert!(usual != real && std::fs::canonicalize(usual).unwrap() == real);
     }
 
     #[test]

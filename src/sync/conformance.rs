@@ -208,7 +208,7 @@ impl Attached {
         if let LockStrategy::Lease = strategy {
             wait_for(LONG, || try_lock_exclusive(&data))?.ok_or(io::ErrorKind::TimedOut)?;
             let seats = Seats { mem: &mapping, geometry: &geometry };
-            let (own, held) = seats.take(&place.directory, 0).map_err(no_seat)?;
+            let (own, held) = seats.take(&place.directory, 0o600, 0).map_err(no_seat)?;
             if !held.is_proof() {
                 return Err(io::Error::other("in the temporary directory no lease proves anything"));
             }

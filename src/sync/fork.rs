@@ -53,6 +53,13 @@ impl LockFile {
         Self::open_with(OpenOptions::new().read(true).write(true), path)
     }
 
+    /// Makes a file for locking, with these permission bits whatever the umask.
+    pub(crate) fn create(path: &Path, mode: u32) -> io::Result<Self> {
+        let file = Self::open_with(OpenOptions::new().read(true).write(true).create_new(true), path)?;
+        platform::set_mode(&file, mode)?;
+        Ok(file)
+    }
+
     /// Opens as `options` say.
     pub(crate) fn open_with(options: &OpenOptions, path: &Path) -> io::Result<Self> {
         Self::opened_by(|| options.open(path))

@@ -14,7 +14,7 @@ use crate::platform;
 use crate::shm::layout::at;
 use crate::shm::memory::Word;
 use crate::shm::{Geometry, Memory, Step};
-use std::fs::OpenOptions;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -54,6 +54,28 @@ impl From<io::Error> for SeatError {
 
 fn lease_path(directory: &Path, seat: u32) -> PathBuf {
     directory.join(format!("{seat:06}.lease"))
+}
+
+/// Makes the lease file of a seat that nobody used since the last reset. One may be there already: from before that
+/// reset, or of a member that was killed before it stored its number. It proves nothing, and the data lock is held.
+fn make_lease(path: &Path, mode: u32) -> io::Result<LockFile> {
+    match LockFile::create(path, mode) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => return made,
+    }
+    match LockFile::open(path) {
+        // Of another user, who did not come to setting its mode.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            fs::remove_file(path)?;
+            LockFile::create(path, mode)
+        }
+        Ok(file) => {
+            // Another user's is good as it is, since it could be opened.
+            let _ = platform::set_mode(&file, mode);
+            Ok(file)
+        }
+        failed => failed,
+    }
 }
 
 /// How long a seat is looked for while all seem taken.
@@ -97,11 +119,12 @@ impl<'a, M: Memory> Seats<'a, M> {
     }
 
     /// Takes a seat with its lease: a dead member's, or a free one. Somebody who looks whether a member lives holds
-    /// its lease for a moment, so one failure does not mean that all seats are taken.
-    pub(crate) fn take(&self, directory: &Path, now_ms: u64) -> Result<(Owner, Lease), SeatError> {
+    /// its lease for a moment, so one failure does not mean that all seats are taken. A lease file that has to be made
+    /// gets `mode`.
+    pub(crate) fn take(&self, directory: &Path, mode: u32, now_ms: u64) -> Result<(Owner, Lease), SeatError> {
         let mut taken = None;
         wait_for(TAKE_WAIT, || {
-            taken = self.try_take(directory)?;
+            taken = self.try_take(directory, mode)?;
             Ok::<_, SeatError>(taken.is_some())
         })?;
         let (seat, file) = taken.ok_or(SeatError::Full)?;
@@ -109,24 +132,24 @@ impl<'a, M: Memory> Seats<'a, M> {
         Ok((self.sit(seat, now_ms), lease))
     }
 
-    fn try_take(&self, directory: &Path) -> Result<Option<(u32, LockFile)>, SeatError> {
-        if let Some(dead) = self.take_dead(directory)? {
+    fn try_take(&self, directory: &Path, mode: u32) -> Result<Option<(u32, LockFile)>, SeatError> {
+        if let Some(dead) = self.take_dead(directory, mode)? {
             return Ok(Some(dead));
         }
         let used = self.used();
         for seat in (0..used).filter(|&seat| self.word(seat, at!(Seat.taken)).get() == 0) {
-            if let Some(lease) = self.try_lease(directory, seat)? {
+            if let Some(lease) = self.try_lease(directory, mode, seat)? {
                 return Ok(Some((seat, lease)));
             }
         }
         if used < self.geometry.shape.seats
-            && let Some(lease) = self.try_lease(directory, used)?
+            && let Some(lease) = self.try_lease(directory, mode, used)?
         {
             self.mem.word(at!(seats_used)).set(Step::Seat, u64::from(used) + 1);
             return Ok(Some((used, lease)));
         }
         for seat in 0..used {
-            if let Some(lease) = self.try_lease(directory, seat)? {
+            if let Some(lease) = self.try_lease(directory, mode, seat)? {
                 return Ok(Some((seat, lease)));
             }
         }
@@ -134,14 +157,14 @@ impl<'a, M: Memory> Seats<'a, M> {
     }
 
     /// Probes a few taken seats in turn, so that those of killed members come back into use.
-    fn take_dead(&self, directory: &Path) -> Result<Option<(u32, LockFile)>, SeatError> {
+    fn take_dead(&self, directory: &Path, mode: u32) -> Result<Option<(u32, LockFile)>, SeatError> {
         let used = u64::from(self.used());
         let cursor = self.mem.word(at!(seat_cursor));
         for _ in 0..PROBES.min(used) {
             let seat = (cursor.get() % used) as u32;
             cursor.bump(Step::Seat, 1);
             if self.word(seat, at!(Seat.taken)).get() != 0
-                && let Some(lease) = self.try_lease(directory, seat)?
+                && let Some(lease) = self.try_lease(directory, mode, seat)?
             {
                 return Ok(Some((seat, lease)));
             }
@@ -169,13 +192,12 @@ impl<'a, M: Memory> Seats<'a, M> {
 
     /// Tries to take a seat's lease to sit there: `None` while its member lives. The first to use a seat makes its
     /// lease file.
-    fn try_lease(&self, directory: &Path, seat: u32) -> Result<Option<LockFile>, SeatError> {
+    fn try_lease(&self, directory: &Path, mode: u32, seat: u32) -> Result<Option<LockFile>, SeatError> {
         let inode = self.word(seat, at!(Seat.lease_inode));
         if inode.get() != 0 {
             return self.prove_dead(directory, seat);
         }
-        let path = lease_path(directory, seat);
-        let lease = LockFile::open_with(OpenOptions::new().read(true).write(true).create(true), &path)?;
+        let lease = make_lease(&lease_path(directory, seat), mode)?;
         inode.set(Step::Seat, platform::identity(&lease)?.inode);
         Ok(super::locks::try_lock_exclusive(&lease)?.then_some(lease))
     }

@@ -10,6 +10,7 @@ use crate::platform::{self, NewFile};
 use crate::shm::layout::at;
 use crate::shm::mapping::Mapping;
 use crate::shm::{Geometry, Memory, Step};
+use crate::sync::fork::LockFile;
 use crate::sync::locks::{LockPlace, lock_file_path};
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -108,9 +109,7 @@ pub(super) fn make_locks(directory: &Path, settings: &Settings, geometry: &Geome
     let mut inodes = Vec::new();
     for number in 0..settings.locks.lock_files(regions) {
         let path = lock_file_path(directory, number);
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
-        let file = file.map_err(Error::io("create the lock file", &path))?;
-        platform::set_mode(&file, settings.mode).map_err(Error::io("set the mode of", &path))?;
+        let file = LockFile::create(&path, settings.mode).map_err(Error::io("create the lock file", &path))?;
         inodes.push(platform::identity(&file).map_err(Error::io("examine", &path))?.inode);
     }
     let place = LockPlace { directory: directory.into(), regions, inodes: inodes.into() };

@@ -326,11 +326,13 @@ fn open_locked(real: &Path, data: File, settings: &Settings, lock: DataLock) -> 
         other => other?,
     };
     let mapping = Mapping::new(&data, fixed.geometry.file_len, true).map_err(Error::io("map", real))?;
+    // What is made for this file from here on is open to those to whom the file is.
+    let mode = platform::mode(&data).map_err(Error::io("examine", real))?;
     let own_settings = match settings.with_strategy_of(&fixed, real) {
         Err(Error::Mismatch { .. }) if settings.on_mismatch == OnMismatch::Recreate => {
             return recreate(real, data, Some(mapping), settings, lock);
         }
-        other => other?,
+        other => Settings { mode, ..other? },
     };
     if let Err(mismatch) = settings.check_sizes(&fixed, real) {
         match settings.on_mismatch {

@@ -157,7 +157,7 @@ impl Opened {
         let shared = self.settings.locks.is_shared();
         let (owner, lease) = if shared {
             let failed = seat_error("take a seat in", &self.real, self.geometry());
-            let (owner, lease) = seats.take(&directory, now_ms).map_err(failed)?;
+            let (owner, lease) = seats.take(&directory, self.settings.mode, now_ms).map_err(failed)?;
             (owner, Some(lease))
         } else {
             (seats.take_only(now_ms), None)

@@ -31,6 +31,10 @@ pub fn default_path() -> PathBuf {
 
 /// A cache file's path with all symbolic links resolved; the file itself need not exist.
 pub(crate) fn resolve(path: &Path) -> Result<PathBuf> {
+    linkless(path).map(platform::usual_form)
+}
+
+fn linkless(path: &Path) -> Result<PathBuf> {
     let no_file = || Error::BadOption {
         option: "path",
         given: path.display().to_string(),

@@ -99,6 +99,12 @@ pub fn say(what: impl std::fmt::Display) {
     let _ = writeln!(out, "{MARK}{what}").and_then(|()| out.flush());
 }
 
+/// In a child: tells the parent, who hears nothing else for a long time, that it has not come to a stop. On a busy machine,
+/// or where each lock costs a call of another process as under Wine, slow work must be told from work that hangs.
+pub fn go_on() {
+    say("going on");
+}
+
 /// In a child: waits for a line from the parent, or for its end; returns the line.
 pub fn wait_for_word() -> String {
     let (mut line, mut byte) = (Vec::new(), [0]);

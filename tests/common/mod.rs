@@ -61,6 +61,15 @@ impl Place {
     }
 }
 
+/// A path as the cache tells it: with all links resolved, and on Windows in the usual form.
+pub fn real(path: &Path) -> PathBuf {
+    let real = std::fs::canonicalize(path).unwrap();
+    match real.to_str().and_then(|real| real.strip_prefix(r"\\?\")) {
+        Some(usual) => usual.into(),
+        None => real,
+    }
+}
+
 /// The names in a directory, sorted.
 pub fn names_in(dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir).unwrap();

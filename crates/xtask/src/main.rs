@@ -23,6 +23,8 @@ mod toolchain;
 mod torture;
 mod tsan;
 mod windows;
+mod wine;
+mod wine_python;
 
 use std::process::ExitCode;
 
@@ -54,7 +56,7 @@ enum Command {
     Power(power::Args),
     /// Use a cache in many processes while they are killed, and check every answer
     Torture(torture::Args),
-    /// Run all tests as Windows programs under Wine
+    /// Run all tests, Python's included, as Windows programs under Wine
     Windows(windows::Args),
     /// Type-check and lint everything for macOS
     MacosCheck,

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::step::Step;
 use crate::toolchain::{self, Toolchain};
+use crate::{windows, wine};
 
 /// The oldest Python that the pinned packages of the tests run on; the package itself runs on 3.9, too.
 const OLDEST: (u32, u32) = (3, 10);
@@ -40,7 +41,7 @@ pub(crate) fn step() -> Step {
 pub(crate) fn test(args: &TestArgs) -> Result<ExitCode> {
     let package = Package::prepared()?;
     package.cargo(&["fmt", "--check"])?;
-    package.cargo(&["clippy", "--locked", "--all-targets", "--", "-D", "warnings"])?;
+    package.lint(&[])?;
     // Not isolated: maturin is in the environment already, pinned.
     let install = ["-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps", "--force-reinstall", "."];
     package.python(&install)?;
@@ -51,24 +52,21 @@ pub(crate) fn test(args: &TestArgs) -> Result<ExitCode> {
 
 /// Builds a wheel into `target/wheels`.
 pub(crate) fn wheel(args: &WheelArgs) -> Result<ExitCode> {
-    let package = Package::prepared()?;
     let wheels = absolute(toolchain::target_dir().join("wheels"));
-    let out = wheels.to_string_lossy();
-    let maturin = ["-m", "maturin", "build", "--release", "--locked", "--out", &out];
-    package.python(&maturin.into_iter().chain(args.args.iter().map(String::as_str)).collect::<Vec<_>>())?;
+    Package::prepared()?.wheel(&wheels, &args.args)?;
     println!("the wheel is in {}", wheels.display());
     Ok(ExitCode::SUCCESS)
 }
 
 /// The package with the environment that builds and tests it.
-struct Package {
-    folder: PathBuf,
+pub(crate) struct Package {
+    pub(crate) folder: PathBuf,
     python: PathBuf,
     environment: PathBuf,
 }
 
 impl Package {
-    fn prepared() -> Result<Self> {
+    pub(crate) fn prepared() -> Result<Self> {
         let folder = toolchain::root().join("crates/python");
         let environment = absolute(toolchain::target_dir().join("python-venv"));
         let within = if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" };
@@ -80,10 +78,8 @@ impl Package {
     /// Makes the environment, unless the one that is there was made from the same requirements.
     fn prepare(&self) -> Result<()> {
         let requirements = self.folder.join("requirements.txt");
-        let wanted =
-            fs::read_to_string(&requirements).with_context(|| format!("could not read {}", requirements.display()))?;
-        let made_from = self.environment.join("made-from-requirements.txt");
-        if fs::read_to_string(&made_from).is_ok_and(|found| found == wanted) {
+        let made = MadeFrom::read(&self.environment, &[requirements])?;
+        if made.is_there() {
             return Ok(());
         }
         let python = find_python()?;
@@ -91,15 +87,38 @@ impl Package {
         succeed(Command::new(python).args(["-m", "venv", "--clear"]).arg(&self.environment))
             .context("could not make a Python environment (on Debian the package python3-venv is needed)")?;
         self.python(&["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"])?;
-        fs::write(&made_from, wanted).with_context(|| format!("could not write {}", made_from.display()))
+        made.write()
+    }
+
+    /// Builds a wheel into a folder; `args` are maturin's.
+    pub(crate) fn wheel(&self, into: &Path, args: &[String]) -> Result<()> {
+        let out = into.to_string_lossy();
+        let maturin = ["-m", "maturin", "build", "--release", "--locked", "--out", &out];
+        let mut command = self.python_command(maturin.into_iter().chain(args.iter().map(String::as_str)))?;
+        if !cfg!(windows) && args.iter().any(|arg| arg.ends_with(windows::TARGET)) {
+            wine::ensure_tools(&[wine::MINGW], false)?;
+            toolchain::ensure_target(windows::TARGET)?;
+            command.env(windows::LINKER.0, windows::LINKER.1);
+        }
+        self.run(&mut command)
+    }
+
+    /// Checks the crate, for the target that `args` may name.
+    pub(crate) fn lint(&self, args: &[&str]) -> Result<()> {
+        self.cargo(&[&["clippy", "--locked", "--all-targets"], args, &["--", "-D", "warnings"]].concat())
     }
 
     /// Runs the environment's Python in the package's folder.
-    fn python(&self, args: &[&str]) -> Result<()> {
+    pub(crate) fn python(&self, args: &[&str]) -> Result<()> {
+        self.run(&mut self.python_command(args.iter().copied())?)
+    }
+
+    fn python_command<'a>(&self, args: impl Iterator<Item = &'a str>) -> Result<Command> {
         let mut command = Command::new(&self.python);
         command.args(args).env("VIRTUAL_ENV", &self.environment).env_remove("PYTHONHOME").env_remove("PYTHONPATH");
         // pip looks for the program `maturin`.
-        self.run(command.env("PATH", self.path_with_programs()?))
+        command.env("PATH", self.path_with_programs()?);
+        Ok(command)
     }
 
     fn path_with_programs(&self) -> Result<OsString> {
@@ -117,6 +136,30 @@ impl Package {
         // A folder of its own: it is another workspace, with other versions of what it depends on.
         let target = absolute(toolchain::target_dir().join("python"));
         succeed(command.current_dir(&self.folder).env("CARGO_TARGET_DIR", target))
+    }
+}
+
+/// What a folder was made from: the contents of some files, which a file in it repeats.
+pub(crate) struct MadeFrom {
+    wanted: String,
+    written: PathBuf,
+}
+
+impl MadeFrom {
+    pub(crate) fn read(folder: &Path, files: &[PathBuf]) -> Result<Self> {
+        let read =
+            |file: &PathBuf| fs::read_to_string(file).with_context(|| format!("could not read {}", file.display()));
+        let wanted = files.iter().map(read).collect::<Result<String>>()?;
+        Ok(Self { wanted, written: folder.join("made-from-requirements.txt") })
+    }
+
+    /// Whether the folder was made from these very files, to its end.
+    pub(crate) fn is_there(&self) -> bool {
+        fs::read_to_string(&self.written).is_ok_and(|found| found == self.wanted)
+    }
+
+    pub(crate) fn write(&self) -> Result<()> {
+        fs::write(&self.written, &self.wanted).with_context(|| format!("could not write {}", self.written.display()))
     }
 }
 
@@ -162,7 +205,7 @@ fn parse_version(told: &str) -> Option<(u32, u32)> {
 }
 
 /// `CARGO_TARGET_DIR` may be relative to where the command was given, and the commands here run elsewhere.
-fn absolute(path: impl AsRef<Path>) -> PathBuf {
+pub(crate) fn absolute(path: impl AsRef<Path>) -> PathBuf {
     if std::env::var_os("CARGO_TARGET_DIR").is_some() {
         std::path::absolute(&path).unwrap_or_else(|_| path.as_ref().to_owned())
     } else {

@@ -1,59 +1,82 @@
 //! `cargo xtask windows`: the whole workspace is linted, built and tested as Windows programs, which run under Wine.
 //!
+//! Then the Python package is built for Windows, and its tests are run by the Python of python.org.
+//!
 //! Wine is not Windows; where the two are known to differ, the test says which it follows. Everything that this makes
-//! lies in `target/windows`: the builds, and a Wine prefix of its own.
+//! lies in `target/windows`: the builds, a Wine prefix of its own, and that Python.
 
-use std::env;
-use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
 
 use crate::step::Step;
-use crate::toolchain;
+use crate::wine::{self, Wine};
+use crate::wine_python::WinePython;
+use crate::{python, toolchain};
 
-const TARGET: &str = "x86_64-pc-windows-gnu";
-const COMPILER: &str = "x86_64-w64-mingw32-gcc";
-/// Debian's packages of what is called here.
-const PACKAGES: [&str; 3] = ["gcc-mingw-w64-x86-64", "mingw-w64-x86-64-dev", "wine64"];
-/// Where Debian puts Wine's programs that are not on the path.
-const WINE_HOME: &str = "/usr/lib/wine";
+pub(crate) const TARGET: &str = "x86_64-pc-windows-gnu";
+/// What tells cargo the linker for that target.
+pub(crate) const LINKER: (&str, &str) = ("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER", wine::COMPILER);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Test this package alone
+    /// Run the tests of this language alone
+    #[arg(long)]
+    only: Option<Language>,
+    /// Test this package of the workspace alone
     #[arg(short, long)]
     package: Option<String>,
     /// Run this integration test alone; may be given several times
     #[arg(long, value_name = "NAME")]
     test: Vec<String>,
-    /// Install nothing: say what is missing
+    /// Install nothing on the system: say what is missing
     #[arg(long)]
     no_install: bool,
-    /// Arguments for the test programs, such as a filter or --nocapture
+    /// Arguments for the test programs, such as a filter or --nocapture; with `--only python` for pytest
     #[arg(last = true)]
     args: Vec<String>,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Language {
+    Rust,
+    Python,
+}
+
+impl Args {
+    /// Whether the tests of a language are to be run: both, unless something says which.
+    fn wants(&self, language: Language) -> bool {
+        let of_rust = self.package.is_some() || !self.test.is_empty() || !self.args.is_empty();
+        self.only.map_or(language == Language::Rust || !of_rust, |only| only == language)
+    }
+}
+
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
-    ensure_tools(args.no_install)?;
+    wine::ensure_tools(&[wine::MINGW, wine::WINE], args.no_install)?;
     toolchain::ensure_target(TARGET)?;
     let home = toolchain::target_dir().join("windows");
     let wine = Wine::new(&home)?;
+    // What fails in one language says nothing of the other.
+    let rust = args.wants(Language::Rust).then(|| test_rust(&args, &home, &wine));
+    let python = args.wants(Language::Python).then(|| test_python(&args, &home, &wine));
+    wine.stop();
+    rust.into_iter().chain(python).collect::<Result<()>>()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn test_rust(args: &Args, home: &Path, wine: &Wine) -> Result<()> {
     let lints = ["-D".to_owned(), "warnings".to_owned()];
-    step("clippy", "clippy --workspace --all-targets --all-features --target", &home)
+    step("clippy", "clippy --workspace --all-targets --all-features --target", home)
         .component("clippy")
         .harness_args(lints.into())
         .run()?;
     let mut tally = Tally::default();
-    let tests = tests(&args, &home, &wine).run_line_by_line(|line| tally.read(line));
-    wine.stop();
-    println!("\n{} on {TARGET} under {}", tally, wine.version);
+    let tests = tests(args, home, wine).run_line_by_line(|line| tally.read(line));
+    println!("\nRust: {tally} on {TARGET} under {}", wine.version);
     tests?;
     ensure!(tally.programs > 0 && tally.ran() > 0, "no test was run");
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// A step that builds for Windows, in a folder of its own.
@@ -69,117 +92,33 @@ fn tests(args: &Args, home: &Path, wine: &Wine) -> Step {
     let named = args.test.iter().fold(which, |line, test| line + " --test " + test);
     step("test", &(named + " --target"), home)
         .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", wine.program.to_string_lossy())
-        .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER", COMPILER)
+        .env(LINKER.0, LINKER.1)
         .env("WINEPREFIX", wine.prefix.to_string_lossy())
         .env("WINEDEBUG", "-all")
         .harness_args(args.args.clone())
 }
 
-/// Sees to it that compiler and Wine are there: installs them where that is possible without asking.
-fn ensure_tools(no_install: bool) -> Result<()> {
-    if missing().is_empty() {
-        return Ok(());
-    }
-    let by_hand = format!("apt-get install --no-install-recommends {}", PACKAGES.join(" "));
-    let found = missing().join(" and ");
-    // Nobody but root may, and elsewhere than on Debian the packages have other names.
-    if no_install || !is_root() || find("apt-get").is_none() {
-        bail!("{found} is missing; on Debian it comes with: {by_hand}");
-    }
-    println!("=== {found} is missing: {by_hand}");
-    let apt = |args: &[&str]| -> Result<()> {
-        let status = Command::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive").status()?;
-        ensure!(status.success(), "apt-get {}: {status}", args.join(" "));
-        Ok(())
-    };
-    apt(&["update", "--quiet"])?;
-    apt(&[&["install", "--yes", "--quiet", "--no-install-recommends"], &PACKAGES[..]].concat())?;
-    let still = missing();
-    ensure!(still.is_empty(), "{} is missing after {by_hand}", still.join(" and "));
-    Ok(())
+fn test_python(args: &Args, home: &Path, wine: &Wine) -> Result<()> {
+    let package = python::Package::prepared()?;
+    package.lint(&["--target", TARGET])?;
+    let python = WinePython::prepared(&package, wine, &home.join("python"))?;
+    python.install(&package, &wheel(&package, home)?)?;
+    let mut last = String::new();
+    let tested = python.test(&package, &args.args, |line| line.clone_into(&mut last));
+    println!("\nPython: {} on {TARGET} under {}", last.trim_matches(['=', ' ']), wine.version);
+    tested
 }
 
-fn missing() -> Vec<&'static str> {
-    let tools = [(COMPILER, find(COMPILER).is_some()), ("wine64", wine_program().is_some())];
-    tools.into_iter().filter(|(_, found)| !found).map(|(tool, _)| tool).collect()
-}
-
-fn is_root() -> bool {
-    let id = Command::new("id").arg("-u").output();
-    id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
-}
-
-/// A program on the path, or among those of Wine.
-fn find(program: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let directories = env::split_paths(&path).chain([PathBuf::from(WINE_HOME)]);
-    directories.map(|directory| directory.join(program)).find(|path| path.is_file())
-}
-
-/// The 64-bit loader itself, where it has a name of its own: the script before it complains of the 32-bit one.
-fn wine_program() -> Option<PathBuf> {
-    find("wine64").or_else(|| find("wine"))
-}
-
-/// Wine with a prefix of its own.
-struct Wine {
-    program: PathBuf,
-    prefix: PathBuf,
-    version: String,
-}
-
-impl Wine {
-    /// Makes the prefix, unless it is there.
-    fn new(home: &Path) -> Result<Self> {
-        let program = wine_program().context("wine64 was not found")?;
-        fs::create_dir_all(home).with_context(|| format!("could not create {}", home.display()))?;
-        // Wine takes no relative path.
-        let home = fs::canonicalize(home)?;
-        let mut wine = Self { program, prefix: home.join("wine"), version: String::new() };
-        wine.version = wine.output(&["--version"])?;
-        if !wine.prefix.join("system.reg").is_file() {
-            println!("=== making the Wine prefix {}", wine.prefix.display());
-            wine.output(&["wineboot", "--init"])?;
-        }
-        wine.ensure_random(&home)?;
-        Ok(wine)
+/// Builds the wheel; where it lies.
+fn wheel(package: &python::Package, home: &Path) -> Result<PathBuf> {
+    let wheels = python::absolute(home.join("wheels"));
+    if wheels.exists() {
+        std::fs::remove_dir_all(&wheels)?;
     }
-
-    fn command(&self, program: impl Into<OsString>) -> Command {
-        let mut command = Command::new(program.into());
-        command.env("WINEPREFIX", &self.prefix).env("WINEDEBUG", "-all").env("WINEARCH", "win64").stdin(Stdio::null());
-        command
-    }
-
-    fn output(&self, args: &[&str]) -> Result<String> {
-        let output = self.command(&self.program).args(args).output().context("could not start Wine")?;
-        ensure!(output.status.success(), "wine {}: {}", args.join(" "), output.status);
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    }
-
-    /// Builds the library of random numbers, which Wine has since version 9; without it a program ends with status 53
-    /// and says nothing.
-    fn ensure_random(&self, home: &Path) -> Result<()> {
-        let library = self.prefix.join("drive_c/windows/system32/bcryptprimitives.dll");
-        if library.is_file() {
-            return Ok(());
-        }
-        let source = home.join("bcryptprimitives.c");
-        fs::write(&source, include_str!("bcryptprimitives.c"))?;
-        let mut compiler = Command::new(COMPILER);
-        compiler.args(["-shared", "-O2", "-o"]).args([&library, &source]).arg("-ladvapi32");
-        let status = compiler.status().context("could not start the compiler")?;
-        ensure!(status.success(), "{COMPILER} of {}: {status}", source.display());
-        Ok(())
-    }
-
-    /// Ends what still runs in this prefix, and in no other.
-    fn stop(&self) {
-        if let Some(server) = find("wineserver") {
-            // It may have ended by itself.
-            let _ = self.command(server).arg("-k").status();
-        }
-    }
+    package.wheel(&wheels, &["--target".to_owned(), TARGET.to_owned()])?;
+    let built = std::fs::read_dir(&wheels)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    ensure!(built.len() == 1, "expected one wheel in {}, found {}", wheels.display(), built.len());
+    Ok(built[0].clone())
 }
 
 /// What the test programs said of themselves.
@@ -227,6 +166,22 @@ impl std::fmt::Display for Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_named_for_one_language_is_run_in_that_language_alone() {
+        let args = |only, test: &[&str]| Args {
+            only,
+            package: None,
+            test: test.iter().map(ToString::to_string).collect(),
+            no_install: false,
+            args: Vec::new(),
+        };
+        let wants = |args: Args| (args.wants(Language::Rust), args.wants(Language::Python));
+        assert_eq!(wants(args(None, &[])), (true, true));
+        assert_eq!(wants(args(None, &["kill"])), (true, false));
+        assert_eq!(wants(args(Some(Language::Rust), &[])), (true, false));
+        assert_eq!(wants(args(Some(Language::Python), &[])), (false, true));
+    }
 
     #[test]
     fn results_are_added_up() {

