@@ -43,6 +43,8 @@ impl Wall for u64 {
     }
 }
 
+/// Keys of up to so many bytes are looked at without asking for memory.
+const SHORT_KEY: usize = 64;
 /// Words of a stripe's head.
 const HEAD_WORDS: usize = (STRIPE_LEN / 8) as usize;
 
@@ -410,10 +412,8 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     pub(crate) fn find(&self, key: &Key<'_>) -> Option<Entry> {
         let bucket_at = self.store.bucket_of(key);
         self.settle_bucket(bucket_at);
-        let mut candidates = M::matching(self.store.mem.words::<8>(bucket_at), Slot::live_pattern(key)) & !1;
-        while candidates != 0 {
-            let slot_at = bucket_at + u64::from(candidates.trailing_zeros()) * 8;
-            candidates &= candidates - 1;
+        let candidates = M::matching(self.store.mem.words::<8>(bucket_at), Slot::live_pattern(key)) & !1;
+        for slot_at in slots_in(bucket_at, candidates) {
             let slot = self.slot(slot_at);
             if self.is_held(slot)
                 && let Some(record) = self.record_of(slot, key)
@@ -454,9 +454,19 @@ impl<'a, M: Memory> Exclusive<'a, M> {
 
     /// The slot that points to the record at a position, found through the record's key.
     pub(super) fn slot_of(&mut self, ring: Ring, position: u64, at: u64, head: Head) -> Option<(u64, Slot)> {
-        self.scratch.clear();
-        self.store.mem.append_out(at + head.key_at(), head.key_len() as usize, &mut self.scratch);
-        let key = self.store.key(&self.scratch);
+        let (mut short, key_len) = ([0; SHORT_KEY], head.key_len() as usize);
+        let bytes = match short.get_mut(..key_len) {
+            Some(bytes) => {
+                self.store.mem.copy_out(at + head.key_at(), bytes);
+                &*bytes
+            }
+            None => {
+                self.scratch.clear();
+                self.store.mem.append_out(at + head.key_at(), key_len, &mut self.scratch);
+                &self.scratch
+            }
+        };
+        let key = self.store.key(bytes);
         if self.store.stripe_of(&key) != self.stripe {
             return None;
         }
@@ -533,6 +543,16 @@ impl<'a, M: Memory> Exclusive<'a, M> {
 /// Offset of the bucket that a slot lies in.
 pub(super) fn bucket_of(slot_at: u64) -> u64 {
     slot_at & !(BUCKET_LEN - 1)
+}
+
+/// Offsets of those words of a bucket that `words` has a bit for.
+#[inline]
+pub(super) fn slots_in(bucket_at: u64, mut words: u32) -> impl Iterator<Item = u64> {
+    std::iter::from_fn(move || {
+        let i = (words != 0).then(|| words.trailing_zeros())?;
+        words &= words - 1;
+        Some(bucket_at + u64::from(i) * 8)
+    })
 }
 
 /// Offsets of a bucket's slots.

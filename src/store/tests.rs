@@ -221,7 +221,13 @@ fn core_random_operations_never_lie() {
 /// reused all the time. Under Miri each seed is another interleaving.
 #[test]
 fn core_a_reader_beside_a_writer_sees_whole_values() {
-    let rounds: u64 = if cfg!(miri) { 12 } else if cfg!(kennel_tsan) { 3_000 } else { 60_000 };
+    let rounds: u64 = if cfg!(miri) {
+        12
+    } else if cfg!(kennel_tsan) {
+        3_000
+    } else {
+        60_000
+    };
     let words = [3, 5, 70];
     let engine = Engine::new(4 << 10, 200);
     let key = |n: u64| [b'k', n as u8];
