@@ -15,6 +15,7 @@ use crate::sync::fork::PerProcess;
 use crate::sync::lease::Lease;
 use crate::sync::locks::{LockError, LockPlace, LockStrategy, RegionGuard};
 use crate::sync::member::{Member, SeatError, Seats};
+use crate::sync::threads::SeatLines;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,8 +65,8 @@ const READ_JOIN_WAIT: Duration = Duration::from_millis(20);
 pub(crate) struct Joined {
     pub member: Member,
     pub who: Who,
-    /// Offset of the seat's counter lines.
-    pub lines_at: u64,
+    /// The seat's counter lines.
+    pub lines: SeatLines,
     /// Reads ask for more than a version: a reader's lock, or checksums.
     pub reads_carefully: bool,
     /// Strategy `process` keeps the data file's lock for as long as it has the file open.
@@ -174,12 +175,12 @@ impl Opened {
             std::io::ErrorKind::NotFound => Error::LocksLost { path: self.real.clone(), detail: source.to_string() },
             _ => Error::Io { what: "attach to the locks of", path: self.real.clone(), source },
         })?;
-        let counts_alone = locks.exclude();
         let who = Who { seat, pid: std::process::id(), nonce: self.settings.random()? };
-        let lines_at = self.geometry().seat(seat) + at!(Seat.lines);
+        // With strategy `none` several processes may share a seat.
+        let lines = SeatLines::new(self.geometry().seat(seat) + at!(Seat.lines), !locks.exclude());
         let reads_carefully = self.settings.verify_reads || locks.reads_are_locked();
-        let member = Member { seat, counts_alone, locks, _lease: lease };
-        Ok(Joined { member, who, lines_at, reads_carefully, _only: only })
+        let member = Member { seat, locks, _lease: lease };
+        Ok(Joined { member, who, lines, reads_carefully, _only: only })
     }
 
     fn lock_inodes(&self) -> Arc<[u64]> {

@@ -117,7 +117,6 @@ impl Command {
 
 /// The commands that end as the command does that they run, so that their own failures need a status of their own.
 #[derive(Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum Wrapper {
     Memo(memo::MemoArgs),
     Lock(lock::LockArgs),
