@@ -221,7 +221,13 @@ fn core_random_operations_never_lie() {
 /// reused all the time. Under Miri each seed is another interleaving.
 #[test]
 fn core_a_reader_beside_a_writer_sees_whole_values() {
-    let rounds: u64 = if cfg!(miri) { 12 } else if cfg!(kennel_tsan) { 3_000 } else { 60_000 };
+    let rounds: u64 = if cfg!(miri) {
+        12
+    } else if cfg!(kennel_tsan) {
+        3_000
+    } else {
+        60_000
+    };
     let words = [3, 5, 70];
     let engine = Engine::new(4 << 10, 200);
     let key = |n: u64| [b'k', n as u8];
@@ -243,6 +249,31 @@ fn core_a_reader_beside_a_writer_sees_whole_values() {
             assert_eq!(word & 0xff, n % 3, "a value of another key");
             assert!(word >> 8 >= newest[n as usize % 3], "a value that was replaced came back");
             newest[n as usize % 3] = word >> 8;
+        }
+    });
+    engine.verify();
+}
+
+/// An emptied stripe begins again where it began, so the same slot points to the same place, with another value in it.
+#[test]
+fn core_a_reader_beside_an_emptying_sees_whole_values() {
+    let rounds: u64 = if cfg!(miri) { 6 } else { 10_000 };
+    let engine = Engine::new(2 << 10, 1_000);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..rounds {
+                engine.set(b"key", &n.to_le_bytes().repeat(4));
+                engine.enter().empty();
+            }
+        });
+        let (key, mut newest) = (engine.store.key(b"key"), 0);
+        for _ in 0..rounds {
+            let look = engine.store.look(&key, || engine.now_ms, &mut Copied, false);
+            let Look::Hit(value) = look else { continue };
+            assert!(value.chunks(8).all(|chunk| chunk == &value[..8]), "a torn value");
+            let number = u64::from_le_bytes(value[..8].try_into().unwrap());
+            assert!(number >= newest, "a value that was replaced came back");
+            newest = number;
         }
     });
     engine.verify();
