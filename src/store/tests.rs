@@ -141,7 +141,7 @@ impl Random {
 }
 
 #[test]
-fn core_an_item_comes_back_until_it_is_replaced_or_deleted() {
+fn alone_an_item_comes_back_until_it_is_replaced_or_deleted() {
     let engine = Engine::new(16 << 10, 40);
     assert_eq!(engine.get(b"key"), None);
     let first = engine.set(b"key", b"value");
@@ -157,7 +157,7 @@ fn core_an_item_comes_back_until_it_is_replaced_or_deleted() {
 }
 
 #[test]
-fn core_a_small_overwrite_stays_where_it_is() {
+fn alone_a_small_overwrite_stays_where_it_is() {
     let engine = Engine::new(16 << 10, 40);
     engine.set(b"hits", b"9");
     let head = engine.word(at!(Stripe.small_head));
@@ -207,7 +207,7 @@ fn against_a_map(engine: &mut Engine, seed: u64, steps: u32, sizes: &[u64], keys
 }
 
 #[test]
-fn core_random_operations_never_lie() {
+fn alone_random_operations_never_lie() {
     let (steps, seeds, capacity) = if cfg!(miri) { (60, 1, 4 << 10) } else { (6_000, 12, 16 << 10) };
     for seed in 0..seeds {
         // Small values in place, values around the in-place limit, values that fill a quarter of the ring.
@@ -508,7 +508,7 @@ fn mine(claimed: Claimed) -> Ticket {
 }
 
 #[test]
-fn core_a_claim_is_held_until_it_ends() {
+fn alone_a_claim_is_held_until_it_ends() {
     let engine = Engine::new(16 << 10, 40);
     let ticket = mine(engine.claim(b"key", 1));
     assert_eq!(engine.claim(b"key", 2), Claimed::Held(ticket, Owner { member: 1, task: 1 }));
@@ -528,7 +528,7 @@ fn core_a_claim_is_held_until_it_ends() {
 }
 
 #[test]
-fn core_a_claim_that_grew_too_old_is_taken_over() {
+fn alone_a_claim_that_grew_too_old_is_taken_over() {
     let mut engine = Engine::new(16 << 10, 40);
     let old = mine(engine.claim(b"key", 1));
     engine.now_ms += 1_000;
@@ -539,7 +539,7 @@ fn core_a_claim_that_grew_too_old_is_taken_over() {
 }
 
 #[test]
-fn core_a_slot_is_not_used_again_while_its_end_matters() {
+fn alone_a_slot_is_not_used_again_while_its_end_matters() {
     let engine = Engine::new(16 << 10, 40);
     let refused = mine(engine.claim(b"key", 1));
     engine.store.end_claim(&refused, End::NotStored);
