@@ -1,6 +1,6 @@
 //! Long histories of writers, readers and creators on a small cache, whose memory is reused all the time.
 
-use super::{Beside, Draft, End, Engine, Exclusive, Found, Geometry, Heap, Invalidation, Look, Memory};
+use super::{Draft, End, Engine, Exclusive, Found, Geometry, Heap, Invalidation, Look, Memory};
 use super::{ModelLock, Shape, Store, Take, Ticket};
 use crate::shm::atomics::checker::sync::Arc;
 use crate::shm::atomics::checker::thread;
@@ -112,8 +112,7 @@ impl World {
         let (name, value) = (name(key), value(key, number));
         let key_of = self.engine.store.key(&name);
         let entry = stripe.find(&key_of);
-        let epoch = self.engine.store.epochs().current();
-        stripe.put(&Draft { key: key_of, value: &value, expires_ms: 0, beside: Beside::default(), epoch }, entry);
+        stripe.put(&Draft::new(key_of, &value, 0, None, stripe.epoch()), entry.as_ref());
         self.leave(stripe, key, number, true);
     }
 
