@@ -389,6 +389,22 @@ fn no_space_is_an_error_at_create_and_nothing_is_left_behind() {
     assert_eq!(common::names_in(place.dir()), [""; 0]);
 }
 
+/// NTFS and ReFS reserve the length that a file is set to, so a disk that is too small is told at once. Wine makes every
+/// file sparse: there nothing can be shown but that the error's number is known, in `src/platform/windows.rs`.
+#[cfg(windows)]
+#[test]
+fn more_than_the_disk_has_is_an_error_at_create_and_nothing_is_left_behind() {
+    if std::env::var_os("WINEPREFIX").is_some() {
+        eprintln!("skipped: a full disk, since Wine never has one");
+        return;
+    }
+    let place = Place::new();
+    let error = Options::new().capacity(1 << 43).stripes(1 << 12).create(place.path()).unwrap_err();
+    assert!(matches!(error, Error::NoSpace { .. }), "{error:?}");
+    assert!(error.to_string().contains(&real(&place)), "{error}");
+    assert_eq!(place.names(), [""; 0]);
+}
+
 #[test]
 fn seats_full_says_how_many_there_are() {
     let place = Place::new();

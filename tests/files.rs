@@ -366,6 +366,32 @@ fn a_file_has_the_mode_that_was_asked_for_whatever_the_umask() {
     }
 }
 
+#[cfg(windows)]
+#[test]
+fn a_file_that_a_program_does_not_share_is_replaced_when_that_is_through() {
+    use std::os::windows::fs::OpenOptionsExt;
+    const FILE_SHARE_READ_AND_WRITE: u32 = 3;
+    let place = Place::new();
+    let cache = small().create(place.path()).unwrap();
+    fill(&cache);
+    let scanner = fs::OpenOptions::new().read(true).share_mode(FILE_SHARE_READ_AND_WRITE).open(place.path()).unwrap();
+    let other = small().stripes(4).locks(LockStrategy::RwFile).on_mismatch(OnMismatch::Recreate);
+    for refused in [other.open(place.path()).map(drop), small().destroy(place.path())] {
+        let said = refused.unwrap_err().to_string();
+        assert!(said.contains("move aside") && said.contains("os error 32") && said.contains("try again"), "{said}");
+    }
+    // Nothing was lost, and all goes on.
+    assert_eq!(filled(&cache), 20);
+    cache.set("key", "value").unwrap();
+    assert_eq!(small().open(place.path()).unwrap().get("key").as_deref(), Some(&b"value"[..]));
+    drop(scanner);
+    other.open(place.path()).unwrap().set("key", "new").unwrap();
+    assert_eq!(cache.get("key").as_deref(), Some(&b"new"[..]));
+    small().destroy(place.path()).unwrap();
+    drop(cache);
+    assert_eq!(place.names(), [""; 0]);
+}
+
 fn copy_of(original: &Path, after_crash: AfterCrash) -> (PathBuf, Cache) {
     let cache = small().after_crash(after_crash).create(original).unwrap();
     fill(&cache);

@@ -35,6 +35,11 @@ fn options() -> Options {
     Options::new().capacity(1 << 20).stripes(4).mean_item(256)
 }
 
+/// For those who all want one stripe at once: nobody promises that its lock is given to them in turn.
+fn patient() -> Options {
+    Options::new().lock_wait(children::PATIENCE)
+}
+
 /// Starts children that wait for a word once they have the file open.
 fn ready(number: u64, task: &str, path: &Path) -> Vec<Process> {
     let start = |i: u64| children::start(task, &[arg(path), &i.to_string()]);
@@ -68,7 +73,7 @@ fn counter_of(writer: u64, number: u64, found: &[u8]) -> u64 {
 }
 
 fn write_and_read(path: &str, writer: u64) {
-    let cache = Cache::open(path).unwrap();
+    let cache = patient().open(path).unwrap();
     let mut seen = HashMap::new();
     say("ready");
     wait_for_word();
@@ -127,7 +132,7 @@ fn values_never_go_back(locks: LockStrategy) {
 
 /// The same in a cache that is far too small, so that everything is moved and evicted all the time.
 fn thrash(path: &str, writer: u64) {
-    let cache = Cache::open(path).unwrap();
+    let cache = patient().open(path).unwrap();
     let mut seen = HashMap::new();
     say("ready");
     wait_for_word();
@@ -338,7 +343,7 @@ fn caches_that_come_and_go_keep_their_locks() {
 const ADDITIONS: u64 = 400;
 
 fn add(path: &str) {
-    let cache = options().open(path).unwrap();
+    let cache = patient().open(path).unwrap();
     say("ready");
     wait_for_word();
     for i in 0..ADDITIONS {

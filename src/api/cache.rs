@@ -81,6 +81,12 @@ impl Cache {
         Some(opened)
     }
 
+    /// For how long an operation waits for the lock of a stripe, before it ends in [`Busy`](crate::Error::Busy).
+    #[must_use]
+    pub fn lock_wait(&self) -> std::time::Duration {
+        self.opened().settings.lock_wait
+    }
+
     /// Path of the cache file, symbolic links resolved.
     #[must_use]
     pub fn path(&self) -> &Path {

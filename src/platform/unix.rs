@@ -146,6 +146,11 @@ fn link_over(file: &File, path: &Path) -> io::Result<()> {
     temporary.into_temp_path().persist(path).map_err(|error| error.error)
 }
 
+/// Gives a file that others have open another name.
+pub(crate) fn move_aside(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to)
+}
+
 /// Directories for a cache file of this user, from the best on; the name to use in each.
 pub(crate) fn default_directories() -> Vec<(PathBuf, String)> {
     let user = rustix::process::geteuid().as_raw();

@@ -14,7 +14,8 @@ use std::os::windows::io::{AsRawHandle, FromRawHandle};
 use std::path::{Path, PathBuf};
 use windows_sys::Wdk::System::SystemInformation::{NtQuerySystemInformation, SystemTimeOfDayInformation};
 use windows_sys::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, ERROR_DELETE_PENDING, GENERIC_READ, GENERIC_WRITE, INVALID_HANDLE_VALUE,
+    ERROR_ACCESS_DENIED, ERROR_DELETE_PENDING, ERROR_SHARING_VIOLATION, GENERIC_READ, GENERIC_WRITE,
+    INVALID_HANDLE_VALUE,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     BY_HANDLE_FILE_INFORMATION, FILE_FLAG_BACKUP_SEMANTICS, FILE_REMOTE_PROTOCOL_INFO, FILE_SHARE_DELETE,
@@ -204,6 +205,17 @@ pub(crate) fn name_new_file(new: &mut NewFile, path: &Path, _replace: bool) -> i
     done(unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), 0) })?;
     temporary.disable_cleanup(true);
     Ok(())
+}
+
+/// Gives a file that others have open another name. Whoever opened it without sharing its name (`FILE_SHARE_DELETE`)
+/// keeps others from that.
+pub(crate) fn move_aside(from: &Path, to: &Path) -> io::Result<()> {
+    const ADVICE: &str = "a program that does not share it, such as a virus scanner or a backup, has it open; try again \
+                          when it is through, or exempt the file";
+    std::fs::rename(from, to).map_err(|error| match error.raw_os_error().map(|code| code as u32) {
+        Some(ERROR_SHARING_VIOLATION) => io::Error::new(error.kind(), format!("{error}: {ADVICE}")),
+        _ => error,
+    })
 }
 
 /// Directories for a cache file of this user, from the best on; the name to use in each.

@@ -192,7 +192,7 @@ pub(crate) fn take_path(real: &Path, settings: &Settings) -> Result<Option<PathB
     platform::make_private_dir(&directory, settings.mode, settings.trust)
         .map_err(Error::io("create the directory", &directory))?;
     let aside = directory.join("replaced");
-    fs::rename(real, &aside).map_err(Error::io("move aside", real))?;
+    platform::move_aside(real, &aside).map_err(Error::io("move aside", real))?;
     Ok(Some(aside))
 }
 

@@ -22,8 +22,11 @@ const ARGS: &str = "KENNEL_TEST_ARGS";
 const SEPARATOR: &str = "\u{1f}";
 /// What a child's lines begin with, among those of the test harness.
 const MARK: &str = "kennel-test: ";
-/// Longer than anything here takes: who is silent for so long hangs.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// What a child says that has nothing else to say for long.
+const GOING_ON: &str = "going on";
+/// Longer than anything here takes: who is silent for so long hangs. Under Wine each lock is a call to one server, which
+/// may have little of a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(if cfg!(windows) { 240 } else { 60 });
 
 /// A child process.
 pub struct Process {
@@ -99,10 +102,10 @@ pub fn say(what: impl std::fmt::Display) {
     let _ = writeln!(out, "{MARK}{what}").and_then(|()| out.flush());
 }
 
-/// In a child: tells the parent, who hears nothing else for a long time, that it has not come to a stop. On a busy machine,
-/// or where each lock costs a call of another process as under Wine, slow work must be told from work that hangs.
+/// In a child: tells the parent, who hears nothing else for a long time, that it has not come to a stop. Slow work must be
+/// told from work that hangs.
 pub fn go_on() {
-    say("going on");
+    say(GOING_ON);
 }
 
 /// In a child: waits for a line from the parent, or for its end; returns the line.
@@ -122,10 +125,13 @@ impl Process {
 
     /// What the child says next; `None` at its end.
     pub fn hear(&mut self) -> Option<String> {
-        match self.lines.recv_timeout(PATIENCE) {
-            Ok(line) => Some(line),
-            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => None,
-            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("a child hangs"),
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) if line == GOING_ON => {}
+                Ok(line) => return Some(line),
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return None,
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("a child hangs"),
+            }
         }
     }
 

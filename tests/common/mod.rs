@@ -169,7 +169,7 @@ pub fn must_end<T: Send + 'static>(what: &str, run: impl FnOnce() -> T + Send + 
         let _ = done.send(());
         result
     });
-    if let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(Duration::from_secs(60)) {
+    if let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(children::PATIENCE) {
         panic!("{what} does not end");
     }
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

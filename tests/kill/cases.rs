@@ -424,7 +424,7 @@ fn kill_everywhere(case: &'static Case, locks: &'static LockStrategy) -> Vec<(Re
     let mut reached = Vec::new();
     let mut number = 0;
     for &step in Step::ALL {
-        for nth in PASSINGS {
+        for &nth in PASSINGS {
             (case.before)(&cache);
             number += 1;
             let killed = dies("case", &place.path(), case.name, Some(step), nth, number);

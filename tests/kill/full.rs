@@ -82,7 +82,7 @@ fn kill_while_room_is_made(locks: &'static LockStrategy) -> Vec<Reached> {
     let (place, cache, mut number) = full(locks);
     let mut reached = Vec::new();
     for &step in Step::ALL {
-        for nth in PASSINGS {
+        for &nth in PASSINGS {
             number += 1;
             let told = format!("killed under {locks} at {} {nth}", step.name());
             let (before, counted) = (proven_keys(&cache, &told), cache.stats().counters);

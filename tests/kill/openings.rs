@@ -92,7 +92,7 @@ pub const OPENINGS: &[Opening] = &[
 fn kill_openers(opening: &'static Opening, locks: &'static LockStrategy) -> Vec<Reached> {
     let mut reached = Vec::new();
     for &step in Step::ALL {
-        for nth in PASSINGS {
+        for &nth in PASSINGS {
             let place = Place::new();
             (opening.before)(&place.path(), locks);
             let told = format!("{} under {locks} killed at {} {nth}", opening.name, step.name());

@@ -323,6 +323,85 @@ fn clear_empties_and_destroy_removes() -> Outcome {
 }
 
 #[test]
+fn paths_may_have_spaces_and_be_no_ascii() -> Outcome {
+    let mut fixture = Fixture::new()?;
+    fixture.run("destroy", [""; 0])?.expect_status(0);
+    let folder = fixture.dir.path().join("ein schöner Zwinger");
+    std::fs::create_dir(&folder)?;
+    fixture.file = folder.join("犬 & co.cache");
+    fixture.run("create", ["--capacity", "4MiB"])?.expect_status(0);
+    fixture.run("set", ["Schlüssel", "Wert 値"])?.expect_status(0);
+    fixture.get("Schlüssel")?.expect_stdout("Wert 値");
+    let named = fixture.json("stat", &["--json"])?["path"].as_str().ok_or("no path")?.to_owned();
+    assert!(named.ends_with("犬 & co.cache") && named.contains("ein schöner Zwinger"), "{named}");
+    assert!(!named.starts_with(r"\\?\"), "{named}");
+    fixture.run("destroy", [""; 0])?.expect_status(0);
+    assert_eq!(folder.read_dir()?.count(), 0, "something was left behind");
+    Ok(())
+}
+
+/// More of `memo` and `lock` is in `commands.rs`, with the commands of a Unix shell. Here they run this program itself,
+/// as they can everywhere.
+#[test]
+fn memo_and_lock_run_programs_everywhere() -> Outcome {
+    let fixture = Fixture::new()?;
+    let increment = |command: &mut Command| {
+        command
+            .arg("--")
+            .arg(kennel().get_program())
+            .arg("incr")
+            .arg(&fixture.file)
+            .args(["runs", "--initial", "1"])
+            .output()
+    };
+    for _ in 0..2 {
+        let memory = fixture.dir.path().join("memo.cache");
+        increment(kennel().arg("memo").env("KENNEL_MEMO_CACHE", memory))?.expect_status(0).expect_stdout("1\n");
+    }
+    increment(&mut fixture.command("lock", ["key"]))?.expect_status(0).expect_stdout("2\n");
+    // Its command waits for input, and goes on doing so when it is killed.
+    let mut holder = fixture.command("lock", ["key", "--"]);
+    holder.arg(kennel().get_program()).arg("set").arg(&fixture.file).arg("input").stdin(Stdio::piped());
+    let mut holder = holder.spawn()?;
+    let is_locked = || -> Result<bool, Box<dyn Error>> {
+        let output = fixture.run(
+            "lock",
+            ["key", "--wait", "0s", "--conflict-status", "75", "--"]
+                .map(OsStr::new)
+                .into_iter()
+                .chain([kennel().get_program(), "--version".as_ref()]),
+        )?;
+        Ok(output.status.code() == Some(75))
+    };
+    while !is_locked()? {
+        sleep(Duration::from_millis(10));
+    }
+    holder.kill()?;
+    holder.wait()?;
+    increment(&mut fixture.command("lock", ["key", "--wait", "30s"]))?.expect_status(0).expect_stdout("3\n");
+    Ok(())
+}
+
+#[test]
+fn what_another_process_has_open_is_destroyed_and_made_anew() -> Outcome {
+    let fixture = Fixture::new()?;
+    fixture.run("set", ["k", "v"])?.expect_status(0);
+    let file = fixture.file.as_os_str();
+    let program = kennel();
+    // The process that holds the lock has the file open for writing while the other one destroys it.
+    let destroy = ["key".as_ref(), "--".as_ref(), program.get_program(), "destroy".as_ref(), file];
+    fixture.run("lock", destroy)?.expect_status(0);
+    assert!(!fixture.file.exists());
+    fixture.run("create", ["--capacity", "4MiB"])?.expect_status(0);
+    fixture.get("k")?.expect_status(1);
+    let create = ["key".as_ref(), "--".as_ref(), program.get_program(), "create".as_ref(), file];
+    fixture.run("lock", create)?.expect_status(2).expect_error("exists");
+    fixture.run("destroy", [""; 0])?.expect_status(0);
+    assert_eq!(fixture.dir.path().read_dir()?.count(), 0, "something was left behind");
+    Ok(())
+}
+
+#[test]
 fn stat_is_for_people_and_for_programs() -> Outcome {
     let fixture = Fixture::new()?;
     fixture.run("set", ["k", "v"])?.expect_status(0);

@@ -27,10 +27,16 @@ pub(crate) fn waiting(seconds: Option<Seconds>) -> Wait {
 }
 
 /// Waits for what `attempt` waits for: in the main thread in pieces, since only that one sees signals, in another at one
-/// go but for the first piece, most waits being shorter.
-fn in_pieces<T: Send>(py: Python<'_>, wait: Wait, attempt: impl Fn(Wait) -> Result<T, Error> + Sync) -> Outcome<T> {
+/// go but for the first piece, most waits being shorter. A lock that is busy for a piece is not yet too busy.
+fn in_pieces<T: Send>(
+    py: Python<'_>,
+    of: &Of,
+    wait: Wait,
+    attempt: impl Fn(Wait) -> Result<T, Error> + Sync,
+) -> Outcome<T> {
+    let lock_wait = of.cache().lock_wait();
     let began = Instant::now();
-    let mut longest = Some(PIECE);
+    let (mut longest, mut busy) = (Some(PIECE), Duration::ZERO);
     loop {
         let left = match wait {
             Wait::Forever => None,
@@ -45,7 +51,15 @@ fn in_pieces<T: Send>(py: Python<'_>, wait: Wait, attempt: impl Fn(Wait) -> Resu
             (None, None) => (Wait::Forever, true),
         };
         match py.detach(|| attempt(piece)) {
-            Err(Error::TimedOut { .. }) if !is_last => py.check_signals()?,
+            Err(Error::TimedOut { .. }) if !is_last => {
+                busy = Duration::ZERO;
+                py.check_signals()?;
+            }
+            Err(Error::Busy { waited, .. }) if !is_last && busy + waited < lock_wait => {
+                busy += waited;
+                py.check_signals()?;
+            }
+            Err(Error::Busy { stripe, waited }) => return Err(Error::Busy { stripe, waited: busy + waited }.into()),
             Err(Error::TimedOut { .. }) => return Err(Error::TimedOut { waited: began.elapsed() }.into()),
             other => return Ok(other?),
         }
@@ -124,7 +138,7 @@ impl Lookup {
     pub(crate) fn find(py: Python<'_>, of: &Of, key: &Bytes<'_>, options: &CreateOptions, wait: Wait) -> Outcome<Self> {
         let key = key.as_ref();
         let value = |item: &kennel::Item| PyBytes::new(py, &item.value).unbind();
-        let lookup = in_pieces(py, wait, |piece| {
+        let lookup = in_pieces(py, of, wait, |piece| {
             let options = options.clone().wait(piece);
             on!(of, space => space.claim(key, &options))
         })?;
@@ -241,7 +255,7 @@ impl Lock {
             // Another thread may release it, so that this one must wait for it as others do.
             options = options.task(kennel::Task::unique());
         }
-        let lock = in_pieces(py, wait, |piece| {
+        let lock = in_pieces(py, &self.of, wait, |piece| {
             let options = options.wait(piece);
             on!(&self.of, space => space.lock_with(&self.key, &options))
         })?;

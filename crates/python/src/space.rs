@@ -16,6 +16,15 @@ pub(crate) enum Of {
     Region(kennel::Region),
 }
 
+impl Of {
+    pub(crate) fn cache(&self) -> &kennel::Cache {
+        match self {
+            Of::Cache(cache) => cache,
+            Of::Region(region) => region.cache(),
+        }
+    }
+}
+
 /// Does something with a cache or a region, which have methods of the same names.
 macro_rules! on {
     ($of:expr, $space:ident => $work:expr) => {
@@ -45,10 +54,7 @@ impl Space {
     }
 
     pub(crate) fn cache(&self) -> PyResult<&kennel::Cache> {
-        Ok(match self.of()? {
-            Of::Cache(cache) => cache,
-            Of::Region(region) => region.cache(),
-        })
+        Ok(self.of()?.cache())
     }
 
     #[inline]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import datetime
 import inspect
+import os
 import pathlib
 import threading
 import time
@@ -305,7 +306,7 @@ def test_two_handles_are_one_cache(opened):
 
 
 def test_without_a_path_it_is_the_users_own(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("LOCALAPPDATA" if os.name == "nt" else "XDG_RUNTIME_DIR", str(tmp_path))
     assert kennel.default_path() == tmp_path / "kennel.cache"
     with kennel.Cache(capacity=8 << 20) as cache:
         assert cache.path == kennel.default_path().resolve()

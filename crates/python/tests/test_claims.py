@@ -327,6 +327,34 @@ def test_a_lock_that_is_not_to_be_had_raises_in_a_block(cache):
         assert in_threads(1, other) == [True]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="locks a stripe by hand")
+def test_a_busy_stripe_is_waited_for_as_long_as_was_said(opened):
+    """The wait of the main thread is cut into pieces, and once the first of them was all that was waited for a stripe."""
+    import fcntl
+
+    cache = opened(capacity=8 << 20, stripes=1, lock_wait=1)
+    (stripe,) = cache.path.parent.glob("*.locks/*/*.lock")
+
+    def busy_for(seconds):
+        with stripe.open("r+b") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            locked.set()
+            time.sleep(seconds)
+
+    for seconds in [0.6, 3]:
+        locked = threading.Event()
+        holder = threading.Thread(target=busy_for, args=[seconds])
+        holder.start()
+        locked.wait()
+        if seconds < 1:
+            assert cache.lock("key").acquire()
+        else:
+            with pytest.raises(kennel.Busy) as caught:
+                cache.lock("other").acquire()
+            assert 0.9 < caught.value.waited < 2.5
+        holder.join()
+
+
 def test_a_lock_past_its_age_is_taken_over(cache):
     lock = cache.lock("key", max_age=0.1)
     assert lock.acquire()

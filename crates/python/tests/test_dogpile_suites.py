@@ -3,6 +3,7 @@ with a region of its own, and with the arguments of ``dogpile.cache.dbm``."""
 
 from __future__ import annotations
 
+import os
 import pathlib
 import tempfile
 
@@ -15,7 +16,8 @@ from dogpile.util.readwrite_lock import ReadWriteMutex
 
 dogpile.cache.register_backend("kennel_in_dbms_place", "kennel.dogpile", "KennelBackend")
 
-_folder = tempfile.TemporaryDirectory(prefix="kennel-dogpile-")
+# On Windows what is open cannot be removed, and a backend closes its cache when it is collected.
+_folder = tempfile.TemporaryDirectory(prefix="kennel-dogpile-", ignore_cleanup_errors=os.name == "nt")
 HERE = pathlib.Path(_folder.name)
 
 

@@ -18,6 +18,8 @@ PYTHON = pathlib.Path(__file__).parents[1]
 TYPES = pathlib.Path(__file__).parent / "types"
 
 BLOCKED = """
+# The standard library may need what only one platform has: on Windows asyncio needs msvcrt.
+import asyncio
 import sys
 
 class Blocker:

@@ -54,7 +54,7 @@ def test_the_django_example(tmp_path):
     settings, use = under("Django")
     location = "/var/cache/mysite/django.kennel"
     assert location in settings
-    settings = settings.replace(location, str(tmp_path / "django.kennel"))
+    settings = settings.replace(location, (tmp_path / "django.kennel").as_posix())
     program = f"{settings}\nfrom django.conf import settings\nsettings.configure(CACHES=CACHES)\n{use}"
     found = run(program, tmp_path)
     assert found.returncode == 0, found.stderr
