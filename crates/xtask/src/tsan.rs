@@ -57,7 +57,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         Some("lib") => "--lib".to_owned(),
         Some(name) => format!("--test {name}"),
     };
-    let line = format!("test -p kennel --features crash-points -Zbuild-std --target {TARGET} {which}");
+    let line = format!("test -p kennel --features crash-points -Zbuild-std --target {TARGET} --no-fail-fast {which}");
     let mut step = Step::cargo("tsan", &line)
         .nightly()
         .env("RUSTFLAGS", "-Zsanitizer=thread --cfg kennel_tsan")
