@@ -19,7 +19,7 @@ use crate::shm::memory::Heap;
 use crate::shm::{Memory, Step};
 use crate::sync::locks::ModelLock;
 
-#[cfg(shuttle)]
+#[cfg(all(test, shuttle))]
 mod schedules;
 
 struct Engine {

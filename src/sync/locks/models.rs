@@ -10,7 +10,7 @@ use crate::shm::atomics::checker::thread;
 use crate::shm::memory::{Heap, Word};
 use crate::shm::{Memory, Step};
 
-#[cfg(shuttle)]
+#[cfg(all(test, shuttle))]
 mod schedules;
 
 /// Offsets of the words of this world.
