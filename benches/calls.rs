@@ -1,28 +1,65 @@
-//! One call at a time, one thread: what a read and a write cost, beside the least that any such cache must do.
+//! One call at a time: what a read and a write cost, beside the least that any such cache must do.
 //!
-//! `cargo bench -p kennel --bench calls`; `-- "64 B, 256 MiB"` for one group. The *limit* is a plain loop over the same
-//! amount of mapped memory, the same kind of mapping and the same keys: hash the key, load one word of a random bucket's
-//! line, copy the value out of the record it leads to. Nothing is compared, checked or counted. Compare the two within
-//! one run.
+//! `cargo bench -p kennel --bench calls`; `-- "64 B, 256 MiB"` for the groups of one size. The *limit* is a plain loop over
+//! the same amount of mapped memory, the same kind of mapping and the same keys: hash the key, load a random bucket's line,
+//! copy the value out of the record it leads to. Nothing is compared, checked or counted. Compare the two within one run.
 //!
-//! Reads are measured twice. *One after another*: the next key depends on the value before, as in a program that uses
-//! what it reads; this is what one call costs. *Independent*: the processor may work on several calls at once, as in a
+//! Reads are measured *one after another*: the next key depends on the value before, as in a program that uses what it
+//! reads; this is what one call costs. Where it says *independent* the processor may work on several calls at once, as in a
 //! loop over keys known beforehand; it overlaps more of a short loop's calls than of a long one's.
-#![allow(unsafe_code, reason = "the limit reads a mapping with plain loads; nobody else has it open")]
+//!
+//! Keys are drawn evenly, each once, or by Zipf's law with exponent 0.99, and never in the order in which they were stored:
+//! else each record would lie behind the one read before.
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use kennel::{Cache, LockStrategy, Options, Values, record_size};
-use memmap2::MmapMut;
+use limit::Limit;
+use std::fmt;
 use std::hint::black_box;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-const KEY: usize = 16;
-/// Items of the smallest group, and keys that a walk over a larger one reads.
-const KEYS: usize = 100_000;
+#[path = "../crates/harness/src/limit.rs"]
+mod limit;
+
+type Key = [u8; 16];
+
+/// Keys of one walk, at most.
+const STEPS: usize = 100_000;
 const MIB: usize = 1 << 20;
+const SIZES: [usize; 3] = [MIB / 4, 16 * MIB, 256 * MIB];
+
+/// How keys are drawn.
+#[derive(Clone, Copy)]
+enum Draw {
+    Uniform,
+    Zipf,
+}
+
+impl fmt::Display for Draw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Draw::Uniform => "uniform",
+            Draw::Zipf => "Zipf 0.99",
+        })
+    }
+}
+
+/// Bytes as a person writes them.
+struct Bytes(usize);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            bytes if bytes >= MIB => write!(f, "{} MiB", bytes / MIB),
+            bytes if bytes >= 1024 => write!(f, "{} KiB", bytes / 1024),
+            bytes => write!(f, "{bytes} B"),
+        }
+    }
+}
 
 /// A directory in memory where there is one.
 fn directory() -> TempDir {
@@ -31,85 +68,76 @@ fn directory() -> TempDir {
     made.expect("a temporary directory")
 }
 
-/// The keys of so many items, in an order that no prefetcher guesses.
-fn keys(items: usize) -> Vec<[u8; KEY]> {
-    let mut keys: Vec<[u8; KEY]> = (0..items as u64).map(key).collect();
-    let mut random = 0x9e37_79b9_7f4a_7c15u64;
-    for i in (1..keys.len()).rev() {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        keys.swap(i, (random % (i as u64 + 1)) as usize);
-    }
-    keys
-}
-
-fn key(n: u64) -> [u8; KEY] {
+fn key(n: u64) -> Key {
     let mut key = *b"item:00000000000";
     key[8..].copy_from_slice(&n.to_le_bytes());
     key
 }
 
+/// Xorshift (Marsaglia, 2003), the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
+
+/// The keys of so many items in the order in which they are asked for.
+fn walk(items: usize, draw: Draw) -> Vec<Key> {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut keys: Vec<Key> = (0..items as u64).map(key).collect();
+    for i in (1..keys.len()).rev() {
+        keys.swap(i, (random.next() % (i as u64 + 1)) as usize);
+    }
+    match draw {
+        Draw::Uniform => keys.truncate(STEPS),
+        Draw::Zipf => {
+            let weights = (1..=items).scan(0.0, |sum, rank| {
+                *sum += (rank as f64).powf(-0.99);
+                Some(*sum)
+            });
+            let weights: Vec<f64> = weights.collect();
+            let all = weights.last().copied().unwrap_or(0.0);
+            let mut rank = || {
+                let at = (random.next() >> 11) as f64 / (1u64 << 53) as f64 * all;
+                weights.partition_point(|&sum| sum <= at)
+            };
+            keys = (0..STEPS).map(|_| keys[rank()]).collect();
+        }
+    }
+    keys
+}
+
+/// A cache that holds so many items, with room to spare.
 fn cache<const VALUE: usize>(directory: &TempDir, items: usize, locks: LockStrategy) -> Cache {
     let cache = Options::new()
-        .capacity(items as u64 * record_size(KEY, VALUE) * 5 / 4)
-        .mean_item((KEY + VALUE) as u64)
+        .capacity(items as u64 * record_size(size_of::<Key>(), VALUE) * 5 / 4)
+        .mean_item((size_of::<Key>() + VALUE) as u64)
         .seed(1)
         .locks(locks)
         .populate(true)
         .create(directory.path().join("cache"))
         .expect("a cache");
-    // In another order than they are read in: else each record would lie behind the one read before.
     for n in 0..items as u64 {
         cache.set(key(n), [1; VALUE]).expect("a set");
     }
     cache
 }
 
-/// The least a cache must do, over as much memory as the cache has.
-struct Limit<const VALUE: usize> {
-    map: MmapMut,
-    buckets: u64,
-    records_at: usize,
-}
-
-impl<const VALUE: usize> Limit<VALUE> {
-    fn new(directory: &TempDir, cache: &Cache, items: usize) -> Self {
-        let buckets = cache.stats().buckets;
-        let records_at = buckets as usize * 64;
-        let len = records_at + items * record_size(KEY, VALUE) as usize;
-        let file = std::fs::File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(directory.path().join("limit"))
-            .expect("a file");
-        file.set_len(len as u64).expect("its length");
-        // SAFETY: the file lies in a private directory and nobody else opens it.
-        let map = unsafe { MmapMut::map_mut(&file) }.expect("a mapping");
-        let mut limit = Self { map, buckets, records_at };
-        for (n, word) in limit.map[..records_at].chunks_exact_mut(8).enumerate() {
-            // A permutation of sorts: each word leads to some record, all records are led to.
-            let record = (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) % items as u64;
-            word.copy_from_slice(&record.to_le_bytes());
-        }
-        limit.map[records_at..].fill(1);
-        limit
-    }
-
-    #[inline]
-    fn get(&self, key: &[u8], into: &mut [u8; VALUE]) {
-        let hash = xxh3_64_with_seed(key, 1);
-        let bucket = ((u128::from(hash) * u128::from(self.buckets)) >> 64) as usize;
-        let word = bucket * 64 + (hash as usize & 7) * 8;
-        let record = u64::from_le_bytes(self.map[word..word + 8].try_into().expect("eight bytes"));
-        let value = self.records_at + record as usize * record_size(KEY, VALUE) as usize + 48;
-        into.copy_from_slice(&self.map[value..value + VALUE]);
-    }
+/// Keeps the keys that are there, which must be nearly all: what was pushed out would be read as a miss.
+fn held(cache: &Cache, mut keys: Vec<Key>) -> Vec<Key> {
+    let asked = keys.len();
+    keys.retain(|key| cache.contains(key));
+    assert!(keys.len() * 20 > asked * 19, "only {} of {asked} keys are held", keys.len());
+    keys
 }
 
 /// Walks once over the keys; how far each step goes is what the value before says, which is one key on.
-fn one_after_another<const VALUE: usize>(keys: &[[u8; KEY]], mut get: impl FnMut(&[u8; KEY], &mut [u8; VALUE])) {
+fn one_after_another<const VALUE: usize>(keys: &[Key], mut get: impl FnMut(&Key, &mut [u8; VALUE])) {
     let mut into = [1; VALUE];
     let mut next = 0;
     while let Some(key) = keys.get(next) {
@@ -118,46 +146,57 @@ fn one_after_another<const VALUE: usize>(keys: &[[u8; KEY]], mut get: impl FnMut
     }
 }
 
-fn reads(c: &mut Criterion) {
-    let items = |data, value| data / record_size(KEY, value) as usize;
-    reads_of::<64>(c, "64 B of 100 000", KEYS);
-    reads_of::<64>(c, "64 B, 16 MiB", items(16 * MIB, 64));
-    reads_of::<64>(c, "64 B, 256 MiB", items(256 * MIB, 64));
-    reads_of::<4096>(c, "4 KiB, 16 MiB", items(16 * MIB, 4096));
+fn group(c: &mut Criterion, name: String, keys: usize) -> BenchmarkGroup<'_, WallTime> {
+    let mut group = c.benchmark_group(name);
+    group.throughput(Throughput::Elements(keys as u64)).sample_size(10);
+    group.measurement_time(Duration::from_secs(1)).warm_up_time(Duration::from_millis(300));
+    group
 }
 
-fn reads_of<const VALUE: usize>(c: &mut Criterion, data: &str, items: usize) {
+fn reads(c: &mut Criterion) {
+    for data in SIZES {
+        for draw in [Draw::Uniform, Draw::Zipf] {
+            reads_of::<64>(c, data, draw);
+            reads_of::<512>(c, data, draw);
+            reads_of::<4096>(c, data, draw);
+            if data > MIB {
+                // Four values in four times as much are no cache.
+                reads_of::<65_536>(c, data, draw);
+            }
+        }
+    }
+}
+
+fn reads_of<const VALUE: usize>(c: &mut Criterion, data: usize, draw: Draw) {
     let directory = directory();
+    let items = data / record_size(size_of::<Key>(), VALUE) as usize;
     let cache = cache::<VALUE>(&directory, items, LockStrategy::File);
-    let limit = Limit::<VALUE>::new(&directory, &cache, items);
-    let mut keys = keys(items);
-    keys.retain(|key| cache.contains(key));
-    assert!(keys.len() * 100 > items * 97, "only {} of {items} items are held", keys.len());
-    keys.truncate(KEYS);
-    let get_into = |key: &[u8; KEY], into: &mut [u8; VALUE]| {
+    let stored: Vec<Key> = (0..items as u64).map(key).collect();
+    let limit = Limit::create(&directory.path().join("limit"), cache.stats().buckets, &stored, VALUE);
+    let limit = limit.expect("a limit");
+    let keys = held(&cache, walk(items, draw));
+    let from_limit = |key: &Key, into: &mut [u8; VALUE]| limit.get_into(key, into);
+    let get_into = |key: &Key, into: &mut [u8; VALUE]| {
         assert!(matches!(cache.get_into(key, into), Ok(Some(len)) if len == VALUE));
     };
-
-    let mut group = c.benchmark_group(format!("read {data}, one after another"));
-    group.throughput(Throughput::Elements(keys.len() as u64)).sample_size(20);
-    group.measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(500));
-    group.bench_function("limit", |b| b.iter(|| one_after_another(&keys, |key, into| limit.get(key, into))));
-    group.bench_function("get_into", |b| b.iter(|| one_after_another(&keys, get_into)));
-    group.finish();
-
-    let mut group = c.benchmark_group(format!("read {data}, independent"));
-    group.throughput(Throughput::Elements(keys.len() as u64)).sample_size(20);
-    group.measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(500));
     let mut into = [0; VALUE];
-    group.bench_function("limit", |b| {
-        b.iter(|| keys.iter().for_each(|key| limit.get(black_box(key), black_box(&mut into))));
+    let mut values = Values::new();
+
+    let mut group = group(c, format!("read {}, {}, {draw}", Bytes(VALUE), Bytes(data)), keys.len());
+    group.bench_function("limit", |b| b.iter(|| one_after_another(&keys, from_limit)));
+    group.bench_function("get_into", |b| b.iter(|| one_after_another(&keys, get_into)));
+    group.bench_function("limit, independent", |b| {
+        b.iter(|| keys.iter().for_each(|key| from_limit(black_box(key), black_box(&mut into))));
     });
-    group.bench_function("get_into", |b| b.iter(|| keys.iter().for_each(|key| get_into(black_box(key), &mut into))));
-    group.bench_function("get", |b| b.iter(|| keys.iter().for_each(|key| drop(black_box(cache.get(black_box(key)))))));
+    group.bench_function("get_into, independent", |b| {
+        b.iter(|| keys.iter().for_each(|key| get_into(black_box(key), black_box(&mut into))));
+    });
+    group.bench_function("get, independent", |b| {
+        b.iter(|| keys.iter().for_each(|key| drop(black_box(cache.get(black_box(key))))));
+    });
     group.bench_function("get_multi of 16", |b| {
         b.iter(|| keys.chunks(16).for_each(|keys| drop(black_box(cache.get_multi(black_box(keys))))));
     });
-    let mut values = Values::new();
     group.bench_function("get_multi_into of 16", |b| {
         b.iter(|| keys.chunks(16).for_each(|keys| cache.get_multi_into(black_box(keys), black_box(&mut values))));
     });
@@ -170,24 +209,73 @@ fn reads_of<const VALUE: usize>(c: &mut Criterion, data: &str, items: usize) {
 /// Under each strategy for several processes: what differs is the lock.
 fn writes(c: &mut Criterion) {
     for locks in [LockStrategy::File, LockStrategy::Lease] {
-        let directory = directory();
-        let cache = cache::<64>(&directory, KEYS, locks.clone());
-        let keys = keys(KEYS);
-        let mut group = c.benchmark_group(format!("write of 100 000, {locks}"));
-        group.sample_size(10).measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_secs(1));
-        group.throughput(Throughput::Elements(1));
-        for size in [64, 1024] {
-            let value = vec![9; size];
-            let mut next = keys.iter().cycle();
-            group.bench_function(BenchmarkId::new("set", size), |b| {
-                b.iter(|| cache.set(next.next().expect("a cycle"), &value).expect("a set"));
-            });
+        for draw in [Draw::Uniform, Draw::Zipf] {
+            writes_of::<64>(c, &locks, draw);
+            writes_of::<512>(c, &locks, draw);
+            writes_of::<4096>(c, &locks, draw);
+            writes_of::<65_536>(c, &locks, draw);
         }
-        cache.set("counter", "0").expect("a set");
-        group.bench_function("incr", |b| b.iter(|| black_box(cache.incr("counter", 1)).expect("a number")));
-        group.finish();
     }
 }
 
-criterion_group!(benches, reads, writes);
+fn writes_of<const VALUE: usize>(c: &mut Criterion, locks: &LockStrategy, draw: Draw) {
+    const READS_TO_A_WRITE: usize = 19;
+    let directory = directory();
+    let items = 16 * MIB / record_size(size_of::<Key>(), VALUE) as usize;
+    let cache = cache::<VALUE>(&directory, items, locks.clone());
+    let keys = held(&cache, walk(items, draw));
+    let value = [1; VALUE];
+    let set = |key: &Key| cache.set(key, black_box(&value)).expect("a set");
+    let mut into = [0; VALUE];
+
+    let mut group = group(c, format!("write {}, 16 MiB, {draw}, {locks}", Bytes(VALUE)), keys.len());
+    group.bench_function("set", |b| b.iter(|| keys.iter().for_each(set)));
+    group.bench_function("19 get_into and a set", |b| {
+        b.iter(|| {
+            keys.iter().enumerate().for_each(|(i, key)| match i % (READS_TO_A_WRITE + 1) {
+                READS_TO_A_WRITE => set(key),
+                _ => _ = black_box(cache.get_into(key, black_box(&mut into))),
+            });
+        });
+    });
+    if VALUE == 64 {
+        keys.iter().for_each(|key| cache.set(key, "0").expect("a set"));
+        group.bench_function("incr", |b| {
+            b.iter(|| keys.iter().for_each(|key| _ = black_box(cache.incr(key, 1)).expect("a number")));
+        });
+    }
+    group.finish();
+}
+
+/// A reader, while a writer on a thread of its own overwrites the same keys without a pause.
+fn beside_a_writer(c: &mut Criterion) {
+    let directory = directory();
+    let items = MIB / 4 / record_size(size_of::<Key>(), 64) as usize;
+    let cache = cache::<64>(&directory, items, LockStrategy::Lease);
+    let keys = held(&cache, walk(items, Draw::Uniform));
+    let get_into = |key: &Key, into: &mut [u8; 64]| {
+        // A writer that the system has stopped in the middle makes a read miss in the end.
+        if !matches!(cache.get_into(key, into), Ok(Some(64))) {
+            into[0] = 1;
+        }
+    };
+    let mut group = group(c, "read 64 B, 256 KiB, beside a writer".to_owned(), keys.len());
+    group.bench_function("nobody writes", |b| b.iter(|| one_after_another(&keys, get_into)));
+    for hot in [8, keys.len()] {
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    keys[..hot].iter().for_each(|key| cache.set(key, [1; 64]).expect("a set"));
+                }
+            });
+            let name = format!("{hot} keys are overwritten");
+            group.bench_function(name, |b| b.iter(|| one_after_another(&keys, get_into)));
+            over.store(true, Ordering::Relaxed);
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, reads, writes, beside_a_writer);
 criterion_main!(benches);

@@ -658,6 +658,41 @@ fn open_and_a_read_touch_only_the_pages_that_they_need() {
     assert!(after <= before + (64 << 10), "{before} bytes were allocated, now {after}");
 }
 
+/// A hit and a miss, beyond the first read of a member.
+#[cfg(all(target_os = "linux", feature = "crash-points"))]
+#[test]
+fn a_read_asks_the_kernel_for_nothing_and_stores_only_marks_and_counts() {
+    use common::fork::{self, Forked};
+    use kennel::crash::{self, Event, Step};
+    for strategy in [LockStrategy::File, LockStrategy::Lease] {
+        let place = Place::new();
+        let cache = small().locks(strategy).create(place.path()).unwrap();
+        fill(&cache);
+        let read = || {
+            let get = |n: u32| cache.get_into(n.to_le_bytes(), &mut [0; 8]).unwrap().is_some();
+            assert_eq!((0..40).filter(|&n| get(n)).count(), 20);
+        };
+        let stores = std::rc::Rc::new(std::cell::Cell::new(0));
+        let seen = stores.clone();
+        crash::watch(move |event| {
+            if let Event::Store(step) = event {
+                assert!(matches!(step, Step::Mark | Step::Counter), "a read stores {step:?}");
+                seen.set(seen.get() + 1);
+            }
+        });
+        read();
+        crash::unwatch();
+        assert!(stores.get() > 0, "nobody watched");
+        let child = Forked::start(|| {
+            read();
+            fork::forbid_system_calls();
+            read();
+            fork::end_well();
+        });
+        child.join();
+    }
+}
+
 #[test]
 fn clear_is_seen_by_all_handles_at_once() {
     let place = Place::new();
@@ -800,7 +835,7 @@ fn stats_tell_what_the_file_is_and_what_happened() {
     let options = Options::new().capacity(1 << 20).mean_item(100).stripes(4).lock_regions(2).seats(7);
     let cache = options.create(place.path()).unwrap();
     let s = cache.stats();
-    assert_eq!((s.path, s.format), (common::real(&place.path()), 1));
+    assert_eq!((s.path, s.format), (common::real(&place.path()), 2));
     assert!(s.file_id.len() == 32 && s.file_id.bytes().all(|digit| digit.is_ascii_hexdigit()), "{}", s.file_id);
     assert_eq!(s.file_size, fs::metadata(place.path()).unwrap().len());
     assert_eq!((s.capacity, s.mean_item, s.stripes, s.lock_regions, s.seats), (1 << 20, 100, 4, 2, 7));

@@ -286,12 +286,12 @@ fn inherited_guard(strategy: LockStrategy) {
     });
     let options = options().locks(strategy).lock_wait(Duration::from_millis(200));
     let cache = options.clone().clock(clock.clone()).create(place.path()).unwrap();
-    // A write asks for the time under its lock when what it finds expires.
+    // Whether there is something to replace is asked under the lock, and for what expires that is a matter of time.
     let expiring = SetOptions::new().expiry(Expiry::After(Duration::from_secs(3600)));
     cache.set_with("key", "before", &expiring).unwrap();
     *clock.other.lock().unwrap() = Some(options.open(place.path()).unwrap());
     clock.armed.store(true, Ordering::SeqCst);
-    Forked::end_if_unwound(|| cache.set("key", "after").unwrap());
+    Forked::end_if_unwound(|| assert!(cache.replace("key", "after", &SetOptions::new()).unwrap()));
     assert!(!clock.armed.load(Ordering::SeqCst), "nobody asked for the time");
     let other = clock.other.lock().unwrap().take().unwrap();
     assert_eq!(other.get("key").as_deref(), Some(&b"after"[..]));

@@ -1,4 +1,4 @@
-//! The format is pinned: a file made in a fixed way has the very words of `tests/golden/format-1.txt`, and a file made
+//! The format is pinned: a file made in a fixed way has the very words of `tests/golden/format-2.txt`, and a file made
 //! of those words is read.
 //!
 //! When the format changes on purpose, raise its number and run this test with `KENNEL_GOLDEN=write`, which writes the
@@ -21,7 +21,7 @@ const NOW: u64 = 1_700_000_000_000;
 const ANY: &str = "any";
 
 fn golden() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format-1.txt")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format-2.txt")
 }
 
 fn options() -> Options {

@@ -14,8 +14,6 @@ use std::time::{Duration, Instant};
 const WAIT: Duration = Duration::from_millis(300);
 /// Wide, for a machine with other things to do: the engine promises 100 ms.
 const SOON: Duration = Duration::from_secs(3);
-/// Longer than anything here takes.
-const LONG: Duration = Duration::from_secs(60);
 
 #[test]
 fn child() {
@@ -357,6 +355,9 @@ mod on_linux {
 mod killed {
     use super::*;
     use kennel::crash::{Plan, Step, arm};
+
+    /// Longer than anything here takes.
+    const LONG: Duration = Duration::from_secs(60);
 
     const PLANS: [(&str, Plan); 2] = [("kill", Plan::Kill), ("stop", Plan::Stop)];
 

@@ -4,7 +4,9 @@
 mod common;
 
 use common::{Place, must_end};
-use kennel::{Cache, CreateError, CreateOptions, Error, LockOptions, Lookup, Options, RegionOptions, Stored, Wait};
+use kennel::{
+    Cache, CreateError, CreateOptions, Error, Expiry, LockOptions, Lookup, Options, RegionOptions, Stored, Wait,
+};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -83,6 +85,92 @@ fn a_creator_may_create_other_keys_but_not_its_own() {
 }
 
 #[test]
+fn a_stale_value_is_refreshed_in_the_background() {
+    on_one_thread(|cache| async move {
+        let how = CreateOptions::new().soft_expiry(Expiry::After(Duration::ZERO)).wait(Wait::No);
+        assert_eq!(cache.get_or_refresh_async("key", &how, || ok("first")).await.unwrap(), b"first");
+        let (go, wait) = tokio::sync::oneshot::channel::<()>();
+        let slow = || async {
+            wait.await.unwrap();
+            ok("second").await
+        };
+        assert_eq!(cache.get_or_refresh_async("key", &how, slow).await.unwrap(), b"first");
+        // The same task may ask again meanwhile.
+        let never = || async { panic!("somebody creates it") };
+        let again = cache.get_or_refresh_async::<Infallible, _>("key", &how, never).await;
+        assert_eq!(again.unwrap(), b"first");
+        go.send(()).unwrap();
+        while cache.is_claimed("key") {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(cache.get("key").as_deref(), Some(&b"second"[..]));
+        // A background creator that fails or panics harms nobody: the next one tries.
+        let fails = || async { Err("no") };
+        assert_eq!(cache.get_or_refresh_async("key", &how, fails).await.unwrap(), b"second");
+        while cache.is_claimed("key") {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(cache.get_or_create_async("key", &how, || ok("third")).await.unwrap(), b"third");
+    });
+}
+
+#[test]
+fn a_refresh_in_the_background_ends_with_its_runtime() {
+    must_end("a runtime", || {
+        let place = Place::new();
+        let cache = Options::new().capacity(256 << 10).create(place.path()).unwrap();
+        let how = CreateOptions::new().soft_expiry(Expiry::After(Duration::ZERO));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            cache.get_or_create_async("key", &how, || ok("first")).await.unwrap();
+            let never = std::future::pending::<Result<Vec<u8>, Infallible>>;
+            assert_eq!(cache.get_or_refresh_async("key", &how, never).await.unwrap(), b"first");
+            assert!(cache.is_claimed("key"));
+        });
+        drop(runtime);
+        assert!(!cache.is_claimed("key"));
+    });
+}
+
+#[test]
+fn an_absence_is_remembered() {
+    on_one_thread(|cache| async move {
+        let how = CreateOptions::new().absence_expiry(Expiry::After(Duration::from_secs(60)));
+        let none = || async { Ok::<_, Infallible>(None) };
+        assert_eq!(cache.get_or_create_optional_async("key", &how, none).await.unwrap(), None);
+        let never = || async { panic!("it is known that there is none") };
+        assert_eq!(cache.get_or_create_optional_async::<Infallible, _>("key", &how, never).await.unwrap(), None);
+        // Who needs a value makes one, for itself.
+        assert_eq!(cache.get_or_create_async("key", &how, || ok("value")).await.unwrap(), b"value");
+        assert_eq!(cache.get("key"), None);
+    });
+}
+
+#[test]
+fn many_keys_are_created_at_once_in_whatever_order_they_are_named() {
+    on_one_thread(|cache| async move {
+        let how = CreateOptions::new().wait(Wait::Forever);
+        let create = |missing: Vec<&&str>| {
+            let values = missing.iter().map(|key| Some(key.as_bytes().to_vec())).collect::<Vec<_>>();
+            async {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                Ok::<_, Infallible>(values)
+            }
+        };
+        let there = cache.get_or_create_multi_async(&["a", "b", "c", "a"], &how, create);
+        let back = cache.get_or_create_multi_async(&["d", "c", "b", "a"], &how, create);
+        let (there, back) = tokio::join!(there, back);
+        let some = |key: &str| Some(key.as_bytes().to_vec());
+        assert_eq!(there.unwrap(), ["a", "b", "c", "a"].map(some));
+        assert_eq!(back.unwrap(), ["d", "c", "b", "a"].map(some));
+        assert_eq!(cache.stats().counters.creations, 4);
+        let short = cache.get_or_create_multi_async(&["x", "y"], &how, |_| async { Ok::<_, Infallible>(vec![None]) });
+        assert!(matches!(short.await, Err(CreateError::Cache(Error::BadOption { .. }))));
+        assert!(!cache.is_claimed("x") && !cache.is_claimed("y"));
+    });
+}
+
+#[test]
 fn a_dropped_future_lets_the_next_one_try() {
     on_one_thread(|cache| async move {
         let how = CreateOptions::new().wait(Wait::Forever);
@@ -126,5 +214,15 @@ fn regions_have_tasks_too() {
         assert!(region.is_claimed("other"));
         assert!(matches!(claim.store("value").unwrap(), Stored::Yes(_)));
         assert!(region.lock_async("key", &LockOptions::new()).await.unwrap().release());
+        let none = || async { Ok::<_, Infallible>(None) };
+        assert_eq!(region.get_or_create_optional_async("none", &how, none).await.unwrap(), None);
+        assert_eq!(region.get_or_refresh_async("new", &how, || ok("new")).await.unwrap(), b"new");
+        let two = |missing: Vec<&&str>| {
+            assert_eq!(missing, [&"two"]);
+            async { Ok::<_, Infallible>(vec![Some(b"two".to_vec())]) }
+        };
+        let found = region.get_or_create_multi_async(&["new", "two"], &how, two).await.unwrap();
+        assert_eq!(found, [Some(b"new".to_vec()), Some(b"two".to_vec())]);
+        assert!(region.contains("two") && !cache.contains("two"));
     });
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 const KEYS: u32 = 5;
 const WRITERS: u64 = 3;
 const READERS: u64 = 2;
-const WRITES: u32 = 3000;
+const WRITES: u32 = if cfg!(kennel_tsan) { 500 } else { 3000 };
 /// Around the limit of what is overwritten in place (512 with header and key), around the length from which
 /// copies are made through vectors (256), and far beyond a page.
 const SIZES: [usize; 20] =

@@ -8,7 +8,8 @@
 //! was flushed, or nothing, or with `AfterCrash::Verify` what was there, for here no page was lost.
 //!
 //! Planted and found:
-//! * at the end of a ring, room for the pad is not asked for (`room_at_head`): "ring ends", in 10 s.
+//! * at the end of a ring, room for the pad is not asked for (`room_at_head`): "ring ends", in 3 s, at the 11th
+//!   input.
 #![no_main]
 
 use kennel::{AfterCrash, Cache, Error, Expiry, LockStrategy, Options, SetOptions, Stamp, Swap, record_size};

@@ -7,6 +7,10 @@
 //! is written passes, where it was written and where it was moved to, dead or alive, and says how long it is. That
 //! damage does *not* pass is not asserted here: libFuzzer sees what is compared, and makes checksums that fit.
 //!
+//! Planted and found:
+//! * the cost of a creation is kept with one bit more than it has room for (`Beside::extension`): "what is beside the
+//!   value did not come back", in 1 s, at the 7 077th input.
+//!
 //! What lies beside the value is decoded from words, encoded and decoded again. So an error of the decoder alone is not
 //! seen: one that was planted there, a cost read with three bits of shift instead of four, was not found in 120 000
 //! runs. The unit tests of `src/store/record.rs` are for that.

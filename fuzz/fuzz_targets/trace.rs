@@ -9,7 +9,8 @@
 //! stand for 16 million.
 //!
 //! Planted and found:
-//! * the end of a `.lis` run is added up unchecked (`lis::run`): "attempt to add with overflow", in 5 s.
+//! * the end of a `.lis` run is added up unchecked (`lis::run`): "attempt to add with overflow", in 2 s, at
+//!   the 99th input.
 #![no_main]
 
 #[allow(dead_code, unused_imports)]

@@ -232,6 +232,11 @@ impl Claim {
         self.0.stale.as_ref()
     }
 
+    /// The same value, for a caller that does not wait for the new one.
+    pub(super) fn take_stale(&mut self) -> Vec<u8> {
+        self.0.stale.take().map(|item| item.value).unwrap_or_default()
+    }
+
     /// Whether all others wait for this creation. They do not if all claims were held, or if this caller did not want
     /// to wait any longer.
     #[must_use]
@@ -283,18 +288,13 @@ impl Claim {
     fn put(mut self, value: &[u8], expires_ms: u64, beside: Beside) -> Result<Stored> {
         let opened = self.0.opened.clone();
         let key = std::mem::take(&mut self.0.key);
-        let draft = Draft {
-            key: opened.store.key(&key),
-            value,
-            expires_ms,
-            beside: self.beside(beside),
-            epoch: self.0.began.epochs.current(),
-        };
+        let beside = self.beside(beside).if_any();
+        let mut draft = Draft::new(opened.store.key(&key), value, expires_ms, beside, self.0.began.epochs.current());
         if let Err(error) = check_size(&opened, &draft) {
             self.refuse();
             return Err(error);
         }
-        let stored = self.put_draft(&draft)?;
+        let stored = self.put_draft(&mut draft)?;
         if stored == Stored::Voided {
             count(&opened, MemberCount::Voided);
         }
@@ -312,7 +312,7 @@ impl Claim {
         }
     }
 
-    fn put_draft(&mut self, draft: &Draft<'_>) -> Result<Stored> {
+    fn put_draft(&mut self, draft: &mut Draft<'_>) -> Result<Stored> {
         let opened = self.0.opened.clone();
         // In a file that another took the place of nobody would find it.
         if opened.is_replaced() {
@@ -321,12 +321,15 @@ impl Claim {
         let Some(held) = self.0.held.take() else { return self.put_unprotected(&opened, draft) };
         let Some(ticket) = held.ticket() else { return Ok(Stored::Voided) };
         let mut stripe = lock_stripe(&opened, ticket.stripe)?;
+        draft.epoch = stripe.epoch_for(draft.epoch);
         let entry = stripe.find(&draft.key);
-        Ok(stripe.store_claimed(ticket, draft, entry).map_or(Stored::Voided, |stamp| Stored::Yes(Stamp(stamp))))
+        Ok(stripe
+            .store_claimed(ticket, draft, entry.as_ref())
+            .map_or(Stored::Voided, |stamp| Stored::Yes(Stamp(stamp))))
     }
 
     /// Nobody kept the others from the key: it must be as it was at the start.
-    fn put_unprotected(&self, opened: &Opened, draft: &Draft<'_>) -> Result<Stored> {
+    fn put_unprotected(&self, opened: &Opened, draft: &mut Draft<'_>) -> Result<Stored> {
         let mut stripe = lock_stripe(opened, opened.store.stripe_of(&draft.key))?;
         let entry = stripe.find(&draft.key);
         let known = entry.filter(|entry| stripe.is_known(entry)).map(|entry| Stamp(entry.head.stamp));
@@ -334,7 +337,8 @@ impl Claim {
         if known != self.0.seen || now.epochs != self.0.began.epochs || now.region != self.0.began.region {
             return Ok(Stored::Voided);
         }
-        Ok(Stored::Yes(Stamp(stripe.put(draft, entry))))
+        draft.epoch = stripe.epoch_for(draft.epoch);
+        Ok(Stored::Yes(Stamp(stripe.put(draft, entry.as_ref()))))
     }
 }
 
@@ -445,8 +449,8 @@ impl Scope<'_> {
         let task = how.task_or(Task::unique);
         match self.claim(key, &how.clone().task(task))? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
-            Lookup::Create(mut claim) if claim.0.stale.is_some() => {
-                let stale = claim.0.stale.take().map(|item| item.value).unwrap_or_default();
+            Lookup::Create(mut claim) if claim.stale().is_some() => {
+                let stale = claim.take_stale();
                 let work = move || task.run(|| created(claim, || create().map(Some)).map(|_| ()));
                 // Without a thread the claim is dropped, and the next caller tries.
                 let _ = std::thread::Builder::new().name("kennel-refresh".into()).spawn(move || drop(work()));
@@ -469,42 +473,71 @@ impl Scope<'_> {
         how: &CreateOptions,
         create: impl FnOnce(&[usize]) -> Result<Vec<Option<Vec<u8>>>, E>,
     ) -> Result<Vec<Option<Vec<u8>>>, CreateError<E>> {
-        let mut values: Vec<Option<Vec<u8>>> = vec![None; keys.len()];
-        let mut order: Vec<usize> = (0..keys.len()).collect();
-        // One order for all who claim several keys, whatever order they name them in: no two wait in a circle.
-        order.sort_by(|&a, &b| keys[a].as_ref().cmp(keys[b].as_ref()));
-        let same = |a: &usize, b: &usize| keys[*a].as_ref() == keys[*b].as_ref();
-        let mut claims = Vec::new();
-        let mut left = Remaining::of(how.wait);
-        for group in order.chunk_by(same) {
-            let lookup = self.claim_waiting(keys[group[0]].as_ref(), how, left.next())?;
-            match lookup {
-                Lookup::Hit(item) | Lookup::Stale(item) => give(&mut values, group, Some(item.value)),
-                Lookup::Absent => {}
-                Lookup::Create(claim) => claims.push((group, claim)),
-            }
+        let mut batch = Batch::of(keys.len());
+        let left = Remaining::of(how.wait);
+        for places in in_one_order(keys) {
+            let lookup = self.claim_waiting(keys[places[0]].as_ref(), how, left.now())?;
+            batch.found(places, lookup);
         }
-        if claims.is_empty() {
-            return Ok(values);
-        }
-        // The creator gets them in the order in which the caller named them.
-        claims.sort_by_key(|(group, _)| group[0]);
-        let missing: Vec<usize> = claims.iter().map(|(group, _)| group[0]).collect();
-        let created = create(&missing).map_err(CreateError::Creator)?;
-        if created.len() != claims.len() {
-            let (given, expected) = (created.len().to_string(), format!("{}, one for each key", claims.len()));
-            return Err(Error::BadOption { option: "values of the creator", given, expected }.into());
-        }
-        for ((group, claim), value) in claims.into_iter().zip(created) {
-            let _ = store(claim, value.as_deref());
-            give(&mut values, group, value);
-        }
-        Ok(values)
+        let missing = batch.missing();
+        let created = if missing.is_empty() { Vec::new() } else { create(&missing).map_err(CreateError::Creator)? };
+        Ok(batch.finish(created)?)
     }
 }
 
-fn give(values: &mut [Option<Vec<u8>>], to: &[usize], value: Option<Vec<u8>>) {
-    to.iter().for_each(|&i| values[i].clone_from(&value));
+/// The places of each key in a list. The keys come in one order, the same for all who claim several, whatever order they
+/// name them in: no two wait in a circle.
+pub(super) fn in_one_order<K: AsRef<[u8]>>(keys: &[K]) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..keys.len()).collect();
+    order.sort_by(|&a, &b| keys[a].as_ref().cmp(keys[b].as_ref()));
+    let same = |a: &usize, b: &usize| keys[*a].as_ref() == keys[*b].as_ref();
+    order.chunk_by(same).map(<[usize]>::to_vec).collect()
+}
+
+/// What became of the keys of a list.
+pub(super) struct Batch {
+    values: Vec<Option<Vec<u8>>>,
+    /// Those to be created, with their places.
+    claims: Vec<(Vec<usize>, Claim)>,
+}
+
+impl Batch {
+    pub(super) fn of(keys: usize) -> Self {
+        Self { values: vec![None; keys], claims: Vec::new() }
+    }
+
+    /// Notes what was found of the key at these places.
+    pub(super) fn found(&mut self, places: Vec<usize>, lookup: Lookup) {
+        match lookup {
+            Lookup::Hit(item) | Lookup::Stale(item) => self.give(&places, Some(item.value)),
+            Lookup::Absent => {}
+            Lookup::Create(claim) => self.claims.push((places, claim)),
+        }
+    }
+
+    /// Where the keys stand that are to be created, in the order in which the caller named them.
+    pub(super) fn missing(&mut self) -> Vec<usize> {
+        self.claims.sort_by_key(|(places, _)| places[0]);
+        self.claims.iter().map(|(places, _)| places[0]).collect()
+    }
+
+    /// All values, those included that were created for the keys that were [missing](Self::missing).
+    pub(super) fn finish(mut self, created: Vec<Option<Vec<u8>>>) -> Result<Vec<Option<Vec<u8>>>> {
+        let claims = std::mem::take(&mut self.claims);
+        if created.len() != claims.len() {
+            let (given, expected) = (created.len().to_string(), format!("{}, one for each key", claims.len()));
+            return Err(Error::BadOption { option: "values of the creator", given, expected });
+        }
+        for ((places, claim), value) in claims.into_iter().zip(created) {
+            let _ = store(claim, value.as_deref());
+            self.give(&places, value);
+        }
+        Ok(self.values)
+    }
+
+    fn give(&mut self, places: &[usize], value: Option<Vec<u8>>) {
+        places.iter().for_each(|&place| self.values[place].clone_from(&value));
+    }
 }
 
 /// Runs a creator and stores what it made. What keeps the cache from storing it is counted there, and no error of the
@@ -515,7 +548,7 @@ fn created<E>(claim: Claim, create: impl FnOnce() -> Result<Option<Vec<u8>>, E>)
     Ok(value)
 }
 
-fn store(claim: Claim, value: Option<&[u8]>) -> Result<Stored> {
+pub(super) fn store(claim: Claim, value: Option<&[u8]>) -> Result<Stored> {
     match value {
         Some(value) => claim.store(value),
         None => claim.store_absence(),
@@ -523,17 +556,17 @@ fn store(claim: Claim, value: Option<&[u8]>) -> Result<Stored> {
 }
 
 /// What is left of a time for waiting that several waits share.
-struct Remaining {
+pub(super) struct Remaining {
     wait: Wait,
     since: Instant,
 }
 
 impl Remaining {
-    fn of(wait: Wait) -> Self {
+    pub(super) fn of(wait: Wait) -> Self {
         Self { wait, since: Instant::now() }
     }
 
-    fn next(&mut self) -> Wait {
+    pub(super) fn now(&self) -> Wait {
         match self.wait {
             Wait::For(limit) => Wait::For(limit.saturating_sub(self.since.elapsed())),
             other => other,

@@ -68,6 +68,6 @@ fn keys_of(opened: &Opened, stripe: u32, bucket: u64) -> Vec<Vec<u8>> {
     }
     // Its writer may be dead: whoever locks the stripe completes what it left.
     let Some(held) = lock_for_read(opened, stripe) else { return Vec::new() };
-    held.settle(opened.geometry().bucket(stripe, bucket));
+    held.settle_bucket(opened.geometry().bucket(stripe, bucket));
     keys().unwrap_or_default()
 }

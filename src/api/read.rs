@@ -14,7 +14,6 @@ use crate::store::record::{Extension, Head, MAX_KEY};
 use crate::store::tally::MemberCount;
 use crate::store::{Distrust, Store};
 use crate::sync::locks::{LockError, RegionGuard};
-use crate::sync::threads::{CountLine, line_of_thread};
 use crate::upkeep::Opened;
 use crate::upkeep::opened::Joined;
 use crossbeam::utils::Backoff;
@@ -374,7 +373,7 @@ fn read_again<T: Take>(key: Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<T
 fn read_locked<T: Take>(key: &Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<Look<T::Out>> {
     let store = &tally.opened.store;
     let held = lock_for_read(tally.opened, store.stripe_of(key))?;
-    held.settle(store.bucket_of(key));
+    held.settle_bucket(store.bucket_of(key));
     Some(tally.look(key, want))
 }
 
@@ -487,8 +486,20 @@ impl Ready<'_> {
 /// Counts on this thread's line of a member's seat.
 #[inline(always)]
 fn count_on(opened: &Opened, joined: &Joined, what: MemberCount, by: u64) {
-    let line = if joined.member.counts_alone { line_of_thread() } else { CountLine::SHARED };
-    opened.store.count(line.of_seat(joined.lines_at), line.is_shared(), what, by);
+    match joined.lines.own() {
+        Some(line_at) => opened.store.count(line_at, what, by),
+        None => count_on_any(opened, joined, what, by),
+    }
+}
+
+#[cold]
+fn count_on_any(opened: &Opened, joined: &Joined, what: MemberCount, by: u64) {
+    let (line_at, is_shared) = joined.lines.any();
+    if is_shared {
+        opened.store.count_shared(line_at, what, by);
+    } else {
+        opened.store.count(line_at, what, by);
+    }
 }
 
 /// Counts on this thread's line, outside the read path.

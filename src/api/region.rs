@@ -215,7 +215,7 @@ impl Region {
         self.named.with_key(key.as_ref(), work)
     }
 
-    fn mangled<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Vec<u8>> {
+    pub(super) fn mangled<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Vec<u8>> {
         keys.iter().map(|key| self.named.mangled(key.as_ref())).collect()
     }
 

@@ -4,8 +4,8 @@
 //! thread: it looks at the claim's word now and then.
 
 use super::cache::Cache;
-use super::claim::{KeyLock, LockOptions, Locking, Pause, Task};
-use super::create::{CreateError, CreateOptions, Finding, Lookup, Next};
+use super::claim::{KeyLock, LockOptions, Locking, Pause, Task, Wait};
+use super::create::{Batch, Claim, CreateError, CreateOptions, Finding, Lookup, Next, Remaining, in_one_order, store};
 use super::region::{Named, Region};
 use super::write::Scope;
 use crate::error::{Error, Result};
@@ -25,6 +25,14 @@ fn within() -> Vec<Task> {
     WITHIN.try_with(Clone::clone).unwrap_or_default()
 }
 
+/// Runs a creator in the name of a task, within those that run here.
+async fn run<F: Future>(task: Task, create: impl FnOnce() -> F) -> F::Output {
+    let mut tasks = within();
+    tasks.push(task);
+    // The creator may be a future that does nothing before it is polled, or do its work here.
+    WITHIN.scope(tasks, async { create().await }).await
+}
+
 /// A cache or a region, for a thread of its own.
 #[derive(Clone)]
 struct Place {
@@ -38,7 +46,11 @@ impl Place {
     }
 
     async fn claim(&self, key: Vec<u8>, how: &CreateOptions, task: Task) -> Result<Lookup> {
-        let mut finding = Finding::new(task, how, how.wait_policy());
+        self.claim_waiting(key, how, task, how.wait_policy()).await
+    }
+
+    async fn claim_waiting(&self, key: Vec<u8>, how: &CreateOptions, task: Task, wait: Wait) -> Result<Lookup> {
+        let mut finding = Finding::new(task, how, wait);
         finding.seeker.within(within());
         // Most find a value, and need no other thread for that.
         if let Some(lookup) = finding.fresh(self.scope(), &key) {
@@ -86,22 +98,99 @@ impl Place {
         create: impl FnOnce() -> F,
     ) -> Result<Vec<u8>, CreateError<E>> {
         let task = how.task_or(Task::unique);
-        let claim = match self.claim(key, how, task).await? {
-            Lookup::Hit(item) | Lookup::Stale(item) => return Ok(item.value),
-            Lookup::Absent => None,
-            Lookup::Create(claim) => Some(claim),
+        match self.claim(key, how, task).await? {
+            Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
+            Lookup::Absent => run(task, create).await.map_err(CreateError::Creator),
+            Lookup::Create(claim) => self.created_always(claim, task, create).await,
+        }
+    }
+
+    async fn get_or_create_optional<E, F: Future<Output = Result<Option<Vec<u8>>, E>>>(
+        &self,
+        key: Vec<u8>,
+        how: &CreateOptions,
+        create: impl FnOnce() -> F,
+    ) -> Result<Option<Vec<u8>>, CreateError<E>> {
+        let task = how.task_or(Task::unique);
+        match self.claim(key, how, task).await? {
+            Lookup::Hit(item) | Lookup::Stale(item) => Ok(Some(item.value)),
+            Lookup::Absent => Ok(None),
+            Lookup::Create(claim) => self.created(claim, task, create).await,
+        }
+    }
+
+    async fn get_or_refresh<E, F>(
+        &self,
+        key: Vec<u8>,
+        how: &CreateOptions,
+        create: impl FnOnce() -> F,
+    ) -> Result<Vec<u8>, CreateError<E>>
+    where
+        E: Send + 'static,
+        F: Future<Output = Result<Vec<u8>, E>> + Send + 'static,
+    {
+        let task = how.task_or(Task::unique);
+        match self.claim(key, how, task).await? {
+            Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
+            Lookup::Absent => run(task, create).await.map_err(CreateError::Creator),
+            Lookup::Create(mut claim) if claim.stale().is_some() => {
+                let stale = claim.take_stale();
+                let (place, create) = (self.clone(), create());
+                // A task of its own, so that it is within no other's creation.
+                tokio::spawn(async move { place.created_always(claim, task, || create).await.map(drop) });
+                Ok(stale)
+            }
+            Lookup::Create(claim) => self.created_always(claim, task, create).await,
+        }
+    }
+
+    async fn get_or_create_multi<K: AsRef<[u8]>, E, F: Future<Output = Result<Vec<Option<Vec<u8>>>, E>>>(
+        &self,
+        keys: &[K],
+        how: &CreateOptions,
+        create: impl FnOnce(Vec<usize>) -> F,
+    ) -> Result<Vec<Option<Vec<u8>>>, CreateError<E>> {
+        let task = how.task_or(Task::unique);
+        let mut batch = Batch::of(keys.len());
+        let left = Remaining::of(how.wait_policy());
+        for places in in_one_order(keys) {
+            let key = keys[places[0]].as_ref().to_vec();
+            let lookup = self.claim_waiting(key, how, task, left.now()).await?;
+            batch.found(places, lookup);
+        }
+        let missing = batch.missing();
+        let created = match missing.is_empty() {
+            true => Vec::new(),
+            false => run(task, || create(missing)).await.map_err(CreateError::Creator)?,
         };
-        let mut tasks = within();
-        tasks.push(task);
-        // The creator may be a future that does nothing before it is polled, or do its work here.
-        let value = WITHIN.scope(tasks, async { create().await }).await.map_err(CreateError::Creator)?;
-        let Some(claim) = claim else { return Ok(value) };
+        Ok(self.elsewhere(move || batch.finish(created)).await??)
+    }
+
+    /// Runs a creator and stores what it made. What keeps the cache from storing it is counted there; the caller has its
+    /// value.
+    async fn created<E, F: Future<Output = Result<Option<Vec<u8>>, E>>>(
+        &self,
+        claim: Claim,
+        task: Task,
+        create: impl FnOnce() -> F,
+    ) -> Result<Option<Vec<u8>>, CreateError<E>> {
+        let value = run(task, create).await.map_err(CreateError::Creator)?;
         let store = move || {
-            // What keeps the cache from storing it is counted there; the caller has its value.
-            let _ = claim.store(&value);
+            let _ = store(claim, value.as_deref());
             value
         };
         Ok(self.elsewhere(store).await?)
+    }
+
+    /// The same for a creator that always makes a value.
+    async fn created_always<E, F: Future<Output = Result<Vec<u8>, E>>>(
+        &self,
+        claim: Claim,
+        task: Task,
+        create: impl FnOnce() -> F,
+    ) -> Result<Vec<u8>, CreateError<E>> {
+        let value = self.created(claim, task, || async { create().await.map(Some) }).await?;
+        Ok(value.unwrap_or_default())
     }
 
     /// Does something on a thread for blocking work.
@@ -153,6 +242,58 @@ impl Cache {
         self.place().get_or_create(key.as_ref().to_vec(), how, create).await
     }
 
+    /// As [`get_or_create_optional`](Cache::get_or_create_optional) for a task of tokio: see
+    /// [`get_or_create_async`](Cache::get_or_create_async).
+    ///
+    /// # Errors
+    /// As [`get_or_create`](Cache::get_or_create).
+    pub async fn get_or_create_optional_async<E, F: Future<Output = Result<Option<Vec<u8>>, E>>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        how: &CreateOptions,
+        create: impl FnOnce() -> F,
+    ) -> Result<Option<Vec<u8>>, CreateError<E>> {
+        self.place().get_or_create_optional(key.as_ref().to_vec(), how, create).await
+    }
+
+    /// As [`get_or_create_async`](Cache::get_or_create_async), but a stale value is returned to its creator, too: a task of
+    /// its own creates the new one. What goes wrong there is told to nobody, and if the runtime ends before it does, the
+    /// claim ends, too; the next caller tries again.
+    ///
+    /// # Errors
+    /// As [`get_or_create`](Cache::get_or_create).
+    pub async fn get_or_refresh_async<E, F>(
+        &self,
+        key: impl AsRef<[u8]>,
+        how: &CreateOptions,
+        create: impl FnOnce() -> F,
+    ) -> Result<Vec<u8>, CreateError<E>>
+    where
+        E: Send + 'static,
+        F: Future<Output = Result<Vec<u8>, E>> + Send + 'static,
+    {
+        self.place().get_or_refresh(key.as_ref().to_vec(), how, create).await
+    }
+
+    /// As [`get_or_create_multi`](Cache::get_or_create_multi) for a task of tokio: see
+    /// [`get_or_create_async`](Cache::get_or_create_async).
+    ///
+    /// # Errors
+    /// As [`get_or_create_multi`](Cache::get_or_create_multi).
+    pub async fn get_or_create_multi_async<'k, K, E, F>(
+        &self,
+        keys: &'k [K],
+        how: &CreateOptions,
+        create: impl FnOnce(Vec<&'k K>) -> F,
+    ) -> Result<Vec<Option<Vec<u8>>>, CreateError<E>>
+    where
+        K: AsRef<[u8]>,
+        F: Future<Output = Result<Vec<Option<Vec<u8>>>, E>>,
+    {
+        let create = |missing: Vec<usize>| create(missing.into_iter().map(|i| &keys[i]).collect());
+        self.place().get_or_create_multi(keys, how, create).await
+    }
+
     /// As [`claim`](Cache::claim) for a task of tokio. Storing what was created blocks for as long as a `set` does.
     ///
     /// # Errors
@@ -187,6 +328,54 @@ impl Region {
         create: impl FnOnce() -> F,
     ) -> Result<Vec<u8>, CreateError<E>> {
         self.place().get_or_create(self.stored_key(key), how, create).await
+    }
+
+    /// As [`Cache::get_or_create_optional_async`]; what is not said is the region's default.
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_create`].
+    pub async fn get_or_create_optional_async<E, F: Future<Output = Result<Option<Vec<u8>>, E>>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        how: &CreateOptions,
+        create: impl FnOnce() -> F,
+    ) -> Result<Option<Vec<u8>>, CreateError<E>> {
+        self.place().get_or_create_optional(self.stored_key(key), how, create).await
+    }
+
+    /// As [`Cache::get_or_refresh_async`]; what is not said is the region's default.
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_create`].
+    pub async fn get_or_refresh_async<E, F>(
+        &self,
+        key: impl AsRef<[u8]>,
+        how: &CreateOptions,
+        create: impl FnOnce() -> F,
+    ) -> Result<Vec<u8>, CreateError<E>>
+    where
+        E: Send + 'static,
+        F: Future<Output = Result<Vec<u8>, E>> + Send + 'static,
+    {
+        self.place().get_or_refresh(self.stored_key(key), how, create).await
+    }
+
+    /// As [`Cache::get_or_create_multi_async`]; what is not said is the region's default.
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_create_multi`].
+    pub async fn get_or_create_multi_async<'k, K, E, F>(
+        &self,
+        keys: &'k [K],
+        how: &CreateOptions,
+        create: impl FnOnce(Vec<&'k K>) -> F,
+    ) -> Result<Vec<Option<Vec<u8>>>, CreateError<E>>
+    where
+        K: AsRef<[u8]>,
+        F: Future<Output = Result<Vec<Option<Vec<u8>>>, E>>,
+    {
+        let create = |missing: Vec<usize>| create(missing.into_iter().map(|i| &keys[i]).collect());
+        self.place().get_or_create_multi(&self.mangled(keys), how, create).await
     }
 
     /// As [`Cache::claim_async`]; what is not said is the region's default.

@@ -12,7 +12,7 @@ use crate::store::exclusive::{Entry, Exclusive};
 use crate::store::record::{Beside, Draft, MAX_KEY};
 use crate::store::region::Defaults;
 use crate::store::tally::MemberCount;
-use crate::sync::locks::RegionGuard;
+use crate::sync::locks::{LockError, RegionGuard};
 use crate::upkeep::Opened;
 use crate::upkeep::flush::{flush, lock_error};
 use crate::upkeep::opened::Joined;
@@ -69,9 +69,12 @@ impl SetOptions {
 
     /// The expiry and what lies beside the value of an item stored now; what is not said here `defaults` say.
     pub(super) fn times(&self, defaults: Defaults, now_ms: impl Fn() -> u64) -> (u64, Beside) {
-        let or = |said: Option<Expiry>, ttl_ms: u64| said.unwrap_or_else(|| after(ttl_ms));
-        let expires_ms = or(self.expiry, defaults.hard_ttl_ms).to_ms(&now_ms);
-        let soft_expires_ms = or(self.soft_expiry, defaults.soft_ttl_ms).to_ms(&now_ms);
+        let or = |said: Option<Expiry>, ttl_ms: u64| match said {
+            None if ttl_ms == 0 => 0,
+            said => said.unwrap_or_else(|| after(ttl_ms)).to_ms(&now_ms),
+        };
+        let expires_ms = or(self.expiry, defaults.hard_ttl_ms);
+        let soft_expires_ms = or(self.soft_expiry, defaults.soft_ttl_ms);
         (expires_ms, Beside { flags: self.flags, soft_expires_ms, ..Beside::default() })
     }
 }
@@ -166,12 +169,13 @@ impl Cache {
     pub fn touch(&self, key: impl AsRef<[u8]>, expiry: Expiry) -> Result<bool> {
         let writer = Writer::new(self.all(), key.as_ref())?;
         let expires_ms = expiry.to_ms(|| writer.opened.settings.time.now_ms());
-        let mut stripe = writer.lock()?;
-        let entry = stripe.find_current(&writer.key);
-        if let Some(entry) = &entry {
-            stripe.touch(entry, expires_ms);
-        }
-        Ok(entry.is_some())
+        writer.locked(|stripe| {
+            let entry = stripe.find_current(&writer.key);
+            if let Some(entry) = &entry {
+                stripe.touch(entry, expires_ms);
+            }
+            entry.is_some()
+        })
     }
 
     /// Removes a key; `false` if it has no value.
@@ -180,8 +184,7 @@ impl Cache {
     /// As [`set`](Cache::set).
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let writer = Writer::new(self.all(), key.as_ref())?;
-        let mut stripe = writer.lock()?;
-        Ok(delete_in(&mut stripe, &writer.key))
+        writer.locked(|stripe| delete_in(stripe, &writer.key))
     }
 
     /// Stores many items, each stripe locked once for up to 64 of them; what became of each, in their order. It
@@ -243,22 +246,22 @@ impl Cache {
 
 impl<'a> Scope<'a> {
     pub(super) fn set(self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<Stamp> {
-        self.store_if(key, value, how, |_| true).map(|stored| stored.unwrap_or(Stamp(0)))
+        self.store_if(key, value, how, |_, _| true).map(|stored| stored.unwrap_or(Stamp(0)))
     }
 
     pub(super) fn add(self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<bool> {
-        self.store_if(key, value, how, |entry| entry.is_none()).map(|stored| stored.is_some())
+        self.store_if(key, value, how, |stripe, entry| !stripe.has_current(entry)).map(|stored| stored.is_some())
     }
 
     pub(super) fn replace(self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<bool> {
-        self.store_if(key, value, how, |entry| entry.is_some()).map(|stored| stored.is_some())
+        self.store_if(key, value, how, |stripe, entry| stripe.has_current(entry)).map(|stored| stored.is_some())
     }
 
     pub(super) fn compare_and_swap(self, key: &[u8], stamp: Stamp, value: &[u8], how: &SetOptions) -> Result<Swap> {
         let mut absent = false;
-        let stored = self.store_if(key, value, how, |entry| {
-            absent = entry.is_none();
-            entry.is_some_and(|entry| entry.head.stamp == stamp.0)
+        let stored = self.store_if(key, value, how, |stripe, entry| {
+            absent = !stripe.has_current(entry);
+            !absent && entry.is_some_and(|entry| entry.head.stamp == stamp.0)
         })?;
         Ok(match stored {
             Some(stamp) => Swap::Stored(stamp),
@@ -276,9 +279,10 @@ impl<'a> Scope<'a> {
             items,
             |(key, _)| key.as_ref(),
             |writer, stripe, (_, value)| {
-                let draft = writer.draft(value.as_ref(), how)?;
+                let mut draft = writer.draft(value.as_ref(), how)?;
+                writer.date(&mut draft, stripe);
                 let entry = stripe.find(&writer.key);
-                stripe.put(&draft, entry);
+                stripe.put(&draft, entry.as_ref());
                 Ok(())
             },
         )
@@ -288,20 +292,24 @@ impl<'a> Scope<'a> {
         self.by_stripe(keys, AsRef::as_ref, |writer, stripe, _| Ok(delete_in(stripe, &writer.key)))
     }
 
+    /// Stores a value if `wanted` says so of what the key has, be it current or not.
+    #[inline(always)]
     fn store_if(
         self,
         key: &[u8],
         value: &[u8],
         how: &SetOptions,
-        wanted: impl FnOnce(Option<&Entry>) -> bool,
+        wanted: impl FnOnce(&Exclusive<'_, Mapping>, Option<&Entry>) -> bool,
     ) -> Result<Option<Stamp>> {
         let writer = Writer::new(self, key)?;
-        let draft = writer.draft(value, how)?;
-        let mut stripe = writer.lock()?;
-        let draft = writer.of_now(draft);
-        let entry = stripe.find(&writer.key);
-        let current = entry.filter(|entry| stripe.is_current(entry));
-        Ok(wanted(current.as_ref()).then(|| Stamp(stripe.put(&draft, entry))))
+        let store = &writer.opened.store;
+        store.prefetch_record(&store.sight(&writer.key));
+        let mut draft = writer.draft(value, how)?;
+        writer.locked(|stripe| {
+            writer.date(&mut draft, stripe);
+            let entry = stripe.find(&writer.key);
+            wanted(stripe, entry.as_ref()).then(|| Stamp(stripe.put(&draft, entry.as_ref())))
+        })
     }
 
     pub(super) fn add_to(
@@ -313,7 +321,7 @@ impl<'a> Scope<'a> {
     ) -> Result<Option<u64>> {
         let writer = Writer::new(self, key)?;
         let mut stripe = writer.lock()?;
-        let epoch = writer.opened.store.epochs().current();
+        let epoch = stripe.epoch();
         let region_epoch = writer.opened.store.region_epochs(writer.region).current();
         let Some(entry) = stripe.find_current(&writer.key) else { return Ok(None) };
         let text = stripe.value_of(&entry);
@@ -323,14 +331,9 @@ impl<'a> Scope<'a> {
         let value = parse_number(&text)?;
         let sum = add(value, delta).ok_or(Error::Overflow { value, sign, delta })?;
         let text = sum.to_string();
-        let draft = Draft {
-            key: writer.key,
-            value: text.as_bytes(),
-            expires_ms: entry.head.expires_ms(),
-            beside: writer.beside_of(&entry, region_epoch),
-            epoch,
-        };
-        stripe.put(&draft, Some(entry));
+        let beside = writer.beside_of(&entry, region_epoch).if_any();
+        let draft = Draft::new(writer.key, text.as_bytes(), entry.head.expires_ms(), beside, epoch);
+        stripe.put(&draft, Some(&entry));
         Ok(Some(sum))
     }
 
@@ -399,6 +402,7 @@ pub(super) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
+    #[inline(always)]
     pub(super) fn new(scope: Scope<'a>, key: &'a [u8]) -> Result<Self> {
         if key.len() > MAX_KEY {
             return Err(Error::KeyTooLong { size: key.len(), limit: MAX_KEY });
@@ -419,6 +423,14 @@ impl<'a> Writer<'a> {
         lock_stripe(self.opened, self.stripe())
     }
 
+    /// Does something with the key's stripe locked.
+    #[inline(always)]
+    fn locked<R>(&self, work: impl FnOnce(&mut Exclusive<'a, Mapping>) -> R) -> Result<R> {
+        let (opened, stripe) = (&**self.opened, self.stripe());
+        let (joined, lock) = lock_region(opened, stripe, opened.settings.lock_wait)?;
+        opened.within(joined, stripe, lock, work)
+    }
+
     /// What lies beside an entry, for the value that takes its place. One of a region that the caller did not name is
     /// as old for that region as it was.
     fn beside_of(&self, entry: &Entry, region_epoch: u64) -> Beside {
@@ -427,29 +439,32 @@ impl<'a> Writer<'a> {
     }
 
     /// The item to be written, if it is not too large.
+    #[inline(always)]
     fn draft<'v>(&self, value: &'v [u8], how: &SetOptions) -> Result<Draft<'v>>
     where
         'a: 'v,
     {
         let now_ms = || self.opened.settings.time.now_ms();
         let (expires_ms, beside) = how.times(self.defaults, now_ms);
-        let draft =
-            Draft { key: self.key, value, expires_ms, beside: Beside { region: self.region, ..beside }, epoch: 0 };
-        let beside = Beside { created_ms: if draft.is_extended() { now_ms() } else { 0 }, ..draft.beside };
-        let draft = self.of_now(Draft { beside, ..draft });
+        let beside = Beside { region: self.region, ..beside }.if_any();
+        let beside = beside.map(|beside| Beside { created_ms: now_ms(), ..beside });
+        let draft = Draft::new(self.key, value, expires_ms, beside, 0);
         check_size(self.opened, &draft)?;
         Ok(draft)
     }
 
-    /// The same of the epochs of this moment.
-    fn of_now<'v>(&self, draft: Draft<'v>) -> Draft<'v> {
-        let store = &self.opened.store;
-        let region_epoch = store.region_epochs(self.region).current();
-        Draft { epoch: store.epochs().current(), beside: Beside { region_epoch, ..draft.beside }, ..draft }
+    /// Gives it the epochs of this moment: the stripe is locked, and the old value was not looked at yet.
+    #[inline(always)]
+    fn date(&self, draft: &mut Draft<'_>, stripe: &Exclusive<'_, Mapping>) {
+        draft.epoch = stripe.epoch();
+        if let Some(beside) = &mut draft.beside {
+            beside.region_epoch = self.opened.store.region_epochs(self.region).current();
+        }
     }
 }
 
 /// Whether a record fits into the rings of a file.
+#[inline]
 pub(super) fn check_size(opened: &Opened, draft: &Draft<'_>) -> Result<()> {
     let (size, limit) = (draft.units() * 8, opened.geometry().largest_record());
     if size > limit { Err(Error::TooLarge { size, limit }) } else { Ok(()) }
@@ -488,16 +503,20 @@ pub(super) fn lock_to_claim(opened: &Opened, stripe: u32, limit: Duration) -> Re
     opened.enter_to_claim(joined, stripe, lock)
 }
 
+#[inline(always)]
 fn lock_region(opened: &Opened, stripe: u32, limit: Duration) -> Result<(&Joined, RegionGuard<'_>)> {
     let joined = opened.member()?;
-    let lock = opened.lock(joined, stripe, limit).map_err(|error| {
-        count(opened, MemberCount::Busy);
-        lock_error(opened, stripe, limit, error)
-    })?;
+    let lock = opened.lock(joined, stripe, limit).map_err(|error| not_locked(opened, stripe, limit, error))?;
     if lock.waited {
         count(opened, MemberCount::LockWaits);
     }
     Ok((joined, lock))
+}
+
+#[cold]
+fn not_locked(opened: &Opened, stripe: u32, limit: Duration, error: LockError) -> Error {
+    count(opened, MemberCount::Busy);
+    lock_error(opened, stripe, limit, error)
 }
 
 fn parse_number(text: &[u8]) -> Result<u64> {

@@ -1,7 +1,14 @@
-//! The one place that chooses between the atomics of the standard library and those of the model checker.
+//! The one place that chooses between the atomics of the standard library and those of a model checker.
+//!
+//! `--cfg loom` builds what a checker can run, with loom's atomics. With `--cfg shuttle` beside it they are shuttle's.
+
+#[cfg(all(loom, not(shuttle)))]
+pub(crate) use loom as checker;
+#[cfg(shuttle)]
+pub(crate) use shuttle as checker;
 
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};
+pub(crate) use checker::sync::atomic::{AtomicU64, Ordering, fence};
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -24,7 +24,7 @@ compile_error!("kennel needs a little-endian target: the words of a cache file a
 /// The first eight bytes of every cache file.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"KENNELca");
 /// Raised by every change of the format.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 /// Counters in a counter line.
 pub(crate) const COUNTERS: usize = 16;
 /// Counter lines of a seat that belong to one thread each; one more is shared by all further threads.

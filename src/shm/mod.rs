@@ -9,6 +9,8 @@ pub(crate) mod mapping;
 pub(crate) mod memory;
 #[cfg(all(test, not(loom)))]
 pub(crate) mod reorder;
+#[cfg(all(test, shuttle))]
+pub(crate) mod schedules;
 pub(crate) mod step;
 
 pub(crate) use layout::Geometry;

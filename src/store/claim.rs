@@ -395,7 +395,7 @@ impl<M: Memory> Exclusive<'_, M> {
     }
 
     /// Stores what the owner of a claim created, and ends the claim; `None`: it had ended, and nothing is stored.
-    pub(crate) fn store_claimed(&mut self, ticket: &Ticket, draft: &Draft<'_>, entry: Option<Entry>) -> Option<u64> {
+    pub(crate) fn store_claimed(&mut self, ticket: &Ticket, draft: &Draft<'_>, entry: Option<&Entry>) -> Option<u64> {
         if !self.store.is_claim_held(ticket) || self.store.is_claim_outdated(ticket) {
             self.store.end_claim(ticket, End::Void);
             return None;

@@ -8,20 +8,20 @@
 
 use super::intent::Intent;
 use super::read::{ERA_SHIFT, Record};
-use super::record::{Draft, Head, Spot, mix, reseal};
+use super::record::{Draft, Extension, Head, Spot, mix, reseal};
 use super::slot::{Ring, Slot};
 use super::tally::StripeCount;
 use super::{Distrust, Epochs, Store};
 use crate::hash::Key;
 use crate::shm::atomics::{Ordering, fence};
-use crate::shm::layout::{BUCKET_LEN, RECORD_LEN, RingShape, SLOTS, at};
-use crate::shm::memory::Word;
+use crate::shm::layout::{BUCKET_LEN, RECORD_LEN, RingShape, SLOTS, STRIPE_LEN, at};
+use crate::shm::memory::{Word, Words};
 use crate::shm::{Memory, Step};
 use crate::sync::locks::RegionGuard;
-use std::cell::OnceCell;
+use std::cell::Cell;
 
 /// Who holds the lock, for the note that a repair leaves.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Who {
     pub seat: u32,
     pub pid: u32,
@@ -35,35 +35,30 @@ pub(crate) trait Wall {
     fn now_ms(&self) -> u64;
 }
 
-/// The time of an operation. It is asked for by the first record that expires, and then stays: most operations meet
-/// none.
-pub(crate) struct Now<'a> {
-    ms: OnceCell<u64>,
-    wall: Option<&'a dyn Wall>,
-}
-
-impl<'a> Now<'a> {
-    pub(crate) fn by(wall: &'a dyn Wall) -> Self {
-        Self { ms: OnceCell::new(), wall: Some(wall) }
-    }
-
-    fn ms(&self) -> u64 {
-        *self.ms.get_or_init(|| self.wall.map_or(0, Wall::now_ms))
+/// A clock that stands still, for tests.
+#[cfg(any(test, loom))]
+impl Wall for u64 {
+    fn now_ms(&self) -> u64 {
+        *self
     }
 }
 
-impl From<u64> for Now<'_> {
-    fn from(ms: u64) -> Self {
-        Self { ms: ms.into(), wall: None }
-    }
-}
+/// Keys of up to so many bytes are looked at without asking for memory.
+const SHORT_KEY: usize = 64;
+/// Words of a stripe's head.
+const HEAD_WORDS: usize = (STRIPE_LEN / 8) as usize;
 
 /// A stripe whose lock is held. What takes `&mut Exclusive` cannot run without the lock.
 pub(crate) struct Exclusive<'a, M: Memory> {
     pub(super) store: &'a Store<M>,
     pub(super) stripe: u32,
-    now: Now<'a>,
-    who: Who,
+    /// Found once: every step of an operation loads or stores a word of it.
+    head: Words<'a, HEAD_WORDS>,
+    wall: &'a dyn Wall,
+    /// The time of this operation, in milliseconds since 1970, once a record that expires has asked for it: most
+    /// operations meet none.
+    now_ms: Cell<Option<u64>>,
+    who: &'a Who,
     /// As they were when the stripe was taken: live records are counted from these on.
     pub(super) epochs: Epochs,
     /// Private memory for a record that is looked at or moved.
@@ -89,12 +84,12 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     pub(crate) fn enter(
         store: &'a Store<M>,
         stripe: u32,
-        now: impl Into<Now<'a>>,
-        who: Who,
+        wall: &'a dyn Wall,
+        who: &'a Who,
         lock: RegionGuard<'a>,
     ) -> std::io::Result<Self> {
         store.mark_dirty()?;
-        Self::enter_to_claim(store, stripe, now, who, lock)
+        Self::enter_to_claim(store, stripe, wall, who, lock)
     }
 
     /// As [`enter`](Self::enter), for one who looks, claims and ends claims: these are no writes, and what was flushed
@@ -102,90 +97,129 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     pub(crate) fn enter_to_claim(
         store: &'a Store<M>,
         stripe: u32,
-        now: impl Into<Now<'a>>,
-        who: Who,
+        wall: &'a dyn Wall,
+        who: &'a Who,
         lock: RegionGuard<'a>,
     ) -> std::io::Result<Self> {
-        let (now, epochs) = (now.into(), store.epochs());
-        let mut this = Self { store, stripe, now, who, epochs, scratch: Vec::new(), _lock: lock };
-        if !this.is_settled() {
-            store.mark_dirty()?;
-            this.settle_all();
-        }
+        let mut this = Self::new(store, stripe, wall, who, lock);
+        this.settle()?;
         Ok(this)
     }
 
-    /// Whether the holder before left nothing to be done.
+    /// As [`enter`](Self::enter), for as long as `work` takes. The stripe is made where it stays: to load in wide pieces
+    /// what has just been stored in narrow ones, as a move does, takes longer than a write's own loads.
+    #[inline(always)]
+    pub(crate) fn within<R>(
+        store: &'a Store<M>,
+        stripe: u32,
+        wall: &'a dyn Wall,
+        who: &'a Who,
+        lock: RegionGuard<'a>,
+        work: impl FnOnce(&mut Self) -> R,
+    ) -> std::io::Result<R> {
+        store.mark_dirty()?;
+        let mut this = Self::new(store, stripe, wall, who, lock);
+        this.settle()?;
+        Ok(work(&mut this))
+    }
+
+    #[inline(always)]
+    fn new(store: &'a Store<M>, stripe: u32, wall: &'a dyn Wall, who: &'a Who, lock: RegionGuard<'a>) -> Self {
+        let (epochs, head) = (store.epochs(), store.mem.words(store.geometry.stripe(stripe)));
+        let (now_ms, scratch) = (Cell::new(None), Vec::new());
+        Self { store, stripe, head, wall, now_ms, who, epochs, scratch, _lock: lock }
+    }
+
+    /// Does what the holder before left undone.
+    #[inline(always)]
+    fn settle(&mut self) -> std::io::Result<()> {
+        if self.is_settled() { Ok(()) } else { self.settle_all() }
+    }
+
+    #[inline(always)]
     fn is_settled(&self) -> bool {
         self.store.distrust(self.stripe) == Distrust::None
             && self.word(at!(Stripe.intent)).get() & 0xff == 0
-            && self.has_sane_rings()
             && self.word(at!(Stripe.live_epoch)).get() == self.epochs.hard()
     }
 
-    fn settle_all(&mut self) {
+    #[cold]
+    fn settle_all(&mut self) -> std::io::Result<()> {
+        self.store.mark_dirty()?;
         match self.store.distrust(self.stripe) {
             Distrust::None if self.word(at!(Stripe.intent)).get() & 0xff != 0 => self.repair(),
             Distrust::None => {}
             Distrust::Verify => self.rebuild(),
             Distrust::Discard => self.discard(),
         }
-        if !self.has_sane_rings() {
-            self.empty();
-        }
         self.count_for_current_epoch();
+        Ok(())
     }
 
-    /// The time of this operation, in milliseconds since 1970.
+    /// The time of this operation, in milliseconds since 1970; the same each time it is asked for.
     pub(super) fn now_ms(&self) -> u64 {
-        self.now.ms()
+        let now_ms = self.now_ms.get().unwrap_or_else(|| self.wall.now_ms());
+        self.now_ms.set(Some(now_ms));
+        now_ms
     }
 
+    /// A word of the stripe's head, by its offset there.
+    #[inline(always)]
     pub(super) fn word(&self, field: u64) -> Word<'a> {
-        self.store.stripe_word(self.stripe, field)
+        self.head.at((field / 8) as usize)
     }
 
+    #[inline]
     pub(super) fn shape(&self, ring: Ring) -> RingShape {
         self.store.ring_shape(ring)
     }
 
+    #[inline]
     pub(super) fn slot(&self, slot_at: u64) -> Slot {
         Slot(self.store.mem.word(slot_at).get())
     }
 
     /// Offset in the file of a position of this stripe.
+    #[inline]
     pub(super) fn address(&self, ring: Ring, position: u64) -> u64 {
         self.store.address(self.stripe, ring, position)
     }
 
+    #[inline]
     pub(super) fn spot(&self, slot: Slot) -> Spot {
         Spot { stripe: self.stripe, ring: slot.ring(), position: slot.position() }
     }
 
+    #[inline]
     pub(super) fn tail(&self, ring: Ring) -> u64 {
         self.ring_word(ring, at!(Stripe.small_tail), at!(Stripe.main_tail)).get()
     }
 
+    #[inline]
     pub(super) fn ring_head(&self, ring: Ring) -> u64 {
         self.ring_word(ring, at!(Stripe.small_head), at!(Stripe.main_head)).get()
     }
 
+    #[inline]
     fn ring_word(&self, ring: Ring, small: u64, main: u64) -> Word<'a> {
         self.word(if ring == Ring::Small { small } else { main })
     }
 
-    /// Units between tail and head; the rings were found sane when the stripe was entered.
+    /// Units between tail and head of a ring that is [sane](Self::has_sane_rings).
+    #[inline]
     pub(super) fn used(&self, ring: Ring) -> u64 {
         self.shape(ring).used(self.tail(ring), self.ring_head(ring)).unwrap_or(self.shape(ring).units)
     }
 
     /// Whether the slot's record lies between tail and head of its ring.
+    #[inline]
     pub(super) fn is_held(&self, slot: Slot) -> bool {
         let ring = slot.ring();
         self.shape(ring).holds(self.tail(ring), self.ring_head(ring), slot.position())
     }
 
     /// Everything up to `position` is now part of the ring: complete records, or pads.
+    #[inline]
     pub(super) fn set_head(&self, ring: Ring, position: u64) {
         fence(Ordering::Release);
         self.ring_word(ring, at!(Stripe.small_head), at!(Stripe.main_head)).set(Step::Head, position);
@@ -193,12 +227,14 @@ impl<'a, M: Memory> Exclusive<'a, M> {
 
     /// Everything before `position` may be overwritten. The fence stands between the unlinking of the slots
     /// that pointed there and the first new byte.
+    #[inline]
     pub(super) fn set_tail(&self, ring: Ring, position: u64) {
         self.ring_word(ring, at!(Stripe.small_tail), at!(Stripe.main_tail)).set(Step::Tail, position);
         fence(Ordering::Release);
     }
 
     /// Whether tail and head can be those of one ring, and positions are not about to run out.
+    #[inline]
     pub(super) fn has_sane_rings(&self) -> bool {
         [Ring::Small, Ring::Main].into_iter().all(|ring| {
             let (tail, head) = (self.tail(ring), self.ring_head(ring));
@@ -207,6 +243,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     }
 
     /// Writes down what is about to happen. From here until [`end`](Self::end) a death is repaired.
+    #[inline]
     pub(super) fn begin(&self, intent: Intent, slot_at: u64, old: Slot, new: Slot, live_after: u64) {
         let word = self.word(at!(Stripe.intent));
         let field = |field, value| self.word(field).set(Step::IntentFields, value);
@@ -222,6 +259,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     }
 
     /// Takes the intent back: what was begun is complete.
+    #[inline]
     pub(super) fn end(&self) {
         fence(Ordering::Release);
         let word = self.word(at!(Stripe.intent));
@@ -230,6 +268,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     }
 
     /// Stores a slot so that readers see the bucket before or after, nothing in between.
+    #[inline]
     pub(super) fn relink(&self, slot_at: u64, slot: Slot) {
         self.open_bucket(slot_at);
         self.store.mem.word(slot_at).set(Step::Slot, slot.0);
@@ -237,6 +276,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     }
 
     /// Makes a bucket's version odd: what follows is not read by anybody.
+    #[inline]
     pub(super) fn open_bucket(&self, slot_at: u64) {
         let version = self.version_of(slot_at);
         version.set(Step::BucketOdd, version.get() | 1);
@@ -244,17 +284,20 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     }
 
     /// Makes a bucket's version even again.
+    #[inline]
     pub(super) fn close_bucket(&self, slot_at: u64) {
         let version = self.version_of(slot_at);
         version.store(Step::BucketEven, (version.get() | 1).wrapping_add(1), Ordering::Release);
     }
 
+    #[inline]
     fn version_of(&self, slot_at: u64) -> Word<'a> {
         self.store.mem.word(bucket_of(slot_at))
     }
 
     /// Whoever holds the lock and meets an odd version makes it even: its writer is dead.
-    pub(crate) fn settle(&self, bucket_at: u64) {
+    #[inline]
+    pub(crate) fn settle_bucket(&self, bucket_at: u64) {
         if self.store.mem.word(bucket_at).get() & 1 == 1 {
             self.close_bucket(bucket_at);
         }
@@ -269,12 +312,14 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     }
 
     /// The number of live records once a record of epoch `removed` has gone and one of `added` has come.
+    #[inline]
     pub(super) fn live_with(&self, removed: Option<u64>, added: Option<u64>) -> u64 {
         let epoch = self.word(at!(Stripe.live_epoch)).get();
         let counts = |of: Option<u64>| u64::from(of.is_some_and(|of| of >= epoch));
         self.word(at!(Stripe.live)).get().saturating_add(counts(added)).saturating_sub(counts(removed))
     }
 
+    #[inline]
     pub(super) fn set_live(&self, live: u64) {
         self.word(at!(Stripe.live)).set(Step::Live, live);
     }
@@ -291,19 +336,29 @@ impl<'a, M: Memory> Exclusive<'a, M> {
 
     /// The epoch for a record that was to be of `epoch`. A clear since the stripe was taken is for the next holder, who
     /// counts anew from it on: what is written in this hold was begun before, and is cleared with the rest.
-    pub(super) fn epoch_for(&self, epoch: u64) -> u64 {
-        epoch.min(self.epochs.current())
+    #[inline]
+    pub(crate) fn epoch_for(&self, epoch: u64) -> u64 {
+        epoch.min(self.epoch())
     }
 
+    /// The epoch for a record that is begun in this hold of the lock.
+    #[inline]
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epochs.current()
+    }
+
+    #[inline]
     pub(super) fn count(&self, what: StripeCount) {
         self.count_many(what, 1);
     }
 
+    #[inline]
     pub(super) fn count_many(&self, what: StripeCount, by: u64) {
         self.word(at!(Stripe.counters) + what as u64 * 8).bump(Step::Counter, by);
     }
 
     /// The next stamp, raised in the stripe before any record carries it.
+    #[inline]
     pub(super) fn next_stamp(&self) -> u64 {
         let word = self.word(at!(Stripe.stamp));
         let stamp = word.get().wrapping_add(1);
@@ -325,17 +380,19 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     }
 
     /// Writes a record's header, and its extension if it has one.
+    #[inline]
     pub(super) fn write_head(&self, step: Step, at: u64, draft: &Draft<'_>, head: Head) {
-        let write = |at: u64, words: &[u64]| {
-            for (i, &word) in words.iter().enumerate() {
-                self.store.mem.word(at + i as u64 * 8).set(step, word);
-            }
-        };
-        write(at, &[head.shape, head.seal, head.stamp, head.expiry]);
+        self.write_words(step, at, [head.shape, head.seal, head.stamp, head.expiry]);
         if head.is_extended() {
-            let extension = draft.extension(head.stamp);
-            write(at + RECORD_LEN, &[extension.soft_expiry, extension.created, extension.flags]);
+            let Extension { soft_expiry, created, flags } = draft.extension(head.stamp);
+            self.write_words(step, at + RECORD_LEN, [soft_expiry, created, flags]);
         }
+    }
+
+    #[inline]
+    fn write_words<const N: usize>(&self, step: Step, at: u64, words: [u64; N]) {
+        let shared = self.store.mem.words::<N>(at);
+        words.into_iter().enumerate().for_each(|(i, word)| shared.at(i).set(step, word));
     }
 
     /// Loads a whole record into private memory.
@@ -351,22 +408,34 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     }
 
     /// The record of a key, whether expired, cleared or not.
+    #[inline(always)]
     pub(crate) fn find(&self, key: &Key<'_>) -> Option<Entry> {
         let bucket_at = self.store.bucket_of(key);
-        self.settle(bucket_at);
-        let mut candidates = M::matching(self.store.mem.words::<8>(bucket_at), Slot::live_pattern(key)) & !1;
-        while candidates != 0 {
-            let slot_at = bucket_at + u64::from(candidates.trailing_zeros()) * 8;
-            candidates &= candidates - 1;
+        self.settle_bucket(bucket_at);
+        let candidates = M::matching(self.store.mem.words::<8>(bucket_at), Slot::live_pattern(key)) & !1;
+        for slot_at in slots_in(bucket_at, candidates) {
             let slot = self.slot(slot_at);
             if self.is_held(slot)
-                && let Some(record) = self.store.record_of(self.stripe, slot, key)
+                && let Some(record) = self.record_of(slot, key)
             {
                 let Record { at, head, value_len, .. } = record;
                 return Some(Entry { slot_at, slot, at, head, value_len });
             }
         }
         None
+    }
+
+    /// The record a slot points to, if it is this key's: most have no extension.
+    #[inline]
+    fn record_of(&self, slot: Slot, key: &Key<'_>) -> Option<Record> {
+        let plain = self.store.plain_record(self.stripe, slot, key);
+        plain.or_else(|| self.store.record_of(self.stripe, slot, key))
+    }
+
+    /// Whether what a key has is something that a read would return.
+    #[inline]
+    pub(crate) fn has_current(&self, entry: Option<&Entry>) -> bool {
+        entry.is_some_and(|entry| self.is_current(entry))
     }
 
     /// The record of a key, if a read would return it.
@@ -385,14 +454,24 @@ impl<'a, M: Memory> Exclusive<'a, M> {
 
     /// The slot that points to the record at a position, found through the record's key.
     pub(super) fn slot_of(&mut self, ring: Ring, position: u64, at: u64, head: Head) -> Option<(u64, Slot)> {
-        self.scratch.clear();
-        self.store.mem.append_out(at + head.key_at(), head.key_len() as usize, &mut self.scratch);
-        let key = self.store.key(&self.scratch);
+        let (mut short, key_len) = ([0; SHORT_KEY], head.key_len() as usize);
+        let bytes = match short.get_mut(..key_len) {
+            Some(bytes) => {
+                self.store.mem.copy_out(at + head.key_at(), bytes);
+                &*bytes
+            }
+            None => {
+                self.scratch.clear();
+                self.store.mem.append_out(at + head.key_at(), key_len, &mut self.scratch);
+                &self.scratch
+            }
+        };
+        let key = self.store.key(bytes);
         if self.store.stripe_of(&key) != self.stripe {
             return None;
         }
         let bucket_at = self.store.bucket_of(&key);
-        self.settle(bucket_at);
+        self.settle_bucket(bucket_at);
         slots(bucket_at).find_map(|slot_at| {
             let slot = self.slot(slot_at);
             let here = slot.is_live() && slot.ring() == ring && slot.position() == position;
@@ -464,6 +543,16 @@ impl<'a, M: Memory> Exclusive<'a, M> {
 /// Offset of the bucket that a slot lies in.
 pub(super) fn bucket_of(slot_at: u64) -> u64 {
     slot_at & !(BUCKET_LEN - 1)
+}
+
+/// Offsets of those words of a bucket that `words` has a bit for.
+#[inline]
+pub(super) fn slots_in(bucket_at: u64, mut words: u32) -> impl Iterator<Item = u64> {
+    std::iter::from_fn(move || {
+        let i = (words != 0).then(|| words.trailing_zeros())?;
+        words &= words - 1;
+        Some(bucket_at + u64::from(i) * 8)
+    })
 }
 
 /// Offsets of a bucket's slots.

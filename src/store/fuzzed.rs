@@ -35,7 +35,7 @@ pub fn check_record(input: &RecordInput<'_>) {
     let damaged = is_sound(&key, input.value, words, extension, spot(0));
     assert!(!damaged || words.expires_ms() <= super::record::LAST_TIME);
 
-    let draft = Draft { key, value: input.value, expires_ms: expiry, beside: extension.beside(), epoch: created };
+    let draft = Draft::new(key, input.value, expiry, extension.beside().if_any(), created);
     let units = draft.units() + input.spare.min(31);
     let head = draft.head(units, stamp, spot(0));
     assert!(head.is_record() && !head.is_pad() && !head.is_dead());
@@ -43,7 +43,7 @@ pub fn check_record(input: &RecordInput<'_>) {
     assert_eq!(head.value_len(), Some(input.value.len() as u64), "a value's length did not come back");
     assert_eq!(head.value_at() + input.value.len() as u64 + head.slack(), units * 8);
     let kept = draft.extension(stamp).beside();
-    assert!(!draft.is_extended() || kept == draft.beside, "what is beside the value did not come back: {kept:?}");
+    assert!(draft.beside.is_none_or(|beside| kept == beside), "what is beside the value did not come back: {kept:?}");
     assert!(is_sound(&key, input.value, head, draft.extension(stamp), spot(0)), "a record does not pass");
     let moved = Head { seal: reseal(head.seal, spot(0), spot(1)), ..head };
     assert!(is_sound(&key, input.value, moved, draft.extension(stamp), spot(1)), "a moved record does not pass");

@@ -1,4 +1,4 @@
-//! The protocols on words, under the loom model checker: a reader without a lock against one holder of it.
+//! The protocols on words, under the model checkers: a reader without a lock against one holder of it.
 //!
 //! loom runs the very code of the engine through every interleaving of its loads and stores, and through every
 //! value that a relaxed load may return, up to a bound of preemptions. A file far smaller than any real one
@@ -11,13 +11,16 @@ use super::record::{Beside, Draft};
 use super::region::Defaults;
 use super::slot::Ring;
 use super::{Epochs, Invalidation, Store};
+use crate::shm::atomics::checker::sync::Arc;
+use crate::shm::atomics::checker::thread;
+use crate::shm::atomics::{AtomicU64, Ordering};
 use crate::shm::layout::{Geometry, REGION_LEN, Shape, at};
 use crate::shm::memory::Heap;
 use crate::shm::{Memory, Step};
 use crate::sync::locks::ModelLock;
-use loom::sync::Arc;
-use loom::sync::atomic::{AtomicU64, Ordering};
-use loom::thread;
+
+#[cfg(all(test, shuttle))]
+mod schedules;
 
 struct Engine {
     store: Store<Heap>,
@@ -41,14 +44,14 @@ impl Engine {
     }
 
     fn enter(&self) -> Exclusive<'_, Heap> {
-        Exclusive::enter(&self.store, 0, 0, Who::default(), self.lock.lock()).unwrap()
+        Exclusive::enter(&self.store, 0, &0, &Who { seat: 0, pid: 0, nonce: 0 }, self.lock.lock()).unwrap()
     }
 
     fn set(&self, key: &[u8], value: &[u8]) {
         let mut stripe = self.enter();
         let key = self.store.key(key);
         let entry = stripe.find(&key);
-        stripe.put(&Draft { key, value, expires_ms: 0, beside: Beside::default(), epoch: 0 }, entry);
+        stripe.put(&Draft::new(key, value, 0, None, 0), entry.as_ref());
     }
 
     /// One look: the first and the last word of the value, if it is a valid hit; whether anything was said at all.
@@ -261,9 +264,9 @@ impl Engine {
     fn store_created(&self, key: &[u8], (ticket, epochs): Creator, value: &[u8]) -> bool {
         let mut stripe = self.enter();
         let key = self.store.key(key);
-        let draft = Draft { key, value, expires_ms: 0, beside: Beside::default(), epoch: epochs.current() };
+        let draft = Draft::new(key, value, 0, None, epochs.current());
         let entry = stripe.find(&key);
-        stripe.store_claimed(&ticket, &draft, entry).is_some()
+        stripe.store_claimed(&ticket, &draft, entry.as_ref()).is_some()
     }
 
     /// Waits as a sleeper does, who is woken by every change of the word; loom ends a model in which it never comes.

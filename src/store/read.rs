@@ -237,7 +237,7 @@ impl<M: Memory> Store<M> {
     /// As [`record_of`](Self::record_of), for a record without an extension only: where its key and value lie then
     /// follows from the length of the key, and the processor need not wait for the header to begin loading them.
     #[inline(always)]
-    fn plain_record(&self, stripe: u32, slot: Slot, key: &Key<'_>) -> Option<Record> {
+    pub(super) fn plain_record(&self, stripe: u32, slot: Slot, key: &Key<'_>) -> Option<Record> {
         let key_end = RECORD_LEN + round_up(key.bytes.len() as u64, 8);
         let Place { at, left } = self.place_of(stripe, slot, key_end / 8)?;
         // A small record begins anywhere in a line and ends two lines on; whether the value is taken is known only once
@@ -254,7 +254,7 @@ impl<M: Memory> Store<M> {
     }
 
     /// The record a slot points to, if it is one of this key and its lengths lie within its ring.
-    #[inline]
+    #[cold]
     pub(crate) fn record_of(&self, stripe: u32, slot: Slot, key: &Key<'_>) -> Option<Record> {
         let Place { at, left } = self.place_of(stripe, slot, RECORD_LEN / 8)?;
         let head = self.head(at);

@@ -42,6 +42,7 @@ pub const MAX_KEY: usize = u16::MAX as usize;
 pub(crate) const LAST_TIME: u64 = TIME;
 
 /// Mixes 64 bits so that each bit of the result depends on all of them (the finaliser of MurmurHash3).
+#[inline]
 pub(crate) const fn mix(mut x: u64) -> u64 {
     x = (x ^ x >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
     x = (x ^ x >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
@@ -58,6 +59,7 @@ pub(crate) struct Spot {
 
 impl Spot {
     /// What the checksum is mixed with.
+    #[inline]
     fn salt(self) -> u32 {
         let ring = if self.ring == Ring::Main { 1 << 63 } else { 0 };
         mix(self.position ^ u64::from(self.stripe) << 48 ^ ring) as u32
@@ -65,6 +67,7 @@ impl Spot {
 }
 
 /// A time with check bits, as `expiry` and `soft_expiry` hold it.
+#[inline]
 pub(crate) fn timed(ms: u64, stamp: u64) -> u64 {
     let ms = ms.min(LAST_TIME);
     (mix(ms ^ stamp.rotate_left(20)) >> (64 - CHECK_BITS)) << TIME_BITS | ms
@@ -234,7 +237,7 @@ impl Extension {
     }
 }
 
-/// What is stored beside a value; a record that has nothing of it has no extension.
+/// What is stored beside a value, in the extension of its record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Beside {
     pub flags: u32,
@@ -253,8 +256,11 @@ pub(crate) struct Beside {
 }
 
 impl Beside {
-    fn is_something(&self) -> bool {
-        self.flags != 0 || self.region != 0 || self.soft_expires_ms != 0 || self.cost_ms != 0 || self.is_absence
+    /// Itself, if there is anything to be stored. When the value was created is stored only with something else.
+    #[inline]
+    pub(crate) fn if_any(self) -> Option<Self> {
+        let Self { flags, region, region_epoch: _, soft_expires_ms, created_ms: _, cost_ms, is_absence } = self;
+        (flags != 0 || region != 0 || soft_expires_ms != 0 || cost_ms != 0 || is_absence).then_some(self)
     }
 
     fn extension(&self, stamp: u64) -> Extension {
@@ -278,30 +284,43 @@ pub(crate) struct Draft<'a> {
     pub key: Key<'a>,
     pub value: &'a [u8],
     pub expires_ms: u64,
-    pub beside: Beside,
+    /// Most records have none, and no extension then.
+    pub beside: Option<Beside>,
     /// Epoch of the cache, read before the old value was.
     pub epoch: u64,
+    /// Of key and value: made before the stripe is locked.
+    sum: u64,
 }
 
-impl Draft<'_> {
-    pub(crate) fn is_extended(&self) -> bool {
-        self.beside.is_something()
+impl<'a> Draft<'a> {
+    #[inline]
+    pub(crate) fn new(key: Key<'a>, value: &'a [u8], expires_ms: u64, beside: Option<Beside>, epoch: u64) -> Self {
+        Self { key, value, expires_ms, beside, epoch, sum: sum(key.hash, value) }
     }
 
+    #[inline]
+    pub(crate) fn is_extended(&self) -> bool {
+        self.beside.is_some()
+    }
+
+    #[inline]
     fn key_at(&self) -> u64 {
         if self.is_extended() { RECORD_LEN + EXTENSION_LEN } else { RECORD_LEN }
     }
 
     /// Units of eight bytes that the record takes.
+    #[inline]
     pub(crate) fn units(&self) -> u64 {
         (self.key_at() + round_up(self.key.bytes.len() as u64, 8) + round_up(self.value.len() as u64, 8)) / 8
     }
 
+    #[inline]
     pub(crate) fn extension(&self, stamp: u64) -> Extension {
-        if self.is_extended() { self.beside.extension(stamp) } else { Extension::default() }
+        self.beside.map_or_else(Extension::default, |beside| beside.extension(stamp))
     }
 
     /// The header for a record of `units` at `spot`.
+    #[inline]
     pub(crate) fn head(&self, units: u64, stamp: u64, spot: Spot) -> Head {
         let kind = if self.is_extended() { KIND_EXTENDED } else { KIND_PLAIN };
         let shape = units << 32 | (self.key.bytes.len() as u64) << 16 | kind;
@@ -313,7 +332,7 @@ impl Draft<'_> {
             stamp,
             expiry: timed(self.expires_ms, stamp),
         };
-        head.seal |= u64::from(checksum(self.key.hash, self.value, head, self.extension(stamp), spot));
+        head.seal |= u64::from(checksum(self.sum, head, self.extension(stamp), spot));
         head
     }
 }
@@ -336,16 +355,28 @@ pub const fn record_size(key_len: usize, value_len: usize) -> u64 {
     RECORD_LEN + round_up(key_len as u64, 8) + round_up(value_len as u64, 8)
 }
 
-fn checksum(key_hash: u64, value: &[u8], head: Head, extension: Extension, spot: Spot) -> u32 {
+/// Odd numbers, by which the words that a checksum covers are multiplied so that no two of them can be exchanged; the
+/// digits of pi.
+const FACTORS: [u64; 5] =
+    [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7345, 0xa409_3822_299f_31d1, 0x082e_fa98_ec4e_6c89, 0x4528_21e6_38d0_1377];
+
+/// What the checksum takes of key and value.
+#[inline]
+fn sum(key_hash: u64, value: &[u8]) -> u64 {
+    xxh3_64_with_seed(value, key_hash)
+}
+
+#[inline]
+fn checksum(sum: u64, head: Head, extension: Extension, spot: Spot) -> u32 {
     let fixed = [head.shape, head.seal >> 32, head.stamp, extension.created, extension.flags];
-    let seed = fixed.iter().fold(key_hash, |seed, &word| mix(seed ^ word));
-    let sum = xxh3_64_with_seed(value, seed);
+    let products = fixed.into_iter().zip(FACTORS).map(|(word, factor)| word.wrapping_mul(factor));
+    let sum = mix(products.fold(sum, u64::wrapping_add));
     (sum ^ sum >> 32) as u32 ^ spot.salt()
 }
 
 /// Whether a record found at `spot` is what was written there, in full.
 pub(crate) fn is_sound(key: &Key<'_>, value: &[u8], head: Head, extension: Extension, spot: Spot) -> bool {
-    head.seal as u32 == checksum(key.hash, value, head, extension, spot)
+    head.seal as u32 == checksum(sum(key.hash, value), head, extension, spot)
         && head.expiry_is_sound()
         && (!head.is_extended() || extension.soft_is_sound(head.stamp))
 }
@@ -364,8 +395,8 @@ mod tests {
     }
 
     fn draft<'a>(key: &'a [u8], value: &'a [u8], flags: u32) -> Draft<'a> {
-        let beside = Beside { flags, ..Beside::default() };
-        Draft { key: Key::new(key, 9), value, expires_ms: 1_700_000_000_000, beside, epoch: 77 }
+        let beside = Beside { flags, ..Beside::default() }.if_any();
+        Draft::new(Key::new(key, 9), value, 1_700_000_000_000, beside, 77)
     }
 
     #[test]

@@ -48,6 +48,11 @@ impl Slot {
         key.tag() << 1 | 1
     }
 
+    /// What a ghost of this key has there; an empty slot may have it, too.
+    pub(crate) fn ghost_pattern(key: &Key<'_>) -> u64 {
+        key.tag() << 1
+    }
+
     #[inline]
     pub(crate) fn is_live_of(self, pattern: u64) -> bool {
         self.0 >> 51 == pattern
@@ -102,6 +107,18 @@ impl Slot {
 
     pub(crate) fn with_marks(self, marks: u64) -> Self {
         Self(self.0 & !MARKS | marks << 48)
+    }
+
+    /// Slots are taken for new keys in the order of this: empty ones, ghosts from the oldest on, records from the least
+    /// marked on, of these those of the small ring first, and then the oldest.
+    #[inline]
+    pub(crate) fn cost(self) -> u64 {
+        let main = u64::from(self.ring() == Ring::Main);
+        match (self.is_empty(), self.is_live()) {
+            (true, _) => 0,
+            (_, false) => 1 << 52 | self.position(),
+            _ => 1 << 53 | self.marks() << 49 | main << 48 | self.position(),
+        }
     }
 
     /// The same record, wherever its marks stand.

@@ -45,15 +45,15 @@ pub(crate) enum MemberCount {
 pub(crate) type Line = [u64; COUNTERS];
 
 impl<M: Memory> Store<M> {
-    /// Counts on a member's line. Alone on it, a load and a store do; on the shared one it is an atomic add.
+    /// Counts on a member's line that nobody else counts on.
     #[inline(always)]
-    pub(crate) fn count(&self, line_at: u64, shared: bool, what: MemberCount, by: u64) {
-        let word = self.mem.word(line_at + what as u64 * 8);
-        if shared {
-            word.fetch_add(Step::Counter, by);
-        } else {
-            word.bump(Step::Counter, by);
-        }
+    pub(crate) fn count(&self, line_at: u64, what: MemberCount, by: u64) {
+        self.mem.words::<COUNTERS>(line_at).at(what as usize).bump(Step::Counter, by);
+    }
+
+    /// Counts on a member's line that threads share.
+    pub(crate) fn count_shared(&self, line_at: u64, what: MemberCount, by: u64) {
+        self.mem.words::<COUNTERS>(line_at).at(what as usize).fetch_add(Step::Counter, by);
     }
 
     /// The counters of one stripe.

@@ -9,7 +9,7 @@
 //! mark the superseded record dead; take the intent back
 //! ```
 
-use super::exclusive::{Entry, Exclusive, slots};
+use super::exclusive::{Entry, Exclusive, slots, slots_in};
 use super::intent::Intent;
 use super::read::IN_PLACE_LIMIT;
 use super::record::{Draft, MAX_SLACK, Spot, is_sound, timed};
@@ -22,24 +22,41 @@ use crate::shm::{Memory, Step};
 
 impl<M: Memory> Exclusive<'_, M> {
     /// Stores an item and returns its stamp. The caller has checked that its record is not too large, and looked for
-    /// what the key has now: `entry` is what [`find`](Self::find) gave.
-    pub(crate) fn put(&mut self, draft: &Draft<'_>, entry: Option<Entry>) -> u64 {
+    /// what the key has now: `entry` is what [`find`](Self::find) gave. The draft's epoch is none after
+    /// [`epoch`](Self::epoch).
+    #[inline]
+    pub(crate) fn put(&mut self, draft: &Draft<'_>, entry: Option<&Entry>) -> u64 {
         self.void(&draft.key);
         self.put_created(draft, entry)
     }
 
     /// As [`put`](Self::put), by the one who holds the key's claim.
-    pub(super) fn put_created(&mut self, draft: &Draft<'_>, entry: Option<Entry>) -> u64 {
-        let draft = &Draft { epoch: self.epoch_for(draft.epoch), ..*draft };
+    #[inline]
+    pub(super) fn put_created(&mut self, draft: &Draft<'_>, entry: Option<&Entry>) -> u64 {
+        debug_assert!(draft.epoch <= self.epoch());
         self.count(StripeCount::Sets);
-        if let Some(entry) = entry.filter(|entry| fits_in_place(entry, draft)) {
-            return self.overwrite(&entry, draft);
+        match entry {
+            Some(entry) if fits_in_place(entry, draft) => self.overwrite(entry, draft),
+            _ => self.insert(draft, entry),
+        }
+    }
+
+    /// Writes a record at the head of a ring; room is made for it before.
+    #[inline(never)]
+    fn insert(&mut self, draft: &Draft<'_>, mut entry: Option<&Entry>) -> u64 {
+        if !self.has_sane_rings() {
+            self.empty();
+            entry = None;
         }
         let units = draft.units();
-        let ring = self.ring_for(&draft.key, entry.as_ref(), units);
+        let ring = self.ring_for(&draft.key, entry, units);
         let mut budget = self.budget();
+        let bucket = self.store.mem.word(self.store.bucket_of(&draft.key));
+        let before = bucket.get();
         let position = self.reserve(ring, units, &mut budget);
-        let (slot_at, old) = self.place_for(&draft.key);
+        // What is moved or evicted for the room may be in this bucket, and may be this key's.
+        let old = if bucket.get() == before { entry.copied() } else { self.find(&draft.key) };
+        let slot_at = old.map_or_else(|| self.vacate(&draft.key), |old| old.slot_at);
         self.append(draft, ring, position, slot_at, old)
     }
 
@@ -69,6 +86,7 @@ impl<M: Memory> Exclusive<'_, M> {
 
     /// Overwrites a small record where it lies, its bucket odd. The page is touched for writing before, so
     /// that a page fault does not make readers wait.
+    #[inline]
     fn overwrite(&mut self, entry: &Entry, draft: &Draft<'_>) -> u64 {
         let shape = self.store.mem.word(entry.at);
         shape.set(Step::InPlace, shape.get());
@@ -127,34 +145,22 @@ impl<M: Memory> Exclusive<'_, M> {
     }
 
     fn ghost_of(&self, key: &Key<'_>) -> Option<u64> {
-        slots(self.store.bucket_of(key)).find(|&slot_at| self.slot(slot_at).is_ghost_of(key))
+        let bucket_at = self.store.bucket_of(key);
+        let candidates = M::matching(self.store.mem.words::<8>(bucket_at), Slot::ghost_pattern(key)) & !1;
+        slots_in(bucket_at, candidates).find(|&slot_at| self.slot(slot_at).is_ghost_of(key))
     }
 
-    /// The slot for a key: its own, its ghost's, an empty one, the oldest ghost's, or the least marked one's,
+    /// A slot for a key that has none: its ghost's, an empty one, the oldest ghost's, or the least marked one's,
     /// whose record is evicted first.
-    fn place_for(&mut self, key: &Key<'_>) -> (u64, Option<Entry>) {
-        if let Some(entry) = self.find(key) {
-            return (entry.slot_at, Some(entry));
-        }
+    fn vacate(&mut self, key: &Key<'_>) -> u64 {
         let bucket_at = self.store.bucket_of(key);
-        let spare = self.ghost_of(key).or_else(|| slots(bucket_at).min_by_key(|&at| self.cost_of(at)));
+        let spare = self.ghost_of(key).or_else(|| slots(bucket_at).min_by_key(|&at| self.slot(at).cost()));
         let slot_at = spare.unwrap_or(bucket_at + 8);
         let slot = self.slot(slot_at);
         if slot.is_live() {
             self.evict_for_index(slot_at, slot);
         }
-        (slot_at, None)
-    }
-
-    /// Order in which slots are taken: empty, ghosts from the oldest on, records from the least marked on,
-    /// those of the small ring first.
-    fn cost_of(&self, slot_at: u64) -> (u8, u64, u64) {
-        let slot = self.slot(slot_at);
-        match (slot.is_empty(), slot.is_live()) {
-            (true, _) => (0, 0, 0),
-            (_, false) => (1, 0, slot.position()),
-            _ => (2, slot.marks() << 1 | u64::from(slot.ring() == Ring::Main), slot.position()),
-        }
+        slot_at
     }
 
     fn evict_for_index(&mut self, slot_at: u64, slot: Slot) {
@@ -169,6 +175,7 @@ impl<M: Memory> Exclusive<'_, M> {
 }
 
 /// Whether a draft can overwrite a record where it lies: both small, of one kind, and the allocation fits.
+#[inline]
 fn fits_in_place(entry: &Entry, draft: &Draft<'_>) -> bool {
     let allocated = entry.head.units() * 8;
     let used = entry.head.value_at() + draft.value.len() as u64;

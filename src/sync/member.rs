@@ -23,8 +23,6 @@ use std::time::Duration;
 /// This process as a member of one cache file.
 pub(crate) struct Member {
     pub seat: u32,
-    /// Whether a thread's counter line is its own; with strategy `none` several processes may share a seat.
-    pub counts_alone: bool,
     pub locks: Locks,
     /// Held for the member's life.
     pub _lease: Option<Lease>,

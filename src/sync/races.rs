@@ -4,7 +4,7 @@
 use super::fork::PerProcess;
 use super::locks::{LockError, LockFactory, LockPlace, LockRegions, LockStrategy};
 use super::member::{Owner, Seats};
-use super::threads::line_of_thread;
+use super::threads::SeatLines;
 use crate::shm::layout::{COUNTERS, Geometry, Shape};
 use crate::shm::memory::Heap;
 use std::io;
@@ -99,7 +99,7 @@ fn core_a_counter_line_is_handed_from_thread_to_thread() {
     let lines: [AtomicU64; 16] = Default::default();
     thread::scope(|scope| {
         for _ in 0..3 {
-            scope.spawn(|| bump(&lines[line_of_thread().of_seat(0) as usize / (COUNTERS * 8)]));
+            scope.spawn(|| bump(&lines[SeatLines::new(0, false).any().0 as usize / (COUNTERS * 8)]));
         }
     });
     assert_eq!(lines.into_iter().map(AtomicU64::into_inner).sum::<u64>(), 3);

@@ -6,7 +6,6 @@
 
 use crate::shm::layout::{COUNTERS, OWN_LINES};
 use std::cell::Cell;
-use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Numbers from 0 up to this are of one thread each. All further threads share [`SHARED`].
@@ -61,32 +60,45 @@ fn place(number: u32) -> (usize, u64) {
 
 /// Where in a seat a thread counts: on a line of its own, or on one that threads share.
 ///
-/// A word: bits 63..3 the offset from the seat's first line on | 1 always set, so that there is a value for none |
-/// 0 shared.
-#[derive(Clone, Copy)]
-pub(crate) struct CountLine(NonZeroU64);
+/// A word: bits 63..3 the offset from the seat's first line on | 0 not a line of its own, or not known yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct CountLine(u64);
 
 impl CountLine {
     /// The line of all threads that have none of their own.
-    pub(crate) const SHARED: Self = Self::new(OWN_LINES);
+    const SHARED: Self = Self::new(OWN_LINES);
+    /// That of a thread that has not asked yet: no line is this one, since the shared one is not the first.
+    const UNKNOWN: Self = Self(1);
 
     const fn new(line: usize) -> Self {
-        let word = (line * COUNTERS * 8) as u64 | 2 | (line == OWN_LINES) as u64;
-        match NonZeroU64::new(word) {
-            Some(word) => Self(word),
-            None => unreachable!(),
-        }
+        Self((line * COUNTERS * 8) as u64 | (line == OWN_LINES) as u64)
+    }
+}
+
+/// The counter lines of a seat, as a thread finds its own.
+///
+/// A word: bits 63..3 the offset of the first line in the file | 0 every thread counts on the shared one.
+#[derive(Clone, Copy)]
+pub(crate) struct SeatLines(u64);
+
+impl SeatLines {
+    /// Of a seat whose first line is at `first`.
+    pub(crate) fn new(first: u64, all_share: bool) -> Self {
+        Self(first | u64::from(all_share))
     }
 
-    /// Offset of the line in the file, for a seat whose first one is at `lines_at`.
+    /// Offset in the file of the line that only this thread counts on; `None`: there is none, or the thread has not
+    /// asked for it yet. One test says all of that.
     #[inline(always)]
-    pub(crate) fn of_seat(self, lines_at: u64) -> u64 {
-        (lines_at + self.0.get()) & !7
+    pub(crate) fn own(self) -> Option<u64> {
+        let at = self.0 + KNOWN.get().line.0;
+        (at & 7 == 0).then_some(at)
     }
 
-    #[inline(always)]
-    pub(crate) fn is_shared(self) -> bool {
-        self.0.get() & 1 == 1
+    /// Offset in the file of the line that this thread counts on, and whether others do, too.
+    pub(crate) fn any(self) -> (u64, bool) {
+        let line = if self.0 & 1 == 1 { CountLine::SHARED } else { known().line };
+        ((self.0 & !7) + (line.0 & !7), line == CountLine::SHARED)
     }
 }
 
@@ -99,6 +111,7 @@ struct Known {
 
 impl Known {
     const NOTHING_OWN: Self = Self { line: CountLine::SHARED, number: SHARED };
+    const NOTHING_YET: Self = Self { line: CountLine::UNKNOWN, number: SHARED };
 
     fn by(number: u32) -> Self {
         Self { line: CountLine::new((number as usize).min(OWN_LINES)), number }
@@ -111,26 +124,27 @@ struct Own(Number);
 impl Drop for Own {
     fn drop(&mut self) {
         // What this thread still does from here on it does as one without a number.
-        KNOWN.set(Some(Known::NOTHING_OWN));
+        KNOWN.set(Known::NOTHING_OWN);
     }
 }
 
 thread_local! {
     /// What the thread is known by, found with one load: what has nothing to drop needs no test whether it still lives.
-    static KNOWN: Cell<Option<Known>> = const { Cell::new(None) };
+    static KNOWN: Cell<Known> = const { Cell::new(Known::NOTHING_YET) };
     static OWN: Own = Own(Number::take());
 }
 
 #[inline(always)]
 fn known() -> Known {
-    KNOWN.get().unwrap_or_else(make_known)
+    let known = KNOWN.get();
+    if known.line == CountLine::UNKNOWN { make_known() } else { known }
 }
 
 #[cold]
 #[inline(never)]
 fn make_known() -> Known {
     let known = OWN.try_with(|own| Known::by(own.0.0)).unwrap_or(Known::NOTHING_OWN);
-    KNOWN.set(Some(known));
+    KNOWN.set(known);
     known
 }
 
@@ -138,12 +152,6 @@ fn make_known() -> Known {
 #[inline(always)]
 pub(crate) fn number_of_thread() -> u32 {
     known().number
-}
-
-/// The counter line of this thread: one of its own, or the shared one that all further threads add to.
-#[inline(always)]
-pub(crate) fn line_of_thread() -> CountLine {
-    known().line
 }
 
 /// In a forked child only the thread that forked lives on.

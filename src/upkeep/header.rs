@@ -130,7 +130,7 @@ impl Fixed {
 impl Own {
     /// From the first page of a file, if it has one.
     pub(crate) fn read(file: &File) -> Option<Self> {
-        let mut page = Vec::new();
+        let mut page = Vec::with_capacity(HEADER_LEN as usize);
         file.take(HEADER_LEN).read_to_end(&mut page).ok()?;
         let header: Header = bytemuck::try_pod_read_unaligned(&page).ok()?;
         let data = Identity { inode: header.data_inode, device: header.data_device };

@@ -298,7 +298,7 @@ pub(super) fn held_too_long(real: &Path, settings: &Settings) -> Error {
 /// Reads and proves the first page.
 fn read_fixed(data: &File, real: &Path) -> Result<Fixed> {
     let len = data.metadata().map_err(Error::io("examine", real))?.len();
-    let mut page = Vec::new();
+    let mut page = Vec::with_capacity(HEADER_LEN as usize);
     let mut from_start = data;
     std::io::Seek::rewind(&mut from_start).map_err(Error::io("read", real))?;
     from_start.take(HEADER_LEN).read_to_end(&mut page).map_err(Error::io("read", real))?;

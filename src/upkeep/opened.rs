@@ -10,11 +10,12 @@ use crate::shm::layout::at;
 use crate::shm::mapping::Mapping;
 use crate::shm::{Geometry, Memory, Step};
 use crate::store::Store;
-use crate::store::exclusive::{Exclusive, Now, Wall, Who};
+use crate::store::exclusive::{Exclusive, Wall, Who};
 use crate::sync::fork::PerProcess;
 use crate::sync::lease::Lease;
 use crate::sync::locks::{LockError, LockPlace, LockStrategy, RegionGuard};
 use crate::sync::member::{Member, SeatError, Seats};
+use crate::sync::threads::SeatLines;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,8 +65,8 @@ const READ_JOIN_WAIT: Duration = Duration::from_millis(20);
 pub(crate) struct Joined {
     pub member: Member,
     pub who: Who,
-    /// Offset of the seat's counter lines.
-    pub lines_at: u64,
+    /// The seat's counter lines.
+    pub lines: SeatLines,
     /// Reads ask for more than a version: a reader's lock, or checksums.
     pub reads_carefully: bool,
     /// Strategy `process` keeps the data file's lock for as long as it has the file open.
@@ -174,12 +175,12 @@ impl Opened {
             std::io::ErrorKind::NotFound => Error::LocksLost { path: self.real.clone(), detail: source.to_string() },
             _ => Error::Io { what: "attach to the locks of", path: self.real.clone(), source },
         })?;
-        let counts_alone = locks.exclude();
         let who = Who { seat, pid: std::process::id(), nonce: self.settings.random()? };
-        let lines_at = self.geometry().seat(seat) + at!(Seat.lines);
+        // With strategy `none` several processes may share a seat.
+        let lines = SeatLines::new(self.geometry().seat(seat) + at!(Seat.lines), !locks.exclude());
         let reads_carefully = self.settings.verify_reads || locks.reads_are_locked();
-        let member = Member { seat, counts_alone, locks, _lease: lease };
-        Ok(Joined { member, who, lines_at, reads_carefully, _only: only })
+        let member = Member { seat, locks, _lease: lease };
+        Ok(Joined { member, who, lines, reads_carefully, _only: only })
     }
 
     fn lock_inodes(&self) -> Arc<[u64]> {
@@ -243,6 +244,7 @@ impl Opened {
     }
 
     /// Locks a stripe's lock region for this process.
+    #[inline(always)]
     pub(crate) fn lock<'a>(
         &'a self,
         joined: &'a Joined,
@@ -256,22 +258,35 @@ impl Opened {
     /// Takes a stripe over with its lock.
     pub(crate) fn enter<'a>(
         &'a self,
-        joined: &Joined,
+        joined: &'a Joined,
         stripe: u32,
         lock: RegionGuard<'a>,
     ) -> Result<Exclusive<'a, Mapping>> {
-        Exclusive::enter(&self.store, stripe, Now::by(&self.settings.time), joined.who, lock)
+        Exclusive::enter(&self.store, stripe, &self.settings.time, &joined.who, lock)
+            .map_err(Error::io("mark as written", &self.real))
+    }
+
+    /// The same for as long as `work` takes.
+    #[inline(always)]
+    pub(crate) fn within<'a, R>(
+        &'a self,
+        joined: &'a Joined,
+        stripe: u32,
+        lock: RegionGuard<'a>,
+        work: impl FnOnce(&mut Exclusive<'a, Mapping>) -> R,
+    ) -> Result<R> {
+        Exclusive::within(&self.store, stripe, &self.settings.time, &joined.who, lock, work)
             .map_err(Error::io("mark as written", &self.real))
     }
 
     /// Takes a stripe over to look, claim, and end claims.
     pub(crate) fn enter_to_claim<'a>(
         &'a self,
-        joined: &Joined,
+        joined: &'a Joined,
         stripe: u32,
         lock: RegionGuard<'a>,
     ) -> Result<Exclusive<'a, Mapping>> {
-        Exclusive::enter_to_claim(&self.store, stripe, Now::by(&self.settings.time), joined.who, lock)
+        Exclusive::enter_to_claim(&self.store, stripe, &self.settings.time, &joined.who, lock)
             .map_err(Error::io("mark as written", &self.real))
     }
 

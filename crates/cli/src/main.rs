@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cmd::Command;
+use cmd::{Command, Wrapper};
 // How numbers and sizes are written is the same in all that the harness and the commands print.
 use kennel_harness::{human, size};
 
@@ -38,11 +38,30 @@ pub(crate) struct Cli {
     command: Command,
 }
 
+/// The same with those commands only that run others.
+#[derive(Parser)]
+#[command(name = "kennel")]
+struct WrapperCli {
+    #[command(subcommand)]
+    wrapper: Wrapper,
+}
+
 fn main() -> ExitCode {
-    match Cli::try_parse() {
-        Ok(cli) => run(cli.command),
+    match parse() {
+        Ok(command) => run(command),
         Err(error) => refuse(&error),
     }
+}
+
+/// Most of what a command takes that runs another, and has its result at hand, is to set up the parser. So it is done
+/// without the other commands' options; help and mistakes are for the whole parser to tell.
+fn parse() -> Result<Command, clap::Error> {
+    if cmd::is_wrapper(std::env::args_os().nth(1).as_deref())
+        && let Ok(cli) = WrapperCli::try_parse()
+    {
+        return Ok(Command::Wrapper(cli.wrapper));
+    }
+    Cli::try_parse().map(|cli| cli.command)
 }
 
 fn run(command: Command) -> ExitCode {

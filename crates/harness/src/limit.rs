@@ -1,22 +1,26 @@
 //! The least that any cache in a mapped file must do for a read: what Kennel is measured against.
 //!
-//! Hash the key, load one word of a random bucket's line, copy the value out of the record that it leads to. Over a
-//! mapping of the same kind, with as many buckets and records as the cache has, and the same keys. Nothing is
+//! Hash the key, load a random bucket's line, copy the value out of the record that it leads to. Over a mapping of the
+//! same kind, with as many buckets and records as the cache has, and the same keys, each with a record of its own: else
+//! fewer records would be touched than the cache has, and more of them would lie in the processor's caches. Nothing is
 //! compared, checked or counted, so no cache can be that fast; how close one comes says what its checks cost.
 #![allow(unsafe_code, reason = "a file is mapped; everything else here is plain loads and stores")]
 
-use crate::keys::KEY_LEN;
 use memmap2::MmapMut;
 use std::fs::File;
 use std::io;
 use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Bytes of a bucket: a cache line.
+/// Bytes of a bucket: a cache line. Its first word says which of the others is a key's.
 const BUCKET: usize = 64;
-/// Bytes of a record before its value: a header of 32, and the key.
-const BEFORE_VALUE: usize = 32 + KEY_LEN;
+const WORDS: usize = BUCKET / 8;
+/// Bytes of a record's header.
+const HEADER: usize = 32;
 const SEED: u64 = 1;
+/// Multipliers that are tried for a bucket. Seven keys fall on seven words of their own by one in 163; more keys never
+/// do, and then some share one.
+const TRIES: u64 = 4096;
 
 /// A mapping to read from.
 pub struct Limit {
@@ -24,57 +28,93 @@ pub struct Limit {
     buckets: u64,
     records_at: usize,
     record: usize,
+    before_value: usize,
 }
 
 impl Limit {
-    /// Makes a file, which must not exist, with as many buckets as the cache has, and records for `items` values.
+    /// Makes a file, which must not exist, with as many buckets as the cache has, and for each of the keys, all of one
+    /// length and in the order in which the cache stored them, a record with a value of `value_size` bytes: ones, and in
+    /// the last eight of 16 or more the record's number.
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn create(path: &Path, buckets: u64, items: u32, value_size: usize) -> io::Result<Self> {
-        let record = kennel::record_size(KEY_LEN, value_size) as usize;
+    pub fn create<K: AsRef<[u8]>>(path: &Path, buckets: u64, keys: &[K], value_size: usize) -> io::Result<Self> {
+        let key_len = keys.first().map_or(0, |key| key.as_ref().len());
+        let record = kennel::record_size(key_len, value_size) as usize;
+        let before_value = record - value_size.next_multiple_of(8);
+        debug_assert!(before_value >= HEADER);
         let records_at = buckets as usize * BUCKET;
-        let len = records_at + items as usize * record;
         let file = File::options().read(true).write(true).create_new(true).open(path)?;
-        file.set_len(len as u64)?;
+        file.set_len((records_at + keys.len() * record) as u64)?;
         // SAFETY: the file was made right now, in a directory of ours; nobody else opens or cuts it.
-        let mut map = unsafe { MmapMut::map_mut(&file) }?;
-        let (words, _) = map[..records_at].as_chunks_mut::<8>();
-        for (n, word) in words.iter_mut().enumerate() {
-            // Scattered: each word leads to some record, and about all records are led to.
-            let record = (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) % u64::from(items.max(1));
-            *word = record.to_le_bytes();
+        let map = unsafe { MmapMut::map_mut(&file) }?;
+        let mut limit = Self { map, buckets, records_at, record, before_value };
+        limit.link(keys);
+        limit.map[records_at..].fill(1);
+        for (number, record) in limit.map[records_at..].chunks_exact_mut(record).enumerate() {
+            if value_size >= 16 {
+                record[before_value + value_size - 8..before_value + value_size].copy_from_slice(&number.to_le_bytes());
+            }
         }
-        map[records_at..].fill(1);
-        Ok(Self { map, buckets, records_at, record })
+        Ok(limit)
+    }
+
+    /// Lets each key's bucket lead to its record.
+    fn link<K: AsRef<[u8]>>(&mut self, keys: &[K]) {
+        let mut by_bucket: Vec<(usize, u64, usize)> = keys
+            .iter()
+            .enumerate()
+            .map(|(record, key)| {
+                let hash = xxh3_64_with_seed(key.as_ref(), SEED);
+                (self.bucket(hash), hash, record)
+            })
+            .collect();
+        by_bucket.sort_unstable();
+        for keys in by_bucket.chunk_by(|one, other| one.0 == other.0) {
+            let (bucket, ..) = keys[0];
+            let alone = |multiplier: u64| {
+                let taken = keys.iter().fold(0u8, |taken, key| taken | 1 << word_of(key.1, multiplier));
+                taken.count_ones()
+            };
+            let odd = (1..=TRIES).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+            let multiplier = odd.clone().find(|&odd| alone(odd) as usize == keys.len());
+            let multiplier = multiplier.or_else(|| odd.max_by_key(|&odd| alone(odd))).unwrap_or(1);
+            self.set_word(bucket, 0, multiplier);
+            keys.iter().for_each(|key| self.set_word(bucket, word_of(key.1, multiplier), key.2 as u64));
+        }
+    }
+
+    fn set_word(&mut self, bucket: usize, word: usize, value: u64) {
+        let at = bucket + word * 8;
+        self.map[at..at + 8].copy_from_slice(&value.to_le_bytes());
+    }
+
+    #[inline]
+    fn bucket(&self, hash: u64) -> usize {
+        ((u128::from(hash) * u128::from(self.buckets)) >> 64) as usize * BUCKET
+    }
+
+    #[inline]
+    fn word(&self, bucket: usize, word: usize) -> u64 {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&self.map[bucket + word * 8..bucket + word * 8 + 8]);
+        u64::from_le_bytes(bytes)
     }
 
     /// Copies the value out that a key leads to; `into` is as long as the values are.
     #[inline]
     pub fn get_into(&self, key: &[u8], into: &mut [u8]) {
         let hash = xxh3_64_with_seed(key, SEED);
-        let bucket = ((u128::from(hash) * u128::from(self.buckets)) >> 64) as usize;
-        let word = bucket * BUCKET + (hash as usize & 7) * 8;
-        let mut record = [0; 8];
-        record.copy_from_slice(&self.map[word..word + 8]);
-        let value = self.records_at + u64::from_le_bytes(record) as usize * self.record + BEFORE_VALUE;
+        let bucket = self.bucket(hash);
+        let record = self.word(bucket, word_of(hash, self.word(bucket, 0))) as usize;
+        let value = self.records_at + record * self.record + self.before_value;
         into.copy_from_slice(&self.map[value..value + into.len()]);
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::keys::key;
-
-    #[test]
-    fn every_key_leads_to_a_value() {
-        let directory = tempfile::tempdir().unwrap();
-        for (items, size) in [(1, 0), (1000, 64), (10, 4096)] {
-            let limit = Limit::create(&directory.path().join(size.to_string()), 7, items, size).unwrap();
-            let mut into = vec![0; size];
-            (0..1000).for_each(|number| limit.get_into(&key(number), &mut into));
-            assert!(into.iter().all(|&byte| byte == 1));
-        }
-    }
+/// Which word of its bucket, from 1 on, is a key's.
+#[inline]
+fn word_of(hash: u64, multiplier: u64) -> usize {
+    let spread = hash.wrapping_mul(multiplier) >> 32;
+    1 + ((spread * (WORDS as u64 - 1)) >> 32) as usize
 }

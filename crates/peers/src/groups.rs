@@ -1,12 +1,12 @@
 //! What is compared with what.
 
 use crate::group::{Effort, Medians, interleave, subject};
-use crate::keys::{Key, SEED, key, shuffled};
+use crate::keys::{Key, SEED, in_order, key, shuffled};
 use crate::rows::{Table, goal};
 use crate::server::{Kind, Server};
 use crate::stores::{Lmdb, Moka, Quick, Sqlite, Store, fill, kennel_cache, room};
 use anyhow::{Result, ensure};
-use kennel::{Cache, record_size};
+use kennel::{Cache, Values, record_size};
 use kennel_harness::{Bench, Cell, Keys, Limit, Matrix, Measured, Plan, Strategies, directory, pin};
 use std::hint::black_box;
 use std::process::Command;
@@ -38,6 +38,14 @@ const NO_LEASE: &str = "the library has no lock strategy `lease`";
 
 fn has_lease() -> bool {
     Strategies::built_in().named(LEASE).is_ok()
+}
+
+/// Reads all keys until none raises the access mark of its item any more, as one that is read again and again does not.
+fn settle(cache: &Cache, keys: &[Key]) {
+    const HIGHEST_MARK: usize = 3;
+    for _ in 0..HIGHEST_MARK {
+        black_box(keys.iter().filter(|key| cache.contains(key)).count());
+    }
 }
 
 /// A walk over keys that goes on where the last one ended.
@@ -108,8 +116,9 @@ fn against_limit(effort: &Effort, table: &mut Table, value_size: usize, data: u6
     (0..items).try_for_each(|number| Store::set(&cache, &key(number), &value))?;
     let mut keys = shuffled(items);
     keys.retain(|key| cache.contains(key));
+    settle(&cache, &keys);
     ensure!(keys.len() as u64 * 100 > items * 97, "only {} of {items} values are held", keys.len());
-    let limit = Limit::create(&directory.path().join("limit"), cache.stats().buckets, items as u32, value_size)?;
+    let limit = Limit::create(&directory.path().join("limit"), cache.stats().buckets, &in_order(items), value_size)?;
     let from_limit = |key: &Key, into: &mut [u8]| {
         limit.get_into(key, into);
         Ok(true)
@@ -120,8 +129,8 @@ fn against_limit(effort: &Effort, table: &mut Table, value_size: usize, data: u6
     let title = format!("get_into {size}, {} MiB", data >> 20);
     let mut buffers = vec![vec![1; value_size]; 4];
     let [a, b, c, d] = &mut buffers[..] else { unreachable!("four were made") };
-    let (mut w, mut x, mut y, mut z, mut batches) =
-        (Walk::new(&keys), Walk::new(&keys), Walk::new(&keys), Walk::new(&keys), Walk::new(&keys));
+    let [mut w, mut x, mut y, mut z, mut batches, mut others] = std::array::from_fn(|_| Walk::new(&keys));
+    let mut values = Values::new();
     let mut subjects = vec![
         subject("limit", |n| one_after_another(&mut w, a, n, from_limit)),
         subject("get_into", |n| one_after_another(&mut x, b, n, from_cache)),
@@ -129,7 +138,14 @@ fn against_limit(effort: &Effort, table: &mut Table, value_size: usize, data: u6
         subject("get_into, independent", |n| independent(&mut z, d, n, from_cache)),
     ];
     if value_size == VALUE.len() {
-        subjects.push(subject("get_multi of 16, per key", |n| get_multi(&cache, &mut batches, n)));
+        let get_multi = |keys: &[Key]| black_box(cache.get_multi(keys)).iter().all(Option::is_some);
+        subjects.push(subject("get_multi of 16, per key", move |n| in_batches(&mut batches, n, get_multi)));
+        let mut get_multi_into = |keys: &[Key]| {
+            cache.get_multi_into(keys, &mut values);
+            black_box(&values).iter().all(|value| value.is_some())
+        };
+        let name = "get_multi_into of 16, per key";
+        subjects.push(subject(name, move |n| in_batches(&mut others, n, &mut get_multi_into)));
     }
     let found = interleave(&title, effort, subjects)?;
     let goal_of = if value_size == VALUE.len() { goal(1.35, 1.15) } else { goal(1.2, 1.05) };
@@ -142,15 +158,18 @@ fn against_limit(effort: &Effort, table: &mut Table, value_size: usize, data: u6
         let batch = found.of("get_multi of 16, per key")?;
         table.add(&name, batch, "get_into", found.of("get_into")?, goal);
         table.add(&name, batch, "get_into, independent", found.of("get_into, independent")?, None);
+        let name = format!("get_multi_into of 16 per key, {} MiB", data >> 20);
+        table.add(&name, found.of("get_multi_into of 16, per key")?, "get_into", found.of("get_into")?, goal);
     }
     Ok(())
 }
 
-fn get_multi(cache: &Cache, walk: &mut Walk<'_>, n: usize) -> Result<()> {
+/// Reads in batches of 16, by a call that says whether all were there.
+fn in_batches(walk: &mut Walk<'_>, n: usize, mut get: impl FnMut(&[Key]) -> bool) -> Result<()> {
     let mut left = n;
     while left > 0 {
         let keys = walk.next_few(left.min(16));
-        ensure!(black_box(cache.get_multi(keys)).iter().all(Option::is_some), "a key is not there any more");
+        ensure!(get(keys), "a key is not there any more");
         left -= keys.len();
     }
     Ok(())
@@ -173,18 +192,19 @@ fn on_two_threads<S: Store + Sync>(store: &S, keys: &[Key], n: usize) -> Result<
 fn peers_read(effort: &Effort, table: &mut Table) -> Result<()> {
     let directory = directory(None)?;
     let path = |name: &str| directory.path().join(name);
-    let keys = shuffled(SMALL);
+    let stored = in_order(SMALL);
     let cache = kennel_cache(&path("kennel"), "process", room(SMALL, 64), 64)?;
-    keys.iter().try_for_each(|key| Store::set(&cache, key, &VALUE))?;
+    stored.iter().try_for_each(|key| Store::set(&cache, key, &VALUE))?;
     let quick = Quick::new(2 * SMALL as usize);
     let moka = Moka::new(2 * SMALL);
     let lmdb = Lmdb::create(&path("lmdb"), SMALL as usize)?;
     let sqlite = Sqlite::create(&path("sqlite"))?;
-    fill(&quick, &keys, &VALUE)?;
-    fill(&moka, &keys, &VALUE)?;
-    fill(&lmdb, &keys, &VALUE)?;
-    fill(&sqlite, &keys, &VALUE)?;
-    let held: Vec<Key> = keys.into_iter().filter(|key| cache.contains(key)).collect();
+    fill(&quick, &stored, &VALUE)?;
+    fill(&moka, &stored, &VALUE)?;
+    fill(&lmdb, &stored, &VALUE)?;
+    fill(&sqlite, &stored, &VALUE)?;
+    let held: Vec<Key> = shuffled(SMALL).into_iter().filter(|key| cache.contains(key)).collect();
+    settle(&cache, &held);
 
     fn reader<'a>(store: &'a impl Store, keys: &'a [Key]) -> impl FnMut(usize) -> Result<()> + 'a {
         let (mut walk, mut into) = (Walk::new(keys), VALUE);
@@ -242,7 +262,7 @@ fn peers_write(effort: &Effort, table: &mut Table) -> Result<()> {
     let sqlite = Sqlite::create(&path("sqlite"))?;
 
     fn writer<'a>(store: &'a impl Store, keys: &'a [Key]) -> Result<impl FnMut(usize) -> Result<()> + 'a> {
-        keys.iter().try_for_each(|key| store.set(key, &VALUE))?;
+        in_order(SMALL).iter().try_for_each(|key| store.set(key, &VALUE))?;
         let mut walk = Walk::new(keys);
         Ok(move |n| (0..n).try_for_each(|_| store.set(walk.step(1), black_box(&VALUE))))
     }
@@ -275,7 +295,7 @@ fn against_flock(effort: &Effort, table: &mut Table) -> Result<()> {
     let directory = directory(None)?;
     let cache = kennel_cache(&directory.path().join("cache"), "file", room(SMALL, 64), 64)?;
     let keys = shuffled(SMALL);
-    keys.iter().try_for_each(|key| Store::set(&cache, key, &VALUE))?;
+    in_order(SMALL).iter().try_for_each(|key| Store::set(&cache, key, &VALUE))?;
     let file = std::fs::File::create(directory.path().join("lock"))?;
     let mut walk = Walk::new(&keys);
     let found = interleave(

@@ -21,9 +21,15 @@ pub fn key(number: u64) -> Key {
     key
 }
 
-/// All keys below a number, in an order that no prefetcher guesses.
+/// All keys below a number, in the order in which they are stored.
+pub fn in_order(items: u64) -> Vec<Key> {
+    (0..items).map(key).collect()
+}
+
+/// The same in an order that no prefetcher guesses: not that in which they were stored, or what they lead to would lie
+/// in a row.
 pub fn shuffled(items: u64) -> Vec<Key> {
-    let mut keys: Vec<Key> = (0..items).map(key).collect();
+    let mut keys = in_order(items);
     keys.shuffle(&mut SmallRng::seed_from_u64(SEED));
     keys
 }

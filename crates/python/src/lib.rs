@@ -9,6 +9,7 @@ mod cache;
 mod claim;
 mod error;
 mod expiry;
+mod fast;
 mod options;
 mod space;
 mod stats;
@@ -18,6 +19,8 @@ use pyo3::prelude::*;
 /// The engine of the package `kennel`.
 #[pymodule]
 mod _kennel {
+    use pyo3::prelude::*;
+
     #[pymodule_export]
     use super::cache::{Cache, Keys, Region};
     #[pymodule_export]
@@ -37,4 +40,9 @@ mod _kennel {
     /// The version of the package, which is that of the crate.
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::fast::cover_all(&module.py().get_type::<Space>())
+    }
 }

@@ -4,7 +4,7 @@ use crate::bytes::{Bytes, Room, collect, pairs, slices};
 use crate::claim::{CreateHow, DEFAULT_WAIT, Lock, LockHow, Lookup, Task, waiting};
 use crate::error::{Outcome, exception};
 use crate::expiry::{Seconds, expiry, how, unix_time};
-use kennel::{Error, Invalidation, Stamp, Swap};
+use kennel::{Error, Invalidation, SetOptions, Stamp, Swap};
 use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyList, PyMemoryView, PySlice};
@@ -58,9 +58,15 @@ impl Space {
     }
 
     #[inline]
-    fn find<'py>(&self, py: Python<'py>, key: &Bytes<'_>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    pub(crate) fn find<'py>(&self, py: Python<'py>, key: &Bytes<'_>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let room = |len| Room::new(py, len);
         on!(self.of()?, space => space.get_with(key, room)).map(Room::finished).transpose()
+    }
+
+    #[inline]
+    pub(crate) fn store(&self, py: Python<'_>, key: &Bytes<'_>, value: &Bytes<'_>, how: &SetOptions) -> Outcome<u64> {
+        let (of, key, value) = (self.of()?, key.as_ref(), value.as_ref());
+        Ok(py.detach(|| on!(of, space => space.set_with(key, value, how)))?.0)
     }
 }
 
@@ -137,9 +143,7 @@ impl Space {
         expires_at: Option<f64>,
         flags: u32,
     ) -> Outcome<u64> {
-        let (of, how) = (self.of()?, how(ttl, stale, expires_at, flags)?);
-        let (key, value) = (key.as_ref(), value.as_ref());
-        Ok(py.detach(|| on!(of, space => space.set_with(key, value, &how)))?.0)
+        self.store(py, &key, &value, &how(ttl, stale, expires_at, flags)?)
     }
 
     fn __setitem__(&self, py: Python<'_>, key: Bytes<'_>, value: Bytes<'_>) -> Outcome<()> {

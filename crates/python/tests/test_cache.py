@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import datetime
+import inspect
 import os
 import pathlib
 import threading
@@ -46,6 +47,47 @@ def test_what_is_no_bytes_is_refused_by_its_name(cache, given):
         cache.set(given, "value")
     with pytest.raises(TypeError, match="bytes-like"):
         cache.set("key", given)
+
+
+def test_arguments_have_names(cache):
+    stamp = cache.set(value="value", key="key", ttl=60, stale=30)
+    item = cache.get_item("key")
+    assert (item.value, item.stamp) == (b"value", stamp)
+    assert 0 < item.expires - time.time() <= 60 and 0 < item.soft_expires - time.time() <= 30
+    assert cache.get(key="key") == cache.get("key", default=7) == b"value"
+    assert cache.get("other", default=7) == cache.get(default=7, key="other") == 7
+    # A name that is made when the program runs.
+    assert cache.get(**{"".join(["k", "ey"]): "key"}) == b"value"
+    cache.set("key", "value", flags=3, expires_at=time.time() + 60)
+    assert cache.get_item("key").flags == 3
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda cache: cache.get(), "missing 1 required positional argument: 'key'"),
+        (lambda cache: cache.get("a", 1, 2), "positional arguments but"),
+        (lambda cache: cache.get("a", key="a"), "multiple values for argument 'key'"),
+        (lambda cache: cache.get("a", colour=1), "unexpected keyword argument 'colour'"),
+        (lambda cache: cache.get(1), "expected str or a bytes-like object, found int"),
+        (lambda cache: cache.set("a"), "missing 1 required positional argument: 'value'"),
+        (lambda cache: cache.set("a", "b", 1, 2), "positional arguments but"),
+        (lambda cache: cache.set("a", "b", ttl="soon"), "expected seconds or a timedelta, found str"),
+    ],
+)
+def test_wrong_arguments_are_told(cache, call, message):
+    with pytest.raises(TypeError, match=message):
+        call(cache)
+
+
+def test_methods_tell_their_signatures():
+    assert str(inspect.signature(kennel.Cache.get)) == "(self, /, key, default=None)"
+    assert list(inspect.signature(kennel.Cache.set).parameters)[1:] == [
+        "key", "value", "ttl", "stale", "expires_at", "flags"
+    ]
+    assert kennel.Cache.get.__doc__ == "The value of a key, or `default` on a miss."
+    with pytest.raises(TypeError, match="'get' requires|doesn't apply"):
+        kennel.Cache.get(object(), "key")
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, 65_535, 65_536, 300_000])

@@ -586,3 +586,62 @@ def test_a_coroutine_that_asks_for_its_own_key_is_told_so(cache):
 
     with pytest.raises(kennel.OwnClaim):
         asyncio.run(cache.aget_or_create("key", create))
+
+
+def test_a_task_creates_a_stale_value_anew_in_the_background(cache, caplog):
+    cache.set("key", "old", stale=0)
+
+    async def main():
+        go_on = asyncio.Event()
+
+        async def create():
+            await go_on.wait()
+            # It is known whose the creation is.
+            cache.delete("other")
+            assert await cache.aget_or_create("other", made) == b"made"
+            return "new"
+
+        async def made():
+            return "made"
+
+        async def fails():
+            raise RuntimeError("no database")
+
+        assert await cache.aget_or_create("key", create, background=True) == b"old"
+        assert await cache.aget_or_create("key", None, background=True) == b"old"
+        go_on.set()
+        while cache.is_claimed("key"):
+            await asyncio.sleep(0.01)
+        assert cache.get("key") == b"new"
+        cache.set("key", "old", stale=0)
+        assert await cache.aget_or_create("key", fails, background=True) == b"old"
+        while not caplog.records or cache.is_claimed("key"):
+            await asyncio.sleep(0.01)
+        assert "no database" in caplog.text
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_tasks_create_many_keys_at_once(cache):
+    asked = []
+
+    async def create(missing):
+        asked.extend(missing)
+        await asyncio.sleep(0.02)
+        return [f"value of {key}" for key in missing]
+
+    async def main():
+        there = cache.aget_or_create_multi(["a", "b", "c", "a"], create)
+        back = cache.aget_or_create_multi(["d", "c", "b", "a"], create)
+        first, second = await asyncio.gather(there, back)
+        assert first == [b"value of a", b"value of b", b"value of c", b"value of a"]
+        assert second == [b"value of d", b"value of c", b"value of b", b"value of a"]
+        with pytest.raises(ValueError, match="expected 2 values, one for each key, found 0"):
+            await cache.aget_or_create_multi(["x", "y"], nothing)
+
+    async def nothing(missing):
+        return []
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+    assert sorted(asked) == ["a", "b", "c", "d"]
+    assert not cache.is_claimed("x") and not cache.is_claimed("y")

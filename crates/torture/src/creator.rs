@@ -4,8 +4,8 @@
 //! Creations and locks take milliseconds, so that many are killed and stopped in the middle, and are waited for. They are
 //! of the keys that few others write, else most would be voided.
 
-use crate::board::{KEYS, Word};
-use crate::history::{Before, Token, Wrong, flags_of, is_counter, name, wall_ms};
+use crate::board::{KEYS, PARTS, Word};
+use crate::history::{Before, Token, Wrong, flags_of, is_counter, name, part, wall_ms};
 use crate::parts::GaveUp;
 use crate::tenure::{Creation, Purpose, Seeking, Tenure};
 use crate::value::Value;
@@ -34,8 +34,9 @@ impl<'a> Worker<'a> {
         let key = (KEYS - CLAIMED) as u16 + self.random.skewed(CLAIMED as u64) as u16;
         let key = if is_counter(key) { key + 1 } else { key };
         match self.random.below(10) {
-            0..6 => self.create(key),
-            6..8 => self.get_or_create(key),
+            0..5 => self.create(key),
+            5..7 => self.get_or_create(key),
+            7 => self.get_or_create_multi(key),
             _ => self.lock(key),
         }
     }
@@ -65,6 +66,9 @@ impl<'a> Worker<'a> {
         }
         if self.random.one_in(4) {
             how = how.soft_expiry(Expiry::After(self.random.millis(1, 40)));
+        }
+        if self.random.one_in(4) {
+            how = how.early(self.random.pick(&[1.0, 10.0]));
         }
         let soon = self.random.one_in(10);
         if soon {
@@ -139,7 +143,7 @@ impl<'a> Worker<'a> {
             self.write_call(order.key, |_| claim.store_absence())
         } else {
             let len = self.len();
-            let value = self.created_value(order, number, len);
+            let value = self.created_value(order.key, order.expires_ms, number, len);
             self.write_call(order.key, |_| claim.store(value))
         };
         match (stored, hindrance) {
@@ -166,23 +170,69 @@ impl<'a> Worker<'a> {
         let create = || {
             std::thread::sleep(time);
             let token = self.wait_for_token(key).ok_or(GaveUp)?;
-            let value = self.created_value(&order, number_without_flags(&token), len);
+            let value = self.created_value(key, order.expires_ms, number_without_flags(&token), len);
             created = Some((token, value.clone()));
             Ok(Some(value))
         };
         let found = self.measured(|cache| cache.get_or_create(key, &order.how, create), [Word::LongestClaimNs; 2]);
-        let found = match found {
-            Ok(found) => found,
-            Err(CreateError::Creator(GaveUp)) => return,
-            Err(CreateError::Cache(Error::TimedOut { .. })) => return self.board.add(Word::TimedOut, 1),
-            Err(CreateError::Cache(error)) => {
-                self.allowed::<()>(key, stops, Err(error));
-                return;
+        if let Some(found) = self.found(key, stops, found) {
+            self.check_found(key, &before, found, created.map(|(_token, value)| value));
+        }
+    }
+
+    /// Several keys by one call, in an order of its own.
+    fn get_or_create_multi(&mut self, key: u16) {
+        let keys = self.neighbours(key);
+        let names: Vec<_> = keys.iter().map(|&key| name(key)).collect();
+        let order = self.order(key);
+        let befores: Vec<_> = keys.iter().map(|&key| Before::sample(self.board, key)).collect();
+        let (time, len, stops) = (self.time(), self.len(), self.stops());
+        let mut created = Vec::new();
+        let create = |missing: &[&String]| {
+            std::thread::sleep(time);
+            for &key in keys.iter().filter(|&&key| missing.contains(&&name(key))) {
+                let token = self.wait_for_token(key).ok_or(GaveUp)?;
+                let value = self.created_value(key, order.expires_ms, number_without_flags(&token), len);
+                created.push((token, value));
             }
+            Ok(created.iter().map(|(_, value)| Some(value.clone())).collect())
         };
+        let found = self.measured(
+            |cache| cache.get_or_create_multi(part(key), &names, &order.how, create),
+            [Word::LongestClaimNs; 2],
+        );
+        let Some(found) = self.found(key, stops, found) else { return };
+        for ((key, before), found) in keys.into_iter().zip(&befores).zip(found) {
+            let created = created.iter().find(|(token, _)| token.key() == key).map(|(_, value)| value.clone());
+            self.check_found(key, before, found, created);
+        }
+    }
+
+    /// Up to four of the keys that are claimed, this one first, all of one part.
+    fn neighbours(&mut self, key: u16) -> Vec<u16> {
+        let step = PARTS * self.random.within(1, 4) as usize;
+        let least = (KEYS - CLAIMED) as u16;
+        let below = (0..4).map(|i| key.saturating_sub((i * step) as u16));
+        below.take_while(|&key| key >= least).filter(|&key| !is_counter(key)).collect()
+    }
+
+    /// What a function that creates came to, unless time ran out.
+    fn found<T>(&self, key: u16, stops: (u64, bool), found: Result<T, CreateError<GaveUp>>) -> Option<T> {
+        match found {
+            Ok(found) => Some(found),
+            Err(CreateError::Creator(GaveUp)) => None,
+            Err(CreateError::Cache(Error::TimedOut { .. })) => {
+                self.board.add(Word::TimedOut, 1);
+                None
+            }
+            Err(CreateError::Cache(error)) => self.allowed(key, stops, Err(error)),
+        }
+    }
+
+    fn check_found(&self, key: u16, before: &Before<'_>, found: Option<Vec<u8>>, created: Option<Vec<u8>>) {
         match (found, created) {
             (Some(found), None) => self.check(before.check_hit(&found, None)),
-            (found, Some((_token, value))) if found.as_ref() != Some(&value) => {
+            (found, Some(value)) if found.as_ref() != Some(&value) => {
                 let (expected, found) = ("what was created".into(), format!("{:?}", found.map(|found| found.len())));
                 self.wrong(Wrong { key, expected, found });
             }
@@ -190,8 +240,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn created_value(&self, order: &Order, number: u64, len: usize) -> Vec<u8> {
-        let (key, expires_ms) = (order.key, order.expires_ms);
+    fn created_value(&self, key: u16, expires_ms: u64, number: u64, len: usize) -> Vec<u8> {
         Value { key, writer: self.worker as u16, number: number as u32, expires_ms }.bytes(len)
     }
 

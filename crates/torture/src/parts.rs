@@ -96,6 +96,20 @@ impl Parts {
             None => self.all.get_or_create_optional(name(key), how, create),
         }
     }
+
+    /// Gets or creates keys that are all of one part.
+    pub fn get_or_create_multi(
+        &self,
+        part: usize,
+        keys: &[String],
+        how: &CreateOptions,
+        create: impl FnOnce(&[&String]) -> Result<Vec<Option<Vec<u8>>>, GaveUp>,
+    ) -> Result<Vec<Option<Vec<u8>>>, CreateError<GaveUp>> {
+        match self.region(part) {
+            Some(region) => region.get_or_create_multi(keys, how, create),
+            None => self.all.get_or_create_multi(keys, how, create),
+        }
+    }
 }
 
 /// A creator that creates nothing after all.

@@ -8,13 +8,15 @@ use crate::history::{
 };
 use crate::parts::Parts;
 use crate::random::Random;
+use crate::round::LONGEST;
 use crate::value::Value;
 use anyhow::{Context, Result};
-use kennel::{Error, Expiry, Invalidation, Options, SetOptions, Swap};
+use kennel::{Cache, Error, Expiry, Invalidation, Options, SetOptions, Swap};
 use rustix::process::Pid;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// A write that waits for a lock for less than this may find it taken though nobody was stopped: by a dead process, or one
 /// that the scheduler has forgotten.
@@ -62,10 +64,23 @@ pub fn run(args: &Args) -> Result<()> {
         kennel::planted::plant(crate::plant::named(name).context("no such plant")?);
     }
     let board = Board::open(&args.board)?;
-    let cache = Options::new().lock_wait(args.lock_wait()).open(&args.cache).context("open the cache")?;
+    let cache = open(args).context("open the cache")?;
     let killer = rustix::process::getppid();
     work(args, &board, &Parts::of(&cache).context("open the regions")?, killer);
     Ok(())
+}
+
+/// Whoever meets an opener that was stopped, or that the scheduler has forgotten, is told so at the end of its wait, as
+/// is promised. It tries again.
+fn open(args: &Args) -> kennel::Result<Cache> {
+    let options = Options::new().lock_wait(args.lock_wait());
+    let start = Instant::now();
+    loop {
+        match options.open(&args.cache) {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::TimedOut && start.elapsed() < LONGEST => {}
+            opened => return opened,
+        }
+    }
 }
 
 /// Works as one of the board's processes until its end.

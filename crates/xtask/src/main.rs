@@ -15,6 +15,7 @@ mod power;
 mod python;
 mod refused;
 mod runner;
+mod shuttle;
 mod speed;
 mod step;
 mod test;
@@ -43,6 +44,8 @@ enum Command {
     Test(test::Args),
     /// Run the loom models: every interleaving of a few threads
     Loom(loom::Args),
+    /// Run long histories of the models under schedules drawn at random
+    Shuttle(shuttle::Args),
     /// Run the core's tests under miri, which sees undefined behaviour (needs nightly)
     Miri(miri::Args),
     /// Weaken each fence and each ordering, and see that a test fails
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Test(args) => test::run(&args),
         Command::Loom(args) => loom::run(args),
+        Command::Shuttle(args) => shuttle::run(args),
         Command::Miri(args) => miri::run(args),
         Command::Mutants(args) => mutants::run(&args),
         Command::Tsan(args) => tsan::run(args),

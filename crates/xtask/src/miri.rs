@@ -1,5 +1,6 @@
-//! `cargo xtask miri`: the core's unit tests, whose names begin with `core_`, under miri, which sees
-//! undefined behaviour and, over several seeds, weak memory and different interleavings.
+//! `cargo xtask miri`: the core's unit tests under miri, which sees undefined behaviour, and weak memory and different
+//! interleavings, one a seed. Tests of one thread, whose names begin with `alone_`, are the same with every seed and
+//! take longest: they run once. Those named `core_*` have two threads or more and run with all seeds.
 
 use std::process::ExitCode;
 
@@ -10,9 +11,8 @@ use crate::{runner, toolchain};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Run the tests whose name contains this
-    #[arg(default_value = "core_")]
-    filter: String,
+    /// Run the tests whose name contains this, with all seeds
+    filter: Option<String>,
     /// Seeds of the scheduler, from the first up to but not with the last
     #[arg(long, value_name = "RANGE", default_value = "0..8")]
     seeds: String,
@@ -23,12 +23,18 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     toolchain::ensure_nightly(&["miri", "rust-src"])?;
-    let step = Step::cargo("miri", "miri test -p kennel --lib")
-        .nightly()
-        .env("MIRIFLAGS", flags(&args.seeds))
-        .filter(args.filter)
-        .harness_args(args.args);
-    runner::run(&[step], |_| runner::this_command())
+    let step = |name, filter: &str, seeds: &str| {
+        Step::cargo(name, "miri test -p kennel --lib")
+            .nightly()
+            .env("MIRIFLAGS", flags(seeds))
+            .filter(filter)
+            .harness_args(args.args.clone())
+    };
+    let steps = match &args.filter {
+        Some(filter) => vec![step("miri", filter, &args.seeds)],
+        None => vec![step("threads", "core_", &args.seeds), step("alone", "alone_", "0..1")],
+    };
+    runner::run(&steps, |_| runner::this_command())
 }
 
 /// What miri is told, for a range of seeds such as `0..64`.

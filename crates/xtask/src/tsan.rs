@@ -16,6 +16,26 @@ use crate::{runner, toolchain};
 /// The standard library is built anew, with the sanitizer in it; that needs a target by name.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
+/// Tests that are left out, by what their names contain: the sanitizer would find nothing there, and make an hour of
+/// them. It looks at the threads of one process, and a store to the file is atomic whoever does it.
+const EXCLUDED: [(&str, &str); 15] = [
+    ("a_death_at_every_step", "the engine on one thread"),
+    ("whatever_of_", "the engine on one thread"),
+    ("never_lie", "the engine, or a cache, on one thread"),
+    ("rings_wrap_around", "the engine on one thread"),
+    ("a_full_index_evicts", "the engine on one thread"),
+    ("a_kill_", "processes of one thread each, killed by the thousand"),
+    ("killed_twice", "processes of one thread each, killed by the thousand"),
+    ("a_mixture_of_pages", "one thread opens thousands of files"),
+    ("mixtures_honour_syncs", "one thread opens thousands of files"),
+    ("random_damage", "one thread opens thousands of files"),
+    ("no_damaged_byte", "one thread opens thousands of files"),
+    ("with_a_planted_damage", "one thread opens thousands of files"),
+    ("hundreds_of_processes", "processes of one thread each"),
+    ("a_thousand_processes", "processes of one thread each"),
+    ("four_processes_of_fifty", "more threads than come to their end in time; others do the same with fewer"),
+];
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Run the tests whose name contains this
@@ -37,16 +57,22 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         Some("lib") => "--lib".to_owned(),
         Some(name) => format!("--test {name}"),
     };
-    let line = format!("test -p kennel --features crash-points -Zbuild-std --target {TARGET} {which}");
+    let line = format!("test -p kennel --features crash-points -Zbuild-std --target {TARGET} --no-fail-fast {which}");
     let mut step = Step::cargo("tsan", &line)
         .nightly()
         .env("RUSTFLAGS", "-Zsanitizer=thread --cfg kennel_tsan")
         // A child of a fork of several threads starts threads of its own; the sanitizer would end it for that.
-        .env("TSAN_OPTIONS", "die_after_fork=0")
+        // And what a test expects a cut file to end in is not the sanitizer's to answer.
+        .env("TSAN_OPTIONS", "die_after_fork=0 handle_sigbus=0")
         .target_dir("tsan")
-        .harness_args(args.args);
+        .harness_args(harness_args(args.args));
     if !args.filter.is_empty() {
         step = step.filter(args.filter);
     }
     runner::run(&[step], |_| runner::this_command())
+}
+
+fn harness_args(asked: Vec<String>) -> Vec<String> {
+    let excluded = EXCLUDED.iter().flat_map(|&(name, _)| ["--skip".to_owned(), name.to_owned()]);
+    excluded.chain(asked).collect()
 }

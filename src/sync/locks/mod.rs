@@ -121,16 +121,18 @@ mod guard {
 
 #[cfg(loom)]
 mod model {
-    //! A lock for the model checker.
+    //! A lock for the model checkers.
 
-    pub(crate) struct ModelLock(loom::sync::Mutex<()>);
+    use crate::shm::atomics::checker::sync::{Mutex, MutexGuard};
+
+    pub(crate) struct ModelLock(Mutex<()>);
 
     /// A held lock.
-    pub(crate) struct RegionGuard<'a>(#[expect(dead_code)] loom::sync::MutexGuard<'a, ()>);
+    pub(crate) struct RegionGuard<'a>(#[expect(dead_code)] MutexGuard<'a, ()>);
 
     impl ModelLock {
         pub(crate) fn new() -> Self {
-            Self(loom::sync::Mutex::new(()))
+            Self(Mutex::new(()))
         }
 
         pub(crate) fn lock(&self) -> RegionGuard<'_> {

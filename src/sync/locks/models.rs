@@ -1,14 +1,17 @@
-//! The lock word under the loom model checker: locking, sleeping, taking over, and names that come back.
+//! The lock word under the model checkers: locking, sleeping, taking over, and names that come back.
 //!
 //! loom runs the code of [`lock_word`](super::lock_word) through every interleaving up to a bound of preemptions, and
-//! through every value that a load may return. Beside it stands a world in which nothing is timed: who sleeps is woken
+//! through every value that a load may return; shuttle runs longer histories, at random. Beside it stands a world in which nothing is timed: who sleeps is woken
 //! or sleeps for ever, which loom calls a deadlock; leases and numbers of threads are flags, taken and given back.
 
 use super::lock_word::{Host, LockWord, Name};
+use crate::shm::atomics::checker::sync::{Arc, Condvar, Mutex};
+use crate::shm::atomics::checker::thread;
 use crate::shm::memory::{Heap, Word};
 use crate::shm::{Memory, Step};
-use loom::sync::{Arc, Condvar, Mutex};
-use loom::thread;
+
+#[cfg(all(test, shuttle))]
+mod schedules;
 
 /// Offsets of the words of this world.
 const LOCK: u64 = 0;
@@ -165,7 +168,7 @@ fn check(model: impl Fn() + Sync + Send + 'static) {
     checker.check(model);
 }
 
-fn spawn(world: &Arc<World>, work: impl FnOnce(&World) + 'static) -> thread::JoinHandle<()> {
+fn spawn(world: &Arc<World>, work: impl FnOnce(&World) + Send + 'static) -> thread::JoinHandle<()> {
     let world = world.clone();
     thread::spawn(move || work(&world))
 }

@@ -204,6 +204,9 @@ pub(crate) enum Locks {
 
 impl Locks {
     /// Locks a region exclusively. `seats` are those of the file that was attached to.
+    ///
+    /// A word is locked within the write that needs it; whatever takes a call anyway is called.
+    #[inline(always)]
     pub(crate) fn lock<'a, M: Memory>(
         &'a self,
         seats: Seats<'a, M>,
@@ -213,21 +216,25 @@ impl Locks {
         if planted(Plant::Unlocked) {
             return Ok(RegionGuard::new(self, region, How::Whole(Mode::Exclusive), false));
         }
-        let waited = match self {
-            Locks::File(locks) => locks.lock(region, limit)?,
+        let (how, waited) = match self {
             Locks::Lease(locks) => {
                 let (held, waited) = locks.lock(seats, region, limit)?;
-                return Ok(RegionGuard::new(self, region, How::Word(held), waited));
+                (How::Word(held), waited)
             }
-            Locks::Process(locks) => locks.lock(region, limit)?,
-            Locks::None => false,
-            Locks::RwFile(lock) => lock.lock(limit, Mode::Exclusive)?,
-            Locks::Custom(locks) => {
-                locks.lock(region, limit)?;
-                false
-            }
+            locks => (How::Whole(Mode::Exclusive), locks.lock_whole(region, limit)?),
         };
-        Ok(RegionGuard::new(self, region, How::Whole(Mode::Exclusive), waited))
+        Ok(RegionGuard::new(self, region, how, waited))
+    }
+
+    /// Locks a region by more than a word; returns whether it had to wait.
+    fn lock_whole(&self, region: u32, limit: Duration) -> Result<bool, LockError> {
+        match self {
+            Locks::File(locks) => locks.lock(region, limit),
+            Locks::Process(locks) => locks.lock(region, limit),
+            Locks::Lease(_) | Locks::None => Ok(false),
+            Locks::RwFile(lock) => lock.lock(limit, Mode::Exclusive),
+            Locks::Custom(locks) => locks.lock(region, limit).map(|()| false),
+        }
     }
 
     /// Whether a lock keeps anybody out. With `none` only the writer itself may look after half done work.

@@ -37,13 +37,14 @@ const MISSED: u8 = 1;
 /// The exit status of an error. Clap uses the same for a wrong command line.
 pub const FAILED: u8 = 2;
 
-/// The commands that end as the command does that they run, so that their own failures need a status of their own.
-const RUNNING_OTHERS: [&str; 2] = ["memo", "lock"];
-
 /// The exit status of a wrong command line, of which this is the first word.
 pub fn usage_status(command: Option<&OsStr>) -> u8 {
-    let runs_another = command.is_some_and(|command| RUNNING_OTHERS.iter().any(|name| command == *name));
-    if runs_another { command::OWN_FAILURE } else { FAILED }
+    if is_wrapper(command) { command::OWN_FAILURE } else { FAILED }
+}
+
+/// Whether this first word of a command line names a command that runs another.
+pub fn is_wrapper(command: Option<&OsStr>) -> bool {
+    command.and_then(OsStr::to_str).is_some_and(Wrapper::has_subcommand)
 }
 
 /// Success for a hit, and the status of a miss otherwise.
@@ -66,8 +67,8 @@ pub enum Command {
     Invalidate(invalidate::InvalidateArgs),
     Flush(flush::FlushArgs),
     Destroy(destroy::DestroyArgs),
-    Memo(memo::MemoArgs),
-    Lock(lock::LockArgs),
+    #[command(flatten)]
+    Wrapper(Wrapper),
     Stat(stat::StatArgs),
     Verify(verify::VerifyArgs),
     Replay(replay::ReplayArgs),
@@ -99,8 +100,7 @@ impl Command {
             Self::Invalidate(args) => invalidate::run(&args),
             Self::Flush(args) => flush::run(&args),
             Self::Destroy(args) => destroy::run(&args),
-            Self::Memo(args) => memo::run(&args),
-            Self::Lock(args) => lock::run(args),
+            Self::Wrapper(wrapper) => wrapper.run(),
             Self::Stat(args) => stat::run(&args),
             Self::Verify(args) => verify::run(&args),
             Self::Replay(args) => replay::run(args),
@@ -111,6 +111,22 @@ impl Command {
             Self::DemoHerd(args) => demo::run_member(&args),
             Self::ReplayWorker(args) => replay::run_worker(args),
             Self::BenchWorker(args) => bench::run_worker(&args),
+        }
+    }
+}
+
+/// The commands that end as the command does that they run, so that their own failures need a status of their own.
+#[derive(Subcommand)]
+pub enum Wrapper {
+    Memo(memo::MemoArgs),
+    Lock(lock::LockArgs),
+}
+
+impl Wrapper {
+    fn run(self) -> CliResult {
+        match self {
+            Self::Memo(args) => memo::run(&args),
+            Self::Lock(args) => lock::run(args),
         }
     }
 }

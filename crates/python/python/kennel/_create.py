@@ -85,6 +85,53 @@ def _end(space: _kennel.Space, claim: _kennel.Claim, key: object, value: Any, sh
     return data
 
 
+class _Batch(contextlib.ExitStack):
+    """What became of the keys of a list. The claims that were given end with it."""
+
+    def __init__(self, keys: Iterable[BytesLike], wait: Optional[Seconds]) -> None:
+        super().__init__()
+        self._given = list(keys)
+        self._stored = [as_bytes(key) for key in self._given]
+        self._deadline = None if wait is None else time.monotonic() + seconds(wait)
+        self._values: Dict[bytes, Optional[bytes]] = {}
+        self._claims: Dict[bytes, _kennel.Claim] = {}
+
+    def in_one_order(self) -> List[bytes]:
+        """The keys, each once, in an order that is the same for all callers, so that no two wait for each other."""
+        return sorted(set(self._stored))
+
+    def time_left(self) -> Optional[float]:
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+    def found(self, key: bytes, lookup: _kennel.Lookup) -> None:
+        if lookup.claim is None:
+            self._values[key] = lookup.value
+        else:
+            self._claims[key] = self.enter_context(lookup.claim)
+
+    def _missing(self) -> Dict[bytes, BytesLike]:
+        missing: Dict[bytes, BytesLike] = {}
+        for key, name in zip(self._stored, self._given):
+            if key in self._claims:
+                missing.setdefault(key, name)
+        return missing
+
+    def missing(self) -> List[BytesLike]:
+        """The keys to be created, in the order in which the caller named them, each once."""
+        return list(self._missing().values())
+
+    def finish(
+        self, space: _kennel.Space, created: Sequence[Optional[BytesLike]], should_cache: Any
+    ) -> List[Optional[bytes]]:
+        """All values, those included that were created for the missing keys."""
+        missing = self._missing()
+        if len(created) != len(missing):
+            raise ValueError(f"create: expected {len(missing)} values, one for each key, found {len(created)}")
+        for key, value in zip(missing, created):
+            self._values[key] = _end(space, self._claims[key], key, value, should_cache)
+        return [self._values[key] for key in self._stored]
+
+
 class Creating(_kennel.Space):
     """What a cache and a region have that is made of claims."""
 
@@ -166,23 +213,27 @@ class Creating(_kennel.Space):
         early: Optional[float] = None,
         flags: int = 0,
         should_cache: Optional[Callable[[bytes], bool]] = None,
+        background: bool = False,
     ) -> Optional[bytes]:
         """As :meth:`get_or_create` for coroutines: ``create`` is awaited, and while others create, the event loop goes
-        on. The claim is the task's."""
-        found = await _find(
-            self,
-            key,
-            wait,
-            unprotected,
-            dict(ttl=ttl, stale=stale, absence_ttl=absence_ttl, max_age=max_age, early=early, flags=flags),
-        )
+        on. The claim is the task's. With ``background`` a task of its own creates a stale value anew."""
+        how: Dict[str, Any] = dict(ttl=ttl, stale=stale, absence_ttl=absence_ttl, max_age=max_age, flags=flags)
+        how["early"] = early
+        found = await _find(self, key, wait, unprotected, how)
         claim = found.claim
         if claim is None:
             return found.value
-        with claim:
-            value = await create()
-            # A stripe's lock may have to be waited for.
-            return await asyncio.to_thread(_end, self, claim, key, value, should_cache)
+
+        async def work() -> Optional[bytes]:
+            with claim:
+                value = await create()
+                # A stripe's lock may have to be waited for.
+                return await asyncio.to_thread(_end, self, claim, key, value, should_cache)
+
+        if background and found.value is not None:
+            _in_background_task(work, key)
+            return found.value
+        return await work()
 
     def get_or_create_multi(
         self,
@@ -202,39 +253,35 @@ class Creating(_kennel.Space):
         all callers, so that no two wait for each other, and ``create`` gets all of them at once. It returns as many
         values, in the order of the keys that it was given. The time for waiting is that of all keys together.
         """
-        given = list(keys)
-        stored = [as_bytes(key) for key in given]
-        deadline = None if wait is None else time.monotonic() + seconds(wait)
-        values: Dict[bytes, Optional[bytes]] = {}
-        claims: Dict[bytes, _kennel.Claim] = {}
-        with contextlib.ExitStack() as held:
-            for key in sorted(set(stored)):
-                found = self.claim(
-                    key,
-                    ttl=ttl,
-                    stale=stale,
-                    absence_ttl=absence_ttl,
-                    wait=None if deadline is None else max(0.0, deadline - time.monotonic()),
-                    unprotected=unprotected,
-                    max_age=max_age,
-                    flags=flags,
-                )
-                if found.claim is None:
-                    values[key] = found.value
-                else:
-                    claims[key] = held.enter_context(found.claim)
-            # In the order in which the caller named them, each once.
-            missing: Dict[bytes, BytesLike] = {}
-            for key, name in zip(stored, given):
-                if key in claims:
-                    missing.setdefault(key, name)
-            if missing:
-                created = create(list(missing.values()))
-                if len(created) != len(missing):
-                    raise ValueError(f"create: expected {len(missing)} values, one for each key, found {len(created)}")
-                for key, value in zip(missing, created):
-                    values[key] = _end(self, claims[key], key, value, should_cache)
-        return [values[key] for key in stored]
+        how: Dict[str, Any] = dict(ttl=ttl, stale=stale, absence_ttl=absence_ttl, max_age=max_age, flags=flags)
+        with _Batch(keys, wait) as batch:
+            for key in batch.in_one_order():
+                batch.found(key, self.claim(key, wait=batch.time_left(), unprotected=unprotected, **how))
+            missing = batch.missing()
+            return batch.finish(self, create(missing) if missing else [], should_cache)
+
+    async def aget_or_create_multi(
+        self,
+        keys: Iterable[BytesLike],
+        create: Callable[[List[Any]], Awaitable[Sequence[Optional[BytesLike]]]],
+        *,
+        ttl: Optional[Seconds] = None,
+        stale: Optional[Seconds] = None,
+        absence_ttl: Optional[Seconds] = None,
+        wait: Optional[Seconds] = 30.0,
+        unprotected: bool = False,
+        max_age: Optional[Seconds] = None,
+        flags: int = 0,
+        should_cache: Optional[Callable[[bytes], bool]] = None,
+    ) -> List[Optional[bytes]]:
+        """As :meth:`get_or_create_multi` for coroutines."""
+        how: Dict[str, Any] = dict(ttl=ttl, stale=stale, absence_ttl=absence_ttl, max_age=max_age, flags=flags)
+        with _Batch(keys, wait) as batch:
+            for key in batch.in_one_order():
+                batch.found(key, await _find(self, key, batch.time_left(), unprotected, how))
+            missing = batch.missing()
+            created = await create(missing) if missing else []
+            return await asyncio.to_thread(batch.finish, self, created, should_cache)
 
     @overload
     def memoize(self, function: Callable[P, R]) -> Memoized[P, R]: ...
@@ -286,7 +333,7 @@ class Creating(_kennel.Space):
         :param key: makes the key of the arguments, when the default does not do.
         :param should_cache: stores only values of which this says yes.
 
-        The others are those of :meth:`get_or_create`. A coroutine function has no ``background``.
+        The others are those of :meth:`get_or_create`.
         """
         if function is not None:
             return _memoize.memoized(self, function, **options)
@@ -303,9 +350,32 @@ def _in_background(work: Callable[[], Any], key: object) -> None:
         try:
             work()
         except Exception:
-            log.exception("creating %r anew in the background failed; the next caller tries again", key)
+            _failed_in_background(key)
 
     threading.Thread(target=run, name="kennel-refresh", daemon=True).start()
+
+
+_refreshing: Set["asyncio.Task[None]"] = set()
+
+
+def _in_background_task(work: Callable[[], Awaitable[Any]], key: object) -> None:
+    owner = _task()
+
+    async def run() -> None:
+        _own(owner)
+        try:
+            await work()
+        except Exception:
+            _failed_in_background(key)
+
+    task = asyncio.get_running_loop().create_task(run(), name="kennel-refresh")
+    # The event loop keeps only weak references.
+    _refreshing.add(task)
+    task.add_done_callback(_refreshing.discard)
+
+
+def _failed_in_background(key: object) -> None:
+    log.exception("creating %r anew in the background failed; the next caller tries again", key)
 
 
 _tasks: "weakref.WeakKeyDictionary[Any, _kennel.Task]" = weakref.WeakKeyDictionary()
@@ -317,6 +387,11 @@ def _task() -> _kennel.Task:
     if current is None:
         return _kennel.Task()
     return _tasks.setdefault(current, _kennel.Task())
+
+
+def _own(owner: _kennel.Task) -> None:
+    """Makes this coroutine's claims those of another task."""
+    _tasks[asyncio.current_task()] = owner
 
 
 async def _find(

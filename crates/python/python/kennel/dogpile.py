@@ -20,11 +20,12 @@ Registered under the name ``dogpile.cache.dbm`` it takes that backend's place, a
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
 import os
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Sequence, Union
 
 from dogpile.cache.api import NO_VALUE, BytesBackend
@@ -138,7 +139,12 @@ class KennelBackend(BytesBackend):
         self._space: Union[Cache, Region] = self.cache if region is None else self.cache.region(region)
         self.is_shared = region is not None
         """Whether the keys have a region of the file to themselves."""
+        self._load, self._store = self._space.get, self._space.set
         self._locks(arguments)
+        if self._rw_lock is not None:
+            self._take_around(self._rw_lock.read, "get_serialized", "get_serialized_multi")
+            writes = "set_serialized", "set_serialized_multi", "delete", "delete_multi", "invalidate"
+            self._take_around(self._rw_lock.write, *writes)
         longest = arguments.get("longest_key", _LONGEST_KEY)
         self.key_mangler = None if longest is None else length_conditional_mangler(int(longest))
 
@@ -176,57 +182,40 @@ class KennelBackend(BytesBackend):
         # key is created without protection, and counted.
         return self._space.lock(key, wait=None, max_age=self._lock_max_age, unprotected=True, handover=True)
 
-    # Without a lock of dbm's arguments, which is how it should be, each of these is one call of the engine.
+    def _take_around(self, lock: Callable[[], "AbstractContextManager[Any]"], *methods: str) -> None:
+        """Makes this object's methods take a lock of dbm's arguments. Without one, which is how it should be, each of
+        them is one call of the engine."""
+        for name in methods:
+            setattr(self, name, _within(lock, getattr(self, name)))
 
     def get_serialized(self, key: str) -> Any:
         """The stored bytes of a key, or ``NO_VALUE``."""
-        if self._rw_lock is None:
-            return self._get(key)
-        with self._rw_lock.read():
-            return self._get(key)
+        return self._get_aged(key) if self.is_shared else self._load(key, NO_VALUE)
 
     def get_serialized_multi(self, keys: Iterable[str]) -> Sequence[Any]:
         """The stored bytes of many keys, in their order."""
-        if self._rw_lock is None:
-            return self._get_multi(keys)
-        with self._rw_lock.read():
-            return self._get_multi(keys)
+        if self.is_shared:
+            return [self._get_aged(key) for key in keys]
+        return [NO_VALUE if value is None else value for value in self._space.get_multi(keys)]
 
-    def set_serialized(self, key: str, value: bytes) -> None:
-        """Stores the bytes of a key."""
-        if self._rw_lock is None:
-            return self._set(key, value)
-        with self._rw_lock.write():
-            self._set(key, value)
-
-    def set_serialized_multi(self, mapping: Mapping[str, bytes]) -> None:
-        """Stores the bytes of many keys, each stripe locked once."""
-        with self._writing():
-            for key, error in self._space.set_multi(mapping, self._ttl).items():
-                if not isinstance(error, (TooLarge, KeyTooLong)):
-                    raise error
-                self._refused(key, error)
-
-    def _writing(self) -> "AbstractContextManager[Any]":
-        return nullcontext() if self._rw_lock is None else self._rw_lock.write()
-
-    def _get(self, key: str) -> Any:
-        if not self.is_shared:
-            return self._space.get(key, NO_VALUE)
+    def _get_aged(self, key: str) -> Any:
         item = self._space.get_item(key)
         if item is None:
             return NO_VALUE
         return _aged(item.value) if item.is_stale else item.value
 
-    def _get_multi(self, keys: Iterable[str]) -> Sequence[Any]:
-        if self.is_shared:
-            return [self._get(key) for key in keys]
-        return [NO_VALUE if value is None else value for value in self._space.get_multi(keys)]
-
-    def _set(self, key: str, value: bytes) -> None:
+    def set_serialized(self, key: str, value: bytes) -> None:
+        """Stores the bytes of a key."""
         try:
-            self._space.set(key, value, self._ttl)
+            self._store(key, value, self._ttl)
         except (TooLarge, KeyTooLong) as error:
+            self._refused(key, error)
+
+    def set_serialized_multi(self, mapping: Mapping[str, bytes]) -> None:
+        """Stores the bytes of many keys, each stripe locked once."""
+        for key, error in self._space.set_multi(mapping, self._ttl).items():
+            if not isinstance(error, (TooLarge, KeyTooLong)):
+                raise error
             self._refused(key, error)
 
     def _refused(self, key: str, error: Exception) -> None:
@@ -240,22 +229,19 @@ class KennelBackend(BytesBackend):
 
     def delete(self, key: str) -> None:
         """Removes a key, if it has a value."""
-        with self._writing():
-            # No value can be there under a key that is too long.
-            if _fits(key):
-                self._space.delete(key)
+        # No value can be there under a key that is too long.
+        if _fits(key):
+            self._space.delete(key)
 
     def delete_multi(self, keys: Iterable[str]) -> None:
         """Removes many keys, each stripe locked once."""
-        with self._writing():
-            self._space.delete_multi([key for key in keys if _fits(key)])
+        self._space.delete_multi([key for key in keys if _fits(key)])
 
     def invalidate(self, hard: bool = True) -> None:
         """Makes all values of this backend's region gone, or stale, in every process."""
         if not self.is_shared:
             raise ValueError("only the keys of a region can be invalidated: expected the argument region")
-        with self._writing():
-            self._space.invalidate(soft=not hard)
+        self._space.invalidate(soft=not hard)
 
 
 class SharedInvalidation(RegionInvalidationStrategy):
@@ -341,6 +327,17 @@ def length_conditional_mangler(longest: int) -> Callable[[str], str]:
         return f"{key[: longest - len(digest) - 1]}#{digest}"
 
     return mangle
+
+
+def _within(lock: Callable[[], "AbstractContextManager[Any]"], method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method with a lock around it."""
+
+    @functools.wraps(method)
+    def locked(*given: Any, **named: Any) -> Any:
+        with lock():
+            return method(*given, **named)
+
+    return locked
 
 
 def _fits(key: str) -> bool:

@@ -1,0 +1,223 @@
+//! The methods that are called most, by the calling convention that makes no tuple of the arguments.
+//!
+//! Python has had that convention since 3.7, and counts it to its stable interface since 3.10. For a wheel that runs on
+//! 3.9, too, PyO3 does without it, which is a third of what a `get` takes. So such a method is covered here by one of
+//! the same name. Whatever the cover does not understand, a wrong argument above all, it hands to the method below,
+//! which knows all arguments and all messages.
+#![allow(unsafe_code, reason = "Python calls the covers, and PyO3 has no safe way to define them")]
+
+use crate::bytes::Bytes;
+use crate::expiry::{Seconds, how};
+use crate::space::Space;
+use pyo3::panic::PanicException;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+use pyo3::{Borrowed, ffi, intern, prelude::*};
+use std::ffi::{CString, c_int};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{mem, ptr, slice};
+
+/// `METH_FASTCALL`, which PyO3 does not name for Python 3.9. It has the same value and the same meaning there.
+const METH_FASTCALL: c_int = 0x0080;
+
+/// A method of that convention: the object, the arguments, how many of them have no name, and the names of the others.
+type Function = unsafe extern "C" fn(
+    *mut ffi::PyObject,
+    *const *mut ffi::PyObject,
+    ffi::Py_ssize_t,
+    *mut ffi::PyObject,
+) -> *mut ffi::PyObject;
+
+/// Covers the methods of `Space` that have a cover.
+pub(crate) fn cover_all(space: &Bound<'_, PyType>) -> PyResult<()> {
+    cover::<Get>(space)?;
+    cover::<Set>(space)
+}
+
+/// A method that covers another of the same name.
+trait Cover {
+    const NAME: &'static str;
+
+    /// The method below.
+    fn covered() -> &'static PyOnceLock<Py<PyAny>>;
+
+    /// What the call returns; `None` if that is for the method below to say.
+    fn call<'py>(space: &Space, given: Given<'_, 'py>) -> Option<PyResult<Bound<'py, PyAny>>>;
+}
+
+struct Get;
+
+impl Cover for Get {
+    const NAME: &'static str = "get";
+
+    fn covered() -> &'static PyOnceLock<Py<PyAny>> {
+        static COVERED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        &COVERED
+    }
+
+    fn call<'py>(space: &Space, given: Given<'_, 'py>) -> Option<PyResult<Bound<'py, PyAny>>> {
+        let py = given.py;
+        let [key, default] = given.bind(2, [intern!(py, "key"), intern!(py, "default")])?;
+        let found = space.find(py, &key?.extract().ok()?);
+        let default = || default.map_or_else(|| py.None().into_bound(py), |default| default.to_owned());
+        Some(found.map(|found| found.map_or_else(default, Bound::into_any)))
+    }
+}
+
+struct Set;
+
+impl Cover for Set {
+    const NAME: &'static str = "set";
+
+    fn covered() -> &'static PyOnceLock<Py<PyAny>> {
+        static COVERED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        &COVERED
+    }
+
+    fn call<'py>(space: &Space, given: Given<'_, 'py>) -> Option<PyResult<Bound<'py, PyAny>>> {
+        let py = given.py;
+        let names = [intern!(py, "key"), intern!(py, "value"), intern!(py, "ttl"), intern!(py, "stale")];
+        let [key, value, ttl, stale] = given.bind(3, names)?;
+        let (key, value) = (key?.extract::<Bytes<'_>>().ok()?, value?.extract::<Bytes<'_>>().ok()?);
+        let how = how(time(ttl)?, time(stale)?, None, 0).ok()?;
+        let stamp = space.store(py, &key, &value, &how).map_err(PyErr::from);
+        Some(stamp.and_then(|stamp| Ok(stamp.into_pyobject(py)?.into_any())))
+    }
+}
+
+/// A length of time that need not be given.
+fn time(given: Option<Borrowed<'_, '_, PyAny>>) -> Option<Option<Seconds>> {
+    given.map_or(Some(None), |given| given.extract().ok())
+}
+
+/// The arguments of a call.
+#[derive(Clone, Copy)]
+struct Given<'a, 'py> {
+    py: Python<'py>,
+    /// Those without a name, then those with one.
+    values: &'a [*mut ffi::PyObject],
+    names: Option<Borrowed<'a, 'py, PyTuple>>,
+}
+
+impl<'a, 'py> Given<'a, 'py> {
+    /// # Safety
+    /// The three are what Python hands to a method of `METH_FASTCALL | METH_KEYWORDS`, and live as long as the call.
+    unsafe fn new(
+        py: Python<'py>,
+        values: *const *mut ffi::PyObject,
+        unnamed: ffi::Py_ssize_t,
+        names: *mut ffi::PyObject,
+    ) -> Self {
+        // SAFETY: nothing, or a tuple of strings that lives as long as the call.
+        let names = unsafe { Borrowed::from_ptr_or_opt(py, names) };
+        // SAFETY: as above.
+        let names = names.map(|names| unsafe { names.cast_unchecked::<PyTuple>() });
+        let count = unnamed as usize + names.map_or(0, |names| names.len());
+        if count == 0 {
+            return Self { py, values: &[], names };
+        }
+        // SAFETY: so many arguments stand there.
+        let values = unsafe { slice::from_raw_parts(values, count) };
+        Self { py, values, names }
+    }
+
+    fn value(&self, at: usize) -> Borrowed<'a, 'py, PyAny> {
+        // SAFETY: an argument, which lives as long as the call.
+        unsafe { Borrowed::from_ptr(self.py, self.values[at]) }
+    }
+
+    fn unnamed(&self) -> usize {
+        self.values.len() - self.names.map_or(0, |names| names.len())
+    }
+
+    /// The arguments in the order of `known`, of which the first ones may come without a name. `None` if there are others,
+    /// or one comes twice.
+    fn bind<const N: usize>(
+        &self,
+        most_unnamed: usize,
+        known: [&Bound<'py, PyString>; N],
+    ) -> Option<[Option<Borrowed<'a, 'py, PyAny>>; N]> {
+        let mut bound = [None; N];
+        let unnamed = self.unnamed();
+        if unnamed > most_unnamed {
+            return None;
+        }
+        for (at, place) in bound.iter_mut().enumerate().take(unnamed) {
+            *place = Some(self.value(at));
+        }
+        for (at, name) in self.names.iter().flat_map(|names| names.iter_borrowed()).enumerate() {
+            // Python interns the names in a program's text. Another string is compared by the method below.
+            let place = known.iter().position(|known| known.is(name))?;
+            if bound[place].replace(self.value(unnamed + at)).is_some() {
+                return None;
+            }
+        }
+        Some(bound)
+    }
+
+    /// Calls the method below.
+    #[cold]
+    fn hand_on(&self, space: &Bound<'py, PyAny>, covered: &PyOnceLock<Py<PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+        let unnamed = (0..self.unnamed()).map(|at| self.value(at).to_owned());
+        let unnamed = PyTuple::new(self.py, [space.clone()].into_iter().chain(unnamed).collect::<Vec<_>>())?;
+        let named = PyDict::new(self.py);
+        for (at, name) in self.names.iter().flat_map(|names| names.iter_borrowed()).enumerate() {
+            named.set_item(name, self.value(self.unnamed() + at))?;
+        }
+        let covered = covered.get(self.py).map(|covered| covered.bind(self.py));
+        covered.map_or_else(|| Ok(self.py.NotImplemented().into_bound(self.py)), |it| it.call(unnamed, Some(&named)))
+    }
+}
+
+/// Puts a cover over the method of the same name, with the same signature and documentation.
+fn cover<M: Cover>(class: &Bound<'_, PyType>) -> PyResult<()> {
+    let py = class.py();
+    let covered = class.getattr(M::NAME)?;
+    let about = |attribute| covered.getattr(attribute)?.extract::<String>();
+    let documented = format!("{}{}\n--\n\n{}", M::NAME, about("__text_signature__")?, about("__doc__")?);
+    // SAFETY: a pointer to a function, as which Python calls it the flags below say.
+    let function = unsafe { mem::transmute::<Function, ffi::PyCFunctionWithKeywords>(called::<M>) };
+    let definition = ffi::PyMethodDef {
+        ml_name: CString::new(M::NAME)?.into_raw(),
+        ml_meth: ffi::PyMethodDefPointer { PyCFunctionWithKeywords: function },
+        ml_flags: METH_FASTCALL | ffi::METH_KEYWORDS,
+        ml_doc: CString::new(documented)?.into_raw(),
+    };
+    // What Python calls stays as long as the process, as the class does.
+    let definition = Box::leak(Box::new(definition));
+    // SAFETY: the class is alive, and the definition stays.
+    let method = unsafe { ffi::PyDescr_NewMethod(class.as_type_ptr(), definition) };
+    // SAFETY: a new reference, or null with an exception set.
+    let method = unsafe { Bound::from_owned_ptr_or_err(py, method) }?;
+    // Set before, if the module is made a second time: then it is the same method.
+    let _ = M::covered().set(py, covered.unbind());
+    class.setattr(M::NAME, method)
+}
+
+/// What Python calls.
+unsafe extern "C" fn called<M: Cover>(
+    slf: *mut ffi::PyObject,
+    values: *const *mut ffi::PyObject,
+    unnamed: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python calls with the interpreter's lock held.
+    let py = unsafe { Python::assume_attached() };
+    // SAFETY: an object, which lives as long as the call.
+    let slf = unsafe { Borrowed::from_ptr(py, slf) };
+    // SAFETY: the arguments as Python handed them.
+    let given = unsafe { Given::new(py, values, unnamed, names) };
+    let work = || {
+        let space = slf.cast::<Space>().ok().and_then(|space| space.try_borrow().ok());
+        let done = space.and_then(|space| M::call(&space, given));
+        done.unwrap_or_else(|| given.hand_on(&slf, M::covered()))
+    };
+    let panicked = |_| Err(PanicException::new_err("panic in the engine"));
+    match catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(panicked) {
+        Ok(value) => value.into_ptr(),
+        Err(error) => {
+            error.restore(py);
+            ptr::null_mut()
+        }
+    }
+}
