@@ -224,7 +224,7 @@ pub const CASES: &[Case] = &[
     },
     // Somebody else waits for the lock when it is given back.
     Case {
-        name: "set while others wait",
+        name: "replace while others wait",
         options: || roomy().clock(Arc::new(Hesitant)),
         // The clock is asked about what expires only.
         before: |c| {
@@ -322,7 +322,8 @@ fn while_others_wait(cache: &Cache, number: u64) {
             cache.set(format!("of another {number}"), OLD).unwrap();
         });
         *HESITATES.lock().unwrap() = Some(cache.clone());
-        set(cache, NEW_LARGE);
+        // A `set` does not care whether the value before has expired.
+        assert!(cache.replace(KEY, NEW_LARGE, &SetOptions::new()).unwrap());
     });
 }
 

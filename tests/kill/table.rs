@@ -73,7 +73,7 @@ pub fn compare(of: &[&str], reached: &[Reached]) {
             let locks_a_stripe =
                 locks.name() == "lease" && (steps.contains(&Step::IntentKind) || steps.contains(&Step::Expiry));
             assert_eq!(locked, locks_a_stripe, "{operation} under {locks}: lock-word");
-            let waited = locks.name() == "lease" && operation == "set while others wait";
+            let waited = locks.name() == "lease" && operation == "replace while others wait";
             assert_eq!(steps.contains(&Step::SleepWord), waited, "{operation} under {locks}: sleep-word");
         }
     }
