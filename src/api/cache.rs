@@ -6,6 +6,7 @@ use crate::upkeep::Opened;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An open cache file: cheap to clone, and to be used by any number of threads and processes at once.
 ///
@@ -26,11 +27,13 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Cache {
     pub(super) first: Arc<Opened>,
+    /// For how long a write of a key through this handle waits.
+    pub(super) lock_wait: Duration,
 }
 
 impl Cache {
     pub(super) fn new(opened: Opened) -> Self {
-        Self { first: Arc::new(opened) }
+        Self { lock_wait: opened.settings.lock_wait, first: Arc::new(opened) }
     }
 
     /// Opens the cache file at a path with the default options.
@@ -54,7 +57,7 @@ impl Cache {
     pub(super) fn current(&self) -> Result<&Arc<Opened>> {
         let mut opened = &self.first;
         while opened.is_replaced() {
-            match opened.follow(opened.settings.lock_wait)? {
+            match opened.follow(self.lock_wait)? {
                 Some(next) => opened = next,
                 None => break,
             }
@@ -81,10 +84,27 @@ impl Cache {
         Some(opened)
     }
 
-    /// For how long an operation waits for the lock of a stripe, before it ends in [`Busy`](crate::Error::Busy).
+    /// For how long a write waits for the lock of its stripe, before it ends in [`Busy`](crate::Error::Busy).
     #[must_use]
-    pub fn lock_wait(&self) -> std::time::Duration {
-        self.opened().settings.lock_wait
+    pub fn lock_wait(&self) -> Duration {
+        self.lock_wait
+    }
+
+    /// The same cache for a caller who waits longer, or less: what is written to keys through the handle returned waits
+    /// that long for the lock of its stripe. With no time at all it is an attempt, after which the caller may do
+    /// something else.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = kennel::Options::new().capacity(8 << 20).create(dir.path().join("cache"))?;
+    /// cache.with_lock_wait(Duration::ZERO).set("greeting", "hello")?;
+    /// assert_eq!(cache.get("greeting").as_deref(), Some(&b"hello"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_lock_wait(&self, limit: Duration) -> Self {
+        Self { first: self.first.clone(), lock_wait: limit }
     }
 
     /// Path of the cache file, symbolic links resolved.

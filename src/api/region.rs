@@ -231,6 +231,12 @@ impl Region {
         &self.cache
     }
 
+    /// The same region for a caller who waits longer, or less: see [`Cache::with_lock_wait`].
+    #[must_use]
+    pub fn with_lock_wait(&self, limit: Duration) -> Self {
+        Self { cache: self.cache.with_lock_wait(limit), named: self.named.clone() }
+    }
+
     /// The key under which a key of this region is stored in the cache.
     #[must_use]
     pub fn stored_key(&self, key: impl AsRef<[u8]>) -> Vec<u8> {

@@ -399,6 +399,7 @@ pub(super) struct Writer<'a> {
     pub key: Key<'a>,
     pub region: u16,
     pub defaults: Defaults,
+    lock_wait: Duration,
 }
 
 impl<'a> Writer<'a> {
@@ -412,7 +413,7 @@ impl<'a> Writer<'a> {
             Some(named) => named.in_file(opened)?,
             None => (0, Defaults::default()),
         };
-        Ok(Self { opened, key: opened.store.key(key), region, defaults })
+        Ok(Self { opened, key: opened.store.key(key), region, defaults, lock_wait: scope.cache.lock_wait })
     }
 
     pub(super) fn stripe(&self) -> u32 {
@@ -420,14 +421,15 @@ impl<'a> Writer<'a> {
     }
 
     fn lock(&self) -> Result<Exclusive<'a, Mapping>> {
-        lock_stripe(self.opened, self.stripe())
+        let (joined, lock) = lock_region(self.opened, self.stripe(), self.lock_wait)?;
+        self.opened.enter(joined, self.stripe(), lock)
     }
 
     /// Does something with the key's stripe locked.
     #[inline(always)]
     fn locked<R>(&self, work: impl FnOnce(&mut Exclusive<'a, Mapping>) -> R) -> Result<R> {
         let (opened, stripe) = (&**self.opened, self.stripe());
-        let (joined, lock) = lock_region(opened, stripe, opened.settings.lock_wait)?;
+        let (joined, lock) = lock_region(opened, stripe, self.lock_wait)?;
         opened.within(joined, stripe, lock, work)
     }
 
@@ -505,7 +507,7 @@ pub(super) fn lock_to_claim(opened: &Opened, stripe: u32, limit: Duration) -> Re
 
 #[inline(always)]
 fn lock_region(opened: &Opened, stripe: u32, limit: Duration) -> Result<(&Joined, RegionGuard<'_>)> {
-    let joined = opened.member()?;
+    let joined = opened.member_within(limit)?;
     let lock = opened.lock(joined, stripe, limit).map_err(|error| not_locked(opened, stripe, limit, error))?;
     if lock.waited {
         count(opened, MemberCount::LockWaits);
@@ -515,7 +517,10 @@ fn lock_region(opened: &Opened, stripe: u32, limit: Duration) -> Result<(&Joined
 
 #[cold]
 fn not_locked(opened: &Opened, stripe: u32, limit: Duration, error: LockError) -> Error {
-    count(opened, MemberCount::Busy);
+    // Who does not wait only asks.
+    if !limit.is_zero() {
+        count(opened, MemberCount::Busy);
+    }
     lock_error(opened, stripe, limit, error)
 }
 

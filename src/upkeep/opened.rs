@@ -197,9 +197,15 @@ impl Opened {
     /// This process's membership; a forked child joins here.
     #[inline]
     pub(crate) fn member(&self) -> Result<&Joined> {
+        self.member_within(self.settings.lock_wait)
+    }
+
+    /// The same within a limit of the caller's.
+    #[inline]
+    pub(crate) fn member_within(&self, limit: Duration) -> Result<&Joined> {
         match self.member.get() {
             Some(joined) => Ok(joined),
-            None => self.join_late(self.settings.lock_wait),
+            None => self.join_late(limit),
         }
     }
 

@@ -8,6 +8,7 @@ use kennel::{Error, Invalidation, SetOptions, Stamp, Swap};
 use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyList, PyMemoryView, PySlice};
+use std::time::Duration;
 
 /// Where keys lie: in a cache, or in a region of one.
 #[derive(Clone)]
@@ -23,7 +24,17 @@ impl Of {
             Of::Region(region) => region.cache(),
         }
     }
+
+    fn at_once(&self) -> Self {
+        match self {
+            Of::Cache(cache) => Of::Cache(cache.with_lock_wait(Duration::ZERO)),
+            Of::Region(region) => Of::Region(region.with_lock_wait(Duration::ZERO)),
+        }
+    }
 }
+
+/// Values of so many bytes are copied without the interpreter's lock.
+const LARGE: usize = 64 << 10;
 
 /// Does something with a cache or a region, which have methods of the same names.
 macro_rules! on {
@@ -41,11 +52,13 @@ pub(crate) use on;
 pub(crate) struct Space {
     /// Nothing once it is closed.
     of: Option<Of>,
+    /// The same for an attempt that waits for nothing, and so need not give up the interpreter's lock.
+    at_once: Option<Of>,
 }
 
 impl Space {
     pub(crate) fn new(of: Of) -> Self {
-        Self { of: Some(of) }
+        Self { at_once: Some(of.at_once()), of: Some(of) }
     }
 
     #[inline]
@@ -66,6 +79,13 @@ impl Space {
     #[inline]
     pub(crate) fn store(&self, py: Python<'_>, key: &Bytes<'_>, value: &Bytes<'_>, how: &SetOptions) -> Outcome<u64> {
         let (of, key, value) = (self.of()?, key.as_ref(), value.as_ref());
+        // To give up the interpreter's lock and take it again costs as much as a small write does.
+        if value.len() < LARGE
+            && let Some(at_once) = &self.at_once
+            && let Ok(stamp) = on!(at_once, space => space.set_with(key, value, how))
+        {
+            return Ok(stamp.0);
+        }
         Ok(py.detach(|| on!(of, space => space.set_with(key, value, how)))?.0)
     }
 }
@@ -81,8 +101,10 @@ impl Space {
     /// Gives the file back. Whatever uses this afterwards raises ValueError.
     fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
         let in_use = |_| PyRuntimeError::new_err("another thread is using the cache: close it when that is done");
-        let of = slf.try_borrow_mut().map_err(in_use)?.of.take();
-        slf.py().detach(|| drop(of));
+        let mut space = slf.try_borrow_mut().map_err(in_use)?;
+        let both = (space.of.take(), space.at_once.take());
+        drop(space);
+        slf.py().detach(|| drop(both));
         Ok(())
     }
 
@@ -147,8 +169,7 @@ impl Space {
     }
 
     fn __setitem__(&self, py: Python<'_>, key: Bytes<'_>, value: Bytes<'_>) -> Outcome<()> {
-        let (of, key, value) = (self.of()?, key.as_ref(), value.as_ref());
-        Ok(py.detach(|| on!(of, space => space.set(key, value)))?)
+        self.store(py, &key, &value, &SetOptions::new()).map(|_| ())
     }
 
     /// Stores a value if the key has none; False if it has.
