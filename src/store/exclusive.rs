@@ -140,6 +140,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     fn is_settled(&self) -> bool {
         self.store.distrust(self.stripe) == Distrust::None
             && self.word(at!(Stripe.intent)).get() & 0xff == 0
+            && self.has_sane_rings()
             && self.word(at!(Stripe.live_epoch)).get() == self.epochs.hard()
     }
 
@@ -151,6 +152,9 @@ impl<'a, M: Memory> Exclusive<'a, M> {
             Distrust::None => {}
             Distrust::Verify => self.rebuild(),
             Distrust::Discard => self.discard(),
+        }
+        if !self.has_sane_rings() {
+            self.empty();
         }
         self.count_for_current_epoch();
         Ok(())
@@ -205,7 +209,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         self.word(if ring == Ring::Small { small } else { main })
     }
 
-    /// Units between tail and head of a ring that is [sane](Self::has_sane_rings).
+    /// Units between tail and head; the rings were found sane when the stripe was entered.
     #[inline]
     pub(super) fn used(&self, ring: Ring) -> u64 {
         self.shape(ring).used(self.tail(ring), self.ring_head(ring)).unwrap_or(self.shape(ring).units)
@@ -234,7 +238,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     }
 
     /// Whether tail and head can be those of one ring, and positions are not about to run out.
-    #[inline]
+    #[inline(always)]
     pub(super) fn has_sane_rings(&self) -> bool {
         [Ring::Small, Ring::Main].into_iter().all(|ring| {
             let (tail, head) = (self.tail(ring), self.ring_head(ring));

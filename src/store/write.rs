@@ -43,11 +43,7 @@ impl<M: Memory> Exclusive<'_, M> {
 
     /// Writes a record at the head of a ring; room is made for it before.
     #[inline(never)]
-    fn insert(&mut self, draft: &Draft<'_>, mut entry: Option<&Entry>) -> u64 {
-        if !self.has_sane_rings() {
-            self.empty();
-            entry = None;
-        }
+    fn insert(&mut self, draft: &Draft<'_>, entry: Option<&Entry>) -> u64 {
         let units = draft.units();
         let ring = self.ring_for(&draft.key, entry, units);
         let mut budget = self.budget();
