@@ -41,12 +41,19 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     runner::run(&steps, |_| runner::this_command())
 }
 
-/// Both revisions build in one folder: that is where the counts to compare with are kept, too.
+/// Both revisions build in one folder, and keep their counts in one. The second is named in full: gungraun would take it to
+/// lie in the package that it counts for, of which there are two.
 fn bench(name: &str, package: &Path, args: &[&str]) -> Step {
     let manifest = package.join("Cargo.toml");
     Step::cargo(name, &format!("bench --quiet --bench calls --manifest-path {}", manifest.display()))
         .target_dir("instructions")
+        .env("GUNGRAUN_HOME", counts().to_string_lossy())
         .harness_args(args.iter().map(|&arg| arg.to_owned()).collect())
+}
+
+fn counts() -> PathBuf {
+    let folder = toolchain::root().join(toolchain::target_dir()).join("instructions/counts");
+    std::path::absolute(&folder).unwrap_or(folder)
 }
 
 /// An older revision of the whole project, with the counting of today: so both count the same.
