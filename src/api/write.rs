@@ -421,8 +421,7 @@ impl<'a> Writer<'a> {
     }
 
     fn lock(&self) -> Result<Exclusive<'a, Mapping>> {
-        let (joined, lock) = lock_region(self.opened, self.stripe(), self.lock_wait)?;
-        self.opened.enter(joined, self.stripe(), lock)
+        lock_stripe_within(self.opened, self.stripe(), self.lock_wait)
     }
 
     /// Does something with the key's stripe locked.
@@ -495,7 +494,12 @@ pub(super) fn invalidate(
 
 /// Locks a stripe and takes it over.
 pub(super) fn lock_stripe(opened: &Opened, stripe: u32) -> Result<Exclusive<'_, Mapping>> {
-    let (joined, lock) = lock_region(opened, stripe, opened.settings.lock_wait)?;
+    lock_stripe_within(opened, stripe, opened.settings.lock_wait)
+}
+
+/// The same within a limit of the caller's.
+fn lock_stripe_within(opened: &Opened, stripe: u32, limit: Duration) -> Result<Exclusive<'_, Mapping>> {
+    let (joined, lock) = lock_region(opened, stripe, limit)?;
     opened.enter(joined, stripe, lock)
 }
 

@@ -1,7 +1,7 @@
 //! A step: one cargo command, as data.
 
 use std::fmt;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -114,17 +114,12 @@ impl Step {
     }
 
     /// Runs the step and reads what it prints, while it goes on to the terminal.
-    pub(crate) fn run_line_by_line(&self, mut read: impl FnMut(&str)) -> Result<()> {
+    pub(crate) fn run_line_by_line(&self, read: impl FnMut(&str)) -> Result<()> {
         println!("\n=== {}: {self}", self.name);
         let mut command = self.command(&self.harness_args);
         let mut child = command.stdout(Stdio::piped()).spawn().context("could not start cargo")?;
         let printed = child.stdout.take().context("the step has no output")?;
-        for line in BufReader::new(printed).split(b'\n') {
-            let line = line?;
-            let line = String::from_utf8_lossy(&line);
-            println!("{}", line.trim_end());
-            read(line.trim_end());
-        }
+        pass_on(printed, read)?;
         let status = child.wait()?;
         ensure!(status.success(), "{status}");
         Ok(())
@@ -191,6 +186,17 @@ pub(crate) fn quoted(word: &str) -> String {
 /// Counts the tests in what the test harness prints for `--list`.
 fn count_listed(listing: &str) -> usize {
     listing.lines().filter(|line| line.ends_with(": test")).count()
+}
+
+/// Reads line by line what a program prints, while it goes on to the terminal.
+pub(crate) fn pass_on(printed: impl Read, mut read: impl FnMut(&str)) -> io::Result<()> {
+    for line in BufReader::new(printed).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{}", line.trim_end());
+        read(line.trim_end());
+    }
+    Ok(())
 }
 
 #[cfg(test)]

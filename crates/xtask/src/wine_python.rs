@@ -4,13 +4,14 @@
 //! it lacks of an ordinary Python are pip, venv and tkinter; the packages of the tests are put into it from outside.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::python::{MadeFrom, Package, absolute};
+use crate::step::pass_on;
 use crate::wine::Wine;
 
 /// The version of that Python, as pip names it.
@@ -79,7 +80,7 @@ impl<'a> WinePython<'a> {
     }
 
     /// Runs the tests, and reads what they print, while it goes on to the terminal.
-    pub(crate) fn test(&self, package: &Package, args: &[String], mut read: impl FnMut(&str)) -> Result<()> {
+    pub(crate) fn test(&self, package: &Package, args: &[String], read: impl FnMut(&str)) -> Result<()> {
         // Under Wine 8 this Python starts with pipes only: it takes other files for handles that do not exist.
         let (printed, output) = io::pipe()?;
         let mut command: Command = self.wine.command(&self.wine.program);
@@ -90,12 +91,7 @@ impl<'a> WinePython<'a> {
         let mut child = command.spawn().context("could not start Wine")?;
         // It has the other ends of the pipe.
         drop(command);
-        for line in BufReader::new(printed).split(b'\n') {
-            let line = line?;
-            let line = String::from_utf8_lossy(&line);
-            println!("{}", line.trim_end());
-            read(line.trim_end());
-        }
+        pass_on(printed, read)?;
         let status = child.wait()?;
         ensure!(status.success(), "pytest: {status}");
         Ok(())
