@@ -103,7 +103,12 @@ impl Cache {
     /// [`ReadOnly`](Error::ReadOnly); [`LocksLost`](Error::LocksLost), [`NotFound`](Error::NotFound) and
     /// [`Io`](Error::Io) when something happened to the files. The same holds for all writes.
     pub fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        self.set_with(key, value, &SetOptions::default()).map(|_| ())
+        self.set_plain(key.as_ref(), value.as_ref())
+    }
+
+    /// A function of its own: without options most of what they ask for is not there.
+    fn set_plain(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.all().set(key, value, &SetOptions::default()).map(|_| ())
     }
 
     /// Stores a value with expiry and flags; returns its stamp.
@@ -245,6 +250,7 @@ impl Cache {
 }
 
 impl<'a> Scope<'a> {
+    #[inline(always)]
     pub(super) fn set(self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<Stamp> {
         self.store_if(key, value, how, |_, _| true).map(|stored| stored.unwrap_or(Stamp(0)))
     }

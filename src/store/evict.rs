@@ -11,7 +11,7 @@
 //!
 //! Each record that is moved or evicted is an operation of its own, with an intent of its own.
 
-use super::exclusive::Exclusive;
+use super::exclusive::{Exclusive, close_bucket, open_bucket};
 use super::intent::Intent;
 use super::record::{Head, pad};
 use super::slot::{Ring, Slot};
@@ -207,12 +207,13 @@ impl<M: Memory> Exclusive<'_, M> {
         let moved = slot.moved(Ring::Main, position);
         self.load_record(at, head);
         self.begin(Intent::Move, slot_at, slot, moved, self.live_with(None, None));
-        self.open_bucket(slot_at);
-        self.store.mem.word(slot_at).set(Step::Slot, Slot::EMPTY.0);
+        let (version, word) = self.bucket_of(slot_at);
+        open_bucket(version);
+        word.set(Step::Slot, Slot::EMPTY.0);
         self.set_tail(Ring::Main, passed);
         self.write_copy(slot, moved, head);
-        self.store.mem.word(slot_at).set(Step::Slot, moved.0);
-        self.close_bucket(slot_at);
+        word.set(Step::Slot, moved.0);
+        close_bucket(version);
         self.end();
     }
 

@@ -242,7 +242,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     pub(super) fn has_sane_rings(&self) -> bool {
         [Ring::Small, Ring::Main].into_iter().all(|ring| {
             let (tail, head) = (self.tail(ring), self.ring_head(ring));
-            self.shape(ring).used(tail, head).is_some() && head < self.shape(ring).limit()
+            self.shape(ring).can_have(tail, head) && head < self.shape(ring).limit()
         })
     }
 
@@ -274,36 +274,31 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     /// Stores a slot so that readers see the bucket before or after, nothing in between.
     #[inline]
     pub(super) fn relink(&self, slot_at: u64, slot: Slot) {
-        self.open_bucket(slot_at);
-        self.store.mem.word(slot_at).set(Step::Slot, slot.0);
-        self.close_bucket(slot_at);
+        let (version, word) = self.bucket_of(slot_at);
+        open_bucket(version);
+        word.set(Step::Slot, slot.0);
+        close_bucket(version);
     }
 
-    /// Makes a bucket's version odd: what follows is not read by anybody.
-    #[inline]
-    pub(super) fn open_bucket(&self, slot_at: u64) {
-        let version = self.version_of(slot_at);
-        version.set(Step::BucketOdd, version.get() | 1);
-        fence(Ordering::Release);
+    /// A slot's word, and the version of its bucket before it.
+    #[inline(always)]
+    pub(super) fn bucket_of(&self, slot_at: u64) -> (Word<'a>, Word<'a>) {
+        let bucket = self.store.mem.words::<8>(bucket_of(slot_at));
+        (bucket.at(0), bucket.at((slot_at / 8 % 8) as usize))
     }
 
-    /// Makes a bucket's version even again.
+    /// The version of the bucket that a slot lies in.
     #[inline]
-    pub(super) fn close_bucket(&self, slot_at: u64) {
-        let version = self.version_of(slot_at);
-        version.store(Step::BucketEven, (version.get() | 1).wrapping_add(1), Ordering::Release);
-    }
-
-    #[inline]
-    fn version_of(&self, slot_at: u64) -> Word<'a> {
+    pub(super) fn version_of(&self, slot_at: u64) -> Word<'a> {
         self.store.mem.word(bucket_of(slot_at))
     }
 
     /// Whoever holds the lock and meets an odd version makes it even: its writer is dead.
     #[inline]
     pub(crate) fn settle_bucket(&self, bucket_at: u64) {
-        if self.store.mem.word(bucket_at).get() & 1 == 1 {
-            self.close_bucket(bucket_at);
+        let version = self.version_of(bucket_at);
+        if version.get() & 1 == 1 {
+            close_bucket(version);
         }
     }
 
@@ -384,7 +379,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     }
 
     /// Writes a record's header, and its extension if it has one.
-    #[inline]
+    #[inline(always)]
     pub(super) fn write_head(&self, step: Step, at: u64, draft: &Draft<'_>, head: Head) {
         self.write_words(step, at, [head.shape, head.seal, head.stamp, head.expiry]);
         if head.is_extended() {
@@ -415,8 +410,11 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     #[inline(always)]
     pub(crate) fn find(&self, key: &Key<'_>) -> Option<Entry> {
         let bucket_at = self.store.bucket_of(key);
-        self.settle_bucket(bucket_at);
-        let candidates = M::matching(self.store.mem.words::<8>(bucket_at), Slot::live_pattern(key)) & !1;
+        let bucket = self.store.mem.words::<8>(bucket_at);
+        if bucket.get(0) & 1 == 1 {
+            close_bucket(bucket.at(0));
+        }
+        let candidates = M::matching(bucket, Slot::live_pattern(key)) & !1;
         for slot_at in slots_in(bucket_at, candidates) {
             let slot = self.slot(slot_at);
             if self.is_held(slot)
@@ -499,11 +497,11 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     /// What an emptying does once its intent stands; doing it twice does no harm.
     pub(super) fn empty_begun(&mut self) {
         for bucket_at in self.buckets() {
-            self.open_bucket(bucket_at);
+            let version = self.version_of(bucket_at);
+            open_bucket(version);
             for slot_at in slots(bucket_at) {
                 self.store.mem.word(slot_at).set(Step::Slot, 0);
             }
-            let version = self.version_of(bucket_at);
             let era = version.get().wrapping_add(1 << ERA_SHIFT);
             version.store(Step::BucketEven, (era | 1).wrapping_add(1), Ordering::Release);
         }
@@ -542,6 +540,19 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         self.word(at!(Stripe.repaired_by_pid)).set(Step::Repair, self.who.pid.into());
         self.count(StripeCount::Repairs);
     }
+}
+
+/// Makes a bucket's version odd: what follows is not read by anybody.
+#[inline(always)]
+pub(super) fn open_bucket(version: Word<'_>) {
+    version.set(Step::BucketOdd, version.get() | 1);
+    fence(Ordering::Release);
+}
+
+/// Makes a bucket's version even again.
+#[inline(always)]
+pub(super) fn close_bucket(version: Word<'_>) {
+    version.store(Step::BucketEven, (version.get() | 1).wrapping_add(1), Ordering::Release);
 }
 
 /// Offset of the bucket that a slot lies in.

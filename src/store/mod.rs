@@ -252,7 +252,7 @@ impl<M: Memory> Store<M> {
     /// How far a stripe's bytes can be trusted.
     #[inline]
     pub(crate) fn distrust(&self, stripe: u32) -> Distrust {
-        if self.mem.word(at!(unverified)).load(Ordering::Relaxed) == 0 {
+        if self.mem.state().get(STATE_UNVERIFIED) == 0 {
             return Distrust::None;
         }
         match self.stripe_word(stripe, at!(Stripe.verify_me)).load(Ordering::Relaxed) {

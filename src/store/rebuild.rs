@@ -7,7 +7,7 @@
 
 use super::Store;
 use super::evict::is_known;
-use super::exclusive::{Exclusive, slots};
+use super::exclusive::{Exclusive, close_bucket, open_bucket, slots};
 use super::record::{Head, pad};
 use super::slot::{Ring, Slot};
 use super::tally::StripeCount;
@@ -80,7 +80,7 @@ impl<M: Memory> Exclusive<'_, M> {
     pub(super) fn rebuild(&mut self) {
         self.end(); // An intent from before names slots that no longer are.
         for bucket_at in self.buckets() {
-            self.open_bucket(bucket_at);
+            open_bucket(self.version_of(bucket_at));
             slots(bucket_at).for_each(|slot_at| self.store.mem.word(slot_at).set(Step::Slot, 0));
         }
         if !self.has_sane_rings() {
@@ -95,7 +95,7 @@ impl<M: Memory> Exclusive<'_, M> {
         self.word(at!(Stripe.live_epoch)).set(Step::Live, self.epochs.hard());
         self.set_live(self.recount());
         for bucket_at in self.buckets() {
-            self.close_bucket(bucket_at);
+            close_bucket(self.version_of(bucket_at));
         }
         self.trust();
     }

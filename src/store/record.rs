@@ -17,6 +17,7 @@
 //! stripe, ring and position; a copy of the record's bytes anywhere else does not pass. Expiries change in
 //! place (`touch`) and have check bits of their own.
 
+use super::read::IN_PLACE_LIMIT;
 use super::slot::Ring;
 use crate::hash::Key;
 use crate::shm::layout::{EXTENSION_LEN, RECORD_LEN, round_up};
@@ -290,28 +291,39 @@ pub(crate) struct Draft<'a> {
     pub epoch: u64,
     /// Of key and value: made before the stripe is locked.
     sum: u64,
+    /// The lower half of the header's first word: kind, and length of the key.
+    kind: u64,
+    /// Bytes from the record's start to the value's end.
+    used: u64,
 }
 
 impl<'a> Draft<'a> {
     #[inline]
     pub(crate) fn new(key: Key<'a>, value: &'a [u8], expires_ms: u64, beside: Option<Beside>, epoch: u64) -> Self {
-        Self { key, value, expires_ms, beside, epoch, sum: sum(key.hash, value) }
-    }
-
-    #[inline]
-    pub(crate) fn is_extended(&self) -> bool {
-        self.beside.is_some()
-    }
-
-    #[inline]
-    fn key_at(&self) -> u64 {
-        if self.is_extended() { RECORD_LEN + EXTENSION_LEN } else { RECORD_LEN }
+        let (kind, key_at) = match beside {
+            None => (KIND_PLAIN, RECORD_LEN),
+            Some(_) => (KIND_EXTENDED, RECORD_LEN + EXTENSION_LEN),
+        };
+        let key_len = key.bytes.len() as u64;
+        let used = key_at + round_up(key_len, 8) + value.len() as u64;
+        Self { key, value, expires_ms, beside, epoch, sum: sum(key.hash, value), kind: key_len << 16 | kind, used }
     }
 
     /// Units of eight bytes that the record takes.
     #[inline]
     pub(crate) fn units(&self) -> u64 {
-        (self.key_at() + round_up(self.key.bytes.len() as u64, 8) + round_up(self.value.len() as u64, 8)) / 8
+        self.used.div_ceil(8)
+    }
+
+    /// Whether it can overwrite a small record of the same key where that lies: both of one kind, and the allocation
+    /// fits.
+    #[inline(always)]
+    pub(crate) fn fits_in(&self, head: Head) -> bool {
+        let allocated = head.units() * 8;
+        head.shape & 0xffff_ffff == self.kind
+            && allocated <= IN_PLACE_LIMIT
+            && allocated.wrapping_sub(self.used) <= MAX_SLACK
+            && !head.is_dead()
     }
 
     #[inline]
@@ -320,19 +332,16 @@ impl<'a> Draft<'a> {
     }
 
     /// The header for a record of `units` at `spot`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn head(&self, units: u64, stamp: u64, spot: Spot) -> Head {
-        let kind = if self.is_extended() { KIND_EXTENDED } else { KIND_PLAIN };
-        let shape = units << 32 | (self.key.bytes.len() as u64) << 16 | kind;
-        let used = self.key_at() + round_up(self.key.bytes.len() as u64, 8) + self.value.len() as u64;
-        let slack = units * 8 - used;
+        let slack = units * 8 - self.used;
         let mut head = Head {
-            shape,
+            shape: units << 32 | self.kind,
             seal: (self.epoch & EPOCH_MASK) << 40 | slack << 32,
             stamp,
             expiry: timed(self.expires_ms, stamp),
         };
-        head.seal |= u64::from(checksum(self.sum, head, self.extension(stamp), spot));
+        head.seal |= u64::from(checksum(self.sum, head, || self.extension(stamp), spot));
         head
     }
 }
@@ -366,17 +375,24 @@ fn sum(key_hash: u64, value: &[u8]) -> u64 {
     xxh3_64_with_seed(value, key_hash)
 }
 
-#[inline]
-fn checksum(sum: u64, head: Head, extension: Extension, spot: Spot) -> u32 {
-    let fixed = [head.shape, head.seal >> 32, head.stamp, extension.created, extension.flags];
-    let products = fixed.into_iter().zip(FACTORS).map(|(word, factor)| word.wrapping_mul(factor));
-    let sum = mix(products.fold(sum, u64::wrapping_add));
+#[inline(always)]
+fn checksum(sum: u64, head: Head, extension: impl FnOnce() -> Extension, spot: Spot) -> u32 {
+    let [of_shape, of_seal, of_stamp, of_created, of_flags] = FACTORS;
+    let mut sum = sum
+        .wrapping_add(head.shape.wrapping_mul(of_shape))
+        .wrapping_add((head.seal >> 32).wrapping_mul(of_seal))
+        .wrapping_add(head.stamp.wrapping_mul(of_stamp));
+    if head.is_extended() {
+        let Extension { created, flags, .. } = extension();
+        sum = sum.wrapping_add(created.wrapping_mul(of_created)).wrapping_add(flags.wrapping_mul(of_flags));
+    }
+    let sum = mix(sum);
     (sum ^ sum >> 32) as u32 ^ spot.salt()
 }
 
 /// Whether a record found at `spot` is what was written there, in full.
 pub(crate) fn is_sound(key: &Key<'_>, value: &[u8], head: Head, extension: Extension, spot: Spot) -> bool {
-    head.seal as u32 == checksum(sum(key.hash, value), head, extension, spot)
+    head.seal as u32 == checksum(sum(key.hash, value), head, || extension, spot)
         && head.expiry_is_sound()
         && (!head.is_extended() || extension.soft_is_sound(head.stamp))
 }

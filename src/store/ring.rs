@@ -28,14 +28,22 @@ impl RingShape {
         }
     }
 
+    /// Whether these two can be tail and head of one ring: at most a lap apart, neither beyond the ring's end.
+    #[inline(always)]
+    pub(crate) fn can_have(self, tail: u64, head: u64) -> bool {
+        let distance = head.wrapping_sub(tail);
+        distance <= self.mask + 1
+            && self.offset(tail) < self.units
+            && self.offset(head) < self.units
+            && head >> POSITION_BITS == 0
+    }
+
     /// Units from `tail` to `head`, or `None` when these two cannot be tail and head of one ring.
     pub(crate) fn used(self, tail: u64, head: u64) -> Option<u64> {
-        let (from, to) = (self.offset(tail), self.offset(head));
-        let laps = (head >> self.bits).checked_sub(tail >> self.bits)?;
-        if from >= self.units || to >= self.units || laps > 1 || head >> POSITION_BITS != 0 {
-            return None;
-        }
-        (laps * self.units + to).checked_sub(from).filter(|&used| used <= self.units)
+        let laps = (head >> self.bits).wrapping_sub(tail >> self.bits);
+        // Positions between the ring's end and the next lap are none.
+        let none = self.mask + 1 - self.units;
+        self.can_have(tail, head).then(|| head - tail - laps * none)
     }
 
     /// Whether a record at `position` lies between tail and head.

@@ -9,10 +9,9 @@
 //! mark the superseded record dead; take the intent back
 //! ```
 
-use super::exclusive::{Entry, Exclusive, slots, slots_in};
+use super::exclusive::{Entry, Exclusive, close_bucket, open_bucket, slots, slots_in};
 use super::intent::Intent;
-use super::read::IN_PLACE_LIMIT;
-use super::record::{Draft, MAX_SLACK, Spot, is_sound, timed};
+use super::record::{Draft, Spot, is_sound, timed};
 use super::slot::{Ring, Slot};
 use super::tally::StripeCount;
 use crate::hash::Key;
@@ -36,7 +35,7 @@ impl<M: Memory> Exclusive<'_, M> {
         debug_assert!(draft.epoch <= self.epoch());
         self.count(StripeCount::Sets);
         match entry {
-            Some(entry) if fits_in_place(entry, draft) => self.overwrite(entry, draft),
+            Some(entry) if draft.fits_in(entry.head) => self.overwrite(entry, draft),
             _ => self.insert(draft, entry),
         }
     }
@@ -87,14 +86,15 @@ impl<M: Memory> Exclusive<'_, M> {
         let shape = self.store.mem.word(entry.at);
         shape.set(Step::InPlace, shape.get());
         let live = self.live_with(Some(entry.head.epoch()), Some(draft.epoch));
-        let slot = self.slot(entry.slot_at);
+        let (version, slot) = self.bucket_of(entry.slot_at);
+        let slot = Slot(slot.get());
         self.begin(Intent::InPlace, entry.slot_at, slot, slot, live);
         let stamp = self.next_stamp();
         let head = draft.head(entry.head.units(), stamp, self.spot(slot));
-        self.open_bucket(entry.slot_at);
+        open_bucket(version);
         self.write_head(Step::InPlace, entry.at, draft, head);
         self.store.mem.copy_in(Step::InPlace, entry.at + head.value_at(), draft.value);
-        self.close_bucket(entry.slot_at);
+        close_bucket(version);
         self.set_live(live);
         self.end();
         stamp
@@ -168,16 +168,4 @@ impl<M: Memory> Exclusive<'_, M> {
         }
         self.count(StripeCount::EvictionsIndex);
     }
-}
-
-/// Whether a draft can overwrite a record where it lies: both small, of one kind, and the allocation fits.
-#[inline]
-fn fits_in_place(entry: &Entry, draft: &Draft<'_>) -> bool {
-    let allocated = entry.head.units() * 8;
-    let used = entry.head.value_at() + draft.value.len() as u64;
-    allocated <= IN_PLACE_LIMIT
-        && entry.head.is_extended() == draft.is_extended()
-        && !entry.head.is_dead()
-        && used <= allocated
-        && allocated - used <= MAX_SLACK
 }
