@@ -207,7 +207,7 @@ impl<M: Memory> Exclusive<'_, M> {
         let moved = slot.moved(Ring::Main, position);
         self.load_record(at, head);
         self.begin(Intent::Move, slot_at, slot, moved, self.live_with(None, None));
-        let (version, word) = self.bucket_of(slot_at);
+        let (version, word) = self.version_and_slot(slot_at);
         open_bucket(version);
         word.set(Step::Slot, Slot::EMPTY.0);
         self.set_tail(Ring::Main, passed);

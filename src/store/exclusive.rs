@@ -274,23 +274,22 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     /// Stores a slot so that readers see the bucket before or after, nothing in between.
     #[inline]
     pub(super) fn relink(&self, slot_at: u64, slot: Slot) {
-        let (version, word) = self.bucket_of(slot_at);
+        let (version, word) = self.version_and_slot(slot_at);
         open_bucket(version);
         word.set(Step::Slot, slot.0);
         close_bucket(version);
     }
 
-    /// A slot's word, and the version of its bucket before it.
+    /// The version of the bucket that a slot lies in, and the slot.
     #[inline(always)]
-    pub(super) fn bucket_of(&self, slot_at: u64) -> (Word<'a>, Word<'a>) {
+    pub(super) fn version_and_slot(&self, slot_at: u64) -> (Word<'a>, Word<'a>) {
         let bucket = self.store.mem.words::<8>(bucket_of(slot_at));
         (bucket.at(0), bucket.at((slot_at / 8 % 8) as usize))
     }
 
-    /// The version of the bucket that a slot lies in.
     #[inline]
-    pub(super) fn version_of(&self, slot_at: u64) -> Word<'a> {
-        self.store.mem.word(bucket_of(slot_at))
+    pub(super) fn version_of(&self, bucket_at: u64) -> Word<'a> {
+        self.store.mem.word(bucket_at)
     }
 
     /// Whoever holds the lock and meets an odd version makes it even: its writer is dead.

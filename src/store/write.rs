@@ -86,7 +86,7 @@ impl<M: Memory> Exclusive<'_, M> {
         let shape = self.store.mem.word(entry.at);
         shape.set(Step::InPlace, shape.get());
         let live = self.live_with(Some(entry.head.epoch()), Some(draft.epoch));
-        let (version, slot) = self.bucket_of(entry.slot_at);
+        let (version, slot) = self.version_and_slot(entry.slot_at);
         let slot = Slot(slot.get());
         self.begin(Intent::InPlace, entry.slot_at, slot, slot, live);
         let stamp = self.next_stamp();
