@@ -15,8 +15,8 @@ use crate::step::Step;
 use crate::toolchain::{self, Toolchain};
 use crate::{windows, wine};
 
-/// The oldest Python that the pinned packages of the tests run on; the package itself runs on 3.9, too.
-const OLDEST: (u32, u32) = (3, 10);
+/// The oldest Python that the package runs on, and with it the pinned packages of the tests.
+const OLDEST: (u32, u32) = (3, 9);
 
 #[derive(clap::Args)]
 pub(crate) struct TestArgs {
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn versions_are_compared_as_numbers() {
         assert_eq!(parse_version("3 9\n"), Some((3, 9)));
-        assert!(parse_version("3 9\n").unwrap() < OLDEST && parse_version("3 13\r\n").unwrap() >= OLDEST);
+        assert!(parse_version("3 8\n").unwrap() < OLDEST && parse_version("3 13\r\n").unwrap() >= OLDEST);
         assert_eq!(parse_version("Python was not found"), None);
     }
 }

@@ -46,7 +46,8 @@ const LONGEST_RUN: Duration = Duration::from_secs(19 * 24 * 60 * 60);
 
 /// Run a command, or show what it printed when it was run before.
 ///
-/// Standard output, standard error and exit status are remembered for --ttl. However many shells ask for the same
+/// Standard output, standard error and exit status are remembered for --ttl, and shown if they are not older than
+/// the --ttl of the one who asks. When they are shown standard output comes first, then standard error. However many shells ask for the same
 /// command at the same time, one runs it: the others wait and show the same. When the one is killed, another takes over
 /// within a second.
 ///
@@ -209,9 +210,10 @@ impl Memo<'_> {
 
     fn how(&self, wait: Wait) -> CreateOptions {
         let how = CreateOptions::new().expiry(Expiry::After(self.args.ttl)).wait(wait).unprotected(true);
-        let how = how.max_age(LONGEST_RUN);
+        // What was remembered for longer than this caller wants is too old for it.
+        let how = how.max_age(LONGEST_RUN).usable_for(self.args.ttl);
         match self.args.stale {
-            Some(stale) => how.soft_expiry(Expiry::After(stale)),
+            Some(stale) => how.soft_expiry(Expiry::After(stale)).fresh_for(stale),
             None => how,
         }
     }
