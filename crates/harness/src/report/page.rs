@@ -2,6 +2,7 @@
 
 use super::charts;
 use super::panels::{Panel, panels, regions, strategies};
+use super::text::BEHIND;
 use crate::calls::Calls;
 use crate::human::{self, count, millions, plural};
 use crate::keys::Keys;
@@ -353,6 +354,11 @@ fn method(results: &Results) -> String {
     }) {
         notes.push(format!("System calls were not counted: {why}."));
     }
+    notes.extend(results.behind().map(|one| {
+        let (done, rate) = (one.throughput.median, results.plan.rate.unwrap_or_default());
+        let (done, rate) = (millions(done), millions(rate));
+        format!("Behind the rate: {} did {done} of {rate} operations a second; {BEHIND}.", one.cell)
+    }));
     if results
         .cells
         .iter()
