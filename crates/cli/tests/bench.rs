@@ -112,6 +112,9 @@ fn the_page_has_every_section_and_needs_nothing_else() {
     // Throughput for two numbers of regions, one by regions, and latencies of reads and writes for both.
     assert_eq!(html.matches("<svg").count(), 2 + 1 + 4);
     assert!(!html.contains("could not be drawn"));
+    for word in ["file", "rw-file", "lock region", "Zipf"] {
+        assert!(html.contains(&format!("<dt>{word}</dt>")), "{word} is not explained");
+    }
     for outside in ["<script", "<link", "<img", "src=", "@import"] {
         assert!(!html.contains(outside), "{outside}");
     }
