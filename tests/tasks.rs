@@ -170,6 +170,49 @@ fn many_keys_are_created_at_once_in_whatever_order_they_are_named() {
     });
 }
 
+/// A thread that stops in the middle of a write keeps the lock, as a stopped process does. Under `rw-file` reads wait
+/// for it, too.
+#[cfg(all(unix, feature = "crash-points"))]
+#[test]
+fn what_waits_for_a_stopped_writer_waits_elsewhere() {
+    use kennel::crash::{Plan, Step, arm};
+    use kennel::{LockStrategy, SetOptions};
+    for locks in [LockStrategy::File, LockStrategy::RwFile] {
+        on_one_thread(move |_| async move {
+            let place = Place::new();
+            let options = Options::new().capacity(256 << 10).stripes(1).locks(locks);
+            let cache = options.lock_wait(Duration::from_millis(500)).create(place.path()).unwrap();
+            cache.set("there", "value").unwrap();
+            let stopped = cache.clone();
+            std::thread::spawn(move || {
+                arm(Some(Step::Head), 0, Plan::Stop);
+                let _ = stopped.set_with("other", "value", &SetOptions::new());
+            });
+            while cache.stripe_stats()[0].intent.is_none() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let ticks = Arc::new(AtomicU32::new(0));
+            let counted = ticks.clone();
+            let ticking = tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    counted.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+            let how = CreateOptions::new().wait(Wait::For(Duration::from_millis(200)));
+            for key in ["there", "missing"] {
+                let before = ticks.load(Ordering::SeqCst);
+                let found = cache.get_or_create_async(key, &how, || ok("created")).await;
+                let (is_found, ticks) = (found.is_ok(), ticks.load(Ordering::SeqCst) - before);
+                // Who finds the value at once needs no time; whoever waits leaves it to the others.
+                assert!(is_found || ticks >= 5, "{key}: {found:?} after {ticks} ticks");
+            }
+            ticking.abort();
+            std::mem::forget((cache, place));
+        });
+    }
+}
+
 #[test]
 fn a_dropped_future_lets_the_next_one_try() {
     on_one_thread(|cache| async move {

@@ -34,7 +34,8 @@ pub enum Wait {
     Forever,
     /// At most so long.
     For(Duration),
-    /// Not at all.
+    /// Not at all for what another holds or creates. Of the stripe's own lock, which a write holds for microseconds, up to
+    /// a quarter of a second is waited for, before [`Busy`](Error::Busy).
     No,
 }
 

@@ -671,10 +671,10 @@ impl Finding {
         self.demands.judge(scope.cache.known(key)?, scope.cache.opened())
     }
 
-    /// What can be used as it is.
+    /// What can be used as it is, and is found without waiting for anybody.
     #[cfg(feature = "tokio")]
     pub(super) fn fresh(&self, scope: Scope<'_>, key: &[u8]) -> Option<Lookup> {
-        match self.look(scope, key)? {
+        match self.demands.judge(scope.cache.known_at_once(key)?, scope.cache.opened())? {
             Standing::Use(lookup) => Some(lookup),
             Standing::Renew(_) => None,
         }
