@@ -330,7 +330,17 @@ fn each_user_has_a_file() {
     for _ in 0..2 {
         expect(&command.output().unwrap(), 0, "1\n", "oops\n");
     }
-    assert!(place.dir.path().join("kennel-memo.cache").is_file());
+    let file = place.dir.path().join("kennel-memo.cache");
+    // Another version's takes no one's place for ever. One that the caller named would be his to remove.
+    let mut bytes = fs::read(&file).unwrap();
+    const FORMAT: usize = 8;
+    bytes[FORMAT] += 1;
+    fs::write(&file, &bytes).unwrap();
+    fs::write(&place.cache, &bytes).unwrap();
+    fs::set_permissions(&place.cache, fs::metadata(&file).unwrap().permissions()).unwrap();
+    expect(&command.output().unwrap(), 0, "2\n", "oops\n");
+    expect(&command.output().unwrap(), 0, "2\n", "oops\n");
+    expect_failure(&place.run_memo(&[], COUNT), 125, "destroy it and create it anew");
 }
 
 #[test]

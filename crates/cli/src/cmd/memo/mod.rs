@@ -154,9 +154,18 @@ impl MemoArgs {
     }
 
     fn open(&self) -> Result<Cache, Failure> {
-        let path = self.cache.clone().unwrap_or_else(default_file);
-        let options = Options::new().capacity(CAPACITY).mean_item(MEAN_ITEM).on_mismatch(OnMismatch::UseExisting);
-        Ok(options.open_or_create(path)?)
+        let options = Options::new().capacity(CAPACITY).mean_item(MEAN_ITEM);
+        let existing = options.clone().on_mismatch(OnMismatch::UseExisting);
+        match &self.cache {
+            Some(path) => Ok(existing.open_or_create(path)?),
+            None => match existing.open_or_create(default_file()) {
+                // One of another version of this program, say. Nobody chose that file: a new one takes its place.
+                Err(Error::BadFile { .. }) => {
+                    Ok(options.on_mismatch(OnMismatch::Recreate).open_or_create(default_file())?)
+                }
+                other => Ok(other?),
+            },
+        }
     }
 
     fn execute(&self, most: u64) -> Result<Ran, Failure> {
