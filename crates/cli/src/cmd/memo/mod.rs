@@ -52,7 +52,7 @@ const LONGEST_RUN: Duration = Duration::from_secs(19 * 24 * 60 * 60);
 /// within a second.
 ///
 /// What is the same command: the same words, in the same --scope, and what --cwd, --env and --modtime add. Standard
-/// input is passed to the command when it runs, and makes no difference for that.
+/// input is passed to the command when it runs, and makes no difference for that; a run in the background has none.
 ///
 /// A command that fails is not remembered, unless --cache-failures says so, and those who wait for it run it one after
 /// another. Output that is too large for the cache file is passed through, and that is said.
