@@ -209,26 +209,28 @@ fn reads_of<const VALUE: usize>(c: &mut Criterion, data: usize, draw: Draw) {
 /// Under each strategy for several processes: what differs is the lock.
 fn writes(c: &mut Criterion) {
     for locks in [LockStrategy::File, LockStrategy::Lease] {
-        for draw in [Draw::Uniform, Draw::Zipf] {
-            writes_of::<64>(c, &locks, draw);
-            writes_of::<512>(c, &locks, draw);
-            writes_of::<4096>(c, &locks, draw);
-            writes_of::<65_536>(c, &locks, draw);
+        for (data, draw) in SIZES.into_iter().flat_map(|data| [(data, Draw::Uniform), (data, Draw::Zipf)]) {
+            writes_of::<64>(c, data, &locks, draw);
+            writes_of::<512>(c, data, &locks, draw);
+            writes_of::<4096>(c, data, &locks, draw);
+            if data > MIB {
+                writes_of::<65_536>(c, data, &locks, draw);
+            }
         }
     }
 }
 
-fn writes_of<const VALUE: usize>(c: &mut Criterion, locks: &LockStrategy, draw: Draw) {
+fn writes_of<const VALUE: usize>(c: &mut Criterion, data: usize, locks: &LockStrategy, draw: Draw) {
     const READS_TO_A_WRITE: usize = 19;
     let directory = directory();
-    let items = 16 * MIB / record_size(size_of::<Key>(), VALUE) as usize;
+    let items = data / record_size(size_of::<Key>(), VALUE) as usize;
     let cache = cache::<VALUE>(&directory, items, locks.clone());
     let keys = held(&cache, walk(items, draw));
     let value = [1; VALUE];
     let set = |key: &Key| cache.set(key, black_box(&value)).expect("a set");
     let mut into = [0; VALUE];
 
-    let mut group = group(c, format!("write {}, 16 MiB, {draw}, {locks}", Bytes(VALUE)), keys.len());
+    let mut group = group(c, format!("write {}, {}, {draw}, {locks}", Bytes(VALUE), Bytes(data)), keys.len());
     group.bench_function("set", |b| b.iter(|| keys.iter().for_each(set)));
     group.bench_function("19 get_into and a set", |b| {
         b.iter(|| {

@@ -31,7 +31,7 @@ pub enum Error {
     Exists(PathBuf),
 
     /// The file is no cache file, or not one of this format, or damaged in its header.
-    #[error("{}: {field}: expected {expected}, found {found}; if it is a cache file, destroy it and create it anew", path.display())]
+    #[error("{}: {field}: expected {expected}, found {found}; {}", path.display(), about_bad_file(field))]
     BadFile {
         /// The file.
         path: PathBuf,
@@ -239,10 +239,24 @@ pub enum Error {
     },
 }
 
+/// Whether a file whose header is wrong in this part is not known for a cache file.
+fn is_no_cache_file(field: &str) -> bool {
+    matches!(field, "magic" | "length")
+}
+
+/// What is to be done about a file whose header is wrong in this part.
+fn about_bad_file(field: &str) -> &'static str {
+    if is_no_cache_file(field) {
+        "this is no cache file, and is left alone: name another, or remove it yourself if you know that it once was one"
+    } else {
+        "it is a cache file of another format, or a damaged one: destroy it and create it anew"
+    }
+}
+
 impl Error {
     /// Whether the file is something else than a damaged cache file, or one of another format.
     pub(crate) fn is_no_cache_file(&self) -> bool {
-        matches!(self, Error::BadFile { field: "magic" | "length", .. })
+        matches!(self, Error::BadFile { field, .. } if is_no_cache_file(field))
     }
 
     /// What a failure of the system becomes; the path is copied only then.

@@ -393,6 +393,12 @@ fn a_creator_that_cannot_lock_the_stripe_stores_nothing_and_lets_the_others_go_o
     while cache.stripe_stats()[0].intent.is_none() {
         std::thread::sleep(Duration::from_millis(1));
     }
+    // Whoever waits for nothing is told at once.
+    let at_once = cache.with_lock_wait(Duration::ZERO);
+    let start = Instant::now();
+    assert!(matches!(at_once.claim("other key", &CreateOptions::new().wait(Wait::No)), Err(Error::Busy { .. })));
+    assert!(matches!(at_once.try_lock("other key"), Err(Error::Busy { .. })));
+    assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
     assert!(matches!(claim.store("value"), Err(Error::Busy { .. })));
     assert!(!cache.is_claimed("key"), "released without the lock");
     assert!(matches!(cache.claim("key", &CreateOptions::new().wait(Wait::No)), Err(Error::Busy { .. })));

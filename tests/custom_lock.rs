@@ -18,11 +18,12 @@ use common::{Place, children};
 use fs2::FileExt;
 use kennel::conformance::{self, Suite};
 use kennel::locks::{LockError, LockFactory, LockFile, LockPlace, LockRegions};
-use kennel::{Error, LockStrategy, Options};
+use kennel::{Error, LockStrategy, Options, RegionOptions, SetOptions};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -242,6 +243,71 @@ fn a_lock_of_it_that_was_made_anew_is_refused() {
     assert!(matches!(&refused, Err(Error::LocksLost { detail, .. }) if detail.contains("made anew")), "{refused:?}");
     // Who has the old one open goes on with it.
     cache.set("key", "value").unwrap();
+}
+
+/// As [`RegionFiles`], and counts how often a lock is taken.
+struct Counting(Arc<AtomicU64>);
+
+struct CountingRegions {
+    taken: Arc<AtomicU64>,
+    sound: Box<dyn LockRegions>,
+}
+
+impl LockFactory for Counting {
+    fn name(&self) -> &str {
+        "counting"
+    }
+
+    fn id(&self) -> u64 {
+        1010
+    }
+
+    fn prepare(&self, place: &LockPlace) -> io::Result<()> {
+        RegionFiles.prepare(place)
+    }
+
+    fn attach(&self, place: &LockPlace) -> io::Result<Box<dyn LockRegions>> {
+        Ok(Box::new(CountingRegions { taken: self.0.clone(), sound: RegionFiles.attach(place)? }))
+    }
+}
+
+impl LockRegions for CountingRegions {
+    fn lock(&self, region: u32, limit: Duration) -> Result<(), LockError> {
+        self.taken.fetch_add(1, Ordering::SeqCst);
+        self.sound.lock(region, limit)
+    }
+
+    fn unlock(&self, region: u32) {
+        self.sound.unlock(region);
+    }
+}
+
+#[test]
+fn a_batch_takes_the_lock_of_each_stripe_once_and_reads_take_none() {
+    const STRIPES: u64 = 4;
+    let place = Place::new();
+    let taken = Arc::new(AtomicU64::new(0));
+    let locks = LockStrategy::Custom(Arc::new(Counting(taken.clone())));
+    let cache = Options::new().capacity(256 << 10).stripes(STRIPES as u32).locks(locks).create(place.path()).unwrap();
+    let region = cache.region("r", &RegionOptions::new()).unwrap();
+    let locks_of = |work: &dyn Fn()| {
+        let before = taken.load(Ordering::SeqCst);
+        work();
+        taken.load(Ordering::SeqCst) - before
+    };
+    // So many that each stripe has some, and none more than are written under one hold.
+    let keys: Vec<String> = (0..60).map(|n| format!("key {n}")).collect();
+    let items: Vec<(&String, &str)> = keys.iter().map(|key| (key, "value")).collect();
+    let how = SetOptions::new();
+    for round in 0..2 {
+        assert_eq!(locks_of(&|| assert!(cache.set_multi(&items, &how).iter().all(Result::is_ok))), STRIPES, "{round}");
+        assert_eq!(locks_of(&|| assert!(region.set_multi(&items, &how).iter().all(Result::is_ok))), STRIPES, "{round}");
+    }
+    assert_eq!(locks_of(&|| assert!(cache.get_multi(&keys).iter().all(Option::is_some))), 0);
+    assert_eq!(locks_of(&|| assert!(region.get_multi(&keys).iter().all(Option::is_some))), 0);
+    assert_eq!(locks_of(&|| assert!(keys.iter().all(|key| region.get_item(key).is_some()))), 0);
+    assert_eq!(locks_of(&|| assert!(cache.delete_multi(&keys).iter().all(Result::is_ok))), STRIPES);
+    assert_eq!(locks_of(&|| assert!(region.delete_multi(&keys).iter().all(Result::is_ok))), STRIPES);
 }
 
 /// Strategies that are wrong, each in one way: the suite says in which.

@@ -27,6 +27,8 @@ fn the_header_of_a_new_file_says_what_was_asked_for() {
     let (raw, stats) = (Raw::load(&place.path()), cache.stats());
     assert_eq!(&raw.bytes[..8], b"KENNELca");
     assert_eq!((raw.half(header::FORMAT), raw.half(header::HEADER_LEN)), (2, 4096));
+    let said = format!("| version of the format: {} |", raw.half(header::FORMAT));
+    assert!(include_str!("../docs/format.md").contains(&said), "docs/format.md does not say {said:?}");
     assert_eq!(raw.word(header::CHECK), xxh3_64(&raw.bytes[32..512]), "the checksum of bytes 32 to 512");
     assert_eq!(raw.word(header::FILE_LEN), raw.bytes.len() as u64);
     assert_eq!((raw.word(header::CAPACITY), raw.word(header::MEAN_ITEM)), (64 << 10, 50));

@@ -170,6 +170,52 @@ fn many_keys_are_created_at_once_in_whatever_order_they_are_named() {
     });
 }
 
+/// A thread that stops in the middle of a write keeps the lock, as a stopped process does. Under `rw-file` reads wait
+/// for it, too.
+#[cfg(all(unix, feature = "crash-points"))]
+#[test]
+fn what_waits_for_a_stopped_writer_waits_elsewhere() {
+    use kennel::crash::{Plan, Step, arm};
+    use kennel::{LockStrategy, SetOptions};
+    use std::time::Instant;
+    for locks in [LockStrategy::File, LockStrategy::RwFile] {
+        on_one_thread(move |_| async move {
+            const LOCK_WAIT: Duration = Duration::from_millis(1_500);
+            let place = Place::new();
+            let options = Options::new().capacity(256 << 10).stripes(1).locks(locks).lock_wait(LOCK_WAIT);
+            let cache = options.create(place.path()).unwrap();
+            cache.set("there", "value").unwrap();
+            let stopped = cache.clone();
+            std::thread::spawn(move || {
+                arm(Some(Step::Head), 0, Plan::Stop);
+                let _ = stopped.set_with("other", "value", &SetOptions::new());
+            });
+            while cache.stripe_stats()[0].intent.is_none() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let longest = Arc::new(AtomicU32::new(0));
+            let noted = longest.clone();
+            let ticking = tokio::spawn(async move {
+                loop {
+                    let start = Instant::now();
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    noted.fetch_max(start.elapsed().as_millis() as u32, Ordering::SeqCst);
+                }
+            });
+            let how = CreateOptions::new().wait(Wait::For(Duration::from_millis(200)));
+            for key in ["there", "missing"] {
+                let _ = cache.get_or_create_async(key, &how, || ok("created")).await;
+                let _ = cache.claim_async(key, &how).await;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            ticking.abort();
+            let longest = longest.load(Ordering::SeqCst);
+            assert!(longest < LOCK_WAIT.as_millis() as u32 / 2, "the other task stood still for {longest} ms");
+            std::mem::forget((cache, place));
+        });
+    }
+}
+
 #[test]
 fn a_dropped_future_lets_the_next_one_try() {
     on_one_thread(|cache| async move {

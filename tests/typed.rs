@@ -70,3 +70,56 @@ fn what_is_not_of_the_type_is_an_error_and_created_anew() {
     assert_eq!(anew.unwrap(), page());
     assert_eq!(cache.typed::<Page>().get("number").unwrap(), Some(page()));
 }
+
+/// One thread runs all tasks.
+#[cfg(feature = "tokio")]
+fn on_one_thread<F: Future<Output = ()>>(work: F) {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(work);
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn tasks_create_a_typed_value_once() {
+    let (_place, cache) = cache();
+    on_one_thread(async {
+        let created = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let tasks: Vec<_> = (0..10)
+            .map(|_| {
+                let (cache, created) = (cache.clone(), created.clone());
+                tokio::spawn(async move {
+                    let create = || async {
+                        created.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        Ok::<_, ()>(page())
+                    };
+                    cache.typed::<Page>().get_or_create_async("1", &CreateOptions::new(), create).await.unwrap()
+                })
+            })
+            .collect();
+        for task in tasks {
+            assert_eq!(task.await.unwrap(), page());
+        }
+        assert_eq!(created.load(std::sync::atomic::Ordering::SeqCst), 1);
+        let (typed, how) = (cache.typed::<Page>(), CreateOptions::new());
+        let fails = typed.get_or_create_async("2", &how, || async { Err("no") }).await;
+        assert!(matches!(fails, Err(CreateError::Creator("no"))));
+    });
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn what_is_not_of_the_type_is_created_anew_by_a_task_too() {
+    let (_place, cache) = cache();
+    let region = cache.region("pages", &RegionOptions::new()).unwrap();
+    cache.set("key", "bytes").unwrap();
+    region.typed::<u64>().set("key", &7).unwrap();
+    on_one_thread(async {
+        for typed in [cache.typed::<Page>(), region.typed::<Page>()] {
+            let anew = typed.get_or_create_async("key", &CreateOptions::new(), || async { Ok::<_, ()>(page()) }).await;
+            assert_eq!(anew.unwrap(), page());
+            assert_eq!(typed.get("key").unwrap(), Some(page()));
+            let never = || async { Err("it is there") };
+            assert_eq!(typed.get_or_create_async("key", &CreateOptions::new(), never).await.unwrap(), page());
+        }
+    });
+}

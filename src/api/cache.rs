@@ -27,7 +27,7 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct Cache {
     pub(super) first: Arc<Opened>,
-    /// For how long a write of a key through this handle waits.
+    /// For how long a write or a claim of a key through this handle waits for its stripe's lock.
     pub(super) lock_wait: Duration,
 }
 
@@ -90,9 +90,9 @@ impl Cache {
         self.lock_wait
     }
 
-    /// The same cache for a caller who waits longer, or less: what is written to keys through the handle returned waits
-    /// that long for the lock of its stripe. With no time at all it is an attempt, after which the caller may do
-    /// something else.
+    /// The same cache for a caller who waits longer, or less: what is written to keys through the handle returned, and what
+    /// is claimed, waits that long at most for the lock of its stripe. With no time at all it is an attempt, after which the
+    /// caller may do something else.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -34,7 +34,8 @@ pub enum Wait {
     Forever,
     /// At most so long.
     For(Duration),
-    /// Not at all.
+    /// Not at all for what another holds or creates. Of the stripe's own lock, which a write holds for microseconds, up to
+    /// a quarter of a second is waited for, before [`Busy`](Error::Busy), or less by [`Cache::with_lock_wait`].
     No,
 }
 
@@ -266,7 +267,7 @@ impl Seeker {
             let writer = Writer::new(scope, key)?;
             let opened = writer.opened;
             let (claimed, began) = {
-                let mut stripe = lock_to_claim(opened, writer.stripe(), self.lock_wait(opened))?;
+                let mut stripe = lock_to_claim(opened, writer.stripe(), self.lock_wait(scope.cache))?;
                 // Before the key is looked at: an invalidation from here on is seen by whoever stores.
                 let began = Began::now(opened, writer.region);
                 if let Some(found) = look(opened, &stripe, &writer.key) {
@@ -304,8 +305,8 @@ impl Seeker {
         owner.member == me.member && (owner.task == me.task || self.within.contains(&Task(owner.task)))
     }
 
-    fn lock_wait(&self, opened: &Opened) -> Duration {
-        let most = opened.settings.lock_wait;
+    fn lock_wait(&self, cache: &Cache) -> Duration {
+        let most = cache.lock_wait();
         let left = if self.hurry { Some(Duration::ZERO) } else { self.left() };
         left.map_or(most, |left| left.max(LEAST_LOCK_WAIT).min(most))
     }

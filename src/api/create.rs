@@ -49,6 +49,8 @@ pub struct CreateOptions {
     wait: Wait,
     unprotected: bool,
     max_age: Option<Duration>,
+    usable_for: Option<Duration>,
+    fresh_for: Option<Duration>,
     early: Option<f64>,
     should_cache: Option<Predicate>,
     task: Option<Task>,
@@ -110,6 +112,24 @@ impl CreateOptions {
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
+        self
+    }
+
+    /// Takes a value that was created longer ago than this as one that is not there, although it was stored for longer:
+    /// an expiry of the caller who asks, beside that of the caller who stored. To a hundredth of a second. When a value
+    /// was created is known of those in a region, and of those stored with flags or a soft expiry; others are taken as
+    /// they are.
+    #[must_use]
+    pub fn usable_for(mut self, age: Duration) -> Self {
+        self.usable_for = Some(age);
+        self
+    }
+
+    /// Takes a value that was created longer ago than this as stale, although it was stored to be fresh for longer; else
+    /// as [`usable_for`](Self::usable_for).
+    #[must_use]
+    pub fn fresh_for(mut self, age: Duration) -> Self {
+        self.fresh_for = Some(age);
         self
     }
 
@@ -355,7 +375,52 @@ enum Standing {
     Renew(Lookup),
 }
 
-/// By how many times the cost of a creation a caller is early: drawn once, since it looks at the key more than once.
+/// What a caller thinks of values that it finds.
+#[derive(Clone, Copy)]
+struct Demands {
+    /// By how many times the cost of a creation it is early: drawn once, since it looks at the key more than once.
+    early: f64,
+    usable_for: Option<Duration>,
+    fresh_for: Option<Duration>,
+}
+
+impl Demands {
+    fn of(how: &CreateOptions) -> Self {
+        Self { early: draw(how), usable_for: how.usable_for, fresh_for: how.fresh_for }
+    }
+
+    /// Whether what is known is too old for this caller to be used at all.
+    fn is_too_old(&self, known: &Known, opened: &Opened) -> bool {
+        self.usable_for.is_some_and(|age| is_older(known, age, opened))
+    }
+
+    /// Whether a value ends so soon that it is worth to create it anew now.
+    fn is_early(&self, known: &Known, opened: &Opened) -> bool {
+        let ends_ms = match known.extension.soft_expires_ms() {
+            0 => known.expires_ms,
+            soft_ms => soft_ms,
+        };
+        let ahead_ms = known.extension.cost_ms() as f64 * self.early;
+        ahead_ms > 0.0 && ends_ms != 0 && opened.settings.time.now_ms() as f64 + ahead_ms >= ends_ms as f64
+    }
+
+    /// What this caller does with what is known; `None`: as if there were nothing.
+    fn judge(&self, known: Known, opened: &Opened) -> Option<Standing> {
+        if self.is_too_old(&known, opened) {
+            return None;
+        }
+        if known.extension.is_absence() {
+            return Some(Standing::Use(Lookup::Absent));
+        }
+        if known.item.is_stale || self.fresh_for.is_some_and(|age| is_older(&known, age, opened)) {
+            return Some(Standing::Renew(Lookup::Stale(known.item)));
+        }
+        let is_early = self.is_early(&known, opened);
+        let hit = Lookup::Hit(known.item);
+        Some(if is_early { Standing::Renew(hit) } else { Standing::Use(hit) })
+    }
+}
+
 fn draw(how: &CreateOptions) -> f64 {
     let Some(beta) = how.early else { return 0.0 };
     // Each of these states differs from all others, by the standard library's own random numbers.
@@ -363,21 +428,11 @@ fn draw(how: &CreateOptions) -> f64 {
     -(1.0 - random).ln() * beta
 }
 
-fn standing(known: Known, early: f64, opened: &Opened) -> Standing {
-    if known.extension.is_absence() {
-        return Standing::Use(Lookup::Absent);
-    }
-    if known.item.is_stale {
-        return Standing::Renew(Lookup::Stale(known.item));
-    }
-    let cost_ms = known.extension.cost_ms();
-    let ends_ms = match known.extension.soft_expires_ms() {
-        0 => known.expires_ms,
-        soft_ms => soft_ms,
-    };
-    let ahead_ms = cost_ms as f64 * early;
-    let is_early = ahead_ms > 0.0 && ends_ms != 0 && opened.settings.time.now_ms() as f64 + ahead_ms >= ends_ms as f64;
-    if is_early { Standing::Renew(Lookup::Hit(known.item)) } else { Standing::Use(Lookup::Hit(known.item)) }
+/// Whether a value was created at least so long ago; `false` if that is not known.
+fn is_older(known: &Known, age: Duration, opened: &Opened) -> bool {
+    let created_ms = known.extension.beside().created_ms;
+    let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+    created_ms != 0 && opened.settings.time.now_ms().saturating_sub(created_ms) >= age_ms
 }
 
 /// What is known of a key, the stripe's lock held.
@@ -413,6 +468,8 @@ impl Scope<'_> {
         count(opened, MemberCount::Unprotected);
         let began = Began::now(opened, writer.region);
         let known = self.cache.known(key);
+        let demands = Demands::of(how);
+        let is_usable = |known: &Known| !known.extension.is_absence() && !demands.is_too_old(known, opened);
         Ok(Claim(Box::new(Creation {
             key: key.to_vec(),
             opened: opened.clone(),
@@ -420,7 +477,7 @@ impl Scope<'_> {
             seen: known.as_ref().map(|known| known.item.stamp),
             began,
             started: Instant::now(),
-            stale: known.filter(|known| !known.extension.is_absence()).map(|known| known.item),
+            stale: known.filter(is_usable).map(|known| known.item),
             defaults: writer.defaults,
             how: how.clone(),
         })))
@@ -576,7 +633,7 @@ impl Remaining {
 
 /// One caller's way to a value, or to the right to create it.
 pub(super) struct Finding {
-    early: f64,
+    demands: Demands,
     pub seeker: Seeker,
 }
 
@@ -589,7 +646,7 @@ pub(super) enum Next {
 impl Finding {
     pub(super) fn new(task: Task, how: &CreateOptions, wait: Wait) -> Self {
         let max_age = how.max_age.unwrap_or(DEFAULT_MAX_AGE);
-        Self { early: draw(how), seeker: Seeker::new(Kind::Create, task).max_age(Some(max_age)).wait(wait) }
+        Self { demands: Demands::of(how), seeker: Seeker::new(Kind::Create, task).max_age(Some(max_age)).wait(wait) }
     }
 
     /// A look without a lock first, as most find a value.
@@ -611,22 +668,22 @@ impl Finding {
     }
 
     fn look(&self, scope: Scope<'_>, key: &[u8]) -> Option<Standing> {
-        Some(standing(scope.cache.known(key)?, self.early, scope.cache.opened()))
+        self.demands.judge(scope.cache.known(key)?, scope.cache.opened())
     }
 
-    /// What can be used as it is.
+    /// What can be used as it is, and is found without waiting for anybody.
     #[cfg(feature = "tokio")]
     pub(super) fn fresh(&self, scope: Scope<'_>, key: &[u8]) -> Option<Lookup> {
-        match self.look(scope, key)? {
+        match self.demands.judge(scope.cache.known_at_once(key)?, scope.cache.opened())? {
             Standing::Use(lookup) => Some(lookup),
             Standing::Renew(_) => None,
         }
     }
 
     fn step_locked(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
-        let (mut usable, early) = (None, self.early);
+        let (mut usable, demands) = (None, self.demands);
         let step = self.seeker.step(scope, key, |opened, stripe, key| {
-            match known_in(opened, stripe, key).map(|known| standing(known, early, opened)) {
+            match known_in(opened, stripe, key).and_then(|known| demands.judge(known, opened)) {
                 Some(Standing::Use(lookup)) => Some(lookup),
                 Some(Standing::Renew(lookup)) => {
                     usable = Some(lookup);

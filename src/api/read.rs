@@ -66,6 +66,22 @@ impl Cache {
         self.read(key, WholeRecord(&self.first.settings.time))
     }
 
+    /// What one look says of a key, which waits for nobody. `None` may be a miss, or that a look must wait: for a change
+    /// that is under way, or for a lock that reads take. It is counted only if something is known.
+    #[cfg(feature = "tokio")]
+    pub(super) fn known_at_once(&self, key: &[u8]) -> Option<Known> {
+        let ready = self.ready()?;
+        let (opened, time) = (ready.opened, &self.first.settings.time);
+        let key = opened.store.key(key);
+        match opened.store.look(&key, || time.now_ms(), &mut WholeRecord(time), true) {
+            Look::Hit(known) => {
+                count_on(opened, ready.joined, MemberCount::Hits, 1);
+                Some(known)
+            }
+            Look::Miss | Look::Changing => None,
+        }
+    }
+
     /// Copies the value of a key to the start of `buf` and returns its length; `None` is a miss.
     ///
     /// # Errors

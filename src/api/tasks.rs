@@ -1,6 +1,6 @@
 //! Claims for tasks of tokio: the same ways to a value and to a lock, without blocking a thread of the executor.
 //!
-//! What takes the stripe's lock runs on a thread for blocking work. A task that waits for another's claim holds no
+//! What takes a lock, or waits for a change that is under way, runs on a thread for blocking work. A task that waits for another's claim holds no
 //! thread: it looks at the claim's word now and then.
 
 use super::cache::Cache;
@@ -193,17 +193,8 @@ impl Place {
         Ok(value.unwrap_or_default())
     }
 
-    /// Does something on a thread for blocking work.
     async fn elsewhere<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        match tokio::task::spawn_blocking(work).await {
-            Ok(done) => Ok(done),
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(stopped) => Err(Error::Io {
-                what: "work on a thread of the runtime for",
-                path: self.cache.path().into(),
-                source: std::io::Error::other(stopped),
-            }),
-        }
+        self.cache.elsewhere(work).await
     }
 }
 
@@ -222,6 +213,19 @@ async fn sleep(pause: Pause) {
 }
 
 impl Cache {
+    /// Does something on a thread for blocking work.
+    pub(super) async fn elsewhere<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        match tokio::task::spawn_blocking(work).await {
+            Ok(done) => Ok(done),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(stopped) => Err(Error::Io {
+                what: "work on a thread of the runtime for",
+                path: self.path().into(),
+                source: std::io::Error::other(stopped),
+            }),
+        }
+    }
+
     fn place(&self) -> Place {
         Place { cache: self.clone(), region: None }
     }

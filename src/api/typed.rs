@@ -33,9 +33,30 @@ pub struct Typed<'a, T> {
     of: PhantomData<fn(T) -> T>,
 }
 
+#[derive(Clone, Copy)]
 enum Place<'a> {
     Cache(&'a Cache),
     Region(&'a Region),
+}
+
+impl Place<'_> {
+    fn item(self, key: &[u8]) -> Option<Item> {
+        match self {
+            Place::Cache(cache) => cache.get_item(key),
+            Place::Region(region) => region.get_item(key),
+        }
+    }
+
+    /// Removes what cannot be read as a type: it is to be created anew.
+    fn remove_misfit<T: DeserializeOwned>(self, key: &[u8]) -> Result<()> {
+        if self.item(key).is_some_and(|item| decode::<T>(&item).is_err()) {
+            match self {
+                Place::Cache(cache) => cache.delete(key)?,
+                Place::Region(region) => region.delete(key)?,
+            };
+        }
+        Ok(())
+    }
 }
 
 impl Cache {
@@ -66,7 +87,7 @@ impl<T: Serialize + DeserializeOwned> Typed<'_, T> {
     /// # Errors
     /// [`Codec`](Error::Codec) if it is no typed value, or none of this type.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<T>> {
-        self.item(key.as_ref()).map(|item| decode(&item)).transpose()
+        self.place.item(key.as_ref()).map(|item| decode(&item)).transpose()
     }
 
     /// Stores a value, as [`Cache::set`] does.
@@ -100,12 +121,7 @@ impl<T: Serialize + DeserializeOwned> Typed<'_, T> {
         create: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, CreateError<E>> {
         let (key, how) = (key.as_ref(), how.clone().flags(TAG));
-        if self.item(key).is_some_and(|item| decode::<T>(&item).is_err()) {
-            match self.place {
-                Place::Cache(cache) => cache.delete(key)?,
-                Place::Region(region) => region.delete(key)?,
-            };
-        }
+        self.place.remove_misfit::<T>(key)?;
         let mut own = None;
         let create = || {
             let value = create().map_err(Trouble::Creator)?;
@@ -117,19 +133,77 @@ impl<T: Serialize + DeserializeOwned> Typed<'_, T> {
             Place::Cache(cache) => cache.get_or_create(key, &how, create),
             Place::Region(region) => region.get_or_create(key, &how, create),
         };
-        match (found, own) {
-            (Ok(_), Some(own)) => Ok(own),
-            (Ok(bytes), None) => Ok(from_bytes(&bytes)?),
-            (Err(CreateError::Creator(Trouble::Creator(error))), _) => Err(CreateError::Creator(error)),
-            (Err(CreateError::Creator(Trouble::Codec(error)) | CreateError::Cache(error)), _) => Err(error.into()),
+        finished(found, own)
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl<T: Serialize + DeserializeOwned + 'static> Typed<'_, T> {
+    /// As [`get_or_create`](Self::get_or_create) for a task of tokio: see [`Cache::get_or_create_async`]. It needs the
+    /// feature `tokio`, too.
+    ///
+    /// # Errors
+    /// As [`get_or_create`](Self::get_or_create).
+    pub async fn get_or_create_async<E, F: Future<Output = Result<T, E>>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        how: &CreateOptions,
+        create: impl FnOnce() -> F,
+    ) -> Result<T, CreateError<E>> {
+        let (key, how) = (key.as_ref(), how.clone().flags(TAG));
+        // Most find a value of the type, and need no other thread for that.
+        let is_fit = |place: Place<'_>| place.item_at_once(key).is_some_and(|item| decode::<T>(&item).is_ok());
+        if !is_fit(self.place) {
+            self.remove_misfit_elsewhere(key.to_vec()).await?;
         }
+        let mut own = None;
+        let slot = &mut own;
+        let create = || async move {
+            let value = create().await.map_err(Trouble::Creator)?;
+            let bytes = encode(&value).map_err(Trouble::Codec)?;
+            *slot = Some(value);
+            Ok(bytes)
+        };
+        let found = match self.place {
+            Place::Cache(cache) => cache.get_or_create_async(key, &how, create).await,
+            Place::Region(region) => region.get_or_create_async(key, &how, create).await,
+        };
+        finished(found, own)
     }
 
-    fn item(&self, key: &[u8]) -> Option<Item> {
-        match self.place {
-            Place::Cache(cache) => cache.get_item(key),
-            Place::Region(region) => region.get_item(key),
-        }
+    async fn remove_misfit_elsewhere(&self, key: Vec<u8>) -> Result<()> {
+        let (cache, region) = match self.place {
+            Place::Cache(cache) => (cache.clone(), None),
+            Place::Region(region) => (region.cache().clone(), Some(region.clone())),
+        };
+        let of = cache.clone();
+        let remove = move || region.as_ref().map_or(Place::Cache(&of), Place::Region).remove_misfit::<T>(&key);
+        cache.elsewhere(remove).await?
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Place<'_> {
+    /// What is found without waiting for anybody.
+    fn item_at_once(self, key: &[u8]) -> Option<Item> {
+        let known = match self {
+            Place::Cache(cache) => cache.known_at_once(key)?,
+            Place::Region(region) => region.cache().known_at_once(&region.stored_key(key))?,
+        };
+        (!known.extension.is_absence()).then_some(known.item)
+    }
+}
+
+/// What became of a creation, whose value this caller has if it was the creator.
+fn finished<T: DeserializeOwned, E>(
+    found: Result<Vec<u8>, CreateError<Trouble<E>>>,
+    own: Option<T>,
+) -> Result<T, CreateError<E>> {
+    match (found, own) {
+        (Ok(_), Some(own)) => Ok(own),
+        (Ok(bytes), None) => Ok(from_bytes(&bytes)?),
+        (Err(CreateError::Creator(Trouble::Creator(error))), _) => Err(CreateError::Creator(error)),
+        (Err(CreateError::Creator(Trouble::Codec(error)) | CreateError::Cache(error)), _) => Err(error.into()),
     }
 }
 

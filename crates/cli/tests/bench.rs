@@ -88,6 +88,18 @@ fn a_rate_is_kept_and_not_exceeded() {
 }
 
 #[test]
+fn a_rate_that_cannot_be_kept_is_told() {
+    let dir = TempDir::new().expect("a directory");
+    let page = dir.path().join("page.html");
+    let what = "--locks file --processes 1 --no-syscalls --rate";
+    let said = output(&format!("{what} 1000000000 --report {}", page.display()));
+    assert!(said.contains("behind: file, 64 regions, 1 x 1 threads"), "{said}");
+    assert!(said.contains("of 1000 M operations a second"), "{said}");
+    assert!(std::fs::read_to_string(page).expect("the page").contains("Behind the rate: file, 64 regions"));
+    assert!(!output(&format!("{what} 100")).contains("behind"));
+}
+
+#[test]
 fn the_page_has_every_section_and_needs_nothing_else() {
     let dir = TempDir::new().expect("a directory");
     let page = dir.path().join("page.html");
@@ -100,6 +112,9 @@ fn the_page_has_every_section_and_needs_nothing_else() {
     // Throughput for two numbers of regions, one by regions, and latencies of reads and writes for both.
     assert_eq!(html.matches("<svg").count(), 2 + 1 + 4);
     assert!(!html.contains("could not be drawn"));
+    for word in ["file", "rw-file", "lock region", "Zipf"] {
+        assert!(html.contains(&format!("<dt>{word}</dt>")), "{word} is not explained");
+    }
     for outside in ["<script", "<link", "<img", "src=", "@import"] {
         assert!(!html.contains(outside), "{outside}");
     }

@@ -88,6 +88,12 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Does what Ctrl-C on a terminal does to a group of processes.
+fn interrupt(first: &Child) {
+    let group = format!("-{}", first.id());
+    assert!(Command::new("kill").args(["-INT", "--", &group]).status().unwrap().success());
+}
+
 const COUNT: &str = "echo run >> log; wc -l < log | tr -d ' '; echo oops >&2";
 
 #[test]
@@ -107,6 +113,20 @@ fn what_is_remembered_ends_with_its_lifetime() {
     sleep(Duration::from_millis(350));
     expect(&place.run_memo(&["--ttl", "1h"], COUNT), 0, "2\n", "oops\n");
     expect(&place.run_memo(&["--ttl", "1h"], COUNT), 0, "2\n", "oops\n");
+}
+
+#[test]
+fn who_asks_says_how_old_an_output_may_be() {
+    let place = Place::new();
+    expect(&place.run_memo(&["--ttl", "1h"], COUNT), 0, "1\n", "oops\n");
+    sleep(Duration::from_millis(350));
+    expect(&place.run_memo(&["--ttl", "1h"], COUNT), 0, "1\n", "oops\n");
+    // Stored to be fresh for an hour, and stale for this one, who gets it and has it made anew.
+    expect(&place.run_memo(&["--ttl", "1h", "--stale", "300ms"], COUNT), 0, "1\n", "oops\n");
+    place.wait_for_runs(2);
+    wait_until(|| text(&place.run_memo(&["--ttl", "1h"], COUNT).stdout) == "2\n");
+    sleep(Duration::from_millis(350));
+    expect(&place.run_memo(&["--ttl", "300ms"], COUNT), 0, "3\n", "oops\n");
 }
 
 #[test]
@@ -172,6 +192,24 @@ fn another_takes_over_from_one_who_was_killed() {
     assert_eq!(place.runs(), 1, "the second waits for the first");
     first.kill().unwrap();
     first.wait().unwrap();
+    place.wait_for_runs(2);
+    place.write("go", "");
+    expect(&second.wait_with_output().unwrap(), 0, "done\n", "");
+}
+
+#[test]
+fn ctrl_c_in_the_one_who_runs_it_lets_another_take_over() {
+    let place = Place::new();
+    let script = "echo run >> log; while [ ! -e go ]; do sleep 0.05; done; echo done";
+    let mut command = place.memo(&[], script);
+    // A group of its own, which is what a terminal sends Ctrl-C to: the command ends with it.
+    let mut first = std::os::unix::process::CommandExt::process_group(&mut command, 0).spawn().unwrap();
+    place.wait_for_runs(1);
+    let second = place.start_memo(&[], script);
+    sleep(Duration::from_millis(200));
+    interrupt(&first);
+    let ended = first.wait().unwrap();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(2), "{ended}");
     place.wait_for_runs(2);
     place.write("go", "");
     expect(&second.wait_with_output().unwrap(), 0, "done\n", "");
@@ -292,7 +330,17 @@ fn each_user_has_a_file() {
     for _ in 0..2 {
         expect(&command.output().unwrap(), 0, "1\n", "oops\n");
     }
-    assert!(place.dir.path().join("kennel-memo.cache").is_file());
+    let file = place.dir.path().join("kennel-memo.cache");
+    // Another version's takes no one's place for ever. One that the caller named would be his to remove.
+    let mut bytes = fs::read(&file).unwrap();
+    const FORMAT: usize = 8;
+    bytes[FORMAT] += 1;
+    fs::write(&file, &bytes).unwrap();
+    fs::write(&place.cache, &bytes).unwrap();
+    fs::set_permissions(&place.cache, fs::metadata(&file).unwrap().permissions()).unwrap();
+    expect(&command.output().unwrap(), 0, "2\n", "oops\n");
+    expect(&command.output().unwrap(), 0, "2\n", "oops\n");
+    expect_failure(&place.run_memo(&[], COUNT), 125, "destroy it and create it anew");
 }
 
 #[test]
@@ -300,7 +348,7 @@ fn a_region_is_forgotten_by_its_name() {
     let place = Place::new();
     expect(&place.run_memo(&[], COUNT), 0, "1\n", "oops\n");
     let invalidate = |args: &[&str]| place.command([&["invalidate", "memo.cache"], args].concat()).output().unwrap();
-    expect(&invalidate(&["mmeo"]), 1, "", "");
+    expect(&invalidate(&["mmeo"]), 1, "", "kennel: no region \"mmeo\": expected one of the file's: memo\n");
     expect(&place.run_memo(&[], COUNT), 0, "1\n", "oops\n");
     expect(&invalidate(&["memo"]), 0, "", "");
     expect(&place.run_memo(&[], COUNT), 0, "2\n", "oops\n");
@@ -368,8 +416,7 @@ fn ctrl_c_is_left_to_the_command() {
     let holder = std::os::unix::process::CommandExt::process_group(&mut command, 0).spawn().unwrap();
     place.wait_for_runs(1);
     sleep(Duration::from_millis(100));
-    let group = format!("-{}", holder.id());
-    assert!(Command::new("kill").args(["-INT", "--", &group]).status().unwrap().success());
+    interrupt(&holder);
     expect(&holder.wait_with_output().unwrap(), 9, "", "");
     assert_eq!(place.read("log"), "in\ninterrupted\n");
 }

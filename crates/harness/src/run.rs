@@ -31,6 +31,17 @@ pub struct Results {
     pub left_out: Vec<LeftOut>,
 }
 
+/// Below this share of its rate a cell has not kept it.
+const KEPT: f64 = 0.95;
+
+impl Results {
+    /// The cells that could not keep the rate. What was due there and was not begun before the end is in no latency.
+    pub fn behind(&self) -> impl Iterator<Item = &Measured> {
+        let least = self.plan.rate.unwrap_or(0.0) * KEPT;
+        self.cells.iter().filter(move |one| one.throughput.median < least)
+    }
+}
+
 /// What was measured of one cell.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measured {
@@ -50,7 +61,7 @@ pub struct Measured {
     pub read_latency: Option<Percentiles>,
     /// Of the writes that were timed.
     pub write_latency: Option<Percentiles>,
-    /// Between the processes: over the operations of all rounds.
+    /// Between the processes: the median of the rounds. All rounds together would look fair if each had another winner.
     pub fairness: Fairness,
     /// Processor time per operation, in nanoseconds. With a rate it includes the waiting, so there is none.
     pub cpu_ns: Option<CpuTime>,
@@ -294,7 +305,7 @@ impl<'a> Bench<'a> {
             counts: tally.counts,
             read_latency: tally.reads.percentiles(),
             write_latency: tally.writes.percentiles(),
-            fairness: Fairness::of(&tally.by_process),
+            fairness: Fairness::median(&tally.fairness),
             cpu_ns: tally.usage.filter(|_| self.plan.rate.is_none()).map(cpu_time),
             switches: tally.usage.filter(|_| self.plan.rate.is_none()).map(switches),
             system_calls,
@@ -327,7 +338,8 @@ fn calls_alike(one: &Cell, other: &Cell) -> bool {
 struct Tally {
     rounds: Vec<f64>,
     counts: Counts,
-    by_process: Vec<u64>,
+    /// Of each round.
+    fairness: Vec<Fairness>,
     usage: Option<Usage>,
     reads: Latency,
     writes: Latency,
@@ -335,10 +347,10 @@ struct Tally {
 
 impl Tally {
     fn add(&mut self, outcomes: Vec<Outcome>) {
-        self.by_process.resize(outcomes.len(), 0);
+        let by_process: Vec<u64> = outcomes.iter().map(|outcome| outcome.counts.operations()).collect();
+        self.fairness.push(Fairness::of(&by_process));
         let mut throughput = 0.0;
-        for (outcome, operations) in outcomes.iter().zip(&mut self.by_process) {
-            *operations += outcome.counts.operations();
+        for outcome in &outcomes {
             throughput += outcome.counts.operations() as f64 / outcome.elapsed.as_secs_f64().max(1e-9);
             self.counts.add(&outcome.counts);
             self.reads.add_buckets(&outcome.read_latency);

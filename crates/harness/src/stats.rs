@@ -53,6 +53,12 @@ impl Fairness {
         let (min, max) = shares.iter().fold((u64::MAX, 0), |(min, max), &share| (min.min(share), max.max(share)));
         Self { min_by_max: min as f64 / max as f64, jain: sum.powi(2) / (shares.len() as f64 * squares) }
     }
+
+    /// The median of each number over several rounds.
+    pub(crate) fn median(rounds: &[Self]) -> Self {
+        let of = |pick: fn(&Self) -> f64| Spread::of(rounds.iter().map(pick)).median;
+        Self { min_by_max: of(|one| one.min_by_max), jain: of(|one| one.jain) }
+    }
 }
 
 #[cfg(test)]
@@ -77,6 +83,12 @@ mod tests {
         assert_eq!(Fairness::of(&[8, 0, 0, 0]), Fairness { min_by_max: 0.0, jain: 0.25 });
         let uneven = Fairness::of(&[1, 3]);
         assert!((uneven.min_by_max - 1.0 / 3.0).abs() < 1e-12 && (uneven.jain - 0.8).abs() < 1e-12, "{uneven:?}");
+    }
+
+    #[test]
+    fn another_winner_in_each_round_is_not_fair() {
+        let rounds = [&[9, 1][..], &[1, 9], &[9, 1]].map(Fairness::of);
+        assert_eq!(Fairness::median(&rounds), rounds[0]);
     }
 
     #[test]

@@ -16,8 +16,9 @@ mod stats;
 
 use pyo3::prelude::*;
 
-/// The engine of the package `kennel`.
-#[pymodule]
+/// The engine of the package `kennel`. It was never run without the interpreter's lock: an interpreter that can do without
+/// takes its lock up again when it imports this.
+#[pymodule(gil_used = true)]
 mod _kennel {
     use pyo3::prelude::*;
 

@@ -108,6 +108,12 @@ impl Space {
         Ok(())
     }
 
+    /// Seconds for which a write waits for its stripe's lock, before it raises Busy.
+    #[getter]
+    fn lock_wait(&self) -> PyResult<f64> {
+        Ok(self.cache()?.lock_wait().as_secs_f64())
+    }
+
     /// The value of a key, or `default` on a miss.
     #[pyo3(signature = (key, default = None))]
     fn get<'py>(
@@ -310,14 +316,15 @@ impl Space {
         Ok(on!(self.of()?, space => space.is_claimed(&key)))
     }
 
-    /// Looks a key up, and gives the right to create it to one caller: what get_or_create() is made of.
+    /// Looks a key up, and gives the right to create it to one caller: what get_or_create() is made of. With at_once it
+    /// raises Busy rather than wait for the stripe's lock.
     #[pyo3(
         signature = (
             key, *, ttl = None, stale = None, absence_ttl = None, wait = DEFAULT_WAIT, unprotected = false,
-            max_age = None, early = None, flags = 0, task = None
+            max_age = None, early = None, flags = 0, task = None, at_once = false
         ),
         text_signature = "($self, key, *, ttl=None, stale=None, absence_ttl=None, wait=30.0, unprotected=False, \
-                          max_age=None, early=None, flags=0, task=None)"
+                          max_age=None, early=None, flags=0, task=None, at_once=False)"
     )]
     #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
     fn claim(
@@ -333,10 +340,12 @@ impl Space {
         early: Option<f64>,
         flags: u32,
         task: Option<PyRef<'_, Task>>,
+        at_once: bool,
     ) -> Outcome<Lookup> {
         let how =
             CreateHow { ttl, stale, absence_ttl, unprotected, max_age, early, flags, task: task.map(|task| task.0) };
-        Lookup::find(py, self.of()?, &key, &how.options(), waiting(wait))
+        let of = self.at_once.as_ref().filter(|_| at_once).map_or_else(|| self.of(), Ok)?;
+        Lookup::find(py, of, &key, &how.options(), waiting(wait))
     }
 
     /// The lock of a key, for all threads and processes that lock it, too.

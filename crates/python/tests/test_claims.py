@@ -549,6 +549,46 @@ def test_the_event_loop_goes_on_while_a_coroutine_waits(cache):
     assert asyncio.run(main()) == 20
 
 
+@pytest.mark.skipif(os.name != "posix", reason="locks a stripe by hand")
+def test_the_event_loop_goes_on_while_a_stripe_is_busy(opened):
+    """A coroutine waits for a stripe's lock as long as a thread does, and not on the event loop's thread."""
+    import fcntl
+
+    cache = opened(capacity=8 << 20, stripes=1, lock_wait=1.5)
+    (stripe,) = cache.path.parent.glob("*.locks/*/*.lock")
+    longest = 0.0
+
+    async def create():
+        return "value"
+
+    async def tick():
+        nonlocal longest
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.01)
+            longest = max(longest, time.monotonic() - began)
+
+    async def main():
+        ticking = asyncio.create_task(tick())
+        with stripe.open("r+b") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            found = asyncio.create_task(cache.aget_or_create("key", create))
+            await asyncio.sleep(0.7)
+            assert not found.done()
+            fcntl.flock(held, fcntl.LOCK_UN)
+            assert await found == b"value"
+            fcntl.flock(held, fcntl.LOCK_EX)
+            began = time.monotonic()
+            with pytest.raises(kennel.Busy):
+                await cache.aget_or_create("other", create)
+            assert time.monotonic() - began > 1.2
+        ticking.cancel()
+
+    asyncio.run(main())
+    assert cache.lock_wait == 1.5
+    assert longest < 0.2, "somebody waited on the event loop's thread"
+
+
 def test_a_coroutines_wait_has_a_limit(cache):
     claim = cache.claim("key").claim
 

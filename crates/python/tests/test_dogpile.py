@@ -179,6 +179,16 @@ def test_dogpile_lockfile_false_is_dogpiles_own_lock_of_threads(backend, tmp_pat
     assert backend(filename=str(tmp_path / "x"), dogpile_lockfile=False).get_mutex("key") is None
 
 
+def test_dogpile_lockfile_none_with_a_factory_is_one_lock_of_it_for_all_keys(backend, tmp_path):
+    made = backend(filename=str(tmp_path / "x"), dogpile_lockfile=None, lock_factory=Recorder)
+    lock = Recorder.made[1]
+    assert lock.filename == str(tmp_path / "x.dogpile.lock")
+    mutex = made.get_mutex("one")
+    assert mutex.acquire() and lock.calls == ["write"] and lock.lock.locked()
+    mutex.release()
+    assert not lock.lock.locked()
+
+
 @pytest.mark.parametrize("factory", [None, Recorder])
 def test_dogpile_lockfile_path_is_one_lock_for_all_keys(backend, tmp_path, factory):
     made = backend(filename=str(tmp_path / "x"), dogpile_lockfile=str(tmp_path / "mine"), lock_factory=factory)

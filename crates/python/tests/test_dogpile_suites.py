@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import tempfile
 
 import dogpile.cache
@@ -16,15 +17,14 @@ from dogpile.util.readwrite_lock import ReadWriteMutex
 
 dogpile.cache.register_backend("kennel_in_dbms_place", "kennel.dogpile", "KennelBackend")
 
-# On Windows what is open cannot be removed, and a backend closes its cache when it is collected.
-_folder = tempfile.TemporaryDirectory(prefix="kennel-dogpile-", ignore_cleanup_errors=os.name == "nt")
-HERE = pathlib.Path(_folder.name)
+HERE = pathlib.Path(tempfile.mkdtemp(prefix="kennel-dogpile-"))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def folder():
     yield
-    _folder.cleanup()
+    # On Windows what is open cannot be removed, and a backend closes its cache when it is collected.
+    shutil.rmtree(HERE, ignore_errors=os.name == "nt")
 
 
 class BackendTest(_GenericBackendTestSuite):

@@ -15,8 +15,8 @@ use crate::step::Step;
 use crate::toolchain::{self, Toolchain};
 use crate::{windows, wine};
 
-/// The oldest Python that the pinned packages of the tests run on; the package itself runs on 3.9, too.
-const OLDEST: (u32, u32) = (3, 10);
+/// The oldest Python that the package runs on, and with it the pinned packages of the tests.
+const OLDEST: (u32, u32) = (3, 9);
 
 #[derive(clap::Args)]
 pub(crate) struct TestArgs {
@@ -75,10 +75,12 @@ impl Package {
         Ok(package)
     }
 
-    /// Makes the environment, unless the one that is there was made from the same requirements.
+    /// Makes the environment, unless the one that is there was made from the same requirements, by the same Python if one
+    /// is named.
     fn prepare(&self) -> Result<()> {
         let requirements = self.folder.join("requirements.txt");
-        let made = MadeFrom::read(&self.environment, &[requirements])?;
+        let named = named_python().map_or_else(String::new, |name| format!("# by {name}\n"));
+        let made = MadeFrom::read(&self.environment, &[requirements])?.and(&named);
         if made.is_there() {
             return Ok(());
         }
@@ -153,6 +155,12 @@ impl MadeFrom {
         Ok(Self { wanted, written: folder.join("made-from-requirements.txt") })
     }
 
+    /// Also from something else than these files.
+    fn and(mut self, more: &str) -> Self {
+        self.wanted.push_str(more);
+        self
+    }
+
     /// Whether the folder was made from these very files, to its end.
     pub(crate) fn is_there(&self) -> bool {
         fs::read_to_string(&self.written).is_ok_and(|found| found == self.wanted)
@@ -171,9 +179,14 @@ fn succeed(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// The Python that the caller names.
+fn named_python() -> Option<String> {
+    std::env::var("PYTHON").ok().filter(|name| !name.is_empty())
+}
+
 /// The Python that `PYTHON` names, or the first new enough one of those that are usual.
 fn find_python() -> Result<String> {
-    let named = std::env::var("PYTHON").ok().filter(|name| !name.is_empty());
+    let named = named_python();
     let usual = ["python3", "python", "py"].map(str::to_owned);
     let candidates = named.map_or_else(|| usual.to_vec(), |name| vec![name]);
     let versions = candidates.iter().filter_map(|name| Some((name, version(name)?))).collect::<Vec<_>>();
@@ -220,7 +233,7 @@ mod tests {
     #[test]
     fn versions_are_compared_as_numbers() {
         assert_eq!(parse_version("3 9\n"), Some((3, 9)));
-        assert!(parse_version("3 9\n").unwrap() < OLDEST && parse_version("3 13\r\n").unwrap() >= OLDEST);
+        assert!(parse_version("3 8\n").unwrap() < OLDEST && parse_version("3 13\r\n").unwrap() >= OLDEST);
         assert_eq!(parse_version("Python was not found"), None);
     }
 }

@@ -61,10 +61,13 @@ impl<'a> WinePython<'a> {
     /// Fetches Django's sources, whose tests are run, to where the tests look for them: this Python has no pip to do it.
     fn fetch_django(&self, package: &Package) -> Result<()> {
         let requirements = fs::read_to_string(package.folder.join("requirements.txt"))?;
-        let django = requirements.lines().find(|line| line.starts_with("Django==")).context("no Django is required")?;
+        // One for each range of Python's versions; pip takes the one that applies.
+        let django: Vec<&str> = requirements.lines().filter(|line| line.starts_with("Django==")).collect();
+        ensure!(!django.is_empty(), "no Django is required");
         let into = self.folder.join("django-sources");
         let fetch = ["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"];
-        package.python(&[&fetch[..], &["--no-binary", ":all:", "--dest", &into.to_string_lossy(), django]].concat())
+        let from_source = ["--no-binary", ":all:", "--dest", &into.to_string_lossy()];
+        package.python(&[&fetch[..], &from_source, &django].concat())
     }
 
     /// Installs a wheel, or another of the same name.

@@ -2,6 +2,7 @@
 
 use super::charts;
 use super::panels::{Panel, panels, regions, strategies};
+use super::text::BEHIND;
 use crate::calls::Calls;
 use crate::human::{self, count, millions, plural};
 use crate::keys::Keys;
@@ -20,6 +21,7 @@ pub fn page(results: &Results) -> String {
     let parts = [
         head(results),
         in_short(&panels),
+        words(results),
         throughput(results, &panels),
         by_regions(results),
         against_each_other(results, &panels),
@@ -119,6 +121,37 @@ fn sentence(panel: &Panel<'_>) -> Option<String> {
         text(&first.cell.strategy),
         millions(first.throughput.median),
     ))
+}
+
+/// What the names in the plots stand for.
+fn words(results: &Results) -> String {
+    let mut words: Vec<(&str, &str)> = strategies(results).into_iter().map(|name| (name, about(name))).collect();
+    words.push((
+        "lock region",
+        "the part of the keys that one lock protects; writes of two parts do not wait for each other",
+    ));
+    if results.cells.iter().any(|one| matches!(one.cell.keys, Keys::Zipf { .. })) {
+        words.push(("Zipf", "a few keys get most of the requests, as with most caches; a larger exponent, fewer keys"));
+    }
+    let words: String =
+        words.iter().map(|(word, meaning)| format!("<dt>{}</dt><dd>{meaning}</dd>\n", text(word))).collect();
+    format!("<dl class=\"facts\">\n{words}</dl>\n")
+}
+
+fn about(strategy: &str) -> &'static str {
+    match strategy {
+        "file" => "a lock file for each lock region, by the system's locks of files",
+        "lease" => {
+            "a word of the shared memory for each lock region, taken by one instruction; a killed holder is known by its \
+             lease"
+        }
+        "process" => "flags in the memory of one process, whose threads they keep apart",
+        "none" => "no lock at all: one thread of one process writes",
+        "rw-file" => {
+            "one reader/writer lock file for everything, which reads take as well: what is usual, for comparison"
+        }
+        _ => "a lock that the program brought which measured",
+    }
 }
 
 fn legend(results: &Results) -> String {
@@ -353,6 +386,11 @@ fn method(results: &Results) -> String {
     }) {
         notes.push(format!("System calls were not counted: {why}."));
     }
+    notes.extend(results.behind().map(|one| {
+        let (done, rate) = (one.throughput.median, results.plan.rate.unwrap_or_default());
+        let (done, rate) = (millions(done), millions(rate));
+        format!("Behind the rate: {} did {done} of {rate} operations a second; {BEHIND}.", one.cell)
+    }));
     if results
         .cells
         .iter()

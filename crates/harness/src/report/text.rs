@@ -29,11 +29,19 @@ pub fn text(results: &Results) -> String {
             .collect();
         let _ = writeln!(out, "{}", line.join("  ").trim_end());
     }
+    for behind in results.behind() {
+        let (done, rate) = (behind.throughput.median, results.plan.rate.unwrap_or_default());
+        let (done, rate) = (human::millions(done), human::millions(rate));
+        let _ = writeln!(out, "behind: {}: {done} of {rate} operations a second; {BEHIND}", behind.cell);
+    }
     for left in &results.left_out {
         let _ = writeln!(out, "left out: {}: {}", left.what, left.why);
     }
     out
 }
+
+/// What it means that a cell did not keep the rate.
+pub(super) const BEHIND: &str = "its latencies are those of a queue that grew to the end";
 
 const HEAD: [&str; 14] = [
     "locks",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import threading
 import time
@@ -24,7 +25,7 @@ from typing import (
 )
 
 from . import _kennel, _memoize
-from ._errors import Error, TimedOut
+from ._errors import Busy, Error, TimedOut
 from ._serializers import Serializer
 
 if TYPE_CHECKING:
@@ -398,14 +399,29 @@ async def _find(
     space: _kennel.Space, key: Any, wait: Optional[Seconds], unprotected: bool, how: Dict[str, Any]
 ) -> _kennel.Lookup:
     deadline = None if wait is None else time.monotonic() + seconds(wait)
-    pause, task = _FIRST_PAUSE, _task()
+    ask = functools.partial(space.claim, key, wait=0, task=_task(), **how)
+    pause, busy_since = _FIRST_PAUSE, None
     while True:
         is_last = deadline is not None and time.monotonic() >= deadline
+        is_taken = False
         try:
-            # Without a wait, "unprotected" would create at once.
-            return space.claim(key, wait=0, task=task, unprotected=unprotected and is_last, **how)
+            # Here, on the event loop's own thread, nothing is waited for.
+            return ask(at_once=True)
         except TimedOut:
-            if is_last:
-                raise
+            is_taken = True
+        except Busy:
+            busy_since = busy_since or time.monotonic()
+        if is_last or not is_taken:
+            try:
+                # Elsewhere the stripe's lock is. Without a wait, "unprotected" would create at once.
+                return await asyncio.to_thread(ask, unprotected=unprotected and is_last)
+            except TimedOut:
+                if is_last:
+                    raise
+            except Busy:
+                if busy_since is None or time.monotonic() - busy_since >= space.lock_wait:
+                    raise
+                continue
+        busy_since = None
         await asyncio.sleep(pause)
         pause = min(2 * pause, _LAST_PAUSE)

@@ -30,7 +30,7 @@ from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Sequence, U
 
 from dogpile.cache.api import NO_VALUE, BytesBackend
 from dogpile.cache.region import RegionInvalidationStrategy
-from dogpile.util import KeyReentrantMutex
+from dogpile.util.langhelpers import KeyReentrantMutex
 
 from . import _kennel
 from ._cache import Cache, Region

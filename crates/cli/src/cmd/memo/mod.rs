@@ -46,12 +46,13 @@ const LONGEST_RUN: Duration = Duration::from_secs(19 * 24 * 60 * 60);
 
 /// Run a command, or show what it printed when it was run before.
 ///
-/// Standard output, standard error and exit status are remembered for --ttl. However many shells ask for the same
+/// Standard output, standard error and exit status are remembered for --ttl, and shown if they are not older than
+/// the --ttl of the one who asks. When they are shown standard output comes first, then standard error. However many shells ask for the same
 /// command at the same time, one runs it: the others wait and show the same. When the one is killed, another takes over
 /// within a second.
 ///
 /// What is the same command: the same words, in the same --scope, and what --cwd, --env and --modtime add. Standard
-/// input is passed to the command when it runs, and makes no difference for that.
+/// input is passed to the command when it runs, and makes no difference for that; a run in the background has none.
 ///
 /// A command that fails is not remembered, unless --cache-failures says so, and those who wait for it run it one after
 /// another. Output that is too large for the cache file is passed through, and that is said.
@@ -153,9 +154,18 @@ impl MemoArgs {
     }
 
     fn open(&self) -> Result<Cache, Failure> {
-        let path = self.cache.clone().unwrap_or_else(default_file);
-        let options = Options::new().capacity(CAPACITY).mean_item(MEAN_ITEM).on_mismatch(OnMismatch::UseExisting);
-        Ok(options.open_or_create(path)?)
+        let options = Options::new().capacity(CAPACITY).mean_item(MEAN_ITEM);
+        let existing = options.clone().on_mismatch(OnMismatch::UseExisting);
+        match &self.cache {
+            Some(path) => Ok(existing.open_or_create(path)?),
+            None => match existing.open_or_create(default_file()) {
+                // One of another version of this program, say. Nobody chose that file: a new one takes its place.
+                Err(Error::BadFile { .. }) => {
+                    Ok(options.on_mismatch(OnMismatch::Recreate).open_or_create(default_file())?)
+                }
+                other => Ok(other?),
+            },
+        }
     }
 
     fn execute(&self, most: u64) -> Result<Ran, Failure> {
@@ -209,9 +219,10 @@ impl Memo<'_> {
 
     fn how(&self, wait: Wait) -> CreateOptions {
         let how = CreateOptions::new().expiry(Expiry::After(self.args.ttl)).wait(wait).unprotected(true);
-        let how = how.max_age(LONGEST_RUN);
+        // What was remembered for longer than this caller wants is too old for it.
+        let how = how.max_age(LONGEST_RUN).usable_for(self.args.ttl);
         match self.args.stale {
-            Some(stale) => how.soft_expiry(Expiry::After(stale)),
+            Some(stale) => how.soft_expiry(Expiry::After(stale)).fresh_for(stale),
             None => how,
         }
     }
