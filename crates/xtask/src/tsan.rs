@@ -5,6 +5,9 @@
 //! the assembly block, which the sanitizer does not see into), so what it could find is in what a process shares among
 //! its threads: handles, members, locks, lists. It does not model fences: that a racing copy is checked afterwards
 //! it cannot know, and need not, since the copy is atomic.
+//!
+//! The other packages are left out: their tests start processes, and what threads they have share memory through the
+//! library, or as the compiler allows.
 
 use std::process::ExitCode;
 
