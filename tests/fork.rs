@@ -26,8 +26,9 @@ fn child() {
     });
 }
 
-/// The strategies for several processes.
-const SHARED: [LockStrategy; 2] = [LockStrategy::File, LockStrategy::Lease];
+/// The strategies for several processes. The other two have tests of their own, and under a strategy of the caller's the
+/// conformance suite forks.
+const SHARED: [LockStrategy; 3] = [LockStrategy::File, LockStrategy::Lease, LockStrategy::RwFile];
 
 fn options() -> Options {
     Options::new().capacity(1 << 20).stripes(2)
@@ -407,6 +408,25 @@ fn under_process_locks_a_child_reads_and_may_write_only_when_its_parent_has_left
     let next = options.open(place.path()).unwrap();
     assert_eq!(next.get("key").as_deref(), Some(&b"of the child"[..]));
     assert!(next.verify().is_ok());
+}
+
+/// Without locks one process writes at a time, and that is the caller's to see to. A child may be the one.
+#[test]
+fn without_locks_a_child_may_write_while_its_parent_does_not() {
+    let place = Place::new();
+    let cache = options().locks(LockStrategy::None).create(place.path()).unwrap();
+    cache.set("from the parent", "1").unwrap();
+    for round in 0..3 {
+        Forked::start(|| {
+            assert_eq!(cache.get("from the parent").as_deref(), Some(&b"1"[..]));
+            (0..50).for_each(|n| cache.set(format!("child {round} {n}"), [round; 300]).unwrap());
+        })
+        .join();
+        assert!((0..50).all(|n| cache.get(format!("child {round} {n}")) == Some(vec![round; 300])));
+        (0..50).for_each(|n| cache.set(format!("parent {round} {n}"), [round; 300]).unwrap());
+    }
+    assert_eq!(cache.stats().counters.repairs, 0);
+    assert!(cache.verify().is_ok());
 }
 
 #[test]

@@ -15,21 +15,27 @@ use crate::shm::atomics::checker::sync::Arc;
 use crate::shm::atomics::checker::thread;
 use crate::shm::atomics::{AtomicU64, Ordering};
 use crate::shm::layout::{Geometry, REGION_LEN, Shape, at};
-use crate::shm::memory::Heap;
+use crate::shm::memory::{Heap, Row, Words};
 use crate::shm::{Memory, Step};
 use crate::sync::locks::ModelLock;
 
 #[cfg(all(test, shuttle))]
 mod schedules;
 
-struct Engine {
-    store: Store<Heap>,
+struct Engine<M = Heap> {
+    store: Store<M>,
     lock: ModelLock,
 }
 
 impl Engine {
     /// With as many buckets as items of the mean size need.
     fn new(capacity: u64, mean_item: u64) -> Self {
+        Self::within(capacity, mean_item, |heap| heap)
+    }
+}
+
+impl<M: Memory> Engine<M> {
+    fn within(capacity: u64, mean_item: u64, memory: fn(Heap) -> M) -> Self {
         let shape = Shape { capacity, mean_item, stripes: 1, lock_regions: 1, seats: 1, regions: 1, claims: 1 };
         let geometry = Geometry::new(shape).unwrap();
         // Only the words that the engine touches: the line of the header, the stripe, its bucket and arena.
@@ -40,10 +46,10 @@ impl Engine {
             (geometry.bucket(0, 0), geometry.buckets * 64),
             (geometry.arena(0), capacity),
         ];
-        Self { store: Store { mem: Heap::of_parts(&parts), geometry, seed: 11 }, lock: ModelLock::new() }
+        Self { store: Store { mem: memory(Heap::of_parts(&parts)), geometry, seed: 11 }, lock: ModelLock::new() }
     }
 
-    fn enter(&self) -> Exclusive<'_, Heap> {
+    fn enter(&self) -> Exclusive<'_, M> {
         Exclusive::enter(&self.store, 0, &0, &Who { seat: 0, pid: 0, nonce: 0 }, self.lock.lock()).unwrap()
     }
 
@@ -90,10 +96,22 @@ fn value(word: u64, words: usize) -> Vec<u8> {
     word.to_le_bytes().repeat(words)
 }
 
+/// A reader here looks at the first slot of a bucket alone. What empties a stripe stores to all seven, so a reader of all
+/// may find each of them old or new, whatever it finds of the others: a hundred times as many executions, and no more
+/// to be seen where one record is all there is.
+struct FirstSlots(Heap);
+
+impl Memory for FirstSlots {
+    fn row(&self, offset: u64, words: usize) -> Row<'_> {
+        self.0.row(offset, words)
+    }
+
+    fn matching(words: Words<'_, 8>, pattern: u64) -> u32 {
+        u32::from(words.get(1) >> 51 == pattern) << 1
+    }
+}
+
 /// Runs `write` beside a reader of `key`, who may see only what `allowed` says.
-///
-/// The writer is the first thread: loom looks for the places to switch at from the last *store* before a load,
-/// and forgets another thread's load when a thread loads the word itself before it stores to it.
 fn reader_beside(
     capacity: u64,
     before: fn(&Engine),
@@ -101,10 +119,25 @@ fn reader_beside(
     key: &'static [u8],
     allowed: &'static [Option<u64>],
 ) {
+    reader_beside_in(|heap| heap, capacity, before, write, key, allowed);
+}
+
+/// As [`reader_beside`], in a memory made of a heap.
+///
+/// The writer is the first thread: loom looks for the places to switch at from the last *store* before a load,
+/// and forgets another thread's load when a thread loads the word itself before it stores to it.
+fn reader_beside_in<M: Memory + 'static>(
+    memory: fn(Heap) -> M,
+    capacity: u64,
+    before: fn(&Engine<M>),
+    write: fn(&Engine<M>),
+    key: &'static [u8],
+    allowed: &'static [Option<u64>],
+) {
     let seen = Seen::default();
     let in_model = seen.clone();
     checker().check(move || {
-        let engine = Arc::new(Engine::new(capacity, 130));
+        let engine = Arc::new(Engine::within(capacity, 130, memory));
         before(&engine);
         let (beside, seen) = (engine.clone(), in_model.clone());
         let reader = thread::spawn(move || {
@@ -220,6 +253,17 @@ fn loom_a_repair_is_seen_whole_or_not_at_all() {
         version.set(Step::BucketOdd, version.get() | 1);
     };
     reader_beside(2048, before, |engine| drop(engine.enter()), b"key", &[Some(2)]);
+}
+
+#[test]
+fn loom_a_reader_beside_an_emptying_does_not_see_reused_memory() {
+    // Positions begin again at once, so the next record takes the very memory of `key`.
+    let before = |engine: &Engine<_>| engine.set(b"key", &value(1, 2));
+    let write = |engine: &Engine<_>| {
+        engine.enter().empty();
+        engine.set(b"new", &value(2, 2));
+    };
+    reader_beside_in(FirstSlots, 2048, before, write, b"key", &[None, Some(1)]);
 }
 
 #[test]

@@ -2,7 +2,9 @@
 #![cfg(unix)]
 #![allow(unsafe_code, reason = "there is no safe fork; children here do only what the tests are about")]
 
+use super::children::PATIENCE;
 use std::io;
+use std::time::Duration;
 
 /// Forks: `true` in the child. The child has one thread, and whatever other threads held stays held in it; of
 /// the things that threads share it uses the cache, memory and the standard streams, all of which are made for
@@ -46,12 +48,17 @@ impl Forked {
     /// Forks a child that does `work` and then ends without any cleaning up. Its exit status says whether `work`
     /// came to its end.
     pub fn start(work: impl FnOnce()) -> Self {
+        Self::start_within(PATIENCE, work)
+    }
+
+    /// The same for a child that may be there for longer than others.
+    pub fn start_within(limit: Duration, work: impl FnOnce()) -> Self {
         // SAFETY: as in `fork_plain`.
         let pid = unsafe { libc::fork() };
         assert!(pid >= 0, "{}", io::Error::last_os_error());
         if pid == 0 {
             // SAFETY: it only asks for a signal that ends this process, should it hang.
-            unsafe { libc::alarm(60) };
+            unsafe { libc::alarm(limit.as_secs() as libc::c_uint) };
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_ok();
             // SAFETY: it ends the process at once; no handler of the parent's harness runs.
             unsafe { libc::_exit(if done { 0 } else { 101 }) }

@@ -2,6 +2,7 @@
 
 use crate::common::Place;
 use crate::common::raw::Raw;
+use crate::repairs::kill_one_repair;
 use crate::table::{self, Reached};
 use crate::{PASSINGS, PROMISED, SEATS, STRATEGIES, by_strategy, dies, in_parallel, in_time};
 use kennel::crash::Step;
@@ -375,15 +376,7 @@ fn check(case: &Case, cache: &Cache, told: &str) -> Duration {
     let repairs = cache.stats().counters.repairs;
     let (found, reading) = in_time(told, || cache.get(KEY));
     case.check_state(found.as_deref(), told);
-    let lost: Vec<_> = bystanders().filter(|(key, value)| cache.get(key).as_ref() != Some(value)).collect();
-    if case.name == "clear" {
-        // All of it, or nothing.
-        assert!(if found.is_none() { lost.len() == 30 } else { lost.is_empty() }, "{told}: {}", lost.len());
-    } else if case.name.starts_with("set what was cleared") {
-        assert_eq!(lost.len(), 30, "{told}: cleared values came back");
-    } else {
-        assert!(lost.is_empty(), "{told}: lost {:?}", lost.iter().map(|(key, _)| key).collect::<Vec<_>>());
-    }
+    case.check_bystanders(cache, found.as_deref(), told);
     let (_, writing) = in_time(told, || cache.set("the next write", "goes through").unwrap());
     case.check_order(found.as_deref(), cache.get(KEY).as_deref(), told);
     cache.set(KEY, "and so on").unwrap();
@@ -395,14 +388,31 @@ fn check(case: &Case, cache: &Cache, told: &str) -> Duration {
     assert!(verification.is_ok() && verification.unchecked.is_empty(), "{told}: {:?}", verification.problems);
     assert_eq!(cache.stats().counters.repairs, repairs + left, "{told}: an intent is repaired once");
     assert!(cache.stripe_stats().iter().all(|stripe| stripe.intent.is_none()));
-    if case.name == "clear" {
-        // What follows needs them again.
-        put_bystanders(cache);
-    }
+    case.put_back_bystanders(cache);
     reading + writing
 }
 
 impl Case {
+    /// Whether all other keys are what they were. `found` is what [`KEY`] has.
+    pub fn check_bystanders(&self, cache: &Cache, found: Option<&[u8]>, told: &str) {
+        let lost: Vec<_> = bystanders().filter(|(key, value)| cache.get(key).as_ref() != Some(value)).collect();
+        if self.name == "clear" {
+            // All of it, or nothing.
+            assert!(if found.is_none() { lost.len() == 30 } else { lost.is_empty() }, "{told}: {}", lost.len());
+        } else if self.name.starts_with("set what was cleared") {
+            assert_eq!(lost.len(), 30, "{told}: cleared values came back");
+        } else {
+            assert!(lost.is_empty(), "{told}: lost {:?}", lost.iter().map(|(key, _)| key).collect::<Vec<_>>());
+        }
+    }
+
+    /// What follows needs them again.
+    pub fn put_back_bystanders(&self, cache: &Cache) {
+        if self.name == "clear" {
+            put_bystanders(cache);
+        }
+    }
+
     fn check_state(&self, found: Option<&[u8]>, told: &str) {
         let is_state = self.states.contains(&found) || (self.may_lose && found.is_none());
         assert!(is_state, "{told}: found {:?}", found.map(String::from_utf8_lossy));
@@ -417,39 +427,54 @@ impl Case {
     }
 }
 
-/// Kills a child at every step of a case; the steps that it came to, and how long the others took to go on.
-fn kill_everywhere(case: &'static Case, locks: &'static LockStrategy) -> Vec<(Reached, Duration)> {
+/// A death, and what came of it.
+struct Death {
+    reached: Reached,
+    /// How long the others took to go on.
+    took: Duration,
+    /// Whether one who repaired was killed, too.
+    was_second: bool,
+}
+
+/// Kills a child at every step of a case; where that leaves something to repair, the next who repairs it, too.
+fn kill_everywhere(case: &'static Case, locks: &'static LockStrategy) -> Vec<Death> {
     let place = Place::new();
     let cache = (case.options)().locks(locks.clone()).create(place.path()).unwrap();
     put_bystanders(&cache);
-    let mut reached = Vec::new();
+    let mut deaths = Vec::new();
     let mut number = 0;
     for &step in Step::ALL {
         for &nth in PASSINGS {
-            (case.before)(&cache);
-            number += 1;
-            let killed = dies("case", &place.path(), case.name, Some(step), nth, number);
+            let mut kill = || {
+                (case.before)(&cache);
+                number += 1;
+                dies("case", &place.path(), case.name, Some(step), nth, number)
+            };
+            let killed = kill();
             let told = format!("{} under {locks} killed at {} {nth}: {killed}", case.name, step.name());
+            let leaves_intent = cache.stripe_stats().iter().any(|stripe| stripe.intent.is_some());
             let took = check(case, &cache, &told);
             if !killed {
                 break;
             }
-            reached.push((Reached { operation: case.name, locks, step }, took));
+            // Another store of the repair each time.
+            let was_second = leaves_intent && kill() && kill_one_repair(case, &cache, &told, deaths.len() as u64);
+            deaths.push(Death { reached: Reached { operation: case.name, locks, step }, took, was_second });
         }
     }
     assert!(cache.stats().members <= SEATS);
-    reached
+    deaths
 }
 
 #[test]
 fn a_kill_at_any_step_of_an_operation_is_repaired() {
     let deaths = in_parallel(&by_strategy(CASES), |(case, locks)| kill_everywhere(case, locks));
-    let reached: Vec<_> = deaths.iter().map(|(reached, _)| *reached).collect();
+    let reached: Vec<_> = deaths.iter().map(|death| death.reached).collect();
     let operations: Vec<_> = CASES.iter().map(|case| case.name).collect();
     table::compare(&operations, &reached);
     for (locks, promised) in STRATEGIES.iter().zip(PROMISED) {
-        let here = deaths.iter().filter(|(reached, _)| reached.locks.name() == locks.name());
-        let mut waits: Vec<_> = here.map(|(_, took)| *took).collect();
+        let here: Vec<_> = deaths.iter().filter(|death| death.reached.locks.name() == locks.name()).collect();
+        let mut waits: Vec<_> = here.iter().map(|death| death.took).collect();
         waits.sort();
         let (half, longest) = (waits[waits.len() / 2], waits[waits.len() - 1]);
         println!(
@@ -457,6 +482,9 @@ fn a_kill_at_any_step_of_an_operation_is_repaired() {
             waits.len()
         );
         assert!(half <= promised, "under {locks}: {half:?}, not within {promised:?}");
+        let seconds = here.iter().filter(|death| death.was_second).count();
+        println!("after {seconds} of them the repair was killed, too");
+        assert!(seconds > here.len() / 4, "{seconds} second deaths prove too little");
     }
 }
 
