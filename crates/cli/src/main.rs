@@ -3,6 +3,7 @@
 mod args;
 mod cmd;
 mod hex;
+mod math;
 mod output;
 mod time;
 mod trace;
