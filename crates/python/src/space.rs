@@ -1,6 +1,6 @@
 //! What a cache and a region of one have in common: all that is done with a key.
 
-use crate::bytes::{Bytes, Room, collect, pairs, slices};
+use crate::bytes::{Bytes, collect, pairs, read, slices};
 use crate::claim::{CreateHow, DEFAULT_WAIT, Lock, LockHow, Lookup, Task, waiting};
 use crate::error::{Outcome, exception};
 use crate::expiry::{Seconds, expiry, how, unix_time};
@@ -72,8 +72,7 @@ impl Space {
 
     #[inline]
     pub(crate) fn find<'py>(&self, py: Python<'py>, key: &Bytes<'_>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let room = |len| Room::new(py, len);
-        on!(self.of()?, space => space.get_with(key, room)).map(Room::finished).transpose()
+        read(py, self.of()?, key.as_ref())
     }
 
     #[inline]
