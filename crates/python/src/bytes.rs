@@ -34,6 +34,34 @@ impl<'py> FromPyObject<'_, 'py> for Bytes<'py> {
     }
 }
 
+/// The same of an argument while its call lasts: a `bytes` object is held by the caller.
+pub(crate) enum Lent<'a, 'py> {
+    Bytes(Borrowed<'a, 'py, PyBytes>),
+    Made(Bytes<'py>),
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Lent<'a, 'py> {
+    type Error = PyErr;
+
+    #[inline]
+    fn extract(given: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        match given.cast::<PyBytes>() {
+            Ok(bytes) => Ok(Self::Bytes(bytes)),
+            Err(_) => given.extract().map(Self::Made),
+        }
+    }
+}
+
+impl AsRef<[u8]> for Lent<'_, '_> {
+    #[inline]
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes.as_bytes(),
+            Self::Made(bytes) => bytes.as_ref(),
+        }
+    }
+}
+
 impl AsRef<[u8]> for Bytes<'_> {
     fn as_ref(&self) -> &[u8] {
         self.0.as_bytes()

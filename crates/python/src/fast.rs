@@ -6,7 +6,7 @@
 //! which knows all arguments and all messages.
 #![allow(unsafe_code, reason = "Python calls the covers, and PyO3 has no safe way to define them")]
 
-use crate::bytes::Bytes;
+use crate::bytes::Lent;
 use crate::expiry::{Seconds, how};
 use crate::space::Space;
 use pyo3::panic::PanicException;
@@ -58,7 +58,7 @@ impl Cover for Get {
     fn call<'py>(space: &Space, given: Given<'_, 'py>) -> Option<PyResult<Bound<'py, PyAny>>> {
         let py = given.py;
         let [key, default] = given.bind(2, || [intern!(py, "key"), intern!(py, "default")])?;
-        let found = space.find(py, &key?.extract().ok()?);
+        let found = space.find(py, key?.extract::<Lent<'_, '_>>().ok()?.as_ref());
         let default = || default.map_or_else(|| py.None().into_bound(py), |default| default.to_owned());
         Some(found.map(|found| found.map_or_else(default, Bound::into_any)))
     }
@@ -78,9 +78,9 @@ impl Cover for Set {
         let py = given.py;
         let names = || [intern!(py, "key"), intern!(py, "value"), intern!(py, "ttl"), intern!(py, "stale")];
         let [key, value, ttl, stale] = given.bind(3, names)?;
-        let (key, value) = (key?.extract::<Bytes<'_>>().ok()?, value?.extract::<Bytes<'_>>().ok()?);
+        let (key, value) = (key?.extract::<Lent<'_, '_>>().ok()?, value?.extract::<Lent<'_, '_>>().ok()?);
         let how = how(time(ttl)?, time(stale)?, None, 0).ok()?;
-        let stamp = space.store(py, &key, &value, &how).map_err(PyErr::from);
+        let stamp = space.store(py, key.as_ref(), value.as_ref(), &how).map_err(PyErr::from);
         Some(stamp.and_then(|stamp| Ok(stamp.into_pyobject(py)?.into_any())))
     }
 }

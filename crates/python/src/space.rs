@@ -1,6 +1,6 @@
 //! What a cache and a region of one have in common: all that is done with a key.
 
-use crate::bytes::{Bytes, collect, pairs, read, slices};
+use crate::bytes::{Bytes, Lent, collect, pairs, read, slices};
 use crate::claim::{CreateHow, DEFAULT_WAIT, Lock, LockHow, Lookup, Task, waiting};
 use crate::error::{Outcome, exception};
 use crate::expiry::{Seconds, expiry, how, unix_time};
@@ -71,13 +71,13 @@ impl Space {
     }
 
     #[inline]
-    pub(crate) fn find<'py>(&self, py: Python<'py>, key: &Bytes<'_>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        read(py, self.of()?, key.as_ref())
+    pub(crate) fn find<'py>(&self, py: Python<'py>, key: &[u8]) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        read(py, self.of()?, key)
     }
 
     #[inline]
-    pub(crate) fn store(&self, py: Python<'_>, key: &Bytes<'_>, value: &Bytes<'_>, how: &SetOptions) -> Outcome<u64> {
-        let (of, key, value) = (self.of()?, key.as_ref(), value.as_ref());
+    pub(crate) fn store(&self, py: Python<'_>, key: &[u8], value: &[u8], how: &SetOptions) -> Outcome<u64> {
+        let of = self.of()?;
         // To give up the interpreter's lock and take it again costs as much as a small write does.
         if value.len() < LARGE
             && let Some(at_once) = &self.at_once
@@ -115,11 +115,11 @@ impl Space {
         key: Bytes<'py>,
         default: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        Ok(self.find(py, &key)?.map(Bound::into_any).or(default))
+        Ok(self.find(py, key.as_ref())?.map(Bound::into_any).or(default))
     }
 
     fn __getitem__<'py>(&self, py: Python<'py>, key: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-        self.find(py, &key.extract()?)?.ok_or_else(|| PyKeyError::new_err(key.unbind()))
+        self.find(py, key.extract::<Lent<'_, '_>>()?.as_ref())?.ok_or_else(|| PyKeyError::new_err(key.unbind()))
     }
 
     fn __contains__(&self, key: Bytes<'_>) -> PyResult<bool> {
@@ -133,7 +133,7 @@ impl Space {
 
     /// Copies the value to the start of a writable buffer and returns its length; None on a miss.
     fn get_into(&self, py: Python<'_>, key: Bytes<'_>, buffer: &Bound<'_, PyAny>) -> Outcome<Option<usize>> {
-        let Some(value) = self.find(py, &key)? else { return Ok(None) };
+        let Some(value) = self.find(py, key.as_ref())? else { return Ok(None) };
         let view = PyMemoryView::from(buffer)?.call_method1("cast", ("B",))?;
         let (needed, given) = (value.as_bytes().len(), view.len()?);
         if needed > given {
@@ -164,11 +164,11 @@ impl Space {
         expires_at: Option<f64>,
         flags: u32,
     ) -> Outcome<u64> {
-        self.store(py, &key, &value, &how(ttl, stale, expires_at, flags)?)
+        self.store(py, key.as_ref(), value.as_ref(), &how(ttl, stale, expires_at, flags)?)
     }
 
     fn __setitem__(&self, py: Python<'_>, key: Bytes<'_>, value: Bytes<'_>) -> Outcome<()> {
-        self.store(py, &key, &value, &SetOptions::new()).map(|_| ())
+        self.store(py, key.as_ref(), value.as_ref(), &SetOptions::new()).map(|_| ())
     }
 
     /// Stores a value if the key has none; False if it has.
