@@ -1,7 +1,8 @@
 //! Keys and values on their way between Python and the engine.
 #![allow(unsafe_code, reason = "a value is copied into a new `bytes` object while the interpreter's lock is given up")]
 
-use crate::space::{Of, on};
+use crate::open::{UntilClosed, Use};
+use crate::space::{Handles, on};
 use pyo3::exceptions::PyTypeError;
 use pyo3::types::{PyBytes, PyMapping, PyMemoryView, PyString};
 use pyo3::{Borrowed, ffi, intern, prelude::*};
@@ -68,27 +69,35 @@ impl AsRef<[u8]> for Bytes<'_> {
     }
 }
 
-/// The value of a key in a new `bytes` object, into which the engine copies it; `None` is a miss. For a large one the
-/// interpreter's lock is given up from when there is room for it.
+/// The value of a key in a new `bytes` object, into which the engine copies it; `None` within is a miss, `None` without
+/// says that `space` is closed. For a large value the interpreter's lock is given up from when there is room for it.
 #[inline]
-pub(crate) fn read<'py>(py: Python<'py>, of: &Of, key: &[u8]) -> PyResult<Option<Bound<'py, PyBytes>>> {
-    let mut incoming = Incoming { released: None, bytes: None };
-    let found = on!(of, space => space.get_with(key, |len| incoming.room(py, len)));
-    drop(incoming.released);
-    found.and(incoming.bytes).transpose()
+pub(crate) fn read<'py>(
+    py: Python<'py>,
+    space: &UntilClosed<Handles>,
+    key: &[u8],
+) -> Option<PyResult<Option<Bound<'py, PyBytes>>>> {
+    // SAFETY: the engine does not know of the interpreter's lock, a new `bytes` object runs nobody's code, and whoever gives
+    // the lock up for a large one enters before.
+    let handles = unsafe { space.look(py) }?;
+    let mut incoming = Incoming { released: None, used: None, bytes: None };
+    let found = on!(&handles.of, of => of.get_with(key, |len| incoming.room(py, space, len)));
+    drop((incoming.released, incoming.used));
+    Some(found.and(incoming.bytes).transpose())
 }
 
 /// A new `bytes` object while the engine copies into it. The engine holds its [`Room`], which passes in registers.
-struct Incoming<'py> {
+struct Incoming<'py, 's> {
     // Dropped first: the object needs the interpreter's lock when it is dropped.
     released: Option<Released>,
+    used: Option<Use<'s, Handles>>,
     bytes: Option<PyResult<Bound<'py, PyBytes>>>,
 }
 
-impl<'py> Incoming<'py> {
+impl<'py, 's> Incoming<'py, 's> {
     /// Room for so many bytes in place of what there was; none if Python has not so much.
     #[inline]
-    fn room(&mut self, py: Python<'py>, len: usize) -> Room {
+    fn room(&mut self, py: Python<'py>, space: &'s UntilClosed<Handles>, len: usize) -> Room {
         self.released = None;
         let mut room = Room { start: NonNull::dangling(), len: 0 };
         self.bytes = Some(PyBytes::new_with(py, len, |memory| {
@@ -96,6 +105,7 @@ impl<'py> Incoming<'py> {
             Ok(())
         }));
         if room.len >= LARGE {
+            self.used = space.enter(py);
             self.released = Some(Released::now());
         }
         room

@@ -216,10 +216,7 @@ unsafe extern "C" fn called<M: Cover>(
     let given = unsafe { Given::new(py, values, unnamed, names) };
     // SAFETY: Python calls a method of a class only for an instance of it.
     let space = unsafe { slf.cast_unchecked::<Space>() };
-    let work = || {
-        let done = space.try_borrow().ok().and_then(|space| M::call(&space, given));
-        done.unwrap_or_else(|| given.hand_on(&slf, M::covered()))
-    };
+    let work = || M::call(space.get(), given).unwrap_or_else(|| given.hand_on(&slf, M::covered()));
     let panicked = |_| Err(PanicException::new_err("panic in the engine"));
     match catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(panicked) {
         Ok(value) => value.into_ptr(),

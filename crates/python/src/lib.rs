@@ -10,6 +10,7 @@ mod claim;
 mod error;
 mod expiry;
 mod fast;
+mod open;
 mod options;
 mod space;
 mod stats;
@@ -17,7 +18,8 @@ mod stats;
 use pyo3::prelude::*;
 
 /// The engine of the package `kennel`.
-#[pymodule]
+/// It relies on the interpreter's lock, and turns that on in an interpreter that can do without.
+#[pymodule(gil_used = true)]
 mod _kennel {
     use pyo3::prelude::*;
 
