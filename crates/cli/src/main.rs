@@ -3,6 +3,7 @@
 mod args;
 mod cmd;
 mod hex;
+mod math;
 mod output;
 mod time;
 mod trace;
@@ -54,8 +55,12 @@ fn main() -> ExitCode {
 }
 
 /// Most of what a command takes that runs another, and has its result at hand, is to set up the parser. So it is done
-/// without the other commands' options; help and mistakes are for the whole parser to tell.
+/// without the parser where that is enough, else without the other commands' options; help and mistakes are for the whole
+/// parser to tell.
 fn parse() -> Result<Command, clap::Error> {
+    if let Some(wrapper) = Wrapper::plain(std::env::args_os().skip(1)) {
+        return Ok(Command::Wrapper(wrapper));
+    }
     if cmd::is_wrapper(std::env::args_os().nth(1).as_deref())
         && let Ok(cli) = WrapperCli::try_parse()
     {

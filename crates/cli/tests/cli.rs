@@ -606,3 +606,13 @@ fn a_demo_worker_ends_with_its_parent() -> Outcome {
     assert!(child.wait()?.success());
     Ok(())
 }
+
+/// Each library that a program loads delays its start; the loader tells which, and does not start the program then.
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu", not(target_feature = "crt-static")))]
+fn the_program_loads_no_library_of_mathematics() -> Outcome {
+    let loaded = String::from_utf8(kennel().env("LD_TRACE_LOADED_OBJECTS", "1").output()?.stdout)?;
+    assert!(loaded.contains("libc.so"), "{loaded}");
+    assert!(!loaded.contains("libm.so"), "{loaded}");
+    Ok(())
+}

@@ -1,6 +1,8 @@
 //! Keys and values on their way between Python and the engine.
 #![allow(unsafe_code, reason = "a value is copied into a new `bytes` object while the interpreter's lock is given up")]
 
+use crate::open::{UntilClosed, Use};
+use crate::space::{Handles, on};
 use pyo3::exceptions::PyTypeError;
 use pyo3::types::{PyBytes, PyMapping, PyMemoryView, PyString};
 use pyo3::{Borrowed, ffi, intern, prelude::*};
@@ -33,46 +35,94 @@ impl<'py> FromPyObject<'_, 'py> for Bytes<'py> {
     }
 }
 
+/// The same of an argument while its call lasts: a `bytes` object is held by the caller.
+pub(crate) enum Lent<'a, 'py> {
+    Bytes(Borrowed<'a, 'py, PyBytes>),
+    Made(Bytes<'py>),
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Lent<'a, 'py> {
+    type Error = PyErr;
+
+    #[inline]
+    fn extract(given: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        match given.cast::<PyBytes>() {
+            Ok(bytes) => Ok(Self::Bytes(bytes)),
+            Err(_) => given.extract().map(Self::Made),
+        }
+    }
+}
+
+impl AsRef<[u8]> for Lent<'_, '_> {
+    #[inline]
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes.as_bytes(),
+            Self::Made(bytes) => bytes.as_ref(),
+        }
+    }
+}
+
 impl AsRef<[u8]> for Bytes<'_> {
     fn as_ref(&self) -> &[u8] {
         self.0.as_bytes()
     }
 }
 
-/// A new `bytes` object that the engine copies a value into. For a large one the interpreter's lock is given up
-/// from here until it is [finished](Room::finished) or dropped.
-pub(crate) struct Room<'py> {
+/// The value of a key in a new `bytes` object, into which the engine copies it; `None` within is a miss, `None` without
+/// says that `space` is closed. For a large value the interpreter's lock is given up from when there is room for it.
+#[inline]
+pub(crate) fn read<'py>(
+    py: Python<'py>,
+    space: &UntilClosed<Handles>,
+    key: &[u8],
+) -> Option<PyResult<Option<Bound<'py, PyBytes>>>> {
+    // SAFETY: the engine does not know of the interpreter's lock, a new `bytes` object runs nobody's code, and whoever gives
+    // the lock up for a large one enters before.
+    let handles = unsafe { space.look(py) }?;
+    let mut incoming = Incoming { released: None, used: None, bytes: None };
+    let found = on!(&handles.of, of => of.get_with(key, |len| incoming.room(py, space, len)));
+    drop((incoming.released, incoming.used));
+    Some(found.and(incoming.bytes).transpose())
+}
+
+/// A new `bytes` object while the engine copies into it. The engine holds its [`Room`], which passes in registers.
+struct Incoming<'py, 's> {
     // Dropped first: the object needs the interpreter's lock when it is dropped.
     released: Option<Released>,
-    bytes: PyResult<Bound<'py, PyBytes>>,
-    start: *mut u8,
+    used: Option<Use<'s, Handles>>,
+    bytes: Option<PyResult<Bound<'py, PyBytes>>>,
+}
+
+impl<'py, 's> Incoming<'py, 's> {
+    /// Room for so many bytes in place of what there was; none if Python has not so much.
+    #[inline]
+    fn room(&mut self, py: Python<'py>, space: &'s UntilClosed<Handles>, len: usize) -> Room {
+        self.released = None;
+        let mut room = Room { start: NonNull::dangling(), len: 0 };
+        self.bytes = Some(PyBytes::new_with(py, len, |memory| {
+            room = Room { start: NonNull::from(&mut *memory).cast(), len };
+            Ok(())
+        }));
+        if room.len >= LARGE {
+            self.used = space.enter(py);
+            self.released = Some(Released::now());
+        }
+        room
+    }
+}
+
+/// The memory of a new `bytes` object, all of it initialised, which nobody else has yet; or no bytes at all.
+struct Room {
+    start: NonNull<u8>,
     len: usize,
 }
 
-impl<'py> Room<'py> {
-    /// Memory for so many bytes; none if Python has not so much.
-    pub(crate) fn new(py: Python<'py>, len: usize) -> Self {
-        let mut start = NonNull::dangling().as_ptr();
-        let bytes = PyBytes::new_with(py, len, |memory| {
-            start = memory.as_mut_ptr();
-            Ok(())
-        });
-        let len = if bytes.is_ok() { len } else { 0 };
-        let released = (len >= LARGE).then(Released::now);
-        Self { released, bytes, start, len }
-    }
-
-    /// The object, with the interpreter's lock held again.
-    pub(crate) fn finished(self) -> PyResult<Bound<'py, PyBytes>> {
-        drop(self.released);
-        self.bytes
-    }
-}
-
-impl AsMut<[u8]> for Room<'_> {
+impl AsMut<[u8]> for Room {
+    #[inline]
     fn as_mut(&mut self) -> &mut [u8] {
-        // SAFETY: the new object's own memory, all of it initialised, which nobody else has yet; or no bytes at all.
-        unsafe { slice::from_raw_parts_mut(self.start, self.len) }
+        // SAFETY: as the type says. The object stays until the engine has copied, which asks for no second room before.
+        unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 }
 

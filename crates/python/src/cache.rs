@@ -11,7 +11,7 @@ use pyo3::types::{PyBytes, PyDict};
 use std::path::PathBuf;
 
 /// An open cache file.
-#[pyclass(module = "kennel._kennel", extends = Space, subclass)]
+#[pyclass(module = "kennel._kennel", extends = Space, subclass, frozen)]
 pub(crate) struct Cache;
 
 #[pymethods]
@@ -25,19 +25,20 @@ impl Cache {
     /// Path of the cache file, symbolic links resolved.
     #[getter]
     fn path(slf: PyRef<'_, Self>) -> PyResult<PathBuf> {
-        Ok(slf.as_super().cache()?.path().to_owned())
+        Ok(slf.as_super().of(slf.py())?.cache().path().to_owned())
     }
 
     /// Forgets everything, at once and in every process.
     fn clear(slf: PyRef<'_, Self>, py: Python<'_>) -> Outcome<()> {
-        let cache = slf.as_super().cache()?;
+        let of = slf.as_super().of(py)?;
+        let cache = of.cache();
         Ok(py.detach(|| cache.clear())?)
     }
 
     /// Goes through the keys, in no order. It is no snapshot. Keys of regions are there as they are stored: the
     /// region's name, a zero byte, the key.
     fn keys(slf: PyRef<'_, Self>) -> PyResult<Keys> {
-        Ok(Keys { keys: slf.as_super().cache()?.keys() })
+        Ok(Keys { keys: slf.as_super().of(slf.py())?.cache().keys() })
     }
 
     fn __iter__(slf: PyRef<'_, Self>) -> PyResult<Keys> {
@@ -47,36 +48,40 @@ impl Cache {
     /// Makes a durable point: what the cache holds now is there after a crash of the operating system, unless
     /// somebody writes before it. Returns whether it held.
     fn flush(slf: PyRef<'_, Self>, py: Python<'_>) -> Outcome<bool> {
-        let cache = slf.as_super().cache()?;
+        let of = slf.as_super().of(py)?;
+        let cache = of.cache();
         Ok(py.detach(|| cache.flush())?)
     }
 
     /// The names of the file's regions.
     fn regions(slf: PyRef<'_, Self>) -> PyResult<Vec<String>> {
-        Ok(slf.as_super().cache()?.regions())
+        Ok(slf.as_super().of(slf.py())?.cache().regions())
     }
 
     /// What the cache holds and what happened to it, over all processes.
     fn stats<'py>(slf: PyRef<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let cache = slf.as_super().cache()?;
+        let of = slf.as_super().of(py)?;
+        let cache = of.cache();
         stats::stats(py, &py.detach(|| cache.stats()))
     }
 
     /// The same for each stripe.
     fn stripe_stats<'py>(slf: PyRef<'py, Self>, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let cache = slf.as_super().cache()?;
+        let of = slf.as_super().of(py)?;
+        let cache = of.cache();
         py.detach(|| cache.stripe_stats()).iter().map(|stripe| stats::stripe(py, stripe)).collect()
     }
 
     /// Checks every invariant of the file, on a live one too.
     fn verify<'py>(slf: PyRef<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let cache = slf.as_super().cache()?;
+        let of = slf.as_super().of(py)?;
+        let cache = of.cache();
         stats::verification(py, &py.detach(|| cache.verify()))
     }
 }
 
 /// A named part of a cache.
-#[pyclass(module = "kennel._kennel", extends = Space, subclass)]
+#[pyclass(module = "kennel._kennel", extends = Space, subclass, frozen)]
 pub(crate) struct Region;
 
 #[pymethods]
@@ -101,7 +106,8 @@ impl Region {
         if let Some(Seconds(absence)) = absence_ttl {
             options = options.absence_ttl(absence);
         }
-        let cache = cache.as_super().cache()?;
+        let of = cache.as_super().of(py)?;
+        let cache = of.cache();
         let region = py.detach(|| cache.region(name, &options))?;
         Ok(PyClassInitializer::from(Space::new(Of::Region(region))).add_subclass(Self))
     }
@@ -109,7 +115,7 @@ impl Region {
     /// The region's name.
     #[getter]
     fn name(slf: PyRef<'_, Self>) -> PyResult<String> {
-        Ok(match slf.as_super().of()? {
+        Ok(match &*slf.as_super().of(slf.py())? {
             Of::Region(region) => region.name().to_owned(),
             Of::Cache(_) => String::new(),
         })

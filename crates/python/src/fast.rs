@@ -6,7 +6,7 @@
 //! which knows all arguments and all messages.
 #![allow(unsafe_code, reason = "Python calls the covers, and PyO3 has no safe way to define them")]
 
-use crate::bytes::Bytes;
+use crate::bytes::Lent;
 use crate::expiry::{Seconds, how};
 use crate::space::Space;
 use pyo3::panic::PanicException;
@@ -57,8 +57,8 @@ impl Cover for Get {
 
     fn call<'py>(space: &Space, given: Given<'_, 'py>) -> Option<PyResult<Bound<'py, PyAny>>> {
         let py = given.py;
-        let [key, default] = given.bind(2, [intern!(py, "key"), intern!(py, "default")])?;
-        let found = space.find(py, &key?.extract().ok()?);
+        let [key, default] = given.bind(2, || [intern!(py, "key"), intern!(py, "default")])?;
+        let found = space.find(py, key?.extract::<Lent<'_, '_>>().ok()?.as_ref());
         let default = || default.map_or_else(|| py.None().into_bound(py), |default| default.to_owned());
         Some(found.map(|found| found.map_or_else(default, Bound::into_any)))
     }
@@ -76,11 +76,11 @@ impl Cover for Set {
 
     fn call<'py>(space: &Space, given: Given<'_, 'py>) -> Option<PyResult<Bound<'py, PyAny>>> {
         let py = given.py;
-        let names = [intern!(py, "key"), intern!(py, "value"), intern!(py, "ttl"), intern!(py, "stale")];
+        let names = || [intern!(py, "key"), intern!(py, "value"), intern!(py, "ttl"), intern!(py, "stale")];
         let [key, value, ttl, stale] = given.bind(3, names)?;
-        let (key, value) = (key?.extract::<Bytes<'_>>().ok()?, value?.extract::<Bytes<'_>>().ok()?);
+        let (key, value) = (key?.extract::<Lent<'_, '_>>().ok()?, value?.extract::<Lent<'_, '_>>().ok()?);
         let how = how(time(ttl)?, time(stale)?, None, 0).ok()?;
-        let stamp = space.store(py, &key, &value, &how).map_err(PyErr::from);
+        let stamp = space.store(py, key.as_ref(), value.as_ref(), &how).map_err(PyErr::from);
         Some(stamp.and_then(|stamp| Ok(stamp.into_pyobject(py)?.into_any())))
     }
 }
@@ -132,11 +132,15 @@ impl<'a, 'py> Given<'a, 'py> {
 
     /// The arguments in the order of `known`, of which the first ones may come without a name. `None` if there are others,
     /// or one comes twice.
-    fn bind<const N: usize>(
+    #[inline(always)]
+    fn bind<'k, const N: usize>(
         &self,
         most_unnamed: usize,
-        known: [&Bound<'py, PyString>; N],
-    ) -> Option<[Option<Borrowed<'a, 'py, PyAny>>; N]> {
+        known: impl FnOnce() -> [&'k Bound<'py, PyString>; N],
+    ) -> Option<[Option<Borrowed<'a, 'py, PyAny>>; N]>
+    where
+        'py: 'k,
+    {
         let mut bound = [None; N];
         let unnamed = self.unnamed();
         if unnamed > most_unnamed {
@@ -145,11 +149,14 @@ impl<'a, 'py> Given<'a, 'py> {
         for (at, place) in bound.iter_mut().enumerate().take(unnamed) {
             *place = Some(self.value(at));
         }
-        for (at, name) in self.names.iter().flat_map(|names| names.iter_borrowed()).enumerate() {
-            // Python interns the names in a program's text. Another string is compared by the method below.
-            let place = known.iter().position(|known| known.is(name))?;
-            if bound[place].replace(self.value(unnamed + at)).is_some() {
-                return None;
+        if let Some(names) = self.names {
+            let known = known();
+            for (at, name) in names.iter_borrowed().enumerate() {
+                // Python interns the names in a program's text. Another string is compared by the method below.
+                let place = known.iter().position(|known| known.is(name))?;
+                if bound[place].replace(self.value(unnamed + at)).is_some() {
+                    return None;
+                }
             }
         }
         Some(bound)
@@ -207,11 +214,9 @@ unsafe extern "C" fn called<M: Cover>(
     let slf = unsafe { Borrowed::from_ptr(py, slf) };
     // SAFETY: the arguments as Python handed them.
     let given = unsafe { Given::new(py, values, unnamed, names) };
-    let work = || {
-        let space = slf.cast::<Space>().ok().and_then(|space| space.try_borrow().ok());
-        let done = space.and_then(|space| M::call(&space, given));
-        done.unwrap_or_else(|| given.hand_on(&slf, M::covered()))
-    };
+    // SAFETY: Python calls a method of a class only for an instance of it.
+    let space = unsafe { slf.cast_unchecked::<Space>() };
+    let work = || M::call(space.get(), given).unwrap_or_else(|| given.hand_on(&slf, M::covered()));
     let panicked = |_| Err(PanicException::new_err("panic in the engine"));
     match catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(panicked) {
         Ok(value) => value.into_ptr(),

@@ -10,14 +10,15 @@ mod claim;
 mod error;
 mod expiry;
 mod fast;
+mod open;
 mod options;
 mod space;
 mod stats;
 
 use pyo3::prelude::*;
 
-/// The engine of the package `kennel`. It was never run without the interpreter's lock: an interpreter that can do without
-/// takes its lock up again when it imports this.
+/// The engine of the package `kennel`. It relies on the interpreter's lock: an interpreter that can do without takes its
+/// lock up again when it imports this.
 #[pymodule(gil_used = true)]
 mod _kennel {
     use pyo3::prelude::*;

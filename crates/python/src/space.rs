@@ -1,13 +1,15 @@
 //! What a cache and a region of one have in common: all that is done with a key.
 
-use crate::bytes::{Bytes, Room, collect, pairs, slices};
+use crate::bytes::{Bytes, Lent, collect, pairs, read, slices};
 use crate::claim::{CreateHow, DEFAULT_WAIT, Lock, LockHow, Lookup, Task, waiting};
 use crate::error::{Outcome, exception};
 use crate::expiry::{Seconds, expiry, how, unix_time};
+use crate::open::{UntilClosed, Use};
 use kennel::{Error, Invalidation, SetOptions, Stamp, Swap};
 use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyList, PyMemoryView, PySlice};
+use std::ops::Deref;
 use std::time::Duration;
 
 /// Where keys lie: in a cache, or in a region of one.
@@ -33,13 +35,13 @@ impl Of {
     }
 }
 
-/// Values of so many bytes are copied without the interpreter's lock.
+/// Values of so many bytes are stored without the interpreter's lock.
 const LARGE: usize = 64 << 10;
 
 /// Does something with a cache or a region, which have methods of the same names.
 macro_rules! on {
     ($of:expr, $space:ident => $work:expr) => {
-        match $of {
+        match &*$of {
             $crate::space::Of::Cache($space) => $work,
             $crate::space::Of::Region($space) => $work,
         }
@@ -48,45 +50,55 @@ macro_rules! on {
 pub(crate) use on;
 
 /// What a cache and a region of one have in common.
-#[pyclass(module = "kennel._kennel", subclass, weakref)]
-pub(crate) struct Space {
-    /// Nothing once it is closed.
-    of: Option<Of>,
-    /// The same for an attempt that waits for nothing, and so need not give up the interpreter's lock.
-    at_once: Option<Of>,
+#[pyclass(module = "kennel._kennel", subclass, weakref, frozen)]
+pub(crate) struct Space(UntilClosed<Handles>);
+
+/// Two handles of the same.
+pub(crate) struct Handles {
+    pub(crate) of: Of,
+    /// For an attempt that waits for nothing, and so need not give up the interpreter's lock.
+    at_once: Of,
+}
+
+/// Where keys lie while it is used.
+pub(crate) struct UsedOf<'a>(Use<'a, Handles>);
+
+impl Deref for UsedOf<'_> {
+    type Target = Of;
+
+    fn deref(&self) -> &Of {
+        &self.0.of
+    }
+}
+
+fn closed() -> PyErr {
+    PyValueError::new_err("the cache is closed")
 }
 
 impl Space {
     pub(crate) fn new(of: Of) -> Self {
-        Self { at_once: Some(of.at_once()), of: Some(of) }
+        Self(UntilClosed::new(Handles { at_once: of.at_once(), of }))
+    }
+
+    pub(crate) fn of(&self, py: Python<'_>) -> PyResult<UsedOf<'_>> {
+        self.0.enter(py).map(UsedOf).ok_or_else(closed)
     }
 
     #[inline]
-    pub(crate) fn of(&self) -> PyResult<&Of> {
-        self.of.as_ref().ok_or_else(|| PyValueError::new_err("the cache is closed"))
-    }
-
-    pub(crate) fn cache(&self) -> PyResult<&kennel::Cache> {
-        Ok(self.of()?.cache())
+    pub(crate) fn find<'py>(&self, py: Python<'py>, key: &[u8]) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        read(py, &self.0, key).unwrap_or_else(|| Err(closed()))
     }
 
     #[inline]
-    pub(crate) fn find<'py>(&self, py: Python<'py>, key: &Bytes<'_>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let room = |len| Room::new(py, len);
-        on!(self.of()?, space => space.get_with(key, room)).map(Room::finished).transpose()
-    }
-
-    #[inline]
-    pub(crate) fn store(&self, py: Python<'_>, key: &Bytes<'_>, value: &Bytes<'_>, how: &SetOptions) -> Outcome<u64> {
-        let (of, key, value) = (self.of()?, key.as_ref(), value.as_ref());
+    pub(crate) fn store(&self, py: Python<'_>, key: &[u8], value: &[u8], how: &SetOptions) -> Outcome<u64> {
+        let used = self.0.enter(py).ok_or_else(closed)?;
         // To give up the interpreter's lock and take it again costs as much as a small write does.
         if value.len() < LARGE
-            && let Some(at_once) = &self.at_once
-            && let Ok(stamp) = on!(at_once, space => space.set_with(key, value, how))
+            && let Ok(stamp) = on!(&used.at_once, space => space.set_with(key, value, how))
         {
             return Ok(stamp.0);
         }
-        Ok(py.detach(|| on!(of, space => space.set_with(key, value, how)))?.0)
+        Ok(py.detach(|| on!(&used.of, space => space.set_with(key, value, how)))?.0)
     }
 }
 
@@ -94,17 +106,15 @@ impl Space {
 impl Space {
     /// Whether close() was called.
     #[getter]
-    fn closed(&self) -> bool {
-        self.of.is_none()
+    fn closed(&self, py: Python<'_>) -> bool {
+        self.0.is_closed(py)
     }
 
     /// Gives the file back. Whatever uses this afterwards raises ValueError.
-    fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
         let in_use = |_| PyRuntimeError::new_err("another thread is using the cache: close it when that is done");
-        let mut space = slf.try_borrow_mut().map_err(in_use)?;
-        let both = (space.of.take(), space.at_once.take());
-        drop(space);
-        slf.py().detach(|| drop(both));
+        let handles = self.0.close(py).map_err(in_use)?;
+        py.detach(|| drop(handles));
         Ok(())
     }
 
@@ -122,25 +132,25 @@ impl Space {
         key: Bytes<'py>,
         default: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        Ok(self.find(py, &key)?.map(Bound::into_any).or(default))
+        Ok(self.find(py, key.as_ref())?.map(Bound::into_any).or(default))
     }
 
     fn __getitem__<'py>(&self, py: Python<'py>, key: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-        self.find(py, &key.extract()?)?.ok_or_else(|| PyKeyError::new_err(key.unbind()))
+        self.find(py, key.extract::<Lent<'_, '_>>()?.as_ref())?.ok_or_else(|| PyKeyError::new_err(key.unbind()))
     }
 
-    fn __contains__(&self, key: Bytes<'_>) -> PyResult<bool> {
-        Ok(on!(self.of()?, space => space.contains(&key)))
+    fn __contains__(&self, py: Python<'_>, key: Bytes<'_>) -> PyResult<bool> {
+        Ok(on!(self.of(py)?, space => space.contains(&key)))
     }
 
     /// The value of a key with what is stored beside it, or None on a miss.
     fn get_item(&self, py: Python<'_>, key: Bytes<'_>) -> PyResult<Option<Item>> {
-        Ok(on!(self.of()?, space => space.get_item(&key)).map(|item| Item::new(py, &item)))
+        Ok(on!(self.of(py)?, space => space.get_item(&key)).map(|item| Item::new(py, &item)))
     }
 
     /// Copies the value to the start of a writable buffer and returns its length; None on a miss.
     fn get_into(&self, py: Python<'_>, key: Bytes<'_>, buffer: &Bound<'_, PyAny>) -> Outcome<Option<usize>> {
-        let Some(value) = self.find(py, &key)? else { return Ok(None) };
+        let Some(value) = self.find(py, key.as_ref())? else { return Ok(None) };
         let view = PyMemoryView::from(buffer)?.call_method1("cast", ("B",))?;
         let (needed, given) = (value.as_bytes().len(), view.len()?);
         if needed > given {
@@ -152,7 +162,7 @@ impl Space {
 
     /// The values of many keys, in their order; None for a miss.
     fn get_multi<'py>(&self, py: Python<'py>, keys: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
-        let (of, keys) = (self.of()?, collect(keys)?);
+        let (of, keys) = (self.of(py)?, collect(keys)?);
         let keys = slices(&keys);
         let values = py.detach(|| on!(of, space => space.get_multi(&keys)));
         PyList::new(py, values.iter().map(|value| value.as_ref().map(|value| PyBytes::new(py, value))))
@@ -171,11 +181,11 @@ impl Space {
         expires_at: Option<f64>,
         flags: u32,
     ) -> Outcome<u64> {
-        self.store(py, &key, &value, &how(ttl, stale, expires_at, flags)?)
+        self.store(py, key.as_ref(), value.as_ref(), &how(ttl, stale, expires_at, flags)?)
     }
 
     fn __setitem__(&self, py: Python<'_>, key: Bytes<'_>, value: Bytes<'_>) -> Outcome<()> {
-        self.store(py, &key, &value, &SetOptions::new()).map(|_| ())
+        self.store(py, key.as_ref(), value.as_ref(), &SetOptions::new()).map(|_| ())
     }
 
     /// Stores a value if the key has none; False if it has.
@@ -191,7 +201,7 @@ impl Space {
         expires_at: Option<f64>,
         flags: u32,
     ) -> Outcome<bool> {
-        let (of, how) = (self.of()?, how(ttl, stale, expires_at, flags)?);
+        let (of, how) = (self.of(py)?, how(ttl, stale, expires_at, flags)?);
         let (key, value) = (key.as_ref(), value.as_ref());
         Ok(py.detach(|| on!(of, space => space.add(key, value, &how)))?)
     }
@@ -209,7 +219,7 @@ impl Space {
         expires_at: Option<f64>,
         flags: u32,
     ) -> Outcome<bool> {
-        let (of, how) = (self.of()?, how(ttl, stale, expires_at, flags)?);
+        let (of, how) = (self.of(py)?, how(ttl, stale, expires_at, flags)?);
         let (key, value) = (key.as_ref(), value.as_ref());
         Ok(py.detach(|| on!(of, space => space.replace(key, value, &how)))?)
     }
@@ -229,7 +239,7 @@ impl Space {
         expires_at: Option<f64>,
         flags: u32,
     ) -> Outcome<Bound<'py, PyAny>> {
-        let (of, how) = (self.of()?, how(ttl, stale, expires_at, flags)?);
+        let (of, how) = (self.of(py)?, how(ttl, stale, expires_at, flags)?);
         let (key, value, stamp) = (key.as_ref(), value.as_ref(), Stamp(stamp));
         Ok(match py.detach(|| on!(of, space => space.compare_and_swap(key, stamp, value, &how)))? {
             Swap::Stored(stamp) => stamp.0.into_pyobject(py).map_err(PyErr::from)?.into_any(),
@@ -241,28 +251,28 @@ impl Space {
     /// Adds to a number that is stored as decimal text; the new number, or None if the key has no value.
     #[pyo3(signature = (key, delta = 1))]
     fn incr(&self, py: Python<'_>, key: Bytes<'_>, delta: u64) -> Outcome<Option<u64>> {
-        let (of, key) = (self.of()?, key.as_ref());
+        let (of, key) = (self.of(py)?, key.as_ref());
         Ok(py.detach(|| on!(of, space => space.incr(key, delta)))?)
     }
 
     /// Takes from a number that is stored as decimal text; the new number, or None if the key has no value.
     #[pyo3(signature = (key, delta = 1))]
     fn decr(&self, py: Python<'_>, key: Bytes<'_>, delta: u64) -> Outcome<Option<u64>> {
-        let (of, key) = (self.of()?, key.as_ref());
+        let (of, key) = (self.of(py)?, key.as_ref());
         Ok(py.detach(|| on!(of, space => space.decr(key, delta)))?)
     }
 
     /// Changes when a key expires; False if it has no value. Without a time it does not expire.
     #[pyo3(signature = (key, ttl = None, *, expires_at = None))]
     fn touch(&self, py: Python<'_>, key: Bytes<'_>, ttl: Option<Seconds>, expires_at: Option<f64>) -> Outcome<bool> {
-        let (of, expiry) = (self.of()?, expiry(ttl, expires_at)?.unwrap_or_default());
+        let (of, expiry) = (self.of(py)?, expiry(ttl, expires_at)?.unwrap_or_default());
         let key = key.as_ref();
         Ok(py.detach(|| on!(of, space => space.touch(key, expiry)))?)
     }
 
     /// Removes a key; False if it has no value.
     fn delete(&self, py: Python<'_>, key: Bytes<'_>) -> Outcome<bool> {
-        let (of, key) = (self.of()?, key.as_ref());
+        let (of, key) = (self.of(py)?, key.as_ref());
         Ok(py.detach(|| on!(of, space => space.delete(key)))?)
     }
 
@@ -283,7 +293,7 @@ impl Space {
         expires_at: Option<f64>,
         flags: u32,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let (of, how) = (self.of()?, how(ttl, stale, expires_at, flags)?);
+        let (of, how) = (self.of(py)?, how(ttl, stale, expires_at, flags)?);
         let given = pairs(items)?;
         let items = given.iter().map(|(_, key, value)| (key.as_ref(), value.as_ref())).collect::<Vec<_>>();
         let results = py.detach(|| on!(of, space => space.set_multi(&items, &how)));
@@ -298,7 +308,7 @@ impl Space {
 
     /// Removes many keys, each stripe locked once for up to 64 of them; whether each had a value, in their order.
     fn delete_multi(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> Outcome<Vec<bool>> {
-        let (of, keys) = (self.of()?, collect(keys)?);
+        let (of, keys) = (self.of(py)?, collect(keys)?);
         let keys = slices(&keys);
         Ok(py.detach(|| on!(of, space => space.delete_multi(&keys))).into_iter().collect::<Result<_, _>>()?)
     }
@@ -306,14 +316,14 @@ impl Space {
     /// Makes all values gone, or with soft=True stale, at once and in every process.
     #[pyo3(signature = (*, soft = false))]
     fn invalidate(&self, py: Python<'_>, soft: bool) -> Outcome<()> {
-        let of = self.of()?;
+        let of = self.of(py)?;
         let how = if soft { Invalidation::Soft } else { Invalidation::Hard };
         Ok(py.detach(|| on!(of, space => space.invalidate(how)))?)
     }
 
     /// Whether somebody creates or locks a key at this moment.
-    fn is_claimed(&self, key: Bytes<'_>) -> PyResult<bool> {
-        Ok(on!(self.of()?, space => space.is_claimed(&key)))
+    fn is_claimed(&self, py: Python<'_>, key: Bytes<'_>) -> PyResult<bool> {
+        Ok(on!(self.of(py)?, space => space.is_claimed(&key)))
     }
 
     /// Looks a key up, and gives the right to create it to one caller: what get_or_create() is made of. With at_once it
@@ -344,7 +354,8 @@ impl Space {
     ) -> Outcome<Lookup> {
         let how =
             CreateHow { ttl, stale, absence_ttl, unprotected, max_age, early, flags, task: task.map(|task| task.0) };
-        let of = self.at_once.as_ref().filter(|_| at_once).map_or_else(|| self.of(), Ok)?;
+        let used = self.0.enter(py).ok_or_else(closed)?;
+        let of = if at_once { &used.at_once } else { &used.of };
         Lookup::find(py, of, &key, &how.options(), waiting(wait))
     }
 
@@ -355,13 +366,18 @@ impl Space {
     )]
     fn lock(
         &self,
+        py: Python<'_>,
         key: Bytes<'_>,
         wait: Option<Seconds>,
         max_age: Option<Seconds>,
         unprotected: bool,
         handover: bool,
     ) -> PyResult<Lock> {
-        Ok(Lock::new(self.of()?.clone(), key.as_ref(), LockHow { wait: waiting(wait), max_age, unprotected, handover }))
+        Ok(Lock::new(
+            self.of(py)?.clone(),
+            key.as_ref(),
+            LockHow { wait: waiting(wait), max_age, unprotected, handover },
+        ))
     }
 }
 

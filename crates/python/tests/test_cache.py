@@ -292,6 +292,48 @@ def test_a_closed_cache_says_so(cache):
     assert list(keys) == []
 
 
+def test_a_cache_in_use_is_not_closed(cache):
+    def keys():
+        with pytest.raises(RuntimeError, match="using the cache"):
+            cache.close()
+        yield "key"
+
+    cache.set("key", "value")
+    assert cache.get_multi(keys()) == [b"value"]
+    assert cache.get("key") == b"value"
+    cache.close()
+    assert cache.closed
+
+
+def test_closing_takes_nothing_from_under_a_reader(opened):
+    """A large value is copied without the interpreter's lock, so that another thread may close the cache meanwhile."""
+    cache, value = opened(capacity=32 << 20), os.urandom(256 << 10)
+    cache.set("key", value)
+    enough, lost = threading.Semaphore(0), []
+
+    def read():
+        try:
+            while True:
+                lost.extend([] if cache.get("key") == value else [1])
+                enough.release()
+        except ValueError as error:
+            assert "closed" in str(error)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for _ in range(100):
+        enough.acquire()
+    while not cache.closed:
+        try:
+            cache.close()
+        except RuntimeError as error:
+            assert "using the cache" in str(error)
+    for reader in readers:
+        reader.join()
+    assert not lost
+
+
 def test_leaving_the_block_closes(path):
     with kennel.Cache(path, capacity=8 << 20) as cache:
         assert repr(path.name)[1:-1] in repr(cache)

@@ -23,7 +23,7 @@ mod touch;
 mod verify;
 
 use std::error::Error;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -123,6 +123,11 @@ pub enum Wrapper {
 }
 
 impl Wrapper {
+    /// What an ordinary command line asks for; `None` if the parser has to read it.
+    pub fn plain(mut words: impl Iterator<Item = OsString>) -> Option<Self> {
+        if words.next()? == "memo" { memo::MemoArgs::plain(words).map(Self::Memo) } else { None }
+    }
+
     fn run(self) -> CliResult {
         match self {
             Self::Memo(args) => memo::run(&args),

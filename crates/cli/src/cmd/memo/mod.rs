@@ -2,6 +2,7 @@
 
 mod background;
 mod identity;
+mod plain;
 mod recorded;
 mod runner;
 
@@ -31,6 +32,17 @@ const CAPACITY: u64 = 64 << 20;
 
 /// What a remembered command takes on average: a few lines.
 const MEAN_ITEM: u64 = 2048;
+
+/// How long what a command printed is remembered, unless something else is asked for.
+const DEFAULT_TTL: &str = "1m";
+
+/// Environment variables that stand for options.
+mod variable {
+    pub const TTL: &str = "KENNEL_MEMO_TTL";
+    pub const STALE: &str = "KENNEL_MEMO_STALE";
+    pub const SCOPE: &str = "KENNEL_MEMO_SCOPE";
+    pub const CACHE: &str = "KENNEL_MEMO_CACHE";
+}
 
 /// The region that remembered commands lie in, so that a file can hold other things, too.
 const REGION: &str = "memo";
@@ -63,15 +75,16 @@ const LONGEST_RUN: Duration = Duration::from_secs(19 * 24 * 60 * 60);
 ///
 /// Example: kennel memo --ttl 1h --stale 1m -- curl -s https://example.com
 #[derive(Args)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
 pub struct MemoArgs {
     /// How long what the command printed is remembered, with its unit: 90s, 5m, 2h or 1d.
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_duration, env = "KENNEL_MEMO_TTL")]
+    #[arg(long, value_name = "TIME", default_value = DEFAULT_TTL, value_parser = parse_duration, env = variable::TTL)]
     ttl: Duration,
     /// After so long it is shown all the same, and the command is run again in the background.
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "KENNEL_MEMO_STALE")]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, env = variable::STALE)]
     stale: Option<Duration>,
     /// Keeps what is remembered apart from what is remembered in other scopes.
-    #[arg(long, value_name = "NAME", env = "KENNEL_MEMO_SCOPE")]
+    #[arg(long, value_name = "NAME", env = variable::SCOPE)]
     scope: Option<OsString>,
     /// Tells runs in different working directories apart.
     #[arg(long)]
@@ -97,7 +110,7 @@ pub struct MemoArgs {
     wait: Option<Duration>,
     /// The cache file; it is made if it is not there. Without this it is kennel-memo.cache in the runtime directory of
     /// the user, else kennel-memo-UID.cache in /dev/shm, else in the temporary directory.
-    #[arg(long, value_name = "FILE", env = "KENNEL_MEMO_CACHE")]
+    #[arg(long, value_name = "FILE", env = variable::CACHE)]
     cache: Option<PathBuf>,
     #[arg(long = &background::OPTION[2..], hide = true)]
     in_background: bool,

@@ -1,0 +1,162 @@
+//! Reads an ordinary command line without the parser, which takes longer to set up than to look up what is remembered.
+//!
+//! What is not ordinary, a mistake above all, is left to the parser, which knows all forms and all messages. The rest
+//! means here what it means there.
+
+use std::env;
+use std::ffi::OsString;
+use std::time::Duration;
+
+use super::{DEFAULT_TTL, MemoArgs, variable};
+use crate::time::parse_duration;
+
+/// Options that take no value.
+const FLAGS: [&str; 5] = ["cwd", "force", "warm", "cache-failures", "in-background"];
+
+impl MemoArgs {
+    /// What these words ask for, which follow `kennel memo`; `None` if they are for the parser to read.
+    pub fn plain(words: impl IntoIterator<Item = OsString>) -> Option<Self> {
+        let mut words = words.into_iter();
+        let mut given = Given::read(&mut words)?;
+        let args = Self {
+            ttl: match given.value("ttl", Some(variable::TTL))? {
+                Some(ttl) => time(&ttl)?,
+                None => parse_duration(DEFAULT_TTL).ok()?,
+            },
+            stale: given.time("stale", Some(variable::STALE))?,
+            scope: given.value("scope", Some(variable::SCOPE))?,
+            cwd: given.flag("cwd")?,
+            env: given.values("env"),
+            modtime: given.values("modtime").into_iter().map(Into::into).collect(),
+            force: given.flag("force")?,
+            warm: given.flag("warm")?,
+            cache_failures: given.flag("cache-failures")?,
+            wait: given.time("wait", None)?,
+            cache: given.value("cache", Some(variable::CACHE))?.map(Into::into),
+            in_background: given.flag("in-background")?,
+            command: words.collect(),
+        };
+        let is_plain = given.0.is_empty() && !args.command.is_empty() && !(args.force && args.warm);
+        is_plain.then_some(args)
+    }
+}
+
+/// The options that were given and not yet asked for, each with its value; that of a flag is empty.
+struct Given(Vec<(String, OsString)>);
+
+impl Given {
+    /// Reads the words up to and with `--`.
+    fn read(words: &mut impl Iterator<Item = OsString>) -> Option<Self> {
+        let mut given = Vec::new();
+        loop {
+            let word = words.next()?.into_string().ok()?;
+            let option = word.strip_prefix("--")?;
+            if option.is_empty() {
+                return Some(Self(given));
+            }
+            if FLAGS.contains(&option) {
+                given.push((option.to_owned(), OsString::new()));
+                continue;
+            }
+            let (name, value) = match option.split_once('=') {
+                Some((name, value)) => (name, value.into()),
+                None => (option, words.next().filter(|value| !value.as_encoded_bytes().starts_with(b"-"))?),
+            };
+            given.push((name.to_owned(), present(value)?));
+        }
+    }
+
+    fn values(&mut self, name: &str) -> Vec<OsString> {
+        self.0.extract_if(.., |(given, _)| given == name).map(|(_, value)| value).collect()
+    }
+
+    /// The value of an option that may be given once, else that of its environment variable.
+    fn value(&mut self, name: &str, variable: Option<&str>) -> Option<Option<OsString>> {
+        let mut values = self.values(name);
+        match (values.pop(), variable.and_then(env::var_os)) {
+            (Some(value), _) => values.is_empty().then_some(Some(value)),
+            (None, Some(value)) => present(value).map(Some),
+            (None, None) => Some(None),
+        }
+    }
+
+    fn time(&mut self, name: &str, variable: Option<&str>) -> Option<Option<Duration>> {
+        match self.value(name, variable)? {
+            Some(value) => time(&value).map(Some),
+            None => Some(None),
+        }
+    }
+
+    fn flag(&mut self, name: &str) -> Option<bool> {
+        match self.values(name)[..] {
+            [] => Some(false),
+            // A flag with a value is none.
+            [ref value] => value.is_empty().then_some(true),
+            _ => None,
+        }
+    }
+}
+
+fn present(value: OsString) -> Option<OsString> {
+    (!value.is_empty()).then_some(value)
+}
+
+fn time(value: &OsString) -> Option<Duration> {
+    parse_duration(value.to_str()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+    use proptest::prelude::*;
+
+    /// What `kennel memo` and these words ask for, as the parser reads it.
+    fn parsed(words: &[&str]) -> Option<MemoArgs> {
+        let line = ["kennel", "memo"].into_iter().chain(words.iter().copied());
+        crate::WrapperCli::try_parse_from(line).ok().map(|cli| match cli.wrapper {
+            crate::cmd::Wrapper::Memo(args) => args,
+            crate::cmd::Wrapper::Lock(_) => unreachable!("the first word is memo"),
+        })
+    }
+
+    fn plain(words: &[&str]) -> Option<MemoArgs> {
+        MemoArgs::plain(words.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn ordinary_lines_do_without_the_parser() {
+        let lines = [
+            "-- true",
+            "--ttl 1h -- true",
+            "--ttl=1h --stale 1m -- true",
+            "--scope s --cwd --env A --env=B --modtime f --modtime g -- ls -l --ttl",
+            "--force --cache-failures --wait 0s --cache=f -- sh -c --",
+            "--warm -- true",
+        ];
+        for line in lines {
+            let words: Vec<&str> = line.split(' ').collect();
+            let read = plain(&words);
+            assert!(read.is_some(), "{line}");
+            assert_eq!(read, parsed(&words), "{line}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn what_is_read_here_the_parser_reads_alike(words in proptest::collection::vec(prop_oneof![
+            4 => prop::sample::select(&["--", "true", "--ttl", "--stale", "--wait", "1h", "2 m", "0s", "soon", "", "-"][..]),
+            2 => prop::sample::select(&["--scope", "--cache", "--env", "--modtime", "--cwd", "--warm", "--force"][..]),
+            1 => prop::sample::select(&["--cache-failures", "--in-background", "--none", "--help", "-h", "-x"][..]),
+            1 => prop::sample::select(&["--ttl=2h", "--stale=", "--scope=a=b", "--cwd=", "--cwd=x", "--env=A", "--=x"][..]),
+        ], 0..8)) {
+            // Without `--` there is no command.
+            let words = [&words[..], &["--", "ls"]].concat();
+            if let Some(read) = plain(&words) {
+                prop_assert_eq!(Some(read), parsed(&words));
+            }
+        }
+    }
+}
