@@ -120,8 +120,8 @@ impl Space {
 
     /// Seconds for which a write waits for its stripe's lock, before it raises Busy.
     #[getter]
-    fn lock_wait(&self) -> PyResult<f64> {
-        Ok(self.cache()?.lock_wait().as_secs_f64())
+    fn lock_wait(&self, py: Python<'_>) -> PyResult<f64> {
+        Ok(self.of(py)?.cache().lock_wait().as_secs_f64())
     }
 
     /// The value of a key, or `default` on a miss.
