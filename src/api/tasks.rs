@@ -1,7 +1,7 @@
 //! Claims for tasks of tokio: the same ways to a value and to a lock, without blocking a thread of the executor.
 //!
-//! What takes a lock, or waits for a change that is under way, runs on a thread for blocking work. A task that waits for another's claim holds no
-//! thread: it looks at the claim's word now and then.
+//! What takes a lock, or waits for a change that is under way, runs on a thread for blocking work. A task that waits for
+//! another's claim holds no thread: it looks at the claim's word now and then.
 
 use super::cache::Cache;
 use super::claim::{KeyLock, LockOptions, Locking, Pause, Task, Wait};
