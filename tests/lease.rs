@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::children::{self, Process, arg, say, wait_for_word};
+use common::children::{self, arg, say, wait_for_word};
 use common::{Place, assert_sound};
 use kennel::{Cache, Error, Options};
 use std::fs::OpenOptions;
@@ -220,6 +220,7 @@ fn a_restart_of_the_host_and_a_copy_free_all_locks() {
 mod on_linux {
     use super::*;
     use common::TestClock;
+    use common::children::Process;
     use common::fork::{self, Forked};
     use std::process::Command;
 
@@ -354,6 +355,7 @@ mod on_linux {
 #[cfg(feature = "crash-points")]
 mod killed {
     use super::*;
+    use common::children::Process;
     use kennel::crash::{Plan, Step, arm};
 
     /// Longer than anything here takes.
