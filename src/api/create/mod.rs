@@ -1,0 +1,256 @@
+//! Creating what is missing: one creates, the others wait or take the stale value.
+//!
+//! | the value is | who gets the claim | the others |
+//! |---|---|---|
+//! | fresh | nobody | return it |
+//! | stale | creates it anew | return the stale one at once |
+//! | absent | creates it | wait up to their limit, then read again |
+
+mod batch;
+mod claim;
+mod finding;
+mod options;
+
+pub(crate) use batch::{Batch, in_one_order};
+pub use claim::{Claim, Stored};
+pub(crate) use finding::{Finding, Next, Remaining};
+pub use options::CreateOptions;
+
+use super::cache::Cache;
+use super::claim::{Task, Wait};
+use super::read::Item;
+use super::write::Scope;
+use crate::error::{Error, Result};
+
+/// Why there is no value after [`get_or_create`](Cache::get_or_create).
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError<E> {
+    /// The caller's own creator failed.
+    #[error(transparent)]
+    Creator(E),
+    /// The cache did.
+    #[error(transparent)]
+    Cache(#[from] Error),
+}
+
+/// What [`Cache::claim`] found.
+#[derive(Debug)]
+#[must_use]
+pub enum Lookup {
+    /// A value to be used.
+    Hit(Item),
+    /// A stale value to be used while somebody else creates a new one.
+    Stale(Item),
+    /// It is known that there is no value.
+    Absent,
+    /// The caller is the one to create the value.
+    Create(Claim),
+}
+
+impl Scope<'_> {
+    /// Looks a key up, and claims it if it is to be created.
+    pub(super) fn claim(self, key: &[u8], how: &CreateOptions) -> Result<Lookup> {
+        self.claim_waiting(key, how, how.wait)
+    }
+
+    fn claim_waiting(self, key: &[u8], how: &CreateOptions, wait: Wait) -> Result<Lookup> {
+        let mut finding = Finding::new(how.task_or(Task::of_thread), how, wait);
+        loop {
+            match finding.step(self, key, how)? {
+                Next::Done(lookup) => return Ok(lookup),
+                Next::Wait(pause) => pause.sleep(),
+            }
+        }
+    }
+
+    pub(super) fn get_or_create<E>(
+        self,
+        key: &[u8],
+        how: &CreateOptions,
+        create: impl FnOnce() -> Result<Option<Vec<u8>>, E>,
+    ) -> Result<Option<Vec<u8>>, CreateError<E>> {
+        match self.claim(key, how)? {
+            Lookup::Hit(item) | Lookup::Stale(item) => Ok(Some(item.value)),
+            Lookup::Absent => Ok(None),
+            Lookup::Create(claim) => created(claim, create).map_err(CreateError::Creator),
+        }
+    }
+
+    pub(super) fn get_or_refresh<E>(
+        self,
+        key: &[u8],
+        how: &CreateOptions,
+        create: impl FnOnce() -> Result<Vec<u8>, E> + Send + 'static,
+    ) -> Result<Vec<u8>, CreateError<E>> {
+        // Not the caller's: it may ask for the key again while the thread creates.
+        let task = how.task_or(Task::unique);
+        match self.claim(key, &how.clone().task(task))? {
+            Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
+            Lookup::Create(mut claim) if claim.stale().is_some() => {
+                let stale = claim.take_stale();
+                let work = move || task.run(|| created(claim, || create().map(Some)).map(|_| ()));
+                // Without a thread the claim is dropped, and the next caller tries.
+                let _ = std::thread::Builder::new().name("kennel-refresh".into()).spawn(move || drop(work()));
+                Ok(stale)
+            }
+            Lookup::Create(claim) => {
+                let value = task.run(|| created(claim, || create().map(Some))).map_err(CreateError::Creator)?;
+                Ok(value.unwrap_or_default())
+            }
+            Lookup::Absent => {
+                let value = create().map_err(CreateError::Creator)?;
+                Ok(value)
+            }
+        }
+    }
+
+    pub(super) fn get_or_create_multi<K: AsRef<[u8]>, E>(
+        self,
+        keys: &[K],
+        how: &CreateOptions,
+        create: impl FnOnce(&[usize]) -> Result<Vec<Option<Vec<u8>>>, E>,
+    ) -> Result<Vec<Option<Vec<u8>>>, CreateError<E>> {
+        let mut batch = Batch::of(keys.len());
+        let left = Remaining::of(how.wait);
+        for places in in_one_order(keys) {
+            let lookup = self.claim_waiting(keys[places[0]].as_ref(), how, left.now())?;
+            batch.found(places, lookup);
+        }
+        let missing = batch.missing();
+        let created = if missing.is_empty() { Vec::new() } else { create(&missing).map_err(CreateError::Creator)? };
+        Ok(batch.finish(created)?)
+    }
+}
+
+/// Runs a creator and stores what it made. What keeps the cache from storing it is counted there, and no error of the
+/// caller's: it has its value. A creator that fails or panics drops the claim.
+fn created<E>(claim: Claim, create: impl FnOnce() -> Result<Option<Vec<u8>>, E>) -> Result<Option<Vec<u8>>, E> {
+    let value = create()?;
+    let _ = store(claim, value.as_deref());
+    Ok(value)
+}
+
+pub(super) fn store(claim: Claim, value: Option<&[u8]>) -> Result<Stored> {
+    match value {
+        Some(value) => claim.store(value),
+        None => claim.store_absence(),
+    }
+}
+
+impl Cache {
+    /// The value of a key; if it has none, `create` makes one, and this or that caller of all threads and processes
+    /// runs it while the others wait for its value.
+    ///
+    /// A stale value (see [`CreateOptions::soft_expiry`]) is created anew by one caller while all others get the
+    /// stale one at once. What a write, a deletion or an invalidation of the key comes to while it is created is
+    /// returned to its creator, and not stored. If the creator dies, fails or panics, the next who waits tries.
+    /// A creator may create other keys in this way. Two creators that wait for each other's keys end by their
+    /// limit.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = kennel::Options::new().create(dir.path().join("cache"))?;
+    /// use kennel::CreateOptions;
+    /// let slow_query = || Ok::<_, std::io::Error>(b"42 rows".to_vec());
+    /// let rows = cache.get_or_create("report:2026", &CreateOptions::new(), slow_query)?;
+    /// assert_eq!(rows, b"42 rows");
+    /// assert!(cache.contains("report:2026"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`CreateError::Creator`] with what the caller's own `create` returned; it reaches nobody else.
+    /// [`CreateError::Cache`] with [`TimedOut`](Error::TimedOut), with [`OwnClaim`](Error::OwnClaim) for a creator that
+    /// asks for its own key, with [`Busy`](Error::Busy) when the stripe's lock is not to be had, or as
+    /// [`set`](Cache::set). A value that cannot be stored is returned all the same.
+    pub fn get_or_create<E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        how: &CreateOptions,
+        create: impl FnOnce() -> Result<Vec<u8>, E>,
+    ) -> Result<Vec<u8>, CreateError<E>> {
+        get_or_create_always(self.all(), key.as_ref(), how, create)
+    }
+
+    /// As [`get_or_create`](Cache::get_or_create) for a key that may have no value: that `create` returned `None` is
+    /// remembered for as long as [`CreateOptions::absence_expiry`] says. For all others such a key is a miss.
+    ///
+    /// # Errors
+    /// As [`get_or_create`](Cache::get_or_create).
+    pub fn get_or_create_optional<E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        how: &CreateOptions,
+        create: impl FnOnce() -> Result<Option<Vec<u8>>, E>,
+    ) -> Result<Option<Vec<u8>>, CreateError<E>> {
+        self.all().get_or_create(key.as_ref(), how, create)
+    }
+
+    /// As [`get_or_create`](Cache::get_or_create), but a stale value is returned to its creator, too: a thread of its
+    /// own creates the new one. What goes wrong there is told to nobody; the next caller tries again.
+    ///
+    /// # Errors
+    /// As [`get_or_create`](Cache::get_or_create).
+    pub fn get_or_refresh<E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        how: &CreateOptions,
+        create: impl FnOnce() -> Result<Vec<u8>, E> + Send + 'static,
+    ) -> Result<Vec<u8>, CreateError<E>> {
+        self.all().get_or_refresh(key.as_ref(), how, create)
+    }
+
+    /// The values of many keys, in their order. Those that have none, or a stale one that nobody creates yet, are
+    /// claimed in one order that is the same for all callers, so that no two wait for each other, and `create`
+    /// gets all of them at once. It returns as many values, in the order of the keys that it was given.
+    ///
+    /// # Errors
+    /// As [`get_or_create`](Cache::get_or_create); [`BadOption`](Error::BadOption) if `create` returns more or fewer
+    /// values than keys. The time for waiting is that of all keys together.
+    pub fn get_or_create_multi<K: AsRef<[u8]>, E>(
+        &self,
+        keys: &[K],
+        how: &CreateOptions,
+        create: impl FnOnce(&[&K]) -> Result<Vec<Option<Vec<u8>>>, E>,
+    ) -> Result<Vec<Option<Vec<u8>>>, CreateError<E>> {
+        self.all()
+            .get_or_create_multi(keys, how, |missing| create(&missing.iter().map(|&i| &keys[i]).collect::<Vec<_>>()))
+    }
+
+    /// The building block of [`get_or_create`](Cache::get_or_create), for those who cannot give a closure, such as the
+    /// bindings of other languages: looks the key up, waits if somebody else creates it, and gives the right to create
+    /// it to one caller.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = kennel::Options::new().create(dir.path().join("cache"))?;
+    /// use kennel::{CreateOptions, Lookup, Stored};
+    /// match cache.claim("key", &CreateOptions::new())? {
+    ///     Lookup::Hit(item) | Lookup::Stale(item) => println!("{} bytes", item.value.len()),
+    ///     Lookup::Absent => println!("known to be none"),
+    ///     Lookup::Create(claim) => assert!(matches!(claim.store("value")?, Stored::Yes(_))),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`get_or_create`](Cache::get_or_create), without `Creator`.
+    pub fn claim(&self, key: impl AsRef<[u8]>, how: &CreateOptions) -> Result<Lookup> {
+        self.all().claim(key.as_ref(), how)
+    }
+}
+
+/// A key that another caller found to have no value is created once more, for this one.
+pub(super) fn get_or_create_always<E>(
+    scope: Scope<'_>,
+    key: &[u8],
+    how: &CreateOptions,
+    create: impl FnOnce() -> Result<Vec<u8>, E>,
+) -> Result<Vec<u8>, CreateError<E>> {
+    let mut create = Some(create);
+    let mut run = || create.take().map_or_else(|| Ok(Vec::new()), |create| create());
+    match scope.get_or_create(key, how, || run().map(Some))? {
+        Some(value) => Ok(value),
+        None => run().map_err(CreateError::Creator),
+    }
+}

@@ -1,0 +1,162 @@
+//! How a missing value is created, waited for and stored.
+
+use crate::api::claim::{Task, Wait};
+use crate::api::write::{SetOptions, after};
+use crate::clock::Expiry;
+use crate::store::region::Defaults;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Whether a value may be cached.
+type Predicate = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
+/// How a missing value is created, waited for and stored.
+///
+/// ```
+/// use kennel::{CreateOptions, Expiry, Wait};
+/// use std::time::Duration;
+/// let how = CreateOptions::new()
+///     .expiry(Expiry::After(Duration::from_secs(600)))
+///     .soft_expiry(Expiry::After(Duration::from_secs(60)))
+///     .wait(Wait::For(Duration::from_secs(2)));
+/// # let _ = how;
+/// ```
+#[derive(Clone, Default)]
+pub struct CreateOptions {
+    pub(super) set: SetOptions,
+    pub(super) absence: Option<Expiry>,
+    pub(super) wait: Wait,
+    pub(super) unprotected: bool,
+    pub(super) max_age: Option<Duration>,
+    pub(super) usable_for: Option<Duration>,
+    pub(super) fresh_for: Option<Duration>,
+    pub(super) early: Option<f64>,
+    pub(super) should_cache: Option<Predicate>,
+    pub(super) task: Option<Task>,
+}
+
+impl CreateOptions {
+    /// No expiry but those that a region may have by default; waits 30 seconds at most for another's creation.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// When the value expires.
+    #[must_use]
+    pub fn expiry(mut self, expiry: Expiry) -> Self {
+        self.set = self.set.expiry(expiry);
+        self
+    }
+
+    /// When the value becomes stale: from then on one caller creates it anew, and all others get the stale one at once.
+    #[must_use]
+    pub fn soft_expiry(mut self, expiry: Expiry) -> Self {
+        self.set = self.set.soft_expiry(expiry);
+        self
+    }
+
+    /// The caller's flags that are stored with the value.
+    #[must_use]
+    pub fn flags(mut self, flags: u32) -> Self {
+        self.set = self.set.flags(flags);
+        self
+    }
+
+    /// Remembers, until then, that a creator found no value. Without it, and without a default of the region, that is
+    /// not remembered.
+    #[must_use]
+    pub fn absence_expiry(mut self, expiry: Expiry) -> Self {
+        self.absence = Some(expiry);
+        self
+    }
+
+    /// How long to wait for a value that another is creating.
+    #[must_use]
+    pub fn wait(mut self, wait: Wait) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// When the time for waiting is over, or the stripe's lock is not to be had, creates the value all the same
+    /// instead of failing. It is counted.
+    #[must_use]
+    pub fn unprotected(mut self, yes: bool) -> Self {
+        self.unprotected = yes;
+        self
+    }
+
+    /// After so long another may create the value, too, although the first creator lives; to a tenth of a second, at
+    /// most 19 days. Default five minutes.
+    #[must_use]
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.max_age = Some(age);
+        self
+    }
+
+    /// Takes a value that was created longer ago than this as one that is not there, although it was stored for longer:
+    /// an expiry of the caller who asks, beside that of the caller who stored. To a hundredth of a second. When a value
+    /// was created is known of those in a region, and of those stored with flags or a soft expiry; others are taken as
+    /// they are.
+    #[must_use]
+    pub fn usable_for(mut self, age: Duration) -> Self {
+        self.usable_for = Some(age);
+        self
+    }
+
+    /// Takes a value that was created longer ago than this as stale, although it was stored to be fresh for longer; else
+    /// as [`usable_for`](Self::usable_for).
+    #[must_use]
+    pub fn fresh_for(mut self, age: Duration) -> Self {
+        self.fresh_for = Some(age);
+        self
+    }
+
+    /// Creates the value anew before it expires, with a probability that rises towards its soft expiry, or its expiry
+    /// if it has no other, so that it hardly ever expires. A larger `beta` is earlier; 1 is a good one. What a creation
+    /// takes is remembered beside the value. (Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache
+    /// Stampede Prevention", VLDB 2015.)
+    #[must_use]
+    pub fn early(mut self, beta: f64) -> Self {
+        self.early = Some(beta);
+        self
+    }
+
+    /// Stores only values of which this says yes; what it refuses is returned to its creator, and those who waited for
+    /// it create for themselves.
+    #[must_use]
+    pub fn should_cache(mut self, predicate: impl Fn(&[u8]) -> bool + Send + Sync + 'static) -> Self {
+        self.should_cache = Some(Arc::new(predicate));
+        self
+    }
+
+    /// In whose name the key is claimed; by default the calling thread's.
+    #[must_use]
+    pub fn task(mut self, task: Task) -> Self {
+        self.task = Some(task);
+        self
+    }
+
+    /// In whose name.
+    pub(crate) fn task_or(&self, other: fn() -> Task) -> Task {
+        self.task.unwrap_or_else(other)
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn wait_policy(&self) -> Wait {
+        self.wait
+    }
+
+    /// When a remembered absence expires, if it is remembered at all.
+    pub(super) fn absence(&self, defaults: Defaults) -> Option<Expiry> {
+        let default = (defaults.none_ttl_ms != 0).then(|| after(defaults.none_ttl_ms));
+        self.absence.or(default)
+    }
+}
+
+impl fmt::Debug for CreateOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreateOptions").field("set", &self.set).field("wait", &self.wait).finish_non_exhaustive()
+    }
+}
