@@ -76,8 +76,8 @@ impl Claim {
     /// Stores the value and lets those go on who wait for it.
     ///
     /// # Errors
-    /// [`TooLarge`](crate::Error::TooLarge): those who wait create for themselves. [`Busy`](crate::Error::Busy) and what else a write
-    /// may meet: nothing is stored, and the next who waits tries.
+    /// [`TooLarge`](crate::Error::TooLarge): those who wait create for themselves. [`Busy`](crate::Error::Busy) and what
+    /// else a write may meet: nothing is stored, and the next who waits tries.
     pub fn store(self, value: impl AsRef<[u8]>) -> Result<Stored> {
         let value = value.as_ref();
         if self.0.how.should_cache.as_ref().is_some_and(|wanted| !wanted(value)) {
