@@ -71,8 +71,10 @@ impl<M: Memory> Exclusive<'_, M> {
         match Intent::of(word) {
             Some(Intent::Empty) => self.empty_begun(),
             Some(intent) if attempts.get() <= ATTEMPTS && self.is_slot(slot_at) => self.repair_slot(intent, slot_at),
-            // An intent that names what cannot be is damage; one that killed its repairs twice is not tried again.
+            // An intent that names what cannot be is damage; one that killed its repairs twice is not tried again. Who dies
+            // while emptying leaves an intent to empty: the one before would be about what is gone.
             _ => {
+                self.begin(Intent::Empty, 0, Slot::EMPTY, Slot::EMPTY, 0);
                 self.empty_begun();
                 self.count(StripeCount::Dropped);
             }
