@@ -31,8 +31,8 @@ impl RingShape {
     /// Whether these two can be tail and head of one ring: at most a lap apart, neither beyond the ring's end.
     #[inline(always)]
     pub(crate) fn can_have(self, tail: u64, head: u64) -> bool {
-        let distance = head.wrapping_sub(tail);
-        distance <= self.mask + 1
+        tail <= head
+            && head - tail <= self.mask + 1
             && self.offset(tail) < self.units
             && self.offset(head) < self.units
             && head >> POSITION_BITS == 0
@@ -92,6 +92,8 @@ mod tests {
         assert_eq!(RING.used(8, 16 + 2), Some(4));
         assert_eq!(RING.used(3, 16 + 4), None, "more than the ring holds");
         assert_eq!(RING.used(4, 3), None, "head before tail");
+        // Found by fuzzing `open`: the distance wrapped, and looked like one of a few units.
+        assert_eq!(RING.used(u64::MAX - 7, 0), None, "head before tail, by the largest distance there is");
         assert_eq!(RING.used(12, 16), None, "an offset beyond the end");
         assert_eq!(RING.used(0, 1 << 48), None, "a position beyond the last");
     }
