@@ -139,6 +139,23 @@ fn deaths_between_barriers(engine: &Engine, seed: u64, rounds: u64) {
     assert!(deaths > rounds / 8, "only {deaths} deaths in {rounds} rounds");
 }
 
+/// In the test above it is a matter of luck whether a death comes right there.
+#[test]
+fn whatever_of_a_new_count_of_live_records_a_death_leaves_is_counted_anew() {
+    let engine = Engine::new(8 << 10, 60);
+    let mut deaths = 0;
+    for (seed, nth) in (0..8).flat_map(|nth| [nth; 40]).enumerate() {
+        (0..KEYS).for_each(|round| busy_step(&engine, round));
+        assert!(engine.word(at!(Stripe.live)) > 0, "there is something to forget");
+        assert!(engine.store.raise_epoch(0, Invalidation::Hard));
+        // The first to come after the clear counts anew, and then does its own work.
+        deaths += u64::from(die_before_barrier(&engine, nth, seed as u64, |engine| busy_step(engine, 3)));
+        drop(engine.enter());
+        engine.verify();
+    }
+    assert!(deaths > 200, "only {deaths} deaths in 320 tries");
+}
+
 #[test]
 fn whatever_of_a_rebuild_a_death_leaves_the_next_one_rebuilds() {
     let engine = Engine::new(8 << 10, 60);
