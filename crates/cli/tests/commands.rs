@@ -88,6 +88,20 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Lets Ctrl-C end a command: a background shell starts everything with that ignored, and so tests, and what they start.
+#[expect(unsafe_code, reason = "how a child treats signals is set between fork and exec")]
+fn heeding_ctrl_c(command: &mut Command) -> &mut Command {
+    let heed = || {
+        // SAFETY: it may be called between fork and exec, and no handler of ours is replaced: there is none.
+        match unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) } {
+            libc::SIG_ERR => Err(std::io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    };
+    // SAFETY: `heed` does nothing else.
+    unsafe { std::os::unix::process::CommandExt::pre_exec(command, heed) }
+}
+
 /// Does what Ctrl-C on a terminal does to a group of processes.
 fn interrupt(first: &Child) {
     let group = format!("-{}", first.id());
@@ -203,7 +217,8 @@ fn ctrl_c_in_the_one_who_runs_it_lets_another_take_over() {
     let script = "echo run >> log; while [ ! -e go ]; do sleep 0.05; done; echo done";
     let mut command = place.memo(&[], script);
     // A group of its own, which is what a terminal sends Ctrl-C to: the command ends with it.
-    let mut first = std::os::unix::process::CommandExt::process_group(&mut command, 0).spawn().unwrap();
+    let grouped = std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let mut first = heeding_ctrl_c(grouped).spawn().unwrap();
     place.wait_for_runs(1);
     let second = place.start_memo(&[], script);
     sleep(Duration::from_millis(200));
@@ -413,7 +428,8 @@ fn ctrl_c_is_left_to_the_command() {
     let script = "trap 'echo interrupted >> log; exit 9' INT; echo in >> log; while :; do sleep 0.05; done";
     let mut command = locked(&place, &["key", "--", "sh", "-c", script]);
     // A group of its own, which is what a terminal sends Ctrl-C to.
-    let holder = std::os::unix::process::CommandExt::process_group(&mut command, 0).spawn().unwrap();
+    let grouped = std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let holder = heeding_ctrl_c(grouped).spawn().unwrap();
     place.wait_for_runs(1);
     sleep(Duration::from_millis(100));
     interrupt(&holder);
