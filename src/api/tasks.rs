@@ -64,7 +64,7 @@ impl Place {
                 (finding, next)
             };
             let next;
-            (finding, next) = self.elsewhere(step).await?;
+            (finding, next) = self.cache.elsewhere(step).await?;
             match next? {
                 Next::Done(lookup) => return Ok(lookup),
                 Next::Wait(pause) => sleep(pause).await,
@@ -83,7 +83,7 @@ impl Place {
                 (locking, locked)
             };
             let locked;
-            (locking, locked) = self.elsewhere(step).await?;
+            (locking, locked) = self.cache.elsewhere(step).await?;
             match locked? {
                 Ok(lock) => return Ok(lock),
                 Err(pause) => sleep(pause).await,
@@ -163,7 +163,7 @@ impl Place {
             true => Vec::new(),
             false => run(task, || create(missing)).await.map_err(CreateError::Creator)?,
         };
-        Ok(self.elsewhere(move || batch.finish(created)).await??)
+        Ok(self.cache.elsewhere(move || batch.finish(created)).await??)
     }
 
     /// Runs a creator and stores what it made. What keeps the cache from storing it is counted there; the caller has its
@@ -179,7 +179,7 @@ impl Place {
             let _ = store(claim, value.as_deref());
             value
         };
-        Ok(self.elsewhere(store).await?)
+        Ok(self.cache.elsewhere(store).await?)
     }
 
     /// The same for a creator that always makes a value.
@@ -191,10 +191,6 @@ impl Place {
     ) -> Result<Vec<u8>, CreateError<E>> {
         let value = self.created(claim, task, || async { create().await.map(Some) }).await?;
         Ok(value.unwrap_or_default())
-    }
-
-    async fn elsewhere<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        self.cache.elsewhere(work).await
     }
 }
 

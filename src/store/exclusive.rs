@@ -292,13 +292,10 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         self.store.mem.word(bucket_at)
     }
 
-    /// Whoever holds the lock and meets an odd version makes it even: its writer is dead.
+    /// As [`settle`], of the bucket at an offset.
     #[inline]
     pub(crate) fn settle_bucket(&self, bucket_at: u64) {
-        let version = self.version_of(bucket_at);
-        if version.get() & 1 == 1 {
-            close_bucket(version);
-        }
+        settle(self.version_of(bucket_at));
     }
 
     /// Says of a record that no slot will point to it again. Readers do not care; the tail and repairs do.
@@ -410,9 +407,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     pub(crate) fn find(&self, key: &Key<'_>) -> Option<Entry> {
         let bucket_at = self.store.bucket_of(key);
         let bucket = self.store.mem.words::<8>(bucket_at);
-        if bucket.get(0) & 1 == 1 {
-            close_bucket(bucket.at(0));
-        }
+        settle(bucket.at(0));
         let candidates = M::matching(bucket, Slot::live_pattern(key)) & !1;
         for slot_at in slots_in(bucket_at, candidates) {
             let slot = self.slot(slot_at);
@@ -488,9 +483,14 @@ impl<'a, M: Memory> Exclusive<'a, M> {
 
     /// Empties the stripe. Positions start again, in a new era of the versions, and stamps at a fresh base.
     pub(crate) fn empty(&mut self) {
+        self.empty_for_now();
+        self.end();
+    }
+
+    /// The same, with the intent left standing, whatever intent stood before.
+    pub(super) fn empty_for_now(&mut self) {
         self.begin(Intent::Empty, 0, Slot::EMPTY, Slot::EMPTY, 0);
         self.empty_begun();
-        self.end();
     }
 
     /// What an emptying does once its intent stands; doing it twice does no harm.
@@ -552,6 +552,14 @@ pub(super) fn open_bucket(version: Word<'_>) {
 #[inline(always)]
 pub(super) fn close_bucket(version: Word<'_>) {
     version.store(Step::BucketEven, (version.get() | 1).wrapping_add(1), Ordering::Release);
+}
+
+/// Whoever holds the lock and meets an odd version makes it even: its writer is dead.
+#[inline(always)]
+fn settle(version: Word<'_>) {
+    if version.get() & 1 == 1 {
+        close_bucket(version);
+    }
 }
 
 /// Offset of the bucket that a slot lies in.

@@ -74,8 +74,7 @@ impl<M: Memory> Exclusive<'_, M> {
             // An intent that names what cannot be is damage; one that killed its repairs twice is not tried again. Who dies
             // while emptying leaves an intent to empty: the one before would be about what is gone.
             _ => {
-                self.begin(Intent::Empty, 0, Slot::EMPTY, Slot::EMPTY, 0);
-                self.empty_begun();
+                self.empty_for_now();
                 self.count(StripeCount::Dropped);
             }
         }

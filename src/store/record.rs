@@ -320,6 +320,7 @@ impl<'a> Draft<'a> {
     #[inline(always)]
     pub(crate) fn fits_in(&self, head: Head) -> bool {
         let allocated = head.units() * 8;
+        // An allocation that is too short wraps to a slack that is far too large.
         head.shape & 0xffff_ffff == self.kind
             && allocated <= IN_PLACE_LIMIT
             && allocated.wrapping_sub(self.used) <= MAX_SLACK

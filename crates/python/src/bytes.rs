@@ -11,7 +11,7 @@ use std::slice;
 
 /// Values of at least so many bytes are copied without the interpreter's lock. Below, giving it up and getting it
 /// back takes longer than the copy, and much longer when other threads wait for it.
-const LARGE: usize = 64 << 10;
+pub(crate) const LARGE: usize = 64 << 10;
 
 /// A key or a value: `bytes` as they are, `str` as UTF-8, whatever else has a buffer as a copy of it.
 pub(crate) struct Bytes<'py>(Bound<'py, PyBytes>);

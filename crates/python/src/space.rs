@@ -1,6 +1,6 @@
 //! What a cache and a region of one have in common: all that is done with a key.
 
-use crate::bytes::{Bytes, Lent, collect, pairs, read, slices};
+use crate::bytes::{Bytes, LARGE, Lent, collect, pairs, read, slices};
 use crate::claim::{CreateHow, DEFAULT_WAIT, Lock, LockHow, Lookup, Task, waiting};
 use crate::error::{Outcome, exception};
 use crate::expiry::{Seconds, expiry, how, unix_time};
@@ -34,9 +34,6 @@ impl Of {
         }
     }
 }
-
-/// Values of so many bytes are stored without the interpreter's lock.
-const LARGE: usize = 64 << 10;
 
 /// Does something with a cache or a region, which have methods of the same names.
 macro_rules! on {

@@ -59,9 +59,9 @@ const LONGEST_RUN: Duration = Duration::from_secs(19 * 24 * 60 * 60);
 /// Run a command, or show what it printed when it was run before.
 ///
 /// Standard output, standard error and exit status are remembered for --ttl, and shown if they are not older than
-/// the --ttl of the one who asks. When they are shown standard output comes first, then standard error. However many shells ask for the same
-/// command at the same time, one runs it: the others wait and show the same. When the one is killed, another takes over
-/// within a second.
+/// the --ttl of the one who asks. When they are shown standard output comes first, then standard error. However many
+/// shells ask for the same command at the same time, one runs it: the others wait and show the same. When the one is
+/// killed, another takes over within a second.
 ///
 /// What is the same command: the same words, in the same --scope, and what --cwd, --env and --modtime add. Standard
 /// input is passed to the command when it runs, and makes no difference for that; a run in the background has none.
