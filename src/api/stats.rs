@@ -114,6 +114,10 @@ pub struct Counters {
     pub unprotected: u64,
     /// Created values that were not stored since the key was written, deleted or invalidated meanwhile.
     pub voided: u64,
+    /// Values that were created, returned and not stored since the cache failed: see
+    /// [`CreateOptions::or_uncached`](crate::CreateOptions::or_uncached). Where a process has no seat to count on, such
+    /// as behind a read-only handle, only its own handles of the file know of them.
+    pub uncached: u64,
 }
 
 impl Counters {
@@ -134,6 +138,7 @@ impl Counters {
         self.claim_waits = count(MemberCount::ClaimWaits);
         self.unprotected = count(MemberCount::Unprotected);
         self.voided = count(MemberCount::Voided);
+        self.uncached = count(MemberCount::Uncached);
     }
 
     fn add_stripe(&mut self, line: &Line) {
@@ -229,6 +234,7 @@ impl Cache {
         let shape = geometry.shape;
         let mut counters = Counters::default();
         counters.set_member(&store.member_counts());
+        counters.uncached = counters.uncached.wrapping_add(opened.uncached_elsewhere());
         let (mut items, mut used_bytes) = (0, 0);
         for stripe in 0..shape.stripes {
             counters.add_stripe(&store.stripe_counts(stripe));

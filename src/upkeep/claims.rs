@@ -15,12 +15,17 @@ const REMEMBERED: usize = 64;
 /// Bits of a remembered test that hold its time, in milliseconds; those above name the claim.
 const TIME_BITS: u32 = 40;
 
-/// When which claims' owners were last tested.
-pub(crate) struct Tests([AtomicU64; REMEMBERED]);
+/// What this process alone knows of the claims and creations of a file.
+pub(crate) struct Notes {
+    /// When which claims' owners were last tested.
+    tests: [AtomicU64; REMEMBERED],
+    /// Creations without the cache while this process had no seat to count them on.
+    uncached: AtomicU64,
+}
 
-impl Default for Tests {
+impl Default for Notes {
     fn default() -> Self {
-        Self([const { AtomicU64::new(0) }; REMEMBERED])
+        Self { tests: [const { AtomicU64::new(0) }; REMEMBERED], uncached: AtomicU64::new(0) }
     }
 }
 
@@ -32,11 +37,11 @@ pub(crate) enum Life {
     Alive(Duration),
 }
 
-impl Tests {
+impl Notes {
     /// Whether a test is due now; if it is, the next is not for a second.
-    fn begin(&self, ticket: &Ticket, now_ms: u64) -> Result<(), Duration> {
+    fn begin_test(&self, ticket: &Ticket, now_ms: u64) -> Result<(), Duration> {
         let mixed = mix(ticket.id());
-        let place = &self.0[mixed as usize % REMEMBERED];
+        let place = &self.tests[mixed as usize % REMEMBERED];
         let name = mixed >> TIME_BITS << TIME_BITS;
         // 0 stands for no test.
         let now = now_ms + 1;
@@ -60,6 +65,16 @@ impl Opened {
         Owner { member: Owner::member_of(seat, generation), task }
     }
 
+    /// Notes a creation without the cache, for which this process has no seat.
+    pub(crate) fn note_uncached(&self) {
+        self.notes.uncached.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Creations without the cache that no seat's counters know of.
+    pub(crate) fn uncached_elsewhere(&self) -> u64 {
+        self.notes.uncached.load(Ordering::Relaxed)
+    }
+
     /// Tests whether the owner of a claim lives, at most once a second for each claim. Dead is whose seat has another
     /// generation, or whose lease can be taken; it stays so, whoever sits there later.
     pub(crate) fn test_owner(&self, me: Owner, ticket: &Ticket, owner: Owner) -> Result<Life> {
@@ -71,7 +86,7 @@ impl Opened {
         if never_was || self.seats().generation(owner.seat()) != Some(owner.generation()) {
             return Ok(Life::Dead);
         }
-        if let Err(due) = self.tests.begin(ticket, self.up_ms()) {
+        if let Err(due) = self.notes.begin_test(ticket, self.up_ms()) {
             return Ok(Life::Alive(due));
         }
         let lease = self.seats().prove_dead(&lock_directory(&self.real, self.own_id()), owner.seat());

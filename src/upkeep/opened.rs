@@ -49,8 +49,8 @@ pub(crate) struct Opened {
     /// When a read may look again for the file that took this one's place, in milliseconds since `born`.
     next_follow_ms: AtomicU64,
     born: Instant,
-    /// When which owners of claims were tested.
-    pub(super) tests: super::claims::Tests,
+    /// What this process alone knows of claims.
+    pub(super) notes: super::claims::Notes,
     /// Removes what is left of a replaced file that could not be removed while it was mapped; dropped last.
     tidy_at_end: TidyAtEnd,
 }
@@ -118,7 +118,7 @@ impl Opened {
             stale_mark: AtomicU64::new(0),
             next_follow_ms: AtomicU64::new(0),
             born: Instant::now(),
-            tests: super::claims::Tests::default(),
+            notes: super::claims::Notes::default(),
             tidy_at_end: TidyAtEnd::default(),
         }
     }

@@ -152,8 +152,8 @@ impl<'a> Worker<'a> {
                 self.wrong(Wrong { key: order.key, expected: "nothing to be stored".into(), found: why });
             }
             (Some(Stored::Voided), _) => self.board.add(Word::Voided, 1),
-            (Some(Stored::Refused), _) => {
-                let (expected, found) = ("a value that is stored".into(), "it was refused".into());
+            (Some(end @ (Stored::Refused | Stored::Uncached)), _) => {
+                let (expected, found) = ("a value that is stored".into(), format!("{end:?}"));
                 self.wrong(Wrong { key: order.key, expected, found });
             }
             (None, _) => {}

@@ -5,7 +5,7 @@ use super::{CreateOptions, Lookup};
 use crate::api::claim::{Began, Held};
 use crate::api::read::{Item, Known, count};
 use crate::api::write::{Scope, Stamp, Writer, check_size, lock_stripe};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::claim::End;
 use crate::store::record::{Beside, Draft};
 use crate::store::region::Defaults;
@@ -23,6 +23,8 @@ pub enum Stored {
     /// The key was written or deleted, or an invalidation came, while the value was created; nothing is stored. So it
     /// is, too, when the claim had passed its greatest age and another took over.
     Voided,
+    /// The cache failed, and [`or_uncached`](CreateOptions::or_uncached) was asked for; nothing is stored.
+    Uncached,
     /// It is not to be cached: the predicate of [`should_cache`](CreateOptions::should_cache) says so, or it is an
     /// absence that has no expiry.
     Refused,
@@ -37,15 +39,24 @@ pub struct Claim(Box<Creation>);
 struct Creation {
     key: Vec<u8>,
     opened: Arc<Opened>,
-    /// `None`: created without protection.
-    held: Option<Held>,
-    /// Without protection: the stamp that the key had at the start.
-    seen: Option<Stamp>,
+    right: Right,
     began: Began,
     started: Instant,
     stale: Option<Item>,
     defaults: Defaults,
     how: CreateOptions,
+}
+
+/// By what right a value is created.
+enum Right {
+    /// The key's claim is held: all others wait.
+    Claimed(Held),
+    /// Others may write or create the key meanwhile. The stamp is that which the key had at the start.
+    Unprotected(Option<Stamp>),
+    /// The cache failed, by this error: nothing will be stored.
+    Uncached(Error),
+    /// What became of the value is said.
+    Used,
 }
 
 impl Claim {
@@ -70,15 +81,29 @@ impl Claim {
     /// to wait any longer.
     #[must_use]
     pub fn is_protected(&self) -> bool {
-        self.0.held.is_some()
+        matches!(self.0.right, Right::Claimed(_))
+    }
+
+    /// Why the value will not be stored: the error of the cache, if
+    /// [`or_uncached`](CreateOptions::or_uncached) was asked for and the cache failed.
+    #[must_use]
+    pub fn uncached(&self) -> Option<&Error> {
+        match &self.0.right {
+            Right::Uncached(error) => Some(error),
+            _ => None,
+        }
     }
 
     /// Stores the value and lets those go on who wait for it.
     ///
     /// # Errors
     /// [`TooLarge`](crate::Error::TooLarge): those who wait create for themselves. [`Busy`](crate::Error::Busy) and what
-    /// else a write may meet: nothing is stored, and the next who waits tries.
+    /// else a write may meet: nothing is stored, and the next who waits tries. Where
+    /// [`or_uncached`](CreateOptions::or_uncached) was asked for, these are [`Stored::Uncached`] instead.
     pub fn store(self, value: impl AsRef<[u8]>) -> Result<Stored> {
+        if self.uncached().is_some() {
+            return Ok(Stored::Uncached);
+        }
         let value = value.as_ref();
         if self.0.how.should_cache.as_ref().is_some_and(|wanted| !wanted(value)) {
             self.refuse();
@@ -94,6 +119,9 @@ impl Claim {
     /// # Errors
     /// As [`store`](Self::store).
     pub fn store_absence(self) -> Result<Stored> {
+        if self.uncached().is_some() {
+            return Ok(Stored::Uncached);
+        }
         let Some(expiry) = self.0.how.absence(self.0.defaults) else {
             self.refuse();
             return Ok(Stored::Refused);
@@ -104,7 +132,7 @@ impl Claim {
 
     /// The value is not to be cached: those who wait create for themselves.
     pub fn refuse(mut self) {
-        if let Some(held) = self.0.held.take() {
+        if let Right::Claimed(held) = self.take_right() {
             held.end(End::NotStored);
         }
     }
@@ -112,6 +140,10 @@ impl Claim {
     /// The creation failed: the next who waits tries.
     pub fn fail(self) {
         drop(self);
+    }
+
+    fn take_right(&mut self) -> Right {
+        std::mem::replace(&mut self.0.right, Right::Used)
     }
 
     fn put(mut self, value: &[u8], expires_ms: u64, beside: Beside) -> Result<Stored> {
@@ -123,7 +155,13 @@ impl Claim {
             self.refuse();
             return Err(error);
         }
-        let stored = self.put_draft(&mut draft)?;
+        let stored = match self.put_draft(&mut draft) {
+            Err(_) if self.0.how.or_uncached => {
+                count_uncached(&opened);
+                Stored::Uncached
+            }
+            stored => stored?,
+        };
         if stored == Stored::Voided {
             count(&opened, MemberCount::Voided);
         }
@@ -147,7 +185,11 @@ impl Claim {
         if opened.is_replaced() {
             return Ok(Stored::Voided);
         }
-        let Some(held) = self.0.held.take() else { return self.put_unprotected(&opened, draft) };
+        let held = match self.take_right() {
+            Right::Claimed(held) => held,
+            Right::Unprotected(seen) => return self.put_unprotected(&opened, draft, seen),
+            Right::Uncached(_) | Right::Used => return Ok(Stored::Uncached),
+        };
         let Some(ticket) = held.ticket() else { return Ok(Stored::Voided) };
         let mut stripe = lock_stripe(&opened, ticket.stripe)?;
         draft.epoch = stripe.epoch_for(draft.epoch);
@@ -158,12 +200,12 @@ impl Claim {
     }
 
     /// Nobody kept the others from the key: it must be as it was at the start.
-    fn put_unprotected(&self, opened: &Opened, draft: &mut Draft<'_>) -> Result<Stored> {
+    fn put_unprotected(&self, opened: &Opened, draft: &mut Draft<'_>, seen: Option<Stamp>) -> Result<Stored> {
         let mut stripe = lock_stripe(opened, opened.store.stripe_of(&draft.key))?;
         let entry = stripe.find(&draft.key);
         let known = entry.filter(|entry| stripe.is_known(entry)).map(|entry| Stamp(entry.head.stamp));
         let now = Began::now(opened, self.0.began.region.region());
-        if known != self.0.seen || now.epochs != self.0.began.epochs || now.region != self.0.began.region {
+        if known != seen || now.epochs != self.0.began.epochs || now.region != self.0.began.region {
             return Ok(Stored::Voided);
         }
         draft.epoch = stripe.epoch_for(draft.epoch);
@@ -190,14 +232,38 @@ impl Scope<'_> {
         Ok(Claim(Box::new(Creation {
             key: key.to_vec(),
             opened: opened.clone(),
-            held: None,
-            seen: known.as_ref().map(|known| known.item.stamp),
+            right: Right::Unprotected(known.as_ref().map(|known| known.item.stamp)),
             began,
             started: Instant::now(),
             stale: known.filter(is_usable).map(|known| known.item),
             defaults: writer.defaults,
             how: how.clone(),
         })))
+    }
+
+    /// The right to create a key without the cache, which failed.
+    pub(super) fn uncached(self, key: &[u8], how: &CreateOptions, error: Error) -> Claim {
+        let opened = self.cache.opened();
+        count_uncached(opened);
+        Claim(Box::new(Creation {
+            key: key.to_vec(),
+            opened: opened.clone(),
+            right: Right::Uncached(error),
+            began: Began::now(opened, 0),
+            started: Instant::now(),
+            stale: None,
+            defaults: Defaults::default(),
+            how: how.clone(),
+        }))
+    }
+}
+
+/// Counts a creation without the cache: for this process alone, where it has no seat.
+fn count_uncached(opened: &Opened) {
+    if opened.joined().is_some() {
+        count(opened, MemberCount::Uncached);
+    } else {
+        opened.note_uncached();
     }
 }
 
@@ -221,8 +287,7 @@ pub(super) fn claimed(
     Ok(Claim(Box::new(Creation {
         key: key.to_vec(),
         opened: held.opened().clone(),
-        held: Some(held),
-        seen: None,
+        right: Right::Claimed(held),
         began,
         started: Instant::now(),
         stale,

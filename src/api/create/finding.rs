@@ -131,8 +131,18 @@ impl Finding {
         Self { demands: Demands::of(how), seeker: Seeker::new(Kind::Create, task).max_age(Some(max_age)).wait(wait) }
     }
 
-    /// A look without a lock first, as most find a value.
+    /// One step: a value, the right to create it, or what to wait for.
     pub(crate) fn step(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
+        match self.step_cached(scope, key, how) {
+            Err(error) if how.or_uncached && !error.is_of_caller() => {
+                Ok(Next::Done(Lookup::Create(scope.uncached(key, how, error))))
+            }
+            next => next,
+        }
+    }
+
+    /// A look without a lock first, as most find a value.
+    fn step_cached(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
         let usable = match self.look(scope, key) {
             Some(Standing::Use(lookup)) => return Ok(Next::Done(lookup)),
             Some(Standing::Renew(lookup)) => Some(lookup),

@@ -34,6 +34,7 @@ pub struct CreateOptions {
     pub(super) early: Option<f64>,
     pub(super) should_cache: Option<Predicate>,
     pub(super) task: Option<Task>,
+    pub(super) or_uncached: bool,
 }
 
 impl CreateOptions {
@@ -128,6 +129,21 @@ impl CreateOptions {
     #[must_use]
     pub fn should_cache(mut self, predicate: impl Fn(&[u8]) -> bool + Send + Sync + 'static) -> Self {
         self.should_cache = Some(Arc::new(predicate));
+        self
+    }
+
+    /// When the cache itself fails, creates the value, returns it and stores nothing, as if there were no cache. The
+    /// cache fails when the handle is read-only, a stopped process holds the stripe's lock ([`Busy`](crate::Error::Busy)),
+    /// the time for waiting is over, the locks are lost, the file is gone, no seat is free, or another of its errors
+    /// comes. [`Counters::uncached`](crate::Counters::uncached) counts such creations, and [`Claim::uncached`] says why.
+    ///
+    /// Two errors stay errors, since the caller makes them: [`OwnClaim`](crate::Error::OwnClaim) of a creator that asks
+    /// for its own key, and [`BadOption`](crate::Error::BadOption). Off by default.
+    ///
+    /// [`Claim::uncached`]: crate::Claim::uncached
+    #[must_use]
+    pub fn or_uncached(mut self, yes: bool) -> Self {
+        self.or_uncached = yes;
         self
     }
 
