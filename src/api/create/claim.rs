@@ -226,7 +226,7 @@ impl Scope<'_> {
         let opened = writer.opened;
         count(opened, MemberCount::Unprotected);
         let began = Began::now(opened, writer.region);
-        let known = self.cache.known(key);
+        let known = self.cache.known(key)?;
         let demands = Demands::of(how);
         let is_usable = |known: &Known| !known.extension.is_absence() && !demands.is_too_old(known, opened);
         Ok(Claim(Box::new(Creation {

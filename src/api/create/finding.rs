@@ -85,13 +85,13 @@ fn is_older(known: &Known, age: Duration, opened: &Opened) -> bool {
 }
 
 /// What is known of a key, the stripe's lock held.
-fn known_in(opened: &Opened, stripe: &Exclusive<'_, Mapping>, key: &Key<'_>) -> Option<Known> {
-    let entry = stripe.find(key).filter(|entry| stripe.is_known(entry))?;
-    let value = stripe.value_of(&entry);
+fn known_in(opened: &Opened, stripe: &Exclusive<'_, Mapping>, key: &Key<'_>) -> Result<Option<Known>> {
+    let Some(entry) = stripe.find(key).filter(|entry| stripe.is_known(entry)) else { return Ok(None) };
+    let value = stripe.value_of(&entry).map_err(Error::no_memory(entry.value_len))?;
     if opened.settings.verify_reads && !stripe.passes(key, &value, &entry) {
-        return None; // As a read with checksums would miss it.
+        return Ok(None); // As a read with checksums would miss it.
     }
-    Some(Known::of(&opened.store, entry.at, entry.head, value, &opened.settings.time))
+    Ok(Some(Known::of(&opened.store, entry.at, entry.head, value, &opened.settings.time)))
 }
 
 /// What is left of a time for waiting that several waits share.
@@ -143,7 +143,7 @@ impl Finding {
 
     /// A look without a lock first, as most find a value.
     fn step_cached(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
-        let usable = match self.look(scope, key) {
+        let usable = match self.look(scope, key)? {
             Some(Standing::Use(lookup)) => return Ok(Next::Done(lookup)),
             Some(Standing::Renew(lookup)) => Some(lookup),
             None => None,
@@ -159,8 +159,9 @@ impl Finding {
         }
     }
 
-    fn look(&self, scope: Scope<'_>, key: &[u8]) -> Option<Standing> {
-        self.demands.judge(scope.cache.known(key)?, scope.cache.opened())
+    fn look(&self, scope: Scope<'_>, key: &[u8]) -> Result<Option<Standing>> {
+        let known = scope.cache.known(key)?;
+        Ok(known.and_then(|known| self.demands.judge(known, scope.cache.opened())))
     }
 
     /// What can be used as it is, and is found without waiting for anybody.
@@ -175,17 +176,19 @@ impl Finding {
     fn step_locked(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
         let (mut usable, demands) = (None, self.demands);
         let step = self.seeker.step(scope, key, |opened, stripe, key| {
-            match known_in(opened, stripe, key).and_then(|known| demands.judge(known, opened)) {
-                Some(Standing::Use(lookup)) => Some(lookup),
-                Some(Standing::Renew(lookup)) => {
+            let known = known_in(opened, stripe, key).transpose()?;
+            match known.map(|known| demands.judge(known, opened)) {
+                Ok(Some(Standing::Use(lookup))) => Some(Ok(lookup)),
+                Ok(Some(Standing::Renew(lookup))) => {
                     usable = Some(lookup);
                     None
                 }
-                None => None,
+                Ok(None) => None,
+                Err(error) => Some(Err(error)),
             }
         });
         Ok(match (step, usable) {
-            (Ok(Step::Found(lookup)), _) => Next::Done(lookup),
+            (Ok(Step::Found(found)), _) => Next::Done(found?),
             (Ok(Step::Mine(held, began)), stale) => {
                 Next::Done(Lookup::Create(claimed(scope, key, how, held, began, stale)?))
             }
