@@ -1,6 +1,6 @@
 //! What Linux, macOS and the other Unix systems have in common.
 
-use super::{ForkHandler, Identity, NewFile, Pause};
+use super::{DefaultPlace, ForkHandler, Identity, NewFile, Pause};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
@@ -76,7 +76,7 @@ pub(crate) fn monotonic_ms() -> u64 {
 /// Why the content of a file cannot be trusted: somebody else could have written it.
 pub(crate) fn untrusted(file: &File) -> io::Result<Option<String>> {
     let meta = file.metadata()?;
-    let me = rustix::process::geteuid().as_raw();
+    let me = my_user();
     if meta.uid() != me {
         return Ok(Some(format!("expected a file of user {me}, found one of user {}", meta.uid())));
     }
@@ -105,7 +105,7 @@ pub(crate) fn make_private_dir(path: &Path, file_mode: u32, trust: bool) -> io::
 
 /// In a directory that others can write, somebody may have made this one first.
 fn check_own(path: &Path) -> io::Result<()> {
-    let (me, owner) = (rustix::process::geteuid().as_raw(), std::fs::symlink_metadata(path)?.uid());
+    let (me, owner) = (my_user(), std::fs::symlink_metadata(path)?.uid());
     if owner == me {
         return Ok(());
     }
@@ -151,17 +151,37 @@ pub(crate) fn move_aside(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)
 }
 
-/// Directories for a cache file of this user, from the best on; the name to use in each.
-pub(crate) fn default_directories() -> Vec<(PathBuf, String)> {
-    let user = rustix::process::geteuid().as_raw();
-    let shared = format!("kennel-{user}.cache");
-    let mut found = Vec::new();
-    if let Some(runtime) = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
-        found.push((PathBuf::from(runtime), "kennel.cache".to_owned()));
+/// Places for the cache of this user when no path is given, the best first.
+pub(crate) fn default_places() -> Vec<DefaultPlace> {
+    let mut places = Vec::new();
+    // The specification of this variable says that a relative path is to be ignored.
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|directory| directory.is_absolute());
+    places.extend(runtime.map(|directory| DefaultPlace { directory, name: "kennel.cache".into(), is_private: true }));
+    let name = format!("kennel-{}.cache", my_user());
+    let shared = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
+    places.extend(shared.map(|directory| DefaultPlace { directory, name: name.clone(), is_private: false }));
+    places
+}
+
+fn my_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Whether this process may create files in the directory, and it belongs to this user if it must. `su` and `sudo -E`
+/// leave `XDG_RUNTIME_DIR` set to the directory of another user.
+pub(crate) fn may_create_in(place: &DefaultPlace) -> bool {
+    use rustix::fs::{Access, AtFlags, CWD, accessat};
+    let Ok(meta) = std::fs::metadata(&place.directory) else { return false };
+    let is_allowed = || accessat(CWD, &place.directory, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok();
+    meta.is_dir() && (!place.is_private || meta.uid() == my_user()) && is_allowed()
+}
+
+/// Whether nothing lies at a path, or something of this user.
+pub(crate) fn is_ours_or_free(path: &Path) -> bool {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) => meta.uid() == my_user(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
-    found.push((PathBuf::from("/dev/shm"), shared.clone()));
-    found.push((std::env::temp_dir(), shared));
-    found
 }
 
 /// What a forked child inherits of an open file.
