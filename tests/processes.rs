@@ -5,6 +5,8 @@ mod common;
 use common::Place;
 use common::children::{self, Process, arg, say, wait_for_word};
 use kennel::{Cache, Error, LockStrategy, OnMismatch, Options};
+#[cfg(target_os = "linux")]
+use kennel::{CreateOptions, Lookup, Stored, Wait};
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
@@ -28,6 +30,8 @@ fn child() {
         "read and stay" => read_and_stay(args[0]),
         "thrash" => thrash(args[0], args[1].parse().unwrap()),
         "hold" => hold(args[0], args[1] == "to read"),
+        #[cfg(target_os = "linux")]
+        "claim" => claim_by_another_clock(args[0]),
         _ => panic!("no task {task}"),
     });
 }
@@ -424,4 +428,37 @@ fn what_others_have_open_can_be_destroyed_and_replaced() {
         options().destroy(&path).unwrap();
         assert_eq!(place.names(), [""; 0], "{how}");
     }
+}
+
+/// Claims a key that another process is creating, then one that nobody has claimed.
+#[cfg(target_os = "linux")]
+fn claim_by_another_clock(path: &str) {
+    let cache = options().open(path).unwrap();
+    let how = CreateOptions::new().wait(Wait::No).max_age(Duration::from_millis(200));
+    say(match cache.claim("theirs", &how) {
+        Err(Error::TimedOut { .. }) => "theirs is being created".to_owned(),
+        other => format!("theirs: {other:?}"),
+    });
+    let Ok(Lookup::Create(_claim)) = cache.claim("mine", &how) else { panic!("nobody has claimed it") };
+    say("mine is claimed");
+    wait_for_word();
+}
+
+/// A container can have a time namespace of its own, in which the monotonic clock is ahead. Claims of another process
+/// then looked a day older than they were, and its own ones were as young as ever after a day.
+#[cfg(target_os = "linux")]
+#[test]
+fn claims_of_processes_in_other_time_namespaces_are_as_old_as_they_are() {
+    let place = Place::new();
+    let cache = options().create(place.path()).unwrap();
+    let Ok(Lookup::Create(claim)) = cache.claim("theirs", &CreateOptions::new()) else { panic!("a new key") };
+    let day_ahead = ["--time", "--monotonic", "86400", "--fork", "--kill-child", "--"];
+    let Some(mut other) = children::start_unshared(&day_ahead, "claim", &[arg(&place.path())]) else { return };
+    other.expect("theirs is being created");
+    other.expect("mine is claimed");
+    assert!(matches!(claim.store("value"), Ok(Stored::Yes(_))), "a claim that its owner holds");
+    let patient = CreateOptions::new().wait(Wait::For(children::PATIENCE / 4));
+    assert!(matches!(cache.claim("mine", &patient), Ok(Lookup::Create(_))), "a claim that has passed its greatest age");
+    other.tell("end");
+    other.finish();
 }

@@ -8,12 +8,13 @@ use super::read::count;
 use super::write::{Scope, Writer, lock_to_claim};
 use crate::error::{Error, Result};
 use crate::hash::Key;
-use crate::platform::{monotonic_ms, sleep_on};
+use crate::platform::sleep_on;
 use crate::shm::Memory;
 use crate::shm::mapping::Mapping;
 use crate::store::claim::{Claimant, Claimed, End, Kind, Owner, RegionEpochs, Ticket};
 use crate::store::exclusive::Exclusive;
 use crate::store::{Epochs, tally::MemberCount};
+use crate::sync::clock::host_ms;
 use crate::sync::fork;
 use crate::upkeep::Opened;
 use crate::upkeep::claims::Life;
@@ -315,7 +316,7 @@ impl Seeker {
         Ok(Claimant {
             kind: self.kind,
             owner: opened.owner(opened.member()?, self.task.0),
-            now_ms: monotonic_ms(),
+            now_ms: host_ms(),
             max_age: self.max_age.map_or(0, |age| age.as_millis().div_ceil(100).clamp(1, u64::MAX.into()) as u64),
             epochs: began.epochs,
             region: began.region,
@@ -471,7 +472,7 @@ impl Scope<'_> {
 
     pub(super) fn is_claimed(self, key: &[u8]) -> bool {
         let Some(opened) = self.cache.readable() else { return false };
-        opened.store.is_claimed(&opened.store.key(key), monotonic_ms())
+        opened.store.is_claimed(&opened.store.key(key), host_ms())
     }
 }
 

@@ -27,6 +27,28 @@ pub(crate) fn boot_id() -> [u64; 2] {
     }
 }
 
+/// By how many milliseconds this process's monotonic clock is ahead of the host's: a container can have a time namespace
+/// of its own. Without `/proc`, or on a kernel without such namespaces, it is taken to be the host's.
+pub(crate) fn clock_ahead_ms() -> i64 {
+    let namespace = |name| std::fs::read_link(format!("/proc/self/ns/{name}")).ok();
+    // The offsets that a process reads of itself are those of its children: the same, unless it has called `unshare`.
+    if namespace("time") != namespace("time_for_children") {
+        return 0;
+    }
+    let text = std::fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+    text.lines().find_map(monotonic_offset_ms).unwrap_or(0)
+}
+
+/// The milliseconds in a line such as `monotonic  3600  500000000`.
+fn monotonic_offset_ms(line: &str) -> Option<i64> {
+    let mut fields = line.split_ascii_whitespace();
+    if fields.next() != Some("monotonic") {
+        return None;
+    }
+    let (seconds, nanoseconds): (i64, i64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some(seconds * 1_000 + nanoseconds / 1_000_000)
+}
+
 /// Gives the file its length with all its blocks reserved, so that the disk cannot be full later.
 pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len) {

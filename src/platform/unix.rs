@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 mod kind;
 
 pub(crate) use kind::{
-    MAPPINGS_KEEP_LOCKS, allocate, boot_id, keep_from_children, mappings_keep_locks, nameless_file, network_filesystem,
-    populate, sleep_on, wake_all, wake_one,
+    MAPPINGS_KEEP_LOCKS, allocate, boot_id, clock_ahead_ms, keep_from_children, mappings_keep_locks, nameless_file,
+    network_filesystem, populate, sleep_on, wake_all, wake_one,
 };
 
 /// Whether another file can take the name of one that is mapped, and a mapped one be removed: it lives on without.
@@ -67,9 +67,13 @@ pub(crate) fn reopen(file: &File, path: &Path) -> io::Result<File> {
     if identity(&named)? == identity(file)? { Ok(named) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
-/// Milliseconds of a clock that all processes of this host share and nobody sets.
+/// Milliseconds of the monotonic clock, which nobody sets. Processes read it alike unless they are in different time
+/// namespaces: see [`clock_ahead_ms`].
+#[allow(unsafe_code, reason = "rustix reads the clock without the C library, from a page that valgrind does not map")]
 pub(crate) fn monotonic_ms() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call stores the time in `now`. It fails only for a clock that does not exist.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     now.tv_sec as u64 * 1_000 + now.tv_nsec as u64 / 1_000_000
 }
 

@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "what the standard library does not offer; each call says why it may")]
 
 pub(crate) use super::lacking::{
-    MAPPINGS_KEEP_LOCKS, keep_from_children, mappings_keep_locks, nameless_file, populate,
+    MAPPINGS_KEEP_LOCKS, clock_ahead_ms, keep_from_children, mappings_keep_locks, nameless_file, populate,
 };
 pub(crate) use super::wait::{sleep_on, wake_all, wake_one};
 use super::{DefaultPlace, ForkHandler, Identity, NewFile, Pause, unknown_boot};

@@ -9,6 +9,7 @@ mod fuzz;
 mod instructions;
 mod loom;
 mod macos;
+mod memcheck;
 mod miri;
 mod mutants;
 mod power;
@@ -52,6 +53,8 @@ enum Command {
     Mutants(mutants::Args),
     /// Run the library's tests under ThreadSanitizer (needs nightly, on Linux)
     Tsan(tsan::Args),
+    /// Run the main tests under valgrind's memcheck (Linux)
+    Memcheck(memcheck::Args),
     /// Open many mixtures of old and new pages, as a loss of power leaves them
     Power(power::Args),
     /// Use a cache in many processes while they are killed, and check every answer
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Command::Miri(args) => miri::run(args),
         Command::Mutants(args) => mutants::run(&args),
         Command::Tsan(args) => tsan::run(args),
+        Command::Memcheck(args) => memcheck::run(args),
         Command::Power(args) => power::run(&args),
         Command::Torture(args) => torture::run(&args),
         Command::Windows(args) => windows::run(args),
