@@ -202,7 +202,7 @@ impl Cache {
 }
 
 impl Region {
-    fn scope(&self) -> Scope<'_> {
+    pub(super) fn scope(&self) -> Scope<'_> {
         Scope { cache: &self.cache, region: Some(&self.named) }
     }
 

@@ -26,7 +26,7 @@ fn within() -> Vec<Task> {
 }
 
 /// Runs a creator in the name of a task, within those that run here.
-async fn run<F: Future>(task: Task, create: impl FnOnce() -> F) -> F::Output {
+pub(super) async fn run<F: Future>(task: Task, create: impl FnOnce() -> F) -> F::Output {
     let mut tasks = within();
     tasks.push(task);
     // The creator may be a future that does nothing before it is polled, or do its work here.
@@ -35,7 +35,7 @@ async fn run<F: Future>(task: Task, create: impl FnOnce() -> F) -> F::Output {
 
 /// A cache or a region, for a thread of its own.
 #[derive(Clone)]
-struct Place {
+pub(super) struct Place {
     cache: Cache,
     region: Option<Arc<Named>>,
 }
@@ -49,7 +49,13 @@ impl Place {
         self.claim_waiting(key, how, task, how.wait_policy()).await
     }
 
-    async fn claim_waiting(&self, key: Vec<u8>, how: &CreateOptions, task: Task, wait: Wait) -> Result<Lookup> {
+    pub(super) async fn claim_waiting(
+        &self,
+        key: Vec<u8>,
+        how: &CreateOptions,
+        task: Task,
+        wait: Wait,
+    ) -> Result<Lookup> {
         let mut finding = Finding::new(task, how, wait);
         finding.seeker.within(within());
         // Most find a value, and need no other thread for that.
@@ -175,11 +181,16 @@ impl Place {
         create: impl FnOnce() -> F,
     ) -> Result<Option<Vec<u8>>, CreateError<E>> {
         let value = run(task, create).await.map_err(CreateError::Creator)?;
+        Ok(self.store(claim, value).await?)
+    }
+
+    /// Stores what was created, and gives it back.
+    pub(super) async fn store(&self, claim: Claim, value: Option<Vec<u8>>) -> Result<Option<Vec<u8>>> {
         let store = move || {
             let _ = store(claim, value.as_deref());
             value
         };
-        Ok(self.cache.elsewhere(store).await?)
+        self.cache.elsewhere(store).await
     }
 
     /// The same for a creator that always makes a value.
@@ -222,7 +233,7 @@ impl Cache {
         }
     }
 
-    fn place(&self) -> Place {
+    pub(super) fn place(&self) -> Place {
         Place { cache: self.clone(), region: None }
     }
 
@@ -312,7 +323,7 @@ impl Cache {
 }
 
 impl Region {
-    fn place(&self) -> Place {
+    pub(super) fn place(&self) -> Place {
         let (cache, named) = self.parts();
         Place { cache: cache.clone(), region: Some(named.clone()) }
     }

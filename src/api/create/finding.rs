@@ -1,7 +1,7 @@
 //! One caller's way to a value, or to the right to create it.
 
 use super::claim::claimed;
-use super::{CreateOptions, Lookup};
+use super::{CreateOptions, Form, Lookup};
 use crate::api::claim::{Pause, Seeker, Step, Task, Wait};
 use crate::api::read::Known;
 use crate::api::write::Scope;
@@ -31,11 +31,12 @@ pub(super) struct Demands {
     early: f64,
     usable_for: Option<Duration>,
     fresh_for: Option<Duration>,
+    form: Option<Form>,
 }
 
 impl Demands {
     pub(super) fn of(how: &CreateOptions) -> Self {
-        Self { early: draw(how), usable_for: how.usable_for, fresh_for: how.fresh_for }
+        Self { early: draw(how), usable_for: how.usable_for, fresh_for: how.fresh_for, form: how.form }
     }
 
     /// Whether what is known is too old for this caller to be used at all.
@@ -60,6 +61,9 @@ impl Demands {
         }
         if known.extension.is_absence() {
             return Some(Standing::Use(Lookup::Absent));
+        }
+        if self.form.is_some_and(|form| !form.fits(&known.item)) {
+            return None;
         }
         if known.item.is_stale || self.fresh_for.is_some_and(|age| is_older(&known, age, opened)) {
             return Some(Standing::Renew(Lookup::Stale(known.item)));

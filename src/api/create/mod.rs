@@ -9,11 +9,13 @@
 mod batch;
 mod claim;
 mod finding;
+mod form;
 mod options;
 
 pub(crate) use batch::{Batch, in_one_order};
 pub use claim::{Claim, Stored};
 pub(crate) use finding::{Finding, Next, Remaining};
+pub(crate) use form::Form;
 pub use options::CreateOptions;
 
 use super::cache::Cache;
@@ -53,7 +55,7 @@ impl Scope<'_> {
         self.claim_waiting(key, how, how.wait)
     }
 
-    fn claim_waiting(self, key: &[u8], how: &CreateOptions, wait: Wait) -> Result<Lookup> {
+    pub(super) fn claim_waiting(self, key: &[u8], how: &CreateOptions, wait: Wait) -> Result<Lookup> {
         let mut finding = Finding::new(how.task_or(Task::of_thread), how, wait);
         loop {
             match finding.step(self, key, how)? {

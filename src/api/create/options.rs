@@ -1,5 +1,6 @@
 //! How a missing value is created, waited for and stored.
 
+use super::Form;
 use crate::api::claim::{Task, Wait};
 use crate::api::write::{SetOptions, after};
 use crate::clock::Expiry;
@@ -35,6 +36,7 @@ pub struct CreateOptions {
     pub(super) should_cache: Option<Predicate>,
     pub(super) task: Option<Task>,
     pub(super) or_uncached: bool,
+    pub(super) form: Option<Form>,
 }
 
 impl CreateOptions {
@@ -159,7 +161,14 @@ impl CreateOptions {
         self.task.unwrap_or_else(other)
     }
 
-    #[cfg(feature = "tokio")]
+    /// Takes only values of this form; others are misses.
+    #[cfg(feature = "typed")]
+    pub(crate) fn form(mut self, form: Form) -> Self {
+        self.form = Some(form);
+        self
+    }
+
+    #[cfg(any(feature = "tokio", feature = "typed"))]
     pub(crate) fn wait_policy(&self) -> Wait {
         self.wait
     }
