@@ -69,6 +69,8 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Check and test the Python package in an environment of its own (needs Python)
     Python(python::TestArgs),
+    /// Build uWSGI, and test the Python package in its workers, each with two interpreters (needs Python and a C compiler)
+    Uwsgi,
     /// Build a wheel of the Python package (needs Python)
     Wheel(python::WheelArgs),
     /// Measure Kennel beside the least that any cache must do, and beside other caches
@@ -93,6 +95,7 @@ fn main() -> ExitCode {
         Command::RefusedCheck => refused::run(),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Python(args) => python::test(&args),
+        Command::Uwsgi => python::test_under_uwsgi(),
         Command::Wheel(args) => python::wheel(&args),
         Command::Speed(args) => speed::run(args),
         Command::Instructions(args) => instructions::run(&args),
