@@ -10,6 +10,7 @@ mod instructions;
 mod loom;
 mod macos;
 mod memcheck;
+mod minimal;
 mod miri;
 mod mutants;
 mod power;
@@ -63,6 +64,8 @@ enum Command {
     Windows(windows::Args),
     /// Type-check and lint everything for macOS
     MacosCheck,
+    /// Check the library and the command line with the oldest versions of their dependencies
+    Minimal,
     /// See that targets Kennel cannot run on are refused with a sentence
     RefusedCheck,
     /// Run the fuzz targets for a while (needs nightly)
@@ -92,6 +95,7 @@ fn main() -> ExitCode {
         Command::Torture(args) => torture::run(&args),
         Command::Windows(args) => windows::run(args),
         Command::MacosCheck => macos::run(),
+        Command::Minimal => minimal::run(),
         Command::RefusedCheck => refused::run(),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Python(args) => python::test(&args),
