@@ -323,6 +323,25 @@ fn what_was_recognized_is_told_with_the_first_requests() -> Outcome {
 }
 
 #[test]
+fn the_fields_of_the_json_are_those_that_are_documented() -> Outcome {
+    let page = include_str!("../../../docs/traces.md");
+    let (_, table) = page.split_once("one object with these fields:").ok_or("no table of the fields")?;
+    let first_column =
+        table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" |")).map(|(names, _)| names);
+    let mut documented: Vec<_> =
+        first_column.flat_map(|names| names.split(", ")).map(|name| name.trim_matches('`')).collect();
+    documented.sort_unstable();
+
+    let traces = Traces::new()?;
+    let path = traces.write("a.csv", csv())?;
+    let result = replay_json(&path, "--items 100")?;
+    let mut fields: Vec<_> = result.as_object().ok_or("no object")?.keys().map(String::as_str).collect();
+    fields.sort_unstable();
+    assert_eq!(fields, documented);
+    Ok(())
+}
+
+#[test]
 fn a_table_without_a_header_keeps_its_first_request() -> Outcome {
     let traces = Traces::new()?;
     let path = traces.write("a.csv", table("", |key, size| format!("419,W,{key},{size}")))?;
@@ -376,7 +395,7 @@ fn a_cut_off_file_is_an_error() -> Outcome {
         for len in [10, whole.len() / 2, whole.len() - 1] {
             let path = traces.write("trace", &whole[..len])?;
             let message = failure(&path, "--items 100")?;
-            let expected = format!("the {compression} data is damaged or cut off");
+            let expected = format!("the {compression} data cannot be decompressed");
             assert!(message.contains(&expected), "{compression}, {len} bytes: {message}");
         }
     }

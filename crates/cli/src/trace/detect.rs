@@ -37,6 +37,9 @@ pub fn detect(sample: &[u8], suggested: Option<Format>, table: &Table) -> Result
         return Ok(None);
     };
     refuse_documents(first)?;
+    if first.contains(&b'\r') {
+        return Err(TraceError::found(Place::Line(1), "lines that end with LF or CR LF, and not with CR alone", first));
+    }
     if first.contains(&b',') {
         return Ok(Some(rows(first, table)));
     }
@@ -264,7 +267,7 @@ mod tests {
 
     #[test]
     fn what_fits_no_format_is_refused() {
-        let cases: [(&[u8], &str); 14] = [
+        let cases: [(&[u8], &str); 15] = [
             (b"<!DOCTYPE html>\n", "line 1: expected a trace, and no HTML"),
             (b"{\"key\": 1}\n", "line 1: expected a trace, and no JSON"),
             (b"time;key;size\n1;2;3\n", "and not by `;`"),
@@ -279,6 +282,7 @@ mod tests {
             (b"\xFF\xFEk\0e\0y\0", "UTF-16 text"),
             (b"\x1F\x8B\x08\0", "gzip data within compressed data"),
             (b"key\0\n", "found other binary data"),
+            (b"1\r2\r3\r", "line 1: expected lines that end with LF or CR LF"),
         ];
         for (sample, expected) in cases {
             let message = refused(sample);

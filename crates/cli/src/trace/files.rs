@@ -100,14 +100,14 @@ mod tests {
 
     #[test]
     fn what_is_longer_than_the_sample_is_read_whole() {
-        let content: Vec<u8> = (0..400_000_u32).flat_map(|key| format!("{}\n", 400_000 - key).into_bytes()).collect();
+        let content: Vec<u8> = (0..70_000_u32).flat_map(|key| format!("{key:030}\n").into_bytes()).collect();
         assert!(content.len() > 2 * MAX_LINE);
         let (dir, path) = file("a", &content);
-        assert_eq!(read(&[&path], None).map(|keys| keys.len()), Ok(400_000));
+        assert_eq!(read(&[&path], None).map(|keys| keys.len()), Ok(70_000));
         for compression in ALL {
             let path = dir.path().join(compression.to_string());
             fs::write(&path, compress(compression, &content)).expect("written");
-            assert_eq!(read(&[&path], None).map(|keys| keys.len()), Ok(400_000), "{compression}");
+            assert_eq!(read(&[&path], None).map(|keys| keys.len()), Ok(70_000), "{compression}");
         }
     }
 
@@ -119,12 +119,12 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             format!("{:016x}{:016x}\n", state, state.rotate_left(32) ^ 0x5555)
         };
-        let content: String = (0..150_000).map(|_| key()).collect();
+        let content: String = (0..90_000).map(|_| key()).collect();
         for compression in ALL {
             let compressed = compress(compression, content.as_bytes());
             assert!(compressed.len() > MAX_LINE + 1, "{compression}");
             let (_dir, path) = file("a", &compressed);
-            assert_eq!(read(&[&path], None).map(|keys| keys.len()), Ok(150_000), "{compression}");
+            assert_eq!(read(&[&path], None).map(|keys| keys.len()), Ok(90_000), "{compression}");
         }
     }
 
@@ -152,7 +152,7 @@ mod tests {
             let whole = compress(compression, &b"key 1\n".repeat(1000));
             let (_dir, path) = file("a", &whole[..whole.len() - 1]);
             let error = read(&[&path], None).expect_err("a cut-off file");
-            assert!(error.contains(&format!("the {compression} data is damaged or cut off")), "{error}");
+            assert!(error.contains(&format!("the {compression} data cannot be decompressed")), "{error}");
         }
     }
 

@@ -58,7 +58,7 @@ impl Format {
                  operation, TTL; a value size of 0 is no size",
                 &["0,user:7,6,512,1,get,0"]),
             Self::Msr => facts("msr", &[],
-                "block traces of Microsoft Research: csv of Timestamp,Hostname,DiskNumber,Type,Offset,Size,ResponseTime, \
+                "Block traces of Microsoft Research: csv of Timestamp,Hostname,DiskNumber,Type,Offset,Size,ResponseTime, \
                  with this header or none; host, disk and offset together are the key",
                 &["128166372003061629,usr,0,Read,7014609920,24576,41286"]),
             Self::CachelibKv => facts("cachelib-kv", &[],
@@ -70,26 +70,27 @@ impl Format {
                  size",
                 &["op_time,block_id,block_id_size,io_offset,io_size,op_name", "1698,7,8388608,0,4096,getChunkData"]),
             Self::Csv => facts("csv", &[],
-                "any other table, of blocks for example: rows of comma-separated fields, under a header, or without one \
+                "Any other table, of blocks for example: rows of comma-separated fields, under a header, or without one \
                  with --no-header",
                 &["time,offset,size", "5633898,42932745,512"]),
             Self::Webcachesim => facts("webcachesim", &[],
-                "time, id and size in each line, apart by blanks; further fields are ignored",
+                "Time, id and size in each line, apart by blanks; further fields are ignored",
                 &["15 4294967297 512"]),
             Self::Arc => facts("arc", &["lis"],
-                "the traces of the ARC paper: first key, number of consecutive keys, an ignored field, request number",
+                "The traces of the ARC paper: first key, number of consecutive keys, an ignored field, request number",
                 &["110765 64 0 0"]),
             Self::Lirs => facts("lirs", &[],
-                "the traces of the LIRS paper: a block number in each line; lines of `*` are separators",
+                "The traces of the LIRS paper: a block number in each line; lines of `*` are separators",
                 &["7", "*", "8"]),
             Self::OracleGeneral => facts("oracleGeneral", &["oracle-general"],
-                "libCacheSim's binary records of 24 bytes: u32 time, u64 id, u32 size, i64 next request",
+                "libCacheSim's binary records of 24 bytes: u32 time, u64 id, u32 size, i64 next request. \
+                 Example: the files named NAME.oracleGeneral.zst",
                 &[]),
             Self::TimeKey => facts("time-key", &[],
-                "a time and a key in each line, apart by blanks",
+                "A time and a key in each line, apart by blanks",
                 &["1595.25 user:7"]),
             Self::Text => facts("text", &[],
-                "a key in each line, or a key and a size, apart by blanks",
+                "A key in each line, or a key and a size, apart by blanks",
                 &["user:7 512"]),
         }
     }
