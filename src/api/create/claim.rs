@@ -67,10 +67,10 @@ impl Claim {
     }
 
     /// Whether all others wait for this creation. They do not if all claims were held, or if this caller did not want
-    /// to wait any longer.
+    /// to wait any longer; nor once the claim has ended, or the cache file was destroyed or replaced.
     #[must_use]
     pub fn is_protected(&self) -> bool {
-        self.0.held.is_some()
+        self.0.held.as_ref().is_some_and(Held::is_held)
     }
 
     /// Stores the value and lets those go on who wait for it.
