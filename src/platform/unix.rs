@@ -4,7 +4,7 @@ use super::{DefaultPlace, ForkHandler, Identity, NewFile, Pause};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ mod kind;
 
 pub(crate) use kind::{
     MAPPINGS_KEEP_LOCKS, allocate, boot_id, clock_ahead_ms, keep_from_children, mappings_keep_locks, nameless_file,
-    network_filesystem, populate, sleep_on, wake_all, wake_one,
+    network_filesystem, populate, process_word, sleep_on, wake_all, wake_one, zero_process_word_in_children,
 };
 
 /// Whether another file can take the name of one that is mapped, and a mapped one be removed: it lives on without.
@@ -70,7 +70,7 @@ pub(crate) fn reopen(file: &File, path: &Path) -> io::Result<File> {
 /// Milliseconds of the monotonic clock, which nobody sets. Processes read it alike unless they are in different time
 /// namespaces: see [`clock_ahead_ms`].
 #[allow(unsafe_code, reason = "rustix reads the clock without the C library, from a page that valgrind does not map")]
-pub(crate) fn monotonic_ms() -> u64 {
+pub(crate) fn own_clock_ms() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the call stores the time in `now`. It fails only for a clock that does not exist.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
@@ -200,12 +200,13 @@ pub(crate) fn forget(file: File) {
     let _ = file.into_raw_fd();
 }
 
-/// Closes a descriptor that a forked child inherited, in that child.
+/// Closes a descriptor that a forked child inherited, in that child, if it still leads to this file.
 #[allow(unsafe_code, reason = "the owner of the descriptor is gone, or will never touch it again")]
-pub(crate) fn close_inherited(descriptor: Descriptor) {
+pub(crate) fn close_inherited(descriptor: Descriptor, expected: Identity) {
     // SAFETY: the descriptor is one of the parent's locked files; in this process nobody uses it, since whatever
-    // owns it sees that it was forked.
-    unsafe { libc::close(descriptor) };
+    // owns it sees that it was forked. One of any other file is given back below without being closed.
+    let file = unsafe { File::from_raw_fd(descriptor) };
+    if identity(&file).is_ok_and(|found| found == expected) { drop(file) } else { forget(file) }
 }
 
 /// Has every fork of this process call these functions.

@@ -9,7 +9,7 @@ use crate::platform;
 static AHEAD_MS: PerProcess<i64> = PerProcess::new();
 
 /// Milliseconds of the host's monotonic clock.
-pub(crate) fn host_ms() -> u64 {
+pub(crate) fn monotonic_ms() -> u64 {
     let ahead_ms = AHEAD_MS.get().unwrap_or_else(|| AHEAD_MS.install(platform::clock_ahead_ms()));
-    platform::monotonic_ms().wrapping_add_signed(-ahead_ms)
+    platform::own_clock_ms().wrapping_add_signed(-ahead_ms)
 }

@@ -7,6 +7,8 @@ pub(crate) mod clock;
 #[cfg(not(loom))]
 pub mod conformance;
 #[cfg(not(loom))]
+pub(crate) mod descriptors;
+#[cfg(not(loom))]
 pub(crate) mod fork;
 #[cfg(not(loom))]
 pub(crate) mod lease;

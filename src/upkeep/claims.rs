@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::hash::Key;
 use crate::store::claim::{Owner, Ticket};
 use crate::store::record::mix;
-use crate::sync::clock::host_ms;
+use crate::sync::clock::monotonic_ms;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -118,7 +118,7 @@ impl Opened {
     /// Whether somebody has claimed a key who is not known to be dead, and whose next test is not due: a look without a
     /// lock, which begins no test itself.
     pub(crate) fn is_in_hand(&self, key: &Key<'_>) -> bool {
-        let Some((ticket, owner)) = self.store.claim_seen(key, host_ms()) else { return false };
+        let Some((ticket, owner)) = self.store.claim_seen(key, monotonic_ms()) else { return false };
         let is_ours = || self.joined().is_some_and(|joined| self.owner(joined, 0).member == owner.member);
         !self.settings.locks.is_shared() || is_ours() || self.notes.test_due_in(&ticket, self.up_ms()).is_some()
     }

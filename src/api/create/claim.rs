@@ -126,10 +126,10 @@ impl Claim {
     }
 
     /// Whether all others wait for this creation. They do not if all claims were held, or if this caller did not want
-    /// to wait any longer.
+    /// to wait any longer; nor once the claim has ended, or the cache file was destroyed or replaced.
     #[must_use]
     pub fn is_protected(&self) -> bool {
-        matches!(self.0.right, Right::Claimed(_))
+        matches!(&self.0.right, Right::Claimed(held) if held.is_held())
     }
 
     /// Why the value will not be stored: the error of the cache, if
