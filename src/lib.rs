@@ -33,9 +33,9 @@ mod upkeep;
 pub use api::Typed;
 #[cfg(not(loom))]
 pub use api::{
-    Cache, Claim, Counters, CreateError, CreateOptions, Item, KeyLock, Keys, Limit, LockOptions, Lookup, Options,
-    Region, RegionOptions, Repair, SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task, Values, Verification,
-    Wait,
+    Cache, Claim, Counters, CreateError, CreateOptions, Created, Item, KeyLock, Keys, Limit, LockOptions, Lookup,
+    Options, Region, RegionOptions, Repair, SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task, Values,
+    Verification, Wait,
 };
 #[cfg(not(loom))]
 pub use clock::{Clock, Expiry};
@@ -55,7 +55,7 @@ pub use upkeep::header::AfterCrash;
 #[cfg(not(loom))]
 pub use upkeep::open::{DEFAULT_CAPACITY, OnMismatch};
 #[cfg(not(loom))]
-pub use upkeep::place::default_path;
+pub use upkeep::place::{default_path, default_paths};
 
 /// Faults that are planted in the engine, for the tests that must find them.
 #[cfg(all(feature = "plant", not(loom)))]

@@ -23,11 +23,11 @@ mod wait;
 #[cfg(feature = "crash-points")]
 pub(crate) use system::end_process;
 pub(crate) use system::{
-    CAN_REPLACE_MAPPED, Descriptor, MAPPINGS_KEEP_LOCKS, allocate, at_fork, boot_id, close_inherited,
-    default_directories, descriptor, directory_inode, forget, identity, is_unlinked, is_vanishing, keep_from_children,
-    make_private_dir, mappings_keep_locks, mode, monotonic_ms, move_aside, name_new_file, nameless_file,
-    network_filesystem, populate, reopen, root_lock, set_mode, sleep_on, stop_process, try_lock_data, untrusted,
-    usual_form, wake_all, wake_one,
+    CAN_REPLACE_MAPPED, Descriptor, MAPPINGS_KEEP_LOCKS, allocate, at_fork, boot_id, clock_ahead_ms, close_inherited,
+    default_places, descriptor, directory_inode, forget, identity, is_ours_or_free, is_unlinked, is_vanishing,
+    keep_from_children, make_private_dir, mappings_keep_locks, may_create_in, mode, move_aside, name_new_file,
+    nameless_file, network_filesystem, own_clock_ms, populate, process_word, reopen, root_lock, set_mode, sleep_on,
+    stop_process, try_lock_data, untrusted, usual_form, wake_all, wake_one, zero_process_word_in_children,
 };
 
 /// What tells a file from every other on this host, for as long as it exists.
@@ -37,6 +37,15 @@ pub(crate) struct Identity {
     pub inode: u64,
     /// Device number; on Windows the volume's serial number.
     pub device: u64,
+}
+
+/// A place for the cache of this user when no path is given.
+pub(crate) struct DefaultPlace {
+    pub directory: std::path::PathBuf,
+    /// The file's name there.
+    pub name: String,
+    /// The directory must belong to this user.
+    pub is_private: bool,
 }
 
 /// A file being made: without a name where the system can, else in its lock directory.

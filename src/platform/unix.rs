@@ -1,10 +1,10 @@
 //! What Linux, macOS and the other Unix systems have in common.
 
-use super::{ForkHandler, Identity, NewFile, Pause};
+use super::{DefaultPlace, ForkHandler, Identity, NewFile, Pause};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 mod kind;
 
 pub(crate) use kind::{
-    MAPPINGS_KEEP_LOCKS, allocate, boot_id, keep_from_children, mappings_keep_locks, nameless_file, network_filesystem,
-    populate, sleep_on, wake_all, wake_one,
+    MAPPINGS_KEEP_LOCKS, allocate, boot_id, clock_ahead_ms, keep_from_children, mappings_keep_locks, nameless_file,
+    network_filesystem, populate, process_word, sleep_on, wake_all, wake_one, zero_process_word_in_children,
 };
 
 /// Whether another file can take the name of one that is mapped, and a mapped one be removed: it lives on without.
@@ -72,16 +72,20 @@ pub(crate) fn reopen(file: &File, path: &Path) -> io::Result<File> {
     if identity(&named)? == identity(file)? { Ok(named) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
-/// Milliseconds of a clock that all processes of this host share and nobody sets.
-pub(crate) fn monotonic_ms() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+/// Milliseconds of the monotonic clock, which nobody sets. Processes read it alike unless they are in different time
+/// namespaces: see [`clock_ahead_ms`].
+#[allow(unsafe_code, reason = "rustix reads the clock without the C library, from a page that valgrind does not map")]
+pub(crate) fn own_clock_ms() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call stores the time in `now`. It fails only for a clock that does not exist.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     now.tv_sec as u64 * 1_000 + now.tv_nsec as u64 / 1_000_000
 }
 
 /// Why the content of a file cannot be trusted: somebody else could have written it.
 pub(crate) fn untrusted(file: &File) -> io::Result<Option<String>> {
     let meta = file.metadata()?;
-    let me = rustix::process::geteuid().as_raw();
+    let me = my_user();
     if meta.uid() != me {
         return Ok(Some(format!("expected a file of user {me}, found one of user {}", meta.uid())));
     }
@@ -110,7 +114,7 @@ pub(crate) fn make_private_dir(path: &Path, file_mode: u32, trust: bool) -> io::
 
 /// In a directory that others can write, somebody may have made this one first.
 fn check_own(path: &Path) -> io::Result<()> {
-    let (me, owner) = (rustix::process::geteuid().as_raw(), std::fs::symlink_metadata(path)?.uid());
+    let (me, owner) = (my_user(), std::fs::symlink_metadata(path)?.uid());
     if owner == me {
         return Ok(());
     }
@@ -156,17 +160,37 @@ pub(crate) fn move_aside(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)
 }
 
-/// Directories for a cache file of this user, from the best on; the name to use in each.
-pub(crate) fn default_directories() -> Vec<(PathBuf, String)> {
-    let user = rustix::process::geteuid().as_raw();
-    let shared = format!("kennel-{user}.cache");
-    let mut found = Vec::new();
-    if let Some(runtime) = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
-        found.push((PathBuf::from(runtime), "kennel.cache".to_owned()));
+/// Places for the cache of this user when no path is given, the best first.
+pub(crate) fn default_places() -> Vec<DefaultPlace> {
+    let mut places = Vec::new();
+    // The specification of this variable says that a relative path is to be ignored.
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|directory| directory.is_absolute());
+    places.extend(runtime.map(|directory| DefaultPlace { directory, name: "kennel.cache".into(), is_private: true }));
+    let name = format!("kennel-{}.cache", my_user());
+    let shared = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
+    places.extend(shared.map(|directory| DefaultPlace { directory, name: name.clone(), is_private: false }));
+    places
+}
+
+fn my_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Whether this process may create files in the directory, and it belongs to this user if it must. `su` and `sudo -E`
+/// leave `XDG_RUNTIME_DIR` set to the directory of another user.
+pub(crate) fn may_create_in(place: &DefaultPlace) -> bool {
+    use rustix::fs::{Access, AtFlags, CWD, accessat};
+    let Ok(meta) = std::fs::metadata(&place.directory) else { return false };
+    let is_allowed = || accessat(CWD, &place.directory, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok();
+    meta.is_dir() && (!place.is_private || meta.uid() == my_user()) && is_allowed()
+}
+
+/// Whether nothing lies at a path, or something of this user.
+pub(crate) fn is_ours_or_free(path: &Path) -> bool {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) => meta.uid() == my_user(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
-    found.push((PathBuf::from("/dev/shm"), shared.clone()));
-    found.push((std::env::temp_dir(), shared));
-    found
 }
 
 /// What a forked child inherits of an open file.
@@ -181,12 +205,13 @@ pub(crate) fn forget(file: File) {
     let _ = file.into_raw_fd();
 }
 
-/// Closes a descriptor that a forked child inherited, in that child.
+/// Closes a descriptor that a forked child inherited, in that child, if it still leads to this file.
 #[allow(unsafe_code, reason = "the owner of the descriptor is gone, or will never touch it again")]
-pub(crate) fn close_inherited(descriptor: Descriptor) {
+pub(crate) fn close_inherited(descriptor: Descriptor, expected: Identity) {
     // SAFETY: the descriptor is one of the parent's locked files; in this process nobody uses it, since whatever
-    // owns it sees that it was forked.
-    unsafe { libc::close(descriptor) };
+    // owns it sees that it was forked. One of any other file is given back below without being closed.
+    let file = unsafe { File::from_raw_fd(descriptor) };
+    if identity(&file).is_ok_and(|found| found == expected) { drop(file) } else { forget(file) }
 }
 
 /// Has every fork of this process call these functions.

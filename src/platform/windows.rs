@@ -2,10 +2,11 @@
 #![allow(unsafe_code, reason = "what the standard library does not offer; each call says why it may")]
 
 pub(crate) use super::lacking::{
-    MAPPINGS_KEEP_LOCKS, keep_from_children, mappings_keep_locks, nameless_file, populate,
+    MAPPINGS_KEEP_LOCKS, clock_ahead_ms, keep_from_children, mappings_keep_locks, nameless_file, populate,
+    process_word, zero_process_word_in_children,
 };
 pub(crate) use super::wait::{sleep_on, wake_all, wake_one};
-use super::{ForkHandler, Identity, NewFile, Pause, unknown_boot};
+use super::{DefaultPlace, ForkHandler, Identity, NewFile, Pause, unknown_boot};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::windows::ffi::OsStrExt;
@@ -155,7 +156,7 @@ pub(crate) fn boot_id() -> [u64; 2] {
 }
 
 /// Milliseconds since the host started: a clock that all processes share and nobody sets. It steps every 10 to 16 ms.
-pub(crate) fn monotonic_ms() -> u64 {
+pub(crate) fn own_clock_ms() -> u64 {
     // SAFETY: takes nothing and cannot fail.
     unsafe { GetTickCount64() }
 }
@@ -223,14 +224,26 @@ pub(crate) fn move_aside(from: &Path, to: &Path) -> io::Result<()> {
     })
 }
 
-/// Directories for a cache file of this user, from the best on; the name to use in each.
-pub(crate) fn default_directories() -> Vec<(PathBuf, String)> {
-    let local = std::env::var_os("LOCALAPPDATA").map(PathBuf::from);
-    local.into_iter().chain([std::env::temp_dir()]).map(|directory| (directory, "kennel.cache".to_owned())).collect()
+/// Places for the cache of this user when no path is given, the best first.
+pub(crate) fn default_places() -> Vec<DefaultPlace> {
+    let local = std::env::var_os("LOCALAPPDATA").map(PathBuf::from).filter(|directory| directory.is_absolute());
+    let directories = local.into_iter().chain([std::env::temp_dir()]);
+    let place = |directory| DefaultPlace { directory, name: "kennel.cache".into(), is_private: false };
+    directories.map(place).collect()
+}
+
+/// Whether the directory exists. Only an attempt shows whether its access list lets this process create files in it.
+pub(crate) fn may_create_in(place: &DefaultPlace) -> bool {
+    std::fs::metadata(&place.directory).is_ok_and(|meta| meta.is_dir())
+}
+
+/// Whether nothing of another user lies at a path: both default places lie in folders of this user's own.
+pub(crate) fn is_ours_or_free(_: &Path) -> bool {
+    true
 }
 
 /// What a forked child inherits of an open file: there is no fork.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Descriptor {}
 
 pub(crate) fn descriptor(_: &File) -> Option<Descriptor> {
@@ -241,7 +254,7 @@ pub(crate) fn forget(file: File) {
     drop(file);
 }
 
-pub(crate) fn close_inherited(descriptor: Descriptor) {
+pub(crate) fn close_inherited(descriptor: Descriptor, _: Identity) {
     match descriptor {}
 }
 

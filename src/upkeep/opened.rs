@@ -2,7 +2,7 @@
 
 use super::header::{Fixed, boot_id};
 use super::open::{OnMismatch, Settings, Sizes};
-use super::place::{DataLock, TidyAtEnd, format_id, lock_directory, still_names};
+use super::place::{DataLock, TidyAtEnd, format_id, lock_directory};
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::platform;
@@ -11,6 +11,7 @@ use crate::shm::mapping::Mapping;
 use crate::shm::{Geometry, Memory, Step};
 use crate::store::Store;
 use crate::store::exclusive::{Exclusive, Wall, Who};
+use crate::sync::descriptors::OwnFile;
 use crate::sync::fork::PerProcess;
 use crate::sync::lease::Lease;
 use crate::sync::locks::{LockError, LockPlace, LockStrategy, RegionGuard};
@@ -33,7 +34,7 @@ pub(crate) struct Opened {
     pub real: PathBuf,
     pub store: Store<Mapping>,
     /// Never locked itself: a child of this process shares it.
-    pub(super) data: File,
+    pub(super) data: OwnFile,
     pub settings: Settings,
     pub strategy_name: String,
     /// This process's membership; a read-only handle has none.
@@ -60,6 +61,9 @@ pub(crate) struct Opened {
 /// Reads of a replaced file look for the new one so often; until it is there they miss.
 const FOLLOW_EVERY_MS: u64 = 100;
 
+/// How long one who only asks whether a file was replaced waits for whoever replaces it.
+const FOLLOW_WAIT: Duration = Duration::from_millis(20);
+
 /// How long a read of a forked child waits for its membership.
 const READ_JOIN_WAIT: Duration = Duration::from_millis(20);
 
@@ -79,11 +83,11 @@ impl Opened {
     /// Wraps a mapped file; unless it is opened read-only, this process becomes a member. Whoever opens a file
     /// that others can see holds its data lock, or passes it on for strategy `process`.
     pub(super) fn new(real: &Path, data: File, mapping: Mapping, fixed: &Fixed, settings: &Settings) -> Result<Self> {
-        let mut opened = Self::unattached(real, data, mapping, fixed, settings);
+        let mut opened = Self::unattached(real, data, mapping, fixed, settings)?;
         if settings.read_only {
             let own = super::header::Own::load(&opened.store.mem);
             let same_boot = boot_id(&opened.store.mem) == settings.boot_id;
-            opened.is_copy = own.is_copied_to(identity(&opened.data, real)?, same_boot);
+            opened.is_copy = own.is_copied_to(opened.data.identity(), same_boot);
         } else {
             let only = if settings.locks.is_one_process() { Some(opened.data_lock(settings.lock_wait)?) } else { None };
             let joined = opened.join(only)?;
@@ -101,16 +105,16 @@ impl Opened {
         settings: &Settings,
         lock: DataLock,
     ) -> Result<Self> {
-        let opened = Self::unattached(real, data, mapping, fixed, settings);
+        let opened = Self::unattached(real, data, mapping, fixed, settings)?;
         opened.join_under(lock)?;
         Ok(opened)
     }
 
-    fn unattached(real: &Path, data: File, mapping: Mapping, fixed: &Fixed, settings: &Settings) -> Self {
-        Self {
+    fn unattached(real: &Path, data: File, mapping: Mapping, fixed: &Fixed, settings: &Settings) -> Result<Self> {
+        Ok(Self {
             real: real.into(),
             store: Store { mem: mapping, geometry: fixed.geometry, seed: fixed.seed },
-            data,
+            data: OwnFile::keep(data).map_err(Error::io("examine", real))?,
             settings: settings.clone(),
             strategy_name: fixed.strategy_name.clone(),
             member: PerProcess::new(),
@@ -123,7 +127,7 @@ impl Opened {
             born: Instant::now(),
             notes: super::claims::Notes::default(),
             tidy_at_end: TidyAtEnd::default(),
-        }
+        })
     }
 
     pub(crate) fn geometry(&self) -> &Geometry {
@@ -149,7 +153,7 @@ impl Opened {
 
     /// Takes the data file's lock.
     fn data_lock(&self, limit: Duration) -> Result<DataLock> {
-        DataLock::take(&self.data, &self.real, limit)?
+        DataLock::take_again(&self.data, &self.real, limit)?
             .ok_or_else(|| super::open::held_too_long(&self.real, &self.settings))
     }
 
@@ -312,6 +316,11 @@ impl Opened {
         mark != self.stale_mark.load(Ordering::Relaxed)
     }
 
+    /// Whether others who use the path find this file. A mark that was left by somebody who died says nothing.
+    pub(crate) fn is_current(&self) -> bool {
+        !self.is_replaced() || matches!(self.follow(FOLLOW_WAIT), Ok(None))
+    }
+
     /// Says to all who have this file open that another took its place, or that it is gone: a number other than 0
     /// that does not repeat. The data lock is held, or the file has no name.
     pub(super) fn mark_replaced(mapping: &Mapping, mark: u64) {
@@ -326,15 +335,24 @@ impl Opened {
         let mark = self.store.mem.word(at!(replaced)).get();
         // Nobody replaces a file whose lock we keep.
         let is_ours = self.joined().is_some_and(|joined| joined._only.is_some());
-        if !is_ours || !still_names(&self.real, &self.data) {
+        if !is_ours || !self.is_named()? {
             let next = self.open_next(limit)?;
-            if identity(&next.data, &self.real)? != identity(&self.data, &self.real)? {
+            if next.data.identity() != self.data.identity() {
                 let _ = self.next.set(Arc::new(next));
                 return Ok(self.next.get());
             }
         }
         self.stale_mark.store(mark, Ordering::Relaxed);
         Ok(None)
+    }
+
+    /// Whether the path still leads to this file.
+    fn is_named(&self) -> Result<bool> {
+        match File::open(&self.real).and_then(|file| platform::identity(&file)) {
+            Ok(named) => Ok(named == self.data.identity()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::Io { what: "examine", path: self.real.clone(), source: error }),
+        }
     }
 
     /// Opens what the path names now, whatever its sizes.

@@ -6,7 +6,8 @@
 use super::header::Own;
 use super::open::Settings;
 use crate::error::{Error, Result};
-use crate::platform;
+use crate::platform::{self, DefaultPlace};
+use crate::sync::descriptors::OwnFile;
 use crate::sync::fork::LockFile;
 use crate::sync::locks::{try_lock_data, try_lock_exclusive, try_lock_shared};
 use crate::sync::wait::wait_for;
@@ -15,18 +16,52 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The path for the cache of this user when none is given: in the runtime directory of the user, else in
-/// `/dev/shm`, else in the temporary directory (on Windows the user's local application data, else the
-/// temporary directory); the first of them that exists.
+/// The path for the cache of this user when none is given: the first of [`default_paths`].
 ///
 /// ```
 /// println!("{}", kennel::default_path().display());
 /// ```
 #[must_use]
 pub fn default_path() -> PathBuf {
-    let directories = platform::default_directories();
-    let found = directories.iter().find(|(directory, _)| directory.is_dir()).or(directories.last());
-    found.map_or_else(|| PathBuf::from("kennel.cache"), |(directory, name)| directory.join(name))
+    default_paths().into_iter().next().unwrap_or_else(|| PathBuf::from("kennel.cache"))
+}
+
+/// The paths that the cache of this user can have when none is given, the best first; there is at least one.
+///
+/// They lie in the user's runtime directory (`XDG_RUNTIME_DIR`), in `/dev/shm` and in the temporary directory; on Windows
+/// in the user's local application data and in the temporary directory. A path is left out if this process cannot create
+/// files in its directory, if the runtime directory belongs to another user, or if another user has put something in the
+/// place of the file or of its locks. Only an attempt shows whether a cache of the wanted size fits there:
+///
+/// ```no_run
+/// # fn main() -> kennel::Result<()> {
+/// let mut opened = Err(kennel::Error::NotFound(kennel::default_path()));
+/// for path in kennel::default_paths() {
+///     opened = kennel::Options::new().open_or_create(path);
+///     if opened.is_ok() {
+///         break;
+///     }
+/// }
+/// let cache = opened?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use]
+pub fn default_paths() -> Vec<PathBuf> {
+    let places = platform::default_places();
+    let path = |place: &DefaultPlace| place.directory.join(&place.name);
+    let is_usable = |place: &&DefaultPlace| {
+        let path = path(place);
+        let no_other_has = |path: &Path| platform::is_ours_or_free(path);
+        platform::may_create_in(place) && no_other_has(&path) && no_other_has(&locks_root(&path))
+    };
+    let mut paths: Vec<PathBuf> = places.iter().filter(is_usable).map(path).collect();
+    if paths.is_empty() {
+        // An attempt to create a cache there fails with an error that says why.
+        paths.extend(places.last().map(path));
+    }
+    paths.dedup();
+    paths
 }
 
 /// A cache file's path with all symbolic links resolved; the file itself need not exist.
@@ -89,7 +124,16 @@ impl DataLock {
     /// The file is opened once more for it: such a lock belongs to the open file, and `data` is shared with
     /// every child of this process.
     pub(crate) fn take(data: &File, real: &Path, limit: Duration) -> Result<Option<Self>> {
-        let file = LockFile::reopen(data, real).map_err(not_opened(real))?;
+        Self::of(LockFile::reopen(data, real), real, limit)
+    }
+
+    /// As [`take`](Self::take), for a file that has been open for a long time.
+    pub(crate) fn take_again(data: &OwnFile, real: &Path, limit: Duration) -> Result<Option<Self>> {
+        Self::of(LockFile::reopen_own(data, real), real, limit)
+    }
+
+    fn of(file: io::Result<LockFile>, real: &Path, limit: Duration) -> Result<Option<Self>> {
+        let file = file.map_err(not_opened(real))?;
         let got = wait_for(limit, || try_lock_data(&file));
         let got = got.map_err(Error::io("lock", real))?;
         Ok(got.map(|_| Self(file)))

@@ -27,7 +27,7 @@ impl Opened {
         let later = now + LOOK_EVERY_MS;
         let is_due = now >= due
             && self.next_removal_ms.compare_exchange(due, later, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if is_due && platform::is_unlinked(&self.data) && !self.is_replaced() {
+        if is_due && self.data.get().is_some_and(platform::is_unlinked) && !self.is_replaced() {
             self.leave_removed();
         }
     }

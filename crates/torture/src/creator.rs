@@ -52,12 +52,16 @@ impl<'a> Worker<'a> {
     }
 
     /// So long a key is created or locked.
-    fn time(&mut self) -> Duration {
+    pub fn time(&mut self) -> Duration {
         if self.random.one_in(10) { self.random.millis(5, 30) } else { self.random.millis(0, 4) }
     }
 
+    pub fn options(&mut self) -> CreateOptions {
+        CreateOptions::new().wait(self.wait()).unprotected(self.random.one_in(2))
+    }
+
     fn order(&mut self, key: u16) -> Order {
-        let mut how = CreateOptions::new().wait(self.wait()).unprotected(self.random.one_in(2));
+        let mut how = self.options();
         how = how.absence_expiry(Expiry::After(self.random.millis(1, 20)));
         let mut expires_ms = 0;
         if !self.random.one_in(4) {
@@ -217,7 +221,7 @@ impl<'a> Worker<'a> {
     }
 
     /// What a function that creates came to, unless time ran out.
-    fn found<T>(&self, key: u16, stops: (u64, bool), found: Result<T, CreateError<GaveUp>>) -> Option<T> {
+    pub fn found<T>(&self, key: u16, stops: (u64, bool), found: Result<T, CreateError<GaveUp>>) -> Option<T> {
         match found {
             Ok(found) => Some(found),
             Err(CreateError::Creator(GaveUp)) => None,
@@ -244,7 +248,7 @@ impl<'a> Worker<'a> {
         Value { key, writer: self.worker as u16, number: number as u32, expires_ms }.bytes(len)
     }
 
-    fn wait_for_token(&self, key: u16) -> Option<Token<'a>> {
+    pub fn wait_for_token(&self, key: u16) -> Option<Token<'a>> {
         let end = Instant::now() + TOKEN_WAIT;
         loop {
             let token = Token::take(self.board, key, self.worker);

@@ -45,7 +45,7 @@
 //!
 //! See [`tenure`](crate::tenure).
 
-use crate::board::{Board, Event, Mark, PARTS, SLOTS, THREADS};
+use crate::board::{Board, Event, KEYS, Mark, PARTS, SLOTS, THREADS, TYPED};
 use crate::value::Value;
 use kennel::{Invalidation, Item};
 use std::ops::Range;
@@ -59,7 +59,7 @@ const COUNT_BITS: u32 = 40;
 
 /// Whether a key is a counter.
 pub fn is_counter(key: u16) -> bool {
-    key.is_multiple_of(8)
+    key.is_multiple_of(8) && usize::from(key) < KEYS
 }
 
 /// The part of the cache that a key belongs to; 0: to no region.
@@ -76,7 +76,7 @@ pub fn name(key: u16) -> String {
 /// The key that has this name.
 pub fn named(bytes: &[u8]) -> Option<u16> {
     let key = std::str::from_utf8(bytes.get(..5)?).ok()?.parse().ok()?;
-    (name(key).as_bytes() == bytes && usize::from(key) < crate::board::KEYS).then_some(key)
+    (name(key).as_bytes() == bytes && usize::from(key) < KEYS + TYPED).then_some(key)
 }
 
 /// Milliseconds since 1970.
@@ -562,7 +562,7 @@ mod tests {
 
     #[test]
     fn names_lead_back_to_their_keys() {
-        (0..crate::board::KEYS as u16).for_each(|key| assert_eq!(named(name(key).as_bytes()), Some(key)));
+        (0..(KEYS + TYPED) as u16).for_each(|key| assert_eq!(named(name(key).as_bytes()), Some(key)));
         assert_eq!(named(b"00012--"), None);
         assert_eq!(named(b"x"), None);
     }

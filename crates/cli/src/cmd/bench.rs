@@ -8,8 +8,9 @@ use clap::Args;
 use kennel_harness::{BenchOptions, Recording, Strategies, worker, write_recording};
 
 use super::CliResult;
+use super::replay::announce;
 use crate::output::with_spinner;
-use crate::trace::{Columns, FileError, Format, Key, Trace};
+use crate::trace::{Columns, FileError, Format, Key, Table, Trace};
 
 /// Compare lock strategies: throughput and latency of processes that share a cache file.
 ///
@@ -28,7 +29,10 @@ pub struct BenchArgs {
     /// Which columns of a csv trace hold the key and the size; see `kennel replay --help`.
     #[arg(long, value_name = "COLUMNS", requires = "trace")]
     columns: Option<Columns>,
-    /// The format of the traces. Without it, it follows from the name of each file.
+    /// The csv traces have no header: their first row is a request.
+    #[arg(long, requires = "trace")]
+    no_header: bool,
+    /// The format of the traces; see `kennel replay --help`. Without it, it is recognized by the content.
     #[arg(long, value_name = "FORMAT", requires = "trace")]
     format: Option<Format>,
 }
@@ -75,8 +79,10 @@ impl BenchArgs {
         if self.trace.is_empty() {
             return Ok(None);
         }
-        let trace = Trace::new(self.trace.clone(), self.format, self.columns.clone().unwrap_or_default());
-        let (numbers, recorded) = with_spinner("Reading the trace", || number(&trace))?;
+        let table = Table::new(self.columns.clone(), self.no_header)?;
+        let mut trace = Trace::open(&self.trace, self.format, table)?;
+        announce(&trace);
+        let (numbers, recorded) = with_spinner("Reading the trace", || number(&mut trace))?;
         if numbers.is_empty() {
             return Err(TraceError::NoRequests.into());
         }
@@ -89,7 +95,7 @@ impl BenchArgs {
 }
 
 /// The number of each key, and the requests as those numbers.
-fn number(trace: &Trace) -> Result<(HashMap<Key, u32>, Vec<u32>), FileError> {
+fn number(trace: &mut Trace) -> Result<(HashMap<Key, u32>, Vec<u32>), FileError> {
     let mut numbers = HashMap::new();
     let mut recorded = Vec::new();
     for request in trace.requests() {
