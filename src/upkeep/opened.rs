@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 impl Wall for Time {
     fn now_ms(&self) -> u64 {
-        Time::now_ms(self)
+        self.under_lock_ms()
     }
 }
 
@@ -261,6 +261,7 @@ impl Opened {
         stripe: u32,
         limit: Duration,
     ) -> Result<RegionGuard<'a>, LockError> {
+        self.settings.time.note();
         let seats = self.seats();
         joined.member.locks.lock(seats, self.geometry().lock_region(stripe), limit)
     }

@@ -332,7 +332,8 @@ impl Scope<'_> {
         let seen = opened.store.sight(&writer.key).version();
         let known = self.cache.known(key);
         let demands = Demands::of(how);
-        let is_usable = |known: &Known| !known.extension.is_absence() && !demands.is_too_old(known, opened);
+        let is_usable =
+            |known: &Known| !known.extension.is_absence() && !demands.is_too_old(known, &opened.settings.time);
         let mut creation = Creation::new(self, opened, key, how, Right::Unprotected(seen), began);
         creation.stale = known.filter(is_usable).map(|known| known.item);
         creation.defaults = writer.defaults;
