@@ -36,7 +36,7 @@ fn all_forms_go_on_without(cache: &Cache, key: &str, expected: fn(&Error) -> boo
     let how = at_once().or_uncached(true);
     let before = cache.stats().counters.uncached;
     assert_eq!(cache.get_or_create(key, &how, || ok("value")).unwrap(), b"value");
-    assert_eq!(cache.get_or_create_optional(key, &how, || Ok::<_, Infallible>(None)).unwrap(), None);
+    assert_eq!(cache.get_or_create_optional(key, &how, || Ok::<_, Infallible>(None::<Vec<u8>>)).unwrap(), None);
     assert_eq!(cache.get_or_refresh(key, &how, || ok("value")).unwrap(), b"value");
     let many = cache.get_or_create_multi(&[key], &how, |missing| {
         assert_eq!(missing, [&key]);
@@ -48,7 +48,7 @@ fn all_forms_go_on_without(cache: &Cache, key: &str, expected: fn(&Error) -> boo
     assert_eq!(claim.store("value").unwrap(), Stored::Uncached);
     assert_eq!((cache.get(key), cache.stats().counters.uncached - before), (None, 5));
 
-    let failed = cache.get_or_create(key, &how, || Err("the creator's own")).unwrap_err();
+    let failed = cache.get_or_create(key, &how, || Err::<Vec<u8>, _>("the creator's own")).unwrap_err();
     assert!(matches!(failed, CreateError::Creator("the creator's own")));
 }
 
@@ -117,7 +117,7 @@ fn a_mistake_of_the_caller_stays_an_error() {
         ok("value")
     });
     assert_eq!(value.unwrap(), b"value");
-    let few = cache.get_or_create_multi(&["a", "b"], &how, |_| Ok::<_, Infallible>(vec![None]));
+    let few = cache.get_or_create_multi(&["a", "b"], &how, |_| Ok::<_, Infallible>(vec![None::<Vec<u8>>]));
     assert!(matches!(few, Err(CreateError::Cache(Error::BadOption { .. }))));
     assert_eq!(cache.stats().counters.uncached, 0);
 }

@@ -5,7 +5,7 @@
 
 use super::cache::Cache;
 use super::read::count;
-use super::write::{Scope, Writer, lock_to_claim};
+use super::write::{Patience, Scope, Writer, lock_to_claim};
 use crate::error::{Error, Result};
 use crate::hash::Key;
 use crate::platform::{monotonic_ms, sleep_on};
@@ -203,6 +203,10 @@ pub(super) struct Seeker {
     began: Instant,
     /// What was waited for, and in which file.
     waited_for: Option<(Arc<Opened>, Ticket)>,
+    /// It is counted that this caller waits.
+    is_counted: bool,
+    /// For stripes' locks; by default as long as the handle waits for one.
+    pub(super) patience: Option<Patience>,
     /// Members that were proved dead.
     dead: Vec<u64>,
     /// There is something to use meanwhile.
@@ -220,6 +224,8 @@ impl Seeker {
             deadline: Some(began),
             began,
             waited_for: None,
+            is_counted: false,
+            patience: None,
             dead: Vec::new(),
             hurry: false,
         }
@@ -240,7 +246,7 @@ impl Seeker {
         self
     }
 
-    /// Whether the stripe's own lock, too, is not worth a long wait.
+    /// Whether the stripe's own lock, too, is not worth a wait.
     pub(super) fn hurry(&mut self, yes: bool) {
         self.hurry = yes;
     }
@@ -267,7 +273,7 @@ impl Seeker {
             let writer = Writer::new(scope, key)?;
             let opened = writer.opened;
             let (claimed, began) = {
-                let mut stripe = lock_to_claim(opened, writer.stripe(), self.lock_wait(scope.cache))?;
+                let mut stripe = self.lock(scope.cache, opened, writer.stripe())?;
                 // Before the key is looked at: an invalidation from here on is seen by whoever stores.
                 let began = Began::now(opened, writer.region);
                 if let Some(found) = look(opened, &stripe, &writer.key) {
@@ -305,10 +311,14 @@ impl Seeker {
         owner.member == me.member && (owner.task == me.task || self.within.contains(&Task(owner.task)))
     }
 
-    fn lock_wait(&self, cache: &Cache) -> Duration {
-        let most = cache.lock_wait();
-        let left = if self.hurry { Some(Duration::ZERO) } else { self.left() };
-        left.map_or(most, |left| left.max(LEAST_LOCK_WAIT).min(most))
+    /// Locks a stripe for a look at its claims. Who is in a hurry only tries.
+    fn lock<'o>(&mut self, cache: &Cache, opened: &'o Opened, stripe: u32) -> Result<Exclusive<'o, Mapping>> {
+        if self.hurry {
+            return lock_to_claim(opened, stripe, &mut Patience::of(Duration::ZERO), Duration::ZERO);
+        }
+        let limit = self.left().map_or(Duration::MAX, |left| left.max(LEAST_LOCK_WAIT));
+        let patience = self.patience.get_or_insert(Patience::of(cache.lock_wait()));
+        lock_to_claim(opened, stripe, patience, limit)
     }
 
     fn claimant(&self, opened: &Opened, began: &Began) -> Result<Claimant> {
@@ -331,18 +341,22 @@ impl Seeker {
     }
 
     /// A pause of at most `limit`, unless the caller's time is up.
-    fn pause(&mut self, opened: &Arc<Opened>, on: Option<Ticket>, limit: Duration) -> Option<Pause> {
+    fn pause(&self, opened: &Arc<Opened>, on: Option<Ticket>, limit: Duration) -> Option<Pause> {
         let left = self.left();
         if left.is_some_and(|left| left.is_zero()) {
             return None;
         }
-        if self.waited_for.is_none() {
-            count(opened, MemberCount::ClaimWaits);
-        }
-        if let Some(ticket) = on {
-            self.waited_for = Some((opened.clone(), ticket));
-        }
         Some(Pause { opened: opened.clone(), on, limit: left.map_or(limit, |left| left.min(limit)) })
+    }
+
+    /// The caller waits: counted once, and remembered with what it waits for.
+    pub(super) fn waits(&mut self, pause: &Pause) {
+        if !std::mem::replace(&mut self.is_counted, true) {
+            count(&pause.opened, MemberCount::ClaimWaits);
+        }
+        if let Some(ticket) = pause.on {
+            self.waited_for = Some((pause.opened.clone(), ticket));
+        }
     }
 }
 
@@ -452,7 +466,9 @@ impl Locking {
                     continue;
                 }
             };
-            return pause.map(Err).ok_or_else(|| self.seeker.timed_out());
+            let pause = pause.ok_or_else(|| self.seeker.timed_out())?;
+            self.seeker.waits(&pause);
+            return Ok(Err(pause));
         }
     }
 }
@@ -471,7 +487,7 @@ impl Scope<'_> {
 
     pub(super) fn is_claimed(self, key: &[u8]) -> bool {
         let Some(opened) = self.cache.readable() else { return false };
-        opened.store.is_claimed(&opened.store.key(key), monotonic_ms())
+        opened.store.claim_seen(&opened.store.key(key), monotonic_ms()).is_some()
     }
 }
 

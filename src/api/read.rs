@@ -39,7 +39,8 @@ pub struct Item {
     pub expires: Option<SystemTime>,
     /// When it becomes stale, if it does: see [`SetOptions::soft_expiry`](crate::SetOptions::soft_expiry).
     pub soft_expires: Option<SystemTime>,
-    /// When it was stored, to a hundredth of a second; known only of an item with flags, soft expiry or region.
+    /// When it was created, to a hundredth of a second: known of an item that was created by `get_or_create` and its kin,
+    /// and of one that was stored with flags, with a soft expiry or in a region.
     pub created: Option<SystemTime>,
     /// Its soft expiry has passed, or a soft invalidation came.
     pub is_stale: bool,
@@ -61,23 +62,24 @@ impl Cache {
         self.read(key.as_ref(), WholeItem(&self.first.settings.time))
     }
 
-    /// What is known of a key, that it has no value included.
+    /// What is known of a key, that it has no value included. Whoever asks counts a hit or a miss: of several looks of one
+    /// caller only one is.
     pub(super) fn known(&self, key: &[u8]) -> Option<Known> {
-        self.read(key, WholeRecord(&self.first.settings.time))
+        let want = &mut WholeRecord(&self.first.settings.time);
+        let Some(Ready { opened, joined }) = self.ready() else { return self.read_slow_uncounted(key, want)?.1 };
+        let (key, tally) = (opened.store.key(key), Tally { opened, joined: Some(joined) });
+        tally.go_on(tally.look(&key, want), key, want)
     }
 
     /// What one look says of a key, which waits for nobody. `None` may be a miss, or that a look must wait: for a change
-    /// that is under way, or for a lock that reads take. It is counted only if something is known.
+    /// that is under way, or for a lock that reads take. It is not counted.
     #[cfg(feature = "tokio")]
     pub(super) fn known_at_once(&self, key: &[u8]) -> Option<Known> {
         let ready = self.ready()?;
         let (opened, time) = (ready.opened, &self.first.settings.time);
         let key = opened.store.key(key);
         match opened.store.look(&key, || time.now_ms(), &mut WholeRecord(time), true) {
-            Look::Hit(known) => {
-                count_on(opened, ready.joined, MemberCount::Hits, 1);
-                Some(known)
-            }
+            Look::Hit(known) => Some(known),
             Look::Miss | Look::Changing => None,
         }
     }
@@ -197,6 +199,12 @@ impl Cache {
     #[cold]
     #[inline(never)]
     fn read_slow<T: Take>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
+        let (tally, read) = self.read_slow_uncounted(key, want)?;
+        tally.counted(read)
+    }
+
+    /// The same, for the caller to count; `None`: there is no file to read, or no such key.
+    fn read_slow_uncounted<T: Take>(&self, key: &[u8], want: &mut T) -> Option<(Tally<'_>, Option<T::Out>)> {
         if key.len() > MAX_KEY {
             return None;
         }
@@ -204,7 +212,7 @@ impl Cache {
         let key = opened.store.key(key);
         // A forked child joins at its first use; if it cannot, it reads all the same, uncounted.
         let tally = Tally { opened, joined: opened.joined_for_read() };
-        tally.counted(read_carefully(key, tally, want))
+        Some((tally, read_carefully(key, tally, want)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a cache tells about itself.
 
 use super::cache::Cache;
+use super::write::Patience;
 use crate::shm::layout::{FORMAT, SLOTS, at};
 use crate::store::intent::Intent;
 use crate::store::slot::Ring;
@@ -279,9 +280,11 @@ impl Cache {
     pub fn verify(&self) -> Verification {
         let opened = self.opened();
         let stripes = opened.geometry().shape.stripes;
+        // The locks of all stripes are waited for as long as one.
+        let mut patience = Patience::of(self.lock_wait());
         let mut found = Verification { stripes, unchecked: Vec::new(), records: 0, problems: Vec::new() };
         for stripe in 0..stripes {
-            let checked = match self.locked_snapshot(stripe) {
+            let checked = match self.locked_snapshot(stripe, &mut patience) {
                 Some(snapshot) => Some(check(&snapshot, stripe)),
                 None => check_quietly(opened, stripe),
             };
@@ -296,10 +299,14 @@ impl Cache {
         found
     }
 
-    fn locked_snapshot(&self, stripe: u32) -> Option<crate::store::Store<crate::store::verify::Snapshot>> {
+    fn locked_snapshot(
+        &self,
+        stripe: u32,
+        patience: &mut Patience,
+    ) -> Option<crate::store::Store<crate::store::verify::Snapshot>> {
         let opened = self.opened();
         opened.joined_for_read().filter(|joined| joined.member.locks.exclude())?;
-        let _held = super::write::lock_stripe(opened, stripe).ok()?;
+        let _held = patience.lock_stripe(opened, stripe).ok()?;
         Some(opened.store.snapshot(stripe))
     }
 }

@@ -5,7 +5,9 @@
 
 use super::cache::Cache;
 use super::claim::{KeyLock, LockOptions, Locking, Pause, Task, Wait};
-use super::create::{Batch, Claim, CreateError, CreateOptions, Finding, Lookup, Next, Remaining, in_one_order, store};
+use super::create::{
+    Batch, Claim, CreateError, CreateOptions, Created, Finding, Lookup, Next, Remaining, in_one_order, store,
+};
 use super::region::{Named, Region};
 use super::write::Scope;
 use crate::error::{Error, Result};
@@ -56,10 +58,10 @@ impl Place {
         task: Task,
         wait: Wait,
     ) -> Result<Lookup> {
-        let mut finding = Finding::new(task, how, wait);
+        let mut finding = Finding::new(task, how, wait)?;
         finding.seeker.within(within());
         // Most find a value, and need no other thread for that.
-        if let Some(lookup) = finding.fresh(self.scope(), &key) {
+        if let Some(lookup) = finding.at_once(self.scope(), &key, how) {
             return Ok(lookup);
         }
         let (key, how): (Arc<[u8]>, _) = (key.into(), how.clone());
@@ -104,7 +106,7 @@ impl Place {
         create: impl FnOnce() -> F,
     ) -> Result<Vec<u8>, CreateError<E>> {
         let task = how.task_or(Task::unique);
-        match self.claim(key, how, task).await? {
+        match self.claim(key, &how.for_value(), task).await? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
             Lookup::Absent => run(task, create).await.map_err(CreateError::Creator),
             Lookup::Create(claim) => self.created_always(claim, task, create).await,
@@ -136,7 +138,7 @@ impl Place {
         F: Future<Output = Result<Vec<u8>, E>> + Send + 'static,
     {
         let task = how.task_or(Task::unique);
-        match self.claim(key, how, task).await? {
+        match self.claim(key, &how.for_refresh(), task).await? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
             Lookup::Absent => run(task, create).await.map_err(CreateError::Creator),
             Lookup::Create(mut claim) if claim.stale().is_some() => {
@@ -187,8 +189,9 @@ impl Place {
     /// Stores what was created, and gives it back.
     pub(super) async fn store(&self, claim: Claim, value: Option<Vec<u8>>) -> Result<Option<Vec<u8>>> {
         let store = move || {
-            let _ = store(claim, value.as_deref());
-            value
+            let made = value.map(Created::from);
+            store(claim, made.as_ref());
+            made.map(Created::into_value)
         };
         self.cache.elsewhere(store).await
     }

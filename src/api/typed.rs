@@ -142,7 +142,7 @@ impl<T: Serialize + DeserializeOwned> Typed<'_, T> {
         let scope = self.place.scope();
         let end = self.place.with_key(key.as_ref(), |key| {
             loop {
-                let lookup = scope.claim_waiting(key, &search.how, search.wait.now())?;
+                let lookup = scope.claim_within(key, &search.how, &mut search.wait)?;
                 if let Some(end) = search.judge(lookup)? {
                     return Ok(end);
                 }
@@ -181,7 +181,7 @@ impl<'c, T: Serialize + DeserializeOwned> Search<'c, T> {
     fn new(codec: &'c Codec<T>, how: &CreateOptions) -> Result<Self> {
         codec.check_type("serialize")?;
         let wait = Remaining::of(how.wait_policy());
-        Ok(Self { codec, how: how.clone().flags(TAG).form(codec.form()), wait, unreadable: 0 })
+        Ok(Self { codec, how: how.for_value().flags(TAG).form(codec.form()), wait, unreadable: 0 })
     }
 
     /// What a look found is the end of the search, or the next one takes this value for a miss. Values of other types have

@@ -77,6 +77,11 @@ impl<'a> Sight<'a> {
         (i, Slot(self.bucket.at(i).load(Ordering::Acquire)))
     }
 
+    /// The bucket's version, unless a writer is at work. Every write and every deletion of a key of the bucket changes it.
+    pub(crate) fn version(&self) -> Option<u64> {
+        (self.version & 1 == 0).then_some(self.version)
+    }
+
     /// A miss, if the bucket is still what it was.
     #[inline(always)]
     fn missed<T>(&self) -> Look<T> {

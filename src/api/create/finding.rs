@@ -3,14 +3,16 @@
 use super::claim::claimed;
 use super::{CreateOptions, Form, Lookup};
 use crate::api::claim::{Pause, Seeker, Step, Task, Wait};
-use crate::api::read::Known;
-use crate::api::write::Scope;
+use crate::api::read::{Known, count};
+use crate::api::write::{Patience, Scope};
 use crate::error::{Error, Result};
 use crate::hash::Key;
 use crate::shm::mapping::Mapping;
 use crate::store::claim::Kind;
 use crate::store::exclusive::Exclusive;
+use crate::store::tally::MemberCount;
 use crate::upkeep::Opened;
+use crate::upkeep::claims::Rest;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
@@ -31,12 +33,14 @@ pub(super) struct Demands {
     early: f64,
     usable_for: Option<Duration>,
     fresh_for: Option<Duration>,
+    needs_value: bool,
     form: Option<Form>,
 }
 
 impl Demands {
     pub(super) fn of(how: &CreateOptions) -> Self {
-        Self { early: draw(how), usable_for: how.usable_for, fresh_for: how.fresh_for, form: how.form }
+        let CreateOptions { usable_for, fresh_for, needs_value, form, .. } = *how;
+        Self { early: draw(how), usable_for, fresh_for, needs_value, form }
     }
 
     /// Whether what is known is too old for this caller to be used at all.
@@ -60,7 +64,7 @@ impl Demands {
             return None;
         }
         if known.extension.is_absence() {
-            return Some(Standing::Use(Lookup::Absent));
+            return (!self.needs_value).then_some(Standing::Use(Lookup::Absent));
         }
         if self.form.is_some_and(|form| !form.fits(&known.item)) {
             return None;
@@ -81,11 +85,11 @@ fn draw(how: &CreateOptions) -> f64 {
     -(1.0 - random).ln() * beta
 }
 
-/// Whether a value was created at least so long ago; `false` if that is not known.
+/// Whether a value was created at least so long ago, or nobody knows when.
 fn is_older(known: &Known, age: Duration, opened: &Opened) -> bool {
     let created_ms = known.extension.beside().created_ms;
     let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-    created_ms != 0 && opened.settings.time.now_ms().saturating_sub(created_ms) >= age_ms
+    created_ms == 0 || opened.settings.time.now_ms().saturating_sub(created_ms) >= age_ms
 }
 
 /// What is known of a key, the stripe's lock held.
@@ -98,15 +102,17 @@ fn known_in(opened: &Opened, stripe: &Exclusive<'_, Mapping>, key: &Key<'_>) -> 
     Some(Known::of(&opened.store, entry.at, entry.head, value, &opened.settings.time))
 }
 
-/// What is left of a time for waiting that several waits share.
+/// What is left of the times for waiting that several waits share.
 pub(crate) struct Remaining {
     wait: Wait,
     since: Instant,
+    /// For the locks of stripes, once one was asked for.
+    pub(super) patience: Option<Patience>,
 }
 
 impl Remaining {
     pub(crate) fn of(wait: Wait) -> Self {
-        Self { wait, since: Instant::now() }
+        Self { wait, since: Instant::now(), patience: None }
     }
 
     pub(crate) fn now(&self) -> Wait {
@@ -121,6 +127,8 @@ impl Remaining {
 pub(crate) struct Finding {
     demands: Demands,
     pub seeker: Seeker,
+    /// It is counted whether the caller found a value.
+    is_counted: bool,
 }
 
 /// What a step of it came to.
@@ -130,9 +138,10 @@ pub(crate) enum Next {
 }
 
 impl Finding {
-    pub(crate) fn new(task: Task, how: &CreateOptions, wait: Wait) -> Self {
-        let max_age = how.max_age.unwrap_or(DEFAULT_MAX_AGE);
-        Self { demands: Demands::of(how), seeker: Seeker::new(Kind::Create, task).max_age(Some(max_age)).wait(wait) }
+    pub(crate) fn new(task: Task, how: &CreateOptions, wait: Wait) -> Result<Self> {
+        how.check()?;
+        let seeker = Seeker::new(Kind::Create, task).max_age(Some(how.max_age.unwrap_or(DEFAULT_MAX_AGE))).wait(wait);
+        Ok(Self { demands: Demands::of(how), seeker, is_counted: false })
     }
 
     /// One step: a value, the right to create it, or what to wait for.
@@ -149,13 +158,20 @@ impl Finding {
     fn step_cached(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
         let usable = match self.look(scope, key) {
             Some(Standing::Use(lookup)) => return Ok(Next::Done(lookup)),
+            Some(Standing::Renew(lookup)) if is_left_alone(scope, key, how) => return Ok(Next::Done(lookup)),
             Some(Standing::Renew(lookup)) => Some(lookup),
             None => None,
         };
         self.seeker.hurry(usable.is_some());
         match (self.step_locked(scope, key, how), usable) {
             // Whoever has something to use needs no lock, and no right to write.
-            (Err(_), Some(usable)) => Ok(Next::Done(usable)),
+            (Err(error), Some(usable)) => {
+                let opened = scope.cache.opened();
+                if let Error::Busy { .. } = error {
+                    opened.rest(opened.store.key(key).hash, Rest::Busy);
+                }
+                Ok(Next::Done(usable))
+            }
             (Err(Error::Busy { .. } | Error::TimedOut { .. }), None) if how.unprotected => {
                 Ok(Next::Done(Lookup::Create(scope.unprotected(key, how)?)))
             }
@@ -163,17 +179,29 @@ impl Finding {
         }
     }
 
-    fn look(&self, scope: Scope<'_>, key: &[u8]) -> Option<Standing> {
-        self.demands.judge(scope.cache.known(key)?, scope.cache.opened())
+    /// What the caller makes of what is known. It counts as one hit or one miss, by the first look.
+    fn look(&mut self, scope: Scope<'_>, key: &[u8]) -> Option<Standing> {
+        let standing = scope.cache.known(key).and_then(|known| self.demands.judge(known, scope.cache.opened()));
+        self.count(scope, standing.is_some());
+        standing
     }
 
-    /// What can be used as it is, and is found without waiting for anybody.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn fresh(&self, scope: Scope<'_>, key: &[u8]) -> Option<Lookup> {
-        match self.demands.judge(scope.cache.known_at_once(key)?, scope.cache.opened())? {
-            Standing::Use(lookup) => Some(lookup),
-            Standing::Renew(_) => None,
+    fn count(&mut self, scope: Scope<'_>, is_hit: bool) {
+        if !std::mem::replace(&mut self.is_counted, true) {
+            count(scope.cache.opened(), if is_hit { MemberCount::Hits } else { MemberCount::Misses });
         }
+    }
+
+    /// What can be used as it is, and is found without waiting for anybody: fresh, or stale and in somebody's hand.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn at_once(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Option<Lookup> {
+        let found = match self.demands.judge(scope.cache.known_at_once(key)?, scope.cache.opened())? {
+            Standing::Use(lookup) => lookup,
+            Standing::Renew(lookup) if is_left_alone(scope, key, how) => lookup,
+            Standing::Renew(_) => return None,
+        };
+        self.count(scope, true);
+        Some(found)
     }
 
     fn step_locked(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
@@ -195,10 +223,23 @@ impl Finding {
             }
             // Whoever has something to use does not wait, nor create without protection.
             (Ok(_) | Err(Error::OwnClaim), Some(usable)) => Next::Done(usable),
-            (Ok(Step::Taken(Some(pause))), None) => Next::Wait(pause),
+            (Ok(Step::Taken(Some(pause))), None) => {
+                self.seeker.waits(&pause);
+                Next::Wait(pause)
+            }
             (Ok(Step::Taken(None)), None) => return Err(self.seeker.timed_out()),
             (Ok(Step::NotStored | Step::Full(_)), None) => Next::Done(Lookup::Create(scope.unprotected(key, how)?)),
             (Err(error), _) => return Err(error),
         })
     }
+}
+
+/// Whether a caller with a stale value has nothing to do but to use it: somebody creates the new one, or it is not the
+/// time to. It takes no lock and makes no system call.
+fn is_left_alone(scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> bool {
+    let opened = scope.cache.opened();
+    let key = opened.store.key(key);
+    opened.is_in_hand(&key)
+        || opened.rests(key.hash, Rest::Busy)
+        || (how.background && opened.rests(key.hash, Rest::Failed))
 }
