@@ -34,14 +34,14 @@ pub(super) struct Demands {
     early: f64,
     usable_for: Option<Duration>,
     fresh_for: Option<Duration>,
-    form: Option<Form>,
     needs_value: bool,
+    form: Option<Form>,
 }
 
 impl Demands {
     pub(super) fn of(how: &CreateOptions) -> Self {
-        let CreateOptions { usable_for, fresh_for, form, needs_value, .. } = *how;
-        Self { early: draw(how), usable_for, fresh_for, form, needs_value }
+        let CreateOptions { usable_for, fresh_for, needs_value, form, .. } = *how;
+        Self { early: draw(how), usable_for, fresh_for, needs_value, form }
     }
 
     /// Whether what is known is too old for this caller to be used at all.
