@@ -277,7 +277,7 @@ mod tests {
             ("--seconds soon", "expected seconds such as 0.5 or 10, found \"soon\""),
             ("--seconds=-1", "expected seconds such as 0.5 or 10, found \"-1\""),
             ("--distribution normal", "expected uniform, zipf:THETA"),
-            ("--value-size 64M", "unknown unit"),
+            ("--value-size 64Q", "unknown unit"),
         ] {
             let error = parse(line).unwrap_err();
             assert!(error.contains(told), "{error}");
