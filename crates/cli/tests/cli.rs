@@ -539,7 +539,7 @@ fn completions_exist_for_every_shell() -> Outcome {
 #[test]
 fn the_manual_has_a_page_for_each_command() -> Outcome {
     let page = kennel().arg("man").output()?;
-    assert!(page.expect_status(0).text().contains(".TH kennel"));
+    assert!(page.expect_status(0).text().contains(".TH KENNEL"));
 
     let dir = TempDir::new()?;
     kennel().args(["man", "--dir"]).arg(dir.path()).output()?.expect_status(0);
