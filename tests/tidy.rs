@@ -5,7 +5,7 @@ mod common;
 use common::children::{self, arg, say, wait_for_word};
 use common::raw::header;
 use common::{Place, fill, filled, locks_root, names_in, small};
-use kennel::{Error, LockStrategy, OnMismatch, Options};
+use kennel::{LockStrategy, OnMismatch, Options};
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -157,7 +157,7 @@ fn locks_behind_a_link_are_lost() {
         fs::rename(&path, &moved).unwrap();
         std::os::unix::fs::symlink(&moved, &path).unwrap();
         let error = small().open(place.path()).unwrap_err();
-        assert!(matches!(&error, Error::LocksLost { .. }), "{error}");
+        assert!(matches!(&error, kennel::Error::LocksLost { .. }), "{error}");
         let said = format!("{name}: expected a directory, found a symbolic link");
         assert!(error.to_string().contains(&said), "{error}");
         fs::remove_file(&path).unwrap();

@@ -73,8 +73,6 @@ pub(crate) struct DefaultPlace {
     pub directory: std::path::PathBuf,
     /// The file's name there.
     pub name: String,
-    /// The directory must belong to this user.
-    pub is_private: bool,
 }
 
 /// A file being made: without a name where the system can, else in its lock directory.

@@ -213,27 +213,27 @@ pub(crate) fn move_aside(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Places for the cache of this user when no path is given, the best first.
 pub(crate) fn default_places() -> Vec<DefaultPlace> {
-    let mut places = Vec::new();
-    // The specification of this variable says that a relative path is to be ignored.
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|directory| directory.is_absolute());
-    places.extend(runtime.map(|directory| DefaultPlace { directory, name: "kennel.cache".into(), is_private: true }));
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    // The specification of this variable says that a relative path is to be ignored. `su` and `sudo -E` leave it set to the
+    // directory of another user.
+    let is_ours = |directory: &PathBuf| std::fs::metadata(directory).is_ok_and(|meta| meta.uid() == my_user());
+    let runtime = runtime.filter(|directory| directory.is_absolute() && is_ours(directory));
+    let runtime = runtime.map(|directory| DefaultPlace { directory, name: "kennel.cache".into() });
     let name = format!("kennel-{}.cache", my_user());
     let shared = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
-    places.extend(shared.map(|directory| DefaultPlace { directory, name: name.clone(), is_private: false }));
-    places
+    let shared = shared.map(|directory| DefaultPlace { directory, name: name.clone() });
+    runtime.into_iter().chain(shared).collect()
 }
 
 fn my_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Whether this process may create files in the directory, and it belongs to this user if it must. `su` and `sudo -E`
-/// leave `XDG_RUNTIME_DIR` set to the directory of another user.
-pub(crate) fn may_create_in(place: &DefaultPlace) -> bool {
+/// Whether this process may create files in a directory.
+pub(crate) fn may_create_in(directory: &Path) -> bool {
     use rustix::fs::{Access, AtFlags, CWD, accessat};
-    let Ok(meta) = std::fs::metadata(&place.directory) else { return false };
-    let is_allowed = || accessat(CWD, &place.directory, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok();
-    meta.is_dir() && (!place.is_private || meta.uid() == my_user()) && is_allowed()
+    let is_allowed = || accessat(CWD, directory, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok();
+    directory.is_dir() && is_allowed()
 }
 
 /// Whether nothing lies at a path, or something of this user.

@@ -304,13 +304,13 @@ pub(crate) fn move_aside(from: &Path, to: &Path) -> io::Result<()> {
 pub(crate) fn default_places() -> Vec<DefaultPlace> {
     let local = std::env::var_os("LOCALAPPDATA").map(PathBuf::from).filter(|directory| directory.is_absolute());
     let directories = local.into_iter().chain([std::env::temp_dir()]);
-    let place = |directory| DefaultPlace { directory, name: "kennel.cache".into(), is_private: false };
+    let place = |directory| DefaultPlace { directory, name: "kennel.cache".into() };
     directories.map(place).collect()
 }
 
 /// Whether the directory exists. Only an attempt shows whether its access list lets this process create files in it.
-pub(crate) fn may_create_in(place: &DefaultPlace) -> bool {
-    std::fs::metadata(&place.directory).is_ok_and(|meta| meta.is_dir())
+pub(crate) fn may_create_in(directory: &Path) -> bool {
+    directory.is_dir()
 }
 
 /// Whether nothing of another user lies at a path: both default places lie in folders of this user's own.

@@ -52,7 +52,7 @@ pub fn default_paths() -> Vec<PathBuf> {
     let is_usable = |place: &&DefaultPlace| {
         let path = path(place);
         let no_other_has = |path: &Path| platform::is_ours_or_free(path);
-        platform::may_create_in(place) && no_other_has(&path) && no_other_has(&locks_root(&path))
+        platform::may_create_in(&place.directory) && no_other_has(&path) && no_other_has(&locks_root(&path))
     };
     let mut paths: Vec<PathBuf> = places.iter().filter(is_usable).map(path).collect();
     if paths.is_empty() {
