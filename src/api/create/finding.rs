@@ -147,17 +147,38 @@ impl Finding {
 
     /// One step: a value, the right to create it, or what to wait for.
     pub(crate) fn step(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
-        match self.step_cached(scope, key, how) {
-            Err(error) if how.or_uncached && !error.is_of_caller() => {
-                Ok(Next::Done(Lookup::Create(scope.uncached(key, how, error))))
-            }
-            next => next,
-        }
+        let standing = self.judge(scope, scope.cache.known(key));
+        // It counts as one hit or one miss, by the first look.
+        self.count(scope, standing.is_some());
+        let next = self.attempt(scope, key, how, standing);
+        self.conclude(scope, key, how, next)
     }
 
-    /// A look without a lock first, as most find a value.
-    fn step_cached(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
-        let usable = match self.look(scope, key) {
+    /// The same for a caller that does not wait: [`Busy`](Error::Busy) if somebody has the stripe's lock. The handle in the
+    /// scope must be one without patience.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn try_step(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
+        let standing = self.judge(scope, scope.cache.known_at_once(key));
+        let next = self.attempt(scope, key, how, standing)?;
+        // Only now: that nothing is known at once may be because a change is under way.
+        let is_miss = match &next {
+            Next::Done(Lookup::Create(claim)) => claim.stale().is_none(),
+            Next::Done(_) => false,
+            Next::Wait(_) => true,
+        };
+        self.count(scope, !is_miss);
+        Ok(next)
+    }
+
+    /// A look without a lock has been taken, as most find a value.
+    fn attempt(
+        &mut self,
+        scope: Scope<'_>,
+        key: &[u8],
+        how: &CreateOptions,
+        standing: Option<Standing>,
+    ) -> Result<Next> {
+        let usable = match standing {
             Some(Standing::Use(lookup)) => return Ok(Next::Done(lookup)),
             Some(Standing::Renew(lookup)) if is_left_alone(scope, key, how) => return Ok(Next::Done(lookup)),
             Some(Standing::Renew(lookup)) => Some(lookup),
@@ -173,37 +194,43 @@ impl Finding {
                 }
                 Ok(Next::Done(usable))
             }
-            (Err(Error::Busy { .. } | Error::TimedOut { .. }), None) if how.unprotected => {
-                Ok(Next::Done(Lookup::Create(scope.unprotected(key, how)?)))
-            }
-            (other, _) => other,
+            (next, _) => next,
         }
     }
 
-    /// What the caller makes of what is known. It counts as one hit or one miss, by the first look.
-    fn look(&mut self, scope: Scope<'_>, key: &[u8]) -> Option<Standing> {
-        let standing =
-            scope.cache.known(key).and_then(|known| self.demands.judge(known, &scope.cache.opened().settings.time));
-        self.count(scope, standing.is_some());
-        standing
+    /// What a step comes to in the end. Where it failed a caller may create without protection, or without the cache.
+    pub(crate) fn conclude(
+        &mut self,
+        scope: Scope<'_>,
+        key: &[u8],
+        how: &CreateOptions,
+        next: Result<Next>,
+    ) -> Result<Next> {
+        let create = |claim| Next::Done(Lookup::Create(claim));
+        let next = match next {
+            Err(Error::Busy { .. } | Error::TimedOut { .. }) if how.unprotected => {
+                scope.unprotected(key, how).map(create)
+            }
+            next => next,
+        };
+        if next.is_err() {
+            self.count(scope, false);
+        }
+        match next {
+            Err(error) if how.or_uncached && !error.is_of_caller() => Ok(create(scope.uncached(key, how, error))),
+            next => next,
+        }
+    }
+
+    /// What the caller makes of what is known.
+    fn judge(&self, scope: Scope<'_>, known: Option<Known>) -> Option<Standing> {
+        self.demands.judge(known?, &scope.cache.opened().settings.time)
     }
 
     fn count(&mut self, scope: Scope<'_>, is_hit: bool) {
         if !std::mem::replace(&mut self.is_counted, true) {
             count(scope.cache.opened(), if is_hit { MemberCount::Hits } else { MemberCount::Misses });
         }
-    }
-
-    /// What can be used as it is, and is found without waiting for anybody: fresh, or stale and in somebody's hand.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn at_once(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Option<Lookup> {
-        let found = match self.demands.judge(scope.cache.known_at_once(key)?, &scope.cache.opened().settings.time)? {
-            Standing::Use(lookup) => lookup,
-            Standing::Renew(lookup) if is_left_alone(scope, key, how) => lookup,
-            Standing::Renew(_) => return None,
-        };
-        self.count(scope, true);
-        Some(found)
     }
 
     fn step_locked(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
