@@ -5,24 +5,33 @@ mod common;
 
 use common::{Place, must_end};
 use kennel::{
-    Cache, CreateError, CreateOptions, Error, Expiry, LockOptions, Lookup, Options, RegionOptions, Stored, Wait,
+    Cache, CreateError, CreateOptions, Created, Error, Expiry, LockOptions, Lookup, Options, RegionOptions, Stored,
+    Wait,
 };
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::Poll;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 
-/// Threads of the runtime for blocking work.
-const BLOCKING_THREADS: usize = 8;
-
-/// One thread runs all tasks: whoever blocks it blocks everybody.
+/// One thread runs all tasks: whoever blocks it blocks everybody. The only thread for blocking work has other work to do, so
+/// that nothing may depend on it.
 fn on_one_thread<F: Future<Output = ()>>(work: impl FnOnce(Cache) -> F + Send + 'static) {
     must_end("a task", move || {
         let place = Place::new();
         let cache = Options::new().capacity(256 << 10).create(place.path()).unwrap();
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        runtime.enable_time().max_blocking_threads(BLOCKING_THREADS).build().unwrap().block_on(work(cache));
+        let runtime = one_thread();
+        let (end, until) = std::sync::mpsc::channel::<()>();
+        let busy = runtime.spawn_blocking(move || until.recv());
+        runtime.block_on(work(cache));
+        drop(end);
+        assert!(runtime.block_on(busy).unwrap().is_err());
     });
+}
+
+fn one_thread() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().max_blocking_threads(1).build().unwrap()
 }
 
 async fn ok(value: &str) -> Result<Vec<u8>, Infallible> {
@@ -97,7 +106,7 @@ fn a_stale_value_is_refreshed_in_the_background() {
         assert_eq!(cache.get_or_refresh_async("key", &how, slow).await.unwrap(), b"first");
         // The same task may ask again meanwhile.
         let never = || async { panic!("somebody creates it") };
-        let again = cache.get_or_refresh_async::<Infallible, _>("key", &how, never).await;
+        let again = cache.get_or_refresh_async::<Vec<u8>, Infallible, _>("key", &how, never).await;
         assert_eq!(again.unwrap(), b"first");
         go.send(()).unwrap();
         while cache.is_claimed("key") {
@@ -105,7 +114,7 @@ fn a_stale_value_is_refreshed_in_the_background() {
         }
         assert_eq!(cache.get("key").as_deref(), Some(&b"second"[..]));
         // A background creator that fails or panics harms nobody: the next one tries.
-        let fails = || async { Err("no") };
+        let fails = || async { Err::<Vec<u8>, _>("no") };
         assert_eq!(cache.get_or_refresh_async("key", &how, fails).await.unwrap(), b"second");
         while cache.is_claimed("key") {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -136,10 +145,13 @@ fn a_refresh_in_the_background_ends_with_its_runtime() {
 fn an_absence_is_remembered() {
     on_one_thread(|cache| async move {
         let how = CreateOptions::new().absence_expiry(Expiry::After(Duration::from_secs(60)));
-        let none = || async { Ok::<_, Infallible>(None) };
+        let none = || async { Ok::<_, Infallible>(None::<Vec<u8>>) };
         assert_eq!(cache.get_or_create_optional_async("key", &how, none).await.unwrap(), None);
         let never = || async { panic!("it is known that there is none") };
-        assert_eq!(cache.get_or_create_optional_async::<Infallible, _>("key", &how, never).await.unwrap(), None);
+        assert_eq!(
+            cache.get_or_create_optional_async::<Vec<u8>, Infallible, _>("key", &how, never).await.unwrap(),
+            None
+        );
         // Who needs a value creates it for all, as a missing one.
         assert_eq!(cache.get_or_create_async("key", &how, || ok("value")).await.unwrap(), b"value");
         assert_eq!(cache.get("key").as_deref(), Some(&b"value"[..]));
@@ -165,7 +177,8 @@ fn many_keys_are_created_at_once_in_whatever_order_they_are_named() {
         assert_eq!(there.unwrap(), ["a", "b", "c", "a"].map(some));
         assert_eq!(back.unwrap(), ["d", "c", "b", "a"].map(some));
         assert_eq!(cache.stats().counters.creations, 4);
-        let short = cache.get_or_create_multi_async(&["x", "y"], &how, |_| async { Ok::<_, Infallible>(vec![None]) });
+        let short = cache
+            .get_or_create_multi_async(&["x", "y"], &how, |_| async { Ok::<_, Infallible>(vec![None::<Vec<u8>>]) });
         assert!(matches!(short.await, Err(CreateError::Cache(Error::BadOption { .. }))));
         assert!(!cache.is_claimed("x") && !cache.is_claimed("y"));
     });
@@ -175,17 +188,20 @@ fn many_keys_are_created_at_once_in_whatever_order_they_are_named() {
 /// for it, too.
 #[cfg(all(unix, feature = "crash-points"))]
 #[test]
-fn what_waits_for_a_stopped_writer_waits_elsewhere() {
+fn a_task_that_meets_a_stopped_writer_lets_the_others_run() {
     use kennel::crash::{Plan, Step, arm};
     use kennel::{LockStrategy, SetOptions};
     use std::time::Instant;
     for locks in [LockStrategy::File, LockStrategy::RwFile] {
         on_one_thread(move |_| async move {
+            let is_file = locks.name() == "file";
             const LOCK_WAIT: Duration = Duration::from_millis(1_500);
             let place = Place::new();
             let options = Options::new().capacity(256 << 10).stripes(1).locks(locks).lock_wait(LOCK_WAIT);
             let cache = options.create(place.path()).unwrap();
             cache.set("there", "value").unwrap();
+            let stale = SetOptions::new().soft_expiry(Expiry::After(Duration::ZERO));
+            cache.set_with("stale", "old", &stale).unwrap();
             let stopped = cache.clone();
             std::thread::spawn(move || {
                 arm(Some(Step::Head), 0, Plan::Stop);
@@ -207,6 +223,14 @@ fn what_waits_for_a_stopped_writer_waits_elsewhere() {
             for key in ["there", "missing"] {
                 let _ = cache.get_or_create_async(key, &how, || ok("created")).await;
                 let _ = cache.claim_async(key, &how).await;
+                let _ = cache.lock_async(key, &LockOptions::new().wait(Wait::No)).await;
+            }
+            if is_file {
+                let missing = cache.claim_async("missing", &how).await;
+                assert!(matches!(missing, Err(Error::Busy { waited, .. }) if !waited.is_zero()), "{missing:?}");
+                let all_the_same = how.clone().unprotected(true);
+                assert_eq!(cache.get_or_create_async("missing", &all_the_same, || ok("made")).await.unwrap(), b"made");
+                assert_eq!(cache.get_or_create_async("stale", &how, || ok("new")).await.unwrap(), b"old");
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
             ticking.abort();
@@ -215,6 +239,134 @@ fn what_waits_for_a_stopped_writer_waits_elsewhere() {
             std::mem::forget((cache, place));
         });
     }
+}
+
+/// In the pool's only thread, which a runtime with tasks of its own waits in.
+#[test]
+fn a_wait_in_the_only_thread_for_blocking_work_ends() {
+    must_end("a wait", || {
+        let place = Place::new();
+        let cache = Options::new().capacity(256 << 10).create(place.path()).unwrap();
+        let runtime = one_thread();
+        let inside = cache.clone();
+        let waits = move || {
+            let (cache, how) = (inside, CreateOptions::new());
+            tokio::runtime::Handle::current().block_on(async {
+                let created = cache.get_or_create_async("one", &how, || ok("value")).await.unwrap();
+                let found = cache.get_or_create_async("one", &how, || ok("other")).await.unwrap();
+                let none = || async { Ok::<_, Infallible>(None::<Vec<u8>>) };
+                assert_eq!(cache.get_or_create_optional_async("none", &how, none).await.unwrap(), None);
+                let many = |_| async { Ok::<_, Infallible>(vec![Some(b"many".to_vec())]) };
+                let many = cache.get_or_create_multi_async(&["many"], &how, many).await.unwrap();
+                assert!(cache.lock_async("two", &LockOptions::new()).await.unwrap().release());
+                let held = cache.lock("held", Wait::No).unwrap();
+                let short = how.clone().wait(Wait::For(Duration::from_millis(20)));
+                assert!(matches!(cache.claim_async("held", &short).await, Err(Error::TimedOut { .. })));
+                drop(held);
+                (created, found, many)
+            })
+        };
+        let ended = runtime.block_on(runtime.spawn_blocking(waits)).unwrap();
+        assert_eq!(ended, (b"value".to_vec(), b"value".to_vec(), vec![Some(b"many".to_vec())]));
+    });
+}
+
+#[test]
+fn a_call_is_one_hit_or_one_miss() {
+    on_one_thread(|cache| async move {
+        let how = CreateOptions::new();
+        let counts = || {
+            let counters = cache.stats().counters;
+            (counters.hits, counters.misses, counters.creations, counters.claim_waits)
+        };
+        cache.get_or_create_async("key", &how, || ok("value")).await.unwrap();
+        assert_eq!(counts(), (0, 1, 1, 0));
+        cache.get_or_create_async("key", &how, || ok("value")).await.unwrap();
+        assert_eq!(counts(), (1, 1, 1, 0));
+        let slow = || async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            ok("value").await
+        };
+        let (a, b) =
+            tokio::join!(cache.get_or_create_async("two", &how, slow), cache.get_or_create_async("two", &how, slow));
+        assert_eq!((a.unwrap(), b.unwrap()), (b"value".to_vec(), b"value".to_vec()));
+        assert_eq!(counts(), (1, 3, 2, 1));
+    });
+}
+
+/// While other threads write to the same stripe, so that its lock is taken now and then.
+#[test]
+fn a_future_that_is_dropped_at_whatever_point_leaves_no_claim() {
+    on_one_thread(|cache| async move {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let writers: Vec<_> = (0..2)
+            .map(|i| {
+                let (cache, is_over) = (cache.clone(), is_over.clone());
+                std::thread::spawn(move || {
+                    while !is_over.load(Ordering::SeqCst) {
+                        cache.set(format!("other {i}"), vec![7; 30_000]).unwrap();
+                    }
+                })
+            })
+            .collect();
+        let how = CreateOptions::new();
+        let (mut dropped, mut finished) = (0, 0);
+        for polls in (0..12).cycle().take(600) {
+            let slow = || async {
+                tokio::task::yield_now().await;
+                ok("value").await
+            };
+            let keys = ["key", "two"];
+            let create = |missing: Vec<&&str>| {
+                let values = vec![Some(b"value".to_vec()); missing.len()];
+                async move {
+                    tokio::task::yield_now().await;
+                    Ok::<_, Infallible>(values)
+                }
+            };
+            if poll_so_often(cache.get_or_create_async("key", &how, slow), polls).await.is_none() {
+                dropped += 1;
+            } else {
+                finished += 1;
+            }
+            let _ = poll_so_often(cache.get_or_create_multi_async(&keys, &how, create), polls).await;
+            let _ = poll_so_often(cache.claim_async("two", &how), polls).await;
+            let _ = poll_so_often(cache.lock_async("three", &LockOptions::new()), polls).await;
+            for key in ["key", "two", "three"] {
+                assert!(!cache.is_claimed(key), "{key} after {polls} polls");
+                cache.delete(key).unwrap();
+            }
+        }
+        is_over.store(true, Ordering::SeqCst);
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        assert!(dropped > 50 && finished > 50, "{dropped} dropped, {finished} finished");
+    });
+}
+
+/// Polls a future, and drops it if it is not ready by then.
+async fn poll_so_often<F: Future>(future: F, polls: u32) -> Option<F::Output> {
+    let (mut future, mut left) = (Box::pin(future), polls);
+    std::future::poll_fn(move |context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
+#[test]
+fn a_creator_says_how_its_value_is_stored() {
+    on_one_thread(|cache| async move {
+        let how = CreateOptions::new().flags(1);
+        let made = || async { Ok::<_, Infallible>(Created::new("value").flags(7)) };
+        assert_eq!(cache.get_or_create_async("key", &how, made).await.unwrap(), b"value");
+        assert_eq!(cache.get_item("key").unwrap().flags, 7);
+        let unstored = || async { Ok::<_, Infallible>(Created::new("value").stored(false)) };
+        assert_eq!(cache.get_or_refresh_async("other", &how, unstored).await.unwrap(), b"value");
+        assert!(!cache.contains("other"));
+    });
 }
 
 #[test]
@@ -233,8 +385,7 @@ fn locks_are_waited_for_without_a_thread() {
     on_one_thread(|cache| async move {
         let forever = LockOptions::new().wait(Wait::Forever);
         let lock = cache.lock_async("key", &forever).await.unwrap();
-        // Did each of them keep a thread, none would be left for the one that does not wait for long.
-        let waiters: Vec<_> = (0..5 * BLOCKING_THREADS)
+        let waiters: Vec<_> = (0..40)
             .map(|_| {
                 let cache = cache.clone();
                 tokio::spawn(async move { cache.lock_async("key", &forever).await.unwrap().release() })
@@ -261,7 +412,7 @@ fn regions_have_tasks_too() {
         assert!(region.is_claimed("other"));
         assert!(matches!(claim.store("value").unwrap(), Stored::Yes(_)));
         assert!(region.lock_async("key", &LockOptions::new()).await.unwrap().release());
-        let none = || async { Ok::<_, Infallible>(None) };
+        let none = || async { Ok::<_, Infallible>(None::<Vec<u8>>) };
         assert_eq!(region.get_or_create_optional_async("none", &how, none).await.unwrap(), None);
         assert_eq!(region.get_or_refresh_async("new", &how, || ok("new")).await.unwrap(), b"new");
         let two = |missing: Vec<&&str>| {

@@ -204,7 +204,7 @@ fn tasks_get_their_values() {
         let value = || async { ok("value") };
         assert_eq!(reader.get_or_create_async("key", &how, value).await.unwrap(), b"value");
         assert_eq!(reader.get_or_refresh_async("key", &how, value).await.unwrap(), b"value");
-        let none = || async { Ok::<_, Infallible>(None) };
+        let none = || async { Ok::<_, Infallible>(None::<Vec<u8>>) };
         assert_eq!(reader.get_or_create_optional_async("key", &how, none).await.unwrap(), None);
         let many = |_: Vec<&&str>| async { Ok::<_, Infallible>(vec![Some(b"value".to_vec())]) };
         assert_eq!(reader.get_or_create_multi_async(&["key"], &how, many).await.unwrap(), [Some(b"value".to_vec())]);

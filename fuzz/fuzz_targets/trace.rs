@@ -12,7 +12,9 @@
 //!
 //! Planted and found:
 //! * the end of an ARC run is added up unchecked (`arc::run`): "attempt to add with overflow", in 2 s, at
-//!   the 99th input.
+//!   the 99th input;
+//! * the first four bytes of a file are taken without a look at its length (`Compression::of`): "index out of bounds",
+//!   in 3 s.
 #![no_main]
 
 #[allow(dead_code, unused_imports)]

@@ -323,9 +323,14 @@ impl Seeker {
         if self.hurry {
             return lock_to_claim(opened, stripe, &mut Patience::of(Duration::ZERO), Duration::ZERO);
         }
-        let limit = self.left().map_or(Duration::MAX, |left| left.max(LEAST_LOCK_WAIT));
+        let limit = self.lock_limit();
         let patience = self.patience.get_or_insert(Patience::of(cache.lock_wait()));
         lock_to_claim(opened, stripe, patience, limit)
+    }
+
+    /// How long a caller that has nothing to use waits for one stripe's lock, if the handle has that patience.
+    pub(super) fn lock_limit(&self) -> Duration {
+        self.left().map_or(Duration::MAX, |left| left.max(LEAST_LOCK_WAIT))
     }
 
     fn claimant(&self, opened: &Opened, began: &Began) -> Result<Claimant> {

@@ -1,22 +1,27 @@
 //! Claims for tasks of tokio: the same ways to a value and to a lock, without blocking a thread of the executor.
 //!
-//! What takes a lock, or waits for a change that is under way, runs on a thread for blocking work. A task that waits for
-//! another's claim holds no thread: it looks at the claim's word now and then.
+//! Nothing here needs another thread, so that nothing depends on whether the runtime has one to spare. What takes a lock
+//! tries to, and a task that finds it taken tries again after a pause. An attempt also finds out that the lock's owner is
+//! dead. A task that waits for another's claim looks at the claim's word now and then.
 
 use super::cache::Cache;
-use super::claim::{KeyLock, LockOptions, Locking, Pause, Task, Wait};
+use super::claim::{KeyLock, LockOptions, Locking, Pause, Task};
 use super::create::{
-    Batch, Claim, CreateError, CreateOptions, Created, Finding, Lookup, Next, Remaining, in_one_order, store,
+    Batch, Claim, CreateError, CreateOptions, Created, Finding, Lookup, Next, Remaining, in_one_order,
 };
+use super::read::count;
 use super::region::{Named, Region};
-use super::write::Scope;
+use super::write::{Patience, Scope};
 use crate::error::{Error, Result};
+use crate::store::tally::MemberCount;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The first and the longest pause between two looks at a claim's word.
+/// The first and the longest pause between two looks at a claim's word, or two attempts to take a lock.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(10));
+/// Attempts to take a stripe's lock, which is held for microseconds, before the first pause. Between them other tasks run.
+const EAGER: u32 = 8;
 
 tokio::task_local! {
     /// The tasks within whose creations this one runs.
@@ -35,87 +40,95 @@ pub(super) async fn run<F: Future>(task: Task, create: impl FnOnce() -> F) -> F:
     WITHIN.scope(tasks, async { create().await }).await
 }
 
-/// A cache or a region, for a thread of its own.
+/// A cache or a region, as a task uses it.
 #[derive(Clone)]
 pub(super) struct Place {
     cache: Cache,
+    /// A handle that does not wait for locks.
+    trying: Cache,
     region: Option<Arc<Named>>,
 }
 
 impl Place {
+    fn new(cache: &Cache, region: Option<&Arc<Named>>) -> Self {
+        Self { cache: cache.clone(), trying: cache.with_lock_wait(Duration::ZERO), region: region.cloned() }
+    }
+
     fn scope(&self) -> Scope<'_> {
         Scope { cache: &self.cache, region: self.region.as_deref() }
     }
 
-    async fn claim(&self, key: Vec<u8>, how: &CreateOptions, task: Task) -> Result<Lookup> {
-        self.claim_waiting(key, how, task, how.wait_policy()).await
+    fn trying(&self) -> Scope<'_> {
+        Scope { cache: &self.trying, region: self.region.as_deref() }
     }
 
-    pub(super) async fn claim_waiting(
+    async fn claim(&self, key: &[u8], how: &CreateOptions, task: Task) -> Result<Lookup> {
+        self.claim_within(key, how, task, &Remaining::of(how.wait_policy()), &mut self.attempts()).await
+    }
+
+    /// The attempts to take the locks of one operation.
+    pub(super) fn attempts(&self) -> Attempts {
+        Attempts::of(self.cache.lock_wait())
+    }
+
+    pub(super) async fn claim_within(
         &self,
-        key: Vec<u8>,
+        key: &[u8],
         how: &CreateOptions,
         task: Task,
-        wait: Wait,
+        left: &Remaining,
+        attempts: &mut Attempts,
     ) -> Result<Lookup> {
-        let mut finding = Finding::new(task, how, wait)?;
+        let mut finding = Finding::new(task, how, left.now())?;
         finding.seeker.within(within());
-        // Most find a value, and need no other thread for that.
-        if let Some(lookup) = finding.at_once(self.scope(), &key, how) {
-            return Ok(lookup);
-        }
-        let (key, how): (Arc<[u8]>, _) = (key.into(), how.clone());
         loop {
-            let (place, key, how) = (self.clone(), key.clone(), how.clone());
-            let step = move || {
-                let next = finding.step(place.scope(), &key, &how);
-                (finding, next)
-            };
-            let next;
-            (finding, next) = self.cache.elsewhere(step).await?;
-            match next? {
+            let next = finding.try_step(self.trying(), key, how);
+            if attempts.fail(&next, finding.seeker.lock_limit()).await {
+                continue;
+            }
+            let next = attempts.end(&self.cache, next);
+            match finding.conclude(self.scope(), key, how, next)? {
+                Next::Done(Lookup::Create(claim)) => return Ok(Lookup::Create(claim.waiting(self.cache.lock_wait()))),
                 Next::Done(lookup) => return Ok(lookup),
                 Next::Wait(pause) => sleep(pause).await,
             }
         }
     }
 
-    async fn lock(&self, key: Vec<u8>, options: &LockOptions) -> Result<KeyLock> {
+    async fn lock(&self, key: &[u8], options: &LockOptions) -> Result<KeyLock> {
         let mut locking = Locking::new(options.task_or(Task::unique), *options);
         locking.seeker.within(within());
-        let key: Arc<[u8]> = key.into();
+        let mut attempts = self.attempts();
         loop {
-            let (place, key) = (self.clone(), key.clone());
-            let step = move || {
-                let locked = locking.step(place.scope(), &key);
-                (locking, locked)
-            };
-            let locked;
-            (locking, locked) = self.cache.elsewhere(step).await?;
-            match locked? {
+            let locked = locking.step(self.trying(), key);
+            if attempts.fail(&locked, locking.seeker.lock_limit()).await {
+                continue;
+            }
+            match attempts.end(&self.cache, locked)? {
                 Ok(lock) => return Ok(lock),
                 Err(pause) => sleep(pause).await,
             }
         }
     }
 
-    async fn get_or_create<E, F: Future<Output = Result<Vec<u8>, E>>>(
+    async fn get_or_create<V: Into<Created>, E, F: Future<Output = Result<V, E>>>(
         &self,
-        key: Vec<u8>,
+        key: &[u8],
         how: &CreateOptions,
         create: impl FnOnce() -> F,
     ) -> Result<Vec<u8>, CreateError<E>> {
         let task = how.task_or(Task::unique);
         match self.claim(key, &how.for_value(), task).await? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
-            Lookup::Absent => run(task, create).await.map_err(CreateError::Creator),
-            Lookup::Create(claim) => self.created_always(claim, task, create).await,
+            Lookup::Create(claim) => self.created(claim, task, create).await.map_err(CreateError::Creator),
+            // Not for one who needs a value.
+            Lookup::Absent => run(task, create).await.map(value_of).map_err(CreateError::Creator),
         }
     }
 
-    async fn get_or_create_optional<E, F: Future<Output = Result<Option<Vec<u8>>, E>>>(
+    async fn get_or_create_optional<V: Into<Created>, E, F: Future<Output = Result<Option<V>, E>>>(
         &self,
-        key: Vec<u8>,
+        key: &[u8],
         how: &CreateOptions,
         create: impl FnOnce() -> F,
     ) -> Result<Option<Vec<u8>>, CreateError<E>> {
@@ -123,36 +136,42 @@ impl Place {
         match self.claim(key, how, task).await? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(Some(item.value)),
             Lookup::Absent => Ok(None),
-            Lookup::Create(claim) => self.created(claim, task, create).await,
+            Lookup::Create(claim) => {
+                let made = run(task, create).await.map_err(CreateError::Creator)?.map(Into::into);
+                self.store(claim, made.as_ref(), &mut self.attempts()).await;
+                Ok(made.map(Created::into_value))
+            }
         }
     }
 
-    async fn get_or_refresh<E, F>(
+    async fn get_or_refresh<V, E, F>(
         &self,
-        key: Vec<u8>,
+        key: &[u8],
         how: &CreateOptions,
         create: impl FnOnce() -> F,
     ) -> Result<Vec<u8>, CreateError<E>>
     where
+        V: Into<Created> + Send + 'static,
         E: Send + 'static,
-        F: Future<Output = Result<Vec<u8>, E>> + Send + 'static,
+        F: Future<Output = Result<V, E>> + Send + 'static,
     {
         let task = how.task_or(Task::unique);
         match self.claim(key, &how.for_refresh(), task).await? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
-            Lookup::Absent => run(task, create).await.map_err(CreateError::Creator),
             Lookup::Create(mut claim) if claim.stale().is_some() => {
                 let stale = claim.take_stale();
                 let (place, create) = (self.clone(), create());
                 // A task of its own, so that it is within no other's creation.
-                tokio::spawn(async move { place.created_always(claim, task, || create).await.map(drop) });
+                tokio::spawn(async move { place.created(claim, task, || create).await.map(drop) });
                 Ok(stale)
             }
-            Lookup::Create(claim) => self.created_always(claim, task, create).await,
+            Lookup::Create(claim) => self.created(claim, task, create).await.map_err(CreateError::Creator),
+            // Not for one who needs a value.
+            Lookup::Absent => run(task, create).await.map(value_of).map_err(CreateError::Creator),
         }
     }
 
-    async fn get_or_create_multi<K: AsRef<[u8]>, E, F: Future<Output = Result<Vec<Option<Vec<u8>>>, E>>>(
+    async fn get_or_create_multi<K: AsRef<[u8]>, V: Into<Created>, E, F: Future<Output = Result<Vec<Option<V>>, E>>>(
         &self,
         keys: &[K],
         how: &CreateOptions,
@@ -160,10 +179,9 @@ impl Place {
     ) -> Result<Vec<Option<Vec<u8>>>, CreateError<E>> {
         let task = how.task_or(Task::unique);
         let mut batch = Batch::of(keys.len());
-        let left = Remaining::of(how.wait_policy());
+        let (left, mut attempts) = (Remaining::of(how.wait_policy()), self.attempts());
         for places in in_one_order(keys) {
-            let key = keys[places[0]].as_ref().to_vec();
-            let lookup = self.claim_waiting(key, how, task, left.now()).await?;
+            let lookup = self.claim_within(keys[places[0]].as_ref(), how, task, &left, &mut attempts).await?;
             batch.found(places, lookup);
         }
         let missing = batch.missing();
@@ -171,40 +189,96 @@ impl Place {
             true => Vec::new(),
             false => run(task, || create(missing)).await.map_err(CreateError::Creator)?,
         };
-        Ok(self.cache.elsewhere(move || batch.finish(created)).await??)
+        let mut attempts = self.attempts();
+        for (places, claim, made) in batch.take_claims(created)? {
+            self.store(claim, made.as_ref(), &mut attempts).await;
+            batch.give(&places, made.map(Created::into_value));
+        }
+        Ok(batch.into_values())
     }
 
-    /// Runs a creator and stores what it made. What keeps the cache from storing it is counted there; the caller has its
-    /// value.
-    async fn created<E, F: Future<Output = Result<Option<Vec<u8>>, E>>>(
+    /// Runs a creator and stores what it made.
+    async fn created<V: Into<Created>, E, F: Future<Output = Result<V, E>>>(
         &self,
         claim: Claim,
         task: Task,
         create: impl FnOnce() -> F,
-    ) -> Result<Option<Vec<u8>>, CreateError<E>> {
-        let value = run(task, create).await.map_err(CreateError::Creator)?;
-        Ok(self.store(claim, value).await?)
+    ) -> Result<Vec<u8>, E> {
+        let made = run(task, create).await?.into();
+        self.store(claim, Some(&made), &mut self.attempts()).await;
+        Ok(made.into_value())
     }
 
-    /// Stores what was created, and gives it back.
-    pub(super) async fn store(&self, claim: Claim, value: Option<Vec<u8>>) -> Result<Option<Vec<u8>>> {
-        let store = move || {
-            let made = value.map(Created::from);
-            store(claim, made.as_ref());
-            made.map(Created::into_value)
-        };
-        self.cache.elsewhere(store).await
+    /// Stores what was created, or that there is nothing. What keeps the cache from that is counted, and no error of the
+    /// caller's: it has its value. Dropped on the way, the creation has failed.
+    pub(super) async fn store(&self, claim: Claim, made: Option<&Created>, attempts: &mut Attempts) {
+        let Ok(mut storing) = claim.prepare(made) else { return };
+        loop {
+            let stored = storing.attempt(&mut Patience::of(Duration::ZERO));
+            if !attempts.fail(&stored, Duration::MAX).await {
+                let _ = storing.conclude(attempts.end(&self.cache, stored));
+                return;
+            }
+        }
+    }
+}
+
+fn value_of(made: impl Into<Created>) -> Vec<u8> {
+    made.into().into_value()
+}
+
+/// Attempts of one operation to take the locks of stripes. However many there are, all together take the time that the
+/// handle waits for one.
+pub(super) struct Attempts {
+    whole: Duration,
+    left: Duration,
+    /// Since the first attempt to take this lock failed: when that was, and for how long the task tries.
+    failing: Option<(Instant, Duration)>,
+    failed: u32,
+}
+
+impl Attempts {
+    fn of(whole: Duration) -> Self {
+        Self { whole, left: whole, failing: None, failed: 0 }
     }
 
-    /// The same for a creator that always makes a value.
-    async fn created_always<E, F: Future<Output = Result<Vec<u8>, E>>>(
-        &self,
-        claim: Claim,
-        task: Task,
-        create: impl FnOnce() -> F,
-    ) -> Result<Vec<u8>, CreateError<E>> {
-        let value = self.created(claim, task, || async { create().await.map(Some) }).await?;
-        Ok(value.unwrap_or_default())
+    /// Whether somebody had the lock, and the task may try again: then a moment has passed. For one lock it tries no longer
+    /// than a limit.
+    async fn fail<T>(&mut self, result: &Result<T>, limit: Duration) -> bool {
+        if !matches!(result, Err(Error::Busy { .. })) {
+            return false;
+        }
+        let (since, limit) = *self.failing.get_or_insert_with(|| (Instant::now(), limit.min(self.left)));
+        let left = limit.saturating_sub(since.elapsed());
+        if left.is_zero() {
+            return false;
+        }
+        self.failed += 1;
+        match self.failed.checked_sub(EAGER) {
+            None => tokio::task::yield_now().await,
+            Some(pauses) => tokio::time::sleep((PAUSES.0 * (1 << pauses.min(8))).min(PAUSES.1).min(left)).await,
+        }
+        true
+    }
+
+    /// The end of the attempts to take one lock, which is counted as a wait is.
+    fn end<T>(&mut self, cache: &Cache, result: Result<T>) -> Result<T> {
+        let Some((since, limit)) = self.failing.take() else { return result };
+        self.left = self.left.saturating_sub(since.elapsed());
+        self.failed = 0;
+        let counted = |what| count(cache.opened(), what);
+        match result {
+            Err(Error::Busy { stripe, .. }) => {
+                if !self.whole.is_zero() {
+                    counted(MemberCount::Busy);
+                }
+                Err(Error::Busy { stripe, waited: limit })
+            }
+            result => {
+                counted(MemberCount::LockWaits);
+                result
+            }
+        }
     }
 }
 
@@ -223,21 +297,8 @@ async fn sleep(pause: Pause) {
 }
 
 impl Cache {
-    /// Does something on a thread for blocking work.
-    pub(super) async fn elsewhere<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        match tokio::task::spawn_blocking(work).await {
-            Ok(done) => Ok(done),
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(stopped) => Err(Error::Io {
-                what: "work on a thread of the runtime for",
-                path: self.path().into(),
-                source: std::io::Error::other(stopped),
-            }),
-        }
-    }
-
     pub(super) fn place(&self) -> Place {
-        Place { cache: self.clone(), region: None }
+        Place::new(self, None)
     }
 
     /// As [`get_or_create`](Cache::get_or_create) for a task of tokio: while it waits it holds no thread. Each call is an
@@ -247,13 +308,13 @@ impl Cache {
     ///
     /// # Errors
     /// As [`get_or_create`](Cache::get_or_create).
-    pub async fn get_or_create_async<E, F: Future<Output = Result<Vec<u8>, E>>>(
+    pub async fn get_or_create_async<V: Into<Created>, E, F: Future<Output = Result<V, E>>>(
         &self,
         key: impl AsRef<[u8]>,
         how: &CreateOptions,
         create: impl FnOnce() -> F,
     ) -> Result<Vec<u8>, CreateError<E>> {
-        self.place().get_or_create(key.as_ref().to_vec(), how, create).await
+        self.place().get_or_create(key.as_ref(), how, create).await
     }
 
     /// As [`get_or_create_optional`](Cache::get_or_create_optional) for a task of tokio: see
@@ -261,13 +322,13 @@ impl Cache {
     ///
     /// # Errors
     /// As [`get_or_create`](Cache::get_or_create).
-    pub async fn get_or_create_optional_async<E, F: Future<Output = Result<Option<Vec<u8>>, E>>>(
+    pub async fn get_or_create_optional_async<V: Into<Created>, E, F: Future<Output = Result<Option<V>, E>>>(
         &self,
         key: impl AsRef<[u8]>,
         how: &CreateOptions,
         create: impl FnOnce() -> F,
     ) -> Result<Option<Vec<u8>>, CreateError<E>> {
-        self.place().get_or_create_optional(key.as_ref().to_vec(), how, create).await
+        self.place().get_or_create_optional(key.as_ref(), how, create).await
     }
 
     /// As [`get_or_create_async`](Cache::get_or_create_async), but a stale value is returned to its creator, too: a task of
@@ -276,17 +337,18 @@ impl Cache {
     ///
     /// # Errors
     /// As [`get_or_create`](Cache::get_or_create).
-    pub async fn get_or_refresh_async<E, F>(
+    pub async fn get_or_refresh_async<V, E, F>(
         &self,
         key: impl AsRef<[u8]>,
         how: &CreateOptions,
         create: impl FnOnce() -> F,
     ) -> Result<Vec<u8>, CreateError<E>>
     where
+        V: Into<Created> + Send + 'static,
         E: Send + 'static,
-        F: Future<Output = Result<Vec<u8>, E>> + Send + 'static,
+        F: Future<Output = Result<V, E>> + Send + 'static,
     {
-        self.place().get_or_refresh(key.as_ref().to_vec(), how, create).await
+        self.place().get_or_refresh(key.as_ref(), how, create).await
     }
 
     /// As [`get_or_create_multi`](Cache::get_or_create_multi) for a task of tokio: see
@@ -294,7 +356,7 @@ impl Cache {
     ///
     /// # Errors
     /// As [`get_or_create_multi`](Cache::get_or_create_multi).
-    pub async fn get_or_create_multi_async<'k, K, E, F>(
+    pub async fn get_or_create_multi_async<'k, K, V, E, F>(
         &self,
         keys: &'k [K],
         how: &CreateOptions,
@@ -302,7 +364,8 @@ impl Cache {
     ) -> Result<Vec<Option<Vec<u8>>>, CreateError<E>>
     where
         K: AsRef<[u8]>,
-        F: Future<Output = Result<Vec<Option<Vec<u8>>>, E>>,
+        V: Into<Created>,
+        F: Future<Output = Result<Vec<Option<V>>, E>>,
     {
         let create = |missing: Vec<usize>| create(missing.into_iter().map(|i| &keys[i]).collect());
         self.place().get_or_create_multi(keys, how, create).await
@@ -313,7 +376,7 @@ impl Cache {
     /// # Errors
     /// As [`claim`](Cache::claim).
     pub async fn claim_async(&self, key: impl AsRef<[u8]>, how: &CreateOptions) -> Result<Lookup> {
-        self.place().claim(key.as_ref().to_vec(), how, how.task_or(Task::unique)).await
+        self.place().claim(key.as_ref(), how, how.task_or(Task::unique)).await
     }
 
     /// As [`lock_with`](Cache::lock_with) for a task of tokio. Giving the lock back does not block.
@@ -321,64 +384,65 @@ impl Cache {
     /// # Errors
     /// As [`lock`](Cache::lock).
     pub async fn lock_async(&self, key: impl AsRef<[u8]>, options: &LockOptions) -> Result<KeyLock> {
-        self.place().lock(key.as_ref().to_vec(), options).await
+        self.place().lock(key.as_ref(), options).await
     }
 }
 
 impl Region {
     pub(super) fn place(&self) -> Place {
         let (cache, named) = self.parts();
-        Place { cache: cache.clone(), region: Some(named.clone()) }
+        Place::new(cache, Some(named))
     }
 
     /// As [`Cache::get_or_create_async`]; what is not said is the region's default.
     ///
     /// # Errors
     /// As [`Cache::get_or_create`].
-    pub async fn get_or_create_async<E, F: Future<Output = Result<Vec<u8>, E>>>(
+    pub async fn get_or_create_async<V: Into<Created>, E, F: Future<Output = Result<V, E>>>(
         &self,
         key: impl AsRef<[u8]>,
         how: &CreateOptions,
         create: impl FnOnce() -> F,
     ) -> Result<Vec<u8>, CreateError<E>> {
-        self.place().get_or_create(self.stored_key(key), how, create).await
+        self.place().get_or_create(&self.stored_key(key), how, create).await
     }
 
     /// As [`Cache::get_or_create_optional_async`]; what is not said is the region's default.
     ///
     /// # Errors
     /// As [`Cache::get_or_create`].
-    pub async fn get_or_create_optional_async<E, F: Future<Output = Result<Option<Vec<u8>>, E>>>(
+    pub async fn get_or_create_optional_async<V: Into<Created>, E, F: Future<Output = Result<Option<V>, E>>>(
         &self,
         key: impl AsRef<[u8]>,
         how: &CreateOptions,
         create: impl FnOnce() -> F,
     ) -> Result<Option<Vec<u8>>, CreateError<E>> {
-        self.place().get_or_create_optional(self.stored_key(key), how, create).await
+        self.place().get_or_create_optional(&self.stored_key(key), how, create).await
     }
 
     /// As [`Cache::get_or_refresh_async`]; what is not said is the region's default.
     ///
     /// # Errors
     /// As [`Cache::get_or_create`].
-    pub async fn get_or_refresh_async<E, F>(
+    pub async fn get_or_refresh_async<V, E, F>(
         &self,
         key: impl AsRef<[u8]>,
         how: &CreateOptions,
         create: impl FnOnce() -> F,
     ) -> Result<Vec<u8>, CreateError<E>>
     where
+        V: Into<Created> + Send + 'static,
         E: Send + 'static,
-        F: Future<Output = Result<Vec<u8>, E>> + Send + 'static,
+        F: Future<Output = Result<V, E>> + Send + 'static,
     {
-        self.place().get_or_refresh(self.stored_key(key), how, create).await
+        self.place().get_or_refresh(&self.stored_key(key), how, create).await
     }
 
     /// As [`Cache::get_or_create_multi_async`]; what is not said is the region's default.
     ///
     /// # Errors
     /// As [`Cache::get_or_create_multi`].
-    pub async fn get_or_create_multi_async<'k, K, E, F>(
+    pub async fn get_or_create_multi_async<'k, K, V, E, F>(
         &self,
         keys: &'k [K],
         how: &CreateOptions,
@@ -386,7 +450,8 @@ impl Region {
     ) -> Result<Vec<Option<Vec<u8>>>, CreateError<E>>
     where
         K: AsRef<[u8]>,
-        F: Future<Output = Result<Vec<Option<Vec<u8>>>, E>>,
+        V: Into<Created>,
+        F: Future<Output = Result<Vec<Option<V>>, E>>,
     {
         let create = |missing: Vec<usize>| create(missing.into_iter().map(|i| &keys[i]).collect());
         self.place().get_or_create_multi(&self.mangled(keys), how, create).await
@@ -397,7 +462,7 @@ impl Region {
     /// # Errors
     /// As [`Cache::claim`].
     pub async fn claim_async(&self, key: impl AsRef<[u8]>, how: &CreateOptions) -> Result<Lookup> {
-        self.place().claim(self.stored_key(key), how, how.task_or(Task::unique)).await
+        self.place().claim(&self.stored_key(key), how, how.task_or(Task::unique)).await
     }
 
     /// As [`Cache::lock_async`].
@@ -405,6 +470,6 @@ impl Region {
     /// # Errors
     /// As [`Cache::lock`].
     pub async fn lock_async(&self, key: impl AsRef<[u8]>, options: &LockOptions) -> Result<KeyLock> {
-        self.place().lock(self.stored_key(key), options).await
+        self.place().lock(&self.stored_key(key), options).await
     }
 }

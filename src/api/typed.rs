@@ -221,8 +221,9 @@ impl<T: Serialize + DeserializeOwned> Typed<'_, T> {
         let mut search = Search::new(&self.codec, how)?;
         let task = how.task_or(Task::unique);
         let (place, key) = self.place.with_key(key.as_ref(), |key| (self.place.of_tasks(), key.to_vec()));
+        let mut attempts = place.attempts();
         let end = loop {
-            let lookup = place.claim_waiting(key.clone(), &search.how, task, search.wait.now()).await?;
+            let lookup = place.claim_within(&key, &search.how, task, &search.wait, &mut attempts).await?;
             if let Some(end) = search.judge(lookup)? {
                 break end;
             }
@@ -232,7 +233,8 @@ impl<T: Serialize + DeserializeOwned> Typed<'_, T> {
             End::Create(claim) => {
                 let value = run(task, create).await.map_err(CreateError::Creator)?;
                 if let Some(claim) = claim {
-                    place.store(claim, Some(self.codec.encode(&value)?)).await?;
+                    let made = self.codec.encode(&value)?.into();
+                    place.store(claim, Some(&made), &mut place.attempts()).await;
                 }
                 Ok(value)
             }

@@ -11,5 +11,6 @@ pub(crate) mod opened;
 pub(crate) mod place;
 mod removal;
 pub(crate) mod reset;
+pub(crate) mod tidy;
 
 pub(crate) use opened::Opened;

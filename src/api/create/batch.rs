@@ -16,6 +16,9 @@ pub(crate) fn in_one_order<K: AsRef<[u8]>>(keys: &[K]) -> Vec<Vec<usize>> {
     order.chunk_by(same).map(<[usize]>::to_vec).collect()
 }
 
+/// A claim with the places of its key, and what was created.
+type Made = (Vec<usize>, Claim, Option<Created>);
+
 /// What became of the keys of a list.
 pub(crate) struct Batch {
     values: Vec<Option<Vec<u8>>>,
@@ -46,21 +49,31 @@ impl Batch {
     /// All values, those included that were created for the keys that were [missing](Self::missing). The locks of all of
     /// them together are waited for as long as one.
     pub(crate) fn finish<V: Into<Created>>(mut self, created: Vec<Option<V>>) -> Result<Vec<Option<Vec<u8>>>> {
+        let made = self.take_claims(created)?;
+        let mut patience = made.first().map_or(Patience::of(Duration::ZERO), |(_, claim, _)| claim.patience());
+        for (places, claim, made) in made {
+            store_within(claim, made.as_ref(), &mut patience);
+            self.give(&places, made.map(Created::into_value));
+        }
+        Ok(self.into_values())
+    }
+
+    /// The claims, each with its places and what was created for it.
+    pub(crate) fn take_claims<V: Into<Created>>(&mut self, created: Vec<Option<V>>) -> Result<Vec<Made>> {
         let claims = std::mem::take(&mut self.claims);
         if created.len() != claims.len() {
             let (given, expected) = (created.len().to_string(), format!("{}, one for each key", claims.len()));
             return Err(Error::BadOption { option: "values of the creator", given, expected });
         }
-        let mut patience = claims.first().map_or(Patience::of(Duration::ZERO), |(_, claim)| claim.patience());
-        for ((places, claim), value) in claims.into_iter().zip(created) {
-            let made = value.map(Into::into);
-            store_within(claim, made.as_ref(), &mut patience);
-            self.give(&places, made.map(Created::into_value));
-        }
-        Ok(self.values)
+        let created = created.into_iter().map(|value| value.map(Into::into));
+        Ok(claims.into_iter().zip(created).map(|((places, claim), made)| (places, claim, made)).collect())
     }
 
-    fn give(&mut self, places: &[usize], value: Option<Vec<u8>>) {
+    pub(crate) fn give(&mut self, places: &[usize], value: Option<Vec<u8>>) {
         places.iter().for_each(|&place| self.values[place].clone_from(&value));
+    }
+
+    pub(crate) fn into_values(self) -> Vec<Option<Vec<u8>>> {
+        self.values
     }
 }

@@ -125,6 +125,13 @@ impl Claim {
         self.0.stale.take().map(|item| item.value).unwrap_or_default()
     }
 
+    /// The same for a holder that waits so long for the lock of a stripe.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn waiting(mut self, lock_wait: Duration) -> Self {
+        self.0.lock_wait = lock_wait;
+        self
+    }
+
     /// Whether all others wait for this creation. They do not if all claims were held, or if this caller did not want
     /// to wait any longer; nor once the claim has ended, or the cache file was destroyed or replaced.
     #[must_use]
@@ -150,7 +157,7 @@ impl Claim {
     /// [`or_uncached`](CreateOptions::or_uncached) was asked for, these are [`Stored::Uncached`] instead.
     pub fn store(self, value: impl AsRef<[u8]>) -> Result<Stored> {
         let mut patience = self.patience();
-        self.store_value(value.as_ref(), Overrides::default(), &mut patience)
+        store_prepared(self.prepare_value(value.as_ref(), Overrides::default()), &mut patience)
     }
 
     /// Stores the value as it says itself: see [`Created`].
@@ -170,7 +177,7 @@ impl Claim {
     /// As [`store`](Self::store).
     pub fn store_with(self, made: &Created) -> Result<Stored> {
         let mut patience = self.patience();
-        self.store_created(made, &mut patience)
+        store_prepared(self.prepare(Some(made)), &mut patience)
     }
 
     /// Stores that there is no value, if an absence has an expiry: see
@@ -180,7 +187,7 @@ impl Claim {
     /// As [`store`](Self::store).
     pub fn store_absence(self) -> Result<Stored> {
         let mut patience = self.patience();
-        self.store_no_value(&mut patience)
+        store_prepared(self.prepare(None), &mut patience)
     }
 
     /// For the lock of the key's stripe.
@@ -188,41 +195,55 @@ impl Claim {
         Patience::of(self.0.lock_wait)
     }
 
-    pub(super) fn store_created(self, made: &Created, patience: &mut Patience) -> Result<Stored> {
-        if !made.is_stored && self.uncached().is_none() {
-            self.refuse();
-            return Ok(Stored::Refused);
+    /// What was created, or that there is nothing, ready to be stored; or what becomes of it instead.
+    pub(crate) fn prepare(self, made: Option<&Created>) -> Prepared<'_> {
+        match made {
+            Some(made) => self.prepare_created(made),
+            None => self.prepare_absence(),
         }
-        self.store_value(&made.value, made.how, patience)
     }
 
-    fn store_value(self, value: &[u8], how: Overrides, patience: &mut Patience) -> Result<Stored> {
+    fn prepare_created(self, made: &Created) -> Prepared<'_> {
+        if !made.is_stored && self.uncached().is_none() {
+            self.refuse();
+            return Err(Stored::Refused);
+        }
+        self.prepare_value(&made.value, made.how)
+    }
+
+    fn prepare_value(self, value: &[u8], how: Overrides) -> Prepared<'_> {
         if self.uncached().is_some() {
-            return Ok(Stored::Uncached);
+            return Err(Stored::Uncached);
         }
         if self.0.how.should_cache.as_ref().is_some_and(|wanted| !wanted(value)) {
             self.refuse();
-            return Ok(Stored::Refused);
+            return Err(Stored::Refused);
         }
         let how = how.over(self.0.how.set);
         let (expires_ms, beside) = how.times(self.0.defaults, || self.0.opened.settings.time.now_ms());
-        self.put(value, expires_ms, beside, patience)
+        let beside = self.beside(beside);
+        Ok(Storing { claim: self, value, expires_ms, beside })
     }
 
-    pub(super) fn store_no_value(self, patience: &mut Patience) -> Result<Stored> {
+    fn prepare_absence(self) -> Prepared<'static> {
         if self.uncached().is_some() {
-            return Ok(Stored::Uncached);
+            return Err(Stored::Uncached);
         }
         let Some(expiry) = self.0.how.absence(self.0.defaults) else {
             self.refuse();
-            return Ok(Stored::Refused);
+            return Err(Stored::Refused);
         };
         let expires_ms = expiry.to_ms(|| self.0.opened.settings.time.now_ms());
-        self.put(&[], expires_ms, Beside { is_absence: true, ..Beside::default() }, patience)
+        let beside = self.beside(Beside { is_absence: true, ..Beside::default() });
+        Ok(Storing { claim: self, value: &[], expires_ms, beside })
     }
 
     /// The value is not to be cached: those who wait create for themselves.
     pub fn refuse(mut self) {
+        self.end_unstored();
+    }
+
+    fn end_unstored(&mut self) {
         self.0.rest_if_refresh();
         if let Right::Claimed(held) = self.take_right() {
             held.end(End::NotStored);
@@ -238,30 +259,6 @@ impl Claim {
         std::mem::replace(&mut self.0.right, Right::Used)
     }
 
-    fn put(mut self, value: &[u8], expires_ms: u64, beside: Beside, patience: &mut Patience) -> Result<Stored> {
-        let opened = self.0.opened.clone();
-        let key = std::mem::take(&mut self.0.key);
-        // When it was created is stored of every value: somebody may want to know its age.
-        let beside = Some(self.beside(beside));
-        let mut draft = Draft::new(opened.store.key(&key), value, expires_ms, beside, self.0.began.epochs.current());
-        if let Err(error) = check_size(&opened, &draft) {
-            self.refuse();
-            return Err(error);
-        }
-        let stored = match self.put_draft(&mut draft, patience) {
-            Err(_) if self.0.how.or_uncached => {
-                count_uncached(&opened);
-                Stored::Uncached
-            }
-            stored => stored?,
-        };
-        if stored == Stored::Voided {
-            count(&opened, MemberCount::Voided);
-        }
-        self.0.is_refresh &= matches!(stored, Stored::Refused | Stored::Uncached);
-        Ok(stored)
-    }
-
     fn beside(&self, beside: Beside) -> Beside {
         let cost = if self.0.how.early.is_some() { self.0.started.elapsed() } else { Duration::ZERO };
         Beside {
@@ -273,45 +270,98 @@ impl Claim {
         }
     }
 
-    fn put_draft(&mut self, draft: &mut Draft<'_>, patience: &mut Patience) -> Result<Stored> {
+    fn put(&mut self, draft: &mut Draft<'_>, patience: &mut Patience) -> Result<Stored> {
         let opened = self.0.opened.clone();
         // In a file that another took the place of nobody would find it.
         if opened.is_replaced() {
             return Ok(Stored::Voided);
         }
-        let held = match self.take_right() {
-            Right::Claimed(held) => held,
-            Right::Unprotected(seen) => return self.put_unprotected(&opened, draft, seen, patience),
+        match &self.0.right {
+            Right::Claimed(held) if held.ticket().is_none() => return Ok(Stored::Voided),
             Right::Uncached(_) | Right::Used => return Ok(Stored::Uncached),
-        };
-        let Some(ticket) = held.ticket() else { return Ok(Stored::Voided) };
-        let mut stripe = patience.lock_stripe(&opened, ticket.stripe)?;
-        draft.epoch = stripe.epoch_for(draft.epoch);
+            Right::Claimed(_) | Right::Unprotected(_) => {}
+        }
+        if let Err(error) = check_size(&opened, draft) {
+            self.end_unstored();
+            return Err(error);
+        }
+        // The right is used only with the stripe's lock in hand: who does not get it may try again.
+        let mut stripe = patience.lock_stripe(&opened, opened.store.stripe_of(&draft.key))?;
         let entry = stripe.find(&draft.key);
-        Ok(stripe
-            .store_claimed(ticket, draft, entry.as_ref())
-            .map_or(Stored::Voided, |stamp| Stored::Yes(Stamp(stamp))))
+        match self.take_right() {
+            Right::Claimed(held) => {
+                let Some(ticket) = held.ticket() else { return Ok(Stored::Voided) };
+                draft.epoch = stripe.epoch_for(draft.epoch);
+                let stored = stripe.store_claimed(ticket, draft, entry.as_ref());
+                Ok(stored.map_or(Stored::Voided, |stamp| Stored::Yes(Stamp(stamp))))
+            }
+            // Nobody kept the others from the key: nothing may have come to it. Every write and every deletion of the key
+            // changed its bucket's version, and invalidations the epochs. So did changes of its neighbours; then nobody can
+            // tell, and nothing is stored.
+            Right::Unprotected(seen) => {
+                let is_as_it_was = seen == Some(stripe.version(&draft.key));
+                let now = Began::now(&opened, self.0.began.region.region());
+                if !is_as_it_was || now.epochs != self.0.began.epochs || now.region != self.0.began.region {
+                    return Ok(Stored::Voided);
+                }
+                draft.epoch = stripe.epoch_for(draft.epoch);
+                Ok(Stored::Yes(Stamp(stripe.put(draft, entry.as_ref()))))
+            }
+            Right::Uncached(_) | Right::Used => Ok(Stored::Uncached),
+        }
+    }
+}
+
+/// A value that can be stored, or why it is not to be.
+pub(crate) type Prepared<'v> = Result<Storing<'v>, Stored>;
+
+/// Stores what was prepared.
+pub(super) fn store_prepared(prepared: Prepared<'_>, patience: &mut Patience) -> Result<Stored> {
+    match prepared {
+        Ok(mut storing) => {
+            let stored = storing.attempt(patience);
+            storing.conclude(stored)
+        }
+        Err(end) => Ok(end),
+    }
+}
+
+/// A value on its way into the cache. Dropped, the creation has failed.
+pub(crate) struct Storing<'v> {
+    claim: Claim,
+    value: &'v [u8],
+    expires_ms: u64,
+    /// Of every value it says when it was created: somebody may want to know its age.
+    beside: Beside,
+}
+
+impl Storing<'_> {
+    /// Stores the value. After [`Busy`](Error::Busy) the claim is still held.
+    pub(in crate::api) fn attempt(&mut self, patience: &mut Patience) -> Result<Stored> {
+        let opened = self.claim.0.opened.clone();
+        let key = std::mem::take(&mut self.claim.0.key);
+        let current = self.claim.0.began.epochs.current();
+        let mut draft = Draft::new(opened.store.key(&key), self.value, self.expires_ms, Some(self.beside), current);
+        let stored = self.claim.put(&mut draft, patience);
+        self.claim.0.key = key;
+        stored
     }
 
-    /// Nobody kept the others from the key: nothing may have come to it. Every write and every deletion of the key changed
-    /// its bucket's version, and invalidations the epochs. So did changes of its neighbours; then nobody can tell, and
-    /// nothing is stored.
-    fn put_unprotected(
-        &self,
-        opened: &Opened,
-        draft: &mut Draft<'_>,
-        seen: Option<u64>,
-        patience: &mut Patience,
-    ) -> Result<Stored> {
-        let mut stripe = patience.lock_stripe(opened, opened.store.stripe_of(&draft.key))?;
-        let entry = stripe.find(&draft.key);
-        let is_as_it_was = seen == Some(stripe.version(&draft.key));
-        let now = Began::now(opened, self.0.began.region.region());
-        if !is_as_it_was || now.epochs != self.0.began.epochs || now.region != self.0.began.region {
-            return Ok(Stored::Voided);
+    /// What it comes to in the end.
+    pub(crate) fn conclude(mut self, stored: Result<Stored>) -> Result<Stored> {
+        let creation = &mut self.claim.0;
+        let stored = match stored {
+            Err(error) if creation.how.or_uncached && !matches!(error, Error::TooLarge { .. }) => {
+                count_uncached(&creation.opened);
+                Stored::Uncached
+            }
+            stored => stored?,
+        };
+        if stored == Stored::Voided {
+            count(&creation.opened, MemberCount::Voided);
         }
-        draft.epoch = stripe.epoch_for(draft.epoch);
-        Ok(Stored::Yes(Stamp(stripe.put(draft, entry.as_ref()))))
+        creation.is_refresh &= matches!(stored, Stored::Refused | Stored::Uncached);
+        Ok(stored)
     }
 }
 
@@ -332,7 +382,8 @@ impl Scope<'_> {
         let seen = opened.store.sight(&writer.key).version();
         let known = self.cache.known(key)?;
         let demands = Demands::of(how);
-        let is_usable = |known: &Known| !known.extension.is_absence() && !demands.is_too_old(known, opened);
+        let is_usable =
+            |known: &Known| !known.extension.is_absence() && !demands.is_too_old(known, &opened.settings.time);
         let mut creation = Creation::new(self, opened, key, how, Right::Unprotected(seen), began);
         creation.stale = known.filter(is_usable).map(|known| known.item);
         creation.defaults = writer.defaults;

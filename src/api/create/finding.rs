@@ -5,6 +5,7 @@ use super::{CreateOptions, Form, Lookup};
 use crate::api::claim::{Pause, Seeker, Step, Task, Wait};
 use crate::api::read::{Known, count};
 use crate::api::write::{Patience, Scope};
+use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::hash::Key;
 use crate::shm::mapping::Mapping;
@@ -33,34 +34,34 @@ pub(super) struct Demands {
     early: f64,
     usable_for: Option<Duration>,
     fresh_for: Option<Duration>,
-    form: Option<Form>,
     needs_value: bool,
+    form: Option<Form>,
 }
 
 impl Demands {
     pub(super) fn of(how: &CreateOptions) -> Self {
-        let CreateOptions { usable_for, fresh_for, form, needs_value, .. } = *how;
-        Self { early: draw(how), usable_for, fresh_for, form, needs_value }
+        let CreateOptions { usable_for, fresh_for, needs_value, form, .. } = *how;
+        Self { early: draw(how), usable_for, fresh_for, needs_value, form }
     }
 
     /// Whether what is known is too old for this caller to be used at all.
-    pub(super) fn is_too_old(&self, known: &Known, opened: &Opened) -> bool {
-        self.usable_for.is_some_and(|age| is_older(known, age, opened))
+    pub(super) fn is_too_old(&self, known: &Known, time: &Time) -> bool {
+        self.usable_for.is_some_and(|age| is_older(known, age, time))
     }
 
     /// Whether a value ends so soon that it is worth to create it anew now.
-    fn is_early(&self, known: &Known, opened: &Opened) -> bool {
+    fn is_early(&self, known: &Known, time: &Time) -> bool {
         let ends_ms = match known.extension.soft_expires_ms() {
             0 => known.expires_ms,
             soft_ms => soft_ms,
         };
         let ahead_ms = known.extension.cost_ms() as f64 * self.early;
-        ahead_ms > 0.0 && ends_ms != 0 && opened.settings.time.now_ms() as f64 + ahead_ms >= ends_ms as f64
+        ahead_ms > 0.0 && ends_ms != 0 && time.now_ms() as f64 + ahead_ms >= ends_ms as f64
     }
 
     /// What this caller does with what is known; `None`: as if there were nothing.
-    fn judge(&self, known: Known, opened: &Opened) -> Option<Standing> {
-        if self.is_too_old(&known, opened) {
+    fn judge(&self, known: Known, time: &Time) -> Option<Standing> {
+        if self.is_too_old(&known, time) {
             return None;
         }
         if known.extension.is_absence() {
@@ -69,10 +70,10 @@ impl Demands {
         if self.form.is_some_and(|form| !form.fits(&known.item)) {
             return None;
         }
-        if known.item.is_stale || self.fresh_for.is_some_and(|age| is_older(&known, age, opened)) {
+        if known.item.is_stale || self.fresh_for.is_some_and(|age| is_older(&known, age, time)) {
             return Some(Standing::Renew(Lookup::Stale(known.item)));
         }
-        let is_early = self.is_early(&known, opened);
+        let is_early = self.is_early(&known, time);
         let hit = Lookup::Hit(known.item);
         Some(if is_early { Standing::Renew(hit) } else { Standing::Use(hit) })
     }
@@ -86,20 +87,20 @@ fn draw(how: &CreateOptions) -> f64 {
 }
 
 /// Whether a value was created at least so long ago, or nobody knows when.
-fn is_older(known: &Known, age: Duration, opened: &Opened) -> bool {
+fn is_older(known: &Known, age: Duration, time: &Time) -> bool {
     let created_ms = known.extension.beside().created_ms;
     let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-    created_ms == 0 || opened.settings.time.now_ms().saturating_sub(created_ms) >= age_ms
+    created_ms == 0 || time.now_ms().saturating_sub(created_ms) >= age_ms
 }
 
 /// What is known of a key, the stripe's lock held.
-fn known_in(opened: &Opened, stripe: &Exclusive<'_, Mapping>, key: &Key<'_>) -> Result<Option<Known>> {
+fn known_in(opened: &Opened, stripe: &Exclusive<'_, Mapping>, key: &Key<'_>, time: &Time) -> Result<Option<Known>> {
     let Some(entry) = stripe.find(key).filter(|entry| stripe.is_known(entry)) else { return Ok(None) };
     let value = stripe.value_of(&entry).map_err(Error::no_memory(entry.value_len))?;
     if opened.settings.verify_reads && !stripe.passes(key, &value, &entry) {
         return Ok(None); // As a read with checksums would miss it.
     }
-    Ok(Some(Known::of(&opened.store, entry.at, entry.head, value, &opened.settings.time)))
+    Ok(Some(Known::of(&opened.store, entry.at, entry.head, value, time)))
 }
 
 /// What is left of the times for waiting that several waits share.
@@ -146,17 +147,40 @@ impl Finding {
 
     /// One step: a value, the right to create it, or what to wait for.
     pub(crate) fn step(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
-        match self.step_cached(scope, key, how) {
-            Err(error) if how.or_uncached && !error.is_of_caller() => {
-                Ok(Next::Done(Lookup::Create(scope.uncached(key, how, error))))
-            }
-            next => next,
-        }
+        let next = scope.cache.known(key).and_then(|known| {
+            let standing = self.judge(scope, known);
+            // It counts as one hit or one miss, by the first look.
+            self.count(scope, standing.is_some());
+            self.attempt(scope, key, how, standing)
+        });
+        self.conclude(scope, key, how, next)
     }
 
-    /// A look without a lock first, as most find a value.
-    fn step_cached(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
-        let usable = match self.look(scope, key)? {
+    /// The same for a caller that does not wait: [`Busy`](Error::Busy) if somebody has the stripe's lock. The handle in the
+    /// scope must be one without patience.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn try_step(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
+        let standing = self.judge(scope, scope.cache.known_at_once(key));
+        let next = self.attempt(scope, key, how, standing)?;
+        // Only now: that nothing is known at once may be because a change is under way.
+        let is_miss = match &next {
+            Next::Done(Lookup::Create(claim)) => claim.stale().is_none(),
+            Next::Done(_) => false,
+            Next::Wait(_) => true,
+        };
+        self.count(scope, !is_miss);
+        Ok(next)
+    }
+
+    /// A look without a lock has been taken, as most find a value.
+    fn attempt(
+        &mut self,
+        scope: Scope<'_>,
+        key: &[u8],
+        how: &CreateOptions,
+        standing: Option<Standing>,
+    ) -> Result<Next> {
+        let usable = match standing {
             Some(Standing::Use(lookup)) => return Ok(Next::Done(lookup)),
             Some(Standing::Renew(lookup)) if is_left_alone(scope, key, how) => return Ok(Next::Done(lookup)),
             Some(Standing::Renew(lookup)) => Some(lookup),
@@ -172,19 +196,37 @@ impl Finding {
                 }
                 Ok(Next::Done(usable))
             }
-            (Err(Error::Busy { .. } | Error::TimedOut { .. }), None) if how.unprotected => {
-                Ok(Next::Done(Lookup::Create(scope.unprotected(key, how)?)))
-            }
-            (other, _) => other,
+            (next, _) => next,
         }
     }
 
-    /// What the caller makes of what is known. It counts as one hit or one miss, by the first look.
-    fn look(&mut self, scope: Scope<'_>, key: &[u8]) -> Result<Option<Standing>> {
-        let known = scope.cache.known(key)?;
-        let standing = known.and_then(|known| self.demands.judge(known, scope.cache.opened()));
-        self.count(scope, standing.is_some());
-        Ok(standing)
+    /// What a step comes to in the end. Where it failed a caller may create without protection, or without the cache.
+    pub(crate) fn conclude(
+        &mut self,
+        scope: Scope<'_>,
+        key: &[u8],
+        how: &CreateOptions,
+        next: Result<Next>,
+    ) -> Result<Next> {
+        let create = |claim| Next::Done(Lookup::Create(claim));
+        let next = match next {
+            Err(Error::Busy { .. } | Error::TimedOut { .. }) if how.unprotected => {
+                scope.unprotected(key, how).map(create)
+            }
+            next => next,
+        };
+        if next.is_err() {
+            self.count(scope, false);
+        }
+        match next {
+            Err(error) if how.or_uncached && !error.is_of_caller() => Ok(create(scope.uncached(key, how, error))),
+            next => next,
+        }
+    }
+
+    /// What the caller makes of what is known.
+    fn judge(&self, scope: Scope<'_>, known: Option<Known>) -> Option<Standing> {
+        self.demands.judge(known?, &scope.cache.opened().settings.time)
     }
 
     fn count(&mut self, scope: Scope<'_>, is_hit: bool) {
@@ -193,23 +235,12 @@ impl Finding {
         }
     }
 
-    /// What can be used as it is, and is found without waiting for anybody: fresh, or stale and in somebody's hand.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn at_once(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Option<Lookup> {
-        let found = match self.demands.judge(scope.cache.known_at_once(key)?, scope.cache.opened())? {
-            Standing::Use(lookup) => lookup,
-            Standing::Renew(lookup) if is_left_alone(scope, key, how) => lookup,
-            Standing::Renew(_) => return None,
-        };
-        self.count(scope, true);
-        Some(found)
-    }
-
     fn step_locked(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
         let (mut usable, demands) = (None, self.demands);
         let step = self.seeker.step(scope, key, |opened, stripe, key| {
-            let known = known_in(opened, stripe, key).transpose()?;
-            match known.map(|known| demands.judge(known, opened)) {
+            let time = &opened.settings.time.under_lock();
+            let known = known_in(opened, stripe, key, time).transpose()?;
+            match known.map(|known| demands.judge(known, time)) {
                 Ok(Some(Standing::Use(lookup))) => Some(Ok(lookup)),
                 Ok(Some(Standing::Renew(lookup))) => {
                     usable = Some(lookup);

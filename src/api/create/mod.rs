@@ -14,6 +14,7 @@ mod form;
 mod options;
 
 pub(crate) use batch::{Batch, in_one_order};
+use claim::store_prepared;
 pub use claim::{Claim, Stored};
 pub use created::Created;
 pub(crate) use finding::{Finding, Next, Remaining};
@@ -158,16 +159,13 @@ fn created_optional<V: Into<Created>, E>(
 
 /// Stores what was created, or that there is nothing. What keeps the cache from that is counted, and no error of the
 /// caller's: it has its value.
-pub(crate) fn store(claim: Claim, made: Option<&Created>) {
+fn store(claim: Claim, made: Option<&Created>) {
     let mut patience = claim.patience();
     store_within(claim, made, &mut patience);
 }
 
 fn store_within(claim: Claim, made: Option<&Created>, patience: &mut Patience) {
-    let _ = match made {
-        Some(created) => claim.store_created(created, patience),
-        None => claim.store_no_value(patience),
-    };
+    let _ = store_prepared(claim.prepare(made), patience);
 }
 
 impl Cache {

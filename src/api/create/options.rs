@@ -37,9 +37,9 @@ pub struct CreateOptions {
     pub(super) should_cache: Option<Predicate>,
     pub(super) task: Option<Task>,
     pub(super) or_uncached: bool,
-    pub(super) form: Option<Form>,
     pub(super) needs_value: bool,
     pub(super) background: bool,
+    pub(super) form: Option<Form>,
 }
 
 impl CreateOptions {

@@ -54,7 +54,7 @@ impl Input {
         let mut head = Vec::new();
         reader.by_ref().take(SAMPLE as u64).read_to_end(&mut head).map_err(read_error)?;
         let compression = Compression::of(&head);
-        let sample = sample(&head, compression).map_err(read_error)?;
+        let sample = sample(&head, head.len() == SAMPLE, compression).map_err(read_error)?;
 
         let content_error = |error| FileError::Content { path: path.to_owned(), error };
         let found = match format {
@@ -142,9 +142,9 @@ fn start(path: &Path) -> Result<(Box<dyn Read>, bool), FileError> {
     Ok((Box::new(file), is_regular))
 }
 
-/// The content that `head` begins with: whole lines of it where it is text.
-fn sample(head: &[u8], compression: Option<Compression>) -> io::Result<Vec<u8>> {
-    let is_cut = head.len() == SAMPLE;
+/// The content that `head` begins with: whole lines of it where it is text. More follows the head if
+/// it `is_cut`.
+fn sample(head: &[u8], is_cut: bool, compression: Option<Compression>) -> io::Result<Vec<u8>> {
     let Some(compression) = compression else {
         return Ok(whole_lines(head, is_cut).to_vec());
     };
@@ -180,4 +180,35 @@ fn spool(head: &[u8], mut rest: impl Read) -> io::Result<File> {
     file.write_all(head)?;
     io::copy(&mut rest, &mut file)?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::compression::tests::{ALL, compress};
+    use super::*;
+
+    #[test]
+    fn the_sample_of_a_cut_off_stream_is_whole_lines() {
+        // Keys that no compression makes much shorter, so that half of the stream is several blocks.
+        let mut state = 1_u64;
+        let mut key = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            format!("{state:016x}{:016x}\n", state.rotate_left(32) ^ 0x5555)
+        };
+        let content = (0..20_000).map(|_| key()).collect::<String>().into_bytes();
+        for compression in ALL {
+            let stream = compress(compression, &content);
+            let half = &stream[..stream.len() / 2];
+            let sample = |is_cut| sample(half, is_cut, Some(compression));
+            let lines = sample(true).expect("the beginning of the content");
+            assert!(
+                content.starts_with(&lines) && lines.ends_with(b"\n") && lines.len() < content.len(),
+                "{compression}"
+            );
+            assert!(sample(false).is_err(), "nothing follows, so {compression} data is missing");
+        }
+        assert_eq!(super::sample(b"7\n8", true, None).expect("lines"), b"7\n");
+        assert_eq!(super::sample(b"7\n8", false, None).expect("lines"), b"7\n8");
+        assert_eq!(super::sample(b"78", true, None).expect("one line"), b"78");
+    }
 }
