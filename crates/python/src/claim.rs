@@ -207,7 +207,15 @@ pub(crate) struct Lookup {
 }
 
 impl Lookup {
-    pub(crate) fn find(py: Python<'_>, of: &Of, key: &Bytes<'_>, how: &CreateHow, wait: Wait) -> Outcome<Self> {
+    /// Looks a key up. Whoever is to create its value waits for `lock_wait` to store it, however impatient `of` is.
+    pub(crate) fn find(
+        py: Python<'_>,
+        of: &Of,
+        key: &Bytes<'_>,
+        how: &CreateHow,
+        wait: Wait,
+        lock_wait: Duration,
+    ) -> Outcome<Self> {
         let key = key.as_ref();
         let value = |item: &kennel::Item| copied(py, &item.value).map(|value| Some(value.unbind()));
         let greenlet = Greenlet::current(py)?;
@@ -226,7 +234,7 @@ impl Lookup {
             kennel::Lookup::Create(claim) => Self {
                 value: claim.stale().map(value).transpose()?.flatten(),
                 is_stale: claim.stale().is_some(),
-                claim: Some(Py::new(py, Claim::new(claim))?),
+                claim: Some(Py::new(py, Claim::new(claim.waiting(lock_wait)))?),
             },
         })
     }

@@ -420,7 +420,7 @@ impl Space {
         let how = CreateHow { ttl, stale, absence_ttl, unprotected, max_age, early, flags, task, or_uncached };
         let used = self.0.enter(py).ok_or_else(closed)?;
         let of = if at_once { &used.at_once } else { &used.of };
-        Lookup::find(py, of, &key, &how, waiting(wait))
+        Lookup::find(py, of, &key, &how, waiting(wait), used.of.cache().lock_wait())
     }
 
     /// The lock of a key, for all threads and processes that lock it, too: for a ``with`` block, or to be acquired.

@@ -125,9 +125,9 @@ impl Claim {
         self.0.stale.take().map(|item| item.value).unwrap_or_default()
     }
 
-    /// The same for a holder that waits so long for the lock of a stripe.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn waiting(mut self, lock_wait: Duration) -> Self {
+    /// The same claim for an owner that waits longer, or less, for the lock of the key's stripe when it stores. By default
+    /// it waits as the handle does by which the key was claimed.
+    pub fn waiting(mut self, lock_wait: Duration) -> Self {
         self.0.lock_wait = lock_wait;
         self
     }
