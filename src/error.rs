@@ -1,5 +1,6 @@
 //! What can go wrong, said so that the reader knows what was expected, what was found, and what to do.
 
+use std::collections::TryReserveError;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -229,6 +230,13 @@ pub enum Error {
     #[error("{} was opened read-only", .0.display())]
     ReadOnly(PathBuf),
 
+    /// The process has no memory for a value of this length.
+    #[error("no memory for a value of {needed} bytes")]
+    NoMemory {
+        /// Length of the value.
+        needed: usize,
+    },
+
     /// The caller's buffer does not take the value.
     #[error("a buffer of {given} bytes for a value of {needed}")]
     BufferTooSmall {
@@ -267,6 +275,11 @@ impl Error {
     /// Whether the caller made a mistake, which no cache would forgive, and not the cache failed.
     pub(crate) fn is_of_caller(&self) -> bool {
         matches!(self, Error::OwnClaim | Error::BadOption { .. })
+    }
+
+    /// What a failure to get memory for a value becomes.
+    pub(crate) fn no_memory(needed: usize) -> impl FnOnce(TryReserveError) -> Error {
+        move |_| Error::NoMemory { needed }
     }
 
     /// What a failure of the system becomes; the path is copied only then.

@@ -116,6 +116,16 @@ impl Cache {
         opened.is_foreign() && !opened.settings.verify_reads
     }
 
+    /// Looks, once a second at most, whether somebody removed the cache file without Kennel, by `rm` for example. If so,
+    /// this handle and all others go over to the file at the path, which is made if this one was opened by
+    /// [`open_or_create`](crate::Options::open_or_create); until there is one, the removed file serves those who have it.
+    ///
+    /// Looking for the right to create a value does this too. It is for those who only get and set, and costs a look at
+    /// the clock; a good moment is a miss.
+    pub fn notice_removal(&self) {
+        self.opened().notice_removal();
+    }
+
     /// Path of the cache file, symbolic links resolved.
     #[must_use]
     pub fn path(&self) -> &Path {

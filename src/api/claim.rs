@@ -272,6 +272,7 @@ impl Seeker {
         key: &[u8],
         mut look: impl FnMut(&Opened, &Exclusive<'_, Mapping>, &Key<'_>) -> Option<T>,
     ) -> Result<Step<T>> {
+        scope.cache.notice_removal();
         if self.waited_for.as_ref().is_some_and(|(opened, ticket)| opened.store.was_not_stored(ticket)) {
             return Ok(Step::NotStored);
         }

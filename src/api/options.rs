@@ -251,7 +251,8 @@ impl Options {
     /// # Errors
     /// As [`open`](Options::open) and [`create`](Options::create).
     pub fn open_or_create(&self, path: impl AsRef<Path>) -> Result<Cache> {
-        Ok(Cache::new(open::open_or_create(path.as_ref(), self.checked()?)?))
+        let settings = Settings { creates: true, ..self.checked()?.clone() };
+        Ok(Cache::new(open::open_or_create(path.as_ref(), &settings)?))
     }
 
     /// Removes a cache file and its locks. Those who have it open see only misses from then on, and their writes

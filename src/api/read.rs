@@ -62,13 +62,24 @@ impl Cache {
         self.read(key.as_ref(), WholeItem(&self.first.settings.time))
     }
 
+    /// As [`get_item`](Self::get_item), for those who must go on where there is no memory for the value.
+    ///
+    /// # Errors
+    /// [`NoMemory`](Error::NoMemory), in place of the end of the process.
+    pub fn try_get_item(&self, key: impl AsRef<[u8]>) -> Result<Option<Item>> {
+        let known = self.read(key.as_ref(), TryWhole::<false>(&self.first.settings.time)).transpose()?;
+        Ok(known.map(|known| known.item))
+    }
+
     /// What is known of a key, that it has no value included. Whoever asks counts a hit or a miss: of several looks of one
     /// caller only one is.
-    pub(super) fn known(&self, key: &[u8]) -> Option<Known> {
-        let want = &mut WholeRecord(&self.first.settings.time);
-        let Some(Ready { opened, joined }) = self.ready() else { return self.read_slow_uncounted(key, want)?.1 };
+    pub(super) fn known(&self, key: &[u8]) -> Result<Option<Known>> {
+        let want = &mut TryWhole::<true>(&self.first.settings.time);
+        let Some(Ready { opened, joined }) = self.ready() else {
+            return self.read_slow_uncounted(key, want).and_then(|(_, read)| read).transpose();
+        };
         let (key, tally) = (opened.store.key(key), Tally { opened, joined: Some(joined) });
-        tally.go_on(tally.look(&key, want), key, want)
+        tally.go_on(tally.look(&key, want), key, want).transpose()
     }
 
     /// What one look says of a key, which waits for nobody. `None` may be a miss, or that a look must wait: for a change
@@ -78,8 +89,8 @@ impl Cache {
         let ready = self.ready()?;
         let (opened, time) = (ready.opened, &self.first.settings.time);
         let key = opened.store.key(key);
-        match opened.store.look(&key, || time.now_ms(), &mut WholeRecord(time), true) {
-            Look::Hit(known) => Some(known),
+        match opened.store.look(&key, || time.now_ms(), &mut TryWhole::<true>(time), true) {
+            Look::Hit(known) => known.ok(),
             Look::Miss | Look::Changing => None,
         }
     }
@@ -132,6 +143,20 @@ impl Cache {
     pub fn get_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Option<Vec<u8>>> {
         let mut values = Vec::with_capacity(keys.len());
         self.read_multi(keys, &mut Value, |_, value| values.push(value));
+        values
+    }
+
+    /// As [`get_multi`](Self::get_multi), for those who must go on where there is no memory for the values.
+    ///
+    /// # Errors
+    /// [`NoMemory`](Error::NoMemory), in place of the end of the process.
+    pub fn try_get_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Vec<u8>>>> {
+        let mut values = Ok(Vec::with_capacity(keys.len()));
+        self.read_multi(keys, &mut TryValue, |_, value| match (&mut values, value.transpose()) {
+            (Ok(list), Ok(value)) => list.push(value),
+            (Ok(_), Err(error)) => values = Err(error),
+            (Err(_), _) => {}
+        });
         values
     }
 
@@ -270,15 +295,35 @@ impl Take for WholeItem<'_> {
     }
 }
 
-/// All that a record says, even that there is no value.
-struct WholeRecord<'a>(&'a Time);
+/// All that a record says, even that there is no value if `ABSENCE` is asked for.
+struct TryWhole<'a, const ABSENCE: bool>(&'a Time);
 
-impl Take for WholeRecord<'_> {
-    type Out = Known;
-    const SEES_ABSENCE: bool = true;
+impl<const ABSENCE: bool> Take for TryWhole<'_, ABSENCE> {
+    type Out = Result<Known>;
+    const SEES_ABSENCE: bool = ABSENCE;
 
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Known> {
-        Some(Known::of(store, found.at, found.head, Value.take(store, found)?, self.0))
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Result<Known>> {
+        let value = TryValue.take(store, found)?;
+        Some(value.map(|value| Known::of(store, found.at, found.head, value, self.0)))
+    }
+}
+
+/// The value, if there is memory for it.
+struct TryValue;
+
+impl Take for TryValue {
+    type Out = Result<Vec<u8>>;
+
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Result<Vec<u8>>> {
+        if !store.still(found) {
+            return None;
+        }
+        let mut value = Vec::new();
+        if let Err(error) = value.try_reserve_exact(found.value_len) {
+            return Some(Err(Error::no_memory(found.value_len)(error)));
+        }
+        store.mem.append_out(found.value_at(), found.value_len, &mut value);
+        Some(Ok(value))
     }
 }
 

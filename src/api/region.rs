@@ -268,6 +268,14 @@ impl Region {
         self.with_key(key, |key| self.cache.get_item(key))
     }
 
+    /// As [`Cache::try_get_item`].
+    ///
+    /// # Errors
+    /// As [`Cache::try_get_item`].
+    pub fn try_get_item(&self, key: impl AsRef<[u8]>) -> Result<Option<Item>> {
+        self.with_key(key, |key| self.cache.try_get_item(key))
+    }
+
     /// As [`Cache::get_into`].
     ///
     /// # Errors
@@ -288,6 +296,14 @@ impl Region {
     #[must_use]
     pub fn get_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Option<Vec<u8>>> {
         self.cache.get_multi(&self.mangled(keys))
+    }
+
+    /// As [`Cache::try_get_multi`].
+    ///
+    /// # Errors
+    /// As [`Cache::try_get_multi`].
+    pub fn try_get_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Vec<u8>>>> {
+        self.cache.try_get_multi(&self.mangled(keys))
     }
 
     /// As [`Cache::contains`].

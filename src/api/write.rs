@@ -329,7 +329,7 @@ impl<'a> Scope<'a> {
         let epoch = stripe.epoch();
         let region_epoch = writer.opened.store.region_epochs(writer.region).current();
         let Some(entry) = stripe.find_current(&writer.key) else { return Ok(None) };
-        let text = stripe.value_of(&entry);
+        let text = stripe.value_of(&entry).map_err(Error::no_memory(entry.value_len))?;
         if writer.opened.settings.verify_reads && !stripe.passes(&writer.key, &text, &entry) {
             return Ok(None); // As a read with checksums would miss it.
         }

@@ -62,6 +62,11 @@ pub(crate) fn open_file(path: &Path, writable: bool) -> io::Result<File> {
     Ok(file)
 }
 
+/// Whether no path leads to an open file any more.
+pub(crate) fn is_unlinked(file: &File) -> bool {
+    file.metadata().is_ok_and(|meta| meta.nlink() == 0)
+}
+
 /// A path from the root as people write it: as the system tells it.
 pub(crate) fn usual_form(path: PathBuf) -> PathBuf {
     path

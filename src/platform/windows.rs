@@ -71,6 +71,11 @@ pub(crate) fn open_file(path: &Path, writable: bool) -> io::Result<File> {
     OpenOptions::new().read(true).write(writable).open(path)
 }
 
+/// Whether no path leads to an open file any more. A file that is mapped cannot be removed here.
+pub(crate) fn is_unlinked(_file: &File) -> bool {
+    false
+}
+
 /// A path from the root as people write it.
 ///
 /// The system tells one in the form that begins with `\\?\`, which few people and programs know. Where the usual form

@@ -18,6 +18,7 @@ use crate::hash::Key;
 use crate::plant::{Plant, planted};
 use crate::shm::layout::at;
 use crate::shm::{Memory, Step};
+use std::collections::TryReserveError;
 
 impl<M: Memory> Exclusive<'_, M> {
     /// Stores an item and returns its stamp. The caller has checked that its record is not too large, and looked for
@@ -113,10 +114,11 @@ impl<M: Memory> Exclusive<'_, M> {
     }
 
     /// The value of a record, copied out.
-    pub(crate) fn value_of(&self, entry: &Entry) -> Vec<u8> {
+    pub(crate) fn value_of(&self, entry: &Entry) -> Result<Vec<u8>, TryReserveError> {
         let mut value = Vec::new();
+        value.try_reserve_exact(entry.value_len)?;
         self.store.mem.append_out(entry.at + entry.head.value_at(), entry.value_len, &mut value);
-        value
+        Ok(value)
     }
 
     /// Whether a record passes its checksum; `value` is what was copied out of it.

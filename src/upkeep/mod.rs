@@ -9,6 +9,7 @@ pub(crate) mod header;
 pub(crate) mod open;
 pub(crate) mod opened;
 pub(crate) mod place;
+mod removal;
 pub(crate) mod reset;
 pub(crate) mod tidy;
 

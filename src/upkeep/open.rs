@@ -77,6 +77,8 @@ pub(crate) struct Settings {
     pub allow_network: bool,
     pub populate: bool,
     pub read_only: bool,
+    /// Where there is no file, one is made.
+    pub creates: bool,
     pub lock_wait: Duration,
     pub seed: Option<u64>,
     pub time: Time,
@@ -100,6 +102,7 @@ impl Default for Settings {
             allow_network: false,
             populate: false,
             read_only: false,
+            creates: false,
             lock_wait: Duration::from_secs(5),
             seed: None,
             time: Time::default(),

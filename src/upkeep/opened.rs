@@ -35,7 +35,7 @@ pub(crate) struct Opened {
     pub real: PathBuf,
     pub store: Store<Mapping>,
     /// Never locked itself: a child of this process shares it.
-    data: OwnFile,
+    pub(super) data: OwnFile,
     pub settings: Settings,
     pub strategy_name: String,
     /// This process's membership; a read-only handle has none.
@@ -45,11 +45,13 @@ pub(crate) struct Opened {
     /// Opened read-only, and a copy that nobody has made a cache file of its own yet.
     is_copy: bool,
     /// The file that took this one's place.
-    next: OnceLock<Arc<Opened>>,
-    /// A mark of replacement that was found to mean nothing; 0: none.
-    stale_mark: AtomicU64,
+    pub(super) next: OnceLock<Arc<Opened>>,
+    /// The mark of replacement that means nothing to this process: none, or one that was left by somebody who died.
+    pub(super) stale_mark: AtomicU64,
     /// When a read may look again for the file that took this one's place, in milliseconds since `born`.
     next_follow_ms: AtomicU64,
+    /// When it may be looked whether the file was removed, in milliseconds since `born`.
+    pub(super) next_removal_ms: AtomicU64,
     born: Instant,
     /// What this process alone knows of claims.
     pub(super) notes: super::claims::Notes,
@@ -121,6 +123,7 @@ impl Opened {
             next: OnceLock::new(),
             stale_mark: AtomicU64::new(0),
             next_follow_ms: AtomicU64::new(0),
+            next_removal_ms: AtomicU64::new(0),
             born: Instant::now(),
             notes: super::claims::Notes::default(),
             tidy_at_end: TidyAtEnd::default(),
@@ -311,7 +314,7 @@ impl Opened {
     #[inline(always)]
     pub(crate) fn is_replaced(&self) -> bool {
         let mark = self.store.mem.word(at!(replaced)).get();
-        mark != 0 && mark != self.stale_mark.load(Ordering::Relaxed)
+        mark != self.stale_mark.load(Ordering::Relaxed)
     }
 
     /// Whether others who use the path find this file. A mark that was left by somebody who died says nothing.
@@ -320,7 +323,7 @@ impl Opened {
     }
 
     /// Says to all who have this file open that another took its place, or that it is gone: a number other than 0
-    /// that does not repeat. The data lock is held.
+    /// that does not repeat. The data lock is held, or the file has no name.
     pub(super) fn mark_replaced(mapping: &Mapping, mark: u64) {
         mapping.word(at!(replaced)).set(Step::Header, mark);
     }
@@ -359,7 +362,7 @@ impl Opened {
     }
 
     /// Opens what the path names now, whatever its sizes.
-    fn open_next(&self, limit: Duration) -> Result<Opened> {
+    pub(super) fn open_next(&self, limit: Duration) -> Result<Opened> {
         let settings = Settings {
             sizes: Sizes::default(),
             locks_asked: false,
@@ -369,6 +372,8 @@ impl Opened {
         };
         let mut next = super::open::open(&self.real, &settings)?;
         next.settings.lock_wait = self.settings.lock_wait;
+        // For a file that this process makes if that one is removed.
+        next.settings.sizes = self.settings.sizes;
         Ok(next)
     }
 

@@ -24,7 +24,7 @@ impl<'py> FromPyObject<'_, 'py> for Bytes<'py> {
             return Ok(Self(bytes.to_owned()));
         }
         if let Ok(text) = given.cast::<PyString>() {
-            return text.encode_utf8().map(Self);
+            return encoded(text).map(Self);
         }
         let Ok(view) = PyMemoryView::from(&given) else {
             let kind = given.get_type().name()?;
@@ -33,6 +33,23 @@ impl<'py> FromPyObject<'_, 'py> for Bytes<'py> {
         let copy = view.call_method0(intern!(given.py(), "tobytes"))?;
         Ok(Self(copy.cast_into()?))
     }
+}
+
+/// Text as UTF-8. Halves of surrogate pairs, such as Python makes of bytes in a file's name that are no text, have a form
+/// of their own there, which no other text has.
+fn encoded<'py>(text: Borrowed<'_, 'py, PyString>) -> PyResult<Bound<'py, PyBytes>> {
+    text.encode_utf8().or_else(|_| {
+        let bytes = text.call_method1(intern!(text.py(), "encode"), ("utf-8", "surrogatepass"))?;
+        Ok(bytes.cast_into()?)
+    })
+}
+
+/// A copy in a new `bytes` object; an error where there is no memory for it.
+pub(crate) fn copied<'py>(py: Python<'py>, value: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    PyBytes::new_with(py, value.len(), |room| {
+        room.copy_from_slice(value);
+        Ok(())
+    })
 }
 
 /// The same of an argument while its call lasts: a `bytes` object is held by the caller.
@@ -85,6 +102,10 @@ pub(crate) fn read<'py>(
     drop((incoming.released, incoming.used));
     // Room that is too small is none: Python had no memory, and says so.
     let is_miss = matches!(found, Ok(None));
+    if is_miss {
+        // A process that only reads would not notice otherwise.
+        handles.of.cache().notice_removal();
+    }
     Some(incoming.bytes.filter(|_| !is_miss).transpose())
 }
 

@@ -1,7 +1,7 @@
 //! A whole cache, and its regions.
 
 use crate::error::Outcome;
-use crate::expiry::Seconds;
+use crate::expiry::{Seconds, check_life};
 use crate::options::Opening;
 use crate::paths;
 use crate::space::{Of, Space};
@@ -98,6 +98,7 @@ impl Region {
         stale: Option<Seconds>,
         absence_ttl: Option<Seconds>,
     ) -> Outcome<PyClassInitializer<Self>> {
+        check_life(ttl, stale)?;
         let mut options = RegionOptions::new();
         if let Some(Seconds(ttl)) = ttl {
             options = options.ttl(ttl);
@@ -125,7 +126,7 @@ impl Region {
 }
 
 /// An iterator over keys. Threads that share one take turns.
-#[pyclass(module = "kennel._kennel", frozen)]
+#[pyclass(module = "kennel", frozen)]
 pub(crate) struct Keys {
     keys: Mutex<kennel::Keys>,
 }

@@ -1,7 +1,7 @@
 //! Claims: the right to create a key, and the lock of a key.
 
-use crate::bytes::Bytes;
-use crate::error::{Failure, Outcome};
+use crate::bytes::{Bytes, copied};
+use crate::error::{Failure, Outcome, exception};
 use crate::expiry::Seconds;
 use crate::greenlets::Greenlet;
 use crate::space::{Of, on};
@@ -40,9 +40,11 @@ fn wait_for<T: Send>(
     of: &Of,
     wait: Wait,
     greenlet: Option<&Greenlet<'_>>,
+    does_without: bool,
     attempt: &Attempt<'_, T>,
 ) -> Outcome<T> {
-    let mut waiting = Waiting { wait, began: Instant::now(), lock_wait: of.cache().lock_wait(), busy_since: None };
+    let lock_wait = of.cache().lock_wait();
+    let mut waiting = Waiting { wait, began: Instant::now(), lock_wait, busy_since: None, does_without };
     match greenlet {
         Some(greenlet) => in_turns(of, &mut waiting, greenlet, attempt),
         None => in_pieces(py, of, &mut waiting, attempt),
@@ -56,6 +58,8 @@ struct Waiting {
     lock_wait: Duration,
     /// Since when attempts found the stripe's lock busy.
     busy_since: Option<Instant>,
+    /// The last attempt does without what it waits for, so that an error of one before it is not the end.
+    does_without: bool,
 }
 
 impl Waiting {
@@ -77,6 +81,15 @@ impl Waiting {
 
     /// What an attempt came to; `None`: another one follows.
     fn judge<T>(&mut self, result: Result<T, Error>, is_last: bool) -> Option<Outcome<T>> {
+        let outcome = self.outcome(result, is_last)?;
+        if outcome.is_err() && self.does_without && !is_last {
+            self.wait = Wait::No;
+            return None;
+        }
+        Some(outcome)
+    }
+
+    fn outcome<T>(&mut self, result: Result<T, Error>, is_last: bool) -> Option<Outcome<T>> {
         match result {
             Err(Error::TimedOut { .. }) if !is_last => {
                 self.busy_since = None;
@@ -131,7 +144,7 @@ fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
 }
 
 /// Whose a claim is, where that is not the thread that asks: a coroutine's, say.
-#[pyclass(module = "kennel._kennel", frozen)]
+#[pyclass(module = "kennel", frozen)]
 pub(crate) struct Task(pub(crate) kennel::Task);
 
 #[pymethods]
@@ -152,6 +165,7 @@ pub(crate) struct CreateHow {
     pub early: Option<f64>,
     pub flags: u32,
     pub task: Option<kennel::Task>,
+    pub or_uncached: bool,
 }
 
 impl CreateHow {
@@ -182,7 +196,7 @@ impl CreateHow {
 }
 
 /// What was found of a key.
-#[pyclass(module = "kennel._kennel", frozen, get_all)]
+#[pyclass(module = "kennel", frozen, get_all)]
 pub(crate) struct Lookup {
     /// The value, if there is one that can be used.
     value: Option<Py<PyBytes>>,
@@ -195,20 +209,22 @@ pub(crate) struct Lookup {
 impl Lookup {
     pub(crate) fn find(py: Python<'_>, of: &Of, key: &Bytes<'_>, how: &CreateHow, wait: Wait) -> Outcome<Self> {
         let key = key.as_ref();
-        let value = |item: &kennel::Item| PyBytes::new(py, &item.value).unbind();
+        let value = |item: &kennel::Item| copied(py, &item.value).map(|value| Some(value.unbind()));
         let greenlet = Greenlet::current(py)?;
         let task = how.task.or(greenlet.as_ref().map(|greenlet| greenlet.task));
         let options = how.options(task);
-        let lookup = wait_for(py, of, wait, greenlet.as_ref(), &|of, piece, is_last| {
-            let options = options.clone().wait(piece).unprotected(how.unprotected && is_last);
+        let does_without = how.unprotected || how.or_uncached;
+        let lookup = wait_for(py, of, wait, greenlet.as_ref(), does_without, &|of, piece, is_last| {
+            let (unprotected, or_uncached) = (how.unprotected && is_last, how.or_uncached && is_last);
+            let options = options.clone().wait(piece).unprotected(unprotected).or_uncached(or_uncached);
             on!(of, space => space.claim(key, &options))
         })?;
         Ok(match lookup {
-            kennel::Lookup::Hit(item) => Self { value: Some(value(&item)), is_stale: false, claim: None },
-            kennel::Lookup::Stale(item) => Self { value: Some(value(&item)), is_stale: true, claim: None },
+            kennel::Lookup::Hit(item) => Self { value: value(&item)?, is_stale: false, claim: None },
+            kennel::Lookup::Stale(item) => Self { value: value(&item)?, is_stale: true, claim: None },
             kennel::Lookup::Absent => Self { value: None, is_stale: false, claim: None },
             kennel::Lookup::Create(claim) => Self {
-                value: claim.stale().map(value),
+                value: claim.stale().map(value).transpose()?.flatten(),
                 is_stale: claim.stale().is_some(),
                 claim: Some(Py::new(py, Claim::new(claim))?),
             },
@@ -221,7 +237,7 @@ impl Lookup {
 ///
 /// A coroutine that is cancelled can leave its `with` block while a thread still stores the value. So the claim is taken
 /// out before the interpreter's lock is given up, and the block's end finds nothing left to do.
-#[pyclass(module = "kennel._kennel", frozen)]
+#[pyclass(module = "kennel", frozen)]
 pub(crate) struct Claim {
     /// Nothing once it has ended.
     claim: Mutex<Option<kennel::Claim>>,
@@ -248,6 +264,14 @@ impl Claim {
     #[getter]
     fn is_protected(&self) -> bool {
         self.look().as_ref().is_some_and(kennel::Claim::is_protected)
+    }
+
+    /// Why the value will not be stored: the error of the cache, if `or_uncached` was asked for and the cache failed.
+    #[getter]
+    fn uncached<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let claim = self.look();
+        let error = claim.as_ref().and_then(kennel::Claim::uncached)?;
+        Some(exception(py, error).into_value(py).into_bound(py).into_any())
     }
 
     /// Whether something was said of it.
@@ -305,7 +329,7 @@ pub(crate) struct LockHow {
 
 /// The lock of a key, for all threads and processes that lock it, too: a context manager, and a mutex with
 /// `acquire`, `release` and `locked`. It ends when it is released, by whatever thread, or when its process dies.
-#[pyclass(module = "kennel._kennel", frozen, weakref)]
+#[pyclass(module = "kennel", frozen, weakref)]
 pub(crate) struct Lock {
     of: Of,
     key: Vec<u8>,
@@ -331,7 +355,7 @@ impl Lock {
         } else if let Some(greenlet) = &greenlet {
             options = options.task(greenlet.task);
         }
-        let lock = wait_for(py, &self.of, wait, greenlet.as_ref(), &|of, piece, _| {
+        let lock = wait_for(py, &self.of, wait, greenlet.as_ref(), false, &|of, piece, _| {
             let options = options.wait(piece);
             on!(of, space => space.lock_with(&self.key, &options))
         })?;

@@ -178,6 +178,10 @@ fn describe(error: &Error, fields: &Bound<'_, PyDict>) -> PyResult<&'static str>
             fields.set_item("path", paths::path(fields.py(), path)?)?;
             "LeaseRefused"
         }
+        Error::NoMemory { needed } => {
+            fields.set_item("needed", needed)?;
+            "NoMemory"
+        }
         Error::BufferTooSmall { needed, given } => {
             fields.set_item("needed", needed)?;
             fields.set_item("given", given)?;

@@ -1,6 +1,7 @@
 //! Times as Python gives them.
 
-use kennel::{Expiry, SetOptions};
+use crate::error::Outcome;
+use kennel::{Error, Expiry, SetOptions};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyFloat;
@@ -55,7 +56,8 @@ pub(crate) fn how(
     stale: Option<Seconds>,
     expires_at: Option<f64>,
     flags: u32,
-) -> PyResult<SetOptions> {
+) -> Outcome<SetOptions> {
+    check_life(ttl, stale)?;
     let mut how = SetOptions::new().flags(flags);
     if let Some(expiry) = expiry(ttl, expires_at)? {
         how = how.expiry(expiry);
@@ -64,6 +66,18 @@ pub(crate) fn how(
         how = how.soft_expiry(Expiry::After(stale));
     }
     Ok(how)
+}
+
+/// Refuses a value that would be stale only when it has expired.
+pub(crate) fn check_life(ttl: Option<Seconds>, stale: Option<Seconds>) -> Result<(), Error> {
+    match (ttl, stale) {
+        (Some(Seconds(ttl)), Some(Seconds(stale))) if stale > ttl => Err(Error::BadOption {
+            option: "stale",
+            given: format!("{stale:?}"),
+            expected: format!("at most ttl, {ttl:?}"),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Seconds since 1970, as `time.time()` gives them.

@@ -1,9 +1,9 @@
 //! What a cache and a region of one have in common: all that is done with a key.
 
-use crate::bytes::{Bytes, LARGE, Lent, collect, pairs, read, slices};
+use crate::bytes::{Bytes, LARGE, Lent, collect, copied, pairs, read, slices};
 use crate::claim::{CreateHow, DEFAULT_WAIT, Lock, LockHow, Lookup, Task, waiting};
 use crate::error::{Outcome, exception};
-use crate::expiry::{Seconds, expiry, how, unix_time};
+use crate::expiry::{Seconds, check_life, expiry, how, unix_time};
 use crate::open::{UntilClosed, Use};
 use kennel::{Error, Invalidation, SetOptions, Stamp, Swap};
 use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
@@ -46,6 +46,18 @@ macro_rules! on {
     };
 }
 pub(crate) use on;
+
+/// What the documentation of a method that stores says of its options.
+macro_rules! life {
+    () => {
+        ":param ttl: seconds, or a ``timedelta``, after which the value expires; by default it does not, or as the \
+            region says.\n\
+        :param stale: seconds after which it is stale: whoever creates values makes it anew, all others use it. At most \
+            ``ttl``.\n\
+        :param expires_at: the moment at which it expires, in seconds since 1970, in place of ``ttl``.\n\
+        :param flags: a number that is stored beside the value."
+    };
+}
 
 /// What a cache and a region of one have in common.
 #[pyclass(module = "kennel._kennel", subclass, weakref, frozen)]
@@ -148,11 +160,19 @@ impl Space {
     }
 
     /// The value of a key with what is stored beside it, or None on a miss.
-    fn get_item(&self, py: Python<'_>, key: Bytes<'_>) -> PyResult<Option<Item>> {
-        Ok(on!(self.of(py)?, space => space.get_item(&key)).map(|item| Item::new(py, &item)))
+    fn get_item(&self, py: Python<'_>, key: Bytes<'_>) -> Outcome<Option<Item>> {
+        let of = self.of(py)?;
+        let item = on!(of, space => space.try_get_item(&key))?;
+        if item.is_none() {
+            of.cache().notice_removal();
+        }
+        Ok(item.map(|item| Item::new(py, &item)).transpose()?)
     }
 
     /// Copies the value to the start of a writable buffer and returns its length; None on a miss.
+    ///
+    /// :param buffer: what takes the value, a ``bytearray`` for example. One that is too small is
+    ///     :class:`kennel.BufferTooSmall`.
     fn get_into(&self, py: Python<'_>, key: Bytes<'_>, buffer: &Bound<'_, PyAny>) -> Outcome<Option<usize>> {
         let Some(value) = self.find(py, key.as_ref())? else { return Ok(None) };
         let view = PyMemoryView::from(buffer)?.call_method1("cast", ("B",))?;
@@ -165,14 +185,21 @@ impl Space {
     }
 
     /// The values of many keys, in their order; None for a miss.
-    fn get_multi<'py>(&self, py: Python<'py>, keys: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+    fn get_multi<'py>(&self, py: Python<'py>, keys: &Bound<'py, PyAny>) -> Outcome<Bound<'py, PyList>> {
         let (of, keys) = (self.of(py)?, collect(keys)?);
         let keys = slices(&keys);
-        let values = py.detach(|| on!(of, space => space.get_multi(&keys)));
-        PyList::new(py, values.iter().map(|value| value.as_ref().map(|value| PyBytes::new(py, value))))
+        let values = py.detach(|| on!(of, space => space.try_get_multi(&keys)))?;
+        if values.contains(&None) {
+            of.cache().notice_removal();
+        }
+        let list = PyList::empty(py);
+        for value in values {
+            list.append(value.map(|value| copied(py, &value)).transpose()?)?;
+        }
+        Ok(list)
     }
 
-    /// Stores a value; returns its stamp.
+    #[doc = concat!("Stores a value; returns its stamp.\n\n", life!())]
     #[pyo3(signature = (key, value, ttl = None, *, stale = None, expires_at = None, flags = 0))]
     #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
     fn set(
@@ -192,7 +219,7 @@ impl Space {
         self.store(py, key.as_ref(), value.as_ref(), &SetOptions::new()).map(|_| ())
     }
 
-    /// Stores a value if the key has none; False if it has.
+    #[doc = concat!("Stores a value if the key has none; False if it has.\n\n", life!())]
     #[pyo3(signature = (key, value, ttl = None, *, stale = None, expires_at = None, flags = 0))]
     #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
     fn add(
@@ -210,7 +237,7 @@ impl Space {
         Ok(py.detach(|| on!(of, space => space.add(key, value, &how)))?)
     }
 
-    /// Stores a value if the key has one; False if it has none.
+    #[doc = concat!("Stores a value if the key has one; False if it has none.\n\n", life!())]
     #[pyo3(signature = (key, value, ttl = None, *, stale = None, expires_at = None, flags = 0))]
     #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
     fn replace(
@@ -228,8 +255,12 @@ impl Space {
         Ok(py.detach(|| on!(of, space => space.replace(key, value, &how)))?)
     }
 
-    /// Stores a value if the key's value still has this stamp. Returns the new stamp; False if the value was
-    /// changed, None if there is none.
+    #[doc = concat!(
+        "Stores a value if the key's value still has this stamp. Returns the new stamp; False if the value was changed, \
+            None if there is none.\n\n\
+        :param stamp: what :attr:`kennel.Item.stamp`, or the call that stored the value, returned.\n",
+        life!()
+    )]
     #[pyo3(signature = (key, stamp, value, ttl = None, *, stale = None, expires_at = None, flags = 0))]
     #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
     fn compare_and_swap<'py>(
@@ -253,6 +284,8 @@ impl Space {
     }
 
     /// Adds to a number that is stored as decimal text; the new number, or None if the key has no value.
+    ///
+    /// :param delta: what is added, from 0 to 2**64 - 1. A sum above that is :class:`kennel.Overflow`.
     #[pyo3(signature = (key, delta = 1))]
     fn incr(&self, py: Python<'_>, key: Bytes<'_>, delta: u64) -> Outcome<Option<u64>> {
         let (of, key) = (self.of(py)?, key.as_ref());
@@ -260,6 +293,8 @@ impl Space {
     }
 
     /// Takes from a number that is stored as decimal text; the new number, or None if the key has no value.
+    ///
+    /// :param delta: what is taken away, from 0 to 2**64 - 1. A result below 0 is :class:`kennel.Overflow`.
     #[pyo3(signature = (key, delta = 1))]
     fn decr(&self, py: Python<'_>, key: Bytes<'_>, delta: u64) -> Outcome<Option<u64>> {
         let (of, key) = (self.of(py)?, key.as_ref());
@@ -267,6 +302,9 @@ impl Space {
     }
 
     /// Changes when a key expires; False if it has no value. Without a time it does not expire.
+    ///
+    /// :param ttl: seconds, or a ``timedelta``, from now on.
+    /// :param expires_at: the moment, in seconds since 1970, in place of ``ttl``.
     #[pyo3(signature = (key, ttl = None, *, expires_at = None))]
     fn touch(&self, py: Python<'_>, key: Bytes<'_>, ttl: Option<Seconds>, expires_at: Option<f64>) -> Outcome<bool> {
         let (of, expiry) = (self.of(py)?, expiry(ttl, expires_at)?.unwrap_or_default());
@@ -285,8 +323,12 @@ impl Space {
         if was_there { Ok(()) } else { Err(PyKeyError::new_err(key.unbind()).into()) }
     }
 
-    /// Stores many items, given as a mapping or as pairs, each stripe locked once for up to 64 of them. Returns
-    /// those that could not be stored, by key, with their errors.
+    #[doc = concat!(
+        "Stores many items, each stripe locked once for up to 64 of them. Returns those that could not be stored, by key, \
+            with their errors.\n\n\
+        :param items: a mapping, or pairs of key and value.\n",
+        life!()
+    )]
     #[pyo3(signature = (items, ttl = None, *, stale = None, expires_at = None, flags = 0))]
     fn set_multi<'py>(
         &self,
@@ -317,7 +359,9 @@ impl Space {
         Ok(py.detach(|| on!(of, space => space.delete_multi(&keys))).into_iter().collect::<Result<_, _>>()?)
     }
 
-    /// Makes all values gone, or with soft=True stale, at once and in every process.
+    /// Makes all values gone, at once and in every process.
+    ///
+    /// :param soft: makes them stale instead: each is used until somebody has created it anew.
     #[pyo3(signature = (*, soft = false))]
     fn invalidate(&self, py: Python<'_>, soft: bool) -> Outcome<()> {
         let of = self.of(py)?;
@@ -330,15 +374,29 @@ impl Space {
         Ok(on!(self.of(py)?, space => space.is_claimed(&key)))
     }
 
-    /// Looks a key up, and gives the right to create it to one caller: what get_or_create() is made of. With at_once it
-    /// raises Busy rather than wait for the stripe's lock.
+    /// Looks a key up, and gives the right to create it to one caller: what get_or_create() is made of.
+    ///
+    /// :param ttl: seconds, or a ``timedelta``, after which the created value expires.
+    /// :param stale: seconds after which it is stale; at most ``ttl``.
+    /// :param absence_ttl: for so long it is remembered that there is no value; without it, it is not.
+    /// :param wait: seconds to wait for another's creation; ``None`` for ever, 0 not at all. Then
+    ///     :class:`kennel.TimedOut`.
+    /// :param unprotected: give the right all the same when the time for waiting is over. It is counted.
+    /// :param max_age: seconds after which others may create the value, too, although the first lives; default 300.
+    /// :param early: create the value anew before it is stale, or expires, with a probability that rises towards that
+    ///     moment; 1.0 is a good value, a larger one is earlier.
+    /// :param flags: a number that is stored beside the value.
+    /// :param task: in whose name the key is claimed; by default in that of the thread, or of the greenlet.
+    /// :param at_once: raise :class:`kennel.Busy` rather than wait for the stripe's lock.
+    /// :param or_uncached: when the cache fails, give the right to create the value without it; see
+    ///     :attr:`kennel.Claim.uncached`.
     #[pyo3(
         signature = (
             key, *, ttl = None, stale = None, absence_ttl = None, wait = DEFAULT_WAIT, unprotected = false,
-            max_age = None, early = None, flags = 0, task = None, at_once = false
+            max_age = None, early = None, flags = 0, task = None, at_once = false, or_uncached = false
         ),
         text_signature = "($self, key, *, ttl=None, stale=None, absence_ttl=None, wait=30.0, unprotected=False, \
-                          max_age=None, early=None, flags=0, task=None, at_once=False)"
+                          max_age=None, early=None, flags=0, task=None, at_once=False, or_uncached=False)"
     )]
     #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
     fn claim(
@@ -355,15 +413,23 @@ impl Space {
         flags: u32,
         task: Option<PyRef<'_, Task>>,
         at_once: bool,
+        or_uncached: bool,
     ) -> Outcome<Lookup> {
-        let how =
-            CreateHow { ttl, stale, absence_ttl, unprotected, max_age, early, flags, task: task.map(|task| task.0) };
+        check_life(ttl, stale)?;
+        let task = task.map(|task| task.0);
+        let how = CreateHow { ttl, stale, absence_ttl, unprotected, max_age, early, flags, task, or_uncached };
         let used = self.0.enter(py).ok_or_else(closed)?;
         let of = if at_once { &used.at_once } else { &used.of };
         Lookup::find(py, of, &key, &how, waiting(wait))
     }
 
-    /// The lock of a key, for all threads and processes that lock it, too.
+    /// The lock of a key, for all threads and processes that lock it, too: for a ``with`` block, or to be acquired.
+    ///
+    /// :param wait: seconds to wait for it; ``None`` for ever, 0 not at all. Then :class:`kennel.TimedOut`.
+    /// :param max_age: seconds after which others may take it over, although its owner lives; by default they may not.
+    /// :param unprotected: when all claims of the key's stripe are held, take the lock without protection instead of
+    ///     waiting. It is counted.
+    /// :param handover: another thread will release it, so that this one waits for it as others do.
     #[pyo3(
         signature = (key, *, wait = DEFAULT_WAIT, max_age = None, unprotected = false, handover = false),
         text_signature = "($self, key, *, wait=30.0, max_age=None, unprotected=False, handover=False)"
@@ -386,7 +452,7 @@ impl Space {
 }
 
 /// A value with what is stored beside it.
-#[pyclass(module = "kennel._kennel", frozen, get_all)]
+#[pyclass(module = "kennel", frozen, get_all)]
 pub(crate) struct Item {
     /// The value.
     value: Py<PyBytes>,
@@ -403,14 +469,14 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    fn new(py: Python<'_>, item: &kennel::Item) -> Self {
-        Self {
-            value: PyBytes::new(py, &item.value).unbind(),
+    fn new(py: Python<'_>, item: &kennel::Item) -> PyResult<Self> {
+        Ok(Self {
+            value: copied(py, &item.value)?.unbind(),
             flags: item.flags,
             stamp: item.stamp.0,
             expires: item.expires.map(unix_time),
             soft_expires: item.soft_expires.map(unix_time),
             is_stale: item.is_stale,
-        }
+        })
     }
 }

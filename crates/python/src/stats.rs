@@ -74,7 +74,8 @@ fn counters<'py>(py: Python<'py>, counters: &Counters) -> PyResult<Bound<'py, Py
             claim_waits,
             takeovers,
             unprotected,
-            voided
+            voided,
+            uncached
         ]
     )
 }

@@ -166,6 +166,64 @@ def test_waiting_has_a_limit(cache):
     claim.fail()
 
 
+WAITERS = {
+    "cache": lambda cache, create: cache.get_or_create("key", create, unprotected=True),
+    "region": lambda cache, create: cache.region("pages").get_or_create("key", create, unprotected=True),
+    "multi": lambda cache, create: cache.get_or_create_multi(["key"], lambda _: [create()], unprotected=True)[0],
+    "memoize": lambda cache, create: cache.memoize(key=lambda: "key", serializer="bytes", unprotected=True)(create)(),
+    "or_uncached": lambda cache, create: cache.get_or_create("key", create, or_uncached=True),
+    "async": lambda cache, create: asyncio.run(cache.aget_or_create("key", awaited(create), unprotected=True)),
+}
+
+
+def awaited(create):
+    async def coroutine():
+        return await asyncio.to_thread(create)
+
+    return coroutine
+
+
+@pytest.mark.parametrize("how", WAITERS)
+def test_unprotected_waits_as_long_as_others_do(cache, how):
+    """A creation that takes longer than a piece of a wait is run once all the same."""
+    created = []
+
+    def create():
+        created.append(1)
+        time.sleep(1)
+        return b"value"
+
+    assert in_threads(6, lambda _: WAITERS[how](cache, create)) == [b"value"] * 6
+    counters = cache.stats().counters
+    assert (len(created), counters.unprotected, counters.uncached) == (1, 0, 0)
+
+
+def test_unprotected_claims_after_the_whole_wait(cache):
+    claim = cache.claim("key").claim
+    began = time.monotonic()
+    (found,) = in_threads(1, lambda _: cache.claim("key", wait=0.8, unprotected=True))
+    assert found.claim is not None and not found.claim.is_protected and time.monotonic() - began >= 0.8
+    assert claim.is_protected
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks a stripe by hand")
+@pytest.mark.parametrize("option", ["unprotected", "or_uncached"])
+def test_a_stripe_that_stays_busy_keeps_nobody_from_creating(opened, option):
+    import fcntl
+
+    cache = opened(capacity=8 << 20, stripes=1, lock_wait=0.4)
+    cache.set("other", "value")
+    (stripe,) = cache.path.parent.glob("*.locks/*/*.lock")
+    with stripe.open("r+b") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert cache.get_or_create("key", lambda: "value", wait=20, **{option: True}) == b"value"
+        with pytest.raises(kennel.Busy):
+            cache.get_or_create("key", lambda: "value", wait=20)
+    counters = cache.stats().counters
+    assert counters.unprotected + counters.uncached == 1 == getattr(counters, option.replace("or_", ""))
+
+
+
 def test_the_same_key_within_its_own_creation_is_an_error_and_another_is_not(cache):
     assert cache.get_or_create("a", lambda: cache.get_or_create("b", lambda: "value")) == b"value"
     with pytest.raises(kennel.OwnClaim):

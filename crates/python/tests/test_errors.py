@@ -95,10 +95,35 @@ def test_an_option_that_there_is_not(path):
         kennel._kennel.Cache(path, {"size": 1})
 
 
-@pytest.mark.parametrize(("option", "value"), [("capacity", "8M"), ("capacity", -1), ("seats", 1 << 40), ("locks", 1)])
-def test_an_option_of_another_kind(path, option, value):
-    with pytest.raises((TypeError, OverflowError)):
+@pytest.mark.parametrize(
+    ("option", "value", "kind"),
+    [
+        ("capacity", "many", kennel.BadOption),
+        ("capacity", "-1M", kennel.BadOption),
+        ("capacity", -1, kennel.BadOption),
+        ("capacity", "9999999999T", kennel.BadOption),
+        ("mean_item", [], TypeError),
+        ("seats", 1 << 40, kennel.BadOption),
+        ("seats", "many", TypeError),
+        ("mode", 6.5, TypeError),
+        ("locks", 1, TypeError),
+        ("trust", "yes", TypeError),
+        ("lock_wait", "5s", TypeError),
+        ("lock_wait", float("nan"), kennel.BadOption),
+    ],
+)
+def test_an_option_of_another_kind_is_named(path, option, value, kind):
+    with pytest.raises(kind, match=f"option {option}: expected .*, found") as caught:
         kennel.Cache(path, **{option: value})
+    assert str(value) in str(caught.value) and not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_"),
+    [("8388608", 8 << 20), ("8M", 8 << 20), ("8 MiB", 8 << 20), ("8192k", 8 << 20), ("9MB", 9_000_000), ("0.01g", 10737418)],
+)
+def test_a_size_may_be_text(opened, text, bytes_):
+    assert opened(capacity=text, mean_item="1k").stats().capacity == bytes_
 
 
 def test_too_large_and_too_long(cache):

@@ -16,7 +16,7 @@ import uuid
 
 import kennel
 import pytest
-from kennel._memoize import encoded
+from kennel._keys import encoded
 
 
 class Colour(enum.Enum):
@@ -117,7 +117,7 @@ def test_arguments_that_differ_have_keys_that_differ(counted, one, other):
 
 def test_keys_are_the_same_in_every_process(cache):
     program = """
-from kennel._memoize import encoded
+from kennel._keys import encoded
 print(encoded(({"b", "a", "c", "d"}, {"y": 1, "x": 2}, 1.5, None, b"z")))
 """
     found = {subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout for _ in range(3)}
@@ -134,7 +134,7 @@ def test_long_arguments_are_hashed(counted):
 
 def test_an_argument_that_has_no_key_is_refused(counted):
     function, calls = counted()
-    with pytest.raises(TypeError, match="argument of type object.*give key="):
+    with pytest.raises(TypeError, match="argument 'a' of .*function: .* an object of type object; give key="):
         function(object())
     assert not calls
 
@@ -182,14 +182,10 @@ def test_a_serializer_that_there_is_not(cache):
 
 
 def test_an_option_that_there_is_not_is_refused_at_once(cache):
-    with pytest.raises(TypeError, match="tttl is no option"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'tttl'"):
         cache.memoize(tttl=1)(len)
-
-    async def coroutine():
-        pass
-
-    with pytest.raises(TypeError, match="tttl is no option of a coroutine"):
-        cache.memoize(tttl=1)(coroutine)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'tttl'"):
+        kennel.memoize(tttl=1)
 
 
 def test_a_coroutines_stale_value_is_created_anew_in_the_background(cache):
@@ -302,3 +298,226 @@ def test_coroutines(cache):
     asyncio.run(main())
     assert calls == [1, 2, 2]
     assert inspect.iscoroutinefunction(function)
+
+
+class Gone:
+    """A class that another version of the program does not have."""
+
+
+def test_a_value_that_cannot_be_decoded_is_created_anew(cache, caplog, monkeypatch):
+    calls = []
+
+    @cache.memoize
+    def function(number):
+        calls.append(number)
+        return [number, Gone()]
+
+    function(1), function(2), function(2)
+    assert calls == [1, 2]
+    monkeypatch.delattr(sys.modules[__name__], "Gone")
+    cache.set(function.key(2), b"no pickle")
+    replaced = []
+
+    @cache.memoize(name="function")
+    def renamed(number):
+        replaced.append(number)
+        return number
+
+    for number in (1, 2):
+        cache.set(renamed.key(number), cache.get(function.key(number)))
+    assert [renamed(1), renamed(2), renamed(1), renamed(2)] == [1, 2, 1, 2] and replaced == [1, 2]
+    assert renamed.undecodable == 2 and function.undecodable == 0
+    assert [record.levelname for record in caplog.records].count("WARNING") <= 2
+    assert "cannot be decoded" in caplog.text and "renamed" in caplog.text
+
+
+def test_many_who_find_a_value_that_cannot_be_decoded_create_it_once(cache):
+    calls = []
+
+    @cache.memoize
+    def function():
+        calls.append(1)
+        time.sleep(0.3)
+        return len(calls)
+
+    cache.set(function.key(), b"no pickle")
+    found, threads = [], []
+    for _ in range(8):
+        threads.append(threading.Thread(target=lambda: found.append(function())))
+        threads[-1].start()
+    for thread in threads:
+        thread.join()
+    assert found == [1] * 8 and len(calls) == 1
+
+
+def test_a_coroutine_creates_anew_what_cannot_be_decoded(cache):
+    @cache.memoize
+    async def function():
+        return 1
+
+    cache.set(function.key(), b"no pickle")
+    assert asyncio.run(function()) == 1 and function.undecodable == 1
+    assert asyncio.run(function()) == 1 and function.undecodable == 1
+
+
+class Unsteady:
+    """Can be pickled, and not unpickled."""
+
+    def __reduce__(self):
+        return int, ("no number",)
+
+
+def test_what_can_be_encoded_but_not_decoded_is_returned_all_the_same(cache):
+    function = cache.memoize(name="unsteady")(lambda: Unsteady())
+    assert isinstance(function(), Unsteady) and isinstance(function(), Unsteady)
+    assert isinstance(function.refresh(), Unsteady)
+
+
+@pytest.mark.parametrize("given", ["text", 7, ["list"]])
+def test_no_other_type_is_turned_into_bytes(cache, given):
+    function = cache.memoize(serializer="bytes")(lambda: given)
+    for call in (function, function.refresh):
+        with pytest.raises(TypeError, match=f"serializer bytes: expected .* or None, found {type(given).__name__}"):
+            call()
+
+
+@pytest.mark.parametrize("ttl", [None, 60])
+def test_none_is_no_bytes_and_is_remembered_all_the_same(cache, ttl):
+    calls = []
+
+    def function(a):
+        calls.append(a)
+        return None if a == 1 else b""
+
+    for space in (cache, cache.region("pages", absence_ttl=60)):
+        calls.clear()
+        made = space.memoize(serializer="bytes", ttl=ttl)(function)
+        assert [made(1), made(1), made(2), made(2)] == [None, None, b"", b""] and calls == [1, 2]
+        assert made.refresh(2) == b"" and made.refresh(1) is None and made(2) == b""
+
+
+# Without a cache.
+
+
+@pytest.fixture
+def reader(opened):
+    """A cache that cannot store anything."""
+    opened(capacity=8 << 20)
+    return opened(read_only=True)
+
+
+def test_a_function_runs_when_its_cache_fails(reader, caplog):
+    calls = []
+
+    def function(number):
+        calls.append(number)
+        return number
+
+    async def coroutine(number):
+        return function(number)
+
+    made, later = reader.memoize(function), reader.memoize(coroutine)
+    assert [made(1), made(1), asyncio.run(later(1))] == [1, 1, 1] and calls == [1, 1, 1]
+    assert made.refresh(1) == 1
+    warnings = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) <= 1
+    assert reader.stats().counters.uncached == 3
+    for strict in (reader.memoize(require=True)(function), reader.memoize(require=True)(coroutine)):
+        for call in (strict, strict.refresh):
+            with pytest.raises(kennel.ReadOnly):
+                made = call(1)
+                asyncio.run(made)
+
+
+def test_a_function_runs_when_its_time_for_waiting_is_over(cache):
+    function = cache.memoize(wait=0.6)(lambda: 1)
+    claim = cache.claim(function.key(), task=kennel.Task()).claim
+    began = time.monotonic()
+    # Not after the first piece of its wait.
+    assert function() == 1 and time.monotonic() - began >= 0.6
+    strict = cache.memoize(wait=0.1, require=True, key=function.key)(lambda: 1)
+    with pytest.raises(kennel.TimedOut):
+        strict()
+    assert claim.is_protected and cache.get(function.key()) is None
+    assert cache.stats().counters.uncached == 1
+
+
+def test_what_a_creator_of_its_own_raises_is_no_failure_of_the_cache(cache):
+    calls = []
+
+    @cache.memoize
+    def function():
+        calls.append(1)
+        raise kennel.Busy("of another cache")
+
+    with pytest.raises(kennel.Busy, match="of another cache"):
+        function()
+    assert len(calls) == 1
+
+
+def test_a_function_runs_when_its_cache_cannot_be_opened(tmp_path, caplog):
+    path = tmp_path / "missing" / "pages.kennel"
+    calls = []
+
+    @kennel.memoize(cache=path, ttl=60)
+    def function(number):
+        calls.append(number)
+        return number
+
+    @kennel.memoize(cache=path)
+    async def coroutine():
+        return 7
+
+    assert [function(1), function(1), function.refresh(1), function.invalidate(1)] == [1, 1, 1, False]
+    assert calls == [1, 1, 1] and function.uncached == 2 and asyncio.run(coroutine()) == 7
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len([text for text in warnings if "runs without its cache" in text and str(path.parent) in text]) <= 2
+    with pytest.raises(kennel.Io):
+        kennel.memoize(cache=path, require=True)(lambda: 1)()
+    # Once it can be opened, it is, after a pause.
+    path.parent.mkdir()
+    function._source._not_before = 0
+    assert [function(1), function(1)] == [1, 1] and len(calls) == 4 and path.exists()
+
+
+def test_a_foreign_file_is_left_alone_and_the_function_runs(tmp_path):
+    path = tmp_path / "thesis.txt"
+    path.write_text("my thesis")
+    path.chmod(0o600)
+    function = kennel.memoize(cache=path)(lambda: 1)
+    assert function() == 1 and path.read_text() == "my thesis"
+
+
+def test_where_a_function_finds_its_cache(cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOCALAPPDATA" if sys.platform == "win32" else "XDG_RUNTIME_DIR", str(tmp_path))
+    region = cache.region("pages")
+    places = [cache, region, lambda: cache, str(tmp_path / "a.kennel"), tmp_path / "b.kennel", None]
+    for place in places:
+        calls = []
+        function = kennel.memoize(cache=place, name="f")(lambda: calls.append(1))
+        function(), function()
+        assert len(calls) == (0 if callable(place) else 1)
+    assert cache.get("f()") is not None and region.get("f()") is not None
+    assert (tmp_path / "a.kennel").exists() and (tmp_path / "b.kennel").exists()
+    with pytest.raises(TypeError, match="memoize: cache: expected a path, a cache, a region or a function, found int"):
+        kennel.memoize(cache=7)(len)
+
+
+def test_a_value_that_would_be_stale_only_when_it_is_gone_is_an_error(cache):
+    calls = [
+        lambda how: cache.set("key", "value", **how),
+        lambda how: cache.add("key", "value", **how),
+        lambda how: cache.set_multi({"key": "value"}, **how),
+        lambda how: cache.claim("key", **how),
+        lambda how: cache.region("pages", **how),
+        lambda how: cache.get_or_create("key", bytes, **how),
+        lambda how: cache.get_or_create_multi(["key"], lambda keys: [b""], **how),
+        lambda how: asyncio.run(cache.aget_or_create("key", bytes, **how)),
+        lambda how: cache.memoize(**how),
+        lambda how: kennel.memoize(**how),
+    ]
+    for call in calls:
+        with pytest.raises(kennel.BadOption, match="option stale: expected at most ttl, 10.*, found 11"):
+            call({"ttl": 10, "stale": datetime.timedelta(seconds=11)})
+        if call is not calls[7]:
+            call({"ttl": 10, "stale": 10})

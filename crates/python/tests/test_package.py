@@ -6,6 +6,7 @@ import dataclasses
 import doctest
 import importlib.metadata
 import inspect
+import json
 import pathlib
 import re
 import subprocess
@@ -58,7 +59,7 @@ def test_the_version_is_one():
     assert importlib.metadata.version("kennel-cache") == kennel.__version__
 
 
-@pytest.mark.parametrize("module", [kennel, sys.modules["kennel._create"]])
+@pytest.mark.parametrize("module", [kennel, sys.modules["kennel._memoize"]])
 def test_the_examples_of_the_docstrings_run(module):
     failed, tried = doctest.testmod(module)
     assert tried > 0 and not failed
@@ -97,14 +98,28 @@ def test_the_package_is_typed():
     assert found.returncode == 0, found.stdout + found.stderr
 
 
+def wrong_lines():
+    lines = (TYPES / "wrong.py").read_text().splitlines()
+    return {number for number, line in enumerate(lines, 1) if "# wrong" in line}
+
+
 def test_what_callers_write_has_the_types_that_they_expect():
     found = run("mypy", str(TYPES / "right.py"))
     assert found.returncode == 0, found.stdout + found.stderr
     found = run("mypy", str(TYPES / "wrong.py"))
-    lines = (TYPES / "wrong.py").read_text().splitlines()
-    expected = {number for number, line in enumerate(lines, 1) if "# wrong" in line}
     reported = {int(line.split(":")[1]) for line in found.stdout.splitlines() if ": error:" in line}
-    assert reported == expected, found.stdout
+    assert reported == wrong_lines(), found.stdout
+
+
+def test_pyright_is_of_the_same_opinion(tmp_path):
+    pytest.importorskip("basedpyright", reason="installed for Python 3.11 and later")
+    settings = tmp_path / "pyrightconfig.json"
+    # The rules of pyright itself, without those that basedpyright has beside them.
+    settings.write_text(json.dumps({"include": [str(TYPES)], "typeCheckingMode": "standard"}))
+    found = run("basedpyright", "--outputjson", "--pythonpath", sys.executable, "--project", str(settings))
+    diagnostics = json.loads(found.stdout)["generalDiagnostics"]
+    reported = {(pathlib.Path(one["file"]).name, one["range"]["start"]["line"] + 1) for one in diagnostics}
+    assert reported == {("wrong.py", number) for number in wrong_lines()}, found.stdout
 
 
 @pytest.mark.parametrize("name", ["Stats", "Counters", "StripeStats", "Repair", "Verification"])

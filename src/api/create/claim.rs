@@ -380,7 +380,7 @@ impl Scope<'_> {
         let began = Began::now(opened, writer.region);
         // Before the key is looked at, and before the creator looks at whatever it makes the value of.
         let seen = opened.store.sight(&writer.key).version();
-        let known = self.cache.known(key);
+        let known = self.cache.known(key)?;
         let demands = Demands::of(how);
         let is_usable =
             |known: &Known| !known.extension.is_absence() && !demands.is_too_old(known, &opened.settings.time);

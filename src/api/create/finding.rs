@@ -94,13 +94,13 @@ fn is_older(known: &Known, age: Duration, time: &Time) -> bool {
 }
 
 /// What is known of a key, the stripe's lock held.
-fn known_in(opened: &Opened, stripe: &Exclusive<'_, Mapping>, key: &Key<'_>, time: &Time) -> Option<Known> {
-    let entry = stripe.find(key).filter(|entry| stripe.is_known(entry))?;
-    let value = stripe.value_of(&entry);
+fn known_in(opened: &Opened, stripe: &Exclusive<'_, Mapping>, key: &Key<'_>, time: &Time) -> Result<Option<Known>> {
+    let Some(entry) = stripe.find(key).filter(|entry| stripe.is_known(entry)) else { return Ok(None) };
+    let value = stripe.value_of(&entry).map_err(Error::no_memory(entry.value_len))?;
     if opened.settings.verify_reads && !stripe.passes(key, &value, &entry) {
-        return None; // As a read with checksums would miss it.
+        return Ok(None); // As a read with checksums would miss it.
     }
-    Some(Known::of(&opened.store, entry.at, entry.head, value, time))
+    Ok(Some(Known::of(&opened.store, entry.at, entry.head, value, time)))
 }
 
 /// What is left of the times for waiting that several waits share.
@@ -147,10 +147,12 @@ impl Finding {
 
     /// One step: a value, the right to create it, or what to wait for.
     pub(crate) fn step(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
-        let standing = self.judge(scope, scope.cache.known(key));
-        // It counts as one hit or one miss, by the first look.
-        self.count(scope, standing.is_some());
-        let next = self.attempt(scope, key, how, standing);
+        let next = scope.cache.known(key).and_then(|known| {
+            let standing = self.judge(scope, known);
+            // It counts as one hit or one miss, by the first look.
+            self.count(scope, standing.is_some());
+            self.attempt(scope, key, how, standing)
+        });
         self.conclude(scope, key, how, next)
     }
 
@@ -237,17 +239,19 @@ impl Finding {
         let (mut usable, demands) = (None, self.demands);
         let step = self.seeker.step(scope, key, |opened, stripe, key| {
             let time = &opened.settings.time.under_lock();
-            match known_in(opened, stripe, key, time).and_then(|known| demands.judge(known, time)) {
-                Some(Standing::Use(lookup)) => Some(lookup),
-                Some(Standing::Renew(lookup)) => {
+            let known = known_in(opened, stripe, key, time).transpose()?;
+            match known.map(|known| demands.judge(known, time)) {
+                Ok(Some(Standing::Use(lookup))) => Some(Ok(lookup)),
+                Ok(Some(Standing::Renew(lookup))) => {
                     usable = Some(lookup);
                     None
                 }
-                None => None,
+                Ok(None) => None,
+                Err(error) => Some(Err(error)),
             }
         });
         Ok(match (step, usable) {
-            (Ok(Step::Found(lookup)), _) => Next::Done(lookup),
+            (Ok(Step::Found(found)), _) => Next::Done(found?),
             (Ok(Step::Mine(held, began)), stale) => {
                 Next::Done(Lookup::Create(claimed(scope, key, how, held, began, stale)?))
             }

@@ -30,6 +30,7 @@ from ._errors import (
     LocksLost,
     Mismatch,
     NetworkFilesystem,
+    NoMemory,
     NoSpace,
     NotANumber,
     NotFound,
@@ -58,6 +59,7 @@ from ._kennel import (
     record_size,
 )
 from ._kennel import VERSION as __version__
+from ._memoize import memoize
 from ._serializers import Json, Pickle, Serializer
 from ._stats import Counters, Problem, Repair, Stats, StripeStats, Verification
 
@@ -85,8 +87,10 @@ __all__ = [
     "LocksLost",
     "Lookup",
     "MAX_KEY",
+    "memoize",
     "Mismatch",
     "NetworkFilesystem",
+    "NoMemory",
     "NoSpace",
     "NotANumber",
     "NotFound",
@@ -111,3 +115,9 @@ __all__ = [
     "UnknownStrategy",
     "Verification",
 ]
+
+# What is public is called by the name that programs use, in tracebacks too, and not by that of the file it is in.
+for _value in [globals()[name] for name in __all__]:
+    if isinstance(_value, type):
+        _value.__module__ = __name__
+del _value

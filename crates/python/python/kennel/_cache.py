@@ -35,8 +35,10 @@ class Cache(_kennel.Cache, Creating):
     hands; ``stats().items`` tells.
 
     :param path: the cache file; by default the one of this user, :func:`kennel.default_path`.
-    :param capacity: bytes of records that it holds, headers included; default 64 MiB.
-    :param mean_item: mean size of key and value together, which decides how large the index is; default 256.
+    :param capacity: bytes of records that it holds, headers included: a number, or text such as ``"256M"`` or
+        ``"1.5GiB"``; default 64 MiB.
+    :param mean_item: mean size of key and value together, which decides how large the index is; default 256. It may be
+        text, too.
     :param stripes: number of stripes, a power of two; more of them, fewer writers that wait for each other, and
         smaller items that still fit.
     :param locks: how stripes are locked: ``file`` (default), ``lease``, ``process``, ``none`` or ``rw-file``.
@@ -66,8 +68,8 @@ class Cache(_kennel.Cache, Creating):
         cls: Type[Self],
         path: Optional[PathLike] = None,
         *,
-        capacity: Optional[int] = None,
-        mean_item: Optional[int] = None,
+        capacity: Union[int, str, None] = None,
+        mean_item: Union[int, str, None] = None,
         stripes: Optional[int] = None,
         locks: Optional[str] = None,
         lock_regions: Optional[int] = None,
@@ -80,7 +82,7 @@ class Cache(_kennel.Cache, Creating):
         verify_reads: bool = False,
         trust: bool = False,
         allow_network: bool = False,
-        lock_wait: Optional[float] = None,
+        lock_wait: Optional[Seconds] = None,
         seed: Optional[int] = None,
         populate: bool = False,
         read_only: bool = False,
@@ -127,7 +129,13 @@ class Cache(_kennel.Cache, Creating):
         absence_ttl: Optional[Seconds] = None,
     ) -> "Region":
         """A named part of the cache, made at its first use: see :class:`Region`. The times hold for whatever is stored
-        there unless it is said otherwise; they are kept in the file by the first who names the region."""
+        there unless it is said otherwise; they are kept in the file by the first who names the region.
+
+        :param name: the region's name.
+        :param ttl: seconds, or a ``timedelta``, after which values expire; by default they do not.
+        :param stale: seconds after which they are stale; at most ``ttl``.
+        :param absence_ttl: for so long it is remembered that a key has no value; by default it is not.
+        """
         return Region(self, name, ttl, stale, absence_ttl)
 
     def __enter__(self: Self) -> Self:
@@ -148,7 +156,14 @@ class Cache(_kennel.Cache, Creating):
 
 class Region(_kennel.Region, Creating):
     """A named part of a cache: a name space with times to live of its own, that can be invalidated as a whole, at once
-    and in every process. It has the operations of the cache that concern a key. Get one from :meth:`Cache.region`."""
+    and in every process. It has the operations of the cache that concern a key. Get one from :meth:`Cache.region`.
+
+    :param cache: the cache that it is a part of.
+    :param name: its name.
+    :param ttl: seconds, or a ``timedelta``, after which values expire; by default they do not.
+    :param stale: seconds after which they are stale; at most ``ttl``.
+    :param absence_ttl: for so long it is remembered that a key has no value; by default it is not.
+    """
 
     _made_of: Tuple[Any, ...]
 

@@ -5,70 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import logging
 import threading
 import time
 import weakref
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Awaitable,
-    Callable,
-    Dict,
-    Iterable,
-    List,
-    Optional,
-    Sequence,
-    Set,
-    Union,
-    overload,
-)
+from typing import Any, Awaitable, Callable, Dict, Iterable, List, Optional, Sequence, Set, Union
 
-from . import _kennel, _memoize
+from . import _kennel
 from ._errors import Busy, Error, TimedOut
-from ._serializers import Serializer
-
-if TYPE_CHECKING:
-    from typing import Protocol, TypeVar
-
-    from typing_extensions import ParamSpec
-
-    from ._memoize import Memoized
-
-    P = ParamSpec("P")
-    R = TypeVar("R")
-
-    class Memoizer(Protocol):
-        """What makes a function remember its values."""
-
-        def __call__(self, function: Callable[P, R]) -> Memoized[P, R]: ...
-
+from ._log import log, not_stored
+from ._memoize import Memoizing, Seconds, seconds
 
 __all__ = ["Creating"]
 
-log = logging.getLogger("kennel")
-
 BytesLike = Union[str, bytes, bytearray, memoryview]
-Seconds = _memoize.Seconds
-
 #: Pauses of a coroutine that waits for another's creation, in seconds.
 _FIRST_PAUSE, _LAST_PAUSE = 0.001, 0.05
-
-_warned: Set[str] = set()
-
-
-def not_stored(space: _kennel.Space, key: object, error: Error) -> None:
-    """Logs that a value could not be stored: once for each reason as a warning."""
-    first = type(error).__name__ not in _warned
-    _warned.add(type(error).__name__)
-    log.log(logging.WARNING if first else logging.DEBUG, "not stored in %r: %r: %s", space, key, error)
-
 
 def as_bytes(given: Any) -> bytes:
     """A key or a value as it is stored."""
     if isinstance(given, bytes):
         return given
-    return given.encode() if isinstance(given, str) else memoryview(given).tobytes()
+    return given.encode("utf-8", "surrogatepass") if isinstance(given, str) else memoryview(given).tobytes()
 
 
 def _end(space: _kennel.Space, claim: _kennel.Claim, key: object, value: Any, should_cache: Any) -> Optional[bytes]:
@@ -84,6 +41,15 @@ def _end(space: _kennel.Space, claim: _kennel.Claim, key: object, value: Any, sh
     except Error as error:
         not_stored(space, key, error)
     return data
+
+
+def _claim_of(space: _kennel.Space, key: object, found: _kennel.Lookup) -> Optional[_kennel.Claim]:
+    """The right to create a value, if it was given. Why it will not be stored, if so, is logged."""
+    claim = found.claim
+    why = None if claim is None else claim.uncached
+    if why is not None:
+        not_stored(space, key, why)
+    return claim
 
 
 class _Batch(contextlib.ExitStack):
@@ -104,11 +70,11 @@ class _Batch(contextlib.ExitStack):
     def time_left(self) -> Optional[float]:
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
-    def found(self, key: bytes, lookup: _kennel.Lookup) -> None:
-        if lookup.claim is None:
+    def found(self, key: bytes, lookup: _kennel.Lookup, claim: Optional[_kennel.Claim]) -> None:
+        if claim is None:
             self._values[key] = lookup.value
         else:
-            self._claims[key] = self.enter_context(lookup.claim)
+            self._claims[key] = self.enter_context(claim)
 
     def _missing(self) -> Dict[bytes, BytesLike]:
         missing: Dict[bytes, BytesLike] = {}
@@ -133,7 +99,7 @@ class _Batch(contextlib.ExitStack):
         return [self._values[key] for key in self._stored]
 
 
-class Creating(_kennel.Space):
+class Creating(_kennel.Space, Memoizing):
     """What a cache and a region have that is made of claims."""
 
     __slots__ = ()
@@ -153,6 +119,7 @@ class Creating(_kennel.Space):
         flags: int = 0,
         should_cache: Optional[Callable[[bytes], bool]] = None,
         background: bool = False,
+        or_uncached: bool = False,
     ) -> Optional[bytes]:
         """The value of a key; if it has none, ``create`` makes one, and this or that caller of all threads and processes
         runs it while the others wait for its value.
@@ -164,7 +131,7 @@ class Creating(_kennel.Space):
 
         :param create: makes the value; ``None`` says that there is none.
         :param ttl: seconds, or a ``timedelta``, after which the value expires.
-        :param stale: seconds after which it is stale; less than ``ttl``.
+        :param stale: seconds after which it is stale; at most ``ttl``.
         :param absence_ttl: for so long it is remembered that there is none; without it, it is not.
         :param wait: seconds to wait for another's creation; ``None`` for ever, 0 not at all. Then
             :class:`kennel.TimedOut`.
@@ -175,6 +142,8 @@ class Creating(_kennel.Space):
         :param flags: a number that is stored beside the value.
         :param should_cache: stores only values of which this says yes.
         :param background: a thread creates a stale value anew, and its creator gets the stale one, too.
+        :param or_uncached: when the cache fails, create the value all the same and store nothing, as if there were no
+            cache, instead of raising :class:`kennel.Error`. That is counted, and logged once for each kind of error.
         """
         found = self.claim(
             key,
@@ -186,8 +155,9 @@ class Creating(_kennel.Space):
             max_age=max_age,
             early=early,
             flags=flags,
+            or_uncached=or_uncached,
         )
-        claim = found.claim
+        claim = _claim_of(self, key, found)
         if claim is None:
             return found.value
 
@@ -215,13 +185,14 @@ class Creating(_kennel.Space):
         flags: int = 0,
         should_cache: Optional[Callable[[bytes], bool]] = None,
         background: bool = False,
+        or_uncached: bool = False,
     ) -> Optional[bytes]:
         """As :meth:`get_or_create` for coroutines: ``create`` is awaited, and while others create, the event loop goes
         on. The claim is the task's. With ``background`` a task of its own creates a stale value anew."""
         how: Dict[str, Any] = dict(ttl=ttl, stale=stale, absence_ttl=absence_ttl, max_age=max_age, flags=flags)
         how["early"] = early
-        found = await _find(self, key, wait, unprotected, how)
-        claim = found.claim
+        found = await _find_or_uncached(self, key, wait, unprotected, how, or_uncached)
+        claim = _claim_of(self, key, found)
         if claim is None:
             return found.value
 
@@ -249,15 +220,32 @@ class Creating(_kennel.Space):
         max_age: Optional[Seconds] = None,
         flags: int = 0,
         should_cache: Optional[Callable[[bytes], bool]] = None,
+        or_uncached: bool = False,
     ) -> List[Optional[bytes]]:
         """The values of many keys, in their order. Those that are missing are claimed in one order that is the same for
         all callers, so that no two wait for each other, and ``create`` gets all of them at once. It returns as many
-        values, in the order of the keys that it was given. The time for waiting is that of all keys together.
+        values, in the order of the keys that it was given.
+
+        :param keys: the keys; one that is there twice is created once.
+        :param create: makes the values of the keys that it is given, in their order; ``None`` for one that has none.
+        :param ttl: seconds, or a ``timedelta``, after which the values expire.
+        :param stale: seconds after which they are stale; at most ``ttl``.
+        :param absence_ttl: for so long it is remembered that a key has none; without it, it is not.
+        :param wait: seconds to wait for others' creations, of all keys together; ``None`` for ever, 0 not at all. Then
+            :class:`kennel.TimedOut`.
+        :param unprotected: create the values all the same when the time for waiting is over. It is counted.
+        :param max_age: seconds after which others may create them, too, although the first lives; default 300.
+        :param flags: a number that is stored beside the values.
+        :param should_cache: stores only values of which this says yes.
+        :param or_uncached: when the cache fails, create the values all the same and store nothing.
         """
         how: Dict[str, Any] = dict(ttl=ttl, stale=stale, absence_ttl=absence_ttl, max_age=max_age, flags=flags)
         with _Batch(keys, wait) as batch:
             for key in batch.in_one_order():
-                batch.found(key, self.claim(key, wait=batch.time_left(), unprotected=unprotected, **how))
+                found = self.claim(
+                    key, wait=batch.time_left(), unprotected=unprotected, or_uncached=or_uncached, **how
+                )
+                batch.found(key, found, _claim_of(self, key, found))
             missing = batch.missing()
             return batch.finish(self, create(missing) if missing else [], should_cache)
 
@@ -274,76 +262,17 @@ class Creating(_kennel.Space):
         max_age: Optional[Seconds] = None,
         flags: int = 0,
         should_cache: Optional[Callable[[bytes], bool]] = None,
+        or_uncached: bool = False,
     ) -> List[Optional[bytes]]:
         """As :meth:`get_or_create_multi` for coroutines."""
         how: Dict[str, Any] = dict(ttl=ttl, stale=stale, absence_ttl=absence_ttl, max_age=max_age, flags=flags)
         with _Batch(keys, wait) as batch:
             for key in batch.in_one_order():
-                batch.found(key, await _find(self, key, batch.time_left(), unprotected, how))
+                found = await _find_or_uncached(self, key, batch.time_left(), unprotected, how, or_uncached)
+                batch.found(key, found, _claim_of(self, key, found))
             missing = batch.missing()
             created = await create(missing) if missing else []
             return await asyncio.to_thread(batch.finish, self, created, should_cache)
-
-    @overload
-    def memoize(self, function: Callable[P, R]) -> Memoized[P, R]: ...
-
-    @overload
-    def memoize(
-        self,
-        *,
-        ttl: Optional[Seconds] = None,
-        stale: Optional[Seconds] = None,
-        serializer: Union[str, Serializer] = "pickle",
-        key: Optional[Callable[..., Union[str, bytes]]] = None,
-        wait: Optional[Seconds] = 30.0,
-        unprotected: bool = False,
-        max_age: Optional[Seconds] = None,
-        early: Optional[float] = None,
-        should_cache: Optional[Callable[[Any], bool]] = None,
-        background: bool = False,
-    ) -> Memoizer: ...
-
-    def memoize(self, function: Optional[Callable[..., Any]] = None, **options: Any) -> Any:
-        """Remembers what a function, or a coroutine function, returned for its arguments: a decorator.
-
-        >>> import kennel, tempfile, os
-        >>> folder = tempfile.TemporaryDirectory()
-        >>> cache = kennel.Cache(os.path.join(folder.name, "pages"), capacity=8 << 20)
-        >>> @cache.memoize(ttl=600, stale=60)
-        ... def page(number):
-        ...     print("rendered")
-        ...     return f"<h1>Page {number}</h1>"
-        >>> page(7)
-        rendered
-        '<h1>Page 7</h1>'
-        >>> page(number=7)
-        '<h1>Page 7</h1>'
-        >>> page.invalidate(7)
-        True
-        >>> cache.close(); folder.cleanup()
-
-        Of all threads and processes that call it with the same arguments one runs the function. By default a key is
-        made of the function's module and name and of its arguments, which may be numbers, text, bytes, ``None``,
-        dates, UUIDs, paths, enumerations, and tuples, lists, sets and dictionaries of these; for others, give ``key``.
-        What the function returns goes through the serializer even for its first caller, so that all get the same.
-
-        The function gets these attributes: ``key(*args)``, the key for these arguments; ``invalidate(*args)``,
-        which forgets their value; ``refresh(*args)``, which creates it anew; ``__wrapped__``, the function itself.
-
-        :param serializer: ``pickle`` (default), ``json``, ``bytes``, or an object with ``dumps`` and ``loads``.
-        :param key: makes the key of the arguments, when the default does not do.
-        :param should_cache: stores only values of which this says yes.
-
-        The others are those of :meth:`get_or_create`.
-        """
-        if function is not None:
-            return _memoize.memoized(self, function, **options)
-        return lambda function: _memoize.memoized(self, function, **options)
-
-
-def seconds(time: Seconds) -> float:
-    """A length of time as a number of seconds."""
-    return float(time) if isinstance(time, (int, float)) else time.total_seconds()
 
 
 def _in_background(work: Callable[[], Any], key: object) -> None:
@@ -393,6 +322,23 @@ def _task() -> _kennel.Task:
 def _own(owner: _kennel.Task) -> None:
     """Makes this coroutine's claims those of another task."""
     _tasks[asyncio.current_task()] = owner
+
+
+async def _find_or_uncached(
+    space: _kennel.Space,
+    key: Any,
+    wait: Optional[Seconds],
+    unprotected: bool,
+    how: Dict[str, Any],
+    or_uncached: bool,
+) -> _kennel.Lookup:
+    """As :func:`_find`; when the cache fails, the right to create the value without it."""
+    try:
+        return await _find(space, key, wait, unprotected, how)
+    except Error:
+        if not or_uncached:
+            raise
+        return space.claim(key, wait=0, task=_task(), at_once=True, or_uncached=True, **how)
 
 
 async def _find(

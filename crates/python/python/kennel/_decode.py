@@ -32,6 +32,8 @@ class Decoder:
         """The value that ``data`` was made of, or ``default``."""
         try:
             return self._loads(data)
+        except MemoryError:
+            raise
         except Exception as error:
             self.undecodable += 1
             reason = type(error).__name__, str(error)

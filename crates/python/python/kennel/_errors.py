@@ -22,6 +22,7 @@ __all__ = [
     "LocksLost",
     "Mismatch",
     "NetworkFilesystem",
+    "NoMemory",
     "NoSpace",
     "NotANumber",
     "NotFound",
@@ -193,6 +194,12 @@ class ReadOnly(_OfFile, PermissionError):
 
 class LeaseRefused(_OfFile, OSError):
     """The file system cannot keep the proof that a process lives: strategy ``lease`` is refused there."""
+
+
+class NoMemory(Error, MemoryError):
+    """The process has no memory for a value."""
+
+    needed: int
 
 
 class BufferTooSmall(Error, ValueError):

@@ -130,6 +130,7 @@ class Space:
         flags: int = 0,
         task: Task | None = None,
         at_once: bool = False,
+        or_uncached: bool = False,
     ) -> Lookup: ...
     def lock(
         self,
@@ -179,6 +180,8 @@ class Lookup:
 class Claim:
     @property
     def is_protected(self) -> bool: ...
+    @property
+    def uncached(self) -> Error | None: ...
     @property
     def has_ended(self) -> bool: ...
     def store(self, value: _Bytes) -> bool: ...

@@ -46,15 +46,21 @@ class Json:
 
 
 class Bytes:
-    """No serializer: the values are bytes already."""
+    """No serializer: the values are bytes already. ``None`` says that there is no value."""
 
     def dumps(self, value: Any) -> Any:
         """The value as it is."""
+        if value is not None:
+            try:
+                memoryview(value)
+            except TypeError:
+                found = type(value).__qualname__
+                raise TypeError(f"serializer bytes: expected a bytes-like object or None, found {found}") from None
         return value
 
     def loads(self, data: bytes) -> bytes:
         """The bytes as they are."""
-        return data
+        return bytes(data)
 
 
 _NAMED: Dict[str, Serializer] = {"pickle": Pickle(), "json": Json(), "bytes": Bytes()}

@@ -1,7 +1,5 @@
 """What a cache tells about itself."""
 
-from __future__ import annotations
-
 import pathlib
 from dataclasses import dataclass
 from typing import List, Optional
@@ -56,6 +54,8 @@ class Counters:
     the value that it waited for was not to be cached."""
     voided: int
     """Created values that were not stored since the key was written, deleted or invalidated meanwhile."""
+    uncached: int
+    """Values that were created without the cache, which failed, since ``or_uncached`` was asked for."""
 
     @property
     def evictions(self) -> int:

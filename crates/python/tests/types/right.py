@@ -32,6 +32,37 @@ async def page(number: int, *, title: str = "") -> str:
     return title
 
 
+class Shop:
+    @cache.memoize(key=lambda shop, number, *, currency="EUR": f"price:{number}:{currency}")
+    def price(self, number: int, *, currency: str = "EUR") -> float:
+        return number * 1.5
+
+    @cache.memoize(key=lambda shop, number: f"stock:{number}")
+    async def stock(self, number: int) -> int:
+        return number
+
+
+@kennel.memoize
+def plain(number: int) -> int:
+    return number
+
+
+@kennel.memoize(cache="pages.kennel", ttl=60, name="lazy")
+def lazy(number: int) -> str:
+    return str(number)
+
+
+async def use_methods(shop: Shop) -> None:
+    assert_type(shop.price(2, currency="USD"), float)
+    assert_type(shop.price.invalidate(2), bool)
+    assert_type(shop.price.refresh(2), float)
+    assert_type(await shop.stock(2), int)
+    assert_type(Shop.price(shop, 2), float)
+    assert_type(plain(2), int)
+    assert_type(lazy.refresh(2), str)
+    assert_type(square.undecodable + square.uncached, int)
+
+
 async def use() -> None:
     assert_type(square(2), int)
     assert_type(square.invalidate(2), bool)

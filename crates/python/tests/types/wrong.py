@@ -21,6 +21,18 @@ square("2")  # wrong
 square.invalidate()  # wrong
 
 
+class Shop:
+    @cache.memoize
+    def price(self, number: int) -> float:
+        return number * 1.5
+
+
+Shop().price("2")  # wrong
+Shop().price.invalidate()  # wrong
+Shop.price(2)  # wrong
+kennel.memoize(tttl=60)  # wrong
+
+
 @cache.memoize(tttl=60)  # wrong
 def cube(number: int) -> int:
     return number**3
