@@ -8,9 +8,10 @@ use crate::error::{Error, Result};
 use crate::hash::Key;
 use crate::shm::Memory;
 use crate::shm::mapping::Mapping;
+use crate::store::copied::Copied;
 use crate::store::exclusive::Exclusive;
 use crate::store::read::{Found, Look, Sight, Take};
-use crate::store::record::{Extension, Head, MAX_KEY};
+use crate::store::record::{Extension, MAX_KEY};
 use crate::store::tally::MemberCount;
 use crate::store::{Distrust, Store};
 use crate::sync::locks::{LockError, RegionGuard};
@@ -145,7 +146,7 @@ impl Cache {
 
     /// Takes what is wanted out of a key's record, all of it between two changes.
     #[inline(always)]
-    fn read<T: Take>(&self, key: &[u8], mut want: T) -> Option<T::Out> {
+    fn read<T: Want>(&self, key: &[u8], mut want: T) -> Option<T::Out> {
         let Some(ready) = self.ready() else { return self.read_slow(key, &mut want) };
         let key = ready.opened.store.key(key);
         ready.read_at(&key, ready.opened.store.sight(&key), &mut want)
@@ -157,7 +158,7 @@ impl Cache {
     fn read_multi<K, T>(&self, keys: &[K], want: &mut T, mut each: impl FnMut(&mut T, Option<T::Out>))
     where
         K: AsRef<[u8]>,
-        T: Take,
+        T: Want,
     {
         for batch in keys.chunks(BATCH) {
             let Some(ready) = self.ready() else {
@@ -196,7 +197,7 @@ impl Cache {
     /// handle, a reader's lock, checksums to be checked, a crash that lies behind.
     #[cold]
     #[inline(never)]
-    fn read_slow<T: Take>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
+    fn read_slow<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
         if key.len() > MAX_KEY {
             return None;
         }
@@ -206,6 +207,11 @@ impl Cache {
         let tally = Tally { opened, joined: opened.joined_for_read() };
         tally.counted(read_carefully(key, tally, want))
     }
+}
+
+/// What a read wants, if it can also be had from a private copy of a record: one whose checksum was checked.
+trait Want: Take {
+    fn take_copied<M: Memory>(&mut self, store: &Store<M>, copied: Copied) -> Self::Out;
 }
 
 /// The value. Its length is checked before memory is asked for.
@@ -223,6 +229,17 @@ impl Take for Value {
         store.mem.append_out(found.value_at(), found.value_len, &mut value);
         Some(value)
     }
+}
+
+impl Want for Value {
+    fn take_copied<M: Memory>(&mut self, _: &Store<M>, copied: Copied) -> Vec<u8> {
+        copied.value
+    }
+}
+
+/// A whole record. Its length is checked before memory is asked for.
+fn copied<M: Memory>(store: &Store<M>, found: &Found<'_>) -> Option<Copied> {
+    store.still(found).then(|| store.copied(found))
 }
 
 /// The value behind those that a buffer holds already. A look that is not the last leaves bytes behind; the next
@@ -244,6 +261,12 @@ impl Take for Append<'_> {
     }
 }
 
+impl Want for Append<'_> {
+    fn take_copied<M: Memory>(&mut self, _: &Store<M>, copied: Copied) {
+        self.0.open_end().extend_from_slice(&copied.value);
+    }
+}
+
 /// The value and what is stored beside it.
 struct WholeItem<'a>(&'a Time);
 
@@ -251,7 +274,13 @@ impl Take for WholeItem<'_> {
     type Out = Item;
 
     fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Item> {
-        Some(Known::of(store, found.at, found.head, Value.take(store, found)?, self.0).item)
+        Some(self.take_copied(store, copied(store, found)?))
+    }
+}
+
+impl Want for WholeItem<'_> {
+    fn take_copied<M: Memory>(&mut self, store: &Store<M>, copied: Copied) -> Item {
+        Known::of(store, copied, self.0).item
     }
 }
 
@@ -263,7 +292,13 @@ impl Take for WholeRecord<'_> {
     const SEES_ABSENCE: bool = true;
 
     fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Known> {
-        Some(Known::of(store, found.at, found.head, Value.take(store, found)?, self.0))
+        Some(self.take_copied(store, copied(store, found)?))
+    }
+}
+
+impl Want for WholeRecord<'_> {
+    fn take_copied<M: Memory>(&mut self, store: &Store<M>, copied: Copied) -> Known {
+        Known::of(store, copied, self.0)
     }
 }
 
@@ -275,9 +310,9 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// From a record's words and its value.
-    pub(super) fn of<M: Memory>(store: &Store<M>, at: u64, head: Head, value: Vec<u8>, time: &Time) -> Self {
-        let extension = store.extension(at, head);
+    /// From a private copy of a record.
+    pub(super) fn of<M: Memory>(store: &Store<M>, copied: Copied, time: &Time) -> Self {
+        let Copied { head, extension, value, .. } = copied;
         let moment = |ms: u64| (ms != 0).then(|| UNIX_EPOCH + Duration::from_millis(ms));
         let soft_ms = extension.soft_expires_ms();
         let item = Item {
@@ -308,6 +343,15 @@ impl Take for Into<'_> {
     }
 }
 
+impl Want for Into<'_> {
+    fn take_copied<M: Memory>(&mut self, _: &Store<M>, copied: Copied) -> usize {
+        if let Some(room) = self.0.get_mut(..copied.value.len()) {
+            room.copy_from_slice(&copied.value);
+        }
+        copied.value.len()
+    }
+}
+
 /// The value in memory that is made for it. Its length is checked before memory is asked for.
 struct In<F>(F);
 
@@ -327,6 +371,16 @@ impl<B: AsMut<[u8]>, F: FnMut(usize) -> B> Take for In<F> {
     }
 }
 
+impl<B: AsMut<[u8]>, F: FnMut(usize) -> B> Want for In<F> {
+    fn take_copied<M: Memory>(&mut self, _: &Store<M>, copied: Copied) -> B {
+        let mut made = (self.0)(copied.value.len());
+        if let Some(room) = made.as_mut().get_mut(..copied.value.len()) {
+            room.copy_from_slice(&copied.value);
+        }
+        made
+    }
+}
+
 /// That there is a value.
 struct Nothing;
 
@@ -339,23 +393,28 @@ impl Take for Nothing {
     }
 }
 
+impl Want for Nothing {
+    fn take_copied<M: Memory>(&mut self, _: &Store<M>, _: Copied) {}
+}
+
 /// What is wanted, from a record that passes its checksum; `None` within for one that does not.
 struct Sound<'a, T> {
     key: Key<'a>,
     want: &'a mut T,
 }
 
-impl<T: Take> Take for Sound<'_, T> {
+impl<T: Want> Take for Sound<'_, T> {
     type Out = Option<T::Out>;
     const SEES_ABSENCE: bool = T::SEES_ABSENCE;
 
     fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Self::Out> {
-        let value = Value.take(store, found)?;
-        let passes = store.passes(&self.key, &value, found);
+        let copied = copied(store, found)?;
+        // A mixture of two records is no damage.
         if !store.still(found) {
             return None;
         }
-        if passes { self.want.take(store, found).map(Some) } else { Some(None) }
+        let is_true = store.is_true(&copied, &self.key, T::SEES_ABSENCE);
+        Some(is_true.then(|| self.want.take_copied(store, copied)))
     }
 }
 
@@ -401,7 +460,7 @@ pub(super) fn lock_for_read(opened: &Opened, stripe: u32) -> Option<Exclusive<'_
 }
 
 /// Reads where more is asked for than a version: a reader's lock, or checksums.
-fn read_carefully<T: Take>(key: Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<T::Out> {
+fn read_carefully<T: Want>(key: Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<T::Out> {
     let opened = tally.opened;
     let distrust = opened.store.distrust(opened.store.stripe_of(&key));
     if distrust == Distrust::Discard || (opened.is_foreign() && !opened.settings.verify_reads) {

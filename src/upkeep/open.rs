@@ -4,7 +4,7 @@ use super::create::{create, make_locks, store_lock_inodes};
 use super::header::{AfterCrash, Fixed, Own, boot_id};
 use super::opened::{Opened, identity, seat_error};
 use super::place::{DataLock, RootLock, lock_directory, open_data, resolve, still_names, take_path, tidy};
-use super::reset::{forget_claims, reset};
+use super::reset::{disown, forget_claims, reset};
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::platform;
@@ -406,7 +406,7 @@ fn adopt(
     found: platform::Identity,
 ) -> Result<Option<RootLock>> {
     // Until the reset is complete the file belongs to no boot: an opener who finds it so resets it again.
-    super::reset::store_boot_id(mapping, [0, 0]);
+    disown(mapping);
     let id = [settings.random()?, settings.random()?];
     let directory = lock_directory(real, id);
     let root_lock = RootLock::to_make_locks(real, settings)?;

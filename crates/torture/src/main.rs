@@ -19,6 +19,8 @@ mod board;
 #[cfg(unix)]
 mod creator;
 #[cfg(unix)]
+mod durable;
+#[cfg(unix)]
 mod fork;
 #[cfg(unix)]
 mod history;

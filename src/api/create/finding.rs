@@ -87,11 +87,8 @@ fn is_older(known: &Known, age: Duration, opened: &Opened) -> bool {
 /// What is known of a key, the stripe's lock held.
 fn known_in(opened: &Opened, stripe: &Exclusive<'_, Mapping>, key: &Key<'_>) -> Option<Known> {
     let entry = stripe.find(key).filter(|entry| stripe.is_known(entry))?;
-    let value = stripe.value_of(&entry);
-    if opened.settings.verify_reads && !stripe.passes(key, &value, &entry) {
-        return None; // As a read with checksums would miss it.
-    }
-    Some(Known::of(&opened.store, entry.at, entry.head, value, &opened.settings.time))
+    let copied = stripe.copied(key, &entry, opened.settings.verify_reads, true)?;
+    Some(Known::of(&opened.store, copied, &opened.settings.time))
 }
 
 /// What is left of a time for waiting that several waits share.
