@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::hash::Key;
 use crate::shm::mapping::Mapping;
 use crate::store::Invalidation;
+use crate::store::copied::Copied;
 use crate::store::exclusive::{Entry, Exclusive};
 use crate::store::record::{Beside, Draft, MAX_KEY};
 use crate::store::region::Defaults;
@@ -175,9 +176,10 @@ impl Cache {
         let writer = Writer::new(self.all(), key.as_ref())?;
         let expires_ms = expiry.to_ms(|| writer.opened.settings.time.now_ms());
         writer.locked(|stripe| {
-            let entry = stripe.find_current(&writer.key);
+            let entry = stripe.find(&writer.key).filter(|entry| writer.would_read(stripe, Some(entry)));
             if let Some(entry) = &entry {
                 stripe.touch(entry, expires_ms);
+                stripe.mark(entry);
             }
             entry.is_some()
         })
@@ -189,7 +191,7 @@ impl Cache {
     /// As [`set`](Cache::set).
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let writer = Writer::new(self.all(), key.as_ref())?;
-        writer.locked(|stripe| delete_in(stripe, &writer.key))
+        writer.locked(|stripe| delete_in(stripe, &writer))
     }
 
     /// Stores many items, each stripe locked once for up to 64 of them; what became of each, in their order. It
@@ -252,22 +254,25 @@ impl Cache {
 impl<'a> Scope<'a> {
     #[inline(always)]
     pub(super) fn set(self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<Stamp> {
-        self.store_if(key, value, how, |_, _| true).map(|stored| stored.unwrap_or(Stamp(0)))
+        self.store_if(key, value, how, |_, _, _| true).map(|stored| stored.unwrap_or(Stamp(0)))
     }
 
     pub(super) fn add(self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<bool> {
-        self.store_if(key, value, how, |stripe, entry| !stripe.has_current(entry)).map(|stored| stored.is_some())
+        self.store_if(key, value, how, |writer, stripe, entry| !writer.would_read(stripe, entry))
+            .map(|stored| stored.is_some())
     }
 
     pub(super) fn replace(self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<bool> {
-        self.store_if(key, value, how, |stripe, entry| stripe.has_current(entry)).map(|stored| stored.is_some())
+        self.store_if(key, value, how, |writer, stripe, entry| writer.would_read(stripe, entry))
+            .map(|stored| stored.is_some())
     }
 
     pub(super) fn compare_and_swap(self, key: &[u8], stamp: Stamp, value: &[u8], how: &SetOptions) -> Result<Swap> {
         let mut absent = false;
-        let stored = self.store_if(key, value, how, |stripe, entry| {
-            absent = !stripe.has_current(entry);
-            !absent && entry.is_some_and(|entry| entry.head.stamp == stamp.0)
+        let stored = self.store_if(key, value, how, |writer, stripe, entry| {
+            absent = !writer.would_read(stripe, entry);
+            let same = entry.filter(|entry| !absent && entry.head.stamp == stamp.0);
+            same.inspect(|entry| stripe.mark(entry)).is_some()
         })?;
         Ok(match stored {
             Some(stamp) => Swap::Stored(stamp),
@@ -294,7 +299,7 @@ impl<'a> Scope<'a> {
     }
 
     pub(super) fn delete_multi<K: AsRef<[u8]>>(self, keys: &[K]) -> Vec<Result<bool>> {
-        self.by_stripe(keys, AsRef::as_ref, |_, _| Ok(()), |writer, stripe, ()| delete_in(stripe, &writer.key))
+        self.by_stripe(keys, AsRef::as_ref, |_, _| Ok(()), |writer, stripe, ()| delete_in(stripe, writer))
     }
 
     /// Stores a value if `wanted` says so of what the key has, be it current or not.
@@ -304,7 +309,7 @@ impl<'a> Scope<'a> {
         key: &[u8],
         value: &[u8],
         how: &SetOptions,
-        wanted: impl FnOnce(&Exclusive<'_, Mapping>, Option<&Entry>) -> bool,
+        wanted: impl FnOnce(&Writer<'_>, &Exclusive<'_, Mapping>, Option<&Entry>) -> bool,
     ) -> Result<Option<Stamp>> {
         let writer = Writer::new(self, key)?;
         let store = &writer.opened.store;
@@ -313,7 +318,7 @@ impl<'a> Scope<'a> {
         writer.locked(|stripe| {
             writer.date(&mut draft, stripe);
             let entry = stripe.find(&writer.key);
-            wanted(stripe, entry.as_ref()).then(|| Stamp(stripe.put(&draft, entry.as_ref())))
+            wanted(&writer, stripe, entry.as_ref()).then(|| Stamp(stripe.put(&draft, entry.as_ref())))
         })
     }
 
@@ -329,15 +334,14 @@ impl<'a> Scope<'a> {
         let epoch = stripe.epoch();
         let region_epoch = writer.opened.store.region_epochs(writer.region).current();
         let Some(entry) = stripe.find_current(&writer.key) else { return Ok(None) };
-        let text = stripe.value_of(&entry).map_err(Error::no_memory(entry.value_len))?;
-        if writer.opened.settings.verify_reads && !stripe.passes(&writer.key, &text, &entry) {
-            return Ok(None); // As a read with checksums would miss it.
-        }
-        let value = parse_number(&text)?;
+        let copied = stripe.copied(&writer.key, &entry, writer.opened.settings.verify_reads, false);
+        let Some(copied) = copied.map_err(Error::no_memory(entry.value_len))? else { return Ok(None) };
+        stripe.mark(&entry);
+        let value = parse_number(&copied.value)?;
         let sum = add(value, delta).ok_or(Error::Overflow { value, sign, delta })?;
         let text = sum.to_string();
         // Even if there is nothing but the time of its creation.
-        let beside = entry.head.is_extended().then(|| writer.beside_of(&entry, region_epoch));
+        let beside = copied.head.is_extended().then(|| writer.beside_of(&copied, region_epoch));
         let draft = Draft::new(writer.key, text.as_bytes(), entry.head.expires_ms(), beside, epoch);
         stripe.put(&draft, Some(&entry));
         Ok(Some(sum))
@@ -404,14 +408,14 @@ fn lock_once<'o, 'l>(
 /// Items of a batch that are written under one hold of a stripe's lock.
 const MOST_PER_LOCK: usize = 64;
 
-fn delete_in(stripe: &mut Exclusive<'_, Mapping>, key: &Key<'_>) -> bool {
-    stripe.void(key);
+fn delete_in(stripe: &mut Exclusive<'_, Mapping>, writer: &Writer<'_>) -> bool {
+    stripe.void(&writer.key);
     // What is expired or cleared is removed all the same, but was not there.
-    let Some(entry) = stripe.find(key) else {
-        stripe.note_deletion(key);
+    let Some(entry) = stripe.find(&writer.key) else {
+        stripe.note_deletion(&writer.key);
         return false;
     };
-    let was_there = stripe.is_current(&entry);
+    let was_there = writer.would_read(stripe, Some(&entry));
     stripe.remove(&entry);
     was_there
 }
@@ -455,10 +459,18 @@ impl<'a> Writer<'a> {
         opened.within(joined, stripe, lock, work)
     }
 
-    /// What lies beside an entry, for the value that takes its place. One of a region that the caller did not name is
+    /// Whether a read would return what the key has: where reads check checksums, only what passes its own.
+    fn would_read(&self, stripe: &Exclusive<'_, Mapping>, entry: Option<&Entry>) -> bool {
+        let verify = self.opened.settings.verify_reads;
+        entry.is_some_and(|entry| {
+            stripe.is_current(entry) && (!verify || matches!(stripe.copied(&self.key, entry, true, false), Ok(Some(_))))
+        })
+    }
+
+    /// What lies beside a record, for the value that takes its place. One of a region that the caller did not name is
     /// as old for that region as it was.
-    fn beside_of(&self, entry: &Entry, region_epoch: u64) -> Beside {
-        let beside = self.opened.store.extension(entry.at, entry.head).beside();
+    fn beside_of(&self, copied: &Copied, region_epoch: u64) -> Beside {
+        let beside = copied.extension.beside();
         if beside.region == self.region { Beside { region_epoch, ..beside } } else { beside }
     }
 

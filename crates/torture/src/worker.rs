@@ -148,7 +148,7 @@ impl<'a> Worker<'a> {
         match self.random.below(1000) {
             0 => self.scan(),
             1 if self.random.one_in(4) => self.invalidate(),
-            1 if self.random.one_in(20) => self.flush(),
+            1 if self.random.one_in(5) => self.flush(),
             1 => self.look_around(),
             2..5 => self.claim(),
             5..9 => self.typed(),
@@ -278,10 +278,6 @@ impl<'a> Worker<'a> {
             event.done();
             self.board.add(Word::Invalidations, 1);
         }
-    }
-
-    fn flush(&self) {
-        self.write_call(0, |cache| cache.all.flush());
     }
 
     /// The length of a value: small ones, ones about the limit up to which a record is overwritten where it lies, and
