@@ -55,7 +55,7 @@ pub use upkeep::header::AfterCrash;
 #[cfg(not(loom))]
 pub use upkeep::open::{DEFAULT_CAPACITY, OnMismatch};
 #[cfg(not(loom))]
-pub use upkeep::place::default_path;
+pub use upkeep::place::{default_path, default_paths};
 
 /// Faults that are planted in the engine, for the tests that must find them.
 #[cfg(all(feature = "plant", not(loom)))]

@@ -173,3 +173,33 @@ fn what_is_created_without_protection_is_stored_when_nothing_came_to_the_key() {
     assert_eq!(region.get_or_create("key", &how, || ok("value")).unwrap(), b"value");
     assert_eq!(region.get("key").as_deref(), Some(&b"value"[..]));
 }
+
+/// While a crash lies behind, and after 16 million invalidations, one goes stripe by stripe and raises no epoch.
+#[test]
+fn an_invalidation_stripe_by_stripe_is_seen_by_a_creation_without_protection() {
+    let options = options().claims(1).seed(11);
+    let scratch = Place::new();
+    let scratch = options.create(scratch.path()).unwrap();
+    let stripe_of = |key: &[u8]| {
+        let sets = || scratch.stripe_stats().iter().map(|stripe| stripe.counters.sets).collect::<Vec<_>>();
+        let before = sets();
+        scratch.set(key, "value").unwrap();
+        sets().iter().zip(before).position(|(now, before)| *now != before).unwrap()
+    };
+    // Both in the stripe whose lock names regions, so that the others stay as the crash left them.
+    let in_first = |key: &String| stripe_of(key.as_bytes()) == 0;
+    let other = (0..).map(|n| format!("other {n}")).find(in_first).unwrap();
+    let stored = (0..).map(|n| format!("r\0key {n}")).find(in_first).unwrap();
+    let key = &stored["r\0".len()..];
+
+    let place = Place::new();
+    drop(options.clone().boot_id([1, 1]).create(place.path()).unwrap());
+    let cache = options.boot_id([2, 2]).open(place.path()).unwrap();
+    let region = cache.region("r", &RegionOptions::new()).unwrap();
+    let _held = cache.lock(&other, Wait::No).unwrap();
+    let Lookup::Create(claim) = region.claim(key, &CreateOptions::new()).unwrap() else { panic!("it is missing") };
+    assert!(!claim.is_protected() && cache.stripe_stats().iter().any(|stripe| stripe.verify_me));
+    region.invalidate(Invalidation::Hard).unwrap();
+    assert_eq!(claim.store("older").unwrap(), Stored::Voided);
+    assert_eq!(region.get(key), None);
+}

@@ -107,6 +107,15 @@ impl Cache {
         Self { first: self.first.clone(), lock_wait: limit }
     }
 
+    /// Whether this handle misses until some process opens the file for writing: it is a read-only one on a file from
+    /// before a restart of the host, or on a copy. Nobody has decided yet what of such a file is still good, and a
+    /// read-only handle cannot; see [`Options::open_read_only`]. With [`Options::verify_reads`] it reads all the same.
+    #[must_use]
+    pub fn awaits_writer(&self) -> bool {
+        let opened = self.opened();
+        opened.is_foreign() && !opened.settings.verify_reads
+    }
+
     /// Path of the cache file, symbolic links resolved.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -8,12 +8,13 @@ use super::read::count;
 use super::write::{Patience, Scope, Writer, lock_to_claim};
 use crate::error::{Error, Result};
 use crate::hash::Key;
-use crate::platform::{monotonic_ms, sleep_on};
+use crate::platform::sleep_on;
 use crate::shm::Memory;
 use crate::shm::mapping::Mapping;
 use crate::store::claim::{Claimant, Claimed, End, Kind, Owner, RegionEpochs, Ticket};
 use crate::store::exclusive::Exclusive;
 use crate::store::{Epochs, tally::MemberCount};
+use crate::sync::clock::monotonic_ms;
 use crate::sync::fork;
 use crate::upkeep::Opened;
 use crate::upkeep::claims::Life;
@@ -117,10 +118,15 @@ impl Held {
         self.is_ours().then_some(&self.ticket)
     }
 
-    /// Ends it; `false`: it had ended before.
+    /// Whether it keeps others out: it has not ended, and others still find the file that it is in.
+    pub(super) fn is_held(&self) -> bool {
+        self.is_ours() && self.opened.store.is_claim_held(&self.ticket) && self.opened.is_current()
+    }
+
+    /// Ends it; `false`: it kept nobody out any more.
     pub(super) fn end(mut self, how: End) -> bool {
         self.dropped = how;
-        let held = self.is_ours() && self.opened.store.is_claim_held(&self.ticket);
+        let held = self.is_held();
         drop(self);
         held
     }
@@ -424,14 +430,14 @@ pub struct KeyLock(Option<Held>);
 
 impl KeyLock {
     /// Whether others are kept out: not if all claims were held and
-    /// [`unprotected_when_full`](LockOptions::unprotected_when_full) was asked for, nor once another took it over.
+    /// [`unprotected_when_full`](LockOptions::unprotected_when_full) was asked for, nor once another took it over, nor
+    /// once the cache file was destroyed or replaced, which takes all locks in it away.
     #[must_use]
     pub fn is_protected(&self) -> bool {
-        let Some(held) = &self.0 else { return false };
-        held.ticket().is_some_and(|ticket| held.opened.store.is_claim_held(ticket))
+        self.0.as_ref().is_some_and(Held::is_held)
     }
 
-    /// Gives it back; `false`: it was not held any more, or never.
+    /// Gives it back; `false`: it kept nobody out any more, or never did.
     pub fn release(self) -> bool {
         self.0.is_some_and(|held| held.end(End::Done))
     }

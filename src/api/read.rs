@@ -99,18 +99,25 @@ impl Cache {
 
     /// The value of a key in memory that `room` makes for its length; `None` is a miss. For callers whose values live
     /// in memory of a kind of their own: the value is copied there at once. `room` is asked again when the value
-    /// changes meanwhile; where it makes less than asked for, nothing is copied.
+    /// changes meanwhile. It runs under no lock, and may use the cache.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// # let cache = kennel::Options::new().capacity(8 << 20).create(dir.path().join("cache"))?;
     /// cache.set("greeting", "hello")?;
-    /// assert_eq!(cache.get_with("greeting", |len| vec![0; len].into_boxed_slice()).as_deref(), Some(&b"hello"[..]));
+    /// let found = cache.get_with("greeting", |len| vec![0; len].into_boxed_slice())?;
+    /// assert_eq!(found.as_deref(), Some(&b"hello"[..]));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[must_use]
-    pub fn get_with<B: AsMut<[u8]>>(&self, key: impl AsRef<[u8]>, room: impl FnMut(usize) -> B) -> Option<B> {
-        self.read(key.as_ref(), In(room))
+    ///
+    /// # Errors
+    /// [`BufferTooSmall`](Error::BufferTooSmall) if `room` makes less than it was asked for; nothing is copied then.
+    pub fn get_with<B: AsMut<[u8]>>(&self, key: impl AsRef<[u8]>, room: impl FnMut(usize) -> B) -> Result<Option<B>> {
+        match self.read(key.as_ref(), In(room)) {
+            None => Ok(None),
+            Some(Ok(made)) => Ok(Some(made)),
+            Some(Err(TooSmall { needed, given })) => Err(Error::BufferTooSmall { needed, given }),
+        }
     }
 
     /// Whether a `get` of this key would hit. The key's access mark is raised as by a `get`.
@@ -319,19 +326,26 @@ impl Take for Into<'_> {
 /// The value in memory that is made for it. Its length is checked before memory is asked for.
 struct In<F>(F);
 
+/// The memory that was made does not take the value.
+struct TooSmall {
+    needed: usize,
+    given: usize,
+}
+
 impl<B: AsMut<[u8]>, F: FnMut(usize) -> B> Take for In<F> {
-    type Out = B;
+    type Out = Result<B, TooSmall>;
+    const RUNS_CALLERS_CODE: bool = true;
 
     #[inline(always)]
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<B> {
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Self::Out> {
         if !store.still(found) {
             return None;
         }
         let mut made = (self.0)(found.value_len);
-        if let Some(room) = made.as_mut().get_mut(..found.value_len) {
-            store.mem.copy_out(found.value_at(), room);
-        }
-        Some(made)
+        let (needed, given) = (found.value_len, made.as_mut().len());
+        let Some(room) = made.as_mut().get_mut(..needed) else { return Some(Err(TooSmall { needed, given })) };
+        store.mem.copy_out(found.value_at(), room);
+        Some(Ok(made))
     }
 }
 
@@ -356,6 +370,7 @@ struct Sound<'a, T> {
 impl<T: Take> Take for Sound<'_, T> {
     type Out = Option<T::Out>;
     const SEES_ABSENCE: bool = T::SEES_ABSENCE;
+    const RUNS_CALLERS_CODE: bool = T::RUNS_CALLERS_CODE;
 
     fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Self::Out> {
         let value = Value.take(store, found)?;
@@ -398,6 +413,10 @@ fn read_locked<T: Take>(key: &Key<'_>, tally: Tally<'_>, want: &mut T) -> Option
     let store = &tally.opened.store;
     let held = lock_for_read(tally.opened, store.stripe_of(key))?;
     held.settle_bucket(store.bucket_of(key));
+    if T::RUNS_CALLERS_CODE || tally.opened.settings.time.is_callers() {
+        // It may use the cache, and so must hold no lock. What a dead writer left is settled all the same.
+        drop(held);
+    }
     Some(tally.look(key, want))
 }
 

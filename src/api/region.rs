@@ -277,8 +277,10 @@ impl Region {
     }
 
     /// As [`Cache::get_with`].
-    #[must_use]
-    pub fn get_with<B: AsMut<[u8]>>(&self, key: impl AsRef<[u8]>, room: impl FnMut(usize) -> B) -> Option<B> {
+    ///
+    /// # Errors
+    /// As [`Cache::get_with`].
+    pub fn get_with<B: AsMut<[u8]>>(&self, key: impl AsRef<[u8]>, room: impl FnMut(usize) -> B) -> Result<Option<B>> {
         self.with_key(key, |key| self.cache.get_with(key, room))
     }
 

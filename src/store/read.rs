@@ -52,6 +52,8 @@ pub(crate) trait Take {
     type Out;
     /// Whether a record that says that the key has no value is wanted, too.
     const SEES_ABSENCE: bool = false;
+    /// Whether [`take`](Self::take) runs code of the caller's, which must not run under a lock.
+    const RUNS_CALLERS_CODE: bool = false;
 
     /// Copies it out. It counts only if the record turns out to be the same afterwards, and is dropped otherwise;
     /// `None` says that the record was seen to change.

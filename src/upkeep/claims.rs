@@ -4,9 +4,9 @@ use super::opened::{Joined, Opened, seat_error};
 use super::place::lock_directory;
 use crate::error::Result;
 use crate::hash::Key;
-use crate::platform::monotonic_ms;
 use crate::store::claim::{Owner, Ticket};
 use crate::store::record::mix;
+use crate::sync::clock::monotonic_ms;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 

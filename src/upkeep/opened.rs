@@ -2,7 +2,8 @@
 
 use super::header::{Fixed, boot_id};
 use super::open::{OnMismatch, Settings, Sizes};
-use super::place::{DataLock, TidyAtEnd, format_id, lock_directory, still_names};
+use super::place::{DataLock, format_id, lock_directory};
+use super::tidy::TidyAtEnd;
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::platform;
@@ -11,6 +12,7 @@ use crate::shm::mapping::Mapping;
 use crate::shm::{Geometry, Memory, Step};
 use crate::store::Store;
 use crate::store::exclusive::{Exclusive, Wall, Who};
+use crate::sync::descriptors::OwnFile;
 use crate::sync::fork::PerProcess;
 use crate::sync::lease::Lease;
 use crate::sync::locks::{LockError, LockPlace, LockStrategy, RegionGuard};
@@ -24,7 +26,7 @@ use std::time::{Duration, Instant};
 
 impl Wall for Time {
     fn now_ms(&self) -> u64 {
-        Time::now_ms(self)
+        self.under_lock_ms()
     }
 }
 
@@ -33,7 +35,7 @@ pub(crate) struct Opened {
     pub real: PathBuf,
     pub store: Store<Mapping>,
     /// Never locked itself: a child of this process shares it.
-    data: File,
+    data: OwnFile,
     pub settings: Settings,
     pub strategy_name: String,
     /// This process's membership; a read-only handle has none.
@@ -51,12 +53,15 @@ pub(crate) struct Opened {
     born: Instant,
     /// What this process alone knows of claims.
     pub(super) notes: super::claims::Notes,
-    /// Removes what is left of a replaced file that could not be removed while it was mapped; dropped last.
+    /// Removes what is left of a replaced file and could not be removed while it was in use; dropped last.
     tidy_at_end: TidyAtEnd,
 }
 
 /// Reads of a replaced file look for the new one so often; until it is there they miss.
 const FOLLOW_EVERY_MS: u64 = 100;
+
+/// How long one who only asks whether a file was replaced waits for whoever replaces it.
+const FOLLOW_WAIT: Duration = Duration::from_millis(20);
 
 /// How long a read of a forked child waits for its membership.
 const READ_JOIN_WAIT: Duration = Duration::from_millis(20);
@@ -74,23 +79,22 @@ pub(crate) struct Joined {
 }
 
 impl Opened {
-    /// Wraps a mapped file; unless it is opened read-only, this process becomes a member. Whoever opens a file
-    /// that others can see holds its data lock, or passes it on for strategy `process`.
-    pub(super) fn new(real: &Path, data: File, mapping: Mapping, fixed: &Fixed, settings: &Settings) -> Result<Self> {
-        let mut opened = Self::unattached(real, data, mapping, fixed, settings);
-        if settings.read_only {
-            let own = super::header::Own::load(&opened.store.mem);
-            let same_boot = boot_id(&opened.store.mem) == settings.boot_id;
-            opened.is_copy = own.is_copied_to(identity(&opened.data, real)?, same_boot);
-        } else {
-            let only = if settings.locks.is_one_process() { Some(opened.data_lock(settings.lock_wait)?) } else { None };
-            let joined = opened.join(only)?;
-            opened.member.install(joined);
-        }
+    /// Wraps a mapped file to read only.
+    pub(super) fn new_read_only(
+        real: &Path,
+        data: File,
+        mapping: Mapping,
+        fixed: &Fixed,
+        settings: &Settings,
+    ) -> Result<Self> {
+        let mut opened = Self::unattached(real, data, mapping, fixed, settings)?;
+        let own = super::header::Own::load(&opened.store.mem);
+        let same_boot = boot_id(&opened.store.mem) == settings.boot_id;
+        opened.is_copy = own.is_copied_to(opened.data.identity(), same_boot);
         Ok(opened)
     }
 
-    /// As [`new`](Self::new), with the data lock held by the caller.
+    /// Wraps a mapped file whose data lock the caller holds; this process becomes a member.
     pub(super) fn new_locked(
         real: &Path,
         data: File,
@@ -99,16 +103,16 @@ impl Opened {
         settings: &Settings,
         lock: DataLock,
     ) -> Result<Self> {
-        let opened = Self::unattached(real, data, mapping, fixed, settings);
+        let opened = Self::unattached(real, data, mapping, fixed, settings)?;
         opened.join_under(lock)?;
         Ok(opened)
     }
 
-    fn unattached(real: &Path, data: File, mapping: Mapping, fixed: &Fixed, settings: &Settings) -> Self {
-        Self {
+    fn unattached(real: &Path, data: File, mapping: Mapping, fixed: &Fixed, settings: &Settings) -> Result<Self> {
+        Ok(Self {
             real: real.into(),
             store: Store { mem: mapping, geometry: fixed.geometry, seed: fixed.seed },
-            data,
+            data: OwnFile::keep(data).map_err(Error::io("examine", real))?,
             settings: settings.clone(),
             strategy_name: fixed.strategy_name.clone(),
             member: PerProcess::new(),
@@ -120,7 +124,7 @@ impl Opened {
             born: Instant::now(),
             notes: super::claims::Notes::default(),
             tidy_at_end: TidyAtEnd::default(),
-        }
+        })
     }
 
     pub(crate) fn geometry(&self) -> &Geometry {
@@ -146,11 +150,11 @@ impl Opened {
 
     /// Takes the data file's lock.
     fn data_lock(&self, limit: Duration) -> Result<DataLock> {
-        DataLock::take(&self.data, &self.real, limit)?
-            .ok_or_else(|| super::open::held_too_long(&self.real, &self.settings))
+        DataLock::take_again(&self.data, &self.real, limit)?
+            .ok_or_else(|| super::place::held_too_long(&self.real, &self.settings))
     }
 
-    /// Makes this process a member. The data lock is held, or nobody else can see the file.
+    /// Makes this process a member. The data lock is held.
     fn join(&self, only: Option<DataLock>) -> Result<Joined> {
         let seats = self.seats();
         let now_ms = self.settings.time.now_ms();
@@ -257,6 +261,7 @@ impl Opened {
         stripe: u32,
         limit: Duration,
     ) -> Result<RegionGuard<'a>, LockError> {
+        self.settings.time.note();
         let seats = self.seats();
         joined.member.locks.lock(seats, self.geometry().lock_region(stripe), limit)
     }
@@ -309,6 +314,11 @@ impl Opened {
         mark != 0 && mark != self.stale_mark.load(Ordering::Relaxed)
     }
 
+    /// Whether others who use the path find this file. A mark that was left by somebody who died says nothing.
+    pub(crate) fn is_current(&self) -> bool {
+        !self.is_replaced() || matches!(self.follow(FOLLOW_WAIT), Ok(None))
+    }
+
     /// Says to all who have this file open that another took its place, or that it is gone: a number other than 0
     /// that does not repeat. The data lock is held.
     pub(super) fn mark_replaced(mapping: &Mapping, mark: u64) {
@@ -321,17 +331,31 @@ impl Opened {
             return Ok(Some(next));
         }
         let mark = self.store.mem.word(at!(replaced)).get();
+        let is_current = self.is_named()?;
+        if is_current && self.settings.read_only {
+            // Whoever left the mark may be about to replace the file, or dead: only the opening lock would tell. So the
+            // mark is not remembered, and the next call looks again.
+            return Ok(None);
+        }
         // Nobody replaces a file whose lock we keep.
         let is_ours = self.joined().is_some_and(|joined| joined._only.is_some());
-        if !is_ours || !still_names(&self.real, &self.data) {
+        if !is_ours || !is_current {
             let next = self.open_next(limit)?;
-            if identity(&next.data, &self.real)? != identity(&self.data, &self.real)? {
+            if next.data.identity() != self.data.identity() {
                 let _ = self.next.set(Arc::new(next));
                 return Ok(self.next.get());
             }
         }
-        self.stale_mark.store(mark, Ordering::Relaxed);
+        if !self.settings.read_only {
+            self.stale_mark.store(mark, Ordering::Relaxed);
+        }
         Ok(None)
+    }
+
+    /// Whether the path still leads to this file.
+    fn is_named(&self) -> Result<bool> {
+        let named = platform::identity_at(&self.real).map_err(Error::io("examine", &self.real))?;
+        Ok(named == Some(self.data.identity()))
     }
 
     /// Opens what the path names now, whatever its sizes.
@@ -352,6 +376,9 @@ impl Opened {
     pub(crate) fn follow_for_read(&self) -> Option<Option<&Arc<Opened>>> {
         if let Some(next) = self.next.get() {
             return Some(Some(next));
+        }
+        if self.settings.read_only && self.is_named().ok()? {
+            return Some(None);
         }
         let now = self.up_ms();
         let due = self.next_follow_ms.load(Ordering::Relaxed);
@@ -374,8 +401,10 @@ impl Drop for Opened {
         if let Some(joined) = self.member.get() {
             self.seats().leave(joined.member.seat);
         }
-        if !platform::CAN_REPLACE_MAPPED && self.is_replaced() {
-            self.tidy_at_end.0 = Some(self.real.clone());
+        // A read-only handle writes nothing; where it kept the file from being removed, it removes it.
+        let tidies = self.joined().is_some() || !platform::CAN_REPLACE_MAPPED;
+        if tidies && self.is_replaced() {
+            self.tidy_at_end.of = Some((self.real.clone(), self.settings.trust));
         }
     }
 }

@@ -4,16 +4,19 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 use kennel::{Cache, LockStrategy, Options};
 
 use crate::hex;
+use crate::message::of_cache;
+use crate::output::warn;
 use crate::time::parse_duration;
 
 /// The cache file of a command that names one.
 #[derive(Args)]
 pub struct FileArgs {
     /// The cache file.
+    #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
     #[command(flatten)]
     trust: TrustArgs,
@@ -24,16 +27,38 @@ impl FileArgs {
         self.trust.options()
     }
 
-    pub fn open_read_only(&self) -> kennel::Result<Cache> {
-        self.options().open_read_only(&self.file)
+    /// Opens the file to read its values.
+    pub fn open_to_read(&self) -> kennel::Result<Cache> {
+        open_to_read(&self.options(), &self.file)
     }
 }
+
+/// Opens a file to read its values: read-only, and for writing where nobody else can read it before. So it is with a file
+/// from before a restart of the machine, and with a copy.
+fn open_to_read(options: &Options, path: &Path) -> kennel::Result<Cache> {
+    let cache = options.open_read_only(path)?;
+    if !cache.awaits_writer() {
+        return Ok(cache);
+    }
+    options.open(path).or_else(|error| {
+        let what = format!(
+            "{}: nothing can be read here until a process opens the file for writing, since it is {OF_BEFORE}",
+            path.display()
+        );
+        warn(&format!("{what}, and this one cannot: {}", of_cache(&error)));
+        Ok(cache)
+    })
+}
+
+/// What a file is that must be opened for writing before it is read.
+pub const OF_BEFORE: &str = "from before a restart of the machine, or a copy";
 
 /// The cache file of a command that cannot do harm to the wrong one.
 #[derive(Args)]
 pub struct OptionalFileArgs {
     /// The cache file. Without it, the default one is taken: kennel.cache in the runtime directory
     /// of the user, else kennel-UID.cache in /dev/shm, else in the temporary directory.
+    #[arg(value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
     #[command(flatten)]
     trust: TrustArgs,
@@ -44,12 +69,23 @@ impl OptionalFileArgs {
         self.trust.options()
     }
 
+    /// The file that was named, else the first of the default ones that there is.
     pub fn path(&self) -> PathBuf {
-        self.file.clone().unwrap_or_else(kennel::default_path)
+        let default = || {
+            let mut paths = kennel::default_paths();
+            let first = paths.iter().position(|path| path.symlink_metadata().is_ok()).unwrap_or(0);
+            paths.swap_remove(first)
+        };
+        self.file.clone().unwrap_or_else(default)
     }
 
     pub fn open_read_only(&self) -> kennel::Result<Cache> {
         self.options().open_read_only(self.path())
+    }
+
+    /// Opens the file to read its values.
+    pub fn open_to_read(&self) -> kennel::Result<Cache> {
+        open_to_read(&self.options(), &self.path())
     }
 }
 

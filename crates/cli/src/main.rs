@@ -4,7 +4,9 @@ mod args;
 mod cmd;
 mod hex;
 mod math;
+mod message;
 mod output;
+mod platform;
 mod time;
 mod trace;
 
@@ -12,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cmd::{Command, Wrapper};
+use cmd::{Command, Internal, Wrapper};
 // How numbers and sizes are written is the same in all that the harness and the commands print.
 use kennel_harness::{human, size};
 
@@ -22,8 +24,9 @@ const AFTER_HELP: &str = "\
 Exit status: 0 for a hit or for work done, 1 for a miss (or for problems that verify found), 2 for \
 an error.
 
-Sizes are bytes, or numbers with a unit: KiB, MiB, GiB and TiB are powers of 1024; kB, MB, GB and \
-TB are powers of 1000. Times are numbers with a unit: ms, s, m, h or d.
+Sizes are bytes, or numbers with a unit: K, M, G and T (or KiB, MiB, GiB and TiB) are powers of \
+1024; kB, MB, GB and TB are powers of 1000. Times are numbers with a unit: ms, s, m, h or d. Both may \
+have a fraction: 1.5G, 0.5s.
 
 Examples:
   kennel demo
@@ -47,9 +50,20 @@ struct WrapperCli {
     wrapper: Wrapper,
 }
 
+/// The same with those that this program starts itself with.
+#[derive(Parser)]
+#[command(name = "kennel")]
+struct InternalCli {
+    #[command(subcommand)]
+    command: Internal,
+}
+
 fn main() -> ExitCode {
+    if cmd::is_internal(std::env::args_os().nth(1).as_deref()) {
+        return InternalCli::try_parse().map_or_else(|error| refuse(&error), |cli| end(cli.command.run()));
+    }
     match parse() {
-        Ok(command) => run(command),
+        Ok(command) => end(command.run()),
         Err(error) => refuse(&error),
     }
 }
@@ -69,10 +83,10 @@ fn parse() -> Result<Command, clap::Error> {
     Cli::try_parse().map(|cli| cli.command)
 }
 
-fn run(command: Command) -> ExitCode {
-    match command.run() {
+fn end(result: cmd::CliResult) -> ExitCode {
+    match result {
         Ok(status) => status,
-        Err(error) if output::is_closed_pipe(error.as_ref()) => ExitCode::SUCCESS,
+        Err(error) if output::is_reader_gone(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
             output::report_error(error.as_ref());
             ExitCode::from(cmd::FAILED)
@@ -82,12 +96,13 @@ fn run(command: Command) -> ExitCode {
 
 /// Shows help, or what is wrong with the command line.
 fn refuse(error: &clap::Error) -> ExitCode {
-    // Where nobody reads it there is nothing better to do.
-    let _ = error.print();
-    if !error.use_stderr() {
-        return ExitCode::SUCCESS;
+    if error.use_stderr() {
+        // Where nobody reads it there is nothing better to do.
+        let _ = error.print();
+        return ExitCode::from(cmd::usage_status(std::env::args_os().nth(1).as_deref()));
     }
-    ExitCode::from(cmd::usage_status(std::env::args_os().nth(1).as_deref()))
+    let shown = output::print_styled(&error.render());
+    end(shown.map(|()| ExitCode::SUCCESS).map_err(Into::into))
 }
 
 #[cfg(test)]

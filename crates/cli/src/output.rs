@@ -1,24 +1,142 @@
-//! Standard output, on which a closed pipe is no error, and the error line.
+//! Standard output, on which a reader that has gone is no error, and the error line.
 
 use std::error::Error;
-use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::fmt;
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
 
 use crate::hex;
+use crate::message;
+use crate::platform::{self, Stream};
 
 /// Buffered standard output. Commands write to it with `?` and never with
 /// `println!`, which panics when the reader has gone away.
-pub fn stdout() -> BufWriter<StdoutLock<'static>> {
-    BufWriter::new(io::stdout().lock())
+pub fn stdout() -> BufWriter<impl Write> {
+    BufWriter::new(Named(Outlet::Output))
+}
+
+/// Standard output or standard error, unbuffered but for the line that the standard library keeps of the former.
+#[derive(Clone, Copy)]
+pub enum Outlet {
+    Output,
+    Error,
+}
+
+/// Between two attempts to write to a reader that is slower.
+const PAUSE: Duration = Duration::from_millis(1);
+
+impl Outlet {
+    fn stream(self) -> Stream {
+        match self {
+            Self::Output => Stream::Output,
+            Self::Error => Stream::Error,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        self.stream().name()
+    }
+
+    /// Does something until it no longer fails because the reader is slower: another program that has the same pipe or
+    /// terminal open may have made it one that refuses instead of waiting.
+    fn patiently<T>(self, mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        if platform::is_closed(self.stream()) {
+            return Err(io::Error::other("it is closed"));
+        }
+        loop {
+            match work() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(PAUSE),
+                other => return other,
+            }
+        }
+    }
+}
+
+impl Write for Outlet {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.patiently(|| match self {
+            Self::Output => io::stdout().write(bytes),
+            Self::Error => io::stderr().write(bytes),
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Output => self.patiently(|| io::stdout().flush()),
+            Self::Error => Ok(()),
+        }
+    }
+}
+
+/// A stream whose errors say its name, and tell a reader that has gone from all others.
+struct Named(Outlet);
+
+impl Named {
+    fn error(&self, error: io::Error) -> io::Error {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => io::Error::new(io::ErrorKind::BrokenPipe, ReaderLeft),
+            // Tried again by whoever wrote.
+            io::ErrorKind::Interrupted => error,
+            kind => io::Error::new(kind, format!("cannot write to {}: {error}", self.0.name())),
+        }
+    }
+}
+
+impl Write for Named {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(|error| self.error(error))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(|error| self.error(error))
+    }
+}
+
+/// The reader of standard output has gone, as in `kennel keys FILE | head -1`. It has what it wanted.
+#[derive(Debug)]
+struct ReaderLeft;
+
+impl fmt::Display for ReaderLeft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the reader of standard output has gone")
+    }
+}
+
+impl Error for ReaderLeft {}
+
+/// Whether a command ended only because nobody reads its output any more. Every other closed pipe is an error.
+pub fn is_reader_gone(error: &(dyn Error + 'static)) -> bool {
+    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    inner.is_some_and(|inner| inner.is::<ReaderLeft>())
+}
+
+/// What a command printed whose exit status says more than that it did: a reader that has gone does not change it.
+pub fn unless_reader_gone(printed: io::Result<()>) -> io::Result<()> {
+    match printed {
+        Err(error) if is_reader_gone(&error) => Ok(()),
+        other => other,
+    }
 }
 
 /// Writes one line to standard output.
 pub fn print_line(line: impl std::fmt::Display) -> io::Result<()> {
     let mut out = stdout();
     writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// Writes help to standard output, in colour where a person reads it.
+pub fn print_styled(text: &clap::builder::StyledStr) -> io::Result<()> {
+    let is_colourful = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let mut out = stdout();
+    if is_colourful {
+        write!(out, "{}", text.ansi())?
+    } else {
+        write!(out, "{text}")?
+    }
     out.flush()
 }
 
@@ -48,58 +166,28 @@ pub fn with_spinner<T>(message: &'static str, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Says whether the reader of standard output has gone, as in `kennel keys
-/// FILE | head -1`. It has what it wanted, so nothing failed.
-pub fn is_closed_pipe(error: &(dyn Error + 'static)) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+/// Writes `kennel: MESSAGE` to standard error.
+pub fn warn(message: &str) {
+    // When standard error is closed, too, there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "kennel: {message}");
 }
 
 /// Writes `kennel: MESSAGE: CAUSE: CAUSE` to standard error.
 pub fn report_error(error: &(dyn Error + 'static)) {
-    // When standard error is closed, too, there is nobody left to tell.
-    let _ = writeln!(io::stderr(), "kennel: {}", message_with_causes(error));
-}
-
-fn message_with_causes(error: &(dyn Error + 'static)) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        // Some errors already quote their cause.
-        if !message.contains(&text) {
-            message.push_str(": ");
-            message.push_str(&text);
-        }
-        cause = error.source();
-    }
-    message
+    warn(&message::with_causes(error));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[derive(Debug)]
-    struct Layer(&'static str, Option<Box<Layer>>);
-
-    impl std::fmt::Display for Layer {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str(self.0)
-        }
-    }
-
-    impl Error for Layer {
-        fn source(&self) -> Option<&(dyn Error + 'static)> {
-            self.1.as_deref().map(|cause| cause as _)
-        }
-    }
-
     #[test]
-    fn every_cause_is_told_once() {
-        let root = Layer("disk full", None);
-        let middle = Layer("cannot write: disk full", Some(Box::new(root)));
-        let top = Layer("cannot create", Some(Box::new(middle)));
-        assert_eq!(message_with_causes(&top), "cannot create: cannot write: disk full");
+    fn only_the_reader_of_standard_output_may_leave() {
+        let named = Named(Outlet::Output);
+        assert!(is_reader_gone(&named.error(io::ErrorKind::BrokenPipe.into())));
+        assert!(!is_reader_gone(&io::Error::from(io::ErrorKind::BrokenPipe)), "another pipe, to a worker say");
+        let full = named.error(io::ErrorKind::StorageFull.into());
+        assert!(!is_reader_gone(&full) && full.to_string().contains("cannot write to standard output"), "{full}");
     }
 
     #[test]

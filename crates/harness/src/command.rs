@@ -1,10 +1,11 @@
 //! The options of `kennel bench`, and of `bench` in a program of one's own.
 
 use crate::human;
+use crate::interrupt;
 use crate::keys::Keys;
 use crate::plan::{Matrix, Plan};
 use crate::report;
-use crate::run::{Bench, Progress, Results, RunError};
+use crate::run::{Bench, Progress, Results};
 use crate::size::parse_size;
 use crate::strategies::Strategies;
 use crate::worker::Launcher;
@@ -13,8 +14,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::error::Error;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Any of the errors that stop a measurement.
@@ -97,7 +96,8 @@ pub struct Recording {
 }
 
 impl BenchOptions {
-    /// Measures, prints and writes what the options ask for; with a recording, its keys in place of a distribution's.
+    /// Measures, prints to `out` and writes what the options ask for; with a recording, its keys in place of a
+    /// distribution's. A signal that asks for an end removes the files before.
     ///
     /// # Errors
     /// What stopped it, with the combination that was measured.
@@ -106,17 +106,18 @@ impl BenchOptions {
         strategies: &Strategies,
         launcher: Launcher<'_>,
         recording: Option<Recording>,
+        out: &mut dyn Write,
     ) -> Result<(), BenchError> {
+        // The files in memory would outlive the process: it ends in good order instead.
+        interrupt::watch()?;
         // Before an hour of work, not after it.
         self.report.as_deref().map_or(Ok(()), can_be_written)?;
         let results = self.measure(strategies, launcher, recording)?;
         if let Some(path) = &self.report {
             std::fs::write(path, report::page(&results)).map_err(|error| about(path, &error))?;
         }
-        let mut out = io::stdout().lock();
         if self.json {
-            serde_json::to_writer_pretty(&mut out, &results)?;
-            writeln!(out)?;
+            writeln!(out, "{}", serde_json::to_string_pretty(&results)?)?;
         } else {
             write!(out, "{}", report::text(&results))?;
             let written = [("page", &self.report), ("samples", &self.samples)];
@@ -139,22 +140,13 @@ impl BenchOptions {
             matrix.keys = vec![Keys::Recorded { path }];
         }
         let (cells, left_out) = matrix.cells(strategies)?;
-        let interrupted = Arc::new(AtomicBool::new(false));
-        let noted = Arc::clone(&interrupted);
-        // The files in memory would outlive the process: it ends in good order instead. Relaxed: the flag publishes
-        // no other memory.
-        ctrlc::set_handler(move || noted.store(true, Ordering::Relaxed))?;
         let bar = Bar::new();
         let bench = Bench::new(plan, strategies, launcher).samples(self.samples.clone());
         let results = bench.run(cells, left_out, |progress| {
             bar.show(progress);
-            !interrupted.load(Ordering::Relaxed)
+            !interrupt::is_asked()
         });
-        match results {
-            // The workers got the same signal, and ended.
-            Err(RunError::Crew { .. }) if interrupted.load(Ordering::Relaxed) => Err(RunError::Interrupted.into()),
-            results => Ok(results?),
-        }
+        Ok(results?)
     }
 
     fn plan(&self) -> Plan {
@@ -277,7 +269,7 @@ mod tests {
             ("--seconds soon", "expected seconds such as 0.5 or 10, found \"soon\""),
             ("--seconds=-1", "expected seconds such as 0.5 or 10, found \"-1\""),
             ("--distribution normal", "expected uniform, zipf:THETA"),
-            ("--value-size 64M", "unknown unit"),
+            ("--value-size 64Q", "unknown unit"),
         ] {
             let error = parse(line).unwrap_err();
             assert!(error.contains(told), "{error}");

@@ -1,8 +1,10 @@
 //! Worker processes, from the side of the one that starts them.
 
+use crate::interrupt;
 use crate::worker::{Launcher, MARK, Outcome, Said, Task};
 use std::io::{self, BufRead, BufReader, Write};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 
 /// What can go wrong with a worker. What it wrote to standard error says more.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +43,9 @@ pub enum CrewError {
         /// What the system said.
         error: io::Error,
     },
+    /// This process was asked to end: see [`interrupt`].
+    #[error("interrupted before the end")]
+    Interrupted,
 }
 
 /// Starts a worker for each task, has all of them begin at once, and returns what came of it.
@@ -58,30 +63,33 @@ pub(crate) fn run(launcher: Launcher<'_>, tasks: &[Task]) -> Result<Vec<Outcome>
 pub(crate) struct Worker {
     number: usize,
     child: Child,
-    said: BufReader<ChildStdout>,
+    /// Its end is the worker's, so it is kept until that has ended.
+    input: Option<ChildStdin>,
+    said: Receiver<io::Result<String>>,
 }
 
 impl Worker {
     pub(crate) fn start(number: usize, mut command: Command) -> Result<Self, CrewError> {
         let failed = |error| CrewError::Start { number, error };
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(failed)?;
-        match child.stdout.take() {
-            Some(stdout) => Ok(Self { number, child, said: BufReader::new(stdout) }),
-            None => Err(failed(io::Error::other("it has no standard output"))),
-        }
+        let (sender, said) = sync_channel(1);
+        let (input, stdout) = (child.stdin.take(), child.stdout.take());
+        let worker = Self { number, child, input, said };
+        let stdout = stdout.ok_or_else(|| failed(io::Error::other("it has no standard output")))?;
+        let listener = std::thread::Builder::new().name("listener".into());
+        listener.spawn(move || listen(stdout, &sender)).map_err(failed)?;
+        Ok(worker)
     }
 
     /// What it says next; the end of that is the end of the worker.
     fn hear(&mut self) -> Result<String, CrewError> {
         loop {
-            let mut line = String::new();
-            match self.said.read_line(&mut line) {
-                Ok(0) => return Err(self.ended()),
-                Ok(_) => {}
-                Err(error) => return Err(CrewError::Lost { number: self.number, error }),
-            }
-            if let Some(at) = line.find(MARK) {
-                return Ok(line.split_off(at + MARK.len()));
+            match self.said.recv_timeout(interrupt::LOOK_EVERY) {
+                Ok(Ok(line)) => return Ok(line),
+                Ok(Err(error)) => return Err(CrewError::Lost { number: self.number, error }),
+                _ if interrupt::is_asked() => return Err(CrewError::Interrupted),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
             }
         }
     }
@@ -102,7 +110,7 @@ impl Worker {
     }
 
     pub(crate) fn begin(&mut self) -> Result<(), CrewError> {
-        let told = self.child.stdin.as_mut().map_or(Ok(()), |stdin| stdin.write_all(b"go\n"));
+        let told = self.input.as_mut().map_or(Ok(()), |stdin| stdin.write_all(b"go\n"));
         told.map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => self.ended(),
             _ => CrewError::Lost { number: self.number, error },
@@ -133,7 +141,6 @@ impl Worker {
 
     /// Waits for its end.
     pub(crate) fn wait(&mut self) -> Result<ExitStatus, CrewError> {
-        drop(self.child.stdin.take());
         self.child.wait().map_err(|error| CrewError::Lost { number: self.number, error })
     }
 
@@ -142,6 +149,26 @@ impl Worker {
         match self.wait()? {
             status if status.success() => Ok(()),
             status => Err(CrewError::Ended { number: self.number, status }),
+        }
+    }
+}
+
+/// Sends on what a worker says to its parent, until its end.
+fn listen(stdout: ChildStdout, to: &SyncSender<io::Result<String>>) {
+    let mut stdout = BufReader::new(stdout);
+    loop {
+        let mut line = String::new();
+        let said = match stdout.read_line(&mut line) {
+            Ok(0) => return,
+            Ok(_) => match line.find(MARK) {
+                Some(at) => Ok(line.split_off(at + MARK.len())),
+                None => continue,
+            },
+            Err(error) => Err(error),
+        };
+        let is_last = said.is_err();
+        if to.send(said).is_err() || is_last {
+            return;
         }
     }
 }

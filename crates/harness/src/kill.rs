@@ -6,6 +6,7 @@
 //! feature `crash-points`, further ones end themselves at each of the engine's stores, so that each is met for sure.
 
 use crate::crew::{CrewError, Worker};
+use crate::interrupt;
 use crate::place;
 use crate::strategies::Strategies;
 use crate::worker::{Launcher, Task, WorkError, open, wait_for_start};
@@ -135,6 +136,8 @@ impl KillTest {
         strategy: &str,
         launcher: Launcher<'_>,
     ) -> Result<KillReport, KillError> {
+        // The files in memory would outlive the process: it ends in good order instead.
+        interrupt::watch()?;
         let directory = place::directory(None)?;
         let mut survivor = Survivor::new(self, strategies, strategy, directory.path())?;
         survivor.kill_at_random(launcher, self.kills)?;
@@ -179,6 +182,9 @@ impl Survivor {
             victim.kill().map_err(|error| self.crew_error(error))?;
             self.kills += 1;
             self.look()?;
+            if interrupt::is_asked() {
+                return Err(self.crew_error(CrewError::Interrupted));
+            }
             crew.push(self.start(launcher, None)?);
         }
         for mut worker in crew {

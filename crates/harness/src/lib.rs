@@ -64,6 +64,7 @@ mod calls;
 mod command;
 mod crew;
 pub mod human;
+pub mod interrupt;
 mod keys;
 pub mod kill;
 mod latency;

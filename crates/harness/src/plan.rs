@@ -87,6 +87,7 @@ pub struct Plan {
     /// Operations a second, of all threads of a cell together; as fast as it goes without.
     pub rate: Option<f64>,
     /// Everything that is drawn follows from it, the hash seed of the file too.
+    #[serde(serialize_with = "in_digits")]
     pub seed: u64,
     /// Whether each thread stays on one processor.
     pub pin: bool,
@@ -100,6 +101,11 @@ pub struct Plan {
 
 fn in_seconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(time.as_secs_f64())
+}
+
+/// A number of 64 bits as text: as a number, many readers of JSON would round it.
+fn in_digits<S: serde::Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(number)
 }
 
 impl Default for Plan {

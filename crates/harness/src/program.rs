@@ -84,7 +84,7 @@ fn perform(task: Order, strategy: &LockStrategy, fork: Option<Fork>) -> Result<(
             let test = KillTest { kills, seed, ..KillTest::default() };
             println!("{}", test.run(&strategies, strategy.name(), &launcher)?);
         }
-        Order::Bench(args) => args.run(&strategies, &launcher, None)?,
+        Order::Bench(args) => args.run(&strategies, &launcher, None, &mut std::io::stdout().lock())?,
         Order::Worker { task } => run_task(&task, &strategies, fork)?,
     }
     Ok(())

@@ -246,8 +246,10 @@ impl<'a> Bench<'a> {
             })
         };
         let tasks: Vec<Task> = (0..cell.processes).map(task).collect();
-        let outcomes =
-            crew::run(self.launcher, &tasks).map_err(|error| RunError::Crew { cell: cell.to_string(), error });
+        let outcomes = crew::run(self.launcher, &tasks).map_err(|error| match error {
+            CrewError::Interrupted => RunError::Interrupted,
+            error => RunError::Crew { cell: cell.to_string(), error },
+        });
         self.destroy(cell, &file)?;
         outcomes
     }

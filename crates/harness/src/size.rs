@@ -1,38 +1,41 @@
 //! Sizes in bytes, as people write and read them.
 
-/// Each unit with its number of bytes. `K` alone is refused: it is read both
-/// as 1000 and as 1024, and a cache four percent off is hard to notice.
-const UNITS: [(&str, u64); 9] = [
+/// Each unit with its number of bytes. A letter alone is a power of 1024, as for dd, Docker and Java.
+const UNITS: [(&str, u64); 13] = [
     ("B", 1),
-    ("kB", 1000),
-    ("MB", 1000 * 1000),
-    ("GB", 1000 * 1000 * 1000),
-    ("TB", 1000 * 1000 * 1000 * 1000),
+    ("K", 1 << 10),
+    ("M", 1 << 20),
+    ("G", 1 << 30),
+    ("T", 1 << 40),
     ("KiB", 1 << 10),
     ("MiB", 1 << 20),
     ("GiB", 1 << 30),
     ("TiB", 1 << 40),
+    ("kB", 1000),
+    ("MB", 1000 * 1000),
+    ("GB", 1000 * 1000 * 1000),
+    ("TB", 1000 * 1000 * 1000 * 1000),
 ];
 
-/// Reads a size such as `67108864`, `64MiB` or `64 MB`, in bytes.
+/// Reads a size such as `67108864`, `64M`, `1.5GiB` or `64 MB`, in bytes.
 ///
-/// KiB, MiB, GiB and TiB are powers of 1024; kB, MB, GB and TB are powers of
-/// 1000; a bare number is bytes. Upper and lower case do not matter.
+/// K, M, G and T, with or without iB, are powers of 1024; kB, MB, GB and TB are powers of
+/// 1000; a bare number is bytes. Upper and lower case do not matter. A fraction of a byte is left out.
 ///
 /// # Errors
 /// What is wrong with the text, with what was expected.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let text = text.trim();
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    if number.is_empty() {
-        return Err(format!("expected a size such as 64MiB, 64MB or 67108864, found \"{text}\""));
-    }
-    number
-        .parse::<u64>()
-        .ok()
-        .and_then(|n| n.checked_mul(bytes_per(unit.trim())?))
-        .ok_or_else(|| refusal(text, unit.trim()))
+    let Some((number, unit)) = split_number(text) else {
+        return Err(format!("expected a size such as 64M, 1.5GiB or 67108864, found \"{text}\""));
+    };
+    let Some(bytes) = bytes_per(unit) else {
+        return Err(format!(
+            "unknown unit \"{unit}\" in \"{text}\": expected B, K, M, G, T, KiB, MiB, GiB, TiB (powers of \
+             1024) or kB, MB, GB, TB (powers of 1000)"
+        ));
+    };
+    times(number, bytes).ok_or_else(|| format!("\"{text}\" is more bytes than 64 bits can count"))
 }
 
 fn bytes_per(unit: &str) -> Option<u64> {
@@ -42,14 +45,31 @@ fn bytes_per(unit: &str) -> Option<u64> {
     UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|&(_, bytes)| bytes)
 }
 
-fn refusal(text: &str, unit: &str) -> String {
-    match bytes_per(unit) {
-        Some(_) => format!("\"{text}\" is more bytes than 64 bits can count"),
-        None => format!(
-            "unknown unit \"{unit}\" in \"{text}\": expected B, KiB, MiB, GiB, TiB (powers of \
-             1024) or kB, MB, GB, TB (powers of 1000)"
-        ),
-    }
+/// Splits text that begins with a number, such as `1.5 GiB`, into that and its unit.
+#[must_use]
+pub fn split_number(text: &str) -> Option<(&str, &str)> {
+    let text = text.trim();
+    let (number, unit) = text.split_at(text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count());
+    let is_digits = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number = match number.split_once('.') {
+        Some((whole, fraction)) => is_digits(whole) && is_digits(fraction),
+        None => is_digits(number),
+    };
+    is_number.then_some((number, unit.trim()))
+}
+
+/// So many units, in whole parts of a unit that has `parts` of them; `None` if 64 bits do not hold that.
+#[must_use]
+pub fn times(number: &str, parts: u64) -> Option<u64> {
+    /// Digits after the point that can matter, since no unit has more parts than 64 bits count.
+    const DIGITS: usize = 18;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let fraction = &fraction[..fraction.len().min(DIGITS)];
+    let of_fraction = match fraction {
+        "" => 0,
+        digits => u128::from(digits.parse::<u64>().ok()?) * u128::from(parts) / 10u128.pow(digits.len() as u32),
+    };
+    whole.parse::<u64>().ok()?.checked_mul(parts)?.checked_add(u64::try_from(of_fraction).ok()?)
 }
 
 /// Writes a size the way [`parse_size`] reads it, rounded to one decimal:
@@ -91,8 +111,18 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_ambiguous_or_no_size() {
-        for text in ["", "MiB", "-1", "1.5MiB", "64M", "64 parsecs", "0x10"] {
+    fn takes_letters_alone_and_fractions() {
+        assert_eq!(parse_size("64M"), Ok(64 << 20));
+        assert_eq!(parse_size("1k"), Ok(1024));
+        assert_eq!(parse_size("1.5GiB"), Ok(3 << 29));
+        assert_eq!(parse_size("0.5 MB"), Ok(500_000));
+        assert_eq!(parse_size("1.0001K"), Ok(1024));
+        assert_eq!(parse_size("0.99999999999999999999999999T"), Ok((1 << 40) - 1));
+    }
+
+    #[test]
+    fn refuses_what_is_no_size() {
+        for text in ["", "MiB", "-1", ".5M", "1.M", "1.2.3M", "1,5M", "64 parsecs", "64Mi", "0x10"] {
             assert!(parse_size(text).is_err(), "{text:?} was taken for a size");
         }
     }

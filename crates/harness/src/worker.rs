@@ -11,6 +11,7 @@
 //!                            {"Done":{..}}     after its warm-up and its work
 //! ```
 
+use crate::interrupt;
 use crate::keys::{Keys, fill, is_right, key};
 use crate::kill;
 use crate::latency::{Buckets, Latency};
@@ -175,6 +176,8 @@ pub enum WorkError {
 /// # Errors
 /// [`WorkError`]; to be written to standard error, and the process to be ended with a failure.
 pub fn run_task(task: &str, strategies: &Strategies, fork: Option<Fork>) -> Result<(), WorkError> {
+    // A signal for all processes of a terminal is the parent's to heed.
+    interrupt::watch()?;
     match serde_json::from_str(task)? {
         Task::Load(job) => {
             let outcome = load(&job, strategies)?;
@@ -197,13 +200,14 @@ fn say(what: &Said) -> Result<(), WorkError> {
     Ok(out.flush()?)
 }
 
-/// Says that all is set, and waits for the word. The end of the input is the parent's end.
+/// Says that all is set, and waits for the word. The end of the input is the parent's end, and from then on this
+/// process's.
 pub(crate) fn wait_for_start() -> Result<(), WorkError> {
     say(&Said::Ready)?;
     let mut line = String::new();
     match io::stdin().read_line(&mut line)? {
         0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-        _ => Ok(()),
+        _ => Ok(interrupt::end_with_input()?),
     }
 }
 

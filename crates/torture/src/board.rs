@@ -4,7 +4,7 @@
 //! words  0..32     of the whole round: see [`Word`]
 //! then             PARTS parts of the cache, 4 words each: see [`Event`]
 //! then             SLOTS places of worker processes, 8 words each: see [`Place`]
-//! then             KEYS keys, and TYPED more for typed values, 8 words each: see [`Mark`]
+//! then             KEYS keys, and TYPED more for typed values, 10 words each: see [`Mark`]
 //! ```
 //!
 //! All of it is loaded and stored in one order that every process agrees on (`SeqCst`): what is sampled before a call
@@ -33,7 +33,7 @@ pub const PARTS: usize = 3;
 const ROUND: usize = 32;
 const EVENTS: usize = 4;
 const PLACE: usize = 8;
-const MARKS: usize = 8;
+const MARKS: usize = 10;
 
 /// A word of the whole round.
 #[derive(Clone, Copy)]
@@ -118,6 +118,10 @@ pub enum Mark {
     Holder,
     /// When a holder was killed, in nanoseconds; 0: nobody was, or another has taken the claim since.
     Orphaned,
+    /// The number of the last absence that was begun to be stored: see [`absence`](crate::absence); 0: none.
+    Absent,
+    /// When it expires at the latest, in milliseconds since 1970.
+    AbsentUntil,
 }
 
 /// The shared words, mapped.
@@ -255,7 +259,9 @@ impl Board {
 
 /// Nanoseconds of the host's monotonic clock, the same in all processes.
 pub fn monotonic_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call stores the time in `now`. It fails only for a clock that does not exist.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 

@@ -245,7 +245,29 @@ impl<'a> Before<'a> {
         }
     }
 
-    fn wrong<T>(&self, expected: impl Into<String>, found: impl Into<String>) -> Result<T, Wrong> {
+    pub fn board(&self) -> &Board {
+        self.board
+    }
+
+    pub fn key(&self) -> u16 {
+        self.key
+    }
+
+    /// The last write that had returned.
+    pub fn done(&self) -> u64 {
+        self.done
+    }
+
+    pub fn wall_ms(&self) -> u64 {
+        self.wall_ms
+    }
+
+    /// Whether a hard invalidation that began after the write of this number had returned by then.
+    pub fn was_taken_away(&self, number: u64) -> bool {
+        self.events_of(number).is_some_and(|events| events.hard < self.events.hard)
+    }
+
+    pub fn wrong<T>(&self, expected: impl Into<String>, found: impl Into<String>) -> Result<T, Wrong> {
         Err(Wrong { key: self.key, expected: expected.into(), found: found.into() })
     }
 
@@ -288,8 +310,8 @@ impl<'a> Before<'a> {
         if number > begun {
             return self.wrong(format!("at most write {begun}: no other was begun"), made);
         }
-        let hard = self.events.hard;
-        if self.events_of(number).is_some_and(|events| events.hard < hard) {
+        if self.was_taken_away(number) {
+            let hard = self.events.hard;
             let found = format!("{made}, which was there before hard invalidation {hard} began and took it away");
             return self.wrong("a miss", found);
         }

@@ -15,6 +15,8 @@
 #![cfg_attr(not(unix), allow(dead_code, unused_imports, reason = "signals are of Unix"))]
 
 #[cfg(unix)]
+mod absence;
+
 mod board;
 #[cfg(unix)]
 mod creator;

@@ -133,10 +133,10 @@ impl Claim {
     }
 
     /// Whether all others wait for this creation. They do not if all claims were held, or if this caller did not want
-    /// to wait any longer.
+    /// to wait any longer; nor once the claim has ended, or the cache file was destroyed or replaced.
     #[must_use]
     pub fn is_protected(&self) -> bool {
-        matches!(self.0.right, Right::Claimed(_))
+        matches!(&self.0.right, Right::Claimed(held) if held.is_held())
     }
 
     /// Why the value will not be stored: the error of the cache, if
@@ -382,7 +382,8 @@ impl Scope<'_> {
         let seen = opened.store.sight(&writer.key).version();
         let known = self.cache.known(key);
         let demands = Demands::of(how);
-        let is_usable = |known: &Known| !known.extension.is_absence() && !demands.is_too_old(known, opened);
+        let is_usable =
+            |known: &Known| !known.extension.is_absence() && !demands.is_too_old(known, &opened.settings.time);
         let mut creation = Creation::new(self, opened, key, how, Right::Unprotected(seen), began);
         creation.stale = known.filter(is_usable).map(|known| known.item);
         creation.defaults = writer.defaults;

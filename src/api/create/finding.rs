@@ -5,6 +5,7 @@ use super::{CreateOptions, Form, Lookup};
 use crate::api::claim::{Pause, Seeker, Step, Task, Wait};
 use crate::api::read::{Known, count};
 use crate::api::write::{Patience, Scope};
+use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::hash::Key;
 use crate::shm::mapping::Mapping;
@@ -44,23 +45,23 @@ impl Demands {
     }
 
     /// Whether what is known is too old for this caller to be used at all.
-    pub(super) fn is_too_old(&self, known: &Known, opened: &Opened) -> bool {
-        self.usable_for.is_some_and(|age| is_older(known, age, opened))
+    pub(super) fn is_too_old(&self, known: &Known, time: &Time) -> bool {
+        self.usable_for.is_some_and(|age| is_older(known, age, time))
     }
 
     /// Whether a value ends so soon that it is worth to create it anew now.
-    fn is_early(&self, known: &Known, opened: &Opened) -> bool {
+    fn is_early(&self, known: &Known, time: &Time) -> bool {
         let ends_ms = match known.extension.soft_expires_ms() {
             0 => known.expires_ms,
             soft_ms => soft_ms,
         };
         let ahead_ms = known.extension.cost_ms() as f64 * self.early;
-        ahead_ms > 0.0 && ends_ms != 0 && opened.settings.time.now_ms() as f64 + ahead_ms >= ends_ms as f64
+        ahead_ms > 0.0 && ends_ms != 0 && time.now_ms() as f64 + ahead_ms >= ends_ms as f64
     }
 
     /// What this caller does with what is known; `None`: as if there were nothing.
-    fn judge(&self, known: Known, opened: &Opened) -> Option<Standing> {
-        if self.is_too_old(&known, opened) {
+    fn judge(&self, known: Known, time: &Time) -> Option<Standing> {
+        if self.is_too_old(&known, time) {
             return None;
         }
         if known.extension.is_absence() {
@@ -69,10 +70,10 @@ impl Demands {
         if self.form.is_some_and(|form| !form.fits(&known.item)) {
             return None;
         }
-        if known.item.is_stale || self.fresh_for.is_some_and(|age| is_older(&known, age, opened)) {
+        if known.item.is_stale || self.fresh_for.is_some_and(|age| is_older(&known, age, time)) {
             return Some(Standing::Renew(Lookup::Stale(known.item)));
         }
-        let is_early = self.is_early(&known, opened);
+        let is_early = self.is_early(&known, time);
         let hit = Lookup::Hit(known.item);
         Some(if is_early { Standing::Renew(hit) } else { Standing::Use(hit) })
     }
@@ -86,20 +87,20 @@ fn draw(how: &CreateOptions) -> f64 {
 }
 
 /// Whether a value was created at least so long ago, or nobody knows when.
-fn is_older(known: &Known, age: Duration, opened: &Opened) -> bool {
+fn is_older(known: &Known, age: Duration, time: &Time) -> bool {
     let created_ms = known.extension.beside().created_ms;
     let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-    created_ms == 0 || opened.settings.time.now_ms().saturating_sub(created_ms) >= age_ms
+    created_ms == 0 || time.now_ms().saturating_sub(created_ms) >= age_ms
 }
 
 /// What is known of a key, the stripe's lock held.
-fn known_in(opened: &Opened, stripe: &Exclusive<'_, Mapping>, key: &Key<'_>) -> Option<Known> {
+fn known_in(opened: &Opened, stripe: &Exclusive<'_, Mapping>, key: &Key<'_>, time: &Time) -> Option<Known> {
     let entry = stripe.find(key).filter(|entry| stripe.is_known(entry))?;
     let value = stripe.value_of(&entry);
     if opened.settings.verify_reads && !stripe.passes(key, &value, &entry) {
         return None; // As a read with checksums would miss it.
     }
-    Some(Known::of(&opened.store, entry.at, entry.head, value, &opened.settings.time))
+    Some(Known::of(&opened.store, entry.at, entry.head, value, time))
 }
 
 /// What is left of the times for waiting that several waits share.
@@ -223,7 +224,7 @@ impl Finding {
 
     /// What the caller makes of what is known.
     fn judge(&self, scope: Scope<'_>, known: Option<Known>) -> Option<Standing> {
-        self.demands.judge(known?, scope.cache.opened())
+        self.demands.judge(known?, &scope.cache.opened().settings.time)
     }
 
     fn count(&mut self, scope: Scope<'_>, is_hit: bool) {
@@ -235,7 +236,8 @@ impl Finding {
     fn step_locked(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
         let (mut usable, demands) = (None, self.demands);
         let step = self.seeker.step(scope, key, |opened, stripe, key| {
-            match known_in(opened, stripe, key).and_then(|known| demands.judge(known, opened)) {
+            let time = &opened.settings.time.under_lock();
+            match known_in(opened, stripe, key, time).and_then(|known| demands.judge(known, time)) {
                 Some(Standing::Use(lookup)) => Some(lookup),
                 Some(Standing::Renew(lookup)) => {
                     usable = Some(lookup);

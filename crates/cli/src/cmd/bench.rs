@@ -1,15 +1,18 @@
 //! `kennel bench`: lock strategies compared, by the harness.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::Args;
-use kennel_harness::{BenchOptions, Recording, Strategies, worker, write_recording};
+use kennel_harness::{BenchOptions, Recording, RunError, Strategies, interrupt, worker, write_recording};
 
 use super::CliResult;
-use crate::output::with_spinner;
-use crate::trace::{Columns, FileError, Format, Key, Trace};
+use super::command::this_program;
+use super::replay::announce;
+use crate::output::{stdout, with_spinner};
+use crate::trace::{Columns, Format, Key, Table, Trace};
 
 /// Compare lock strategies: throughput and latency of processes that share a cache file.
 ///
@@ -28,7 +31,10 @@ pub struct BenchArgs {
     /// Which columns of a csv trace hold the key and the size; see `kennel replay --help`.
     #[arg(long, value_name = "COLUMNS", requires = "trace")]
     columns: Option<Columns>,
-    /// The format of the traces. Without it, it follows from the name of each file.
+    /// The csv traces have no header: their first row is a request.
+    #[arg(long, requires = "trace")]
+    no_header: bool,
+    /// The format of the traces; see `kennel replay --help`. Without it, it is recognized by the content.
     #[arg(long, value_name = "FORMAT", requires = "trace")]
     format: Option<Format>,
 }
@@ -38,6 +44,8 @@ pub struct BenchArgs {
 pub struct WorkerArgs {
     task: String,
 }
+
+type Failure = Box<dyn Error + Send + Sync>;
 
 /// What is wrong with a trace.
 #[derive(Debug, thiserror::Error)]
@@ -50,16 +58,18 @@ enum TraceError {
 }
 
 pub fn run(args: BenchArgs) -> CliResult {
-    let program = std::env::current_exe()?;
+    // Before there is anything that would be left behind.
+    interrupt::watch()?;
+    let program = this_program();
     let launcher = |task: &str| {
         let mut command = Command::new(&program);
         command.args(["bench-worker", task]);
         command
     };
     // Declared here, so that the recording is there for as long as it is played.
-    let directory = kennel_harness::directory(None)?;
-    let recording = args.record(directory.path())?;
-    args.options.run(&Strategies::built_in(), &launcher, recording)?;
+    let directory = if args.trace.is_empty() { None } else { Some(kennel_harness::directory(None)?) };
+    let recording = directory.as_ref().map(|directory| args.record(directory.path())).transpose()?;
+    args.options.run(&Strategies::built_in(), &launcher, recording, &mut stdout())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -71,12 +81,11 @@ pub fn run_worker(args: &WorkerArgs) -> CliResult {
 
 impl BenchArgs {
     /// The keys of the traces, numbered in the order in which they first come up.
-    fn record(&self, directory: &Path) -> Result<Option<Recording>, Box<dyn std::error::Error + Send + Sync>> {
-        if self.trace.is_empty() {
-            return Ok(None);
-        }
-        let trace = Trace::new(self.trace.clone(), self.format, self.columns.clone().unwrap_or_default());
-        let (numbers, recorded) = with_spinner("Reading the trace", || number(&trace))?;
+    fn record(&self, directory: &Path) -> Result<Recording, Failure> {
+        let table = Table::new(self.columns.clone(), self.no_header)?;
+        let mut trace = Trace::open(&self.trace, self.format, table)?;
+        announce(&trace);
+        let (numbers, recorded) = with_spinner("Reading the trace", || number(&mut trace))?;
         if numbers.is_empty() {
             return Err(TraceError::NoRequests.into());
         }
@@ -84,15 +93,18 @@ impl BenchArgs {
         let keys = keys.ok_or(TraceError::TooManyKeys)?;
         let path = directory.join("trace");
         write_recording(&path, recorded)?;
-        Ok(Some(Recording { path, keys }))
+        Ok(Recording { path, keys })
     }
 }
 
 /// The number of each key, and the requests as those numbers.
-fn number(trace: &Trace) -> Result<(HashMap<Key, u32>, Vec<u32>), FileError> {
+fn number(trace: &mut Trace) -> Result<(HashMap<Key, u32>, Vec<u32>), Failure> {
     let mut numbers = HashMap::new();
     let mut recorded = Vec::new();
     for request in trace.requests() {
+        if interrupt::is_asked() {
+            return Err(RunError::Interrupted.into());
+        }
         let next = numbers.len() as u32;
         recorded.push(*numbers.entry(request?.key).or_insert(next));
     }

@@ -7,7 +7,7 @@ use std::io;
 use std::process::{ExitCode, ExitStatus};
 
 use super::CliResult;
-use crate::output::report_error;
+use crate::output::{Outlet, report_error};
 
 /// Exit status of a failure of our own, as `env`, `nice` and `timeout` have it.
 pub const OWN_FAILURE: u8 = 125;
@@ -46,6 +46,11 @@ impl Failure {
         Self { status, what: format!("cannot run {name}"), source: Some(error.into()) }
     }
 
+    /// What the command wrote could not be written to one of our own outputs.
+    pub fn to_write(outlet: Outlet, error: io::Error) -> Self {
+        Self::own(format!("cannot write to {}", outlet.name())).because(error)
+    }
+
     /// It ends with another status than [`OWN_FAILURE`].
     pub fn with_status(mut self, status: u8) -> Self {
         self.status = status;
@@ -67,7 +72,7 @@ impl Error for Failure {
 
 impl From<kennel::Error> for Failure {
     fn from(error: kennel::Error) -> Self {
-        Self::own("the cache failed").because(error)
+        Self::own("the cache cannot be used").because(error)
     }
 }
 
@@ -89,4 +94,10 @@ pub fn exit_code(status: ExitStatus) -> i32 {
         return 128 + signal;
     }
     status.code().unwrap_or(OWN_FAILURE.into())
+}
+
+/// This program, to be started once more.
+pub fn this_program() -> std::path::PathBuf {
+    // Without /proc, in a chroot, Linux does not tell; the name that it was called by is as good there.
+    std::env::current_exe().ok().or_else(|| std::env::args_os().next().map(Into::into)).unwrap_or_default()
 }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
-use kennel::{AfterCrash, Cache, Options};
+use clap::{Args, ValueEnum, ValueHint};
+use kennel::{AfterCrash, Cache, Error, Options};
 
 use super::CliResult;
 use crate::args::Locks;
@@ -25,6 +25,7 @@ const DEFAULT_CAPACITY: &str = "64MiB";
 pub struct CreateArgs {
     /// The file to make. Without it, the default one is made: kennel.cache in the runtime directory
     /// of the user, else kennel-UID.cache in /dev/shm, else in the temporary directory.
+    #[arg(value_hint = ValueHint::FilePath)]
     file: Option<PathBuf>,
     /// How many bytes of records the cache holds, for example 64MiB or 2GB. The file is a little
     /// larger, because of its index.
@@ -45,6 +46,12 @@ pub struct CreateArgs {
     /// each stripe has its own.
     #[arg(long, value_name = "N")]
     lock_regions: Option<u32>,
+    /// How many keys of one stripe can be created or locked at the same time, as "kennel lock" locks them.
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    claims: u32,
+    /// How many named regions the file has room for.
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    regions: u32,
     /// The permission bits of the file in octal, for example 660 to share it with a group.
     #[arg(long, value_name = "OCTAL", default_value = "600", value_parser = parse_mode)]
     mode: u32,
@@ -79,10 +86,25 @@ impl From<After> for AfterCrash {
 
 pub fn run(args: CreateArgs) -> CliResult {
     let options = options(&args);
-    let path = args.file.unwrap_or_else(kennel::default_path);
-    let cache = with_spinner("Making the file", || options.create(&path))?;
+    let paths = args.file.map_or_else(kennel::default_paths, |file| vec![file]);
+    let cache = with_spinner("Making the file", || create(&options, &paths))?;
     announce(&cache)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the file at the first of these paths where one can be made.
+fn create(options: &Options, paths: &[PathBuf]) -> kennel::Result<Cache> {
+    let mut made = options.create(&paths[0]);
+    for path in &paths[1..] {
+        match made {
+            // Only the place is at fault: a file that is there already is not to be passed over.
+            Err(Error::NoSpace { .. } | Error::Io { .. } | Error::NetworkFilesystem { .. }) => {
+                made = options.create(path)
+            }
+            other => return other,
+        }
+    }
+    made
 }
 
 fn options(args: &CreateArgs) -> Options {
@@ -92,6 +114,8 @@ fn options(args: &CreateArgs) -> Options {
         .locks(args.locks.into())
         .mode(args.mode)
         .seats(args.seats)
+        .claims(args.claims)
+        .regions(args.regions)
         .after_crash(args.after_crash.into())
         .populate(args.populate);
     if let Some(stripes) = args.stripes {

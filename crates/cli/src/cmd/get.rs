@@ -15,7 +15,8 @@ use crate::output::{insert_bytes, print_json, stdout};
 /// Write the value of a key to standard output, unchanged and with no newline added.
 ///
 /// The exit status is 1 and nothing is written when the cache does not hold the key. The file is
-/// opened read-only, and no lock is taken.
+/// opened read-only, and no lock is taken. Only a file from before a restart of the machine, or a copy, is opened for writing,
+/// since nobody can read it before that is done once.
 ///
 /// Example: kennel get /dev/shm/my.cache greeting
 #[derive(Args)]
@@ -24,16 +25,16 @@ pub struct GetArgs {
     file: FileArgs,
     #[command(flatten)]
     key: KeyArgs,
-    /// Write a JSON object instead: the key, the value, its flags, its stamp (which changes with
-    /// every write), and when it expires, in milliseconds since 1970 or null for never. A key or
-    /// value that is not UTF-8 is given in hexadecimal, as key_hex or value_hex.
+    /// Write a JSON object instead: the key, the value, its flags, its stamp (a string of digits, which
+    /// changes with every write), and when it expires, in milliseconds since 1970 or null for never. A
+    /// key or value that is not UTF-8 is given in hexadecimal, as key_hex or value_hex.
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: GetArgs) -> CliResult {
     let key = args.key.bytes()?;
-    let cache = args.file.open_read_only()?;
+    let cache = args.file.open_to_read()?;
     let Some(item) = cache.get_item(&key) else {
         return Ok(hit_or_miss(false));
     };
@@ -52,7 +53,8 @@ fn document(key: &[u8], item: &Item) -> Value {
     insert_bytes(&mut object, "key", key);
     insert_bytes(&mut object, "value", &item.value);
     object.insert("flags".to_owned(), json!(item.flags));
-    object.insert("stamp".to_owned(), json!(item.stamp.0));
+    // A number of 64 bits: jq and JavaScript would take two that differ in the last digits for the same.
+    object.insert("stamp".to_owned(), json!(item.stamp.0.to_string()));
     object.insert("expires".to_owned(), json!(item.expires.map(unix_millis)));
     object.into()
 }

@@ -1,20 +1,28 @@
 //! `kennel incr`: counts in a value.
 
+use std::error::Error;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
-use kennel::{Cache, SetOptions};
+use kennel::{Cache, Expiry, SetOptions};
 
 use super::{CliResult, hit_or_miss};
 use crate::args::{KeyArgs, WriteArgs};
 use crate::output::print_line;
+use crate::time::parse_duration;
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// Attempts to count or to store, before it is said that others never let this one.
+const MOST_ATTEMPTS: u32 = 1000;
 
 /// Add to a value that is a decimal number, and write the new number to standard output.
 ///
 /// No other process sees or makes a change in between. The exit status is 1 when the cache does not
 /// hold the key and --initial is not given.
 ///
-/// Example: kennel incr my.cache visits --initial 1
+/// Example: kennel incr my.cache visits --initial 1 --ttl 1h
 #[derive(Args)]
 pub struct IncrArgs {
     #[command(flatten)]
@@ -30,6 +38,9 @@ pub struct IncrArgs {
     /// What to store, as it is, when the cache does not hold the key.
     #[arg(long, value_name = "N")]
     initial: Option<u64>,
+    /// How long a number lives that --initial stores. What counts later does not change when it expires.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "initial")]
+    ttl: Option<Duration>,
 }
 
 pub fn run(args: IncrArgs) -> CliResult {
@@ -37,7 +48,10 @@ pub fn run(args: IncrArgs) -> CliResult {
     let key = args.key.bytes()?;
     let cache = args.write.open()?;
     let counted = match args.initial {
-        Some(initial) => Some(step.take_or_start(&cache, &key, initial)?),
+        Some(initial) => {
+            let how = SetOptions::new().expiry(args.ttl.map_or(Expiry::Never, Expiry::After));
+            Some(step.take_or_start(&cache, &key, initial, &how)?)
+        }
         None => step.take(&cache, &key)?,
     };
     let Some(number) = counted else {
@@ -59,16 +73,17 @@ impl Step {
     }
 
     /// Counts, or stores `initial` for an absent key. Another process may
-    /// store or delete the key between the two, hence the loop: each round
+    /// store or delete the key between the two, hence the further attempts: each
     /// that fails is one in which another process got its way.
-    fn take_or_start(&self, cache: &Cache, key: &[u8], initial: u64) -> kennel::Result<u64> {
-        loop {
+    fn take_or_start(&self, cache: &Cache, key: &[u8], initial: u64, how: &SetOptions) -> Result<u64, Failure> {
+        for _ in 0..MOST_ATTEMPTS {
             if let Some(number) = self.take(cache, key)? {
                 return Ok(number);
             }
-            if cache.add(key, initial.to_string(), &SetOptions::new())? {
+            if cache.add(key, initial.to_string(), how)? {
                 return Ok(initial);
             }
         }
+        Err(format!("the key was stored and removed by others {MOST_ATTEMPTS} times meanwhile").into())
     }
 }

@@ -13,7 +13,8 @@ use crate::{hex, output};
 /// List the keys that the cache holds, one a line, in no particular order.
 ///
 /// The list is no snapshot: a key that is written or evicted meanwhile may be in it or not. The file
-/// is opened read-only, and no lock is taken.
+/// is opened read-only, and no lock is taken; as with "kennel get", a file from before a restart of the
+/// machine, or a copy, is opened for writing.
 ///
 /// Example: kennel keys my.cache --prefix session:
 #[derive(Args)]
@@ -36,7 +37,7 @@ pub struct KeysArgs {
 pub fn run(args: KeysArgs) -> CliResult {
     let layout = Layout { hex: args.hex, end: if args.null { b"\0" } else { b"\n" } };
     let prefix = args.spelling.bytes(args.prefix)?;
-    let cache = args.file.open_read_only()?;
+    let cache = args.file.open_to_read()?;
     let mut out = output::stdout();
     for key in cache.keys().filter(|key| key.starts_with(&prefix)) {
         layout.write(&mut out, &key)?;

@@ -47,6 +47,11 @@ pub fn is_wrapper(command: Option<&OsStr>) -> bool {
     command.and_then(OsStr::to_str).is_some_and(Wrapper::has_subcommand)
 }
 
+/// Whether this first word of a command line is one that this program starts itself with.
+pub fn is_internal(command: Option<&OsStr>) -> bool {
+    command.and_then(OsStr::to_str).is_some_and(Internal::has_subcommand)
+}
+
 /// Success for a hit, and the status of a miss otherwise.
 fn hit_or_miss(hit: bool) -> ExitCode {
     if hit { ExitCode::SUCCESS } else { ExitCode::from(MISSED) }
@@ -75,14 +80,6 @@ pub enum Command {
     Bench(bench::BenchArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
-    #[command(hide = true)]
-    DemoWorker(demo::WorkerArgs),
-    #[command(hide = true)]
-    DemoHerd(demo::HerdArgs),
-    #[command(hide = true)]
-    ReplayWorker(replay::WorkerArgs),
-    #[command(hide = true)]
-    BenchWorker(bench::WorkerArgs),
 }
 
 impl Command {
@@ -107,10 +104,28 @@ impl Command {
             Self::Bench(args) => bench::run(args),
             Self::Completions(args) => completions::run(&args),
             Self::Man(args) => man::run(&args),
+        }
+    }
+}
+
+/// The commands that this program starts itself with. No help, manual or completion names them.
+#[derive(Subcommand)]
+pub enum Internal {
+    DemoWorker(demo::WorkerArgs),
+    DemoHerd(demo::HerdArgs),
+    ReplayWorker(replay::WorkerArgs),
+    BenchWorker(bench::WorkerArgs),
+    MemoWorker(memo::MemoArgs),
+}
+
+impl Internal {
+    pub fn run(self) -> CliResult {
+        match self {
             Self::DemoWorker(args) => demo::run_worker(&args),
             Self::DemoHerd(args) => demo::run_member(&args),
             Self::ReplayWorker(args) => replay::run_worker(args),
             Self::BenchWorker(args) => bench::run_worker(&args),
+            Self::MemoWorker(args) => memo::run_in_background(&args),
         }
     }
 }

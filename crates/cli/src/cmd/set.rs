@@ -9,6 +9,7 @@ use kennel::{Cache, Expiry, SetOptions};
 
 use super::{CliResult, hit_or_miss};
 use crate::args::{KeyArgs, WriteArgs};
+use crate::platform::{Stream, is_closed};
 use crate::time::parse_duration;
 
 /// Store a value under a key.
@@ -25,7 +26,7 @@ pub struct SetArgs {
     key: KeyArgs,
     /// The value. Without it, or with "-", the value is all of standard input, unchanged.
     value: Option<OsString>,
-    /// How long the value lives, with its unit: 250ms, 90s, 5m, 2h or 1d. Without it, the value does
+    /// How long the value lives, with its unit: 250ms, 1.5s, 5m, 2h or 1d. Without it, the value does
     /// not expire.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     ttl: Option<Duration>,
@@ -85,6 +86,11 @@ fn read_value(argument: Option<OsString>) -> Result<Vec<u8>, String> {
 }
 
 fn read_standard_input() -> Result<Vec<u8>, String> {
+    if is_closed(Stream::Input) {
+        return Err(
+            "cannot read the value from standard input: it is closed; name the value, or \"\" for an empty one".into(),
+        );
+    }
     let mut value = Vec::new();
     match std::io::stdin().lock().read_to_end(&mut value) {
         Ok(_) => Ok(value),

@@ -5,11 +5,11 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
-use kennel::{Counters, Limit, Stats, StripeStats};
+use kennel::{Cache, Counters, Limit, Stats, StripeStats};
 use serde_json::{Value, json};
 
 use super::CliResult;
-use crate::args::OptionalFileArgs;
+use crate::args::{OF_BEFORE, OptionalFileArgs};
 use crate::human::{count, percent};
 use crate::output::{print_json, stdout};
 use crate::size::format_size;
@@ -25,7 +25,8 @@ use crate::size::format_size;
 pub struct StatArgs {
     #[command(flatten)]
     file: OptionalFileArgs,
-    /// Write a JSON object instead, with sizes in bytes.
+    /// Write a JSON object instead, with sizes in bytes: the fields of what is shown without it, as docs/json.md
+    /// lists them.
     #[arg(long)]
     json: bool,
     /// Add a line for each stripe, or with --json the array stripe_stats.
@@ -38,16 +39,17 @@ pub fn run(args: &StatArgs) -> CliResult {
     let stats = cache.stats();
     let stripes = args.stripes.then(|| cache.stripe_stats());
     if args.json {
-        print_json(&document(&stats, &cache.regions(), stripes.as_deref())?)?;
+        print_json(&document(&cache, &stats, stripes.as_deref())?)?;
     } else {
-        print_text(&stats, &cache.regions(), stripes.as_deref())?;
+        print_text(&cache, &stats, stripes.as_deref())?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn document(stats: &Stats, regions: &[String], stripes: Option<&[StripeStats]>) -> serde_json::Result<Value> {
+fn document(cache: &Cache, stats: &Stats, stripes: Option<&[StripeStats]>) -> serde_json::Result<Value> {
     let mut document = serde_json::to_value(stats)?;
-    document["regions"] = json!(regions);
+    document["regions"] = json!(cache.regions());
+    document["awaits_writer"] = json!(cache.awaits_writer());
     document["hit_ratio"] = json!(hit_ratio(&stats.counters));
     if let Some(stripes) = stripes {
         document["stripe_stats"] = serde_json::to_value(stripes)?;
@@ -61,10 +63,14 @@ fn hit_ratio(counters: &Counters) -> Option<f64> {
     (reads > 0).then(|| counters.hits as f64 / reads as f64)
 }
 
-fn print_text(stats: &Stats, regions: &[String], stripes: Option<&[StripeStats]>) -> io::Result<()> {
+fn print_text(cache: &Cache, stats: &Stats, stripes: Option<&[StripeStats]>) -> io::Result<()> {
     let mut out = stdout();
     writeln!(out, "{}", stats.path.display())?;
     print_contents(&mut out, stats)?;
+    if cache.awaits_writer() {
+        row(&mut out, "readable", format_args!("not until a process opens the file for writing: it is {OF_BEFORE}"))?;
+    }
+    let regions = cache.regions();
     if !regions.is_empty() {
         row(&mut out, "regions", regions.join(", "))?;
     }

@@ -8,7 +8,7 @@ use kennel::Verification;
 use super::{CliResult, hit_or_miss};
 use crate::args::OptionalFileArgs;
 use crate::human::plural;
-use crate::output::{print_json, stdout, with_spinner};
+use crate::output::{print_json, stdout, unless_reader_gone, with_spinner};
 
 /// Check that every structure in a cache file is whole, and list what is not.
 ///
@@ -20,7 +20,8 @@ use crate::output::{print_json, stdout, with_spinner};
 pub struct VerifyArgs {
     #[command(flatten)]
     file: OptionalFileArgs,
-    /// Write a JSON object instead: how many stripes and records were checked, and the problems.
+    /// Write a JSON object instead: stripes (how many), records (how many), unchecked (numbers of stripes)
+    /// and problems, each with its stripe, invariant and detail.
     #[arg(long)]
     json: bool,
 }
@@ -28,11 +29,8 @@ pub struct VerifyArgs {
 pub fn run(args: &VerifyArgs) -> CliResult {
     let cache = args.file.open_read_only()?;
     let found = with_spinner("Checking every record", || cache.verify());
-    if args.json {
-        print_json(&serde_json::to_value(&found)?)?;
-    } else {
-        print_text(&found)?;
-    }
+    let printed = if args.json { print_json(&serde_json::to_value(&found)?) } else { print_text(&found) };
+    unless_reader_gone(printed)?;
     Ok(hit_or_miss(found.is_ok()))
 }
 

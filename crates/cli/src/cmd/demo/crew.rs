@@ -8,6 +8,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 use crossbeam::channel::Sender;
 
 use super::sample::Sample;
+use crate::cmd::command::this_program;
 
 /// What the parent hears of a worker, named by its number.
 pub enum News {
@@ -44,7 +45,7 @@ impl<'scope, 'env> Crew<'scope, 'env> {
         seed: u64,
         size: u32,
     ) -> io::Result<Self> {
-        let program = std::env::current_exe()?;
+        let program = this_program();
         let workers = Vec::new();
         let mut crew = Self { scope, news, program, file, seed, workers, started: 0 };
         for _ in 0..size {

@@ -2,12 +2,11 @@
 
 use std::error::Error;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{self, Receiver};
 use kennel::Cache;
+use kennel_harness::interrupt;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -42,7 +41,7 @@ pub struct Outcome {
     pub elapsed: Duration,
     pub killed: u64,
     pub catch: Option<Catch>,
-    /// Whether it was ended by Ctrl-C.
+    /// Whether a signal ended it early.
     pub interrupted: bool,
 }
 
@@ -54,14 +53,10 @@ pub struct Director<'a> {
     tally: Tally,
     killed: u64,
     catch: Option<Catch>,
-    interrupt: Arc<AtomicBool>,
 }
 
 impl<'a> Director<'a> {
     pub fn new(cache: &'a Cache, file: &'a Path, plan: Plan) -> Result<Self, Failure> {
-        let interrupt = Arc::new(AtomicBool::new(false));
-        let mark = Arc::clone(&interrupt);
-        ctrlc::set_handler(move || mark.store(true, Ordering::Relaxed))?;
         Ok(Self {
             file,
             rng: SmallRng::seed_from_u64(plan.seed),
@@ -70,7 +65,6 @@ impl<'a> Director<'a> {
             tally: Tally::new()?,
             killed: 0,
             catch: None,
-            interrupt,
         })
     }
 
@@ -105,13 +99,13 @@ impl<'a> Director<'a> {
         let mut live = Live::new(self.plan.time, start);
         let mut next_kill = start + self.plan.time.mul_f64(QUIET);
         let mut next_show = start + live.interval();
-        while Instant::now() < end && !self.interrupted() {
+        while Instant::now() < end && !interrupt::is_asked() {
             // A timeout only means that it is time for the next step.
-            let next_step = next_kill.min(next_show).min(end);
+            let next_step = next_kill.min(next_show).min(end).min(Instant::now() + interrupt::LOOK_EVERY);
             if let Ok(news) = news.recv_deadline(next_step)
                 && let Some(ended) = self.hear(news)?
             {
-                self.check_end(ended, crew)?;
+                Self::check_end(ended, crew)?;
             }
             if Instant::now() >= next_kill {
                 self.kill_unless_done(crew)?;
@@ -126,10 +120,6 @@ impl<'a> Director<'a> {
         Ok(())
     }
 
-    fn interrupted(&self) -> bool {
-        self.interrupt.load(Ordering::Relaxed)
-    }
-
     /// Counts a report, or gives the number of a worker that ended.
     fn hear(&mut self, news: News) -> Result<Option<u64>, Failure> {
         match news {
@@ -141,10 +131,12 @@ impl<'a> Director<'a> {
     }
 
     /// Fails when a worker ended for a reason of its own, which it has told on
-    /// standard error. After Ctrl-C one may, if it had only just started.
-    fn check_end(&self, number: u64, crew: &mut Crew) -> Result<(), Failure> {
+    /// standard error. After a signal one may, if it had only just started.
+    fn check_end(number: u64, crew: &mut Crew) -> Result<(), Failure> {
         match crew.unexpected_end(number)? {
-            Some(status) if !self.interrupted() => Err(format!("a worker that was not killed ended: {status}").into()),
+            Some(status) if !interrupt::is_asked() => {
+                Err(format!("a worker that was not killed ended: {status}").into())
+            }
             _ => Ok(()),
         }
     }
@@ -178,6 +170,12 @@ impl<'a> Director<'a> {
     fn conclude(mut self, elapsed: Duration) -> Outcome {
         // The last kill may have been the one.
         self.look();
-        Outcome { interrupted: self.interrupted(), tally: self.tally, elapsed, killed: self.killed, catch: self.catch }
+        Outcome {
+            interrupted: interrupt::is_asked(),
+            tally: self.tally,
+            elapsed,
+            killed: self.killed,
+            catch: self.catch,
+        }
     }
 }

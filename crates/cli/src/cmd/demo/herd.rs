@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use kennel::{Cache, CreateOptions, Options};
+use kennel_harness::interrupt;
 use serde::{Deserialize, Serialize};
 
 use crate::cmd::CliResult;
+use crate::cmd::command::this_program;
 use crate::output::print_line;
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -78,7 +80,7 @@ struct Member {
 
 impl Member {
     fn start(file: &Path) -> io::Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(this_program());
         command.arg("demo-herd").arg(file).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn()?;
         let says = child.stdout.take().map(BufReader::new).ok_or(io::ErrorKind::BrokenPipe)?;
@@ -110,6 +112,8 @@ pub struct HerdArgs {
 }
 
 pub fn run_member(args: &HerdArgs) -> CliResult {
+    // As with the workers, a signal is the parent's to heed.
+    interrupt::watch()?;
     let cache = Options::new().open(&args.file)?;
     print_line("ready")?;
     io::copy(&mut io::stdin().lock(), &mut io::sink())?;

@@ -25,10 +25,11 @@ use std::time::Duration;
 
 use clap::Args;
 use kennel::{Cache, Options};
+use kennel_harness::interrupt;
 use tempfile::TempDir;
 
 use super::{CliResult, hit_or_miss};
-use crate::output::{print_line, with_spinner};
+use crate::output::{print_line, unless_reader_gone, with_spinner};
 use director::Director;
 pub use herd::{HerdArgs, run_member};
 use report::Report;
@@ -66,10 +67,15 @@ pub struct DemoArgs {
 }
 
 pub fn run(args: &DemoArgs) -> CliResult {
+    // Before there is a file that would be left behind.
+    interrupt::watch()?;
     let demo = TemporaryCache::build()?;
     let plan = director::Plan { time: Duration::from_secs(args.seconds), processes: args.processes, seed: args.seed };
     print_line("Threads of several processes ask for one key at once, which takes long to create.")?;
     let herd = herd::run(&demo.path)?;
+    if interrupt::is_asked() {
+        return Err("interrupted before the end".into());
+    }
     let outcome = Director::new(&demo.cache, &demo.path, plan)?.run()?;
     let report = Report {
         processes: args.processes,
@@ -78,7 +84,7 @@ pub fn run(args: &DemoArgs) -> CliResult {
         herd,
         outcome,
     };
-    report.print()?;
+    unless_reader_gone(report.print())?;
     Ok(hit_or_miss(report.is_good()))
 }
 

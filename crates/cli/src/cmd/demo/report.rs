@@ -48,7 +48,7 @@ impl Report {
     }
 
     fn write_title(&self, out: &mut impl Write) -> io::Result<()> {
-        let early = if self.outcome.interrupted { ", ended early by Ctrl-C" } else { "" };
+        let early = if self.outcome.interrupted { ", ended early by a signal" } else { "" };
         writeln!(
             out,
             "\n{} shared one cache file for {:.1} s{early}.\n",

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use hdrhistogram::Histogram;
 use kennel::{Cache, Options};
+use kennel_harness::interrupt;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -43,7 +44,7 @@ pub struct WorkerArgs {
 pub fn run_worker(args: &WorkerArgs) -> CliResult {
     // Ctrl-C goes to every process of the terminal. The parent ends the run on
     // it, and a worker waits to be told.
-    ctrlc::set_handler(|| {})?;
+    interrupt::watch()?;
     let stop = watch_standard_input();
     let mut worker = Worker::new(args)?;
     let mut out = io::stdout().lock();

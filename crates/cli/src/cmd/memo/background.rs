@@ -4,8 +4,10 @@ use std::env;
 use std::io;
 use std::process::{Command, Stdio};
 
-/// The hidden option of an invocation that runs in the background.
-pub const OPTION: &str = "--in-background";
+use crate::cmd::command::this_program;
+
+/// The hidden command that an invocation in the background is.
+pub const COMMAND: &str = "memo-worker";
 
 /// Starts the invocation of this process again, detached: it has no input and no output, and Ctrl-C on the terminal
 /// does not end it.
@@ -13,10 +15,9 @@ pub const OPTION: &str = "--in-background";
 /// # Errors
 /// What keeps the process from being started.
 pub fn start() -> io::Result<()> {
-    let mut arguments = env::args_os().skip(1);
-    let mut again = Command::new(env::current_exe()?);
-    // The command's name comes first, its options follow.
-    again.args(arguments.next()).arg(OPTION).args(arguments);
+    let mut again = Command::new(this_program());
+    // The program's name comes first, then the command's, and their options.
+    again.arg(COMMAND).args(env::args_os().skip(2));
     again.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut again, 0);

@@ -3,15 +3,15 @@
 //! What is not ordinary, a mistake above all, is left to the parser, which knows all forms and all messages. The rest
 //! means here what it means there.
 
-use std::env;
 use std::ffi::OsString;
 use std::time::Duration;
 
-use super::{DEFAULT_TTL, MemoArgs, variable};
+use super::MemoArgs;
+use crate::size::parse_size;
 use crate::time::parse_duration;
 
 /// Options that take no value.
-const FLAGS: [&str; 5] = ["cwd", "force", "warm", "cache-failures", "in-background"];
+const FLAGS: [&str; 6] = ["cwd", "force", "warm", "cache-failures", "trust", "require-cache"];
 
 impl MemoArgs {
     /// What these words ask for, which follow `kennel memo`; `None` if they are for the parser to read.
@@ -19,21 +19,20 @@ impl MemoArgs {
         let mut words = words.into_iter();
         let mut given = Given::read(&mut words)?;
         let args = Self {
-            ttl: match given.value("ttl", Some(variable::TTL))? {
-                Some(ttl) => time(&ttl)?,
-                None => parse_duration(DEFAULT_TTL).ok()?,
-            },
-            stale: given.time("stale", Some(variable::STALE))?,
-            scope: given.value("scope", Some(variable::SCOPE))?,
+            ttl: given.value("ttl", time)?,
+            stale: given.value("stale", time)?,
+            scope: given.value("scope", Some)?,
             cwd: given.flag("cwd")?,
             env: given.values("env"),
             modtime: given.values("modtime").into_iter().map(Into::into).collect(),
             force: given.flag("force")?,
             warm: given.flag("warm")?,
             cache_failures: given.flag("cache-failures")?,
-            wait: given.time("wait", None)?,
-            cache: given.value("cache", Some(variable::CACHE))?.map(Into::into),
-            in_background: given.flag("in-background")?,
+            wait: given.value("wait", time)?,
+            cache: given.value("cache", |path| Some(path.into()))?,
+            capacity: given.value("capacity", |size| parse_size(size.to_str()?).ok())?,
+            trust: given.flag("trust")?,
+            require_cache: given.flag("require-cache")?,
             command: words.collect(),
         };
         let is_plain = given.0.is_empty() && !args.command.is_empty() && !(args.force && args.warm);
@@ -70,20 +69,13 @@ impl Given {
         self.0.extract_if(.., |(given, _)| given == name).map(|(_, value)| value).collect()
     }
 
-    /// The value of an option that may be given once, else that of its environment variable.
-    fn value(&mut self, name: &str, variable: Option<&str>) -> Option<Option<OsString>> {
+    /// The value of an option that may be given once; `None` if the parser has to tell what is wrong with it.
+    fn value<T>(&mut self, name: &str, read: impl FnOnce(OsString) -> Option<T>) -> Option<Option<T>> {
         let mut values = self.values(name);
-        match (values.pop(), variable.and_then(env::var_os)) {
-            (Some(value), _) => values.is_empty().then_some(Some(value)),
-            (None, Some(value)) => present(value).map(Some),
-            (None, None) => Some(None),
-        }
-    }
-
-    fn time(&mut self, name: &str, variable: Option<&str>) -> Option<Option<Duration>> {
-        match self.value(name, variable)? {
-            Some(value) => time(&value).map(Some),
-            None => Some(None),
+        match (values.pop(), values.is_empty()) {
+            (Some(value), true) => read(value).map(Some),
+            (Some(_), false) => None,
+            (None, _) => Some(None),
         }
     }
 
@@ -101,7 +93,7 @@ fn present(value: OsString) -> Option<OsString> {
     (!value.is_empty()).then_some(value)
 }
 
-fn time(value: &OsString) -> Option<Duration> {
+fn time(value: OsString) -> Option<Duration> {
     parse_duration(value.to_str()?).ok()
 }
 
@@ -132,6 +124,7 @@ mod tests {
             "--ttl=1h --stale 1m -- true",
             "--scope s --cwd --env A --env=B --modtime f --modtime g -- ls -l --ttl",
             "--force --cache-failures --wait 0s --cache=f -- sh -c --",
+            "--capacity 16M --trust --require-cache -- true",
             "--warm -- true",
         ];
         for line in lines {
@@ -149,7 +142,7 @@ mod tests {
         fn what_is_read_here_the_parser_reads_alike(words in proptest::collection::vec(prop_oneof![
             4 => prop::sample::select(&["--", "true", "--ttl", "--stale", "--wait", "1h", "2 m", "0s", "soon", "", "-"][..]),
             2 => prop::sample::select(&["--scope", "--cache", "--env", "--modtime", "--cwd", "--warm", "--force"][..]),
-            1 => prop::sample::select(&["--cache-failures", "--in-background", "--none", "--help", "-h", "-x"][..]),
+            1 => prop::sample::select(&["--cache-failures", "--trust", "--none", "--help", "-h", "-x"][..]),
             1 => prop::sample::select(&["--ttl=2h", "--stale=", "--scope=a=b", "--cwd=", "--cwd=x", "--env=A", "--=x"][..]),
         ], 0..8)) {
             // Without `--` there is no command.

@@ -4,7 +4,10 @@
 //! exit status (4 bytes, little-endian) | length of the standard output (8 bytes) | standard output | standard error
 //! ```
 
-use std::io::{self, Write};
+use std::io::{self, Write as _};
+
+use crate::cmd::command::Failure;
+use crate::output::Outlet;
 
 /// Output and exit status of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,18 +40,25 @@ impl Recorded {
         Some(Self { status: i32::from_le_bytes(*status), stdout: stdout.into(), stderr: stderr.into() })
     }
 
-    /// Writes both outputs as the command did. That their reader has gone is no error: the command would not have
-    /// been told more than that.
-    pub fn replay(&self) -> io::Result<()> {
-        deliver(&mut io::stdout().lock(), &self.stdout)?;
-        deliver(&mut io::stderr().lock(), &self.stderr)
+    /// Writes both outputs as the command did.
+    ///
+    /// # Errors
+    /// What kept the first of them from being written that could not be. That its reader has gone is none: the command
+    /// would not have been told more than that.
+    pub fn replay(&self) -> Result<(), Failure> {
+        let stdout = deliver(Outlet::Output, &self.stdout);
+        let stderr = deliver(Outlet::Error, &self.stderr);
+        stdout.and(stderr)
     }
 }
 
-fn deliver(to: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+fn deliver(mut to: Outlet, bytes: &[u8]) -> Result<(), Failure> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
     match to.write_all(bytes).and_then(|()| to.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::to_write(to, error)),
+        _ => Ok(()),
     }
 }
 

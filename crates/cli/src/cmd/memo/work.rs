@@ -1,0 +1,332 @@
+//! What one invocation does: look, show, wait, run, remember.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fmt::Display;
+use std::io::{self, Write as _};
+use std::process::Command;
+use std::time::Duration;
+
+use kennel::{Claim, CreateOptions, Error, Expiry, Item, Lookup, MAX_KEY, Region, RegionOptions, SetOptions, Wait};
+
+use super::MemoArgs;
+use super::background;
+use super::identity::Identity;
+use super::nesting::{self, Nesting};
+use super::place::Place;
+use super::recorded::Recorded;
+use super::runner::{self, Audience, Ran};
+use super::settings::Settings;
+use crate::cmd::command::{Failure, exit_code};
+use crate::message;
+use crate::platform::run_in_place;
+use crate::size::format_size;
+
+/// The region that remembered commands lie in, so that a file can hold other things, too.
+const REGION: &str = "memo";
+
+/// Longest identity of a command: the region's name and a separator are part of the key.
+const LONGEST_KEY: usize = MAX_KEY - REGION.len() - 1;
+
+/// What a record takes beside the two outputs and the key, at most.
+const OVERHEAD: u64 = 64;
+
+/// The longest time that a claim can be held: a command may run as long as it likes.
+const LONGEST_RUN: Duration = Duration::from_secs(19 * 24 * 60 * 60);
+
+/// One invocation.
+pub struct Work<'a> {
+    args: &'a MemoArgs,
+    settings: Settings,
+    key: Vec<u8>,
+    nesting: Nesting,
+    audience: Audience,
+}
+
+impl<'a> Work<'a> {
+    /// # Errors
+    /// What the caller said wrong.
+    pub fn of(args: &'a MemoArgs, audience: Audience) -> Result<Self, Failure> {
+        let settings = Settings::of(args)?;
+        let mut identity = Identity::new(settings.scope.as_deref(), &args.command);
+        if args.cwd {
+            let directory =
+                env::current_dir().map_err(|error| Failure::own("cannot tell the directory").because(error))?;
+            identity = identity.with_directory(&directory);
+        }
+        for name in &settings.variables {
+            identity = identity.with_variable(name, env::var_os(name).as_deref());
+        }
+        let key = settings.files.iter().fold(identity, |identity, file| identity.with_modification(file)).into_key();
+        let nesting = Nesting::of(&key, settings.cache.as_deref());
+        Ok(Self { args, settings, key, nesting, audience })
+    }
+
+    pub fn do_it(&self) -> Result<i32, Failure> {
+        let done = self.memory().and_then(|memory| match self.args.warm {
+            true => start_in_background().map_err(Unmet::Failed),
+            false => memory.show_or_run(),
+        });
+        self.or_without_cache(done)
+    }
+
+    pub fn do_in_background(&self) -> Result<i32, Failure> {
+        match self.memory().and_then(|memory| memory.refresh()) {
+            // What is stale was shown, and is not needed anew.
+            Err(Unmet::Uncached(_)) if !self.args.warm => Ok(0),
+            done => self.or_without_cache(done),
+        }
+    }
+
+    /// Without a cache the command is not worse off than without us, unless the caller wants it to be.
+    fn or_without_cache(&self, done: Result<i32, Unmet>) -> Result<i32, Failure> {
+        let why = match done {
+            Ok(status) => return Ok(status),
+            Err(Unmet::Failed(failure)) => return Err(failure),
+            Err(Unmet::Uncached(why)) if self.args.require_cache => {
+                return Err(Failure::own(format!("the cache cannot be used: {why}")));
+            }
+            Err(Unmet::Uncached(why)) => why,
+        };
+        not_remembered(why);
+        if self.args.warm && matches!(self.audience, Audience::Caller) {
+            return start_in_background();
+        }
+        self.check_nesting()?;
+        let ended = run_in_place(&mut self.command());
+        ended.map(exit_code).map_err(|error| Failure::to_start(&self.args.command, error))
+    }
+
+    /// Where the command is remembered.
+    fn memory(&self) -> Result<Memory<'_>, Unmet> {
+        if self.key.len() > LONGEST_KEY {
+            let found = format_size(self.key.len() as u64);
+            return Err(Unmet::Uncached(format!("its command line of {found} is too long to be a key")));
+        }
+        let (capacity, trust) = (self.args.capacity, self.args.trust);
+        let cache = Place { file: self.settings.cache.as_deref(), capacity, trust }.open().map_err(Unmet::Uncached)?;
+        let region = cache.region(REGION, &RegionOptions::new())?;
+        Ok(Memory { work: self, region })
+    }
+
+    fn command(&self) -> Command {
+        // The parser sees to it that there is one.
+        let (program, arguments) = self.args.command.split_first().map_or((OsStr::new(""), &[][..]), |(a, b)| (a, b));
+        let mut command = Command::new(program);
+        command.args(arguments).env(nesting::VARIABLE, self.nesting.variable());
+        command
+    }
+
+    fn check_nesting(&self) -> Result<(), Failure> {
+        if self.nesting.is_within_itself() { Err(self.runs_itself()) } else { Ok(()) }
+    }
+
+    fn runs_itself(&self) -> Failure {
+        let name = self.args.command.first().map(|name| name.display().to_string()).unwrap_or_default();
+        Failure::own(format!(
+            "{name} runs as a part of itself: \"kennel memo\" runs this very command further up, and it would not come to \
+             an end; a script that memoizes itself looks whether {} is set",
+            nesting::VARIABLE
+        ))
+    }
+}
+
+/// Why an invocation did not end as the command did.
+enum Unmet {
+    /// The cache cannot be used, and the command has not been started.
+    Uncached(String),
+    Failed(Failure),
+}
+
+impl From<Failure> for Unmet {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<Error> for Unmet {
+    fn from(error: Error) -> Self {
+        Self::Uncached(message::of_cache(&error))
+    }
+}
+
+/// A cache file in which the command is remembered.
+struct Memory<'a> {
+    work: &'a Work<'a>,
+    region: Region,
+}
+
+impl Memory<'_> {
+    fn show_or_run(&self) -> Result<i32, Unmet> {
+        if self.work.args.force {
+            return self.run_anew();
+        }
+        match self.claim(&self.how()) {
+            Ok(Lookup::Hit(item) | Lookup::Stale(item)) => match self.of_use(&item) {
+                Some(recorded) => Ok(show(&recorded)?),
+                None => self.run_instead_of(&item),
+            },
+            Ok(Lookup::Create(claim)) => match claim.stale().and_then(|item| self.of_use(item)) {
+                Some(stale) => self.show_and_renew(&stale, claim),
+                None => self.run_under(claim),
+            },
+            // Nothing here stores an absence.
+            Ok(Lookup::Absent) => self.run_anew(),
+            Err(error) => Err(self.unclaimed(error)),
+        }
+    }
+
+    /// In the background: runs the command unless somebody else does. What is remembered and fresh is made anew only if
+    /// that was asked for.
+    fn refresh(&self) -> Result<i32, Unmet> {
+        match self.region.claim(&self.work.key, &self.how().wait(Wait::No).unprotected(false)) {
+            Ok(Lookup::Create(claim)) => self.run_under(claim),
+            Ok(Lookup::Hit(item)) if self.work.args.warm || self.of_use(&item).is_none() => self.run_anew(),
+            Ok(_) | Err(Error::TimedOut { .. }) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn how(&self) -> CreateOptions {
+        let (ttl, stale) = (self.work.settings.ttl, self.work.settings.stale);
+        let how = CreateOptions::new().expiry(Expiry::After(ttl)).unprotected(true).max_age(LONGEST_RUN);
+        // What was remembered for longer than this caller wants is too old for it.
+        let how = how.wait(self.work.args.wait.map_or(Wait::Forever, Wait::For)).usable_for(ttl);
+        match stale {
+            Some(stale) => how.soft_expiry(Expiry::After(stale)).fresh_for(stale),
+            None => how,
+        }
+    }
+
+    fn claim(&self, how: &CreateOptions) -> Result<Lookup, Error> {
+        if self.work.nesting.is_within_itself() {
+            // The one who would be waited for waits for this process.
+            return self.region.claim(&self.work.key, &how.clone().wait(Wait::No).unprotected(false));
+        }
+        self.region.claim(&self.work.key, how)
+    }
+
+    fn unclaimed(&self, error: Error) -> Unmet {
+        match error {
+            Error::TimedOut { .. } if self.work.nesting.is_within_itself() => self.work.runs_itself().into(),
+            error => error.into(),
+        }
+    }
+
+    /// What is remembered, if it is for this caller: a failure is for those who asked for failures.
+    fn of_use(&self, item: &Item) -> Option<Recorded> {
+        // Anything else under this key was put there by another program.
+        Recorded::from_bytes(&item.value).filter(|recorded| recorded.status == 0 || self.work.args.cache_failures)
+    }
+
+    /// Runs the command although something is remembered. Others who do not want that either wait meanwhile, and one of
+    /// them may have been quicker.
+    fn run_instead_of(&self, unwanted: &Item) -> Result<i32, Unmet> {
+        // To this caller what is there is too old, whatever its age.
+        match self.claim(&self.how().usable_for(Duration::ZERO)) {
+            Ok(Lookup::Create(claim)) => {
+                let found = self.region.get_item(&self.work.key).filter(|item| item.stamp != unwanted.stamp);
+                match found.and_then(|item| self.of_use(&item)) {
+                    Some(recorded) => {
+                        claim.fail();
+                        Ok(show(&recorded)?)
+                    }
+                    None => self.run_under(claim),
+                }
+            }
+            Ok(_) => self.run_anew(),
+            Err(error) => Err(self.unclaimed(error)),
+        }
+    }
+
+    fn show_and_renew(&self, stale: &Recorded, claim: Claim) -> Result<i32, Unmet> {
+        // The claim is for the other process to take.
+        claim.fail();
+        match background::start() {
+            Ok(()) => Ok(show(stale)?),
+            // There may be too many processes, say. What is stale is not shown for ever because of that.
+            Err(_) => self.run_anew(),
+        }
+    }
+
+    /// Runs the command while all others who want it wait for it.
+    fn run_under(&self, claim: Claim) -> Result<i32, Unmet> {
+        let ran = self.record()?;
+        match &ran.recorded {
+            None => {
+                claim.refuse();
+                self.remark_size(&ran);
+            }
+            Some(recorded) if self.is_kept(&ran) => {
+                claim.store(recorded.to_bytes()).map(drop).unwrap_or_else(|error| not_stored(&error));
+            }
+            Some(_) => claim.fail(),
+        }
+        Ok(ran.end()?)
+    }
+
+    /// Runs the command whatever others do or have remembered.
+    fn run_anew(&self) -> Result<i32, Unmet> {
+        let ran = self.record()?;
+        match &ran.recorded {
+            Some(recorded) if self.is_kept(&ran) => {
+                let mut how = SetOptions::new().expiry(Expiry::After(self.work.settings.ttl));
+                if let Some(stale) = self.work.settings.stale {
+                    how = how.soft_expiry(Expiry::After(stale));
+                }
+                let stored = self.region.set_with(&self.work.key, recorded.to_bytes(), &how);
+                stored.map(drop).unwrap_or_else(|error| not_stored(&error));
+            }
+            Some(_) => {}
+            None => self.remark_size(&ran),
+        }
+        Ok(ran.end()?)
+    }
+
+    /// Runs the command and records what it writes.
+    fn record(&self) -> Result<Ran, Unmet> {
+        self.work.check_nesting()?;
+        let failed = |error| Failure::to_start(&self.work.args.command, error);
+        let running = runner::start(&mut self.work.command()).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => failed(error).into(),
+            // There may be too few descriptors for pipes, which the command alone does not need.
+            _ => Unmet::Uncached(format!("the command cannot be started with recorded outputs: {error}")),
+        })?;
+        Ok(running.finish(self.work.audience, self.most()).map_err(failed)?)
+    }
+
+    fn is_kept(&self, ran: &Ran) -> bool {
+        ran.is_success() || self.work.args.cache_failures
+    }
+
+    /// Bytes of output that can be remembered.
+    fn most(&self) -> u64 {
+        self.region.cache().stats().largest_record.saturating_sub(self.work.key.len() as u64 + OVERHEAD)
+    }
+
+    fn remark_size(&self, ran: &Ran) {
+        let (found, most) = (format_size(ran.output), format_size(self.most()));
+        not_remembered(format_args!("{found} of output, and the cache file takes {most} at most"));
+    }
+}
+
+fn show(recorded: &Recorded) -> Result<i32, Failure> {
+    recorded.replay()?;
+    Ok(recorded.status)
+}
+
+fn start_in_background() -> Result<i32, Failure> {
+    background::start()
+        .map(|()| 0)
+        .map_err(|error| Failure::own("cannot start the run in the background").because(error))
+}
+
+fn not_stored(error: &Error) {
+    not_remembered(message::of_cache(error));
+}
+
+/// Says something about ourselves, beside the command's own output.
+fn not_remembered(why: impl Display) {
+    // When standard error is closed there is nobody to tell.
+    let _ = writeln!(io::stderr(), "kennel memo: not remembered: {why}");
+}

@@ -1,0 +1,146 @@
+//! Errors as this program tells them: with its own options and commands in place of the library's functions.
+
+use std::error::Error as StdError;
+
+use kennel::Error;
+
+/// An error with its causes: `MESSAGE: CAUSE: CAUSE`.
+pub fn with_causes(error: &(dyn StdError + 'static)) -> String {
+    let mut message = told(error);
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = told(error);
+        // Some errors already quote their cause.
+        if !message.contains(&text) {
+            message.push_str(": ");
+            message.push_str(&text);
+        }
+        cause = error.source();
+    }
+    message
+}
+
+fn told(error: &(dyn StdError + 'static)) -> String {
+    error.downcast_ref().map_or_else(|| error.to_string(), of_cache)
+}
+
+/// What the cache says, to one who has options of a command line and no library.
+pub fn of_cache(error: &Error) -> String {
+    match error {
+        Error::NotFound(path) => format!("no cache file at {}: make one with \"kennel create\"", path.display()),
+        Error::Exists(path) => {
+            format!("{} exists already: use it as it is, or remove it first with \"kennel destroy\"", path.display())
+        }
+        Error::Mismatch { path, what, asked, found } => {
+            format!("{}: asked for {what} {asked}, the file has {found}", path.display())
+        }
+        Error::LeaseRefused(path) => format!(
+            "--locks lease is refused for {}: on an overlay file system, as the root of a container is, nothing proves \
+             that a process lives; use another file system (/dev/shm, a volume) or --locks file",
+            path.display()
+        ),
+        Error::OpenElsewhere(path) => format!(
+            "{} is open already, and only one process at a time may have a file open that was made with --locks process",
+            path.display()
+        ),
+        Error::NotTrusted { path, detail } => {
+            format!("{} is not trusted: {detail}; if you trust those who can write it, give --trust", path.display())
+        }
+        Error::NetworkFilesystem { path, kind } => format!(
+            "{} lies on {kind}, where mappings or locks are not coherent; use a local file system",
+            path.display()
+        ),
+        Error::SeatsFull { path, seats } => format!(
+            "all {seats} seats of {} are taken by living processes; create it with more (--seats)",
+            path.display()
+        ),
+        Error::RegionsFull { path, regions } => {
+            format!("all {regions} regions of {} are used; create it with more (--regions)", path.display())
+        }
+        Error::BadOption { option, given, expected } => match option_name(option) {
+            Some(name) => format!("{name}: expected {expected}, found {given}"),
+            None => format!("{option}: expected {expected}, found {given}"),
+        },
+        Error::TimedOut { waited } => {
+            format!("the key is still claimed by another after {waited:.1?}; wait longer (--wait)")
+        }
+        error => error.to_string(),
+    }
+}
+
+/// The option of `kennel create` that is called so in the library.
+fn option_name(option: &str) -> Option<&'static str> {
+    Some(match option {
+        "capacity" => "--capacity",
+        "mean_item" => "--mean-item",
+        "stripes" => "--stripes",
+        "locks" => "--locks",
+        "lock_regions" => "--lock-regions",
+        "seats" => "--seats",
+        "regions" => "--regions",
+        "claims" => "--claims",
+        "mode" => "--mode",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[derive(Debug)]
+    struct Layer(&'static str, Option<Box<Layer>>);
+
+    impl std::fmt::Display for Layer {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl StdError for Layer {
+        fn source(&self) -> Option<&(dyn StdError + 'static)> {
+            self.1.as_deref().map(|cause| cause as _)
+        }
+    }
+
+    #[test]
+    fn every_cause_is_told_once() {
+        let root = Layer("disk full", None);
+        let middle = Layer("cannot write: disk full", Some(Box::new(root)));
+        let top = Layer("cannot create", Some(Box::new(middle)));
+        assert_eq!(with_causes(&top), "cannot create: cannot write: disk full");
+    }
+
+    /// Names of Rust: a path with `::`, or anything between the marks that its documentation puts around code.
+    #[test]
+    fn no_error_of_the_cache_is_told_in_the_words_of_the_library() {
+        let path = || "file.cache".into();
+        let errors = [
+            Error::NotFound(path()),
+            Error::Exists(path()),
+            Error::Mismatch { path: path(), what: "stripes", asked: "1".into(), found: "2".into() },
+            Error::LocksLost { path: path(), detail: "none".into() },
+            Error::LeaseRefused(path()),
+            Error::OpenElsewhere(path()),
+            Error::NotTrusted { path: path(), detail: "others may write it".into() },
+            Error::NetworkFilesystem { path: path(), kind: "nfs".into() },
+            Error::NoSpace { path: path(), needed: 1, advice: "" },
+            Error::SeatsFull { path: path(), seats: 1 },
+            Error::BadOption { option: "mean_item", given: "0".into(), expected: "more".into() },
+            Error::KeyTooLong { size: 2, limit: 1 },
+            Error::TooLarge { size: 2, limit: 1 },
+            Error::NotANumber { found: "x".into() },
+            Error::Overflow { value: 1, sign: '-', delta: 2 },
+            Error::Busy { stripe: 1, waited: Duration::from_secs(1) },
+            Error::TimedOut { waited: Duration::from_secs(1) },
+            Error::OwnClaim,
+            Error::RegionsFull { path: path(), regions: 1 },
+            Error::ReadOnly(path()),
+        ];
+        for error in errors {
+            let told = of_cache(&error);
+            assert!(!told.contains("::") && !told.contains('`') && !told.contains('_'), "{told}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Every field that `--json` prints is in `docs/json.md`, with its type, and every field there is printed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const DOCUMENT: &str = include_str!("../../../docs/json.md");
+
+/// The largest number that a program which takes all numbers for floating-point ones reads exactly.
+const LARGEST: f64 = (1u64 << 53) as f64;
+
+/// The fields of one command as the document has them, with their types.
+fn documented(command: &str) -> BTreeMap<&'static str, Vec<&'static str>> {
+    let (_, section) = DOCUMENT.split_once(&format!("\n## `kennel {command}`\n")).expect("the section");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.map(|row| {
+        let (field, rest) = row.split_once("` | ").expect("a field");
+        let (types, _) = rest.split_once(" | ").expect("a type");
+        (field, types.split(" or ").collect())
+    })
+    .collect()
+}
+
+/// The numbers of an object that the document describes in a sentence, which begins so.
+fn numbers(beginning: &str) -> BTreeSet<&'static str> {
+    let (_, list) = DOCUMENT.split_once(beginning).expect("the sentence");
+    let list = list.split("`.").next().unwrap_or_default();
+    list.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|name| !name.is_empty()).collect()
+}
+
+/// What was found of a command's fields.
+struct Fields {
+    documented: BTreeMap<&'static str, Vec<&'static str>>,
+    seen: BTreeSet<&'static str>,
+}
+
+impl Fields {
+    fn of(command: &str) -> Self {
+        Self { documented: documented(command), seen: BTreeSet::new() }
+    }
+
+    #[track_caller]
+    fn check(&mut self, value: &Value, at: &str) {
+        if let Some((&field, types)) = self.documented.get_key_value(at) {
+            let fitting = types.iter().copied().find(|kind| is(value, kind));
+            assert!(fitting.is_some(), "{at}: {value} is none of {types:?}");
+            self.seen.insert(field);
+            // An object that has no fields in the table is described elsewhere.
+            let is_parent = self.documented.keys().any(|other| other.starts_with(&format!("{at}.")));
+            if !is_parent {
+                return;
+            }
+        }
+        match value {
+            Value::Object(object) => {
+                for (name, value) in object {
+                    self.check(value, if at.is_empty() { name.clone() } else { format!("{at}.{name}") }.as_str());
+                }
+            }
+            Value::Array(array) => array.iter().for_each(|value| self.check(value, &format!("{at}[]"))),
+            Value::Null if self.documented.contains_key(at) => {}
+            _ => panic!("{at} is not documented"),
+        }
+    }
+
+    #[track_caller]
+    fn expect_all(self, but: &[&str]) {
+        let missing: Vec<_> = self.documented.keys().filter(|field| !self.seen.contains(*field)).collect();
+        assert!(missing.iter().all(|field| but.contains(field)), "documented, and not printed: {missing:?}");
+    }
+}
+
+fn is(value: &Value, kind: &str) -> bool {
+    let all = |inner: &str| value.as_array().is_some_and(|array| array.iter().all(|value| is(value, inner)));
+    let has = |names: BTreeSet<&str>| {
+        let object = value.as_object();
+        object.is_some_and(|object| {
+            object.keys().map(String::as_str).collect::<BTreeSet<_>>() == names
+                && object.values().all(|value| is(value, "number"))
+        })
+    };
+    match kind {
+        "number" => value.as_f64().is_some_and(|number| number.abs() <= LARGEST),
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
+        "object" => value.is_object(),
+        "array of numbers" => all("number"),
+        "array of strings" => all("string"),
+        "counters" => has(numbers("Counters are objects with these numbers: ")),
+        "latency" => has(numbers("Latencies are objects with these numbers: ")),
+        other => panic!("the document knows no type {other}"),
+    }
+}
+
+fn kennel(args: &[&str], directory: &Path) -> Value {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_kennel")).args(args).current_dir(directory).output().expect("it runs");
+    match output.stdout[..] {
+        [] => Value::Null,
+        ref bytes => serde_json::from_slice(bytes).unwrap_or_else(|error| panic!("{args:?}: {error}")),
+    }
+}
+
+/// A file with text and other bytes in it.
+fn filled() -> TempDir {
+    let dir = TempDir::new().expect("a directory");
+    let create = Command::new(env!("CARGO_BIN_EXE_kennel"))
+        .args(["create", "cache", "--capacity", "1M", "--stripes", "2"])
+        .current_dir(dir.path())
+        .output();
+    assert!(create.expect("it runs").status.success());
+    for args in [
+        &["set", "cache", "text", "some value", "--ttl", "1h"][..],
+        &["set", "cache", "--key-hex", "ff", "other value"],
+    ] {
+        assert_eq!(kennel(args, dir.path()), Value::Null);
+    }
+    dir
+}
+
+#[test]
+fn get_prints_what_is_documented() {
+    let dir = filled();
+    let cache = kennel::Options::new().open(dir.path().join("cache")).expect("a cache");
+    cache.set([0xff], [0xff, 0]).expect("room");
+    let mut fields = Fields::of("get");
+    for args in [&["get", "cache", "text", "--json"][..], &["get", "cache", "--key-hex", "ff", "--json"]] {
+        fields.check(&kennel(args, dir.path()), "");
+    }
+    fields.expect_all(&[]);
+}
+
+/// Two stamps that differ in the last digits only must not be equal for a reader that has no integers.
+#[test]
+fn a_stamp_is_told_exactly() {
+    let dir = filled();
+    let path = dir.path().join("cache");
+    let stamp =
+        |key| kennel::Options::new().open_read_only(&path).expect("a cache").get_item(key).expect("a value").stamp.0;
+    let told = kennel(&["get", "cache", "text", "--json"], dir.path());
+    assert_eq!(told["stamp"].as_str(), Some(stamp("text").to_string().as_str()));
+}
+
+#[test]
+fn stat_prints_what_is_documented() {
+    let dir = filled();
+    let mut fields = Fields::of("stat");
+    fields.check(&kennel(&["stat", "cache", "--json"], dir.path()), "");
+    let cache = kennel::Options::new().open(dir.path().join("cache")).expect("a cache");
+    cache.region("named", &kennel::RegionOptions::new()).expect("a region");
+    assert!(cache.get("text").is_some());
+    let mut all = kennel(&["stat", "cache", "--json", "--stripes"], dir.path());
+    fields.check(&all, "");
+    // As if somebody had been killed.
+    let repair = kennel::Repair { by_seat: 1, by_pid: 2, intent: "set".into() };
+    all["stripe_stats"][0]["last_repair"] = serde_json::to_value(repair).expect("numbers and text");
+    all["stripe_stats"][0]["intent"] = "set".into();
+    fields.check(&all, "");
+    fields.expect_all(&[]);
+}
+
+#[test]
+fn verify_prints_what_is_documented() {
+    let dir = filled();
+    let mut fields = Fields::of("verify");
+    fields.check(&kennel(&["verify", "cache", "--json"], dir.path()), "");
+    let path = dir.path().join("cache");
+    let mut bytes = fs::read(&path).expect("the file");
+    let at = bytes.windows(10).position(|window| window == b"some value").expect("the record");
+    bytes[at..at + 10].copy_from_slice(b"no  record");
+    fs::write(&path, bytes).expect("the file");
+    fields.check(&kennel(&["verify", "cache", "--json"], dir.path()), "");
+    fields.expect_all(&[]);
+}
+
+#[test]
+fn bench_prints_what_is_documented() {
+    let dir = TempDir::new().expect("a directory");
+    let run = |line: &str| {
+        let line = format!("bench --seconds 0.02 --warm-up 0.01 --rounds 1 --keys 50 --json {line}");
+        kennel(&line.split_whitespace().collect::<Vec<_>>(), dir.path())
+    };
+    let mut fields = Fields::of("bench");
+    let largest = u64::MAX;
+    let all = run(&format!("--locks file,process --processes 1,2 --writes 50 --no-syscalls --seed {largest}"));
+    assert_eq!(all["plan"]["seed"].as_str(), Some(largest.to_string().as_str()));
+    fields.check(&all, "");
+    let rest = "--locks file --processes 1 --writes 0 --rate 100 --directory . --capacity 1M --distribution uniform";
+    fields.check(&run(rest), "");
+    // Counted only where strace is.
+    fields.expect_all(&["cells[].system_calls.per_operation"]);
+}

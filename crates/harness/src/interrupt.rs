@@ -1,0 +1,76 @@
+//! Signals that ask for an end: Ctrl-C, and on Unix `SIGTERM` and `SIGHUP`.
+//!
+//! What is measured lies in files in memory, which would outlive the process, and other processes work on them. So a
+//! process that is asked to end does so in good order, and each worker ends when its parent does, however that ends: by
+//! the end of its standard input.
+
+use std::io::{self, Read as _};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Between two looks of one who waits for something else.
+pub const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+static ASKED: AtomicBool = AtomicBool::new(false);
+
+/// From here on such a signal does not end this process, but [`is_asked`] tells of it. One that is ignored already, as
+/// `nohup` has it, stays so.
+///
+/// # Errors
+/// Those of the operating system.
+pub fn watch() -> io::Result<()> {
+    static WATCHED: OnceLock<Result<(), String>> = OnceLock::new();
+    WATCHED.get_or_init(|| handle().map_err(|error| error.to_string())).clone().map_err(io::Error::other)
+}
+
+/// Whether this process was asked to end.
+#[must_use]
+pub fn is_asked() -> bool {
+    // Relaxed: the flag publishes no other memory.
+    ASKED.load(Ordering::Relaxed)
+}
+
+/// Ends this process when its standard input does. For a worker whose parent holds the other end: whatever becomes of the
+/// parent, `SIGKILL` included, the worker does not go on without it.
+///
+/// # Errors
+/// No thread can be had for it.
+pub fn end_with_input() -> io::Result<()> {
+    let wait = || {
+        let mut input = io::stdin().lock();
+        while matches!(input.read(&mut [0; 64]), Ok(1..)) {}
+        std::process::exit(1)
+    };
+    std::thread::Builder::new().name("parent".into()).spawn(wait).map(drop)
+}
+
+#[cfg(unix)]
+fn handle() -> io::Result<()> {
+    use nix::sys::signal::Signal;
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().try_for_each(handle_unless_ignored)
+}
+
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "a handler of signals is set")]
+fn handle_unless_ignored(signal: nix::sys::signal::Signal) -> io::Result<()> {
+    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
+    let ours = SigAction::new(SigHandler::Handler(note), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: `note` stores one atomic and does nothing else, which a handler may do at any moment.
+    let before = unsafe { sigaction(signal, &ours) }?;
+    if matches!(before.handler(), SigHandler::SigIgn) {
+        // SAFETY: as above; what is set is what was there.
+        unsafe { sigaction(signal, &before) }?;
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+extern "C" fn note(_: std::ffi::c_int) {
+    ASKED.store(true, Ordering::Relaxed);
+}
+
+#[cfg(not(unix))]
+fn handle() -> io::Result<()> {
+    ctrlc::set_handler(|| ASKED.store(true, Ordering::Relaxed)).map_err(io::Error::other)
+}
