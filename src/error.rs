@@ -241,12 +241,17 @@ pub enum Error {
 
 /// Whether a file whose header is wrong in this part is not known for a cache file.
 fn is_no_cache_file(field: &str) -> bool {
-    matches!(field, "magic" | "length")
+    matches!(field, "magic" | "length" | "file type")
 }
 
 /// What is to be done about a file whose header is wrong in this part.
 fn about_bad_file(field: &str) -> &'static str {
-    if is_no_cache_file(field) {
+    if field == "file type" {
+        "this is no cache file, and is left alone: name another path, or remove what lies there yourself"
+    } else if field == "content" {
+        "a power failure can leave a file so, and nothing is lost with it: destroy it, or let it be replaced \
+         (`OnMismatch::Recreate`)"
+    } else if is_no_cache_file(field) {
         "this is no cache file, and is left alone: name another, or remove it yourself if you know that it once was one"
     } else {
         "it is a cache file of another format, or a damaged one: destroy it and create it anew"

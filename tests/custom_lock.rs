@@ -33,7 +33,7 @@ struct RegionFiles;
 
 impl RegionFiles {
     fn path(directory: &Path, region: u32) -> PathBuf {
-        directory.join(format!("region-{region}"))
+        directory.join(format!("region-{region}.lock"))
     }
 
     /// A file that somebody deleted and made anew is empty; it must not pass for the one that the others lock.

@@ -89,7 +89,7 @@ fn a_directory_in_which_nothing_can_be_created_is_left_out() {
         chown(&runtime, user, None).unwrap();
     }
     let name = format!("kennel-{}.cache", user.unwrap_or(rustix::process::geteuid().as_raw()));
-    for (mode, is_usable) in [(0o700, true), (0o500, false), (0o600, false), (0, false)] {
+    for (mode, is_usable) in [(0o700, true), (0o500, false), (0o600, false), (0o0, false)] {
         fs::set_permissions(&runtime, Permissions::from_mode(mode)).unwrap();
         let mut expected = vec![runtime.join("kennel.cache"), temporary.join(&name)];
         expected.drain(..usize::from(!is_usable));

@@ -162,7 +162,8 @@ impl Options {
         self
     }
 
-    /// Makes every page of the file present when it is created or opened, so that no write meets a page fault.
+    /// Makes every page of the file present when it is created or opened, so that no write meets a page fault. Meant for
+    /// files in memory: on a disk all pages count as changed then, and the next sync writes the whole file.
     #[must_use]
     pub fn populate(mut self, yes: bool) -> Self {
         self.settings.populate = yes;
@@ -240,7 +241,8 @@ impl Options {
     }
 
     /// Removes a cache file and its locks. Those who have it open see only misses from then on, and their writes
-    /// fail with [`NotFound`](crate::Error::NotFound) until somebody creates it again.
+    /// fail with [`NotFound`](crate::Error::NotFound) until somebody creates it again. Their locks are removed when the last
+    /// of them closes it, or with the next file that is created there.
     ///
     /// # Errors
     /// [`NotFound`](crate::Error::NotFound), [`BadFile`](crate::Error::BadFile) for what is no cache file,

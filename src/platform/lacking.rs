@@ -15,6 +15,16 @@ pub(crate) fn populate(_: &MmapRaw) -> io::Result<bool> {
     Ok(false)
 }
 
+/// Whether a file lies on a file system that does not outlive the boot: not known.
+pub(crate) fn is_in_memory(_: &File) -> bool {
+    false
+}
+
+/// Where a file has data at or after an offset: nobody keeps an account of holes.
+pub(crate) fn next_data(_: &File, offset: u64) -> io::Result<Option<u64>> {
+    Ok(Some(offset))
+}
+
 /// Whether a mapping can keep the lock of a file whose descriptor was closed: nobody promises that.
 pub(crate) const MAPPINGS_KEEP_LOCKS: bool = false;
 

@@ -1,6 +1,6 @@
 //! What only Linux does.
 
-use super::super::unknown_boot;
+use super::super::unread_boot;
 use memmap2::MmapRaw;
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -22,8 +22,8 @@ pub(crate) fn boot_id() -> [u64; 2] {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     match u128::from_str_radix(&text.trim().replace('-', ""), 16) {
         Ok(id) => [id as u64, (id >> 64) as u64],
-        // Without /proc.
-        Err(_) => unknown_boot(),
+        // Without /proc, as in a changed root.
+        Err(_) => unread_boot(),
     }
 }
 
@@ -35,6 +35,13 @@ pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
         Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => file.set_len(len),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether a file lies on a file system that does not outlive the boot.
+pub(crate) fn is_in_memory(file: &File) -> bool {
+    const TMPFS: u32 = 0x0102_1994;
+    const RAMFS: u32 = 0x8584_58f6;
+    rustix::fs::fstatfs(file).is_ok_and(|stat| matches!(stat.f_type as u32, TMPFS | RAMFS))
 }
 
 /// The kind of a file system on which mappings or locks are not shared as they must be.
@@ -54,11 +61,16 @@ pub(crate) fn network_filesystem(file: &File) -> Option<String> {
     KINDS.into_iter().find(|&(kind, _)| kind == magic).map(|(_, name)| name.to_owned())
 }
 
-/// Opens a file that has no name yet, in the directory where it will get one, if the file system can.
+/// Opens a file that has no name yet, in the directory where it will get one, if the file system can, and if it can get
+/// one: that takes `/proc`, which may be missing in a changed root.
 pub(crate) fn nameless_file(directory: &Path) -> io::Result<Option<File>> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     match rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR) {
-        Ok(fd) => Ok(Some(fd.into())),
+        Ok(fd) => {
+            let file = File::from(fd);
+            let can_be_named = path_of(&file).is_some_and(|path| path.exists());
+            Ok(can_be_named.then_some(file))
+        }
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -76,6 +88,17 @@ pub(crate) const MAPPINGS_KEEP_LOCKS: bool = true;
 pub(crate) fn mappings_keep_locks(file: &File) -> bool {
     const OVERLAYFS: u32 = 0x794c_7630;
     rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type as u32 != OVERLAYFS)
+}
+
+/// Where a file has data at or after an offset, unless nothing but holes follows.
+pub(crate) fn next_data(file: &File, offset: u64) -> io::Result<Option<u64>> {
+    match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(offset)) {
+        Ok(at) => Ok(Some(at)),
+        Err(Errno::NXIO) => Ok(None),
+        // The file system keeps no account of holes.
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(Some(offset)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Keeps a mapping from children that are forked from here on.

@@ -3,7 +3,7 @@
 //!
 //! | file | system |
 //! |---|---|
-//! | `unix.rs` | what Linux, macOS and the other Unix systems have in common |
+//! | `unix.rs`, `unix_folder.rs` | what Linux, macOS and the other Unix systems have in common |
 //! | `linux.rs`, `apple.rs`, `other_unix.rs` | what they do not |
 //! | `windows.rs` | Windows |
 //! | `wait.rs`, `lacking.rs` | where a system has nothing of the kind |
@@ -23,11 +23,12 @@ mod wait;
 #[cfg(feature = "crash-points")]
 pub(crate) use system::end_process;
 pub(crate) use system::{
-    CAN_REPLACE_MAPPED, Descriptor, MAPPINGS_KEEP_LOCKS, allocate, at_fork, boot_id, close_inherited, default_places,
-    descriptor, directory_inode, forget, identity, is_ours_or_free, is_vanishing, keep_from_children, make_private_dir,
-    mappings_keep_locks, may_create_in, mode, monotonic_ms, move_aside, name_new_file, nameless_file,
-    network_filesystem, populate, reopen, root_lock, set_mode, sleep_on, stop_process, try_lock_data, untrusted,
-    usual_form, wake_all, wake_one,
+    CAN_REPLACE_MAPPED, Descriptor, Folder, MAPPINGS_KEEP_LOCKS, allocate, at_fork, boot_id, close_inherited,
+    default_places, descriptor, directory_inode, forget, identity, identity_at, irregular, is_in_memory,
+    is_ours_or_free, is_vanishing, keep_from_children, largest_file, make_private_dir, mappings_keep_locks,
+    may_create_in, mode, monotonic_ms, move_aside, name_new_file, nameless_file, network_filesystem, next_data,
+    open_file, open_root_lock, populate, reopen, root_lock_path, set_mode, sleep_on, stop_process, try_lock_data,
+    untrusted, usual_form, wake_all, wake_one,
 };
 
 /// What tells a file from every other on this host, for as long as it exists.
@@ -39,13 +40,39 @@ pub(crate) struct Identity {
     pub device: u64,
 }
 
+/// What lies at a path where a regular file was expected; the source of an [`io::Error`](std::io::Error).
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("expected a regular file, found {0}")]
+pub(crate) struct Irregular(pub &'static str);
+
+/// An error unless a file is a regular one.
+fn must_be_regular(kind: std::fs::FileType) -> std::io::Result<()> {
+    let error = |found| std::io::Error::new(std::io::ErrorKind::InvalidInput, Irregular(found));
+    irregular(kind).map_or(Ok(()), |found| Err(error(found)))
+}
+
+/// An error unless a real directory lies at a path and names in it can be looked up.
+pub(crate) fn look_into(directory: &std::path::Path) -> std::io::Result<()> {
+    must_be_directory(directory)?;
+    std::fs::symlink_metadata(directory.join(".")).map(drop)
+}
+
+/// An error unless a directory lies at a path itself, and not at the end of a link.
+fn must_be_directory(path: &std::path::Path) -> std::io::Result<()> {
+    let kind = std::fs::symlink_metadata(path)?.file_type();
+    if kind.is_dir() {
+        return Ok(());
+    }
+    let found = irregular(kind).unwrap_or("a file");
+    let why = format!("expected a directory, found {found}");
+    Err(std::io::Error::new(std::io::ErrorKind::NotADirectory, why))
+}
+
 /// A place for the cache of this user when no path is given.
 pub(crate) struct DefaultPlace {
     pub directory: std::path::PathBuf,
     /// The file's name there.
     pub name: String,
-    /// The directory must belong to this user.
-    pub is_private: bool,
 }
 
 /// A file being made: without a name where the system can, else in its lock directory.
@@ -67,8 +94,27 @@ pub(crate) enum Pause {
 
 /// Stands for the boot where the system does not tell which it is: another number in each process. So a process that
 /// finds a file which nobody has open takes it for one from before a restart, which is slow and never wrong.
+#[cfg(not(target_os = "linux"))]
 fn unknown_boot() -> [u64; 2] {
+    number_of_process(u64::MAX)
+}
+
+/// The second half of a number that stands for a boot that the system would tell, but not here.
+const UNREAD: u64 = u64::MAX - 1;
+
+/// Stands for the boot where the system would tell which it is, but not here: another number in each process.
+#[cfg(target_os = "linux")]
+fn unread_boot() -> [u64; 2] {
+    number_of_process(UNREAD)
+}
+
+/// Whether a number stands for a boot that could not be read.
+pub(crate) fn is_unread_boot(boot: [u64; 2]) -> bool {
+    boot[1] == UNREAD
+}
+
+fn number_of_process(second_half: u64) -> [u64; 2] {
     static ID: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
     let own = ID.get_or_init(|| getrandom::u64().unwrap_or_else(|_| std::process::id().into()));
-    [*own, u64::MAX]
+    [*own, second_half]
 }

@@ -1,21 +1,24 @@
 //! What Linux, macOS and the other Unix systems have in common.
 
-use super::{DefaultPlace, ForkHandler, Identity, NewFile, Pause};
+use super::{DefaultPlace, ForkHandler, Identity, NewFile, Pause, must_be_directory, must_be_regular};
 use rustix::process::{Pid, Signal, kill_process};
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, FileType, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+#[path = "unix_folder.rs"]
+mod folder;
 #[cfg_attr(target_os = "linux", path = "linux.rs")]
 #[cfg_attr(target_vendor = "apple", path = "apple.rs")]
 #[cfg_attr(not(any(target_os = "linux", target_vendor = "apple")), path = "other_unix.rs")]
 mod kind;
 
+pub(crate) use folder::Folder;
 pub(crate) use kind::{
-    MAPPINGS_KEEP_LOCKS, allocate, boot_id, keep_from_children, mappings_keep_locks, nameless_file, network_filesystem,
-    populate, sleep_on, wake_all, wake_one,
+    MAPPINGS_KEEP_LOCKS, allocate, boot_id, is_in_memory, keep_from_children, mappings_keep_locks, nameless_file,
+    network_filesystem, next_data, populate, sleep_on, wake_all, wake_one,
 };
 
 /// Whether another file can take the name of one that is mapped, and a mapped one be removed: it lives on without.
@@ -24,6 +27,38 @@ pub(crate) const CAN_REPLACE_MAPPED: bool = true;
 pub(crate) fn identity(file: &File) -> io::Result<Identity> {
     let meta = file.metadata()?;
     Ok(Identity { inode: meta.ino(), device: meta.dev() })
+}
+
+/// The identity of what lies at a path; `None` if nothing does. It takes no descriptor, and follows no symbolic link.
+pub(crate) fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) => Ok(Some(Identity { inode: meta.ino(), device: meta.dev() })),
+        Err(error) if is_vanishing(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What a file is that is no regular one.
+pub(crate) fn irregular(kind: FileType) -> Option<&'static str> {
+    match kind {
+        kind if kind.is_file() => None,
+        kind if kind.is_dir() => Some("a directory"),
+        kind if kind.is_symlink() => Some("a symbolic link"),
+        kind if kind.is_fifo() => Some("a named pipe"),
+        kind if kind.is_socket() => Some("a socket"),
+        _ => Some("a device"),
+    }
+}
+
+/// Opens an existing regular file, and nothing else: through no symbolic link, and without waiting for the other end of a
+/// named pipe.
+pub(crate) fn open_file(path: &Path, writable: bool) -> io::Result<File> {
+    // Before it is opened, too: some devices act on that.
+    must_be_regular(std::fs::symlink_metadata(path)?.file_type())?;
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = OpenOptions::new().read(true).write(writable).custom_flags(flags).open(path)?;
+    must_be_regular(file.metadata()?.file_type())?;
+    Ok(file)
 }
 
 /// A path from the root as people write it: as the system tells it.
@@ -36,12 +71,15 @@ pub(crate) fn directory_inode(directory: &Path) -> u64 {
     std::fs::metadata(directory).map_or(0, |meta| meta.ino())
 }
 
-/// What is locked to keep others out of the directory of all lock directories, and how it is opened: here the
-/// directory itself, so that nothing is left behind.
-pub(crate) fn root_lock(root: &Path) -> (PathBuf, OpenOptions) {
-    let mut options = OpenOptions::new();
-    options.read(true);
-    (root.into(), options)
+/// What is locked to keep others out of the directory of all lock directories: the directory itself, so that nothing is
+/// left behind.
+pub(crate) fn root_lock_path(root: &Path) -> PathBuf {
+    root.into()
+}
+
+/// Opens what is locked there.
+pub(crate) fn open_root_lock(root: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(root)
 }
 
 /// Whether an error says that the file was being removed while it was opened.
@@ -57,13 +95,14 @@ pub(crate) fn try_lock_data(file: &File) -> io::Result<()> {
 /// Opens the very file that is open, as an open file of its own: even if its name is gone, where the system lets that
 /// be said, else by `path` if that is still its name.
 pub(crate) fn reopen(file: &File, path: &Path) -> io::Result<File> {
-    let open = |path: &Path| OpenOptions::new().read(true).write(true).open(path);
-    if let Some(own) = kind::path_of(file).and_then(|own| open(&own).ok())
+    // The path of the system may be a link, and the last descriptor of that number may have been a named pipe.
+    let open_own = |path: &Path| OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path);
+    if let Some(own) = kind::path_of(file).and_then(|own| open_own(&own).ok())
         && identity(&own)? == identity(file)?
     {
         return Ok(own);
     }
-    let named = open(path)?;
+    let named = open_file(path, true)?;
     if identity(&named)? == identity(file)? { Ok(named) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
@@ -97,8 +136,10 @@ pub(crate) fn make_private_dir(path: &Path, file_mode: u32, trust: bool) -> io::
             let group = std::fs::metadata(path)?.mode() & 0o2000;
             std::fs::set_permissions(path, Permissions::from_mode(mode | group))
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && trust => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_own(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            must_be_directory(path)?;
+            if trust { Ok(()) } else { check_own(path) }
+        }
         Err(error) => Err(error),
     }
 }
@@ -118,18 +159,29 @@ pub(crate) fn mode(file: &File) -> io::Result<u32> {
     Ok(file.metadata()?.mode() & 0o777)
 }
 
-/// Sets the permission bits as asked for, whatever the process's umask.
+/// The length of the largest file that this process may make; `None` without a limit.
+pub(crate) fn largest_file() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Fsize).current
+}
+
+/// Sets the permission bits as asked for, whatever the process's umask. A file with several names is left alone: in a
+/// directory of several users one of them may be a name of somebody's own file.
 pub(crate) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+    if file.metadata()?.nlink() > 1 {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the file has several names (hard links)"));
+    }
     file.set_permissions(Permissions::from_mode(mode))
 }
 
 /// Gives a new file its name: all at once, and only if nobody has it, unless it is to replace him.
-pub(crate) fn name_new_file(new: &mut NewFile, path: &Path, replace: bool) -> io::Result<()> {
-    match new.temporary.take() {
-        Some(temporary) if replace => Ok(temporary.persist(path)?),
-        Some(temporary) => Ok(temporary.persist_noclobber(path)?),
-        None if replace => link_over(&new.file, path),
-        None => link(&new.file, path),
+///
+/// To replace it takes another name on the same file system, in a directory that exists.
+pub(crate) fn name_new_file(new: &mut NewFile, path: &Path, replace_through: Option<&Path>) -> io::Result<()> {
+    match (new.temporary.take(), replace_through) {
+        (Some(temporary), Some(_)) => Ok(temporary.persist(path)?),
+        (Some(temporary), None) => Ok(temporary.persist_noclobber(path)?),
+        (None, Some(through)) => link_over(&new.file, through, path),
+        (None, None) => link(&new.file, path),
     }
 }
 
@@ -139,11 +191,14 @@ fn link(file: &File, path: &Path) -> io::Result<()> {
     Ok(rustix::fs::linkat(rustix::fs::CWD, from, rustix::fs::CWD, path, flags)?)
 }
 
-/// A link cannot replace, a rename can: so under a temporary name in between.
-fn link_over(file: &File, path: &Path) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    let temporary = tempfile::Builder::new().prefix(".kennel-new-").make_in(directory, |name| link(file, name))?;
-    temporary.into_temp_path().persist(path).map_err(|error| error.error)
+/// A link cannot replace, a rename can: so under another name in between.
+fn link_over(file: &File, through: &Path, path: &Path) -> io::Result<()> {
+    link(file, through)?;
+    let renamed = std::fs::rename(through, path);
+    if renamed.is_err() {
+        let _ = std::fs::remove_file(through);
+    }
+    renamed
 }
 
 /// Gives a file that others have open another name.
@@ -153,27 +208,27 @@ pub(crate) fn move_aside(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Places for the cache of this user when no path is given, the best first.
 pub(crate) fn default_places() -> Vec<DefaultPlace> {
-    let mut places = Vec::new();
-    // The specification of this variable says that a relative path is to be ignored.
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|directory| directory.is_absolute());
-    places.extend(runtime.map(|directory| DefaultPlace { directory, name: "kennel.cache".into(), is_private: true }));
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    // The specification of this variable says that a relative path is to be ignored. `su` and `sudo -E` leave it set to the
+    // directory of another user.
+    let is_ours = |directory: &PathBuf| std::fs::metadata(directory).is_ok_and(|meta| meta.uid() == my_user());
+    let runtime = runtime.filter(|directory| directory.is_absolute() && is_ours(directory));
+    let runtime = runtime.map(|directory| DefaultPlace { directory, name: "kennel.cache".into() });
     let name = format!("kennel-{}.cache", my_user());
     let shared = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
-    places.extend(shared.map(|directory| DefaultPlace { directory, name: name.clone(), is_private: false }));
-    places
+    let shared = shared.map(|directory| DefaultPlace { directory, name: name.clone() });
+    runtime.into_iter().chain(shared).collect()
 }
 
 fn my_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Whether this process may create files in the directory, and it belongs to this user if it must. `su` and `sudo -E`
-/// leave `XDG_RUNTIME_DIR` set to the directory of another user.
-pub(crate) fn may_create_in(place: &DefaultPlace) -> bool {
+/// Whether this process may create files in a directory.
+pub(crate) fn may_create_in(directory: &Path) -> bool {
     use rustix::fs::{Access, AtFlags, CWD, accessat};
-    let Ok(meta) = std::fs::metadata(&place.directory) else { return false };
-    let is_allowed = || accessat(CWD, &place.directory, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok();
-    meta.is_dir() && (!place.is_private || meta.uid() == my_user()) && is_allowed()
+    let is_allowed = || accessat(CWD, directory, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok();
+    directory.is_dir() && is_allowed()
 }
 
 /// Whether nothing lies at a path, or something of this user.

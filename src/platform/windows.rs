@@ -2,11 +2,12 @@
 #![allow(unsafe_code, reason = "what the standard library does not offer; each call says why it may")]
 
 pub(crate) use super::lacking::{
-    MAPPINGS_KEEP_LOCKS, keep_from_children, mappings_keep_locks, nameless_file, populate,
+    MAPPINGS_KEEP_LOCKS, is_in_memory, keep_from_children, mappings_keep_locks, nameless_file, next_data, populate,
 };
 pub(crate) use super::wait::{sleep_on, wake_all, wake_one};
-use super::{DefaultPlace, ForkHandler, Identity, NewFile, Pause, unknown_boot};
-use std::fs::{File, OpenOptions};
+use super::{DefaultPlace, ForkHandler, Identity, NewFile, Pause, must_be_directory, must_be_regular, unknown_boot};
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, FileType, OpenOptions};
 use std::io;
 use std::os::windows::ffi::OsStrExt;
 use std::os::windows::fs::OpenOptionsExt;
@@ -43,6 +44,32 @@ pub(crate) fn identity(file: &File) -> io::Result<Identity> {
     Ok(Identity { inode, device: info.dwVolumeSerialNumber.into() })
 }
 
+/// The identity of what lies at a path; `None` if nothing does.
+pub(crate) fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
+    // No access is asked for, so that nobody who shares the file with few can refuse it.
+    let opened = OpenOptions::new().access_mode(0).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path);
+    match opened {
+        Ok(file) => identity(&file).map(Some),
+        Err(error) if is_vanishing(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What a file is that is no regular one.
+pub(crate) fn irregular(kind: FileType) -> Option<&'static str> {
+    match kind {
+        kind if kind.is_dir() => Some("a directory"),
+        kind if kind.is_symlink() => Some("a symbolic link"),
+        _ => None,
+    }
+}
+
+/// Opens an existing regular file, and nothing else.
+pub(crate) fn open_file(path: &Path, writable: bool) -> io::Result<File> {
+    must_be_regular(std::fs::symlink_metadata(path)?.file_type())?;
+    OpenOptions::new().read(true).write(writable).open(path)
+}
+
 /// A path from the root as people write it.
 ///
 /// The system tells one in the form that begins with `\\?\`, which few people and programs know. Where the usual form
@@ -71,18 +98,67 @@ fn is_device(name: &str) -> bool {
         || number.is_some_and(|number| ["¹", "²", "³"].contains(&number) || matches!(number.as_bytes(), [b'0'..=b'9']))
 }
 
+/// A directory of which the names are looked up.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    /// Opens the directory at a path; a link to one is an error.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        must_be_directory(path)?;
+        Ok(Self(path.into()))
+    }
+
+    /// Opens a directory in this one; a link to one is an error.
+    pub(crate) fn folder(&self, name: &OsStr) -> io::Result<Self> {
+        Self::open(&self.0.join(name))
+    }
+
+    /// Whether it belongs to this user: owners are not looked at.
+    pub(crate) fn is_ours(&self) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    /// The names in it.
+    pub(crate) fn names(&self) -> io::Result<Vec<OsString>> {
+        std::fs::read_dir(&self.0)?.map(|entry| Ok(entry?.file_name())).collect()
+    }
+
+    /// Opens a regular file in it to read and write. Anything else is an error.
+    pub(crate) fn file(&self, name: &OsStr, _trust: bool) -> io::Result<File> {
+        open_file(&self.0.join(name), true)
+    }
+
+    /// Whether a name in it is that of a regular file.
+    pub(crate) fn has_file(&self, name: &OsStr) -> io::Result<bool> {
+        Ok(irregular(std::fs::symlink_metadata(self.0.join(name))?.file_type()).is_none())
+    }
+
+    /// Removes a file in it.
+    pub(crate) fn remove_file(&self, name: &OsStr) -> io::Result<()> {
+        std::fs::remove_file(self.0.join(name))
+    }
+
+    /// Removes an empty directory in it.
+    pub(crate) fn remove_folder(&self, name: &OsStr) -> io::Result<()> {
+        std::fs::remove_dir(self.0.join(name))
+    }
+}
+
 /// The file index of a directory; 0 when there is none.
 pub(crate) fn directory_inode(directory: &Path) -> u64 {
     let opened = OpenOptions::new().read(true).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(directory);
     opened.and_then(|directory| identity(&directory)).map_or(0, |identity| identity.inode)
 }
 
-/// What is locked to keep others out of the directory of all lock directories, and how it is opened: a file in it,
-/// since a directory cannot be locked.
-pub(crate) fn root_lock(root: &Path) -> (PathBuf, OpenOptions) {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    (root.join("root.lock"), options)
+/// What is locked to keep others out of the directory of all lock directories: a file in it, since a directory cannot be
+/// locked.
+pub(crate) fn root_lock_path(root: &Path) -> PathBuf {
+    root.join("root.lock")
+}
+
+/// Opens what is locked there.
+pub(crate) fn open_root_lock(root: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(root_lock_path(root))
 }
 
 /// Whether an error says that the file was being removed while it was opened. One whose removal waits for the last
@@ -181,7 +257,7 @@ pub(crate) fn untrusted(_: &File) -> io::Result<Option<String>> {
 /// Makes a directory; it inherits the access list of the one it lies in. Mode bits do not exist.
 pub(crate) fn make_private_dir(path: &Path, _: u32, _: bool) -> io::Result<()> {
     match std::fs::create_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => must_be_directory(path),
         other => other,
     }
 }
@@ -191,13 +267,18 @@ pub(crate) fn mode(_: &File) -> io::Result<u32> {
     Ok(0o600)
 }
 
+/// The length of the largest file that this process may make: there is no limit but that of the file system.
+pub(crate) fn largest_file() -> Option<u64> {
+    None
+}
+
 /// Mode bits do not exist.
 pub(crate) fn set_mode(_: &File, _: u32) -> io::Result<()> {
     Ok(())
 }
 
 /// Gives a new file its name, and only if nobody has it: one that is to be replaced was put aside before.
-pub(crate) fn name_new_file(new: &mut NewFile, path: &Path, _replace: bool) -> io::Result<()> {
+pub(crate) fn name_new_file(new: &mut NewFile, path: &Path, _replace_through: Option<&Path>) -> io::Result<()> {
     let Some(temporary) = &mut new.temporary else { return Ok(()) };
     let wide = |path: &Path| path.as_os_str().encode_wide().chain([0]).collect::<Vec<u16>>();
     let (from, to) = (wide(temporary), wide(path));
@@ -222,13 +303,13 @@ pub(crate) fn move_aside(from: &Path, to: &Path) -> io::Result<()> {
 pub(crate) fn default_places() -> Vec<DefaultPlace> {
     let local = std::env::var_os("LOCALAPPDATA").map(PathBuf::from).filter(|directory| directory.is_absolute());
     let directories = local.into_iter().chain([std::env::temp_dir()]);
-    let place = |directory| DefaultPlace { directory, name: "kennel.cache".into(), is_private: false };
+    let place = |directory| DefaultPlace { directory, name: "kennel.cache".into() };
     directories.map(place).collect()
 }
 
 /// Whether the directory exists. Only an attempt shows whether its access list lets this process create files in it.
-pub(crate) fn may_create_in(place: &DefaultPlace) -> bool {
-    std::fs::metadata(&place.directory).is_ok_and(|meta| meta.is_dir())
+pub(crate) fn may_create_in(directory: &Path) -> bool {
+    directory.is_dir()
 }
 
 /// Whether nothing of another user lies at a path: both default places lie in folders of this user's own.

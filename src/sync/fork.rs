@@ -45,24 +45,20 @@ pub struct LockFile {
 }
 
 impl LockFile {
-    /// Opens an existing file for locking, to read and write.
+    /// Opens an existing regular file for locking, to read and write. What is anything else is not opened, and a symbolic
+    /// link is not followed.
     ///
     /// # Errors
     /// Whatever the system says.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Self::open_with(OpenOptions::new().read(true).write(true), path)
+        Self::opened_by(|| platform::open_file(path, true))
     }
 
     /// Makes a file for locking, with these permission bits whatever the umask.
     pub(crate) fn create(path: &Path, mode: u32) -> io::Result<Self> {
-        let file = Self::open_with(OpenOptions::new().read(true).write(true).create_new(true), path)?;
+        let file = Self::opened_by(|| OpenOptions::new().read(true).write(true).create_new(true).open(path))?;
         platform::set_mode(&file, mode)?;
         Ok(file)
-    }
-
-    /// Opens as `options` say.
-    pub(crate) fn open_with(options: &OpenOptions, path: &Path) -> io::Result<Self> {
-        Self::opened_by(|| options.open(path))
     }
 
     /// Opens the very file that is open, whose name is or was `path`, once more.
@@ -70,7 +66,8 @@ impl LockFile {
         Self::opened_by(|| platform::reopen(file, path))
     }
 
-    fn opened_by(open: impl FnOnce() -> io::Result<File>) -> io::Result<Self> {
+    /// Opens a file for locking by this function.
+    pub(crate) fn opened_by(open: impl FnOnce() -> io::Result<File>) -> io::Result<Self> {
         handlers::register();
         let mut listed = listed();
         let file = open()?;

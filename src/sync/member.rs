@@ -54,6 +54,11 @@ fn lease_path(directory: &Path, seat: u32) -> PathBuf {
     directory.join(format!("{seat:06}.lease"))
 }
 
+/// Whether a name in a lock directory is that of a lease file.
+pub(crate) fn is_lease_name(name: &str) -> bool {
+    name.strip_suffix(".lease").is_some_and(|seat| seat.len() >= 6 && seat.bytes().all(|digit| digit.is_ascii_digit()))
+}
+
 /// Makes the lease file of a seat that nobody used since the last reset. One may be there already: from before that
 /// reset, or of a member that was killed before it stored its number. It proves nothing, and the data lock is held.
 fn make_lease(path: &Path, mode: u32) -> io::Result<LockFile> {
@@ -208,7 +213,9 @@ impl<'a, M: Memory> Seats<'a, M> {
             io::ErrorKind::NotFound => {
                 SeatError::Lost(format!("expected the lease file {}, found none", path.display()))
             }
-            _ => SeatError::Io(error),
+            // No regular file.
+            io::ErrorKind::InvalidInput => SeatError::Lost(format!("lease file {}: {error}", path.display())),
+            kind => SeatError::Io(io::Error::new(kind, format!("lease file {}: {error}", path.display()))),
         })?;
         let (expected, found) = (self.word(seat, at!(Seat.lease_inode)).get(), platform::identity(&lease)?.inode);
         if expected != found {

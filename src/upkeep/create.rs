@@ -4,38 +4,40 @@
 use super::header::{Fixed, Own};
 use super::open::Settings;
 use super::opened::Opened;
-use super::place::{RootLock, lock_directory, take_path, tidy};
+use super::place::{DataLock, held_too_long, lock_directory, must_be_free};
+use super::tidy::{NEW, RootLock, take_path, tidy};
 use crate::error::{Error, Result};
 use crate::platform::{self, NewFile};
-use crate::shm::layout::at;
+use crate::shm::layout::{HEADER_LEN, at};
 use crate::shm::mapping::Mapping;
 use crate::shm::{Geometry, Memory, Step};
 use crate::sync::fork::LockFile;
 use crate::sync::locks::{LockPlace, lock_file_path};
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempPath;
 
 /// Makes a cache file and opens it. With `replace` it takes the place of the file that is there; its caller
 /// holds that one's data lock.
 pub(crate) fn create(real: &Path, settings: &Settings, replace: bool) -> Result<Opened> {
-    if !replace && real.symlink_metadata().is_ok() {
-        return Err(Error::Exists(real.into()));
+    if !replace {
+        must_be_free(real)?;
     }
     let fixed = settings.fixed(settings.geometry()?)?;
     let id = [settings.random()?, settings.random()?];
     let parent = real.parent().unwrap_or(Path::new("/"));
     let nameless = platform::nameless_file(parent).map_err(Error::io("create a file in", parent))?;
+    // Who needs no lock directory, not even for a short time, touches none.
+    if nameless.is_some() && !replace && !settings.locks.is_shared() {
+        return make(real, settings, &fixed, nameless, id, replace);
+    }
     // Until the file has its name and its first member a lease, nobody may take its locks for left behind.
-    let root_lock = match nameless {
-        Some(_) => RootLock::to_make_locks(real, settings)?,
-        None => Some(RootLock::shared(real, settings)?),
-    };
+    let root_lock = RootLock::shared(real, settings)?;
     let made = make(real, settings, &fixed, nameless, id, replace);
     drop(root_lock);
-    tidy(real);
+    tidy(real, settings.trust);
     made
 }
 
@@ -53,29 +55,11 @@ fn make(
         Some(file) => NewFile { file, temporary: None },
         None => new_file_in(&directory, settings)?,
     };
-    settings.check_filesystem(&new.file, real)?;
-    platform::set_mode(&new.file, settings.mode).map_err(Error::io("set the mode of", real))?;
-    allocate(&new.file, fixed.geometry.file_len, real)?;
-    let inodes = make_locks(&directory, settings, &fixed.geometry)?;
-    let own = Own {
-        id,
-        data: platform::identity(&new.file).map_err(Error::io("examine", real))?,
-        lock_directory: platform::directory_inode(&directory),
-    };
-    let mapping = Mapping::new(&new.file, fixed.geometry.file_len, true).map_err(Error::io("map", real))?;
-    fill(&mapping, fixed, own, &inodes, settings)?;
-    let data = new.file.try_clone().map_err(Error::io("open", real))?;
-    let opened = Opened::new(real, data, mapping, fixed, settings)?;
-    if settings.populate {
-        opened.store.mem.populate().map_err(Error::io("populate", real))?;
-    }
+    let opened = open_new(real, &new, &directory, settings, fixed, id)?;
     let aside = if replace && !platform::CAN_REPLACE_MAPPED { take_path(real, settings)? } else { None };
-    let named = platform::name_new_file(&mut new, real, replace).map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists => Error::Exists(real.into()),
-        _ => Error::Io { what: "create", path: real.into(), source },
-    });
+    let named = give_name(&mut new, real, settings, replace.then_some(&directory));
     if let (Err(_), Some(aside)) = (&named, &aside)
-        && !real.exists()
+        && matches!(platform::identity_at(real), Ok(None))
     {
         // Should somebody create a file right now it is mapped, and so it is not replaced.
         let _ = fs::rename(aside, real);
@@ -87,11 +71,61 @@ fn make(
     named.map(|()| opened)
 }
 
+/// Gives the file all that a cache file has but its name, and makes this process its first member.
+fn open_new(
+    real: &Path,
+    new: &NewFile,
+    directory: &Path,
+    settings: &Settings,
+    fixed: &Fixed,
+    id: [u64; 2],
+) -> Result<Opened> {
+    settings.check_filesystem(&new.file, real)?;
+    platform::set_mode(&new.file, settings.mode).map_err(Error::io("set the mode of", real))?;
+    allocate(&new.file, fixed.geometry.file_len, real)?;
+    let inodes = make_locks(directory, settings, &fixed.geometry)?;
+    let own = Own {
+        id,
+        data: platform::identity(&new.file).map_err(Error::io("examine", real))?,
+        lock_directory: platform::directory_inode(directory),
+    };
+    let mapping = Mapping::new(&new.file, fixed.geometry.file_len, true).map_err(Error::io("map", real))?;
+    fill(&mapping, fixed, own, &inodes, settings)?;
+    let data = new.file.try_clone().map_err(Error::io("open", real))?;
+    // Nobody else knows the file. A strategy for one process keeps the lock.
+    let path = new.temporary.as_deref().unwrap_or(real);
+    let lock = DataLock::take(&data, path, settings.lock_wait)?.ok_or_else(|| held_too_long(real, settings))?;
+    let opened = Opened::new_locked(real, data, mapping, fixed, settings, lock)?;
+    if settings.populate {
+        opened.store.mem.populate().map_err(Error::io("populate", real))?;
+    }
+    // A file system may write down a name before the content. After a power failure a file that has its name has its header.
+    opened.store.mem.sync(0, HEADER_LEN).map_err(Error::io("write", real))?;
+    Ok(opened)
+}
+
+/// Gives a new file its name. One that replaces another goes through its lock directory: should its creator be killed
+/// there, whoever tidies up removes it.
+fn give_name(new: &mut NewFile, real: &Path, settings: &Settings, replace_through: Option<&PathBuf>) -> Result<()> {
+    let through = match replace_through {
+        Some(directory) => {
+            platform::make_private_dir(directory, settings.mode, settings.trust)
+                .map_err(Error::io("create the lock directory", directory))?;
+            Some(directory.join(NEW))
+        }
+        None => None,
+    };
+    platform::name_new_file(new, real, through.as_deref()).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => Error::Exists(real.into()),
+        _ => Error::Io { what: "create", path: real.into(), source },
+    })
+}
+
 /// Opens a new file in the lock directory that it will have, and that it goes with when its creator is killed.
 fn new_file_in(directory: &Path, settings: &Settings) -> Result<NewFile> {
     platform::make_private_dir(directory, settings.mode, settings.trust)
         .map_err(Error::io("create the lock directory", directory))?;
-    let path = directory.join("new");
+    let path = directory.join(NEW);
     let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
     let file = file.map_err(Error::io("create the file", &path))?;
     let temporary = TempPath::try_from_path(path).map_err(Error::io("create a file in", directory))?;
@@ -118,6 +152,12 @@ pub(super) fn make_locks(directory: &Path, settings: &Settings, geometry: &Geome
 }
 
 fn allocate(file: &File, len: u64, real: &Path) -> Result<()> {
+    if platform::largest_file().is_some_and(|largest| len > largest) {
+        // The system would end the process with a signal, unless somebody handles that.
+        let advice = ": this process may not write files of that size (`ulimit -f`); raise the limit, or choose a smaller \
+                      capacity";
+        return Err(Error::NoSpace { path: real.into(), needed: len, advice });
+    }
     platform::allocate(file, len).map_err(|source| match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             let advice = if real.starts_with("/dev/shm") {
@@ -134,7 +174,7 @@ fn allocate(file: &File, len: u64, real: &Path) -> Result<()> {
 
 /// Writes the header, and what of the stripes is not zero.
 fn fill(mapping: &Mapping, fixed: &Fixed, own: Own, inodes: &[u64], settings: &Settings) -> Result<()> {
-    let page = fixed.page(own, platform::boot_id());
+    let page = fixed.page(own, settings.boot_id);
     mapping.copy_in(Step::Header, 0, bytemuck::bytes_of(&page));
     store_lock_inodes(mapping, &fixed.geometry, inodes);
     for stripe in 0..fixed.geometry.shape.stripes {

@@ -2,13 +2,13 @@
 //! is good.
 
 use crate::error::{Error, Result};
-use crate::platform::Identity;
+use crate::platform::{self, Identity};
 use crate::shm::Geometry;
 use crate::shm::layout::{CHECKED, FINGERPRINT, FORMAT, HEADER_LEN, Header, MAGIC, Shape, at};
 use crate::shm::{Memory, Step};
 use bytemuck::Zeroable;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -71,6 +71,23 @@ impl Fixed {
         header
     }
 
+    /// Reads and proves the first page of a file.
+    pub(crate) fn read(data: &File, real: &Path) -> Result<Self> {
+        Ok(Self::read_with_id(data, real)?.0)
+    }
+
+    /// The same with the file's id, which changes when a copy is adopted.
+    pub(crate) fn read_with_id(data: &File, real: &Path) -> Result<(Self, [u64; 2])> {
+        let len = data.metadata().map_err(Error::io("examine", real))?.len();
+        let page = first_page(data, real)?;
+        if page.len() as u64 == HEADER_LEN && is_zero(&page) && holds_nothing(data, real)? {
+            let (expected, found) = ("a header".into(), "nothing but zeros".into());
+            return Err(Error::BadFile { path: real.into(), field: "content", expected, found });
+        }
+        let fixed = Self::parse(&page, len, real)?;
+        Ok((fixed, bytemuck::pod_read_unaligned::<Header>(&page).file_id))
+    }
+
     /// Proves the first page of an existing file good, or says what is wrong with it.
     pub(crate) fn parse(page: &[u8], file_len: u64, path: &Path) -> Result<Self> {
         let bad = |field, expected: String, found: String| Error::BadFile { path: path.into(), field, expected, found };
@@ -128,15 +145,6 @@ impl Fixed {
 }
 
 impl Own {
-    /// From the first page of a file, if it has one.
-    pub(crate) fn read(file: &File) -> Option<Self> {
-        let mut page = Vec::with_capacity(HEADER_LEN as usize);
-        file.take(HEADER_LEN).read_to_end(&mut page).ok()?;
-        let header: Header = bytemuck::try_pod_read_unaligned(&page).ok()?;
-        let data = Identity { inode: header.data_inode, device: header.data_device };
-        Some(Self { id: header.file_id, data, lock_directory: header.lock_dir_inode })
-    }
-
     pub(crate) fn load(mem: &impl Memory) -> Self {
         let word = |at| mem.word(at).get();
         Self {
@@ -162,6 +170,36 @@ impl Own {
         ];
         words.into_iter().for_each(|(at, word)| mem.word(at).set(Step::Header, word));
     }
+}
+
+/// The first page, or what there is of it.
+fn first_page(mut file: &File, real: &Path) -> Result<Vec<u8>> {
+    let mut page = Vec::with_capacity(HEADER_LEN as usize);
+    file.rewind().map_err(Error::io("read", real))?;
+    file.take(HEADER_LEN).read_to_end(&mut page).map_err(Error::io("read", real))?;
+    Ok(page)
+}
+
+/// Whether a file has nothing but zeros in it. Holes are passed over where the file system tells them.
+fn holds_nothing(mut file: &File, real: &Path) -> Result<bool> {
+    let failed = || Error::io("read", real);
+    let (mut at, mut chunk) = (0, vec![0; 64 << 10]);
+    while let Some(data_at) = platform::next_data(file, at).map_err(failed())? {
+        file.seek(SeekFrom::Start(data_at)).map_err(failed())?;
+        let read = file.read(&mut chunk).map_err(failed())?;
+        if read == 0 {
+            break;
+        }
+        if !is_zero(&chunk[..read]) {
+            return Ok(false);
+        }
+        at = data_at + read as u64;
+    }
+    Ok(true)
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&byte| byte == 0)
 }
 
 /// The boot id that the file's state belongs to.

@@ -10,5 +10,6 @@ pub(crate) mod open;
 pub(crate) mod opened;
 pub(crate) mod place;
 pub(crate) mod reset;
+pub(crate) mod tidy;
 
 pub(crate) use opened::Opened;

@@ -3,19 +3,21 @@
 use super::create::{create, make_locks, store_lock_inodes};
 use super::header::{AfterCrash, Fixed, Own, boot_id};
 use super::opened::{Opened, identity, seat_error};
-use super::place::{DataLock, RootLock, lock_directory, open_data, resolve, still_names, take_path, tidy};
-use super::reset::{forget_claims, reset};
+use super::place::{DataLock, held_too_long, lock_directory, open_data, replaced_too_often, resolve, still_names};
+use super::reset::{forget_claims, reset, was_flushed};
+use super::tidy::{RootLock, take_path, tidy};
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::platform;
-use crate::shm::Geometry;
-use crate::shm::layout::{HEADER_LEN, RECORD_LEN, RingShape, STRATEGY_NAME, Shape};
+use crate::shm::layout::{HEADER_LEN, RECORD_LEN, RingShape, STRATEGY_NAME, Shape, at};
 use crate::shm::mapping::Mapping;
+use crate::shm::{Geometry, Memory};
 use crate::store::record::mix;
 use crate::sync::locks::LockStrategy;
 use crate::sync::member::Seats;
+use crate::sync::wait::Attempts;
 use std::fs::File;
-use std::io::Read;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,7 +46,8 @@ pub enum OnMismatch {
     UseExisting,
     /// The file is replaced by one as asked for, and those who have it open go over to the new one; but while
     /// living members use one that differs only in sizes, it is used as it is. What is no cache file is never
-    /// replaced.
+    /// replaced, unless it holds nothing but zeros. Where nobody can tell whether the host was restarted, a file on a
+    /// disk is emptied.
     Recreate,
 }
 
@@ -228,6 +231,30 @@ impl Settings {
         Ok(())
     }
 
+    /// These settings for a file that cannot be from another boot: its number of the boot is the number of this one, where
+    /// either could not be read.
+    fn with_boot_of(self, data: &File, mapping: &Mapping) -> Self {
+        let found = boot_id(mapping);
+        // Zero stands for a reset that did not come to its end.
+        let is_told = found != [0, 0] && found != self.boot_id;
+        let is_unread = platform::is_unread_boot(found) || platform::is_unread_boot(self.boot_id);
+        if is_told && is_unread && platform::is_in_memory(data) { Self { boot_id: found, ..self } } else { self }
+    }
+
+    /// An error where nobody can tell whether a file is from this boot: it is not emptied on suspicion.
+    fn check_boot(&self, real: &Path) -> Result<()> {
+        if !platform::is_unread_boot(self.boot_id) {
+            return Ok(());
+        }
+        let why = "/proc/sys/kernel/random/boot_id cannot be read here; mount /proc, use a file in memory (tmpfs), or let the \
+                   cache be emptied (`OnMismatch::Recreate`)";
+        Err(Error::Io {
+            what: "tell whether the host was restarted since the last use of",
+            path: real.into(),
+            source: std::io::Error::new(ErrorKind::Unsupported, why),
+        })
+    }
+
     fn mismatch(&self, real: &Path, what: &'static str, asked: impl ToString, found: impl ToString) -> Error {
         Error::Mismatch { path: real.into(), what, asked: asked.to_string(), found: found.to_string() }
     }
@@ -243,28 +270,37 @@ fn default_stripes(capacity: u64, mean_item: u64) -> u32 {
 
 /// Opens the cache file at a path.
 pub(crate) fn open(path: &Path, settings: &Settings) -> Result<Opened> {
+    let mut attempts = Attempts::within(settings.lock_wait);
     loop {
-        let real = resolve(path)?;
-        let data = open_data(&real, !settings.read_only)?;
-        settings.check_filesystem(&data, &real)?;
-        settings.check_trust(&data, &real)?;
-        if settings.read_only {
-            return open_read_only(&real, data, settings);
+        if let Some(opened) = try_open(path, settings)? {
+            return Ok(opened);
         }
-        let lock = lock_data(&data, &real, settings)?;
-        // Whoever had the lock before may have replaced or destroyed the file.
-        if still_names(&real, &data) {
-            match open_locked(&real, data, settings, lock) {
-                // Where a file is moved aside to be replaced, somebody else made one in between.
-                Err(Error::Exists(_)) => {}
-                other => return other,
-            }
+        if !attempts.again() {
+            return Err(replaced_too_often(path, settings));
         }
+    }
+}
+
+/// `None`: the file was replaced or destroyed meanwhile.
+fn try_open(path: &Path, settings: &Settings) -> Result<Option<Opened>> {
+    let real = resolve(path)?;
+    let data = open_data(&real, !settings.read_only)?;
+    settings.check_filesystem(&data, &real)?;
+    settings.check_trust(&data, &real)?;
+    if settings.read_only {
+        return open_read_only(&real, data, settings).map(Some);
+    }
+    let Some(lock) = lock_data(&data, &real, settings)? else { return Ok(None) };
+    match open_locked(&real, data, settings, lock) {
+        // Where a file is moved aside to be replaced, somebody else made one in between.
+        Err(Error::Exists(_)) => Ok(None),
+        other => other.map(Some),
     }
 }
 
 /// Opens the cache file at a path, or makes it.
 pub(crate) fn open_or_create(path: &Path, settings: &Settings) -> Result<Opened> {
+    let mut attempts = Attempts::within(settings.lock_wait);
     loop {
         match open(path, settings) {
             Err(Error::NotFound(_)) => {}
@@ -274,49 +310,49 @@ pub(crate) fn open_or_create(path: &Path, settings: &Settings) -> Result<Opened>
             Err(Error::Exists(_)) => {}
             other => return other,
         }
+        if !attempts.again() {
+            return Err(replaced_too_often(path, settings));
+        }
     }
 }
 
-fn lock_data(data: &File, real: &Path, settings: &Settings) -> Result<DataLock> {
+/// Takes the lock of the data file; `None` if the path names another file by then: whoever had the lock before may have
+/// replaced or destroyed this one.
+fn lock_data(data: &File, real: &Path, settings: &Settings) -> Result<Option<DataLock>> {
+    match wait_for_data_lock(data, real, settings) {
+        Ok(lock) => Ok(still_names(real, data)?.then_some(lock)),
+        // It cannot be opened once more by its path.
+        Err(Error::NotFound(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn wait_for_data_lock(data: &File, real: &Path, settings: &Settings) -> Result<DataLock> {
     if let Some(lock) = DataLock::take(data, real, SHORT_WAIT.min(settings.lock_wait))? {
         return Ok(lock);
     }
-    if read_fixed(data, real).is_ok_and(|fixed| fixed.strategy_name == LockStrategy::Process.name()) {
+    if Fixed::read(data, real).is_ok_and(|fixed| fixed.strategy_name == LockStrategy::Process.name()) {
         return Err(Error::OpenElsewhere(real.into()));
     }
     DataLock::take(data, real, settings.lock_wait)?.ok_or_else(|| held_too_long(real, settings))
 }
 
-pub(super) fn held_too_long(real: &Path, settings: &Settings) -> Error {
-    if settings.locks.is_one_process() {
-        return Error::OpenElsewhere(real.into());
-    }
-    let why = format!("another process held its opening lock for {:?}", settings.lock_wait);
-    Error::Io { what: "open", path: real.into(), source: std::io::Error::new(std::io::ErrorKind::TimedOut, why) }
-}
-
-/// Reads and proves the first page.
-fn read_fixed(data: &File, real: &Path) -> Result<Fixed> {
-    let len = data.metadata().map_err(Error::io("examine", real))?.len();
-    let mut page = Vec::with_capacity(HEADER_LEN as usize);
-    let mut from_start = data;
-    std::io::Seek::rewind(&mut from_start).map_err(Error::io("read", real))?;
-    from_start.take(HEADER_LEN).read_to_end(&mut page).map_err(Error::io("read", real))?;
-    Fixed::parse(&page, len, real)
-}
-
 fn open_read_only(real: &Path, data: File, settings: &Settings) -> Result<Opened> {
-    let fixed = read_fixed(&data, real)?;
+    let fixed = Fixed::read(&data, real)?;
     let settings = Settings { locks_asked: false, ..settings.clone() };
     if settings.on_mismatch == OnMismatch::Fail {
         settings.check_sizes(&fixed, real)?;
     }
     let mapping = Mapping::new(&data, fixed.geometry.file_len, false).map_err(Error::io("map", real))?;
-    Opened::new(real, data, mapping, &fixed, &settings)
+    let settings = settings.with_boot_of(&data, &mapping);
+    if boot_id(&mapping) != settings.boot_id && !settings.verify_reads {
+        settings.check_boot(real)?;
+    }
+    Opened::new_read_only(real, data, mapping, &fixed, &settings)
 }
 
 fn open_locked(real: &Path, data: File, settings: &Settings, lock: DataLock) -> Result<Opened> {
-    let fixed = match read_fixed(&data, real) {
+    let fixed = match Fixed::read(&data, real) {
         // Never what is no cache file at all.
         Err(error @ Error::BadFile { .. })
             if settings.on_mismatch == OnMismatch::Recreate && !error.is_no_cache_file() =>
@@ -332,7 +368,7 @@ fn open_locked(real: &Path, data: File, settings: &Settings, lock: DataLock) -> 
         Err(Error::Mismatch { .. }) if settings.on_mismatch == OnMismatch::Recreate => {
             return recreate(real, data, Some(mapping), settings, lock);
         }
-        other => Settings { mode, ..other? },
+        other => Settings { mode, ..other? }.with_boot_of(&data, &mapping),
     };
     if let Err(mismatch) = settings.check_sizes(&fixed, real) {
         match settings.on_mismatch {
@@ -373,10 +409,16 @@ fn make_ours(
     if settings.locks.is_shared() {
         check_lock_directory(real, &lock_directory(real, own.id), own)?;
     }
-    // No recreator is at work, since we hold the lock: one that died left its mark behind.
+    if mapping.word(at!(replaced)).get() != 0 {
+        // No recreator is at work, since we hold the lock: one that died left its mark behind, and perhaps a new file.
+        tidy(real, settings.trust);
+    }
     Opened::mark_replaced(mapping, 0);
     if same_boot || has_members(real, mapping, fixed, settings)? {
         return Ok(None);
+    }
+    if settings.on_mismatch != OnMismatch::Recreate && !was_flushed(mapping) {
+        settings.check_boot(real)?;
     }
     Own { data: found, ..own }.store(mapping);
     reset(mapping, fixed, settings, true)?;
@@ -385,8 +427,18 @@ fn make_ours(
 
 fn check_lock_directory(real: &Path, directory: &Path, own: Own) -> Result<()> {
     let lost = |detail| Error::LocksLost { path: real.into(), detail };
-    if !directory.is_dir() {
-        return Err(lost(format!("expected the directory {}, found none", directory.display())));
+    for part in directory.parent().into_iter().chain([directory]) {
+        match platform::look_into(part) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(lost(format!("expected the directory {}, found none", directory.display())));
+            }
+            Err(error) if error.kind() == ErrorKind::NotADirectory => {
+                return Err(lost(format!("{}: {error}", part.display())));
+            }
+            // That they cannot be reached does not mean that they are lost.
+            Err(source) => return Err(Error::Io { what: "enter the lock directory", path: part.into(), source }),
+        }
     }
     let found = platform::directory_inode(directory);
     if found != own.lock_directory {
@@ -435,44 +487,51 @@ fn recreate(real: &Path, data: File, old: Option<Mapping>, settings: &Settings, 
     let made = create(real, settings, true);
     if made.is_err()
         && let Some(old) = &old
-        && still_names(real, &data)
+        // Should that not be known, the mark stays, which costs its handles a look at the path now and then.
+        && still_names(real, &data).unwrap_or(false)
     {
         Opened::mark_replaced(old, 0);
     }
     drop((old, data, lock));
     if !platform::CAN_REPLACE_MAPPED {
         // Only now nobody keeps the old one from being removed.
-        tidy(real);
+        tidy(real, settings.trust);
     }
     made
 }
 
 /// Removes a cache file and its locks.
 pub(crate) fn destroy(path: &Path, settings: &Settings) -> Result<()> {
+    let mut attempts = Attempts::within(settings.lock_wait);
     loop {
         let real = resolve(path)?;
         let data = open_data(&real, true)?;
         settings.check_trust(&data, &real)?;
-        let lock = lock_data(&data, &real, settings)?;
-        if !still_names(&real, &data) {
-            continue;
+        if let Some(lock) = lock_data(&data, &real, settings)? {
+            return destroy_locked(&real, data, settings, lock);
         }
-        // What is no cache file is not ours to remove; a damaged one is.
-        let fixed = match read_fixed(&data, &real) {
-            Err(error) if error.is_no_cache_file() => return Err(error),
-            other => other.ok(),
-        };
-        let mapping = match &fixed {
-            Some(fixed) => Mapping::new(&data, fixed.geometry.file_len, true).ok(),
-            None => None,
-        };
-        if let Some(mapping) = &mapping {
-            Opened::mark_replaced(mapping, settings.random()? | 1);
+        if !attempts.again() {
+            return Err(replaced_too_often(&real, settings));
         }
-        take_path(&real, settings)?;
-        // What is mapped or open by ourselves would keep it from being removed.
-        drop((mapping, data, lock));
-        tidy(&real);
-        return Ok(());
     }
+}
+
+fn destroy_locked(real: &Path, data: File, settings: &Settings, lock: DataLock) -> Result<()> {
+    let header = match Fixed::read(&data, real) {
+        Ok(_) => Some(Mapping::new(&data, HEADER_LEN, true).map_err(Error::io("map", real))?),
+        // Nobody has a damaged file open. What is no cache file is not ours to remove.
+        Err(error @ Error::BadFile { .. }) if !error.is_no_cache_file() => None,
+        Err(error) => return Err(error),
+    };
+    if let Some(header) = &header {
+        Opened::mark_replaced(header, settings.random()? | 1);
+    }
+    let taken = take_path(real, settings);
+    if let (Err(_), Some(header)) = (&taken, &header) {
+        Opened::mark_replaced(header, 0);
+    }
+    // What is mapped or open by ourselves would keep it from being removed.
+    drop((header, data, lock));
+    tidy(real, settings.trust);
+    taken.map(drop)
 }

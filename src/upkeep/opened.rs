@@ -2,7 +2,8 @@
 
 use super::header::{Fixed, boot_id};
 use super::open::{OnMismatch, Settings, Sizes};
-use super::place::{DataLock, TidyAtEnd, format_id, lock_directory, still_names};
+use super::place::{DataLock, format_id, lock_directory, still_names};
+use super::tidy::TidyAtEnd;
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::platform;
@@ -51,7 +52,7 @@ pub(crate) struct Opened {
     born: Instant,
     /// When which owners of claims were tested.
     pub(super) tests: super::claims::Tests,
-    /// Removes what is left of a replaced file that could not be removed while it was mapped; dropped last.
+    /// Removes what is left of a replaced file and could not be removed while it was in use; dropped last.
     tidy_at_end: TidyAtEnd,
 }
 
@@ -74,23 +75,22 @@ pub(crate) struct Joined {
 }
 
 impl Opened {
-    /// Wraps a mapped file; unless it is opened read-only, this process becomes a member. Whoever opens a file
-    /// that others can see holds its data lock, or passes it on for strategy `process`.
-    pub(super) fn new(real: &Path, data: File, mapping: Mapping, fixed: &Fixed, settings: &Settings) -> Result<Self> {
+    /// Wraps a mapped file to read only.
+    pub(super) fn new_read_only(
+        real: &Path,
+        data: File,
+        mapping: Mapping,
+        fixed: &Fixed,
+        settings: &Settings,
+    ) -> Result<Self> {
         let mut opened = Self::unattached(real, data, mapping, fixed, settings);
-        if settings.read_only {
-            let own = super::header::Own::load(&opened.store.mem);
-            let same_boot = boot_id(&opened.store.mem) == settings.boot_id;
-            opened.is_copy = own.is_copied_to(identity(&opened.data, real)?, same_boot);
-        } else {
-            let only = if settings.locks.is_one_process() { Some(opened.data_lock(settings.lock_wait)?) } else { None };
-            let joined = opened.join(only)?;
-            opened.member.install(joined);
-        }
+        let own = super::header::Own::load(&opened.store.mem);
+        let same_boot = boot_id(&opened.store.mem) == settings.boot_id;
+        opened.is_copy = own.is_copied_to(identity(&opened.data, real)?, same_boot);
         Ok(opened)
     }
 
-    /// As [`new`](Self::new), with the data lock held by the caller.
+    /// Wraps a mapped file whose data lock the caller holds; this process becomes a member.
     pub(super) fn new_locked(
         real: &Path,
         data: File,
@@ -147,10 +147,10 @@ impl Opened {
     /// Takes the data file's lock.
     fn data_lock(&self, limit: Duration) -> Result<DataLock> {
         DataLock::take(&self.data, &self.real, limit)?
-            .ok_or_else(|| super::open::held_too_long(&self.real, &self.settings))
+            .ok_or_else(|| super::place::held_too_long(&self.real, &self.settings))
     }
 
-    /// Makes this process a member. The data lock is held, or nobody else can see the file.
+    /// Makes this process a member. The data lock is held.
     fn join(&self, only: Option<DataLock>) -> Result<Joined> {
         let seats = self.seats();
         let now_ms = self.settings.time.now_ms();
@@ -321,16 +321,24 @@ impl Opened {
             return Ok(Some(next));
         }
         let mark = self.store.mem.word(at!(replaced)).get();
+        let is_current = still_names(&self.real, &self.data)?;
+        if is_current && self.settings.read_only {
+            // Whoever left the mark may be about to replace the file, or dead: only the opening lock would tell. So the
+            // mark is not remembered, and the next call looks again.
+            return Ok(None);
+        }
         // Nobody replaces a file whose lock we keep.
         let is_ours = self.joined().is_some_and(|joined| joined._only.is_some());
-        if !is_ours || !still_names(&self.real, &self.data) {
+        if !is_ours || !is_current {
             let next = self.open_next(limit)?;
             if identity(&next.data, &self.real)? != identity(&self.data, &self.real)? {
                 let _ = self.next.set(Arc::new(next));
                 return Ok(self.next.get());
             }
         }
-        self.stale_mark.store(mark, Ordering::Relaxed);
+        if !self.settings.read_only {
+            self.stale_mark.store(mark, Ordering::Relaxed);
+        }
         Ok(None)
     }
 
@@ -353,6 +361,9 @@ impl Opened {
         if let Some(next) = self.next.get() {
             return Some(Some(next));
         }
+        if self.settings.read_only && still_names(&self.real, &self.data).ok()? {
+            return Some(None);
+        }
         let now = self.up_ms();
         let due = self.next_follow_ms.load(Ordering::Relaxed);
         let later = now + FOLLOW_EVERY_MS;
@@ -374,8 +385,10 @@ impl Drop for Opened {
         if let Some(joined) = self.member.get() {
             self.seats().leave(joined.member.seat);
         }
-        if !platform::CAN_REPLACE_MAPPED && self.is_replaced() {
-            self.tidy_at_end.0 = Some(self.real.clone());
+        // A read-only handle writes nothing; where it kept the file from being removed, it removes it.
+        let tidies = self.joined().is_some() || !platform::CAN_REPLACE_MAPPED;
+        if tidies && self.is_replaced() {
+            self.tidy_at_end.of = Some((self.real.clone(), self.settings.trust));
         }
     }
 }

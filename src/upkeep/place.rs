@@ -3,17 +3,16 @@
 //! Symbolic links are resolved first, so that all who mean one file find one lock directory:
 //! `REALPATH.locks/FILE-ID/`. The file id ties the locks to the file; a file that was replaced has others.
 
-use super::header::Own;
 use super::open::Settings;
 use crate::error::{Error, Result};
-use crate::platform::{self, DefaultPlace};
+use crate::platform::{self, DefaultPlace, Irregular};
 use crate::sync::fork::LockFile;
-use crate::sync::locks::{try_lock_data, try_lock_exclusive, try_lock_shared};
-use crate::sync::wait::wait_for;
-use std::fs::{self, File, OpenOptions};
+use crate::sync::locks::try_lock_data;
+use crate::sync::wait::wait_in_crowd;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The path for the cache of this user when none is given: the first of [`default_paths`].
 ///
@@ -52,7 +51,7 @@ pub fn default_paths() -> Vec<PathBuf> {
     let is_usable = |place: &&DefaultPlace| {
         let path = path(place);
         let no_other_has = |path: &Path| platform::is_ours_or_free(path);
-        platform::may_create_in(place) && no_other_has(&path) && no_other_has(&locks_root(&path))
+        platform::may_create_in(&place.directory) && no_other_has(&path) && no_other_has(&locks_root(&path))
     };
     let mut paths: Vec<PathBuf> = places.iter().filter(is_usable).map(path).collect();
     if paths.is_empty() {
@@ -74,8 +73,11 @@ fn linkless(path: &Path) -> Result<PathBuf> {
         given: path.display().to_string(),
         expected: "the path of a file".into(),
     };
-    if let Ok(real) = fs::canonicalize(path) {
-        return if real.file_name().is_none() { Err(no_file()) } else { Ok(real) };
+    match fs::canonicalize(path) {
+        Ok(real) if real.file_name().is_none() => return Err(no_file()),
+        Ok(real) => return Ok(real),
+        Err(error) if platform::is_vanishing(&error) => {}
+        Err(source) => return Err(Error::Io { what: "find", path: path.into(), source }),
     }
     let Some(name) = path.file_name() else { return Err(no_file()) };
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -100,16 +102,35 @@ pub(crate) fn format_id(id: [u64; 2]) -> String {
     format!("{:016x}{:016x}", id[1], id[0])
 }
 
-/// Opens an existing cache file.
+/// Opens an existing cache file; what is no regular file is not opened.
 pub(crate) fn open_data(real: &Path, writable: bool) -> Result<File> {
-    OpenOptions::new().read(true).write(writable).open(real).map_err(not_opened(real))
+    platform::open_file(real, writable).map_err(not_opened(real))
 }
 
 /// Why a data file could not be opened.
 fn not_opened(real: &Path) -> impl FnOnce(io::Error) -> Error {
     move |source| match source.kind() {
         io::ErrorKind::NotFound => Error::NotFound(real.into()),
-        _ => Error::Io { what: "open", path: real.into(), source },
+        _ => match source.get_ref().and_then(|source| source.downcast_ref()) {
+            Some(&Irregular(found)) => no_file(real, found),
+            None => Error::Io { what: "open", path: real.into(), source },
+        },
+    }
+}
+
+/// Something else than a file lies where a cache file should be.
+fn no_file(real: &Path, found: &str) -> Error {
+    let expected = "a regular file".into();
+    Error::BadFile { path: real.into(), field: "file type", expected, found: found.into() }
+}
+
+/// An error unless nothing lies at a path.
+pub(crate) fn must_be_free(real: &Path) -> Result<()> {
+    match fs::symlink_metadata(real) {
+        Ok(meta) => Err(platform::irregular(meta.file_type())
+            .map_or_else(|| Error::Exists(real.into()), |found| no_file(real, found))),
+        Err(error) if platform::is_vanishing(&error) => Ok(()),
+        Err(source) => Err(Error::Io { what: "examine", path: real.into(), source }),
     }
 }
 
@@ -124,155 +145,36 @@ impl DataLock {
     /// every child of this process.
     pub(crate) fn take(data: &File, real: &Path, limit: Duration) -> Result<Option<Self>> {
         let file = LockFile::reopen(data, real).map_err(not_opened(real))?;
-        let got = wait_for(limit, || try_lock_data(&file));
+        let got = wait_in_crowd(limit, || try_lock_data(&file));
         let got = got.map_err(Error::io("lock", real))?;
         Ok(got.map(|_| Self(file)))
     }
 }
 
-/// Whether a path still names the file that was opened.
-pub(crate) fn still_names(real: &Path, data: &File) -> bool {
-    let identity = |file: &File| platform::identity(file).ok();
-    File::open(real).ok().and_then(|now| identity(&now)) == identity(data)
+/// Whether a path names this open file. An error is no answer: whoever took it for a "no" would open the path again and
+/// again.
+pub(crate) fn is_named(path: &Path, file: &File) -> io::Result<bool> {
+    Ok(platform::identity_at(path)? == Some(platform::identity(file)?))
 }
 
-/// The lock of the directory of all lock directories of a path: shared by those who make one there, until it has a
-/// lease of its own, and exclusive for those who tidy up.
-pub(crate) struct RootLock(#[expect(dead_code, reason = "held, never looked at")] LockFile);
-
-/// How long one who tidies waits for those who create.
-const TIDY_WAIT: Duration = Duration::from_secs(1);
-/// Pause of one whose directory was removed while it was made.
-const AGAIN_WAIT: Duration = Duration::from_millis(1);
-
-impl RootLock {
-    /// As [`shared`](Self::shared), for one who makes the locks of a file; a strategy without lock files needs none.
-    pub(crate) fn to_make_locks(real: &Path, settings: &Settings) -> Result<Option<Self>> {
-        settings.locks.is_shared().then(|| Self::shared(real, settings)).transpose()
-    }
-
-    /// Makes the directory, and keeps tidiers out of it.
-    pub(crate) fn shared(real: &Path, settings: &Settings) -> Result<Self> {
-        let root = locks_root(real);
-        let begun = Instant::now();
-        let is_last_try = || begun.elapsed() > settings.lock_wait;
-        loop {
-            // One who tidies up may remove it between any two of these steps.
-            let made = platform::make_private_dir(&root, settings.mode, settings.trust);
-            let lock = match made.and_then(|()| Self::open(&root)) {
-                Err(error) if platform::is_vanishing(&error) && !is_last_try() => {
-                    std::thread::sleep(AGAIN_WAIT);
-                    continue;
-                }
-                other => other.map_err(Error::io("create the lock directory", &root))?,
-            };
-            let got = wait_for(settings.lock_wait, || try_lock_shared(&lock));
-            if got.map_err(Error::io("lock the lock directory", &root))?.is_none() {
-                return Err(super::open::held_too_long(real, settings));
-            }
-            // One who tidied up may have removed it before it was locked.
-            if Self::is_of(&root, &lock) {
-                return Ok(Self(lock));
-            }
-        }
-    }
-
-    /// Keeps creators out; `None` when one does not end, or there is nothing to tidy.
-    fn exclusive(root: &Path) -> Option<Self> {
-        let lock = Self::open(root).ok()?;
-        let got = wait_for(TIDY_WAIT, || try_lock_exclusive(&lock)).ok()?;
-        got.filter(|_| Self::is_of(root, &lock)).map(|_| Self(lock))
-    }
-
-    fn open(root: &Path) -> io::Result<LockFile> {
-        let (path, options) = platform::root_lock(root);
-        LockFile::open_with(&options, &path)
-    }
-
-    fn is_of(root: &Path, lock: &LockFile) -> bool {
-        still_names(&platform::root_lock(root).0, lock)
-    }
-
-    /// Removes the directory if nothing is left in it but this lock.
-    fn remove_empty(self, root: &Path) {
-        let (path, _) = platform::root_lock(root);
-        if path == root {
-            // Only an empty one goes, and while it is locked: a creator finds then that it is gone.
-            let _ = fs::remove_dir(root);
-            return;
-        }
-        let Ok(mut entries) = fs::read_dir(root) else { return };
-        if entries.all(|entry| entry.is_ok_and(|entry| entry.path() == path)) {
-            // The same for the file in it, which keeps the directory from going while another creator has one.
-            let _ = fs::remove_file(&path);
-            drop(self);
-            let _ = fs::remove_dir(root);
-        }
-    }
+/// The same of a cache file and its path.
+pub(crate) fn still_names(real: &Path, data: &File) -> Result<bool> {
+    is_named(real, data).map_err(Error::io("examine", real))
 }
 
-/// Takes the path from a cache file that others may have mapped; for them it lives on without. The data lock is held.
-/// Returns where the file lies now, if anywhere.
-///
-/// Where a mapped file cannot be removed it is moved into a lock directory of its own, and goes with that: when the
-/// last who has it open closes it, or when somebody tidies up later.
-pub(crate) fn take_path(real: &Path, settings: &Settings) -> Result<Option<PathBuf>> {
-    if platform::CAN_REPLACE_MAPPED {
-        fs::remove_file(real).map_err(Error::io("remove", real))?;
-        return Ok(None);
+/// The opening lock of a file, or another of those around it, was held by others for too long.
+pub(crate) fn held_too_long(real: &Path, settings: &Settings) -> Error {
+    if settings.locks.is_one_process() {
+        return Error::OpenElsewhere(real.into());
     }
-    let _root_lock = RootLock::shared(real, settings)?;
-    let directory = lock_directory(real, [settings.random()?, settings.random()?]);
-    platform::make_private_dir(&directory, settings.mode, settings.trust)
-        .map_err(Error::io("create the directory", &directory))?;
-    let aside = directory.join("replaced");
-    platform::move_aside(real, &aside).map_err(Error::io("move aside", real))?;
-    Ok(Some(aside))
+    timed_out(real, format!("another process held its opening lock for {:?}", settings.lock_wait))
 }
 
-/// Removes a lock directory if nobody uses it: if all its locks and leases can be taken.
-///
-/// It is only tidying: what cannot be removed now is in nobody's way and goes at another time.
-fn remove_unused_locks(directory: &Path) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    let mut held = Vec::new();
-    for entry in entries.flatten() {
-        match LockFile::open(&entry.path()) {
-            Ok(file) if matches!(try_lock_exclusive(&file), Ok(true)) => held.push((entry.path(), file)),
-            _ => return,
-        }
-    }
-    for (path, _lock) in &held {
-        let _ = fs::remove_file(path);
-    }
-    drop(held);
-    let _ = fs::remove_dir(directory);
+/// The file was replaced each time that it was opened.
+pub(crate) fn replaced_too_often(real: &Path, settings: &Settings) -> Error {
+    timed_out(real, format!("others created, replaced or destroyed it again and again for {:?}", settings.lock_wait))
 }
 
-/// Removes what killed creators and replaced files left behind beside this cache file.
-pub(crate) fn tidy(real: &Path) {
-    let root = locks_root(real);
-    let Some(lock) = RootLock::exclusive(&root) else { return };
-    let Ok(entries) = fs::read_dir(&root) else { return };
-    let keep = File::open(real).ok().and_then(|file| Own::read(&file)).map(|own| format_id(own.id));
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        if Some(name.to_string_lossy().as_ref()) != keep.as_deref() {
-            remove_unused_locks(&entry.path());
-        }
-    }
-    lock.remove_empty(&root);
-}
-
-/// Tidies up when it is dropped, if it was told to: the last part of what has a file mapped, it is dropped when the
-/// mapping is gone.
-#[derive(Default)]
-pub(crate) struct TidyAtEnd(pub Option<PathBuf>);
-
-impl Drop for TidyAtEnd {
-    fn drop(&mut self) {
-        if let Some(real) = &self.0 {
-            tidy(real);
-        }
-    }
+fn timed_out(real: &Path, why: String) -> Error {
+    Error::Io { what: "open", path: real.into(), source: io::Error::new(io::ErrorKind::TimedOut, why) }
 }

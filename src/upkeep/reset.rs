@@ -18,7 +18,7 @@ use crate::sync::member::Seats;
 /// Resets a file under its data lock. Whether a flush is believed if the file says that it was its last act is the
 /// caller's to say.
 pub(super) fn reset(mapping: &Mapping, fixed: &Fixed, settings: &Settings, believe_flush: bool) -> Result<()> {
-    let flushed = believe_flush && Flush::of(mapping.word(at!(flush)).get()) == Flush::Clean;
+    let flushed = believe_flush && was_flushed(mapping);
     let distrust = match (flushed, fixed.after_crash) {
         (true, _) => Distrust::None,
         (false, AfterCrash::Verify) => Distrust::Verify,
@@ -38,6 +38,11 @@ pub(super) fn reset(mapping: &Mapping, fixed: &Fixed, settings: &Settings, belie
     fence(Ordering::SeqCst);
     store_boot_id(mapping, settings.boot_id);
     Ok(())
+}
+
+/// Whether the file says that a flush was its last act.
+pub(super) fn was_flushed(mapping: &Mapping) -> bool {
+    Flush::of(mapping.word(at!(flush)).get()) == Flush::Clean
 }
 
 fn reset_stripe(mapping: &Mapping, fixed: &Fixed, stripe: u32, distrust: Distrust) {

@@ -5,7 +5,7 @@ pub mod children;
 pub mod fork;
 pub mod raw;
 
-use kennel::{Cache, Clock};
+use kennel::{Cache, Clock, Options};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,6 +59,21 @@ impl Place {
     pub fn names(&self) -> Vec<String> {
         names_in(self.dir())
     }
+}
+
+/// A small file, in which the items of [`fill`] stay.
+pub fn small() -> Options {
+    Options::new().capacity(64 << 10).stripes(2).seats(4).seed(1)
+}
+
+/// Sets twenty items.
+pub fn fill(cache: &Cache) {
+    (0..20).for_each(|n: u32| cache.set(n.to_le_bytes(), n.to_string()).unwrap());
+}
+
+/// How many of those are there.
+pub fn filled(cache: &Cache) -> usize {
+    (0..20u32).filter(|n| cache.get(n.to_le_bytes()).is_some_and(|value| value == n.to_string().as_bytes())).count()
 }
 
 /// A path as the cache tells it: with all links resolved, and on Windows in the usual form.

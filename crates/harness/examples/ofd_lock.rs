@@ -55,7 +55,7 @@ mod ranges {
 
     impl ByteRanges {
         fn path(place: &LockPlace) -> PathBuf {
-            place.directory.join("ranges")
+            place.directory.join("ranges.lock")
         }
     }
 

@@ -55,7 +55,7 @@ mod mutexes {
 
     impl RobustMutexes {
         fn path(place: &LockPlace) -> PathBuf {
-            place.directory.join("mutexes")
+            place.directory.join("mutexes.lock")
         }
 
         fn length(place: &LockPlace) -> usize {

@@ -165,6 +165,8 @@ pub(super) fn open_lock_file(directory: &Path, number: u32, inode: u64) -> io::R
     };
     let file = LockFile::open(&path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => explain("expected the file that was made with the cache, found none".into()),
+        // No regular file.
+        io::ErrorKind::InvalidInput => explain(format!("{error}: it was replaced")),
         kind => io::Error::new(kind, format!("lock file {}: {error}", path.display())),
     })?;
     let found = platform::identity(&file)?.inode;

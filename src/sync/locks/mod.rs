@@ -29,7 +29,7 @@ pub(crate) use file::{try_lock_data, try_lock_exclusive, try_lock_shared};
 #[cfg(not(loom))]
 pub use strategy::{LockFactory, LockPlace, LockRegions, LockStrategy};
 #[cfg(not(loom))]
-pub(crate) use strategy::{Locks, lock_file_path};
+pub(crate) use strategy::{Locks, is_lock_name, lock_file_path};
 
 /// Why a lock was not given.
 #[derive(Debug)]

@@ -156,6 +156,11 @@ pub(crate) fn lock_file_path(directory: &Path, number: u32) -> PathBuf {
     directory.join(format!("{number:04}.lock"))
 }
 
+/// Whether a name in a lock directory is that of a lock file, be it of a strategy of a caller's own.
+pub(crate) fn is_lock_name(name: &str) -> bool {
+    name.strip_suffix(".lock").is_some_and(|rest| !rest.is_empty())
+}
+
 /// A lock strategy of the caller's own.
 ///
 /// Open the file with [`Options::locks`](crate::Options::locks) set to the same strategy everywhere; a process
@@ -168,6 +173,9 @@ pub trait LockFactory: Send + Sync {
     fn id(&self) -> u64;
 
     /// Makes what the locks need, once, while the cache file is being created.
+    ///
+    /// Give its files names that end in `.lock`. They are removed with the directory once the cache file is destroyed and
+    /// nobody uses them. A directory that holds anything else is left as it is, for you to remove.
     ///
     /// # Errors
     /// Whatever keeps the locks from being made; the cache is not created then.

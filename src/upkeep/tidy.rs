@@ -1,0 +1,235 @@
+//! Removing what nobody uses any more beside a cache file: the lock directories of files that were destroyed or replaced,
+//! and what killed creators left.
+//!
+//! Only what Kennel made is removed, and only that is opened. It is known by its kind, its owner and the exact form of its
+//! name: real directories and regular files of this user (of any user, where others are trusted), at the names that are
+//! made here and nowhere else. No symbolic link is followed. A directory that holds anything else stays, with all that is
+//! in it.
+
+use super::header::Fixed;
+use super::open::Settings;
+use super::place::{format_id, held_too_long, is_named, lock_directory, locks_root, open_data};
+use crate::error::{Error, Result};
+use crate::platform::{self, Folder};
+use crate::sync::fork::LockFile;
+use crate::sync::locks::{is_lock_name, try_lock_exclusive, try_lock_shared};
+use crate::sync::member::is_lease_name;
+use crate::sync::wait::{Attempts, wait_in_crowd};
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The name of a new file in its lock directory, until it gets its own.
+pub(super) const NEW: &str = "new";
+/// The name of a replaced file in the lock directory that it is moved to.
+const REPLACED: &str = "replaced";
+
+/// The lock of the directory of all lock directories of a path: shared by those who make one there, until it has a
+/// lease of its own, and exclusive for those who tidy up.
+pub(crate) struct RootLock(#[expect(dead_code, reason = "held, never looked at")] LockFile);
+
+/// How long one who tidies waits for those who create.
+const TIDY_WAIT: Duration = Duration::from_secs(1);
+
+impl RootLock {
+    /// As [`shared`](Self::shared), for one who makes the locks of a file; a strategy without lock files needs none.
+    pub(crate) fn to_make_locks(real: &Path, settings: &Settings) -> Result<Option<Self>> {
+        settings.locks.is_shared().then(|| Self::shared(real, settings)).transpose()
+    }
+
+    /// Makes the directory, and keeps tidiers out of it.
+    pub(crate) fn shared(real: &Path, settings: &Settings) -> Result<Self> {
+        let root = locks_root(real);
+        let mut attempts = Attempts::within(settings.lock_wait);
+        loop {
+            // One who tidies up may remove the directory between any two of these steps.
+            let made = platform::make_private_dir(&root, settings.mode, settings.trust);
+            let lock = match made.and_then(|()| Self::open(&root)) {
+                Err(error) if platform::is_vanishing(&error) && attempts.again() => continue,
+                other => other.map_err(Error::io("create the lock directory", &root))?,
+            };
+            let got = wait_in_crowd(settings.lock_wait, || try_lock_shared(&lock));
+            if got.map_err(Error::io("lock the lock directory", &root))?.is_none() {
+                return Err(held_too_long(real, settings));
+            }
+            if Self::is_of(&root, &lock).map_err(Error::io("examine the lock directory", &root))? {
+                return Ok(Self(lock));
+            }
+            if !attempts.again() {
+                return Err(held_too_long(real, settings));
+            }
+        }
+    }
+
+    /// Keeps creators out; `None` when one does not end.
+    fn exclusive(root: &Path) -> io::Result<Option<Self>> {
+        let lock = Self::open(root)?;
+        let got = wait_in_crowd(TIDY_WAIT, || try_lock_exclusive(&lock))?;
+        let is_locked = got.is_some() && Self::is_of(root, &lock)?;
+        Ok(is_locked.then_some(Self(lock)))
+    }
+
+    fn open(root: &Path) -> io::Result<LockFile> {
+        LockFile::opened_by(|| platform::open_root_lock(root))
+    }
+
+    /// Whether the directory that is locked is the one at the path.
+    fn is_of(root: &Path, lock: &LockFile) -> io::Result<bool> {
+        is_named(&platform::root_lock_path(root), lock)
+    }
+
+    /// Removes the directory if nothing is left in it but this lock.
+    fn remove_empty(self, root: &Path) {
+        let path = platform::root_lock_path(root);
+        if path == root {
+            // Only an empty one goes, and while it is locked: a creator finds then that it is gone.
+            let _ = fs::remove_dir(root);
+            return;
+        }
+        let Ok(mut entries) = fs::read_dir(root) else { return };
+        if entries.all(|entry| entry.is_ok_and(|entry| entry.path() == path)) {
+            // The same for the file in it, which keeps the directory from going while another creator has one.
+            let _ = fs::remove_file(&path);
+            drop(self);
+            let _ = fs::remove_dir(root);
+        }
+    }
+}
+
+/// Takes the path from a cache file that others may have mapped; for them it lives on without. The data lock is held.
+/// Returns where the file lies now, if anywhere.
+///
+/// Where a mapped file cannot be removed it is moved into a lock directory of its own, and goes with that: when the
+/// last who has it open closes it, or when somebody tidies up later.
+pub(crate) fn take_path(real: &Path, settings: &Settings) -> Result<Option<PathBuf>> {
+    if platform::CAN_REPLACE_MAPPED {
+        fs::remove_file(real).map_err(Error::io("remove", real))?;
+        return Ok(None);
+    }
+    let _root_lock = RootLock::shared(real, settings)?;
+    let directory = lock_directory(real, [settings.random()?, settings.random()?]);
+    platform::make_private_dir(&directory, settings.mode, settings.trust)
+        .map_err(Error::io("create the directory", &directory))?;
+    let aside = directory.join(REPLACED);
+    platform::move_aside(real, &aside).map_err(Error::io("move aside", real))?;
+    Ok(Some(aside))
+}
+
+/// Removes what nobody uses beside the cache file at a path, or where one was.
+///
+/// An error leaves things as they are: they are in nobody's way, and whoever comes next tries again.
+pub(crate) fn tidy(real: &Path, trust: bool) {
+    let _ = try_to_tidy(real, trust);
+}
+
+fn try_to_tidy(real: &Path, trust: bool) -> Result<()> {
+    let root = locks_root(real);
+    let failed = || Error::io("tidy up", &root);
+    let folder = Folder::open(&root).map_err(failed())?;
+    if !trust && !folder.is_ours().map_err(failed())? {
+        return Ok(());
+    }
+    let Some(lock) = RootLock::exclusive(&root).map_err(failed())? else { return Ok(()) };
+    let keep = id_of(real)?;
+    for name in folder.names().map_err(failed())? {
+        if is_id(&name) && keep.as_deref().is_none_or(|keep| name != keep) {
+            // One that cannot be removed must not keep the others.
+            let _ = remove_unused(&folder, &name, trust);
+        }
+    }
+    lock.remove_empty(&root);
+    Ok(())
+}
+
+/// The id of the cache file at a path; `None` if nothing lies there. Where that cannot be told it is an error: the locks of
+/// a file whose header cannot be read now must be there when it can.
+fn id_of(real: &Path) -> Result<Option<String>> {
+    let data = match open_data(real, false) {
+        Err(Error::NotFound(_)) => return Ok(None),
+        other => other?,
+    };
+    Ok(Some(format_id(Fixed::read_with_id(&data, real)?.1)))
+}
+
+/// Whether a name has the form of a file id.
+fn is_id(name: &OsStr) -> bool {
+    let digits = name.as_encoded_bytes();
+    digits.len() == 32 && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Removes a lock directory if nobody uses it: if all its locks and leases can be taken.
+fn remove_unused(root: &Folder, name: &OsStr, trust: bool) -> io::Result<()> {
+    let folder = root.folder(name)?;
+    if !trust && !folder.is_ours()? {
+        return Ok(());
+    }
+    let names = folder.names()?;
+    for name in &names {
+        if !is_free(&folder, name, trust)? {
+            return Ok(());
+        }
+    }
+    names.iter().try_for_each(|name| folder.remove_file(name))?;
+    // Windows removes no directory that is open.
+    drop(folder);
+    root.remove_folder(name)
+}
+
+/// Whether a file of a lock directory is one that Kennel made, and used by nobody.
+///
+/// Its lock is given back at once, since a process may have fewer descriptors than a cache has locks. Nobody comes to use it
+/// then: new members join the current file.
+fn is_free(folder: &Folder, name: &OsStr, trust: bool) -> io::Result<bool> {
+    let text = name.to_str().unwrap_or_default();
+    if text == NEW || text == REPLACED {
+        // No creator is at work, since the root's lock is held.
+        return folder.has_file(name);
+    }
+    if !is_lock_name(text) && !is_lease_name(text) {
+        return Ok(false);
+    }
+    let lock = LockFile::opened_by(|| folder.file(name, trust))?;
+    try_lock_exclusive(&lock)
+}
+
+/// Tidies up when it is dropped, if it was told to: the last part of what has a file mapped, it is dropped when the
+/// mapping is gone.
+#[derive(Default)]
+pub(crate) struct TidyAtEnd {
+    /// The path, and whether other users are trusted.
+    pub of: Option<(PathBuf, bool)>,
+}
+
+impl Drop for TidyAtEnd {
+    fn drop(&mut self) {
+        if let Some((real, trust)) = &self.of {
+            tidy(real, *trust);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_the_exact_form_of_those_that_are_made_here() {
+        let id = format_id([0x0123_4567_89ab_cdef, 7]);
+        assert!(is_id(OsStr::new(&id)));
+        for other in
+            ["", "my-thesis", &id[1..], &format!("{id}0"), &id.to_uppercase(), &id.replace('7', "g"), ".", ".."]
+        {
+            assert!(!is_id(OsStr::new(other)), "{other}");
+        }
+    }
+    #[test]
+    fn a_lease_is_named_by_its_seat() {
+        assert!(["000000.lease", "123456.lease", "1048575.lease"].iter().all(|name| is_lease_name(name)));
+        assert!(
+            !["0.lease", ".lease", "00000a.lease", "000000.lease~", "000000"].iter().any(|name| is_lease_name(name))
+        );
+        assert!(is_lock_name("0000.lock") && is_lock_name("of my own.lock") && !is_lock_name(".lock"));
+    }
+}
