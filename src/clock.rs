@@ -1,5 +1,6 @@
 //! Wall time, for expiry only. Nothing else may depend on it; tests replace it.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,8 +11,25 @@ pub trait Clock: Send + Sync {
 }
 
 /// The system's clock, or one that replaces it.
+///
+/// A clock that replaces it is the caller's code, and may use the cache. So it is asked before a stripe is locked, and never
+/// under the lock: what is done there goes by the answer that the thread [noted](Self::note).
 #[derive(Clone, Default)]
 pub(crate) struct Time(Option<Arc<dyn Clock>>);
+
+thread_local! {
+    /// What the caller's clock said before this thread took its last lock.
+    static NOTED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The answer of a clock.
+struct Still(SystemTime);
+
+impl Clock for Still {
+    fn now(&self) -> SystemTime {
+        self.0
+    }
+}
 
 impl Time {
     pub(crate) fn of(clock: Arc<dyn Clock>) -> Self {
@@ -21,6 +39,38 @@ impl Time {
     /// Milliseconds since 1970.
     pub(crate) fn now_ms(&self) -> u64 {
         milliseconds(self.0.as_ref().map_or_else(SystemTime::now, |clock| clock.now()))
+    }
+
+    /// Whether to ask for the time runs the caller's code.
+    pub(crate) fn is_callers(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Asks a clock of the caller's, for what this thread is about to do under a lock.
+    #[inline(always)]
+    pub(crate) fn note(&self) {
+        if self.is_callers() {
+            self.note_answer();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note_answer(&self) {
+        NOTED.set(self.now_ms());
+    }
+
+    /// The time for what this thread does under the lock that it took last.
+    pub(crate) fn under_lock(&self) -> Self {
+        match &self.0 {
+            None => Self(None),
+            Some(_) => Self::of(Arc::new(Still(UNIX_EPOCH + Duration::from_millis(NOTED.get())))),
+        }
+    }
+
+    /// That time in milliseconds.
+    pub(crate) fn under_lock_ms(&self) -> u64 {
+        if self.is_callers() { NOTED.get() } else { self.now_ms() }
     }
 }
 

@@ -264,6 +264,11 @@ impl Error {
         matches!(self, Error::BadFile { field, .. } if is_no_cache_file(field))
     }
 
+    /// Whether the caller made a mistake, which no cache would forgive, and not the cache failed.
+    pub(crate) fn is_of_caller(&self) -> bool {
+        matches!(self, Error::OwnClaim | Error::BadOption { .. })
+    }
+
     /// What a failure of the system becomes; the path is copied only then.
     pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::Io { what, path: path.into(), source }

@@ -33,9 +33,9 @@ mod upkeep;
 pub use api::Typed;
 #[cfg(not(loom))]
 pub use api::{
-    Cache, Claim, Counters, CreateError, CreateOptions, Item, KeyLock, Keys, Limit, LockOptions, Lookup, Options,
-    Region, RegionOptions, Repair, SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task, Values, Verification,
-    Wait,
+    Cache, Claim, Counters, CreateError, CreateOptions, Created, Item, KeyLock, Keys, Limit, LockOptions, Lookup,
+    Options, Region, RegionOptions, Repair, SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task, Values,
+    Verification, Wait,
 };
 #[cfg(not(loom))]
 pub use clock::{Clock, Expiry};

@@ -8,7 +8,7 @@ use common::children::{self, PATIENCE, arg, say, wait_for_word};
 use common::fork::Forked;
 use common::{Place, TestClock};
 use kennel::locks::{LockError, LockFactory, LockPlace, LockRegions};
-use kennel::{Cache, Clock, Error, Expiry, LockStrategy, Options, SetOptions};
+use kennel::{Cache, Clock, Error, Expiry, LockStrategy, Options, SetOptions, Wait};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +20,8 @@ use std::time::{Duration, Instant, SystemTime};
 fn child() {
     children::serve(|task, args| match task {
         "fork and stay" => fork_and_stay(args[0], false),
+        #[cfg(target_os = "linux")]
+        _ if task.starts_with("raw: ") => raw::child(task, args[0]),
         "fork and stop" => fork_and_stop(args[0]),
         "open" => open_and_stay(args[0]),
         _ => panic!("no task {task}"),
@@ -453,4 +455,207 @@ fn a_child_joins_a_file_without_a_name() {
     std::fs::remove_file(place.path()).unwrap();
     Forked::start(|| cache.set("from the child", "1").unwrap()).join();
     assert_eq!(cache.get("from the child").as_deref(), Some(&b"1"[..]));
+}
+
+/// A daemon closes all descriptors that it has inherited, and opens files of its own, which get their numbers. Those were
+/// locked, and closed with the cache; and a child of the daemon could not become a member.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_daemons_own_files_are_neither_locked_nor_closed_and_its_children_are_members() {
+    SHARED.into_iter().chain([LockStrategy::Process]).for_each(daemon_with_files_of_its_own);
+}
+
+#[cfg(target_os = "linux")]
+fn daemon_with_files_of_its_own(locks: LockStrategy) {
+    let is_shared = !matches!(locks, LockStrategy::Process);
+    let place = Place::new();
+    let cache = options().locks(locks).create(place.path()).unwrap();
+    cache.set("sum", "0").unwrap();
+    let own = |n: u32| place.dir().join(format!("own {n}"));
+    let handle = Mutex::new(Some(cache));
+    let cache = || handle.lock().unwrap().clone().unwrap();
+    let add = || {
+        assert_eq!(cache().incr("sum", 1).unwrap().map(|sum| sum > 0), Some(true));
+        (0..20).for_each(|n| cache().set(format!("key {n}"), "in every stripe").unwrap());
+    };
+    Forked::start(|| {
+        let open_log = |n| std::fs::OpenOptions::new().create(true).append(true).open(own(n)).unwrap();
+        if is_shared {
+            add();
+        }
+        // With all of them closed, and with others in their places.
+        let mut files = Vec::new();
+        for round in 0..2 {
+            common::fork::close_all_above_two();
+            std::mem::forget(std::mem::take(&mut files));
+            if round == 1 {
+                files.extend((0..64).map(open_log));
+            }
+            if is_shared {
+                Forked::start(add).join();
+                add();
+            }
+        }
+        let is_free = |n| fs2::FileExt::try_lock_exclusive(&open_log(n)).is_ok();
+        assert!((0..64).all(is_free), "a file of the daemon's is locked");
+        drop(handle.lock().unwrap().take());
+        assert!(files.iter().all(|file| file.metadata().is_ok()), "a file of the daemon's was closed");
+    })
+    .join();
+    let expected = if is_shared { "5" } else { "0" };
+    assert_eq!(cache().get("sum").as_deref(), Some(expected.as_bytes()));
+    cache().set("sum", "6").unwrap();
+    assert!(cache().verify().is_ok());
+}
+
+/// Children of which no handler is told. Each test forks them in a process of its own, which has no other thread.
+#[cfg(target_os = "linux")]
+mod raw {
+    use super::*;
+
+    const ADDITIONS: u64 = 3_000;
+
+    pub(super) fn child(task: &str, path: &str) {
+        match task {
+            "raw: use" => use_together(path),
+            "raw: stay" => stay(path),
+            "raw: in the first open" => fork_in_the_first_open(path),
+            _ => panic!("no task {task}"),
+        }
+        say("done");
+    }
+
+    fn done(task: &str, path: &Path) {
+        let mut process = children::start(task, &[arg(path)]);
+        process.expect("done");
+        process.finish();
+    }
+
+    fn use_together(path: &str) {
+        let cache = options().open(path).unwrap();
+        let add = || {
+            for _ in 0..ADDITIONS {
+                cache.incr("sum", 1).unwrap().unwrap();
+                // It may miss where others write all the time.
+                let _ = cache.get("sum");
+            }
+        };
+        cache.set("sum", "0").unwrap();
+        let child = Forked::start_raw(|| {
+            // A read is its first use, and then it has a seat of its own.
+            let _ = cache.get("sum");
+            assert_eq!(cache.stats().members, 3);
+            let child = Forked::start_raw(add);
+            add();
+            child.join();
+            Forked::start(|| assert!(cache.incr("sum", 1).unwrap().is_some())).join();
+        });
+        add();
+        child.join();
+        assert_eq!(cache.get("sum"), Some((3 * ADDITIONS + 1).to_string().into_bytes()));
+        let counters = cache.stats().counters;
+        let reads = counters.hits + counters.misses;
+        assert_eq!((reads, counters.sets), (3 * ADDITIONS + 2, 3 * ADDITIONS + 2), "a count was lost");
+        assert_eq!(counters.repairs, 0);
+        drop(cache);
+    }
+
+    #[test]
+    fn a_child_that_no_handler_is_told_of_is_a_member_of_its_own() {
+        for locks in SHARED {
+            let place = Place::new();
+            let cache = options().locks(locks).create(place.path()).unwrap();
+            done("raw: use", &place.path());
+            assert_eq!(cache.stats().members, 1 + 2, "of two children, which did not leave");
+            assert!(cache.verify().is_ok());
+        }
+    }
+
+    /// As `fork_and_stay`.
+    fn stay(path: &str) {
+        let cache = options().seats(3).open(path).unwrap();
+        let lock = Mutex::new(Some(cache.lock("held by the parent", Wait::No).unwrap()));
+        let child = Forked::start_raw(|| {
+            assert!(!lock.lock().unwrap().as_ref().unwrap().is_protected(), "its parent's lock");
+            cache.set("child", "here").unwrap();
+            say("the child wrote");
+            wait_for_word();
+            // What was its parent's is not the child's to give back.
+            drop(lock.lock().unwrap().take());
+            cache.set("child", "still here").unwrap();
+            say("the child wrote again");
+            wait_for_word();
+        });
+        std::mem::forget(child);
+        thread::sleep(PATIENCE * 2);
+    }
+
+    #[test]
+    fn a_dead_parent_is_seen_to_be_dead_although_such_a_child_lives() {
+        for locks in SHARED {
+            let place = Place::new();
+            let path = place.path();
+            let cache = options().locks(locks).seats(3).create(&path).unwrap();
+            let mut parent = children::start("raw: stay", &[arg(&path)]);
+            parent.expect("the child wrote");
+            assert_eq!(cache.stats().members, 3);
+            assert!(cache.try_lock("held by the parent").unwrap().is_none());
+            parent.kill();
+            parent.tell("drop it");
+            parent.expect("the child wrote again");
+            let lock = cache.lock("held by the parent", Wait::For(PATIENCE / 2)).unwrap();
+            assert!(lock.release());
+            let mut next = children::start("open", &[arg(&path)]);
+            next.expect("served");
+            next.finish();
+            assert_eq!(cache.get("child").as_deref(), Some(&b"still here"[..]));
+        }
+    }
+
+    static OPEN_NOW: AtomicBool = AtomicBool::new(false);
+    static IS_OPEN: AtomicBool = AtomicBool::new(false);
+
+    /// Waits until another thread has opened the cache, in the middle of a fork that began before.
+    extern "C" fn open_in_the_fork() {
+        let start = Instant::now();
+        OPEN_NOW.store(true, Ordering::SeqCst);
+        while !IS_OPEN.load(Ordering::SeqCst) && start.elapsed() < Duration::from_secs(5) {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn fork_in_the_first_open(path: &str) {
+        let options = options().locks(LockStrategy::Process).lock_wait(Duration::from_millis(300));
+        common::fork::before_forks(open_in_the_fork);
+        let opener = thread::spawn({
+            let (options, path) = (options.clone(), path.to_owned());
+            move || {
+                while !OPEN_NOW.load(Ordering::SeqCst) {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                let cache = options.create(path).unwrap();
+                IS_OPEN.store(true, Ordering::SeqCst);
+                cache
+            }
+        });
+        let child = Forked::start(|| drop(wait_for_word()));
+        let cache = opener.join().unwrap();
+        cache.set("key", "value").unwrap();
+        drop(cache);
+        // The child has never heard of the cache, and its strategy lets one process have it at a time.
+        assert!(options.open(path).unwrap().get("key").is_some());
+        say("opened again");
+        child.join();
+    }
+
+    /// A fork runs only the handlers that were there when it began.
+    #[test]
+    fn a_fork_during_the_first_open_of_a_process_keeps_no_lock() {
+        let place = Place::new();
+        let mut process = children::start("raw: in the first open", &[arg(&place.path())]);
+        process.expect("opened again");
+        process.tell("end");
+        process.expect("done");
+        process.finish();
+    }
 }

@@ -5,7 +5,10 @@ mod common;
 use common::Place;
 use common::children::{self, Process, arg, say, wait_for_word};
 use kennel::{Cache, Error, LockStrategy, OnMismatch, Options};
+use kennel::{CreateOptions, Lookup, Stored, Wait};
 use std::collections::HashMap;
+use std::fs::OpenOptions;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -28,6 +31,9 @@ fn child() {
         "read and stay" => read_and_stay(args[0]),
         "thrash" => thrash(args[0], args[1].parse().unwrap()),
         "hold" => hold(args[0], args[1] == "to read"),
+        "lock" => lock_and_say(args[0]),
+        #[cfg(target_os = "linux")]
+        "claim" => claim_by_another_clock(args[0]),
         _ => panic!("no task {task}"),
     });
 }
@@ -424,4 +430,93 @@ fn what_others_have_open_can_be_destroyed_and_replaced() {
         options().destroy(&path).unwrap();
         assert_eq!(place.names(), [""; 0], "{how}");
     }
+}
+
+fn lock_and_say(path: &str) {
+    let cache = options().open(path).unwrap();
+    let lock = cache.lock("job", Wait::No).unwrap();
+    let Ok(Lookup::Create(claim)) = cache.claim("value", &CreateOptions::new()) else { panic!("a new key") };
+    loop {
+        say(format!("{} {}", lock.is_protected(), claim.is_protected()));
+        match wait_for_word().as_str() {
+            "again" => {}
+            _ => return say(format!("released: {}", lock.release())),
+        }
+    }
+}
+
+/// Stores the header's mark of replacement.
+fn mark_replaced(path: &Path, mark: u64) {
+    let mut file = OpenOptions::new().write(true).open(path).unwrap();
+    file.seek(SeekFrom::Start(608)).unwrap();
+    file.write_all(&mark.to_le_bytes()).unwrap();
+}
+
+/// Others lock the key in the file that they find. The first holder went on believing that it keeps them out.
+#[test]
+fn who_holds_a_lock_in_a_file_that_was_replaced_learns_that_it_protects_nothing() {
+    for how in ["destroy", "recreate", "nothing"] {
+        let place = Place::new();
+        let path = place.path();
+        let cache = options().create(&path).unwrap();
+        let mut holder = children::start("lock", &[arg(&path)]);
+        holder.expect("true true");
+        assert!(cache.try_lock("job").unwrap().is_none());
+        match how {
+            "destroy" => {
+                options().destroy(&path).unwrap();
+                holder.tell("again");
+                holder.expect("false false");
+                options().create(&path).map(drop).unwrap();
+            }
+            "recreate" => {
+                let anew = options().locks(LockStrategy::Lease).on_mismatch(OnMismatch::Recreate);
+                anew.open(&path).map(drop).unwrap();
+            }
+            // One who was about to replace the file died.
+            _ => mark_replaced(&path, 77),
+        }
+        let is_held = how == "nothing";
+        let second = cache.try_lock("job").unwrap();
+        assert_eq!(second.as_ref().is_some_and(|lock| lock.is_protected()), !is_held, "{how}");
+        holder.tell("again");
+        holder.expect(&format!("{is_held} {is_held}"));
+        holder.tell("release");
+        holder.expect(&format!("released: {is_held}"));
+        holder.finish();
+        assert_eq!(second.is_some_and(|lock| lock.release()), !is_held, "{how}");
+    }
+}
+
+/// Claims a key that another process is creating, then one that nobody has claimed.
+#[cfg(target_os = "linux")]
+fn claim_by_another_clock(path: &str) {
+    let cache = options().open(path).unwrap();
+    let how = CreateOptions::new().wait(Wait::No).max_age(Duration::from_millis(200));
+    say(match cache.claim("theirs", &how) {
+        Err(Error::TimedOut { .. }) => "theirs is being created".to_owned(),
+        other => format!("theirs: {other:?}"),
+    });
+    let Ok(Lookup::Create(_claim)) = cache.claim("mine", &how) else { panic!("nobody has claimed it") };
+    say("mine is claimed");
+    wait_for_word();
+}
+
+/// A container can have a time namespace of its own, in which the monotonic clock is ahead. Claims of another process
+/// then looked a day older than they were, and its own ones were as young as ever after a day.
+#[cfg(target_os = "linux")]
+#[test]
+fn claims_of_processes_in_other_time_namespaces_are_as_old_as_they_are() {
+    let place = Place::new();
+    let cache = options().create(place.path()).unwrap();
+    let Ok(Lookup::Create(claim)) = cache.claim("theirs", &CreateOptions::new()) else { panic!("a new key") };
+    let day_ahead = ["--time", "--monotonic", "86400", "--fork", "--kill-child", "--"];
+    let Some(mut other) = children::start_unshared(&day_ahead, "claim", &[arg(&place.path())]) else { return };
+    other.expect("theirs is being created");
+    other.expect("mine is claimed");
+    assert!(matches!(claim.store("value"), Ok(Stored::Yes(_))), "a claim that its owner holds");
+    let patient = CreateOptions::new().wait(Wait::For(children::PATIENCE / 4));
+    assert!(matches!(cache.claim("mine", &patient), Ok(Lookup::Create(_))), "a claim that has passed its greatest age");
+    other.tell("end");
+    other.finish();
 }

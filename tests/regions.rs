@@ -203,7 +203,7 @@ fn defaults_are_stored_in_the_file_and_overridden_by_whoever_says_otherwise() {
     mine.get_or_create("created", &CreateOptions::new(), || Ok::<_, Infallible>(b"x".to_vec())).unwrap();
     assert_eq!(mine.get_item("created").unwrap().expires, seconds(20));
     // That there is none, too.
-    let none = || Ok::<_, Infallible>(None);
+    let none = || Ok::<_, Infallible>(None::<Vec<u8>>);
     assert_eq!(region.get_or_create_optional("none", &CreateOptions::new(), none).unwrap(), None);
     assert!(matches!(region.claim("none", &CreateOptions::new()).unwrap(), Lookup::Absent));
     clock.set(NOW + 2_000);

@@ -140,9 +140,10 @@ fn an_absence_is_remembered() {
         assert_eq!(cache.get_or_create_optional_async("key", &how, none).await.unwrap(), None);
         let never = || async { panic!("it is known that there is none") };
         assert_eq!(cache.get_or_create_optional_async::<Infallible, _>("key", &how, never).await.unwrap(), None);
-        // Who needs a value makes one, for itself.
+        // Who needs a value creates it for all, as a missing one.
         assert_eq!(cache.get_or_create_async("key", &how, || ok("value")).await.unwrap(), b"value");
-        assert_eq!(cache.get("key"), None);
+        assert_eq!(cache.get("key").as_deref(), Some(&b"value"[..]));
+        assert_eq!(cache.stats().counters.creations, 2);
     });
 }
 

@@ -5,15 +5,16 @@
 
 use super::cache::Cache;
 use super::read::count;
-use super::write::{Scope, Writer, lock_to_claim};
+use super::write::{Patience, Scope, Writer, lock_to_claim};
 use crate::error::{Error, Result};
 use crate::hash::Key;
-use crate::platform::{monotonic_ms, sleep_on};
+use crate::platform::sleep_on;
 use crate::shm::Memory;
 use crate::shm::mapping::Mapping;
 use crate::store::claim::{Claimant, Claimed, End, Kind, Owner, RegionEpochs, Ticket};
 use crate::store::exclusive::Exclusive;
 use crate::store::{Epochs, tally::MemberCount};
+use crate::sync::clock::monotonic_ms;
 use crate::sync::fork;
 use crate::upkeep::Opened;
 use crate::upkeep::claims::Life;
@@ -117,10 +118,15 @@ impl Held {
         self.is_ours().then_some(&self.ticket)
     }
 
-    /// Ends it; `false`: it had ended before.
+    /// Whether it keeps others out: it has not ended, and others still find the file that it is in.
+    pub(super) fn is_held(&self) -> bool {
+        self.is_ours() && self.opened.store.is_claim_held(&self.ticket) && self.opened.is_current()
+    }
+
+    /// Ends it; `false`: it kept nobody out any more.
     pub(super) fn end(mut self, how: End) -> bool {
         self.dropped = how;
-        let held = self.is_ours() && self.opened.store.is_claim_held(&self.ticket);
+        let held = self.is_held();
         drop(self);
         held
     }
@@ -203,6 +209,10 @@ pub(super) struct Seeker {
     began: Instant,
     /// What was waited for, and in which file.
     waited_for: Option<(Arc<Opened>, Ticket)>,
+    /// It is counted that this caller waits.
+    is_counted: bool,
+    /// For stripes' locks; by default as long as the handle waits for one.
+    pub(super) patience: Option<Patience>,
     /// Members that were proved dead.
     dead: Vec<u64>,
     /// There is something to use meanwhile.
@@ -220,6 +230,8 @@ impl Seeker {
             deadline: Some(began),
             began,
             waited_for: None,
+            is_counted: false,
+            patience: None,
             dead: Vec::new(),
             hurry: false,
         }
@@ -240,7 +252,7 @@ impl Seeker {
         self
     }
 
-    /// Whether the stripe's own lock, too, is not worth a long wait.
+    /// Whether the stripe's own lock, too, is not worth a wait.
     pub(super) fn hurry(&mut self, yes: bool) {
         self.hurry = yes;
     }
@@ -267,7 +279,7 @@ impl Seeker {
             let writer = Writer::new(scope, key)?;
             let opened = writer.opened;
             let (claimed, began) = {
-                let mut stripe = lock_to_claim(opened, writer.stripe(), self.lock_wait(scope.cache))?;
+                let mut stripe = self.lock(scope.cache, opened, writer.stripe())?;
                 // Before the key is looked at: an invalidation from here on is seen by whoever stores.
                 let began = Began::now(opened, writer.region);
                 if let Some(found) = look(opened, &stripe, &writer.key) {
@@ -305,10 +317,14 @@ impl Seeker {
         owner.member == me.member && (owner.task == me.task || self.within.contains(&Task(owner.task)))
     }
 
-    fn lock_wait(&self, cache: &Cache) -> Duration {
-        let most = cache.lock_wait();
-        let left = if self.hurry { Some(Duration::ZERO) } else { self.left() };
-        left.map_or(most, |left| left.max(LEAST_LOCK_WAIT).min(most))
+    /// Locks a stripe for a look at its claims. Who is in a hurry only tries.
+    fn lock<'o>(&mut self, cache: &Cache, opened: &'o Opened, stripe: u32) -> Result<Exclusive<'o, Mapping>> {
+        if self.hurry {
+            return lock_to_claim(opened, stripe, &mut Patience::of(Duration::ZERO), Duration::ZERO);
+        }
+        let limit = self.left().map_or(Duration::MAX, |left| left.max(LEAST_LOCK_WAIT));
+        let patience = self.patience.get_or_insert(Patience::of(cache.lock_wait()));
+        lock_to_claim(opened, stripe, patience, limit)
     }
 
     fn claimant(&self, opened: &Opened, began: &Began) -> Result<Claimant> {
@@ -331,18 +347,22 @@ impl Seeker {
     }
 
     /// A pause of at most `limit`, unless the caller's time is up.
-    fn pause(&mut self, opened: &Arc<Opened>, on: Option<Ticket>, limit: Duration) -> Option<Pause> {
+    fn pause(&self, opened: &Arc<Opened>, on: Option<Ticket>, limit: Duration) -> Option<Pause> {
         let left = self.left();
         if left.is_some_and(|left| left.is_zero()) {
             return None;
         }
-        if self.waited_for.is_none() {
-            count(opened, MemberCount::ClaimWaits);
-        }
-        if let Some(ticket) = on {
-            self.waited_for = Some((opened.clone(), ticket));
-        }
         Some(Pause { opened: opened.clone(), on, limit: left.map_or(limit, |left| left.min(limit)) })
+    }
+
+    /// The caller waits: counted once, and remembered with what it waits for.
+    pub(super) fn waits(&mut self, pause: &Pause) {
+        if !std::mem::replace(&mut self.is_counted, true) {
+            count(&pause.opened, MemberCount::ClaimWaits);
+        }
+        if let Some(ticket) = pause.on {
+            self.waited_for = Some((pause.opened.clone(), ticket));
+        }
     }
 }
 
@@ -405,14 +425,14 @@ pub struct KeyLock(Option<Held>);
 
 impl KeyLock {
     /// Whether others are kept out: not if all claims were held and
-    /// [`unprotected_when_full`](LockOptions::unprotected_when_full) was asked for, nor once another took it over.
+    /// [`unprotected_when_full`](LockOptions::unprotected_when_full) was asked for, nor once another took it over, nor
+    /// once the cache file was destroyed or replaced, which takes all locks in it away.
     #[must_use]
     pub fn is_protected(&self) -> bool {
-        let Some(held) = &self.0 else { return false };
-        held.ticket().is_some_and(|ticket| held.opened.store.is_claim_held(ticket))
+        self.0.as_ref().is_some_and(Held::is_held)
     }
 
-    /// Gives it back; `false`: it was not held any more, or never.
+    /// Gives it back; `false`: it kept nobody out any more, or never did.
     pub fn release(self) -> bool {
         self.0.is_some_and(|held| held.end(End::Done))
     }
@@ -452,7 +472,9 @@ impl Locking {
                     continue;
                 }
             };
-            return pause.map(Err).ok_or_else(|| self.seeker.timed_out());
+            let pause = pause.ok_or_else(|| self.seeker.timed_out())?;
+            self.seeker.waits(&pause);
+            return Ok(Err(pause));
         }
     }
 }
@@ -471,7 +493,7 @@ impl Scope<'_> {
 
     pub(super) fn is_claimed(self, key: &[u8]) -> bool {
         let Some(opened) = self.cache.readable() else { return false };
-        opened.store.is_claimed(&opened.store.key(key), monotonic_ms())
+        opened.store.claim_seen(&opened.store.key(key), monotonic_ms()).is_some()
     }
 }
 

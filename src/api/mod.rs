@@ -17,7 +17,7 @@ mod write;
 
 pub use cache::Cache;
 pub use claim::{KeyLock, LockOptions, Task, Wait};
-pub use create::{Claim, CreateError, CreateOptions, Lookup, Stored};
+pub use create::{Claim, CreateError, CreateOptions, Created, Lookup, Stored};
 pub use keys::Keys;
 pub use options::Options;
 pub use read::Item;

@@ -2,7 +2,7 @@
 
 use super::cache::Cache;
 use crate::clock::{Clock, Time};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sync::locks::LockStrategy;
 use crate::upkeep::create::create;
 use crate::upkeep::header::AfterCrash;
@@ -100,12 +100,14 @@ impl Options {
         self
     }
 
-    /// Permission bits of a new file, whatever the umask; default `0o600`. What is made for it later, such as the
+    /// Permission bits of a new file, whatever the umask; default `0o600`. Its owner must be able to read and write it, and
+    /// there are no bits above `0o777`: anything else is [`BadOption`](crate::Error::BadOption) when a file is created or
+    /// opened. What is made for it later, such as the
     /// lease of another process, follows the file. A file that group or others may write is refused at open unless
     /// [`trust`](Options::trust) is given. On Windows there are no such bits.
     #[must_use]
     pub fn mode(mut self, bits: u32) -> Self {
-        self.settings.mode = bits & 0o777;
+        self.settings.mode = bits;
         self
     }
 
@@ -201,6 +203,17 @@ impl Options {
         self
     }
 
+    /// The settings, if all that is said can be.
+    fn checked(&self) -> Result<&Settings> {
+        const OWNERS: u32 = 0o600;
+        let mode = self.settings.mode;
+        if mode & OWNERS == OWNERS && mode <= 0o777 {
+            return Ok(&self.settings);
+        }
+        let expected = "at most 0o777, with 0o600 in it: the owner reads and writes the file".into();
+        Err(Error::BadOption { option: "mode", given: format!("{mode:#o}"), expected })
+    }
+
     /// Creates a cache file. All its space is reserved on file systems that can.
     ///
     /// # Errors
@@ -208,8 +221,9 @@ impl Options {
     /// [`NoSpace`](crate::Error::NoSpace), [`NetworkFilesystem`](crate::Error::NetworkFilesystem),
     /// [`Io`](crate::Error::Io).
     pub fn create(&self, path: impl AsRef<Path>) -> Result<Cache> {
+        let settings = self.checked()?;
         let real = resolve(path.as_ref())?;
-        Ok(Cache::new(create(&real, &self.settings, false)?))
+        Ok(Cache::new(create(&real, settings, false)?))
     }
 
     /// Opens an existing cache file. It costs no look at its content, however large it is.
@@ -219,7 +233,7 @@ impl Options {
     /// [`Mismatch`](crate::Error::Mismatch), [`NotTrusted`](crate::Error::NotTrusted),
     /// [`LocksLost`](crate::Error::LocksLost), [`SeatsFull`](crate::Error::SeatsFull), and others.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Cache> {
-        Ok(Cache::new(open::open(path.as_ref(), &self.settings)?))
+        Ok(Cache::new(open::open(path.as_ref(), self.checked()?)?))
     }
 
     /// Opens an existing cache file to read only: it takes read permission, writes nothing, not even a counter
@@ -228,7 +242,7 @@ impl Options {
     /// # Errors
     /// As [`open`](Options::open).
     pub fn open_read_only(&self, path: impl AsRef<Path>) -> Result<Cache> {
-        let settings = Settings { read_only: true, populate: false, ..self.settings.clone() };
+        let settings = Settings { read_only: true, populate: false, ..self.checked()?.clone() };
         Ok(Cache::new(open::open(path.as_ref(), &settings)?))
     }
 
@@ -237,7 +251,7 @@ impl Options {
     /// # Errors
     /// As [`open`](Options::open) and [`create`](Options::create).
     pub fn open_or_create(&self, path: impl AsRef<Path>) -> Result<Cache> {
-        Ok(Cache::new(open::open_or_create(path.as_ref(), &self.settings)?))
+        Ok(Cache::new(open::open_or_create(path.as_ref(), self.checked()?)?))
     }
 
     /// Removes a cache file and its locks. Those who have it open see only misses from then on, and their writes

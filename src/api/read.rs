@@ -39,7 +39,8 @@ pub struct Item {
     pub expires: Option<SystemTime>,
     /// When it becomes stale, if it does: see [`SetOptions::soft_expiry`](crate::SetOptions::soft_expiry).
     pub soft_expires: Option<SystemTime>,
-    /// When it was stored, to a hundredth of a second; known only of an item with flags, soft expiry or region.
+    /// When it was created, to a hundredth of a second: known of an item that was created by `get_or_create` and its kin,
+    /// and of one that was stored with flags, with a soft expiry or in a region.
     pub created: Option<SystemTime>,
     /// Its soft expiry has passed, or a soft invalidation came.
     pub is_stale: bool,
@@ -61,23 +62,24 @@ impl Cache {
         self.read(key.as_ref(), WholeItem(&self.first.settings.time))
     }
 
-    /// What is known of a key, that it has no value included.
+    /// What is known of a key, that it has no value included. Whoever asks counts a hit or a miss: of several looks of one
+    /// caller only one is.
     pub(super) fn known(&self, key: &[u8]) -> Option<Known> {
-        self.read(key, WholeRecord(&self.first.settings.time))
+        let want = &mut WholeRecord(&self.first.settings.time);
+        let Some(Ready { opened, joined }) = self.ready() else { return self.read_slow_uncounted(key, want)?.1 };
+        let (key, tally) = (opened.store.key(key), Tally { opened, joined: Some(joined) });
+        tally.go_on(tally.look(&key, want), key, want)
     }
 
     /// What one look says of a key, which waits for nobody. `None` may be a miss, or that a look must wait: for a change
-    /// that is under way, or for a lock that reads take. It is counted only if something is known.
+    /// that is under way, or for a lock that reads take. It is not counted.
     #[cfg(feature = "tokio")]
     pub(super) fn known_at_once(&self, key: &[u8]) -> Option<Known> {
         let ready = self.ready()?;
         let (opened, time) = (ready.opened, &self.first.settings.time);
         let key = opened.store.key(key);
         match opened.store.look(&key, || time.now_ms(), &mut WholeRecord(time), true) {
-            Look::Hit(known) => {
-                count_on(opened, ready.joined, MemberCount::Hits, 1);
-                Some(known)
-            }
+            Look::Hit(known) => Some(known),
             Look::Miss | Look::Changing => None,
         }
     }
@@ -97,18 +99,25 @@ impl Cache {
 
     /// The value of a key in memory that `room` makes for its length; `None` is a miss. For callers whose values live
     /// in memory of a kind of their own: the value is copied there at once. `room` is asked again when the value
-    /// changes meanwhile; where it makes less than asked for, nothing is copied.
+    /// changes meanwhile. It runs under no lock, and may use the cache.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// # let cache = kennel::Options::new().capacity(8 << 20).create(dir.path().join("cache"))?;
     /// cache.set("greeting", "hello")?;
-    /// assert_eq!(cache.get_with("greeting", |len| vec![0; len].into_boxed_slice()).as_deref(), Some(&b"hello"[..]));
+    /// let found = cache.get_with("greeting", |len| vec![0; len].into_boxed_slice())?;
+    /// assert_eq!(found.as_deref(), Some(&b"hello"[..]));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[must_use]
-    pub fn get_with<B: AsMut<[u8]>>(&self, key: impl AsRef<[u8]>, room: impl FnMut(usize) -> B) -> Option<B> {
-        self.read(key.as_ref(), In(room))
+    ///
+    /// # Errors
+    /// [`BufferTooSmall`](Error::BufferTooSmall) if `room` makes less than it was asked for; nothing is copied then.
+    pub fn get_with<B: AsMut<[u8]>>(&self, key: impl AsRef<[u8]>, room: impl FnMut(usize) -> B) -> Result<Option<B>> {
+        match self.read(key.as_ref(), In(room)) {
+            None => Ok(None),
+            Some(Ok(made)) => Ok(Some(made)),
+            Some(Err(TooSmall { needed, given })) => Err(Error::BufferTooSmall { needed, given }),
+        }
     }
 
     /// Whether a `get` of this key would hit. The key's access mark is raised as by a `get`.
@@ -197,6 +206,12 @@ impl Cache {
     #[cold]
     #[inline(never)]
     fn read_slow<T: Take>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
+        let (tally, read) = self.read_slow_uncounted(key, want)?;
+        tally.counted(read)
+    }
+
+    /// The same, for the caller to count; `None`: there is no file to read, or no such key.
+    fn read_slow_uncounted<T: Take>(&self, key: &[u8], want: &mut T) -> Option<(Tally<'_>, Option<T::Out>)> {
         if key.len() > MAX_KEY {
             return None;
         }
@@ -204,7 +219,7 @@ impl Cache {
         let key = opened.store.key(key);
         // A forked child joins at its first use; if it cannot, it reads all the same, uncounted.
         let tally = Tally { opened, joined: opened.joined_for_read() };
-        tally.counted(read_carefully(key, tally, want))
+        Some((tally, read_carefully(key, tally, want)))
     }
 }
 
@@ -311,19 +326,26 @@ impl Take for Into<'_> {
 /// The value in memory that is made for it. Its length is checked before memory is asked for.
 struct In<F>(F);
 
+/// The memory that was made does not take the value.
+struct TooSmall {
+    needed: usize,
+    given: usize,
+}
+
 impl<B: AsMut<[u8]>, F: FnMut(usize) -> B> Take for In<F> {
-    type Out = B;
+    type Out = Result<B, TooSmall>;
+    const RUNS_CALLERS_CODE: bool = true;
 
     #[inline(always)]
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<B> {
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Self::Out> {
         if !store.still(found) {
             return None;
         }
         let mut made = (self.0)(found.value_len);
-        if let Some(room) = made.as_mut().get_mut(..found.value_len) {
-            store.mem.copy_out(found.value_at(), room);
-        }
-        Some(made)
+        let (needed, given) = (found.value_len, made.as_mut().len());
+        let Some(room) = made.as_mut().get_mut(..needed) else { return Some(Err(TooSmall { needed, given })) };
+        store.mem.copy_out(found.value_at(), room);
+        Some(Ok(made))
     }
 }
 
@@ -348,6 +370,7 @@ struct Sound<'a, T> {
 impl<T: Take> Take for Sound<'_, T> {
     type Out = Option<T::Out>;
     const SEES_ABSENCE: bool = T::SEES_ABSENCE;
+    const RUNS_CALLERS_CODE: bool = T::RUNS_CALLERS_CODE;
 
     fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Self::Out> {
         let value = Value.take(store, found)?;
@@ -390,6 +413,10 @@ fn read_locked<T: Take>(key: &Key<'_>, tally: Tally<'_>, want: &mut T) -> Option
     let store = &tally.opened.store;
     let held = lock_for_read(tally.opened, store.stripe_of(key))?;
     held.settle_bucket(store.bucket_of(key));
+    if T::RUNS_CALLERS_CODE || tally.opened.settings.time.is_callers() {
+        // It may use the cache, and so must hold no lock. What a dead writer left is settled all the same.
+        drop(held);
+    }
     Some(tally.look(key, want))
 }
 

@@ -2,7 +2,7 @@
 
 use super::cache::Cache;
 use super::claim::{KeyLock, LockOptions, Wait, unless_taken};
-use super::create::{CreateError, CreateOptions, Lookup, get_or_create_always};
+use super::create::{CreateError, CreateOptions, Created, Lookup};
 use super::read::Item;
 use super::write::{Scope, SetOptions, Stamp, Swap, invalidate, lock_stripe};
 use crate::clock::Expiry;
@@ -26,7 +26,9 @@ const SEPARATOR: u8 = 0;
 
 /// What holds for a region's items unless it is said otherwise for one of them.
 ///
-/// The times are stored in the file by the first who names the region; who names it later without them has those.
+/// The file keeps the times of the first handle that names the region. A later handle without times goes by those. A later
+/// handle with times of its own goes by its own, for what it stores itself, and does not change those in the file: so two
+/// programs that disagree each store with their own times.
 #[derive(Clone, Default)]
 pub struct RegionOptions {
     ttl: Option<Duration>,
@@ -202,7 +204,7 @@ impl Cache {
 }
 
 impl Region {
-    fn scope(&self) -> Scope<'_> {
+    pub(super) fn scope(&self) -> Scope<'_> {
         Scope { cache: &self.cache, region: Some(&self.named) }
     }
 
@@ -275,8 +277,10 @@ impl Region {
     }
 
     /// As [`Cache::get_with`].
-    #[must_use]
-    pub fn get_with<B: AsMut<[u8]>>(&self, key: impl AsRef<[u8]>, room: impl FnMut(usize) -> B) -> Option<B> {
+    ///
+    /// # Errors
+    /// As [`Cache::get_with`].
+    pub fn get_with<B: AsMut<[u8]>>(&self, key: impl AsRef<[u8]>, room: impl FnMut(usize) -> B) -> Result<Option<B>> {
         self.with_key(key, |key| self.cache.get_with(key, room))
     }
 
@@ -424,37 +428,37 @@ impl Region {
     ///
     /// # Errors
     /// As [`Cache::get_or_create`].
-    pub fn get_or_create<E>(
+    pub fn get_or_create<V: Into<Created>, E>(
         &self,
         key: impl AsRef<[u8]>,
         how: &CreateOptions,
-        create: impl FnOnce() -> Result<Vec<u8>, E>,
+        create: impl FnOnce() -> Result<V, E>,
     ) -> Result<Vec<u8>, CreateError<E>> {
-        self.with_key(key, |key| get_or_create_always(self.scope(), key, how, create))
+        self.with_key(key, |key| self.scope().get_or_create(key, how, create))
     }
 
     /// As [`Cache::get_or_create_optional`]; what is not said is the region's default.
     ///
     /// # Errors
     /// As [`Cache::get_or_create`].
-    pub fn get_or_create_optional<E>(
+    pub fn get_or_create_optional<V: Into<Created>, E>(
         &self,
         key: impl AsRef<[u8]>,
         how: &CreateOptions,
-        create: impl FnOnce() -> Result<Option<Vec<u8>>, E>,
+        create: impl FnOnce() -> Result<Option<V>, E>,
     ) -> Result<Option<Vec<u8>>, CreateError<E>> {
-        self.with_key(key, |key| self.scope().get_or_create(key, how, create))
+        self.with_key(key, |key| self.scope().get_or_create_optional(key, how, create))
     }
 
     /// As [`Cache::get_or_refresh`]; what is not said is the region's default.
     ///
     /// # Errors
     /// As [`Cache::get_or_create`].
-    pub fn get_or_refresh<E>(
+    pub fn get_or_refresh<V: Into<Created>, E>(
         &self,
         key: impl AsRef<[u8]>,
         how: &CreateOptions,
-        create: impl FnOnce() -> Result<Vec<u8>, E> + Send + 'static,
+        create: impl FnOnce() -> Result<V, E> + Send + 'static,
     ) -> Result<Vec<u8>, CreateError<E>> {
         self.with_key(key, |key| self.scope().get_or_refresh(key, how, create))
     }
@@ -463,11 +467,11 @@ impl Region {
     ///
     /// # Errors
     /// As [`Cache::get_or_create_multi`].
-    pub fn get_or_create_multi<K: AsRef<[u8]>, E>(
+    pub fn get_or_create_multi<K: AsRef<[u8]>, V: Into<Created>, E>(
         &self,
         keys: &[K],
         how: &CreateOptions,
-        create: impl FnOnce(&[&K]) -> Result<Vec<Option<Vec<u8>>>, E>,
+        create: impl FnOnce(&[&K]) -> Result<Vec<Option<V>>, E>,
     ) -> Result<Vec<Option<Vec<u8>>>, CreateError<E>> {
         self.scope().get_or_create_multi(&self.mangled(keys), how, |missing| {
             create(&missing.iter().map(|&i| &keys[i]).collect::<Vec<_>>())

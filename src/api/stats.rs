@@ -1,6 +1,7 @@
 //! What a cache tells about itself.
 
 use super::cache::Cache;
+use super::write::Patience;
 use crate::shm::layout::{FORMAT, SLOTS, at};
 use crate::store::intent::Intent;
 use crate::store::slot::Ring;
@@ -114,6 +115,10 @@ pub struct Counters {
     pub unprotected: u64,
     /// Created values that were not stored since the key was written, deleted or invalidated meanwhile.
     pub voided: u64,
+    /// Values that were created, returned and not stored since the cache failed: see
+    /// [`CreateOptions::or_uncached`](crate::CreateOptions::or_uncached). Where a process has no seat to count on, such
+    /// as behind a read-only handle, only its own handles of the file know of them.
+    pub uncached: u64,
 }
 
 impl Counters {
@@ -134,6 +139,7 @@ impl Counters {
         self.claim_waits = count(MemberCount::ClaimWaits);
         self.unprotected = count(MemberCount::Unprotected);
         self.voided = count(MemberCount::Voided);
+        self.uncached = count(MemberCount::Uncached);
     }
 
     fn add_stripe(&mut self, line: &Line) {
@@ -229,6 +235,7 @@ impl Cache {
         let shape = geometry.shape;
         let mut counters = Counters::default();
         counters.set_member(&store.member_counts());
+        counters.uncached = counters.uncached.wrapping_add(opened.uncached_elsewhere());
         let (mut items, mut used_bytes) = (0, 0);
         for stripe in 0..shape.stripes {
             counters.add_stripe(&store.stripe_counts(stripe));
@@ -273,9 +280,11 @@ impl Cache {
     pub fn verify(&self) -> Verification {
         let opened = self.opened();
         let stripes = opened.geometry().shape.stripes;
+        // The locks of all stripes are waited for as long as one.
+        let mut patience = Patience::of(self.lock_wait());
         let mut found = Verification { stripes, unchecked: Vec::new(), records: 0, problems: Vec::new() };
         for stripe in 0..stripes {
-            let checked = match self.locked_snapshot(stripe) {
+            let checked = match self.locked_snapshot(stripe, &mut patience) {
                 Some(snapshot) => Some(check(&snapshot, stripe)),
                 None => check_quietly(opened, stripe),
             };
@@ -290,10 +299,14 @@ impl Cache {
         found
     }
 
-    fn locked_snapshot(&self, stripe: u32) -> Option<crate::store::Store<crate::store::verify::Snapshot>> {
+    fn locked_snapshot(
+        &self,
+        stripe: u32,
+        patience: &mut Patience,
+    ) -> Option<crate::store::Store<crate::store::verify::Snapshot>> {
         let opened = self.opened();
         opened.joined_for_read().filter(|joined| joined.member.locks.exclude())?;
-        let _held = super::write::lock_stripe(opened, stripe).ok()?;
+        let _held = patience.lock_stripe(opened, stripe).ok()?;
         Some(opened.store.snapshot(stripe))
     }
 }

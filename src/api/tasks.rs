@@ -5,7 +5,9 @@
 
 use super::cache::Cache;
 use super::claim::{KeyLock, LockOptions, Locking, Pause, Task, Wait};
-use super::create::{Batch, Claim, CreateError, CreateOptions, Finding, Lookup, Next, Remaining, in_one_order, store};
+use super::create::{
+    Batch, Claim, CreateError, CreateOptions, Created, Finding, Lookup, Next, Remaining, in_one_order, store,
+};
 use super::region::{Named, Region};
 use super::write::Scope;
 use crate::error::{Error, Result};
@@ -26,7 +28,7 @@ fn within() -> Vec<Task> {
 }
 
 /// Runs a creator in the name of a task, within those that run here.
-async fn run<F: Future>(task: Task, create: impl FnOnce() -> F) -> F::Output {
+pub(super) async fn run<F: Future>(task: Task, create: impl FnOnce() -> F) -> F::Output {
     let mut tasks = within();
     tasks.push(task);
     // The creator may be a future that does nothing before it is polled, or do its work here.
@@ -35,7 +37,7 @@ async fn run<F: Future>(task: Task, create: impl FnOnce() -> F) -> F::Output {
 
 /// A cache or a region, for a thread of its own.
 #[derive(Clone)]
-struct Place {
+pub(super) struct Place {
     cache: Cache,
     region: Option<Arc<Named>>,
 }
@@ -49,11 +51,17 @@ impl Place {
         self.claim_waiting(key, how, task, how.wait_policy()).await
     }
 
-    async fn claim_waiting(&self, key: Vec<u8>, how: &CreateOptions, task: Task, wait: Wait) -> Result<Lookup> {
-        let mut finding = Finding::new(task, how, wait);
+    pub(super) async fn claim_waiting(
+        &self,
+        key: Vec<u8>,
+        how: &CreateOptions,
+        task: Task,
+        wait: Wait,
+    ) -> Result<Lookup> {
+        let mut finding = Finding::new(task, how, wait)?;
         finding.seeker.within(within());
         // Most find a value, and need no other thread for that.
-        if let Some(lookup) = finding.fresh(self.scope(), &key) {
+        if let Some(lookup) = finding.at_once(self.scope(), &key, how) {
             return Ok(lookup);
         }
         let (key, how): (Arc<[u8]>, _) = (key.into(), how.clone());
@@ -98,7 +106,7 @@ impl Place {
         create: impl FnOnce() -> F,
     ) -> Result<Vec<u8>, CreateError<E>> {
         let task = how.task_or(Task::unique);
-        match self.claim(key, how, task).await? {
+        match self.claim(key, &how.for_value(), task).await? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
             Lookup::Absent => run(task, create).await.map_err(CreateError::Creator),
             Lookup::Create(claim) => self.created_always(claim, task, create).await,
@@ -130,7 +138,7 @@ impl Place {
         F: Future<Output = Result<Vec<u8>, E>> + Send + 'static,
     {
         let task = how.task_or(Task::unique);
-        match self.claim(key, how, task).await? {
+        match self.claim(key, &how.for_refresh(), task).await? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
             Lookup::Absent => run(task, create).await.map_err(CreateError::Creator),
             Lookup::Create(mut claim) if claim.stale().is_some() => {
@@ -175,11 +183,17 @@ impl Place {
         create: impl FnOnce() -> F,
     ) -> Result<Option<Vec<u8>>, CreateError<E>> {
         let value = run(task, create).await.map_err(CreateError::Creator)?;
+        Ok(self.store(claim, value).await?)
+    }
+
+    /// Stores what was created, and gives it back.
+    pub(super) async fn store(&self, claim: Claim, value: Option<Vec<u8>>) -> Result<Option<Vec<u8>>> {
         let store = move || {
-            let _ = store(claim, value.as_deref());
-            value
+            let made = value.map(Created::from);
+            store(claim, made.as_ref());
+            made.map(Created::into_value)
         };
-        Ok(self.cache.elsewhere(store).await?)
+        self.cache.elsewhere(store).await
     }
 
     /// The same for a creator that always makes a value.
@@ -222,7 +236,7 @@ impl Cache {
         }
     }
 
-    fn place(&self) -> Place {
+    pub(super) fn place(&self) -> Place {
         Place { cache: self.clone(), region: None }
     }
 
@@ -312,7 +326,7 @@ impl Cache {
 }
 
 impl Region {
-    fn place(&self) -> Place {
+    pub(super) fn place(&self) -> Place {
         let (cache, named) = self.parts();
         Place { cache: cache.clone(), region: Some(named.clone()) }
     }

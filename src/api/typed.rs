@@ -1,24 +1,38 @@
 //! Typed values beside raw bytes: postcard, a compact binary form of whatever serde can serialize.
 
+mod codec;
+mod shape;
+mod trace;
+mod walk;
+
 use super::cache::Cache;
-use super::create::{CreateError, CreateOptions};
+#[cfg(feature = "tokio")]
+use super::claim::Task;
+use super::create::{Claim, CreateError, CreateOptions, Lookup, Remaining};
 use super::read::Item;
 use super::region::Region;
-use super::write::{SetOptions, Stamp};
-use crate::error::{Error, Result};
+#[cfg(feature = "tokio")]
+use super::tasks::run;
+use super::write::{Scope, SetOptions, Stamp};
+use crate::error::Result;
+use codec::{Codec, TAG};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::marker::PhantomData;
 
-/// The caller's flags of a typed value: they say how its bytes are to be read.
-const TAG: u32 = u32::from_le_bytes(*b"post");
+/// So many values with the right fingerprint that cannot be read, one after the other, end a call.
+const MOST_UNREADABLE: u32 = 16;
 
 /// A cache, or a region, whose values are of one type. It needs the feature `typed`.
 ///
-/// A value is stored in the format of the crate postcard, and the caller's flags say so. That format does not describe
-/// itself: whoever changes the type in a way that old values cannot be read changes the keys, or the region, too. What
-/// cannot be read as this type is an error for [`get`](Self::get), and created anew by
-/// [`get_or_create`](Self::get_or_create).
+/// A value is stored in the format of the crate postcard, behind a fingerprint of its type: the names and kinds of all its
+/// parts, as serde sees them. What was stored by another type, or by another version of this one, is an error for
+/// [`get`](Self::get); [`get_or_create`](Self::get_or_create) takes it for a miss and replaces it. Two programs that use
+/// one key for two versions of a type replace each other's values in turn; give each version a region, or keys, of its own
+/// if they run side by side for long. What the fingerprint cannot see, such as a number that changes from seconds to
+/// milliseconds, say with [`version`](Self::version).
+///
+/// Some attributes of serde make types that postcard writes and can never read: `tag`, `untagged`, `flatten`,
+/// `skip_serializing_if`. With such a type every call is an error that says so.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -26,11 +40,12 @@ const TAG: u32 = u32::from_le_bytes(*b"post");
 /// let points = cache.typed::<(i32, i32)>();
 /// points.set("origin", &(0, 0))?;
 /// assert_eq!(points.get("origin")?, Some((0, 0)));
+/// assert!(cache.typed::<Vec<u8>>().get("origin").is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Typed<'a, T> {
     place: Place<'a>,
-    of: PhantomData<fn(T) -> T>,
+    codec: Codec<T>,
 }
 
 #[derive(Clone, Copy)]
@@ -39,7 +54,7 @@ enum Place<'a> {
     Region(&'a Region),
 }
 
-impl Place<'_> {
+impl<'a> Place<'a> {
     fn item(self, key: &[u8]) -> Option<Item> {
         match self {
             Place::Cache(cache) => cache.get_item(key),
@@ -47,15 +62,18 @@ impl Place<'_> {
         }
     }
 
-    /// Removes what cannot be read as a type: it is to be created anew.
-    fn remove_misfit<T: DeserializeOwned>(self, key: &[u8]) -> Result<()> {
-        if self.item(key).is_some_and(|item| decode::<T>(&item).is_err()) {
-            match self {
-                Place::Cache(cache) => cache.delete(key)?,
-                Place::Region(region) => region.delete(key)?,
-            };
+    fn scope(self) -> Scope<'a> {
+        match self {
+            Place::Cache(cache) => cache.all(),
+            Place::Region(region) => region.scope(),
         }
-        Ok(())
+    }
+
+    fn with_key<R>(self, key: &[u8], work: impl FnOnce(&[u8]) -> R) -> R {
+        match self {
+            Place::Cache(_) => work(key),
+            Place::Region(region) => work(&region.stored_key(key)),
+        }
     }
 }
 
@@ -63,7 +81,7 @@ impl Cache {
     /// This cache with values of one type.
     #[must_use]
     pub fn typed<T: Serialize + DeserializeOwned>(&self) -> Typed<'_, T> {
-        Typed { place: Place::Cache(self), of: PhantomData }
+        Typed { place: Place::Cache(self), codec: Codec::new() }
     }
 }
 
@@ -71,29 +89,31 @@ impl Region {
     /// This region with values of one type.
     #[must_use]
     pub fn typed<T: Serialize + DeserializeOwned>(&self) -> Typed<'_, T> {
-        Typed { place: Place::Region(self), of: PhantomData }
+        Typed { place: Place::Region(self), codec: Codec::new() }
     }
 }
 
-/// Why a typed creation gave no value.
-enum Trouble<E> {
-    Creator(E),
-    Codec(Error),
-}
-
 impl<T: Serialize + DeserializeOwned> Typed<'_, T> {
+    /// The same for a version of the type: values of other versions are those of another type. Without it the version is 0.
+    #[must_use]
+    pub fn version(mut self, version: u32) -> Self {
+        self.codec = self.codec.version(version);
+        self
+    }
+
     /// The value of a key; `None` is a miss.
     ///
     /// # Errors
     /// [`Codec`](Error::Codec) if it is no typed value, or none of this type.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<T>> {
-        self.place.item(key.as_ref()).map(|item| decode(&item)).transpose()
+        self.codec.check_type("read")?;
+        self.place.item(key.as_ref()).map(|item| self.codec.decode(&item)).transpose()
     }
 
     /// Stores a value, as [`Cache::set`] does.
     ///
     /// # Errors
-    /// As [`Cache::set`], and [`Codec`](Error::Codec) if the value cannot be serialized.
+    /// As [`Cache::set`], and [`Codec`](Error::Codec) if the value cannot be serialized, or not be read back.
     pub fn set(&self, key: impl AsRef<[u8]>, value: &T) -> Result<()> {
         self.set_with(key, value, &SetOptions::new()).map(|_| ())
     }
@@ -103,42 +123,90 @@ impl<T: Serialize + DeserializeOwned> Typed<'_, T> {
     /// # Errors
     /// As [`set`](Self::set).
     pub fn set_with(&self, key: impl AsRef<[u8]>, value: &T, how: &SetOptions) -> Result<Stamp> {
-        let (bytes, how) = (encode(value)?, how.flags(TAG));
-        match self.place {
-            Place::Cache(cache) => cache.set_with(key, bytes, &how),
-            Place::Region(region) => region.set_with(key, bytes, &how),
-        }
+        let (bytes, how) = (self.codec.encode(value)?, how.flags(TAG));
+        self.place.with_key(key.as_ref(), |key| self.place.scope().set(key, &bytes, &how))
     }
 
-    /// The value of a key, created as by [`Cache::get_or_create`] if there is none, or none of this type.
+    /// The value of a key, created as by [`Cache::get_or_create`] if there is none, or none of this type. A value of
+    /// another type stays where it is until the new one takes its place.
     ///
     /// # Errors
-    /// As [`Cache::get_or_create`], and [`Codec`](Error::Codec) if the value cannot be serialized.
+    /// As [`Cache::get_or_create`], and [`Codec`](Error::Codec) if the value cannot be serialized, or not be read back.
     pub fn get_or_create<E>(
         &self,
         key: impl AsRef<[u8]>,
         how: &CreateOptions,
         create: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, CreateError<E>> {
-        let (key, how) = (key.as_ref(), how.clone().flags(TAG));
-        self.place.remove_misfit::<T>(key)?;
-        let mut own = None;
-        let create = || {
-            let value = create().map_err(Trouble::Creator)?;
-            let bytes = encode(&value).map_err(Trouble::Codec)?;
-            own = Some(value);
-            Ok(bytes)
+        let mut search = Search::new(&self.codec, how)?;
+        let scope = self.place.scope();
+        let end = self.place.with_key(key.as_ref(), |key| {
+            loop {
+                let lookup = scope.claim_within(key, &search.how, &mut search.wait)?;
+                if let Some(end) = search.judge(lookup)? {
+                    return Ok(end);
+                }
+            }
+        });
+        match end.map_err(CreateError::Cache)? {
+            End::Found(value) => Ok(value),
+            End::Create(claim) => {
+                let value = create().map_err(CreateError::Creator)?;
+                if let Some(claim) = claim {
+                    // What keeps the cache from storing it is counted there; the caller has its value.
+                    let _ = claim.store(self.codec.encode(&value)?);
+                }
+                Ok(value)
+            }
+        }
+    }
+}
+
+/// One caller's way to a value of a type, or to the right to create it.
+struct Search<'c, T> {
+    codec: &'c Codec<T>,
+    how: CreateOptions,
+    wait: Remaining,
+    unreadable: u32,
+}
+
+/// What a search came to.
+enum End<T> {
+    Found(T),
+    /// `None`: it is known that the key has no value, and what this caller creates is its own.
+    Create(Option<Claim>),
+}
+
+impl<'c, T: Serialize + DeserializeOwned> Search<'c, T> {
+    fn new(codec: &'c Codec<T>, how: &CreateOptions) -> Result<Self> {
+        codec.check_type("serialize")?;
+        let wait = Remaining::of(how.wait_policy());
+        Ok(Self { codec, how: how.for_value().flags(TAG).form(codec.form()), wait, unreadable: 0 })
+    }
+
+    /// What a look found is the end of the search, or the next one takes this value for a miss. Values of other types have
+    /// been misses for it already: looks compare the fingerprint, with the stripe's lock held in the end, and the value is
+    /// decoded here, without a lock.
+    fn judge(&mut self, lookup: Lookup) -> Result<Option<End<T>>> {
+        let item = match lookup {
+            Lookup::Hit(item) | Lookup::Stale(item) => item,
+            Lookup::Absent => return Ok(Some(End::Create(None))),
+            Lookup::Create(claim) => return Ok(Some(End::Create(Some(claim)))),
         };
-        let found = match self.place {
-            Place::Cache(cache) => cache.get_or_create(key, &how, create),
-            Place::Region(region) => region.get_or_create(key, &how, create),
-        };
-        finished(found, own)
+        self.unreadable += 1;
+        match self.codec.decode(&item) {
+            Ok(value) => Ok(Some(End::Found(value))),
+            Err(error) if self.unreadable > MOST_UNREADABLE => Err(error),
+            Err(_) => {
+                self.how = self.how.clone().form(self.codec.form().but(item.stamp));
+                Ok(None)
+            }
+        }
     }
 }
 
 #[cfg(feature = "tokio")]
-impl<T: Serialize + DeserializeOwned + 'static> Typed<'_, T> {
+impl<T: Serialize + DeserializeOwned> Typed<'_, T> {
     /// As [`get_or_create`](Self::get_or_create) for a task of tokio: see [`Cache::get_or_create_async`]. It needs the
     /// feature `tokio`, too.
     ///
@@ -150,80 +218,34 @@ impl<T: Serialize + DeserializeOwned + 'static> Typed<'_, T> {
         how: &CreateOptions,
         create: impl FnOnce() -> F,
     ) -> Result<T, CreateError<E>> {
-        let (key, how) = (key.as_ref(), how.clone().flags(TAG));
-        // Most find a value of the type, and need no other thread for that.
-        let is_fit = |place: Place<'_>| place.item_at_once(key).is_some_and(|item| decode::<T>(&item).is_ok());
-        if !is_fit(self.place) {
-            self.remove_misfit_elsewhere(key.to_vec()).await?;
+        let mut search = Search::new(&self.codec, how)?;
+        let task = how.task_or(Task::unique);
+        let (place, key) = self.place.with_key(key.as_ref(), |key| (self.place.of_tasks(), key.to_vec()));
+        let end = loop {
+            let lookup = place.claim_waiting(key.clone(), &search.how, task, search.wait.now()).await?;
+            if let Some(end) = search.judge(lookup)? {
+                break end;
+            }
+        };
+        match end {
+            End::Found(value) => Ok(value),
+            End::Create(claim) => {
+                let value = run(task, create).await.map_err(CreateError::Creator)?;
+                if let Some(claim) = claim {
+                    place.store(claim, Some(self.codec.encode(&value)?)).await?;
+                }
+                Ok(value)
+            }
         }
-        let mut own = None;
-        let slot = &mut own;
-        let create = || async move {
-            let value = create().await.map_err(Trouble::Creator)?;
-            let bytes = encode(&value).map_err(Trouble::Codec)?;
-            *slot = Some(value);
-            Ok(bytes)
-        };
-        let found = match self.place {
-            Place::Cache(cache) => cache.get_or_create_async(key, &how, create).await,
-            Place::Region(region) => region.get_or_create_async(key, &how, create).await,
-        };
-        finished(found, own)
-    }
-
-    async fn remove_misfit_elsewhere(&self, key: Vec<u8>) -> Result<()> {
-        let (cache, region) = match self.place {
-            Place::Cache(cache) => (cache.clone(), None),
-            Place::Region(region) => (region.cache().clone(), Some(region.clone())),
-        };
-        let of = cache.clone();
-        let remove = move || region.as_ref().map_or(Place::Cache(&of), Place::Region).remove_misfit::<T>(&key);
-        cache.elsewhere(remove).await?
     }
 }
 
 #[cfg(feature = "tokio")]
 impl Place<'_> {
-    /// What is found without waiting for anybody.
-    fn item_at_once(self, key: &[u8]) -> Option<Item> {
-        let known = match self {
-            Place::Cache(cache) => cache.known_at_once(key)?,
-            Place::Region(region) => region.cache().known_at_once(&region.stored_key(key))?,
-        };
-        (!known.extension.is_absence()).then_some(known.item)
-    }
-}
-
-/// What became of a creation, whose value this caller has if it was the creator.
-fn finished<T: DeserializeOwned, E>(
-    found: Result<Vec<u8>, CreateError<Trouble<E>>>,
-    own: Option<T>,
-) -> Result<T, CreateError<E>> {
-    match (found, own) {
-        (Ok(_), Some(own)) => Ok(own),
-        (Ok(bytes), None) => Ok(from_bytes(&bytes)?),
-        (Err(CreateError::Creator(Trouble::Creator(error))), _) => Err(CreateError::Creator(error)),
-        (Err(CreateError::Creator(Trouble::Codec(error)) | CreateError::Cache(error)), _) => Err(error.into()),
-    }
-}
-
-fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
-    postcard::to_allocvec(value).map_err(|error| Error::Codec { what: "serialize", detail: error.to_string() })
-}
-
-fn decode<T: DeserializeOwned>(item: &Item) -> Result<T> {
-    if item.flags == TAG {
-        return from_bytes(&item.value);
-    }
-    let detail = format!("expected the caller's flags {TAG:#010x} of a typed value, found {:#010x}", item.flags);
-    Err(Error::Codec { what: "read", detail })
-}
-
-fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    let failed = |detail: String| Error::Codec { what: "read", detail };
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(failed(format!("{} of {} bytes are left over", rest.len(), bytes.len()))),
-        Err(error) => Err(failed(error.to_string())),
+    fn of_tasks(self) -> super::tasks::Place {
+        match self {
+            Place::Cache(cache) => cache.place(),
+            Place::Region(region) => region.place(),
+        }
     }
 }

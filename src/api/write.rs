@@ -17,7 +17,7 @@ use crate::upkeep::Opened;
 use crate::upkeep::flush::{flush, lock_error};
 use crate::upkeep::opened::Joined;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Tells one write of a key from every other: see [`Cache::compare_and_swap`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,7 +26,7 @@ pub struct Stamp(pub u64);
 /// What is stored beside a value.
 ///
 /// ```
-/// use std::time::Duration;
+/// use std::time::{Duration, Instant};
 /// use kennel::{Expiry, SetOptions};
 /// let how = SetOptions::new().expiry(Expiry::After(Duration::from_secs(60))).flags(7);
 /// # let _ = how;
@@ -284,18 +284,17 @@ impl<'a> Scope<'a> {
         self.by_stripe(
             items,
             |(key, _)| key.as_ref(),
-            |writer, stripe, (_, value)| {
-                let mut draft = writer.draft(value.as_ref(), how)?;
-                writer.date(&mut draft, stripe);
+            |writer, (_, value)| writer.draft(value.as_ref(), how),
+            |writer, stripe, draft| {
+                writer.date(draft, stripe);
                 let entry = stripe.find(&writer.key);
-                stripe.put(&draft, entry.as_ref());
-                Ok(())
+                stripe.put(draft, entry.as_ref());
             },
         )
     }
 
     pub(super) fn delete_multi<K: AsRef<[u8]>>(self, keys: &[K]) -> Vec<Result<bool>> {
-        self.by_stripe(keys, AsRef::as_ref, |writer, stripe, _| Ok(delete_in(stripe, &writer.key)))
+        self.by_stripe(keys, AsRef::as_ref, |_, _| Ok(()), |writer, stripe, ()| delete_in(stripe, &writer.key))
     }
 
     /// Stores a value if `wanted` says so of what the key has, be it current or not.
@@ -337,53 +336,68 @@ impl<'a> Scope<'a> {
         let value = parse_number(&text)?;
         let sum = add(value, delta).ok_or(Error::Overflow { value, sign, delta })?;
         let text = sum.to_string();
-        let beside = writer.beside_of(&entry, region_epoch).if_any();
+        // Even if there is nothing but the time of its creation.
+        let beside = entry.head.is_extended().then(|| writer.beside_of(&entry, region_epoch));
         let draft = Draft::new(writer.key, text.as_bytes(), entry.head.expires_ms(), beside, epoch);
         stripe.put(&draft, Some(&entry));
         Ok(Some(sum))
     }
 
-    /// Does something to each of many items, grouped by stripe; the order within a stripe is theirs.
-    fn by_stripe<I, R>(
+    /// Does something to each of many items, grouped by stripe; the order within a stripe is theirs. The caller's own code,
+    /// which `key_of` and `prepare` may run, is through before the first lock is taken. All locks together are waited for
+    /// as long as one.
+    fn by_stripe<'i, I, P, R>(
         self,
-        items: &[I],
-        key_of: impl Fn(&I) -> &[u8],
-        mut each: impl FnMut(&Writer<'_>, &mut Exclusive<'_, Mapping>, &I) -> Result<R>,
-    ) -> Vec<Result<R>> {
+        items: &'i [I],
+        key_of: impl Fn(&'i I) -> &'i [u8],
+        prepare: impl Fn(&Writer<'i>, &'i I) -> Result<P>,
+        mut each: impl FnMut(&Writer<'i>, &mut Exclusive<'_, Mapping>, &mut P) -> R,
+    ) -> Vec<Result<R>>
+    where
+        'a: 'i,
+    {
+        let prepared = |item| {
+            let writer = Writer::new(self, key_of(item))?;
+            let prepared = prepare(&writer, item)?;
+            Ok((writer, prepared))
+        };
+        let mut items: Vec<Result<(Writer<'i>, P)>> = items.iter().map(prepared).collect();
+        let mut order: Vec<(u32, usize)> = Vec::with_capacity(items.len());
+        order.extend(items.iter().enumerate().filter_map(|(i, item)| Some((item.as_ref().ok()?.0.stripe(), i))));
+        order.sort_unstable();
         let mut results: Vec<Option<Result<R>>> = items.iter().map(|_| None).collect();
-        let mut order = Vec::with_capacity(items.len());
-        for (i, item) in items.iter().enumerate() {
-            match Writer::new(self, key_of(item)) {
-                Ok(writer) => order.push((writer.stripe(), i, writer)),
-                Err(error) => results[i] = Some(Err(error)),
+        let mut patience = Patience::of(self.cache.lock_wait);
+        for group in order.chunk_by(|a, b| a.0 == b.0).flat_map(|stripe| stripe.chunks(MOST_PER_LOCK)) {
+            let mut locked = None;
+            for &(stripe, i) in group {
+                let Ok((writer, prepared)) = &mut items[i] else { continue };
+                let result = lock_once(&mut locked, writer.opened, stripe, &mut patience);
+                results[i] = Some(result.map(|stripe| each(writer, stripe, prepared)));
             }
         }
-        order.sort_unstable_by_key(|&(stripe, i, _)| (stripe, i));
-        let one_stripe = |a: &Order<'_>, b: &Order<'_>| a.0 == b.0 && std::ptr::eq(a.2.opened, b.2.opened);
-        for group in order.chunk_by(one_stripe).flat_map(|stripe| stripe.chunks(MOST_PER_LOCK)) {
-            write_group(group, |writer, stripe, i| each(writer, stripe, &items[i]), &mut results);
-        }
-        // Each item got its result above: an error at once, or one from its group.
-        results.into_iter().flatten().collect()
+        // Each item that could be prepared got its result from its group.
+        let result = |(result, item): (Option<Result<R>>, Result<_>)| result.or_else(|| item.err().map(Err));
+        results.into_iter().zip(items).filter_map(result).collect()
     }
 }
 
-/// An item of a batch: its stripe, its place in the batch, its key.
-type Order<'a> = (u32, usize, Writer<'a>);
+/// A stripe of a file, locked for several items of a batch.
+type Locked<'o> = Option<(&'o Opened, Exclusive<'o, Mapping>)>;
 
-/// Writes items of one stripe under one hold of its lock; each that cannot have it tries for itself.
-fn write_group<R>(
-    group: &[Order<'_>],
-    mut each: impl FnMut(&Writer<'_>, &mut Exclusive<'_, Mapping>, usize) -> Result<R>,
-    results: &mut [Option<Result<R>>],
-) {
-    let mut locked: Option<Exclusive<'_, Mapping>> = None;
-    for (_, i, writer) in group {
-        let result = match &mut locked {
-            Some(stripe) => each(writer, stripe, *i),
-            None => writer.lock().and_then(|stripe| each(writer, locked.insert(stripe), *i)),
-        };
-        results[*i] = Some(result);
+/// Locks a stripe, unless it is what is locked already. Who cannot have it tries for itself.
+fn lock_once<'o, 'l>(
+    locked: &'l mut Locked<'o>,
+    opened: &'o Opened,
+    stripe: u32,
+    patience: &mut Patience,
+) -> Result<&'l mut Exclusive<'o, Mapping>> {
+    // The file may have been replaced between two keys.
+    if locked.as_ref().is_some_and(|(of, _)| !std::ptr::eq(*of, opened)) {
+        *locked = None;
+    }
+    match locked {
+        Some((_, held)) => Ok(held),
+        None => Ok(&mut locked.insert((opened, patience.lock_stripe(opened, stripe)?)).1),
     }
 }
 
@@ -393,7 +407,10 @@ const MOST_PER_LOCK: usize = 64;
 fn delete_in(stripe: &mut Exclusive<'_, Mapping>, key: &Key<'_>) -> bool {
     stripe.void(key);
     // What is expired or cleared is removed all the same, but was not there.
-    let Some(entry) = stripe.find(key) else { return false };
+    let Some(entry) = stripe.find(key) else {
+        stripe.note_deletion(key);
+        return false;
+    };
     let was_there = stripe.is_current(&entry);
     stripe.remove(&entry);
     was_there
@@ -509,10 +526,62 @@ fn lock_stripe_within(opened: &Opened, stripe: u32, limit: Duration) -> Result<E
     opened.enter(joined, stripe, lock)
 }
 
-/// Locks a stripe for a look at its claims, within a limit of the caller's.
-pub(super) fn lock_to_claim(opened: &Opened, stripe: u32, limit: Duration) -> Result<Exclusive<'_, Mapping>> {
-    let (joined, lock) = lock_region(opened, stripe, limit)?;
+/// Locks a stripe for a look at its claims, within the caller's patience and a limit.
+pub(super) fn lock_to_claim<'o>(
+    opened: &'o Opened,
+    stripe: u32,
+    patience: &mut Patience,
+    limit: Duration,
+) -> Result<Exclusive<'o, Mapping>> {
+    let (joined, lock) = patience.lock_region(opened, stripe, limit)?;
     opened.enter_to_claim(joined, stripe, lock)
+}
+
+/// How long one caller waits for the locks of stripes, however many it takes one after the other.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    whole: Duration,
+    left: Duration,
+}
+
+impl Patience {
+    pub(super) fn of(whole: Duration) -> Self {
+        Self { whole, left: whole }
+    }
+
+    /// Locks a stripe and takes it over.
+    pub(super) fn lock_stripe<'o>(&mut self, opened: &'o Opened, stripe: u32) -> Result<Exclusive<'o, Mapping>> {
+        let (joined, lock) = self.lock_region(opened, stripe, Duration::MAX)?;
+        opened.enter(joined, stripe, lock)
+    }
+
+    /// The clock is asked only when there is somebody to wait for.
+    fn lock_region<'o>(
+        &mut self,
+        opened: &'o Opened,
+        stripe: u32,
+        limit: Duration,
+    ) -> Result<(&'o Joined, RegionGuard<'o>)> {
+        let limit = limit.min(self.left);
+        // A process that is no member yet waits for that, too.
+        let is_member = opened.joined().is_some();
+        if is_member {
+            match lock_region(opened, stripe, Duration::ZERO) {
+                Err(Error::Busy { .. }) => {}
+                locked => return locked,
+            }
+        }
+        if is_member && limit.is_zero() {
+            if !self.whole.is_zero() {
+                count(opened, MemberCount::Busy);
+            }
+            return Err(Error::Busy { stripe, waited: self.whole });
+        }
+        let start = Instant::now();
+        let locked = lock_region(opened, stripe, limit);
+        self.left = self.left.saturating_sub(start.elapsed());
+        locked
+    }
 }
 
 #[inline(always)]

@@ -1,7 +1,8 @@
 //! What only macOS does, and its relatives.
 
 pub(crate) use super::super::lacking::{
-    MAPPINGS_KEEP_LOCKS, is_in_memory, keep_from_children, mappings_keep_locks, nameless_file, next_data, populate,
+    MAPPINGS_KEEP_LOCKS, clock_ahead_ms, is_in_memory, keep_from_children, mappings_keep_locks, nameless_file,
+    next_data, populate, process_word, zero_process_word_in_children,
 };
 use super::super::unknown_boot;
 pub(crate) use super::super::wait::{sleep_on, wake_all, wake_one};

@@ -4,6 +4,7 @@ use memmap2::MmapRaw;
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::AtomicU32;
 
 /// Opens a file that has no name yet: no file is without one here.
 pub(crate) fn nameless_file(_: &Path) -> io::Result<Option<File>> {
@@ -36,4 +37,22 @@ pub(crate) fn mappings_keep_locks(_: &File) -> bool {
 /// Keeps a mapping from children that are forked from here on: not asked for where mappings keep no locks.
 pub(crate) fn keep_from_children(_: &MmapRaw) -> io::Result<()> {
     Ok(())
+}
+
+/// By how many milliseconds this process's monotonic clock is ahead of the host's: all processes read the same clock.
+pub(crate) fn clock_ahead_ms() -> i64 {
+    0
+}
+
+static PROCESS_WORD: AtomicU32 = AtomicU32::new(0);
+
+/// A word that is 0 when a process begins.
+#[inline(always)]
+pub(crate) fn process_word() -> &'static AtomicU32 {
+    &PROCESS_WORD
+}
+
+/// Has the word be 0 in each forked child, too; `false`: the system cannot do that.
+pub(crate) fn zero_process_word_in_children() -> bool {
+    false
 }

@@ -4,6 +4,7 @@ use super::super::unread_boot;
 use memmap2::MmapRaw;
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::mm::{Advice, madvise};
 use rustix::thread::futex;
 use std::fs::File;
 use std::io;
@@ -25,6 +26,28 @@ pub(crate) fn boot_id() -> [u64; 2] {
         // Without /proc, as in a changed root.
         Err(_) => unread_boot(),
     }
+}
+
+/// By how many milliseconds this process's monotonic clock is ahead of the host's: a container can have a time namespace
+/// of its own. Without `/proc`, or on a kernel without such namespaces, it is taken to be the host's.
+pub(crate) fn clock_ahead_ms() -> i64 {
+    let namespace = |name| std::fs::read_link(format!("/proc/self/ns/{name}")).ok();
+    // The offsets that a process reads of itself are those of its children: the same, unless it has called `unshare`.
+    if namespace("time") != namespace("time_for_children") {
+        return 0;
+    }
+    let text = std::fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+    text.lines().find_map(monotonic_offset_ms).unwrap_or(0)
+}
+
+/// The milliseconds in a line such as `monotonic  3600  500000000`.
+fn monotonic_offset_ms(line: &str) -> Option<i64> {
+    let mut fields = line.split_ascii_whitespace();
+    if fields.next() != Some("monotonic") {
+        return None;
+    }
+    let (seconds, nanoseconds): (i64, i64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some(seconds * 1_000 + nanoseconds / 1_000_000)
 }
 
 /// Gives the file its length with all its blocks reserved, so that the disk cannot be full later.
@@ -104,6 +127,34 @@ pub(crate) fn next_data(file: &File, offset: u64) -> io::Result<Option<u64>> {
 /// Keeps a mapping from children that are forked from here on.
 pub(crate) fn keep_from_children(map: &MmapRaw) -> io::Result<()> {
     map.advise(memmap2::Advice::DontFork)
+}
+
+/// The largest size of a page that Linux is built for.
+const MOST_PAGE: usize = 64 << 10;
+
+/// A word that has its pages for itself.
+#[repr(C, align(65536))]
+struct Alone {
+    word: AtomicU32,
+    _rest: [u8; MOST_PAGE - size_of::<AtomicU32>()],
+}
+
+static PROCESS_WORD: Alone = Alone { word: AtomicU32::new(0), _rest: [0; MOST_PAGE - size_of::<AtomicU32>()] };
+
+/// A word that is 0 when a process begins.
+#[inline(always)]
+pub(crate) fn process_word() -> &'static AtomicU32 {
+    &PROCESS_WORD.word
+}
+
+/// Has the word be 0 in each forked child, too, by whatever call the child is made; `false`: the kernel, one older than
+/// 4.14, cannot do that.
+#[allow(unsafe_code, reason = "the advice changes what a child finds in memory")]
+pub(crate) fn zero_process_word_in_children() -> bool {
+    let at: *const Alone = &raw const PROCESS_WORD;
+    // SAFETY: the pages are those of the static, which begins and ends with a page, and nothing else lies there. It holds
+    // an atomic word, whose every value is valid.
+    unsafe { madvise(at.cast_mut().cast(), MOST_PAGE, Advice::LinuxWipeOnFork) }.is_ok()
 }
 
 /// Sleeps until somebody wakes who sleeps on `half`, or `limit` has passed; not at all if it is not `seen` any more. It

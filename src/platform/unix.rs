@@ -4,7 +4,7 @@ use super::{DefaultPlace, ForkHandler, Identity, NewFile, Pause, must_be_directo
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{DirBuilder, File, FileType, OpenOptions, Permissions};
 use std::io;
-use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -17,8 +17,9 @@ mod kind;
 
 pub(crate) use folder::Folder;
 pub(crate) use kind::{
-    MAPPINGS_KEEP_LOCKS, allocate, boot_id, is_in_memory, keep_from_children, mappings_keep_locks, nameless_file,
-    network_filesystem, next_data, populate, sleep_on, wake_all, wake_one,
+    MAPPINGS_KEEP_LOCKS, allocate, boot_id, clock_ahead_ms, is_in_memory, keep_from_children, mappings_keep_locks,
+    nameless_file, network_filesystem, next_data, populate, process_word, sleep_on, wake_all, wake_one,
+    zero_process_word_in_children,
 };
 
 /// Whether another file can take the name of one that is mapped, and a mapped one be removed: it lives on without.
@@ -106,9 +107,13 @@ pub(crate) fn reopen(file: &File, path: &Path) -> io::Result<File> {
     if identity(&named)? == identity(file)? { Ok(named) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
-/// Milliseconds of a clock that all processes of this host share and nobody sets.
-pub(crate) fn monotonic_ms() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+/// Milliseconds of the monotonic clock, which nobody sets. Processes read it alike unless they are in different time
+/// namespaces: see [`clock_ahead_ms`].
+#[allow(unsafe_code, reason = "rustix reads the clock without the C library, from a page that valgrind does not map")]
+pub(crate) fn own_clock_ms() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call stores the time in `now`. It fails only for a clock that does not exist.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     now.tv_sec as u64 * 1_000 + now.tv_nsec as u64 / 1_000_000
 }
 
@@ -251,12 +256,13 @@ pub(crate) fn forget(file: File) {
     let _ = file.into_raw_fd();
 }
 
-/// Closes a descriptor that a forked child inherited, in that child.
+/// Closes a descriptor that a forked child inherited, in that child, if it still leads to this file.
 #[allow(unsafe_code, reason = "the owner of the descriptor is gone, or will never touch it again")]
-pub(crate) fn close_inherited(descriptor: Descriptor) {
+pub(crate) fn close_inherited(descriptor: Descriptor, expected: Identity) {
     // SAFETY: the descriptor is one of the parent's locked files; in this process nobody uses it, since whatever
-    // owns it sees that it was forked.
-    unsafe { libc::close(descriptor) };
+    // owns it sees that it was forked. One of any other file is given back below without being closed.
+    let file = unsafe { File::from_raw_fd(descriptor) };
+    if identity(&file).is_ok_and(|found| found == expected) { drop(file) } else { forget(file) }
 }
 
 /// Has every fork of this process call these functions.

@@ -2,7 +2,8 @@
 #![allow(unsafe_code, reason = "what the standard library does not offer; each call says why it may")]
 
 pub(crate) use super::lacking::{
-    MAPPINGS_KEEP_LOCKS, is_in_memory, keep_from_children, mappings_keep_locks, nameless_file, next_data, populate,
+    MAPPINGS_KEEP_LOCKS, clock_ahead_ms, is_in_memory, keep_from_children, mappings_keep_locks, nameless_file,
+    next_data, populate, process_word, zero_process_word_in_children,
 };
 pub(crate) use super::wait::{sleep_on, wake_all, wake_one};
 use super::{DefaultPlace, ForkHandler, Identity, NewFile, Pause, must_be_directory, must_be_regular, unknown_boot};
@@ -226,7 +227,7 @@ pub(crate) fn boot_id() -> [u64; 2] {
 }
 
 /// Milliseconds since the host started: a clock that all processes share and nobody sets. It steps every 10 to 16 ms.
-pub(crate) fn monotonic_ms() -> u64 {
+pub(crate) fn own_clock_ms() -> u64 {
     // SAFETY: takes nothing and cannot fail.
     unsafe { GetTickCount64() }
 }
@@ -318,7 +319,7 @@ pub(crate) fn is_ours_or_free(_: &Path) -> bool {
 }
 
 /// What a forked child inherits of an open file: there is no fork.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Descriptor {}
 
 pub(crate) fn descriptor(_: &File) -> Option<Descriptor> {
@@ -329,7 +330,7 @@ pub(crate) fn forget(file: File) {
     drop(file);
 }
 
-pub(crate) fn close_inherited(descriptor: Descriptor) {
+pub(crate) fn close_inherited(descriptor: Descriptor, _: Identity) {
     match descriptor {}
 }
 

@@ -259,13 +259,16 @@ impl<M: Memory> Store<M> {
         max_age != 0 && age_ms > max_age * 100
     }
 
-    /// Whether a key is claimed, as it looks without the lock; whether the owner lives is not asked.
-    pub(crate) fn is_claimed(&self, key: &Key<'_>, now_ms: u64) -> bool {
-        self.held_claims(self.stripe_of(key)).any(|(ticket, kind)| {
-            self.is_claim_of(&ticket, key)
+    /// The claim of a key and its owner, as they look without the lock; whether the owner lives is not asked.
+    pub(crate) fn claim_seen(&self, key: &Key<'_>, now_ms: u64) -> Option<(Ticket, Owner)> {
+        self.held_claims(self.stripe_of(key)).find_map(|(ticket, kind)| {
+            let owner = self.owner_of(&ticket);
+            let counts = self.is_claim_of(&ticket, key)
                 && !self.is_too_old(&ticket, now_ms)
-                && !(kind == Kind::Create && self.is_claim_outdated(&ticket))
-                && self.is_claim_held(&ticket)
+                && !(kind == Kind::Create && self.is_claim_outdated(&ticket));
+            // All of the above belongs to this claim if its number still stands after it was loaded: see `take`.
+            fence(Ordering::Acquire);
+            (counts && self.is_claim_held(&ticket)).then_some((ticket, owner))
         })
     }
 
@@ -342,6 +345,8 @@ impl<M: Memory> Exclusive<'_, M> {
 
     fn take(&mut self, slot: u32, key: &Key<'_>, by: &Claimant) -> Ticket {
         let (store, stripe) = (self.store, self.stripe);
+        // Who sees a field of this claim without the lock sees that the one before it has ended.
+        fence(Ordering::Release);
         let last = self.word(at!(Stripe.claim_number));
         last.bump(Step::ClaimCount, 1);
         let number = Number(last.get() << STATE_BITS | by.kind as u64);

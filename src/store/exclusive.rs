@@ -298,6 +298,22 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         settle(self.version_of(bucket_at));
     }
 
+    /// The version of a key's bucket: see [`Sight::version`](super::read::Sight::version).
+    pub(crate) fn version(&self, key: &Key<'_>) -> u64 {
+        self.version_of(self.store.bucket_of(key)).get()
+    }
+
+    /// Changes a bucket's version and nothing else. Whoever creates one of its keys without a claim sees by it that the
+    /// key was deleted, although there was nothing to delete.
+    pub(super) fn renew_bucket(&self, bucket_at: u64) {
+        close_bucket(self.version_of(bucket_at));
+    }
+
+    /// Leaves a trace of a deletion that found nothing.
+    pub(crate) fn note_deletion(&self, key: &Key<'_>) {
+        self.renew_bucket(self.store.bucket_of(key));
+    }
+
     /// Says of a record that no slot will point to it again. Readers do not care; the tail and repairs do.
     pub(super) fn kill(&self, slot: Slot) {
         if let Some(at) = self.store.record_at(self.stripe, slot.ring(), slot.position()) {

@@ -439,6 +439,38 @@ fn loom_who_claims_a_key_next_sees_what_its_owner_did() {
 }
 
 #[test]
+fn loom_a_claim_that_is_seen_without_the_lock_is_of_one_owner() {
+    let seen = Seen::default();
+    let in_model = seen.clone();
+    checker().check(move || {
+        let engine = Arc::new(Engine::new(2048, 130));
+        let Some(Ok((first, _))) = engine.claim(b"key", 1) else { panic!("nobody else creates it") };
+        // There is one place for a claim. It becomes free without the lock, and is taken for another key.
+        let (ender, reader, seen) = (engine.clone(), engine.clone(), in_model.clone());
+        let owner = thread::spawn(move || assert!(ender.store.end_claim(&first, End::Failed)));
+        let reader = thread::spawn(move || {
+            let owner = reader.store.claim_seen(&reader.store.key(b"key"), 0).map(|(_, owner)| owner.member);
+            assert!(owner.is_none_or(|member| member == 1), "the claim of one key with the owner of another's");
+            seen.lock().unwrap().insert(owner);
+        });
+        let mut stripe = engine.enter();
+        let by = Claimant {
+            kind: Kind::Lock,
+            owner: Owner { member: 2, task: 0 },
+            now_ms: 0,
+            max_age: 0,
+            epochs: engine.store.epochs(),
+            region: RegionEpochs::default(),
+        };
+        let _ = stripe.claim(&engine.store.key(b"other"), &by, &[]);
+        drop(stripe);
+        owner.join().unwrap();
+        reader.join().unwrap();
+    });
+    assert_eq!(*seen.lock().unwrap(), [None, Some(1)].into(), "both ends are reached");
+}
+
+#[test]
 fn loom_a_region_is_found_whole_or_not_at_all() {
     const DEFAULTS: Defaults = Defaults { hard_ttl_ms: 1, soft_ttl_ms: 2, none_ttl_ms: 3 };
     let (found, listed) = (Seen::default(), Seen::default());

@@ -52,6 +52,8 @@ pub(crate) trait Take {
     type Out;
     /// Whether a record that says that the key has no value is wanted, too.
     const SEES_ABSENCE: bool = false;
+    /// Whether [`take`](Self::take) runs code of the caller's, which must not run under a lock.
+    const RUNS_CALLERS_CODE: bool = false;
 
     /// Copies it out. It counts only if the record turns out to be the same afterwards, and is dropped otherwise;
     /// `None` says that the record was seen to change.
@@ -75,6 +77,11 @@ impl<'a> Sight<'a> {
     fn first(&self) -> (usize, Slot) {
         let i = (self.candidates.trailing_zeros() & 7) as usize;
         (i, Slot(self.bucket.at(i).load(Ordering::Acquire)))
+    }
+
+    /// The bucket's version, unless a writer is at work. Every write and every deletion of a key of the bucket changes it.
+    pub(crate) fn version(&self) -> Option<u64> {
+        (self.version & 1 == 0).then_some(self.version)
     }
 
     /// A miss, if the bucket is still what it was.

@@ -248,7 +248,7 @@ pub(crate) struct Beside {
     pub region_epoch: u64,
     /// When the value is stale, in milliseconds since 1970; 0: never.
     pub soft_expires_ms: u64,
-    /// Wall time of the creation, in milliseconds; stored only with something else beside the value.
+    /// Wall time of the creation, in milliseconds. A plain write stores it only with something else beside the value.
     pub created_ms: u64,
     /// What the creation took.
     pub cost_ms: u64,
@@ -257,7 +257,7 @@ pub(crate) struct Beside {
 }
 
 impl Beside {
-    /// Itself, if there is anything to be stored. When the value was created is stored only with something else.
+    /// Itself, if there is anything for a plain write to store: the time alone is not.
     #[inline]
     pub(crate) fn if_any(self) -> Option<Self> {
         let Self { flags, region, region_epoch: _, soft_expires_ms, created_ms: _, cost_ms, is_absence } = self;
@@ -354,8 +354,8 @@ pub(crate) fn pad(units: u64) -> u64 {
 
 /// Bytes that a record of these lengths takes in the arena, its header included.
 ///
-/// Keys and values are padded to eight bytes each; caller's flags other than 0, a soft expiry or a region cost 24
-/// bytes more.
+/// Keys and values are padded to eight bytes each. Caller's flags other than 0, a soft expiry, a region, or that the value
+/// was created by [`Cache::get_or_create`](crate::Cache::get_or_create) and its kin, cost 24 bytes more.
 ///
 /// ```
 /// assert_eq!(kennel::record_size(16, 64), 112);

@@ -124,6 +124,8 @@ impl<M: Memory> Exclusive<'_, M> {
     /// Removes all records of a region from this stripe, where its epochs cannot be raised.
     pub(crate) fn remove_region(&mut self, region: u16) {
         self.void_all(|of| of.region() == region);
+        // Keys of the region that are created without a claim may lie in any bucket.
+        self.buckets().for_each(|bucket_at| self.renew_bucket(bucket_at));
         for slot_at in self.buckets().flat_map(slots) {
             let slot = self.slot(slot_at);
             if !slot.is_live() || !self.is_held(slot) {

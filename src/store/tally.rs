@@ -39,6 +39,7 @@ pub(crate) enum MemberCount {
     ClaimWaits,
     Unprotected,
     Voided,
+    Uncached,
 }
 
 /// One counter line, summed or single.

@@ -1,35 +1,59 @@
 //! What a forked child must not inherit.
 //!
-//! A lock of `flock` kind belongs to the open file, so a child that keeps the descriptor keeps its dead
-//! parent's lock. Therefore every descriptor that can hold a lock is a [`LockFile`], listed here, and a
-//! handler in the child closes all of them. It only closes: unlocking would take the parent's lock away.
-//! After a fork [`generation`] differs, and whatever is tied to the process ([`PerProcess`]) is made anew at
-//! its next use.
+//! Each process has a number, its [`generation`]. Whatever is tied to the process ([`PerProcess`]) was made under one, and
+//! is made anew at its next use where the number is another.
+//!
+//! A fork is noticed in two ways. Handlers of `pthread_atfork` hold the [list of descriptors](descriptors) still during
+//! the fork, and in the child close those that hold locks and give it its number. `_Fork` and a bare `clone` run no
+//! handlers. On Linux the number lies on a page that the kernel zeroes in every child, so such a child finds that it has
+//! none, and does the same at its first use. It can do so only as far as its parent had one thread: what another thread was
+//! at in that moment stays half done in the child, in the C library's memory as in ours.
 #![allow(unsafe_code, reason = "process-wide pointers; each use says why it may")]
 
-use crate::platform::{self, Descriptor};
+use super::descriptors::{self, OwnFile};
+use super::threads;
+use crate::platform;
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Deref;
 use std::path::Path;
+use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
-static GENERATION: AtomicU32 = AtomicU32::new(0);
+/// The word of a process whose number is being found out.
+const SETTLING: u32 = u32::MAX;
+/// The last number that a process got, among this one and those that it comes from.
+static LAST: AtomicU32 = AtomicU32::new(0);
 
-/// A number that differs between a process and its forked children.
+/// A number that differs between a process and its forked children. 0 or [`SETTLING`]: this process has none yet.
 #[inline]
 pub(crate) fn generation() -> u32 {
-    GENERATION.load(Ordering::Relaxed)
+    platform::process_word().load(Ordering::Relaxed)
 }
 
-/// Descriptors that can hold a lock. Whoever opens or closes one holds the mutex, and so does a fork: no
-/// child is born with a descriptor that is not listed.
-static LISTED: Mutex<Vec<Descriptor>> = Mutex::new(Vec::new());
+/// This process's number. It is given at the first use of a process, or of a child of a fork that ran no handlers.
+pub(crate) fn settled() -> u32 {
+    let word = platform::process_word();
+    loop {
+        match word.load(Ordering::Acquire) {
+            0 => {
+                handlers::register();
+                if word.compare_exchange(0, SETTLING, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                    descriptors::forget_inherited();
+                    return begin_process();
+                }
+            }
+            SETTLING => std::thread::yield_now(),
+            number => return number,
+        }
+    }
+}
 
-fn listed() -> MutexGuard<'static, Vec<Descriptor>> {
-    LISTED.lock().unwrap_or_else(PoisonError::into_inner)
+fn begin_process() -> u32 {
+    let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+    platform::process_word().store(number, Ordering::Release);
+    number
 }
 
 /// An open file that holds locks; a forked child loses it.
@@ -38,11 +62,7 @@ fn listed() -> MutexGuard<'static, Vec<Descriptor>> {
 /// [`File`] the child would keep its parent's locks when the parent dies. Strategies of your own keep theirs in
 /// this one, or do without such locks.
 #[derive(Debug)]
-pub struct LockFile {
-    /// `Some` until it is dropped.
-    file: Option<File>,
-    generation: u32,
-}
+pub struct LockFile(OwnFile);
 
 impl LockFile {
     /// Opens an existing regular file for locking, to read and write. What is anything else is not opened, and a symbolic
@@ -66,13 +86,28 @@ impl LockFile {
         Self::opened_by(|| platform::reopen(file, path))
     }
 
+    /// The same for a file whose descriptor somebody may have closed: then by its path, if that still leads there.
+    pub(crate) fn reopen_own(own: &OwnFile, path: &Path) -> io::Result<Self> {
+        if let Some(file) = own.get() {
+            return Self::reopen(file, path);
+        }
+        let named = Self::open(path)?;
+        if named.0.identity() == own.identity() { Ok(named) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+
+    /// Closes it, and leaves its lock to a mapping of the file.
+    pub(super) fn close_locked(self) {
+        self.0.close_locked();
+    }
+
+    /// Whether its descriptor still leads to the file that was opened.
+    pub(super) fn is_own(&self) -> bool {
+        self.0.get().is_some()
+    }
+
     /// Opens a file for locking by this function.
     pub(crate) fn opened_by(open: impl FnOnce() -> io::Result<File>) -> io::Result<Self> {
-        handlers::register();
-        let mut listed = listed();
-        let file = open()?;
-        listed.extend(platform::descriptor(&file));
-        Ok(Self { file: Some(file), generation: generation() })
+        OwnFile::opened_by(open, true).map(Self)
     }
 }
 
@@ -80,26 +115,7 @@ impl Deref for LockFile {
     type Target = File;
 
     fn deref(&self) -> &File {
-        match &self.file {
-            Some(file) => file,
-            None => unreachable!("a lock file is open until it is dropped"),
-        }
-    }
-}
-
-impl Drop for LockFile {
-    fn drop(&mut self) {
-        let Some(file) = self.file.take() else { return };
-        let mut listed = listed();
-        if self.generation == generation() {
-            let descriptor = platform::descriptor(&file);
-            listed.retain(|&other| Some(other) != descriptor);
-            // Closed while the list is held: a child born in between would keep it, and nobody would know.
-            drop(file);
-        } else {
-            // The child's handler closed the descriptor.
-            platform::forget(file);
-        }
+        self.0.unchecked()
     }
 }
 
@@ -113,9 +129,9 @@ pub(crate) struct Unforked<T> {
 impl<T> Unforked<T> {
     /// Makes it while nobody forks: no child is born with one that is half made.
     pub(crate) fn make(value: impl FnOnce() -> io::Result<T>) -> io::Result<Self> {
-        handlers::register();
-        let _listed = listed();
-        Ok(Self { value: Some(value()?), generation: generation() })
+        let generation = settled();
+        let _still = descriptors::list();
+        Ok(Self { value: Some(value()?), generation })
     }
 }
 
@@ -130,19 +146,28 @@ impl<T> Drop for Unforked<T> {
 
 mod handlers {
     use super::*;
+    use crate::sync::descriptors::List;
+    use std::sync::MutexGuard;
 
     thread_local! {
         /// The list, held by the thread that is forking from before until after.
-        static HELD: RefCell<Option<MutexGuard<'static, Vec<Descriptor>>>> = const { RefCell::new(None) };
+        static HELD: RefCell<Option<MutexGuard<'static, List>>> = const { RefCell::new(None) };
     }
 
     pub(super) fn register() {
         static ONCE: Once = Once::new();
-        ONCE.call_once(|| platform::at_fork(before, in_parent, in_child));
+        // Miri knows no fork.
+        if !cfg!(miri) {
+            ONCE.call_once(|| {
+                // First, since a fork that is under way runs no handler that is registered now.
+                platform::zero_process_word_in_children();
+                platform::at_fork(before, in_parent, in_child);
+            });
+        }
     }
 
     extern "C" fn before() {
-        let guard = listed();
+        let guard = descriptors::list();
         // Without its thread-local storage a thread is about to end; it forks unprotected rather than not.
         let _ = HELD.try_with(|held| held.replace(Some(guard)));
     }
@@ -152,10 +177,13 @@ mod handlers {
     }
 
     extern "C" fn in_child() {
-        GENERATION.fetch_add(1, Ordering::Relaxed);
-        super::super::threads::forget_other_threads();
-        let Ok(Some(mut listed)) = HELD.try_with(RefCell::take) else { return };
-        listed.drain(..).for_each(platform::close_inherited);
+        platform::process_word().store(0, Ordering::Relaxed);
+        threads::forget_other_threads();
+        // Without the list, the child's first use does the rest.
+        if let Ok(Some(mut list)) = HELD.try_with(RefCell::take) {
+            list.close_locks();
+            begin_process();
+        }
     }
 }
 
@@ -178,7 +206,7 @@ unsafe impl<T: Send + Sync> Send for PerProcess<T> {}
 unsafe impl<T: Send + Sync> Sync for PerProcess<T> {}
 
 impl<T> PerProcess<T> {
-    pub(crate) fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { newest: AtomicPtr::new(std::ptr::null_mut()) }
     }
 
@@ -195,7 +223,7 @@ impl<T> PerProcess<T> {
     pub(crate) fn install(&self, value: T) -> &T {
         // Only `get` looks into a node of somebody else's, and acquires it.
         let mut older = self.newest.load(Ordering::Relaxed);
-        let mut node = Box::new(Node { generation: generation(), value, older });
+        let mut node = Box::new(Node { generation: settled(), value, older });
         loop {
             if let Some(value) = self.get() {
                 return value;

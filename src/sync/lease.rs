@@ -37,7 +37,7 @@ impl Lease {
             platform::keep_from_children(&page)?;
             Ok(page)
         })?;
-        drop(file);
+        file.close_locked();
         let probe = LockFile::open(path)?;
         Ok(if try_lock_exclusive(&probe)? { Self::Kept { _file: probe } } else { Self::Mapped { _page: page } })
     }

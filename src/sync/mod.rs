@@ -3,7 +3,11 @@
 //! Lower floors know nothing of processes; this one knows nothing of keys and records.
 
 #[cfg(not(loom))]
+pub(crate) mod clock;
+#[cfg(not(loom))]
 pub mod conformance;
+#[cfg(not(loom))]
+pub(crate) mod descriptors;
 #[cfg(not(loom))]
 pub(crate) mod fork;
 #[cfg(not(loom))]

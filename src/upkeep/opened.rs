@@ -2,7 +2,7 @@
 
 use super::header::{Fixed, boot_id};
 use super::open::{OnMismatch, Settings, Sizes};
-use super::place::{DataLock, format_id, lock_directory, still_names};
+use super::place::{DataLock, format_id, lock_directory};
 use super::tidy::TidyAtEnd;
 use crate::clock::Time;
 use crate::error::{Error, Result};
@@ -12,6 +12,7 @@ use crate::shm::mapping::Mapping;
 use crate::shm::{Geometry, Memory, Step};
 use crate::store::Store;
 use crate::store::exclusive::{Exclusive, Wall, Who};
+use crate::sync::descriptors::OwnFile;
 use crate::sync::fork::PerProcess;
 use crate::sync::lease::Lease;
 use crate::sync::locks::{LockError, LockPlace, LockStrategy, RegionGuard};
@@ -25,7 +26,7 @@ use std::time::{Duration, Instant};
 
 impl Wall for Time {
     fn now_ms(&self) -> u64 {
-        Time::now_ms(self)
+        self.under_lock_ms()
     }
 }
 
@@ -34,7 +35,7 @@ pub(crate) struct Opened {
     pub real: PathBuf,
     pub store: Store<Mapping>,
     /// Never locked itself: a child of this process shares it.
-    data: File,
+    data: OwnFile,
     pub settings: Settings,
     pub strategy_name: String,
     /// This process's membership; a read-only handle has none.
@@ -50,14 +51,17 @@ pub(crate) struct Opened {
     /// When a read may look again for the file that took this one's place, in milliseconds since `born`.
     next_follow_ms: AtomicU64,
     born: Instant,
-    /// When which owners of claims were tested.
-    pub(super) tests: super::claims::Tests,
+    /// What this process alone knows of claims.
+    pub(super) notes: super::claims::Notes,
     /// Removes what is left of a replaced file and could not be removed while it was in use; dropped last.
     tidy_at_end: TidyAtEnd,
 }
 
 /// Reads of a replaced file look for the new one so often; until it is there they miss.
 const FOLLOW_EVERY_MS: u64 = 100;
+
+/// How long one who only asks whether a file was replaced waits for whoever replaces it.
+const FOLLOW_WAIT: Duration = Duration::from_millis(20);
 
 /// How long a read of a forked child waits for its membership.
 const READ_JOIN_WAIT: Duration = Duration::from_millis(20);
@@ -83,10 +87,10 @@ impl Opened {
         fixed: &Fixed,
         settings: &Settings,
     ) -> Result<Self> {
-        let mut opened = Self::unattached(real, data, mapping, fixed, settings);
+        let mut opened = Self::unattached(real, data, mapping, fixed, settings)?;
         let own = super::header::Own::load(&opened.store.mem);
         let same_boot = boot_id(&opened.store.mem) == settings.boot_id;
-        opened.is_copy = own.is_copied_to(identity(&opened.data, real)?, same_boot);
+        opened.is_copy = own.is_copied_to(opened.data.identity(), same_boot);
         Ok(opened)
     }
 
@@ -99,16 +103,16 @@ impl Opened {
         settings: &Settings,
         lock: DataLock,
     ) -> Result<Self> {
-        let opened = Self::unattached(real, data, mapping, fixed, settings);
+        let opened = Self::unattached(real, data, mapping, fixed, settings)?;
         opened.join_under(lock)?;
         Ok(opened)
     }
 
-    fn unattached(real: &Path, data: File, mapping: Mapping, fixed: &Fixed, settings: &Settings) -> Self {
-        Self {
+    fn unattached(real: &Path, data: File, mapping: Mapping, fixed: &Fixed, settings: &Settings) -> Result<Self> {
+        Ok(Self {
             real: real.into(),
             store: Store { mem: mapping, geometry: fixed.geometry, seed: fixed.seed },
-            data,
+            data: OwnFile::keep(data).map_err(Error::io("examine", real))?,
             settings: settings.clone(),
             strategy_name: fixed.strategy_name.clone(),
             member: PerProcess::new(),
@@ -118,9 +122,9 @@ impl Opened {
             stale_mark: AtomicU64::new(0),
             next_follow_ms: AtomicU64::new(0),
             born: Instant::now(),
-            tests: super::claims::Tests::default(),
+            notes: super::claims::Notes::default(),
             tidy_at_end: TidyAtEnd::default(),
-        }
+        })
     }
 
     pub(crate) fn geometry(&self) -> &Geometry {
@@ -146,7 +150,7 @@ impl Opened {
 
     /// Takes the data file's lock.
     fn data_lock(&self, limit: Duration) -> Result<DataLock> {
-        DataLock::take(&self.data, &self.real, limit)?
+        DataLock::take_again(&self.data, &self.real, limit)?
             .ok_or_else(|| super::place::held_too_long(&self.real, &self.settings))
     }
 
@@ -257,6 +261,7 @@ impl Opened {
         stripe: u32,
         limit: Duration,
     ) -> Result<RegionGuard<'a>, LockError> {
+        self.settings.time.note();
         let seats = self.seats();
         joined.member.locks.lock(seats, self.geometry().lock_region(stripe), limit)
     }
@@ -309,6 +314,11 @@ impl Opened {
         mark != 0 && mark != self.stale_mark.load(Ordering::Relaxed)
     }
 
+    /// Whether others who use the path find this file. A mark that was left by somebody who died says nothing.
+    pub(crate) fn is_current(&self) -> bool {
+        !self.is_replaced() || matches!(self.follow(FOLLOW_WAIT), Ok(None))
+    }
+
     /// Says to all who have this file open that another took its place, or that it is gone: a number other than 0
     /// that does not repeat. The data lock is held.
     pub(super) fn mark_replaced(mapping: &Mapping, mark: u64) {
@@ -321,7 +331,7 @@ impl Opened {
             return Ok(Some(next));
         }
         let mark = self.store.mem.word(at!(replaced)).get();
-        let is_current = still_names(&self.real, &self.data)?;
+        let is_current = self.is_named()?;
         if is_current && self.settings.read_only {
             // Whoever left the mark may be about to replace the file, or dead: only the opening lock would tell. So the
             // mark is not remembered, and the next call looks again.
@@ -331,7 +341,7 @@ impl Opened {
         let is_ours = self.joined().is_some_and(|joined| joined._only.is_some());
         if !is_ours || !is_current {
             let next = self.open_next(limit)?;
-            if identity(&next.data, &self.real)? != identity(&self.data, &self.real)? {
+            if next.data.identity() != self.data.identity() {
                 let _ = self.next.set(Arc::new(next));
                 return Ok(self.next.get());
             }
@@ -340,6 +350,12 @@ impl Opened {
             self.stale_mark.store(mark, Ordering::Relaxed);
         }
         Ok(None)
+    }
+
+    /// Whether the path still leads to this file.
+    fn is_named(&self) -> Result<bool> {
+        let named = platform::identity_at(&self.real).map_err(Error::io("examine", &self.real))?;
+        Ok(named == Some(self.data.identity()))
     }
 
     /// Opens what the path names now, whatever its sizes.
@@ -361,7 +377,7 @@ impl Opened {
         if let Some(next) = self.next.get() {
             return Some(Some(next));
         }
-        if self.settings.read_only && still_names(&self.real, &self.data).ok()? {
+        if self.settings.read_only && self.is_named().ok()? {
             return Some(None);
         }
         let now = self.up_ms();

@@ -6,6 +6,7 @@
 use super::open::Settings;
 use crate::error::{Error, Result};
 use crate::platform::{self, DefaultPlace, Irregular};
+use crate::sync::descriptors::OwnFile;
 use crate::sync::fork::LockFile;
 use crate::sync::locks::try_lock_data;
 use crate::sync::wait::wait_in_crowd;
@@ -144,7 +145,16 @@ impl DataLock {
     /// The file is opened once more for it: such a lock belongs to the open file, and `data` is shared with
     /// every child of this process.
     pub(crate) fn take(data: &File, real: &Path, limit: Duration) -> Result<Option<Self>> {
-        let file = LockFile::reopen(data, real).map_err(not_opened(real))?;
+        Self::of(LockFile::reopen(data, real), real, limit)
+    }
+
+    /// As [`take`](Self::take), for a file that has been open for a long time.
+    pub(crate) fn take_again(data: &OwnFile, real: &Path, limit: Duration) -> Result<Option<Self>> {
+        Self::of(LockFile::reopen_own(data, real), real, limit)
+    }
+
+    fn of(file: io::Result<LockFile>, real: &Path, limit: Duration) -> Result<Option<Self>> {
+        let file = file.map_err(not_opened(real))?;
         let got = wait_in_crowd(limit, || try_lock_data(&file));
         let got = got.map_err(Error::io("lock", real))?;
         Ok(got.map(|_| Self(file)))

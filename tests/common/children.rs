@@ -56,6 +56,24 @@ pub fn start(task: &str, args: &[&str]) -> Process {
     start_command(command(task, args))
 }
 
+/// Starts a child in new namespaces; `None`, with the reason printed, where that is not permitted.
+#[cfg(target_os = "linux")]
+pub fn start_unshared(what: &[&str], task: &str, args: &[&str]) -> Option<Process> {
+    let wrapper: Vec<_> = ["unshare"].iter().chain(what).copied().collect();
+    let tried = Command::new(wrapper[0]).args(&wrapper[1..]).arg("true").output();
+    match tried {
+        Ok(output) if output.status.success() => Some(start_command(command_through(&wrapper, task, args))),
+        Ok(output) => {
+            println!("skipped: {wrapper:?}: {}", String::from_utf8_lossy(&output.stderr));
+            None
+        }
+        Err(error) => {
+            println!("skipped: {wrapper:?}: {error}");
+            None
+        }
+    }
+}
+
 /// Starts a child by a command that ends up in [`serve`].
 pub fn start_command(mut command: Command) -> Process {
     let mut child = spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()));

@@ -18,6 +18,13 @@ pub fn fork_plain() -> io::Result<bool> {
     }
 }
 
+/// Has every fork call a function before it.
+#[cfg(target_os = "linux")]
+pub fn before_forks(handler: extern "C" fn()) {
+    // SAFETY: the handler is a function of this program.
+    assert_eq!(unsafe { libc::pthread_atfork(Some(handler), None, None) }, 0);
+}
+
 /// Closes every descriptor above 2, as daemons do that want to start clean. Whoever owns one of them is not asked.
 #[cfg(target_os = "linux")]
 pub fn close_all_above_two() {
@@ -54,7 +61,19 @@ impl Forked {
     /// The same for a child that may be there for longer than others.
     pub fn start_within(limit: Duration, work: impl FnOnce()) -> Self {
         // SAFETY: as in `fork_plain`.
-        let pid = unsafe { libc::fork() };
+        Self::of(unsafe { libc::fork() }, limit, work)
+    }
+
+    /// The same by a bare system call, as `_Fork` does: no handler hears of it. To be used where no other thread is at
+    /// anything, since what it was at stays half done in the child.
+    #[cfg(target_os = "linux")]
+    pub fn start_raw(work: impl FnOnce()) -> Self {
+        // SAFETY: as in `fork_plain`; the child has its own copy of memory, and its parent's stack in it.
+        let pid = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+        Self::of(pid as libc::pid_t, PATIENCE, work)
+    }
+
+    fn of(pid: libc::pid_t, limit: Duration, work: impl FnOnce()) -> Self {
         assert!(pid >= 0, "{}", io::Error::last_os_error());
         if pid == 0 {
             // SAFETY: it only asks for a signal that ends this process, should it hang.

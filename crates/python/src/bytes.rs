@@ -83,7 +83,9 @@ pub(crate) fn read<'py>(
     let mut incoming = Incoming { released: None, used: None, bytes: None };
     let found = on!(&handles.of, of => of.get_with(key, |len| incoming.room(py, space, len)));
     drop((incoming.released, incoming.used));
-    Some(found.and(incoming.bytes).transpose())
+    // Room that is too small is none: Python had no memory, and says so.
+    let is_miss = matches!(found, Ok(None));
+    Some(incoming.bytes.filter(|_| !is_miss).transpose())
 }
 
 /// A new `bytes` object while the engine copies into it. The engine holds its [`Room`], which passes in registers.

@@ -3,12 +3,14 @@
 use crate::error::Outcome;
 use crate::expiry::Seconds;
 use crate::options::Opening;
+use crate::paths;
 use crate::space::{Of, Space};
 use crate::stats;
 use kennel::RegionOptions;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 /// An open cache file.
 #[pyclass(module = "kennel._kennel", extends = Space, subclass, frozen)]
@@ -24,8 +26,8 @@ impl Cache {
 
     /// Path of the cache file, symbolic links resolved.
     #[getter]
-    fn path(slf: PyRef<'_, Self>) -> PyResult<PathBuf> {
-        Ok(slf.as_super().of(slf.py())?.cache().path().to_owned())
+    fn path<'py>(slf: PyRef<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        paths::path(py, slf.as_super().of(py)?.cache().path())
     }
 
     /// Forgets everything, at once and in every process.
@@ -38,7 +40,7 @@ impl Cache {
     /// Goes through the keys, in no order. It is no snapshot. Keys of regions are there as they are stored: the
     /// region's name, a zero byte, the key.
     fn keys(slf: PyRef<'_, Self>) -> PyResult<Keys> {
-        Ok(Keys { keys: slf.as_super().of(slf.py())?.cache().keys() })
+        Ok(Keys { keys: Mutex::new(slf.as_super().of(slf.py())?.cache().keys()) })
     }
 
     fn __iter__(slf: PyRef<'_, Self>) -> PyResult<Keys> {
@@ -122,10 +124,10 @@ impl Region {
     }
 }
 
-/// An iterator over keys.
-#[pyclass(module = "kennel._kennel")]
+/// An iterator over keys. Threads that share one take turns.
+#[pyclass(module = "kennel._kennel", frozen)]
 pub(crate) struct Keys {
-    keys: kennel::Keys,
+    keys: Mutex<kennel::Keys>,
 }
 
 #[pymethods]
@@ -134,9 +136,10 @@ impl Keys {
         slf
     }
 
-    fn __next__<'py>(&mut self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
-        // A bucket that a writer has left half changed is waited for, with a limit.
-        let keys = &mut self.keys;
-        py.detach(|| keys.next()).map(|key| PyBytes::new(py, &key))
+    fn __next__<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        // The interpreter's lock is kept, so that nobody else holds this one: neither another thread, nor, in a forked
+        // child, a thread that is not there. The engine waits some milliseconds at most, for a bucket in mid-change.
+        let key = self.keys.lock().unwrap_or_else(PoisonError::into_inner).next();
+        key.map(|key| PyBytes::new(py, &key))
     }
 }

@@ -1,18 +1,22 @@
 //! Claims: the right to create a key, and the lock of a key.
 
 use crate::bytes::Bytes;
-use crate::error::Outcome;
+use crate::error::{Failure, Outcome};
 use crate::expiry::Seconds;
+use crate::greenlets::Greenlet;
 use crate::space::{Of, on};
 use kennel::{CreateOptions, Error, Expiry, KeyLock, LockOptions, Stored, Wait};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A wait of the main thread is cut into pieces of this length, between which Python sees signals such as Ctrl-C.
 const PIECE: Duration = Duration::from_millis(250);
+/// Pauses of a greenlet between two attempts; each is twice as long as the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LAST_PAUSE: Duration = Duration::from_millis(50);
 
 /// For how long is waited when nothing is said, as in the engine.
 pub(crate) const DEFAULT_WAIT: Option<Seconds> = Some(Seconds(Duration::from_secs(30)));
@@ -26,44 +30,97 @@ pub(crate) fn waiting(seconds: Option<Seconds>) -> Wait {
     }
 }
 
-/// Waits for what `attempt` waits for: in the main thread in pieces, since only that one sees signals, in another at one
-/// go but for the first piece, most waits being shorter. A lock that is busy for a piece is not yet too busy.
-fn in_pieces<T: Send>(
+/// One attempt: where, how long it may wait, and whether it is the last. Only the last one may do without what it waits
+/// for, since each but that one ends before the caller's time is over.
+type Attempt<'a, T> = dyn Fn(&Of, Wait, bool) -> Result<T, Error> + Sync + 'a;
+
+/// Makes attempts until one succeeds or the caller's time for waiting is over.
+fn wait_for<T: Send>(
     py: Python<'_>,
     of: &Of,
     wait: Wait,
-    attempt: impl Fn(Wait) -> Result<T, Error> + Sync,
+    greenlet: Option<&Greenlet<'_>>,
+    attempt: &Attempt<'_, T>,
 ) -> Outcome<T> {
-    let lock_wait = of.cache().lock_wait();
-    let began = Instant::now();
-    let (mut longest, mut busy) = (Some(PIECE), Duration::ZERO);
-    loop {
-        let left = match wait {
+    let mut waiting = Waiting { wait, began: Instant::now(), lock_wait: of.cache().lock_wait(), busy_since: None };
+    match greenlet {
+        Some(greenlet) => in_turns(of, &mut waiting, greenlet, attempt),
+        None => in_pieces(py, of, &mut waiting, attempt),
+    }
+}
+
+/// A wait that several attempts share.
+struct Waiting {
+    wait: Wait,
+    began: Instant,
+    lock_wait: Duration,
+    /// Since when attempts found the stripe's lock busy.
+    busy_since: Option<Instant>,
+}
+
+impl Waiting {
+    /// The wait of an attempt that takes at most `longest`, and whether it is the last.
+    fn piece(&self, longest: Option<Duration>) -> (Wait, bool) {
+        let left = match self.wait {
             Wait::Forever => None,
-            Wait::For(limit) => Some(limit.saturating_sub(began.elapsed())),
+            Wait::For(limit) => Some(limit.saturating_sub(self.began.elapsed())),
             Wait::No => Some(Duration::ZERO),
         };
-        let (piece, is_last) = match (left, longest) {
+        match (left, longest) {
             (Some(Duration::ZERO), _) => (Wait::No, true),
-            (Some(left), Some(piece)) if left > piece => (Wait::For(piece), false),
+            (Some(left), Some(longest)) if left > longest => (Wait::For(longest), false),
             (Some(left), _) => (Wait::For(left), true),
-            (None, Some(piece)) => (Wait::For(piece), false),
+            (None, Some(longest)) => (Wait::For(longest), false),
             (None, None) => (Wait::Forever, true),
-        };
-        match py.detach(|| attempt(piece)) {
-            Err(Error::TimedOut { .. }) if !is_last => {
-                busy = Duration::ZERO;
-                py.check_signals()?;
-            }
-            Err(Error::Busy { waited, .. }) if !is_last && busy + waited < lock_wait => {
-                busy += waited;
-                py.check_signals()?;
-            }
-            Err(Error::Busy { stripe, waited }) => return Err(Error::Busy { stripe, waited: busy + waited }.into()),
-            Err(Error::TimedOut { .. }) => return Err(Error::TimedOut { waited: began.elapsed() }.into()),
-            other => return Ok(other?),
         }
+    }
+
+    /// What an attempt came to; `None`: another one follows.
+    fn judge<T>(&mut self, result: Result<T, Error>, is_last: bool) -> Option<Outcome<T>> {
+        match result {
+            Err(Error::TimedOut { .. }) if !is_last => {
+                self.busy_since = None;
+                None
+            }
+            Err(Error::TimedOut { .. }) => Some(Err(Error::TimedOut { waited: self.began.elapsed() }.into())),
+            Err(Error::Busy { stripe, waited }) => {
+                let since = *self.busy_since.get_or_insert_with(|| Instant::now() - waited);
+                let waited = since.elapsed();
+                let is_too_long = is_last || waited >= self.lock_wait;
+                is_too_long.then(|| Err(Error::Busy { stripe, waited }.into()))
+            }
+            other => Some(other.map_err(Failure::from)),
+        }
+    }
+}
+
+/// A thread waits in the engine: the main thread in pieces, since it alone sees signals, another in one piece after a
+/// first short one, because most waits are short.
+fn in_pieces<T: Send>(py: Python<'_>, of: &Of, waiting: &mut Waiting, attempt: &Attempt<'_, T>) -> Outcome<T> {
+    let mut longest = Some(PIECE);
+    loop {
+        let (piece, is_last) = waiting.piece(longest);
+        let result = py.detach(|| attempt(of, piece, is_last));
+        if let Some(outcome) = waiting.judge(result, is_last) {
+            return outcome;
+        }
+        py.check_signals()?;
         longest = is_main_thread(py)?.then_some(PIECE);
+    }
+}
+
+/// A greenlet never waits in the engine, where it would keep its whole thread: between attempts it lets others run.
+fn in_turns<T>(of: &Of, waiting: &mut Waiting, greenlet: &Greenlet<'_>, attempt: &Attempt<'_, T>) -> Outcome<T> {
+    let of = of.at_once();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let (_, is_last) = waiting.piece(Some(Duration::ZERO));
+        let result = attempt(&of, Wait::No, is_last);
+        if let Some(outcome) = waiting.judge(result, is_last) {
+            return outcome;
+        }
+        greenlet.sleep(pause)?;
+        pause = LAST_PAUSE.min(2 * pause);
     }
 }
 
@@ -98,7 +155,8 @@ pub(crate) struct CreateHow {
 }
 
 impl CreateHow {
-    pub(crate) fn options(&self) -> CreateOptions {
+    /// All of it but what differs from attempt to attempt.
+    fn options(&self, task: Option<kennel::Task>) -> CreateOptions {
         let after = |Seconds(time): Seconds| Expiry::After(time);
         let mut options = CreateOptions::new().flags(self.flags);
         if let Some(ttl) = self.ttl {
@@ -116,10 +174,10 @@ impl CreateHow {
         if let Some(beta) = self.early {
             options = options.early(beta);
         }
-        if let Some(task) = self.task {
+        if let Some(task) = task {
             options = options.task(task);
         }
-        options.unprotected(self.unprotected)
+        options
     }
 }
 
@@ -135,11 +193,14 @@ pub(crate) struct Lookup {
 }
 
 impl Lookup {
-    pub(crate) fn find(py: Python<'_>, of: &Of, key: &Bytes<'_>, options: &CreateOptions, wait: Wait) -> Outcome<Self> {
+    pub(crate) fn find(py: Python<'_>, of: &Of, key: &Bytes<'_>, how: &CreateHow, wait: Wait) -> Outcome<Self> {
         let key = key.as_ref();
         let value = |item: &kennel::Item| PyBytes::new(py, &item.value).unbind();
-        let lookup = in_pieces(py, of, wait, |piece| {
-            let options = options.clone().wait(piece);
+        let greenlet = Greenlet::current(py)?;
+        let task = how.task.or(greenlet.as_ref().map(|greenlet| greenlet.task));
+        let options = how.options(task);
+        let lookup = wait_for(py, of, wait, greenlet.as_ref(), &|of, piece, is_last| {
+            let options = options.clone().wait(piece).unprotected(how.unprotected && is_last);
             on!(of, space => space.claim(key, &options))
         })?;
         Ok(match lookup {
@@ -149,7 +210,7 @@ impl Lookup {
             kennel::Lookup::Create(claim) => Self {
                 value: claim.stale().map(value),
                 is_stale: claim.stale().is_some(),
-                claim: Some(Py::new(py, Claim { claim: Some(claim) })?),
+                claim: Some(Py::new(py, Claim::new(claim))?),
             },
         })
     }
@@ -157,15 +218,27 @@ impl Lookup {
 
 /// The right to create the value of a key, and the duty to say what became of it. In a `with` block, or when it is
 /// forgotten, a claim of which nothing was said has failed, and the next who waits tries.
-#[pyclass(module = "kennel._kennel")]
+///
+/// A coroutine that is cancelled can leave its `with` block while a thread still stores the value. So the claim is taken
+/// out before the interpreter's lock is given up, and the block's end finds nothing left to do.
+#[pyclass(module = "kennel._kennel", frozen)]
 pub(crate) struct Claim {
     /// Nothing once it has ended.
-    claim: Option<kennel::Claim>,
+    claim: Mutex<Option<kennel::Claim>>,
 }
 
 impl Claim {
-    fn take(&mut self) -> PyResult<kennel::Claim> {
-        self.claim.take().ok_or_else(|| PyValueError::new_err("the claim has ended"))
+    fn new(claim: kennel::Claim) -> Self {
+        Self { claim: Mutex::new(Some(claim)) }
+    }
+
+    /// The claim for a look at it. No Python code runs, and nothing waits, while the guard lives.
+    fn look(&self) -> MutexGuard<'_, Option<kennel::Claim>> {
+        self.claim.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> PyResult<kennel::Claim> {
+        self.look().take().ok_or_else(|| PyValueError::new_err("the claim has ended"))
     }
 }
 
@@ -174,37 +247,37 @@ impl Claim {
     /// Whether all others wait for this creation.
     #[getter]
     fn is_protected(&self) -> bool {
-        self.claim.as_ref().is_some_and(kennel::Claim::is_protected)
+        self.look().as_ref().is_some_and(kennel::Claim::is_protected)
     }
 
     /// Whether something was said of it.
     #[getter]
     fn has_ended(&self) -> bool {
-        self.claim.is_none()
+        self.look().is_none()
     }
 
     /// Stores the value and lets those go on who wait for it. False if it was not stored, since the key was written,
     /// deleted or invalidated meanwhile.
-    fn store(&mut self, py: Python<'_>, value: Bytes<'_>) -> Outcome<bool> {
+    fn store(&self, py: Python<'_>, value: Bytes<'_>) -> Outcome<bool> {
         let (claim, value) = (self.take()?, value.as_ref());
         Ok(matches!(py.detach(|| claim.store(value))?, Stored::Yes(_)))
     }
 
     /// Stores that there is no value, if `absence_ttl` was given; False if it was not stored.
-    fn store_absence(&mut self, py: Python<'_>) -> Outcome<bool> {
+    fn store_absence(&self, py: Python<'_>) -> Outcome<bool> {
         let claim = self.take()?;
         Ok(matches!(py.detach(|| claim.store_absence())?, Stored::Yes(_)))
     }
 
     /// The value is not to be cached: those who wait create for themselves.
-    fn refuse(&mut self, py: Python<'_>) -> PyResult<()> {
+    fn refuse(&self, py: Python<'_>) -> PyResult<()> {
         let claim = self.take()?;
         py.detach(|| claim.refuse());
         Ok(())
     }
 
     /// The creation failed: the next who waits tries.
-    fn fail(&mut self, py: Python<'_>) -> PyResult<()> {
+    fn fail(&self, py: Python<'_>) -> PyResult<()> {
         let claim = self.take()?;
         py.detach(|| claim.fail());
         Ok(())
@@ -215,8 +288,8 @@ impl Claim {
     }
 
     #[pyo3(signature = (*_error))]
-    fn __exit__(&mut self, py: Python<'_>, _error: &Bound<'_, PyTuple>) {
-        let claim = self.claim.take();
+    fn __exit__(&self, py: Python<'_>, _error: &Bound<'_, PyTuple>) {
+        let claim = self.look().take();
         py.detach(|| drop(claim));
     }
 }
@@ -247,6 +320,7 @@ impl Lock {
     }
 
     fn take(&self, py: Python<'_>, wait: Wait) -> Outcome<()> {
+        let greenlet = Greenlet::current(py)?;
         let mut options = LockOptions::new().unprotected_when_full(self.how.unprotected);
         if let Some(Seconds(age)) = self.how.max_age {
             options = options.max_age(age);
@@ -254,10 +328,12 @@ impl Lock {
         if self.how.handover {
             // Another thread may release it, so that this one must wait for it as others do.
             options = options.task(kennel::Task::unique());
+        } else if let Some(greenlet) = &greenlet {
+            options = options.task(greenlet.task);
         }
-        let lock = in_pieces(py, &self.of, wait, |piece| {
+        let lock = wait_for(py, &self.of, wait, greenlet.as_ref(), &|of, piece, _| {
             let options = options.wait(piece);
-            on!(&self.of, space => space.lock_with(&self.key, &options))
+            on!(of, space => space.lock_with(&self.key, &options))
         })?;
         self.held.lock().unwrap_or_else(PoisonError::into_inner).push(lock);
         Ok(())

@@ -3,6 +3,7 @@
 //! The classes are in `kennel/_errors.py`, one for each kind, named as here, so that they can also be what Python
 //! has for such things: `FileNotFoundError`, `TimeoutError`, `ValueError`.
 
+use crate::paths;
 use kennel::Error;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyModule};
@@ -21,6 +22,14 @@ impl Failure {
     pub(crate) fn is_own_claim(&self) -> bool {
         matches!(self, Self::Engine(Error::OwnClaim))
     }
+
+    /// The exception of this failure. A method that Python calls without PyO3's help must use this, not `PyErr::from`.
+    pub(crate) fn exception(self, py: Python<'_>) -> PyErr {
+        match self {
+            Self::Engine(error) => exception(py, &error),
+            Self::Python(error) => error,
+        }
+    }
 }
 
 impl From<Error> for Failure {
@@ -35,12 +44,12 @@ impl From<PyErr> for Failure {
     }
 }
 
+/// PyO3 converts what a method returns in this way. It has noted that the thread is attached to an interpreter, so
+/// `attach` uses that one. Where PyO3 does not know it, `attach` would ask Python for the main interpreter's lock: a
+/// thread of another interpreter would then wait, on Python 3.9 to 3.11, for a lock that it holds itself.
 impl From<Failure> for PyErr {
     fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Engine(error) => Python::attach(|py| exception(py, &error)),
-            Failure::Python(error) => error,
-        }
+        Python::attach(|py| failure.exception(py))
     }
 }
 
@@ -63,62 +72,62 @@ fn build<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
 fn describe(error: &Error, fields: &Bound<'_, PyDict>) -> PyResult<&'static str> {
     Ok(match error {
         Error::Io { path, source, .. } => {
-            fields.set_item("path", path)?;
+            fields.set_item("path", paths::path(fields.py(), path)?)?;
             fields.set_item("errno", source.raw_os_error())?;
             "Io"
         }
         Error::NotFound(path) => {
-            fields.set_item("path", path)?;
+            fields.set_item("path", paths::path(fields.py(), path)?)?;
             "NotFound"
         }
         Error::Exists(path) => {
-            fields.set_item("path", path)?;
+            fields.set_item("path", paths::path(fields.py(), path)?)?;
             "Exists"
         }
         Error::BadFile { path, field, expected, found } => {
-            fields.set_item("path", path)?;
+            fields.set_item("path", paths::path(fields.py(), path)?)?;
             fields.set_item("field", field)?;
             fields.set_item("expected", expected)?;
             fields.set_item("found", found)?;
             "BadFile"
         }
         Error::Mismatch { path, what, asked, found } => {
-            fields.set_item("path", path)?;
+            fields.set_item("path", paths::path(fields.py(), path)?)?;
             fields.set_item("what", what)?;
             fields.set_item("asked", asked)?;
             fields.set_item("found", found)?;
             "Mismatch"
         }
         Error::LocksLost { path, .. } => {
-            fields.set_item("path", path)?;
+            fields.set_item("path", paths::path(fields.py(), path)?)?;
             "LocksLost"
         }
         Error::UnknownStrategy { path, found, asked, .. } => {
-            fields.set_item("path", path)?;
+            fields.set_item("path", paths::path(fields.py(), path)?)?;
             fields.set_item("found", found)?;
             fields.set_item("asked", asked)?;
             "UnknownStrategy"
         }
         Error::OpenElsewhere(path) => {
-            fields.set_item("path", path)?;
+            fields.set_item("path", paths::path(fields.py(), path)?)?;
             "OpenElsewhere"
         }
         Error::NotTrusted { path, .. } => {
-            fields.set_item("path", path)?;
+            fields.set_item("path", paths::path(fields.py(), path)?)?;
             "NotTrusted"
         }
         Error::NetworkFilesystem { path, kind } => {
-            fields.set_item("path", path)?;
+            fields.set_item("path", paths::path(fields.py(), path)?)?;
             fields.set_item("kind", kind)?;
             "NetworkFilesystem"
         }
         Error::NoSpace { path, needed, .. } => {
-            fields.set_item("path", path)?;
+            fields.set_item("path", paths::path(fields.py(), path)?)?;
             fields.set_item("needed", needed)?;
             "NoSpace"
         }
         Error::SeatsFull { path, seats } => {
-            fields.set_item("path", path)?;
+            fields.set_item("path", paths::path(fields.py(), path)?)?;
             fields.set_item("seats", seats)?;
             "SeatsFull"
         }
@@ -157,16 +166,16 @@ fn describe(error: &Error, fields: &Bound<'_, PyDict>) -> PyResult<&'static str>
         }
         Error::OwnClaim => "OwnClaim",
         Error::RegionsFull { path, regions } => {
-            fields.set_item("path", path)?;
+            fields.set_item("path", paths::path(fields.py(), path)?)?;
             fields.set_item("regions", regions)?;
             "RegionsFull"
         }
         Error::ReadOnly(path) => {
-            fields.set_item("path", path)?;
+            fields.set_item("path", paths::path(fields.py(), path)?)?;
             "ReadOnly"
         }
         Error::LeaseRefused(path) => {
-            fields.set_item("path", path)?;
+            fields.set_item("path", paths::path(fields.py(), path)?)?;
             "LeaseRefused"
         }
         Error::BufferTooSmall { needed, given } => {

@@ -80,7 +80,7 @@ impl Cover for Set {
         let [key, value, ttl, stale] = given.bind(3, names)?;
         let (key, value) = (key?.extract::<Lent<'_, '_>>().ok()?, value?.extract::<Lent<'_, '_>>().ok()?);
         let how = how(time(ttl)?, time(stale)?, None, 0).ok()?;
-        let stamp = space.store(py, key.as_ref(), value.as_ref(), &how).map_err(PyErr::from);
+        let stamp = space.store(py, key.as_ref(), value.as_ref(), &how).map_err(|failure| failure.exception(py));
         Some(stamp.and_then(|stamp| Ok(stamp.into_pyobject(py)?.into_any())))
     }
 }

@@ -10,8 +10,10 @@ mod claim;
 mod error;
 mod expiry;
 mod fast;
+mod greenlets;
 mod open;
 mod options;
+mod paths;
 mod space;
 mod stats;
 

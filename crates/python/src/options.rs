@@ -2,6 +2,7 @@
 
 use crate::error::Outcome;
 use crate::expiry::Seconds;
+use crate::paths;
 use kennel::{AfterCrash, Error, LockStrategy, OnMismatch, Options};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -100,8 +101,8 @@ fn bad(option: &'static str, given: &str, expected: &str) -> Error {
 
 /// The path for the cache of this user when none is given.
 #[pyfunction]
-pub(crate) fn default_path() -> PathBuf {
-    kennel::default_path()
+pub(crate) fn default_path(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    paths::path(py, &kennel::default_path())
 }
 
 /// Removes a cache file and its locks.

@@ -27,7 +27,8 @@ impl Of {
         }
     }
 
-    fn at_once(&self) -> Self {
+    /// The same keys for an attempt that waits for no stripe's lock.
+    pub(crate) fn at_once(&self) -> Self {
         match self {
             Of::Cache(cache) => Of::Cache(cache.with_lock_wait(Duration::ZERO)),
             Of::Region(region) => Of::Region(region.with_lock_wait(Duration::ZERO)),
@@ -113,6 +114,12 @@ impl Space {
         let handles = self.0.close(py).map_err(in_use)?;
         py.detach(|| drop(handles));
         Ok(())
+    }
+
+    /// The same keys for an event loop's thread: a write that would have to wait for its stripe's lock raises Busy
+    /// immediately.
+    fn _nonblocking(&self, py: Python<'_>) -> PyResult<Self> {
+        Ok(Self::new(self.of(py)?.at_once()))
     }
 
     /// Seconds for which a write waits for its stripe's lock, before it raises Busy.
@@ -353,7 +360,7 @@ impl Space {
             CreateHow { ttl, stale, absence_ttl, unprotected, max_age, early, flags, task: task.map(|task| task.0) };
         let used = self.0.enter(py).ok_or_else(closed)?;
         let of = if at_once { &used.at_once } else { &used.of };
-        Lookup::find(py, of, &key, &how.options(), waiting(wait))
+        Lookup::find(py, of, &key, &how, waiting(wait))
     }
 
     /// The lock of a key, for all threads and processes that lock it, too.

@@ -1,5 +1,6 @@
 //! Statistics as the dataclasses of `kennel/_stats.py`.
 
+use crate::paths;
 use kennel::{Counters, Limit, Problem, Repair, Stats, StripeStats, Verification};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyModule};
@@ -25,7 +26,6 @@ pub(crate) fn stats<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, 
         Stats,
         stats,
         [
-            path,
             format,
             file_id,
             strategy,
@@ -42,6 +42,7 @@ pub(crate) fn stats<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, 
             seats,
             members
         ],
+        path = paths::path(py, &stats.path)?,
         limit = limit,
         counters = counters(py, &stats.counters)?
     )

@@ -620,6 +620,39 @@ def test_a_cancelled_coroutine_gives_its_claim_back(cache):
     asyncio.run(main())
 
 
+@pytest.mark.skipif(os.name != "posix", reason="locks a stripe by hand")
+def test_a_coroutine_can_be_cancelled_while_its_value_is_stored(opened):
+    import fcntl
+
+    cache = opened(capacity=8 << 20, stripes=1)
+    (stripe,) = cache.path.parent.glob("*.locks/*/*.lock")
+
+    async def main():
+        with stripe.open("r+b") as held:
+            loop = asyncio.get_running_loop()
+
+            async def create():
+                fcntl.flock(held, fcntl.LOCK_EX)
+                loop.call_later(0.2, creator.cancel)
+                return "value"
+
+            creator = asyncio.create_task(cache.aget_or_create("key", create))
+            with pytest.raises(asyncio.CancelledError):
+                await creator
+            fcntl.flock(held, fcntl.LOCK_UN)
+
+    asyncio.run(main())
+    assert cache.get_or_create("key", lambda: "other") in (b"value", b"other")
+
+
+def test_threads_share_an_iterator_over_keys(cache):
+    cache.set_multi({f"key {n}": "" for n in range(5000)})
+    keys = cache.keys()
+    found = in_threads(4, lambda _: list(keys))
+    assert sorted(sum(found, [])) == sorted(cache.keys())
+    assert len(sum(found, [])) == 5000
+
+
 def test_a_coroutine_that_asks_for_its_own_key_is_told_so(cache):
     async def create():
         return await cache.aget_or_create("key", create)

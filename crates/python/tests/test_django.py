@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import os
 import pathlib
@@ -61,7 +62,7 @@ def test_djangos_own_cache_tests(tmp_path):
 
 def test_clear_empties_its_own_region_only(made):
     one, other = made(), made(OPTIONS={"region": "other"})
-    with kennel.Cache(one._cache.path, on_mismatch="fail") as outside:
+    with kennel.Cache(one._open().region.cache.path, on_mismatch="fail") as outside:
         outside.set("outside", "kept")
         one.set("key", 1)
         other.set("key", 2)
@@ -86,7 +87,7 @@ for _ in range(500):
 def test_incr_loses_nothing_between_processes(made):
     cache = made()
     cache.set("count", 0, 600)
-    children = [subprocess.Popen([sys.executable, "-c", COUNT, str(cache._cache.path)]) for _ in range(3)]
+    children = [subprocess.Popen([sys.executable, "-c", COUNT, str(cache._open().region.cache.path)]) for _ in range(3)]
     assert [child.wait(60) for child in children] == [0, 0, 0]
     assert cache.get("count") == 1500
 
@@ -100,7 +101,7 @@ def test_incr_keeps_the_timeout(made):
     assert cache.get("count") is None
     cache.set("count", 1, None)
     cache.incr("count")
-    assert cache._space.get_item(cache.make_key("count")).expires is None
+    assert cache._open().region.get_item(cache.make_key("count")).expires is None
 
 
 def test_get_or_set_creates_once(made):
@@ -146,11 +147,12 @@ def test_what_is_too_large_is_not_stored_and_leaves_nothing_behind(made, caplog)
         cache.set("key", large)
         assert cache.get("key") is None
         assert cache.set_many({"small": 1, "key": large}) == ["key"]
-        assert cache.add("key", large) is False
+        with pytest.raises(kennel.TooLarge, match="an item of 41[0-9]{5} bytes"):
+            cache.add("key", large)
         assert cache.get_or_set("key", lambda: large) == large
     assert cache.get("small") == 1 and cache.get("key") is None
     assert len([record for record in caplog.records if record.name == "kennel.django"]) == 1
-    assert cache.not_stored == 3
+    assert cache.not_stored == 2
 
 
 def test_a_key_that_is_too_long(made):
@@ -166,7 +168,7 @@ def test_another_serializer(made, serializer):
     cache = made(OPTIONS={"serializer": serializer})
     cache.set("key", {"a": [1, (2,)]})
     assert cache.get("key") == {"a": [1, [2]]}
-    assert cache._space.get(cache.make_key("key")) == b'{"a":[1,[2]]}'
+    assert cache._open().region.get(cache.make_key("key")) == b'{"a":[1,[2]]}'
     with pytest.raises(TypeError):
         cache.set("key", object())
 
@@ -183,8 +185,8 @@ def test_threads_share_one_open_file(made):
     thread = threading.Thread(target=lambda: caches.append(made()))
     thread.start()
     thread.join()
-    assert len({id(cache._cache) for cache in caches}) == 1
-    assert caches[0]._cache.stats().members == 1
+    assert len({id(cache._open().region.cache) for cache in caches}) == 1
+    assert caches[0]._open().region.cache.stats().members == 1
 
 
 def test_the_end_of_a_request_leaves_the_file_open(made):
@@ -199,24 +201,243 @@ def test_async_methods(made):
 
     async def use():
         assert await cache.aadd("key", 1) is True
+        assert await cache.aadd("key", 2) is False
         assert await cache.aget("key") == 1
         assert await cache.aincr("key", 2) == 3
+        assert await cache.adecr("key", 1) == 2
+        assert await cache.aincr_version("key") == 2
+        assert await cache.aget("key") is None and await cache.aget("key", version=2) == 2
+        assert await cache.adecr_version("key", version=2) == 1
         assert await cache.aset_many({"a": 1, "b": 2}) == []
         assert await cache.aget_many(["a", "b", "c"]) == {"a": 1, "b": 2}
         assert await cache.aget_or_set("d", lambda: 4) == 4
+        assert await cache.aget_or_set("d", lambda: 5) == 4
+        assert await cache.aset("e", 5) is None
         assert await cache.atouch("a", 0) is True
         assert await cache.ahas_key("a") is False
         assert await cache.adelete("b") is True
+        await cache.adelete_many(["d", "e"])
+        assert await cache.aget_many(["d", "e"]) == {}
+        for missing in [cache.aincr("f"), cache.aincr_version("f")]:
+            with pytest.raises(ValueError, match="not found"):
+                await missing
         await cache.aclear()
         assert await cache.aget("key") is None
+        await cache.aclose()
 
     asyncio.run(use())
+
+
+def test_every_async_method_of_django_is_the_backends_own():
+    """Those of the base class run in one thread for the whole process, in steps that others can come between."""
+    from django.core.cache.backends.base import BaseCache
+
+    methods = {name for name in dir(BaseCache) if inspect.iscoroutinefunction(getattr(BaseCache, name))}
+    # These two call the ones of the backend, once.
+    assert {"aget", "aincr"} < methods
+    assert methods - vars(KennelCache).keys() <= {"adecr", "adecr_version"}
+
+
+def test_tasks_count_exactly_and_keep_the_timeout(made):
+    cache = made()
+
+    async def count():
+        for _ in range(50):
+            await cache.aincr("count")
+            await asyncio.sleep(0)
+
+    async def main():
+        await cache.aset("count", 0, 600)
+        await asyncio.gather(*[count() for _ in range(8)])
+
+    asyncio.run(main())
+    assert cache.get("count") == 400
+    expires = cache._open().region.get_item(cache.make_key("count")).expires
+    assert 590 < expires - time.time() < 601
+    cache.incr_version("count")
+    assert cache._open().region.get_item(cache.make_key("count", version=2)).expires == pytest.approx(expires, abs=0.01)
+
+
+def test_tasks_create_once(made):
+    cache, created = made(), []
+
+    async def create():
+        created.append(1)
+        await asyncio.sleep(0.1)
+        return "value"
+
+    async def main():
+        return await asyncio.gather(*[cache.aget_or_set("key", create) for _ in range(20)])
+
+    assert asyncio.run(main()) == ["value"] * 20
+    assert len(created) == 1
+
+
+def test_a_task_does_not_hold_the_event_loop_while_a_stripe_is_busy(made):
+    fcntl = pytest.importorskip("fcntl")
+    cache = made(OPTIONS={"stripes": 1, "lock_wait": 0.4})
+    cache.set("key", 1)
+    (stripe,) = cache._open().region.cache.path.parent.glob("*.locks/*/*.lock")
+    longest = 0.0
+
+    async def tick():
+        nonlocal longest
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.01)
+            longest = max(longest, time.monotonic() - began)
+
+    async def main():
+        ticking = asyncio.create_task(tick())
+        await asyncio.sleep(0.02)
+        with stripe.open("r+b") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            # The cache is busy: nothing is stored, and that is told as a failure.
+            await cache.aset("key", 2)
+            assert await cache.aset_many({"a": 1}) == ["a"]
+            storing = asyncio.create_task(cache.aset("key", 3))
+            await asyncio.sleep(0.1)
+            fcntl.flock(held, fcntl.LOCK_UN)
+            await storing
+        ticking.cancel()
+
+    asyncio.run(main())
+    assert cache.get("key") == 3
+    assert cache.failures == 2
+    assert longest < 0.3, "somebody waited on the event loop's thread"
+
+
+def test_a_default_that_asks_for_its_own_key_creates(made):
+    cache = made()
+    assert cache.get_or_set("key", lambda: cache.get_or_set("key", lambda: "inner") + " outer") == "inner outer"
+    assert cache.get("key") == "inner outer"
+
+    async def outer():
+        return await cache.aget_or_set("async", lambda: "inner") + " outer"
+
+    assert asyncio.run(cache.aget_or_set("async", outer)) == "inner outer"
+    assert cache.failures == 0
+
+
+def test_nothing_is_opened_before_its_use_and_directories_are_made(made, tmp_path):
+    cache = made("one/two/django.kennel")
+    assert not (tmp_path / "one").exists()
+    cache.set("key", 1)
+    assert cache.get("key") == 1
+    assert (tmp_path / "one" / "two" / "django.kennel").is_file()
+
+
+def every_use(cache):
+    """What each operation answers where there is no cache."""
+    assert cache.get("key", "default") == "default"
+    assert cache.set("key", 1) is None
+    assert cache.add("key", 1) is True
+    assert cache.touch("key") is False
+    assert cache.delete("key") is False
+    assert cache.has_key("key") is False and "key" not in cache
+    assert cache.get_or_set("key", lambda: "value") == "value"
+    assert cache.get_many(["key"]) == {}
+    assert cache.set_many({"key": 1}) == ["key"]
+    assert cache.delete_many(["key"]) is None
+    assert cache.clear() is None
+    for counting in [cache.incr, cache.decr, cache.incr_version]:
+        with pytest.raises(ValueError, match="not found"):
+            counting("key")
+
+    async def use():
+        assert await cache.aget("key") is None
+        assert await cache.aset_many({"key": 1}) == ["key"]
+        assert await cache.aget_or_set("key", lambda: "value") == "value"
+        with pytest.raises(ValueError, match="not found"):
+            await cache.aincr("key")
+
+    asyncio.run(use())
+
+
+def foreign(path):
+    path.write_text("no cache file")
+
+
+def directory(path):
+    path.mkdir()
+
+
+def under_a_file(path):
+    path.parent.rmdir()
+    path.parent.write_text("")
+
+
+@pytest.mark.parametrize("spoil", [foreign, directory, under_a_file])
+def test_a_site_goes_on_without_a_cache_that_cannot_be_opened(made, tmp_path, caplog, spoil):
+    (tmp_path / "folder").mkdir()
+    spoil(tmp_path / "folder" / "django.kennel")
+    cache = made("folder/django.kennel")
+    with caplog.at_level(logging.WARNING, logger="kennel"):
+        every_use(cache)
+    warnings = [record.getMessage() for record in caplog.records]
+    assert len(warnings) == 1 and "cannot be opened" in warnings[0], warnings
+    assert cache.failures > 10
+    required = made("folder/django.kennel", OPTIONS={"require": True})
+    with pytest.raises((kennel.Error, OSError)):
+        required.get("key")
+    with pytest.raises((kennel.Error, OSError)):
+        required.set("key", 1)
+
+
+def test_a_cache_that_could_not_be_opened_is_tried_again(made, tmp_path, monkeypatch):
+    foreign(tmp_path / "django.kennel")
+    cache = made()
+    cache.set("key", 1)
+    (tmp_path / "django.kennel").unlink()
+    cache.set("key", 1)
+    assert cache.get("key") is None
+    later = time.monotonic() + 11
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    cache.set("key", 1)
+    assert cache.get("key") == 1
+
+
+def test_a_session_that_is_too_large_says_so(made, monkeypatch):
+    from django.contrib.sessions.backends import cache as backend
+    from django.contrib.sessions.backends.cache import SessionStore
+
+    monkeypatch.setattr(backend, "caches", {"default": made()})
+    session = SessionStore()
+    session["basket"] = "x" * (4 << 20)
+    with pytest.raises(kennel.TooLarge, match="an item of 4[0-9]{6} bytes"):
+        session.create()
+    # Elsewhere Django saves a session that has a key already.
+    small = SessionStore()
+    small["basket"] = "x"
+    small.create()
+    assert SessionStore(small.session_key)["basket"] == "x"
+
+
+class Renamed:
+    pass
+
+
+def test_a_value_that_cannot_be_decoded_any_more_counts_as_missing(made, caplog, monkeypatch):
+    cache = made()
+    cache.set_many({"key": Renamed(), "other": Renamed(), "good": 1})
+    monkeypatch.delattr(sys.modules[__name__], "Renamed")
+    with caplog.at_level(logging.WARNING, logger="kennel"):
+        assert cache.get("key", "default") == "default"
+        assert cache.get_many(["key", "good"]) == {"good": 1}
+        with pytest.raises(ValueError, match="not found"):
+            cache.incr("key")
+        assert asyncio.run(cache.aget("key", "default")) == "default"
+        assert cache.get_or_set("key", lambda: "new") == "new"
+        assert asyncio.run(cache.aget_or_set("other", lambda: "new")) == "new"
+    assert cache.get_many(["key", "other"]) == {"key": "new", "other": "new"}
+    assert cache.undecodable == 6
+    assert len(caplog.records) == 1 and "Renamed" in caplog.text
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permission bits")
 def test_the_file_is_one_that_others_cannot_write(made):
     cache = made()
-    path = cache._cache.path
+    path = cache._open().region.cache.path
     path.chmod(0o666)
     with pytest.raises(kennel.NotTrusted):
-        made(OPTIONS={"lock_wait": 4.0})
+        made(OPTIONS={"lock_wait": 4.0, "require": True}).get("key")

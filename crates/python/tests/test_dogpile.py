@@ -483,3 +483,24 @@ def test_other_regions_of_the_file_stay(region):
     pages.set("1", "page"), people.set("1", "Ada")
     pages.invalidate()
     assert pages.get("1") is NO_VALUE and people.get("1") == "Ada"
+
+
+def test_a_busy_stripe_costs_the_caching_and_not_the_value(backend, tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    region = make_region().configure(
+        "kennel",
+        expiration_time=60,
+        arguments={"path": str(tmp_path / "busy"), "stripes": 1, "lock_wait": 0.1},
+    )
+    made = region.actual_backend
+    (stripe,) = tmp_path.glob("busy.locks/*/*.lock")
+    with stripe.open("r+b") as held:
+
+        def create():
+            fcntl.flock(held, fcntl.LOCK_EX)
+            return "value"
+
+        assert region.get_or_create("key", create) == "value"
+        region.set_multi({"a": 1, "b": 2})
+    assert made.not_stored == 3
+    made.cache.close()

@@ -4,7 +4,7 @@
 //! words  0..32     of the whole round: see [`Word`]
 //! then             PARTS parts of the cache, 4 words each: see [`Event`]
 //! then             SLOTS places of worker processes, 8 words each: see [`Place`]
-//! then             KEYS keys, 8 words each: see [`Mark`]
+//! then             KEYS keys, and TYPED more for typed values, 10 words each: see [`Mark`]
 //! ```
 //!
 //! All of it is loaded and stored in one order that every process agrees on (`SeqCst`): what is sampled before a call
@@ -21,6 +21,8 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 /// Keys of a round; the numbers below are in it as 16 bits.
 pub const KEYS: usize = 768;
+/// Keys behind those that hold typed values. Their part is 0, so only every [`PARTS`]-th is used.
+pub const TYPED: usize = 16 * PARTS;
 /// Worker processes that can be on the board at once.
 pub const SLOTS: usize = 64;
 /// Threads of a worker process.
@@ -31,7 +33,7 @@ pub const PARTS: usize = 3;
 const ROUND: usize = 32;
 const EVENTS: usize = 4;
 const PLACE: usize = 8;
-const MARKS: usize = 8;
+const MARKS: usize = 10;
 
 /// A word of the whole round.
 #[derive(Clone, Copy)]
@@ -57,6 +59,8 @@ pub enum Word {
     Created,
     Unprotected,
     Voided,
+    /// Typed values that were created.
+    TypedCreated,
     /// Locks of keys that were held.
     Locked,
     /// Waits for somebody's claim whose time ran out.
@@ -114,6 +118,10 @@ pub enum Mark {
     Holder,
     /// When a holder was killed, in nanoseconds; 0: nobody was, or another has taken the claim since.
     Orphaned,
+    /// The number of the last absence that was begun to be stored: see [`absence`](crate::absence); 0: none.
+    Absent,
+    /// When it expires at the latest, in milliseconds since 1970.
+    AbsentUntil,
 }
 
 /// The shared words, mapped.
@@ -124,7 +132,7 @@ pub struct Board {
 impl Board {
     const PLACES_AT: usize = ROUND + PARTS * EVENTS;
     const KEYS_AT: usize = Self::PLACES_AT + SLOTS * PLACE;
-    const WORDS: usize = Self::KEYS_AT + KEYS * MARKS;
+    const WORDS: usize = Self::KEYS_AT + (KEYS + TYPED) * MARKS;
 
     /// Makes the board of a new round, all zeros.
     pub fn create(path: &Path) -> Result<Self> {
@@ -210,7 +218,7 @@ impl Board {
         for slot in self.places(pid) {
             self.place(slot, Place::Doomed).store(1, SeqCst);
             let worker = self.place(slot, Place::Worker).load(SeqCst);
-            for key in (0..KEYS as u16).filter(|&key| self.holder(key) == Some(worker)) {
+            for key in (0..(KEYS + TYPED) as u16).filter(|&key| self.holder(key) == Some(worker)) {
                 self.mark(key, Mark::Orphaned).store(monotonic_ns(), SeqCst);
                 orphaned += 1;
             }
@@ -234,7 +242,7 @@ impl Board {
     pub fn bury(&self, pid: u64) {
         for slot in self.places(pid) {
             let worker = self.place(slot, Place::Worker).swap(0, SeqCst);
-            for key in (0..KEYS as u16).filter(|_| worker != 0) {
+            for key in (0..(KEYS + TYPED) as u16).filter(|_| worker != 0) {
                 let _ = self.mark(key, Mark::Owner).compare_exchange(worker, 0, SeqCst, SeqCst);
                 let left = |word| (worker_of(word) == Some(worker)).then_some(0);
                 let _ = self.mark(key, Mark::Holder).fetch_update(SeqCst, SeqCst, left);
@@ -251,7 +259,9 @@ impl Board {
 
 /// Nanoseconds of the host's monotonic clock, the same in all processes.
 pub fn monotonic_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call stores the time in `now`. It fails only for a clock that does not exist.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 

@@ -4,6 +4,7 @@
 //! Creations and locks take milliseconds, so that many are killed and stopped in the middle, and are waited for. They are
 //! of the keys that few others write, else most would be voided.
 
+use crate::absence::Storing;
 use crate::board::{KEYS, PARTS, Word};
 use crate::history::{Before, Token, Wrong, flags_of, is_counter, name, part, wall_ms};
 use crate::parts::GaveUp;
@@ -26,6 +27,18 @@ struct Order {
     how: CreateOptions,
     /// What a value says of it; 0: never.
     expires_ms: u64,
+    /// For so long it is remembered that there is no value.
+    absent_for: Duration,
+    /// Whether the caller cannot do without a value.
+    needs_value: bool,
+}
+
+/// What a creator comes to.
+enum Made {
+    Value,
+    Absence,
+    /// Its caller gets the error, and nobody else.
+    Failure,
 }
 
 impl<'a> Worker<'a> {
@@ -52,13 +65,17 @@ impl<'a> Worker<'a> {
     }
 
     /// So long a key is created or locked.
-    fn time(&mut self) -> Duration {
+    pub fn time(&mut self) -> Duration {
         if self.random.one_in(10) { self.random.millis(5, 30) } else { self.random.millis(0, 4) }
     }
 
+    pub fn options(&mut self) -> CreateOptions {
+        CreateOptions::new().wait(self.wait()).unprotected(self.random.one_in(2))
+    }
+
     fn order(&mut self, key: u16) -> Order {
-        let mut how = CreateOptions::new().wait(self.wait()).unprotected(self.random.one_in(2));
-        how = how.absence_expiry(Expiry::After(self.random.millis(1, 20)));
+        let (absent_for, needs_value) = (self.random.millis(1, 20), self.random.one_in(3));
+        let mut how = self.options().absence_expiry(Expiry::After(absent_for)).needs_value(needs_value);
         let mut expires_ms = 0;
         if !self.random.one_in(4) {
             expires_ms = wall_ms() + self.random.within(5, 80);
@@ -74,7 +91,14 @@ impl<'a> Worker<'a> {
         if soon {
             how = how.max_age(Duration::from_millis(100));
         }
-        Order { key, purpose: if soon { Purpose::CreateSoon } else { Purpose::Create }, how, expires_ms }
+        Order {
+            key,
+            purpose: if soon { Purpose::CreateSoon } else { Purpose::Create },
+            how,
+            expires_ms,
+            absent_for,
+            needs_value,
+        }
     }
 
     fn seek(&self, key: u16, purpose: Purpose) -> Seeking<'a> {
@@ -119,12 +143,17 @@ impl<'a> Worker<'a> {
             Some(Lookup::Hit(item) | Lookup::Stale(item)) => self.check(before.check_item(&item)),
             Some(Lookup::Create(claim)) => {
                 // What is stored will be older than whatever begins from here on.
-                let creation = Creation::begin(self.board, key, claim.is_protected());
+                let creation = Creation::begin(self.board, key);
                 let tenure = claim.is_protected().then(|| self.given(&seeking));
                 claim.stale().iter().for_each(|stale| self.check(before.check_item(stale)));
                 self.created(&order, claim, &creation, tenure);
             }
-            Some(Lookup::Absent) | None => {}
+            Some(Lookup::Absent) if order.needs_value => {
+                let (expected, found) = ("a value, or the right to create it".into(), "an absence".into());
+                self.wrong(Wrong { key, expected, found });
+            }
+            Some(Lookup::Absent) => self.check(before.check_absence()),
+            None => {}
         }
     }
 
@@ -140,7 +169,10 @@ impl<'a> Worker<'a> {
             return if end == 0 { claim.refuse() } else { claim.fail() };
         };
         let stored = if end == 2 {
-            self.write_call(order.key, |_| claim.store_absence())
+            let storing = Storing::begin(self.board, &token, number, order.absent_for);
+            let stored = self.write_call(order.key, |_| claim.store_absence());
+            storing.returned();
+            stored
         } else {
             let len = self.len();
             let value = self.created_value(order.key, order.expires_ms, number, len);
@@ -152,8 +184,8 @@ impl<'a> Worker<'a> {
                 self.wrong(Wrong { key: order.key, expected: "nothing to be stored".into(), found: why });
             }
             (Some(Stored::Voided), _) => self.board.add(Word::Voided, 1),
-            (Some(Stored::Refused), _) => {
-                let (expected, found) = ("a value that is stored".into(), "it was refused".into());
+            (Some(end @ (Stored::Refused | Stored::Uncached)), _) => {
+                let (expected, found) = ("a value that is stored".into(), format!("{end:?}"));
                 self.wrong(Wrong { key: order.key, expected, found });
             }
             (None, _) => {}
@@ -165,18 +197,52 @@ impl<'a> Worker<'a> {
         let order = self.order(key);
         let before = Before::sample(self.board, key);
         let (time, len, stops) = (self.time(), self.len(), self.stops());
+        let made = match self.random.below(8) {
+            0 => Made::Failure,
+            1 if !order.needs_value => Made::Absence,
+            _ => Made::Value,
+        };
         // Its token is kept until it is stored, or is not.
-        let mut created = None;
-        let create = || {
+        let (mut created, mut storing, mut failed) = (None, None, false);
+        let mut create = || {
+            failed = true;
             std::thread::sleep(time);
             let token = self.wait_for_token(key).ok_or(GaveUp)?;
-            let value = self.created_value(key, order.expires_ms, number_without_flags(&token), len);
+            let number = number_without_flags(&token);
+            let value = match made {
+                Made::Failure => return Err(GaveUp),
+                Made::Absence => {
+                    storing = Some(Storing::begin(self.board, &token, number, order.absent_for));
+                    None
+                }
+                Made::Value => Some(self.created_value(key, order.expires_ms, number, len)),
+            };
+            failed = false;
             created = Some((token, value.clone()));
-            Ok(Some(value))
+            Ok(value)
         };
-        let found = self.measured(|cache| cache.get_or_create(key, &order.how, create), [Word::LongestClaimNs; 2]);
-        if let Some(found) = self.found(key, stops, found) {
-            self.check_found(key, &before, found, created.map(|(_token, value)| value));
+        let longest = [Word::LongestClaimNs; 2];
+        let found = if order.needs_value {
+            let create = || create()?.ok_or(GaveUp);
+            self.measured(|cache| cache.get_or_create_value(key, &order.how, create).map(Some), longest)
+        } else {
+            self.measured(|cache| cache.get_or_create(key, &order.how, create), longest)
+        };
+        storing.iter().for_each(Storing::returned);
+        if matches!(found, Err(CreateError::Creator(GaveUp))) != failed {
+            let (expected, found) = (format!("an error of its own creator: {failed}"), format!("{}", !failed));
+            self.wrong(Wrong { key, expected, found });
+        }
+        match (self.found(key, stops, found), created) {
+            (Some(found), Some((_token, Some(value)))) => self.check_found(key, &before, found, Some(value)),
+            (Some(found), Some((_token, None))) if found.is_some() => {
+                let (expected, found) =
+                    ("what was created: nothing".into(), format!("{} bytes", found.map_or(0, |v| v.len())));
+                self.wrong(Wrong { key, expected, found });
+            }
+            (Some(None), None) => self.check(before.check_absence()),
+            (Some(found), None) => self.check_found(key, &before, found, None),
+            _ => {}
         }
     }
 
@@ -203,6 +269,11 @@ impl<'a> Worker<'a> {
         );
         let Some(found) = self.found(key, stops, found) else { return };
         for ((key, before), found) in keys.into_iter().zip(&befores).zip(found) {
+            if found.is_none() {
+                // Each that was created has a value.
+                self.check(before.check_absence());
+                continue;
+            }
             let created = created.iter().find(|(token, _)| token.key() == key).map(|(_, value)| value.clone());
             self.check_found(key, before, found, created);
         }
@@ -217,7 +288,7 @@ impl<'a> Worker<'a> {
     }
 
     /// What a function that creates came to, unless time ran out.
-    fn found<T>(&self, key: u16, stops: (u64, bool), found: Result<T, CreateError<GaveUp>>) -> Option<T> {
+    pub fn found<T>(&self, key: u16, stops: (u64, bool), found: Result<T, CreateError<GaveUp>>) -> Option<T> {
         match found {
             Ok(found) => Some(found),
             Err(CreateError::Creator(GaveUp)) => None,
@@ -244,7 +315,7 @@ impl<'a> Worker<'a> {
         Value { key, writer: self.worker as u16, number: number as u32, expires_ms }.bytes(len)
     }
 
-    fn wait_for_token(&self, key: u16) -> Option<Token<'a>> {
+    pub fn wait_for_token(&self, key: u16) -> Option<Token<'a>> {
         let end = Instant::now() + TOKEN_WAIT;
         loop {
             let token = Token::take(self.board, key, self.worker);

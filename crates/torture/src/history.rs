@@ -45,7 +45,7 @@
 //!
 //! See [`tenure`](crate::tenure).
 
-use crate::board::{Board, Event, Mark, PARTS, SLOTS, THREADS};
+use crate::board::{Board, Event, KEYS, Mark, PARTS, SLOTS, THREADS, TYPED};
 use crate::value::Value;
 use kennel::{Invalidation, Item};
 use std::ops::Range;
@@ -59,7 +59,7 @@ const COUNT_BITS: u32 = 40;
 
 /// Whether a key is a counter.
 pub fn is_counter(key: u16) -> bool {
-    key.is_multiple_of(8)
+    key.is_multiple_of(8) && usize::from(key) < KEYS
 }
 
 /// The part of the cache that a key belongs to; 0: to no region.
@@ -76,7 +76,7 @@ pub fn name(key: u16) -> String {
 /// The key that has this name.
 pub fn named(bytes: &[u8]) -> Option<u16> {
     let key = std::str::from_utf8(bytes.get(..5)?).ok()?.parse().ok()?;
-    (name(key).as_bytes() == bytes && usize::from(key) < crate::board::KEYS).then_some(key)
+    (name(key).as_bytes() == bytes && usize::from(key) < KEYS + TYPED).then_some(key)
 }
 
 /// Milliseconds since 1970.
@@ -245,7 +245,29 @@ impl<'a> Before<'a> {
         }
     }
 
-    fn wrong<T>(&self, expected: impl Into<String>, found: impl Into<String>) -> Result<T, Wrong> {
+    pub fn board(&self) -> &Board {
+        self.board
+    }
+
+    pub fn key(&self) -> u16 {
+        self.key
+    }
+
+    /// The last write that had returned.
+    pub fn done(&self) -> u64 {
+        self.done
+    }
+
+    pub fn wall_ms(&self) -> u64 {
+        self.wall_ms
+    }
+
+    /// Whether a hard invalidation that began after the write of this number had returned by then.
+    pub fn was_taken_away(&self, number: u64) -> bool {
+        self.events_of(number).is_some_and(|events| events.hard < self.events.hard)
+    }
+
+    pub fn wrong<T>(&self, expected: impl Into<String>, found: impl Into<String>) -> Result<T, Wrong> {
         Err(Wrong { key: self.key, expected: expected.into(), found: found.into() })
     }
 
@@ -288,8 +310,8 @@ impl<'a> Before<'a> {
         if number > begun {
             return self.wrong(format!("at most write {begun}: no other was begun"), made);
         }
-        let hard = self.events.hard;
-        if self.events_of(number).is_some_and(|events| events.hard < hard) {
+        if self.was_taken_away(number) {
+            let hard = self.events.hard;
             let found = format!("{made}, which was there before hard invalidation {hard} began and took it away");
             return self.wrong("a miss", found);
         }
@@ -562,7 +584,7 @@ mod tests {
 
     #[test]
     fn names_lead_back_to_their_keys() {
-        (0..crate::board::KEYS as u16).for_each(|key| assert_eq!(named(name(key).as_bytes()), Some(key)));
+        (0..(KEYS + TYPED) as u16).for_each(|key| assert_eq!(named(name(key).as_bytes()), Some(key)));
         assert_eq!(named(b"00012--"), None);
         assert_eq!(named(b"x"), None);
     }

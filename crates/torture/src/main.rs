@@ -5,7 +5,7 @@
 //! * [`tenure`] says who may create or lock a key.
 //! * [`value`] makes values that prove themselves.
 //! * [`board`] is the memory that the processes share beside the cache.
-//! * [`worker`] uses the cache, [`creator`] by claims, and [`parts`] its regions; [`killer`] kills; [`round`] makes the file, and looks at what is left.
+//! * [`worker`] uses the cache, [`creator`] by claims, [`typed`] with values of two types, and [`parts`] its regions; [`killer`] kills; [`round`] makes the file, and looks at what is left.
 //!
 //! The *longest wait* is the longest time that any one operation took, from its call to its return, among those that
 //! no stop overlapped: none of the processes, its own included, was under `SIGSTOP` at any moment of it, nor had gone on
@@ -15,6 +15,8 @@
 #![cfg_attr(not(unix), allow(dead_code, unused_imports, reason = "signals are of Unix"))]
 
 #[cfg(unix)]
+mod absence;
+
 mod board;
 #[cfg(unix)]
 mod creator;
@@ -36,6 +38,8 @@ mod report;
 mod round;
 #[cfg(unix)]
 mod tenure;
+#[cfg(unix)]
+mod typed;
 #[cfg(unix)]
 mod value;
 #[cfg(unix)]

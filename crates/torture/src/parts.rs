@@ -85,6 +85,19 @@ impl Parts {
         }
     }
 
+    /// As [`get_or_create`](Self::get_or_create), for a caller that needs a value.
+    pub fn get_or_create_value(
+        &self,
+        key: u16,
+        how: &CreateOptions,
+        create: impl FnOnce() -> Result<Vec<u8>, GaveUp>,
+    ) -> Result<Vec<u8>, CreateError<GaveUp>> {
+        match self.region(part(key)) {
+            Some(region) => region.get_or_create(name(key), how, create),
+            None => self.all.get_or_create(name(key), how, create),
+        }
+    }
+
     pub fn get_or_create(
         &self,
         key: u16,

@@ -124,11 +124,12 @@ impl Round<'_> {
 fn claims(board: &Board, toll: &Toll) -> String {
     let takeovers = board.get(Word::Takeovers);
     format!(
-        "created {}, unprotected {}, voided {}, locked {}, timed out {}, holders killed {}, taken over {takeovers} after \
+        "created {}, unprotected {}, voided {}, typed {}, locked {}, timed out {}, holders killed {}, taken over {takeovers} after \
          {:.1} ms on average and {:.1} ms at most, longest way to a claim {:.1} ms",
         board.get(Word::Created),
         board.get(Word::Unprotected),
         board.get(Word::Voided),
+        board.get(Word::TypedCreated),
         board.get(Word::Locked),
         board.get(Word::TimedOut),
         toll.orphaned,

@@ -19,7 +19,7 @@
 //!
 //! A value that was created is stored under the key's token, as a write with a number. It must not be stored if a write
 //! or an invalidation returned before the store began that had begun after the claim was given. Without protection this
-//! holds for invalidations only: a key that was set and evicted meanwhile is as it was.
+//! holds as well.
 //!
 //! Beside the word stands when a holder was killed. The next who is given the claim has waited since then, or since it
 //! asked, if that was later.
@@ -155,19 +155,18 @@ pub struct Creation<'a> {
     begun: u64,
     /// The value is as old as these.
     pub events: Events,
-    is_protected: bool,
 }
 
 impl<'a> Creation<'a> {
-    pub fn begin(board: &'a Board, key: u16, is_protected: bool) -> Self {
+    pub fn begin(board: &'a Board, key: u16) -> Self {
         let begun = board.mark(key, Mark::Begun).load(SeqCst);
-        Self { board, key, begun, events: Events::begun(board, key), is_protected }
+        Self { board, key, begun, events: Events::begun(board, key) }
     }
 
     /// Why nothing may be stored any more. To be asked before the call, with the key's token taken.
     pub fn hindrance(&self) -> Option<String> {
         let (done, events) = (last_done(self.board, self.key), Events::done(self.board, self.key));
-        if self.is_protected && done > self.begun {
+        if done > self.begun {
             return Some(format!("write {done} came after write {}, when the claim was given", self.begun));
         }
         let later =
@@ -285,14 +284,13 @@ mod tests {
     #[test]
     fn nothing_is_to_be_stored_after_what_came_in_the_meantime() {
         let Round(_dir, board) = round();
-        let creation = Creation::begin(&board, KEY, true);
+        let creation = Creation::begin(&board, KEY);
         assert_eq!(creation.hindrance(), None);
         write(&board);
         assert!(creation.hindrance().unwrap().contains("write 1"));
-        let unprotected = Creation::begin(&board, KEY, false);
-        write(&board);
-        assert_eq!(unprotected.hindrance(), None);
+        let creation = Creation::begin(&board, KEY);
+        assert_eq!(creation.hindrance(), None);
         Invalidating::begin(&board, (0, 0), None, Invalidation::Soft).done();
-        assert!(unprotected.hindrance().unwrap().contains("soft invalidation 1"));
+        assert!(creation.hindrance().unwrap().contains("soft invalidation 1"));
     }
 }

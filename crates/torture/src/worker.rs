@@ -151,7 +151,8 @@ impl<'a> Worker<'a> {
             1 if self.random.one_in(20) => self.flush(),
             1 => self.look_around(),
             2..5 => self.claim(),
-            5..20 => self.delete(key),
+            5..9 => self.typed(),
+            9..20 => self.delete(key),
             20..40 => self.delete_many(),
             40..60 => self.touch(key),
             60..90 => self.swap(key),
@@ -391,7 +392,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn delete(&mut self, key: u16) {
+    pub fn delete(&mut self, key: u16) {
         if is_counter(key) {
             self.write_call(key, |cache| cache.all.delete(name(key)));
             return;

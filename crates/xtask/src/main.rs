@@ -9,6 +9,8 @@ mod fuzz;
 mod instructions;
 mod loom;
 mod macos;
+mod memcheck;
+mod minimal;
 mod miri;
 mod mutants;
 mod power;
@@ -52,6 +54,8 @@ enum Command {
     Mutants(mutants::Args),
     /// Run the library's tests under ThreadSanitizer (needs nightly, on Linux)
     Tsan(tsan::Args),
+    /// Run the main tests under valgrind's memcheck (Linux)
+    Memcheck(memcheck::Args),
     /// Open many mixtures of old and new pages, as a loss of power leaves them
     Power(power::Args),
     /// Use a cache in many processes while they are killed, and check every answer
@@ -60,12 +64,16 @@ enum Command {
     Windows(windows::Args),
     /// Type-check and lint everything for macOS
     MacosCheck,
+    /// Check the library and the command line with the oldest versions of their dependencies
+    Minimal,
     /// See that targets Kennel cannot run on are refused with a sentence
     RefusedCheck,
     /// Run the fuzz targets for a while (needs nightly)
     Fuzz(fuzz::Args),
     /// Check and test the Python package in an environment of its own (needs Python)
     Python(python::TestArgs),
+    /// Build uWSGI, and test the Python package in its workers, each with two interpreters (needs Python and a C compiler)
+    Uwsgi,
     /// Build a wheel of the Python package (needs Python)
     Wheel(python::WheelArgs),
     /// Measure Kennel beside the least that any cache must do, and beside other caches
@@ -82,13 +90,16 @@ fn main() -> ExitCode {
         Command::Miri(args) => miri::run(args),
         Command::Mutants(args) => mutants::run(&args),
         Command::Tsan(args) => tsan::run(args),
+        Command::Memcheck(args) => memcheck::run(args),
         Command::Power(args) => power::run(&args),
         Command::Torture(args) => torture::run(&args),
         Command::Windows(args) => windows::run(args),
         Command::MacosCheck => macos::run(),
+        Command::Minimal => minimal::run(),
         Command::RefusedCheck => refused::run(),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Python(args) => python::test(&args),
+        Command::Uwsgi => python::test_under_uwsgi(),
         Command::Wheel(args) => python::wheel(&args),
         Command::Speed(args) => speed::run(args),
         Command::Instructions(args) => instructions::run(&args),

@@ -17,6 +17,8 @@ use crate::{windows, wine};
 
 /// The oldest Python that the package runs on, and with it the pinned packages of the tests.
 const OLDEST: (u32, u32) = (3, 9);
+/// What `cargo xtask uwsgi` adds to the environment.
+const UWSGI: &str = "uwsgi==2.0.31";
 
 #[derive(clap::Args)]
 pub(crate) struct TestArgs {
@@ -42,11 +44,18 @@ pub(crate) fn test(args: &TestArgs) -> Result<ExitCode> {
     let package = Package::prepared()?;
     package.cargo(&["fmt", "--check"])?;
     package.lint(&[])?;
-    // Not isolated: maturin is in the environment already, pinned.
-    let install = ["-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps", "--force-reinstall", "."];
-    package.python(&install)?;
+    package.install()?;
     let pytest = ["-m", "pytest"].into_iter().chain(args.args.iter().map(String::as_str));
     package.python(&pytest.collect::<Vec<_>>())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Tests the package in workers of uWSGI. To build uWSGI takes a minute, so that `test` leaves it out.
+pub(crate) fn test_under_uwsgi() -> Result<ExitCode> {
+    let package = Package::prepared()?;
+    package.install()?;
+    package.python(&["-m", "pip", "install", "--quiet", "--disable-pip-version-check", UWSGI])?;
+    package.python(&["-m", "pytest", "-m", "uwsgi"])?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -90,6 +99,12 @@ impl Package {
             .context("could not make a Python environment (on Debian the package python3-venv is needed)")?;
         self.python(&["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"])?;
         made.write()
+    }
+
+    /// Installs the package into the environment, as `pip install ./crates/python` does.
+    fn install(&self) -> Result<()> {
+        // Not isolated: maturin is in the environment already, pinned.
+        self.python(&["-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps", "--force-reinstall", "."])
     }
 
     /// Builds a wheel into a folder; `args` are maturin's.

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use clap::builder::PossibleValuesParser;
 
 use crate::step::Step;
-use crate::{loom, python, runner, torture};
+use crate::{loom, minimal, python, runner, torture};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -26,6 +26,7 @@ fn steps() -> Vec<Step> {
         Step::cargo("clippy", "clippy --workspace --all-targets --all-features -- -D warnings").component("clippy"),
         Step::cargo("doc", "doc --workspace --no-deps --all-features").env("RUSTDOCFLAGS", "-D warnings"),
         Step::cargo("test", "test --workspace --all-features"),
+        minimal::step(),
         loom::step(),
         torture::step(),
         torture::planted_step(),
@@ -69,7 +70,10 @@ mod tests {
 
     #[test]
     fn skip_leaves_out() {
-        assert_eq!(chosen(&[], &["loom", "doc", "torture"]), ["format", "clippy", "test", "planted", "python"]);
+        assert_eq!(
+            chosen(&[], &["loom", "doc", "torture"]),
+            ["format", "clippy", "test", "minimal", "planted", "python"]
+        );
     }
 
     #[test]

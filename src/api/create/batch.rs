@@ -1,14 +1,18 @@
 //! Many keys at once.
 
-use super::{Claim, Lookup, store};
+use super::{Claim, Created, Lookup, store_within};
+use crate::api::write::Patience;
 use crate::error::{Error, Result};
+use std::time::Duration;
 
 /// The places of each key in a list. The keys come in one order, the same for all who claim several, whatever order they
 /// name them in: no two wait in a circle.
 pub(crate) fn in_one_order<K: AsRef<[u8]>>(keys: &[K]) -> Vec<Vec<usize>> {
+    // Asked for once: the answer to that is the caller's code.
+    let keys: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
     let mut order: Vec<usize> = (0..keys.len()).collect();
-    order.sort_by(|&a, &b| keys[a].as_ref().cmp(keys[b].as_ref()));
-    let same = |a: &usize, b: &usize| keys[*a].as_ref() == keys[*b].as_ref();
+    order.sort_by_key(|&i| keys[i]);
+    let same = |a: &usize, b: &usize| keys[*a] == keys[*b];
     order.chunk_by(same).map(<[usize]>::to_vec).collect()
 }
 
@@ -39,16 +43,19 @@ impl Batch {
         self.claims.iter().map(|(places, _)| places[0]).collect()
     }
 
-    /// All values, those included that were created for the keys that were [missing](Self::missing).
-    pub(crate) fn finish(mut self, created: Vec<Option<Vec<u8>>>) -> Result<Vec<Option<Vec<u8>>>> {
+    /// All values, those included that were created for the keys that were [missing](Self::missing). The locks of all of
+    /// them together are waited for as long as one.
+    pub(crate) fn finish<V: Into<Created>>(mut self, created: Vec<Option<V>>) -> Result<Vec<Option<Vec<u8>>>> {
         let claims = std::mem::take(&mut self.claims);
         if created.len() != claims.len() {
             let (given, expected) = (created.len().to_string(), format!("{}, one for each key", claims.len()));
             return Err(Error::BadOption { option: "values of the creator", given, expected });
         }
+        let mut patience = claims.first().map_or(Patience::of(Duration::ZERO), |(_, claim)| claim.patience());
         for ((places, claim), value) in claims.into_iter().zip(created) {
-            let _ = store(claim, value.as_deref());
-            self.give(&places, value);
+            let made = value.map(Into::into);
+            store_within(claim, made.as_ref(), &mut patience);
+            self.give(&places, made.map(Created::into_value));
         }
         Ok(self.values)
     }

@@ -1,16 +1,18 @@
 //! The right to create a key, and what becomes of what its owner created.
 
+use super::created::Overrides;
 use super::finding::Demands;
-use super::{CreateOptions, Lookup};
+use super::{CreateOptions, Created, Lookup};
 use crate::api::claim::{Began, Held};
 use crate::api::read::{Item, Known, count};
-use crate::api::write::{Scope, Stamp, Writer, check_size, lock_stripe};
-use crate::error::Result;
+use crate::api::write::{Patience, Scope, Stamp, Writer, check_size};
+use crate::error::{Error, Result};
 use crate::store::claim::End;
 use crate::store::record::{Beside, Draft};
 use crate::store::region::Defaults;
 use crate::store::tally::MemberCount;
 use crate::upkeep::Opened;
+use crate::upkeep::claims::Rest;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +25,8 @@ pub enum Stored {
     /// The key was written or deleted, or an invalidation came, while the value was created; nothing is stored. So it
     /// is, too, when the claim had passed its greatest age and another took over.
     Voided,
+    /// The cache failed, and [`or_uncached`](CreateOptions::or_uncached) was asked for; nothing is stored.
+    Uncached,
     /// It is not to be cached: the predicate of [`should_cache`](CreateOptions::should_cache) says so, or it is an
     /// absence that has no expiry.
     Refused,
@@ -36,16 +40,71 @@ pub struct Claim(Box<Creation>);
 /// A creation that has begun.
 struct Creation {
     key: Vec<u8>,
+    key_hash: u64,
     opened: Arc<Opened>,
-    /// `None`: created without protection.
-    held: Option<Held>,
-    /// Without protection: the stamp that the key had at the start.
-    seen: Option<Stamp>,
+    right: Right,
     began: Began,
     started: Instant,
     stale: Option<Item>,
     defaults: Defaults,
     how: CreateOptions,
+    /// How long the handle waits for a stripe's lock.
+    lock_wait: Duration,
+    /// In the background a stale value is to be replaced, and the new one is not stored yet.
+    is_refresh: bool,
+}
+
+impl Creation {
+    /// Of a key with no value to be used meanwhile, and without a region's defaults.
+    fn new(
+        scope: Scope<'_>,
+        opened: &Arc<Opened>,
+        key: &[u8],
+        how: &CreateOptions,
+        right: Right,
+        began: Began,
+    ) -> Self {
+        Self {
+            key: key.to_vec(),
+            key_hash: opened.store.key(key).hash,
+            opened: opened.clone(),
+            right,
+            began,
+            started: Instant::now(),
+            stale: None,
+            defaults: Defaults::default(),
+            how: how.clone(),
+            lock_wait: scope.cache.lock_wait(),
+            is_refresh: false,
+        }
+    }
+
+    /// A refresh that came to nothing is not begun again at once.
+    fn rest_if_refresh(&mut self) {
+        if std::mem::take(&mut self.is_refresh) {
+            self.opened.rest(self.key_hash, Rest::Failed);
+        }
+    }
+}
+
+impl Drop for Creation {
+    /// Before the claim ends, with what the creation holds.
+    fn drop(&mut self) {
+        self.rest_if_refresh();
+    }
+}
+
+/// By what right a value is created.
+enum Right {
+    /// The key's claim is held: all others wait.
+    Claimed(Held),
+    /// Others may write or create the key meanwhile. The version is that of the key's bucket at the start, unless a writer
+    /// was at work there.
+    Unprotected(Option<u64>),
+    /// The cache failed, by this error: nothing will be stored.
+    Uncached(Error),
+    /// What became of the value is said.
+    Used,
 }
 
 impl Claim {
@@ -67,25 +126,51 @@ impl Claim {
     }
 
     /// Whether all others wait for this creation. They do not if all claims were held, or if this caller did not want
-    /// to wait any longer.
+    /// to wait any longer; nor once the claim has ended, or the cache file was destroyed or replaced.
     #[must_use]
     pub fn is_protected(&self) -> bool {
-        self.0.held.is_some()
+        matches!(&self.0.right, Right::Claimed(held) if held.is_held())
+    }
+
+    /// Why the value will not be stored: the error of the cache, if
+    /// [`or_uncached`](CreateOptions::or_uncached) was asked for and the cache failed.
+    #[must_use]
+    pub fn uncached(&self) -> Option<&Error> {
+        match &self.0.right {
+            Right::Uncached(error) => Some(error),
+            _ => None,
+        }
     }
 
     /// Stores the value and lets those go on who wait for it.
     ///
     /// # Errors
     /// [`TooLarge`](crate::Error::TooLarge): those who wait create for themselves. [`Busy`](crate::Error::Busy) and what
-    /// else a write may meet: nothing is stored, and the next who waits tries.
+    /// else a write may meet: nothing is stored, and the next who waits tries. Where
+    /// [`or_uncached`](CreateOptions::or_uncached) was asked for, these are [`Stored::Uncached`] instead.
     pub fn store(self, value: impl AsRef<[u8]>) -> Result<Stored> {
-        let value = value.as_ref();
-        if self.0.how.should_cache.as_ref().is_some_and(|wanted| !wanted(value)) {
-            self.refuse();
-            return Ok(Stored::Refused);
-        }
-        let (expires_ms, beside) = self.0.how.set.times(self.0.defaults, || self.0.opened.settings.time.now_ms());
-        self.put(value, expires_ms, beside)
+        let mut patience = self.patience();
+        self.store_value(value.as_ref(), Overrides::default(), &mut patience)
+    }
+
+    /// Stores the value as it says itself: see [`Created`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = kennel::Options::new().create(dir.path().join("cache"))?;
+    /// use kennel::{CreateOptions, Created, Expiry, Lookup, Stored};
+    /// use std::time::Duration;
+    /// let Lookup::Create(claim) = cache.claim("key", &CreateOptions::new())? else { panic!("it is missing") };
+    /// let made = Created::new("value").expiry(Expiry::After(Duration::from_secs(60)));
+    /// assert!(matches!(claim.store_with(&made)?, Stored::Yes(_)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`store`](Self::store).
+    pub fn store_with(self, made: &Created) -> Result<Stored> {
+        let mut patience = self.patience();
+        self.store_created(made, &mut patience)
     }
 
     /// Stores that there is no value, if an absence has an expiry: see
@@ -94,17 +179,52 @@ impl Claim {
     /// # Errors
     /// As [`store`](Self::store).
     pub fn store_absence(self) -> Result<Stored> {
+        let mut patience = self.patience();
+        self.store_no_value(&mut patience)
+    }
+
+    /// For the lock of the key's stripe.
+    pub(super) fn patience(&self) -> Patience {
+        Patience::of(self.0.lock_wait)
+    }
+
+    pub(super) fn store_created(self, made: &Created, patience: &mut Patience) -> Result<Stored> {
+        if !made.is_stored && self.uncached().is_none() {
+            self.refuse();
+            return Ok(Stored::Refused);
+        }
+        self.store_value(&made.value, made.how, patience)
+    }
+
+    fn store_value(self, value: &[u8], how: Overrides, patience: &mut Patience) -> Result<Stored> {
+        if self.uncached().is_some() {
+            return Ok(Stored::Uncached);
+        }
+        if self.0.how.should_cache.as_ref().is_some_and(|wanted| !wanted(value)) {
+            self.refuse();
+            return Ok(Stored::Refused);
+        }
+        let how = how.over(self.0.how.set);
+        let (expires_ms, beside) = how.times(self.0.defaults, || self.0.opened.settings.time.now_ms());
+        self.put(value, expires_ms, beside, patience)
+    }
+
+    pub(super) fn store_no_value(self, patience: &mut Patience) -> Result<Stored> {
+        if self.uncached().is_some() {
+            return Ok(Stored::Uncached);
+        }
         let Some(expiry) = self.0.how.absence(self.0.defaults) else {
             self.refuse();
             return Ok(Stored::Refused);
         };
         let expires_ms = expiry.to_ms(|| self.0.opened.settings.time.now_ms());
-        self.put(&[], expires_ms, Beside { is_absence: true, ..Beside::default() })
+        self.put(&[], expires_ms, Beside { is_absence: true, ..Beside::default() }, patience)
     }
 
     /// The value is not to be cached: those who wait create for themselves.
     pub fn refuse(mut self) {
-        if let Some(held) = self.0.held.take() {
+        self.0.rest_if_refresh();
+        if let Right::Claimed(held) = self.take_right() {
             held.end(End::NotStored);
         }
     }
@@ -114,19 +234,31 @@ impl Claim {
         drop(self);
     }
 
-    fn put(mut self, value: &[u8], expires_ms: u64, beside: Beside) -> Result<Stored> {
+    fn take_right(&mut self) -> Right {
+        std::mem::replace(&mut self.0.right, Right::Used)
+    }
+
+    fn put(mut self, value: &[u8], expires_ms: u64, beside: Beside, patience: &mut Patience) -> Result<Stored> {
         let opened = self.0.opened.clone();
         let key = std::mem::take(&mut self.0.key);
-        let beside = self.beside(beside).if_any();
+        // When it was created is stored of every value: somebody may want to know its age.
+        let beside = Some(self.beside(beside));
         let mut draft = Draft::new(opened.store.key(&key), value, expires_ms, beside, self.0.began.epochs.current());
         if let Err(error) = check_size(&opened, &draft) {
             self.refuse();
             return Err(error);
         }
-        let stored = self.put_draft(&mut draft)?;
+        let stored = match self.put_draft(&mut draft, patience) {
+            Err(_) if self.0.how.or_uncached => {
+                count_uncached(&opened);
+                Stored::Uncached
+            }
+            stored => stored?,
+        };
         if stored == Stored::Voided {
             count(&opened, MemberCount::Voided);
         }
+        self.0.is_refresh &= matches!(stored, Stored::Refused | Stored::Uncached);
         Ok(stored)
     }
 
@@ -141,15 +273,19 @@ impl Claim {
         }
     }
 
-    fn put_draft(&mut self, draft: &mut Draft<'_>) -> Result<Stored> {
+    fn put_draft(&mut self, draft: &mut Draft<'_>, patience: &mut Patience) -> Result<Stored> {
         let opened = self.0.opened.clone();
         // In a file that another took the place of nobody would find it.
         if opened.is_replaced() {
             return Ok(Stored::Voided);
         }
-        let Some(held) = self.0.held.take() else { return self.put_unprotected(&opened, draft) };
+        let held = match self.take_right() {
+            Right::Claimed(held) => held,
+            Right::Unprotected(seen) => return self.put_unprotected(&opened, draft, seen, patience),
+            Right::Uncached(_) | Right::Used => return Ok(Stored::Uncached),
+        };
         let Some(ticket) = held.ticket() else { return Ok(Stored::Voided) };
-        let mut stripe = lock_stripe(&opened, ticket.stripe)?;
+        let mut stripe = patience.lock_stripe(&opened, ticket.stripe)?;
         draft.epoch = stripe.epoch_for(draft.epoch);
         let entry = stripe.find(&draft.key);
         Ok(stripe
@@ -157,13 +293,21 @@ impl Claim {
             .map_or(Stored::Voided, |stamp| Stored::Yes(Stamp(stamp))))
     }
 
-    /// Nobody kept the others from the key: it must be as it was at the start.
-    fn put_unprotected(&self, opened: &Opened, draft: &mut Draft<'_>) -> Result<Stored> {
-        let mut stripe = lock_stripe(opened, opened.store.stripe_of(&draft.key))?;
+    /// Nobody kept the others from the key: nothing may have come to it. Every write and every deletion of the key changed
+    /// its bucket's version, and invalidations the epochs. So did changes of its neighbours; then nobody can tell, and
+    /// nothing is stored.
+    fn put_unprotected(
+        &self,
+        opened: &Opened,
+        draft: &mut Draft<'_>,
+        seen: Option<u64>,
+        patience: &mut Patience,
+    ) -> Result<Stored> {
+        let mut stripe = patience.lock_stripe(opened, opened.store.stripe_of(&draft.key))?;
         let entry = stripe.find(&draft.key);
-        let known = entry.filter(|entry| stripe.is_known(entry)).map(|entry| Stamp(entry.head.stamp));
+        let is_as_it_was = seen == Some(stripe.version(&draft.key));
         let now = Began::now(opened, self.0.began.region.region());
-        if known != self.0.seen || now.epochs != self.0.began.epochs || now.region != self.0.began.region {
+        if !is_as_it_was || now.epochs != self.0.began.epochs || now.region != self.0.began.region {
             return Ok(Stored::Voided);
         }
         draft.epoch = stripe.epoch_for(draft.epoch);
@@ -184,20 +328,33 @@ impl Scope<'_> {
         let opened = writer.opened;
         count(opened, MemberCount::Unprotected);
         let began = Began::now(opened, writer.region);
+        // Before the key is looked at, and before the creator looks at whatever it makes the value of.
+        let seen = opened.store.sight(&writer.key).version();
         let known = self.cache.known(key);
         let demands = Demands::of(how);
-        let is_usable = |known: &Known| !known.extension.is_absence() && !demands.is_too_old(known, opened);
-        Ok(Claim(Box::new(Creation {
-            key: key.to_vec(),
-            opened: opened.clone(),
-            held: None,
-            seen: known.as_ref().map(|known| known.item.stamp),
-            began,
-            started: Instant::now(),
-            stale: known.filter(is_usable).map(|known| known.item),
-            defaults: writer.defaults,
-            how: how.clone(),
-        })))
+        let is_usable =
+            |known: &Known| !known.extension.is_absence() && !demands.is_too_old(known, &opened.settings.time);
+        let mut creation = Creation::new(self, opened, key, how, Right::Unprotected(seen), began);
+        creation.stale = known.filter(is_usable).map(|known| known.item);
+        creation.defaults = writer.defaults;
+        Ok(Claim(Box::new(creation)))
+    }
+
+    /// The right to create a key without the cache, which failed.
+    pub(super) fn uncached(self, key: &[u8], how: &CreateOptions, error: Error) -> Claim {
+        let opened = self.cache.opened();
+        count_uncached(opened);
+        let began = Began::now(opened, 0);
+        Claim(Box::new(Creation::new(self, opened, key, how, Right::Uncached(error), began)))
+    }
+}
+
+/// Counts a creation without the cache: for this process alone, where it has no seat.
+fn count_uncached(opened: &Opened) {
+    if opened.joined().is_some() {
+        count(opened, MemberCount::Uncached);
+    } else {
+        opened.note_uncached();
     }
 }
 
@@ -210,23 +367,14 @@ pub(super) fn claimed(
     began: Began,
     usable: Option<Lookup>,
 ) -> Result<Claim> {
-    let defaults = match scope.region {
-        Some(named) => named.in_file(held.opened())?.1,
-        None => Defaults::default(),
-    };
-    let stale = match usable {
-        Some(Lookup::Hit(item) | Lookup::Stale(item)) => Some(item),
-        _ => None,
-    };
-    Ok(Claim(Box::new(Creation {
-        key: key.to_vec(),
-        opened: held.opened().clone(),
-        held: Some(held),
-        seen: None,
-        began,
-        started: Instant::now(),
-        stale,
-        defaults,
-        how: how.clone(),
-    })))
+    let opened = held.opened().clone();
+    let mut creation = Creation::new(scope, &opened, key, how, Right::Claimed(held), began);
+    if let Some(named) = scope.region {
+        creation.defaults = named.in_file(&opened)?.1;
+    }
+    if let Some(Lookup::Hit(item) | Lookup::Stale(item)) = usable {
+        creation.stale = Some(item);
+        creation.is_refresh = how.background;
+    }
+    Ok(Claim(Box::new(creation)))
 }

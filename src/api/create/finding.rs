@@ -1,16 +1,19 @@
 //! One caller's way to a value, or to the right to create it.
 
 use super::claim::claimed;
-use super::{CreateOptions, Lookup};
+use super::{CreateOptions, Form, Lookup};
 use crate::api::claim::{Pause, Seeker, Step, Task, Wait};
-use crate::api::read::Known;
-use crate::api::write::Scope;
+use crate::api::read::{Known, count};
+use crate::api::write::{Patience, Scope};
+use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::hash::Key;
 use crate::shm::mapping::Mapping;
 use crate::store::claim::Kind;
 use crate::store::exclusive::Exclusive;
+use crate::store::tally::MemberCount;
 use crate::upkeep::Opened;
+use crate::upkeep::claims::Rest;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
@@ -31,40 +34,46 @@ pub(super) struct Demands {
     early: f64,
     usable_for: Option<Duration>,
     fresh_for: Option<Duration>,
+    needs_value: bool,
+    form: Option<Form>,
 }
 
 impl Demands {
     pub(super) fn of(how: &CreateOptions) -> Self {
-        Self { early: draw(how), usable_for: how.usable_for, fresh_for: how.fresh_for }
+        let CreateOptions { usable_for, fresh_for, needs_value, form, .. } = *how;
+        Self { early: draw(how), usable_for, fresh_for, needs_value, form }
     }
 
     /// Whether what is known is too old for this caller to be used at all.
-    pub(super) fn is_too_old(&self, known: &Known, opened: &Opened) -> bool {
-        self.usable_for.is_some_and(|age| is_older(known, age, opened))
+    pub(super) fn is_too_old(&self, known: &Known, time: &Time) -> bool {
+        self.usable_for.is_some_and(|age| is_older(known, age, time))
     }
 
     /// Whether a value ends so soon that it is worth to create it anew now.
-    fn is_early(&self, known: &Known, opened: &Opened) -> bool {
+    fn is_early(&self, known: &Known, time: &Time) -> bool {
         let ends_ms = match known.extension.soft_expires_ms() {
             0 => known.expires_ms,
             soft_ms => soft_ms,
         };
         let ahead_ms = known.extension.cost_ms() as f64 * self.early;
-        ahead_ms > 0.0 && ends_ms != 0 && opened.settings.time.now_ms() as f64 + ahead_ms >= ends_ms as f64
+        ahead_ms > 0.0 && ends_ms != 0 && time.now_ms() as f64 + ahead_ms >= ends_ms as f64
     }
 
     /// What this caller does with what is known; `None`: as if there were nothing.
-    fn judge(&self, known: Known, opened: &Opened) -> Option<Standing> {
-        if self.is_too_old(&known, opened) {
+    fn judge(&self, known: Known, time: &Time) -> Option<Standing> {
+        if self.is_too_old(&known, time) {
             return None;
         }
         if known.extension.is_absence() {
-            return Some(Standing::Use(Lookup::Absent));
+            return (!self.needs_value).then_some(Standing::Use(Lookup::Absent));
         }
-        if known.item.is_stale || self.fresh_for.is_some_and(|age| is_older(&known, age, opened)) {
+        if self.form.is_some_and(|form| !form.fits(&known.item)) {
+            return None;
+        }
+        if known.item.is_stale || self.fresh_for.is_some_and(|age| is_older(&known, age, time)) {
             return Some(Standing::Renew(Lookup::Stale(known.item)));
         }
-        let is_early = self.is_early(&known, opened);
+        let is_early = self.is_early(&known, time);
         let hit = Lookup::Hit(known.item);
         Some(if is_early { Standing::Renew(hit) } else { Standing::Use(hit) })
     }
@@ -77,32 +86,34 @@ fn draw(how: &CreateOptions) -> f64 {
     -(1.0 - random).ln() * beta
 }
 
-/// Whether a value was created at least so long ago; `false` if that is not known.
-fn is_older(known: &Known, age: Duration, opened: &Opened) -> bool {
+/// Whether a value was created at least so long ago, or nobody knows when.
+fn is_older(known: &Known, age: Duration, time: &Time) -> bool {
     let created_ms = known.extension.beside().created_ms;
     let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-    created_ms != 0 && opened.settings.time.now_ms().saturating_sub(created_ms) >= age_ms
+    created_ms == 0 || time.now_ms().saturating_sub(created_ms) >= age_ms
 }
 
 /// What is known of a key, the stripe's lock held.
-fn known_in(opened: &Opened, stripe: &Exclusive<'_, Mapping>, key: &Key<'_>) -> Option<Known> {
+fn known_in(opened: &Opened, stripe: &Exclusive<'_, Mapping>, key: &Key<'_>, time: &Time) -> Option<Known> {
     let entry = stripe.find(key).filter(|entry| stripe.is_known(entry))?;
     let value = stripe.value_of(&entry);
     if opened.settings.verify_reads && !stripe.passes(key, &value, &entry) {
         return None; // As a read with checksums would miss it.
     }
-    Some(Known::of(&opened.store, entry.at, entry.head, value, &opened.settings.time))
+    Some(Known::of(&opened.store, entry.at, entry.head, value, time))
 }
 
-/// What is left of a time for waiting that several waits share.
+/// What is left of the times for waiting that several waits share.
 pub(crate) struct Remaining {
     wait: Wait,
     since: Instant,
+    /// For the locks of stripes, once one was asked for.
+    pub(super) patience: Option<Patience>,
 }
 
 impl Remaining {
     pub(crate) fn of(wait: Wait) -> Self {
-        Self { wait, since: Instant::now() }
+        Self { wait, since: Instant::now(), patience: None }
     }
 
     pub(crate) fn now(&self) -> Wait {
@@ -117,6 +128,8 @@ impl Remaining {
 pub(crate) struct Finding {
     demands: Demands,
     pub seeker: Seeker,
+    /// It is counted whether the caller found a value.
+    is_counted: bool,
 }
 
 /// What a step of it came to.
@@ -126,22 +139,40 @@ pub(crate) enum Next {
 }
 
 impl Finding {
-    pub(crate) fn new(task: Task, how: &CreateOptions, wait: Wait) -> Self {
-        let max_age = how.max_age.unwrap_or(DEFAULT_MAX_AGE);
-        Self { demands: Demands::of(how), seeker: Seeker::new(Kind::Create, task).max_age(Some(max_age)).wait(wait) }
+    pub(crate) fn new(task: Task, how: &CreateOptions, wait: Wait) -> Result<Self> {
+        how.check()?;
+        let seeker = Seeker::new(Kind::Create, task).max_age(Some(how.max_age.unwrap_or(DEFAULT_MAX_AGE))).wait(wait);
+        Ok(Self { demands: Demands::of(how), seeker, is_counted: false })
+    }
+
+    /// One step: a value, the right to create it, or what to wait for.
+    pub(crate) fn step(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
+        match self.step_cached(scope, key, how) {
+            Err(error) if how.or_uncached && !error.is_of_caller() => {
+                Ok(Next::Done(Lookup::Create(scope.uncached(key, how, error))))
+            }
+            next => next,
+        }
     }
 
     /// A look without a lock first, as most find a value.
-    pub(crate) fn step(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
+    fn step_cached(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
         let usable = match self.look(scope, key) {
             Some(Standing::Use(lookup)) => return Ok(Next::Done(lookup)),
+            Some(Standing::Renew(lookup)) if is_left_alone(scope, key, how) => return Ok(Next::Done(lookup)),
             Some(Standing::Renew(lookup)) => Some(lookup),
             None => None,
         };
         self.seeker.hurry(usable.is_some());
         match (self.step_locked(scope, key, how), usable) {
             // Whoever has something to use needs no lock, and no right to write.
-            (Err(_), Some(usable)) => Ok(Next::Done(usable)),
+            (Err(error), Some(usable)) => {
+                let opened = scope.cache.opened();
+                if let Error::Busy { .. } = error {
+                    opened.rest(opened.store.key(key).hash, Rest::Busy);
+                }
+                Ok(Next::Done(usable))
+            }
             (Err(Error::Busy { .. } | Error::TimedOut { .. }), None) if how.unprotected => {
                 Ok(Next::Done(Lookup::Create(scope.unprotected(key, how)?)))
             }
@@ -149,23 +180,37 @@ impl Finding {
         }
     }
 
-    fn look(&self, scope: Scope<'_>, key: &[u8]) -> Option<Standing> {
-        self.demands.judge(scope.cache.known(key)?, scope.cache.opened())
+    /// What the caller makes of what is known. It counts as one hit or one miss, by the first look.
+    fn look(&mut self, scope: Scope<'_>, key: &[u8]) -> Option<Standing> {
+        let standing =
+            scope.cache.known(key).and_then(|known| self.demands.judge(known, &scope.cache.opened().settings.time));
+        self.count(scope, standing.is_some());
+        standing
     }
 
-    /// What can be used as it is, and is found without waiting for anybody.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn fresh(&self, scope: Scope<'_>, key: &[u8]) -> Option<Lookup> {
-        match self.demands.judge(scope.cache.known_at_once(key)?, scope.cache.opened())? {
-            Standing::Use(lookup) => Some(lookup),
-            Standing::Renew(_) => None,
+    fn count(&mut self, scope: Scope<'_>, is_hit: bool) {
+        if !std::mem::replace(&mut self.is_counted, true) {
+            count(scope.cache.opened(), if is_hit { MemberCount::Hits } else { MemberCount::Misses });
         }
+    }
+
+    /// What can be used as it is, and is found without waiting for anybody: fresh, or stale and in somebody's hand.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn at_once(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Option<Lookup> {
+        let found = match self.demands.judge(scope.cache.known_at_once(key)?, &scope.cache.opened().settings.time)? {
+            Standing::Use(lookup) => lookup,
+            Standing::Renew(lookup) if is_left_alone(scope, key, how) => lookup,
+            Standing::Renew(_) => return None,
+        };
+        self.count(scope, true);
+        Some(found)
     }
 
     fn step_locked(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
         let (mut usable, demands) = (None, self.demands);
         let step = self.seeker.step(scope, key, |opened, stripe, key| {
-            match known_in(opened, stripe, key).and_then(|known| demands.judge(known, opened)) {
+            let time = &opened.settings.time.under_lock();
+            match known_in(opened, stripe, key, time).and_then(|known| demands.judge(known, time)) {
                 Some(Standing::Use(lookup)) => Some(lookup),
                 Some(Standing::Renew(lookup)) => {
                     usable = Some(lookup);
@@ -181,10 +226,23 @@ impl Finding {
             }
             // Whoever has something to use does not wait, nor create without protection.
             (Ok(_) | Err(Error::OwnClaim), Some(usable)) => Next::Done(usable),
-            (Ok(Step::Taken(Some(pause))), None) => Next::Wait(pause),
+            (Ok(Step::Taken(Some(pause))), None) => {
+                self.seeker.waits(&pause);
+                Next::Wait(pause)
+            }
             (Ok(Step::Taken(None)), None) => return Err(self.seeker.timed_out()),
             (Ok(Step::NotStored | Step::Full(_)), None) => Next::Done(Lookup::Create(scope.unprotected(key, how)?)),
             (Err(error), _) => return Err(error),
         })
     }
+}
+
+/// Whether a caller with a stale value has nothing to do but to use it: somebody creates the new one, or it is not the
+/// time to. It takes no lock and makes no system call.
+fn is_left_alone(scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> bool {
+    let opened = scope.cache.opened();
+    let key = opened.store.key(key);
+    opened.is_in_hand(&key)
+        || opened.rests(key.hash, Rest::Busy)
+        || (how.background && opened.rests(key.hash, Rest::Failed))
 }

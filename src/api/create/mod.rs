@@ -8,18 +8,22 @@
 
 mod batch;
 mod claim;
+mod created;
 mod finding;
+mod form;
 mod options;
 
 pub(crate) use batch::{Batch, in_one_order};
 pub use claim::{Claim, Stored};
+pub use created::Created;
 pub(crate) use finding::{Finding, Next, Remaining};
+pub(crate) use form::Form;
 pub use options::CreateOptions;
 
 use super::cache::Cache;
-use super::claim::{Task, Wait};
+use super::claim::Task;
 use super::read::Item;
-use super::write::Scope;
+use super::write::{Patience, Scope};
 use crate::error::{Error, Result};
 
 /// Why there is no value after [`get_or_create`](Cache::get_or_create).
@@ -50,70 +54,83 @@ pub enum Lookup {
 impl Scope<'_> {
     /// Looks a key up, and claims it if it is to be created.
     pub(super) fn claim(self, key: &[u8], how: &CreateOptions) -> Result<Lookup> {
-        self.claim_waiting(key, how, how.wait)
+        self.claim_within(key, how, &mut Remaining::of(how.wait))
     }
 
-    fn claim_waiting(self, key: &[u8], how: &CreateOptions, wait: Wait) -> Result<Lookup> {
-        let mut finding = Finding::new(how.task_or(Task::of_thread), how, wait);
-        loop {
-            match finding.step(self, key, how)? {
-                Next::Done(lookup) => return Ok(lookup),
-                Next::Wait(pause) => pause.sleep(),
+    pub(super) fn claim_within(self, key: &[u8], how: &CreateOptions, left: &mut Remaining) -> Result<Lookup> {
+        let mut finding = Finding::new(how.task_or(Task::of_thread), how, left.now())?;
+        finding.seeker.patience = left.patience;
+        let found = loop {
+            match finding.step(self, key, how) {
+                Ok(Next::Done(lookup)) => break Ok(lookup),
+                Ok(Next::Wait(pause)) => pause.sleep(),
+                Err(error) => break Err(error),
             }
-        }
+        };
+        left.patience = finding.seeker.patience;
+        found
     }
 
-    pub(super) fn get_or_create<E>(
+    pub(super) fn get_or_create<V: Into<Created>, E>(
         self,
         key: &[u8],
         how: &CreateOptions,
-        create: impl FnOnce() -> Result<Option<Vec<u8>>, E>,
+        create: impl FnOnce() -> Result<V, E>,
+    ) -> Result<Vec<u8>, CreateError<E>> {
+        match self.claim(key, &how.for_value())? {
+            Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
+            Lookup::Create(claim) => created(claim, create).map_err(CreateError::Creator),
+            // Not for one who needs a value.
+            Lookup::Absent => create().map(|made| made.into().value).map_err(CreateError::Creator),
+        }
+    }
+
+    pub(super) fn get_or_create_optional<V: Into<Created>, E>(
+        self,
+        key: &[u8],
+        how: &CreateOptions,
+        create: impl FnOnce() -> Result<Option<V>, E>,
     ) -> Result<Option<Vec<u8>>, CreateError<E>> {
         match self.claim(key, how)? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(Some(item.value)),
             Lookup::Absent => Ok(None),
-            Lookup::Create(claim) => created(claim, create).map_err(CreateError::Creator),
+            Lookup::Create(claim) => created_optional(claim, create).map_err(CreateError::Creator),
         }
     }
 
-    pub(super) fn get_or_refresh<E>(
+    pub(super) fn get_or_refresh<V: Into<Created>, E>(
         self,
         key: &[u8],
         how: &CreateOptions,
-        create: impl FnOnce() -> Result<Vec<u8>, E> + Send + 'static,
+        create: impl FnOnce() -> Result<V, E> + Send + 'static,
     ) -> Result<Vec<u8>, CreateError<E>> {
         // Not the caller's: it may ask for the key again while the thread creates.
         let task = how.task_or(Task::unique);
-        match self.claim(key, &how.clone().task(task))? {
+        match self.claim(key, &how.for_refresh().task(task))? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
             Lookup::Create(mut claim) if claim.stale().is_some() => {
                 let stale = claim.take_stale();
-                let work = move || task.run(|| created(claim, || create().map(Some)).map(|_| ()));
-                // Without a thread the claim is dropped, and the next caller tries.
+                let work = move || task.run(|| created(claim, create).map(drop));
+                // Without a thread the claim is dropped, and another caller tries.
                 let _ = std::thread::Builder::new().name("kennel-refresh".into()).spawn(move || drop(work()));
                 Ok(stale)
             }
-            Lookup::Create(claim) => {
-                let value = task.run(|| created(claim, || create().map(Some))).map_err(CreateError::Creator)?;
-                Ok(value.unwrap_or_default())
-            }
-            Lookup::Absent => {
-                let value = create().map_err(CreateError::Creator)?;
-                Ok(value)
-            }
+            Lookup::Create(claim) => task.run(|| created(claim, create)).map_err(CreateError::Creator),
+            // Not for one who needs a value.
+            Lookup::Absent => create().map(|made| made.into().value).map_err(CreateError::Creator),
         }
     }
 
-    pub(super) fn get_or_create_multi<K: AsRef<[u8]>, E>(
+    pub(super) fn get_or_create_multi<K: AsRef<[u8]>, V: Into<Created>, E>(
         self,
         keys: &[K],
         how: &CreateOptions,
-        create: impl FnOnce(&[usize]) -> Result<Vec<Option<Vec<u8>>>, E>,
+        create: impl FnOnce(&[usize]) -> Result<Vec<Option<V>>, E>,
     ) -> Result<Vec<Option<Vec<u8>>>, CreateError<E>> {
         let mut batch = Batch::of(keys.len());
-        let left = Remaining::of(how.wait);
+        let mut left = Remaining::of(how.wait);
         for places in in_one_order(keys) {
-            let lookup = self.claim_waiting(keys[places[0]].as_ref(), how, left.now())?;
+            let lookup = self.claim_within(keys[places[0]].as_ref(), how, &mut left)?;
             batch.found(places, lookup);
         }
         let missing = batch.missing();
@@ -122,19 +139,35 @@ impl Scope<'_> {
     }
 }
 
-/// Runs a creator and stores what it made. What keeps the cache from storing it is counted there, and no error of the
-/// caller's: it has its value. A creator that fails or panics drops the claim.
-fn created<E>(claim: Claim, create: impl FnOnce() -> Result<Option<Vec<u8>>, E>) -> Result<Option<Vec<u8>>, E> {
-    let value = create()?;
-    let _ = store(claim, value.as_deref());
-    Ok(value)
+/// Runs a creator and stores what it made. A creator that fails or panics drops the claim.
+fn created<V: Into<Created>, E>(claim: Claim, create: impl FnOnce() -> Result<V, E>) -> Result<Vec<u8>, E> {
+    let made = create()?.into();
+    store(claim, Some(&made));
+    Ok(made.value)
 }
 
-pub(super) fn store(claim: Claim, value: Option<&[u8]>) -> Result<Stored> {
-    match value {
-        Some(value) => claim.store(value),
-        None => claim.store_absence(),
-    }
+/// The same for a creator that may find that there is no value.
+fn created_optional<V: Into<Created>, E>(
+    claim: Claim,
+    create: impl FnOnce() -> Result<Option<V>, E>,
+) -> Result<Option<Vec<u8>>, E> {
+    let made = create()?.map(Into::into);
+    store(claim, made.as_ref());
+    Ok(made.map(Created::into_value))
+}
+
+/// Stores what was created, or that there is nothing. What keeps the cache from that is counted, and no error of the
+/// caller's: it has its value.
+pub(crate) fn store(claim: Claim, made: Option<&Created>) {
+    let mut patience = claim.patience();
+    store_within(claim, made, &mut patience);
+}
+
+fn store_within(claim: Claim, made: Option<&Created>, patience: &mut Patience) {
+    let _ = match made {
+        Some(created) => claim.store_created(created, patience),
+        None => claim.store_no_value(patience),
+    };
 }
 
 impl Cache {
@@ -163,39 +196,41 @@ impl Cache {
     /// [`CreateError::Cache`] with [`TimedOut`](Error::TimedOut), with [`OwnClaim`](Error::OwnClaim) for a creator that
     /// asks for its own key, with [`Busy`](Error::Busy) when the stripe's lock is not to be had, or as
     /// [`set`](Cache::set). A value that cannot be stored is returned all the same.
-    pub fn get_or_create<E>(
+    pub fn get_or_create<V: Into<Created>, E>(
         &self,
         key: impl AsRef<[u8]>,
         how: &CreateOptions,
-        create: impl FnOnce() -> Result<Vec<u8>, E>,
+        create: impl FnOnce() -> Result<V, E>,
     ) -> Result<Vec<u8>, CreateError<E>> {
-        get_or_create_always(self.all(), key.as_ref(), how, create)
-    }
-
-    /// As [`get_or_create`](Cache::get_or_create) for a key that may have no value: that `create` returned `None` is
-    /// remembered for as long as [`CreateOptions::absence_expiry`] says. For all others such a key is a miss.
-    ///
-    /// # Errors
-    /// As [`get_or_create`](Cache::get_or_create).
-    pub fn get_or_create_optional<E>(
-        &self,
-        key: impl AsRef<[u8]>,
-        how: &CreateOptions,
-        create: impl FnOnce() -> Result<Option<Vec<u8>>, E>,
-    ) -> Result<Option<Vec<u8>>, CreateError<E>> {
         self.all().get_or_create(key.as_ref(), how, create)
     }
 
-    /// As [`get_or_create`](Cache::get_or_create), but a stale value is returned to its creator, too: a thread of its
-    /// own creates the new one. What goes wrong there is told to nobody; the next caller tries again.
+    /// As [`get_or_create`](Cache::get_or_create) for a key that may have no value: that `create` returned `None` is
+    /// remembered for as long as [`CreateOptions::absence_expiry`] says. For all others such a key is a miss, which one
+    /// of them creates.
     ///
     /// # Errors
     /// As [`get_or_create`](Cache::get_or_create).
-    pub fn get_or_refresh<E>(
+    pub fn get_or_create_optional<V: Into<Created>, E>(
         &self,
         key: impl AsRef<[u8]>,
         how: &CreateOptions,
-        create: impl FnOnce() -> Result<Vec<u8>, E> + Send + 'static,
+        create: impl FnOnce() -> Result<Option<V>, E>,
+    ) -> Result<Option<Vec<u8>>, CreateError<E>> {
+        self.all().get_or_create_optional(key.as_ref(), how, create)
+    }
+
+    /// As [`get_or_create`](Cache::get_or_create), but a stale value is returned to its creator, too: a thread of its
+    /// own creates the new one. What goes wrong there is told to nobody. After a creation that failed, or whose value was not
+    /// stored, this process begins no other in the background for a second, and its callers get the stale value.
+    ///
+    /// # Errors
+    /// As [`get_or_create`](Cache::get_or_create).
+    pub fn get_or_refresh<V: Into<Created>, E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        how: &CreateOptions,
+        create: impl FnOnce() -> Result<V, E> + Send + 'static,
     ) -> Result<Vec<u8>, CreateError<E>> {
         self.all().get_or_refresh(key.as_ref(), how, create)
     }
@@ -207,11 +242,11 @@ impl Cache {
     /// # Errors
     /// As [`get_or_create`](Cache::get_or_create); [`BadOption`](Error::BadOption) if `create` returns more or fewer
     /// values than keys. The time for waiting is that of all keys together.
-    pub fn get_or_create_multi<K: AsRef<[u8]>, E>(
+    pub fn get_or_create_multi<K: AsRef<[u8]>, V: Into<Created>, E>(
         &self,
         keys: &[K],
         how: &CreateOptions,
-        create: impl FnOnce(&[&K]) -> Result<Vec<Option<Vec<u8>>>, E>,
+        create: impl FnOnce(&[&K]) -> Result<Vec<Option<V>>, E>,
     ) -> Result<Vec<Option<Vec<u8>>>, CreateError<E>> {
         self.all()
             .get_or_create_multi(keys, how, |missing| create(&missing.iter().map(|&i| &keys[i]).collect::<Vec<_>>()))
@@ -237,20 +272,5 @@ impl Cache {
     /// As [`get_or_create`](Cache::get_or_create), without `Creator`.
     pub fn claim(&self, key: impl AsRef<[u8]>, how: &CreateOptions) -> Result<Lookup> {
         self.all().claim(key.as_ref(), how)
-    }
-}
-
-/// A key that another caller found to have no value is created once more, for this one.
-pub(super) fn get_or_create_always<E>(
-    scope: Scope<'_>,
-    key: &[u8],
-    how: &CreateOptions,
-    create: impl FnOnce() -> Result<Vec<u8>, E>,
-) -> Result<Vec<u8>, CreateError<E>> {
-    let mut create = Some(create);
-    let mut run = || create.take().map_or_else(|| Ok(Vec::new()), |create| create());
-    match scope.get_or_create(key, how, || run().map(Some))? {
-        Some(value) => Ok(value),
-        None => run().map_err(CreateError::Creator),
     }
 }

@@ -1,8 +1,10 @@
 //! How a missing value is created, waited for and stored.
 
+use super::Form;
 use crate::api::claim::{Task, Wait};
 use crate::api::write::{SetOptions, after};
 use crate::clock::Expiry;
+use crate::error::{Error, Result};
 use crate::store::region::Defaults;
 use std::fmt;
 use std::sync::Arc;
@@ -34,6 +36,10 @@ pub struct CreateOptions {
     pub(super) early: Option<f64>,
     pub(super) should_cache: Option<Predicate>,
     pub(super) task: Option<Task>,
+    pub(super) or_uncached: bool,
+    pub(super) needs_value: bool,
+    pub(super) background: bool,
+    pub(super) form: Option<Form>,
 }
 
 impl CreateOptions {
@@ -96,9 +102,9 @@ impl CreateOptions {
     }
 
     /// Takes a value that was created longer ago than this as one that is not there, although it was stored for longer:
-    /// an expiry of the caller who asks, beside that of the caller who stored. To a hundredth of a second. When a value
-    /// was created is known of those in a region, and of those stored with flags or a soft expiry; others are taken as
-    /// they are.
+    /// an expiry of the caller who asks, beside that of the caller who stored. To a hundredth of a second. A value that
+    /// was created here knows when, as does one that was stored with flags, with a soft expiry or in a region; of any
+    /// other nobody knows its age, and it counts as too old.
     #[must_use]
     pub fn usable_for(mut self, age: Duration) -> Self {
         self.usable_for = Some(age);
@@ -113,9 +119,27 @@ impl CreateOptions {
         self
     }
 
+    /// Takes a remembered absence as a miss: the key is claimed and created. [`get_or_create`](crate::Cache::get_or_create)
+    /// does so by itself; who creates by [`claim`](crate::Cache::claim) and cannot do without a value asks for it here.
+    #[must_use]
+    pub fn needs_value(mut self, yes: bool) -> Self {
+        self.needs_value = yes;
+        self
+    }
+
+    /// The caller returns a stale value at once and creates the new one in the background, as
+    /// [`get_or_refresh`](crate::Cache::get_or_refresh) does by itself. When such a creation fails, or its value is not
+    /// stored, this process begins no other of that key in the background for a second, and uses the stale value.
+    #[must_use]
+    pub fn background(mut self, yes: bool) -> Self {
+        self.background = yes;
+        self
+    }
+
     /// Creates the value anew before it expires, with a probability that rises towards its soft expiry, or its expiry
     /// if it has no other, so that it hardly ever expires. A larger `beta` is earlier; 1 is a good one. What a creation
-    /// takes is remembered beside the value. (Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache
+    /// takes is remembered beside the value. A `beta` below 0, and one that is no finite number, is
+    /// [`BadOption`](crate::Error::BadOption) when it is used. (Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache
     /// Stampede Prevention", VLDB 2015.)
     #[must_use]
     pub fn early(mut self, beta: f64) -> Self {
@@ -131,6 +155,21 @@ impl CreateOptions {
         self
     }
 
+    /// When the cache itself fails, creates the value, returns it and stores nothing, as if there were no cache. The
+    /// cache fails when the handle is read-only, a stopped process holds the stripe's lock ([`Busy`](crate::Error::Busy)),
+    /// the time for waiting is over, the locks are lost, the file is gone, no seat is free, or another of its errors
+    /// comes. [`Counters::uncached`](crate::Counters::uncached) counts such creations, and [`Claim::uncached`] says why.
+    ///
+    /// Two errors stay errors, since the caller makes them: [`OwnClaim`](crate::Error::OwnClaim) of a creator that asks
+    /// for its own key, and [`BadOption`](crate::Error::BadOption). Off by default.
+    ///
+    /// [`Claim::uncached`]: crate::Claim::uncached
+    #[must_use]
+    pub fn or_uncached(mut self, yes: bool) -> Self {
+        self.or_uncached = yes;
+        self
+    }
+
     /// In whose name the key is claimed; by default the calling thread's.
     #[must_use]
     pub fn task(mut self, task: Task) -> Self {
@@ -143,7 +182,36 @@ impl CreateOptions {
         self.task.unwrap_or_else(other)
     }
 
-    #[cfg(feature = "tokio")]
+    /// Takes only values of this form; others are misses.
+    #[cfg(feature = "typed")]
+    pub(crate) fn form(mut self, form: Form) -> Self {
+        self.form = Some(form);
+        self
+    }
+
+    /// As asked by one who must have a value.
+    pub(crate) fn for_value(&self) -> Self {
+        self.clone().needs_value(true)
+    }
+
+    /// As asked by one who must have a value, and refreshes a stale one in the background.
+    pub(crate) fn for_refresh(&self) -> Self {
+        self.for_value().background(true)
+    }
+
+    /// Whether all that is said can be.
+    pub(super) fn check(&self) -> Result<()> {
+        match self.early {
+            Some(beta) if !(beta.is_finite() && beta >= 0.0) => Err(Error::BadOption {
+                option: "early",
+                given: beta.to_string(),
+                expected: "a finite number of at least 0; 1 is a good one".into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    #[cfg(any(feature = "tokio", feature = "typed"))]
     pub(crate) fn wait_policy(&self) -> Wait {
         self.wait
     }

@@ -8,8 +8,8 @@ use crate::sync::fork::LockFile;
 use crate::sync::wait::wait_for;
 use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub(crate) struct FileLocks {
@@ -21,18 +21,16 @@ struct Region {
     /// An `flock` belongs to the open file: the threads that share it exclude each other by this.
     front: Flag,
     /// Opened at the first use; most processes touch few of many regions.
-    file: OnceLock<Marked>,
-    inode: u64,
+    file: SharedFile,
     /// The last holder could not unlock: the file is locked by us although nobody holds it.
     stuck: AtomicBool,
 }
 
 impl FileLocks {
     pub(super) fn new(place: &LockPlace) -> Self {
-        let region = |i| Region {
+        let region = |number| Region {
             front: Flag::default(),
-            file: OnceLock::new(),
-            inode: place.inodes.get(i as usize).copied().unwrap_or(0),
+            file: SharedFile::new(number, place.inodes.get(number as usize).copied().unwrap_or(0)),
             stuck: AtomicBool::new(false),
         };
         Self { directory: place.directory.clone(), regions: (0..place.regions).map(region).collect() }
@@ -45,7 +43,7 @@ impl FileLocks {
             if !region.front.try_set() {
                 return Ok(false);
             }
-            let got = region.try_lock(&self.directory, number);
+            let got = region.try_lock(&self.directory);
             if !matches!(got, Ok(true)) {
                 region.front.clear();
             }
@@ -56,41 +54,65 @@ impl FileLocks {
 
     pub(super) fn unlock(&self, number: u32) {
         let region = &self.regions[number as usize];
-        if let Some(file) = region.file.get() {
-            // Unlocking an open file that is locked does not fail; should it, we still own the lock, and the
-            // next of our threads goes on with it.
-            region.stuck.store(fs2::FileExt::unlock(&*file.file).is_err(), Ordering::Relaxed);
-        }
+        // Unlocking an open file that is locked does not fail; should it, we still own the lock, and the next of our
+        // threads goes on with it.
+        region.stuck.store(!region.file.unlock(), Ordering::Relaxed);
         region.front.clear();
     }
 }
 
 impl Region {
     /// Called by the thread that holds the front.
-    fn try_lock(&self, directory: &Path, number: u32) -> io::Result<bool> {
+    fn try_lock(&self, directory: &Path) -> io::Result<bool> {
         if self.stuck.load(Ordering::Relaxed) {
             return Ok(true);
         }
-        let file = match self.file.get() {
-            Some(file) => file,
-            None => {
-                let file = Marked::new(open_lock_file(directory, number, self.inode)?)?;
-                self.file.get_or_init(|| file)
-            }
-        };
-        let locked = try_lock_exclusive(&file.file)?;
-        if locked && !file.is_marked() {
-            check_locked(&file.file, self.inode)?;
+        self.file.with(directory, try_lock_exclusive)
+    }
+}
+
+/// A lock file as the threads of this process share it. It is opened at its first use, and again if somebody closed its
+/// descriptor.
+pub(super) struct SharedFile {
+    number: u32,
+    inode: u64,
+    file: Mutex<Option<Marked>>,
+}
+
+impl SharedFile {
+    pub(super) fn new(number: u32, inode: u64) -> Self {
+        Self { number, inode, file: Mutex::new(None) }
+    }
+
+    /// Does something with the file, which lies in this directory.
+    pub(super) fn with<R>(&self, directory: &Path, work: impl FnOnce(&LockFile) -> io::Result<R>) -> io::Result<R> {
+        let mut file = self.file();
+        if !file.as_ref().is_some_and(Marked::is_own) {
+            *file = None;
         }
-        Ok(locked)
+        let file = match &mut *file {
+            Some(file) => file,
+            none => none.insert(Marked::new(open_lock_file(directory, self.number, self.inode)?)?),
+        };
+        work(&file.file)
+    }
+
+    /// Unlocks the file; `false`: it is locked still. With its descriptor a lock has gone, too.
+    pub(super) fn unlock(&self) -> bool {
+        let file = self.file();
+        file.as_ref().is_none_or(|file| fs2::FileExt::unlock(&*file.file).is_ok() || !file.file.is_own())
+    }
+
+    fn file(&self) -> MutexGuard<'_, Option<Marked>> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// An open lock file, its descriptor at a position where nothing is read or written, as a mark.
 ///
-/// A daemon closes all descriptors that it has inherited, and opens files of its own, which get their numbers: then what
-/// is locked is one of those, and the lock protects nothing. To ask for the position takes little more than half of the
-/// time that it takes to ask which file it is.
+/// A daemon closes all descriptors that it has inherited, and opens files of its own, which get their numbers: one of those
+/// must not be locked. To ask for the position takes little more than half of the time that it takes to ask which file it
+/// is.
 struct Marked {
     file: LockFile,
     mark: u64,
@@ -104,7 +126,11 @@ impl Marked {
         Ok(Self { file, mark })
     }
 
-    /// Whether the descriptor is the one that was marked.
+    /// Whether the descriptor is the one that was marked, or at least leads to the same file.
+    fn is_own(&self) -> bool {
+        self.is_marked() || self.file.is_own()
+    }
+
     fn is_marked(&self) -> bool {
         (&*self.file).stream_position().is_ok_and(|position| position == self.mark)
     }
@@ -116,20 +142,6 @@ fn mark_of(file: platform::Identity) -> u64 {
     const ABOVE: u64 = 1 << 39;
     let spread = file.device.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     ABOVE | file.inode.wrapping_add(spread) & (ABOVE - 1)
-}
-
-/// Proves by its identity that what was just locked is the lock file.
-fn check_locked(file: &LockFile, inode: u64) -> io::Result<()> {
-    let found = platform::identity(file)?.inode;
-    if inode == 0 || found == inode {
-        return Ok(());
-    }
-    fs2::FileExt::unlock(&**file)?;
-    let why = format!(
-        "somebody closed the descriptor of a lock file, which now leads to another file (inode {found}, not {inode}); \
-         open the cache after descriptors are closed"
-    );
-    Err(io::Error::other(why))
 }
 
 /// Tries to lock a file exclusively: `false` when somebody else has it.
@@ -157,7 +169,7 @@ fn was_locked(result: io::Result<()>) -> io::Result<bool> {
 }
 
 /// Opens a lock file that must exist and be the one that was made with the cache file.
-pub(super) fn open_lock_file(directory: &Path, number: u32, inode: u64) -> io::Result<LockFile> {
+fn open_lock_file(directory: &Path, number: u32, inode: u64) -> io::Result<LockFile> {
     let path = lock_file_path(directory, number);
     let explain = |why: String| {
         let advice = "a lock that not all processes share protects nothing; destroy the cache file and create it anew";

@@ -107,7 +107,7 @@ mod guard {
         #[cfg(feature = "plant")]
         pub(crate) fn give_up(&mut self) {
             self.give_back();
-            self.generation = fork::generation().wrapping_sub(1);
+            self.generation = 0;
         }
     }
 

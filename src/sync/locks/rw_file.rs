@@ -1,19 +1,20 @@
 //! Strategy `rw-file`: one reader/writer lock file for the whole cache.
 
-use super::file::{open_lock_file, try_lock_exclusive, try_lock_shared};
+use super::file::{SharedFile, try_lock_exclusive, try_lock_shared};
 use super::process::Flag;
 use super::strategy::LockPlace;
 use super::{LockError, Mode};
-use crate::sync::fork::LockFile;
 use crate::sync::wait::wait_for;
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// The threads of a process share one open file and so one `flock`: the first reader takes it, the last
 /// one gives it back, and a writer needs all of it.
 pub(crate) struct RwFileLock {
-    file: LockFile,
+    directory: PathBuf,
+    file: SharedFile,
     /// Held by a writer throughout, by a reader only while it comes or goes.
     front: Flag,
     readers: AtomicU32,
@@ -22,8 +23,9 @@ pub(crate) struct RwFileLock {
 impl RwFileLock {
     pub(super) fn open(place: &LockPlace) -> io::Result<Self> {
         let inode = place.inodes.first().copied().unwrap_or(0);
-        let file = open_lock_file(&place.directory, 0, inode)?;
-        Ok(Self { file, front: Flag::default(), readers: AtomicU32::new(0) })
+        let (directory, file) = (place.directory.clone(), SharedFile::new(0, inode));
+        file.with(&directory, |_| Ok(()))?;
+        Ok(Self { directory, file, front: Flag::default(), readers: AtomicU32::new(0) })
     }
 
     /// Returns whether it had to wait.
@@ -47,7 +49,7 @@ impl RwFileLock {
 
     fn enter_shared(&self) -> io::Result<bool> {
         let first = self.readers.load(Ordering::Relaxed) == 0;
-        if first && !try_lock_shared(&self.file)? {
+        if first && !self.file.with(&self.directory, try_lock_shared)? {
             return Ok(false);
         }
         self.readers.fetch_add(1, Ordering::Relaxed);
@@ -58,7 +60,7 @@ impl RwFileLock {
         if self.readers.load(Ordering::Relaxed) > 0 {
             return Ok(false);
         }
-        try_lock_exclusive(&self.file)
+        self.file.with(&self.directory, try_lock_exclusive)
     }
 
     pub(super) fn unlock(&self, mode: Mode) {
@@ -73,7 +75,7 @@ impl RwFileLock {
             }
         }
         // Unlocking an open file that is locked does not fail.
-        let _ = fs2::FileExt::unlock(&*self.file);
+        self.file.unlock();
         self.front.clear();
     }
 }

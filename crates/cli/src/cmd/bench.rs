@@ -10,8 +10,9 @@ use kennel_harness::{BenchOptions, Recording, RunError, Strategies, interrupt, w
 
 use super::CliResult;
 use super::command::this_program;
+use super::replay::announce;
 use crate::output::{stdout, with_spinner};
-use crate::trace::{Columns, Format, Key, Trace};
+use crate::trace::{Columns, Format, Key, Table, Trace};
 
 /// Compare lock strategies: throughput and latency of processes that share a cache file.
 ///
@@ -30,7 +31,10 @@ pub struct BenchArgs {
     /// Which columns of a csv trace hold the key and the size; see `kennel replay --help`.
     #[arg(long, value_name = "COLUMNS", requires = "trace")]
     columns: Option<Columns>,
-    /// The format of the traces. Without it, it follows from the name of each file.
+    /// The csv traces have no header: their first row is a request.
+    #[arg(long, requires = "trace")]
+    no_header: bool,
+    /// The format of the traces; see `kennel replay --help`. Without it, it is recognized by the content.
     #[arg(long, value_name = "FORMAT", requires = "trace")]
     format: Option<Format>,
 }
@@ -78,8 +82,10 @@ pub fn run_worker(args: &WorkerArgs) -> CliResult {
 impl BenchArgs {
     /// The keys of the traces, numbered in the order in which they first come up.
     fn record(&self, directory: &Path) -> Result<Recording, Failure> {
-        let trace = Trace::new(self.trace.clone(), self.format, self.columns.clone().unwrap_or_default());
-        let (numbers, recorded) = with_spinner("Reading the trace", || number(&trace))?;
+        let table = Table::new(self.columns.clone(), self.no_header)?;
+        let mut trace = Trace::open(&self.trace, self.format, table)?;
+        announce(&trace);
+        let (numbers, recorded) = with_spinner("Reading the trace", || number(&mut trace))?;
         if numbers.is_empty() {
             return Err(TraceError::NoRequests.into());
         }
@@ -92,7 +98,7 @@ impl BenchArgs {
 }
 
 /// The number of each key, and the requests as those numbers.
-fn number(trace: &Trace) -> Result<(HashMap<Key, u32>, Vec<u32>), Failure> {
+fn number(trace: &mut Trace) -> Result<(HashMap<Key, u32>, Vec<u32>), Failure> {
     let mut numbers = HashMap::new();
     let mut recorded = Vec::new();
     for request in trace.requests() {

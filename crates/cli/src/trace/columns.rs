@@ -12,6 +12,47 @@ pub struct Columns {
     pub(super) size: Option<Column>,
 }
 
+/// What the user tells about tables of comma-separated values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    pub(super) columns: Columns,
+    /// The first row is a request, no header.
+    pub(super) no_header: bool,
+}
+
+/// Why the options for tables contradict each other.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TableError {
+    #[error("--no-header: expected --columns key=NUMBER as well, since no header says which column is the key")]
+    NoKey,
+
+    #[error("--no-header: expected a number for each column in --columns, found the name {name:?}")]
+    Named { name: String },
+}
+
+impl Table {
+    /// What `--columns` and `--no-header` tell together.
+    pub fn new(columns: Option<Columns>, no_header: bool) -> Result<Self, TableError> {
+        let columns = columns.unwrap_or_default();
+        if no_header {
+            if columns.key.is_none() {
+                return Err(TableError::NoKey);
+            }
+            for column in [&columns.key, &columns.size] {
+                if let Some(Column::Name(name)) = column {
+                    return Err(TableError::Named { name: name.clone() });
+                }
+            }
+        }
+        Ok(Self { columns, no_header })
+    }
+
+    /// Whether the user tells anything.
+    pub fn is_told(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
 /// One column of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Column {
@@ -94,6 +135,17 @@ mod tests {
         let columns: Columns = " size = bytes ".parse().expect("valid");
         assert_eq!(columns, Columns { key: None, size: Some(Column::Name("bytes".into())) });
         assert_eq!("".parse::<Columns>().expect("valid"), Columns::default());
+    }
+
+    #[test]
+    fn without_a_header_only_numbers_name_columns() {
+        let table = |columns: &str, no_header| Table::new(Some(columns.parse().expect("valid")), no_header);
+        assert!(table("key=2,size=4", true).is_ok_and(|table| table.is_told()));
+        assert!(table("size=bytes", false).is_ok_and(|table| table.is_told()));
+        assert_eq!(Table::new(None, false), Ok(Table::default()));
+        assert_eq!(Table::new(None, true), Err(TableError::NoKey));
+        assert_eq!(table("size=4", true), Err(TableError::NoKey));
+        assert_eq!(table("key=2,size=bytes", true), Err(TableError::Named { name: "bytes".into() }));
     }
 
     #[test]

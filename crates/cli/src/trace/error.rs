@@ -1,9 +1,10 @@
 //! What can be wrong with a trace: where, what was expected there, and what was found.
 
 use std::borrow::Cow;
+use std::env;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How much of a bad line an error repeats, in characters.
 const EXCERPT_LEN: usize = 60;
@@ -30,14 +31,44 @@ impl TraceError {
     }
 }
 
-/// Why a file is not a trace.
+/// Why inputs are no trace.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     #[error("{}: cannot be opened: {error}", path.display())]
     Open { path: PathBuf, error: io::Error },
 
+    #[error("{}: cannot be read: {error}", path.display())]
+    Read { path: PathBuf, error: io::Error },
+
+    #[error("{}: expected a file, a pipe or -, found a directory", path.display())]
+    Directory { path: PathBuf },
+
+    #[error("{}: expected at least one request, found none", path.display())]
+    Empty { path: PathBuf },
+
+    #[error("-: expected standard input once, found it twice")]
+    StdinTwice,
+
+    #[error(
+        "{}: cannot be kept in a temporary file in {}, which is needed for a pipe: {error}",
+        path.display(), folder.display()
+    )]
+    Spool { path: PathBuf, folder: PathBuf, error: io::Error },
+
+    #[error(
+        "--columns is for csv traces, as is --no-header: expected commas in the first line of a trace, found none \
+         (--format csv makes a table of lines without commas)"
+    )]
+    NoTable,
+
     #[error("{}: {error}", path.display())]
     Content { path: PathBuf, error: TraceError },
+}
+
+impl FileError {
+    pub(super) fn spool(path: &Path, error: io::Error) -> Self {
+        Self::Spool { path: path.to_owned(), folder: env::temp_dir(), error }
+    }
 }
 
 /// Where in a stream something is; lines count from 1, bytes from 0.
@@ -61,12 +92,24 @@ fn excerpt(bytes: &[u8]) -> String {
     if bytes.is_empty() {
         return "nothing".to_owned();
     }
+    let (shown, is_whole) = shorten(bytes);
+    format!("{shown:?}{}", if is_whole { "" } else { "..." })
+}
+
+/// `bytes` without quotes, escaped in the same way.
+pub(super) fn plain_excerpt(bytes: &[u8]) -> String {
+    let (shown, is_whole) = shorten(bytes);
+    format!("{}{}", shown.escape_debug(), if is_whole { "" } else { "..." })
+}
+
+/// The beginning of `bytes` as text, and whether that is all of them.
+fn shorten(bytes: &[u8]) -> (String, bool) {
     // No character takes more than four bytes, so this much holds all that is shown.
     let head = &bytes[..bytes.len().min(4 * EXCERPT_LEN)];
     let text = String::from_utf8_lossy(head);
     let shown: String = text.chars().take(EXCERPT_LEN).collect();
     let is_whole = head.len() == bytes.len() && shown.len() == text.len();
-    format!("{shown:?}{}", if is_whole { "" } else { "..." })
+    (shown, is_whole)
 }
 
 #[cfg(test)]
@@ -81,6 +124,13 @@ mod tests {
         assert_eq!(excerpt(&[b'a'; 60]), format!("\"{}\"", "a".repeat(60)));
         assert_eq!(excerpt(&[b'a'; 61]), format!("\"{}\"...", "a".repeat(60)));
         assert_eq!(excerpt("ä".repeat(200).as_bytes()), format!("\"{}\"...", "ä".repeat(60)));
+    }
+
+    #[test]
+    fn a_plain_excerpt_has_no_quotes_around_it() {
+        assert_eq!(plain_excerpt(b"user:7"), "user:7");
+        assert_eq!(plain_excerpt(b"\x1b[2J"), "\\u{1b}[2J");
+        assert_eq!(plain_excerpt(&[b'a'; 61]), format!("{}...", "a".repeat(60)));
     }
 
     #[test]

@@ -1,130 +1,150 @@
-//! Traces in files, compressed or not, one or several.
+//! Several inputs as one trace.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use super::columns::Columns;
+use super::columns::Table;
 use super::error::FileError;
-use super::format::{Format, is_zst};
-use super::parser::{Request, parse};
+use super::format::Format;
+use super::input::{Input, STDIN};
+use super::parser::Request;
 
-/// What every zstd frame begins with.
-const ZSTD_MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
-
-/// A trace that lies in files and can be read more than once.
+/// A trace that lies in files or came through pipes, and can be read more than once.
 pub struct Trace {
-    paths: Vec<PathBuf>,
-    format: Option<Format>,
-    columns: Columns,
+    inputs: Vec<Input>,
+    table: Table,
 }
 
 impl Trace {
-    /// The files in this order as one trace. Each is in the format that its name promises, unless
-    /// one is given for all.
-    pub fn new(paths: Vec<PathBuf>, format: Option<Format>, columns: Columns) -> Self {
-        Self { paths, format, columns }
+    /// The inputs in this order as one trace. The format of each is recognized by its content,
+    /// unless one is given for all. The path `-` is standard input.
+    pub fn open(paths: &[PathBuf], format: Option<Format>, table: Table) -> Result<Self, FileError> {
+        if paths.iter().filter(|path| path.as_path() == Path::new(STDIN)).count() > 1 {
+            return Err(FileError::StdinTwice);
+        }
+        let inputs = paths.iter().map(|path| Input::open(path, format, &table)).collect::<Result<Vec<_>, _>>()?;
+        if table.is_told() && inputs.iter().all(|input| input.format() != Format::Csv) {
+            return Err(FileError::NoTable);
+        }
+        Ok(Self { inputs, table })
     }
 
-    pub fn paths(&self) -> &[PathBuf] {
-        &self.paths
-    }
-
-    /// Whether any of the files is read in `format`.
-    pub fn has(&self, format: Format) -> bool {
-        self.paths.iter().any(|path| self.format_of(path) == format)
+    pub fn inputs(&self) -> &[Input] {
+        &self.inputs
     }
 
     /// All requests, from the first; to be left at the first error.
-    pub fn requests(&self) -> impl Iterator<Item = Result<Request, FileError>> {
-        self.paths.iter().flat_map(|path| self.requests_of(path))
+    pub fn requests(&mut self) -> impl Iterator<Item = Result<Request, FileError>> {
+        self.inputs.iter().flat_map(|input| input.requests(&self.table))
     }
-
-    fn requests_of(&self, path: &Path) -> Box<dyn Iterator<Item = Result<Request, FileError>>> {
-        let path = path.to_owned();
-        match open(&path) {
-            Ok(content) => {
-                let requests = parse(content, self.format_of(&path), self.columns.clone());
-                Box::new(
-                    requests
-                        .map(move |request| request.map_err(|error| FileError::Content { path: path.clone(), error })),
-                )
-            }
-            Err(error) => Box::new(std::iter::once(Err(FileError::Open { path, error }))),
-        }
-    }
-
-    fn format_of(&self, path: &Path) -> Format {
-        self.format.unwrap_or_else(|| Format::of(path))
-    }
-}
-
-/// The content of a file, inflated if it is compressed by its name or by its first bytes.
-fn open(path: &Path) -> io::Result<Box<dyn Read>> {
-    let mut file = BufReader::new(File::open(path)?);
-    let is_compressed = is_zst(path) || file.fill_buf()?.starts_with(&ZSTD_MAGIC);
-    if is_compressed {
-        return Ok(Box::new(zstd::Decoder::with_buffer(file)?));
-    }
-    Ok(Box::new(file))
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
 
+    use super::super::compression::tests::{ALL, compress};
     use super::super::key::Key;
+    use super::super::lines::MAX_LINE;
     use super::*;
 
+    fn open(paths: &[&Path], format: Option<Format>) -> Result<Trace, String> {
+        let paths: Vec<_> = paths.iter().map(|path| path.to_path_buf()).collect();
+        Trace::open(&paths, format, Table::default()).map_err(|error| error.to_string())
+    }
+
     fn read(paths: &[&Path], format: Option<Format>) -> Result<Vec<Key>, String> {
-        let paths = paths.iter().map(|path| path.to_path_buf()).collect();
-        let trace = Trace::new(paths, format, Columns::default());
+        let mut trace = open(paths, format)?;
         let keys = trace.requests().map(|request| request.map(|request| request.key));
         keys.collect::<Result<_, _>>().map_err(|error| error.to_string())
     }
 
-    fn compressed(content: &[u8]) -> Vec<u8> {
-        zstd::encode_all(content, 1).expect("compressing memory")
+    /// A directory, and a file in it.
+    fn file(name: &str, content: &[u8]) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join(name);
+        fs::write(&path, content).expect("written");
+        (dir, path)
     }
 
     #[test]
     fn several_files_are_one_trace() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let (first, second) = (dir.path().join("a.lis"), dir.path().join("b"));
-        fs::write(&first, "1 2 0 0\n").expect("written");
+        let (dir, first) = file("a.lis", b"1 2 0 0\n");
+        let second = dir.path().join("b");
         fs::write(&second, "9\n1\n").expect("written");
         assert_eq!(read(&[&first, &second], None), Ok([1, 2, 9, 1].map(Key::from).to_vec()));
-        let error = read(&[&first, &second], Some(Format::Lis)).expect_err("not a .lis");
+        let error = read(&[&first, &second], Some(Format::Arc)).expect_err("not a .lis");
         let found = "line 1: expected a first key and a number of keys, found \"9\"";
         assert_eq!(error, format!("{}: {found}", second.display()));
     }
 
     #[test]
-    fn compression_is_seen_by_name_and_by_content() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let (named, unnamed) = (dir.path().join("a.lis.zst"), dir.path().join("b.lis"));
-        for path in [&named, &unnamed] {
-            fs::write(path, compressed(b"1 2 0 0\n")).expect("written");
+    fn a_trace_can_be_read_again() {
+        let (_dir, path) = file("a", b"9\n1\n");
+        let mut trace = open(&[&path, &path], None).expect("a trace");
+        for _ in 0..2 {
+            assert_eq!(trace.requests().filter_map(Result::ok).count(), 4);
         }
-        assert_eq!(read(&[&named, &unnamed], None), Ok([1, 2, 1, 2].map(Key::from).to_vec()));
     }
 
     #[test]
-    fn a_file_that_is_not_there_is_named() {
+    fn compression_is_seen_by_content_alone() {
+        for compression in ALL {
+            let (_dir, path) = file("a.csv", &compress(compression, b"1 2 0 0\n"));
+            assert_eq!(read(&[&path], None), Ok([1, 2].map(Key::from).to_vec()), "{compression}");
+        }
+        for name in ["a.gz", "a.xz", "a.zst"] {
+            let (_dir, path) = file(name, b"1 2 0 0\n");
+            assert_eq!(read(&[&path], None), Ok([1, 2].map(Key::from).to_vec()), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_longer_than_the_sample_is_read_whole() {
+        let content: Vec<u8> = (0..70_000_u32).flat_map(|key| format!("{key:030}\n").into_bytes()).collect();
+        assert!(content.len() > 2 * MAX_LINE);
+        let (dir, path) = file("a", &content);
+        assert_eq!(read(&[&path], None).map(|keys| keys.len()), Ok(70_000));
+        for compression in ALL {
+            let path = dir.path().join(compression.to_string());
+            fs::write(&path, compress(compression, &content)).expect("written");
+            assert_eq!(read(&[&path], None).map(|keys| keys.len()), Ok(70_000), "{compression}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_or_no_file_is_named() {
         let error = read(&[Path::new("/nonexistent/a.csv")], None).expect_err("no such file");
         assert!(error.starts_with("/nonexistent/a.csv: cannot be opened: "), "{error}");
+        let (dir, path) = file("empty", b" \n\n");
+        let error = read(&[dir.path()], None).expect_err("a directory");
+        assert_eq!(error, format!("{}: expected a file, a pipe or -, found a directory", dir.path().display()));
+        let nothing = "expected at least one request, found none";
+        assert_eq!(read(&[&path], None), Err(format!("{}: {nothing}", path.display())));
+        assert_eq!(read(&[&path], Some(Format::Csv)), Err(format!("{}: {nothing}", path.display())));
+    }
+
+    #[test]
+    fn standard_input_cannot_be_read_twice() {
+        let error = read(&[Path::new("-"), Path::new("-")], None).expect_err("twice");
+        assert_eq!(error, "-: expected standard input once, found it twice");
     }
 
     #[test]
     fn damaged_compression_is_an_error() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("a.zst");
-        let whole = compressed("key 1\n".repeat(1000).as_bytes());
-        fs::write(&path, &whole[..whole.len() - 1]).expect("written");
-        let error = read(&[&path], None).expect_err("a cut-off file");
-        assert!(error.contains("cannot read on"), "{error}");
-        fs::write(&path, "key 1\n").expect("written");
-        let error = read(&[&path], None).expect_err("not compressed at all");
-        assert!(error.contains("line 1: cannot read on"), "{error}");
+        for compression in ALL {
+            let whole = compress(compression, &b"key 1\n".repeat(1000));
+            let (_dir, path) = file("a", &whole[..whole.len() - 1]);
+            let error = read(&[&path], None).expect_err("a cut-off file");
+            assert!(error.contains(&format!("the {compression} data cannot be decompressed")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_is_an_error() {
+        let expected = "line 1: expected a line of at most 1048576 bytes, found a longer one";
+        for byte in [b'a', b',', b'1'] {
+            let (_dir, path) = file("a", &vec![byte; 3 * MAX_LINE]);
+            assert_eq!(read(&[&path], None), Err(format!("{}: {expected}", path.display())));
+        }
     }
 }

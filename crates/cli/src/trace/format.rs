@@ -3,37 +3,138 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// A format of traces; the [module](super) tells what is in each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+
+/// A format of traces. [`Facts`] tells what is in each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Rows under a header that names the columns
+    Twitter,
+    Msr,
+    CachelibKv,
+    CachelibBlock,
     Csv,
-    /// libCacheSim's binary records of 24 bytes
-    #[value(name = "oracleGeneral")]
+    Webcachesim,
+    Arc,
+    Lirs,
     OracleGeneral,
-    /// The ARC traces: first key, number of consecutive keys
-    Lis,
-    /// A key in each line, or a key and a size
+    TimeKey,
     Text,
 }
 
+/// What people need to know about a format.
+pub struct Facts {
+    /// The value of `--format`.
+    pub name: &'static str,
+    /// Other values of `--format` that mean the same.
+    aliases: &'static [&'static str],
+    /// What a request is in it.
+    about: &'static str,
+    /// The first lines of a trace, where it is text.
+    pub example: &'static [&'static str],
+}
+
 impl Format {
-    /// The format that the name of a file promises. A `.zst` at its end says nothing about it.
-    pub fn of(path: &Path) -> Self {
-        let inner = if is_zst(path) { path.with_extension("") } else { path.to_owned() };
-        let extension = inner.extension().and_then(OsStr::to_str).unwrap_or_default();
+    pub const ALL: [Self; 11] = [
+        Self::Twitter,
+        Self::Msr,
+        Self::CachelibKv,
+        Self::CachelibBlock,
+        Self::Csv,
+        Self::Webcachesim,
+        Self::Arc,
+        Self::Lirs,
+        Self::OracleGeneral,
+        Self::TimeKey,
+        Self::Text,
+    ];
+
+    #[rustfmt::skip] // A table: one format, one row.
+    pub fn facts(self) -> Facts {
+        let facts = |name, aliases, about, example| Facts { name, aliases, about, example };
+        match self {
+            Self::Twitter => facts("twitter", &[],
+                "Twitter's cache traces: csv without a header with time, key, key size, value size, client, \
+                 operation, TTL; a value size of 0 is no size",
+                &["0,user:7,6,512,1,get,0"]),
+            Self::Msr => facts("msr", &[],
+                "Block traces of Microsoft Research: csv of Timestamp,Hostname,DiskNumber,Type,Offset,Size,ResponseTime, \
+                 with this header or none; host, disk and offset together are the key",
+                &["128166372003061629,usr,0,Read,7014609920,24576,41286"]),
+            Self::CachelibKv => facts("cachelib-kv", &[],
+                "CacheLib's key-value traces: csv with a header; op_count says how many requests a row stands for; \
+                 a size of 0 is no size",
+                &["key,op,size,op_count,key_size", "1668,GET,512,1,16"]),
+            Self::CachelibBlock => facts("cachelib-block", &[],
+                "CacheLib's block traces: csv with a header; block_id and io_offset together are the key, io_size is the \
+                 size",
+                &["op_time,block_id,block_id_size,io_offset,io_size,op_name", "1698,7,8388608,0,4096,getChunkData"]),
+            Self::Csv => facts("csv", &[],
+                "Any other table, of blocks for example: rows of comma-separated fields, under a header, or without one \
+                 with --no-header",
+                &["time,offset,size", "5633898,42932745,512"]),
+            Self::Webcachesim => facts("webcachesim", &[],
+                "Time, id and size in each line, apart by blanks; further fields are ignored",
+                &["15 4294967297 512"]),
+            Self::Arc => facts("arc", &["lis"],
+                "The traces of the ARC paper: first key, number of consecutive keys, an ignored field, request number",
+                &["110765 64 0 0"]),
+            Self::Lirs => facts("lirs", &[],
+                "The traces of the LIRS paper: a block number in each line; lines of `*` are separators",
+                &["7", "*", "8"]),
+            Self::OracleGeneral => facts("oracleGeneral", &["oracle-general"],
+                "libCacheSim's binary records of 24 bytes: u32 time, u64 id, u32 size, i64 next request. \
+                 Example: the files named NAME.oracleGeneral.zst",
+                &[]),
+            Self::TimeKey => facts("time-key", &[],
+                "A time and a key in each line, apart by blanks",
+                &["1595.25 user:7"]),
+            Self::Text => facts("text", &[],
+                "A key in each line, or a key and a size, apart by blanks",
+                &["user:7 512"]),
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        self.facts().name
+    }
+
+    /// The format that the name of a file suggests. The endings of compressed files are passed over.
+    pub fn suggested_by(path: &Path) -> Option<Self> {
+        let mut inner = path.to_owned();
+        while has_extension(&inner, &["zst", "gz", "xz"]) {
+            inner.set_extension("");
+        }
+        let extension = inner.extension().and_then(OsStr::to_str)?;
         match extension.to_ascii_lowercase().as_str() {
-            "csv" => Self::Csv,
-            "oraclegeneral" | "bin" => Self::OracleGeneral,
-            "lis" => Self::Lis,
-            _ => Self::Text,
+            "csv" => Some(Self::Csv),
+            "oraclegeneral" | "bin" => Some(Self::OracleGeneral),
+            "lis" => Some(Self::Arc),
+            "trc" => Some(Self::Lirs),
+            _ => None,
         }
     }
 }
 
-/// Whether the name of a file promises that it is compressed with zstd.
-pub(super) fn is_zst(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("zst"))
+impl ValueEnum for Format {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let facts = self.facts();
+        let example = match facts.example {
+            [] => String::new(),
+            lines => format!(". Example: {}", lines.join(" | ")),
+        };
+        let help = format!("{}{example}", facts.about);
+        Some(PossibleValue::new(facts.name).aliases(facts.aliases).help(help))
+    }
+}
+
+fn has_extension(path: &Path, endings: &[&str]) -> bool {
+    let extension = path.extension().unwrap_or_default();
+    endings.iter().any(|ending| extension.eq_ignore_ascii_case(ending))
 }
 
 #[cfg(test)]
@@ -41,23 +142,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_extension_tells_the_format() {
+    fn the_extension_suggests_a_format() {
         let cases = [
-            ("a.csv", Format::Csv),
-            ("dir.csv/a.CSV.zst", Format::Csv),
-            ("a.lis", Format::Lis),
-            ("a.lis.zst", Format::Lis),
-            ("a.oracleGeneral", Format::OracleGeneral),
-            ("a.oracleGeneral.bin", Format::OracleGeneral),
-            ("a.oracleGeneral.zst", Format::OracleGeneral),
-            ("a.bin.ZST", Format::OracleGeneral),
-            ("a.txt", Format::Text),
-            ("a.zst", Format::Text),
-            ("csv", Format::Text),
-            ("", Format::Text),
+            ("a.csv", Some(Format::Csv)),
+            ("dir.csv/a.CSV.zst", Some(Format::Csv)),
+            ("a.csv.gz", Some(Format::Csv)),
+            ("a.csv.gz.xz", Some(Format::Csv)),
+            ("a.lis", Some(Format::Arc)),
+            ("a.trc", Some(Format::Lirs)),
+            ("a.oracleGeneral", Some(Format::OracleGeneral)),
+            ("a.oracleGeneral.bin", Some(Format::OracleGeneral)),
+            ("a.bin.ZST", Some(Format::OracleGeneral)),
+            ("a.txt", None),
+            ("a.zst", None),
+            ("csv", None),
+            ("", None),
         ];
         for (name, format) in cases {
-            assert_eq!(Format::of(Path::new(name)), format, "{name}");
+            assert_eq!(Format::suggested_by(Path::new(name)), format, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_format_has_a_name_of_its_own() {
+        for format in Format::ALL {
+            assert_eq!(Format::from_str(format.name(), false), Ok(format));
+        }
+        assert_eq!(Format::from_str("lis", false), Ok(Format::Arc));
+    }
+
+    #[test]
+    fn every_format_is_described_for_users() {
+        let page = include_str!("../../../../docs/traces.md");
+        for format in Format::ALL {
+            let row = format!("\n| `{}`", format.name());
+            assert!(page.contains(&row), "docs/traces.md does not describe {}", format.name());
         }
     }
 }

@@ -6,7 +6,10 @@ use super::error::{Place, TraceError};
 
 /// The longest line that is read, without its end. A file without any line end is most likely no
 /// trace; whatever it is, it must not be read into memory whole.
-const MAX_LINE: usize = 1 << 20;
+pub(super) const MAX_LINE: usize = 1 << 20;
+
+/// What some programs put before UTF-8 text. It is no part of the text.
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Splits a stream into lines, reusing one buffer for all.
 pub(super) struct Lines<R> {
@@ -30,6 +33,11 @@ impl<R: Read> Lines<R> {
         Ok(None)
     }
 
+    /// The line that was read last, without the blanks around it.
+    pub(super) fn line(&self) -> &[u8] {
+        self.line.trim_ascii()
+    }
+
     /// Reads one line into the buffer, or returns false at the end of the stream.
     fn read_line(&mut self) -> Result<bool, TraceError> {
         self.number += 1;
@@ -42,7 +50,11 @@ impl<R: Read> Lines<R> {
         if self.line.len() > MAX_LINE && !self.line.ends_with(b"\n") {
             return Err(too_long(Place::Line(self.number)));
         }
-        Ok(!self.line.is_empty())
+        let is_end = self.line.is_empty();
+        if self.number == 1 && self.line.starts_with(BYTE_ORDER_MARK) {
+            self.line.drain(..BYTE_ORDER_MARK.len());
+        }
+        Ok(!is_end)
     }
 }
 
@@ -70,6 +82,14 @@ mod tests {
         let expected = [(Place::Line(1), b"a b".to_vec()), (Place::Line(4), b"c".to_vec())];
         assert_eq!(all(b"a b\r\n\n \r\n c"), expected);
         assert_eq!(all(b"a b\n\n\nc\n"), expected);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_line() {
+        assert_eq!(all(b"\xEF\xBB\xBFa\nb"), [(Place::Line(1), b"a".to_vec()), (Place::Line(2), b"b".to_vec())]);
+        assert_eq!(all(b"\xEF\xBB\xBF\nb"), [(Place::Line(2), b"b".to_vec())]);
+        assert_eq!(all(b"a\n\xEF\xBB\xBFb").len(), 2);
+        assert_eq!(all(b"\xEF\xBB\xBF"), []);
     }
 
     #[test]

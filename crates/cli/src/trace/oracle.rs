@@ -11,10 +11,12 @@
 use std::io::{BufReader, Read};
 
 use super::error::{Place, TraceError};
-use super::key::Key;
-use super::parser::{Parser, Request};
+use super::parser::{KeyText, Parser, Spelled};
 
 const RECORD_LEN: usize = 24;
+
+/// More than any trace has requests.
+const MAX_POSITION: i64 = 1 << 48;
 
 pub(super) struct OracleGeneral<R> {
     reader: BufReader<R>,
@@ -38,7 +40,7 @@ impl<R: Read> OracleGeneral<R> {
 }
 
 impl<R: Read> Parser for OracleGeneral<R> {
-    fn next_request(&mut self) -> Result<Option<Request>, TraceError> {
+    fn next_request(&mut self) -> Result<Option<Spelled<'_>>, TraceError> {
         let mut record = [0; RECORD_LEN];
         match self.read_record(&mut record)? {
             0 => return Ok(None),
@@ -49,11 +51,40 @@ impl<R: Read> Parser for OracleGeneral<R> {
                 return Err(TraceError::malformed(Place::Byte(self.offset), expected, found));
             }
         }
-        let [_, _, _, _, i0, i1, i2, i3, i4, i5, i6, i7, s0, s1, s2, s3, ..] = record;
-        let id = u64::from_le_bytes([i0, i1, i2, i3, i4, i5, i6, i7]);
-        let size = u32::from_le_bytes([s0, s1, s2, s3]);
-        Ok(Some(Request { key: Key::from(id), size: Some(size) }))
+        let Record { id, size, .. } = Record::from(record);
+        Ok(Some(Spelled { key: KeyText::Number(id), size: Some(size) }))
     }
+}
+
+/// One record, without its time.
+struct Record {
+    id: u64,
+    size: u32,
+    next: i64,
+}
+
+impl From<[u8; RECORD_LEN]> for Record {
+    fn from(bytes: [u8; RECORD_LEN]) -> Self {
+        let [_, _, _, _, i0, i1, i2, i3, i4, i5, i6, i7, s0, s1, s2, s3, n0, n1, n2, n3, n4, n5, n6, n7] = bytes;
+        Self {
+            id: u64::from_le_bytes([i0, i1, i2, i3, i4, i5, i6, i7]),
+            size: u32::from_le_bytes([s0, s1, s2, s3]),
+            next: i64::from_le_bytes([n0, n1, n2, n3, n4, n5, n6, n7]),
+        }
+    }
+}
+
+/// Whether the beginning of a stream can be such records: the next request for an object comes
+/// later, or never. Other bytes do not look like this by accident.
+pub(super) fn is_plausible(head: &[u8]) -> bool {
+    let (records, _) = head.as_chunks();
+    let is_plausible = |(position, &record): (usize, &[u8; RECORD_LEN])| {
+        let Record { size, next, .. } = Record::from(record);
+        let comes_later = (position as i64 + 1..MAX_POSITION).contains(&next);
+        // Memory that was erased reads as nothing but ones.
+        size != u32::MAX && (comes_later || next == -1 || next == i64::MAX)
+    };
+    !records.is_empty() && records.iter().enumerate().all(is_plausible)
 }
 
 #[cfg(test)]
@@ -61,6 +92,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::format::Format;
+    use super::super::key::Key;
+    use super::super::parser::Request;
     use super::super::parser::tests::{error, requests};
     use super::*;
 
@@ -77,6 +110,16 @@ mod tests {
         let input = [record(1, 2, 3, -1), record(1, 2, 3, i64::MAX)].concat();
         let message = "byte 24: expected a record of 24 bytes, found the end of the trace after 7";
         assert_eq!(error(&input[..31], Format::OracleGeneral, ""), message);
+    }
+
+    #[test]
+    fn records_are_told_from_other_bytes() {
+        let good = [record(1, 2, 3, 1), record(1, 2, 3, 40), record(2, 9, 3, -1), record(2, 7, 0, i64::MAX)].concat();
+        assert!(is_plausible(&good));
+        assert!(is_plausible(&good[..40]));
+        for other in [vec![0; 240], vec![0xFF; 240], b"key 1\n".repeat(40), record(1, 2, 3, 0), good[..23].to_vec()] {
+            assert!(!is_plausible(&other), "{other:?}");
+        }
     }
 
     proptest! {

@@ -1,12 +1,13 @@
-//! The simplest trace: a line is `key`, or `key size`, apart by blanks.
+//! The simplest traces: a line is `key`, or `key size`, or `time key`, apart by blanks.
 
 use std::io::Read;
 
 use super::error::TraceError;
-use super::key::Key;
+use super::fields::{fields, size, time};
 use super::lines::Lines;
-use super::parser::{Parser, Request, size};
+use super::parser::{KeyText, Parser, Spelled};
 
+/// Lines of `key`, or `key size`.
 pub(super) struct Text<R> {
     lines: Lines<R>,
 }
@@ -18,23 +19,42 @@ impl<R: Read> Text<R> {
 }
 
 impl<R: Read> Parser for Text<R> {
-    fn next_request(&mut self) -> Result<Option<Request>, TraceError> {
+    fn next_request(&mut self) -> Result<Option<Spelled<'_>>, TraceError> {
         let Some((place, line)) = self.lines.next_filled()? else {
             return Ok(None);
         };
         let mut fields = fields(line);
-        let key = Key::from_text(fields.next().unwrap_or_default());
+        let key = fields.next().unwrap_or_default();
         let size = fields.next().map(|field| size(field, place)).transpose()?;
         if fields.next().is_some() {
             return Err(TraceError::found(place, "a key, or a key and a size", line));
         }
-        Ok(Some(Request { key, size }))
+        Ok(Some(Spelled { key: KeyText::Text(key), size }))
     }
 }
 
-/// The parts of a line between blanks.
-pub(super) fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty())
+/// Lines of `time key`.
+pub(super) struct TimeKey<R> {
+    lines: Lines<R>,
+}
+
+impl<R: Read> TimeKey<R> {
+    pub(super) fn new(reader: R) -> Self {
+        Self { lines: Lines::new(reader) }
+    }
+}
+
+impl<R: Read> Parser for TimeKey<R> {
+    fn next_request(&mut self) -> Result<Option<Spelled<'_>>, TraceError> {
+        let Some((place, line)) = self.lines.next_filled()? else {
+            return Ok(None);
+        };
+        let mut fields = fields(line);
+        match (fields.next().and_then(time), fields.next(), fields.next()) {
+            (Some(_), Some(key), None) => Ok(Some(Spelled { key: KeyText::Text(key), size: None })),
+            _ => Err(TraceError::found(place, "a time and a key", line)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -42,8 +62,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::format::Format;
+    use super::super::key::Key;
+    use super::super::parser::Request;
     use super::super::parser::tests::{error, requests};
-    use super::*;
 
     #[test]
     fn keys_with_and_without_sizes() {
@@ -68,6 +89,16 @@ mod tests {
     fn a_third_field_is_an_error() {
         let message = "line 1: expected a key, or a key and a size, found \"a 1 2\"";
         assert_eq!(error(b"a 1 2\n", Format::Text, ""), message);
+    }
+
+    #[test]
+    fn the_key_follows_the_time() {
+        let expected = [7, 8].map(|key| Request { key: Key::from(key), size: None });
+        assert_eq!(requests(b"15 7\n15.5\t8\r\n", Format::TimeKey), expected);
+        for bad in ["15", "15 7 512", "x 7"] {
+            let message = format!("line 1: expected a time and a key, found {bad:?}");
+            assert_eq!(error(bad.as_bytes(), Format::TimeKey, ""), message);
+        }
     }
 
     proptest! {

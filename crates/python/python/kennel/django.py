@@ -10,8 +10,9 @@
         }
     }
 
-All processes that name the same file share one cache. ``LOCATION`` may be left out; then it is the one of this
-user, :func:`kennel.default_path`.
+All processes that name the same file share one cache. Without ``LOCATION`` the file is that of the user,
+:func:`kennel.default_path`. The first use of the cache opens the file and creates it, and its directory, if they are
+missing; a ``manage.py`` command that uses no cache needs no file.
 
 ``OPTIONS`` are those of :class:`kennel.Cache`, and
 
@@ -21,22 +22,40 @@ user, :func:`kennel.default_path`.
     ``KEY_PREFIX`` and ``VERSION`` tell apart as Django's documentation says.
 ``serializer``
     ``pickle`` (default), ``json``, or an object, or the dotted path of one, with ``dumps`` and ``loads``.
+``require``
+    ``True`` raises the errors of the cache. By default a site goes on without its cache: if the file cannot be opened,
+    or a write fails, each operation answers as Django's dummy cache does (``set_many`` names the keys that it did not
+    store), and the first failure of each kind is logged as a warning. After a failure to open, the backend tries again
+    every ten seconds.
 
 ``MAX_ENTRIES`` and ``CULL_FREQUENCY`` have no meaning here: the cache holds what fits into its capacity.
 
-A value that is too large for the cache is not stored, and neither stays the value before; it is logged once. A key of
-more than 65 535 bytes is refused with ``InvalidCacheKey``.
+``set`` does not store a value that is too large for the cache, and removes the value before; it logs that once. ``add``
+raises :class:`kennel.TooLarge`, whose message names the size, because ``False`` would mean that the key has a value: a
+session that is too large would make Django try 10 000 session keys. A key of more than 65 535 bytes is refused with
+``InvalidCacheKey``. A value that cannot be decoded any more, such as a pickle of a class that was renamed, counts as
+missing and is logged once.
+
+The asynchronous methods do their work on the event loop's own thread, where it takes microseconds. Only one that has
+to wait for the lock of a stripe goes on in a thread.
 """
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import logging
-from typing import Any, Dict, Iterable, List, Mapping, Optional
+import os
+import time
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, TypeVar
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, InvalidCacheKey
 from django.utils.module_loading import import_string
 
-from ._errors import TooLarge
+from . import _kennel
+from ._cache import Cache, Region
+from ._decode import Decoder
+from ._errors import BadOption, Busy, Error, OwnClaim, TooLarge
 from ._kennel import MAX_KEY
 from ._serializers import serializer as _serializer
 from ._shared import cache_at
@@ -45,8 +64,47 @@ __all__ = ["KennelCache"]
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 #: Options of Django's own that every backend may be given.
 _DJANGOS = {"MAX_ENTRIES", "CULL_FREQUENCY"}
+#: Seconds after a failure to open during which nobody tries again.
+_REOPEN_AFTER = 10.0
+
+
+class _Opened(NamedTuple):
+    region: Region
+    #: The same keys; raises Busy where the other would wait.
+    nonblocking: _kennel.Space
+
+
+class _Creation:
+    """The second argument of ``get_or_set``: a value, or what makes it."""
+
+    def __init__(self, default: Any, serializer: Any) -> None:
+        self._default, self._dumps = default, serializer.dumps
+        self.value: Any = None
+        self.has_begun = False
+
+    def run(self) -> Any:
+        """The value, for a caller that does without the cache."""
+        self.has_begun = True
+        self.value = self._default() if callable(self._default) else self._default
+        return self.value
+
+    async def arun(self) -> Any:
+        """The same; what ``default`` returns is awaited if it can be."""
+        if inspect.isawaitable(self.run()):
+            self.value = await self.value
+        return self.value
+
+    def stored(self) -> Any:
+        """The bytes of the value."""
+        return self._dumps(self.run())
+
+    async def astored(self) -> Any:
+        """The bytes of the value."""
+        return self._dumps(await self.arun())
 
 
 class KennelCache(BaseCache):  # type: ignore[misc]
@@ -60,11 +118,97 @@ class KennelCache(BaseCache):  # type: ignore[misc]
             given = import_string(given)
         self._serializer = _serializer(given() if isinstance(given, type) else given)
         self._region_name = options.pop("region", "django")
-        self._cache = cache_at(location or None, options)
-        self._space = self._cache.region(self._region_name)
-        self._logged_too_large = False
+        self._require = bool(options.pop("require", False))
+        unknown = options.keys() - inspect.signature(Cache).parameters.keys()
+        if unknown:
+            raise TypeError(f"OPTIONS of {type(self).__name__}: {', '.join(sorted(unknown))}: no such option")
+        self._location, self._options = os.path.abspath(location) if location else None, options
+        self._opened: Optional[_Opened] = None
+        self._reopen_at = 0.0
+        self._decoder = Decoder(self._serializer, self._location or "the default cache")
+        self._warned: Set[str] = set()
         self.not_stored = 0
         """Values that were not stored because they were too large, in this process."""
+        self.failures = 0
+        """Operations that went on without the cache, in this process: it could not be opened, or a write failed."""
+
+    @property
+    def undecodable(self) -> int:
+        """Values that could not be decoded and so counted as missing, in this process."""
+        return self._decoder.undecodable
+
+    @property
+    def _where(self) -> str:
+        return self._location or os.fspath(_kennel.default_path())
+
+    # How the file is opened, and what happens without it.
+
+    def _open(self) -> Optional[_Opened]:
+        """The open cache; ``None`` if it cannot be had now."""
+        if self._opened is not None:
+            return self._opened
+        if not self._require and time.monotonic() < self._reopen_at:
+            self.failures += 1
+            return None
+        try:
+            if self._location is not None and self._options.get("create", True):
+                os.makedirs(os.path.dirname(self._location), mode=0o700, exist_ok=True)
+            region = cache_at(self._location, self._options).region(self._region_name)
+            self._opened = _Opened(region, region._nonblocking())
+        except BadOption:
+            raise
+        except (Error, OSError) as error:
+            self._reopen_at = time.monotonic() + _REOPEN_AFTER
+            self._failed("the cache cannot be opened and is not used", error)
+        return self._opened
+
+    def _failed(self, what: str, error: Exception) -> None:
+        """Goes on without the cache, or raises the error where the cache is required."""
+        if self._require:
+            raise error
+        self.failures += 1
+        self._log_once(f"{what} {type(error).__name__}", "%s: %s: %s", self._where, what, error)
+
+    def _log_once(self, reason: str, message: str, *about: Any) -> None:
+        """Logs the first message of a kind as a warning, and further ones for debugging."""
+        level = logging.DEBUG if reason in self._warned else logging.WARNING
+        self._warned.add(reason)
+        log.log(level, message, *about)
+
+    def _write(self, work: Callable[[_kennel.Space], T], otherwise: T) -> T:
+        """Does something that changes the cache; ``otherwise`` if that is not possible now."""
+        opened = self._open()
+        if opened is None:
+            return otherwise
+        try:
+            return work(opened.region)
+        except TooLarge:
+            raise
+        except Error as error:
+            self._failed("a write failed", error)
+            return otherwise
+
+    async def _aopen(self) -> Optional[_Opened]:
+        # To open a file may take a while.
+        return self._opened or await asyncio.to_thread(self._open)
+
+    async def _awrite(self, work: Callable[[_kennel.Space], T], otherwise: T) -> T:
+        """The same on an event loop: a thread does the work only if a stripe's lock must be waited for."""
+        opened = await self._aopen()
+        if opened is None:
+            return otherwise
+        try:
+            try:
+                return work(opened.nonblocking)
+            except Busy:
+                return await asyncio.to_thread(work, opened.region)
+        except TooLarge:
+            raise
+        except Error as error:
+            self._failed("a write failed", error)
+            return otherwise
+
+    # Keys, values and times.
 
     def _key(self, key: Any, version: Optional[int]) -> str:
         made: str = self.make_and_validate_key(key, version=version)
@@ -79,105 +223,276 @@ class KennelCache(BaseCache):  # type: ignore[misc]
             timeout = self.default_timeout
         return None if timeout is None else max(0.0, float(timeout))
 
-    def _refused(self, key: str, error: Exception) -> None:
-        """What happens to a value that does not fit: the key has no value, rather than the one before."""
-        self._space.delete(key)
+    def _too_large(self, space: _kennel.Space, key: str, error: Exception) -> None:
+        """Removes the value of a key whose new value does not fit, so that nobody reads the old one."""
+        space.delete(key)
         self.not_stored += 1
-        level = logging.DEBUG if self._logged_too_large else logging.WARNING
-        self._logged_too_large = True
-        log.log(level, "not stored in %s: %s: %s", self._cache.path, key, error)
+        self._log_once("too large", "not stored in %s: %s: %s", self._where, key, error)
+
+    # What the blocking and the asynchronous methods have in common: each takes the keys as they are stored.
+
+    def _found(self, opened: Optional[_Opened], key: str, default: Any) -> Any:
+        data = None if opened is None else opened.region.get(key)
+        return default if data is None else self._decoder.value(key, data, default)
+
+    def _found_many(self, opened: Optional[_Opened], made: Mapping[str, Any]) -> Dict[Any, Any]:
+        if opened is None:
+            return {}
+        missing = self._missing_key
+        values: Dict[Any, Any] = {}
+        for (key, given), data in zip(made.items(), opened.region.get_multi(made)):
+            value = missing if data is None else self._decoder.value(key, data, missing)
+            if value is not missing:
+                values[given] = value
+        return values
+
+    def _set(self, key: str, value: Any, timeout: Any) -> Callable[[_kennel.Space], None]:
+        data, ttl = self._serializer.dumps(value), self._ttl(timeout)
+
+        def work(space: _kennel.Space) -> None:
+            try:
+                space.set(key, data, ttl)
+            except TooLarge as error:
+                self._too_large(space, key, error)
+
+        return work
+
+    def _set_many(
+        self, made: Mapping[str, Any], data: Mapping[Any, Any], timeout: Any
+    ) -> Callable[[_kennel.Space], Dict[str, Error]]:
+        items, ttl = {key: self._serializer.dumps(data[given]) for key, given in made.items()}, self._ttl(timeout)
+
+        def work(space: _kennel.Space) -> Dict[str, Error]:
+            failed = space.set_multi(items, ttl)
+            for key, error in failed.items():
+                if isinstance(error, TooLarge):
+                    self._too_large(space, key, error)
+                elif isinstance(error, Busy) and not isinstance(space, Region):
+                    # A thread stores all of them once more, and waits for the lock.
+                    raise error
+            return failed
+
+        return work
+
+    def _not_stored(self, made: Mapping[str, Any], failed: Optional[Mapping[str, Error]]) -> List[Any]:
+        if failed is None:
+            return list(made.values())
+        for error in failed.values():
+            if not isinstance(error, TooLarge):
+                self._failed("a write failed", error)
+        return [made[key] for key in failed]
+
+    def _add(self, key: str, value: Any, timeout: Any) -> Callable[[_kennel.Space], bool]:
+        data, ttl = self._serializer.dumps(value), self._ttl(timeout)
+        return lambda space: space.add(key, data, ttl)
+
+    def _incr(self, key: str, delta: int) -> Callable[[_kennel.Space], Any]:
+        """Adds to a number without losing what others add: the new number, or the mark of a missing key."""
+        missing = self._missing_key
+
+        def work(space: _kennel.Space) -> Any:
+            while True:
+                item = space.get_item(key)
+                value = missing if item is None else self._decoder.value(key, item.value, missing)
+                if item is None or value is missing:
+                    return missing
+                data = self._serializer.dumps(value + delta)
+                if space.compare_and_swap(key, item.stamp, data, expires_at=item.expires):
+                    return value + delta
+
+        return work
+
+    def _counted(self, key: str, new: Any) -> Any:
+        if new is self._missing_key:
+            raise ValueError(f"Key '{key}' not found")
+        return new
+
+    def _move(self, old: str, new: str) -> Callable[[_kennel.Space], bool]:
+        """Gives a value and its expiry to another key; False if there is none."""
+
+        def work(space: _kennel.Space) -> bool:
+            item = space.get_item(old)
+            if item is None:
+                return False
+            space.set(new, item.value, expires_at=item.expires)
+            space.delete(old)
+            return True
+
+        return work
+
+    # The blocking methods.
 
     def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None) -> bool:
-        """Stores a value if the key has none."""
-        key = self._key(key, version)
-        data = self._serializer.dumps(value)
-        try:
-            return self._space.add(key, data, self._ttl(timeout))
-        except TooLarge as error:
-            if key not in self._space:
-                self._refused(key, error)
-            return False
+        """Stores a value if the key has none. TooLarge if it does not fit."""
+        return self._write(self._add(self._key(key, version), value, timeout), True)
 
     def get(self, key: Any, default: Any = None, version: Optional[int] = None) -> Any:
         """The value of a key, or ``default``."""
-        data = self._space.get(self._key(key, version))
-        return default if data is None else self._serializer.loads(data)
+        return self._found(self._opened or self._open(), self._key(key, version), default)
 
     def set(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None) -> None:
         """Stores a value."""
-        key = self._key(key, version)
-        data = self._serializer.dumps(value)
-        try:
-            self._space.set(key, data, self._ttl(timeout))
-        except TooLarge as error:
-            self._refused(key, error)
+        self._write(self._set(self._key(key, version), value, timeout), None)
 
     def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None) -> bool:
         """Changes when a key expires; False if it has no value."""
-        return self._space.touch(self._key(key, version), self._ttl(timeout))
+        made, ttl = self._key(key, version), self._ttl(timeout)
+        return self._write(lambda space: space.touch(made, ttl), False)
 
     def delete(self, key: Any, version: Optional[int] = None) -> bool:
         """Removes a key; False if it had no value."""
-        return self._space.delete(self._key(key, version))
+        made = self._key(key, version)
+        return self._write(lambda space: space.delete(made), False)
 
     def has_key(self, key: Any, version: Optional[int] = None) -> bool:
         """Whether a key has a value."""
-        return self._key(key, version) in self._space
+        made, opened = self._key(key, version), self._open()
+        return opened is not None and made in opened.region
 
     def get_or_set(
         self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None
     ) -> Any:
         """The value of a key; if it has none, ``default``, or what it returns when it is called. Of all threads and
         processes that ask at the same time one calls it, and the others wait for its value, 30 seconds at most; then
-        they call it themselves."""
-        made = self._key(key, version)
-        serializer, value = self._serializer, self._missing_key
+        they call it themselves. So does a ``default`` that asks for its own key, and every caller whose cache fails."""
+        made, opened = self._key(key, version), self._open()
+        creation, ttl, missing = _Creation(default, self._serializer), self._ttl(timeout), self._missing_key
+        if opened is None:
+            return creation.run()
+        try:
+            data = opened.region.get_or_create(made, creation.stored, ttl=ttl, unprotected=True)
+        except Error as error:
+            self._not_created(creation, error)
+            return creation.run()
+        found = creation.value if creation.has_begun else self._decoder.value(made, data or b"", missing)
+        if found is missing:
+            found = creation.run()
+            self._write(self._set(made, found, timeout), None)
+        return found
 
-        def create() -> Any:
-            nonlocal value
-            value = default() if callable(default) else default
-            return serializer.dumps(value)
-
-        data = self._space.get_or_create(made, create, ttl=self._ttl(timeout), unprotected=True)
-        if value is not self._missing_key:
-            return value
-        return serializer.loads(data) if data is not None else None
+    def _not_created(self, creation: _Creation, error: Error) -> None:
+        """Raises the error of a creator; after one of the cache itself, the caller creates without it."""
+        if creation.has_begun:
+            raise error
+        if not isinstance(error, OwnClaim):
+            self._failed("a value was created without the cache", error)
 
     def incr(self, key: Any, delta: int = 1, version: Optional[int] = None) -> Any:
         """Adds to a number; no other process comes in between. Its expiry stays. ValueError if there is none."""
-        key = self._key(key, version)
-        while True:
-            item = self._space.get_item(key)
-            if item is None:
-                raise ValueError(f"Key '{key}' not found")
-            new = self._serializer.loads(item.value) + delta
-            data = self._serializer.dumps(new)
-            if self._space.compare_and_swap(key, item.stamp, data, expires_at=item.expires):
-                return new
+        made = self._key(key, version)
+        return self._counted(made, self._write(self._incr(made, delta), self._missing_key))
+
+    def incr_version(self, key: Any, delta: int = 1, version: Optional[int] = None) -> int:
+        """Gives the value and its expiry to a higher version of the key; returns that. ValueError if there is none."""
+        version = self.version if version is None else version
+        old, new = self._key(key, version), self._key(key, version + delta)
+        if not self._write(self._move(old, new), False):
+            raise ValueError(f"Key '{old}' not found")
+        return version + delta
 
     def get_many(self, keys: Iterable[Any], version: Optional[int] = None) -> Dict[Any, Any]:
         """The values of many keys, of those that have one."""
         made = {self._key(key, version): key for key in keys}
-        found = zip(made.values(), self._space.get_multi(made))
-        return {key: self._serializer.loads(data) for key, data in found if data is not None}
+        return self._found_many(self._open(), made)
 
     def set_many(
         self, data: Mapping[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None
     ) -> List[Any]:
-        """Stores many values; the keys of those that were too large."""
+        """Stores many values; returns the keys of those that were not stored."""
         made = {self._key(key, version): key for key in data}
-        items = {key: self._serializer.dumps(data[given]) for key, given in made.items()}
-        failed = self._space.set_multi(items, self._ttl(timeout))
-        for key, error in failed.items():
-            if not isinstance(error, TooLarge):
-                raise error
-            self._refused(key, error)
-        return [made[key] for key in failed]
+        return self._not_stored(made, self._write(self._set_many(made, data, timeout), None))
 
     def delete_many(self, keys: Iterable[Any], version: Optional[int] = None) -> None:
         """Removes many keys."""
-        self._space.delete_multi([self._key(key, version) for key in keys])
+        made = [self._key(key, version) for key in keys]
+        self._write(lambda space: space.delete_multi(made), None)
 
     def clear(self) -> None:
         """Empties this cache's region, in every process, and nothing else in the file."""
-        self._space.invalidate()
+        self._write(lambda space: space.invalidate(), None)
+
+    # The same for coroutines. Django's base class would run each of them in one thread for the whole process, and make
+    # the compound ones of several steps that another task can come between.
+
+    async def aadd(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None) -> bool:
+        """See :meth:`add`."""
+        return await self._awrite(self._add(self._key(key, version), value, timeout), True)
+
+    async def aget(self, key: Any, default: Any = None, version: Optional[int] = None) -> Any:
+        """See :meth:`get`."""
+        return self._found(await self._aopen(), self._key(key, version), default)
+
+    async def aset(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None) -> None:
+        """See :meth:`set`."""
+        await self._awrite(self._set(self._key(key, version), value, timeout), None)
+
+    async def atouch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None) -> bool:
+        """See :meth:`touch`."""
+        made, ttl = self._key(key, version), self._ttl(timeout)
+        return await self._awrite(lambda space: space.touch(made, ttl), False)
+
+    async def adelete(self, key: Any, version: Optional[int] = None) -> bool:
+        """See :meth:`delete`."""
+        made = self._key(key, version)
+        return await self._awrite(lambda space: space.delete(made), False)
+
+    async def ahas_key(self, key: Any, version: Optional[int] = None) -> bool:
+        """See :meth:`has_key`."""
+        made, opened = self._key(key, version), await self._aopen()
+        return opened is not None and made in opened.region
+
+    async def aget_or_set(
+        self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None
+    ) -> Any:
+        """See :meth:`get_or_set`. A ``default`` that returns an awaitable, as a coroutine function does, is awaited."""
+        made, opened = self._key(key, version), await self._aopen()
+        creation, ttl, missing = _Creation(default, self._serializer), self._ttl(timeout), self._missing_key
+        if opened is None:
+            return await creation.arun()
+        try:
+            data = await opened.region.aget_or_create(made, creation.astored, ttl=ttl, unprotected=True)
+        except Error as error:
+            self._not_created(creation, error)
+            return await creation.arun()
+        found = creation.value if creation.has_begun else self._decoder.value(made, data or b"", missing)
+        if found is missing:
+            found = await creation.arun()
+            await self._awrite(self._set(made, found, timeout), None)
+        return found
+
+    async def aincr(self, key: Any, delta: int = 1, version: Optional[int] = None) -> Any:
+        """See :meth:`incr`."""
+        made = self._key(key, version)
+        return self._counted(made, await self._awrite(self._incr(made, delta), self._missing_key))
+
+    async def aincr_version(self, key: Any, delta: int = 1, version: Optional[int] = None) -> int:
+        """See :meth:`incr_version`."""
+        version = self.version if version is None else version
+        old, new = self._key(key, version), self._key(key, version + delta)
+        if not await self._awrite(self._move(old, new), False):
+            raise ValueError(f"Key '{old}' not found")
+        return version + delta
+
+    async def aget_many(self, keys: Iterable[Any], version: Optional[int] = None) -> Dict[Any, Any]:
+        """See :meth:`get_many`."""
+        made = {self._key(key, version): key for key in keys}
+        return self._found_many(await self._aopen(), made)
+
+    async def aset_many(
+        self, data: Mapping[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None
+    ) -> List[Any]:
+        """See :meth:`set_many`."""
+        made = {self._key(key, version): key for key in data}
+        return self._not_stored(made, await self._awrite(self._set_many(made, data, timeout), None))
+
+    async def adelete_many(self, keys: Iterable[Any], version: Optional[int] = None) -> None:
+        """See :meth:`delete_many`."""
+        made = [self._key(key, version) for key in keys]
+        await self._awrite(lambda space: space.delete_multi(made), None)
+
+    async def aclear(self) -> None:
+        """See :meth:`clear`."""
+        await self._awrite(lambda space: space.invalidate(), None)
+
+    async def aclose(self, **kwargs: Any) -> None:
+        """Does nothing, as :meth:`close`: the file stays open for the next request."""

@@ -26,7 +26,7 @@ import json
 import logging
 import os
 from contextlib import AbstractContextManager
-from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Sequence, Set, Union
 
 from dogpile.cache.api import NO_VALUE, BytesBackend
 from dogpile.cache.region import RegionInvalidationStrategy
@@ -34,7 +34,7 @@ from dogpile.util.langhelpers import KeyReentrantMutex
 
 from . import _kennel
 from ._cache import Cache, Region
-from ._errors import KeyTooLong, TooLarge
+from ._errors import Error, TooLarge
 from ._shared import cache_at
 
 __all__ = ["KennelBackend", "SharedInvalidation"]
@@ -113,12 +113,13 @@ class KennelBackend(BytesBackend):
         locks are used. Without it a path means a lock of the engine that is named like the path.
 
     The keys' locks are exact: different keys never wait for each other, so that ``get_or_create_multi`` cannot run into
-    a deadlock. A value that is too large for the file is not stored, and the value before is removed; it is counted
-    in ``not_stored`` and logged once.
+    a deadlock. A value that is too large for the file is not stored, and the value before is removed. A value is not
+    stored either while a stopped process holds the lock of its stripe (:class:`kennel.Busy`). Both are counted in
+    ``not_stored`` and logged once; the caller has its value.
     """
 
     not_stored: int
-    """Values and keys that were too large to be stored, in this process."""
+    """Values that could not be stored, in this process."""
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
         options = {name: arguments[name] for name in _CACHE if name in arguments}
@@ -132,7 +133,7 @@ class KennelBackend(BytesBackend):
         path = arguments.get("path") if self.filename is None else self.filename + ".kennel"
         self.cache: Cache = cache_at(path, options)
         self.not_stored = 0
-        self._logged_not_stored = False
+        self._logged_not_stored: Set[type] = set()
         self._ttl = arguments.get("ttl")
         self._lock_max_age = arguments.get("lock_max_age")
         region: Optional[str] = arguments.get("region")
@@ -208,20 +209,19 @@ class KennelBackend(BytesBackend):
         """Stores the bytes of a key."""
         try:
             self._store(key, value, self._ttl)
-        except (TooLarge, KeyTooLong) as error:
+        except Error as error:
             self._refused(key, error)
 
     def set_serialized_multi(self, mapping: Mapping[str, bytes]) -> None:
         """Stores the bytes of many keys, each stripe locked once."""
         for key, error in self._space.set_multi(mapping, self._ttl).items():
-            if not isinstance(error, (TooLarge, KeyTooLong)):
-                raise error
             self._refused(key, error)
 
     def _refused(self, key: str, error: Exception) -> None:
+        """Goes on with a value that was not stored: the caller that created it needs it all the same."""
         self.not_stored += 1
-        level = logging.DEBUG if self._logged_not_stored else logging.WARNING
-        self._logged_not_stored = True
+        level = logging.DEBUG if type(error) in self._logged_not_stored else logging.WARNING
+        self._logged_not_stored.add(type(error))
         log.log(level, "not stored in %s: %s", self.cache.path, error)
         if isinstance(error, TooLarge):
             # Rather no value than the one before.

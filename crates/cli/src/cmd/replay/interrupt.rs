@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether the user has asked for the end.
+#[derive(Default)]
 pub(super) struct Interrupt {
     asked: Arc<AtomicBool>,
 }

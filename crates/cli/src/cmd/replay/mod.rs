@@ -4,8 +4,10 @@
 //! key, in the size that the trace first told for the object, and every hit is compared.
 //!
 //! The trace is read twice: once for what is in it ([`survey`]), which sizes the cache, and once
-//! to play it ([`player`]), by this process or dealt out to several ([`team`]).
+//! to play it ([`player`]), by this process or dealt out to several ([`team`]). What comes through
+//! a pipe is kept for that in a temporary file. [`inputs`] says first as what the trace is read.
 
+mod inputs;
 mod interrupt;
 mod message;
 mod player;
@@ -25,6 +27,7 @@ use indicatif::{ProgressBar, ProgressFinish};
 use kennel::{Cache, LockStrategy, OnMismatch, Options};
 use tempfile::TempDir;
 
+pub(super) use self::inputs::announce;
 use self::interrupt::Interrupt;
 use self::player::{Job, Player, Tally};
 use self::report::Report;
@@ -34,7 +37,7 @@ use super::CliResult;
 use crate::args::Locks;
 use crate::output::with_spinner;
 use crate::size::parse_size;
-use crate::trace::{Columns, Format, KEY_LEN, Key, Trace};
+use crate::trace::{Columns, Format, KEY_LEN, Key, Request, Table, Trace};
 
 /// The hash seed unless one is given: fixed, so that a replay can be repeated.
 const SEED: u64 = 1;
@@ -45,17 +48,21 @@ const CHUNK: usize = 128;
 
 /// Replay access traces, and tell how many requests the cache would have served.
 ///
-/// Each request of a trace is a get, followed on a miss by a set of a value of the size that the
-/// trace first tells for the object. Every value that is read is compared with what was written.
+/// Each request of a trace is a get, whatever operation the trace names, followed on a miss by a
+/// set of a value of the size that the trace first tells for the object. Every value that is read
+/// is compared with what was written.
 ///
-/// A trace is a csv file with a header, a file of libCacheSim's oracleGeneral records, a .lis file
-/// of the ARC traces, or text with a key, or a key and a size, in each line.
+/// The format of a trace is recognized by its content, and so is compression with gzip, xz or zstd.
+/// Standard error tells what was recognized, with the first requests. What could be two formats or
+/// looks like none is refused. --format lists the formats with an example of each.
 ///
-/// Example: kennel replay trace.csv.zst --capacity 256MiB
+/// Examples: kennel replay trace.csv.zst --capacity 256MiB;
+/// bzcat trace.bz2 | kennel replay - --items 100000
 #[derive(Args)]
 #[command(group = ArgGroup::new("room").required(true).args(["capacity", "items"]))]
 pub struct ReplayArgs {
-    /// The files with the requests, replayed one after the other. They may be compressed with zstd.
+    /// The files with the requests, replayed one after the other; `-` is standard input. Pipes are
+    /// read to their end before the replay begins.
     #[arg(required = true, value_name = "TRACE")]
     traces: Vec<PathBuf>,
     /// How many bytes of records the cache holds, for example 64MiB or 2GB.
@@ -88,11 +95,16 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "N")]
     lock_regions: Option<u32>,
     /// Which columns of a csv file hold the key and the size, by number or by name, for example
-    /// key=3,size=bytes. Without it, they are found by the header: key, id, obj_id or lbn, and size.
+    /// key=3,size=bytes. Without it, they are found by usual names in the header, such as key, id,
+    /// lbn or offset, and size, length or bytes.
     #[arg(long, value_name = "COLUMNS")]
     columns: Option<Columns>,
-    /// The format of the traces. Without it, it follows from the name of each file: .csv, .lis,
-    /// .oracleGeneral or .bin, and text for any other.
+    /// The csv files have no header: their first row is a request. --columns has to give the number
+    /// of the column with the key.
+    #[arg(long)]
+    no_header: bool,
+    /// The format of all the traces. Without it, it is recognized by the content of each. Lines of an
+    /// example are shown apart by |.
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
     /// Where to make the cache file, which is then kept. Without it, a temporary one is made and
@@ -118,43 +130,53 @@ type Failure = Box<dyn Error + Send + Sync>;
 /// What is wrong with a replay as it was asked for.
 #[derive(Debug, thiserror::Error)]
 enum ReplayError {
-    #[error("--columns is for csv traces, and none of these is one; --format csv says otherwise")]
-    ColumnsWithoutCsv,
-
     #[error("--locks {locks} is for one process: expected --processes 1, found {processes}")]
     OneProcessOnly { locks: LockStrategy, processes: u32 },
 
     #[error("--items {items} of {value_size} bytes take more bytes than 64 bits can count")]
     TooManyItems { items: NonZeroU64, value_size: u32 },
 
+    /// The cache refuses an option, here under the name that the command line has for it.
+    #[error("{option}: expected {expected}, found {given}")]
+    BadOption { option: String, expected: String, given: String },
+
     #[error("{}: expected at least one request, found none", list(traces))]
     NoRequests { traces: Vec<PathBuf> },
 
     #[error("key {key} was not in the trace when it was first read: it changed since")]
-    TraceChanged { key: Key },
+    NewKey { key: Key },
+
+    #[error(
+        "the trace changed after it was first read: expected {expected} requests, found {}",
+        if found > expected { "more".to_owned() } else { found.to_string() }
+    )]
+    OtherLength { expected: u64, found: u64 },
 }
 
 /// Replays the traces and prints what came of it.
 pub fn run(args: ReplayArgs) -> CliResult {
     args.check_processes()?;
-    let trace = args.trace()?;
-    let survey = with_spinner("Reading the trace", || Survey::read(&trace, args.value_sizes()))?;
+    let mut trace = args.trace()?;
+    if !args.json {
+        announce(&trace);
+    }
+    let survey = with_spinner("Reading the trace", || Survey::read(&mut trace, args.value_sizes()))?;
     if survey.requests() == 0 {
         return Err(ReplayError::NoRequests { traces: args.traces }.into());
     }
     let options = args.options(&survey)?;
-    let script = Script { trace, survey, interrupt: Interrupt::install()? };
+    let mut script = Script { trace, survey, interrupt: Interrupt::install()? };
     // Declared before the cache, so that it goes after it.
     let place = CachePlace::new(args.file.as_deref())?;
-    let cache = options.create(place.path())?;
+    let cache = options.create(place.path()).map_err(|error| args.create_error(error))?;
 
     let start = Instant::now();
     let tally = match args.processes {
-        1 => play_alone(&script, cache.clone())?,
-        _ => play_together(&script, Team::start(args.processes, place.path(), args.locks)?)?,
+        1 => play_alone(&mut script, cache.clone())?,
+        _ => play_together(&mut script, Team::start(args.processes, place.path(), args.locks)?)?,
     };
     let report = Report {
-        traces: script.trace.paths(),
+        inputs: script.trace.inputs(),
         objects: script.survey.objects(),
         tally,
         processes: args.processes,
@@ -174,13 +196,9 @@ pub fn run_worker(args: WorkerArgs) -> CliResult {
 }
 
 impl ReplayArgs {
-    fn trace(&self) -> Result<Trace, ReplayError> {
-        let columns = self.columns.clone().unwrap_or_default();
-        let trace = Trace::new(self.traces.clone(), self.format, columns);
-        if self.columns.is_some() && !trace.has(Format::Csv) {
-            return Err(ReplayError::ColumnsWithoutCsv);
-        }
-        Ok(trace)
+    fn trace(&self) -> Result<Trace, Failure> {
+        let table = Table::new(self.columns.clone(), self.no_header)?;
+        Ok(Trace::open(&self.traces, self.format, table)?)
     }
 
     fn check_processes(&self) -> Result<(), ReplayError> {
@@ -214,6 +232,18 @@ impl ReplayArgs {
         Ok(options)
     }
 
+    /// Why the cache cannot be created, in the words of the command line.
+    fn create_error(&self, error: kennel::Error) -> Failure {
+        let kennel::Error::BadOption { option, given, expected } = error else {
+            return error.into();
+        };
+        let option = match (option, self.items) {
+            ("capacity", Some(items)) => format!("--items {items} of {} bytes", self.value_size),
+            _ => format!("--{}", option.replace('_', "-")),
+        };
+        ReplayError::BadOption { option, expected, given }.into()
+    }
+
     /// `--capacity`, or what `--items` records take.
     fn capacity_in_bytes(&self) -> Result<u64, ReplayError> {
         let Some(items) = self.items else {
@@ -227,7 +257,7 @@ impl ReplayArgs {
     }
 }
 
-fn play_alone(script: &Script, cache: Cache) -> Result<Tally, Failure> {
+fn play_alone(script: &mut Script, cache: Cache) -> Result<Tally, Failure> {
     let mut player = Player::new(cache);
     let mut tally = Tally::default();
     script.play(|chunk| {
@@ -237,7 +267,7 @@ fn play_alone(script: &Script, cache: Cache) -> Result<Tally, Failure> {
     Ok(tally)
 }
 
-fn play_together(script: &Script, mut team: Team) -> Result<Tally, Failure> {
+fn play_together(script: &mut Script, mut team: Team) -> Result<Tally, Failure> {
     script.play(|chunk| Ok(team.play(chunk)?))?;
     Ok(team.finish()?)
 }
@@ -251,18 +281,21 @@ struct Script {
 
 impl Script {
     /// Hands the trace chunk by chunk to `play_chunk`.
-    fn play(&self, mut play_chunk: impl FnMut(&[Job]) -> Result<(), Failure>) -> Result<(), Failure> {
+    fn play(&mut self, mut play_chunk: impl FnMut(&[Job]) -> Result<(), Failure>) -> Result<(), Failure> {
+        let expected = self.survey.requests();
         // Draws nothing unless standard error is a terminal.
-        let progress = ProgressBar::new(self.survey.requests());
-        let progress = progress.with_finish(ProgressFinish::AndClear);
-        let mut jobs = self.jobs();
-        let mut chunk = Vec::with_capacity(CHUNK);
+        let progress = ProgressBar::new(expected).with_finish(ProgressFinish::AndClear);
+        let mut jobs = self.trace.requests().map(|request| job(&request?, &self.survey));
+        let mut played = 0;
         loop {
-            chunk.clear();
-            for job in jobs.by_ref().take(CHUNK) {
-                chunk.push(job?);
+            let chunk = jobs.by_ref().take(CHUNK).collect::<Result<Vec<_>, _>>()?;
+            played += chunk.len() as u64;
+            let is_over = chunk.is_empty();
+            // A file may change between the two times it is read. One that grows may have no end.
+            if played > expected || (is_over && played < expected) {
+                return Err(ReplayError::OtherLength { expected, found: played }.into());
             }
-            if chunk.is_empty() {
+            if is_over {
                 return Ok(());
             }
             let outcome = play_chunk(&chunk);
@@ -272,16 +305,13 @@ impl Script {
             progress.inc(chunk.len() as u64);
         }
     }
+}
 
-    /// The requests, with values of the sizes that the survey found.
-    fn jobs(&self) -> impl Iterator<Item = Result<Job, Failure>> {
-        self.trace.requests().map(|request| {
-            let key = request?.key;
-            let size = self.survey.size_of(&key);
-            let size = size.ok_or(ReplayError::TraceChanged { key })?;
-            Ok(Job { key, size })
-        })
-    }
+/// A request, with a value of the size that the survey found.
+fn job(request: &Request, survey: &Survey) -> Result<Job, Failure> {
+    let key = request.key;
+    let size = survey.size_of(&key).ok_or(ReplayError::NewKey { key })?;
+    Ok(Job { key, size })
 }
 
 /// Where the cache file lies: where the user wants it, or in a directory that goes with this.
@@ -371,10 +401,32 @@ mod tests {
         assert_eq!(error, message);
     }
 
+    /// A replay of a file that holds `first` when it is surveyed, and `second` when it is played.
+    fn replay_of_a_changing_file(first: &str, second: &str) -> Result<usize, String> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("trace");
+        std::fs::write(&path, first).expect("written");
+        let mut trace = Trace::open(std::slice::from_ref(&path), None, Table::default()).expect("a trace");
+        let survey = Survey::read(&mut trace, ValueSizes::AllOf(1)).expect("a trace");
+        std::fs::write(&path, second).expect("written");
+        let mut script = Script { trace, survey, interrupt: Interrupt::default() };
+        let mut played = 0;
+        let outcome = script.play(|chunk| {
+            played += chunk.len();
+            Ok(())
+        });
+        outcome.map(|()| played).map_err(|error| error.to_string())
+    }
+
     #[test]
-    fn columns_without_a_csv_are_refused() {
-        assert!(valid("a.lis b.csv --items 1 --columns key=1").trace().is_ok());
-        assert!(valid("a --format csv --items 1 --columns key=1").trace().is_ok());
-        assert!(valid("a.lis --items 1 --columns key=1").trace().is_err());
+    fn a_trace_that_changes_is_an_error() {
+        let trace = "7\n8\n".repeat(CHUNK);
+        assert_eq!(replay_of_a_changing_file(&trace, &trace), Ok(2 * CHUNK));
+        let changed = "the trace changed after it was first read: expected 256 requests, found ";
+        assert_eq!(replay_of_a_changing_file(&trace, &trace[..40]), Err(format!("{changed}20")));
+        assert_eq!(replay_of_a_changing_file(&trace, ""), Err(format!("{changed}0")));
+        assert_eq!(replay_of_a_changing_file(&trace, &trace.repeat(2)), Err(format!("{changed}more")));
+        let new = "key 9 was not in the trace when it was first read: it changed since";
+        assert_eq!(replay_of_a_changing_file(&trace, "9\n"), Err(new.to_owned()));
     }
 }

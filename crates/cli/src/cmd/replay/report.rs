@@ -1,21 +1,21 @@
 //! What came of a replay, for people and for programs.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use kennel::Stats;
 use serde_json::{Value, json};
 
-use super::list;
+use super::inputs;
 use super::player::Tally;
 use crate::human::{count, percent, rate};
 use crate::output::{print_json, stdout};
 use crate::size::format_size;
+use crate::trace::Input;
 
 /// A replay that has ended.
 pub(super) struct Report<'a> {
-    pub(super) traces: &'a [PathBuf],
+    pub(super) inputs: &'a [Input],
     /// Distinct keys of the trace.
     pub(super) objects: u64,
     pub(super) tally: Tally,
@@ -34,9 +34,10 @@ impl Report<'_> {
     fn json(&self) -> Value {
         let Tally { requests, hits, bytes, hit_bytes, too_large } = self.tally;
         let seconds = self.time.as_secs_f64();
-        let traces: Vec<_> = self.traces.iter().map(|path| path.to_string_lossy()).collect();
+        let traces: Vec<_> = self.inputs.iter().map(|input| input.path().to_string_lossy()).collect();
         json!({
             "traces": traces,
+            "inputs": inputs::to_json(self.inputs),
             "requests": requests,
             "objects": self.objects,
             "hits": hits,
@@ -64,10 +65,16 @@ impl Report<'_> {
         out.flush()
     }
 
+    /// The inputs, apart by commas.
+    fn traces(&self) -> String {
+        let names: Vec<_> = self.inputs.iter().map(|input| input.path().display().to_string()).collect();
+        names.join(", ")
+    }
+
     fn rows(&self) -> [(&'static str, String); 14] {
         let Tally { requests, hits, bytes, hit_bytes, too_large } = self.tally;
         [
-            ("trace", list(self.traces)),
+            ("trace", self.traces()),
             ("requests", count(requests)),
             ("distinct objects", count(self.objects)),
             ("hits", count(hits)),

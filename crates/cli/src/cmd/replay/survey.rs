@@ -9,15 +9,24 @@ use crate::trace::{FileError, Key, Request, Trace};
 pub(super) enum ValueSizes {
     /// One size for all, whatever the trace tells.
     AllOf(u32),
-    /// What the trace tells first for an object, or `otherwise` if that request tells nothing.
+    /// What the trace tells first for an object, or `otherwise` if it tells nothing.
     OfTrace { otherwise: u32 },
 }
 
 impl ValueSizes {
-    fn of(self, request: &Request) -> u32 {
+    /// What a request tells about the size of its object.
+    fn told(self, request: &Request) -> Option<u32> {
+        match self {
+            Self::AllOf(size) => Some(size),
+            Self::OfTrace { .. } => request.size,
+        }
+    }
+
+    /// The size of an object about which the trace told this.
+    fn of(self, told: Option<u32>) -> u32 {
         match self {
             Self::AllOf(size) => size,
-            Self::OfTrace { otherwise } => request.size.unwrap_or(otherwise),
+            Self::OfTrace { otherwise } => told.unwrap_or(otherwise),
         }
     }
 }
@@ -25,17 +34,19 @@ impl ValueSizes {
 /// The number of requests of a trace, and the size of the value of each distinct object.
 pub(super) struct Survey {
     requests: u64,
-    sizes: HashMap<Key, u32>,
+    told: HashMap<Key, Option<u32>>,
+    sizes: ValueSizes,
 }
 
 impl Survey {
     /// Reads the whole trace.
-    pub(super) fn read(trace: &Trace, sizes: ValueSizes) -> Result<Self, FileError> {
-        let mut survey = Self { requests: 0, sizes: HashMap::new() };
+    pub(super) fn read(trace: &mut Trace, sizes: ValueSizes) -> Result<Self, FileError> {
+        let mut survey = Self { requests: 0, told: HashMap::new(), sizes };
         for request in trace.requests() {
             let request = request?;
             survey.requests += 1;
-            survey.sizes.entry(request.key).or_insert_with(|| sizes.of(&request));
+            let told = survey.told.entry(request.key).or_default();
+            *told = told.or(sizes.told(&request));
         }
         Ok(survey)
     }
@@ -45,30 +56,31 @@ impl Survey {
     }
 
     pub(super) fn objects(&self) -> u64 {
-        self.sizes.len() as u64
+        self.told.len() as u64
     }
 
     /// The mean size of the values, each object counted once; 0 without any.
     pub(super) fn mean_size(&self) -> u64 {
-        let sum: u64 = self.sizes.values().copied().map(u64::from).sum();
+        let sum: u64 = self.told.values().map(|told| u64::from(self.sizes.of(*told))).sum();
         sum.checked_div(self.objects()).unwrap_or(0)
     }
 
     pub(super) fn size_of(&self, key: &Key) -> Option<u32> {
-        self.sizes.get(key).copied()
+        self.told.get(key).map(|told| self.sizes.of(*told))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::Columns;
+    use crate::trace::{Format, Table};
 
     fn survey(content: &str, sizes: ValueSizes) -> Survey {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), content).expect("written");
-        let trace = Trace::new(vec![file.path().to_owned()], None, Columns::default());
-        Survey::read(&trace, sizes).expect("a well-formed trace")
+        let paths = [file.path().to_owned()];
+        let mut trace = Trace::open(&paths, Some(Format::Text), Table::default()).expect("a trace");
+        Survey::read(&mut trace, sizes).expect("a well-formed trace")
     }
 
     #[test]
@@ -81,19 +93,19 @@ mod tests {
 
     #[test]
     fn objects_without_a_size_get_the_one_given() {
-        let survey = survey("1\n1 100\n", ValueSizes::OfTrace { otherwise: 64 });
-        assert_eq!(survey.size_of(&Key::from(1)), Some(64));
+        let survey = survey("1\n2 100\n1\n", ValueSizes::OfTrace { otherwise: 64 });
+        assert_eq!((survey.size_of(&Key::from(1)), survey.size_of(&Key::from(2))), (Some(64), Some(100)));
+    }
+
+    #[test]
+    fn a_size_told_later_is_better_than_none() {
+        let survey = survey("1\n1 100\n1 200\n", ValueSizes::OfTrace { otherwise: 64 });
+        assert_eq!((survey.size_of(&Key::from(1)), survey.mean_size()), (Some(100), 100));
     }
 
     #[test]
     fn one_size_for_all_overrules_the_trace() {
         let survey = survey("1 100\n2\n", ValueSizes::AllOf(8));
         assert_eq!(survey.mean_size(), 8);
-    }
-
-    #[test]
-    fn an_empty_trace_has_nothing_in_it() {
-        let survey = survey("", ValueSizes::AllOf(8));
-        assert_eq!((survey.requests(), survey.objects(), survey.mean_size()), (0, 0, 0));
     }
 }

@@ -10,32 +10,28 @@ use std::io::Read;
 use std::ops::Range;
 
 use super::error::{Place, TraceError};
-use super::key::{Key, decimal};
+use super::fields::fields;
+use super::key::decimal;
 use super::lines::Lines;
-use super::parser::{Parser, Request};
-use super::text::fields;
+use super::parser::{KeyText, MAX_RUN, Parser, Spelled};
 
-/// The longest run that one line may stand for. The published traces stay far below; a damaged
-/// line must not become a replay without end.
-const MAX_RUN: u64 = 1 << 24;
-
-pub(super) struct Lis<R> {
+pub(super) struct Arc<R> {
     lines: Lines<R>,
     /// What is left of the run of the line read last.
     run: Range<u64>,
 }
 
-impl<R: Read> Lis<R> {
+impl<R: Read> Arc<R> {
     pub(super) fn new(reader: R) -> Self {
         Self { lines: Lines::new(reader), run: 0..0 }
     }
 }
 
-impl<R: Read> Parser for Lis<R> {
-    fn next_request(&mut self) -> Result<Option<Request>, TraceError> {
+impl<R: Read> Parser for Arc<R> {
+    fn next_request(&mut self) -> Result<Option<Spelled<'_>>, TraceError> {
         loop {
             if let Some(number) = self.run.next() {
-                return Ok(Some(Request { key: Key::from(number), size: None }));
+                return Ok(Some(Spelled { key: KeyText::Number(number), size: None }));
             }
             let Some((place, line)) = self.lines.next_filled()? else {
                 return Ok(None);
@@ -66,11 +62,11 @@ fn run(place: Place, line: &[u8]) -> Result<Range<u64>, TraceError> {
 #[cfg(test)]
 mod tests {
     use super::super::format::Format;
+    use super::super::key::Key;
     use super::super::parser::tests::{error, requests};
-    use super::*;
 
     fn keys(input: &[u8]) -> Vec<Key> {
-        let requests = requests(input, Format::Lis);
+        let requests = requests(input, Format::Arc);
         assert!(requests.iter().all(|request| request.size.is_none()));
         requests.iter().map(|request| request.key).collect()
     }
@@ -104,7 +100,7 @@ mod tests {
         for (line, message) in cases {
             let input = format!("1 1 0 0\n{line}\n");
             let expected = format!("line 2: expected {message}");
-            assert_eq!(error(input.as_bytes(), Format::Lis, ""), expected);
+            assert_eq!(error(input.as_bytes(), Format::Arc, ""), expected);
         }
     }
 }

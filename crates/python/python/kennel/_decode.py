@@ -1,0 +1,43 @@
+"""Values that cannot be decoded any more: a class was renamed, the file holds another program's bytes."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Set, Tuple
+
+from ._serializers import Serializer
+
+__all__ = ["Decoder"]
+
+log = logging.getLogger("kennel")
+
+#: Reasons that were logged as a warning in this process.
+_logged: Set[Tuple[str, str]] = set()
+
+
+class Decoder:
+    """Decodes stored values, and takes one that cannot be decoded for a miss.
+
+    An error would reach every caller until the value expires, and nobody would replace the value. The first failure of
+    a kind is logged as a warning, further ones for debugging only; :attr:`undecodable` counts them.
+    """
+
+    def __init__(self, serializer: Serializer, where: object) -> None:
+        self._loads = serializer.loads
+        self._where = where
+        self.undecodable = 0
+        """Values that could not be decoded, in this process."""
+
+    def value(self, key: object, data: bytes, default: Any) -> Any:
+        """The value that ``data`` was made of, or ``default``."""
+        try:
+            return self._loads(data)
+        except Exception as error:
+            self.undecodable += 1
+            reason = type(error).__name__, str(error)
+            level = logging.DEBUG if reason in _logged else logging.WARNING
+            # The reasons of a damaged file may all differ.
+            if len(_logged) < 1000:
+                _logged.add(reason)
+            log.log(level, "%s: the value of %r cannot be decoded and counts as missing: %r", self._where, key, error)
+            return default

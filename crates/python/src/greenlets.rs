@@ -1,0 +1,32 @@
+//! The greenlets of gevent. `kennel/_gevent.py` knows them; here it is asked, once the program has imported gevent.
+
+use crate::claim::Task;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyModule};
+use std::time::Duration;
+
+/// A greenlet that calls the cache.
+pub(crate) struct Greenlet<'py> {
+    /// Whose its claims are.
+    pub(crate) task: kennel::Task,
+    sleep: Bound<'py, PyAny>,
+}
+
+impl<'py> Greenlet<'py> {
+    /// The greenlet that runs; `None` where the thread runs no others.
+    pub(crate) fn current(py: Python<'py>) -> PyResult<Option<Self>> {
+        let modules = PyModule::import(py, intern!(py, "sys"))?.getattr(intern!(py, "modules"))?;
+        if !modules.cast::<PyDict>()?.contains(intern!(py, "gevent"))? {
+            return Ok(None);
+        }
+        let current = PyModule::import(py, intern!(py, "kennel._gevent"))?.call_method0(intern!(py, "current"))?;
+        let found: Option<(PyRef<'_, Task>, Bound<'py, PyAny>)> = current.extract()?;
+        Ok(found.map(|(task, sleep)| Self { task: task.0, sleep }))
+    }
+
+    /// Lets others run for so long.
+    pub(crate) fn sleep(&self, time: Duration) -> PyResult<()> {
+        self.sleep.call1((time.as_secs_f64(),)).map(|_| ())
+    }
+}

@@ -1,0 +1,171 @@
+//! Typed values of two versions of one type: an old program and a new one use the same keys.
+//!
+//! The versions have the same bytes, so that only their fingerprints tell them apart. Each value holds, beside the version
+//! that stored it, a [value](crate::value) that proves itself; what holds for all values of a [history](crate::history)
+//! holds for these. The keys are none of those of the other operations. In addition, a caller gets
+//!
+//! * only values of its own version, whether it found them or another created them for it; for `get` those of the other
+//!   version, and bytes of no type at all, are an error;
+//! * what it created, if it was the creator.
+
+use crate::board::{KEYS, PARTS, TYPED, Word};
+use crate::history::{Before, Token, Wrong, name, wall_ms};
+use crate::parts::{GaveUp, Parts};
+use crate::value::Value;
+use crate::worker::Worker;
+use kennel::{CreateError, Error, Expiry, SetOptions, Typed};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// What the old program stores.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Old {
+    version: u8,
+    bytes: Vec<u8>,
+}
+
+/// What the new program stores.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct New {
+    number: u8,
+    body: Vec<u8>,
+}
+
+/// One version of the type.
+trait Version: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
+    const NUMBER: u8;
+
+    fn of(bytes: Vec<u8>) -> Self;
+
+    /// The version that it was stored by, and the bytes that prove themselves.
+    fn parts(&self) -> (u8, &[u8]);
+}
+
+impl Version for Old {
+    const NUMBER: u8 = 1;
+
+    fn of(bytes: Vec<u8>) -> Self {
+        Self { version: Self::NUMBER, bytes }
+    }
+
+    fn parts(&self) -> (u8, &[u8]) {
+        (self.version, &self.bytes)
+    }
+}
+
+impl Version for New {
+    const NUMBER: u8 = 2;
+
+    fn of(body: Vec<u8>) -> Self {
+        Self { number: Self::NUMBER, body }
+    }
+
+    fn parts(&self) -> (u8, &[u8]) {
+        (self.number, &self.body)
+    }
+}
+
+fn typed<T: Version>(cache: &Parts) -> Typed<'_, T> {
+    cache.all.typed()
+}
+
+/// A value of a version is that version's, and what the key's history allows.
+fn check<T: Version>(before: &Before<'_>, key: u16, value: &T) -> Result<(), Wrong> {
+    match value.parts() {
+        (number, bytes) if number == T::NUMBER => before.check_hit(bytes, None),
+        (other, _) => {
+            let expected = format!("a value that version {} of the type stored", T::NUMBER);
+            Err(Wrong { key, expected, found: format!("one of version {other}") })
+        }
+    }
+}
+
+impl<'a> Worker<'a> {
+    /// Uses a typed key as the old program or the new one does.
+    pub fn typed(&mut self) {
+        // All of them are in part 0.
+        let key = (KEYS + PARTS * self.random.below((TYPED / PARTS) as u64) as usize) as u16;
+        match self.random.below(16) {
+            0 => self.store_untyped(key),
+            1 => self.delete(key),
+            2..9 => self.use_typed::<Old>(key),
+            _ => self.use_typed::<New>(key),
+        }
+    }
+
+    fn use_typed<T: Version>(&mut self, key: u16) {
+        match self.random.below(8) {
+            0 => self.set_typed::<T>(key),
+            1..4 => self.get_typed::<T>(key),
+            _ => self.create_typed::<T>(key),
+        }
+    }
+
+    fn get_typed<T: Version>(&self, key: u16) {
+        let before = Before::sample(self.board, key);
+        match self.call(|cache| typed::<T>(cache).get(name(key))) {
+            Ok(Some(value)) => self.check(check(&before, key, &value)),
+            Ok(None) | Err(Error::Codec { what: "read", .. }) => {}
+            Err(error) => {
+                let expected = "a value, a miss, or that it is of another type".into();
+                self.wrong(Wrong { key, expected, found: error.to_string() });
+            }
+        }
+    }
+
+    fn set_typed<T: Version>(&mut self, key: u16) {
+        let Some(token) = Token::take(self.board, key, self.worker) else { return };
+        let number = token.begin();
+        let value = T::of(self.value(key, number));
+        if self.write_call(key, |cache| typed::<T>(cache).set(name(key), &value)).is_some() {
+            token.done(number);
+        }
+    }
+
+    /// Bytes of no type, as a program before either version may have stored.
+    fn store_untyped(&mut self, key: u16) {
+        let Some(token) = Token::take(self.board, key, self.worker) else { return };
+        let number = token.begin();
+        let value = self.value(key, number);
+        if self.write_call(key, |cache| cache.set(key, &value, &SetOptions::new())).is_some() {
+            token.done(number);
+        }
+    }
+
+    fn create_typed<T: Version>(&mut self, key: u16) {
+        let mut how = self.options();
+        let expires_ms = if self.random.one_in(4) { 0 } else { wall_ms() + self.random.within(5, 80) };
+        if expires_ms != 0 {
+            how = how.expiry(Expiry::At(UNIX_EPOCH + Duration::from_millis(expires_ms)));
+        }
+        let (time, len, stops) = (self.time(), self.len(), self.stops());
+        let before = Before::sample(self.board, key);
+        // Its token is kept until it is stored, or is not.
+        let mut created = None;
+        let create = || {
+            std::thread::sleep(time);
+            let token = self.wait_for_token(key).ok_or(GaveUp)?;
+            let number = token.begin() as u32;
+            let value = T::of(Value { key, writer: self.worker as u16, number, expires_ms }.bytes(len));
+            created = Some((token, value.clone()));
+            Ok(value)
+        };
+        let longest = [Word::LongestClaimNs; 2];
+        let found = self.measured(|cache| typed::<T>(cache).get_or_create(name(key), &how, create), longest);
+        if let Err(CreateError::Cache(error @ Error::Codec { .. })) = &found {
+            let expected = "a value of its own version".into();
+            return self.wrong(Wrong { key, expected, found: error.to_string() });
+        }
+        let Some(found) = self.found(key, stops, found) else { return };
+        match created.map(|(_token, value)| value) {
+            None => self.check(check(&before, key, &found)),
+            Some(value) if value == found => self.board.add(Word::TypedCreated, 1),
+            Some(_) => {
+                let (expected, found) = ("what was created".into(), format!("{:?}", found.parts().0));
+                self.wrong(Wrong { key, expected, found });
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What a creator makes.
+
+use crate::api::write::SetOptions;
+use crate::clock::Expiry;
+
+/// A value that a creator made, with what depends on the value: when it expires or becomes stale, its flags, and whether it
+/// is stored at all. What is not said here the [`CreateOptions`](crate::CreateOptions) say, and after them the region.
+///
+/// Creators that have nothing to say return the bytes.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let cache = kennel::Options::new().create(dir.path().join("cache"))?;
+/// use kennel::{CreateOptions, Created, Expiry};
+/// use std::time::Duration;
+/// let fetch = || Ok::<_, std::io::Error>((b"<html>".to_vec(), Duration::from_secs(90)));
+/// let page = cache.get_or_create("page", &CreateOptions::new(), || {
+///     let (body, max_age) = fetch()?;
+///     Ok::<_, std::io::Error>(Created::new(body).expiry(Expiry::After(max_age)).stored(!max_age.is_zero()))
+/// })?;
+/// assert_eq!(page, b"<html>");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Created {
+    pub(super) value: Vec<u8>,
+    pub(super) how: Overrides,
+    pub(super) is_stored: bool,
+}
+
+/// What a value says of itself, instead of the options.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Overrides {
+    expiry: Option<Expiry>,
+    soft_expiry: Option<Expiry>,
+    flags: Option<u32>,
+}
+
+impl Overrides {
+    /// The options of one value.
+    pub(super) fn over(self, options: SetOptions) -> SetOptions {
+        let options = self.expiry.map_or(options, |expiry| options.expiry(expiry));
+        let options = self.soft_expiry.map_or(options, |expiry| options.soft_expiry(expiry));
+        self.flags.map_or(options, |flags| options.flags(flags))
+    }
+}
+
+impl Created {
+    /// A value that is stored as the options say.
+    #[must_use]
+    pub fn new(value: impl Into<Vec<u8>>) -> Self {
+        Self { value: value.into(), how: Overrides::default(), is_stored: true }
+    }
+
+    /// When this value expires.
+    #[must_use]
+    pub fn expiry(mut self, expiry: Expiry) -> Self {
+        self.how.expiry = Some(expiry);
+        self
+    }
+
+    /// When this value becomes stale: see [`CreateOptions::soft_expiry`](crate::CreateOptions::soft_expiry).
+    #[must_use]
+    pub fn soft_expiry(mut self, expiry: Expiry) -> Self {
+        self.how.soft_expiry = Some(expiry);
+        self
+    }
+
+    /// The caller's flags of this value.
+    #[must_use]
+    pub fn flags(mut self, flags: u32) -> Self {
+        self.how.flags = Some(flags);
+        self
+    }
+
+    /// Whether this value is stored. One that is not is returned to its creator, and those who waited for it create for
+    /// themselves, as with [`CreateOptions::should_cache`](crate::CreateOptions::should_cache).
+    #[must_use]
+    pub fn stored(mut self, yes: bool) -> Self {
+        self.is_stored = yes;
+        self
+    }
+
+    /// The value.
+    #[must_use]
+    pub fn value(&self) -> &[u8] {
+        &self.value
+    }
+
+    /// The value, and nothing of what was said about it.
+    #[must_use]
+    pub fn into_value(self) -> Vec<u8> {
+        self.value
+    }
+}
+
+impl From<Vec<u8>> for Created {
+    fn from(value: Vec<u8>) -> Self {
+        Self::new(value)
+    }
+}

@@ -1,0 +1,93 @@
+//! How a typed value lies in a cache: the fingerprint of its type, then postcard's bytes.
+
+use super::shape::Shape;
+use super::walk::Unreadable;
+use crate::api::create::Form;
+use crate::api::read::Item;
+use crate::error::{Error, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::marker::PhantomData;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// The caller's flags of a typed value: they say how its bytes are to be read.
+pub(super) const TAG: u32 = u32::from_le_bytes(*b"typd");
+/// The flags of typed values that Kennel stored before they had a fingerprint.
+const OLD_TAG: u32 = u32::from_le_bytes(*b"post");
+
+/// Writes and reads values of a type.
+pub(super) struct Codec<T> {
+    shape: &'static Shape,
+    version: u32,
+    of: PhantomData<fn(T) -> T>,
+}
+
+impl<T: Serialize + DeserializeOwned> Codec<T> {
+    pub(super) fn new() -> Self {
+        Self { shape: Shape::of::<T>(), version: 0, of: PhantomData }
+    }
+
+    pub(super) fn version(self, version: u32) -> Self {
+        Self { version, ..self }
+    }
+
+    /// The bytes that each value of this type begins with.
+    fn fingerprint(&self) -> [u8; 8] {
+        let of_type = self.shape.fingerprint.to_le_bytes();
+        if self.version == 0 { of_type } else { xxh3_64_with_seed(&of_type, self.version.into()).to_le_bytes() }
+    }
+
+    /// What values of this type look like to those who do not know it.
+    pub(super) fn form(&self) -> Form {
+        Form::new(TAG, self.fingerprint())
+    }
+
+    /// Whether values of the type can be read back at all.
+    pub(super) fn check_type(&self, what: &'static str) -> Result<()> {
+        self.shape.check_type().map_err(|Unreadable(detail)| Error::Codec { what, detail })
+    }
+
+    pub(super) fn encode(&self, value: &T) -> Result<Vec<u8>> {
+        let failed = |detail: String| Error::Codec { what: "serialize", detail };
+        self.shape.check(value).map_err(|Unreadable(detail)| failed(detail))?;
+        let bytes =
+            postcard::to_extend(value, self.fingerprint().to_vec()).map_err(|error| failed(error.to_string()))?;
+        if self.shape.is_new() {
+            self.decode_bytes(&bytes).map_err(|error| failed(format!("it was written, but not read back: {error}")))?;
+        }
+        Ok(bytes)
+    }
+
+    pub(super) fn decode(&self, item: &Item) -> Result<T> {
+        match item.flags {
+            TAG => self.decode_bytes(&item.value),
+            OLD_TAG => {
+                Err(unreadable("it was stored by a version of Kennel that did not note of which type it is".into()))
+            }
+            other => Err(unreadable(format!(
+                "expected the caller's flags {TAG:#010x} of a typed value, found {other:#010x}"
+            ))),
+        }
+    }
+
+    fn decode_bytes(&self, bytes: &[u8]) -> Result<T> {
+        let (expected, found) = (self.fingerprint(), bytes.first_chunk::<8>().copied().unwrap_or_default());
+        if found != expected {
+            return Err(unreadable(format!(
+                "it was stored by another type, or another version of this one (its fingerprint is {:#018x}, expected \
+                 was {:#018x}); delete the key, or give each type keys or a region of its own",
+                u64::from_le_bytes(found),
+                u64::from_le_bytes(expected),
+            )));
+        }
+        match postcard::take_from_bytes(bytes.get(expected.len()..).unwrap_or_default()) {
+            Ok((value, [])) => Ok(value),
+            Ok((_, rest)) => Err(unreadable(format!("{} of {} bytes are left over", rest.len(), bytes.len()))),
+            Err(error) => Err(unreadable(error.to_string())),
+        }
+    }
+}
+
+fn unreadable(detail: String) -> Error {
+    Error::Codec { what: "read", detail }
+}

@@ -1,0 +1,464 @@
+//! A deserializer that has no bytes: it lets a type's `Deserialize` say what it reads, and makes up the values.
+//!
+//! A run follows one way through the type: one variant of each enum, some value of each option, one element of each
+//! sequence. [`shape`](super::shape) makes runs until no run finds anything new. A field whose type refuses the values that
+//! are made up (a date refuses most strings) is left out of later runs, so that the fields behind it are seen, too.
+
+use serde::de::value::StrDeserializer;
+use serde::de::{self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess};
+use serde::de::{VariantAccess, Visitor};
+use std::fmt;
+
+/// Questions that one type may ask in all runs together: a type without end is cut off there.
+const MOST_QUESTIONS: u32 = 1 << 16;
+/// Types within each other; deeper is a type that contains itself.
+const DEEPEST: usize = 128;
+/// A type that occurs so often within itself gets no optional parts any more.
+const OFTEN: usize = 2;
+
+/// A run ended early: the type refused a value, or it asks for what the format cannot answer.
+#[derive(Debug)]
+pub(super) struct Halt;
+
+impl fmt::Display for Halt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the values that are made up for a trace were refused")
+    }
+}
+
+impl std::error::Error for Halt {}
+
+impl de::Error for Halt {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Halt
+    }
+}
+
+/// A struct, or a variant of an enum: the names that serde gives it.
+pub(super) type Name = (&'static str, Option<&'static str>);
+
+/// What is known of a variant of an enum.
+#[derive(Clone, Default)]
+struct Variant {
+    /// How many variants were complete when it was last tried.
+    tried: Option<u32>,
+    /// Its turn among the complete ones.
+    complete: Option<u32>,
+}
+
+struct Enum {
+    name: &'static str,
+    names: &'static [&'static str],
+    variants: Vec<Variant>,
+}
+
+/// What all runs have seen so far.
+#[derive(Default)]
+pub(super) struct Trace {
+    /// Every question in order: what makes the fingerprint.
+    pub log: Vec<u8>,
+    /// Why no bytes of postcard's can be read as this type.
+    pub unreadable: Option<String>,
+    /// How many fields are read of each struct and variant.
+    pub fields: Vec<(Name, usize)>,
+    /// From this depth on the least is made up: no options, no elements, zeros.
+    pub least_from: Option<usize>,
+    /// The greatest depth of a question.
+    pub depth: usize,
+    /// Whether the current run found something new.
+    pub found: bool,
+    questions: u32,
+    enums: Vec<Enum>,
+    complete: u32,
+    /// Fields that cannot be made up.
+    refused: Vec<(Name, usize)>,
+    /// Names of the types that the current question is within; empty for those that have none.
+    within: Vec<&'static str>,
+}
+
+impl Trace {
+    pub(super) fn begin(&mut self) {
+        self.found = false;
+        self.within.clear();
+    }
+
+    /// Whether each part of the type was seen.
+    pub(super) fn is_whole(&self) -> bool {
+        let complete = |of: &Enum| of.variants.iter().all(|variant| variant.complete.is_some());
+        self.refused.is_empty() && self.questions < MOST_QUESTIONS && self.enums.iter().all(complete)
+    }
+
+    fn note(&mut self, what: &str) -> Result<(), Halt> {
+        self.questions += 1;
+        if self.questions >= MOST_QUESTIONS || self.within.len() > DEEPEST {
+            return Err(Halt);
+        }
+        self.depth = self.depth.max(self.within.len());
+        self.log.extend_from_slice(what.as_bytes());
+        self.log.push(0);
+        Ok(())
+    }
+
+    fn note_all(&mut self, what: &str, name: &str, parts: &[&str]) -> Result<(), Halt> {
+        self.note(what)?;
+        self.note(name)?;
+        self.log.extend_from_slice(&(parts.len() as u64).to_le_bytes());
+        parts.iter().try_for_each(|part| self.note(part))
+    }
+
+    fn note_count(&mut self, what: &str, name: &str, count: usize) -> Result<(), Halt> {
+        self.note(what)?;
+        self.note(name)?;
+        self.log.extend_from_slice(&(count as u64).to_le_bytes());
+        Ok(())
+    }
+
+    fn cannot_answer(&mut self, question: &str) -> Halt {
+        let place = self.innermost().map_or(String::new(), |name| format!(" within `{name}`"));
+        self.unreadable.get_or_insert(format!(
+            "its Deserialize{place} asks what comes next ({question}), which postcard's bytes do not say; serde's \
+             attributes tag, untagged and flatten do that"
+        ));
+        Halt
+    }
+
+    /// Whether optional parts are left out here.
+    fn is_least(&self) -> bool {
+        let recurs = |name: &str| self.within.iter().filter(|within| **within == name).count() > OFTEN;
+        self.makes_least() || self.innermost().is_some_and(recurs)
+    }
+
+    fn innermost(&self) -> Option<&'static str> {
+        self.within.iter().rev().copied().find(|name| !name.is_empty())
+    }
+
+    fn makes_least(&self) -> bool {
+        self.least_from.is_some_and(|from| self.within.len() >= from)
+    }
+
+    fn one(&self) -> u8 {
+        u8::from(!self.makes_least())
+    }
+
+    /// The variant of an enum that this run takes.
+    fn choose(&mut self, name: &'static str, names: &'static [&'static str]) -> (usize, usize) {
+        let known = self.enums.iter().position(|known| known.name == name && known.names == names);
+        let at = known.unwrap_or_else(|| {
+            self.enums.push(Enum { name, names, variants: vec![Variant::default(); names.len()] });
+            self.enums.len() - 1
+        });
+        let (now, variants) = (self.complete, &mut self.enums[at].variants);
+        let untried = variants.iter().position(|variant| variant.tried.is_none());
+        let again = || variants.iter().position(|variant| variant.complete.is_none() && variant.tried != Some(now));
+        if let Some(next) = untried.or_else(again).filter(|_| self.least_from.is_none()) {
+            variants[next].tried = Some(now);
+            self.found = true;
+            return (at, next);
+        }
+        // The one that was complete first does not need the enum itself.
+        let simplest =
+            variants.iter().enumerate().filter_map(|(i, variant)| variant.complete.map(|turn| (turn, i))).min();
+        (at, simplest.map_or(0, |(_, i)| i))
+    }
+
+    fn completed(&mut self, (at, variant): (usize, usize)) {
+        let variant = &mut self.enums[at].variants[variant];
+        if variant.complete.is_none() {
+            variant.complete = Some(self.complete);
+            self.complete += 1;
+            self.found = true;
+        }
+    }
+
+    fn has_read(&mut self, name: Name, fields: usize) {
+        if !self.fields.contains(&(name, fields)) {
+            self.fields.push((name, fields));
+        }
+    }
+
+    /// Reads the fields of a struct or a variant, without those that cannot be made up.
+    fn read_fields<'de, V: Visitor<'de>>(
+        &mut self,
+        name: Name,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Halt> {
+        if self.refused.iter().any(|(refused, _)| *refused == name) {
+            return visitor.visit_map(Fields { trace: self, name, fields, next: 0 });
+        }
+        self.read_elements(Some(name), fields.len(), visitor)
+    }
+
+    fn read_elements<'de, V: Visitor<'de>>(
+        &mut self,
+        name: Option<Name>,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, Halt> {
+        let mut elements = Elements { trace: self, name, len, next: 0 };
+        let value = visitor.visit_seq(&mut elements)?;
+        let read = elements.next;
+        if let Some(name) = name {
+            self.has_read(name, read);
+        }
+        Ok(value)
+    }
+
+    /// Reads what a type consists of.
+    fn inside<R>(&mut self, name: &'static str, read: impl FnOnce(&mut Self) -> Result<R, Halt>) -> Result<R, Halt> {
+        self.within.push(name);
+        let value = read(self);
+        self.within.pop();
+        value
+    }
+
+    /// Reads a field; one that cannot be made up is left out from the next run on.
+    fn read_field<'de, S: DeserializeSeed<'de>>(
+        &mut self,
+        name: Name,
+        field: usize,
+        seed: S,
+    ) -> Result<S::Value, Halt> {
+        let value = seed.deserialize(&mut *self);
+        if value.is_err() && !self.found {
+            self.refused.push((name, field));
+            self.found = true;
+        }
+        value
+    }
+}
+
+/// Methods that read one value: what is noted, and what is made up.
+macro_rules! leaves {
+    ($($method:ident: $what:literal, |$trace:ident, $visitor:ident| $visit:expr;)*) => {$(
+        fn $method<V: Visitor<'de>>(self, $visitor: V) -> Result<V::Value, Halt> {
+            self.note($what)?;
+            let $trace = self;
+            $visit
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for &mut Trace {
+    type Error = Halt;
+
+    leaves! {
+        deserialize_bool: "bool", |trace, visitor| visitor.visit_bool(!trace.makes_least());
+        deserialize_i8: "i8", |trace, visitor| visitor.visit_i8(trace.one() as i8);
+        deserialize_i16: "i16", |trace, visitor| visitor.visit_i16(trace.one().into());
+        deserialize_i32: "i32", |trace, visitor| visitor.visit_i32(trace.one().into());
+        deserialize_i64: "i64", |trace, visitor| visitor.visit_i64(trace.one().into());
+        deserialize_i128: "i128", |trace, visitor| visitor.visit_i128(trace.one().into());
+        deserialize_u8: "u8", |trace, visitor| visitor.visit_u8(trace.one());
+        deserialize_u16: "u16", |trace, visitor| visitor.visit_u16(trace.one().into());
+        deserialize_u32: "u32", |trace, visitor| visitor.visit_u32(trace.one().into());
+        deserialize_u64: "u64", |trace, visitor| visitor.visit_u64(trace.one().into());
+        deserialize_u128: "u128", |trace, visitor| visitor.visit_u128(trace.one().into());
+        deserialize_f32: "f32", |trace, visitor| visitor.visit_f32(trace.one().into());
+        deserialize_f64: "f64", |trace, visitor| visitor.visit_f64(trace.one().into());
+        deserialize_char: "char", |_trace, visitor| visitor.visit_char('1');
+        // The two forms have the same bytes.
+        deserialize_str: "str", |trace, visitor| visitor.visit_borrowed_str(if trace.makes_least() { "" } else { "1" });
+        deserialize_string: "str", |trace, visitor| visitor.visit_str(if trace.makes_least() { "" } else { "1" });
+        deserialize_bytes: "bytes", |trace, visitor| visitor.visit_borrowed_bytes(if trace.makes_least() { &[] } else { &[1; 16] });
+        deserialize_byte_buf: "bytes", |trace, visitor| visitor.visit_bytes(if trace.makes_least() { &[] } else { &[1; 16] });
+        deserialize_unit: "unit", |_trace, visitor| visitor.visit_unit();
+        deserialize_any: "any", |trace, _visitor| Err(trace.cannot_answer("deserialize_any"));
+        deserialize_ignored_any: "any", |trace, _visitor| Err(trace.cannot_answer("deserialize_ignored_any"));
+        deserialize_identifier: "any", |trace, _visitor| Err(trace.cannot_answer("deserialize_identifier"));
+        deserialize_option: "option", |trace, visitor| {
+            if trace.is_least() { visitor.visit_none() } else { trace.inside("", |trace| visitor.visit_some(trace)) }
+        };
+        deserialize_seq: "seq", |trace, visitor| {
+            let len = usize::from(!trace.is_least());
+            trace.inside("", |trace| trace.read_elements(None, len, visitor))
+        };
+        deserialize_map: "map", |trace, visitor| {
+            let len = usize::from(!trace.is_least());
+            trace.inside("", |trace| visitor.visit_map(Entries { trace, len }))
+        };
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Halt> {
+        self.note("unit struct")?;
+        self.note(name)?;
+        visitor.visit_unit()
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Halt> {
+        self.note("newtype struct")?;
+        self.note(name)?;
+        self.inside(name, |trace| visitor.visit_newtype_struct(trace))
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Halt> {
+        self.note_count("tuple", "", len)?;
+        self.inside("", |trace| trace.read_elements(None, len, visitor))
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, Halt> {
+        self.note_count("tuple struct", name, len)?;
+        self.inside(name, |trace| trace.read_elements(Some((name, None)), len, visitor))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Halt> {
+        self.note_all("struct", name, fields)?;
+        self.inside(name, |trace| trace.read_fields((name, None), fields, visitor))
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Halt> {
+        self.note_all("enum", name, variants)?;
+        let chosen = self.choose(name, variants);
+        let variant = variants.get(chosen.1).copied();
+        let value = self.inside(name, |trace| visitor.visit_enum(Chosen { trace, name, variant, index: chosen.1 }))?;
+        if variant.is_some() {
+            self.completed(chosen);
+        }
+        Ok(value)
+    }
+
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+}
+
+/// The elements of a tuple or a sequence, or the fields of a struct in their order.
+struct Elements<'t> {
+    trace: &'t mut Trace,
+    name: Option<Name>,
+    len: usize,
+    next: usize,
+}
+
+impl<'de> SeqAccess<'de> for Elements<'_> {
+    type Error = Halt;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Halt> {
+        if self.next == self.len {
+            return Ok(None);
+        }
+        let element = match self.name {
+            Some(name) => self.trace.read_field(name, self.next, seed)?,
+            None => seed.deserialize(&mut *self.trace)?,
+        };
+        self.next += 1;
+        Ok(Some(element))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.len - self.next)
+    }
+}
+
+/// The entries of a map.
+struct Entries<'t> {
+    trace: &'t mut Trace,
+    len: usize,
+}
+
+impl<'de> MapAccess<'de> for Entries<'_> {
+    type Error = Halt;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Halt> {
+        if self.len == 0 {
+            return Ok(None);
+        }
+        self.len -= 1;
+        seed.deserialize(&mut *self.trace).map(Some)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Halt> {
+        seed.deserialize(&mut *self.trace)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.len)
+    }
+}
+
+/// The fields of a struct by their names, without those that cannot be made up. No value comes of it.
+struct Fields<'t> {
+    trace: &'t mut Trace,
+    name: Name,
+    fields: &'static [&'static str],
+    next: usize,
+}
+
+impl<'de> MapAccess<'de> for Fields<'_> {
+    type Error = Halt;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Halt> {
+        while self.trace.refused.contains(&(self.name, self.next)) {
+            self.next += 1;
+        }
+        let Some(field) = self.fields.get(self.next) else { return Ok(None) };
+        self.trace.note(field)?;
+        let field: StrDeserializer<'_, Halt> = field.into_deserializer();
+        seed.deserialize(field).map(Some)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Halt> {
+        let value = self.trace.read_field(self.name, self.next, seed);
+        self.next += 1;
+        value
+    }
+}
+
+/// A variant of an enum that a run takes.
+struct Chosen<'t> {
+    trace: &'t mut Trace,
+    name: &'static str,
+    /// `None`: the enum has no variants.
+    variant: Option<&'static str>,
+    index: usize,
+}
+
+impl<'de> EnumAccess<'de> for Chosen<'_> {
+    type Error = Halt;
+    type Variant = Self;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Halt> {
+        let index = u32::try_from(self.index).map_err(|_| Halt)?;
+        self.trace.note_count("variant", self.variant.unwrap_or_default(), self.index)?;
+        let index: de::value::U32Deserializer<Halt> = index.into_deserializer();
+        Ok((seed.deserialize(index)?, self))
+    }
+}
+
+impl<'de> VariantAccess<'de> for Chosen<'_> {
+    type Error = Halt;
+
+    fn unit_variant(self) -> Result<(), Halt> {
+        self.trace.note("unit variant")
+    }
+
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Halt> {
+        self.trace.note("newtype variant")?;
+        seed.deserialize(self.trace)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Halt> {
+        self.trace.note_count("tuple variant", "", len)?;
+        self.trace.read_elements(Some((self.name, self.variant)), len, visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Halt> {
+        self.trace.note_all("struct variant", "", fields)?;
+        self.trace.read_fields((self.name, self.variant), fields, visitor)
+    }
+}

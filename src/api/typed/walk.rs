@@ -1,0 +1,257 @@
+//! A serializer that writes nothing: it sees what a value's `Serialize` would write that could not be read back.
+
+use super::shape::Shape;
+use super::trace::Name;
+use serde::Serialize;
+use serde::ser::{self, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple};
+use serde::ser::{SerializeTupleStruct, SerializeTupleVariant, Serializer};
+use std::fmt;
+
+/// Why a value could not be read back.
+#[derive(Debug)]
+pub(super) struct Unreadable(pub String);
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+impl ser::Error for Unreadable {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self(message.to_string())
+    }
+}
+
+/// One walk through a value.
+#[derive(Clone, Copy)]
+pub(super) struct Walk<'s>(pub &'s Shape);
+
+impl<'s> Walk<'s> {
+    fn parts(self, name: Option<Name>) -> Parts<'s> {
+        Parts { walk: self, name, written: 0 }
+    }
+
+    fn sequence(self, what: &str, len: Option<usize>) -> Result<Parts<'s>, Unreadable> {
+        if len.is_some() {
+            return Ok(self.parts(None));
+        }
+        let why = format!("the length of a {what} is not known before its end; serde's attribute flatten makes such");
+        Err(Unreadable(why))
+    }
+}
+
+/// Methods for values without parts.
+macro_rules! leaves {
+    ($($method:ident($($kind:ty),*);)*) => {$(
+        #[inline]
+        fn $method(self, $(_: $kind),*) -> Result<(), Unreadable> {
+            Ok(())
+        }
+    )*};
+}
+
+impl<'s> Serializer for Walk<'s> {
+    type Ok = ();
+    type Error = Unreadable;
+    type SerializeSeq = Parts<'s>;
+    type SerializeTuple = Parts<'s>;
+    type SerializeTupleStruct = Parts<'s>;
+    type SerializeTupleVariant = Parts<'s>;
+    type SerializeMap = Parts<'s>;
+    type SerializeStruct = Parts<'s>;
+    type SerializeStructVariant = Parts<'s>;
+
+    leaves! {
+        serialize_bool(bool);
+        serialize_i8(i8);
+        serialize_i16(i16);
+        serialize_i32(i32);
+        serialize_i64(i64);
+        serialize_i128(i128);
+        serialize_u8(u8);
+        serialize_u16(u16);
+        serialize_u32(u32);
+        serialize_u64(u64);
+        serialize_u128(u128);
+        serialize_f32(f32);
+        serialize_f64(f64);
+        serialize_char(char);
+        serialize_str(&str);
+        serialize_bytes(&[u8]);
+        serialize_none();
+        serialize_unit();
+        serialize_unit_struct(&'static str);
+        serialize_unit_variant(&'static str, u32, &'static str);
+    }
+
+    fn serialize_some<T: ?Sized + Serialize>(self, value: &T) -> Result<(), Unreadable> {
+        value.serialize(self)
+    }
+
+    fn serialize_newtype_struct<T: ?Sized + Serialize>(self, _: &'static str, value: &T) -> Result<(), Unreadable> {
+        value.serialize(self)
+    }
+
+    fn serialize_newtype_variant<T: ?Sized + Serialize>(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        value: &T,
+    ) -> Result<(), Unreadable> {
+        value.serialize(self)
+    }
+
+    fn serialize_seq(self, len: Option<usize>) -> Result<Parts<'s>, Unreadable> {
+        self.sequence("sequence", len)
+    }
+
+    fn serialize_map(self, len: Option<usize>) -> Result<Parts<'s>, Unreadable> {
+        self.sequence("map", len)
+    }
+
+    fn serialize_tuple(self, _: usize) -> Result<Parts<'s>, Unreadable> {
+        Ok(self.parts(None))
+    }
+
+    fn serialize_tuple_struct(self, name: &'static str, _: usize) -> Result<Parts<'s>, Unreadable> {
+        Ok(self.parts(Some((name, None))))
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        name: &'static str,
+        _: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Parts<'s>, Unreadable> {
+        Ok(self.parts(Some((name, Some(variant)))))
+    }
+
+    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Parts<'s>, Unreadable> {
+        Ok(self.parts(Some((name, None))))
+    }
+
+    fn serialize_struct_variant(
+        self,
+        name: &'static str,
+        _: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Parts<'s>, Unreadable> {
+        Ok(self.parts(Some((name, Some(variant)))))
+    }
+
+    fn collect_str<T: ?Sized + fmt::Display>(self, _: &T) -> Result<(), Unreadable> {
+        Ok(())
+    }
+
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+}
+
+/// The parts of a value.
+pub(super) struct Parts<'s> {
+    walk: Walk<'s>,
+    /// Of a struct, or a variant.
+    name: Option<Name>,
+    written: usize,
+}
+
+impl Parts<'_> {
+    #[inline]
+    fn part<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<(), Unreadable> {
+        self.written += 1;
+        value.serialize(self.walk)
+    }
+
+    fn skip(&self, field: &str) -> Result<(), Unreadable> {
+        let of = self.name.map(shown).unwrap_or_default();
+        let why = format!(
+            "the field `{field}` of `{of}` is left out (skip_serializing_if), and postcard's bytes do not say which \
+             fields are there"
+        );
+        Err(Unreadable(why))
+    }
+
+    #[inline]
+    fn finish(&self) -> Result<(), Unreadable> {
+        match self.name {
+            Some(name) => self.walk.0.check_fields(name, self.written),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A struct, or a variant of an enum, as people write it.
+pub(super) fn shown((name, variant): Name) -> String {
+    variant.map_or_else(|| name.to_owned(), |variant| format!("{name}::{variant}"))
+}
+
+/// The traits for what has parts without names.
+macro_rules! parts {
+    ($($name:ident $method:ident),*) => {$(
+        impl $name for Parts<'_> {
+            type Ok = ();
+            type Error = Unreadable;
+
+            #[inline]
+            fn $method<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<(), Unreadable> {
+                self.part(value)
+            }
+
+            fn end(self) -> Result<(), Unreadable> {
+                self.finish()
+            }
+        }
+    )*};
+}
+
+parts!(SerializeSeq serialize_element, SerializeTuple serialize_element);
+parts!(SerializeTupleStruct serialize_field, SerializeTupleVariant serialize_field);
+
+/// The traits for what has named fields, of which some may be left out.
+macro_rules! fields {
+    ($($name:ident),*) => {$(
+        impl $name for Parts<'_> {
+            type Ok = ();
+            type Error = Unreadable;
+
+            #[inline]
+            fn serialize_field<T: ?Sized + Serialize>(&mut self, _: &'static str, value: &T) -> Result<(), Unreadable> {
+                self.part(value)
+            }
+
+            fn skip_field(&mut self, field: &'static str) -> Result<(), Unreadable> {
+                self.skip(field)
+            }
+
+            fn end(self) -> Result<(), Unreadable> {
+                self.finish()
+            }
+        }
+    )*};
+}
+
+fields!(SerializeStruct, SerializeStructVariant);
+
+impl SerializeMap for Parts<'_> {
+    type Ok = ();
+    type Error = Unreadable;
+
+    fn serialize_key<T: ?Sized + Serialize>(&mut self, key: &T) -> Result<(), Unreadable> {
+        self.part(key)
+    }
+
+    fn serialize_value<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<(), Unreadable> {
+        self.part(value)
+    }
+
+    fn end(self) -> Result<(), Unreadable> {
+        Ok(())
+    }
+}

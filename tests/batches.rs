@@ -1,0 +1,224 @@
+//! Batches: one time for waiting, whatever they hold, and no code of the caller's under a lock.
+
+mod common;
+
+use common::{Place, assert_sound, children};
+use kennel::{Cache, Clock, CreateOptions, LockStrategy, Options, SetOptions};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
+
+fn options() -> Options {
+    Options::new().capacity(1 << 20).stripes(64).mean_item(64)
+}
+
+/// A key or a value that writes to its cache whenever it is asked for its bytes.
+struct Nosy<'a> {
+    cache: &'a Cache,
+    bytes: String,
+}
+
+impl AsRef<[u8]> for Nosy<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self.cache.set("asked", &self.bytes).unwrap();
+        self.bytes.as_bytes()
+    }
+}
+
+#[test]
+fn the_callers_own_code_runs_under_no_lock() {
+    let shared = [LockStrategy::File, LockStrategy::Lease, LockStrategy::Process];
+    for strategy in shared {
+        let place = Place::new();
+        let options = options().stripes(1).locks(strategy.clone()).lock_wait(Duration::from_millis(200));
+        let cache = options.create(place.path()).unwrap();
+        let nosy = |n: u32| Nosy { cache: &cache, bytes: format!("item {n}") };
+        let items: Vec<_> = (0..8).map(|n| (nosy(n), nosy(n))).collect();
+        let keys = || (0..8).map(nosy).collect::<Vec<_>>();
+        for result in cache.set_multi(&items, &SetOptions::new()) {
+            result.unwrap_or_else(|error| panic!("{strategy}: {error}"));
+        }
+        assert!(cache.get_multi(&keys()).iter().all(Option::is_some));
+        let how = CreateOptions::new();
+        let create = |missing: &[&Nosy<'_>]| {
+            Ok::<_, std::convert::Infallible>(missing.iter().map(|key| Some(key.bytes.as_bytes().to_vec())).collect())
+        };
+        assert!(cache.get_or_create_multi(&keys(), &how, create).unwrap().iter().all(Option::is_some));
+        let region = cache.region("r", &kennel::RegionOptions::new()).unwrap();
+        assert!(region.set_multi(&items, &SetOptions::new()).iter().all(Result::is_ok));
+        assert!(cache.delete_multi(&keys()).into_iter().all(Result::unwrap));
+        assert_sound(&cache);
+    }
+}
+
+/// A clock that uses the cache, whenever it is asked for the time and is not just being asked.
+#[derive(Default)]
+struct NosyClock {
+    cache: OnceLock<Cache>,
+    asked: AtomicU64,
+}
+
+thread_local! {
+    static IS_ASKED: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Clock for NosyClock {
+    fn now(&self) -> SystemTime {
+        if let Some(cache) = self.cache.get()
+            && !IS_ASKED.replace(true)
+        {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            cache.set("asked", "for the time").unwrap();
+            IS_ASKED.set(false);
+        }
+        SystemTime::now()
+    }
+}
+
+#[test]
+fn a_clock_may_use_the_cache() {
+    for strategy in [LockStrategy::File, LockStrategy::Lease, LockStrategy::Process] {
+        let (place, clock) = (Place::new(), Arc::new(NosyClock::default()));
+        let options = options().stripes(1).locks(strategy).lock_wait(Duration::from_millis(200)).clock(clock.clone());
+        let cache = options.create(place.path()).unwrap();
+        assert!(clock.cache.set(cache.clone()).is_ok());
+        let hour = kennel::Expiry::After(Duration::from_secs(3600));
+        let how = SetOptions::new().expiry(hour);
+        // Each of these looks at the expiry of what is there, under the lock.
+        for n in 0..4 {
+            cache.set_with("number", n.to_string(), &how).unwrap();
+            assert_eq!(cache.incr("number", 1).unwrap(), Some(n + 1));
+            assert!(cache.replace("number", "7", &how).unwrap() && !cache.add("number", "8", &how).unwrap());
+            assert!(cache.touch("number", hour).unwrap() && cache.delete("number").unwrap());
+            let create =
+                CreateOptions::new().expiry(hour).soft_expiry(kennel::Expiry::After(Duration::ZERO)).early(1.0);
+            let made = || Ok::<_, std::convert::Infallible>(b"value".to_vec());
+            assert_eq!(cache.get_or_create("created", &create, made).unwrap(), b"value");
+        }
+        // Room is made at the tails of full rings.
+        for n in 0..20_000 {
+            cache.set_with(format!("key {n}"), "value", &how).unwrap();
+        }
+        assert!(clock.asked.load(Ordering::Relaxed) > 20_000);
+        assert_sound(&cache);
+    }
+}
+
+/// Longer than the value before, so that it is a record of its own.
+#[cfg(feature = "crash-points")]
+const CHANGED: &str = "a value that is written to another place";
+
+/// A process that dies between two stores leaves a bucket that readers must see to.
+#[cfg(feature = "crash-points")]
+#[test]
+fn room_for_a_value_is_made_under_no_lock() {
+    for strategy in [LockStrategy::File, LockStrategy::Lease] {
+        let place = Place::new();
+        let options = options().stripes(1).locks(strategy).lock_wait(Duration::from_millis(200));
+        let cache = options.create(place.path()).unwrap();
+        cache.set("key", "value").unwrap();
+        children::start("die", &[children::arg(cache.path())]).wait_with_input();
+        let found = cache.get_with("key", |len| {
+            cache.set("other", "value").unwrap();
+            vec![0; len]
+        });
+        assert_eq!(found.unwrap().as_deref(), Some(CHANGED.as_bytes()));
+        assert_sound(&cache);
+    }
+}
+
+#[test]
+fn child() {
+    children::serve(|task, args| match task {
+        #[cfg(feature = "crash-points")]
+        "die" => {
+            use kennel::crash::{Plan, Step, arm};
+            let cache = Options::new().open(args[0]).unwrap();
+            arm(Some(Step::BucketEven), 0, Plan::Kill);
+            let _ = cache.set("key", CHANGED);
+        }
+        _ => panic!("no task {task} {args:?}"),
+    });
+}
+
+#[test]
+fn room_that_is_too_small_is_an_error() {
+    let place = Place::new();
+    let cache = options().create(place.path()).unwrap();
+    cache.set("key", "value").unwrap();
+    let region = cache.region("r", &kennel::RegionOptions::new()).unwrap();
+    region.set("key", "value").unwrap();
+    for found in [cache.get_with("key", |_| [0; 3].to_vec()), region.get_with("key", |_| [0; 3].to_vec())] {
+        assert!(matches!(found, Err(kennel::Error::BufferTooSmall { needed: 5, given: 3 })), "{found:?}");
+    }
+    let mut large = cache.get_with("key", |len| vec![9; len + 1]).unwrap().unwrap();
+    assert_eq!(large.split_off(5), [9], "room may be larger");
+    assert_eq!((large, cache.get_with("none", |len| vec![0; len]).unwrap()), (b"value".to_vec(), None));
+}
+
+#[test]
+fn what_cannot_be_written_is_told_in_its_place() {
+    let place = Place::new();
+    let cache = options().create(place.path()).unwrap();
+    let (large, long) = ("v".repeat(1 << 20), "k".repeat(70_000));
+    let items = [("a", "1"), ("b", &large), (&long, "3"), ("a", "4")];
+    let results = cache.set_multi(&items, &SetOptions::new());
+    assert!(matches!(
+        &results[..],
+        [Ok(()), Err(kennel::Error::TooLarge { .. }), Err(kennel::Error::KeyTooLong { .. }), Ok(())]
+    ));
+    assert_eq!(cache.get("a").as_deref(), Some(&b"4"[..]));
+}
+
+/// All stripes have one lock, and a thread that stops in the middle of a write keeps it, as a stopped process does.
+#[cfg(all(unix, feature = "crash-points"))]
+#[test]
+fn a_batch_waits_as_long_as_one_write() {
+    use kennel::crash::{Plan, Step, arm};
+    use kennel::{Error, Wait};
+    const LOCK_WAIT: Duration = Duration::from_millis(200);
+    common::must_end("a batch beside a stopped writer", || {
+        let place = Place::new();
+        let cache = options().lock_regions(1).lock_wait(LOCK_WAIT).create(place.path()).unwrap();
+        let keys: Vec<_> = (0..128).map(|n| format!("key {n}")).collect();
+        let claims: Vec<_> =
+            keys.iter().map(|key| cache.claim(format!("{key} claimed"), &CreateOptions::new())).collect();
+        let stopped = cache.clone();
+        std::thread::spawn(move || {
+            arm(Some(Step::Head), 0, Plan::Stop);
+            let _ = stopped.set("other", "value");
+        });
+        while cache.stripe_stats().iter().all(|stripe| stripe.intent.is_none()) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let within = |what: &str, work: &dyn Fn()| {
+            let start = Instant::now();
+            work();
+            let (took, each) = (start.elapsed(), LOCK_WAIT * keys.len() as u32);
+            assert!(took < each / 4, "{what}: {took:?}, where a wait for each would be {each:?}");
+        };
+        let is_busy = |error: &Error| matches!(error, Error::Busy { waited, .. } if *waited <= LOCK_WAIT);
+        within("set_multi", &|| {
+            let items: Vec<_> = keys.iter().map(|key| (key, "value")).collect();
+            let results = cache.set_multi(&items, &SetOptions::new());
+            assert!(results.iter().all(|result| result.as_ref().is_err_and(is_busy)), "{results:?}");
+        });
+        within("delete_multi", &|| {
+            assert!(cache.delete_multi(&keys).iter().all(|result| result.as_ref().is_err_and(is_busy)));
+        });
+        for wait in [Wait::No, Wait::Forever, Wait::For(Duration::from_secs(1))] {
+            within("get_or_create_multi", &|| {
+                let how = CreateOptions::new().wait(wait).or_uncached(true);
+                let create = |missing: &[&String]| {
+                    Ok::<_, std::convert::Infallible>(missing.iter().map(|_| Some(b"value".to_vec())).collect())
+                };
+                let found = cache.get_or_create_multi(&keys, &how, create).unwrap();
+                assert!(found.iter().all(Option::is_some));
+            });
+        }
+        within("verify", &|| assert!(!cache.verify().unchecked.is_empty()));
+        assert!(cache.stats().counters.busy >= 128);
+        std::mem::forget((claims, cache, place));
+    });
+}

@@ -1,0 +1,250 @@
+//! Stale values: who has one takes no lock, waits for nobody, and begins no creation that has just failed.
+
+mod common;
+
+use common::children::{self, arg, say};
+use common::{Place, TestClock, assert_sound};
+use kennel::locks::{LockError, LockFactory, LockPlace, LockRegions};
+use kennel::{Cache, CreateOptions, Created, Expiry, LockStrategy, Lookup, Options, SetOptions, Wait};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+const NOW: u64 = 1_700_000_000_000;
+
+fn options() -> Options {
+    Options::new().capacity(256 << 10).stripes(1).mean_item(64).seats(16)
+}
+
+fn ok(value: &str) -> Result<Vec<u8>, Infallible> {
+    Ok(value.as_bytes().to_vec())
+}
+
+/// What is created so is stale at once.
+fn stale() -> CreateOptions {
+    CreateOptions::new().soft_expiry(Expiry::After(Duration::ZERO)).wait(Wait::Forever)
+}
+
+/// A cache whose `key` is stale.
+fn cache() -> (Place, Cache) {
+    let place = Place::new();
+    let cache = options().create(place.path()).unwrap();
+    cache.get_or_create("key", &stale(), || ok("stale")).unwrap();
+    (place, cache)
+}
+
+#[test]
+fn child() {
+    children::serve(|task, args| {
+        let cache = options().open(args[0]).unwrap();
+        match task {
+            "claim" => {
+                let Lookup::Create(_claim) = cache.claim("key", &stale()).unwrap() else { panic!("it is stale") };
+                say("claimed");
+                children::wait_for_word();
+            }
+            _ => panic!("no task {task}"),
+        }
+    });
+}
+
+/// Locks of one process that count how often one is asked for.
+#[derive(Default)]
+struct Counting {
+    asked: AtomicU32,
+    is_held: AtomicBool,
+}
+
+/// Both ends of a strategy that is these locks.
+struct Shared(Arc<Counting>);
+
+impl LockFactory for Shared {
+    fn name(&self) -> &str {
+        "counting"
+    }
+
+    fn id(&self) -> u64 {
+        1_000
+    }
+
+    fn prepare(&self, _: &LockPlace) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn attach(&self, _: &LockPlace) -> std::io::Result<Box<dyn LockRegions>> {
+        Ok(Box::new(Shared(self.0.clone())))
+    }
+}
+
+impl LockRegions for Shared {
+    fn lock(&self, _: u32, limit: Duration) -> Result<(), LockError> {
+        self.0.asked.fetch_add(1, Ordering::SeqCst);
+        let start = Instant::now();
+        while self.0.is_held.swap(true, Ordering::Acquire) {
+            if start.elapsed() >= limit {
+                return Err(LockError::Busy);
+            }
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
+
+    fn unlock(&self, _: u32) {
+        self.0.is_held.store(false, Ordering::Release);
+    }
+}
+
+/// Each lock of strategy `file` is a system call, and each wait for one is a wait.
+#[test]
+fn a_stale_hit_takes_no_lock_while_another_creates() {
+    let place = Place::new();
+    let locks = Arc::new(Counting::default());
+    let strategy = LockStrategy::Custom(Arc::new(Shared(locks.clone())));
+    let cache = options().locks(strategy).create(place.path()).unwrap();
+    cache.get_or_create("key", &stale(), || ok("stale")).unwrap();
+    let Lookup::Create(claim) = cache.claim("key", &stale()).unwrap() else { panic!("it is stale") };
+    let before = locks.asked.load(Ordering::SeqCst);
+    for _ in 0..1_000 {
+        assert!(matches!(cache.claim("key", &stale()).unwrap(), Lookup::Stale(item) if item.value == b"stale"));
+    }
+    assert_eq!(locks.asked.load(Ordering::SeqCst), before);
+    drop(claim);
+    assert!(matches!(cache.claim("key", &stale()).unwrap(), Lookup::Create(_)), "nobody creates it any more");
+}
+
+#[test]
+fn the_stale_value_of_a_dead_creator_is_created_anew_within_a_second() {
+    let (_place, cache) = cache();
+    let mut creator = children::start("claim", &[arg(cache.path())]);
+    creator.expect("claimed");
+    assert!(matches!(cache.claim("key", &stale()).unwrap(), Lookup::Stale(_)), "it lives");
+    creator.kill();
+    let start = Instant::now();
+    let claim = loop {
+        match cache.claim("key", &stale()).unwrap() {
+            Lookup::Create(claim) => break claim,
+            Lookup::Stale(_) => std::thread::sleep(Duration::from_millis(1)),
+            other => panic!("{other:?}"),
+        }
+        assert!(start.elapsed() < Duration::from_secs(10), "nobody takes over");
+    };
+    assert!(claim.is_protected() && claim.stale().is_some());
+    assert_eq!(cache.stats().counters.takeovers, 1);
+    assert_sound(&cache);
+}
+
+/// A thread that stops in the middle of a write keeps its stripe's lock, as a stopped process does.
+#[cfg(all(unix, feature = "crash-points"))]
+#[test]
+fn a_stale_hit_waits_for_no_stopped_writer() {
+    use kennel::crash::{Plan, Step, arm};
+    common::must_end("stale hits beside a stopped writer", || {
+        let (place, cache) = cache();
+        let stopped = cache.clone();
+        std::thread::spawn(move || {
+            arm(Some(Step::Head), 0, Plan::Stop);
+            let _ = stopped.set("other", "value");
+        });
+        while cache.stripe_stats()[0].intent.is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let start = Instant::now();
+        for _ in 0..1_000 {
+            assert_eq!(cache.get_or_create("key", &stale(), || ok("never")).unwrap(), b"stale");
+        }
+        // A quarter of a second each would be four minutes.
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+        std::mem::forget((cache, place));
+    });
+}
+
+/// Asks for the stale value again and again, and how often it was created meanwhile: not more than once a second.
+fn is_left_alone_for_a_second<V: Into<Created> + 'static>(create: fn() -> Result<V, &'static str>) {
+    let (_place, cache) = cache();
+    let created = Arc::new(AtomicU32::new(0));
+    let refresh = || {
+        let created = created.clone();
+        let found = cache.get_or_refresh("key", &stale(), move || {
+            created.fetch_add(1, Ordering::SeqCst);
+            create()
+        });
+        assert_eq!(found.unwrap(), b"stale");
+    };
+    let start = Instant::now();
+    for _ in 0..300 {
+        refresh();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let most = 1 + start.elapsed().as_secs() as u32;
+    let first = created.load(Ordering::SeqCst);
+    assert!((1..=most).contains(&first), "{first} creations in {:?}", start.elapsed());
+    while created.load(Ordering::SeqCst) == first {
+        assert!(start.elapsed() < Duration::from_secs(30), "it is never tried again");
+        refresh();
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_refresh_that_failed_does_not_begin_again_at_once() {
+    is_left_alone_for_a_second(|| Err::<Vec<u8>, _>("no"));
+}
+
+#[test]
+fn a_refresh_whose_value_is_not_stored_does_not_begin_again_at_once() {
+    is_left_alone_for_a_second(|| Ok(Created::new("new").stored(false)));
+    is_left_alone_for_a_second(|| Ok(vec![7; 1 << 20]));
+}
+
+#[test]
+fn a_panic_in_a_refresh_does_not_begin_again_at_once() {
+    is_left_alone_for_a_second::<Vec<u8>>(|| std::panic::resume_unwind(Box::new("as it was meant to")));
+}
+
+/// Who creates in the foreground decides for itself.
+#[test]
+fn a_failed_refresh_stops_no_caller_who_creates_itself() {
+    let (_place, cache) = cache();
+    assert_eq!(cache.get_or_refresh("key", &stale(), || Err::<Vec<u8>, _>("no")).unwrap(), b"stale");
+    while cache.is_claimed("key") {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let how = stale().background(true);
+    assert!(matches!(cache.claim("key", &how).unwrap(), Lookup::Stale(_)), "it rests");
+    assert_eq!(cache.get_or_create("key", &stale(), || ok("mine")).unwrap(), b"mine");
+}
+
+#[test]
+fn a_value_of_unknown_age_is_too_old_for_who_limits_the_age() {
+    let place = Place::new();
+    let clock = TestClock::at(NOW);
+    let cache = options().clock(clock.clone()).create(place.path()).unwrap();
+    let (any, age) = (CreateOptions::new(), Duration::from_secs(10));
+    let (fresh, usable) = (any.clone().fresh_for(age), any.clone().usable_for(age));
+    let never = || -> Result<Vec<u8>, Infallible> { panic!("it is there") };
+    // Nobody knows when a plain value was created.
+    cache.set("plain", "value").unwrap();
+    assert_eq!(cache.get_or_create("plain", &any, never).unwrap(), b"value");
+    let Lookup::Create(claim) = cache.claim("plain", &fresh).unwrap() else { panic!("it may be old") };
+    assert_eq!(claim.stale().unwrap().value, b"value");
+    drop(claim);
+    assert_eq!(cache.get_or_create("plain", &usable, || ok("anew")).unwrap(), b"anew");
+    // What is created says it, without any option.
+    assert_eq!(cache.get_item("plain").unwrap().created, Some(common::moment(NOW)));
+    assert_eq!(cache.get_or_create("key", &any, || ok("value")).unwrap(), b"value");
+    for how in [&fresh, &usable] {
+        assert_eq!(cache.get_or_create("key", how, never).unwrap(), b"value");
+    }
+    clock.set(NOW + 10_000);
+    let Lookup::Create(claim) = cache.claim("key", &fresh).unwrap() else { panic!("it is stale") };
+    assert_eq!(claim.stale().unwrap().value, b"value");
+    drop(claim);
+    let Lookup::Create(claim) = cache.claim("key", &usable).unwrap() else { panic!("it is too old") };
+    assert!(claim.stale().is_none());
+    drop(claim);
+    // A plain write over it forgets when it was created.
+    cache.set_with("key", "plain", &SetOptions::new()).unwrap();
+    assert!(matches!(cache.claim("key", &usable).unwrap(), Lookup::Create(_)));
+    assert_sound(&cache);
+}
