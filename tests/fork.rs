@@ -9,8 +9,8 @@ use common::children::{self, PATIENCE, arg, say, wait_for_word};
 use common::fork::Forked;
 use kennel::{Cache, Error, LockStrategy, Options, SetOptions, Wait};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import datetime
 import pathlib
 import re
 import subprocess
 import sys
+import time
 
+import kennel
 import pytest
 
 PYTHON = pathlib.Path(__file__).parents[1]
@@ -35,7 +39,10 @@ def under(heading):
 
 
 def test_the_plain_example(tmp_path):
-    (program,) = under("Plain Python")
+    program, *others = under("Plain Python")
+    for other in others:
+        found = run(other, tmp_path)
+        assert found.returncode == 0, found.stderr
     found = run(program, tmp_path)
     assert found.returncode == 0, found.stderr
     assert found.stdout.splitlines() == ["a slow query", "nobody else, on this host, is in here"]
@@ -62,7 +69,9 @@ def test_the_django_example(tmp_path):
 
 
 def test_every_example_of_the_readme_is_run():
-    assert [name for name, _ in README.values()] == ["Plain Python", "dogpile.cache", "dogpile.cache"] + ["Django"] * 2
+    assert [name for name, _ in README.values()] == ["Plain Python"] * 3 + ["dogpile.cache"] * 2 + [
+        "Django"
+    ] * 2 + ["In tests"]
 
 
 @pytest.mark.parametrize("program", [code for _, code in examples(PYTHON / "docs" / "coming-from.md")])
@@ -78,3 +87,37 @@ def test_the_table_of_arguments_names_all_of_them():
     page = (PYTHON / "docs" / "coming-from.md").read_text()
     named = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
     assert named == set(kennel.dogpile._OWN) | {"capacity"}
+
+
+def test_the_fixture(tmp_path):
+    (program,) = under("In tests")
+    (tmp_path / "test_pages.py").write_text(program)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_pages.py"]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert found.returncode == 0 and "1 passed" in found.stdout, found.stdout + found.stderr
+
+
+def test_what_freezegun_does_to_a_cache_and_what_not(tmp_path):
+    freezegun = pytest.importorskip("freezegun")
+    with kennel.Cache(tmp_path / "test.kennel", capacity="8M") as cache:
+        with freezegun.freeze_time("2001-01-01") as frozen:
+            cache.set("key", "value", ttl=60)
+            cache.set("moment", "value", expires_at=time.time() + 60)
+            assert cache.get("moment") is None
+            frozen.tick(3600)
+            assert cache.get("key") == b"value"
+            assert cache.touch("key", 0) and cache.get("key") is None
+            # The key that is claimed comes second, when the time of all is over.
+            claim = cache.claim("b", task=kennel.Task()).claim
+            with pytest.raises(kennel.TimedOut):
+                cache.get_or_create_multi(["a", "b"], lambda keys: keys, wait=0.2)
+            assert not claim.has_ended
+            today = cache.memoize(lambda day: str(day))
+            assert today(datetime.date.today()) == today(datetime.date.today()) == "2001-01-01"
+
+        async def wait():
+            with pytest.raises(kennel.TimedOut):
+                await cache.aget_or_create("b", asyncio.Event, wait=0.2)
+
+        with freezegun.freeze_time("2001-01-01", real_asyncio=True):
+            asyncio.run(asyncio.wait_for(wait(), 60))

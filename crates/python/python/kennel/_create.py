@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import functools
 import threading
-import time
 import weakref
 from typing import Any, Awaitable, Callable, Dict, Iterable, List, Optional, Sequence, Set, Union
 
 from . import _kennel
+from ._clock import now
 from ._errors import Busy, Error, TimedOut
 from ._log import log, not_stored
 from ._memoize import Memoizing, Seconds, seconds
@@ -18,8 +18,10 @@ from ._memoize import Memoizing, Seconds, seconds
 __all__ = ["Creating"]
 
 BytesLike = Union[str, bytes, bytearray, memoryview]
+
 #: Pauses of a coroutine that waits for another's creation, in seconds.
 _FIRST_PAUSE, _LAST_PAUSE = 0.001, 0.05
+
 
 def as_bytes(given: Any) -> bytes:
     """A key or a value as it is stored."""
@@ -59,7 +61,7 @@ class _Batch(contextlib.ExitStack):
         super().__init__()
         self._given = list(keys)
         self._stored = [as_bytes(key) for key in self._given]
-        self._deadline = None if wait is None else time.monotonic() + seconds(wait)
+        self._deadline = None if wait is None else now() + seconds(wait)
         self._values: Dict[bytes, Optional[bytes]] = {}
         self._claims: Dict[bytes, _kennel.Claim] = {}
 
@@ -68,7 +70,7 @@ class _Batch(contextlib.ExitStack):
         return sorted(set(self._stored))
 
     def time_left(self) -> Optional[float]:
-        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+        return None if self._deadline is None else max(0.0, self._deadline - now())
 
     def found(self, key: bytes, lookup: _kennel.Lookup, claim: Optional[_kennel.Claim]) -> None:
         if claim is None:
@@ -344,11 +346,11 @@ async def _find_or_uncached(
 async def _find(
     space: _kennel.Space, key: Any, wait: Optional[Seconds], unprotected: bool, how: Dict[str, Any]
 ) -> _kennel.Lookup:
-    deadline = None if wait is None else time.monotonic() + seconds(wait)
+    deadline = None if wait is None else now() + seconds(wait)
     ask = functools.partial(space.claim, key, wait=0, task=_task(), **how)
     pause, busy_since = _FIRST_PAUSE, None
     while True:
-        is_last = deadline is not None and time.monotonic() >= deadline
+        is_last = deadline is not None and now() >= deadline
         is_taken = False
         try:
             # Here, on the event loop's own thread, nothing is waited for.
@@ -356,7 +358,7 @@ async def _find(
         except TimedOut:
             is_taken = True
         except Busy:
-            busy_since = busy_since or time.monotonic()
+            busy_since = busy_since or now()
         if is_last or not is_taken:
             try:
                 # Elsewhere the stripe's lock is. Without a wait, "unprotected" would create at once.
@@ -365,7 +367,7 @@ async def _find(
                 if is_last:
                     raise
             except Busy:
-                if busy_since is None or time.monotonic() - busy_since >= space.lock_wait:
+                if busy_since is None or now() - busy_since >= space.lock_wait:
                     raise
                 continue
         busy_since = None

@@ -458,20 +458,27 @@ class Keys:
         except TypeError as error:
             raise TypeError(f"{self._called}(): {error}") from None
         bound.apply_defaults()
-        text = ",".join([f"{name}={self._encoded(name, value)}" for name, value in bound.arguments.items()])
+        try:
+            text = ",".join([f"{name}={encoded(value)}" for name, value in bound.arguments.items()])
+        except (Unencodable, EmptyCell, RecursionError):
+            raise self._refusal(bound.arguments) from None
         if len(text) > _READABLE:
             text = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=24).hexdigest()
         return f"{prefix}({text})"
 
-    def _encoded(self, name: str, value: Any) -> str:
-        try:
-            return encoded(value)
-        except Unencodable as error:
-            why = str(error)
-        except EmptyCell:
-            why = "it is a function that uses a variable that has no value"
-        except RecursionError:
-            why = "it contains itself, or is nested too deeply"
-        raise TypeError(
+    def _refusal(self, arguments: Dict[str, Any]) -> TypeError:
+        """The error that names the argument of which no key can be made."""
+        for name, value in arguments.items():
+            try:
+                encoded(value)
+                continue
+            except Unencodable as error:
+                why = str(error)
+            except EmptyCell:
+                why = "it is a function that uses a variable that has no value"
+            except RecursionError:
+                why = "it contains itself, or is nested too deeply"
+            break
+        return TypeError(
             f"memoize: argument {name!r} of {self._called}: {why}; give key=..., which makes the key of the arguments"
         )

@@ -10,11 +10,11 @@ import inspect
 import math
 import os
 import sys
-import time
 import types
 from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple, Union, overload
 
 from . import _kennel
+from ._clock import now
 from ._decode import Decoder
 from ._errors import BadOption, Error
 from ._keys import Keys, called
@@ -103,11 +103,6 @@ class _Made:
     def predicate(self) -> Optional[Callable[[bytes], bool]]:
         should_cache = self._should_cache
         return None if should_cache is None else lambda _: should_cache(self.object)
-
-
-def _now(clock: Callable[[], float] = time.monotonic) -> float:
-    """The time. A test that replaces the functions of the module ``time`` does not replace this one."""
-    return clock()
 
 
 class How:
@@ -466,6 +461,8 @@ class Memoizing:
         :param require: raise :class:`kennel.Error` when the cache fails.
         """
         creation = dict(ttl=ttl, stale=stale, wait=wait, unprotected=unprotected, max_age=max_age, early=early)
+        for option, time in (("ttl", ttl), ("stale", stale), ("wait", wait), ("max_age", max_age)):
+            check_seconds(option, time)
         check_life(ttl, stale)
         how = How(serializer, should_cache, require, {**creation, "background": background})
         source = self if isinstance(self, Source) else Source(self)
@@ -482,13 +479,15 @@ class Source(Memoizing):
             found = type(given).__qualname__
             raise TypeError(f"memoize: cache: expected a path, a cache, a region or a function, found {found}")
         self._given = given
+        #: The cache or region, if it was open already.
+        self.opened: "Optional[Creating]" = given if isinstance(given, _kennel.Space) else None  # type: ignore[assignment]
         self._not_before = -math.inf
 
     def space(self) -> "Creating":
         """The cache or region; an error if it cannot be opened."""
         given: Any = self._given
-        if isinstance(given, _kennel.Space):
-            return given  # type: ignore[return-value]
+        if self.opened is not None:
+            return self.opened
         if callable(given):
             return given()  # type: ignore[no-any-return]
         from ._shared import cache_at
@@ -497,14 +496,16 @@ class Source(Memoizing):
 
     def space_if_any(self, called: str) -> "Optional[Creating]":
         """The same; none if it cannot be opened. For a while no other call tries again."""
-        if not isinstance(self._given, _kennel.Space) and _now() < self._not_before:
+        if self.opened is not None:
+            return self.opened
+        if now() < self._not_before:
             return None
         try:
             return self.space()
         except BadOption:
             raise
         except (Error, OSError) as error:
-            self._not_before = _now() + _PAUSE
+            self._not_before = now() + _PAUSE
             once(("open", called, type(error).__name__), "%s runs without its cache: %s", called, error)
             return None
 
@@ -528,6 +529,12 @@ def memoize(function: Optional[Callable[..., Any]] = None, *, cache: Any = None,
     """
     source = Source(cache)
     return source.memoize(**options) if function is None else source.memoize(function, **options)
+
+
+def check_seconds(option: str, time: Any) -> None:
+    """Refuses what is no length of time."""
+    if time is not None and not isinstance(time, datetime.timedelta) and not hasattr(time, "__float__"):
+        raise TypeError(f"option {option}: expected seconds or a timedelta, found {type(time).__qualname__}")
 
 
 def check_life(ttl: Optional[Seconds], stale: Optional[Seconds]) -> None:

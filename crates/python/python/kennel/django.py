@@ -213,8 +213,9 @@ class KennelCache(BaseCache):  # type: ignore[misc]
     def _key(self, key: Any, version: Optional[int]) -> str:
         made: str = self.make_and_validate_key(key, version=version)
         # In UTF-8 a character has at most four bytes.
-        if len(made) > MAX_KEY // 4 and len(made.encode()) > MAX_KEY:
-            raise InvalidCacheKey(f"a key of {len(made.encode())} bytes: expected at most {MAX_KEY}")
+        size = len(made.encode("utf-8", "surrogatepass")) if len(made) > MAX_KEY // 4 else 0
+        if size > MAX_KEY:
+            raise InvalidCacheKey(f"a key of {size} bytes: expected at most {MAX_KEY}")
         return made
 
     def _ttl(self, timeout: Any) -> Optional[float]:

@@ -341,7 +341,7 @@ def _within(lock: Callable[[], "AbstractContextManager[Any]"], method: Callable[
 
 
 def _fits(key: str) -> bool:
-    return len(key) <= _kennel.MAX_KEY // 4 or len(key.encode()) <= _kennel.MAX_KEY
+    return len(key) <= _kennel.MAX_KEY // 4 or len(key.encode("utf-8", "surrogatepass")) <= _kennel.MAX_KEY
 
 
 def _aged(value: bytes) -> bytes:
