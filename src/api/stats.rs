@@ -234,7 +234,7 @@ impl Cache {
             counters.add_stripe(&store.stripe_counts(stripe));
             // Of a damaged file any number can come back; a sum that wraps is as good as another.
             items = u64::wrapping_add(items, store.live(stripe));
-            used_bytes += used(opened, stripe, Ring::Small) + used(opened, stripe, Ring::Main);
+            used_bytes += used(&opened, stripe, Ring::Small) + used(&opened, stripe, Ring::Main);
         }
         Stats {
             path: opened.real.clone(),
@@ -251,7 +251,7 @@ impl Cache {
             items,
             used_bytes,
             largest_record: geometry.largest_record() - record_size(0, 0),
-            limit: limit(opened, &counters, used_bytes),
+            limit: limit(&opened, &counters, used_bytes),
             seats: shape.seats,
             members: Seats { mem: &store.mem, geometry }.taken(),
             counters,
@@ -262,7 +262,7 @@ impl Cache {
     #[must_use]
     pub fn stripe_stats(&self) -> Vec<StripeStats> {
         let opened = self.opened();
-        (0..opened.geometry().shape.stripes).map(|stripe| stripe_stats(opened, stripe)).collect()
+        (0..opened.geometry().shape.stripes).map(|stripe| stripe_stats(&opened, stripe)).collect()
     }
 
     /// Checks every invariant of the format, stripe by stripe, on a live file too; see `docs/format.md` for their
@@ -277,7 +277,7 @@ impl Cache {
         for stripe in 0..stripes {
             let checked = match self.locked_snapshot(stripe) {
                 Some(snapshot) => Some(check(&snapshot, stripe)),
-                None => check_quietly(opened, stripe),
+                None => check_quietly(&opened, stripe),
             };
             match checked {
                 Some((records, problems)) => {
@@ -293,7 +293,7 @@ impl Cache {
     fn locked_snapshot(&self, stripe: u32) -> Option<crate::store::Store<crate::store::verify::Snapshot>> {
         let opened = self.opened();
         opened.joined_for_read().filter(|joined| joined.member.locks.exclude())?;
-        let _held = super::write::lock_stripe(opened, stripe).ok()?;
+        let _held = super::write::lock_stripe(&opened, stripe).ok()?;
         Some(opened.store.snapshot(stripe))
     }
 }

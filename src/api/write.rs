@@ -13,7 +13,9 @@ use crate::store::record::{Beside, Draft, MAX_KEY};
 use crate::store::region::Defaults;
 use crate::store::tally::MemberCount;
 use crate::sync::locks::{LockError, RegionGuard};
+use crate::sync::threads::AnyCall;
 use crate::upkeep::Opened;
+use crate::upkeep::current::InUse;
 use crate::upkeep::flush::{flush, lock_error};
 use crate::upkeep::opened::Joined;
 use std::sync::Arc;
@@ -218,8 +220,8 @@ impl Cache {
     /// # Errors
     /// As [`set`](Cache::set).
     pub fn invalidate(&self, how: Invalidation) -> Result<()> {
-        let opened = self.current()?;
-        invalidate(opened, 0, how, |stripe| {
+        let opened = self.current()?.clone();
+        invalidate(&opened, 0, how, |stripe| {
             stripe.void_all(|_| true);
             stripe.empty();
         })
@@ -231,7 +233,8 @@ impl Cache {
     /// # Errors
     /// As [`set`](Cache::set).
     pub fn flush(&self) -> Result<bool> {
-        flush(self.current()?)
+        let opened = self.current()?.clone();
+        flush(&opened)
     }
 }
 
@@ -359,7 +362,7 @@ impl<'a> Scope<'a> {
             }
         }
         order.sort_unstable_by_key(|&(stripe, i, _)| (stripe, i));
-        let one_stripe = |a: &Order<'_>, b: &Order<'_>| a.0 == b.0 && std::ptr::eq(a.2.opened, b.2.opened);
+        let one_stripe = |a: &Order<'_>, b: &Order<'_>| a.0 == b.0 && Arc::ptr_eq(&a.2.opened, &b.2.opened);
         for group in order.chunk_by(one_stripe).flat_map(|stripe| stripe.chunks(MOST_PER_LOCK)) {
             write_group(group, |writer, stripe, i| each(writer, stripe, &items[i]), &mut results);
         }
@@ -401,7 +404,7 @@ fn delete_in(stripe: &mut Exclusive<'_, Mapping>, key: &Key<'_>) -> bool {
 
 /// A key on its way into a file.
 pub(super) struct Writer<'a> {
-    pub opened: &'a Arc<Opened>,
+    pub opened: InUse<'a, AnyCall>,
     pub key: Key<'a>,
     pub region: u16,
     pub defaults: Defaults,
@@ -416,23 +419,24 @@ impl<'a> Writer<'a> {
         }
         let opened = scope.cache.current()?;
         let (region, defaults) = match scope.region {
-            Some(named) => named.in_file(opened)?,
+            Some(named) => named.in_file(&opened)?,
             None => (0, Defaults::default()),
         };
-        Ok(Self { opened, key: opened.store.key(key), region, defaults, lock_wait: scope.cache.lock_wait })
+        let key = opened.store.key(key);
+        Ok(Self { opened, key, region, defaults, lock_wait: scope.cache.lock_wait })
     }
 
     pub(super) fn stripe(&self) -> u32 {
         self.opened.store.stripe_of(&self.key)
     }
 
-    fn lock(&self) -> Result<Exclusive<'a, Mapping>> {
-        lock_stripe_within(self.opened, self.stripe(), self.lock_wait)
+    fn lock(&self) -> Result<Exclusive<'_, Mapping>> {
+        lock_stripe_within(&self.opened, self.stripe(), self.lock_wait)
     }
 
     /// Does something with the key's stripe locked.
     #[inline(always)]
-    fn locked<R>(&self, work: impl FnOnce(&mut Exclusive<'a, Mapping>) -> R) -> Result<R> {
+    fn locked<'s, R>(&'s self, work: impl FnOnce(&mut Exclusive<'s, Mapping>) -> R) -> Result<R> {
         let (opened, stripe) = (&**self.opened, self.stripe());
         let (joined, lock) = lock_region(opened, stripe, self.lock_wait)?;
         opened.within(joined, stripe, lock, work)
@@ -456,7 +460,7 @@ impl<'a> Writer<'a> {
         let beside = Beside { region: self.region, ..beside }.if_any();
         let beside = beside.map(|beside| Beside { created_ms: now_ms(), ..beside });
         let draft = Draft::new(self.key, value, expires_ms, beside, 0);
-        check_size(self.opened, &draft)?;
+        check_size(&self.opened, &draft)?;
         Ok(draft)
     }
 

@@ -24,10 +24,10 @@ mod wait;
 pub(crate) use system::end_process;
 pub(crate) use system::{
     CAN_REPLACE_MAPPED, Descriptor, MAPPINGS_KEEP_LOCKS, allocate, at_fork, boot_id, clock_ahead_ms, close_inherited,
-    default_directories, descriptor, directory_inode, forget, identity, is_vanishing, keep_from_children,
-    make_private_dir, mappings_keep_locks, mode, move_aside, name_new_file, nameless_file, network_filesystem,
-    own_clock_ms, populate, process_word, reopen, root_lock, set_mode, sleep_on, stop_process, try_lock_data,
-    untrusted, usual_form, wake_all, wake_one, zero_process_word_in_children,
+    default_directories, descriptor, directory_inode, forget, heavy_barrier, identity, is_vanishing,
+    keep_from_children, light_barrier, make_private_dir, mappings_keep_locks, mode, move_aside, name_new_file,
+    nameless_file, network_filesystem, own_clock_ms, populate, process_word, reopen, root_lock, set_mode, sleep_on,
+    stop_process, try_lock_data, untrusted, usual_form, wake_all, wake_one, zero_process_word_in_children,
 };
 
 /// What tells a file from every other on this host, for as long as it exists.

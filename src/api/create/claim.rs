@@ -181,7 +181,7 @@ impl Scope<'_> {
     /// The right to create a key that nobody waits for.
     pub(super) fn unprotected(self, key: &[u8], how: &CreateOptions) -> Result<Claim> {
         let writer = Writer::new(self, key)?;
-        let opened = writer.opened;
+        let opened = &*writer.opened;
         count(opened, MemberCount::Unprotected);
         let began = Began::now(opened, writer.region);
         let known = self.cache.known(key);

@@ -150,13 +150,13 @@ impl Finding {
     }
 
     fn look(&self, scope: Scope<'_>, key: &[u8]) -> Option<Standing> {
-        self.demands.judge(scope.cache.known(key)?, scope.cache.opened())
+        self.demands.judge(scope.cache.known(key)?, &scope.cache.opened())
     }
 
     /// What can be used as it is, and is found without waiting for anybody.
     #[cfg(feature = "tokio")]
     pub(crate) fn fresh(&self, scope: Scope<'_>, key: &[u8]) -> Option<Lookup> {
-        match self.demands.judge(scope.cache.known_at_once(key)?, scope.cache.opened())? {
+        match self.demands.judge(scope.cache.known_at_once(key)?, &scope.cache.opened())? {
             Standing::Use(lookup) => Some(lookup),
             Standing::Renew(_) => None,
         }
