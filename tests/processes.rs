@@ -557,6 +557,17 @@ fn wait_for_value(cache: &Cache, value: &str) {
     }
 }
 
+/// Stops a thread, in a panic too.
+#[cfg(target_os = "linux")]
+struct Stop<'a>(&'a AtomicBool);
+
+#[cfg(target_os = "linux")]
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Each file that took another's place was kept, with its memory, until the handle was dropped.
 #[cfg(target_os = "linux")]
 #[test]
@@ -576,6 +587,7 @@ fn a_handle_that_follows_replaced_files_keeps_none_of_them() {
                     assert!(reader.get("key").is_none_or(|value| value.len() <= 2));
                 }
             });
+            let _stop = Stop(&stop);
             for round in 1..=20 {
                 options.destroy(place.path()).unwrap();
                 let value = round.to_string();
@@ -584,7 +596,6 @@ fn a_handle_that_follows_replaced_files_keeps_none_of_them() {
                 assert_eq!(cache.get("key").as_deref(), Some(value.as_bytes()));
                 assert_eq!(uses_in_the_end(&place, &cache, before), before, "in round {round}");
             }
-            stop.store(true, Ordering::Relaxed);
         });
         for handle in [idle, patient] {
             assert_eq!(handle.get("key").as_deref(), Some(&b"20"[..]));
@@ -604,7 +615,6 @@ fn a_replaced_file_stays_for_those_who_use_it() {
     cache.set("key", "before").unwrap();
     cache.set("large", &value).unwrap();
     let before = uses_of(place.dir());
-    let lock = cache.lock("job", Wait::No).unwrap();
     let (begun, replaced) = (Barrier::new(2), Barrier::new(2));
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
@@ -622,12 +632,18 @@ fn a_replaced_file_stays_for_those_who_use_it() {
         options.destroy(place.path()).unwrap();
         options.create(place.path()).unwrap().set("key", "after").unwrap();
         wait_for_value(&cache, "after");
-        assert!(uses_of(place.dir()) > before);
+        let meanwhile = uses_of(place.dir());
         replaced.wait();
         reader.join().unwrap();
+        assert!(meanwhile > before);
     });
-    assert!(uses_of(place.dir()) > before, "the lock's file");
+    assert_eq!(uses_in_the_end(&place, &cache, before), before);
+    let lock = cache.lock("job", Wait::No).unwrap();
+    options.destroy(place.path()).unwrap();
+    options.create(place.path()).unwrap().set("key", "again").unwrap();
+    wait_for_value(&cache, "again");
     assert!(!lock.is_protected());
+    assert!(uses_of(place.dir()) > before);
     drop(lock);
     assert_eq!(uses_in_the_end(&place, &cache, before), before);
 }
