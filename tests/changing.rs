@@ -245,7 +245,7 @@ const WAYS: &[Way] = &[
         buffer.truncate(len);
         Some((buffer, None))
     }),
-    ("get_with", |cache, key| Some((cache.get_with(key, |len| vec![0; len])?, None))),
+    ("get_with", |cache, key| Some((cache.get_with(key, |len| vec![0; len]).ok()??, None))),
     ("get_multi", |cache, key| Some((cache.get_multi(&["none", key]).remove(1)?, None))),
     ("get_multi_into", |cache, key| {
         let mut values = kennel::Values::new();
@@ -253,7 +253,7 @@ const WAYS: &[Way] = &[
         Some((values.iter().nth(1)??.to_vec(), None))
     }),
     ("get_or_create", |cache, key| {
-        let created = cache.get_or_create(key, &CreateOptions::new(), || Err(()));
+        let created = cache.get_or_create(key, &CreateOptions::new(), || Err::<Vec<u8>, ()>(()));
         created.ok().map(|value| (value, None))
     }),
     ("claim", |cache, key| match cache.claim(key, &CreateOptions::new()).unwrap() {

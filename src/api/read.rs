@@ -15,7 +15,9 @@ use crate::store::record::{Extension, MAX_KEY};
 use crate::store::tally::MemberCount;
 use crate::store::{Distrust, Store};
 use crate::sync::locks::{LockError, RegionGuard};
+use crate::sync::threads::OwnCall;
 use crate::upkeep::Opened;
+use crate::upkeep::current::InUse;
 use crate::upkeep::opened::Joined;
 use crossbeam::utils::Backoff;
 use std::alloc::{Layout, handle_alloc_error};
@@ -62,7 +64,7 @@ impl Cache {
     /// The value of a key with its flags, stamp and expiry.
     #[must_use]
     pub fn get_item(&self, key: impl AsRef<[u8]>) -> Option<Item> {
-        self.read(key.as_ref(), WholeItem(&self.first.settings.time))
+        self.read(key.as_ref(), WholeItem(&self.file.time))
     }
 
     /// As [`get_item`](Self::get_item), for those who must go on where there is no memory for the value.
@@ -70,27 +72,30 @@ impl Cache {
     /// # Errors
     /// [`NoMemory`](Error::NoMemory), in place of the end of the process.
     pub fn try_get_item(&self, key: impl AsRef<[u8]>) -> Result<Option<Item>> {
-        let known = self.read(key.as_ref(), TryWhole::<false>(&self.first.settings.time)).transpose()?;
+        let known = self.read(key.as_ref(), TryWhole::<false>(&self.file.time)).transpose()?;
         Ok(known.map(|known| known.item))
     }
 
     /// What is known of a key, that it has no value included. Whoever asks counts a hit or a miss: of several looks of one
     /// caller only one is.
     pub(super) fn known(&self, key: &[u8]) -> Result<Option<Known>> {
-        let want = &mut TryWhole::<true>(&self.first.settings.time);
-        let Some(Ready { opened, joined }) = self.ready() else {
-            return self.read_slow_uncounted(key, want).and_then(|(_, read)| read).transpose();
-        };
-        let (key, tally) = (opened.store.key(key), Tally { opened, joined: Some(joined) });
-        tally.go_on(tally.look(&key, want), key, want).transpose()
+        let want = &mut TryWhole::<true>(&self.file.time);
+        if let Some(file) = self.file.in_own_use()
+            && let Some(Ready { opened, joined }) = Ready::of(&file)
+        {
+            let (key, tally) = (opened.store.key(key), Tally { opened, joined: Some(joined) });
+            return tally.go_on(tally.look(&key, want), key, want).transpose();
+        }
+        self.read_slow_with(key, want, |_, read| read).transpose()
     }
 
     /// What one look says of a key, which waits for nobody. `None` may be a miss, or that a look must wait: for a change
     /// that is under way, or for a lock that reads take. It is not counted.
     #[cfg(feature = "tokio")]
     pub(super) fn known_at_once(&self, key: &[u8]) -> Option<Known> {
-        let ready = self.ready()?;
-        let (opened, time) = (ready.opened, &self.first.settings.time);
+        let file = self.file.in_own_use()?;
+        let ready = Ready::of(&file)?;
+        let (opened, time) = (ready.opened, &self.file.time);
         let key = opened.store.key(key);
         match opened.store.look(&key, || time.now_ms(), &mut TryWhole::<true>(time), true) {
             Look::Hit(known) => known.ok(),
@@ -183,9 +188,13 @@ impl Cache {
     /// Takes what is wanted out of a key's record, all of it between two changes.
     #[inline(always)]
     fn read<T: Want>(&self, key: &[u8], mut want: T) -> Option<T::Out> {
-        let Some(ready) = self.ready() else { return self.read_slow(key, &mut want) };
-        let key = ready.opened.store.key(key);
-        ready.read_at(&key, ready.opened.store.sight(&key), &mut want)
+        if let Some(file) = self.file.in_own_use()
+            && let Some(ready) = Ready::of(&file)
+        {
+            let key = ready.opened.store.key(key);
+            return ready.read_at(&key, ready.opened.store.sight(&key), &mut want);
+        }
+        self.read_slow(key, &mut want)
     }
 
     /// Reads many keys, a batch of them at a time: first their buckets are asked for, then the records that these
@@ -197,7 +206,9 @@ impl Cache {
         T: Want,
     {
         for batch in keys.chunks(BATCH) {
-            let Some(ready) = self.ready() else {
+            let file = self.file.in_own_use();
+            let Some(ready) = file.as_ref().and_then(Ready::of) else {
+                drop(file);
                 batch.iter().for_each(|key| {
                     let read = self.read_slow(key.as_ref(), want);
                     each(want, read);
@@ -220,34 +231,30 @@ impl Cache {
         }
     }
 
-    /// The file, if nothing is out of the ordinary.
-    #[inline(always)]
-    fn ready(&self) -> Option<Ready<'_>> {
-        let opened = &*self.first;
-        let joined = opened.joined()?;
-        let is_ready = !joined.reads_carefully && !opened.store.is_unsettled();
-        is_ready.then_some(Ready { opened, joined })
-    }
-
     /// As [`read`](Self::read), where something is out of the ordinary: a replaced file, a forked child, a read-only
     /// handle, a reader's lock, checksums to be checked, a crash that lies behind.
     #[cold]
     #[inline(never)]
     fn read_slow<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
-        let (tally, read) = self.read_slow_uncounted(key, want)?;
-        tally.counted(read)
+        self.read_slow_with(key, want, |tally, read| tally.counted(read))
     }
 
-    /// The same, for the caller to count; `None`: there is no file to read, or no such key.
-    fn read_slow_uncounted<T: Want>(&self, key: &[u8], want: &mut T) -> Option<(Tally<'_>, Option<T::Out>)> {
+    /// The same; `counted` counts what was read, or does not.
+    fn read_slow_with<T: Want>(
+        &self,
+        key: &[u8],
+        want: &mut T,
+        counted: impl FnOnce(Tally<'_>, Option<T::Out>) -> Option<T::Out>,
+    ) -> Option<T::Out> {
         if key.len() > MAX_KEY {
             return None;
         }
-        let opened = self.readable()?;
+        let file = self.readable()?;
+        let opened = &**file;
         let key = opened.store.key(key);
         // A forked child joins at its first use; if it cannot, it reads all the same, uncounted.
         let tally = Tally { opened, joined: opened.joined_for_read() };
-        Some((tally, read_carefully(key, tally, want)))
+        counted(tally, read_carefully(key, tally, want))
     }
 }
 
@@ -625,7 +632,15 @@ struct Ready<'a> {
     joined: &'a Joined,
 }
 
-impl Ready<'_> {
+impl<'a> Ready<'a> {
+    #[inline(always)]
+    fn of(file: &'a InUse<'_, OwnCall>) -> Option<Self> {
+        let opened = &***file;
+        let joined = opened.joined()?;
+        let is_ready = !joined.reads_carefully && !opened.store.is_unsettled();
+        is_ready.then_some(Self { opened, joined })
+    }
+
     /// A read whose bucket was seen just now: one look, and further ones if it must be.
     #[inline(always)]
     fn read_at<T: Take>(self, key: &Key<'_>, sight: Sight<'_>, want: &mut T) -> Option<T::Out> {
@@ -674,5 +689,32 @@ fn count_on_any(opened: &Opened, joined: &Joined, what: MemberCount, by: u64) {
 pub(super) fn count(opened: &Opened, what: MemberCount) {
     if let Some(joined) = opened.joined() {
         count_on(opened, joined, what, 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Options;
+
+    fn is_ready(cache: &Cache) -> bool {
+        cache.file.in_own_use().is_some_and(|file| Ready::of(&file).is_some())
+    }
+
+    /// Else each of its reads would go the slow way, for as long as the handle lives.
+    #[test]
+    fn reads_through_a_handle_that_followed_a_replaced_file_are_as_fast_as_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, options) = (dir.path().join("cache"), Options::new().capacity(1 << 20));
+        let cache = options.create(&path).unwrap();
+        let clone = cache.clone();
+        cache.set("key", "value").unwrap();
+        assert!(is_ready(&cache) && is_ready(&clone));
+        options.destroy(&path).unwrap();
+        assert!(!is_ready(&cache));
+        let anew = options.create(&path).unwrap();
+        cache.set("key", "new").unwrap();
+        assert!(is_ready(&cache) && is_ready(&clone) && is_ready(&cache.with_lock_wait(Duration::ZERO)));
+        assert_eq!(anew.get("key").as_deref(), Some(&b"new"[..]));
     }
 }

@@ -14,10 +14,11 @@ use crate::store::record::{Beside, Draft, MAX_KEY};
 use crate::store::region::Defaults;
 use crate::store::tally::MemberCount;
 use crate::sync::locks::{LockError, RegionGuard};
+use crate::sync::threads::AnyCall;
 use crate::upkeep::Opened;
+use crate::upkeep::current::InUse;
 use crate::upkeep::flush::{flush, lock_error};
 use crate::upkeep::opened::Joined;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Tells one write of a key from every other: see [`Cache::compare_and_swap`].
@@ -220,8 +221,8 @@ impl Cache {
     /// # Errors
     /// As [`set`](Cache::set).
     pub fn invalidate(&self, how: Invalidation) -> Result<()> {
-        let opened = self.current()?;
-        invalidate(opened, 0, how, |stripe| {
+        let opened = self.current()?.clone();
+        invalidate(&opened, 0, how, |stripe| {
             stripe.void_all(|_| true);
             stripe.empty();
         })
@@ -233,7 +234,8 @@ impl Cache {
     /// # Errors
     /// As [`set`](Cache::set).
     pub fn flush(&self) -> Result<bool> {
-        flush(self.current()?)
+        let opened = self.current()?.clone();
+        flush(&opened)
     }
 }
 
@@ -360,28 +362,36 @@ impl<'a> Scope<'a> {
     where
         'a: 'i,
     {
-        let prepared = |item| {
+        let written = |item| {
             let writer = Writer::new(self, key_of(item))?;
             let prepared = prepare(&writer, item)?;
             Ok((writer, prepared))
         };
-        let mut items: Vec<Result<(Writer<'i>, P)>> = items.iter().map(prepared).collect();
-        let mut order: Vec<(u32, usize)> = Vec::with_capacity(items.len());
-        order.extend(items.iter().enumerate().filter_map(|(i, item)| Some((item.as_ref().ok()?.0.stripe(), i))));
+        let (mut writers, mut prepared, mut results) = (Vec::new(), Vec::new(), Vec::with_capacity(items.len()));
+        for (i, item) in items.iter().enumerate() {
+            results.push(match written(item) {
+                Ok((writer, of_item)) => {
+                    writers.push((i, writer));
+                    prepared.push(of_item);
+                    None
+                }
+                Err(error) => Some(Err(error)),
+            });
+        }
+        let mut order: Vec<(u32, usize)> = Vec::with_capacity(writers.len());
+        order.extend(writers.iter().enumerate().map(|(at, (_, writer))| (writer.stripe(), at)));
         order.sort_unstable();
-        let mut results: Vec<Option<Result<R>>> = items.iter().map(|_| None).collect();
         let mut patience = Patience::of(self.cache.lock_wait);
         for group in order.chunk_by(|a, b| a.0 == b.0).flat_map(|stripe| stripe.chunks(MOST_PER_LOCK)) {
             let mut locked = None;
-            for &(stripe, i) in group {
-                let Ok((writer, prepared)) = &mut items[i] else { continue };
-                let result = lock_once(&mut locked, writer.opened, stripe, &mut patience);
-                results[i] = Some(result.map(|stripe| each(writer, stripe, prepared)));
+            for &(stripe, at) in group {
+                let (i, writer) = &writers[at];
+                let result = lock_once(&mut locked, &writer.opened, stripe, &mut patience);
+                results[*i] = Some(result.map(|stripe| each(writer, stripe, &mut prepared[at])));
             }
         }
         // Each item that could be prepared got its result from its group.
-        let result = |(result, item): (Option<Result<R>>, Result<_>)| result.or_else(|| item.err().map(Err));
-        results.into_iter().zip(items).filter_map(result).collect()
+        results.into_iter().flatten().collect()
     }
 }
 
@@ -422,7 +432,7 @@ fn delete_in(stripe: &mut Exclusive<'_, Mapping>, writer: &Writer<'_>) -> bool {
 
 /// A key on its way into a file.
 pub(super) struct Writer<'a> {
-    pub opened: &'a Arc<Opened>,
+    pub opened: InUse<'a, AnyCall>,
     pub key: Key<'a>,
     pub region: u16,
     pub defaults: Defaults,
@@ -437,23 +447,24 @@ impl<'a> Writer<'a> {
         }
         let opened = scope.cache.current()?;
         let (region, defaults) = match scope.region {
-            Some(named) => named.in_file(opened)?,
+            Some(named) => named.in_file(&opened)?,
             None => (0, Defaults::default()),
         };
-        Ok(Self { opened, key: opened.store.key(key), region, defaults, lock_wait: scope.cache.lock_wait })
+        let key = opened.store.key(key);
+        Ok(Self { opened, key, region, defaults, lock_wait: scope.cache.lock_wait })
     }
 
     pub(super) fn stripe(&self) -> u32 {
         self.opened.store.stripe_of(&self.key)
     }
 
-    fn lock(&self) -> Result<Exclusive<'a, Mapping>> {
-        lock_stripe_within(self.opened, self.stripe(), self.lock_wait)
+    fn lock(&self) -> Result<Exclusive<'_, Mapping>> {
+        lock_stripe_within(&self.opened, self.stripe(), self.lock_wait)
     }
 
     /// Does something with the key's stripe locked.
     #[inline(always)]
-    fn locked<R>(&self, work: impl FnOnce(&mut Exclusive<'a, Mapping>) -> R) -> Result<R> {
+    fn locked<'s, R>(&'s self, work: impl FnOnce(&mut Exclusive<'s, Mapping>) -> R) -> Result<R> {
         let (opened, stripe) = (&**self.opened, self.stripe());
         let (joined, lock) = lock_region(opened, stripe, self.lock_wait)?;
         opened.within(joined, stripe, lock, work)
@@ -485,7 +496,7 @@ impl<'a> Writer<'a> {
         let beside = Beside { region: self.region, ..beside }.if_any();
         let beside = beside.map(|beside| Beside { created_ms: now_ms(), ..beside });
         let draft = Draft::new(self.key, value, expires_ms, beside, 0);
-        check_size(self.opened, &draft)?;
+        check_size(&self.opened, &draft)?;
         Ok(draft)
     }
 

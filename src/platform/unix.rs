@@ -17,9 +17,9 @@ mod kind;
 
 pub(crate) use folder::Folder;
 pub(crate) use kind::{
-    MAPPINGS_KEEP_LOCKS, allocate, boot_id, clock_ahead_ms, is_in_memory, keep_from_children, mappings_keep_locks,
-    nameless_file, network_filesystem, next_data, populate, process_word, sleep_on, wake_all, wake_one,
-    zero_process_word_in_children,
+    MAPPINGS_KEEP_LOCKS, allocate, boot_id, clock_ahead_ms, heavy_barrier, is_in_memory, keep_from_children,
+    light_barrier, mappings_keep_locks, nameless_file, network_filesystem, next_data, populate, process_word, sleep_on,
+    wake_all, wake_one, zero_process_word_in_children,
 };
 
 /// Whether another file can take the name of one that is mapped, and a mapped one be removed: it lives on without.

@@ -2,8 +2,8 @@
 #![allow(unsafe_code, reason = "what the standard library does not offer; each call says why it may")]
 
 pub(crate) use super::lacking::{
-    MAPPINGS_KEEP_LOCKS, clock_ahead_ms, is_in_memory, keep_from_children, mappings_keep_locks, nameless_file,
-    next_data, populate, process_word, zero_process_word_in_children,
+    MAPPINGS_KEEP_LOCKS, clock_ahead_ms, heavy_barrier, is_in_memory, keep_from_children, light_barrier,
+    mappings_keep_locks, nameless_file, next_data, populate, process_word, zero_process_word_in_children,
 };
 pub(crate) use super::wait::{sleep_on, wake_all, wake_one};
 use super::{DefaultPlace, ForkHandler, Identity, NewFile, Pause, must_be_directory, must_be_regular, unknown_boot};

@@ -224,12 +224,12 @@ impl Finding {
 
     /// What the caller makes of what is known.
     fn judge(&self, scope: Scope<'_>, known: Option<Known>) -> Option<Standing> {
-        self.demands.judge(known?, &scope.cache.opened().settings.time)
+        self.demands.judge(known?, &scope.cache.file.time)
     }
 
     fn count(&mut self, scope: Scope<'_>, is_hit: bool) {
         if !std::mem::replace(&mut self.is_counted, true) {
-            count(scope.cache.opened(), if is_hit { MemberCount::Hits } else { MemberCount::Misses });
+            count(&scope.cache.opened(), if is_hit { MemberCount::Hits } else { MemberCount::Misses });
         }
     }
 
