@@ -143,7 +143,7 @@ fn use_all(cache: &Cache, round: u32) {
     if let Ok(region) = region {
         let _ = (region.invalidate(Invalidation::Hard), region.invalidate(Invalidation::Soft));
     }
-    let _ = if round % 4 == 0 { cache.clear() } else { cache.invalidate(Invalidation::Soft) };
+    let _ = if round.is_multiple_of(4) { cache.clear() } else { cache.invalidate(Invalidation::Soft) };
 }
 
 /// Loops were endless, with the stripe's lock held, when a tail changed while room was made, and a head that changed

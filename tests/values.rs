@@ -203,7 +203,7 @@ fn what_is_counted_swapped_or_touched_is_not_evicted() {
     let mut stamp = cache.set_with("swapped", "0", &how).unwrap();
     for n in 0..60_000u32 {
         cache.set(n.to_le_bytes(), [1; 100]).unwrap();
-        if n % 1000 == 0 {
+        if n.is_multiple_of(1000) {
             let round = u64::from(n / 1000 + 1);
             assert_eq!(cache.incr("counter", 1).unwrap(), Some(round), "after {n} sets");
             assert!(cache.touch("touched", Expiry::Never).unwrap(), "after {n} sets");

@@ -94,7 +94,7 @@ const JUMP: u64 = 1 << 47;
 /// A counter of stamps after a jump: above the stamps of all records, which stay in their order. `None`: stamps have run
 /// out, after some ten thousand jumps, and the stripe must start anew.
 fn after_jump(stamp: u64, random: u64) -> Option<u64> {
-    stamp.checked_add(JUMP | random % JUMP).filter(|&jumped| jumped < u64::MAX - JUMP)
+    stamp.checked_add(JUMP + random % JUMP).filter(|&jumped| jumped < u64::MAX - JUMP)
 }
 
 /// Ends all claims of a stripe: none of their owners lives.
