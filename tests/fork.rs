@@ -7,7 +7,7 @@ mod common;
 use common::Place;
 use common::children::{self, PATIENCE, arg, say, wait_for_word};
 use common::fork::Forked;
-use kennel::{Cache, Error, LockStrategy, Options, SetOptions, Wait};
+use kennel::{Cache, Error, LockStrategy, Options, Wait};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -254,6 +254,7 @@ fn dead_parents_lock(locks: LockStrategy) {
 #[cfg(feature = "crash-points")]
 mod inherited {
     use super::*;
+    use kennel::SetOptions;
     use kennel::crash::{self, Event, Step};
     use kennel::locks::{LockError, LockFactory, LockPlace, LockRegions};
     use std::io;

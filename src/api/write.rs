@@ -1,6 +1,7 @@
 //! The write path: hash, lock the stripe, look, store. One stripe at a time.
 
 use super::cache::Cache;
+pub(super) use super::patience::Patience;
 use super::read::count;
 use super::region::Named;
 use crate::clock::Expiry;
@@ -19,7 +20,7 @@ use crate::upkeep::Opened;
 use crate::upkeep::current::InUse;
 use crate::upkeep::flush::{flush, lock_error};
 use crate::upkeep::opened::Joined;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Tells one write of a key from every other: see [`Cache::compare_and_swap`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,7 +29,7 @@ pub struct Stamp(pub u64);
 /// What is stored beside a value.
 ///
 /// ```
-/// use std::time::{Duration, Instant};
+/// use std::time::Duration;
 /// use kennel::{Expiry, SetOptions};
 /// let how = SetOptions::new().expiry(Expiry::After(Duration::from_secs(60))).flags(7);
 /// # let _ = how;
@@ -560,55 +561,8 @@ pub(super) fn lock_to_claim<'o>(
     opened.enter_to_claim(joined, stripe, lock)
 }
 
-/// How long one caller waits for the locks of stripes, however many it takes one after the other.
-#[derive(Clone, Copy)]
-pub(super) struct Patience {
-    whole: Duration,
-    left: Duration,
-}
-
-impl Patience {
-    pub(super) fn of(whole: Duration) -> Self {
-        Self { whole, left: whole }
-    }
-
-    /// Locks a stripe and takes it over.
-    pub(super) fn lock_stripe<'o>(&mut self, opened: &'o Opened, stripe: u32) -> Result<Exclusive<'o, Mapping>> {
-        let (joined, lock) = self.lock_region(opened, stripe, Duration::MAX)?;
-        opened.enter(joined, stripe, lock)
-    }
-
-    /// The clock is asked only when there is somebody to wait for.
-    fn lock_region<'o>(
-        &mut self,
-        opened: &'o Opened,
-        stripe: u32,
-        limit: Duration,
-    ) -> Result<(&'o Joined, RegionGuard<'o>)> {
-        let limit = limit.min(self.left);
-        // A process that is no member yet waits for that, too.
-        let is_member = opened.joined().is_some();
-        if is_member {
-            match lock_region(opened, stripe, Duration::ZERO) {
-                Err(Error::Busy { .. }) => {}
-                locked => return locked,
-            }
-        }
-        if is_member && limit.is_zero() {
-            if !self.whole.is_zero() {
-                count(opened, MemberCount::Busy);
-            }
-            return Err(Error::Busy { stripe, waited: self.whole });
-        }
-        let start = Instant::now();
-        let locked = lock_region(opened, stripe, limit);
-        self.left = self.left.saturating_sub(start.elapsed());
-        locked
-    }
-}
-
 #[inline(always)]
-fn lock_region(opened: &Opened, stripe: u32, limit: Duration) -> Result<(&Joined, RegionGuard<'_>)> {
+pub(super) fn lock_region(opened: &Opened, stripe: u32, limit: Duration) -> Result<(&Joined, RegionGuard<'_>)> {
     let joined = opened.member_within(limit)?;
     let lock = opened.lock(joined, stripe, limit).map_err(|error| not_locked(opened, stripe, limit, error))?;
     if lock.waited {
