@@ -4,17 +4,15 @@
 
 mod common;
 
+use common::Place;
 use common::children::{self, PATIENCE, arg, say, wait_for_word};
 use common::fork::Forked;
-use common::{Place, TestClock};
-use kennel::locks::{LockError, LockFactory, LockPlace, LockRegions};
-use kennel::{Cache, Clock, Error, Expiry, LockStrategy, Options, SetOptions, Wait};
-use std::io;
-use std::path::{Path, PathBuf};
+use kennel::{Cache, Error, LockStrategy, Options, Wait};
+use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 #[test]
 fn child() {
@@ -252,101 +250,96 @@ fn dead_parents_lock(locks: LockStrategy) {
     assert!(cache.verify().is_ok());
 }
 
-/// A clock that forks when it is asked for the time, if it is told to: the engine asks while it holds a lock.
-struct ForkingClock {
-    time: Arc<TestClock>,
-    armed: AtomicBool,
-    other: Mutex<Option<Cache>>,
-    key: &'static str,
-    locks_nothing: bool,
-}
+/// What a child does with the guard of a lock that it inherits: it forks in the middle of a write.
+#[cfg(feature = "crash-points")]
+mod inherited {
+    use super::*;
+    use kennel::SetOptions;
+    use kennel::crash::{self, Event, Step};
+    use kennel::locks::{LockError, LockFactory, LockPlace, LockRegions};
+    use std::io;
+    use std::path::PathBuf;
+    use std::sync::Arc;
 
-impl Clock for ForkingClock {
-    fn now(&self) -> SystemTime {
-        if self.armed.swap(false, Ordering::SeqCst) {
-            // The child unwinds out of the write, and so drops the guard of a lock that is its parent's.
+    /// Forks at the first store of a write, which holds its stripe's lock then. The child unwinds out of the write, and so
+    /// drops the guard of a lock that is its parent's.
+    fn inherited_guard(strategy: LockStrategy) {
+        let place = Place::new();
+        let locks_nothing = matches!(strategy, LockStrategy::Custom(_));
+        let options = options().locks(strategy).lock_wait(Duration::from_millis(200));
+        let cache = options.create(place.path()).unwrap();
+        cache.set("key", "before").unwrap();
+        let other = options.open(place.path()).unwrap();
+        let (beside, forked) = (other.clone(), Arc::new(AtomicBool::new(false)));
+        let has_forked = forked.clone();
+        let fork = move |event| {
+            if !matches!(event, Event::Store(Step::IntentFields)) || has_forked.swap(true, Ordering::SeqCst) {
+                return;
+            }
             let Some(child) = Forked::unwinding() else { std::panic::resume_unwind(Box::new("in the child")) };
             child.join();
-            let other = self.other.lock().unwrap();
-            let busy = other.as_ref().unwrap().set(self.key, "stolen");
-            assert!(
-                self.locks_nothing || matches!(busy, Err(Error::Busy { .. })),
-                "the child's guard unlocked: {busy:?}"
-            );
+            if !locks_nothing {
+                let busy = beside.set("key", "stolen");
+                assert!(matches!(busy, Err(Error::Busy { .. })), "the child's guard unlocked: {busy:?}");
+            }
+        };
+        Forked::end_if_unwound(|| {
+            crash::watch(fork);
+            assert!(cache.replace("key", "after", &SetOptions::new()).unwrap());
+            crash::unwatch();
+        });
+        assert!(forked.load(Ordering::SeqCst), "nobody forked");
+        assert_eq!(other.get("key").as_deref(), Some(&b"after"[..]));
+        other.set("key", "other").unwrap();
+        assert_eq!(cache.get("key").as_deref(), Some(&b"other"[..]));
+    }
+
+    /// A strategy that locks nothing and leaves a note of every process that unlocks.
+    struct Notes(PathBuf);
+
+    impl LockFactory for Notes {
+        fn name(&self) -> &str {
+            "notes"
         }
-        self.time.now()
-    }
-}
 
-fn inherited_guard(strategy: LockStrategy) {
-    let place = Place::new();
-    let clock = Arc::new(ForkingClock {
-        time: TestClock::at(1_000_000),
-        armed: AtomicBool::new(false),
-        other: Mutex::new(None),
-        key: "key",
-        locks_nothing: matches!(strategy, LockStrategy::Custom(_)),
-    });
-    let options = options().locks(strategy).lock_wait(Duration::from_millis(200));
-    let cache = options.clone().clock(clock.clone()).create(place.path()).unwrap();
-    // Whether there is something to replace is asked under the lock, and for what expires that is a matter of time.
-    let expiring = SetOptions::new().expiry(Expiry::After(Duration::from_secs(3600)));
-    cache.set_with("key", "before", &expiring).unwrap();
-    *clock.other.lock().unwrap() = Some(options.open(place.path()).unwrap());
-    clock.armed.store(true, Ordering::SeqCst);
-    Forked::end_if_unwound(|| assert!(cache.replace("key", "after", &SetOptions::new()).unwrap()));
-    assert!(!clock.armed.load(Ordering::SeqCst), "nobody asked for the time");
-    let other = clock.other.lock().unwrap().take().unwrap();
-    assert_eq!(other.get("key").as_deref(), Some(&b"after"[..]));
-    other.set("key", "other").unwrap();
-    assert_eq!(cache.get("key").as_deref(), Some(&b"other"[..]));
-}
+        fn id(&self) -> u64 {
+            1002
+        }
 
-/// A strategy that locks nothing and leaves a note of every process that unlocks.
-struct Notes(PathBuf);
+        fn prepare(&self, _: &LockPlace) -> io::Result<()> {
+            Ok(())
+        }
 
-impl LockFactory for Notes {
-    fn name(&self) -> &str {
-        "notes"
+        fn attach(&self, _: &LockPlace) -> io::Result<Box<dyn LockRegions>> {
+            Ok(Box::new(Notes(self.0.clone())))
+        }
     }
 
-    fn id(&self) -> u64 {
-        1002
+    impl LockRegions for Notes {
+        fn lock(&self, _: u32, _: Duration) -> Result<(), LockError> {
+            Ok(())
+        }
+
+        fn unlock(&self, _: u32) {
+            std::fs::write(self.0.join(std::process::id().to_string()), "unlocked").unwrap();
+        }
     }
 
-    fn prepare(&self, _: &LockPlace) -> io::Result<()> {
-        Ok(())
+    /// A descriptor that a child has lost cannot be unlocked by mistake; a strategy that keeps its lock elsewhere must
+    /// not even be asked to.
+    #[test]
+    fn an_inherited_guard_does_not_unlock() {
+        let notes = tempfile::tempdir().unwrap();
+        inherited_guard(LockStrategy::Custom(Arc::new(Notes(notes.path().into()))));
+        assert_eq!(common::names_in(notes.path()), [std::process::id().to_string()]);
     }
 
-    fn attach(&self, _: &LockPlace) -> io::Result<Box<dyn LockRegions>> {
-        Ok(Box::new(Notes(self.0.clone())))
+    #[test]
+    fn an_inherited_guard_does_nothing() {
+        inherited_guard(LockStrategy::File);
+        inherited_guard(LockStrategy::Lease);
+        inherited_guard(LockStrategy::RwFile);
     }
-}
-
-impl LockRegions for Notes {
-    fn lock(&self, _: u32, _: Duration) -> Result<(), LockError> {
-        Ok(())
-    }
-
-    fn unlock(&self, _: u32) {
-        std::fs::write(self.0.join(std::process::id().to_string()), "unlocked").unwrap();
-    }
-}
-
-/// A descriptor that a child has lost cannot be unlocked by mistake; a strategy that keeps its lock elsewhere must
-/// not even be asked to.
-#[test]
-fn an_inherited_guard_does_not_unlock() {
-    let notes = tempfile::tempdir().unwrap();
-    inherited_guard(LockStrategy::Custom(Arc::new(Notes(notes.path().into()))));
-    assert_eq!(common::names_in(notes.path()), [std::process::id().to_string()]);
-}
-
-#[test]
-fn an_inherited_guard_does_nothing() {
-    inherited_guard(LockStrategy::File);
-    inherited_guard(LockStrategy::Lease);
-    inherited_guard(LockStrategy::RwFile);
 }
 
 #[test]

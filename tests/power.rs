@@ -16,7 +16,7 @@ mod common;
 use common::{Random, assert_sound, proof, proven};
 use kennel::crash::{Event, Plan, arm, passed, unwatch, watch};
 use kennel::{AfterCrash, Cache, Options};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -24,6 +24,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 const PAGE: usize = 4096;
 const KEYS: u32 = 48;
@@ -353,6 +354,118 @@ fn a_copy_of_a_live_file_counts_as_a_crash() {
             drop(cache);
             Options::new().destroy(&copy).unwrap();
         }
+    }
+}
+
+/// What one loses who flushes while others do: a file, what it held before the last write and after, and its disk.
+struct Flushes {
+    _dir: tempfile::TempDir,
+    path: PathBuf,
+    disk: Disk,
+    held: Vec<Contents>,
+    /// Flushes that held.
+    flushed: u32,
+}
+
+/// Two handles flush and a third writes, each from within another: the second flush and the write run at some access
+/// of the first flush to the file.
+fn flush_twice_and_lose(seed: u64) -> Flushes {
+    let dir = directory();
+    let path = dir.path().join("cache");
+    let mut random = Random(seed);
+    let options = Options::new().capacity(24 << 10).stripes(4).mean_item(200).seats(4).seed(seed);
+    let options = options.lock_wait(Duration::from_millis(1));
+    let first = options.create(&path).unwrap();
+    let (second, writer) = (options.open(&path).unwrap(), options.open(&path).unwrap());
+    (0..KEYS).for_each(|key| first.set(key.to_string(), proof(key, 1, 400)).unwrap());
+    let disk = Rc::new(RefCell::new(Disk::of(&path, seed)));
+    let held = Rc::new(RefCell::new(vec![contents(&first)]));
+    let flushed = Rc::new(Cell::new(0));
+    let watched = |disk: Rc<RefCell<Disk>>| move |event| disk.borrow_mut().see(event);
+    // After so many events of the first flush the second one runs, and after so many more the writer.
+    let second_at = random.below(70);
+    let writer_at = second_at + random.below(12);
+    let (seen, contents_seen, count) = (disk.clone(), held.clone(), flushed.clone());
+    let mut events = 0;
+    watch(move |event| {
+        seen.borrow_mut().see(event);
+        if events == second_at {
+            watch(watched(seen.clone()));
+            // Where the first has a stripe's lock it is waited for in vain.
+            count.set(count.get() + u32::from(second.flush().unwrap_or(false)));
+            unwatch();
+            seen.borrow_mut().keep();
+        }
+        if events == writer_at {
+            watch(watched(seen.clone()));
+            let key = seed as u32 % KEYS;
+            let written = writer.set(key.to_string(), proof(key, 2, 1200));
+            unwatch();
+            seen.borrow_mut().keep();
+            if written.is_ok() {
+                contents_seen.borrow_mut().push(contents(&writer));
+            }
+        }
+        events += 1;
+    });
+    let held_at_last = first.flush().unwrap();
+    unwatch();
+    flushed.set(flushed.get() + u32::from(held_at_last));
+    disk.borrow_mut().keep();
+    drop(first);
+    let disk = Rc::into_inner(disk).unwrap().into_inner();
+    let held = held.take();
+    Flushes { _dir: dir, path, disk, held, flushed: flushed.get() }
+}
+
+/// A flush overwrote what another had marked as flushed, in memory only, and a writer took that for a mark that it need
+/// not bring to the device: after a loss of power the file said that it was flushed, among pages of a later write.
+#[test]
+fn two_flushes_and_a_write_leave_what_was_flushed_or_nothing() {
+    let (mut trusted, mut empty, mut flushed) = (0, 0, 0);
+    for seed in 0..250 {
+        let mut lost = flush_twice_and_lose(700 + seed);
+        flushed += lost.flushed;
+        for _ in 0..12 {
+            let last = lost.disk.random.below(lost.disk.states.len() as u64) as usize;
+            let back = lost.disk.random.below(30) as usize;
+            let mixture = lost.disk.mixture(last, back);
+            let file = OpenOptions::new().write(true).open(&lost.path).unwrap();
+            file.write_all_at(&mixture.concat(), 0).unwrap();
+            let found = contents(&Options::new().boot_id(BOOTS[0]).open(&lost.path).unwrap());
+            assert!(
+                found.is_empty() || lost.held.contains(&found),
+                "state {last}, up to {back} older, of workload {seed}: neither empty nor what was held at one moment"
+            );
+            empty += u32::from(found.is_empty());
+            trusted += u32::from(!found.is_empty());
+        }
+    }
+    assert!(trusted > 100 && empty > 100 && flushed > 100, "{trusted} trusted, {empty} empty, {flushed} flushed");
+}
+
+/// Nobody wrote, so both hold.
+#[test]
+fn two_flushes_at_the_same_time_both_hold() {
+    for at in 0..60 {
+        let dir = directory();
+        let path = dir.path().join("cache");
+        let first = Options::new().capacity(24 << 10).stripes(2).create(&path).unwrap();
+        let second = Options::new().lock_wait(Duration::from_millis(1)).open(&path).unwrap();
+        first.set("key", "value").unwrap();
+        let mut events = 0;
+        let told = Rc::new(Cell::new(true));
+        let says = told.clone();
+        watch(move |_| {
+            if events == at {
+                // `Err`: the first had a stripe's lock.
+                says.set(second.flush().unwrap_or(true));
+            }
+            events += 1;
+        });
+        let holds = first.flush().unwrap();
+        unwatch();
+        assert!(holds && told.get(), "the second one at event {at}: {holds}, {}", told.get());
     }
 }
 

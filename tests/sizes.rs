@@ -230,3 +230,19 @@ fn a_batch_may_be_of_any_size_and_of_equal_keys_the_last_wins() {
     assert!(cache.get_multi(&none).is_empty() && cache.delete_multi(&none).is_empty());
     assert!(cache.set_multi(&no_items, &SetOptions::new()).is_empty());
 }
+
+/// One hold of a lock may write many laps of a ring; none of them leads beyond the last position.
+#[test]
+fn a_batch_of_the_largest_items_does_not_run_over_the_last_position() {
+    let place = Place::new();
+    let options = Options::new().capacity(16 << 10).stripes(1).mean_item(3000).near_last_position(true);
+    let cache = options.create(place.path()).unwrap();
+    let largest = cache.stats().largest_record as usize - 8;
+    for round in 0..4u32 {
+        let items: Vec<_> = (0..64u32).map(|n| (n.to_le_bytes(), vec![(n + round) as u8; largest])).collect();
+        assert!(cache.set_multi(&items, &SetOptions::new()).into_iter().all(|stored| stored.is_ok()));
+        let found = items.iter().filter(|(key, value)| cache.get(key).is_some_and(|found| found == *value)).count();
+        assert!(found >= 3, "{found} of the last items, of which four fill the main ring");
+        assert!(cache.verify().is_ok(), "{:?}", cache.verify());
+    }
+}

@@ -82,8 +82,10 @@ fn nothing_is_removed_that_kennel_did_not_make() {
             make_directory(&root.join(ID.to_uppercase()), &["0000.lock"]);
             make_directory(&root.join(&ID[1..]), &["0000.lock"]);
             fs::write(root.join(OTHER_ID), "a file").unwrap();
+            let locks_elsewhere = place.dir().join("locks elsewhere");
+            make_directory(&locks_elsewhere, &["0000.lock", "000000.lease"]);
             #[cfg(unix)]
-            plant_links(&root, &elsewhere);
+            plant_links(&root, &elsewhere, &locks_elsewhere);
             let before = tree(place.dir());
             use_cache(&place.path(), &locks, trust);
             assert_eq!(tree(place.dir()), before, "{locks}, trust: {trust}");
@@ -93,14 +95,15 @@ fn nothing_is_removed_that_kennel_did_not_make() {
 
 /// Links to other directories and to files of theirs, by names that locks have.
 #[cfg(unix)]
-fn plant_links(root: &Path, elsewhere: &Path) {
+fn plant_links(root: &Path, elsewhere: &Path, locks_elsewhere: &Path) {
     use std::os::unix::fs::symlink;
     let id = |n: u32| format!("{n:032x}");
     symlink(elsewhere, root.join("x")).unwrap();
-    symlink(elsewhere, root.join(id(1))).unwrap();
+    symlink(locks_elsewhere, root.join("x y")).unwrap();
+    symlink(locks_elsewhere, root.join(id(1))).unwrap();
     for (n, name) in [(2, "0000.lock"), (3, "000000.lease"), (4, "new")] {
         fs::create_dir(root.join(id(n))).unwrap();
-        symlink(elsewhere.join("thesis"), root.join(id(n)).join(name)).unwrap();
+        symlink(locks_elsewhere.join("0000.lock"), root.join(id(n)).join(name)).unwrap();
     }
     // A second name of a file that lies elsewhere.
     fs::create_dir(root.join(id(5))).unwrap();

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Place, Random, assert_sound, proof, proven};
-use kennel::{Cache, LockStrategy, Options};
+use kennel::{Cache, Expiry, LockStrategy, Options, SetOptions, Swap};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread;
@@ -190,4 +190,27 @@ fn of_many_who_add_a_key_one_does() {
         }
     });
     assert_eq!((added.into_inner(), cache.stats().items), (300, 300));
+}
+
+/// Only what was read counted as used: a counter that was never read was evicted.
+#[test]
+fn what_is_counted_swapped_or_touched_is_not_evicted() {
+    let place = Place::new();
+    let cache = Options::new().capacity(1 << 20).stripes(1).create(place.path()).unwrap();
+    let how = SetOptions::new();
+    cache.set("counter", "0").unwrap();
+    cache.set("touched", "x").unwrap();
+    let mut stamp = cache.set_with("swapped", "0", &how).unwrap();
+    for n in 0..60_000u32 {
+        cache.set(n.to_le_bytes(), [1; 100]).unwrap();
+        if n.is_multiple_of(1000) {
+            let round = u64::from(n / 1000 + 1);
+            assert_eq!(cache.incr("counter", 1).unwrap(), Some(round), "after {n} sets");
+            assert!(cache.touch("touched", Expiry::Never).unwrap(), "after {n} sets");
+            stamp = match cache.compare_and_swap("swapped", stamp, round.to_string(), &how).unwrap() {
+                Swap::Stored(stamp) => stamp,
+                other => panic!("{other:?} after {n} sets"),
+            };
+        }
+    }
 }

@@ -6,8 +6,10 @@
 //! * bit 1: reads check checksums; bit 2: the file is opened before it is damaged; bit 3: the header's checksum is
 //!   put right; bit 4: `OnMismatch::Recreate`; bits 5 to 7: the shape.
 //!
-//! The second byte, where the file is a damaged one, says which operation comes first, and whether `verify` is
-//! among them: it takes longer than all others.
+//! The second byte, where the file is a damaged one, says which operation comes first (bits 0 to 3), whether `verify` is
+//! among them (bit 6), since it takes longer than all others, and whether words change while operations run (bit 5).
+//! Then the damage ends with the first byte of 255 in place of one, and the rest of the input says at which accesses of
+//! the engine to the file which words change: see [`Changes`].
 //!
 //! Asserted: no panic, no hang, no allocation of more than 16 MiB (see `src/limits.rs`). Where checksums are checked
 //! a hit is a value that was set for its key, however long ago. A file without damage opens, holds all values, and
@@ -25,14 +27,17 @@
 #[path = "../../tests/common/raw.rs"]
 mod raw;
 
-use kennel::{AfterCrash, Cache, Expiry, LockStrategy, OnMismatch, Options, SetOptions, Stamp};
+use kennel::{
+    AfterCrash, Cache, CreateOptions, Expiry, Invalidation, LockStrategy, OnMismatch, Options, RegionOptions,
+    SetOptions, Stamp, Wait, crash,
+};
 use kennel_fuzz::limits::in_time;
 use kennel_fuzz::{Input, TestClock, key_of, moment, place, value_of};
 use libfuzzer_sys::fuzz_target;
 use raw::{Raw, header, stripe};
 use std::cell::RefCell;
 use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
@@ -163,25 +168,45 @@ fn place_in(raw: &Raw, input: &mut Input) -> usize {
     (from + at % (to - from)).min(raw.bytes.len() - 8)
 }
 
+/// Where the damage ends and what changes later begins.
+const END: u8 = 255;
+
+/// What a damage makes of one word; `None`: it is one of more than a word.
+fn other_word(good: &Raw, what: u8, old: u64, input: &mut Input) -> Option<u64> {
+    Some(match what % 12 {
+        0 => u64::from(input.byte()) & 1,
+        1 => u64::MAX,
+        2 => old ^ 1 << (input.byte() & 63),
+        3 => old.wrapping_add_signed((input.byte() as i8).into()),
+        4 => u64::from(input.half()) << (input.byte() % 49),
+        5 => {
+            let shift = u32::from(input.byte() & 7) * 8;
+            old & !(0xff << shift) | u64::from(input.byte()) << shift
+        }
+        6 => scrambled(input.half()),
+        7 | 8 => good.word(place_in(good, input)),
+        _ => return None,
+    })
+}
+
 /// One damage: what is done, where, and with which value. `None` is the end of them.
 fn damage(good: &Raw, raw: &mut Raw, input: &mut Input) -> Option<()> {
     if input.is_over() {
         return None;
     }
-    let (what, at) = (input.byte(), place_in(good, input));
+    let what = input.byte();
+    if what == END {
+        return None;
+    }
+    let at = place_in(good, input);
     if at + 8 > raw.bytes.len() {
         return Some(());
     }
-    let old = raw.word(at);
+    if let Some(word) = other_word(good, what, raw.word(at), input) {
+        raw.set(at, word);
+        return Some(());
+    }
     match what % 12 {
-        0 => raw.set(at, u64::from(input.byte()) & 1),
-        1 => raw.set(at, u64::MAX),
-        2 => raw.set(at, old ^ 1 << (input.byte() & 63)),
-        3 => raw.set(at, old.wrapping_add_signed((input.byte() as i8).into())),
-        4 => raw.set(at, u64::from(input.half()) << (input.byte() % 49)),
-        5 => raw.bytes[at + usize::from(input.byte() & 7)] = input.byte(),
-        6 => raw.set(at, scrambled(input.half())),
-        7 | 8 => raw.set(at, good.word(place_in(good, input))),
         9 => {
             let (seed, end) = (input.half(), (at + 8 * usize::from(input.byte())).min(raw.bytes.len() - 8));
             (at..end).step_by(8).for_each(|at| raw.set(at, if seed == 0 { 0 } else { scrambled(seed ^ at as u16) }));
@@ -195,6 +220,42 @@ fn damage(good: &Raw, raw: &mut Raw, input: &mut Input) -> Option<()> {
         _ => {}
     }
     Some(())
+}
+
+/// Changes of words while operations run: a byte says after how many accesses of the engine to the file, and what follows
+/// says what changes, as for a [`damage`] of one word.
+struct Changes {
+    input: Vec<u8>,
+    good: Raw,
+    file: File,
+    /// Accesses until the next change.
+    left: u32,
+}
+
+impl Changes {
+    fn of(base: &Base, input: &Input) -> Self {
+        let file = File::options().read(true).write(true).open(&base.path).expect("the file");
+        Self { input: input.0.to_vec(), good: base.raw.clone(), file, left: 0 }
+    }
+
+    fn access(&mut self) {
+        if self.left > 0 {
+            self.left -= 1;
+            return;
+        }
+        let mut input = Input(&self.input);
+        if input.is_over() {
+            return;
+        }
+        self.left = u32::from(input.byte()) * 2;
+        let (what, at) = (input.byte(), place_in(&self.good, &mut input));
+        let mut bytes = [0; 8];
+        self.file.read_exact_at(&mut bytes, at as u64).expect("a word of the file");
+        if let Some(word) = other_word(&self.good, what, u64::from_le_bytes(bytes), &mut input) {
+            self.file.write_all_at(&word.to_le_bytes(), at as u64).expect("a word of the file");
+        }
+        self.input = input.0.to_vec();
+    }
 }
 
 fn seal_header(bytes: &mut [u8]) {
@@ -293,7 +354,25 @@ impl Case<'_> {
                 cache.set_multi(&items, &SetOptions::new());
                 cache.delete_multi(&(9..14).map(key_of).collect::<Vec<_>>());
             }
+            12 => self.claim_and_use_regions(),
             _ => drop(cache.clear()),
+        }
+    }
+
+    fn claim_and_use_regions(&mut self) {
+        let cache = self.cache;
+        let wait = CreateOptions::new().wait(Wait::For(Duration::from_millis(1)));
+        for key in 20..26 {
+            let value = self.value(key, 50);
+            let created = cache.get_or_create(key_of(key), &wait, || Ok::<_, ()>(value));
+            self.look(key, created.ok().as_deref());
+        }
+        let lock = cache.try_lock("a lock").ok().flatten();
+        let _ = (lock.map(|lock| lock.release()), cache.is_claimed("a lock"), cache.regions());
+        if let Ok(region) = cache.region("pages", &RegionOptions::new()) {
+            (0..9).for_each(|key| drop(region.set(key_of(key), value_of(90, key))));
+            let _ = (region.get(key_of(3)), region.invalidate(Invalidation::Soft), region.get(key_of(4)));
+            let _ = (region.invalidate(Invalidation::Hard), region.get(key_of(5)));
         }
     }
 }
@@ -301,11 +380,11 @@ impl Case<'_> {
 /// Everything, beginning with the operation `first`; `clear` is the last.
 fn use_all(cache: &Cache, base: &Values, is_checked: bool, first: u8) {
     let mut case = Case { cache, base, set: Vec::new(), is_checked };
-    for n in (0..12).map(|n| ((first & 15) + n) % 12).filter(|&n| n != 7 || first & 64 != 0) {
+    for n in (0..13).map(|n| ((first & 15) + n) % 13).filter(|&n| n != 7 || first & 64 != 0) {
         case.step(n);
     }
     case.read_all();
-    case.step(12);
+    case.step(13);
     case.step(8);
 }
 
@@ -351,7 +430,12 @@ fn run_damaged(base: &Base, how: u8, input: &mut Input) {
         assert!(reader.verify().is_ok() && writer.verify().is_ok(), "{:?}", writer.verify());
     }
     if let Ok(cache) = &writer {
+        if first & 32 != 0 {
+            let mut changes = Changes::of(base, input);
+            crash::watch(move |_| changes.access());
+        }
         use_all(cache, &base.values, is_checked, first);
+        crash::unwatch();
     }
     if let Ok(cache) = &reader {
         let _ = (cache.get(key_of(1)), cache.keys().count(), cache.stats());

@@ -2,7 +2,9 @@
 
 use super::options::Options;
 use crate::error::Result;
+use crate::sync::threads::AnyCall;
 use crate::upkeep::Opened;
+use crate::upkeep::current::{Current, InUse};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,14 +28,14 @@ use std::time::Duration;
 /// ```
 #[derive(Clone)]
 pub struct Cache {
-    pub(super) first: Arc<Opened>,
+    pub(super) file: Arc<Current>,
     /// For how long a write or a claim of a key through this handle waits for its stripe's lock.
     pub(super) lock_wait: Duration,
 }
 
 impl Cache {
     pub(super) fn new(opened: Opened) -> Self {
-        Self { lock_wait: opened.settings.lock_wait, first: Arc::new(opened) }
+        Self { lock_wait: opened.settings.lock_wait, file: Arc::new(Current::new(opened)) }
     }
 
     /// Opens the cache file at a path with the default options.
@@ -45,43 +47,19 @@ impl Cache {
     }
 
     /// The file in use: the one that was opened, or what took its place as far as this handle knows.
-    pub(super) fn opened(&self) -> &Arc<Opened> {
-        let mut opened = &self.first;
-        while let Some(next) = opened.next() {
-            opened = next;
-        }
-        opened
+    pub(super) fn opened(&self) -> Arc<Opened> {
+        self.file.opened()
     }
 
     /// The file to write to: if it was replaced, the one that took its place.
-    pub(super) fn current(&self) -> Result<&Arc<Opened>> {
-        let mut opened = &self.first;
-        while opened.is_replaced() {
-            match opened.follow(self.lock_wait)? {
-                Some(next) => opened = next,
-                None => break,
-            }
-        }
-        Ok(opened)
+    #[inline(always)]
+    pub(super) fn current(&self) -> Result<InUse<'_, AnyCall>> {
+        self.file.to_write(self.lock_wait)
     }
 
     /// The file to read from; `None` while a replaced one's successor is not to be had.
-    #[inline(always)]
-    pub(super) fn readable(&self) -> Option<&Arc<Opened>> {
-        if self.first.is_replaced() { self.readable_slow() } else { Some(&self.first) }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn readable_slow(&self) -> Option<&Arc<Opened>> {
-        let mut opened = &self.first;
-        while opened.is_replaced() {
-            match opened.follow_for_read()? {
-                Some(next) => opened = next,
-                None => break,
-            }
-        }
-        Some(opened)
+    pub(super) fn readable(&self) -> Option<InUse<'_, AnyCall>> {
+        self.file.to_read()
     }
 
     /// For how long a write waits for the lock of its stripe, before it ends in [`Busy`](crate::Error::Busy).
@@ -104,7 +82,16 @@ impl Cache {
     /// ```
     #[must_use]
     pub fn with_lock_wait(&self, limit: Duration) -> Self {
-        Self { first: self.first.clone(), lock_wait: limit }
+        Self { file: self.file.clone(), lock_wait: limit }
+    }
+
+    /// Whether this handle misses until some process opens the file for writing: it is a read-only one on a file from
+    /// before a restart of the host, or on a copy. Nobody has decided yet what of such a file is still good, and a
+    /// read-only handle cannot; see [`Options::open_read_only`]. With [`Options::verify_reads`] it reads all the same.
+    #[must_use]
+    pub fn awaits_writer(&self) -> bool {
+        let opened = self.opened();
+        opened.is_foreign() && !opened.settings.verify_reads
     }
 
     /// Looks, once a second at most, whether somebody removed the cache file without Kennel, by `rm` for example. If so,
@@ -117,19 +104,10 @@ impl Cache {
         self.opened().notice_removal();
     }
 
-    /// Whether this handle misses until some process opens the file for writing: it is a read-only one on a file from
-    /// before a restart of the host, or on a copy. Nobody has decided yet what of such a file is still good, and a
-    /// read-only handle cannot; see [`Options::open_read_only`]. With [`Options::verify_reads`] it reads all the same.
-    #[must_use]
-    pub fn awaits_writer(&self) -> bool {
-        let opened = self.opened();
-        opened.is_foreign() && !opened.settings.verify_reads
-    }
-
     /// Path of the cache file, symbolic links resolved.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.opened().real
+        &self.file.real
     }
 }
 

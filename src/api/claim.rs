@@ -278,7 +278,7 @@ impl Seeker {
         }
         loop {
             let writer = Writer::new(scope, key)?;
-            let opened = writer.opened;
+            let opened = &*writer.opened;
             let (claimed, began) = {
                 let mut stripe = self.lock(scope.cache, opened, writer.stripe())?;
                 // Before the key is looked at: an invalidation from here on is seen by whoever stores.
@@ -468,7 +468,8 @@ impl Locking {
             let pause = match self.seeker.step(scope, key, |_, _, _| None::<()>)? {
                 Step::Mine(held, _) => return Ok(Ok(KeyLock(Some(held)))),
                 Step::Full(_) if self.unprotected => {
-                    count(scope.cache.current()?, MemberCount::Unprotected);
+                    let opened = scope.cache.current()?;
+                    count(&opened, MemberCount::Unprotected);
                     return Ok(Ok(KeyLock(None)));
                 }
                 Step::Taken(pause) | Step::Full(pause) => pause,

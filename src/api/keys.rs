@@ -26,7 +26,7 @@ impl Cache {
     /// changed.
     #[must_use]
     pub fn keys(&self) -> Keys {
-        let opened = self.readable().filter(|opened| !opened.is_foreign()).cloned();
+        let opened = self.readable().filter(|opened| !opened.is_foreign()).map(|opened| opened.clone());
         Keys { opened, next: (0, 0), found: Vec::new().into_iter() }
     }
 }

@@ -5,6 +5,7 @@ mod claim;
 mod create;
 mod keys;
 mod options;
+mod patience;
 mod read;
 mod region;
 mod stats;

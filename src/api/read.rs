@@ -8,15 +8,20 @@ use crate::error::{Error, Result};
 use crate::hash::Key;
 use crate::shm::Memory;
 use crate::shm::mapping::Mapping;
+use crate::store::copied::Copied;
 use crate::store::exclusive::Exclusive;
 use crate::store::read::{Found, Look, Sight, Take};
-use crate::store::record::{Extension, Head, MAX_KEY};
+use crate::store::record::{Extension, MAX_KEY};
 use crate::store::tally::MemberCount;
 use crate::store::{Distrust, Store};
 use crate::sync::locks::{LockError, RegionGuard};
+use crate::sync::threads::OwnCall;
 use crate::upkeep::Opened;
+use crate::upkeep::current::InUse;
 use crate::upkeep::opened::Joined;
 use crossbeam::utils::Backoff;
+use std::alloc::{Layout, handle_alloc_error};
+use std::collections::TryReserveError;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Looks that a read takes at a bucket that others are changing before it goes the slow way.
@@ -59,7 +64,7 @@ impl Cache {
     /// The value of a key with its flags, stamp and expiry.
     #[must_use]
     pub fn get_item(&self, key: impl AsRef<[u8]>) -> Option<Item> {
-        self.read(key.as_ref(), WholeItem(&self.first.settings.time))
+        self.read(key.as_ref(), WholeItem(&self.file.time))
     }
 
     /// As [`get_item`](Self::get_item), for those who must go on where there is no memory for the value.
@@ -67,27 +72,30 @@ impl Cache {
     /// # Errors
     /// [`NoMemory`](Error::NoMemory), in place of the end of the process.
     pub fn try_get_item(&self, key: impl AsRef<[u8]>) -> Result<Option<Item>> {
-        let known = self.read(key.as_ref(), TryWhole::<false>(&self.first.settings.time)).transpose()?;
+        let known = self.read(key.as_ref(), TryWhole::<false>(&self.file.time)).transpose()?;
         Ok(known.map(|known| known.item))
     }
 
     /// What is known of a key, that it has no value included. Whoever asks counts a hit or a miss: of several looks of one
     /// caller only one is.
     pub(super) fn known(&self, key: &[u8]) -> Result<Option<Known>> {
-        let want = &mut TryWhole::<true>(&self.first.settings.time);
-        let Some(Ready { opened, joined }) = self.ready() else {
-            return self.read_slow_uncounted(key, want).and_then(|(_, read)| read).transpose();
-        };
-        let (key, tally) = (opened.store.key(key), Tally { opened, joined: Some(joined) });
-        tally.go_on(tally.look(&key, want), key, want).transpose()
+        let want = &mut TryWhole::<true>(&self.file.time);
+        if let Some(file) = self.file.in_own_use()
+            && let Some(Ready { opened, joined }) = Ready::of(&file)
+        {
+            let (key, tally) = (opened.store.key(key), Tally { opened, joined: Some(joined) });
+            return tally.go_on(tally.look(&key, want), key, want).transpose();
+        }
+        self.read_slow_with(key, want, |_, read| read).transpose()
     }
 
     /// What one look says of a key, which waits for nobody. `None` may be a miss, or that a look must wait: for a change
     /// that is under way, or for a lock that reads take. It is not counted.
     #[cfg(feature = "tokio")]
     pub(super) fn known_at_once(&self, key: &[u8]) -> Option<Known> {
-        let ready = self.ready()?;
-        let (opened, time) = (ready.opened, &self.first.settings.time);
+        let file = self.file.in_own_use()?;
+        let ready = Ready::of(&file)?;
+        let (opened, time) = (ready.opened, &self.file.time);
         let key = opened.store.key(key);
         match opened.store.look(&key, || time.now_ms(), &mut TryWhole::<true>(time), true) {
             Look::Hit(known) => known.ok(),
@@ -179,10 +187,14 @@ impl Cache {
 
     /// Takes what is wanted out of a key's record, all of it between two changes.
     #[inline(always)]
-    fn read<T: Take>(&self, key: &[u8], mut want: T) -> Option<T::Out> {
-        let Some(ready) = self.ready() else { return self.read_slow(key, &mut want) };
-        let key = ready.opened.store.key(key);
-        ready.read_at(&key, ready.opened.store.sight(&key), &mut want)
+    fn read<T: Want>(&self, key: &[u8], mut want: T) -> Option<T::Out> {
+        if let Some(file) = self.file.in_own_use()
+            && let Some(ready) = Ready::of(&file)
+        {
+            let key = ready.opened.store.key(key);
+            return ready.read_at(&key, ready.opened.store.sight(&key), &mut want);
+        }
+        self.read_slow(key, &mut want)
     }
 
     /// Reads many keys, a batch of them at a time: first their buckets are asked for, then the records that these
@@ -191,10 +203,12 @@ impl Cache {
     fn read_multi<K, T>(&self, keys: &[K], want: &mut T, mut each: impl FnMut(&mut T, Option<T::Out>))
     where
         K: AsRef<[u8]>,
-        T: Take,
+        T: Want,
     {
         for batch in keys.chunks(BATCH) {
-            let Some(ready) = self.ready() else {
+            let file = self.file.in_own_use();
+            let Some(ready) = file.as_ref().and_then(Ready::of) else {
+                drop(file);
                 batch.iter().for_each(|key| {
                     let read = self.read_slow(key.as_ref(), want);
                     each(want, read);
@@ -217,34 +231,40 @@ impl Cache {
         }
     }
 
-    /// The file, if nothing is out of the ordinary.
-    #[inline(always)]
-    fn ready(&self) -> Option<Ready<'_>> {
-        let opened = &*self.first;
-        let joined = opened.joined()?;
-        let is_ready = !joined.reads_carefully && !opened.store.is_unsettled();
-        is_ready.then_some(Ready { opened, joined })
-    }
-
     /// As [`read`](Self::read), where something is out of the ordinary: a replaced file, a forked child, a read-only
     /// handle, a reader's lock, checksums to be checked, a crash that lies behind.
     #[cold]
     #[inline(never)]
-    fn read_slow<T: Take>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
-        let (tally, read) = self.read_slow_uncounted(key, want)?;
-        tally.counted(read)
+    fn read_slow<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
+        self.read_slow_with(key, want, |tally, read| tally.counted(read))
     }
 
-    /// The same, for the caller to count; `None`: there is no file to read, or no such key.
-    fn read_slow_uncounted<T: Take>(&self, key: &[u8], want: &mut T) -> Option<(Tally<'_>, Option<T::Out>)> {
+    /// The same; `counted` counts what was read, or does not.
+    fn read_slow_with<T: Want>(
+        &self,
+        key: &[u8],
+        want: &mut T,
+        counted: impl FnOnce(Tally<'_>, Option<T::Out>) -> Option<T::Out>,
+    ) -> Option<T::Out> {
         if key.len() > MAX_KEY {
             return None;
         }
-        let opened = self.readable()?;
+        let file = self.readable()?;
+        let opened = &**file;
         let key = opened.store.key(key);
         // A forked child joins at its first use; if it cannot, it reads all the same, uncounted.
         let tally = Tally { opened, joined: opened.joined_for_read() };
-        Some((tally, read_carefully(key, tally, want)))
+        counted(tally, read_carefully(key, tally, want))
+    }
+}
+
+/// What a read wants, if it can also be had from a private copy of a record: one whose checksum was checked.
+trait Want: Take {
+    fn take_copied<M: Memory>(&mut self, store: &Store<M>, copied: Copied) -> Self::Out;
+
+    /// Where there is no memory for the copy: who cannot say so ends the process, as Rust's collections do.
+    fn no_memory(&mut self, _: TryReserveError, needed: usize) -> Self::Out {
+        handle_alloc_error(Layout::array::<u8>(needed).unwrap_or(Layout::new::<u8>()))
     }
 }
 
@@ -263,6 +283,20 @@ impl Take for Value {
         store.mem.append_out(found.value_at(), found.value_len, &mut value);
         Some(value)
     }
+}
+
+impl Want for Value {
+    fn take_copied<M: Memory>(&mut self, _: &Store<M>, copied: Copied) -> Vec<u8> {
+        copied.value
+    }
+}
+
+/// What is wanted, from a copy of a whole record. Its length is checked before memory is asked for.
+fn copied<M: Memory, T: Want>(store: &Store<M>, found: &Found<'_>, want: &mut T) -> Option<T::Out> {
+    store.still(found).then(|| match store.copied(found) {
+        Ok(copied) => want.take_copied(store, copied),
+        Err(error) => want.no_memory(error, found.value_len),
+    })
 }
 
 /// The value behind those that a buffer holds already. A look that is not the last leaves bytes behind; the next
@@ -284,6 +318,12 @@ impl Take for Append<'_> {
     }
 }
 
+impl Want for Append<'_> {
+    fn take_copied<M: Memory>(&mut self, _: &Store<M>, copied: Copied) {
+        self.0.open_end().extend_from_slice(&copied.value);
+    }
+}
+
 /// The value and what is stored beside it.
 struct WholeItem<'a>(&'a Time);
 
@@ -291,7 +331,13 @@ impl Take for WholeItem<'_> {
     type Out = Item;
 
     fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Item> {
-        Some(Known::of(store, found.at, found.head, Value.take(store, found)?, self.0).item)
+        copied(store, found, self)
+    }
+}
+
+impl Want for WholeItem<'_> {
+    fn take_copied<M: Memory>(&mut self, store: &Store<M>, copied: Copied) -> Item {
+        Known::of(store, copied, self.0).item
     }
 }
 
@@ -303,8 +349,17 @@ impl<const ABSENCE: bool> Take for TryWhole<'_, ABSENCE> {
     const SEES_ABSENCE: bool = ABSENCE;
 
     fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Result<Known>> {
-        let value = TryValue.take(store, found)?;
-        Some(value.map(|value| Known::of(store, found.at, found.head, value, self.0)))
+        copied(store, found, self)
+    }
+}
+
+impl<const ABSENCE: bool> Want for TryWhole<'_, ABSENCE> {
+    fn take_copied<M: Memory>(&mut self, store: &Store<M>, copied: Copied) -> Result<Known> {
+        Ok(Known::of(store, copied, self.0))
+    }
+
+    fn no_memory(&mut self, error: TryReserveError, needed: usize) -> Result<Known> {
+        Err(Error::no_memory(needed)(error))
     }
 }
 
@@ -315,15 +370,17 @@ impl Take for TryValue {
     type Out = Result<Vec<u8>>;
 
     fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Result<Vec<u8>>> {
-        if !store.still(found) {
-            return None;
-        }
-        let mut value = Vec::new();
-        if let Err(error) = value.try_reserve_exact(found.value_len) {
-            return Some(Err(Error::no_memory(found.value_len)(error)));
-        }
-        store.mem.append_out(found.value_at(), found.value_len, &mut value);
-        Some(Ok(value))
+        copied(store, found, self)
+    }
+}
+
+impl Want for TryValue {
+    fn take_copied<M: Memory>(&mut self, _: &Store<M>, copied: Copied) -> Result<Vec<u8>> {
+        Ok(copied.value)
+    }
+
+    fn no_memory(&mut self, error: TryReserveError, needed: usize) -> Result<Vec<u8>> {
+        Err(Error::no_memory(needed)(error))
     }
 }
 
@@ -335,9 +392,9 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// From a record's words and its value.
-    pub(super) fn of<M: Memory>(store: &Store<M>, at: u64, head: Head, value: Vec<u8>, time: &Time) -> Self {
-        let extension = store.extension(at, head);
+    /// From a private copy of a record.
+    pub(super) fn of<M: Memory>(store: &Store<M>, copied: Copied, time: &Time) -> Self {
+        let Copied { head, extension, value, .. } = copied;
         let moment = |ms: u64| (ms != 0).then(|| UNIX_EPOCH + Duration::from_millis(ms));
         let soft_ms = extension.soft_expires_ms();
         let item = Item {
@@ -368,6 +425,15 @@ impl Take for Into<'_> {
     }
 }
 
+impl Want for Into<'_> {
+    fn take_copied<M: Memory>(&mut self, _: &Store<M>, copied: Copied) -> usize {
+        if let Some(room) = self.0.get_mut(..copied.value.len()) {
+            room.copy_from_slice(&copied.value);
+        }
+        copied.value.len()
+    }
+}
+
 /// The value in memory that is made for it. Its length is checked before memory is asked for.
 struct In<F>(F);
 
@@ -394,6 +460,16 @@ impl<B: AsMut<[u8]>, F: FnMut(usize) -> B> Take for In<F> {
     }
 }
 
+impl<B: AsMut<[u8]>, F: FnMut(usize) -> B> Want for In<F> {
+    fn take_copied<M: Memory>(&mut self, _: &Store<M>, copied: Copied) -> Self::Out {
+        let mut made = (self.0)(copied.value.len());
+        let (needed, given) = (copied.value.len(), made.as_mut().len());
+        let Some(room) = made.as_mut().get_mut(..needed) else { return Err(TooSmall { needed, given }) };
+        room.copy_from_slice(&copied.value);
+        Ok(made)
+    }
+}
+
 /// That there is a value.
 struct Nothing;
 
@@ -406,24 +482,35 @@ impl Take for Nothing {
     }
 }
 
+impl Want for Nothing {
+    fn take_copied<M: Memory>(&mut self, _: &Store<M>, _: Copied) {}
+}
+
 /// What is wanted, from a record that passes its checksum; `None` within for one that does not.
 struct Sound<'a, T> {
     key: Key<'a>,
     want: &'a mut T,
 }
 
-impl<T: Take> Take for Sound<'_, T> {
+impl<T: Want> Take for Sound<'_, T> {
     type Out = Option<T::Out>;
     const SEES_ABSENCE: bool = T::SEES_ABSENCE;
     const RUNS_CALLERS_CODE: bool = T::RUNS_CALLERS_CODE;
 
     fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Self::Out> {
-        let value = Value.take(store, found)?;
-        let passes = store.passes(&self.key, &value, found);
         if !store.still(found) {
             return None;
         }
-        if passes { self.want.take(store, found).map(Some) } else { Some(None) }
+        let copied = match store.copied(found) {
+            Ok(copied) => copied,
+            Err(error) => return Some(Some(self.want.no_memory(error, found.value_len))),
+        };
+        // A mixture of two records is no damage.
+        if !store.still(found) {
+            return None;
+        }
+        let is_true = store.is_true(&copied, &self.key, T::SEES_ABSENCE);
+        Some(is_true.then(|| self.want.take_copied(store, copied)))
     }
 }
 
@@ -473,7 +560,7 @@ pub(super) fn lock_for_read(opened: &Opened, stripe: u32) -> Option<Exclusive<'_
 }
 
 /// Reads where more is asked for than a version: a reader's lock, or checksums.
-fn read_carefully<T: Take>(key: Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<T::Out> {
+fn read_carefully<T: Want>(key: Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<T::Out> {
     let opened = tally.opened;
     let distrust = opened.store.distrust(opened.store.stripe_of(&key));
     if distrust == Distrust::Discard || (opened.is_foreign() && !opened.settings.verify_reads) {
@@ -545,7 +632,15 @@ struct Ready<'a> {
     joined: &'a Joined,
 }
 
-impl Ready<'_> {
+impl<'a> Ready<'a> {
+    #[inline(always)]
+    fn of(file: &'a InUse<'_, OwnCall>) -> Option<Self> {
+        let opened = &***file;
+        let joined = opened.joined()?;
+        let is_ready = !joined.reads_carefully && !opened.store.is_unsettled();
+        is_ready.then_some(Self { opened, joined })
+    }
+
     /// A read whose bucket was seen just now: one look, and further ones if it must be.
     #[inline(always)]
     fn read_at<T: Take>(self, key: &Key<'_>, sight: Sight<'_>, want: &mut T) -> Option<T::Out> {
@@ -594,5 +689,32 @@ fn count_on_any(opened: &Opened, joined: &Joined, what: MemberCount, by: u64) {
 pub(super) fn count(opened: &Opened, what: MemberCount) {
     if let Some(joined) = opened.joined() {
         count_on(opened, joined, what, 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Options;
+
+    fn is_ready(cache: &Cache) -> bool {
+        cache.file.in_own_use().is_some_and(|file| Ready::of(&file).is_some())
+    }
+
+    /// Else each of its reads would go the slow way, for as long as the handle lives.
+    #[test]
+    fn reads_through_a_handle_that_followed_a_replaced_file_are_as_fast_as_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, options) = (dir.path().join("cache"), Options::new().capacity(1 << 20));
+        let cache = options.create(&path).unwrap();
+        let clone = cache.clone();
+        cache.set("key", "value").unwrap();
+        assert!(is_ready(&cache) && is_ready(&clone));
+        options.destroy(&path).unwrap();
+        assert!(!is_ready(&cache));
+        let anew = options.create(&path).unwrap();
+        cache.set("key", "new").unwrap();
+        assert!(is_ready(&cache) && is_ready(&clone) && is_ready(&cache.with_lock_wait(Duration::ZERO)));
+        assert_eq!(anew.get("key").as_deref(), Some(&b"new"[..]));
     }
 }

@@ -95,7 +95,7 @@ pub(super) struct Named {
 impl Named {
     /// The region's number in a file, and its defaults; one that is not there is added.
     pub(super) fn in_file(&self, opened: &Arc<Opened>) -> Result<(u16, Defaults)> {
-        let file = Arc::as_ptr(opened) as u64 & ((1 << 48) - 1);
+        let file = opened.number & ((1 << 48) - 1);
         let found = self.found.load(Ordering::Relaxed);
         let region = if found != 0 && found & ((1 << 48) - 1) == file {
             (found >> 48) as u16
@@ -190,7 +190,7 @@ impl Cache {
         }
         let named = Named { name: name.into(), options: options.clone(), found: AtomicU64::new(0) };
         let region = Region { cache: self.clone(), named: Arc::new(named) };
-        match self.current().and_then(|opened| region.named.in_file(opened)) {
+        match self.current().and_then(|opened| region.named.in_file(&opened)) {
             Ok(_) | Err(Error::ReadOnly(_)) => Ok(region),
             Err(error) => Err(error),
         }
@@ -251,9 +251,9 @@ impl Region {
     /// # Errors
     /// As [`Cache::set`].
     pub fn invalidate(&self, how: Invalidation) -> Result<()> {
-        let opened = self.cache.current()?;
-        let (region, _) = self.named.in_file(opened)?;
-        invalidate(opened, region, how, |stripe| stripe.remove_region(region))
+        let opened = self.cache.current()?.clone();
+        let (region, _) = self.named.in_file(&opened)?;
+        invalidate(&opened, region, how, |stripe| stripe.remove_region(region))
     }
 
     /// As [`Cache::get`].

@@ -241,7 +241,7 @@ impl Cache {
             counters.add_stripe(&store.stripe_counts(stripe));
             // Of a damaged file any number can come back; a sum that wraps is as good as another.
             items = u64::wrapping_add(items, store.live(stripe));
-            used_bytes += used(opened, stripe, Ring::Small) + used(opened, stripe, Ring::Main);
+            used_bytes += used(&opened, stripe, Ring::Small) + used(&opened, stripe, Ring::Main);
         }
         Stats {
             path: opened.real.clone(),
@@ -258,7 +258,7 @@ impl Cache {
             items,
             used_bytes,
             largest_record: geometry.largest_record() - record_size(0, 0),
-            limit: limit(opened, &counters, used_bytes),
+            limit: limit(&opened, &counters, used_bytes),
             seats: shape.seats,
             members: Seats { mem: &store.mem, geometry }.taken(),
             counters,
@@ -269,7 +269,7 @@ impl Cache {
     #[must_use]
     pub fn stripe_stats(&self) -> Vec<StripeStats> {
         let opened = self.opened();
-        (0..opened.geometry().shape.stripes).map(|stripe| stripe_stats(opened, stripe)).collect()
+        (0..opened.geometry().shape.stripes).map(|stripe| stripe_stats(&opened, stripe)).collect()
     }
 
     /// Checks every invariant of the format, stripe by stripe, on a live file too; see `docs/format.md` for their
@@ -286,7 +286,7 @@ impl Cache {
         for stripe in 0..stripes {
             let checked = match self.locked_snapshot(stripe, &mut patience) {
                 Some(snapshot) => Some(check(&snapshot, stripe)),
-                None => check_quietly(opened, stripe),
+                None => check_quietly(&opened, stripe),
             };
             match checked {
                 Some((records, problems)) => {
@@ -306,7 +306,7 @@ impl Cache {
     ) -> Option<crate::store::Store<crate::store::verify::Snapshot>> {
         let opened = self.opened();
         opened.joined_for_read().filter(|joined| joined.member.locks.exclude())?;
-        let _held = patience.lock_stripe(opened, stripe).ok()?;
+        let _held = patience.lock_stripe(&opened, stripe).ok()?;
         Some(opened.store.snapshot(stripe))
     }
 }

@@ -1,6 +1,7 @@
 //! The write path: hash, lock the stripe, look, store. One stripe at a time.
 
 use super::cache::Cache;
+pub(super) use super::patience::Patience;
 use super::read::count;
 use super::region::Named;
 use crate::clock::Expiry;
@@ -8,16 +9,18 @@ use crate::error::{Error, Result};
 use crate::hash::Key;
 use crate::shm::mapping::Mapping;
 use crate::store::Invalidation;
+use crate::store::copied::Copied;
 use crate::store::exclusive::{Entry, Exclusive};
 use crate::store::record::{Beside, Draft, MAX_KEY};
 use crate::store::region::Defaults;
 use crate::store::tally::MemberCount;
 use crate::sync::locks::{LockError, RegionGuard};
+use crate::sync::threads::AnyCall;
 use crate::upkeep::Opened;
+use crate::upkeep::current::InUse;
 use crate::upkeep::flush::{flush, lock_error};
 use crate::upkeep::opened::Joined;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Tells one write of a key from every other: see [`Cache::compare_and_swap`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,7 +29,7 @@ pub struct Stamp(pub u64);
 /// What is stored beside a value.
 ///
 /// ```
-/// use std::time::{Duration, Instant};
+/// use std::time::Duration;
 /// use kennel::{Expiry, SetOptions};
 /// let how = SetOptions::new().expiry(Expiry::After(Duration::from_secs(60))).flags(7);
 /// # let _ = how;
@@ -175,9 +178,10 @@ impl Cache {
         let writer = Writer::new(self.all(), key.as_ref())?;
         let expires_ms = expiry.to_ms(|| writer.opened.settings.time.now_ms());
         writer.locked(|stripe| {
-            let entry = stripe.find_current(&writer.key);
+            let entry = stripe.find(&writer.key).filter(|entry| writer.would_read(stripe, Some(entry)));
             if let Some(entry) = &entry {
                 stripe.touch(entry, expires_ms);
+                stripe.mark(entry);
             }
             entry.is_some()
         })
@@ -189,7 +193,7 @@ impl Cache {
     /// As [`set`](Cache::set).
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let writer = Writer::new(self.all(), key.as_ref())?;
-        writer.locked(|stripe| delete_in(stripe, &writer.key))
+        writer.locked(|stripe| delete_in(stripe, &writer))
     }
 
     /// Stores many items, each stripe locked once for up to 64 of them; what became of each, in their order. It
@@ -218,8 +222,8 @@ impl Cache {
     /// # Errors
     /// As [`set`](Cache::set).
     pub fn invalidate(&self, how: Invalidation) -> Result<()> {
-        let opened = self.current()?;
-        invalidate(opened, 0, how, |stripe| {
+        let opened = self.current()?.clone();
+        invalidate(&opened, 0, how, |stripe| {
             stripe.void_all(|_| true);
             stripe.empty();
         })
@@ -231,7 +235,8 @@ impl Cache {
     /// # Errors
     /// As [`set`](Cache::set).
     pub fn flush(&self) -> Result<bool> {
-        flush(self.current()?)
+        let opened = self.current()?.clone();
+        flush(&opened)
     }
 }
 
@@ -252,22 +257,25 @@ impl Cache {
 impl<'a> Scope<'a> {
     #[inline(always)]
     pub(super) fn set(self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<Stamp> {
-        self.store_if(key, value, how, |_, _| true).map(|stored| stored.unwrap_or(Stamp(0)))
+        self.store_if(key, value, how, |_, _, _| true).map(|stored| stored.unwrap_or(Stamp(0)))
     }
 
     pub(super) fn add(self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<bool> {
-        self.store_if(key, value, how, |stripe, entry| !stripe.has_current(entry)).map(|stored| stored.is_some())
+        self.store_if(key, value, how, |writer, stripe, entry| !writer.would_read(stripe, entry))
+            .map(|stored| stored.is_some())
     }
 
     pub(super) fn replace(self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<bool> {
-        self.store_if(key, value, how, |stripe, entry| stripe.has_current(entry)).map(|stored| stored.is_some())
+        self.store_if(key, value, how, |writer, stripe, entry| writer.would_read(stripe, entry))
+            .map(|stored| stored.is_some())
     }
 
     pub(super) fn compare_and_swap(self, key: &[u8], stamp: Stamp, value: &[u8], how: &SetOptions) -> Result<Swap> {
         let mut absent = false;
-        let stored = self.store_if(key, value, how, |stripe, entry| {
-            absent = !stripe.has_current(entry);
-            !absent && entry.is_some_and(|entry| entry.head.stamp == stamp.0)
+        let stored = self.store_if(key, value, how, |writer, stripe, entry| {
+            absent = !writer.would_read(stripe, entry);
+            let same = entry.filter(|entry| !absent && entry.head.stamp == stamp.0);
+            same.inspect(|entry| stripe.mark(entry)).is_some()
         })?;
         Ok(match stored {
             Some(stamp) => Swap::Stored(stamp),
@@ -294,7 +302,7 @@ impl<'a> Scope<'a> {
     }
 
     pub(super) fn delete_multi<K: AsRef<[u8]>>(self, keys: &[K]) -> Vec<Result<bool>> {
-        self.by_stripe(keys, AsRef::as_ref, |_, _| Ok(()), |writer, stripe, ()| delete_in(stripe, &writer.key))
+        self.by_stripe(keys, AsRef::as_ref, |_, _| Ok(()), |writer, stripe, ()| delete_in(stripe, writer))
     }
 
     /// Stores a value if `wanted` says so of what the key has, be it current or not.
@@ -304,7 +312,7 @@ impl<'a> Scope<'a> {
         key: &[u8],
         value: &[u8],
         how: &SetOptions,
-        wanted: impl FnOnce(&Exclusive<'_, Mapping>, Option<&Entry>) -> bool,
+        wanted: impl FnOnce(&Writer<'_>, &Exclusive<'_, Mapping>, Option<&Entry>) -> bool,
     ) -> Result<Option<Stamp>> {
         let writer = Writer::new(self, key)?;
         let store = &writer.opened.store;
@@ -313,7 +321,7 @@ impl<'a> Scope<'a> {
         writer.locked(|stripe| {
             writer.date(&mut draft, stripe);
             let entry = stripe.find(&writer.key);
-            wanted(stripe, entry.as_ref()).then(|| Stamp(stripe.put(&draft, entry.as_ref())))
+            wanted(&writer, stripe, entry.as_ref()).then(|| Stamp(stripe.put(&draft, entry.as_ref())))
         })
     }
 
@@ -329,15 +337,14 @@ impl<'a> Scope<'a> {
         let epoch = stripe.epoch();
         let region_epoch = writer.opened.store.region_epochs(writer.region).current();
         let Some(entry) = stripe.find_current(&writer.key) else { return Ok(None) };
-        let text = stripe.value_of(&entry).map_err(Error::no_memory(entry.value_len))?;
-        if writer.opened.settings.verify_reads && !stripe.passes(&writer.key, &text, &entry) {
-            return Ok(None); // As a read with checksums would miss it.
-        }
-        let value = parse_number(&text)?;
+        let copied = stripe.copied(&writer.key, &entry, writer.opened.settings.verify_reads, false);
+        let Some(copied) = copied.map_err(Error::no_memory(entry.value_len))? else { return Ok(None) };
+        stripe.mark(&entry);
+        let value = parse_number(&copied.value)?;
         let sum = add(value, delta).ok_or(Error::Overflow { value, sign, delta })?;
         let text = sum.to_string();
         // Even if there is nothing but the time of its creation.
-        let beside = entry.head.is_extended().then(|| writer.beside_of(&entry, region_epoch));
+        let beside = copied.head.is_extended().then(|| writer.beside_of(&copied, region_epoch));
         let draft = Draft::new(writer.key, text.as_bytes(), entry.head.expires_ms(), beside, epoch);
         stripe.put(&draft, Some(&entry));
         Ok(Some(sum))
@@ -356,28 +363,36 @@ impl<'a> Scope<'a> {
     where
         'a: 'i,
     {
-        let prepared = |item| {
+        let written = |item| {
             let writer = Writer::new(self, key_of(item))?;
             let prepared = prepare(&writer, item)?;
             Ok((writer, prepared))
         };
-        let mut items: Vec<Result<(Writer<'i>, P)>> = items.iter().map(prepared).collect();
-        let mut order: Vec<(u32, usize)> = Vec::with_capacity(items.len());
-        order.extend(items.iter().enumerate().filter_map(|(i, item)| Some((item.as_ref().ok()?.0.stripe(), i))));
+        let (mut writers, mut prepared, mut results) = (Vec::new(), Vec::new(), Vec::with_capacity(items.len()));
+        for (i, item) in items.iter().enumerate() {
+            results.push(match written(item) {
+                Ok((writer, of_item)) => {
+                    writers.push((i, writer));
+                    prepared.push(of_item);
+                    None
+                }
+                Err(error) => Some(Err(error)),
+            });
+        }
+        let mut order: Vec<(u32, usize)> = Vec::with_capacity(writers.len());
+        order.extend(writers.iter().enumerate().map(|(at, (_, writer))| (writer.stripe(), at)));
         order.sort_unstable();
-        let mut results: Vec<Option<Result<R>>> = items.iter().map(|_| None).collect();
         let mut patience = Patience::of(self.cache.lock_wait);
         for group in order.chunk_by(|a, b| a.0 == b.0).flat_map(|stripe| stripe.chunks(MOST_PER_LOCK)) {
             let mut locked = None;
-            for &(stripe, i) in group {
-                let Ok((writer, prepared)) = &mut items[i] else { continue };
-                let result = lock_once(&mut locked, writer.opened, stripe, &mut patience);
-                results[i] = Some(result.map(|stripe| each(writer, stripe, prepared)));
+            for &(stripe, at) in group {
+                let (i, writer) = &writers[at];
+                let result = lock_once(&mut locked, &writer.opened, stripe, &mut patience);
+                results[*i] = Some(result.map(|stripe| each(writer, stripe, &mut prepared[at])));
             }
         }
         // Each item that could be prepared got its result from its group.
-        let result = |(result, item): (Option<Result<R>>, Result<_>)| result.or_else(|| item.err().map(Err));
-        results.into_iter().zip(items).filter_map(result).collect()
+        results.into_iter().flatten().collect()
     }
 }
 
@@ -404,21 +419,21 @@ fn lock_once<'o, 'l>(
 /// Items of a batch that are written under one hold of a stripe's lock.
 const MOST_PER_LOCK: usize = 64;
 
-fn delete_in(stripe: &mut Exclusive<'_, Mapping>, key: &Key<'_>) -> bool {
-    stripe.void(key);
+fn delete_in(stripe: &mut Exclusive<'_, Mapping>, writer: &Writer<'_>) -> bool {
+    stripe.void(&writer.key);
     // What is expired or cleared is removed all the same, but was not there.
-    let Some(entry) = stripe.find(key) else {
-        stripe.note_deletion(key);
+    let Some(entry) = stripe.find(&writer.key) else {
+        stripe.note_deletion(&writer.key);
         return false;
     };
-    let was_there = stripe.is_current(&entry);
+    let was_there = writer.would_read(stripe, Some(&entry));
     stripe.remove(&entry);
     was_there
 }
 
 /// A key on its way into a file.
 pub(super) struct Writer<'a> {
-    pub opened: &'a Arc<Opened>,
+    pub opened: InUse<'a, AnyCall>,
     pub key: Key<'a>,
     pub region: u16,
     pub defaults: Defaults,
@@ -433,32 +448,41 @@ impl<'a> Writer<'a> {
         }
         let opened = scope.cache.current()?;
         let (region, defaults) = match scope.region {
-            Some(named) => named.in_file(opened)?,
+            Some(named) => named.in_file(&opened)?,
             None => (0, Defaults::default()),
         };
-        Ok(Self { opened, key: opened.store.key(key), region, defaults, lock_wait: scope.cache.lock_wait })
+        let key = opened.store.key(key);
+        Ok(Self { opened, key, region, defaults, lock_wait: scope.cache.lock_wait })
     }
 
     pub(super) fn stripe(&self) -> u32 {
         self.opened.store.stripe_of(&self.key)
     }
 
-    fn lock(&self) -> Result<Exclusive<'a, Mapping>> {
-        lock_stripe_within(self.opened, self.stripe(), self.lock_wait)
+    fn lock(&self) -> Result<Exclusive<'_, Mapping>> {
+        lock_stripe_within(&self.opened, self.stripe(), self.lock_wait)
     }
 
     /// Does something with the key's stripe locked.
     #[inline(always)]
-    fn locked<R>(&self, work: impl FnOnce(&mut Exclusive<'a, Mapping>) -> R) -> Result<R> {
+    fn locked<'s, R>(&'s self, work: impl FnOnce(&mut Exclusive<'s, Mapping>) -> R) -> Result<R> {
         let (opened, stripe) = (&**self.opened, self.stripe());
         let (joined, lock) = lock_region(opened, stripe, self.lock_wait)?;
         opened.within(joined, stripe, lock, work)
     }
 
-    /// What lies beside an entry, for the value that takes its place. One of a region that the caller did not name is
+    /// Whether a read would return what the key has: where reads check checksums, only what passes its own.
+    fn would_read(&self, stripe: &Exclusive<'_, Mapping>, entry: Option<&Entry>) -> bool {
+        let verify = self.opened.settings.verify_reads;
+        entry.is_some_and(|entry| {
+            stripe.is_current(entry) && (!verify || matches!(stripe.copied(&self.key, entry, true, false), Ok(Some(_))))
+        })
+    }
+
+    /// What lies beside a record, for the value that takes its place. One of a region that the caller did not name is
     /// as old for that region as it was.
-    fn beside_of(&self, entry: &Entry, region_epoch: u64) -> Beside {
-        let beside = self.opened.store.extension(entry.at, entry.head).beside();
+    fn beside_of(&self, copied: &Copied, region_epoch: u64) -> Beside {
+        let beside = copied.extension.beside();
         if beside.region == self.region { Beside { region_epoch, ..beside } } else { beside }
     }
 
@@ -473,7 +497,7 @@ impl<'a> Writer<'a> {
         let beside = Beside { region: self.region, ..beside }.if_any();
         let beside = beside.map(|beside| Beside { created_ms: now_ms(), ..beside });
         let draft = Draft::new(self.key, value, expires_ms, beside, 0);
-        check_size(self.opened, &draft)?;
+        check_size(&self.opened, &draft)?;
         Ok(draft)
     }
 
@@ -537,55 +561,8 @@ pub(super) fn lock_to_claim<'o>(
     opened.enter_to_claim(joined, stripe, lock)
 }
 
-/// How long one caller waits for the locks of stripes, however many it takes one after the other.
-#[derive(Clone, Copy)]
-pub(super) struct Patience {
-    whole: Duration,
-    left: Duration,
-}
-
-impl Patience {
-    pub(super) fn of(whole: Duration) -> Self {
-        Self { whole, left: whole }
-    }
-
-    /// Locks a stripe and takes it over.
-    pub(super) fn lock_stripe<'o>(&mut self, opened: &'o Opened, stripe: u32) -> Result<Exclusive<'o, Mapping>> {
-        let (joined, lock) = self.lock_region(opened, stripe, Duration::MAX)?;
-        opened.enter(joined, stripe, lock)
-    }
-
-    /// The clock is asked only when there is somebody to wait for.
-    fn lock_region<'o>(
-        &mut self,
-        opened: &'o Opened,
-        stripe: u32,
-        limit: Duration,
-    ) -> Result<(&'o Joined, RegionGuard<'o>)> {
-        let limit = limit.min(self.left);
-        // A process that is no member yet waits for that, too.
-        let is_member = opened.joined().is_some();
-        if is_member {
-            match lock_region(opened, stripe, Duration::ZERO) {
-                Err(Error::Busy { .. }) => {}
-                locked => return locked,
-            }
-        }
-        if is_member && limit.is_zero() {
-            if !self.whole.is_zero() {
-                count(opened, MemberCount::Busy);
-            }
-            return Err(Error::Busy { stripe, waited: self.whole });
-        }
-        let start = Instant::now();
-        let locked = lock_region(opened, stripe, limit);
-        self.left = self.left.saturating_sub(start.elapsed());
-        locked
-    }
-}
-
 #[inline(always)]
-fn lock_region(opened: &Opened, stripe: u32, limit: Duration) -> Result<(&Joined, RegionGuard<'_>)> {
+pub(super) fn lock_region(opened: &Opened, stripe: u32, limit: Duration) -> Result<(&Joined, RegionGuard<'_>)> {
     let joined = opened.member_within(limit)?;
     let lock = opened.lock(joined, stripe, limit).map_err(|error| not_locked(opened, stripe, limit, error))?;
     if lock.waited {

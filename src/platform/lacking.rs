@@ -4,7 +4,7 @@ use memmap2::MmapRaw;
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 /// Opens a file that has no name yet: no file is without one here.
 pub(crate) fn nameless_file(_: &Path) -> io::Result<Option<File>> {
@@ -55,4 +55,16 @@ pub(crate) fn process_word() -> &'static AtomicU32 {
 /// Has the word be 0 in each forked child, too; `false`: the system cannot do that.
 pub(crate) fn zero_process_word_in_children() -> bool {
     false
+}
+
+/// Half of a barrier between two threads, for the one that passes it often; the other passes [`heavy_barrier`].
+#[inline(always)]
+pub(crate) fn light_barrier() {
+    fence(Ordering::SeqCst);
+}
+
+/// The other half.
+pub(crate) fn heavy_barrier() -> bool {
+    fence(Ordering::SeqCst);
+    true
 }

@@ -5,12 +5,12 @@ use memmap2::MmapRaw;
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mm::{Advice, madvise};
-use rustix::thread::futex;
+use rustix::thread::{MembarrierCommand, futex, membarrier};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
 use std::time::Duration;
 
 /// A path that leads to the very file that is open, even if its name is gone.
@@ -155,6 +155,19 @@ pub(crate) fn zero_process_word_in_children() -> bool {
     // SAFETY: the pages are those of the static, which begins and ends with a page, and nothing else lies there. It holds
     // an atomic word, whose every value is valid.
     unsafe { madvise(at.cast_mut().cast(), MOST_PAGE, Advice::LinuxWipeOnFork) }.is_ok()
+}
+
+/// Half of a barrier between two threads, for the one that passes it often: the other passes [`heavy_barrier`]. It keeps
+/// the compiler from moving accesses across it.
+#[inline(always)]
+pub(crate) fn light_barrier() {
+    compiler_fence(Ordering::SeqCst);
+}
+
+/// Has every thread of this process pass a memory barrier; `false`: the kernel cannot do that, or must not.
+pub(crate) fn heavy_barrier() -> bool {
+    let all_pass = || membarrier(MembarrierCommand::PrivateExpedited).is_ok();
+    all_pass() || (membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok() && all_pass())
 }
 
 /// Sleeps until somebody wakes who sleeps on `half`, or `limit` has passed; not at all if it is not `seen` any more. It

@@ -24,11 +24,12 @@ mod wait;
 pub(crate) use system::end_process;
 pub(crate) use system::{
     CAN_REPLACE_MAPPED, Descriptor, Folder, MAPPINGS_KEEP_LOCKS, allocate, at_fork, boot_id, clock_ahead_ms,
-    close_inherited, default_places, descriptor, directory_inode, forget, identity, identity_at, irregular,
-    is_in_memory, is_ours_or_free, is_unlinked, is_vanishing, keep_from_children, largest_file, make_private_dir,
-    mappings_keep_locks, may_create_in, mode, move_aside, name_new_file, nameless_file, network_filesystem, next_data,
-    open_file, open_root_lock, own_clock_ms, populate, process_word, reopen, root_lock_path, set_mode, sleep_on,
-    stop_process, try_lock_data, untrusted, usual_form, wake_all, wake_one, zero_process_word_in_children,
+    close_inherited, default_places, descriptor, directory_inode, forget, heavy_barrier, identity, identity_at,
+    irregular, is_in_memory, is_ours_or_free, is_unlinked, is_vanishing, keep_from_children, largest_file,
+    light_barrier, make_private_dir, mappings_keep_locks, may_create_in, mode, move_aside, name_new_file,
+    nameless_file, network_filesystem, next_data, open_file, open_root_lock, own_clock_ms, populate, process_word,
+    reopen, root_lock_path, set_mode, sleep_on, stop_process, try_lock_data, untrusted, usual_form, wake_all, wake_one,
+    zero_process_word_in_children,
 };
 
 /// What tells a file from every other on this host, for as long as it exists.

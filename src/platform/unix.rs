@@ -17,9 +17,9 @@ mod kind;
 
 pub(crate) use folder::Folder;
 pub(crate) use kind::{
-    MAPPINGS_KEEP_LOCKS, allocate, boot_id, clock_ahead_ms, is_in_memory, keep_from_children, mappings_keep_locks,
-    nameless_file, network_filesystem, next_data, populate, process_word, sleep_on, wake_all, wake_one,
-    zero_process_word_in_children,
+    MAPPINGS_KEEP_LOCKS, allocate, boot_id, clock_ahead_ms, heavy_barrier, is_in_memory, keep_from_children,
+    light_barrier, mappings_keep_locks, nameless_file, network_filesystem, next_data, populate, process_word, sleep_on,
+    wake_all, wake_one, zero_process_word_in_children,
 };
 
 /// Whether another file can take the name of one that is mapped, and a mapped one be removed: it lives on without.
@@ -28,11 +28,6 @@ pub(crate) const CAN_REPLACE_MAPPED: bool = true;
 pub(crate) fn identity(file: &File) -> io::Result<Identity> {
     let meta = file.metadata()?;
     Ok(Identity { inode: meta.ino(), device: meta.dev() })
-}
-
-/// Whether no path leads to an open file any more.
-pub(crate) fn is_unlinked(file: &File) -> bool {
-    file.metadata().is_ok_and(|meta| meta.nlink() == 0)
 }
 
 /// The identity of what lies at a path; `None` if nothing does. It takes no descriptor, and follows no symbolic link.
@@ -65,6 +60,11 @@ pub(crate) fn open_file(path: &Path, writable: bool) -> io::Result<File> {
     let file = OpenOptions::new().read(true).write(writable).custom_flags(flags).open(path)?;
     must_be_regular(file.metadata()?.file_type())?;
     Ok(file)
+}
+
+/// Whether no path leads to an open file any more.
+pub(crate) fn is_unlinked(file: &File) -> bool {
+    file.metadata().is_ok_and(|meta| meta.nlink() == 0)
 }
 
 /// A path from the root as people write it: as the system tells it.

@@ -2,8 +2,8 @@
 #![allow(unsafe_code, reason = "what the standard library does not offer; each call says why it may")]
 
 pub(crate) use super::lacking::{
-    MAPPINGS_KEEP_LOCKS, clock_ahead_ms, is_in_memory, keep_from_children, mappings_keep_locks, nameless_file,
-    next_data, populate, process_word, zero_process_word_in_children,
+    MAPPINGS_KEEP_LOCKS, clock_ahead_ms, heavy_barrier, is_in_memory, keep_from_children, light_barrier,
+    mappings_keep_locks, nameless_file, next_data, populate, process_word, zero_process_word_in_children,
 };
 pub(crate) use super::wait::{sleep_on, wake_all, wake_one};
 use super::{DefaultPlace, ForkHandler, Identity, NewFile, Pause, must_be_directory, must_be_regular, unknown_boot};
@@ -45,11 +45,6 @@ pub(crate) fn identity(file: &File) -> io::Result<Identity> {
     Ok(Identity { inode, device: info.dwVolumeSerialNumber.into() })
 }
 
-/// Whether no path leads to an open file any more. A file that is mapped cannot be removed here.
-pub(crate) fn is_unlinked(_file: &File) -> bool {
-    false
-}
-
 /// The identity of what lies at a path; `None` if nothing does.
 pub(crate) fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
     // No access is asked for, so that nobody who shares the file with few can refuse it.
@@ -74,6 +69,11 @@ pub(crate) fn irregular(kind: FileType) -> Option<&'static str> {
 pub(crate) fn open_file(path: &Path, writable: bool) -> io::Result<File> {
     must_be_regular(std::fs::symlink_metadata(path)?.file_type())?;
     OpenOptions::new().read(true).write(writable).open(path)
+}
+
+/// Whether no path leads to an open file any more. A file that is mapped cannot be removed here.
+pub(crate) fn is_unlinked(_file: &File) -> bool {
+    false
 }
 
 /// A path from the root as people write it.

@@ -394,6 +394,9 @@ pub(crate) const MAX_SEATS: u32 = 1 << 20;
 pub(crate) const MAX_CAPACITY: u64 = 1 << 44;
 /// The smallest arena of a stripe: its rings must take a few records each.
 pub(crate) const MIN_ARENA: u64 = 2048;
+/// A header has 32 bits for the length of its record, in units of eight bytes; a pad is shorter than the record that did
+/// not fit into its place.
+const LONGEST_RECORD: u64 = u32::MAX as u64 * 8;
 /// Share of the arena that is the small ring, as one part of so many.
 const SMALL_PART: u64 = 10;
 /// Live slots fill this share of the index (in percent) at the mean item size; ghosts live in the rest.
@@ -476,11 +479,9 @@ impl Geometry {
         self.seats_at + u64::from(seat) * SEAT_LEN
     }
 
-    /// The largest record, header included, in bytes: a quarter of the main ring.
+    /// The largest record, header included, in bytes: a quarter of the main ring, or what a header can say.
     pub(crate) fn largest_record(&self) -> u64 {
-        // A record's length must fit the 32 bits of its header, in units of eight bytes, and a value's the
-        // address space; a quarter of the largest ring is far below both.
-        self.main.bytes() / 4
+        (self.main.bytes() / 4).min(LONGEST_RECORD)
     }
 }
 
@@ -513,76 +514,4 @@ fn check_shape(shape: &Shape) -> Result<(), BadShape> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Each struct has a heading in `docs/format.md` and a table under it whose rows begin `| offset | size | `name` |`.
-    #[test]
-    fn the_document_of_the_format_lists_every_field() {
-        let mut of = String::new();
-        let mut listed = Vec::new();
-        for line in include_str!("../../docs/format.md").lines() {
-            if let Some(heading) = line.strip_prefix("### ") {
-                of = heading.trim().to_owned();
-            }
-            let cells: Vec<_> = line.split('|').map(str::trim).collect();
-            if let ["", offset, size, name, ..] = cells[..]
-                && let (Ok(offset), Ok(size)) = (offset.parse::<usize>(), size.parse::<usize>())
-            {
-                listed.push((of.clone(), name.trim_matches('`').to_owned(), offset, size));
-            }
-        }
-        let drawn: Vec<_> =
-            FIELDS.iter().map(|&(of, name, at, size)| (of.to_owned(), name.to_owned(), at, size)).collect();
-        assert_eq!(listed, drawn);
-    }
-
-    #[test]
-    fn every_byte_of_every_struct_has_a_name() {
-        for (of, size) in [
-            ("Header", size_of::<Header>()),
-            ("Seat", size_of::<Seat>()),
-            ("Region", size_of::<Region>()),
-            ("Stripe", size_of::<Stripe>()),
-            ("Claim", size_of::<Claim>()),
-            ("Bucket", size_of::<Bucket>()),
-            ("Record", size_of::<Record>()),
-            ("Extension", size_of::<Extension>()),
-        ] {
-            let end = FIELDS.iter().filter(|f| f.0 == of).fold(0, |end, &(_, name, offset, size)| {
-                assert_eq!(offset, end, "{of}.{name} does not follow the field before it");
-                offset + size
-            });
-            assert_eq!(end, size, "{of} has bytes without a name");
-        }
-    }
-
-    fn shape() -> Shape {
-        Shape { capacity: 1 << 20, mean_item: 80, stripes: 4, lock_regions: 4, seats: 8, regions: 4, claims: 64 }
-    }
-
-    #[test]
-    fn an_item_of_64_bytes_costs_at_most_56_bytes_beside_key_and_value() {
-        let geometry = Geometry::new(shape()).unwrap();
-        let items = geometry.shape.capacity / (RECORD_LEN + 80);
-        let index = 4 * geometry.buckets * BUCKET_LEN;
-        let overhead = RECORD_LEN as f64 + index as f64 / items as f64;
-        assert!(overhead <= 56.0, "{overhead}");
-    }
-
-    #[test]
-    fn each_impossible_shape_names_its_option() {
-        let cases: [(&str, Shape); 7] = [
-            ("stripes", Shape { stripes: 3, ..shape() }),
-            ("lock_regions", Shape { lock_regions: 8, ..shape() }),
-            ("capacity", Shape { capacity: 100, ..shape() }),
-            ("mean_item", Shape { mean_item: 0, ..shape() }),
-            ("seats", Shape { seats: 0, ..shape() }),
-            ("regions", Shape { regions: 0, ..shape() }),
-            ("claims", Shape { claims: 0, ..shape() }),
-        ];
-        for (option, shape) in cases {
-            assert_eq!(Geometry::new(shape).unwrap_err().option, option);
-        }
-    }
-}
+mod tests;

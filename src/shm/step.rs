@@ -137,19 +137,20 @@ mod watched {
     /// Calls `watcher` at every event of this thread until [`unwatch`]. It may stop the thread for a while, so that others
     /// run in between, and it may unwind it: a death, after which nobody watches.
     pub fn watch(watcher: impl FnMut(Event) + 'static) {
-        WATCHER.set(Some(Box::new(watcher)));
+        // `set` would drop the watcher before while the cell is borrowed; what it owns may be told of here, too.
+        drop(WATCHER.replace(Some(Box::new(watcher))));
     }
 
     /// Ends what [`watch`] began.
     pub fn unwatch() {
-        WATCHER.set(None);
+        drop(WATCHER.replace(None));
     }
 
     pub(super) fn tell(event: Event) {
         // Not while the watcher is at work itself, nor where a thread's last values are being dropped.
         if let Ok(Some(mut watcher)) = WATCHER.try_with(RefCell::take) {
             watcher(event);
-            WATCHER.set(Some(watcher));
+            drop(WATCHER.replace(Some(watcher)));
         }
     }
 

@@ -6,6 +6,7 @@
 //! compiler from reordering, for a reader on another core also the processor. `docs/orderings.md` says of each fence
 //! what it is for, and which test fails without it; where two steps have none between them, either order will do.
 
+use super::ends::Ends;
 use super::intent::Intent;
 use super::read::{ERA_SHIFT, Record};
 use super::record::{Draft, Extension, Head, Spot, mix, reseal};
@@ -54,6 +55,7 @@ pub(crate) struct Exclusive<'a, M: Memory> {
     pub(super) stripe: u32,
     /// Found once: every step of an operation loads or stores a word of it.
     head: Words<'a, HEAD_WORDS>,
+    pub(super) ends: Ends,
     wall: &'a dyn Wall,
     /// The time of this operation, in milliseconds since 1970, once a record that expires has asked for it: most
     /// operations meet none.
@@ -125,9 +127,10 @@ impl<'a, M: Memory> Exclusive<'a, M> {
 
     #[inline(always)]
     fn new(store: &'a Store<M>, stripe: u32, wall: &'a dyn Wall, who: &'a Who, lock: RegionGuard<'a>) -> Self {
-        let (epochs, head) = (store.epochs(), store.mem.words(store.geometry.stripe(stripe)));
+        let (epochs, head) = (store.epochs(), store.mem.words::<HEAD_WORDS>(store.geometry.stripe(stripe)));
+        let ends = Ends::load(|field| head.get((field / 8) as usize));
         let (now_ms, scratch) = (Cell::new(None), Vec::new());
-        Self { store, stripe, head, wall, now_ms, who, epochs, scratch, _lock: lock }
+        Self { store, stripe, head, ends, wall, now_ms, who, epochs, scratch, _lock: lock }
     }
 
     /// Does what the holder before left undone.
@@ -192,58 +195,6 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     #[inline]
     pub(super) fn spot(&self, slot: Slot) -> Spot {
         Spot { stripe: self.stripe, ring: slot.ring(), position: slot.position() }
-    }
-
-    #[inline]
-    pub(super) fn tail(&self, ring: Ring) -> u64 {
-        self.ring_word(ring, at!(Stripe.small_tail), at!(Stripe.main_tail)).get()
-    }
-
-    #[inline]
-    pub(super) fn ring_head(&self, ring: Ring) -> u64 {
-        self.ring_word(ring, at!(Stripe.small_head), at!(Stripe.main_head)).get()
-    }
-
-    #[inline]
-    fn ring_word(&self, ring: Ring, small: u64, main: u64) -> Word<'a> {
-        self.word(if ring == Ring::Small { small } else { main })
-    }
-
-    /// Units between tail and head; the rings were found sane when the stripe was entered.
-    #[inline]
-    pub(super) fn used(&self, ring: Ring) -> u64 {
-        self.shape(ring).used(self.tail(ring), self.ring_head(ring)).unwrap_or(self.shape(ring).units)
-    }
-
-    /// Whether the slot's record lies between tail and head of its ring.
-    #[inline]
-    pub(super) fn is_held(&self, slot: Slot) -> bool {
-        let ring = slot.ring();
-        self.shape(ring).holds(self.tail(ring), self.ring_head(ring), slot.position())
-    }
-
-    /// Everything up to `position` is now part of the ring: complete records, or pads.
-    #[inline]
-    pub(super) fn set_head(&self, ring: Ring, position: u64) {
-        fence(Ordering::Release);
-        self.ring_word(ring, at!(Stripe.small_head), at!(Stripe.main_head)).set(Step::Head, position);
-    }
-
-    /// Everything before `position` may be overwritten. The fence stands between the unlinking of the slots
-    /// that pointed there and the first new byte.
-    #[inline]
-    pub(super) fn set_tail(&self, ring: Ring, position: u64) {
-        self.ring_word(ring, at!(Stripe.small_tail), at!(Stripe.main_tail)).set(Step::Tail, position);
-        fence(Ordering::Release);
-    }
-
-    /// Whether tail and head can be those of one ring, and positions are not about to run out.
-    #[inline(always)]
-    pub(super) fn has_sane_rings(&self) -> bool {
-        [Ring::Small, Ring::Main].into_iter().all(|ring| {
-            let (tail, head) = (self.tail(ring), self.ring_head(ring));
-            self.shape(ring).can_have(tail, head) && head < self.shape(ring).limit()
-        })
     }
 
     /// Writes down what is about to happen. From here until [`end`](Self::end) a death is repaired.
@@ -444,12 +395,6 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         plain.or_else(|| self.store.record_of(self.stripe, slot, key))
     }
 
-    /// Whether what a key has is something that a read would return.
-    #[inline]
-    pub(crate) fn has_current(&self, entry: Option<&Entry>) -> bool {
-        entry.is_some_and(|entry| self.is_current(entry))
-    }
-
     /// The record of a key, if a read would return it.
     pub(crate) fn find_current(&self, key: &Key<'_>) -> Option<Entry> {
         self.find(key).filter(|entry| self.is_current(entry))
@@ -524,19 +469,6 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         self.reset_rings(0, 0);
         self.word(at!(Stripe.stamp)).set(Step::RingReset, self.fresh_stamp());
         self.set_live(0);
-    }
-
-    /// Makes both rings empty, at the given positions.
-    pub(super) fn reset_rings(&self, small: u64, main: u64) {
-        let ends = [
-            (at!(Stripe.small_tail), small),
-            (at!(Stripe.small_head), small),
-            (at!(Stripe.main_tail), main),
-            (at!(Stripe.main_head), main),
-        ];
-        for (end, position) in ends {
-            self.word(end).set(Step::RingReset, position);
-        }
     }
 
     /// Where the fault [`LateStore`](crate::plant::Plant::LateStore) is planted: what follows is stored without the lock.

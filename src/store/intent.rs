@@ -16,6 +16,7 @@
 //! the next holder, since each of its steps may be done twice; the third attempt in a row empties the stripe.
 
 use super::exclusive::{Exclusive, bucket_of, slots};
+use super::read::Record;
 use super::record::is_sound;
 use super::slot::Slot;
 use super::tally::StripeCount;
@@ -144,16 +145,10 @@ impl<M: Memory> Exclusive<'_, M> {
 
     /// Loads key and value of a slot's record into private memory, if its lengths can be.
     pub(super) fn load_held(&mut self, slot: Slot) -> Option<(usize, super::record::Head, u64)> {
-        let at = self.store.record_at(self.stripe, slot.ring(), slot.position())?;
-        let head = self.store.head(at);
-        let shape = self.shape(slot.ring());
-        if !head.is_record() || shape.offset(slot.position()) + head.units() > shape.units {
-            return None;
-        }
-        let value_len = head.value_len()?;
+        let Record { at, head, value_len, .. } = self.store.record_in(self.stripe, slot)?;
         self.scratch.clear();
         self.store.mem.append_out(at + head.key_at(), head.key_len() as usize, &mut self.scratch);
-        self.store.mem.append_out(at + head.value_at(), value_len as usize, &mut self.scratch);
+        self.store.mem.append_out(at + head.value_at(), value_len, &mut self.scratch);
         Some((head.key_len() as usize, head, at))
     }
 

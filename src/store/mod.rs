@@ -6,10 +6,14 @@
 //! * [`read`] looks a key up without a lock; [`write`] changes a stripe under its lock.
 //! * [`intent`] is what makes a kill harmless: an operation is written down before it is done.
 //! * [`claim`] lets one create a key while others wait; [`region`] are the named name spaces.
-//! * [`evict`] makes room; [`rebuild`] makes a stripe anew after an operating-system crash.
+//! * [`evict`] makes room; [`rebuild`] makes a stripe anew after an operating-system crash, unless a [`durable`] point
+//!   came last.
 //! * [`verify`] checks what all of them promise to each other.
 
 pub(crate) mod claim;
+pub(crate) mod copied;
+pub(crate) mod durable;
+mod ends;
 pub(crate) mod evict;
 pub(crate) mod exclusive;
 #[cfg(fuzzing)]
@@ -45,6 +49,10 @@ pub(crate) struct Store<M> {
     pub geometry: Geometry,
     pub seed: u64,
 }
+
+/// Attempts to exchange a word that others exchange, too. Each that fails is another's success, so only a word that
+/// changes without end, by somebody who means harm, outlasts them.
+pub(crate) const EXCHANGES: u32 = 10_000;
 
 /// Where a position of a ring lies.
 #[derive(Clone, Copy)]
@@ -188,12 +196,13 @@ impl<M: Memory> Store<M> {
     }
 
     /// Raises the epochs of a region, or of the whole cache: region 0. `false`: they are used up, or records may carry
-    /// epochs from before a crash that the file has lost; then what is meant must be removed, stripe by stripe.
+    /// epochs from before a crash that the file has lost, or the word never stands still; then what is meant must be
+    /// removed, stripe by stripe.
     pub(crate) fn raise_epoch(&self, region: u16, how: Invalidation) -> bool {
         let word = self.epochs_word(region);
         // Nothing else is handed over with the epochs: that whoever hears of the invalidation sees this word or a later one
         // is what a single word promises.
-        loop {
+        for _ in 0..EXCHANGES {
             if self.mem.word(at!(unverified)).get() != 0 {
                 return false;
             }
@@ -204,6 +213,7 @@ impl<M: Memory> Store<M> {
                 return true;
             }
         }
+        false
     }
 
     /// Whether a record has been cleared or invalidated since it was written.
@@ -214,8 +224,7 @@ impl<M: Memory> Store<M> {
 
     #[cold]
     fn is_region_cleared(&self, at: u64, head: Head) -> bool {
-        let extension = self.extension(at, head);
-        extension.region_epoch() < self.region_epochs(extension.region()).hard()
+        self.is_hidden_by(self.extension(at, head), true)
     }
 
     /// Whether a reader must not see a record: it was cleared, or says that there is no value and the reader, as
@@ -227,7 +236,13 @@ impl<M: Memory> Store<M> {
 
     #[cold]
     fn is_extension_hidden(&self, at: u64, head: Head, sees_absence: bool) -> bool {
-        self.is_region_cleared(at, head) || (!sees_absence && self.extension(at, head).is_absence())
+        self.is_hidden_by(self.extension(at, head), sees_absence)
+    }
+
+    /// The same of an extension that was loaded.
+    fn is_hidden_by(&self, extension: Extension, sees_absence: bool) -> bool {
+        extension.region_epoch() < self.region_epochs(extension.region()).hard()
+            || (!sees_absence && extension.is_absence())
     }
 
     /// Whether a record is older than the last soft invalidation of the cache or of its region.

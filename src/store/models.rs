@@ -19,6 +19,8 @@ use crate::shm::memory::{Heap, Row, Words};
 use crate::shm::{Memory, Step};
 use crate::sync::locks::ModelLock;
 
+#[cfg(test)]
+mod flushes;
 #[cfg(all(test, shuttle))]
 mod schedules;
 

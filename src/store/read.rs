@@ -19,7 +19,7 @@
 //! record is never written in place, and its slot is emptied before its memory is. Otherwise a long copy would
 //! be in vain each time a neighbour is written.
 
-use super::record::{Head, Spot, is_sound};
+use super::record::{Head, Spot};
 use super::slot::Slot;
 use super::{Place, Store};
 use crate::hash::Key;
@@ -263,15 +263,22 @@ impl<M: Memory> Store<M> {
     /// The record a slot points to, if it is one of this key and its lengths lie within its ring.
     #[cold]
     pub(crate) fn record_of(&self, stripe: u32, slot: Slot, key: &Key<'_>) -> Option<Record> {
+        let record = self.record_in(stripe, slot).filter(|record| record.head.key_len() == key.bytes.len() as u64)?;
+        let key_units = (record.head.value_at() - record.head.key_at()) / 8;
+        let is_key = self.mem.row(record.at + record.head.key_at(), key_units as usize).holds(0, key.bytes);
+        is_key.then_some(record)
+    }
+
+    /// The record a slot points to, if its lengths lie within its ring: header, extension, key and value can be loaded
+    /// by the header that comes back, whatever the one in the file says by then.
+    pub(super) fn record_in(&self, stripe: u32, slot: Slot) -> Option<Record> {
         let Place { at, left } = self.place_of(stripe, slot, RECORD_LEN / 8)?;
         let head = self.head(at);
-        if !head.is_record() || head.key_len() != key.bytes.len() as u64 || head.units() > left {
+        if !head.is_record() || head.units() > left {
             return None;
         }
         let value_len = head.value_len()? as usize;
-        let key_units = (head.value_at() - head.key_at()) / 8;
-        let is_key = self.mem.row(at + head.key_at(), key_units as usize).holds(0, key.bytes);
-        is_key.then_some(Record { at, head, value_at: at + head.value_at(), value_len })
+        Some(Record { at, head, value_at: at + head.value_at(), value_len })
     }
 
     /// Whether all that was loaded from a found record before this call belongs to that record.
@@ -292,11 +299,6 @@ impl<M: Memory> Store<M> {
             let slot = found.bucket.at(found.i);
             let _ = slot.compare_exchange(crate::shm::Step::Mark, found.slot.0, marked.0, Ordering::Relaxed);
         }
-    }
-
-    /// Whether a found record passes its checksum; `value` is what was copied out of it.
-    pub(crate) fn passes(&self, key: &Key<'_>, value: &[u8], found: &Found<'_>) -> bool {
-        is_sound(key, value, found.head, self.extension(found.at, found.head), found.spot())
     }
 
     /// Asks for the first lines of the record that a look at this bucket will go to.
@@ -328,11 +330,8 @@ impl<M: Memory> Store<M> {
 
     /// The key of a slot's record, if the record is current and really belongs to this stripe.
     fn key_at(&self, stripe: u32, slot: Slot, now_ms: u64) -> Option<Vec<u8>> {
-        let ring = self.ring_shape(slot.ring());
-        let at = self.record_at(stripe, slot.ring(), slot.position())?;
-        let head = self.head(at);
-        let fits = head.is_record() && ring.offset(slot.position()) + head.units() <= ring.units;
-        if !fits || head.value_len().is_none() || head.is_expired(|| now_ms) || self.is_hidden(at, head, false) {
+        let Record { at, head, .. } = self.record_in(stripe, slot)?;
+        if head.is_expired(|| now_ms) || self.is_hidden(at, head, false) {
             return None;
         }
         let mut bytes = Vec::new();

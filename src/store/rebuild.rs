@@ -1,78 +1,18 @@
-//! What happens to a file whose pages come from different moments: durability marks, and the rebuild of a
-//! stripe from its rings.
+//! What happens to a file whose pages come from different moments: the rebuild of a stripe from its rings.
 //!
 //! After an operating-system crash, or in a copy of a live file, any page can be older than any other. Each
 //! stripe is then flagged *verify-me*: reads check checksums, and the first to lock the stripe builds its
 //! buckets anew from what the rings hold. All its buckets stay odd until the end.
 
-use super::Store;
 use super::evict::is_known;
 use super::exclusive::{Exclusive, close_bucket, open_bucket, slots};
 use super::record::{Head, pad};
 use super::slot::{Ring, Slot};
 use super::tally::StripeCount;
+use super::{EXCHANGES, Store};
 use crate::shm::atomics::Ordering;
-use crate::shm::layout::{HEADER_LEN, at};
+use crate::shm::layout::at;
 use crate::shm::{Memory, Step};
-
-/// The header's flush mark: a phase below, a number that never repeats above.
-///
-/// ```text
-/// DIRTY --flush--> FLUSHING(n) --all stripes passed, file synced--> CLEAN(n)
-///   ^                  | a writer                                      | a writer
-///   +------------------+                                               v
-///   +----------------------- header synced ----------------------- DIRTYING(n)
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flush {
-    Dirty,
-    Flushing,
-    Clean,
-    Dirtying,
-}
-
-impl Flush {
-    pub(crate) fn of(word: u64) -> Self {
-        match word & 3 {
-            0 => Flush::Dirty,
-            1 => Flush::Flushing,
-            2 => Flush::Clean,
-            _ => Flush::Dirtying,
-        }
-    }
-
-    pub(crate) fn with(self, word: u64) -> u64 {
-        word & !3 | self as u64
-    }
-}
-
-impl<M: Memory> Store<M> {
-    /// Says, before the first store of a writer, that the file is not what was flushed.
-    #[inline]
-    pub(crate) fn mark_dirty(&self) -> std::io::Result<()> {
-        let word = self.mem.word(at!(flush)).load(Ordering::Acquire);
-        if Flush::of(word) == Flush::Dirty { Ok(()) } else { self.mark_dirty_slow() }
-    }
-
-    #[cold]
-    fn mark_dirty_slow(&self) -> std::io::Result<()> {
-        let mark = self.mem.word(at!(flush));
-        loop {
-            let word = mark.load(Ordering::Acquire);
-            let next = match Flush::of(word) {
-                Flush::Dirty => return Ok(()),
-                Flush::Flushing => Flush::Dirty,
-                Flush::Clean => Flush::Dirtying,
-                Flush::Dirtying => {
-                    self.mem.sync(0, HEADER_LEN)?;
-                    Flush::Dirty
-                }
-            };
-            // Lost to another writer or to the flush: the word is looked at again.
-            let _ = mark.compare_exchange(Step::FlushMark, word, next.with(word), Ordering::AcqRel);
-        }
-    }
-}
 
 impl<M: Memory> Exclusive<'_, M> {
     /// Builds the stripe's index anew from its rings. What is not sound, or not of the current epochs, goes.
@@ -199,11 +139,10 @@ impl<M: Memory> Store<M> {
     /// One stripe fewer is flagged; when the count was too high, as after a death, it only costs a look.
     fn forget_unverified(&self) {
         let word = self.mem.word(at!(unverified));
-        let mut seen = word.get();
-        while seen != 0 {
-            match word.compare_exchange(Step::VerifyMe, seen, seen - 1, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(now) => seen = now,
+        for _ in 0..EXCHANGES {
+            let seen = word.get();
+            if seen == 0 || word.compare_exchange(Step::VerifyMe, seen, seen - 1, Ordering::Relaxed).is_ok() {
+                return;
             }
         }
     }

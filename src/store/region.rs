@@ -6,6 +6,7 @@
 use super::claim::RegionEpochs;
 use super::exclusive::{Exclusive, slots};
 use super::intent::Intent;
+use super::read::Record;
 use super::slot::Slot;
 use super::{Epochs, Store};
 use crate::shm::atomics::Ordering;
@@ -131,8 +132,7 @@ impl<M: Memory> Exclusive<'_, M> {
             if !slot.is_live() || !self.is_held(slot) {
                 continue;
             }
-            let Some(at) = self.store.record_at(self.stripe, slot.ring(), slot.position()) else { continue };
-            let head = self.store.head(at);
+            let Some(Record { at, head, .. }) = self.store.record_in(self.stripe, slot) else { continue };
             if head.is_extended() && self.store.extension(at, head).region() == region {
                 self.unlink(Intent::Delete, slot_at, slot, Slot::EMPTY, head);
             }

@@ -57,10 +57,11 @@ impl RingShape {
         units != 0 && units <= left && self.offset(position) + units <= self.units
     }
 
-    /// The position from which on a stripe is emptied so that positions can start again: far enough before
-    /// the end that no operation reaches it.
+    /// The position from which on a stripe is emptied so that positions can start again: far enough before the end
+    /// that no hold of the lock reaches it. One hold writes at most 64 records, each a quarter of the ring with as much
+    /// moved to make room for it, and less than a quarter lost at a lap's end: less than a lap.
     pub(crate) fn limit(self) -> u64 {
-        (1 << POSITION_BITS) - (4 << self.bits)
+        (1 << POSITION_BITS) - (64 << self.bits)
     }
 }
 

@@ -11,14 +11,14 @@
 
 use super::exclusive::{Entry, Exclusive, close_bucket, open_bucket, slots, slots_in};
 use super::intent::Intent;
-use super::record::{Draft, Spot, is_sound, timed};
+use super::record::{Draft, Spot, timed};
 use super::slot::{Ring, Slot};
 use super::tally::StripeCount;
 use crate::hash::Key;
 use crate::plant::{Plant, planted};
+use crate::shm::atomics::Ordering;
 use crate::shm::layout::at;
 use crate::shm::{Memory, Step};
-use std::collections::TryReserveError;
 
 impl<M: Memory> Exclusive<'_, M> {
     /// Stores an item and returns its stamp. The caller has checked that its record is not too large, and looked for
@@ -59,7 +59,7 @@ impl<M: Memory> Exclusive<'_, M> {
     /// Writes a record at the reserved head of a ring and links it.
     fn append(&mut self, draft: &Draft<'_>, ring: Ring, position: u64, slot_at: u64, old: Option<Entry>) -> u64 {
         let old_slot = self.slot(slot_at);
-        let marks = old.map_or(0, |old| old.slot.marks());
+        let marks = if old.is_some() { old_slot.marks() } else { 0 };
         let new = Slot::live(&draft.key, ring, position).with_marks(marks);
         let live = self.live_with(old.map(|old| old.head.epoch()), Some(draft.epoch));
         let units = draft.units();
@@ -113,17 +113,13 @@ impl<M: Memory> Exclusive<'_, M> {
         word.set(Step::Expiry, timed(expires_ms, entry.head.stamp));
     }
 
-    /// The value of a record, copied out.
-    pub(crate) fn value_of(&self, entry: &Entry) -> Result<Vec<u8>, TryReserveError> {
-        let mut value = Vec::new();
-        value.try_reserve_exact(entry.value_len)?;
-        self.store.mem.append_out(entry.at + entry.head.value_at(), entry.value_len, &mut value);
-        Ok(value)
-    }
-
-    /// Whether a record passes its checksum; `value` is what was copied out of it.
-    pub(crate) fn passes(&self, key: &Key<'_>, value: &[u8], entry: &Entry) -> bool {
-        is_sound(key, value, entry.head, self.store.extension(entry.at, entry.head), self.spot(entry.slot))
+    /// Counts a write that asks what the key has as a use of it, as a read is.
+    pub(crate) fn mark(&self, entry: &Entry) {
+        if let Some(marked) = entry.slot.marked() {
+            let word = self.store.mem.word(entry.slot_at);
+            // A reader may have marked it meanwhile; that is as good.
+            let _ = word.compare_exchange(Step::Mark, entry.slot.0, marked.0, Ordering::Relaxed);
+        }
     }
 
     /// An overwritten key stays in its ring, a remembered one comes back into the main ring, a new one or one

@@ -2,54 +2,38 @@
 
 use super::opened::Opened;
 use crate::error::{Error, Result};
-use crate::shm::Memory;
-use crate::shm::Step;
-use crate::shm::atomics::Ordering;
-use crate::shm::layout::{HEADER_LEN, at};
-use crate::store::rebuild::Flush;
-use crate::sync::locks::LockError;
+use crate::shm::layout::at;
+use crate::sync::locks::{LockError, RegionGuard};
 use std::time::Duration;
 
 /// Makes a durable point. `false`: somebody wrote meanwhile, and the file is not marked as flushed.
 pub(crate) fn flush(opened: &Opened) -> Result<bool> {
-    let store = &opened.store;
-    // First whatever is half done is completed, which is a write; then nothing is left but to wait for writers.
-    for stripe in 0..opened.geometry().shape.stripes {
-        pass(opened, stripe, true)?;
+    let stripes = 0..opened.geometry().shape.stripes;
+    // First whatever is half done is completed, which is a write; then nothing is left but to wait for writers. What has
+    // been flushed already stays so.
+    for stripe in stripes.clone() {
+        let lock = lock(opened, stripe)?;
+        opened.enter_to_claim(opened.member()?, stripe, lock)?;
     }
-    let mark = store.mem.word(at!(flush));
-    let flushing = loop {
-        let seen = mark.load(Ordering::Acquire);
-        let next = Flush::Flushing.with((seen >> 2).wrapping_add(1) << 2);
-        if mark.compare_exchange(Step::FlushMark, seen, next, Ordering::AcqRel).is_ok() {
-            break next;
-        }
-    };
-    for stripe in 0..opened.geometry().shape.stripes {
-        if !pass(opened, stripe, false)? {
-            return Ok(false);
-        }
-    }
-    let synced = |offset, len| store.mem.sync(offset, len).map_err(Error::io("flush", &opened.real));
-    synced(0, opened.geometry().file_len)?;
-    let clean = Flush::Clean.with(flushing);
-    if mark.compare_exchange(Step::FlushMark, flushing, clean, Ordering::AcqRel).is_err() {
-        return Ok(false);
-    }
-    synced(0, HEADER_LEN)?;
-    Ok(mark.load(Ordering::Acquire) == clean)
+    let mut passed = Ok(true);
+    let flushed = opened.store.flush(|| {
+        passed = stripes.into_iter().try_fold(true, |quiet, stripe| Ok(quiet && is_quiet(opened, stripe)?));
+        matches!(passed, Ok(true))
+    });
+    passed?;
+    flushed.map_err(Error::io("flush", &opened.real))
 }
 
-/// Locks and unlocks a stripe, so that a writer who was in it is through. Without `repair` it only says
-/// whether there is nothing to repair.
-fn pass(opened: &Opened, stripe: u32, repair: bool) -> Result<bool> {
-    let joined = opened.member()?;
-    let lock = opened.lock(joined, stripe, opened.settings.lock_wait);
-    let lock = lock.map_err(|error| lock_error(opened, stripe, opened.settings.lock_wait, error))?;
-    if repair {
-        return opened.enter(joined, stripe, lock).map(|_| true);
-    }
+/// Locks and unlocks a stripe, so that a writer who was in it is through; whether it left nothing to repair.
+fn is_quiet(opened: &Opened, stripe: u32) -> Result<bool> {
+    let _lock = lock(opened, stripe)?;
     Ok(opened.store.stripe_word(stripe, at!(Stripe.intent)).get() & 0xff == 0)
+}
+
+fn lock(opened: &Opened, stripe: u32) -> Result<RegionGuard<'_>> {
+    let limit = opened.settings.lock_wait;
+    let lock = opened.lock(opened.member()?, stripe, limit);
+    lock.map_err(|error| lock_error(opened, stripe, limit, error))
 }
 
 /// What a lock's refusal means to the caller.

@@ -160,13 +160,14 @@ impl Own {
         self.data.inode != found.inode || (same_boot && self.data.device != found.device)
     }
 
+    /// Stores where the file lies last: until then it counts as a copy, and who dies on the way leaves one.
     pub(crate) fn store(self, mem: &impl Memory) {
         let words = [
             (at!(file_id), self.id[0]),
             (at!(file_id) + 8, self.id[1]),
-            (at!(data_inode), self.data.inode),
-            (at!(data_device), self.data.device),
             (at!(lock_dir_inode), self.lock_directory),
+            (at!(data_device), self.data.device),
+            (at!(data_inode), self.data.inode),
         ];
         words.into_iter().for_each(|(at, word)| mem.word(at).set(Step::Header, word));
     }

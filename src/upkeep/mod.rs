@@ -4,6 +4,7 @@
 
 pub(crate) mod claims;
 pub(crate) mod create;
+pub(crate) mod current;
 pub(crate) mod flush;
 pub(crate) mod header;
 pub(crate) mod open;

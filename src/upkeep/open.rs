@@ -4,7 +4,7 @@ use super::create::{create, make_locks, store_lock_inodes};
 use super::header::{AfterCrash, Fixed, Own, boot_id};
 use super::opened::{Opened, identity, seat_error};
 use super::place::{DataLock, held_too_long, lock_directory, open_data, replaced_too_often, resolve, still_names};
-use super::reset::{forget_claims, reset, was_flushed};
+use super::reset::{disown, forget_claims, reset, was_flushed};
 use super::tidy::{RootLock, take_path, tidy};
 use crate::clock::Time;
 use crate::error::{Error, Result};
@@ -461,7 +461,7 @@ fn adopt(
     found: platform::Identity,
 ) -> Result<Option<RootLock>> {
     // Until the reset is complete the file belongs to no boot: an opener who finds it so resets it again.
-    super::reset::store_boot_id(mapping, [0, 0]);
+    disown(mapping);
     let id = [settings.random()?, settings.random()?];
     let directory = lock_directory(real, id);
     let root_lock = RootLock::to_make_locks(real, settings)?;

@@ -32,6 +32,8 @@ impl Wall for Time {
 
 /// An open cache file.
 pub(crate) struct Opened {
+    /// No other that this program opens ever has it.
+    pub number: u64,
     pub real: PathBuf,
     pub store: Store<Mapping>,
     /// Never locked itself: a child of this process shares it.
@@ -111,7 +113,9 @@ impl Opened {
     }
 
     fn unattached(real: &Path, data: File, mapping: Mapping, fixed: &Fixed, settings: &Settings) -> Result<Self> {
+        static LAST: AtomicU64 = AtomicU64::new(0);
         Ok(Self {
+            number: LAST.fetch_add(1, Ordering::Relaxed) + 1,
             real: real.into(),
             store: Store { mem: mapping, geometry: fixed.geometry, seed: fixed.seed },
             data: OwnFile::keep(data).map_err(Error::io("examine", real))?,
@@ -304,12 +308,6 @@ impl Opened {
             .map_err(Error::io("mark as written", &self.real))
     }
 
-    /// The file that took this one's place, if that was found out.
-    #[inline]
-    pub(crate) fn next(&self) -> Option<&Arc<Opened>> {
-        self.next.get()
-    }
-
     /// Whether the file was replaced or destroyed by somebody.
     #[inline(always)]
     pub(crate) fn is_replaced(&self) -> bool {
@@ -319,7 +317,12 @@ impl Opened {
 
     /// Whether others who use the path find this file. A mark that was left by somebody who died says nothing.
     pub(crate) fn is_current(&self) -> bool {
-        !self.is_replaced() || matches!(self.follow(FOLLOW_WAIT), Ok(None))
+        if !self.is_replaced() {
+            return true;
+        }
+        // Whoever replaces it keeps the lock until the path leads to the other.
+        let lock = DataLock::take_again(&self.data, &self.real, FOLLOW_WAIT);
+        matches!(lock, Ok(Some(_))) && self.is_named().unwrap_or(false)
     }
 
     /// Says to all who have this file open that another took its place, or that it is gone: a number other than 0

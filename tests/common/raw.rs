@@ -59,6 +59,8 @@ pub mod record {
     pub const STAMP: usize = 16;
     pub const EXPIRY: usize = 24;
     pub const KEY: usize = 32;
+    /// The length of an extension, which stands before the key.
+    pub const EXTENSION: usize = 24;
 }
 
 pub const LIVE: u64 = 1 << 51;
@@ -195,7 +197,8 @@ impl Raw {
             .find(|&slot_at| {
                 let slot = self.word(slot_at);
                 let here = slot & LIVE != 0 && slot >> 52 == tag;
-                here && self.bytes[at(slot_at) + record::KEY..].starts_with(key)
+                let extension = if self.word(at(slot_at)) & 0xff == 2 { record::EXTENSION } else { 0 };
+                here && self.bytes[at(slot_at) + record::KEY + extension..].starts_with(key)
             })
             .unwrap_or_else(|| panic!("no record of {key:?} in the file"));
         Found { stripe, bucket_at, slot_at, record_at: at(slot_at) }

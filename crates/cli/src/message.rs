@@ -31,6 +31,12 @@ pub fn of_cache(error: &Error) -> String {
         Error::Exists(path) => {
             format!("{} exists already: use it as it is, or remove it first with \"kennel destroy\"", path.display())
         }
+        // What a power failure left; the library names an option that this program does not have.
+        Error::BadFile { path, field: field @ "content", expected, found } => format!(
+            "{}: {field}: expected {expected}, found {found}; a power failure can leave a file so, and nothing is lost with \
+             it: remove it with \"kennel destroy\"",
+            path.display()
+        ),
         Error::Mismatch { path, what, asked, found } => {
             format!("{}: asked for {what} {asked}, the file has {found}", path.display())
         }
@@ -116,7 +122,14 @@ mod tests {
     #[test]
     fn no_error_of_the_cache_is_told_in_the_words_of_the_library() {
         let path = || "file.cache".into();
+        let bad = |field| Error::BadFile { path: path(), field, expected: "one".into(), found: "two".into() };
         let errors = [
+            bad("magic"),
+            bad("length"),
+            bad("file type"),
+            bad("content"),
+            bad("format"),
+            bad("checksum"),
             Error::NotFound(path()),
             Error::Exists(path()),
             Error::Mismatch { path: path(), what: "stripes", asked: "1".into(), found: "2".into() },

@@ -112,6 +112,10 @@ fn the_page_has_every_section_and_needs_nothing_else() {
     // Throughput for two numbers of regions, one by regions, and latencies of reads and writes for both.
     assert_eq!(html.matches("<svg").count(), 2 + 1 + 4);
     assert!(!html.contains("could not be drawn"));
+    // Wider than that a table does not fit on a page of 1280 pixels.
+    let rows: Vec<&str> = html.split("<tr>").filter(|row| row.contains("<th>strategy</th>")).collect();
+    assert_eq!(rows.len(), 2);
+    assert!(rows.iter().all(|row| row.matches("<th>").count() <= 16), "{rows:?}");
     for word in ["file", "rw-file", "lock region", "Zipf"] {
         assert!(html.contains(&format!("<dt>{word}</dt>")), "{word} is not explained");
     }

@@ -1,4 +1,4 @@
-//! `demo` and `bench` when they are ended from outside: no file is left in memory, and no worker goes on.
+//! `demo`, `bench` and `replay` when they are ended from outside: no file is left in memory, and no worker goes on.
 #![cfg(target_os = "linux")] // Processes are found in /proc.
 
 use std::fs;
@@ -68,6 +68,17 @@ impl Run {
         Self { child, stdout, directory: directory().unwrap() }
     }
 
+    fn replay(parent: &Path) -> Self {
+        let trace = parent.join("trace.txt");
+        let line = |number: u32| format!("key-{number}\n");
+        fs::write(&trace, (0..400_000).map(line).collect::<String>()).unwrap();
+        let (child, stdout) = Self::start(&["replay", "--processes", "2", "--items", "1000", trace.to_str().unwrap()]);
+        let worker = || processes_with("replay-worker").into_iter().find(|line| line.contains("/kennel-"));
+        wait_until("no worker starts", || worker().is_some());
+        let path = PathBuf::from(worker().unwrap().split_whitespace().last().unwrap());
+        Self { child, stdout, directory: path.parent().unwrap().to_owned() }
+    }
+
     fn name(&self) -> String {
         self.directory.display().to_string()
     }
@@ -91,7 +102,13 @@ impl Run {
 fn a_signal_leaves_neither_files_nor_workers() {
     for signal in ["TERM", "HUP", "INT"] {
         let dir = TempDir::new().unwrap();
-        for mut run in [Run::demo(), Run::bench(dir.path())] {
+        let traces = TempDir::new().unwrap();
+        for run in [
+            |_: &Path, _: &Path| Run::demo(),
+            |dir: &Path, _: &Path| Run::bench(dir),
+            |_: &Path, traces: &Path| Run::replay(traces),
+        ] {
+            let mut run = run(dir.path(), traces.path());
             run.wait_for_workers();
             send(signal, &run.child);
             // A terminal that was hung up, or a pipe that is not read on, is no reason to stay either.

@@ -55,6 +55,8 @@ pub enum Word {
     Busy,
     Forks,
     Invalidations,
+    /// Flushes that held.
+    Flushes,
     /// Creations under a claim of one's own, those without one, and those that came to nothing since they were voided.
     Created,
     Unprotected,

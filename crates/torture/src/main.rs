@@ -21,6 +21,8 @@ mod board;
 #[cfg(unix)]
 mod creator;
 #[cfg(unix)]
+mod durable;
+#[cfg(unix)]
 mod fork;
 #[cfg(unix)]
 mod history;

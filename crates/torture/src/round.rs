@@ -3,6 +3,7 @@
 //! A run consists of rounds, so that many shapes come along, and so that the invariants are verified more than once.
 
 use crate::board::{Board, KEYS, Word};
+use crate::durable::look_after_a_restart;
 use crate::history::{Before, Wrong, begin_counter, count_text, is_counter, name};
 use crate::killer::{Killer, Manner, Toll};
 use crate::parts::Parts;
@@ -68,15 +69,16 @@ impl Round<'_> {
         // The regions are there before anybody can be killed.
         Parts::of(&cache).context("make the regions")?;
         let toll = self.kill(directory, &board, manner)?;
-        let at_the_end = look_at_the_end(&cache, &board);
+        let mut at_the_end = look_at_the_end(&cache, &board);
+        let counters = cache.stats().counters;
+        at_the_end.extend(look_after_a_restart(cache, &path, &self.locks));
         for wrong in toll.faults.iter().chain(at_the_end.iter().take(PRINTED)) {
             println!("violation: {wrong}; seed {:#x}", self.seed);
         }
         let violations = board.get(Word::Violations) + (toll.faults.len() + at_the_end.len()) as u64;
-        let counters = cache.stats().counters;
         println!(
             "round with {} locks, {shape}, lock wait {} ms: seed {:#x}, kills {}, stops {}, forks {}, operations {}, \
-             hits checked {}, busy {}, invalidations {}, repairs {}, evictions {}, longest wait {:.1} ms ({:.1} ms with \
+             hits checked {}, busy {}, invalidations {}, flushes that held {}, repairs {}, evictions {}, longest wait {:.1} ms ({:.1} ms with \
              stops), violations {violations}",
             self.locks,
             manner.lock_wait_ms,
@@ -88,6 +90,7 @@ impl Round<'_> {
             board.get(Word::Hits),
             board.get(Word::Busy),
             board.get(Word::Invalidations),
+            board.get(Word::Flushes),
             counters.repairs,
             counters.evictions(),
             board.get(Word::LongestNs) as f64 / 1e6,

@@ -1,7 +1,7 @@
 //! A worker process: it uses the cache in every way until it is told to end, or is killed.
 
 use crate::board::{Board, KEYS, PARTS, SLOTS, THREADS, Word, monotonic_ns};
-use crate::fork::fork_orphan;
+use crate::fork::{How, fork_orphan};
 use crate::history::{
     Before, Invalidating, Token, Wrong, begin_addition, begin_counter, count_text, flags_of, is_counter, name, named,
     part, wall_ms,
@@ -83,6 +83,9 @@ fn open(args: &Args) -> kennel::Result<Cache> {
     }
 }
 
+/// Every so many workers have one thread, and fork by a bare system call.
+const BARE: u64 = 3;
+
 /// Works as one of the board's processes until its end.
 fn work(args: &Args, board: &Board, cache: &Parts, killer: Option<Pid>) {
     let Some((slot, worker)) = board.join() else { return };
@@ -96,11 +99,12 @@ fn work(args: &Args, board: &Board, cache: &Parts, killer: Option<Pid>) {
         killer,
         random: Random(args.seed ^ worker << 8 ^ thread as u64),
     };
+    let (threads, how) = if worker.is_multiple_of(BARE) { (1, How::Bare) } else { (THREADS, How::Told) };
     std::thread::scope(|scope| {
-        for thread in 1..THREADS {
+        for thread in 1..threads {
             scope.spawn(move || of(thread).serve());
         }
-        of(0).lead();
+        of(0).lead(how);
     });
 }
 
@@ -117,10 +121,10 @@ impl<'a> Worker<'a> {
     }
 
     /// Works, and forks now and then.
-    fn lead(&mut self) {
+    fn lead(&mut self, how: How) {
         while self.goes_on() {
             if self.random.one_in(FORKS) && self.board.pids().len() < self.args.most.min(SLOTS) {
-                if fork_orphan() {
+                if fork_orphan(how) {
                     self.go_on_as_child();
                 }
                 self.board.add(Word::Forks, 1);
@@ -148,7 +152,7 @@ impl<'a> Worker<'a> {
         match self.random.below(1000) {
             0 => self.scan(),
             1 if self.random.one_in(4) => self.invalidate(),
-            1 if self.random.one_in(20) => self.flush(),
+            1 if self.random.one_in(5) => self.flush(),
             1 => self.look_around(),
             2..5 => self.claim(),
             5..9 => self.typed(),
@@ -278,10 +282,6 @@ impl<'a> Worker<'a> {
             event.done();
             self.board.add(Word::Invalidations, 1);
         }
-    }
-
-    fn flush(&self) {
-        self.write_call(0, |cache| cache.all.flush());
     }
 
     /// The length of a value: small ones, ones about the limit up to which a record is overwritten where it lies, and

@@ -375,7 +375,7 @@ impl Scope<'_> {
     /// The right to create a key that nobody waits for.
     pub(super) fn unprotected(self, key: &[u8], how: &CreateOptions) -> Result<Claim> {
         let writer = Writer::new(self, key)?;
-        let opened = writer.opened;
+        let opened = &*writer.opened;
         count(opened, MemberCount::Unprotected);
         let began = Began::now(opened, writer.region);
         // Before the key is looked at, and before the creator looks at whatever it makes the value of.
@@ -393,9 +393,9 @@ impl Scope<'_> {
     /// The right to create a key without the cache, which failed.
     pub(super) fn uncached(self, key: &[u8], how: &CreateOptions, error: Error) -> Claim {
         let opened = self.cache.opened();
-        count_uncached(opened);
-        let began = Began::now(opened, 0);
-        Claim(Box::new(Creation::new(self, opened, key, how, Right::Uncached(error), began)))
+        count_uncached(&opened);
+        let began = Began::now(&opened, 0);
+        Claim(Box::new(Creation::new(self, &opened, key, how, Right::Uncached(error), began)))
     }
 }
 

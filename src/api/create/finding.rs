@@ -96,11 +96,9 @@ fn is_older(known: &Known, age: Duration, time: &Time) -> bool {
 /// What is known of a key, the stripe's lock held.
 fn known_in(opened: &Opened, stripe: &Exclusive<'_, Mapping>, key: &Key<'_>, time: &Time) -> Result<Option<Known>> {
     let Some(entry) = stripe.find(key).filter(|entry| stripe.is_known(entry)) else { return Ok(None) };
-    let value = stripe.value_of(&entry).map_err(Error::no_memory(entry.value_len))?;
-    if opened.settings.verify_reads && !stripe.passes(key, &value, &entry) {
-        return Ok(None); // As a read with checksums would miss it.
-    }
-    Ok(Some(Known::of(&opened.store, entry.at, entry.head, value, time)))
+    let copied = stripe.copied(key, &entry, opened.settings.verify_reads, true);
+    let copied = copied.map_err(Error::no_memory(entry.value_len))?;
+    Ok(copied.map(|copied| Known::of(&opened.store, copied, time)))
 }
 
 /// What is left of the times for waiting that several waits share.
@@ -226,12 +224,12 @@ impl Finding {
 
     /// What the caller makes of what is known.
     fn judge(&self, scope: Scope<'_>, known: Option<Known>) -> Option<Standing> {
-        self.demands.judge(known?, &scope.cache.opened().settings.time)
+        self.demands.judge(known?, &scope.cache.file.time)
     }
 
     fn count(&mut self, scope: Scope<'_>, is_hit: bool) {
         if !std::mem::replace(&mut self.is_counted, true) {
-            count(scope.cache.opened(), if is_hit { MemberCount::Hits } else { MemberCount::Misses });
+            count(&scope.cache.opened(), if is_hit { MemberCount::Hits } else { MemberCount::Misses });
         }
     }
 

@@ -142,6 +142,7 @@ fn print_creations(out: &mut impl Write, counters: &Counters) -> io::Result<()> 
     row(out, "waits", Noted(counters.claim_waits, "callers that waited for what another created"))?;
     row(out, "takeovers", Noted(counters.takeovers, "claims of the dead, or too old, that others took over"))?;
     row(out, "voided", Noted(counters.voided, "values not stored: the key was written meanwhile"))?;
+    row(out, "uncached", Noted(counters.uncached, "creations while the cache could not be used"))?;
     row(out, "unprotected", Noted(counters.unprotected, "creations that nobody waited for"))
 }
 

@@ -3,6 +3,7 @@
 mod charts;
 mod page;
 mod panels;
+mod table;
 mod text;
 
 pub use page::page;

@@ -2,13 +2,15 @@
 
 use super::charts;
 use super::panels::{Panel, panels, regions, strategies};
+use super::table::table;
 use super::text::BEHIND;
 use crate::calls::Calls;
-use crate::human::{self, count, millions, plural};
+use crate::human::{millions, plural};
 use crate::keys::Keys;
-use crate::latency::{Latency, Percentiles, QUANTILES};
+use crate::latency::{Latency, QUANTILES};
 use crate::run::{Measured, Results};
 use crate::size::format_size;
+use crate::stats::Spread;
 use crate::worker::TIMED_EVERY;
 use std::fmt::{Display, Write as _};
 
@@ -39,7 +41,7 @@ pub fn page(results: &Results) -> String {
 }
 
 /// Text as HTML.
-fn text(text: impl Display) -> String {
+pub(super) fn text(text: impl Display) -> String {
     let mut out = String::new();
     for c in text.to_string().chars() {
         match c {
@@ -99,28 +101,70 @@ fn in_short(panels: &[Panel<'_>]) -> String {
     format!("<div class=\"short\">\n<h3>In short</h3>\n<ul>\n{lines}</ul>\n</div>\n")
 }
 
+/// Which strategies are ahead, and by how much. Rounds whose ranges overlap tell no order, so strategies are in groups
+/// that do not overlap, and in a group in the order in which they were measured.
 fn sentence(panel: &Panel<'_>) -> Option<String> {
-    let mut busiest = panel.busiest();
-    busiest.sort_by(|one, other| other.throughput.median.total_cmp(&one.throughput.median));
-    let (first, others) = busiest.split_first()?;
-    let others: Vec<String> = others
-        .iter()
-        .map(|other| {
-            let times = first.throughput.median / other.throughput.median.max(1e-9);
-            // Ranges that overlap are no difference that could be told.
-            let sure = first.throughput.min > other.throughput.max;
-            let name = text(&other.cell.strategy);
-            if sure { format!("{times:.1} times <b>{name}</b>") } else { format!("about as many as <b>{name}</b>") }
-        })
-        .collect();
-    let than = if others.is_empty() { String::new() } else { format!(": {}", others.join(", ")) };
+    let busiest = panel.busiest();
+    let groups = groups(&busiest.iter().map(|one| one.throughput).collect::<Vec<_>>());
+    let names = |group: &[usize]| {
+        let bold = |&one: &usize| format!("<b>{}</b>", text(&busiest[one].cell.strategy));
+        joined(group.iter().map(bold).collect())
+    };
+    let (first, others) = groups.split_first()?;
+    let ahead = range(first, &busiest);
+    let does = match first[..] {
+        [one] => format!("does {} operations a second", millions(busiest[one].throughput.median)),
+        _ => format!(
+            "do {} to {} operations a second, with no difference that these rounds could tell",
+            millions(ahead.0),
+            millions(ahead.1)
+        ),
+    };
+    let others = others.iter().map(|group| {
+        let behind = range(group, &busiest);
+        let (least, most) = (ahead.0 / behind.1.max(1e-9), ahead.1 / behind.0.max(1e-9));
+        format!("; {least:.1} to {most:.1} times {}", names(group))
+    });
     Some(format!(
-        "{}, {}: <b>{}</b> does {} operations a second{than}.",
+        "{}, {}: {} {does}{}.",
         text(&panel.title),
-        plural(first.cell.processes.into(), "process"),
-        text(&first.cell.strategy),
-        millions(first.throughput.median),
+        plural(busiest[first[0]].cell.processes.into(), "process"),
+        names(first),
+        others.collect::<String>(),
     ))
+}
+
+/// From the least to the most of what a group did in any round.
+fn range(group: &[usize], of: &[&Measured]) -> (f64, f64) {
+    let rates = group.iter().map(|&one| of[one].throughput);
+    rates.fold((f64::MAX, 0.0), |(least, most), rate| (least.min(rate.min), most.max(rate.max)))
+}
+
+/// The places of some spreads in groups, the greatest first: every spread of a group lies above all of the next one, and a
+/// group cannot be divided so. Within a group they are in their order.
+fn groups(spreads: &[Spread]) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..spreads.len()).collect();
+    order.sort_by(|&one, &other| spreads[other].max.total_cmp(&spreads[one].max));
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut least = f64::MAX;
+    for one in order {
+        match groups.last_mut().filter(|_| spreads[one].max >= least) {
+            Some(group) => group.push(one),
+            None => {
+                groups.push(vec![one]);
+                least = f64::MAX;
+            }
+        }
+        least = least.min(spreads[one].min);
+    }
+    groups.iter_mut().for_each(|group| group.sort_unstable());
+    groups
+}
+
+/// Names as a list in a sentence.
+fn joined(mut names: Vec<String>) -> String {
+    let last = names.pop().unwrap_or_default();
+    if names.is_empty() { last } else { format!("{} and {last}", names.join(", ")) }
 }
 
 /// What the names in the plots stand for.
@@ -168,7 +212,7 @@ fn figure(title: &str, drawn: Result<String, Box<dyn std::error::Error>>) -> Str
     format!("<figure>\n<h3>{}</h3>\n{drawn}</figure>\n", text(title))
 }
 
-fn section(id: &str, title: &str, lead: &str, body: &str) -> String {
+pub(super) fn section(id: &str, title: &str, lead: &str, body: &str) -> String {
     format!("<section id=\"{id}\">\n<h2>{title}</h2>\n<p class=\"soft\">{lead}</p>\n{body}</section>\n")
 }
 
@@ -302,64 +346,6 @@ fn writes(measured: &Measured) -> &Latency {
     &measured.writes
 }
 
-fn table(results: &Results) -> String {
-    let quantiles = ["p50", "p99", "p99.9", "p99.99"].map(|name| format!("<th>{name}</th>")).concat();
-    let rows: String = results.cells.iter().map(row).collect();
-    let body = format!(
-        "<div class=\"scroll\"><table>\n<thead>\n<tr><th></th><th colspan=\"5\"></th><th colspan=\"2\">operations/s</th>\
-         <th colspan=\"4\">reads done within</th><th colspan=\"4\">writes done within</th>\
-         <th colspan=\"4\">per operation</th><th colspan=\"2\">fairness</th><th></th></tr>\n\
-         <tr><th>strategy</th><th>regions</th><th>processes</th><th>writes</th><th>value</th><th>keys</th>\
-         <th>median</th><th>rounds</th>{quantiles}{quantiles}\
-         <th>CPU</th><th>in the<br>system</th><th>system<br>calls</th><th>switches</th>\
-         <th>min/max</th><th>Jain</th><th>hits</th></tr>\n</thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n"
-    );
-    section(
-        "table",
-        "All numbers",
-        "Processor time and context switches are what the system counted for the processes. Fairness is between processes: \
-         the slowest by the fastest, and Jain's index; 1 is even. System calls were counted in a run of their own, by one \
-         process alone.",
-        &body,
-    )
-}
-
-fn row(one: &Measured) -> String {
-    let cell = &one.cell;
-    let threads =
-        if cell.threads == 1 { String::new() } else { format!(" × {}", plural(cell.threads.into(), "thread")) };
-    let times = |latency: &Option<Percentiles>| {
-        let picks: [fn(&Percentiles) -> u64; 4] = [|p| p.p50_ns, |p| p.p99_ns, |p| p.p99_9_ns, |p| p.p99_99_ns];
-        picks.map(|pick| latency.as_ref().map_or_else(|| "–".to_owned(), |all| human::latency(pick(all))))
-    };
-    let cpu = |pick: fn(crate::run::CpuTime) -> f64| {
-        one.cpu_ns.map_or_else(|| "–".to_owned(), |cpu| human::latency(pick(cpu) as u64))
-    };
-    let calls = match &one.system_calls {
-        Calls::Counted { per_operation } => format!("{per_operation:.2}"),
-        Calls::Not { not_counted } => format!("<span title=\"{}\">–</span>", text(not_counted)),
-    };
-    let switches = one.switches.map_or_else(|| "–".to_owned(), |all| format!("{:.4}", all.voluntary + all.involuntary));
-    let mut columns = vec![
-        text(&cell.strategy),
-        cell.regions.to_string(),
-        format!("{}{threads}", cell.processes),
-        format!("{} %", cell.write_percent),
-        format_size(cell.value_size as u64),
-        text(&cell.keys),
-        count(one.throughput.median as u64),
-        format!("{}–{}", millions(one.throughput.min), millions(one.throughput.max)),
-    ];
-    columns.extend(times(&one.read_latency));
-    columns.extend(times(&one.write_latency));
-    columns.extend([cpu(|cpu| cpu.user + cpu.system), cpu(|cpu| cpu.system), calls, switches]);
-    columns.push(format!("{:.2}", one.fairness.min_by_max));
-    columns.push(format!("{:.3}", one.fairness.jain));
-    columns.push(human::percent(one.counts.hits, one.counts.reads));
-    let columns: String = columns.iter().map(|column| format!("<td>{column}</td>")).collect();
-    format!("<tr>{columns}</tr>\n")
-}
-
 fn method(results: &Results) -> String {
     let timed = match results.plan.rate {
         Some(_) => "Every operation was timed.".to_owned(),
@@ -419,4 +405,33 @@ fn method(results: &Results) -> String {
         "What is behind the numbers, so that you can tell what they are worth.",
         &format!("<ul>\n{notes}</ul>\n<h3>What the numbers do not say</h3>\n{not}"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spread(min: f64, max: f64) -> Spread {
+        Spread { min, median: (min + max) / 2.0, max }
+    }
+
+    #[test]
+    fn what_overlaps_has_no_order() {
+        let apart = [spread(1.0, 2.0), spread(5.0, 6.0), spread(3.0, 4.0)];
+        assert_eq!(groups(&apart), [vec![1], vec![2], vec![0]]);
+        let overlapping = [spread(1.0, 3.0), spread(2.0, 4.0), spread(0.1, 0.2)];
+        assert_eq!(groups(&overlapping), [vec![0, 1], vec![2]]);
+        // The first and the last are apart, and the one between them is not from either.
+        let chain = [spread(1.0, 3.0), spread(5.0, 7.0), spread(2.0, 6.0)];
+        assert_eq!(groups(&chain), [vec![0, 1, 2]]);
+        assert_eq!(groups(&[]), Vec::<Vec<usize>>::new());
+    }
+
+    #[test]
+    fn names_are_a_list() {
+        let joined = |names: &[&str]| joined(names.iter().map(ToString::to_string).collect());
+        assert_eq!(joined(&["a"]), "a");
+        assert_eq!(joined(&["a", "b"]), "a and b");
+        assert_eq!(joined(&["a", "b", "c"]), "a, b and c");
+    }
 }

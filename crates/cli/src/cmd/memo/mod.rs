@@ -95,7 +95,7 @@ pub struct MemoArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     cache: Option<PathBuf>,
     /// How many bytes a cache file holds that is made now, such as 16M. Without this 64M, or what leaves half of the space
-    /// to others.
+    /// to others, but at least 4M.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     capacity: Option<u64>,
     /// Use a cache file that belongs to another user, or that other users can write. Whoever can write it decides what is

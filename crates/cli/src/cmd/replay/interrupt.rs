@@ -1,30 +1,27 @@
-//! Ctrl-C, taken note of so that the temporary cache file is removed before the process ends.
+//! Signals that ask for an end, taken note of so that the temporary cache file is removed before the process ends.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io;
 
-/// Whether the user has asked for the end.
+use kennel_harness::interrupt;
+
+/// Whether this process was asked to end.
 #[derive(Default)]
-pub(super) struct Interrupt {
-    asked: Arc<AtomicBool>,
-}
+pub(super) struct Interrupt(());
 
-/// The user asked for the end.
+/// A signal asked for the end.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted before the end of the trace")]
 pub(super) struct Interrupted;
 
 impl Interrupt {
-    /// From here on Ctrl-C no longer ends the process by itself.
-    pub(super) fn install() -> Result<Self, ctrlc::Error> {
-        let asked = Arc::new(AtomicBool::new(false));
-        let noted = Arc::clone(&asked);
-        // Relaxed: the flag publishes no other memory.
-        ctrlc::set_handler(move || noted.store(true, Ordering::Relaxed))?;
-        Ok(Self { asked })
+    /// From here on Ctrl-C, `SIGTERM` and `SIGHUP` no longer end the process by themselves.
+    pub(super) fn install() -> io::Result<Self> {
+        interrupt::watch()?;
+        Ok(Self(()))
     }
 
+    #[expect(clippy::unused_self, reason = "only who has installed it may ask")]
     pub(super) fn check(&self) -> Result<(), Interrupted> {
-        if self.asked.load(Ordering::Relaxed) { Err(Interrupted) } else { Ok(()) }
+        if interrupt::is_asked() { Err(Interrupted) } else { Ok(()) }
     }
 }

@@ -9,7 +9,6 @@
 //! into any pipe; so it always comes back to read, and a write to it goes on. The pipes of a
 //! worker that dies break.
 
-use std::env;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
@@ -19,6 +18,7 @@ use kennel::LockStrategy;
 use super::message::{read_jobs, read_tally, write_jobs, write_tally};
 use super::player::{Job, PlayError, Player, Tally};
 use crate::args::Locks;
+use crate::cmd::command::this_program;
 
 /// How many chunks may be out with the workers at once.
 const CHUNKS_OUT: u32 = 2;
@@ -123,7 +123,7 @@ impl Worker {
         let (tallies, tallies_out) = io::pipe()?;
         // The command owns the worker's ends, and this process must not keep them: they are what
         // tells that the worker has ended. So it lasts no longer than this statement.
-        let child = Command::new(env::current_exe()?)
+        let child = Command::new(this_program())
             .arg("replay-worker")
             .args(["--locks", &LockStrategy::from(locks).to_string()])
             .arg(path)

@@ -1,0 +1,70 @@
+//! Private copies of records: what is checked is what is used.
+//!
+//! A checksum says something about the bytes that it was computed from. Bytes in shared memory may be others a moment
+//! later, so a record is copied first, with its header and its extension, and the copy is checked and handed on.
+
+use super::Store;
+use super::exclusive::{Entry, Exclusive};
+use super::read::Found;
+use super::record::{Extension, Head, Spot, is_sound};
+use crate::hash::Key;
+use crate::shm::Memory;
+use std::collections::TryReserveError;
+
+/// A record in private memory.
+pub(crate) struct Copied {
+    pub head: Head,
+    pub extension: Extension,
+    pub value: Vec<u8>,
+    /// Where it lies in the file.
+    spot: Spot,
+}
+
+impl Copied {
+    /// Whether it passes its checksum.
+    fn is_sound(&self, key: &Key<'_>) -> bool {
+        is_sound(key, &self.value, self.head, self.extension, self.spot)
+    }
+}
+
+impl<M: Memory> Store<M> {
+    /// A record that a look found. Its length may be half changed: `still` is asked before.
+    #[inline]
+    pub(crate) fn copied(&self, found: &Found<'_>) -> Result<Copied, TryReserveError> {
+        let value = self.value_at(found.value_at(), found.value_len)?;
+        Ok(Copied { head: found.head, extension: self.extension(found.at, found.head), value, spot: found.spot() })
+    }
+
+    /// A value, copied out, if there is memory for it.
+    #[inline]
+    fn value_at(&self, at: u64, len: usize) -> Result<Vec<u8>, TryReserveError> {
+        let mut value = Vec::new();
+        value.try_reserve_exact(len)?;
+        self.mem.append_out(at, len, &mut value);
+        Ok(value)
+    }
+
+    /// Whether a copy passes its checksum, and a read may see what it says: an extension may have changed after it was
+    /// looked at in the file.
+    pub(crate) fn is_true(&self, copied: &Copied, key: &Key<'_>, sees_absence: bool) -> bool {
+        copied.is_sound(key)
+            && copied.head.epoch() >= self.epochs().hard()
+            && (!copied.head.is_extended() || !self.is_hidden_by(copied.extension, sees_absence))
+    }
+}
+
+impl<M: Memory> Exclusive<'_, M> {
+    /// A key's record; with `verify` only if a read that checks checksums would return it.
+    pub(crate) fn copied(
+        &self,
+        key: &Key<'_>,
+        entry: &Entry,
+        verify: bool,
+        sees_absence: bool,
+    ) -> Result<Option<Copied>, TryReserveError> {
+        let value = self.store.value_at(entry.at + entry.head.value_at(), entry.value_len)?;
+        let (head, extension) = (entry.head, self.store.extension(entry.at, entry.head));
+        let copied = Copied { head, extension, value, spot: self.spot(entry.slot) };
+        Ok((!verify || self.store.is_true(&copied, key, sees_absence)).then_some(copied))
+    }
+}

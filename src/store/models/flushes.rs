@@ -1,0 +1,189 @@
+//! The phases of the flush mark, beside a device that keeps any subset of pages.
+//!
+//! The device of the model has three pages: the header, and two of data, which are whole while they are equal. It writes
+//! a page back whenever it likes, and a sync writes back all that it is asked for. Power may be lost after any of this:
+//! then a header that says CLEAN must stand beside whole data.
+
+use super::{Arc, AtomicU64, Heap, Memory, ModelLock, Ordering, Row, Shape, Step, Store, checker, thread};
+use crate::shm::Geometry;
+use crate::shm::layout::{HEADER_LEN, at};
+use crate::store::durable::Flush;
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard};
+
+const PAGES: usize = 3;
+const MARK: usize = 0;
+
+/// The mark in memory as the engine uses it, pages of data beside it, and what the device holds.
+///
+/// For loom data and device lie outside of the memory that it models: to a device memory is one and the same, while
+/// loom gives an exchange no place among plain stores. `moments` is exchanged at each access to them, so that loom tries
+/// every order.
+struct Disk {
+    heap: Heap,
+    moments: AtomicU64,
+    pages: Mutex<Pages>,
+}
+
+#[derive(Clone, Copy)]
+struct Pages {
+    memory: [u64; PAGES],
+    device: [u64; PAGES],
+}
+
+impl Disk {
+    /// A moment at which something is done to data or device; nobody comes in between until the next access.
+    fn moment(&self) {
+        self.moments.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.pages.lock().unwrap()
+    }
+
+    fn write_back(&self, page: usize) {
+        // An exchange that changes nothing: a load could return an older mark.
+        let mark = (page == MARK).then(|| self.word(at!(flush)).fetch_add(Step::Header, 0));
+        let data = || {
+            self.moment();
+            self.pages().memory[page]
+        };
+        let word = mark.unwrap_or_else(data);
+        self.pages().device[page] = word;
+    }
+
+    /// What a loss of power leaves at this moment; whether the file would be trusted.
+    fn check(&self) -> bool {
+        let [mark, first, second] = self.pages().device;
+        let is_trusted = Flush::of(mark) == Flush::Clean;
+        assert!(!is_trusted || first == second, "mark {mark:#x} says CLEAN beside torn data: {first} and {second}");
+        is_trusted
+    }
+}
+
+impl Memory for Disk {
+    fn row(&self, offset: u64, words: usize) -> Row<'_> {
+        self.heap.row(offset, words)
+    }
+
+    fn sync(&self, _: u64, len: u64) -> std::io::Result<()> {
+        let pages = if len == HEADER_LEN { MARK..1 } else { MARK..PAGES };
+        pages.for_each(|page| self.write_back(page));
+        Ok(())
+    }
+}
+
+struct File {
+    store: Store<Disk>,
+    lock: ModelLock,
+}
+
+impl File {
+    /// With a mark in memory and on the device.
+    fn new(mark: u64) -> Self {
+        let shape =
+            Shape { capacity: 2048, mean_item: 2048, stripes: 1, lock_regions: 1, seats: 1, regions: 1, claims: 1 };
+        let pages = Pages { memory: [mark, 0, 0], device: [mark, 0, 0] };
+        let heap = Heap::of_parts(&[(at!(boot_id), 64)]);
+        let mem = Disk { heap, moments: AtomicU64::new(0), pages: Mutex::new(pages) };
+        mem.word(at!(flush)).set(Step::Header, mark);
+        Self { store: Store { mem, geometry: Geometry::new(shape).unwrap(), seed: 0 }, lock: ModelLock::new() }
+    }
+
+    /// Each write stores the next number to both pages of data.
+    fn write(&self) {
+        let _lock = self.lock.lock();
+        self.store.mark_dirty().unwrap();
+        for page in [1, 2] {
+            self.store.mem.moment();
+            self.store.mem.pages().memory[page] += 1;
+        }
+    }
+
+    fn flush(&self) -> bool {
+        let pass = || {
+            drop(self.lock.lock());
+            true
+        };
+        self.store.flush(pass).unwrap()
+    }
+}
+
+/// Runs two flushes, a writer, and the device from a mark on; which answers the flushes gave, and whether the file was
+/// trusted after a loss of power.
+fn flushes_beside_a_writer(mark: u64, pages: &'static [usize]) {
+    let seen = std::sync::Arc::new(Mutex::new(BTreeSet::new()));
+    let in_model = seen.clone();
+    let mut checker = checker();
+    checker.preemption_bound = Some(2);
+    checker.check(move || {
+        let file = Arc::new(File::new(mark));
+        let flush = |file: &Arc<File>| {
+            let file = file.clone();
+            thread::spawn(move || file.flush())
+        };
+        let flushing = [flush(&file), flush(&file)];
+        let (beside, seen) = (file.clone(), in_model.clone());
+        let device = thread::spawn(move || {
+            for &page in pages {
+                beside.store.mem.write_back(page);
+                seen.lock().unwrap().insert(beside.store.mem.check());
+            }
+        });
+        file.write();
+        flushing.into_iter().for_each(|flush| _ = flush.join().unwrap());
+        device.join().unwrap();
+        file.store.mem.check();
+    });
+    assert_eq!(seen.lock().unwrap().len(), 2, "the device was never trusted, or always");
+}
+
+#[test]
+fn loom_two_flushes_of_what_was_flushed_beside_a_writer_leave_nothing_torn() {
+    flushes_beside_a_writer(Flush::Clean.with(4), &[MARK, 1]);
+}
+
+#[test]
+fn loom_two_flushes_of_what_was_written_beside_a_writer_leave_nothing_torn() {
+    flushes_beside_a_writer(Flush::Dirty.with(4), &[1, MARK]);
+}
+
+#[test]
+fn loom_a_flush_beside_two_writers_leaves_nothing_torn() {
+    for mark in [Flush::Clean, Flush::Dirtying] {
+        let mut checker = checker();
+        checker.preemption_bound = Some(2);
+        checker.check(move || {
+            let file = Arc::new(File::new(mark.with(4)));
+            let write = || {
+                let file = file.clone();
+                thread::spawn(move || file.write())
+            };
+            let writing = [write(), write()];
+            let beside = file.clone();
+            let device = thread::spawn(move || {
+                for page in [MARK, 1] {
+                    beside.store.mem.write_back(page);
+                    beside.store.mem.check();
+                }
+            });
+            file.flush();
+            writing.into_iter().for_each(|write| write.join().unwrap());
+            device.join().unwrap();
+            file.store.mem.check();
+        });
+    }
+}
+
+#[test]
+fn loom_two_flushes_with_nobody_who_writes_both_hold() {
+    for mark in [Flush::Dirty, Flush::Flushing, Flush::Clean, Flush::Dirtying] {
+        checker().check(move || {
+            let file = Arc::new(File::new(mark.with(4)));
+            let beside = file.clone();
+            let other = thread::spawn(move || beside.flush());
+            assert!(file.flush() && other.join().unwrap());
+            assert!(file.store.mem.check(), "what was flushed is trusted");
+        });
+    }
+}
