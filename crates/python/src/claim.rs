@@ -5,7 +5,7 @@ use crate::error::{Failure, Outcome, exception};
 use crate::expiry::Seconds;
 use crate::greenlets::Greenlet;
 use crate::space::{Of, on};
-use kennel::{CreateOptions, Error, Expiry, KeyLock, LockOptions, Stored, Wait};
+use kennel::{CreateOptions, Created, Error, Expiry, KeyLock, LockOptions, Stored, Wait};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
@@ -299,6 +299,20 @@ impl Claim {
     fn store_absence(&self, py: Python<'_>) -> Outcome<bool> {
         let claim = self.take()?;
         Ok(matches!(py.detach(|| claim.store_absence())?, Stored::Yes(_)))
+    }
+
+    /// For an event loop's thread: stores the value, or that there is none, if the stripe's lock is free. False if it is
+    /// not; then the claim is still held. What is not stored for another reason counts as done.
+    fn _try_store(&self, value: Option<Bytes<'_>>) -> Outcome<bool> {
+        let claim = self.take()?;
+        let made = value.map(|value| Created::new(value.as_ref()));
+        match claim.try_store(made.as_ref()) {
+            Ok(stored) => stored.map(|_| true).map_err(Failure::from),
+            Err(claim) => {
+                *self.look() = Some(claim);
+                Ok(false)
+            }
+        }
     }
 
     /// The value is not to be cached: those who wait create for themselves.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import gc
 import multiprocessing
 import os
@@ -676,6 +677,36 @@ def test_a_cancelled_coroutine_gives_its_claim_back(cache):
         assert not cache.is_claimed("key")
 
     asyncio.run(main())
+
+
+def test_coroutines_need_no_thread_of_the_default_executor(cache):
+    """All of its threads may be busy, even with waiting for what a coroutine is about to store."""
+    release = threading.Event()
+
+    async def create(key):
+        await asyncio.sleep(0.01)
+        return key
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        executor = concurrent.futures.ThreadPoolExecutor(1)
+        loop.set_default_executor(executor)
+        blocked = loop.run_in_executor(None, release.wait, 60)
+        try:
+            jobs = [cache.aget_or_create(f"key {n}", lambda n=n: create(f"{n}"), wait=10) for n in range(40)]
+            values = await asyncio.wait_for(asyncio.gather(*jobs), 20)
+            many = cache.aget_or_create_multi(["a", "b"], lambda keys: create_many(keys))
+            assert await asyncio.wait_for(many, 20) == [b"a", b"b"]
+        finally:
+            release.set()
+            await blocked
+        return values
+
+    async def create_many(keys):
+        return keys
+
+    assert asyncio.run(main()) == [f"{n}".encode() for n in range(40)]
+    assert [cache.get(f"key {n}") for n in range(40)] == [f"{n}".encode() for n in range(40)]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="locks a stripe by hand")

@@ -190,6 +190,21 @@ impl Claim {
         store_prepared(self.prepare(None), &mut patience)
     }
 
+    /// Stores a value as [`store_with`](Self::store_with) does, or `None` as [`store_absence`](Self::store_absence) does,
+    /// but does not wait for the lock of the key's stripe. An event loop, whose thread must not wait, tries this again later.
+    ///
+    /// # Errors
+    /// The claim, still held, while another has the lock. Within `Ok`: as [`store`](Self::store), without `Busy`.
+    pub fn try_store(self, made: Option<&Created>) -> std::result::Result<Result<Stored>, Self> {
+        match self.prepare(made) {
+            Err(end) => Ok(Ok(end)),
+            Ok(mut storing) => match storing.attempt(&mut Patience::of(Duration::ZERO)) {
+                Err(Error::Busy { .. }) => Err(storing.claim),
+                stored => Ok(storing.conclude(stored)),
+            },
+        }
+    }
+
     /// For the lock of the key's stripe.
     pub(super) fn patience(&self) -> Patience {
         Patience::of(self.0.lock_wait)

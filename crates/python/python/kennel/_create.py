@@ -45,6 +45,28 @@ def _end(space: _kennel.Space, claim: _kennel.Claim, key: object, value: Any, sh
     return data
 
 
+async def _aend(
+    space: _kennel.Space, claim: _kennel.Claim, key: object, value: Any, should_cache: Any
+) -> Optional[bytes]:
+    """The same on an event loop, whose thread waits for no lock. No other thread is asked to: all threads of the default
+    executor may be busy, perhaps with waiting for this very value."""
+    data = None if value is None else as_bytes(value)
+    if data is not None and should_cache is not None and not should_cache(data):
+        claim.refuse()
+        return data
+    deadline, pause = now() + space.lock_wait, _FIRST_PAUSE
+    try:
+        while not claim._try_store(data):
+            if now() >= deadline:
+                claim.fail()
+                raise Busy(f"the stripe's lock was busy for {space.lock_wait:.1f} seconds", waited=space.lock_wait)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LAST_PAUSE)
+    except Error as error:
+        not_stored(space, key, error)
+    return data
+
+
 def _claim_of(space: _kennel.Space, key: object, found: _kennel.Lookup) -> Optional[_kennel.Claim]:
     """The right to create a value, if it was given. Why it will not be stored, if so, is logged."""
     claim = found.claim
@@ -89,16 +111,30 @@ class _Batch(contextlib.ExitStack):
         """The keys to be created, in the order in which the caller named them, each once."""
         return list(self._missing().values())
 
+    def _created(self, created: Sequence[Optional[BytesLike]]) -> List[Tuple[bytes, Optional[BytesLike]]]:
+        missing = self._missing()
+        if len(created) != len(missing):
+            raise ValueError(f"create: expected {len(missing)} values, one for each key, found {len(created)}")
+        return list(zip(missing, created))
+
+    def _all(self) -> List[Optional[bytes]]:
+        return [self._values[key] for key in self._stored]
+
     def finish(
         self, space: _kennel.Space, created: Sequence[Optional[BytesLike]], should_cache: Any
     ) -> List[Optional[bytes]]:
         """All values, those included that were created for the missing keys."""
-        missing = self._missing()
-        if len(created) != len(missing):
-            raise ValueError(f"create: expected {len(missing)} values, one for each key, found {len(created)}")
-        for key, value in zip(missing, created):
+        for key, value in self._created(created):
             self._values[key] = _end(space, self._claims[key], key, value, should_cache)
-        return [self._values[key] for key in self._stored]
+        return self._all()
+
+    async def afinish(
+        self, space: _kennel.Space, created: Sequence[Optional[BytesLike]], should_cache: Any
+    ) -> List[Optional[bytes]]:
+        """The same on an event loop."""
+        for key, value in self._created(created):
+            self._values[key] = await _aend(space, self._claims[key], key, value, should_cache)
+        return self._all()
 
 
 class Creating(_kennel.Space, Memoizing):
@@ -200,9 +236,7 @@ class Creating(_kennel.Space, Memoizing):
 
         async def work() -> Optional[bytes]:
             with claim:
-                value = await create()
-                # A stripe's lock may have to be waited for.
-                return await asyncio.to_thread(_end, self, claim, key, value, should_cache)
+                return await _aend(self, claim, key, await create(), should_cache)
 
         if background and found.value is not None:
             _in_background_task(work, key)
@@ -274,7 +308,7 @@ class Creating(_kennel.Space, Memoizing):
                 batch.found(key, found, _claim_of(self, key, found))
             missing = batch.missing()
             created = await create(missing) if missing else []
-            return await asyncio.to_thread(batch.finish, self, created, should_cache)
+            return await batch.afinish(self, created, should_cache)
 
 
 def _in_background(work: Callable[[], Any], key: object) -> None:
@@ -347,29 +381,23 @@ async def _find(
     space: _kennel.Space, key: Any, wait: Optional[Seconds], unprotected: bool, how: Dict[str, Any]
 ) -> _kennel.Lookup:
     deadline = None if wait is None else now() + seconds(wait)
-    ask = functools.partial(space.claim, key, wait=0, task=_task(), **how)
+    # On the event loop's own thread nothing is waited for, neither a claim nor the stripe's lock.
+    ask = functools.partial(space.claim, key, wait=0, at_once=True, task=_task(), **how)
     pause, busy_since = _FIRST_PAUSE, None
     while True:
         is_last = deadline is not None and now() >= deadline
-        is_taken = False
         try:
-            # Here, on the event loop's own thread, nothing is waited for.
-            return ask(at_once=True)
+            return ask()
         except TimedOut:
-            is_taken = True
+            if is_last and not unprotected:
+                raise
+            busy_since, is_over = None, is_last
         except Busy:
             busy_since = busy_since or now()
-        if is_last or not is_taken:
-            try:
-                # Elsewhere the stripe's lock is. Without a wait, "unprotected" would create at once.
-                return await asyncio.to_thread(ask, unprotected=unprotected and is_last)
-            except TimedOut:
-                if is_last:
-                    raise
-            except Busy:
-                if busy_since is None or now() - busy_since >= space.lock_wait:
-                    raise
-                continue
-        busy_since = None
-        await asyncio.sleep(pause)
+            is_over = now() - busy_since >= space.lock_wait
+            if is_over and not unprotected:
+                raise
+        if is_over:
+            return ask(unprotected=True)
+        await asyncio.sleep(pause if deadline is None else min(pause, max(deadline - now(), _FIRST_PAUSE)))
         pause = min(2 * pause, _LAST_PAUSE)

@@ -36,8 +36,8 @@ session that is too large would make Django try 10 000 session keys. A key of mo
 ``InvalidCacheKey``. A value that cannot be decoded any more, such as a pickle of a class that was renamed, counts as
 missing and is logged once.
 
-The asynchronous methods do their work on the event loop's own thread, where it takes microseconds. Only one that has
-to wait for the lock of a stripe goes on in a thread.
+The asynchronous methods do their work on the event loop's own thread, where it takes microseconds, and wait for the lock of
+a stripe by trying again. They need no other thread, but for the first use, which opens the file.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ import asyncio
 import inspect
 import logging
 import os
-import time
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, TypeVar
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, InvalidCacheKey
@@ -54,6 +53,7 @@ from django.utils.module_loading import import_string
 
 from . import _kennel
 from ._cache import Cache, Region
+from ._clock import now
 from ._decode import Decoder
 from ._errors import BadOption, Busy, Error, OwnClaim, TooLarge
 from ._kennel import MAX_KEY
@@ -147,7 +147,7 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         """The open cache; ``None`` if it cannot be had now."""
         if self._opened is not None:
             return self._opened
-        if not self._require and time.monotonic() < self._reopen_at:
+        if not self._require and now() < self._reopen_at:
             self.failures += 1
             return None
         try:
@@ -158,7 +158,7 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         except BadOption:
             raise
         except (Error, OSError) as error:
-            self._reopen_at = time.monotonic() + _REOPEN_AFTER
+            self._reopen_at = now() + _REOPEN_AFTER
             self._failed("the cache cannot be opened and is not used", error)
         return self._opened
 
@@ -193,15 +193,20 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         return self._opened or await asyncio.to_thread(self._open)
 
     async def _awrite(self, work: Callable[[_kennel.Space], T], otherwise: T) -> T:
-        """The same on an event loop: a thread does the work only if a stripe's lock must be waited for."""
+        """The same on an event loop, whose thread waits for no lock: while the stripe's is busy, it tries again."""
         opened = await self._aopen()
         if opened is None:
             return otherwise
+        deadline, pause = now() + opened.region.lock_wait, 0.001
         try:
-            try:
-                return work(opened.nonblocking)
-            except Busy:
-                return await asyncio.to_thread(work, opened.region)
+            while True:
+                try:
+                    return work(opened.nonblocking)
+                except Busy:
+                    if now() >= deadline:
+                        raise
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, 0.05)
         except TooLarge:
             raise
         except Error as error:
@@ -269,7 +274,7 @@ class KennelCache(BaseCache):  # type: ignore[misc]
                 if isinstance(error, TooLarge):
                     self._too_large(space, key, error)
                 elif isinstance(error, Busy) and not isinstance(space, Region):
-                    # A thread stores all of them once more, and waits for the lock.
+                    # The next attempt stores all of them once more.
                     raise error
             return failed
 
