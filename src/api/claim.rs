@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 
 /// Between two looks at a stripe whose claims are all held.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
+/// Dead owners that one caller meets, one after the other, before it pauses.
+const MOST_DEAD: usize = 4096;
 /// The stripe's own lock, which is held for microseconds, is waited for at least so long.
 const LEAST_LOCK_WAIT: Duration = Duration::from_millis(250);
 
@@ -293,6 +295,11 @@ impl Seeker {
                 Claimed::Held(ticket, owner) => {
                     let me = opened.owner(opened.member()?, self.task.0);
                     match opened.test_owner(me, &ticket, owner)? {
+                        // There are not so many members: the file is damaged, and changes all the time.
+                        Life::Dead if self.dead.len() >= MOST_DEAD => {
+                            self.dead.clear();
+                            return Ok(Step::Taken(self.pause(opened, Some(ticket), FULL_PAUSE)));
+                        }
                         Life::Dead => self.dead.push(owner.member),
                         Life::Alive(_) if self.is_own(me, owner) => return Err(Error::OwnClaim),
                         Life::Alive(next) => return Ok(Step::Taken(self.pause(opened, Some(ticket), next))),

@@ -19,6 +19,16 @@ impl Place {
         Self(tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap())
     }
 
+    /// The same in memory, where the system has room for that: for tests that make thousands of files, each of which a
+    /// disk would have to write down before it gets its name.
+    pub fn in_memory() -> Self {
+        const ENOUGH: u64 = 1 << 30;
+        let memory = Path::new("/dev/shm");
+        let has_room = fs2::available_space(memory).is_ok_and(|room| room >= ENOUGH);
+        let made = || if has_room { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        Self(made().unwrap(), made().unwrap())
+    }
+
     /// Removes a file that somebody has open. Windows frees the name of an open file at once, but refuses to remove one
     /// that is mapped; Wine frees neither before it is closed. There the file is moved out of sight, which leads to the
     /// same: its name is gone, and who has it open goes on.

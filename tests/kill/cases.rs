@@ -438,7 +438,7 @@ struct Death {
 
 /// Kills a child at every step of a case; where that leaves something to repair, the next who repairs it, too.
 fn kill_everywhere(case: &'static Case, locks: &'static LockStrategy) -> Vec<Death> {
-    let place = Place::new();
+    let place = Place::in_memory();
     let cache = (case.options)().locks(locks.clone()).create(place.path()).unwrap();
     put_bystanders(&cache);
     let mut deaths = Vec::new();
@@ -490,7 +490,7 @@ fn a_kill_at_any_step_of_an_operation_is_repaired() {
 
 #[test]
 fn the_keys_of_a_bucket_that_a_killed_writer_left_are_listed() {
-    let place = Place::new();
+    let place = Place::in_memory();
     let cache = roomy().create(place.path()).unwrap();
     put_bystanders(&cache);
     small(&cache);

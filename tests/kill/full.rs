@@ -68,7 +68,7 @@ fn a_kill_while_room_is_made_loses_no_more_than_was_in_hand() {
 /// A cache from which keys leave. Numbers go on from child to child: the keys of the one before are what the next one
 /// pushes out.
 fn full(locks: &LockStrategy) -> (Place, Cache, u64) {
-    let place = Place::new();
+    let place = Place::in_memory();
     let cache = tight().locks(locks.clone()).create(place.path()).unwrap();
     let mut number = 0;
     while cache.stats().counters.evictions() < 100 {
@@ -115,7 +115,7 @@ fn a_kill_while_a_stripe_is_emptied_at_its_last_position_is_repaired() {
 /// How often a child came to a step of the emptying.
 fn kill_while_a_stripe_is_emptied(locks: &LockStrategy) -> Vec<u64> {
     for nth in 0.. {
-        let place = Place::new();
+        let place = Place::in_memory();
         let cache = ending().locks(locks.clone()).create(place.path()).unwrap();
         churn(&cache, 0);
         let killed = dies("case", &place.path(), ENDING.name, Some(Step::RingReset), nth, 1);
@@ -158,7 +158,7 @@ fn a_kill_in_the_repair_of_what_makes_room_is_repaired() {
 #[test]
 fn a_kill_in_the_repair_of_an_emptying_is_repaired() {
     for (locks, nth) in STRATEGIES.iter().flat_map(|locks| [0, 1, 2, 20, 100, 200].map(|nth| (locks, nth))) {
-        let place = Place::new();
+        let place = Place::in_memory();
         let cache = ending().locks(locks.clone()).create(place.path()).unwrap();
         churn(&cache, 0);
         assert!(dies("case", &place.path(), ENDING.name, Some(Step::RingReset), 2, 1));

@@ -93,7 +93,7 @@ fn kill_openers(opening: &'static Opening, locks: &'static LockStrategy) -> Vec<
     let mut reached = Vec::new();
     for &step in Step::ALL {
         for &nth in PASSINGS {
-            let place = Place::new();
+            let place = Place::in_memory();
             (opening.before)(&place.path(), locks);
             let told = format!("{} under {locks} killed at {} {nth}", opening.name, step.name());
             let killed = dies(opening.name, &place.path(), locks.name(), Some(step), nth, 0);
@@ -140,7 +140,7 @@ fn a_kill_while_a_file_is_made_or_opened_harms_nobody() {
 /// What a killed creator leaves is tidied away by the next one.
 #[test]
 fn killed_creators_leave_nothing_for_ever() {
-    let place = Place::new();
+    let place = Place::in_memory();
     for nth in 0..4 {
         assert!(dies("create", &place.path(), "file", Some(Step::Header), nth, 0));
         assert!(!place.path().exists(), "a half-made file has a name");

@@ -9,7 +9,7 @@ use kennel::{Cache, LockStrategy};
 /// Kills one child in an operation, the next one in each store of the repair in turn. `further`: one more in the
 /// repair of that.
 fn kill_the_repair(case: &Case, locks: &LockStrategy, step: Step, further: bool) -> Vec<u64> {
-    let place = Place::new();
+    let place = Place::in_memory();
     let cache = (case.options)().locks(locks.clone()).create(place.path()).unwrap();
     put_bystanders(&cache);
     for nth in 0.. {
@@ -99,7 +99,7 @@ fn a_stripe_whose_repair_is_killed_twice_may_be_emptied_and_goes_on() {
 #[test]
 fn a_repair_has_its_own_step() {
     for locks in STRATEGIES {
-        let place = Place::new();
+        let place = Place::in_memory();
         let case = case_named("overwrite large");
         let cache = (case.options)().locks(locks.clone()).create(place.path()).unwrap();
         put_bystanders(&cache);
@@ -114,7 +114,7 @@ fn a_repair_has_its_own_step() {
 /// one in that stripe: that one needed to be killed only once for the stripe to be emptied.
 #[test]
 fn a_repair_that_was_killed_at_its_end_is_not_counted_against_the_next() {
-    let place = Place::new();
+    let place = Place::in_memory();
     let case = case_named("overwrite large");
     let cache = (case.options)().create(place.path()).unwrap();
     put_bystanders(&cache);

@@ -62,6 +62,10 @@ impl Name {
     }
 }
 
+/// Exchanges that a waiter loses to others, one after the other, before it looks at its time and sleeps: a word that changes
+/// all the time must not keep it beyond that.
+const MOST_LOST: u32 = 1000;
+
 /// What the protocol needs of the world around it, for one wait.
 pub(crate) trait Host {
     /// Keeps an owner dead: while it lives nobody can be what the name says.
@@ -106,32 +110,38 @@ impl LockWord<'_> {
                 return true;
             }
         }
-        let mut mine = me.0;
+        let (mut mine, mut lost) = (me.0, 0);
         loop {
             // Before the look at the lock word. `Acquire`, its partner is the `Release` in `unlock_marked`: who sees
             // the count raised sees the lock word that was emptied before.
             let count = self.sleep.load(Ordering::Acquire);
             // Partner: the `Release` of whoever put a name here.
             let seen = self.lock.load(Ordering::Acquire);
+            lost += 1;
             if seen == 0 {
                 if self.exchange(0, mine) {
                     return true;
                 }
-                continue;
+                if lost < MOST_LOST {
+                    continue;
+                }
             }
-            if host.is_test_due()
+            let is_test_due = host.is_test_due();
+            if seen != 0
+                && is_test_due
                 && let Some(_kept) = host.prove_dead(Name(seen & !WAITERS))
             {
                 // Whoever sleeps for the dead one sleeps for me now.
                 if self.exchange(seen, mine | seen & WAITERS) {
                     return true;
                 }
+                if lost < MOST_LOST {
+                    continue;
+                }
+            } else if seen != 0 && seen & WAITERS == 0 && !self.exchange(seen, seen | WAITERS) && lost < MOST_LOST {
                 continue;
             }
-            if seen & WAITERS == 0 && !self.exchange(seen, seen | WAITERS) {
-                continue;
-            }
-            mine = me.0 | WAITERS;
+            (mine, lost) = (me.0 | WAITERS, 0);
             if !host.sleep(self.sleep, count) {
                 return false;
             }

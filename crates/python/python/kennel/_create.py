@@ -7,7 +7,7 @@ import contextlib
 import functools
 import threading
 import weakref
-from typing import Any, Awaitable, Callable, Dict, Iterable, List, Optional, Sequence, Set, Union
+from typing import Any, Awaitable, Callable, Dict, Iterable, List, Optional, Sequence, Set, Tuple, Union
 
 from . import _kennel
 from ._clock import now
