@@ -5,15 +5,15 @@ use crate::common::raw::Raw;
 use crate::repairs::kill_one_repair;
 use crate::table::{self, Reached};
 use crate::{PASSINGS, PROMISED, SEATS, STRATEGIES, by_strategy, dies, in_parallel, in_time};
-use kennel::crash::Step;
+use kennel::crash::{self, Event, Step};
 use kennel::{
-    Cache, Clock, CreateOptions, Expiry, Invalidation, LockStrategy, Lookup, Options, RegionOptions, SetOptions,
-    Stored, Swap, Wait,
+    Cache, CreateOptions, Expiry, Invalidation, LockStrategy, Lookup, Options, RegionOptions, SetOptions, Stored, Swap,
+    Wait,
 };
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// An operation that a child is killed in.
 pub struct Case {
@@ -226,12 +226,8 @@ pub const CASES: &[Case] = &[
     // Somebody else waits for the lock when it is given back.
     Case {
         name: "replace while others wait",
-        options: || roomy().clock(Arc::new(Hesitant)),
-        // The clock is asked about what expires only.
-        before: |c| {
-            let expiring = SetOptions::new().expiry(Expiry::After(Duration::from_secs(3600)));
-            c.set_with(KEY, OLD_LARGE, &expiring).unwrap();
-        },
+        options: roomy,
+        before: large,
         work: while_others_wait,
         states: &[Some(OLD_LARGE), Some(NEW_LARGE)],
         may_lose: false,
@@ -285,23 +281,6 @@ pub const CASES: &[Case] = &[
     },
 ];
 
-/// A clock that takes its time once, when it is told to. It is looked at when a stripe has just been locked.
-struct Hesitant;
-
-/// The cache in whose lock it takes its time.
-static HESITATES: Mutex<Option<Cache>> = Mutex::new(None);
-static HOLDS: AtomicBool = AtomicBool::new(false);
-
-impl Clock for Hesitant {
-    fn now(&self) -> SystemTime {
-        if let Some(cache) = HESITATES.try_lock().ok().and_then(|mut cache| cache.take()) {
-            HOLDS.store(true, Ordering::SeqCst);
-            wait_until_others_wait(&cache);
-        }
-        SystemTime::now()
-    }
-}
-
 /// Under `lease` a mark in the lock word says that somebody has gone to sleep for it.
 fn wait_until_others_wait(cache: &Cache) {
     let is_marked = || {
@@ -315,16 +294,23 @@ fn wait_until_others_wait(cache: &Cache) {
 }
 
 fn while_others_wait(cache: &Cache, number: u64) {
+    let holds = Arc::new(AtomicBool::new(false));
     std::thread::scope(|scope| {
+        let (held, begun) = (cache.clone(), holds.clone());
         scope.spawn(|| {
-            while !HOLDS.load(Ordering::SeqCst) {
+            while !holds.load(Ordering::SeqCst) {
                 std::thread::yield_now();
             }
             cache.set(format!("of another {number}"), OLD).unwrap();
         });
-        *HESITATES.lock().unwrap() = Some(cache.clone());
-        // A `set` does not care whether the value before has expired.
+        // At the first store of the write its stripe is locked.
+        crash::watch(move |event| {
+            if matches!(event, Event::Store(Step::IntentFields)) && !begun.swap(true, Ordering::SeqCst) {
+                wait_until_others_wait(&held);
+            }
+        });
         assert!(cache.replace(KEY, NEW_LARGE, &SetOptions::new()).unwrap());
+        crash::unwatch();
     });
 }
 
