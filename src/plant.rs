@@ -18,6 +18,8 @@ pub enum Plant {
     LateStore,
     /// Whoever claims a key does not look whether it is claimed already.
     DoubleClaim,
+    /// A handle whose file was replaced goes on using it.
+    Unfollowed,
 }
 
 #[cfg(not(all(feature = "plant", not(loom))))]

@@ -6,6 +6,7 @@ use super::place::{DataLock, format_id, lock_directory};
 use super::tidy::TidyAtEnd;
 use crate::clock::Time;
 use crate::error::{Error, Result};
+use crate::plant::{Plant, planted};
 use crate::platform;
 use crate::shm::layout::at;
 use crate::shm::mapping::Mapping;
@@ -333,6 +334,9 @@ impl Opened {
 
     /// The file that took this one's place: `None` if none did, and the mark was left by somebody who died.
     pub(crate) fn follow(&self, limit: Duration) -> Result<Option<&Arc<Opened>>> {
+        if planted(Plant::Unfollowed) {
+            return Ok(None);
+        }
         if let Some(next) = self.next.get() {
             return Ok(Some(next));
         }

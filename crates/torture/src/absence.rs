@@ -6,7 +6,7 @@
 //! of one.
 
 use crate::board::{Board, Mark};
-use crate::history::{Before, Token, Wrong, wall_ms};
+use crate::history::{Before, Token, Wrong, last_done, wall_ms};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
@@ -15,20 +15,27 @@ pub struct Storing<'a> {
     board: &'a Board,
     key: u16,
     ttl: Duration,
+    /// When the absence that may be there already expires at the latest.
+    other_until_ms: u64,
 }
 
 impl<'a> Storing<'a> {
     /// Noted before the call: whoever is killed in it may have stored it.
     pub fn begin(board: &'a Board, token: &Token<'_>, number: u64, ttl: Duration) -> Self {
         let key = token.key();
+        let other_until_ms = match board.mark(key, Mark::Absent).load(SeqCst) {
+            other if other < last_done(board, key) => 0,
+            _ => board.mark(key, Mark::AbsentUntil).load(SeqCst),
+        };
         board.mark(key, Mark::AbsentUntil).store(u64::MAX, SeqCst);
         board.mark(key, Mark::Absent).store(number, SeqCst);
-        Self { board, key, ttl }
+        Self { board, key, ttl, other_until_ms }
     }
 
-    /// The call has returned: it expires by now and its time at the latest.
+    /// The call has returned: it expires by now and its time at the latest. If it was not stored, since its claim was voided
+    /// or is one of a replaced file, the one before it may still be told.
     pub fn returned(&self) {
-        let until_ms = wall_ms() + self.ttl.as_millis() as u64;
+        let until_ms = self.other_until_ms.max(wall_ms() + self.ttl.as_millis() as u64);
         self.board.mark(self.key, Mark::AbsentUntil).store(until_ms, SeqCst);
     }
 }
@@ -115,7 +122,7 @@ mod tests {
 
     #[test]
     fn an_absence_is_taken_away_by_a_hard_invalidation() {
-        use crate::history::Invalidating;
+        use crate::events::Invalidating;
         let (_dir, board) = board();
         store(&board, MINUTE);
         Invalidating::begin(&board, (0, 0), None, kennel::Invalidation::Soft).done();

@@ -74,6 +74,11 @@ pub enum Word {
     LongestTakeoverNs,
     /// The longest way to a claim, in nanoseconds, stops and all.
     LongestClaimNs,
+    /// Replacements of the cache file: see [`events`](crate::events); the last that was begun, the last that ended, and the
+    /// last that put another file at the path.
+    ReplacementsBegun,
+    ReplacementsDone,
+    Replaced,
 }
 
 /// A word of a part of the cache: the numbers of its invalidations. One of the whole cache is one of each part.

@@ -6,11 +6,12 @@
 
 use crate::absence::Storing;
 use crate::board::{KEYS, PARTS, Word};
+use crate::events::FileInUse;
 use crate::history::{Before, Token, Wrong, flags_of, is_counter, name, part, wall_ms};
 use crate::parts::GaveUp;
 use crate::tenure::{Creation, Purpose, Seeking, Tenure};
 use crate::value::Value;
-use crate::worker::Worker;
+use crate::worker::{Stops, Worker};
 use kennel::{Claim, CreateError, CreateOptions, Error, Expiry, KeyLock, LockOptions, Lookup, Stored, Wait};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -179,7 +180,7 @@ impl<'a> Worker<'a> {
             self.write_call(order.key, |_| claim.store(value))
         };
         match (stored, hindrance) {
-            (Some(Stored::Yes(_)), None) => token.done_since(number, creation.events),
+            (Some(Stored::Yes(_)), None) => token.done_since(number, creation.events, creation.file),
             (Some(Stored::Yes(_)), Some(why)) => {
                 self.wrong(Wrong { key: order.key, expected: "nothing to be stored".into(), found: why });
             }
@@ -288,7 +289,7 @@ impl<'a> Worker<'a> {
     }
 
     /// What a function that creates came to, unless time ran out.
-    pub fn found<T>(&self, key: u16, stops: (u64, bool), found: Result<T, CreateError<GaveUp>>) -> Option<T> {
+    pub fn found<T>(&self, key: u16, stops: Stops, found: Result<T, CreateError<GaveUp>>) -> Option<T> {
         match found {
             Ok(found) => Some(found),
             Err(CreateError::Creator(GaveUp)) => None,
@@ -328,6 +329,7 @@ impl<'a> Worker<'a> {
 
     fn lock(&mut self, key: u16) {
         let options = LockOptions::new().wait(self.wait());
+        let file = FileInUse::now(self.board);
         let seeking = self.seek(key, Purpose::Lock);
         let lock = if self.random.one_in(3) {
             self.way(key, |cache| cache.all.try_lock(name(key))).flatten()
@@ -336,19 +338,26 @@ impl<'a> Worker<'a> {
         };
         if let Some(lock) = lock {
             let tenure = self.given(&seeking);
-            self.locked(key, lock, tenure);
+            self.locked(key, lock, tenure, file);
         }
     }
 
-    fn locked(&mut self, key: u16, lock: KeyLock, tenure: Tenure<'a>) {
+    /// A lock was given by a call that began with this file.
+    fn locked(&mut self, key: u16, lock: KeyLock, tenure: Tenure<'a>, file: FileInUse) {
         self.board.add(Word::Locked, 1);
+        let given = FileInUse::now(self.board);
         std::thread::sleep(self.time());
+        let was_replaced = given.was_replaced(self.board);
         let is_protected = lock.is_protected();
         drop(tenure);
         let was_held = self.call(|_| lock.release());
-        if !is_protected || !was_held {
-            let found = format!("it was lost: protected {is_protected}, held {was_held}");
-            self.wrong(Wrong { key, expected: "a lock that lasts until it is given back".into(), found });
+        let found = || format!("protected {is_protected}, held {was_held}");
+        if was_replaced && (is_protected || was_held) {
+            let expected = "a lock that protects nothing, since the file was replaced".into();
+            self.wrong(Wrong { key, expected, found: found() });
+        }
+        if file.is_same(self.board) && !(is_protected && was_held) {
+            self.wrong(Wrong { key, expected: "a lock that lasts until it is given back".into(), found: found() });
         }
     }
 }

@@ -9,7 +9,7 @@
 use crate::board::{KEYS, Word};
 use crate::history::name;
 use crate::worker::Worker;
-use kennel::{Cache, LockStrategy, Options};
+use kennel::{Cache, Options};
 use std::path::Path;
 
 /// The boot that comes after the one in which the cache was used.
@@ -28,14 +28,14 @@ fn contents(cache: &Cache) -> Vec<Option<Vec<u8>>> {
 }
 
 /// What is wrong with a durable point that is made when all have ended.
-pub fn look_after_a_restart(cache: Cache, path: &Path, locks: &LockStrategy) -> Vec<String> {
+pub fn look_after_a_restart(cache: Cache, path: &Path) -> Vec<String> {
     let flushed = cache.flush();
     if !matches!(flushed, Ok(true)) {
         return vec![format!("at the end: a flush beside nobody: expected that it holds, found {flushed:?}")];
     }
     let held = contents(&cache);
     drop(cache);
-    match Options::new().locks(locks.clone()).boot_id(NEXT_BOOT).open(path) {
+    match Options::new().boot_id(NEXT_BOOT).open(path) {
         Ok(cache) if contents(&cache) == held => Vec::new(),
         Ok(cache) => {
             let lost = held.iter().zip(contents(&cache)).filter(|(held, found)| *held != found).count();

@@ -32,6 +32,11 @@
 //!
 //! A miss is always allowed.
 //!
+//! # Replaced files
+//!
+//! A replacement of the cache file counts as a hard invalidation of all parts, and what overlaps one raises neither `done`
+//! nor `seen`: [`events`](crate::events) says why.
+//!
 //! # Counters
 //!
 //! Every eighth key is a number in decimal text that many workers raise by `incr` at the same time, without a token.
@@ -45,10 +50,10 @@
 //!
 //! See [`tenure`](crate::tenure).
 
-use crate::board::{Board, Event, KEYS, Mark, PARTS, SLOTS, THREADS, TYPED};
+use crate::board::{Board, KEYS, Mark, PARTS, SLOTS, THREADS, TYPED};
+use crate::events::{Events, FileInUse};
 use crate::value::Value;
-use kennel::{Invalidation, Item};
-use std::ops::Range;
+use kennel::Item;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -97,13 +102,14 @@ pub struct Token<'a> {
     board: &'a Board,
     key: u16,
     worker: u64,
+    file: FileInUse,
 }
 
 impl<'a> Token<'a> {
     /// Takes a key's token, unless somebody has it.
     pub fn take(board: &'a Board, key: u16, worker: u64) -> Option<Self> {
         board.mark(key, Mark::Owner).compare_exchange(0, worker, SeqCst, SeqCst).ok()?;
-        Some(Self { board, key, worker })
+        Some(Self { board, key, worker, file: FileInUse::now(board) })
     }
 
     pub fn key(&self) -> u16 {
@@ -117,11 +123,14 @@ impl<'a> Token<'a> {
 
     /// A write was applied: it returned.
     pub fn done(&self, number: u64) {
-        self.done_since(number, Events::begun(self.board, self.key));
+        self.done_since(number, Events::begun(self.board, self.key), self.file);
     }
 
-    /// A creation was applied, which is as old as these invalidations.
-    pub fn done_since(&self, number: u64, events: Events) {
+    /// A creation was applied, which is as old as these invalidations and began in this file.
+    pub fn done_since(&self, number: u64, events: Events, file: FileInUse) {
+        if !file.is_same(self.board) {
+            return;
+        }
         self.board.mark(self.key, Mark::Done).store(number << EVENT_BITS | events.bits(), SeqCst);
     }
 
@@ -143,74 +152,6 @@ fn begin(board: &Board, key: u16) -> u64 {
     board.mark(key, Mark::Begun).fetch_add(1, SeqCst) + 1
 }
 
-/// How many invalidations of a key's part there were.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Events {
-    pub hard: u64,
-    pub soft: u64,
-}
-
-impl Events {
-    pub fn begun(board: &Board, key: u16) -> Self {
-        let count = |event| board.event(part(key), event).load(SeqCst);
-        Self { hard: count(Event::HardBegun), soft: count(Event::SoftBegun) }
-    }
-
-    /// The last that returned.
-    pub fn done(board: &Board, key: u16) -> Self {
-        let count = |event| board.event(part(key), event).load(SeqCst);
-        Self { hard: count(Event::HardDone), soft: count(Event::SoftDone) }
-    }
-
-    fn bits(self) -> u64 {
-        self.hard << 16 | self.soft & 0xffff
-    }
-
-    /// Those beside a write that is done.
-    fn of_done(done: u64) -> Self {
-        Self { hard: done >> 16 & 0xffff, soft: done & 0xffff }
-    }
-}
-
-/// An invalidation under way.
-pub struct Invalidating<'a> {
-    board: &'a Board,
-    /// Slot and thread of the one who does it.
-    place: (usize, usize),
-    parts: Range<usize>,
-    done: Event,
-    /// Its number in each part.
-    numbers: [u64; PARTS],
-}
-
-impl<'a> Invalidating<'a> {
-    /// One of a part, or of all, is about to begin.
-    pub fn begin(board: &'a Board, place: (usize, usize), part: Option<usize>, how: Invalidation) -> Self {
-        let (begun, done) = match how {
-            Invalidation::Hard => (Event::HardBegun, Event::HardDone),
-            Invalidation::Soft => (Event::SoftBegun, Event::SoftDone),
-        };
-        let parts = part.map_or(0..PARTS, |part| part..part + 1);
-        board.invalidating(place.0, place.1).store(1, SeqCst);
-        let mut numbers = [0; PARTS];
-        parts.clone().for_each(|part| numbers[part] = board.event(part, begun).fetch_add(1, SeqCst) + 1);
-        Self { board, place, parts, done, numbers }
-    }
-
-    /// It has returned.
-    pub fn done(&self) {
-        for part in self.parts.clone() {
-            self.board.event(part, self.done).fetch_max(self.numbers[part], SeqCst);
-        }
-    }
-}
-
-impl Drop for Invalidating<'_> {
-    fn drop(&mut self) {
-        self.board.invalidating(self.place.0, self.place.1).store(0, SeqCst);
-    }
-}
-
 /// The last write of a key that returned.
 pub fn last_done(board: &Board, key: u16) -> u64 {
     board.mark(key, Mark::Done).load(SeqCst) >> EVENT_BITS
@@ -230,6 +171,7 @@ pub struct Before<'a> {
     done: u64,
     seen: u64,
     events: Events,
+    file: FileInUse,
     wall_ms: u64,
 }
 
@@ -241,6 +183,7 @@ impl<'a> Before<'a> {
             done: last_done(board, key),
             seen: board.mark(key, Mark::Seen).load(SeqCst),
             events: Events::done(board, key),
+            file: FileInUse::now(board),
             wall_ms: wall_ms(),
         }
     }
@@ -290,8 +233,15 @@ impl<'a> Before<'a> {
         if let Some(beside) = beside {
             self.check_beside(value, beside)?;
         }
-        self.board.mark(self.key, Mark::Seen).fetch_max(value.number.into(), SeqCst);
+        self.saw(value.number.into());
         Ok(())
+    }
+
+    /// Later reads find this number or a higher one, unless the file was replaced meanwhile.
+    fn saw(&self, number: u64) {
+        if self.file.is_same(self.board) {
+            self.board.mark(self.key, Mark::Seen).fetch_max(number, SeqCst);
+        }
     }
 
     fn check_value(&self, value: Value, after_ms: u64) -> Result<(), Wrong> {
@@ -369,7 +319,7 @@ impl<'a> Before<'a> {
         if !(least..=begun).contains(&number) {
             return self.wrong(format!("a count from {least} to {begun}"), number.to_string());
         }
-        self.board.mark(self.key, Mark::Seen).fetch_max(number, SeqCst);
+        self.saw(number);
         Ok(())
     }
 }
@@ -402,6 +352,8 @@ pub fn flags_of(number: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::{Invalidating, Replacing};
+    use kennel::Invalidation;
 
     struct Round(tempfile::TempDir, Board);
 
@@ -506,6 +458,31 @@ mod tests {
     }
 
     #[test]
+    fn what_was_in_a_replaced_file_does_not_come_back() {
+        let Round(_dir, board) = round();
+        let value = write(&board);
+        let before = Before::sample(&board, KEY);
+        let replacing = Replacing::begin(&board);
+        found(&Before::sample(&board, KEY), value).unwrap();
+        replacing.succeeded();
+        drop(replacing);
+        found(&before, value).unwrap();
+        assert_eq!(expected(found(&Before::sample(&board, KEY), value)), "a miss");
+    }
+
+    #[test]
+    fn what_overlaps_a_replacement_says_nothing_about_later_reads() {
+        let Round(_dir, board) = round();
+        let first = write(&board);
+        let (before, token) = (Before::sample(&board, KEY), Token::take(&board, KEY, 1).unwrap());
+        drop(Replacing::begin(&board)); // It failed.
+        let second = value(token.begin());
+        token.done(second.number.into());
+        found(&before, second).unwrap();
+        found(&Before::sample(&board, KEY), first).unwrap();
+    }
+
+    #[test]
     fn an_invalidation_is_about_its_own_part() {
         let Round(_dir, board) = round();
         let value = write(&board);
@@ -536,7 +513,7 @@ mod tests {
         Invalidating::begin(&board, (0, 0), None, Invalidation::Hard).done();
         let token = Token::take(&board, KEY, 1).unwrap();
         let number = token.begin();
-        token.done_since(number, claimed);
+        token.done_since(number, claimed, FileInUse::now(&board));
         assert_eq!(expected(found(&Before::sample(&board, KEY), value(number))), "a miss");
     }
 

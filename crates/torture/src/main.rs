@@ -3,9 +3,10 @@
 //!
 //! * [`history`] says what an answer must be, and why no correct cache can fail that.
 //! * [`tenure`] says who may create or lock a key.
+//! * [`events`] says what invalidations and replacements of the file change about both.
 //! * [`value`] makes values that prove themselves.
 //! * [`board`] is the memory that the processes share beside the cache.
-//! * [`worker`] uses the cache, [`creator`] by claims, [`typed`] with values of two types, and [`parts`] its regions; [`killer`] kills; [`round`] makes the file, and looks at what is left.
+//! * [`worker`] uses the cache, [`creator`] by claims, [`typed`] with values of two types, and [`parts`] its regions; [`killer`] kills, [`replacer`] replaces the file; [`round`] makes the file, and looks at what is left.
 //!
 //! The *longest wait* is the longest time that any one operation took, from its call to its return, among those that
 //! no stop overlapped: none of the processes, its own included, was under `SIGSTOP` at any moment of it, nor had gone on
@@ -23,6 +24,8 @@ mod creator;
 #[cfg(unix)]
 mod durable;
 #[cfg(unix)]
+mod events;
+#[cfg(unix)]
 mod fork;
 #[cfg(unix)]
 mod history;
@@ -34,6 +37,8 @@ mod parts;
 mod plant;
 #[cfg(unix)]
 mod random;
+#[cfg(unix)]
+mod replacer;
 #[cfg(unix)]
 mod report;
 #[cfg(unix)]

@@ -8,6 +8,7 @@ pub const ALL: &[(&str, Plant)] = &[
     ("unlocked", Plant::Unlocked),
     ("late-store", Plant::LateStore),
     ("double-claim", Plant::DoubleClaim),
+    ("unfollowed", Plant::Unfollowed),
 ];
 
 pub fn named(name: &str) -> Option<Plant> {

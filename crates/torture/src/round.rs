@@ -1,6 +1,8 @@
 //! A round: one cache file of a random shape, workers that use it, and a look at what they leave.
 //!
-//! A run consists of rounds, so that many shapes come along, and so that the invariants are verified more than once.
+//! A run consists of rounds, so that many shapes come along, and so that the invariants are verified more than once. In
+//! one of three rounds the file is [replaced](crate::replacer) beside the workers; what is counted of the cache and
+//! verified at the end is about the last file then, and the lock strategy is that of the first.
 
 use crate::board::{Board, KEYS, Word};
 use crate::durable::look_after_a_restart;
@@ -8,11 +10,13 @@ use crate::history::{Before, Wrong, begin_counter, count_text, is_counter, name}
 use crate::killer::{Killer, Manner, Toll};
 use crate::parts::Parts;
 use crate::random::Random;
+use crate::replacer::Replacer;
 use crate::report::Total;
 use anyhow::{Context, Result};
 use kennel::{Cache, LockStrategy, Options, Wait};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 /// Violations found at the end that are printed; the others are only counted.
@@ -26,11 +30,13 @@ pub struct Round<'a> {
     pub processes: usize,
     pub seed: u64,
     pub plant: Option<&'a str>,
+    /// Whether the cache file is replaced again and again.
+    pub replaces: bool,
     pub end: Instant,
 }
 
-/// Shape of a round's cache. The keys need several times as much room, so eviction never rests.
-fn shape(random: &mut Random) -> (Options, String) {
+/// Shape of a round's cache, and one of twice the size for the file that replaces it. The keys need several times as much room, so eviction never rests.
+fn shape(random: &mut Random) -> ([Options; 2], String) {
     // The largest values need 32 KiB for each stripe.
     let (capacity, stripes): (u64, u32) =
         random.pick(&[(128 << 10, 1), (128 << 10, 4), (256 << 10, 2), (256 << 10, 8)]);
@@ -54,30 +60,32 @@ fn shape(random: &mut Random) -> (Options, String) {
         "{} KiB, {stripes} stripes, {lock_regions} locks, {claims} claims, items of {mean_item}{ends}",
         capacity >> 10
     );
-    (options, shown)
+    ([options.clone(), options.capacity(2 * capacity)], shown)
 }
 
 impl Round<'_> {
     /// Runs the round and adds what it came to.
     pub fn run(&self, directory: &Path, total: &mut Total) -> Result<()> {
         let mut random = Random(self.seed);
-        let (options, shape) = shape(&mut random);
+        let (sizes, shape) = shape(&mut random);
         let manner = Manner::random(&mut random);
         let path = directory.join("cache");
-        let cache = options.locks(self.locks.clone()).create(&path).context("create the cache")?;
+        let cache = sizes[0].clone().locks(self.locks.clone()).create(&path).context("create the cache")?;
         let board = Board::create(&directory.join("board"))?;
         // The regions are there before anybody can be killed.
         Parts::of(&cache).context("make the regions")?;
-        let toll = self.kill(directory, &board, manner)?;
+        let toll = self.kill(directory, &board, manner, sizes)?;
+        // This handle goes over to the last file, too.
+        Parts::of(&cache).context("find the regions, or make those of a new file")?;
         let mut at_the_end = look_at_the_end(&cache, &board);
         let counters = cache.stats().counters;
-        at_the_end.extend(look_after_a_restart(cache, &path, &self.locks));
+        at_the_end.extend(look_after_a_restart(cache, &path));
         for wrong in toll.faults.iter().chain(at_the_end.iter().take(PRINTED)) {
             println!("violation: {wrong}; seed {:#x}", self.seed);
         }
         let violations = board.get(Word::Violations) + (toll.faults.len() + at_the_end.len()) as u64;
         println!(
-            "round with {} locks, {shape}, lock wait {} ms: seed {:#x}, kills {}, stops {}, forks {}, operations {}, \
+            "round with {} locks, {shape}, lock wait {} ms: seed {:#x}, kills {}, stops {}, forks {}, replacements {}, operations {}, \
              hits checked {}, busy {}, invalidations {}, flushes that held {}, repairs {}, evictions {}, longest wait {:.1} ms ({:.1} ms with \
              stops), violations {violations}",
             self.locks,
@@ -86,6 +94,7 @@ impl Round<'_> {
             toll.kills,
             toll.stops,
             board.get(Word::Forks),
+            board.get(Word::Replaced),
             board.get(Word::Operations),
             board.get(Word::Hits),
             board.get(Word::Busy),
@@ -104,7 +113,7 @@ impl Round<'_> {
         Ok(())
     }
 
-    fn kill(&self, directory: &Path, board: &Board, manner: Manner) -> Result<Toll> {
+    fn kill(&self, directory: &Path, board: &Board, manner: Manner, sizes: [Options; 2]) -> Result<Toll> {
         let program = std::env::current_exe().context("find this program")?;
         let start = |number: u64| {
             let mut command = Command::new(&program);
@@ -119,7 +128,21 @@ impl Round<'_> {
         };
         // With a fault planted one finding is enough.
         let enough = |board: &Board| self.plant.is_some() && board.get(Word::Violations) > 0;
-        Killer::new(board, &start, self.seed, manner).run(self.processes, self.end, enough)
+        let path = directory.join("cache");
+        let is_file = matches!(self.locks, LockStrategy::File);
+        let other = if is_file { LockStrategy::Lease } else { LockStrategy::File };
+        let strategies = [self.locks.clone(), other];
+        let replacer = Replacer { board, path: &path, sizes, strategies, random: Random(self.seed ^ 1) };
+        std::thread::scope(|scope| {
+            let replacer = self.replaces.then(|| scope.spawn(|| replacer.run()));
+            let toll = Killer::new(board, &start, self.seed, manner).run(self.processes, self.end, enough);
+            board.word(Word::Stop).store(1, SeqCst);
+            let fault = replacer.and_then(|thread| thread.join().expect("the replacer does not panic"));
+            toll.map(|mut toll| {
+                toll.faults.extend(fault);
+                toll
+            })
+        })
     }
 }
 

@@ -92,13 +92,15 @@ fn run(args: &Args) -> Result<ExitCode> {
     // Each strategy gets a round, however short the run.
     let round = LONGEST.min(Duration::from_secs(args.seconds) / chosen.len() as u32);
     let mut total = Total::default();
-    for locks in chosen.iter().copied().cycle() {
+    for (number, locks) in chosen.iter().copied().cycle().enumerate() {
         let place = place(args)?;
         let round = Round {
             locks: locks.clone(),
             processes: args.processes as usize,
             seed: random.next(),
             plant,
+            // In every third round, which is not always the same strategy's.
+            replaces: number % 3 == 1 || plant == Some("unfollowed"),
             end: end.min(Instant::now() + round),
         };
         round.run(place.path(), &mut total)?;

@@ -10,22 +10,29 @@
 //!   are seen by the numbers that they took: before it asked for the claim, each of the two noted the key's `begun` and
 //!   the invalidations begun, and then found that none of those was still under way. If both have stayed what they
 //!   were, nothing can have voided the claim. If something was under way, or the claim has a small greatest age, it is
-//!   not sure, and nothing is said about it. Locks are voided by nothing;
+//!   not sure, and nothing is said about it. Locks are voided by nothing of the kind;
+//! * the cache file was replaced: claims and locks of an old file keep nobody out of the new one. Before it asked, each of
+//!   the two noted how many replacements had begun, and then that none of those was under way. Two holders are judged
+//!   only if no replacement has begun since either of them asked, since both are in the same file then;
 //! * one of the two creates without protection: these are counted, and leave the word alone.
 //!
 //! ```text
-//! 63..48 worker | 47 thread | 46 can be voided | 45 sure | 44 one | 43..28 invalidations | 27..0 begun
+//! 63..48 worker | 47 thread | 46 can be voided | 45 sure | 44 one | 43..28 invalidations | 27..20 replacements | 19..0 begun
 //! ```
 //!
 //! A value that was created is stored under the key's token, as a write with a number. It must not be stored if a write
 //! or an invalidation returned before the store began that had begun after the claim was given. Without protection this
-//! holds as well.
+//! holds as well. A replacement of the file counts as a hard invalidation there, too.
+//!
+//! A lock says whether it keeps others out. If the file stayed the same from before the lock was asked for, it must say yes
+//! until it is given back; after a replacement that began when the lock had been given, it must say no.
 //!
 //! Beside the word stands when a holder was killed. The next who is given the claim has waited since then, or since it
 //! asked, if that was later.
 
 use crate::board::{Board, Mark, SLOTS, THREADS, monotonic_ns};
-use crate::history::{Events, Wrong, last_done};
+use crate::events::{Events, FileInUse};
+use crate::history::{Wrong, last_done};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
@@ -38,6 +45,8 @@ const SURE: u64 = 1 << 45;
 /// No holder's word is 0.
 const HELD: u64 = 1 << 44;
 const NOTED: u64 = HELD - 1;
+/// The replacements among what was noted.
+const REPLACEMENTS: u64 = 0xff << 20;
 
 /// The worker in a holder's word.
 pub fn worker_of(word: u64) -> Option<u64> {
@@ -53,11 +62,12 @@ pub enum Purpose {
     Lock,
 }
 
-/// What could void a claim: the numbers of writes and invalidations.
+/// What could void a claim: the numbers of writes, invalidations and replacements.
 fn noted(board: &Board, key: u16) -> u64 {
     let events = Events::begun(board, key);
     let begun = board.mark(key, Mark::Begun).load(SeqCst);
-    ((events.hard + events.soft) & 0xffff) << 28 | begun & 0xfff_ffff
+    let replacements = FileInUse::now(board).number() << 20 & REPLACEMENTS;
+    ((events.hard + events.soft) & 0xffff) << 28 | replacements | begun & 0xf_ffff
 }
 
 /// Whether a write of a key, or an invalidation of whatever part, is under way.
@@ -79,7 +89,9 @@ impl<'a> Seeking<'a> {
         // In this order: what had begun by now is over if nothing is under way after it.
         let noted = noted(board, key);
         let can_be_voided = purpose != Purpose::Lock;
-        let is_sure = purpose != Purpose::CreateSoon && !(can_be_voided && is_under_way(board, key));
+        let is_sure = purpose != Purpose::CreateSoon
+            && !(can_be_voided && is_under_way(board, key))
+            && FileInUse::now(board).is_settled();
         let flag = |yes, bit| if yes { bit } else { 0 };
         let flags = flag(thread != 0, THREAD) | flag(can_be_voided, CAN_BE_VOIDED) | flag(is_sure, SURE);
         Self { board, key, word: worker << 48 | flags | HELD | noted, since_ns: monotonic_ns() }
@@ -113,7 +125,8 @@ impl<'a> Seeking<'a> {
 
     /// Whether a claim that was given cannot have ended by anything but its owner.
     fn has_claim(&self, word: u64) -> bool {
-        word & SURE != 0 && (word & CAN_BE_VOIDED == 0 || word & NOTED == noted(self.board, self.key))
+        let voids = if word & CAN_BE_VOIDED == 0 { REPLACEMENTS } else { NOTED };
+        word & SURE != 0 && (word ^ noted(self.board, self.key)) & voids == 0
     }
 
     /// How long was waited for the claim of one that was killed.
@@ -155,12 +168,14 @@ pub struct Creation<'a> {
     begun: u64,
     /// The value is as old as these.
     pub events: Events,
+    /// And is stored in this file, or nowhere.
+    pub file: FileInUse,
 }
 
 impl<'a> Creation<'a> {
     pub fn begin(board: &'a Board, key: u16) -> Self {
         let begun = board.mark(key, Mark::Begun).load(SeqCst);
-        Self { board, key, begun, events: Events::begun(board, key) }
+        Self { board, key, begun, events: Events::begun(board, key), file: FileInUse::now(board) }
     }
 
     /// Why nothing may be stored any more. To be asked before the call, with the key's token taken.
@@ -179,7 +194,8 @@ impl<'a> Creation<'a> {
 mod tests {
     use super::*;
     use crate::board::Place;
-    use crate::history::{Invalidating, Token};
+    use crate::events::{Invalidating, Replacing};
+    use crate::history::Token;
     use kennel::Invalidation;
 
     const KEY: u16 = 9;
@@ -236,6 +252,23 @@ mod tests {
             let (_held, _) = seek(&board, 1, Purpose::Lock).given();
             void(&board);
             assert!(seek(&board, 2, Purpose::Create).given().1.is_err());
+        }
+    }
+
+    #[test]
+    fn holders_of_two_files_say_nothing_about_each_other() {
+        let Round(_dir, board) = round();
+        for purpose in [Purpose::Create, Purpose::Lock] {
+            let (_held, _) = seek(&board, 1, purpose).given();
+            let replacing = Replacing::begin(&board);
+            let during = seek(&board, 1, purpose);
+            seek(&board, 2, purpose).given().1.unwrap();
+            drop(replacing);
+            let (_held, checked) = seek(&board, 2, purpose).given();
+            checked.unwrap();
+            during.given().1.unwrap();
+            let (_held, _) = seek(&board, 2, purpose).given();
+            assert!(seek(&board, 1, purpose).given().1.is_err(), "both in the new file");
         }
     }
 

@@ -1,17 +1,17 @@
 //! A worker process: it uses the cache in every way until it is told to end, or is killed.
 
 use crate::board::{Board, KEYS, PARTS, SLOTS, THREADS, Word, monotonic_ns};
+use crate::events::{FileInUse, Invalidating};
 use crate::fork::{How, fork_orphan};
 use crate::history::{
-    Before, Invalidating, Token, Wrong, begin_addition, begin_counter, count_text, flags_of, is_counter, name, named,
-    part, wall_ms,
+    Before, Token, Wrong, begin_addition, begin_counter, count_text, flags_of, is_counter, name, named, part, wall_ms,
 };
 use crate::parts::Parts;
 use crate::random::Random;
 use crate::round::LONGEST;
 use crate::value::Value;
 use anyhow::{Context, Result};
-use kennel::{Cache, Error, Expiry, Invalidation, Options, SetOptions, Swap};
+use kennel::{Error, Expiry, Invalidation, Options, SetOptions, Swap};
 use rustix::process::Pid;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -46,6 +46,16 @@ impl Args {
     }
 }
 
+/// What was in an operation's way when it began.
+#[derive(Clone, Copy)]
+pub struct Stops {
+    /// How many processes had been stopped.
+    begun: u64,
+    /// Whether one of them still was.
+    lasts: bool,
+    file: FileInUse,
+}
+
 /// A thread of a worker.
 pub struct Worker<'a> {
     args: &'a Args,
@@ -64,22 +74,34 @@ pub fn run(args: &Args) -> Result<()> {
         kennel::planted::plant(crate::plant::named(name).context("no such plant")?);
     }
     let board = Board::open(&args.board)?;
-    let cache = open(args).context("open the cache")?;
+    let parts = open(args, &board).context("open the cache and its regions")?;
     let killer = rustix::process::getppid();
-    work(args, &board, &Parts::of(&cache).context("open the regions")?, killer);
+    work(args, &board, &parts, killer);
     Ok(())
 }
 
 /// Whoever meets an opener that was stopped, or that the scheduler has forgotten, is told so at the end of its wait, as
-/// is promised. It tries again.
-fn open(args: &Args) -> kennel::Result<Cache> {
+/// is promised. While the file is replaced there may be none, and a new one has no regions yet. It tries again.
+fn open(args: &Args, board: &Board) -> kennel::Result<Parts> {
     let options = Options::new().lock_wait(args.lock_wait());
     let start = Instant::now();
     loop {
-        match options.open(&args.cache) {
-            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::TimedOut && start.elapsed() < LONGEST => {}
+        let file = FileInUse::now(board);
+        let opened = options.open(&args.cache).and_then(|cache| Parts::of(&cache));
+        match opened {
+            Err(error) if is_passing(&error, !file.is_same(board)) && start.elapsed() < LONGEST => {}
             opened => return opened,
         }
+    }
+}
+
+/// Whether an error comes from somebody who was stopped, or from a replacement that was under way.
+fn is_passing(error: &Error, was_replaced: bool) -> bool {
+    match error {
+        Error::Io { source, .. } => source.kind() == ErrorKind::TimedOut,
+        Error::Busy { .. } => true,
+        Error::NotFound(_) => was_replaced,
+        _ => false,
     }
 }
 
@@ -197,27 +219,33 @@ impl<'a> Worker<'a> {
         self.allowed(key, stops, result)
     }
 
-    /// The stops before an operation: how many, and whether one of them lasts.
-    pub fn stops(&self) -> (u64, bool) {
-        (self.board.get(Word::StopsBegun), self.board.get(Word::StoppedNow) != 0)
+    /// What may be in an operation's way when it begins.
+    pub fn stops(&self) -> Stops {
+        Stops {
+            begun: self.board.get(Word::StopsBegun),
+            lasts: self.board.get(Word::StoppedNow) != 0,
+            file: FileInUse::now(self.board),
+        }
     }
 
-    /// The result of an operation, if it did not fail. The only way to is that somebody was stopped for longer than a
-    /// write waits, or was away for a moment when writes wait for less than that.
-    pub fn allowed<T>(&self, key: u16, (stops, stopped): (u64, bool), result: kennel::Result<T>) -> Option<T> {
-        let can_be_busy = || stopped || self.stops().0 != stops || self.args.lock_wait() < PATIENT;
-        match result {
-            Ok(done) => Some(done),
-            Err(Error::Busy { .. }) if can_be_busy() => {
-                self.board.add(Word::Busy, 1);
-                None
-            }
-            Err(error) => {
-                let expected = "no error, since nobody was stopped".into();
-                self.wrong(Wrong { key, expected, found: error.to_string() });
-                None
-            }
+    /// The result of an operation, if it did not fail. It may fail if somebody was stopped for longer than a write waits, or
+    /// was away for a moment when writes wait for less than that; and if the file was replaced meanwhile, since there may
+    /// have been none, or no time left to open the new one.
+    pub fn allowed<T>(&self, key: u16, before: Stops, result: kennel::Result<T>) -> Option<T> {
+        let error = match result {
+            Ok(done) => return Some(done),
+            Err(error) => error,
+        };
+        let was_stopped = before.lasts || self.stops().begun != before.begun;
+        let was_replaced = !before.file.is_same(self.board);
+        let can_be_busy = was_stopped || was_replaced || self.args.lock_wait() < PATIENT;
+        if can_be_busy && is_passing(&error, was_replaced) {
+            self.board.add(Word::Busy, 1);
+        } else {
+            let expected = "no error, since nobody was stopped".into();
+            self.wrong(Wrong { key, expected, found: error.to_string() });
         }
+        None
     }
 
     pub fn check(&self, checked: Result<(), Wrong>) {

@@ -9,7 +9,7 @@ use crate::step::Step;
 use crate::toolchain::Toolchain;
 
 /// Faults that the torture must find when they are planted.
-const PLANTS: [&str; 5] = ["torn", "revived", "unlocked", "late-store", "double-claim"];
+const PLANTS: [&str; 6] = ["torn", "revived", "unlocked", "late-store", "double-claim", "unfollowed"];
 /// The longest that one may take to be found, in seconds.
 const PLANTED_SECONDS: u64 = 60;
 

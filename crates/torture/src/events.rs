@@ -1,0 +1,156 @@
+//! What takes values away: invalidations, and replacements of the cache file. Both have numbers.
+//!
+//! # Replacements
+//!
+//! In some rounds the cache file is replaced again and again: see [`replacer`](crate::replacer). One process does it, and
+//! is never killed, so replacements follow each other. `ReplacementsBegun` is raised before each and `ReplacementsDone`
+//! after it, whether it succeeded or not.
+//!
+//! A handle takes the file that it uses when a call begins. The old file is marked before the new one can be found, and a
+//! call that begins after the mark uses the new one. So *calls go over in order*: a call that begins after another ended
+//! uses the same file or a later one. One call can still end in the old file after others have used the new one, and a
+//! claim, a lock and whoever waits for them stay in the file in which they began. Hence
+//!
+//! * a replacement that succeeded is a hard invalidation of all parts: what had been written before it began is not found
+//!   after it returned;
+//! * of what overlaps a replacement nobody knows which file it was in. Such a call raises neither `done` nor `seen`, like
+//!   one that was killed. What it returns is checked as usual.
+//!
+//! [`FileInUse`] says whether a time overlaps a replacement.
+
+use crate::board::{Board, Event, PARTS, Word};
+use crate::history::part;
+use kennel::Invalidation;
+use std::ops::Range;
+use std::sync::atomic::Ordering::SeqCst;
+
+/// How many invalidations of a key's part there were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Events {
+    pub hard: u64,
+    pub soft: u64,
+}
+
+impl Events {
+    pub fn begun(board: &Board, key: u16) -> Self {
+        let count = |event| board.event(part(key), event).load(SeqCst);
+        Self { hard: count(Event::HardBegun), soft: count(Event::SoftBegun) }
+    }
+
+    /// The last that returned.
+    pub fn done(board: &Board, key: u16) -> Self {
+        let count = |event| board.event(part(key), event).load(SeqCst);
+        Self { hard: count(Event::HardDone), soft: count(Event::SoftDone) }
+    }
+
+    /// As they stand beside a write that is done.
+    pub fn bits(self) -> u64 {
+        self.hard << 16 | self.soft & 0xffff
+    }
+
+    /// Those beside a write that is done.
+    pub fn of_done(done: u64) -> Self {
+        Self { hard: done >> 16 & 0xffff, soft: done & 0xffff }
+    }
+}
+
+/// An invalidation under way.
+pub struct Invalidating<'a> {
+    board: &'a Board,
+    /// Slot and thread of the one who does it.
+    place: (usize, usize),
+    parts: Range<usize>,
+    done: Event,
+    /// Its number in each part.
+    numbers: [u64; PARTS],
+}
+
+impl<'a> Invalidating<'a> {
+    /// One of a part, or of all, is about to begin.
+    pub fn begin(board: &'a Board, place: (usize, usize), part: Option<usize>, how: Invalidation) -> Self {
+        let (begun, done) = match how {
+            Invalidation::Hard => (Event::HardBegun, Event::HardDone),
+            Invalidation::Soft => (Event::SoftBegun, Event::SoftDone),
+        };
+        let parts = part.map_or(0..PARTS, |part| part..part + 1);
+        board.invalidating(place.0, place.1).store(1, SeqCst);
+        let mut numbers = [0; PARTS];
+        parts.clone().for_each(|part| numbers[part] = board.event(part, begun).fetch_add(1, SeqCst) + 1);
+        Self { board, place, parts, done, numbers }
+    }
+
+    /// It has returned.
+    pub fn done(&self) {
+        for part in self.parts.clone() {
+            self.board.event(part, self.done).fetch_max(self.numbers[part], SeqCst);
+        }
+    }
+}
+
+impl Drop for Invalidating<'_> {
+    fn drop(&mut self) {
+        self.board.invalidating(self.place.0, self.place.1).store(0, SeqCst);
+    }
+}
+
+/// Which of the round's files is at the path, from some moment on.
+#[derive(Clone, Copy, Debug)]
+pub struct FileInUse {
+    begun: u64,
+    done: u64,
+}
+
+impl FileInUse {
+    pub fn now(board: &Board) -> Self {
+        Self { begun: board.get(Word::ReplacementsBegun), done: board.get(Word::ReplacementsDone) }
+    }
+
+    /// Whether no replacement was under way at any time since that moment.
+    pub fn is_same(self, board: &Board) -> bool {
+        self.is_settled() && board.get(Word::ReplacementsBegun) == self.begun
+    }
+
+    /// Whether no replacement was under way at that moment.
+    pub fn is_settled(self) -> bool {
+        self.done == self.begun
+    }
+
+    /// Whether a replacement that began after that moment has ended.
+    pub fn was_replaced(self, board: &Board) -> bool {
+        board.get(Word::Replaced) > self.begun
+    }
+
+    /// How many replacements had begun.
+    pub fn number(self) -> u64 {
+        self.begun
+    }
+}
+
+/// A replacement of the cache file under way.
+pub struct Replacing<'a> {
+    board: &'a Board,
+    number: u64,
+    hard: [u64; PARTS],
+}
+
+impl<'a> Replacing<'a> {
+    pub fn begin(board: &'a Board) -> Self {
+        let number = board.word(Word::ReplacementsBegun).fetch_add(1, SeqCst) + 1;
+        let hard = std::array::from_fn(|part| board.event(part, Event::HardBegun).fetch_add(1, SeqCst) + 1);
+        Self { board, number, hard }
+    }
+
+    /// It has returned, and another file is at the path.
+    pub fn succeeded(&self) {
+        for (part, &number) in self.hard.iter().enumerate() {
+            self.board.event(part, Event::HardDone).fetch_max(number, SeqCst);
+        }
+        self.board.word(Word::Replaced).store(self.number, SeqCst);
+    }
+}
+
+impl Drop for Replacing<'_> {
+    fn drop(&mut self) {
+        self.board.word(Word::ReplacementsDone).store(self.number, SeqCst);
+    }
+}
