@@ -23,6 +23,8 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 /// The word of a process whose number is being found out.
 const SETTLING: u32 = u32::MAX;
+/// A number that no process gets: they count up from 1.
+const NOBODY: u32 = SETTLING - 1;
 /// The last number that a process got, among this one and those that it comes from.
 static LAST: AtomicU32 = AtomicU32::new(0);
 
@@ -187,6 +189,27 @@ mod handlers {
     }
 }
 
+/// The process for which something was prepared, which its forked children do not inherit. To ask is two loads.
+pub(crate) struct Preparer(AtomicU32);
+
+impl Preparer {
+    pub(crate) const fn nobody() -> Self {
+        Self(AtomicU32::new(NOBODY))
+    }
+
+    /// This process has prepared it.
+    pub(crate) fn set(&self) {
+        // Releases what was prepared to the `Acquire` of `difference`.
+        self.0.store(settled(), Ordering::Release);
+    }
+
+    /// 0 if this process has prepared it: a number, so that one branch tests it together with others.
+    #[inline(always)]
+    pub(crate) fn difference(&self) -> u64 {
+        (self.0.load(Ordering::Acquire) ^ generation()).into()
+    }
+}
+
 /// A value of this process: a forked child finds none and installs its own. Reading it is two loads.
 ///
 /// What a parent installed stays allocated until the whole is dropped, so references to it stay good.
@@ -257,6 +280,16 @@ impl<T> Drop for PerProcess<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A child that no handler ran in has the word 0 until its first use, and another one while that settles it.
+    #[test]
+    fn what_nobody_prepared_is_of_no_process() {
+        let preparer = Preparer::nobody();
+        assert_ne!(preparer.difference(), 0);
+        assert!([0, SETTLING, settled()].iter().all(|&word| word != NOBODY));
+        preparer.set();
+        assert_eq!(preparer.difference(), 0);
+    }
 
     #[test]
     fn a_value_of_this_process_is_installed_once() {
