@@ -12,7 +12,7 @@
 
 use super::descriptors::{self, OwnFile};
 use super::threads;
-use crate::platform;
+use crate::platform::{self, Examined, Identity};
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -78,28 +78,34 @@ impl LockFile {
 
     /// Makes a file for locking, with these permission bits whatever the umask.
     pub(crate) fn create(path: &Path, mode: u32) -> io::Result<Self> {
-        let file = Self::opened_by(|| OpenOptions::new().read(true).write(true).create_new(true).open(path))?;
+        let create = || OpenOptions::new().read(true).write(true).create_new(true).open(path);
+        let file = Self::opened_by(|| Examined::of(create()?))?;
         platform::set_mode(&file, mode)?;
         Ok(file)
     }
 
     /// Opens the very file that is open, whose name is or was `path`, once more.
-    pub(crate) fn reopen(file: &File, path: &Path) -> io::Result<Self> {
-        Self::opened_by(|| platform::reopen(file, path))
+    pub(crate) fn reopen(file: &File, identity: Identity, path: &Path) -> io::Result<Self> {
+        Self::opened_by(|| platform::reopen(file, identity, path))
     }
 
     /// The same for a file whose descriptor somebody may have closed: then by its path, if that still leads there.
     pub(crate) fn reopen_own(own: &OwnFile, path: &Path) -> io::Result<Self> {
         if let Some(file) = own.get() {
-            return Self::reopen(file, path);
+            return Self::reopen(file, own.identity(), path);
         }
         let named = Self::open(path)?;
-        if named.0.identity() == own.identity() { Ok(named) } else { Err(io::ErrorKind::NotFound.into()) }
+        if named.identity() == own.identity() { Ok(named) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
-    /// Closes it, and leaves its lock to a mapping of the file.
-    pub(super) fn close_locked(self) {
-        self.0.close_locked();
+    /// Closes it without unlocking it: it holds no lock, or leaves it to a mapping of the file.
+    pub(super) fn close_as_it_is(self) {
+        self.0.close_as_it_is();
+    }
+
+    /// Which file was opened.
+    pub(crate) fn identity(&self) -> Identity {
+        self.0.identity()
     }
 
     /// Whether its descriptor still leads to the file that was opened.
@@ -108,7 +114,7 @@ impl LockFile {
     }
 
     /// Opens a file for locking by this function.
-    pub(crate) fn opened_by(open: impl FnOnce() -> io::Result<File>) -> io::Result<Self> {
+    pub(crate) fn opened_by(open: impl FnOnce() -> io::Result<Examined>) -> io::Result<Self> {
         OwnFile::opened_by(open, true).map(Self)
     }
 }

@@ -6,7 +6,7 @@ use super::place::{DataLock, format_id, lock_directory};
 use super::tidy::TidyAtEnd;
 use crate::clock::Time;
 use crate::error::{Error, Result};
-use crate::platform;
+use crate::platform::{self, Examined};
 use crate::shm::layout::at;
 use crate::shm::mapping::Mapping;
 use crate::shm::{Geometry, Memory, Step};
@@ -18,7 +18,6 @@ use crate::sync::lease::Lease;
 use crate::sync::locks::{LockError, LockPlace, LockStrategy, RegionGuard};
 use crate::sync::member::{Member, SeatError, Seats};
 use crate::sync::threads::SeatLines;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -105,7 +104,7 @@ impl Opened {
     /// Wraps a mapped file to read only.
     pub(super) fn new_read_only(
         real: &Path,
-        data: File,
+        data: Examined,
         mapping: Mapping,
         fixed: &Fixed,
         settings: &Settings,
@@ -120,7 +119,7 @@ impl Opened {
     /// Wraps a mapped file whose data lock the caller holds; this process becomes a member.
     pub(super) fn new_locked(
         real: &Path,
-        data: File,
+        data: Examined,
         mapping: Mapping,
         fixed: &Fixed,
         settings: &Settings,
@@ -131,7 +130,7 @@ impl Opened {
         Ok(opened)
     }
 
-    fn unattached(real: &Path, data: File, mapping: Mapping, fixed: &Fixed, settings: &Settings) -> Result<Self> {
+    fn unattached(real: &Path, data: Examined, mapping: Mapping, fixed: &Fixed, settings: &Settings) -> Result<Self> {
         static LAST: AtomicU64 = AtomicU64::new(0);
         Ok(Self {
             number: LAST.fetch_add(1, Ordering::Relaxed) + 1,
@@ -462,9 +461,4 @@ pub(super) fn seat_error(what: &'static str, real: &Path, geometry: &Geometry) -
         SeatError::Lost(detail) => Error::LocksLost { path, detail },
         SeatError::Io(source) => Error::Io { what, path, source },
     }
-}
-
-/// Identity of the open data file.
-pub(super) fn identity(data: &File, real: &Path) -> Result<platform::Identity> {
-    platform::identity(data).map_err(Error::io("examine", real))
 }
