@@ -46,7 +46,14 @@ impl Cache {
         Options::new().open(path)
     }
 
-    /// The file in use: the one that was opened, or what took its place as far as this handle knows.
+    /// The file in use, for the length of a call: the one that was opened, or what took its place as far as this handle
+    /// knows.
+    #[inline(always)]
+    pub(super) fn in_use(&self) -> InUse<'_, AnyCall> {
+        self.file.in_any_use()
+    }
+
+    /// The same for longer than a call. It is counted on a word that all threads share.
     pub(super) fn opened(&self) -> Arc<Opened> {
         self.file.opened()
     }
@@ -90,7 +97,7 @@ impl Cache {
     /// read-only handle cannot; see [`Options::open_read_only`]. With [`Options::verify_reads`] it reads all the same.
     #[must_use]
     pub fn awaits_writer(&self) -> bool {
-        let opened = self.opened();
+        let opened = self.in_use();
         opened.is_foreign() && !opened.settings.verify_reads
     }
 
@@ -113,6 +120,6 @@ impl Cache {
 
 impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cache").field("path", &self.path()).field("id", &self.opened().id()).finish_non_exhaustive()
+        f.debug_struct("Cache").field("path", &self.path()).field("id", &self.in_use().id()).finish_non_exhaustive()
     }
 }

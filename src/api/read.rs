@@ -15,10 +15,9 @@ use crate::store::record::{Extension, MAX_KEY};
 use crate::store::tally::MemberCount;
 use crate::store::{Distrust, Store};
 use crate::sync::locks::{LockError, RegionGuard};
-use crate::sync::threads::OwnCall;
+use crate::sync::threads::{OwnCall, SeatLines};
 use crate::upkeep::Opened;
 use crate::upkeep::current::InUse;
-use crate::upkeep::opened::Joined;
 use crossbeam::utils::Backoff;
 use std::alloc::{Layout, handle_alloc_error};
 use std::collections::TryReserveError;
@@ -81,9 +80,9 @@ impl Cache {
     pub(super) fn known(&self, key: &[u8]) -> Result<Option<Known>> {
         let want = &mut TryWhole::<true>(&self.file.time);
         if let Some(file) = self.file.in_own_use()
-            && let Some(Ready { opened, joined }) = Ready::of(&file)
+            && let Some(ready) = Ready::of(&file)
         {
-            let (key, tally) = (opened.store.key(key), Tally { opened, joined: Some(joined) });
+            let (key, tally) = (ready.opened.store.key(key), ready.tally());
             return tally.go_on(tally.look(&key, want), key, want).transpose();
         }
         self.read_slow_with(key, want, |_, read| read).transpose()
@@ -253,7 +252,7 @@ impl Cache {
         let opened = &**file;
         let key = opened.store.key(key);
         // A forked child joins at its first use; if it cannot, it reads all the same, uncounted.
-        let tally = Tally { opened, joined: opened.joined_for_read() };
+        let tally = Tally { opened, lines: opened.joined_for_read().map(|joined| joined.lines) };
         counted(tally, read_carefully(key, tally, want))
     }
 }
@@ -593,14 +592,14 @@ fn lock_shared(opened: &Opened) -> Result<Option<RegionGuard<'_>>, LockError> {
 #[derive(Clone, Copy)]
 struct Tally<'a> {
     opened: &'a Opened,
-    joined: Option<&'a Joined>,
+    lines: Option<SeatLines>,
 }
 
 impl Tally<'_> {
     /// One look.
     #[inline(always)]
     fn look<T: Take>(&self, key: &Key<'_>, want: &mut T) -> Look<T::Out> {
-        self.opened.store.look(key, || self.opened.settings.time.now_ms(), want, self.joined.is_some())
+        self.opened.store.look(key, || self.opened.settings.time.now_ms(), want, self.lines.is_some())
     }
 
     /// What a first look gave, or what further ones give.
@@ -619,8 +618,8 @@ impl Tally<'_> {
     }
 
     fn count(self, what: MemberCount, by: u64) {
-        if let Some(joined) = self.joined {
-            count_on(self.opened, joined, what, by);
+        if let Some(lines) = self.lines {
+            count_on(self.opened, lines, what, by);
         }
     }
 }
@@ -629,29 +628,30 @@ impl Tally<'_> {
 #[derive(Clone, Copy)]
 struct Ready<'a> {
     opened: &'a Opened,
-    joined: &'a Joined,
 }
 
 impl<'a> Ready<'a> {
     #[inline(always)]
     fn of(file: &'a InUse<'_, OwnCall>) -> Option<Self> {
         let opened = &***file;
-        let joined = opened.joined()?;
-        let is_ready = !joined.reads_carefully && !opened.store.is_unsettled();
-        is_ready.then_some(Self { opened, joined })
+        opened.is_plain_to_read().then_some(Self { opened })
+    }
+
+    fn tally(self) -> Tally<'a> {
+        Tally { opened: self.opened, lines: Some(self.opened.plain_lines()) }
     }
 
     /// A read whose bucket was seen just now: one look, and further ones if it must be.
     #[inline(always)]
     fn read_at<T: Take>(self, key: &Key<'_>, sight: Sight<'_>, want: &mut T) -> Option<T::Out> {
-        let Self { opened, joined } = self;
+        let Self { opened } = self;
         match opened.store.look_at(key, sight, || opened.settings.time.now_ms(), want, true) {
             Look::Hit(value) => {
-                count_on(opened, joined, MemberCount::Hits, 1);
+                count_on(opened, opened.plain_lines(), MemberCount::Hits, 1);
                 Some(value)
             }
             Look::Miss => {
-                count_on(opened, joined, MemberCount::Misses, 1);
+                count_on(opened, opened.plain_lines(), MemberCount::Misses, 1);
                 None
             }
             Look::Changing => self.read_again(key.bytes, key.hash, want),
@@ -661,23 +661,23 @@ impl<'a> Ready<'a> {
     #[cold]
     #[inline(never)]
     fn read_again<T: Take>(self, bytes: &[u8], hash: u64, want: &mut T) -> Option<T::Out> {
-        let tally = Tally { opened: self.opened, joined: Some(self.joined) };
+        let tally = self.tally();
         tally.counted(read_again(Key { bytes, hash }, tally, want))
     }
 }
 
 /// Counts on this thread's line of a member's seat.
 #[inline(always)]
-fn count_on(opened: &Opened, joined: &Joined, what: MemberCount, by: u64) {
-    match joined.lines.own() {
+fn count_on(opened: &Opened, lines: SeatLines, what: MemberCount, by: u64) {
+    match lines.own() {
         Some(line_at) => opened.store.count(line_at, what, by),
-        None => count_on_any(opened, joined, what, by),
+        None => count_on_any(opened, lines, what, by),
     }
 }
 
 #[cold]
-fn count_on_any(opened: &Opened, joined: &Joined, what: MemberCount, by: u64) {
-    let (line_at, is_shared) = joined.lines.any();
+fn count_on_any(opened: &Opened, lines: SeatLines, what: MemberCount, by: u64) {
+    let (line_at, is_shared) = lines.any();
     if is_shared {
         opened.store.count_shared(line_at, what, by);
     } else {
@@ -688,7 +688,7 @@ fn count_on_any(opened: &Opened, joined: &Joined, what: MemberCount, by: u64) {
 /// Counts on this thread's line, outside the read path.
 pub(super) fn count(opened: &Opened, what: MemberCount) {
     if let Some(joined) = opened.joined() {
-        count_on(opened, joined, what, 1);
+        count_on(opened, joined.lines, what, 1);
     }
 }
 

@@ -199,7 +199,7 @@ impl Cache {
     /// The names of the file's regions.
     #[must_use]
     pub fn regions(&self) -> Vec<String> {
-        self.opened().store.region_names()
+        self.in_use().store.region_names()
     }
 }
 

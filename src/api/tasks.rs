@@ -266,7 +266,7 @@ impl Attempts {
         let Some((since, limit)) = self.failing.take() else { return result };
         self.left = self.left.saturating_sub(since.elapsed());
         self.failed = 0;
-        let counted = |what| count(&cache.opened(), what);
+        let counted = |what| count(&cache.in_use(), what);
         match result {
             Err(Error::Busy { stripe, .. }) => {
                 if !self.whole.is_zero() {

@@ -25,7 +25,7 @@ pub(crate) use system::end_process;
 pub(crate) use system::{
     CAN_REPLACE_MAPPED, Descriptor, Folder, MAPPINGS_KEEP_LOCKS, allocate, at_fork, boot_id, clock_ahead_ms,
     close_inherited, default_places, descriptor, directory_inode, forget, heavy_barrier, identity, identity_at,
-    irregular, is_in_memory, is_ours_or_free, is_unlinked, is_vanishing, keep_from_children, largest_file,
+    identity_of, irregular, is_in_memory, is_ours_or_free, is_unlinked, is_vanishing, keep_from_children, largest_file,
     light_barrier, make_private_dir, mappings_keep_locks, may_create_in, mode, move_aside, name_new_file,
     nameless_file, network_filesystem, next_data, open_file, open_root_lock, own_clock_ms, populate, process_word,
     reopen, root_lock_path, set_mode, sleep_on, stop_process, try_lock_data, untrusted, usual_form, wake_all, wake_one,
@@ -41,6 +41,21 @@ pub(crate) struct Identity {
     pub device: u64,
 }
 
+/// A file that was opened, and what the system said of it then: each caller after that need not ask again.
+pub(crate) struct Examined {
+    pub file: std::fs::File,
+    /// It stays the same for as long as the file is open.
+    pub identity: Identity,
+    pub meta: std::fs::Metadata,
+}
+
+impl Examined {
+    pub(crate) fn of(file: std::fs::File) -> std::io::Result<Self> {
+        let meta = file.metadata()?;
+        Ok(Self { identity: identity_of(&file, &meta)?, file, meta })
+    }
+}
+
 /// What lies at a path where a regular file was expected; the source of an [`io::Error`](std::io::Error).
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("expected a regular file, found {0}")]
@@ -52,14 +67,14 @@ fn must_be_regular(kind: std::fs::FileType) -> std::io::Result<()> {
     irregular(kind).map_or(Ok(()), |found| Err(error(found)))
 }
 
-/// An error unless a real directory lies at a path and names in it can be looked up.
-pub(crate) fn look_into(directory: &std::path::Path) -> std::io::Result<()> {
-    must_be_directory(directory)?;
-    std::fs::symlink_metadata(directory.join(".")).map(drop)
+/// The inode number of a directory; an error unless names in it can be looked up.
+pub(crate) fn look_into(directory: &std::path::Path) -> std::io::Result<u64> {
+    let own = std::fs::symlink_metadata(directory.join("."))?;
+    Ok(system::directory_inode_of(directory, &own))
 }
 
 /// An error unless a directory lies at a path itself, and not at the end of a link.
-fn must_be_directory(path: &std::path::Path) -> std::io::Result<()> {
+pub(crate) fn must_be_directory(path: &std::path::Path) -> std::io::Result<()> {
     let kind = std::fs::symlink_metadata(path)?.file_type();
     if kind.is_dir() {
         return Ok(());
@@ -70,6 +85,7 @@ fn must_be_directory(path: &std::path::Path) -> std::io::Result<()> {
 }
 
 /// A place for the cache of this user when no path is given.
+#[derive(Clone, PartialEq)]
 pub(crate) struct DefaultPlace {
     pub directory: std::path::PathBuf,
     /// The file's name there.

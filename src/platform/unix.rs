@@ -1,8 +1,8 @@
 //! What Linux, macOS and the other Unix systems have in common.
 
-use super::{DefaultPlace, ForkHandler, Identity, NewFile, Pause, must_be_directory, must_be_regular};
+use super::{DefaultPlace, Examined, ForkHandler, Identity, NewFile, Pause, must_be_directory, must_be_regular};
 use rustix::process::{Pid, Signal, kill_process};
-use std::fs::{DirBuilder, File, FileType, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, FileType, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -26,7 +26,11 @@ pub(crate) use kind::{
 pub(crate) const CAN_REPLACE_MAPPED: bool = true;
 
 pub(crate) fn identity(file: &File) -> io::Result<Identity> {
-    let meta = file.metadata()?;
+    identity_of(file, &file.metadata()?)
+}
+
+/// The same, of a file whose metadata is at hand.
+pub(crate) fn identity_of(_: &File, meta: &Metadata) -> io::Result<Identity> {
     Ok(Identity { inode: meta.ino(), device: meta.dev() })
 }
 
@@ -53,13 +57,14 @@ pub(crate) fn irregular(kind: FileType) -> Option<&'static str> {
 
 /// Opens an existing regular file, and nothing else: through no symbolic link, and without waiting for the other end of a
 /// named pipe.
-pub(crate) fn open_file(path: &Path, writable: bool) -> io::Result<File> {
+pub(crate) fn open_file(path: &Path, writable: bool) -> io::Result<Examined> {
     // Before it is opened, too: some devices act on that.
     must_be_regular(std::fs::symlink_metadata(path)?.file_type())?;
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = OpenOptions::new().read(true).write(writable).custom_flags(flags).open(path)?;
-    must_be_regular(file.metadata()?.file_type())?;
-    Ok(file)
+    let examined = Examined::of(file)?;
+    must_be_regular(examined.meta.file_type())?;
+    Ok(examined)
 }
 
 /// Whether no path leads to an open file any more.
@@ -75,6 +80,11 @@ pub(crate) fn usual_form(path: PathBuf) -> PathBuf {
 /// The inode number of a directory; 0 when there is none.
 pub(crate) fn directory_inode(directory: &Path) -> u64 {
     std::fs::metadata(directory).map_or(0, |meta| meta.ino())
+}
+
+/// The same, of one whose metadata is at hand.
+pub(super) fn directory_inode_of(_: &Path, meta: &Metadata) -> u64 {
+    meta.ino()
 }
 
 /// What is locked to keep others out of the directory of all lock directories: the directory itself, so that nothing is
@@ -99,17 +109,18 @@ pub(crate) fn try_lock_data(file: &File) -> io::Result<()> {
 }
 
 /// Opens the very file that is open, as an open file of its own: even if its name is gone, where the system lets that
-/// be said, else by `path` if that is still its name.
-pub(crate) fn reopen(file: &File, path: &Path) -> io::Result<File> {
+/// be said, else by `path` if that is still its name. `expected` is which file it is.
+pub(crate) fn reopen(file: &File, expected: Identity, path: &Path) -> io::Result<Examined> {
     // The path of the system may be a link, and the last descriptor of that number may have been a named pipe.
     let open_own = |path: &Path| OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path);
-    if let Some(own) = kind::path_of(file).and_then(|own| open_own(&own).ok())
-        && identity(&own)? == identity(file)?
-    {
-        return Ok(own);
+    if let Some(own) = kind::path_of(file).and_then(|own| open_own(&own).ok()) {
+        let own = Examined::of(own)?;
+        if own.identity == expected {
+            return Ok(own);
+        }
     }
     let named = open_file(path, true)?;
-    if identity(&named)? == identity(file)? { Ok(named) } else { Err(io::ErrorKind::NotFound.into()) }
+    if named.identity == expected { Ok(named) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
 /// Milliseconds of the monotonic clock, which nobody sets. Processes read it alike unless they are in different time
@@ -123,15 +134,13 @@ pub(crate) fn own_clock_ms() -> u64 {
 }
 
 /// Why the content of a file cannot be trusted: somebody else could have written it.
-pub(crate) fn untrusted(file: &File) -> io::Result<Option<String>> {
-    let meta = file.metadata()?;
+pub(crate) fn untrusted(meta: &Metadata) -> Option<String> {
     let me = my_user();
     if meta.uid() != me {
-        return Ok(Some(format!("expected a file of user {me}, found one of user {}", meta.uid())));
+        return Some(format!("expected a file of user {me}, found one of user {}", meta.uid()));
     }
     let others = meta.mode() & 0o022;
-    Ok((others != 0)
-        .then(|| format!("expected a file that only its owner writes, found mode {:o}", meta.mode() & 0o777)))
+    (others != 0).then(|| format!("expected a file that only its owner writes, found mode {:o}", meta.mode() & 0o777))
 }
 
 /// Makes a directory that is no more open than the cache file is. One that is there already must be ours, unless
@@ -165,8 +174,8 @@ fn check_own(path: &Path) -> io::Result<()> {
 }
 
 /// The permission bits of a file.
-pub(crate) fn mode(file: &File) -> io::Result<u32> {
-    Ok(file.metadata()?.mode() & 0o777)
+pub(crate) fn mode(meta: &Metadata) -> u32 {
+    meta.mode() & 0o777
 }
 
 /// The length of the largest file that this process may make; `None` without a limit.

@@ -1,5 +1,6 @@
 //! Directories of which only the names matter that are looked up in the open directory itself.
 
+use super::super::Examined;
 use super::my_user;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, openat, statat, unlinkat};
 use std::ffi::{OsStr, OsString};
@@ -40,12 +41,12 @@ impl Folder {
 
     /// Opens a regular file in it to read and write: one that has no other name, and is of this user, unless others are
     /// trusted. Anything else is an error.
-    pub(crate) fn file(&self, name: &OsStr, trust: bool) -> io::Result<File> {
+    pub(crate) fn file(&self, name: &OsStr, trust: bool) -> io::Result<Examined> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = File::from(openat(&self.0, name, flags, Mode::empty())?);
-        let meta = file.metadata()?;
+        let examined = Examined::of(File::from(openat(&self.0, name, flags, Mode::empty())?))?;
+        let meta = &examined.meta;
         let is_ours = meta.file_type().is_file() && meta.nlink() == 1 && (trust || meta.uid() == my_user());
-        if is_ours { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+        if is_ours { Ok(examined) } else { Err(io::ErrorKind::InvalidInput.into()) }
     }
 
     /// Whether a name in it is that of a regular file.

@@ -6,9 +6,11 @@ pub(crate) use super::lacking::{
     mappings_keep_locks, nameless_file, next_data, populate, process_word, zero_process_word_in_children,
 };
 pub(crate) use super::wait::{sleep_on, wake_all, wake_one};
-use super::{DefaultPlace, ForkHandler, Identity, NewFile, Pause, must_be_directory, must_be_regular, unknown_boot};
+use super::{
+    DefaultPlace, Examined, ForkHandler, Identity, NewFile, Pause, must_be_directory, must_be_regular, unknown_boot,
+};
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, FileType, OpenOptions};
+use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io;
 use std::os::windows::ffi::OsStrExt;
 use std::os::windows::fs::OpenOptionsExt;
@@ -45,6 +47,11 @@ pub(crate) fn identity(file: &File) -> io::Result<Identity> {
     Ok(Identity { inode, device: info.dwVolumeSerialNumber.into() })
 }
 
+/// The same, of a file whose metadata is at hand: that does not tell it here.
+pub(crate) fn identity_of(file: &File, _: &Metadata) -> io::Result<Identity> {
+    identity(file)
+}
+
 /// The identity of what lies at a path; `None` if nothing does.
 pub(crate) fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
     // No access is asked for, so that nobody who shares the file with few can refuse it.
@@ -66,9 +73,9 @@ pub(crate) fn irregular(kind: FileType) -> Option<&'static str> {
 }
 
 /// Opens an existing regular file, and nothing else.
-pub(crate) fn open_file(path: &Path, writable: bool) -> io::Result<File> {
+pub(crate) fn open_file(path: &Path, writable: bool) -> io::Result<Examined> {
     must_be_regular(std::fs::symlink_metadata(path)?.file_type())?;
-    OpenOptions::new().read(true).write(writable).open(path)
+    Examined::of(OpenOptions::new().read(true).write(writable).open(path)?)
 }
 
 /// Whether no path leads to an open file any more. A file that is mapped cannot be removed here.
@@ -130,7 +137,7 @@ impl Folder {
     }
 
     /// Opens a regular file in it to read and write. Anything else is an error.
-    pub(crate) fn file(&self, name: &OsStr, _trust: bool) -> io::Result<File> {
+    pub(crate) fn file(&self, name: &OsStr, _trust: bool) -> io::Result<Examined> {
         open_file(&self.0.join(name), true)
     }
 
@@ -154,6 +161,11 @@ impl Folder {
 pub(crate) fn directory_inode(directory: &Path) -> u64 {
     let opened = OpenOptions::new().read(true).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(directory);
     opened.and_then(|directory| identity(&directory)).map_or(0, |identity| identity.inode)
+}
+
+/// The same, of one whose metadata is at hand: that does not tell it here.
+pub(super) fn directory_inode_of(directory: &Path, _: &Metadata) -> u64 {
+    directory_inode(directory)
 }
 
 /// What is locked to keep others out of the directory of all lock directories: a file in it, since a directory cannot be
@@ -189,7 +201,7 @@ pub(crate) fn try_lock_data(file: &File) -> io::Result<()> {
 }
 
 /// Opens the very file that is open, as an open file of its own, even if its name is another by now.
-pub(crate) fn reopen(file: &File, _: &Path) -> io::Result<File> {
+pub(crate) fn reopen(file: &File, _: Identity, _: &Path) -> io::Result<Examined> {
     let (access, share) = (GENERIC_READ | GENERIC_WRITE, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE);
     // SAFETY: the handle is open for as long as `file` is borrowed.
     let handle = unsafe { ReOpenFile(file.as_raw_handle(), access, share, 0) };
@@ -197,7 +209,7 @@ pub(crate) fn reopen(file: &File, _: &Path) -> io::Result<File> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the handle was just opened, and nobody else has it.
-    Ok(unsafe { File::from_raw_handle(handle) })
+    Examined::of(unsafe { File::from_raw_handle(handle) })
 }
 
 /// What `SystemTimeOfDayInformation` fills in; times in units of 100 ns.
@@ -256,8 +268,8 @@ pub(crate) fn network_filesystem(file: &File) -> Option<String> {
 
 /// Why the content of a file cannot be trusted. The access list of the user's own folders keeps others out; it is not
 /// looked at.
-pub(crate) fn untrusted(_: &File) -> io::Result<Option<String>> {
-    Ok(None)
+pub(crate) fn untrusted(_: &Metadata) -> Option<String> {
+    None
 }
 
 /// Makes a directory; it inherits the access list of the one it lies in. Mode bits do not exist.
@@ -269,8 +281,8 @@ pub(crate) fn make_private_dir(path: &Path, _: u32, _: bool) -> io::Result<()> {
 }
 
 /// Mode bits do not exist; what is asked for is what there is.
-pub(crate) fn mode(_: &File) -> io::Result<u32> {
-    Ok(0o600)
+pub(crate) fn mode(_: &Metadata) -> u32 {
+    0o600
 }
 
 /// The length of the largest file that this process may make: there is no limit but that of the file system.
@@ -385,7 +397,7 @@ mod tests {
         let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).unwrap();
         let mut first = open();
         first.write_all(b"header").unwrap();
-        let (second, mut reader) = (reopen(&first, &path).unwrap(), open());
+        let (second, mut reader) = (reopen(&first, identity(&first).unwrap(), &path).unwrap().file, open());
         try_lock_data(&first).unwrap();
         assert_eq!(try_lock_data(&second).unwrap_err().raw_os_error(), Some(ERROR_LOCK_VIOLATION as i32));
         let mut read = String::new();

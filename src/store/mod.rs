@@ -256,12 +256,12 @@ impl<M: Memory> Store<M> {
         self.mem.word(self.geometry.stripe(stripe) + field)
     }
 
-    /// Whether the header says anything that a read must look into: that the file was replaced, or that a crash lies
+    /// Not 0 if the header says anything that a read must look into: that the file was replaced, or that a crash lies
     /// behind and a stripe is not trusted yet.
     #[inline(always)]
-    pub(crate) fn is_unsettled(&self) -> bool {
+    pub(crate) fn unsettled(&self) -> u64 {
         let state = self.mem.state();
-        state.get(STATE_REPLACED) | state.get(STATE_UNVERIFIED) != 0
+        state.get(STATE_REPLACED) | state.get(STATE_UNVERIFIED)
     }
 
     /// How far a stripe's bytes can be trusted.

@@ -11,7 +11,7 @@
 #![allow(unsafe_code, reason = "a child may have to replace the list; see `current`")]
 
 use super::fork;
-use crate::platform::{self, Descriptor, Identity};
+use crate::platform::{self, Descriptor, Examined, Identity};
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
@@ -96,16 +96,15 @@ pub(crate) struct OwnFile {
 
 impl OwnFile {
     /// Keeps a file that holds no locks.
-    pub(crate) fn keep(file: File) -> io::Result<Self> {
+    pub(crate) fn keep(file: Examined) -> io::Result<Self> {
         Self::opened_by(|| Ok(file), false)
     }
 
     /// Opens a file while nobody forks.
-    pub(super) fn opened_by(open: impl FnOnce() -> io::Result<File>, holds_locks: bool) -> io::Result<Self> {
+    pub(super) fn opened_by(open: impl FnOnce() -> io::Result<Examined>, holds_locks: bool) -> io::Result<Self> {
         fork::settled();
         let mut list = list();
-        let file = open()?;
-        let identity = platform::identity(&file)?;
+        let Examined { file, identity, .. } = open()?;
         let listed = platform::descriptor(&file).map(|descriptor| list.add(descriptor, identity, holds_locks));
         Ok(Self { file: Some(file), identity, listed, unlocks: holds_locks })
     }
@@ -127,8 +126,8 @@ impl OwnFile {
         self.identity
     }
 
-    /// Closes it, and leaves its lock to a mapping.
-    pub(super) fn close_locked(mut self) {
+    /// Closes it without unlocking it.
+    pub(super) fn close_as_it_is(mut self) {
         self.unlocks = false;
     }
 }
@@ -163,7 +162,7 @@ mod tests {
     use std::path::Path;
 
     fn open(path: &Path, holds_locks: bool) -> OwnFile {
-        OwnFile::opened_by(|| File::open(path), holds_locks).unwrap()
+        OwnFile::opened_by(|| Examined::of(File::open(path)?), holds_locks).unwrap()
     }
 
     /// Lets another file have the descriptor of a file, as if the program had closed it and opened that.

@@ -12,7 +12,7 @@
 
 use super::descriptors::{self, OwnFile};
 use super::threads;
-use crate::platform;
+use crate::platform::{self, Examined, Identity};
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -23,6 +23,8 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 /// The word of a process whose number is being found out.
 const SETTLING: u32 = u32::MAX;
+/// A number that no process gets: they count up from 1.
+const NOBODY: u32 = SETTLING - 1;
 /// The last number that a process got, among this one and those that it comes from.
 static LAST: AtomicU32 = AtomicU32::new(0);
 
@@ -76,28 +78,34 @@ impl LockFile {
 
     /// Makes a file for locking, with these permission bits whatever the umask.
     pub(crate) fn create(path: &Path, mode: u32) -> io::Result<Self> {
-        let file = Self::opened_by(|| OpenOptions::new().read(true).write(true).create_new(true).open(path))?;
+        let create = || OpenOptions::new().read(true).write(true).create_new(true).open(path);
+        let file = Self::opened_by(|| Examined::of(create()?))?;
         platform::set_mode(&file, mode)?;
         Ok(file)
     }
 
     /// Opens the very file that is open, whose name is or was `path`, once more.
-    pub(crate) fn reopen(file: &File, path: &Path) -> io::Result<Self> {
-        Self::opened_by(|| platform::reopen(file, path))
+    pub(crate) fn reopen(file: &File, identity: Identity, path: &Path) -> io::Result<Self> {
+        Self::opened_by(|| platform::reopen(file, identity, path))
     }
 
     /// The same for a file whose descriptor somebody may have closed: then by its path, if that still leads there.
     pub(crate) fn reopen_own(own: &OwnFile, path: &Path) -> io::Result<Self> {
         if let Some(file) = own.get() {
-            return Self::reopen(file, path);
+            return Self::reopen(file, own.identity(), path);
         }
         let named = Self::open(path)?;
-        if named.0.identity() == own.identity() { Ok(named) } else { Err(io::ErrorKind::NotFound.into()) }
+        if named.identity() == own.identity() { Ok(named) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
-    /// Closes it, and leaves its lock to a mapping of the file.
-    pub(super) fn close_locked(self) {
-        self.0.close_locked();
+    /// Closes it without unlocking it: it holds no lock, or leaves it to a mapping of the file.
+    pub(super) fn close_as_it_is(self) {
+        self.0.close_as_it_is();
+    }
+
+    /// Which file was opened.
+    pub(crate) fn identity(&self) -> Identity {
+        self.0.identity()
     }
 
     /// Whether its descriptor still leads to the file that was opened.
@@ -106,7 +114,7 @@ impl LockFile {
     }
 
     /// Opens a file for locking by this function.
-    pub(crate) fn opened_by(open: impl FnOnce() -> io::Result<File>) -> io::Result<Self> {
+    pub(crate) fn opened_by(open: impl FnOnce() -> io::Result<Examined>) -> io::Result<Self> {
         OwnFile::opened_by(open, true).map(Self)
     }
 }
@@ -187,6 +195,27 @@ mod handlers {
     }
 }
 
+/// The process for which something was prepared, which its forked children do not inherit. To ask is two loads.
+pub(crate) struct Preparer(AtomicU32);
+
+impl Preparer {
+    pub(crate) const fn nobody() -> Self {
+        Self(AtomicU32::new(NOBODY))
+    }
+
+    /// This process has prepared it.
+    pub(crate) fn set(&self) {
+        // Releases what was prepared to the `Acquire` of `difference`.
+        self.0.store(settled(), Ordering::Release);
+    }
+
+    /// 0 if this process has prepared it: a number, so that one branch tests it together with others.
+    #[inline(always)]
+    pub(crate) fn difference(&self) -> u64 {
+        (self.0.load(Ordering::Acquire) ^ generation()).into()
+    }
+}
+
 /// A value of this process: a forked child finds none and installs its own. Reading it is two loads.
 ///
 /// What a parent installed stays allocated until the whole is dropped, so references to it stay good.
@@ -257,6 +286,16 @@ impl<T> Drop for PerProcess<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A child that no handler ran in has the word 0 until its first use, and another one while that settles it.
+    #[test]
+    fn what_nobody_prepared_is_of_no_process() {
+        let preparer = Preparer::nobody();
+        assert_ne!(preparer.difference(), 0);
+        assert!([0, SETTLING, settled()].iter().all(|&word| word != NOBODY));
+        preparer.set();
+        assert_eq!(preparer.difference(), 0);
+    }
 
     #[test]
     fn a_value_of_this_process_is_installed_once() {

@@ -37,9 +37,13 @@ impl Lease {
             platform::keep_from_children(&page)?;
             Ok(page)
         })?;
-        file.close_locked();
+        file.close_as_it_is();
         let probe = LockFile::open(path)?;
-        Ok(if try_lock_exclusive(&probe)? { Self::Kept { _file: probe } } else { Self::Mapped { _page: page } })
+        if try_lock_exclusive(&probe)? {
+            return Ok(Self::Kept { _file: probe });
+        }
+        probe.close_as_it_is();
+        Ok(Self::Mapped { _page: page })
     }
 
     /// Whether whoever can take this lease has proved the member dead, whatever the member does to its descriptors.

@@ -201,7 +201,7 @@ impl<'a, M: Memory> Seats<'a, M> {
             return self.prove_dead(directory, seat);
         }
         let lease = make_lease(&lease_path(directory, seat), mode)?;
-        inode.set(Step::Seat, platform::identity(&lease)?.inode);
+        inode.set(Step::Seat, lease.identity().inode);
         Ok(super::locks::try_lock_exclusive(&lease)?.then_some(lease))
     }
 
@@ -217,7 +217,7 @@ impl<'a, M: Memory> Seats<'a, M> {
             io::ErrorKind::InvalidInput => SeatError::Lost(format!("lease file {}: {error}", path.display())),
             kind => SeatError::Io(io::Error::new(kind, format!("lease file {}: {error}", path.display()))),
         })?;
-        let (expected, found) = (self.word(seat, at!(Seat.lease_inode)).get(), platform::identity(&lease)?.inode);
+        let (expected, found) = (self.word(seat, at!(Seat.lease_inode)).get(), lease.identity().inode);
         if expected != found {
             let why = format!("lease file {}: expected inode {expected}, found {found}", path.display());
             return Err(SeatError::Lost(why));

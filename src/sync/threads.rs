@@ -90,6 +90,15 @@ impl SeatLines {
         Self(first | u64::from(all_share))
     }
 
+    pub(crate) fn word(self) -> u64 {
+        self.0
+    }
+
+    #[inline(always)]
+    pub(crate) fn of_word(word: u64) -> Self {
+        Self(word)
+    }
+
     /// Offset in the file of the line that only this thread counts on; `None`: there is none, or the thread has not
     /// asked for it yet. One test says all of that.
     #[inline(always)]

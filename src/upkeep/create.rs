@@ -7,7 +7,7 @@ use super::opened::Opened;
 use super::place::{DataLock, held_too_long, lock_directory, must_be_free};
 use super::tidy::{NEW, RootLock, take_path, tidy};
 use crate::error::{Error, Result};
-use crate::platform::{self, NewFile};
+use crate::platform::{self, Examined, NewFile};
 use crate::shm::layout::{HEADER_LEN, at};
 use crate::shm::mapping::Mapping;
 use crate::shm::{Geometry, Memory, Step};
@@ -80,18 +80,14 @@ fn open_new(
     fixed: &Fixed,
     id: [u64; 2],
 ) -> Result<Opened> {
+    let data = new.file.try_clone().and_then(Examined::of).map_err(Error::io("examine", real))?;
     settings.check_filesystem(&new.file, real)?;
     platform::set_mode(&new.file, settings.mode).map_err(Error::io("set the mode of", real))?;
     allocate(&new.file, fixed.geometry.file_len, real)?;
     let inodes = make_locks(directory, settings, &fixed.geometry)?;
-    let own = Own {
-        id,
-        data: platform::identity(&new.file).map_err(Error::io("examine", real))?,
-        lock_directory: platform::directory_inode(directory),
-    };
+    let own = Own { id, data: data.identity, lock_directory: platform::directory_inode(directory) };
     let mapping = Mapping::new(&new.file, fixed.geometry.file_len, true).map_err(Error::io("map", real))?;
     fill(&mapping, fixed, own, &inodes, settings)?;
-    let data = new.file.try_clone().map_err(Error::io("open", real))?;
     // Nobody else knows the file. A strategy for one process keeps the lock.
     let path = new.temporary.as_deref().unwrap_or(real);
     let lock = DataLock::take(&data, path, settings.lock_wait)?.ok_or_else(|| held_too_long(real, settings))?;
@@ -144,7 +140,7 @@ pub(super) fn make_locks(directory: &Path, settings: &Settings, geometry: &Geome
     for number in 0..settings.locks.lock_files(regions) {
         let path = lock_file_path(directory, number);
         let file = LockFile::create(&path, settings.mode).map_err(Error::io("create the lock file", &path))?;
-        inodes.push(platform::identity(&file).map_err(Error::io("examine", &path))?.inode);
+        inodes.push(file.identity().inode);
     }
     let place = LockPlace { directory: directory.into(), regions, inodes: inodes.into() };
     settings.locks.prepare(&place).map_err(Error::io("prepare the locks in", directory))?;

@@ -83,15 +83,21 @@ impl Current {
         Some(self.in_use(threads::begin_own_call()?))
     }
 
-    /// The file as far as this handle knows.
+    /// The file as far as this handle knows, for the length of a call.
+    #[inline(always)]
+    pub(crate) fn in_any_use(&self) -> InUse<'_, AnyCall> {
+        self.in_use(threads::begin_call())
+    }
+
+    /// The file as far as this handle knows, for longer than a call.
     pub(crate) fn opened(&self) -> Arc<Opened> {
-        Arc::clone(&self.in_use(threads::begin_call()))
+        Arc::clone(&self.in_any_use())
     }
 
     /// The file to write to: if it was replaced, the one that took its place.
     #[inline(always)]
     pub(crate) fn to_write(&self, limit: Duration) -> Result<InUse<'_, AnyCall>> {
-        let in_use = self.in_use(threads::begin_call());
+        let in_use = self.in_any_use();
         if in_use.is_replaced() || self.has_retired() {
             drop(in_use);
             return self.to_write_slow(limit);
@@ -119,7 +125,7 @@ impl Current {
             self.release(Duration::ZERO);
         }
         for _ in 0..MOST_FOLLOWED {
-            let in_use = self.in_use(threads::begin_call());
+            let in_use = self.in_any_use();
             if !in_use.is_replaced() {
                 return Ok(in_use);
             }
@@ -132,7 +138,7 @@ impl Current {
                 self.release(RELEASE_WAIT);
             }
         }
-        Ok(self.in_use(threads::begin_call()))
+        Ok(self.in_any_use())
     }
 
     /// Puts a file in the place of another, unless another thread was faster.

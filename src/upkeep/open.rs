@@ -2,13 +2,15 @@
 
 use super::create::{create, make_locks, store_lock_inodes};
 use super::header::{AfterCrash, Fixed, Own, boot_id};
-use super::opened::{Opened, identity, seat_error};
-use super::place::{DataLock, held_too_long, lock_directory, open_data, replaced_too_often, resolve, still_names};
+use super::opened::{Opened, seat_error};
+use super::place::{
+    DataLock, held_too_long, lock_directory, locks_root, open_data, replaced_too_often, resolve, still_names,
+};
 use super::reset::{disown, forget_claims, reset, was_flushed};
 use super::tidy::{RootLock, take_path, tidy};
 use crate::clock::Time;
 use crate::error::{Error, Result};
-use crate::platform;
+use crate::platform::{self, Examined};
 use crate::shm::layout::{HEADER_LEN, RECORD_LEN, RingShape, STRATEGY_NAME, Shape, at};
 use crate::shm::mapping::Mapping;
 use crate::shm::{Geometry, Memory};
@@ -184,11 +186,11 @@ impl Settings {
         }
     }
 
-    fn check_trust(&self, file: &File, real: &Path) -> Result<()> {
+    fn check_trust(&self, data: &Examined, real: &Path) -> Result<()> {
         if self.trust {
             return Ok(());
         }
-        match platform::untrusted(file).map_err(Error::io("examine", real))? {
+        match platform::untrusted(&data.meta) {
             Some(detail) => Err(Error::NotTrusted { path: real.into(), detail }),
             None => Ok(()),
         }
@@ -288,7 +290,7 @@ pub(crate) fn open(path: &Path, settings: &Settings) -> Result<Opened> {
 fn try_open(path: &Path, settings: &Settings) -> Result<Option<Opened>> {
     let real = resolve(path)?;
     let data = open_data(&real, !settings.read_only)?;
-    settings.check_filesystem(&data, &real)?;
+    settings.check_filesystem(&data.file, &real)?;
     settings.check_trust(&data, &real)?;
     if settings.read_only {
         return open_read_only(&real, data, settings).map(Some);
@@ -321,41 +323,41 @@ pub(crate) fn open_or_create(path: &Path, settings: &Settings) -> Result<Opened>
 
 /// Takes the lock of the data file; `None` if the path names another file by then: whoever had the lock before may have
 /// replaced or destroyed this one.
-fn lock_data(data: &File, real: &Path, settings: &Settings) -> Result<Option<DataLock>> {
+fn lock_data(data: &Examined, real: &Path, settings: &Settings) -> Result<Option<DataLock>> {
     match wait_for_data_lock(data, real, settings) {
-        Ok(lock) => Ok(still_names(real, data)?.then_some(lock)),
+        Ok(lock) => Ok(still_names(real, data.identity)?.then_some(lock)),
         // It cannot be opened once more by its path.
         Err(Error::NotFound(_)) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-fn wait_for_data_lock(data: &File, real: &Path, settings: &Settings) -> Result<DataLock> {
+fn wait_for_data_lock(data: &Examined, real: &Path, settings: &Settings) -> Result<DataLock> {
     if let Some(lock) = DataLock::take(data, real, SHORT_WAIT.min(settings.lock_wait))? {
         return Ok(lock);
     }
-    if Fixed::read(data, real).is_ok_and(|fixed| fixed.strategy_name == LockStrategy::Process.name()) {
+    if Fixed::read(&data.file, real).is_ok_and(|fixed| fixed.strategy_name == LockStrategy::Process.name()) {
         return Err(Error::OpenElsewhere(real.into()));
     }
     DataLock::take(data, real, settings.lock_wait)?.ok_or_else(|| held_too_long(real, settings))
 }
 
-fn open_read_only(real: &Path, data: File, settings: &Settings) -> Result<Opened> {
-    let fixed = Fixed::read(&data, real)?;
+fn open_read_only(real: &Path, data: Examined, settings: &Settings) -> Result<Opened> {
+    let fixed = Fixed::read(&data.file, real)?;
     let settings = Settings { locks_asked: false, ..settings.clone() };
     if settings.on_mismatch == OnMismatch::Fail {
         settings.check_sizes(&fixed, real)?;
     }
-    let mapping = Mapping::new(&data, fixed.geometry.file_len, false).map_err(Error::io("map", real))?;
-    let settings = settings.with_boot_of(&data, &mapping);
+    let mapping = Mapping::new(&data.file, fixed.geometry.file_len, false).map_err(Error::io("map", real))?;
+    let settings = settings.with_boot_of(&data.file, &mapping);
     if boot_id(&mapping) != settings.boot_id && !settings.verify_reads {
         settings.check_boot(real)?;
     }
     Opened::new_read_only(real, data, mapping, &fixed, &settings)
 }
 
-fn open_locked(real: &Path, data: File, settings: &Settings, lock: DataLock) -> Result<Opened> {
-    let fixed = match Fixed::read(&data, real) {
+fn open_locked(real: &Path, data: Examined, settings: &Settings, lock: DataLock) -> Result<Opened> {
+    let fixed = match Fixed::read(&data.file, real) {
         // Never what is no cache file at all.
         Err(error @ Error::BadFile { .. })
             if settings.on_mismatch == OnMismatch::Recreate && !error.is_no_cache_file() =>
@@ -364,14 +366,14 @@ fn open_locked(real: &Path, data: File, settings: &Settings, lock: DataLock) -> 
         }
         other => other?,
     };
-    let mapping = Mapping::new(&data, fixed.geometry.file_len, true).map_err(Error::io("map", real))?;
+    let mapping = Mapping::new(&data.file, fixed.geometry.file_len, true).map_err(Error::io("map", real))?;
     // What is made for this file from here on is open to those to whom the file is.
-    let mode = platform::mode(&data).map_err(Error::io("examine", real))?;
+    let mode = platform::mode(&data.meta);
     let own_settings = match settings.with_strategy_of(&fixed, real) {
         Err(Error::Mismatch { .. }) if settings.on_mismatch == OnMismatch::Recreate => {
             return recreate(real, data, Some(mapping), settings, lock);
         }
-        other => Settings { mode, ..other? }.with_boot_of(&data, &mapping),
+        other => Settings { mode, ..other? }.with_boot_of(&data.file, &mapping),
     };
     if let Err(mismatch) = settings.check_sizes(&fixed, real) {
         match settings.on_mismatch {
@@ -381,7 +383,7 @@ fn open_locked(real: &Path, data: File, settings: &Settings, lock: DataLock) -> 
             OnMismatch::Recreate => return recreate(real, data, Some(mapping), settings, lock),
         }
     }
-    let _root_lock = make_ours(real, &data, &mapping, &fixed, &own_settings)?;
+    let _root_lock = make_ours(real, data.identity, &mapping, &fixed, &own_settings)?;
     if !own_settings.locks.is_shared() {
         // Owners are threads of one process, which is this one from here on.
         (0..fixed.geometry.shape.stripes).for_each(|stripe| forget_claims(&mapping, &fixed.geometry, stripe));
@@ -395,13 +397,12 @@ fn open_locked(real: &Path, data: File, settings: &Settings, lock: DataLock) -> 
 /// Proves that file and locks belong together; adopts a copy, and resets what another boot left.
 fn make_ours(
     real: &Path,
-    data: &File,
+    found: platform::Identity,
     mapping: &Mapping,
     fixed: &Fixed,
     settings: &Settings,
 ) -> Result<Option<RootLock>> {
     let own = Own::load(mapping);
-    let found = identity(data, real)?;
     let same_boot = boot_id(mapping) == settings.boot_id;
     if own.is_copied_to(found, same_boot) {
         let root_lock = adopt(real, mapping, fixed, settings, found)?;
@@ -430,20 +431,20 @@ fn make_ours(
 
 fn check_lock_directory(real: &Path, directory: &Path, own: Own) -> Result<()> {
     let lost = |detail| Error::LocksLost { path: real.into(), detail };
-    for part in directory.parent().into_iter().chain([directory]) {
-        match platform::look_into(part) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(lost(format!("expected the directory {}, found none", directory.display())));
-            }
-            Err(error) if error.kind() == ErrorKind::NotADirectory => {
-                return Err(lost(format!("{}: {error}", part.display())));
-            }
-            // That they cannot be reached does not mean that they are lost.
-            Err(source) => return Err(Error::Io { what: "enter the lock directory", path: part.into(), source }),
-        }
-    }
-    let found = platform::directory_inode(directory);
+    let failed = |part: &Path, source: std::io::Error| match source.kind() {
+        ErrorKind::NotFound => lost(format!("expected the directory {}, found none", directory.display())),
+        ErrorKind::NotADirectory => lost(format!("{}: {source}", part.display())),
+        // That they cannot be reached does not mean that they are lost.
+        _ => Error::Io { what: "enter the lock directory", path: part.into(), source },
+    };
+    let root = locks_root(real);
+    platform::must_be_directory(&root).map_err(|error| failed(&root, error))?;
+    platform::must_be_directory(directory).map_err(|error| {
+        // Whether its name can be looked up is a matter of the directory that it lies in.
+        let part = if error.kind() == ErrorKind::NotADirectory { directory } else { &root };
+        failed(part, error)
+    })?;
+    let found = platform::look_into(directory).map_err(|error| failed(directory, error))?;
     if found != own.lock_directory {
         let expected = own.lock_directory;
         return Err(lost(format!("{}: expected inode {expected}, found {found}", directory.display())));
@@ -483,7 +484,7 @@ fn has_members(real: &Path, mapping: &Mapping, fixed: &Fixed, settings: &Setting
 
 /// Replaces a file that differs, or whose header is damaged; then it is not mapped. Its lock is kept until the new
 /// one is in place; those who have the old one open see its mark, wait for that lock, and go over.
-fn recreate(real: &Path, data: File, old: Option<Mapping>, settings: &Settings, lock: DataLock) -> Result<Opened> {
+fn recreate(real: &Path, data: Examined, old: Option<Mapping>, settings: &Settings, lock: DataLock) -> Result<Opened> {
     if let Some(old) = &old {
         Opened::mark_replaced(old, settings.random()? | 1);
     }
@@ -491,7 +492,7 @@ fn recreate(real: &Path, data: File, old: Option<Mapping>, settings: &Settings, 
     if made.is_err()
         && let Some(old) = &old
         // Should that not be known, the mark stays, which costs its handles a look at the path now and then.
-        && still_names(real, &data).unwrap_or(false)
+        && still_names(real, data.identity).unwrap_or(false)
     {
         Opened::mark_replaced(old, 0);
     }
@@ -519,9 +520,9 @@ pub(crate) fn destroy(path: &Path, settings: &Settings) -> Result<()> {
     }
 }
 
-fn destroy_locked(real: &Path, data: File, settings: &Settings, lock: DataLock) -> Result<()> {
-    let header = match Fixed::read(&data, real) {
-        Ok(_) => Some(Mapping::new(&data, HEADER_LEN, true).map_err(Error::io("map", real))?),
+fn destroy_locked(real: &Path, data: Examined, settings: &Settings, lock: DataLock) -> Result<()> {
+    let header = match Fixed::read(&data.file, real) {
+        Ok(_) => Some(Mapping::new(&data.file, HEADER_LEN, true).map_err(Error::io("map", real))?),
         // Nobody has a damaged file open. What is no cache file is not ours to remove.
         Err(error @ Error::BadFile { .. }) if !error.is_no_cache_file() => None,
         Err(error) => return Err(error),

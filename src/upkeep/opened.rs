@@ -7,19 +7,18 @@ use super::tidy::TidyAtEnd;
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::plant::{Plant, planted};
-use crate::platform;
+use crate::platform::{self, Examined};
 use crate::shm::layout::at;
 use crate::shm::mapping::Mapping;
 use crate::shm::{Geometry, Memory, Step};
 use crate::store::Store;
 use crate::store::exclusive::{Exclusive, Wall, Who};
 use crate::sync::descriptors::OwnFile;
-use crate::sync::fork::PerProcess;
+use crate::sync::fork::{PerProcess, Preparer};
 use crate::sync::lease::Lease;
 use crate::sync::locks::{LockError, LockPlace, LockStrategy, RegionGuard};
 use crate::sync::member::{Member, SeatError, Seats};
 use crate::sync::threads::SeatLines;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -43,6 +42,7 @@ pub(crate) struct Opened {
     pub strategy_name: String,
     /// This process's membership; a read-only handle has none.
     member: PerProcess<Joined>,
+    plain_reads: PlainReads,
     /// A read found that this process cannot join; no other read tries again.
     unjoined: PerProcess<()>,
     /// Opened read-only, and a copy that nobody has made a cache file of its own yet.
@@ -78,16 +78,34 @@ pub(crate) struct Joined {
     /// The seat's counter lines.
     pub lines: SeatLines,
     /// Reads ask for more than a version: a reader's lock, or checksums.
-    pub reads_carefully: bool,
+    reads_carefully: bool,
     /// Strategy `process` keeps the data file's lock for as long as it has the file open.
     _only: Option<DataLock>,
+}
+
+/// What a read needs of this process's membership if it asks for no more than a version.
+struct PlainReads {
+    of: Preparer,
+    /// A [`SeatLines`] of that process.
+    lines: AtomicU64,
+}
+
+impl PlainReads {
+    const fn none() -> Self {
+        Self { of: Preparer::nobody(), lines: AtomicU64::new(0) }
+    }
+
+    fn prepare(&self, lines: SeatLines) {
+        self.lines.store(lines.word(), Ordering::Relaxed);
+        self.of.set();
+    }
 }
 
 impl Opened {
     /// Wraps a mapped file to read only.
     pub(super) fn new_read_only(
         real: &Path,
-        data: File,
+        data: Examined,
         mapping: Mapping,
         fixed: &Fixed,
         settings: &Settings,
@@ -102,7 +120,7 @@ impl Opened {
     /// Wraps a mapped file whose data lock the caller holds; this process becomes a member.
     pub(super) fn new_locked(
         real: &Path,
-        data: File,
+        data: Examined,
         mapping: Mapping,
         fixed: &Fixed,
         settings: &Settings,
@@ -113,7 +131,7 @@ impl Opened {
         Ok(opened)
     }
 
-    fn unattached(real: &Path, data: File, mapping: Mapping, fixed: &Fixed, settings: &Settings) -> Result<Self> {
+    fn unattached(real: &Path, data: Examined, mapping: Mapping, fixed: &Fixed, settings: &Settings) -> Result<Self> {
         static LAST: AtomicU64 = AtomicU64::new(0);
         Ok(Self {
             number: LAST.fetch_add(1, Ordering::Relaxed) + 1,
@@ -123,6 +141,7 @@ impl Opened {
             settings: settings.clone(),
             strategy_name: fixed.strategy_name.clone(),
             member: PerProcess::new(),
+            plain_reads: PlainReads::none(),
             unjoined: PerProcess::new(),
             is_copy: false,
             next: OnceLock::new(),
@@ -258,7 +277,24 @@ impl Opened {
     /// Makes this process a member under the data lock, which strategy `process` keeps.
     fn join_under(&self, lock: DataLock) -> Result<&Joined> {
         let (only, _lock) = if self.settings.locks.is_one_process() { (Some(lock), None) } else { (None, Some(lock)) };
-        Ok(self.member.install(self.join(only)?))
+        let joined = self.member.install(self.join(only)?);
+        if !joined.reads_carefully {
+            self.plain_reads.prepare(joined.lines);
+        }
+        Ok(joined)
+    }
+
+    /// Whether this process is a member and a read has nothing to look into: no reader's lock, no checksums, no replaced
+    /// file, no crash that lies behind. One test says all of that.
+    #[inline(always)]
+    pub(crate) fn is_plain_to_read(&self) -> bool {
+        self.plain_reads.of.difference() | self.store.unsettled() == 0
+    }
+
+    /// The counter lines of this process's seat, for a read that found the file plain to read.
+    #[inline(always)]
+    pub(crate) fn plain_lines(&self) -> SeatLines {
+        SeatLines::of_word(self.plain_reads.lines.load(Ordering::Relaxed))
     }
 
     /// Locks a stripe's lock region for this process.
@@ -429,9 +465,4 @@ pub(super) fn seat_error(what: &'static str, real: &Path, geometry: &Geometry) -
         SeatError::Lost(detail) => Error::LocksLost { path, detail },
         SeatError::Io(source) => Error::Io { what, path, source },
     }
-}
-
-/// Identity of the open data file.
-pub(super) fn identity(data: &File, real: &Path) -> Result<platform::Identity> {
-    platform::identity(data).map_err(Error::io("examine", real))
 }

@@ -5,12 +5,12 @@
 
 use super::open::Settings;
 use crate::error::{Error, Result};
-use crate::platform::{self, DefaultPlace, Irregular};
+use crate::platform::{self, DefaultPlace, Examined, Identity, Irregular};
 use crate::sync::descriptors::OwnFile;
 use crate::sync::fork::LockFile;
 use crate::sync::locks::try_lock_data;
 use crate::sync::wait::wait_in_crowd;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,10 +22,11 @@ use std::time::Duration;
 /// ```
 #[must_use]
 pub fn default_path() -> PathBuf {
-    default_paths().into_iter().next().unwrap_or_else(|| PathBuf::from("kennel.cache"))
+    default_paths().next().unwrap_or_else(|| PathBuf::from("kennel.cache"))
 }
 
-/// The paths that the cache of this user can have when none is given, the best first; there is at least one.
+/// The paths that the cache of this user can have when none is given, the best first; there is at least one. Each is
+/// looked at when it is asked for.
 ///
 /// They lie in the user's runtime directory (`XDG_RUNTIME_DIR`), in `/dev/shm` and in the temporary directory; on Windows
 /// in the user's local application data and in the temporary directory. A path is left out if this process cannot create
@@ -45,22 +46,21 @@ pub fn default_path() -> PathBuf {
 /// # Ok(())
 /// # }
 /// ```
-#[must_use]
-pub fn default_paths() -> Vec<PathBuf> {
-    let places = platform::default_places();
-    let path = |place: &DefaultPlace| place.directory.join(&place.name);
-    let is_usable = |place: &&DefaultPlace| {
-        let path = path(place);
-        let no_other_has = |path: &Path| platform::is_ours_or_free(path);
-        platform::may_create_in(&place.directory) && no_other_has(&path) && no_other_has(&locks_root(&path))
-    };
-    let mut paths: Vec<PathBuf> = places.iter().filter(is_usable).map(path).collect();
-    if paths.is_empty() {
-        // An attempt to create a cache there fails with an error that says why.
-        paths.extend(places.last().map(path));
-    }
-    paths.dedup();
-    paths
+pub fn default_paths() -> impl Iterator<Item = PathBuf> {
+    let mut places = platform::default_places();
+    places.dedup();
+    let path = |place: DefaultPlace| place.directory.join(place.name);
+    let last = places.last().cloned();
+    let mut usable = places.into_iter().filter(is_usable).peekable();
+    // Without any, an attempt to create a cache at the last fails with an error that says why.
+    let otherwise = if usable.peek().is_none() { last } else { None };
+    usable.chain(otherwise).map(path)
+}
+
+fn is_usable(place: &DefaultPlace) -> bool {
+    let path = place.directory.join(&place.name);
+    let no_other_has = |path: &Path| platform::is_ours_or_free(path);
+    platform::may_create_in(&place.directory) && no_other_has(&path) && no_other_has(&locks_root(&path))
 }
 
 /// A cache file's path with all symbolic links resolved; the file itself need not exist.
@@ -104,7 +104,7 @@ pub(crate) fn format_id(id: [u64; 2]) -> String {
 }
 
 /// Opens an existing cache file; what is no regular file is not opened.
-pub(crate) fn open_data(real: &Path, writable: bool) -> Result<File> {
+pub(crate) fn open_data(real: &Path, writable: bool) -> Result<Examined> {
     platform::open_file(real, writable).map_err(not_opened(real))
 }
 
@@ -144,8 +144,8 @@ impl DataLock {
     ///
     /// The file is opened once more for it: such a lock belongs to the open file, and `data` is shared with
     /// every child of this process.
-    pub(crate) fn take(data: &File, real: &Path, limit: Duration) -> Result<Option<Self>> {
-        Self::of(LockFile::reopen(data, real), real, limit)
+    pub(crate) fn take(data: &Examined, real: &Path, limit: Duration) -> Result<Option<Self>> {
+        Self::of(LockFile::reopen(&data.file, data.identity, real), real, limit)
     }
 
     /// As [`take`](Self::take), for a file that has been open for a long time.
@@ -161,14 +161,14 @@ impl DataLock {
     }
 }
 
-/// Whether a path names this open file. An error is no answer: whoever took it for a "no" would open the path again and
+/// Whether a path names this file. An error is no answer: whoever took it for a "no" would open the path again and
 /// again.
-pub(crate) fn is_named(path: &Path, file: &File) -> io::Result<bool> {
-    Ok(platform::identity_at(path)? == Some(platform::identity(file)?))
+pub(crate) fn is_named(path: &Path, file: Identity) -> io::Result<bool> {
+    Ok(platform::identity_at(path)? == Some(file))
 }
 
 /// The same of a cache file and its path.
-pub(crate) fn still_names(real: &Path, data: &File) -> Result<bool> {
+pub(crate) fn still_names(real: &Path, data: Identity) -> Result<bool> {
     is_named(real, data).map_err(Error::io("examine", real))
 }
 

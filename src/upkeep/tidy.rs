@@ -10,7 +10,7 @@ use super::header::Fixed;
 use super::open::Settings;
 use super::place::{format_id, held_too_long, is_named, lock_directory, locks_root, open_data};
 use crate::error::{Error, Result};
-use crate::platform::{self, Folder};
+use crate::platform::{self, Examined, Folder};
 use crate::sync::fork::LockFile;
 use crate::sync::locks::{is_lock_name, try_lock_exclusive, try_lock_shared};
 use crate::sync::member::is_lease_name;
@@ -72,12 +72,12 @@ impl RootLock {
     }
 
     fn open(root: &Path) -> io::Result<LockFile> {
-        LockFile::opened_by(|| platform::open_root_lock(root))
+        LockFile::opened_by(|| Examined::of(platform::open_root_lock(root)?))
     }
 
     /// Whether the directory that is locked is the one at the path.
     fn is_of(root: &Path, lock: &LockFile) -> io::Result<bool> {
-        is_named(&platform::root_lock_path(root), lock)
+        is_named(&platform::root_lock_path(root), lock.identity())
     }
 
     /// Removes the directory if nothing is left in it but this lock.
@@ -150,7 +150,7 @@ fn id_of(real: &Path) -> Result<Option<String>> {
         Err(Error::NotFound(_)) => return Ok(None),
         other => other?,
     };
-    Ok(Some(format_id(Fixed::read_with_id(&data, real)?.1)))
+    Ok(Some(format_id(Fixed::read_with_id(&data.file, real)?.1)))
 }
 
 /// Whether a name has the form of a file id.

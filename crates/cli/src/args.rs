@@ -72,9 +72,8 @@ impl OptionalFileArgs {
     /// The file that was named, else the first of the default ones that there is.
     pub fn path(&self) -> PathBuf {
         let default = || {
-            let mut paths = kennel::default_paths();
-            let first = paths.iter().position(|path| path.symlink_metadata().is_ok()).unwrap_or(0);
-            paths.swap_remove(first)
+            let is_there = |path: &PathBuf| path.symlink_metadata().is_ok();
+            kennel::default_paths().find(is_there).unwrap_or_else(kennel::default_path)
         };
         self.file.clone().unwrap_or_else(default)
     }

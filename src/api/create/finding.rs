@@ -188,7 +188,7 @@ impl Finding {
         match (self.step_locked(scope, key, how), usable) {
             // Whoever has something to use needs no lock, and no right to write.
             (Err(error), Some(usable)) => {
-                let opened = scope.cache.opened();
+                let opened = scope.cache.in_use();
                 if let Error::Busy { .. } = error {
                     opened.rest(opened.store.key(key).hash, Rest::Busy);
                 }
@@ -229,7 +229,7 @@ impl Finding {
 
     fn count(&mut self, scope: Scope<'_>, is_hit: bool) {
         if !std::mem::replace(&mut self.is_counted, true) {
-            count(&scope.cache.opened(), if is_hit { MemberCount::Hits } else { MemberCount::Misses });
+            count(&scope.cache.in_use(), if is_hit { MemberCount::Hits } else { MemberCount::Misses });
         }
     }
 
@@ -269,7 +269,7 @@ impl Finding {
 /// Whether a caller with a stale value has nothing to do but to use it: somebody creates the new one, or it is not the
 /// time to. It takes no lock and makes no system call.
 fn is_left_alone(scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> bool {
-    let opened = scope.cache.opened();
+    let opened = scope.cache.in_use();
     let key = opened.store.key(key);
     opened.is_in_hand(&key)
         || opened.rests(key.hash, Rest::Busy)

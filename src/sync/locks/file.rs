@@ -120,7 +120,7 @@ struct Marked {
 
 impl Marked {
     fn new(file: LockFile) -> io::Result<Self> {
-        let mark = mark_of(platform::identity(&file)?);
+        let mark = mark_of(file.identity());
         // Where a descriptor cannot be there, each lock asks which file it is.
         let _ = (&*file).seek(SeekFrom::Start(mark));
         Ok(Self { file, mark })
@@ -181,7 +181,7 @@ fn open_lock_file(directory: &Path, number: u32, inode: u64) -> io::Result<LockF
         io::ErrorKind::InvalidInput => explain(format!("{error}: it was replaced")),
         kind => io::Error::new(kind, format!("lock file {}: {error}", path.display())),
     })?;
-    let found = platform::identity(&file)?.inode;
+    let found = file.identity().inode;
     if inode != 0 && found != inode {
         return Err(explain(format!("expected inode {inode}, found {found}: it was replaced")));
     }

@@ -86,7 +86,7 @@ impl From<After> for AfterCrash {
 
 pub fn run(args: CreateArgs) -> CliResult {
     let options = options(&args);
-    let paths = args.file.map_or_else(kennel::default_paths, |file| vec![file]);
+    let paths = args.file.map_or_else(|| kennel::default_paths().collect(), |file| vec![file]);
     let cache = with_spinner("Making the file", || create(&options, &paths))?;
     announce(&cache)?;
     Ok(ExitCode::SUCCESS)

@@ -36,7 +36,7 @@ impl Place<'_> {
 
     /// The first of these files that can be had, which nobody chose. Each may be out of reach: another user can have made a file of its
     /// name where all users may, and a directory can be another user's, full, or not be there.
-    fn open_first(&self, paths: Vec<PathBuf>) -> Result<Cache, String> {
+    fn open_first(&self, paths: impl IntoIterator<Item = PathBuf>) -> Result<Cache, String> {
         let mut refusals = Vec::new();
         for path in paths {
             let opened = match self.open_or_create(&path) {
@@ -86,12 +86,12 @@ fn fitting(free: u64) -> u64 {
 }
 
 /// Where a file of this user may lie, from the best place on.
-fn default_files() -> Vec<PathBuf> {
+fn default_files() -> impl Iterator<Item = PathBuf> {
     let renamed = |path: PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().replacen("kennel", "kennel-memo", 1);
         path.with_file_name(name)
     };
-    kennel::default_paths().into_iter().map(renamed).collect()
+    kennel::default_paths().map(renamed)
 }
 
 #[cfg(test)]
