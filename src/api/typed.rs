@@ -104,7 +104,7 @@ impl<T: Serialize + DeserializeOwned> Typed<'_, T> {
     /// The value of a key; `None` is a miss.
     ///
     /// # Errors
-    /// [`Codec`](Error::Codec) if it is no typed value, or none of this type.
+    /// [`Codec`](crate::Error::Codec) if it is no typed value, or none of this type.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<T>> {
         self.codec.check_type("read")?;
         self.place.item(key.as_ref()).map(|item| self.codec.decode(&item)).transpose()
@@ -113,7 +113,7 @@ impl<T: Serialize + DeserializeOwned> Typed<'_, T> {
     /// Stores a value, as [`Cache::set`] does.
     ///
     /// # Errors
-    /// As [`Cache::set`], and [`Codec`](Error::Codec) if the value cannot be serialized, or not be read back.
+    /// As [`Cache::set`], and [`Codec`](crate::Error::Codec) if the value cannot be serialized, or not be read back.
     pub fn set(&self, key: impl AsRef<[u8]>, value: &T) -> Result<()> {
         self.set_with(key, value, &SetOptions::new()).map(|_| ())
     }
@@ -131,7 +131,7 @@ impl<T: Serialize + DeserializeOwned> Typed<'_, T> {
     /// another type stays where it is until the new one takes its place.
     ///
     /// # Errors
-    /// As [`Cache::get_or_create`], and [`Codec`](Error::Codec) if the value cannot be serialized, or not be read back.
+    /// As [`Cache::get_or_create`], and [`Codec`](crate::Error::Codec) if the value cannot be serialized, or not be read back.
     pub fn get_or_create<E>(
         &self,
         key: impl AsRef<[u8]>,
