@@ -7,7 +7,7 @@ mod common;
 use common::Place;
 use common::children::{self, PATIENCE, arg, say, wait_for_word};
 use common::fork::Forked;
-use kennel::{Cache, Error, LockStrategy, Options, Wait};
+use kennel::{Cache, Error, LockStrategy, Options};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -505,6 +505,7 @@ fn daemon_with_files_of_its_own(locks: LockStrategy) {
 #[cfg(target_os = "linux")]
 mod raw {
     use super::*;
+    use kennel::Wait;
 
     const ADDITIONS: u64 = 3_000;
 

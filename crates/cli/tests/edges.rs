@@ -54,7 +54,7 @@ impl Place {
 }
 
 /// Each command that prints, and what it is given.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 const PRINTERS: [&str; 16] = [
     "get test.cache k",
     "get test.cache k --json",
