@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-from typing import Any, Set, Tuple
+from typing import Any
 
+from ._log import once
 from ._serializers import Serializer
 
 __all__ = ["Decoder"]
-
-log = logging.getLogger("kennel")
-
-#: Reasons that were logged as a warning in this process.
-_logged: Set[Tuple[str, str]] = set()
 
 
 class Decoder:
@@ -36,10 +31,6 @@ class Decoder:
             raise
         except Exception as error:
             self.undecodable += 1
-            reason = type(error).__name__, str(error)
-            level = logging.DEBUG if reason in _logged else logging.WARNING
-            # The reasons of a damaged file may all differ.
-            if len(_logged) < 1000:
-                _logged.add(reason)
-            log.log(level, "%s: the value of %r cannot be decoded and counts as missing: %r", self._where, key, error)
+            kind = "decode", type(error).__name__, str(error)
+            once(kind, "%s: the value of %r cannot be decoded and counts as missing: %r", self._where, key, error)
             return default

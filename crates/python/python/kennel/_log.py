@@ -9,13 +9,16 @@ __all__ = ["log", "not_stored", "once"]
 
 log = logging.getLogger("kennel")
 
+#: Kinds that were logged as a warning. Those of a damaged file may all differ, so not all are remembered.
 _warned: Set[Tuple[str, ...]] = set()
+_MOST_WARNED = 1000
 
 
 def once(kind: Tuple[str, ...], message: str, *args: object) -> None:
     """Logs a warning; if one of this kind was logged before in this process, for debugging only."""
     level = logging.DEBUG if kind in _warned else logging.WARNING
-    _warned.add(kind)
+    if len(_warned) < _MOST_WARNED:
+        _warned.add(kind)
     log.log(level, message, *args)
 
 
