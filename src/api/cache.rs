@@ -2,7 +2,7 @@
 
 use super::options::Options;
 use crate::error::Result;
-use crate::sync::threads::AnyCall;
+use crate::sync::calls::AnyCall;
 use crate::upkeep::Opened;
 use crate::upkeep::current::{Current, InUse};
 use std::fmt;

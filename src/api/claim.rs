@@ -279,8 +279,9 @@ impl Seeker {
             return Ok(Step::NotStored);
         }
         loop {
-            let writer = Writer::new(scope, key)?;
-            let opened = &*writer.opened;
+            let file = scope.cache.current()?;
+            let writer = Writer::new(&file, scope, key)?;
+            let opened = writer.opened;
             let (claimed, began) = {
                 let mut stripe = self.lock(scope.cache, opened, writer.stripe())?;
                 // Before the key is looked at: an invalidation from here on is seen by whoever stores.

@@ -15,11 +15,11 @@ use crate::store::record::{Beside, Draft, MAX_KEY};
 use crate::store::region::Defaults;
 use crate::store::tally::MemberCount;
 use crate::sync::locks::{LockError, RegionGuard};
-use crate::sync::threads::AnyCall;
 use crate::upkeep::Opened;
-use crate::upkeep::current::InUse;
 use crate::upkeep::flush::{flush, lock_error};
 use crate::upkeep::opened::Joined;
+use std::cell::OnceCell;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Tells one write of a key from every other: see [`Cache::compare_and_swap`].
@@ -71,14 +71,20 @@ impl SetOptions {
     }
 
     /// The expiry and what lies beside the value of an item stored now; what is not said here `defaults` say.
+    #[inline(always)]
     pub(super) fn times(&self, defaults: Defaults, now_ms: impl Fn() -> u64) -> (u64, Beside) {
-        let or = |said: Option<Expiry>, ttl_ms: u64| match said {
-            None if ttl_ms == 0 => 0,
-            said => said.unwrap_or_else(|| after(ttl_ms)).to_ms(&now_ms),
-        };
-        let expires_ms = or(self.expiry, defaults.hard_ttl_ms);
-        let soft_expires_ms = or(self.soft_expiry, defaults.soft_ttl_ms);
+        let expires_ms = expiry_or(self.expiry, defaults.hard_ttl_ms, &now_ms);
+        let soft_expires_ms = expiry_or(self.soft_expiry, defaults.soft_ttl_ms, &now_ms);
         (expires_ms, Beside { flags: self.flags, soft_expires_ms, ..Beside::default() })
+    }
+}
+
+/// An expiry as a record stores it; if none is given, that of a time to live, where 0 is none.
+#[inline(always)]
+fn expiry_or(given: Option<Expiry>, ttl_ms: u64, now_ms: impl FnOnce() -> u64) -> u64 {
+    match given {
+        None if ttl_ms == 0 => 0,
+        given => given.unwrap_or_else(|| after(ttl_ms)).to_ms(now_ms),
     }
 }
 
@@ -175,7 +181,8 @@ impl Cache {
     /// # Errors
     /// As [`set`](Cache::set).
     pub fn touch(&self, key: impl AsRef<[u8]>, expiry: Expiry) -> Result<bool> {
-        let writer = Writer::new(self.all(), key.as_ref())?;
+        let file = self.current()?;
+        let writer = Writer::new(&file, self.all(), key.as_ref())?;
         let expires_ms = expiry.to_ms(|| writer.opened.settings.time.now_ms());
         writer.locked(|stripe| {
             let entry = stripe.find(&writer.key).filter(|entry| writer.would_read(stripe, Some(entry)));
@@ -192,7 +199,8 @@ impl Cache {
     /// # Errors
     /// As [`set`](Cache::set).
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        let writer = Writer::new(self.all(), key.as_ref())?;
+        let file = self.current()?;
+        let writer = Writer::new(&file, self.all(), key.as_ref())?;
         writer.locked(|stripe| delete_in(stripe, &writer))
     }
 
@@ -255,9 +263,18 @@ impl Cache {
 }
 
 impl<'a> Scope<'a> {
+    /// The region's number in a file, and what it says of items that are stored in it.
+    #[inline(always)]
+    fn region_in(self, opened: &Arc<Opened>) -> Result<(u16, Defaults)> {
+        match self.region {
+            Some(named) => named.in_file(opened),
+            None => Ok((0, Defaults::default())),
+        }
+    }
+
     #[inline(always)]
     pub(super) fn set(self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<Stamp> {
-        self.store_if(key, value, how, |_, _, _| true).map(|stored| stored.unwrap_or(Stamp(0)))
+        self.store(key, value, how, |_, stripe, entry, draft| Stamp(stripe.put(draft, entry)))
     }
 
     pub(super) fn add(self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<bool> {
@@ -292,7 +309,10 @@ impl<'a> Scope<'a> {
         self.by_stripe(
             items,
             |(key, _)| key.as_ref(),
-            |writer, (_, value)| writer.draft(value.as_ref(), how),
+            |writer, (_, value)| {
+                let draft = writer.draft(value.as_ref(), how);
+                check_size(writer.opened, &draft).map(|()| draft)
+            },
             |writer, stripe, draft| {
                 writer.date(draft, stripe);
                 let entry = stripe.find(&writer.key);
@@ -312,16 +332,34 @@ impl<'a> Scope<'a> {
         key: &[u8],
         value: &[u8],
         how: &SetOptions,
-        wanted: impl FnOnce(&Writer<'_>, &Exclusive<'_, Mapping>, Option<&Entry>) -> bool,
+        wanted: impl FnOnce(&Writer<'_, '_>, &Exclusive<'_, Mapping>, Option<&Entry>) -> bool,
     ) -> Result<Option<Stamp>> {
-        let writer = Writer::new(self, key)?;
+        self.store(key, value, how, |writer, stripe, entry, draft| {
+            wanted(writer, stripe, entry).then(|| Stamp(stripe.put(draft, entry)))
+        })
+    }
+
+    /// Has `put` store a value in the place of what the key has, be it current or not.
+    #[inline(always)]
+    fn store<R>(
+        self,
+        key: &[u8],
+        value: &[u8],
+        how: &SetOptions,
+        put: impl FnOnce(&Writer<'_, '_>, &mut Exclusive<'_, Mapping>, Option<&Entry>, &Draft<'_>) -> R,
+    ) -> Result<R> {
+        let file = self.cache.current()?;
+        check_key(key)?;
+        let (region, defaults) = self.region_in(&file)?;
+        let writer = Writer::of(&file, self, key, region, defaults);
         let store = &writer.opened.store;
         store.prefetch_record(&store.sight(&writer.key));
-        let mut draft = writer.draft(value, how)?;
+        let mut draft = writer.draft(value, how);
+        check_size(writer.opened, &draft)?;
         writer.locked(|stripe| {
             writer.date(&mut draft, stripe);
             let entry = stripe.find(&writer.key);
-            wanted(&writer, stripe, entry.as_ref()).then(|| Stamp(stripe.put(&draft, entry.as_ref())))
+            put(&writer, stripe, entry.as_ref(), &draft)
         })
     }
 
@@ -332,7 +370,8 @@ impl<'a> Scope<'a> {
         sign: char,
         add: impl FnOnce(u64, u64) -> Option<u64>,
     ) -> Result<Option<u64>> {
-        let writer = Writer::new(self, key)?;
+        let file = self.cache.current()?;
+        let writer = Writer::new(&file, self, key)?;
         let mut stripe = writer.lock()?;
         let epoch = stripe.epoch();
         let region_epoch = writer.opened.store.region_epochs(writer.region).current();
@@ -357,38 +396,39 @@ impl<'a> Scope<'a> {
         self,
         items: &'i [I],
         key_of: impl Fn(&'i I) -> &'i [u8],
-        prepare: impl Fn(&Writer<'i>, &'i I) -> Result<P>,
-        mut each: impl FnMut(&Writer<'i>, &mut Exclusive<'_, Mapping>, &mut P) -> R,
-    ) -> Vec<Result<R>>
-    where
-        'a: 'i,
-    {
-        let written = |item| {
-            let writer = Writer::new(self, key_of(item))?;
+        prepare: impl Fn(&Writer<'_, 'i>, &'i I) -> Result<P>,
+        mut each: impl FnMut(&Writer<'_, 'i>, &mut Exclusive<'_, Mapping>, &mut P) -> R,
+    ) -> Vec<Result<R>> {
+        // An item that comes before the file can be had fails alone.
+        let file = OnceCell::new();
+        let find_file = || match file.get() {
+            Some(file) => Ok(file),
+            None => self.cache.current().map(|found| file.get_or_init(|| found)),
+        };
+        let prepare = |item| {
+            let writer = Writer::new(find_file()?, self, key_of(item))?;
             let prepared = prepare(&writer, item)?;
             Ok((writer, prepared))
         };
-        let (mut writers, mut prepared, mut results) = (Vec::new(), Vec::new(), Vec::with_capacity(items.len()));
+        let (mut prepared, mut results) = (Vec::new(), Vec::with_capacity(items.len()));
         for (i, item) in items.iter().enumerate() {
-            results.push(match written(item) {
+            results.push(match prepare(item) {
                 Ok((writer, of_item)) => {
-                    writers.push((i, writer));
-                    prepared.push(of_item);
+                    prepared.push((i, writer, of_item));
                     None
                 }
                 Err(error) => Some(Err(error)),
             });
         }
-        let mut order: Vec<(u32, usize)> = Vec::with_capacity(writers.len());
-        order.extend(writers.iter().enumerate().map(|(at, (_, writer))| (writer.stripe(), at)));
-        order.sort_unstable();
+        prepared.sort_by_key(|(_, writer, _)| writer.stripe());
         let mut patience = Patience::of(self.cache.lock_wait);
-        for group in order.chunk_by(|a, b| a.0 == b.0).flat_map(|stripe| stripe.chunks(MOST_PER_LOCK)) {
-            let mut locked = None;
-            for &(stripe, at) in group {
-                let (i, writer) = &writers[at];
-                let result = lock_once(&mut locked, &writer.opened, stripe, &mut patience);
-                results[*i] = Some(result.map(|stripe| each(writer, stripe, &mut prepared[at])));
+        for of_stripe in prepared.chunk_by_mut(|(_, a, _), (_, b, _)| a.stripe() == b.stripe()) {
+            for group in of_stripe.chunks_mut(MOST_PER_LOCK) {
+                let mut locked = None;
+                for (i, writer, of_item) in group {
+                    let stripe = lock_once(&mut locked, writer, &mut patience);
+                    results[*i] = Some(stripe.map(|stripe| each(writer, stripe, of_item)));
+                }
             }
         }
         // Each item that could be prepared got its result from its group.
@@ -396,30 +436,22 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// A stripe of a file, locked for several items of a batch.
-type Locked<'o> = Option<(&'o Opened, Exclusive<'o, Mapping>)>;
-
-/// Locks a stripe, unless it is what is locked already. Who cannot have it tries for itself.
+/// Locks the stripe of several items for the first of them. One that cannot have it tries for itself.
 fn lock_once<'o, 'l>(
-    locked: &'l mut Locked<'o>,
-    opened: &'o Opened,
-    stripe: u32,
+    locked: &'l mut Option<Exclusive<'o, Mapping>>,
+    writer: &Writer<'o, '_>,
     patience: &mut Patience,
 ) -> Result<&'l mut Exclusive<'o, Mapping>> {
-    // The file may have been replaced between two keys.
-    if locked.as_ref().is_some_and(|(of, _)| !std::ptr::eq(*of, opened)) {
-        *locked = None;
-    }
     match locked {
-        Some((_, held)) => Ok(held),
-        None => Ok(&mut locked.insert((opened, patience.lock_stripe(opened, stripe)?)).1),
+        Some(held) => Ok(held),
+        None => Ok(locked.insert(patience.lock_stripe(writer.opened, writer.stripe())?)),
     }
 }
 
 /// Items of a batch that are written under one hold of a stripe's lock.
 const MOST_PER_LOCK: usize = 64;
 
-fn delete_in(stripe: &mut Exclusive<'_, Mapping>, writer: &Writer<'_>) -> bool {
+fn delete_in(stripe: &mut Exclusive<'_, Mapping>, writer: &Writer<'_, '_>) -> bool {
     stripe.void(&writer.key);
     // What is expired or cleared is removed all the same, but was not there.
     let Some(entry) = stripe.find(&writer.key) else {
@@ -432,27 +464,25 @@ fn delete_in(stripe: &mut Exclusive<'_, Mapping>, writer: &Writer<'_>) -> bool {
 }
 
 /// A key on its way into a file.
-pub(super) struct Writer<'a> {
-    pub opened: InUse<'a, AnyCall>,
-    pub key: Key<'a>,
+pub(super) struct Writer<'f, 'k> {
+    pub opened: &'f Arc<Opened>,
+    pub key: Key<'k>,
     pub region: u16,
     pub defaults: Defaults,
     lock_wait: Duration,
 }
 
-impl<'a> Writer<'a> {
+impl<'f, 'k> Writer<'f, 'k> {
     #[inline(always)]
-    pub(super) fn new(scope: Scope<'a>, key: &'a [u8]) -> Result<Self> {
-        if key.len() > MAX_KEY {
-            return Err(Error::KeyTooLong { size: key.len(), limit: MAX_KEY });
-        }
-        let opened = scope.cache.current()?;
-        let (region, defaults) = match scope.region {
-            Some(named) => named.in_file(&opened)?,
-            None => (0, Defaults::default()),
-        };
-        let key = opened.store.key(key);
-        Ok(Self { opened, key, region, defaults, lock_wait: scope.cache.lock_wait })
+    pub(super) fn new(opened: &'f Arc<Opened>, scope: Scope<'_>, key: &'k [u8]) -> Result<Self> {
+        check_key(key)?;
+        let (region, defaults) = scope.region_in(opened)?;
+        Ok(Self::of(opened, scope, key, region, defaults))
+    }
+
+    #[inline(always)]
+    fn of(opened: &'f Arc<Opened>, scope: Scope<'_>, key: &'k [u8], region: u16, defaults: Defaults) -> Self {
+        Self { opened, key: opened.store.key(key), region, defaults, lock_wait: scope.cache.lock_wait }
     }
 
     pub(super) fn stripe(&self) -> u32 {
@@ -460,14 +490,15 @@ impl<'a> Writer<'a> {
     }
 
     fn lock(&self) -> Result<Exclusive<'_, Mapping>> {
-        lock_stripe_within(&self.opened, self.stripe(), self.lock_wait)
+        lock_stripe_within(self.opened, self.stripe(), self.lock_wait)
     }
 
     /// Does something with the key's stripe locked.
     #[inline(always)]
-    fn locked<'s, R>(&'s self, work: impl FnOnce(&mut Exclusive<'s, Mapping>) -> R) -> Result<R> {
-        let (opened, stripe) = (&**self.opened, self.stripe());
-        let (joined, lock) = lock_region(opened, stripe, self.lock_wait)?;
+    fn locked<R>(&self, work: impl FnOnce(&mut Exclusive<'f, Mapping>) -> R) -> Result<R> {
+        let (opened, stripe) = (self.opened, self.stripe());
+        let joined = opened.member_within(self.lock_wait)?;
+        let lock = lock_as(joined, opened, stripe, self.lock_wait)?;
         opened.within(joined, stripe, lock, work)
     }
 
@@ -486,19 +517,19 @@ impl<'a> Writer<'a> {
         if beside.region == self.region { Beside { region_epoch, ..beside } } else { beside }
     }
 
-    /// The item to be written, if it is not too large.
+    /// The item to be written, whose size is not checked yet.
     #[inline(always)]
-    fn draft<'v>(&self, value: &'v [u8], how: &SetOptions) -> Result<Draft<'v>>
+    fn draft<'v>(&self, value: &'v [u8], how: &SetOptions) -> Draft<'v>
     where
-        'a: 'v,
+        'k: 'v,
     {
-        let now_ms = || self.opened.settings.time.now_ms();
+        // The closure borrows the clock alone: of a writer that nobody borrows, what is not needed is not made.
+        let time = &self.opened.settings.time;
+        let now_ms = || time.now_ms();
         let (expires_ms, beside) = how.times(self.defaults, now_ms);
         let beside = Beside { region: self.region, ..beside }.if_any();
         let beside = beside.map(|beside| Beside { created_ms: now_ms(), ..beside });
-        let draft = Draft::new(self.key, value, expires_ms, beside, 0);
-        check_size(&self.opened, &draft)?;
-        Ok(draft)
+        Draft::new(self.key, value, expires_ms, beside, 0)
     }
 
     /// Gives it the epochs of this moment: the stripe is locked, and the old value was not looked at yet.
@@ -509,6 +540,10 @@ impl<'a> Writer<'a> {
             beside.region_epoch = self.opened.store.region_epochs(self.region).current();
         }
     }
+}
+
+fn check_key(key: &[u8]) -> Result<()> {
+    if key.len() > MAX_KEY { Err(Error::KeyTooLong { size: key.len(), limit: MAX_KEY }) } else { Ok(()) }
 }
 
 /// Whether a record fits into the rings of a file.
@@ -564,11 +599,21 @@ pub(super) fn lock_to_claim<'o>(
 #[inline(always)]
 pub(super) fn lock_region(opened: &Opened, stripe: u32, limit: Duration) -> Result<(&Joined, RegionGuard<'_>)> {
     let joined = opened.member_within(limit)?;
-    let lock = opened.lock(joined, stripe, limit).map_err(|error| not_locked(opened, stripe, limit, error))?;
-    if lock.waited {
-        count(opened, MemberCount::LockWaits);
+    Ok((joined, lock_as(joined, opened, stripe, limit)?))
+}
+
+/// Locks a stripe's lock region for a member.
+#[inline(always)]
+fn lock_as<'a>(joined: &'a Joined, opened: &'a Opened, stripe: u32, limit: Duration) -> Result<RegionGuard<'a>> {
+    match opened.lock(joined, stripe, limit) {
+        Ok(lock) => {
+            if lock.waited {
+                count(opened, MemberCount::LockWaits);
+            }
+            Ok(lock)
+        }
+        Err(error) => Err(not_locked(opened, stripe, limit, error)),
     }
-    Ok((joined, lock))
 }
 
 #[cold]

@@ -11,7 +11,7 @@
 #![allow(unsafe_code, reason = "process-wide pointers; each use says why it may")]
 
 use super::descriptors::{self, OwnFile};
-use super::threads;
+use super::{calls, threads};
 use crate::platform::{self, Examined, Identity};
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
@@ -187,6 +187,7 @@ mod handlers {
     extern "C" fn in_child() {
         platform::process_word().store(0, Ordering::Relaxed);
         threads::forget_other_threads();
+        calls::forget_other_threads();
         // Without the list, the child's first use does the rest.
         if let Ok(Some(mut list)) = HELD.try_with(RefCell::take) {
             list.close_locks();

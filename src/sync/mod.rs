@@ -3,6 +3,8 @@
 //! Lower floors know nothing of processes; this one knows nothing of keys and records.
 
 #[cfg(not(loom))]
+pub(crate) mod calls;
+#[cfg(not(loom))]
 pub(crate) mod clock;
 #[cfg(not(loom))]
 pub mod conformance;

@@ -4,12 +4,9 @@
 //! number that no thread has is sure that no thread gets it meanwhile: for a thread the number is what the lease is
 //! for a process.
 
-use crate::platform;
 use crate::shm::layout::{COUNTERS, OWN_LINES};
 use std::cell::Cell;
-use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 /// Numbers from 0 up to this are of one thread each. All further threads share [`SHARED`].
 pub(crate) const OWN_NUMBERS: u32 = 2046;
@@ -103,126 +100,31 @@ impl SeatLines {
     /// asked for it yet. One test says all of that.
     #[inline(always)]
     pub(crate) fn own(self) -> Option<u64> {
-        let at = self.0 + KNOWN.get().line.0;
+        let at = self.0 + SELF.with(|this| this.line.get()).0;
         (at & 7 == 0).then_some(at)
     }
 
     /// Offset in the file of the line that this thread counts on, and whether others do, too.
     pub(crate) fn any(self) -> (u64, bool) {
-        let line = if self.0 & 1 == 1 { CountLine::SHARED } else { known().line };
+        let line = if self.0 & 1 == 1 { CountLine::SHARED } else { line_of_thread() };
         ((self.0 & !7) + (line.0 & !7), line == CountLine::SHARED)
     }
 }
 
-/// How many calls a thread is in, one within the other.
-#[repr(align(64))]
-struct Calls(AtomicU32);
-
-/// Those of the threads by their numbers. The thread alone stores; others look.
-static CALLS: [Calls; OWN_NUMBERS as usize] = [const { Calls(AtomicU32::new(0)) }; OWN_NUMBERS as usize];
-/// Those of all threads without a number of their own.
-static OTHER_CALLS: AtomicU32 = AtomicU32::new(0);
-
-/// A call that is under way on a thread with a number of its own. It ends on that thread.
-pub(crate) struct OwnCall(&'static AtomicU32, PhantomData<*const ()>);
-
-impl OwnCall {
-    #[inline(always)]
-    fn begin(calls: &'static AtomicU32) -> Self {
-        calls.store(calls.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        // What the call loads is loaded after this. Its partner is the barrier that `have_ended_calls` comes after.
-        platform::light_barrier();
-        Self(calls, PhantomData)
-    }
+/// What a thread keeps of its own: one address, which a read finds once, leads to all of it.
+pub(super) struct ThisThread {
+    line: Cell<CountLine>,
+    number: Cell<u32>,
+    /// Calls that are under way, one within the other. The thread alone stores; [others look](super::calls).
+    pub(super) calls: AtomicU32,
+    /// Whether others find `calls`.
+    pub(super) is_listed: Cell<bool>,
 }
 
-impl Drop for OwnCall {
-    #[inline(always)]
-    fn drop(&mut self) {
-        // Releases what the call loaded to the `Acquire` of `have_ended_calls`.
-        self.0.store(self.0.load(Ordering::Relaxed) - 1, Ordering::Release);
-    }
-}
-
-/// A call that is under way on whatever thread.
-pub(crate) struct AnyCall(Option<OwnCall>);
-
-impl Drop for AnyCall {
-    #[inline(always)]
-    fn drop(&mut self) {
-        if self.0.is_none() {
-            OTHER_CALLS.fetch_sub(1, Ordering::Release);
-        }
-    }
-}
-
-/// Begins a call, on a thread that has a number of its own, and has asked for it before.
-#[inline(always)]
-pub(crate) fn begin_own_call() -> Option<OwnCall> {
-    Some(OwnCall::begin(KNOWN.get().calls?))
-}
-
-/// Begins a call.
-#[inline(always)]
-pub(crate) fn begin_call() -> AnyCall {
-    match begin_own_call() {
-        Some(call) => AnyCall(Some(call)),
-        None => begin_other_call(),
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn begin_other_call() -> AnyCall {
-    let own = known().calls.map(OwnCall::begin);
-    if own.is_none() {
-        OTHER_CALLS.fetch_add(1, Ordering::SeqCst);
-    }
-    AnyCall(own)
-}
-
-/// Looks at a thread between two of the clock.
-const LOOKS: u32 = 100;
-
-/// Whether each thread was seen in no call, within a time: then all calls have ended that were under way before. Every
-/// thread has passed a barrier since what is to be known of these calls was stored.
-pub(crate) fn have_ended_calls(limit: Duration) -> bool {
-    let start = Instant::now();
-    let has_ended = |calls: &AtomicU32| {
-        loop {
-            // A busy thread is in no call only for a moment between two.
-            if (0..LOOKS).any(|_| calls.load(Ordering::Acquire) == 0) {
-                return true;
-            }
-            if start.elapsed() >= limit {
-                return false;
-            }
-            std::thread::yield_now();
-        }
-    };
-    let is_taken = |number: &usize| {
-        let (word, bit) = place(*number as u32);
-        TAKEN[word].load(Ordering::Relaxed) & bit != 0
-    };
-    has_ended(&OTHER_CALLS) && (0..CALLS.len()).filter(is_taken).all(|number| has_ended(&CALLS[number].0))
-}
-
-/// What a thread is known by.
-#[derive(Clone, Copy)]
-struct Known {
-    line: CountLine,
-    number: u32,
-    /// `None` without a number of its own.
-    calls: Option<&'static AtomicU32>,
-}
-
-impl Known {
-    const NOTHING_OWN: Self = Self { line: CountLine::SHARED, number: SHARED, calls: None };
-    const NOTHING_YET: Self = Self { line: CountLine::UNKNOWN, number: SHARED, calls: None };
-
-    fn by(number: u32) -> Self {
-        let calls = CALLS.get(number as usize).map(|calls| &calls.0);
-        Self { line: CountLine::new((number as usize).min(OWN_LINES)), number, calls }
+impl ThisThread {
+    fn set_number(&self, number: u32) {
+        self.line.set(CountLine::new((number as usize).min(OWN_LINES)));
+        self.number.set(number);
     }
 }
 
@@ -232,42 +134,54 @@ struct Own(Number);
 impl Drop for Own {
     fn drop(&mut self) {
         // What this thread still does from here on it does as one without a number.
-        KNOWN.set(Known::NOTHING_OWN);
+        SELF.with(|this| this.set_number(SHARED));
     }
 }
 
 thread_local! {
-    /// What the thread is known by, found with one load: what has nothing to drop needs no test whether it still lives.
-    static KNOWN: Cell<Known> = const { Cell::new(Known::NOTHING_YET) };
+    /// Found with one load: what has nothing to drop needs no test whether it still lives.
+    pub(super) static SELF: ThisThread = const {
+        ThisThread {
+            line: Cell::new(CountLine::UNKNOWN),
+            number: Cell::new(SHARED),
+            calls: AtomicU32::new(0),
+            is_listed: Cell::new(false),
+        }
+    };
     static OWN: Own = Own(Number::take());
 }
 
+/// Gives this thread a number, unless it has asked for one before.
 #[inline(always)]
-fn known() -> Known {
-    let known = KNOWN.get();
-    if known.line == CountLine::UNKNOWN { make_known() } else { known }
+fn know_thread() {
+    if SELF.with(|this| this.line.get()) == CountLine::UNKNOWN {
+        number_thread();
+    }
 }
 
 #[cold]
 #[inline(never)]
-fn make_known() -> Known {
-    let known = OWN.try_with(|own| Known::by(own.0.0)).unwrap_or(Known::NOTHING_OWN);
-    KNOWN.set(known);
-    known
+fn number_thread() {
+    let number = OWN.try_with(|own| own.0.0).unwrap_or(SHARED);
+    SELF.with(|this| this.set_number(number));
 }
 
 /// The number of this thread.
 #[inline(always)]
 pub(crate) fn number_of_thread() -> u32 {
-    known().number
+    know_thread();
+    SELF.with(|this| this.number.get())
+}
+
+/// The line on which this thread counts.
+fn line_of_thread() -> CountLine {
+    know_thread();
+    SELF.with(|this| this.line.get())
 }
 
 /// In a forked child only the thread that forked lives on.
 pub(super) fn forget_other_threads() {
     let mine = number_of_thread();
-    for number in (0..OWN_NUMBERS).filter(|&number| number != mine) {
-        CALLS[number as usize].0.store(0, Ordering::Relaxed);
-    }
     TAKEN.iter().for_each(|word| word.store(0, Ordering::Relaxed));
     if mine < OWN_NUMBERS {
         let (word, bit) = place(mine);

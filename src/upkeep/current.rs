@@ -12,7 +12,7 @@ use super::opened::Opened;
 use crate::clock::Time;
 use crate::error::Result;
 use crate::platform;
-use crate::sync::threads::{self, AnyCall, OwnCall};
+use crate::sync::calls::{self, AnyCall, OwnCall};
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
@@ -82,13 +82,13 @@ impl Current {
     /// The file as far as this handle knows, for a read on a thread that has a number of its own.
     #[inline(always)]
     pub(crate) fn in_own_use(&self) -> Option<InUse<'_, OwnCall>> {
-        Some(self.in_use(threads::begin_own_call()?))
+        Some(self.in_use(OwnCall::begin()?))
     }
 
     /// The file as far as this handle knows, for the length of a call.
     #[inline(always)]
     pub(crate) fn in_any_use(&self) -> InUse<'_, AnyCall> {
-        self.in_use(threads::begin_call())
+        self.in_use(AnyCall::begin())
     }
 
     /// The file as far as this handle knows, for longer than a call.
@@ -183,7 +183,7 @@ impl Current {
         if first.is_null() {
             return;
         }
-        if platform::heavy_barrier() && threads::have_ended_calls(limit) {
+        if platform::heavy_barrier() && calls::have_ended(limit) {
             drop_all(first);
         } else {
             self.retire(first);

@@ -389,8 +389,9 @@ impl fmt::Debug for Claim {
 impl Scope<'_> {
     /// The right to create a key that nobody waits for.
     pub(super) fn unprotected(self, key: &[u8], how: &CreateOptions) -> Result<Claim> {
-        let writer = Writer::new(self, key)?;
-        let opened = &*writer.opened;
+        let file = self.cache.current()?;
+        let writer = Writer::new(&file, self, key)?;
+        let opened = writer.opened;
         count(opened, MemberCount::Unprotected);
         let began = Began::now(opened, writer.region);
         // Before the key is looked at, and before the creator looks at whatever it makes the value of.

@@ -1,0 +1,234 @@
+//! Calls that are under way on this process's threads, so that what a call may use is not freed under it.
+//!
+//! A call borrows a file without counting itself on it: threads would take that counter from each other. Each thread
+//! counts its calls in a word of its own storage instead, which it finds without a load, and lists that word once.
+//!
+//! ```text
+//! a call                                  who frees a file
+//!   calls += 1                              store the address of another file
+//!   light barrier                           heavy barrier: every thread passes one
+//!   load the file's address, use it         wait until each listed word was seen to be 0
+//!   calls -= 1                              free the file
+//! ```
+//!
+//! A thread whose word was seen to be 0 has ended the calls that could have loaded the old address, and every later call
+//! loads the new one. This is an asymmetric barrier around a hazard that covers every file at once.
+#![allow(unsafe_code, reason = "threads look at words in each other's storage; the one use says why it may")]
+
+use super::threads::SELF;
+use crate::platform;
+use std::marker::PhantomData;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// Threads that can be listed. All further ones count their calls on one word together.
+const MOST_LISTED: usize = 2048;
+
+/// The words of the threads that are listed, each anywhere; null elsewhere.
+static LISTED: [AtomicPtr<AtomicU32>; MOST_LISTED] = [const { AtomicPtr::new(ptr::null_mut()) }; MOST_LISTED];
+/// How many threads look at listed words at this moment. No listed thread gives its storage back meanwhile.
+static LOOKING: AtomicU32 = AtomicU32::new(0);
+/// How many calls are under way on threads that are not listed.
+static UNLISTED_CALLS: AtomicU32 = AtomicU32::new(0);
+
+/// A thread's place in the list, given back when the thread ends.
+struct Listing(Option<&'static AtomicPtr<AtomicU32>>);
+
+thread_local! {
+    static LISTING: Listing = Listing::new();
+}
+
+impl Listing {
+    fn new() -> Self {
+        let mine = SELF.with(|this| (&raw const this.calls).cast_mut());
+        let take =
+            |place: &&AtomicPtr<_>| place.compare_exchange(ptr::null_mut(), mine, Ordering::SeqCst, Ordering::Relaxed);
+        Self(LISTED.iter().find(|place| take(place).is_ok()))
+    }
+}
+
+impl Drop for Listing {
+    fn drop(&mut self) {
+        // What this thread still calls is counted as an unlisted thread's.
+        SELF.with(|this| this.is_listed.set(false));
+        if let Some(place) = self.0 {
+            place.store(ptr::null_mut(), Ordering::SeqCst);
+            // Whoever begins to look after this finds null.
+            while LOOKING.load(Ordering::SeqCst) != 0 {
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+/// A call that is under way on a listed thread. It ends on that thread.
+pub(crate) struct OwnCall(PhantomData<*const ()>);
+
+impl OwnCall {
+    /// Begins a call; `None` on a thread that is not listed.
+    #[inline(always)]
+    pub(crate) fn begin() -> Option<Self> {
+        SELF.with(|this| {
+            if !this.is_listed.get() {
+                return None;
+            }
+            this.calls.store(this.calls.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            // What the call loads is loaded after this. Its partner is the barrier that `have_ended` comes after.
+            platform::light_barrier();
+            Some(Self(PhantomData))
+        })
+    }
+}
+
+impl Drop for OwnCall {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // Releases what the call loaded to the `Acquire` of `have_ended`.
+        SELF.with(|this| this.calls.store(this.calls.load(Ordering::Relaxed) - 1, Ordering::Release));
+    }
+}
+
+/// A call that is under way on any thread: within, `None` says that the thread is not listed.
+pub(crate) struct AnyCall(Option<OwnCall>);
+
+impl AnyCall {
+    /// Begins a call.
+    #[inline(always)]
+    pub(crate) fn begin() -> Self {
+        match OwnCall::begin() {
+            Some(call) => Self(Some(call)),
+            None => Self::begin_first(),
+        }
+    }
+
+    /// A thread's first call lists the thread, if there is room.
+    #[cold]
+    #[inline(never)]
+    fn begin_first() -> Self {
+        let is_listed = LISTING.try_with(|listing| listing.0.is_some()).unwrap_or(false);
+        SELF.with(|this| this.is_listed.set(is_listed));
+        OwnCall::begin().map_or_else(Self::begin_unlisted, |call| Self(Some(call)))
+    }
+
+    fn begin_unlisted() -> Self {
+        UNLISTED_CALLS.fetch_add(1, Ordering::SeqCst);
+        Self(None)
+    }
+}
+
+impl Drop for AnyCall {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.0.is_none() {
+            UNLISTED_CALLS.fetch_sub(1, Ordering::Release);
+        }
+    }
+}
+
+/// Looks at a thread between two of the clock.
+const LOOKS: u32 = 100;
+
+/// Whether each thread was seen in no call, within a time: then all calls have ended that were under way before. Every
+/// thread has passed a [heavy barrier](platform::heavy_barrier) since what is to be known of these calls was stored.
+pub(crate) fn have_ended(limit: Duration) -> bool {
+    let start = Instant::now();
+    let has_ended = |calls: &AtomicU32| {
+        loop {
+            // A busy thread is in no call only for a moment between two.
+            if (0..LOOKS).any(|_| calls.load(Ordering::Acquire) == 0) {
+                return true;
+            }
+            if start.elapsed() >= limit {
+                return false;
+            }
+            std::thread::yield_now();
+        }
+    };
+    LOOKING.fetch_add(1, Ordering::SeqCst);
+    let have_listed_ended = LISTED.iter().all(|place| {
+        // SAFETY: null, or the word of a thread that does not end before `LOOKING` is 0 again.
+        unsafe { place.load(Ordering::SeqCst).as_ref() }.is_none_or(has_ended)
+    });
+    LOOKING.fetch_sub(1, Ordering::Release);
+    have_listed_ended && has_ended(&UNLISTED_CALLS)
+}
+
+/// In a forked child only the thread that forked lives on.
+pub(super) fn forget_other_threads() {
+    LOOKING.store(0, Ordering::Relaxed);
+    let mine = SELF.with(|this| this.is_listed.get().then_some(&raw const this.calls));
+    for place in LISTED.iter().filter(|place| Some(place.load(Ordering::Relaxed).cast_const()) != mine) {
+        place.store(ptr::null_mut(), Ordering::Relaxed);
+    }
+    // The calls of one that is not listed stay counted: this thread may be in one.
+    if mine.is_some() {
+        UNLISTED_CALLS.store(0, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::thread;
+
+    /// A call on a thread of its own, until the sender that is returned is dropped.
+    fn call_elsewhere<'s>(scope: &'s thread::Scope<'s, '_>) -> mpsc::Sender<()> {
+        let (tell, told) = mpsc::channel();
+        let (stop, stopped) = mpsc::channel::<()>();
+        scope.spawn(move || {
+            let _call = AnyCall::begin();
+            tell.send(()).unwrap();
+            let _ = stopped.recv();
+        });
+        told.recv().unwrap();
+        stop
+    }
+
+    #[test]
+    fn a_call_is_seen_for_as_long_as_it_is_under_way() {
+        thread::scope(|scope| {
+            let stop = call_elsewhere(scope);
+            assert!(!have_ended(Duration::ZERO));
+            drop(stop);
+        });
+        assert!(have_ended(Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn an_outer_call_is_seen_after_an_inner_one_has_ended() {
+        let outer = AnyCall::begin();
+        drop(AnyCall::begin());
+        assert!(!have_ended(Duration::ZERO));
+        drop(outer);
+        assert!(have_ended(Duration::from_secs(60)));
+    }
+
+    /// As of the 2049th thread. To start that many would take the places of other tests' threads.
+    #[test]
+    fn a_call_of_a_thread_that_is_not_listed_is_seen() {
+        let call = AnyCall::begin_unlisted();
+        assert!(!have_ended(Duration::ZERO));
+        drop(call);
+        assert!(have_ended(Duration::from_secs(60)));
+    }
+
+    /// Threads begin, call and end while another looks at their words without a pause.
+    #[test]
+    fn threads_end_while_somebody_looks() {
+        let rounds = if cfg!(miri) { 5 } else { 500 };
+        thread::scope(|scope| {
+            let (stop, stopped) = mpsc::channel::<()>();
+            scope.spawn(move || {
+                while stopped.try_recv() == Err(mpsc::TryRecvError::Empty) {
+                    have_ended(Duration::ZERO);
+                }
+            });
+            for _ in 0..rounds {
+                scope.spawn(|| drop(AnyCall::begin())).join().unwrap();
+            }
+            drop(stop);
+        });
+    }
+}
