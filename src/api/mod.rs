@@ -3,6 +3,7 @@
 mod cache;
 mod claim;
 mod create;
+mod hold;
 mod keys;
 mod options;
 mod patience;
