@@ -16,7 +16,6 @@
 
 #[cfg(not(loom))]
 mod api;
-#[cfg(not(loom))]
 mod clock;
 #[cfg(not(loom))]
 mod error;
@@ -53,9 +52,9 @@ pub use sync::locks::LockStrategy;
 #[cfg(not(loom))]
 pub use upkeep::header::AfterCrash;
 #[cfg(not(loom))]
-pub use upkeep::open::{DEFAULT_CAPACITY, OnMismatch};
-#[cfg(not(loom))]
 pub use upkeep::place::{default_path, default_paths};
+#[cfg(not(loom))]
+pub use upkeep::settings::{DEFAULT_CAPACITY, OnMismatch};
 
 /// Faults that are planted in the engine, for the tests that must find them.
 #[cfg(all(feature = "plant", not(loom)))]

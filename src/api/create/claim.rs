@@ -12,7 +12,7 @@ use crate::store::record::{Beside, Draft};
 use crate::store::region::Defaults;
 use crate::store::tally::MemberCount;
 use crate::upkeep::Opened;
-use crate::upkeep::claims::Rest;
+use crate::upkeep::notes::Rest;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

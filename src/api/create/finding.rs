@@ -13,7 +13,7 @@ use crate::store::claim::Kind;
 use crate::store::exclusive::Exclusive;
 use crate::store::tally::MemberCount;
 use crate::upkeep::Opened;
-use crate::upkeep::claims::Rest;
+use crate::upkeep::notes::Rest;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
