@@ -4,8 +4,9 @@
 //! sleeps outside the lock, on the claim's own word, and tests now and then whether its owner still lives.
 
 use super::cache::Cache;
-use super::read::count;
-use super::write::{Patience, Scope, Writer, lock_to_claim};
+use super::count::count;
+use super::stripe_lock::{Patience, lock_to_claim};
+use super::write::{Scope, Writer};
 use crate::error::{Error, Result};
 use crate::hash::Key;
 use crate::platform::sleep_on;

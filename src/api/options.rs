@@ -266,3 +266,13 @@ impl Options {
         open::destroy(path.as_ref(), &self.settings)
     }
 }
+
+impl Cache {
+    /// Opens the cache file at a path with the default options.
+    ///
+    /// # Errors
+    /// As [`Options::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Options::new().open(path)
+    }
+}

@@ -3,8 +3,9 @@
 use super::cache::Cache;
 use super::claim::{KeyLock, LockOptions, Wait, unless_taken};
 use super::create::{CreateError, CreateOptions, Created, Lookup};
-use super::read::Item;
-use super::write::{Scope, SetOptions, Stamp, Swap, invalidate, lock_stripe};
+use super::item::{Item, Stamp};
+use super::stripe_lock::lock_stripe;
+use super::write::{Scope, SetOptions, Swap, invalidate};
 use crate::clock::Expiry;
 use crate::error::{Error, Result};
 use crate::shm::layout::REGION_NAME;

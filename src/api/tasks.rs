@@ -6,12 +6,13 @@
 
 use super::cache::Cache;
 use super::claim::{KeyLock, LockOptions, Locking, Pause, Task};
+use super::count::count;
 use super::create::{
     Batch, Claim, CreateError, CreateOptions, Created, Finding, Lookup, Next, Remaining, in_one_order,
 };
-use super::read::count;
 use super::region::{Named, Region};
-use super::write::{Patience, Scope};
+use super::stripe_lock::Patience;
+use super::write::Scope;
 use crate::error::{Error, Result};
 use crate::store::tally::MemberCount;
 use std::future::Future;

@@ -9,11 +9,11 @@ use super::cache::Cache;
 #[cfg(feature = "tokio")]
 use super::claim::Task;
 use super::create::{Claim, CreateError, CreateOptions, Lookup, Remaining};
-use super::read::Item;
+use super::item::{Item, Stamp};
 use super::region::Region;
 #[cfg(feature = "tokio")]
 use super::tasks::run;
-use super::write::{Scope, SetOptions, Stamp};
+use super::write::{Scope, SetOptions};
 use crate::error::Result;
 use codec::{Codec, TAG};
 use serde::Serialize;

@@ -1,9 +1,9 @@
 //! The write path: hash, lock the stripe, look, store. One stripe at a time.
 
 use super::cache::Cache;
-pub(super) use super::patience::Patience;
-use super::read::count;
+use super::item::Stamp;
 use super::region::Named;
+use super::stripe_lock::{Patience, lock_region, lock_stripe, lock_stripe_within};
 use crate::clock::Expiry;
 use crate::error::{Error, Result};
 use crate::hash::Key;
@@ -13,18 +13,11 @@ use crate::store::copied::Copied;
 use crate::store::exclusive::{Entry, Exclusive};
 use crate::store::record::{Beside, Draft, MAX_KEY};
 use crate::store::region::Defaults;
-use crate::store::tally::MemberCount;
-use crate::sync::locks::{LockError, RegionGuard};
 use crate::upkeep::Opened;
-use crate::upkeep::flush::{flush, lock_error};
-use crate::upkeep::opened::Joined;
+use crate::upkeep::flush::flush;
 use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Tells one write of a key from every other: see [`Cache::compare_and_swap`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Stamp(pub u64);
 
 /// What is stored beside a value.
 ///
@@ -497,8 +490,7 @@ impl<'f, 'k> Writer<'f, 'k> {
     #[inline(always)]
     fn locked<R>(&self, work: impl FnOnce(&mut Exclusive<'f, Mapping>) -> R) -> Result<R> {
         let (opened, stripe) = (self.opened, self.stripe());
-        let joined = opened.member_within(self.lock_wait)?;
-        let lock = lock_as(joined, opened, stripe, self.lock_wait)?;
+        let (joined, lock) = lock_region(opened, stripe, self.lock_wait)?;
         opened.within(joined, stripe, lock, work)
     }
 
@@ -572,57 +564,6 @@ pub(super) fn invalidate(
         remove(&mut lock_stripe(opened, stripe)?);
     }
     Ok(())
-}
-
-/// Locks a stripe and takes it over.
-pub(super) fn lock_stripe(opened: &Opened, stripe: u32) -> Result<Exclusive<'_, Mapping>> {
-    lock_stripe_within(opened, stripe, opened.settings.lock_wait)
-}
-
-/// The same within a limit of the caller's.
-fn lock_stripe_within(opened: &Opened, stripe: u32, limit: Duration) -> Result<Exclusive<'_, Mapping>> {
-    let (joined, lock) = lock_region(opened, stripe, limit)?;
-    opened.enter(joined, stripe, lock)
-}
-
-/// Locks a stripe for a look at its claims, within the caller's patience and a limit.
-pub(super) fn lock_to_claim<'o>(
-    opened: &'o Opened,
-    stripe: u32,
-    patience: &mut Patience,
-    limit: Duration,
-) -> Result<Exclusive<'o, Mapping>> {
-    let (joined, lock) = patience.lock_region(opened, stripe, limit)?;
-    opened.enter_to_claim(joined, stripe, lock)
-}
-
-#[inline(always)]
-pub(super) fn lock_region(opened: &Opened, stripe: u32, limit: Duration) -> Result<(&Joined, RegionGuard<'_>)> {
-    let joined = opened.member_within(limit)?;
-    Ok((joined, lock_as(joined, opened, stripe, limit)?))
-}
-
-/// Locks a stripe's lock region for a member.
-#[inline(always)]
-fn lock_as<'a>(joined: &'a Joined, opened: &'a Opened, stripe: u32, limit: Duration) -> Result<RegionGuard<'a>> {
-    match opened.lock(joined, stripe, limit) {
-        Ok(lock) => {
-            if lock.waited {
-                count(opened, MemberCount::LockWaits);
-            }
-            Ok(lock)
-        }
-        Err(error) => Err(not_locked(opened, stripe, limit, error)),
-    }
-}
-
-#[cold]
-fn not_locked(opened: &Opened, stripe: u32, limit: Duration, error: LockError) -> Error {
-    // Who does not wait only asks.
-    if !limit.is_zero() {
-        count(opened, MemberCount::Busy);
-    }
-    lock_error(opened, stripe, limit, error)
 }
 
 fn parse_number(text: &[u8]) -> Result<u64> {

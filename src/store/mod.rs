@@ -18,6 +18,7 @@ pub(crate) mod evict;
 pub(crate) mod exclusive;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzed;
+pub(crate) mod head;
 pub(crate) mod intent;
 #[cfg(all(test, loom))]
 mod models;

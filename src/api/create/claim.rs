@@ -1,11 +1,13 @@
 //! The right to create a key, and what becomes of what its owner created.
 
 use super::created::Overrides;
-use super::finding::Demands;
+use super::freshness::FreshnessPolicy;
 use super::{CreateOptions, Created, Lookup};
 use crate::api::claim::{Began, Held};
-use crate::api::read::{Item, Known, count};
-use crate::api::write::{Patience, Scope, Stamp, Writer, check_size};
+use crate::api::count::count;
+use crate::api::item::{Item, Known, Stamp};
+use crate::api::stripe_lock::Patience;
+use crate::api::write::{Scope, Writer, check_size};
 use crate::error::{Error, Result};
 use crate::store::claim::End;
 use crate::store::record::{Beside, Draft};
@@ -397,9 +399,9 @@ impl Scope<'_> {
         // Before the key is looked at, and before the creator looks at whatever it makes the value of.
         let seen = opened.store.sight(&writer.key).version();
         let known = self.cache.known(key)?;
-        let demands = Demands::of(how);
+        let policy = FreshnessPolicy::of(how);
         let is_usable =
-            |known: &Known| !known.extension.is_absence() && !demands.is_too_old(known, &opened.settings.time);
+            |known: &Known| !known.extension.is_absence() && !policy.is_too_old(known, &opened.settings.time);
         let mut creation = Creation::new(self, opened, key, how, Right::Unprotected(seen), began);
         creation.stale = known.filter(is_usable).map(|known| known.item);
         creation.defaults = writer.defaults;

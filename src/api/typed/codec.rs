@@ -3,7 +3,7 @@
 use super::shape::Shape;
 use super::walk::Unreadable;
 use crate::api::create::Form;
-use crate::api::read::Item;
+use crate::api::item::Item;
 use crate::error::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
