@@ -25,7 +25,7 @@ pub struct Item {
     /// When it becomes stale, if it does: see [`SetOptions::soft_expiry`](crate::SetOptions::soft_expiry).
     pub soft_expires: Option<SystemTime>,
     /// When it was created, to a hundredth of a second: known of an item that was created by `get_or_create` and its kin,
-    /// and of one that was stored with flags, with a soft expiry or in a region.
+    /// and of one that was stored with flags, with a soft expiry or in a namespace.
     pub created: Option<SystemTime>,
     /// Its soft expiry has passed, or a soft invalidation came.
     pub is_stale: bool,

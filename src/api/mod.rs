@@ -6,9 +6,9 @@ mod count;
 mod create;
 mod item;
 mod keys;
+mod namespace;
 mod options;
 mod read;
-mod region;
 mod stats;
 mod stripe_lock;
 #[cfg(feature = "tokio")]
@@ -24,8 +24,8 @@ pub use claim::{KeyLock, LockOptions, Task, Wait};
 pub use create::{Claim, CreateError, CreateOptions, Created, Lookup, Stored};
 pub use item::{Item, Stamp};
 pub use keys::Keys;
+pub use namespace::{Namespace, NamespaceOptions};
 pub use options::Options;
-pub use region::{Region, RegionOptions};
 pub use stats::{Counters, Limit, Repair, Stats, StripeStats, Verification};
 #[cfg(feature = "typed")]
 pub use typed::Typed;

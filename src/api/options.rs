@@ -85,10 +85,10 @@ impl Options {
         self
     }
 
-    /// Named regions that the file has room for, at most 65 535; default 64. Each takes 256 bytes.
+    /// Namespaces that the file has room for, at most 65 535; default 64. Each takes 256 bytes.
     #[must_use]
-    pub fn regions(mut self, regions: u32) -> Self {
-        self.settings.sizes.regions = Some(regions);
+    pub fn namespaces(mut self, namespaces: u32) -> Self {
+        self.settings.sizes.namespaces = Some(namespaces);
         self
     }
 

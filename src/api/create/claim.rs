@@ -10,8 +10,8 @@ use crate::api::stripe_lock::Patience;
 use crate::api::write::{Scope, Writer, check_size};
 use crate::error::{Error, Result};
 use crate::store::claim::End;
+use crate::store::namespace::Defaults;
 use crate::store::record::{Beside, Draft};
-use crate::store::region::Defaults;
 use crate::store::tally::MemberCount;
 use crate::upkeep::Opened;
 use crate::upkeep::claims::Rest;
@@ -57,7 +57,7 @@ struct Creation {
 }
 
 impl Creation {
-    /// Of a key with no value to be used meanwhile, and without a region's defaults.
+    /// Of a key with no value to be used meanwhile, and without a namespace's defaults.
     fn new(
         scope: Scope<'_>,
         opened: &Arc<Opened>,
@@ -110,7 +110,7 @@ enum Right {
 }
 
 impl Claim {
-    /// The key as it is stored: a region's is mangled.
+    /// The key as it is stored: a namespace's is mangled.
     #[must_use]
     pub fn key(&self) -> &[u8] {
         &self.0.key
@@ -279,8 +279,8 @@ impl Claim {
     fn beside(&self, beside: Beside) -> Beside {
         let cost = if self.0.how.early.is_some() { self.0.started.elapsed() } else { Duration::ZERO };
         Beside {
-            region: self.0.began.region.region(),
-            region_epoch: self.0.began.region.epochs().current(),
+            namespace: self.0.began.namespace.namespace(),
+            namespace_epoch: self.0.began.namespace.epochs().current(),
             created_ms: self.0.opened.settings.time.now_ms(),
             cost_ms: u64::try_from(cost.as_millis()).unwrap_or(u64::MAX),
             ..beside
@@ -317,8 +317,8 @@ impl Claim {
             // tell, and nothing is stored.
             Right::Unprotected(seen) => {
                 let is_as_it_was = seen == Some(stripe.version(&draft.key));
-                let now = Began::now(&opened, self.0.began.region.region());
-                if !is_as_it_was || now.epochs != self.0.began.epochs || now.region != self.0.began.region {
+                let now = Began::now(&opened, self.0.began.namespace.namespace());
+                if !is_as_it_was || now.epochs != self.0.began.epochs || now.namespace != self.0.began.namespace {
                     return Ok(Stored::Voided);
                 }
                 draft.epoch = stripe.epoch_for(draft.epoch);
@@ -395,7 +395,7 @@ impl Scope<'_> {
         let writer = Writer::new(&file, self, key)?;
         let opened = writer.opened;
         count(opened, MemberCount::Unprotected);
-        let began = Began::now(opened, writer.region);
+        let began = Began::now(opened, writer.namespace);
         // Before the key is looked at, and before the creator looks at whatever it makes the value of.
         let seen = opened.store.sight(&writer.key).version();
         let known = self.cache.known(key)?;
@@ -437,7 +437,7 @@ pub(super) fn claimed(
 ) -> Result<Claim> {
     let opened = held.opened().clone();
     let mut creation = Creation::new(scope, &opened, key, how, Right::Claimed(held), began);
-    if let Some(named) = scope.region {
+    if let Some(named) = scope.namespace {
         creation.defaults = named.in_file(&opened)?.1;
     }
     if let Some(Lookup::Hit(item) | Lookup::Stale(item)) = usable {

@@ -75,7 +75,7 @@ impl<T: Serialize + DeserializeOwned> Codec<T> {
         if found != expected {
             return Err(unreadable(format!(
                 "it was stored by another type, or another version of this one (its fingerprint is {:#018x}, expected \
-                 was {:#018x}); delete the key, or give each type keys or a region of its own",
+                 was {:#018x}); delete the key, or give each type keys or a namespace of its own",
                 u64::from_le_bytes(found),
                 u64::from_le_bytes(expected),
             )));
