@@ -4,7 +4,7 @@
 //!
 //! * [`Options`] creates and opens cache files; [`Cache`] is the handle that reads and writes.
 //! * [`Cache::get_or_create`] lets one caller of all processes create a missing value; [`Cache::claim`] is what it is made
-//!   of, [`Cache::lock`] locks a key, and a [`Region`] is a part of the cache that can be invalidated as a whole.
+//!   of, [`Cache::lock`] locks a key, and a [`Namespace`] is a part of the cache that can be invalidated as a whole.
 //! * Features: `typed` for values of one type through serde, `tokio` for tasks that wait without a thread, `serde` for the
 //!   statistics.
 //! * [`LockStrategy`] says how stripes are locked; [`locks`] is the contract for one of your own, and
@@ -33,7 +33,7 @@ pub use api::Typed;
 #[cfg(not(loom))]
 pub use api::{
     Cache, Claim, Counters, CreateError, CreateOptions, Created, Item, KeyLock, Keys, Limit, LockOptions, Lookup,
-    Options, Region, RegionOptions, Repair, SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task, Values,
+    Namespace, NamespaceOptions, Options, Repair, SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task, Values,
     Verification, Wait,
 };
 #[cfg(not(loom))]

@@ -5,7 +5,7 @@
 //!
 //! * [`read`] looks a key up without a lock; [`write`] changes a stripe under its lock.
 //! * [`intent`] is what makes a kill harmless: an operation is written down before it is done.
-//! * [`claim`] lets one create a key while others wait; [`region`] are the named name spaces.
+//! * [`claim`] lets one create a key while others wait; [`namespace`] are the namespaces.
 //! * [`evict`] makes room; [`rebuild`] makes a stripe anew after an operating-system crash, unless a [`durable`] point
 //!   came last.
 //! * [`verify`] checks what all of them promise to each other.
@@ -19,14 +19,15 @@ pub(crate) mod evict;
 pub(crate) mod exclusive;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzed;
+pub(crate) mod head;
 mod header;
 pub(crate) mod intent;
 #[cfg(all(test, loom))]
 mod models;
+pub(crate) mod namespace;
 pub(crate) mod read;
 pub(crate) mod rebuild;
 pub(crate) mod record;
-pub(crate) mod region;
 #[cfg(all(test, not(loom)))]
 mod reordered;
 mod repair;

@@ -109,11 +109,11 @@ impl<M: Memory> Store<M> {
         Epochs(self.mem.state().get(STATE_EPOCHS))
     }
 
-    /// Raises the epochs of a region, or of the whole cache: region 0. `false`: they are used up, or records may carry
+    /// Raises the epochs of a namespace, or of the whole cache: namespace 0. `false`: they are used up, or records may carry
     /// epochs from before a crash that the file has lost, or the word never stands still; then what is meant must be
     /// removed, stripe by stripe.
-    pub(crate) fn raise_epoch(&self, region: u16, how: Invalidation) -> bool {
-        let word = self.epochs_word(region);
+    pub(crate) fn raise_epoch(&self, namespace: u16, how: Invalidation) -> bool {
+        let word = self.epochs_word(namespace);
         // Nothing else is handed over with the epochs: that whoever hears of the invalidation sees this word or a later one
         // is what a single word promises.
         for _ in 0..EXCHANGES {
@@ -133,11 +133,11 @@ impl<M: Memory> Store<M> {
     /// Whether a record has been cleared or invalidated since it was written.
     #[inline(always)]
     pub(crate) fn is_cleared(&self, at: u64, head: Head) -> bool {
-        head.epoch() < self.epochs().hard() || (head.is_extended() && self.is_region_cleared(at, head))
+        head.epoch() < self.epochs().hard() || (head.is_extended() && self.is_namespace_cleared(at, head))
     }
 
     #[cold]
-    fn is_region_cleared(&self, at: u64, head: Head) -> bool {
+    fn is_namespace_cleared(&self, at: u64, head: Head) -> bool {
         self.is_hidden_by(self.extension(at, head), true)
     }
 
@@ -155,13 +155,14 @@ impl<M: Memory> Store<M> {
 
     /// The same of an extension that was loaded.
     pub(super) fn is_hidden_by(&self, extension: Extension, sees_absence: bool) -> bool {
-        extension.region_epoch() < self.region_epochs(extension.region()).hard()
+        extension.namespace_epoch() < self.namespace_epochs(extension.namespace()).hard()
             || (!sees_absence && extension.is_absence())
     }
 
-    /// Whether a record is older than the last soft invalidation of the cache or of its region.
+    /// Whether a record is older than the last soft invalidation of the cache or of its namespace.
     pub(crate) fn is_outdated(&self, head: Head, extension: Extension) -> bool {
-        head.epoch() < self.epochs().soft() || extension.region_epoch() < self.region_epochs(extension.region()).soft()
+        head.epoch() < self.epochs().soft()
+            || extension.namespace_epoch() < self.namespace_epochs(extension.namespace()).soft()
     }
 
     /// A word of a stripe's head.

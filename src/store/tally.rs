@@ -78,7 +78,7 @@ impl<M: Memory> Store<M> {
         sum
     }
 
-    /// Records that a stripe holds of the cache's current epoch; those whose region was invalidated, or that
+    /// Records that a stripe holds of the cache's current epoch; those whose namespace was invalidated, or that
     /// expired, count until their memory is taken back.
     pub(crate) fn live(&self, stripe: u32) -> u64 {
         if self.distrust(stripe) == Distrust::Discard {

@@ -54,7 +54,7 @@ impl<M: Memory> Store<M> {
         let g: &Geometry = &self.geometry;
         let parts = [
             (0, crate::shm::layout::HEADER_LEN),
-            (g.regions_at, g.stripes_at - g.regions_at),
+            (g.namespaces_at, g.stripes_at - g.namespaces_at),
             (g.stripe(stripe), g.stripe_len),
             (g.bucket(stripe, 0), g.buckets * BUCKET_LEN),
             (g.arena(stripe), g.small.bytes() + g.main.bytes()),

@@ -45,7 +45,7 @@ impl Fixed {
     /// The first page of a new file.
     pub(crate) fn page(&self, own: Own, boot_id: [u64; 2]) -> Header {
         let mut header = Header::zeroed();
-        let Shape { capacity, mean_item, stripes, lock_regions, seats, regions, claims } = self.geometry.shape;
+        let Shape { capacity, mean_item, stripes, lock_regions, seats, namespaces, claims } = self.geometry.shape;
         header.magic = MAGIC;
         header.format = FORMAT;
         header.header_len = HEADER_LEN as u32;
@@ -53,7 +53,7 @@ impl Fixed {
         header.file_len = self.geometry.file_len;
         (header.capacity, header.mean_item) = (capacity, mean_item);
         (header.stripes, header.lock_regions) = (stripes, lock_regions);
-        (header.seats, header.regions, header.claims) = (seats, regions, claims);
+        (header.seats, header.namespaces, header.claims) = (seats, namespaces, claims);
         header.after_crash = u32::from(self.after_crash == AfterCrash::Verify);
         header.buckets = self.geometry.buckets;
         header.small_len = self.geometry.small.bytes();
@@ -109,7 +109,7 @@ impl Fixed {
             stripes: header.stripes,
             lock_regions: header.lock_regions,
             seats: header.seats,
-            regions: header.regions,
+            namespaces: header.namespaces,
             claims: header.claims,
         };
         let geometry = Geometry::new(shape).map_err(|b| bad(b.option, b.expected, b.given.to_string()))?;

@@ -20,7 +20,7 @@ use std::time::Duration;
 pub const DEFAULT_CAPACITY: u64 = 64 << 20;
 const DEFAULT_MEAN_ITEM: u64 = 256;
 const DEFAULT_SEATS: u32 = 1024;
-const DEFAULT_REGIONS: u32 = 64;
+const DEFAULT_NAMESPACES: u32 = 64;
 const DEFAULT_CLAIMS: u32 = 64;
 /// Most stripes that are chosen when nothing is said; each lock region may cost a process a descriptor.
 const MOST_DEFAULT_STRIPES: u64 = 256;
@@ -50,7 +50,7 @@ pub(crate) struct Sizes {
     pub stripes: Option<u32>,
     pub lock_regions: Option<u32>,
     pub seats: Option<u32>,
-    pub regions: Option<u32>,
+    pub namespaces: Option<u32>,
     pub claims: Option<u32>,
 }
 
@@ -117,7 +117,7 @@ impl Settings {
             stripes,
             lock_regions: asked.lock_regions.unwrap_or(stripes),
             seats: asked.seats.unwrap_or(DEFAULT_SEATS),
-            regions: asked.regions.unwrap_or(DEFAULT_REGIONS),
+            namespaces: asked.namespaces.unwrap_or(DEFAULT_NAMESPACES),
             claims: asked.claims.unwrap_or(DEFAULT_CLAIMS),
         };
         Geometry::new(shape).map_err(|bad| Error::BadOption {
@@ -214,7 +214,7 @@ impl Settings {
             ("a number of stripes of", asked.stripes.map(u64::from), found.stripes.into()),
             ("a number of lock regions of", asked.lock_regions.map(u64::from), found.lock_regions.into()),
             ("a number of seats of", asked.seats.map(u64::from), found.seats.into()),
-            ("a number of regions of", asked.regions.map(u64::from), found.regions.into()),
+            ("a number of namespaces of", asked.namespaces.map(u64::from), found.namespaces.into()),
             ("a number of claims of", asked.claims.map(u64::from), found.claims.into()),
         ];
         for (what, asked, found) in sizes {

@@ -32,7 +32,7 @@ fn data_path(directory: &Path) -> PathBuf {
 
 fn geometry() -> io::Result<Geometry> {
     let (stripes, lock_regions, seats) = (REGIONS, REGIONS, 16);
-    let shape = Shape { capacity: 16 << 10, mean_item: 64, stripes, lock_regions, seats, regions: 1, claims: 1 };
+    let shape = Shape { capacity: 16 << 10, mean_item: 64, stripes, lock_regions, seats, namespaces: 1, claims: 1 };
     Geometry::new(shape).map_err(|bad| io::Error::other(bad.expected))
 }
 
