@@ -1,7 +1,7 @@
 //! The kill test: processes that share a cache are killed in the middle of their work, and the others must not notice.
 //!
-//! The suite [`kennel::conformance`] asks of a lock alone that a killed owner's is given on. This one asks what that is
-//! for: with a real cache under it, every value is whole and its key's, every write of the survivors gets its lock
+//! The suite [`kennel_conformance`] checks locks alone: that the lock of a killed process is given on. This test checks
+//! what that is for: with a real cache under it, every value is whole and its key's, every write of the survivors gets its lock
 //! within [`KillTest::wait`], and `verify` finds nothing. Workers are killed with `SIGKILL` at random moments. Built with the
 //! feature `crash-points`, further ones end themselves at each of the engine's stores, so that each is met for sure.
 

@@ -35,9 +35,6 @@ use std::time::{Duration, Instant};
 /// and output must be left alone.
 pub type Launcher<'a> = &'a dyn Fn(&str) -> Command;
 
-/// Forks the process: `true` in the child. Only the [conformance suite](kennel::conformance) asks for it.
-pub type Fork = kennel::conformance::Fork;
-
 /// What a worker's lines begin with, among those of a program around it.
 pub(crate) const MARK: &str = "kennel-harness: ";
 /// Operations between two looks at the clock.
@@ -175,7 +172,7 @@ pub enum WorkError {
 ///
 /// # Errors
 /// [`WorkError`]; to be written to standard error, and the process to be ended with a failure.
-pub fn run_task(task: &str, strategies: &Strategies, fork: Option<Fork>) -> Result<(), WorkError> {
+pub fn run_task(task: &str, strategies: &Strategies) -> Result<(), WorkError> {
     // A signal for all processes of a terminal is the parent's to heed.
     interrupt::watch()?;
     match serde_json::from_str(task)? {
@@ -186,7 +183,7 @@ pub fn run_task(task: &str, strategies: &Strategies, fork: Option<Fork>) -> Resu
         Task::Kill(job) => kill::work(&job, strategies)?,
         Task::Suite { strategy, task } => {
             let strategy = strategies.named(&strategy).map_err(WorkError::Strategy)?;
-            kennel::conformance::child(&strategy, &task, fork);
+            kennel_conformance::child(&strategy, &task);
         }
     }
     Ok(())
@@ -482,7 +479,7 @@ mod tests {
         let text = Task::Suite { strategy: "file".into(), task: "hold 1 /a b".into() }.text();
         let Ok(Task::Suite { strategy, task }) = serde_json::from_str(&text) else { panic!("{text}") };
         assert_eq!((strategy.as_str(), task.as_str()), ("file", "hold 1 /a b"));
-        let error = run_task("{}", &Strategies::built_in(), None).unwrap_err().to_string();
+        let error = run_task("{}", &Strategies::built_in()).unwrap_err().to_string();
         assert!(error.starts_with("no task of a worker: "), "{error}");
     }
 }

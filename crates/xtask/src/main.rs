@@ -64,7 +64,7 @@ enum Command {
     Windows(windows::Args),
     /// Type-check and lint everything for macOS
     MacosCheck,
-    /// Check the library and the command line with the oldest versions of their dependencies
+    /// Check the library, the suite for locks and the command line with the oldest versions of their dependencies
     Minimal,
     /// See that targets Kennel cannot run on are refused with a sentence
     RefusedCheck,

@@ -8,9 +8,12 @@ use anyhow::{Result, ensure};
 use crate::runner;
 use crate::step::Step;
 
-/// The test files that are run: what one process does with a cache, and what several do with claims and locks. The
-/// others make thousands of processes or files, which takes hours under valgrind.
-const MAIN: [&str; 7] = ["claims", "create", "expiry", "locks", "namespaces", "sizes", "values"];
+/// The packages whose tests are run.
+const PACKAGES: &str = "-p kennel -p kennel-conformance";
+/// The test files that are run: what one process does with a cache, what several do with claims and locks, and the suite
+/// of checks for the built-in lock strategies. The others make thousands of processes or files, which takes hours under
+/// valgrind.
+const MAIN: [&str; 8] = ["built_in", "claims", "create", "expiry", "locks", "namespaces", "sizes", "values"];
 
 /// An error fails the run, in the processes that a test starts, too. What a killed process leaves allocated is no leak.
 /// Threads get the processor in turns: else one that spins keeps it from the one that it waits for.
@@ -32,7 +35,7 @@ pub(crate) struct Args {
     /// Run the tests whose name contains this
     #[arg(default_value = "")]
     filter: String,
-    /// Run only this test file of `tests/`, or `lib` for the unit tests
+    /// Run only the test file of this name, or `lib` for the unit tests
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// Arguments for the test binaries, such as --nocapture
@@ -56,7 +59,7 @@ fn step(args: Args) -> Step {
         Some("lib") => "--lib".to_owned(),
         Some(name) => format!("--test {name}"),
     };
-    let mut step = Step::cargo("memcheck", &format!("test -p kennel --all-features --no-fail-fast {which}"))
+    let mut step = Step::cargo("memcheck", &format!("test {PACKAGES} --all-features --no-fail-fast {which}"))
         .arg("--config")
         .arg(&format!("target.'cfg(unix)'.runner = {MEMCHECK:?}"))
         .harness_args(
@@ -74,8 +77,9 @@ mod tests {
 
     #[test]
     fn the_main_tests_are_there() {
-        let tests = crate::toolchain::root().join("tests");
-        assert!(MAIN.iter().all(|name| tests.join(format!("{name}.rs")).is_file()));
+        let folders = ["tests", "crates/conformance/tests"].map(|folder| crate::toolchain::root().join(folder));
+        let is_there = |name: &str| folders.iter().any(|folder| folder.join(format!("{name}.rs")).is_file());
+        assert!(MAIN.into_iter().all(is_there));
     }
 
     #[test]

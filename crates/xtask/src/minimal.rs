@@ -1,5 +1,5 @@
-//! `cargo xtask minimal`: the library and the command line build with the oldest versions of their dependencies that the
-//! manifests allow.
+//! `cargo xtask minimal`: the library, the suite for lock strategies and the command line build with the oldest versions
+//! of their dependencies that the manifests allow.
 //!
 //! Cargo resolves such versions into the lock file of a workspace, and ours must stay as it is: a copy of the workspace
 //! gets one of its own. The option is unstable; `RUSTC_BOOTSTRAP` lets every cargo have it.
@@ -14,6 +14,8 @@ use anyhow::{Context, Result};
 use crate::step::Step;
 use crate::{runner, toolchain};
 
+/// The packages that are checked.
+const PACKAGES: &str = "--package kennel --package kennel-conformance --package kennel-cli";
 /// What the copy does without, in whatever folder.
 const LEFT_OUT: [&str; 2] = ["target", "Cargo.lock"];
 
@@ -43,7 +45,7 @@ fn steps(copy: &Path) -> [Step; 2] {
         Step::cargo("resolve", "generate-lockfile -Zdirect-minimal-versions --manifest-path")
             .arg(&manifest)
             .env("RUSTC_BOOTSTRAP", "1"),
-        Step::cargo("check", "check --locked --package kennel --package kennel-cli --all-features --manifest-path")
+        Step::cargo("check", &format!("check --locked {PACKAGES} --all-features --manifest-path"))
             .arg(&manifest)
             .target_dir("minimal"),
     ]

@@ -1,5 +1,5 @@
-//! `cargo xtask tsan`: the library's tests under ThreadSanitizer, which sees two threads that touch the same memory
-//! without an order between them, one of them not atomically.
+//! `cargo xtask tsan`: the tests of the library, and those of the suite for lock strategies, under ThreadSanitizer, which
+//! sees two threads that touch the same memory without an order between them, one of them not atomically.
 //!
 //! Memory that is mapped is touched only by atomic words there (`--cfg kennel_tsan` takes the loop of words instead of
 //! the assembly block, which the sanitizer does not see into), so what it could find is in what a process shares among
@@ -50,7 +50,7 @@ pub(crate) struct Args {
     /// Run the tests whose name contains this
     #[arg(default_value = "")]
     filter: String,
-    /// Run only this test file of `tests/`, or `lib` for the unit tests; all without it
+    /// Run only the test file of this name, or `lib` for the unit tests; all without it
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// Arguments for the test binaries, such as --nocapture
@@ -66,7 +66,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         Some("lib") => "--lib".to_owned(),
         Some(name) => format!("--test {name}"),
     };
-    let line = format!("test -p kennel --all-features -Zbuild-std --target {TARGET} --no-fail-fast {which}");
+    let line = format!(
+        "test -p kennel -p kennel-conformance --all-features -Zbuild-std --target {TARGET} --no-fail-fast {which}"
+    );
     let mut step = Step::cargo("tsan", &line)
         .nightly()
         .env("RUSTFLAGS", "-Zsanitizer=thread --cfg kennel_tsan")
