@@ -69,6 +69,7 @@ mod keys;
 pub mod kill;
 mod latency;
 mod limit;
+mod load;
 mod machine;
 pub mod pace;
 mod place;
@@ -79,7 +80,9 @@ mod run;
 pub mod size;
 mod stats;
 mod strategies;
+mod task;
 mod usage;
+mod work;
 pub mod worker;
 
 pub use calls::Calls;
@@ -94,5 +97,5 @@ pub use plan::{Cell, LeftOut, MOST_PROCESSES, MOST_THREADS, Matrix, Plan, PlanEr
 pub use run::{Bench, CpuTime, Measured, Progress, Results, RunError, Switches, fill_cache};
 pub use stats::{Fairness, Spread};
 pub use strategies::Strategies;
+pub use task::Counts;
 pub use usage::{Usage, pin};
-pub use worker::Counts;

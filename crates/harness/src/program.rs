@@ -3,7 +3,8 @@
 use crate::command::BenchOptions;
 use crate::kill::KillTest;
 use crate::strategies::Strategies;
-use crate::worker::{Task, run_task};
+use crate::task::Task;
+use crate::worker::run_task;
 use clap::{Parser, Subcommand};
 use kennel::LockStrategy;
 use kennel_conformance::Suite;
