@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use clap::builder::PossibleValuesParser;
 
-use crate::library_tests::main_tests;
+use crate::library_tests::{PACKAGES, main_tests};
 use crate::plan::{Plan, Planned};
 use crate::step::Step;
 use crate::{loom, minimal, python, runner, torture};
@@ -49,9 +49,9 @@ fn all_steps() -> Vec<Planned> {
     ]
 }
 
-/// The checks of `--quick`: one package, built once.
+/// The checks of `--quick`: two packages, built once.
 fn quick_steps() -> Vec<Planned> {
-    let tests = format!("test --package kennel --all-features --lib {}", main_tests());
+    let tests = format!("test {PACKAGES} --all-features --lib {}", main_tests());
     let about = "unit tests and main integration tests of the library";
     vec![planned(format_step(), 1, 0, "the layout of the code"), planned(Step::cargo("main", &tests), 120, 600, about)]
 }
