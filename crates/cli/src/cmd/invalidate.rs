@@ -5,14 +5,14 @@ use std::error::Error;
 use clap::Args;
 use kennel::{Invalidation, RegionOptions};
 
-use super::{CliResult, hit_or_miss};
+use super::outcome::{CliResult, hit_or_miss};
 use crate::args::WriteArgs;
 use crate::output::report_error;
 
 /// Forget everything in a region, at once and in every process.
 ///
-/// A region is a named part of a cache: "memo" is the one of "kennel memo", others are those of your programs; "kennel stat"
-/// lists them. It takes the same short time however much the region holds.
+/// A region is a named part of a cache: "memo" is the one of "kennel memo", others are those of your programs; "kennel
+/// stat" lists them. It takes the same short time however much the region holds.
 ///
 /// The exit status is 1 when the file has no region of that name, and standard error says which it has.
 ///
