@@ -7,9 +7,7 @@ use std::io::{self, Write as _};
 use std::process::Command;
 use std::time::Duration;
 
-use kennel::{
-    Claim, CreateOptions, Error, Expiry, Item, Lookup, MAX_KEY, Namespace, NamespaceOptions, SetOptions, Wait,
-};
+use kennel::{Cache, Claim, CreateOptions, Error, Expiry, Item, Lookup, MAX_KEY, NamespaceOptions, SetOptions, Wait};
 use kennel_harness::size::format_size;
 
 use super::args::MemoArgs;
@@ -118,8 +116,8 @@ impl<'a> Work<'a> {
         }
         let (capacity, trust) = (self.args.capacity, self.args.trust);
         let cache = Place { file: self.settings.cache.as_deref(), capacity, trust }.open().map_err(Unmet::Uncached)?;
-        let namespace = cache.namespace(NAMESPACE, &NamespaceOptions::new())?;
-        Ok(Memory { work: self, namespace })
+        let cache = cache.namespace(NAMESPACE, &NamespaceOptions::new())?;
+        Ok(Memory { work: self, cache })
     }
 
     fn command(&self) -> Command {
@@ -166,7 +164,7 @@ impl From<Error> for Unmet {
 /// The part of a cache file that holds results.
 struct Memory<'a> {
     work: &'a Work<'a>,
-    namespace: Namespace,
+    cache: Cache,
 }
 
 impl Memory<'_> {
@@ -191,7 +189,7 @@ impl Memory<'_> {
 
     /// In the background: runs the command unless another process does. A fresh result is replaced only with `--warm`.
     fn refresh(&self) -> Result<i32, Unmet> {
-        match self.namespace.claim(&self.work.key, &self.how().wait(Wait::No).unprotected(false)) {
+        match self.cache.claim(&self.work.key, &self.how().wait(Wait::No).unprotected(false)) {
             Ok(Lookup::Create(claim)) => self.run_under(claim),
             Ok(Lookup::Hit(item)) if self.work.args.warm || self.of_use(&item).is_none() => self.run_anew(),
             Ok(_) | Err(Error::TimedOut { .. }) => Ok(0),
@@ -213,9 +211,9 @@ impl Memory<'_> {
     fn claim(&self, how: &CreateOptions) -> Result<Lookup, Error> {
         if self.work.nesting.is_within_itself() {
             // The process that holds the claim waits for this one.
-            return self.namespace.claim(&self.work.key, &how.clone().wait(Wait::No).unprotected(false));
+            return self.cache.claim(&self.work.key, &how.clone().wait(Wait::No).unprotected(false));
         }
-        self.namespace.claim(&self.work.key, how)
+        self.cache.claim(&self.work.key, how)
     }
 
     fn unclaimed(&self, error: Error) -> Unmet {
@@ -237,7 +235,7 @@ impl Memory<'_> {
         // With a greatest age of zero the stored result counts as missing.
         match self.claim(&self.how().usable_for(Duration::ZERO)) {
             Ok(Lookup::Create(claim)) => {
-                let found = self.namespace.get_item(&self.work.key).filter(|item| item.stamp != unwanted.stamp);
+                let found = self.cache.get_item(&self.work.key).filter(|item| item.stamp != unwanted.stamp);
                 match found.and_then(|item| self.of_use(&item)) {
                     Some(recorded) => {
                         claim.fail();
@@ -286,7 +284,7 @@ impl Memory<'_> {
                 if let Some(stale) = self.work.settings.stale {
                     how = how.soft_expiry(Expiry::After(stale));
                 }
-                let stored = self.namespace.set_with(&self.work.key, recorded.to_bytes(), &how);
+                let stored = self.cache.set_with(&self.work.key, recorded.to_bytes(), &how);
                 stored.map(drop).unwrap_or_else(|error| not_stored(&error));
             }
             Some(_) => {}
@@ -313,7 +311,7 @@ impl Memory<'_> {
 
     /// The most bytes of output that can be stored.
     fn most(&self) -> u64 {
-        self.namespace.cache().stats().largest_record.saturating_sub(self.work.key.len() as u64 + OVERHEAD)
+        self.cache.stats().largest_record.saturating_sub(self.work.key.len() as u64 + OVERHEAD)
     }
 
     fn remark_size(&self, ran: &Ran) {
