@@ -4,9 +4,9 @@
 //!
 //! * [`Options`] creates and opens cache files; [`Cache`] is the handle that reads and writes.
 //! * [`Cache::get_or_create`] lets one caller of all processes create a missing value; [`Cache::claim`] is what it is made
-//!   of, [`Cache::lock`] locks a key, and a [`Region`] is a part of the cache that can be invalidated as a whole.
-//! * Features: `typed` for values of one type through serde, `tokio` for tasks that wait without a thread, `serde` for the
-//!   statistics.
+//!   of, [`Cache::lock`] locks a key, and [`Cache::namespace`] names a part of the cache that can be invalidated as a whole.
+//! * Features: `typed` for values of one type through serde (`Typed`), `tokio` for tasks that wait without a thread
+//!   (`AsyncCache`), `serde` for the statistics.
 //! * [`LockStrategy`] says how stripes are locked; [`locks`] is the contract for one of your own, and the crate
 //!   `kennel-conformance` checks whether a strategy keeps it.
 //! * `docs/architecture.md` follows a `get` and a `set` through the rooms of this crate, `docs/guarantees.md`
@@ -16,7 +16,6 @@
 
 #[cfg(not(loom))]
 mod api;
-#[cfg(not(loom))]
 mod clock;
 #[cfg(not(loom))]
 mod error;
@@ -29,13 +28,15 @@ mod sync;
 #[cfg(not(loom))]
 mod upkeep;
 
+#[cfg(all(feature = "tokio", not(loom)))]
+pub use api::AsyncCache;
 #[cfg(all(feature = "typed", not(loom)))]
 pub use api::Typed;
 #[cfg(not(loom))]
 pub use api::{
     Cache, Claim, Counters, CreateError, CreateOptions, Created, Item, KeyLock, Keys, Limit, LockOptions, Lookup,
-    Options, Region, RegionOptions, Repair, SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task, Values,
-    Verification, Wait,
+    NamespaceOptions, Options, Repair, SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task, Values, Verification,
+    Wait,
 };
 #[cfg(not(loom))]
 pub use clock::{Clock, Expiry};
@@ -51,9 +52,9 @@ pub use sync::locks::LockStrategy;
 #[cfg(not(loom))]
 pub use upkeep::header::AfterCrash;
 #[cfg(not(loom))]
-pub use upkeep::open::{DEFAULT_CAPACITY, OnMismatch};
-#[cfg(not(loom))]
 pub use upkeep::place::{default_path, default_paths};
+#[cfg(not(loom))]
+pub use upkeep::settings::{DEFAULT_CAPACITY, OnMismatch};
 
 /// Faults that are planted in the engine, for the tests that must find them.
 #[cfg(all(feature = "plant", not(loom)))]

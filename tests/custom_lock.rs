@@ -5,7 +5,7 @@ mod common;
 
 use common::Place;
 use kennel::locks::{LockError, LockFactory, LockPlace, LockRegions};
-use kennel::{Cache, Error, LockStrategy, Options, RegionOptions, SetOptions};
+use kennel::{Cache, Error, LockStrategy, NamespaceOptions, Options, SetOptions};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -104,7 +104,7 @@ fn who_opens_without_the_strategy_is_refused() {
 fn a_batch_takes_the_lock_of_each_stripe_once_and_reads_take_none() {
     let (place, flags) = (Place::new(), Arc::<Flags>::default());
     let cache = create(&place, &flags);
-    let region = cache.region("r", &RegionOptions::new()).unwrap();
+    let namespace = cache.namespace("r", &NamespaceOptions::new()).unwrap();
     let locks_of = |work: &dyn Fn()| {
         let before = flags.taken.load(Ordering::SeqCst);
         work();
@@ -117,11 +117,11 @@ fn a_batch_takes_the_lock_of_each_stripe_once_and_reads_take_none() {
     let how = SetOptions::new();
     for round in 0..2 {
         assert_eq!(locks_of(&|| assert!(cache.set_multi(&items, &how).iter().all(Result::is_ok))), each, "{round}");
-        assert_eq!(locks_of(&|| assert!(region.set_multi(&items, &how).iter().all(Result::is_ok))), each, "{round}");
+        assert_eq!(locks_of(&|| assert!(namespace.set_multi(&items, &how).iter().all(Result::is_ok))), each, "{round}");
     }
     assert_eq!(locks_of(&|| assert!(cache.get_multi(&keys).iter().all(Option::is_some))), 0);
-    assert_eq!(locks_of(&|| assert!(region.get_multi(&keys).iter().all(Option::is_some))), 0);
-    assert_eq!(locks_of(&|| assert!(keys.iter().all(|key| region.get_item(key).is_some()))), 0);
+    assert_eq!(locks_of(&|| assert!(namespace.get_multi(&keys).iter().all(Option::is_some))), 0);
+    assert_eq!(locks_of(&|| assert!(keys.iter().all(|key| namespace.get_item(key).is_some()))), 0);
     assert_eq!(locks_of(&|| assert!(cache.delete_multi(&keys).iter().all(Result::is_ok))), each);
-    assert_eq!(locks_of(&|| assert!(region.delete_multi(&keys).iter().all(Result::is_ok))), each);
+    assert_eq!(locks_of(&|| assert!(namespace.delete_multi(&keys).iter().all(Result::is_ok))), each);
 }

@@ -1,7 +1,7 @@
 //! Holding a lock region for longer than a write takes.
 
 use super::cache::Cache;
-use super::write;
+use super::stripe_lock::lock_region;
 use crate::error::{Error, Result};
 use std::sync::Arc;
 
@@ -31,19 +31,19 @@ impl Cache {
     /// # Errors
     /// [`Busy`](Error::Busy) if another thread or process held the region for all of [`lock_wait`](Self::lock_wait),
     /// [`BadOption`](Error::BadOption) if the file has no such region, [`ReadOnly`](Error::ReadOnly).
-    pub fn while_locked<R>(&self, lock_region: u32, work: impl FnOnce() -> R) -> Result<R> {
+    pub fn while_locked<R>(&self, region: u32, work: impl FnOnce() -> R) -> Result<R> {
         // For longer than a call: `work` may take its time.
         let file = Arc::clone(&*self.current()?);
         let regions = file.geometry().shape.lock_regions;
-        if lock_region >= regions {
+        if region >= regions {
             return Err(Error::BadOption {
-                option: "lock_region",
-                given: lock_region.to_string(),
+                option: "region",
+                given: region.to_string(),
                 expected: format!("one of the file's {regions} lock regions, which are numbered from 0"),
             });
         }
         // The first stripe of a lock region has the region's number.
-        let (_, _held) = write::lock_region(&file, lock_region, self.lock_wait)?;
+        let (_, _held) = lock_region(&file, region, self.lock_wait)?;
         Ok(work())
     }
 }

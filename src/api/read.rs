@@ -1,55 +1,29 @@
 //! The read path: hash, look, copy, check. No lock, no system call.
 
 use super::cache::Cache;
+use super::count::count_on;
+use super::item::{Item, Known};
+use super::stripe_lock::lock_for_read;
 use super::values::Values;
-use super::write::Stamp;
-use crate::clock::Time;
+use super::wants::{Append, In, Into, Nothing, Sound, TooSmall, TryValue, TryWhole, Value, Want, WholeItem};
 use crate::error::{Error, Result};
 use crate::hash::Key;
 use crate::shm::Memory;
-use crate::shm::mapping::Mapping;
-use crate::store::copied::Copied;
-use crate::store::exclusive::Exclusive;
-use crate::store::read::{Found, Look, Sight, Take};
-use crate::store::record::{Extension, MAX_KEY};
+use crate::store::Distrust;
+use crate::store::read::{Look, Sight, Take};
+use crate::store::record::MAX_KEY;
 use crate::store::tally::MemberCount;
-use crate::store::{Distrust, Store};
 use crate::sync::calls::OwnCall;
 use crate::sync::locks::{LockError, RegionGuard};
 use crate::sync::threads::SeatLines;
 use crate::upkeep::Opened;
 use crate::upkeep::current::InUse;
 use crossbeam::utils::Backoff;
-use std::alloc::{Layout, handle_alloc_error};
-use std::collections::TryReserveError;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Looks that a read takes at a bucket that others are changing before it goes the slow way.
 const LOOKS: u32 = 64;
-/// How long a read waits for the stripe's lock on the slow way.
-const READ_WAIT: Duration = Duration::from_millis(20);
 /// Keys of a batch whose cache lines are asked for at once.
 const BATCH: usize = 16;
-
-/// A value with what is stored beside it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Item {
-    /// The value.
-    pub value: Vec<u8>,
-    /// The caller's flags given to `set_with`; 0 by default.
-    pub flags: u32,
-    /// What [`Cache::compare_and_swap`] compares: it differs after every write of the key.
-    pub stamp: Stamp,
-    /// When the item expires, if it does.
-    pub expires: Option<SystemTime>,
-    /// When it becomes stale, if it does: see [`SetOptions::soft_expiry`](crate::SetOptions::soft_expiry).
-    pub soft_expires: Option<SystemTime>,
-    /// When it was created, to a hundredth of a second: known of an item that was created by `get_or_create` and its kin,
-    /// and of one that was stored with flags, with a soft expiry or in a region.
-    pub created: Option<SystemTime>,
-    /// Its soft expiry has passed, or a soft invalidation came.
-    pub is_stale: bool,
-}
 
 impl Cache {
     /// The value of a key; `None` is a miss.
@@ -76,12 +50,12 @@ impl Cache {
         Ok(known.map(|known| known.item))
     }
 
-    /// What is known of a key, that it has no value included. Whoever asks counts a hit or a miss: of several looks of one
-    /// caller only one is.
+    /// What is known of a stored key, a remembered absence included. The caller counts a hit or a miss, once for all its
+    /// looks.
     pub(super) fn known(&self, key: &[u8]) -> Result<Option<Known>> {
         let want = &mut TryWhole::<true>(&self.file.time);
         if let Some(file) = self.file.in_own_use()
-            && let Some(ready) = Ready::of(&file)
+            && let Some(ready) = Ready::of(&file, 0)
         {
             let (key, tally) = (ready.opened.store.key(key), ready.tally());
             return tally.go_on(tally.look(&key, want), key, want).transpose();
@@ -89,12 +63,12 @@ impl Cache {
         self.read_slow_with(key, want, |_, read| read).transpose()
     }
 
-    /// What one look says of a key, which waits for nobody. `None` may be a miss, or that a look must wait: for a change
-    /// that is under way, or for a lock that reads take. It is not counted.
+    /// What one look says of a stored key, without waiting. `None` is a miss, or says that the look would have to wait: for
+    /// a change under way, or for a lock that reads take. The look is not counted.
     #[cfg(feature = "tokio")]
     pub(super) fn known_at_once(&self, key: &[u8]) -> Option<Known> {
         let file = self.file.in_own_use()?;
-        let ready = Ready::of(&file)?;
+        let ready = Ready::of(&file, 0)?;
         let (opened, time) = (ready.opened, &self.file.time);
         let key = opened.store.key(key);
         match opened.store.look(&key, || time.now_ms(), &mut TryWhole::<true>(time), true) {
@@ -154,6 +128,14 @@ impl Cache {
         values
     }
 
+    /// The items of many keys, in their order.
+    #[cfg(feature = "typed")]
+    pub(super) fn get_items<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Option<Item>> {
+        let mut items = Vec::with_capacity(keys.len());
+        self.read_multi(keys, &mut WholeItem(&self.file.time), |_, item| items.push(item));
+        items
+    }
+
     /// As [`get_multi`](Self::get_multi), for those who must go on where there is no memory for the values.
     ///
     /// # Errors
@@ -189,25 +171,60 @@ impl Cache {
     #[inline(always)]
     fn read<T: Want>(&self, key: &[u8], mut want: T) -> Option<T::Out> {
         if let Some(file) = self.file.in_own_use()
-            && let Some(ready) = Ready::of(&file)
+            && let Some(ready) = Ready::of(&file, self.has_namespace)
         {
             let key = ready.opened.store.key(key);
             return ready.read_at(&key, ready.opened.store.sight(&key), &mut want);
         }
-        self.read_slow(key, &mut want)
+        self.read_otherwise(key, &mut want)
     }
 
-    /// Reads many keys, a batch of them at a time: first their buckets are asked for, then the records that these
-    /// lead to, and then each is read as a single one is.
+    /// As [`read`](Self::read), with a namespace, or where the file is not ready for the fast path.
+    #[cold]
+    #[inline(never)]
+    fn read_otherwise<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
+        match self.in_namespace() {
+            Some(_) => self.with_stored_key(key, |key| self.read_stored(key, want)),
+            None => self.read_slow(key, want),
+        }
+    }
+
+    /// Reads a stored key.
+    #[inline(never)]
+    fn read_stored<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
+        if let Some(file) = self.file.in_own_use()
+            && let Some(ready) = Ready::of(&file, 0)
+        {
+            let key = ready.opened.store.key(key);
+            return ready.read_at(&key, ready.opened.store.sight(&key), want);
+        }
+        self.read_slow(key, want)
+    }
+
+    /// Reads many keys.
     #[inline(always)]
-    fn read_multi<K, T>(&self, keys: &[K], want: &mut T, mut each: impl FnMut(&mut T, Option<T::Out>))
+    fn read_multi<K, T>(&self, keys: &[K], want: &mut T, each: impl FnMut(&mut T, Option<T::Out>))
+    where
+        K: AsRef<[u8]>,
+        T: Want,
+    {
+        match self.in_namespace() {
+            None => self.read_stored_multi(keys, want, each),
+            Some(namespace) => self.read_stored_multi(&namespace.stored_keys(keys), want, each),
+        }
+    }
+
+    /// Reads many stored keys, in batches: first it asks for their buckets, then for the records in these, and then it reads
+    /// each as a single one.
+    #[inline(always)]
+    fn read_stored_multi<K, T>(&self, keys: &[K], want: &mut T, mut each: impl FnMut(&mut T, Option<T::Out>))
     where
         K: AsRef<[u8]>,
         T: Want,
     {
         for batch in keys.chunks(BATCH) {
             let file = self.file.in_own_use();
-            let Some(ready) = file.as_ref().and_then(Ready::of) else {
+            let Some(ready) = file.as_ref().and_then(|file| Ready::of(file, 0)) else {
                 drop(file);
                 batch.iter().for_each(|key| {
                     let read = self.read_slow(key.as_ref(), want);
@@ -231,15 +248,15 @@ impl Cache {
         }
     }
 
-    /// As [`read`](Self::read), where something is out of the ordinary: a replaced file, a forked child, a read-only
-    /// handle, a reader's lock, checksums to be checked, a crash that lies behind.
+    /// Reads a stored key where the file is not ready for the fast path: it was replaced, this process is a forked child
+    /// or the handle read-only, reads take a lock or verify checksums, or the system has crashed.
     #[cold]
     #[inline(never)]
     fn read_slow<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
         self.read_slow_with(key, want, |tally, read| tally.counted(read))
     }
 
-    /// The same; `counted` counts what was read, or does not.
+    /// As [`read_slow`](Self::read_slow); `counted` may count a hit or a miss.
     fn read_slow_with<T: Want>(
         &self,
         key: &[u8],
@@ -252,265 +269,9 @@ impl Cache {
         let file = self.readable()?;
         let opened = &**file;
         let key = opened.store.key(key);
-        // A forked child joins at its first use; if it cannot, it reads all the same, uncounted.
+        // A forked child joins at its first use. If it cannot, it reads without counting.
         let tally = Tally { opened, lines: opened.joined_for_read().map(|joined| joined.lines) };
         counted(tally, read_carefully(key, tally, want))
-    }
-}
-
-/// What a read wants, if it can also be had from a private copy of a record: one whose checksum was checked.
-trait Want: Take {
-    fn take_copied<M: Memory>(&mut self, store: &Store<M>, copied: Copied) -> Self::Out;
-
-    /// Where there is no memory for the copy: who cannot say so ends the process, as Rust's collections do.
-    fn no_memory(&mut self, _: TryReserveError, needed: usize) -> Self::Out {
-        handle_alloc_error(Layout::array::<u8>(needed).unwrap_or(Layout::new::<u8>()))
-    }
-}
-
-/// The value. Its length is checked before memory is asked for.
-struct Value;
-
-impl Take for Value {
-    type Out = Vec<u8>;
-
-    #[inline(always)]
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Vec<u8>> {
-        if !store.still(found) {
-            return None;
-        }
-        let mut value = Vec::with_capacity(found.value_len);
-        store.mem.append_out(found.value_at(), found.value_len, &mut value);
-        Some(value)
-    }
-}
-
-impl Want for Value {
-    fn take_copied<M: Memory>(&mut self, _: &Store<M>, copied: Copied) -> Vec<u8> {
-        copied.value
-    }
-}
-
-/// What is wanted, from a copy of a whole record. Its length is checked before memory is asked for.
-fn copied<M: Memory, T: Want>(store: &Store<M>, found: &Found<'_>, want: &mut T) -> Option<T::Out> {
-    store.still(found).then(|| match store.copied(found) {
-        Ok(copied) => want.take_copied(store, copied),
-        Err(error) => want.no_memory(error, found.value_len),
-    })
-}
-
-/// The value behind those that a buffer holds already. A look that is not the last leaves bytes behind; the next
-/// takes them off first, and so does the end of the batch.
-struct Append<'a>(&'a mut Values);
-
-impl Take for Append<'_> {
-    type Out = ();
-
-    #[inline(always)]
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<()> {
-        let bytes = self.0.open_end();
-        // The length is checked before memory is asked for.
-        if bytes.capacity() - bytes.len() < found.value_len && !store.still(found) {
-            return None;
-        }
-        store.mem.append_out(found.value_at(), found.value_len, bytes);
-        Some(())
-    }
-}
-
-impl Want for Append<'_> {
-    fn take_copied<M: Memory>(&mut self, _: &Store<M>, copied: Copied) {
-        self.0.open_end().extend_from_slice(&copied.value);
-    }
-}
-
-/// The value and what is stored beside it.
-struct WholeItem<'a>(&'a Time);
-
-impl Take for WholeItem<'_> {
-    type Out = Item;
-
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Item> {
-        copied(store, found, self)
-    }
-}
-
-impl Want for WholeItem<'_> {
-    fn take_copied<M: Memory>(&mut self, store: &Store<M>, copied: Copied) -> Item {
-        Known::of(store, copied, self.0).item
-    }
-}
-
-/// All that a record says, even that there is no value if `ABSENCE` is asked for.
-struct TryWhole<'a, const ABSENCE: bool>(&'a Time);
-
-impl<const ABSENCE: bool> Take for TryWhole<'_, ABSENCE> {
-    type Out = Result<Known>;
-    const SEES_ABSENCE: bool = ABSENCE;
-
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Result<Known>> {
-        copied(store, found, self)
-    }
-}
-
-impl<const ABSENCE: bool> Want for TryWhole<'_, ABSENCE> {
-    fn take_copied<M: Memory>(&mut self, store: &Store<M>, copied: Copied) -> Result<Known> {
-        Ok(Known::of(store, copied, self.0))
-    }
-
-    fn no_memory(&mut self, error: TryReserveError, needed: usize) -> Result<Known> {
-        Err(Error::no_memory(needed)(error))
-    }
-}
-
-/// The value, if there is memory for it.
-struct TryValue;
-
-impl Take for TryValue {
-    type Out = Result<Vec<u8>>;
-
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Result<Vec<u8>>> {
-        copied(store, found, self)
-    }
-}
-
-impl Want for TryValue {
-    fn take_copied<M: Memory>(&mut self, _: &Store<M>, copied: Copied) -> Result<Vec<u8>> {
-        Ok(copied.value)
-    }
-
-    fn no_memory(&mut self, error: TryReserveError, needed: usize) -> Result<Vec<u8>> {
-        Err(Error::no_memory(needed)(error))
-    }
-}
-
-/// What is known of a key.
-pub(super) struct Known {
-    pub item: Item,
-    pub extension: Extension,
-    pub expires_ms: u64,
-}
-
-impl Known {
-    /// From a private copy of a record.
-    pub(super) fn of<M: Memory>(store: &Store<M>, copied: Copied, time: &Time) -> Self {
-        let Copied { head, extension, value, .. } = copied;
-        let moment = |ms: u64| (ms != 0).then(|| UNIX_EPOCH + Duration::from_millis(ms));
-        let soft_ms = extension.soft_expires_ms();
-        let item = Item {
-            value,
-            flags: extension.caller_flags(),
-            stamp: Stamp(head.stamp),
-            expires: moment(head.expires_ms()),
-            soft_expires: moment(soft_ms),
-            created: moment(extension.beside().created_ms),
-            is_stale: store.is_outdated(head, extension) || (soft_ms != 0 && soft_ms <= time.now_ms()),
-        };
-        Self { item, extension, expires_ms: head.expires_ms() }
-    }
-}
-
-/// The value in the caller's buffer, if it takes it, and its length.
-struct Into<'a>(&'a mut [u8]);
-
-impl Take for Into<'_> {
-    type Out = usize;
-
-    #[inline(always)]
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<usize> {
-        if let Some(room) = self.0.get_mut(..found.value_len) {
-            store.mem.copy_out(found.value_at(), room);
-        }
-        Some(found.value_len)
-    }
-}
-
-impl Want for Into<'_> {
-    fn take_copied<M: Memory>(&mut self, _: &Store<M>, copied: Copied) -> usize {
-        if let Some(room) = self.0.get_mut(..copied.value.len()) {
-            room.copy_from_slice(&copied.value);
-        }
-        copied.value.len()
-    }
-}
-
-/// The value in memory that is made for it. Its length is checked before memory is asked for.
-struct In<F>(F);
-
-/// The memory that was made does not take the value.
-struct TooSmall {
-    needed: usize,
-    given: usize,
-}
-
-impl<B: AsMut<[u8]>, F: FnMut(usize) -> B> Take for In<F> {
-    type Out = Result<B, TooSmall>;
-    const RUNS_CALLERS_CODE: bool = true;
-
-    #[inline(always)]
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Self::Out> {
-        if !store.still(found) {
-            return None;
-        }
-        let mut made = (self.0)(found.value_len);
-        let (needed, given) = (found.value_len, made.as_mut().len());
-        let Some(room) = made.as_mut().get_mut(..needed) else { return Some(Err(TooSmall { needed, given })) };
-        store.mem.copy_out(found.value_at(), room);
-        Some(Ok(made))
-    }
-}
-
-impl<B: AsMut<[u8]>, F: FnMut(usize) -> B> Want for In<F> {
-    fn take_copied<M: Memory>(&mut self, _: &Store<M>, copied: Copied) -> Self::Out {
-        let mut made = (self.0)(copied.value.len());
-        let (needed, given) = (copied.value.len(), made.as_mut().len());
-        let Some(room) = made.as_mut().get_mut(..needed) else { return Err(TooSmall { needed, given }) };
-        room.copy_from_slice(&copied.value);
-        Ok(made)
-    }
-}
-
-/// That there is a value.
-struct Nothing;
-
-impl Take for Nothing {
-    type Out = ();
-
-    #[inline(always)]
-    fn take<M: Memory>(&mut self, _: &Store<M>, _: &Found) -> Option<()> {
-        Some(())
-    }
-}
-
-impl Want for Nothing {
-    fn take_copied<M: Memory>(&mut self, _: &Store<M>, _: Copied) {}
-}
-
-/// What is wanted, from a record that passes its checksum; `None` within for one that does not.
-struct Sound<'a, T> {
-    key: Key<'a>,
-    want: &'a mut T,
-}
-
-impl<T: Want> Take for Sound<'_, T> {
-    type Out = Option<T::Out>;
-    const SEES_ABSENCE: bool = T::SEES_ABSENCE;
-    const RUNS_CALLERS_CODE: bool = T::RUNS_CALLERS_CODE;
-
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Self::Out> {
-        if !store.still(found) {
-            return None;
-        }
-        let copied = match store.copied(found) {
-            Ok(copied) => copied,
-            Err(error) => return Some(Some(self.want.no_memory(error, found.value_len))),
-        };
-        // A mixture of two records is no damage.
-        if !store.still(found) {
-            return None;
-        }
-        let is_true = store.is_true(&copied, &self.key, T::SEES_ABSENCE);
-        Some(is_true.then(|| self.want.take_copied(store, copied)))
     }
 }
 
@@ -550,13 +311,6 @@ fn read_locked<T: Take>(key: &Key<'_>, tally: Tally<'_>, want: &mut T) -> Option
         drop(held);
     }
     Some(tally.look(key, want))
-}
-
-/// A stripe's lock, if it is to be had in a short time. With strategy `none` it never is: the one writer may be alive.
-pub(super) fn lock_for_read(opened: &Opened, stripe: u32) -> Option<Exclusive<'_, Mapping>> {
-    let joined = opened.joined().filter(|joined| joined.member.locks.exclude())?;
-    let lock = opened.lock(joined, stripe, READ_WAIT).ok()?;
-    opened.enter(joined, stripe, lock).ok()
 }
 
 /// Reads where more is asked for than a version: a reader's lock, or checksums.
@@ -625,17 +379,18 @@ impl Tally<'_> {
     }
 }
 
-/// A file that this process is a member of, and about which nothing is out of the ordinary.
+/// A file that is ready for the fast path: this process is a member, and there is nothing else to look into.
 #[derive(Clone, Copy)]
 struct Ready<'a> {
     opened: &'a Opened,
 }
 
 impl<'a> Ready<'a> {
+    /// `besides` is not 0 if the caller has a reason of its own against the fast path.
     #[inline(always)]
-    fn of(file: &'a InUse<'_, OwnCall>) -> Option<Self> {
+    fn of(file: &'a InUse<'_, OwnCall>, besides: u64) -> Option<Self> {
         let opened = &***file;
-        opened.is_plain_to_read().then_some(Self { opened })
+        opened.is_plain_to_read(besides).then_some(Self { opened })
     }
 
     fn tally(self) -> Tally<'a> {
@@ -667,39 +422,14 @@ impl<'a> Ready<'a> {
     }
 }
 
-/// Counts on this thread's line of a member's seat.
-#[inline(always)]
-fn count_on(opened: &Opened, lines: SeatLines, what: MemberCount, by: u64) {
-    match lines.own() {
-        Some(line_at) => opened.store.count(line_at, what, by),
-        None => count_on_any(opened, lines, what, by),
-    }
-}
-
-#[cold]
-fn count_on_any(opened: &Opened, lines: SeatLines, what: MemberCount, by: u64) {
-    let (line_at, is_shared) = lines.any();
-    if is_shared {
-        opened.store.count_shared(line_at, what, by);
-    } else {
-        opened.store.count(line_at, what, by);
-    }
-}
-
-/// Counts on this thread's line, outside the read path.
-pub(super) fn count(opened: &Opened, what: MemberCount) {
-    if let Some(joined) = opened.joined() {
-        count_on(opened, joined.lines, what, 1);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Options;
+    use std::time::Duration;
 
     fn is_ready(cache: &Cache) -> bool {
-        cache.file.in_own_use().is_some_and(|file| Ready::of(&file).is_some())
+        cache.file.in_own_use().is_some_and(|file| Ready::of(&file, 0).is_some())
     }
 
     /// Else each of its reads would go the slow way, for as long as the handle lives.

@@ -1,10 +1,10 @@
 //! What a creator makes.
 
-use crate::api::write::SetOptions;
+use crate::api::set_options::SetOptions;
 use crate::clock::Expiry;
 
 /// A value that a creator made, with what depends on the value: when it expires or becomes stale, its flags, and whether it
-/// is stored at all. What is not said here the [`CreateOptions`](crate::CreateOptions) say, and after them the region.
+/// is stored at all. What is not said here the [`CreateOptions`](crate::CreateOptions) say, and after them the namespace.
 ///
 /// Creators that have nothing to say return the bytes.
 ///

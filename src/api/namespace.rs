@@ -1,0 +1,197 @@
+//! Namespaces: named parts of a cache with keys, defaults and invalidations of their own.
+
+use super::stripe_lock::lock_stripe;
+use crate::error::{Error, Result};
+use crate::shm::layout::NAMESPACE_NAME;
+use crate::store::namespace::Defaults;
+use crate::upkeep::Opened;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Makes the stored key from a namespace's name and a caller's key.
+type Mangler = Arc<dyn Fn(&str, &[u8]) -> Vec<u8> + Send + Sync>;
+
+/// Stored keys up to this length are made on the stack.
+const SHORT_KEY: usize = 256;
+/// Stands between a namespace's name and a key.
+const SEPARATOR: u8 = 0;
+
+/// Defaults of a namespace: they hold for each item that is stored without times of its own.
+///
+/// The file keeps the times of the first handle that names the namespace. A later handle without times uses those of the
+/// file. A later handle with other times uses its own for what it stores, and leaves the file's as they are: two programs
+/// that disagree each store with their own times.
+#[derive(Clone, Default)]
+pub struct NamespaceOptions {
+    ttl: Option<Duration>,
+    soft_ttl: Option<Duration>,
+    absence_ttl: Option<Duration>,
+    mangler: Option<Mangler>,
+}
+
+impl NamespaceOptions {
+    /// The times that the file keeps for the namespace, and stored keys that begin with its name.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How long an item lives, to the millisecond.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// How long an item is fresh: see [`SetOptions::soft_expiry`](crate::SetOptions::soft_expiry).
+    #[must_use]
+    pub fn soft_ttl(mut self, ttl: Duration) -> Self {
+        self.soft_ttl = Some(ttl);
+        self
+    }
+
+    /// How long the cache remembers that a key has no value: see
+    /// [`CreateOptions::absence_expiry`](crate::CreateOptions::absence_expiry).
+    #[must_use]
+    pub fn absence_ttl(mut self, ttl: Duration) -> Self {
+        self.absence_ttl = Some(ttl);
+        self
+    }
+
+    /// Makes stored keys from the namespace's name and the caller's key. All handles of the namespace must make the same
+    /// ones. By default a stored key is the name, a zero byte and the key, so that no two namespaces share a key.
+    #[must_use]
+    pub fn key_mangler(mut self, mangler: impl Fn(&str, &[u8]) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        self.mangler = Some(Arc::new(mangler));
+        self
+    }
+}
+
+impl fmt::Debug for NamespaceOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NamespaceOptions")
+            .field("ttl", &self.ttl)
+            .field("soft_ttl", &self.soft_ttl)
+            .field("absence_ttl", &self.absence_ttl)
+            .field("has_key_mangler", &self.mangler.is_some())
+            .finish()
+    }
+}
+
+/// A namespace as a handle names it: its number may differ from file to file.
+pub(super) struct Namespace {
+    name: String,
+    options: NamespaceOptions,
+    /// The last file that was asked and the number there: the number, and the lower 48 bits of the opened file's own.
+    found: AtomicU64,
+}
+
+impl Namespace {
+    pub(super) fn new(name: &str, options: &NamespaceOptions) -> Result<Self> {
+        if name.is_empty() || name.len() > NAMESPACE_NAME || name.contains('\0') {
+            return Err(Error::BadOption {
+                option: "name of a namespace",
+                given: format!("{:?} of {} bytes", name.chars().take(40).collect::<String>(), name.len()),
+                expected: format!("1 to {NAMESPACE_NAME} bytes, none of them zero"),
+            });
+        }
+        Ok(Self { name: name.into(), options: options.clone(), found: AtomicU64::new(0) })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The namespace's number in a file, and its defaults. A namespace that the file does not have is added, under a lock
+    /// for which this waits up to a limit.
+    pub(super) fn in_file(&self, opened: &Opened, limit: Duration) -> Result<(u16, Defaults)> {
+        let file = opened.number & ((1 << 48) - 1);
+        let found = self.found.load(Ordering::Relaxed);
+        let number = if found != 0 && found & ((1 << 48) - 1) == file {
+            (found >> 48) as u16
+        } else {
+            let number = self.find_or_add(opened, limit)?;
+            self.found.store(u64::from(number) << 48 | file, Ordering::Relaxed);
+            number
+        };
+        Ok((number, self.defaults(opened.store.namespace_defaults(number))))
+    }
+
+    fn find_or_add(&self, opened: &Opened, limit: Duration) -> Result<u16> {
+        if let Some(number) = opened.store.namespace_named(&self.name) {
+            return Ok(number);
+        }
+        let mut stripe = lock_stripe(opened, 0, limit)?;
+        stripe.add_namespace(&self.name, self.defaults(Defaults::default())).ok_or_else(|| Error::NamespacesFull {
+            path: opened.real.clone(),
+            namespaces: opened.geometry().shape.namespaces,
+        })
+    }
+
+    fn defaults(&self, stored: Defaults) -> Defaults {
+        let or = |given: Option<Duration>, stored: u64| match given {
+            // 0 means never: a time to live of zero becomes a millisecond.
+            Some(ttl) => u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1),
+            None => stored,
+        };
+        Defaults {
+            hard_ttl_ms: or(self.options.ttl, stored.hard_ttl_ms),
+            soft_ttl_ms: or(self.options.soft_ttl, stored.soft_ttl_ms),
+            none_ttl_ms: or(self.options.absence_ttl, stored.none_ttl_ms),
+        }
+    }
+
+    /// The stored key of a caller's key.
+    pub(super) fn stored_key(&self, key: &[u8]) -> Vec<u8> {
+        match &self.options.mangler {
+            Some(mangler) => mangler(&self.name, key),
+            None => [self.name.as_bytes(), &[SEPARATOR], key].concat(),
+        }
+    }
+
+    fn makes_short(&self, key: &[u8]) -> bool {
+        self.options.mangler.is_none() && self.name.len() + 1 + key.len() <= SHORT_KEY
+    }
+
+    fn short_key<'r>(&self, key: &[u8], room: &'r mut [u8; SHORT_KEY]) -> &'r [u8] {
+        let (name, len) = (self.name.as_bytes(), self.name.len() + 1 + key.len());
+        room[..name.len()].copy_from_slice(name);
+        room[name.len()] = SEPARATOR;
+        room[name.len() + 1..len].copy_from_slice(key);
+        &room[..len]
+    }
+
+    /// The stored keys of many.
+    pub(super) fn stored_keys<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Vec<u8>> {
+        keys.iter().map(|key| self.stored_key(key.as_ref())).collect()
+    }
+
+    /// The caller's key of a stored key. `None`: it is no key of this namespace. From what a mangler made nobody can tell,
+    /// and the stored key itself is returned.
+    pub(super) fn callers_key(&self, mut stored: Vec<u8>) -> Option<Vec<u8>> {
+        if self.options.mangler.is_none() {
+            let key = stored.strip_prefix(self.name.as_bytes())?.strip_prefix(&[SEPARATOR])?;
+            stored.drain(..stored.len() - key.len());
+        }
+        Some(stored)
+    }
+}
+
+/// Does something with the stored key of a caller's key, which is the key itself where there is no namespace.
+#[inline(always)]
+pub(super) fn with_stored_key<R>(namespace: Option<&Namespace>, key: &[u8], work: impl FnOnce(&[u8]) -> R) -> R {
+    let (mut short, made);
+    work(match namespace {
+        None => key,
+        Some(namespace) if namespace.makes_short(key) => {
+            short = [0; SHORT_KEY];
+            namespace.short_key(key, &mut short)
+        }
+        Some(namespace) => {
+            made = namespace.stored_key(key);
+            &made
+        }
+    })
+}
