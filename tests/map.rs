@@ -37,7 +37,7 @@ const EXCEPTIONS: &[&str] = &[
     "crates/torture/src: board and tenure",
     "crates/torture/src: events and history",
     "crates/xtask/src: python and windows",
-    "src: api/namespace and api/write",
+    "src: api/create and api/create/claim",
     "src: sync/conformance and sync/conformance/checks",
 ];
 

@@ -82,12 +82,23 @@ pub(super) fn lock_to_claim<'o>(
 #[inline(always)]
 pub(super) fn lock_region(opened: &Opened, stripe: u32, limit: Duration) -> Result<(&Joined, RegionGuard<'_>)> {
     let joined = opened.member_within(limit)?;
+    Ok((joined, lock_as(joined, opened, stripe, limit)?))
+}
+
+/// Locks a stripe's lock region for a member within a limit, and counts a wait.
+#[inline(always)]
+pub(super) fn lock_as<'a>(
+    joined: &'a Joined,
+    opened: &'a Opened,
+    stripe: u32,
+    limit: Duration,
+) -> Result<RegionGuard<'a>> {
     match opened.lock(joined, stripe, limit) {
         Ok(lock) => {
             if lock.waited {
                 count(opened, MemberCount::LockWaits);
             }
-            Ok((joined, lock))
+            Ok(lock)
         }
         Err(error) => Err(not_locked(opened, stripe, limit, error)),
     }

@@ -5,7 +5,7 @@ use super::item::Stamp;
 use super::namespace::Namespace;
 use super::set_options::SetOptions;
 use super::stripe_lock::{Patience, lock_stripe};
-use super::writer::{Writer, check_size};
+use super::writer::{Writer, check_key, check_size, namespace_in};
 use crate::clock::Expiry;
 use crate::error::{Error, Result};
 use crate::shm::mapping::Mapping;
@@ -36,15 +36,21 @@ impl Cache {
     /// [`ReadOnly`](Error::ReadOnly); [`LocksLost`](Error::LocksLost), [`NotFound`](Error::NotFound) and
     /// [`Io`](Error::Io) when something happened to the files. The same holds for all writes.
     pub fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        match self.in_namespace() {
-            None => self.set_plain(key.as_ref(), value.as_ref()),
-            Some(_) => self.set_with(key, value, &SetOptions::default()).map(|_| ()),
-        }
+        self.set_plain(key.as_ref(), value.as_ref())
     }
 
     /// Compiled for neither options nor a namespace, so that it asks for none of what they can say.
     fn set_plain(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        if self.has_namespace != 0 {
+            return self.set_by_default(key, value);
+        }
         self.set_in(None, key, value, &SetOptions::default()).map(|_| ())
+    }
+
+    /// [`set`](Cache::set) in a namespace, which may have times of its own.
+    #[cold]
+    fn set_by_default(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.set_with(key, value, &SetOptions::default()).map(|_| ())
     }
 
     /// Stores a value with expiry and flags; returns its stamp.
@@ -218,7 +224,9 @@ impl Cache {
         let writer = Writer::new(&file, None, key, self.lock_wait)?;
         let expires_ms = expiry.to_ms(|| writer.opened.settings.time.now_ms());
         writer.locked(|stripe| {
-            let entry = stripe.find(&writer.key).filter(|entry| writer.would_read(stripe, Some(entry)));
+            let entry = stripe
+                .find_in(writer.location.bucket_at, &writer.key)
+                .filter(|entry| writer.would_read(stripe, Some(entry)));
             if let Some(entry) = &entry {
                 stripe.touch(entry, expires_ms);
                 stripe.mark(entry);
@@ -244,7 +252,7 @@ impl Cache {
             },
             |writer, stripe, draft| {
                 writer.date(draft, stripe);
-                let entry = stripe.find(&writer.key);
+                let entry = stripe.find_in(writer.location.bucket_at, &writer.key);
                 stripe.put(draft, entry.as_ref());
             },
         )
@@ -279,14 +287,16 @@ impl Cache {
         put: impl FnOnce(&Writer<'_, '_>, &mut Exclusive<'_, Mapping>, Option<&Entry>, &Draft<'_>) -> R,
     ) -> Result<R> {
         let file = self.current()?;
-        let writer = Writer::new(&file, namespace, key, self.lock_wait)?;
+        check_key(key)?;
+        let place = namespace_in(&file, namespace, self.lock_wait)?;
+        let writer = Writer::of(&file, place, key, self.lock_wait);
         let store = &writer.opened.store;
-        store.prefetch_record(&store.sight(&writer.key));
+        store.prefetch_record(&store.sight_at(writer.location, &writer.key));
         let mut draft = writer.draft(value, how);
         check_size(writer.opened, &draft)?;
         writer.locked(|stripe| {
             writer.date(&mut draft, stripe);
-            let entry = stripe.find(&writer.key);
+            let entry = stripe.find_in(writer.location.bucket_at, &writer.key);
             put(&writer, stripe, entry.as_ref(), &draft)
         })
     }
@@ -383,7 +393,7 @@ const MOST_PER_LOCK: usize = 64;
 fn delete_in(stripe: &mut Exclusive<'_, Mapping>, writer: &Writer<'_, '_>) -> bool {
     stripe.void(&writer.key);
     // What is expired or cleared is removed all the same, but was not there.
-    let Some(entry) = stripe.find(&writer.key) else {
+    let Some(entry) = stripe.find_in(writer.location.bucket_at, &writer.key) else {
         stripe.note_deletion(&writer.key);
         return false;
     };

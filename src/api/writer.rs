@@ -2,22 +2,23 @@
 
 use super::namespace::Namespace;
 use super::set_options::SetOptions;
-use super::stripe_lock::{lock_region, lock_stripe};
+use super::stripe_lock::{lock_as, lock_stripe};
 use crate::error::{Error, Result};
 use crate::hash::Key;
 use crate::shm::mapping::Mapping;
+use crate::store::Location;
 use crate::store::copied::Copied;
 use crate::store::exclusive::{Entry, Exclusive};
 use crate::store::namespace::Defaults;
 use crate::store::record::{Beside, Draft, MAX_KEY};
 use crate::upkeep::Opened;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// A key on its way into a file.
 pub(super) struct Writer<'f, 'k> {
-    pub opened: &'f Arc<Opened>,
+    pub opened: &'f Opened,
     pub key: Key<'k>,
+    pub location: Location,
     pub namespace: u16,
     pub defaults: Defaults,
     lock_wait: Duration,
@@ -27,21 +28,31 @@ impl<'f, 'k> Writer<'f, 'k> {
     /// For a stored key. Without a namespace it has no defaults.
     #[inline(always)]
     pub(super) fn new(
-        opened: &'f Arc<Opened>,
+        opened: &'f Opened,
         namespace: Option<&Namespace>,
         key: &'k [u8],
         lock_wait: Duration,
     ) -> Result<Self> {
         check_key(key)?;
-        let (namespace, defaults) = match namespace {
-            Some(namespace) => namespace.in_file(opened, lock_wait)?,
-            None => (0, Defaults::default()),
-        };
-        Ok(Self { opened, key: opened.store.key(key), namespace, defaults, lock_wait })
+        let place = namespace_in(opened, namespace, lock_wait)?;
+        Ok(Self::of(opened, place, key, lock_wait))
+    }
+
+    /// For a stored key whose length was checked. Unlike one that [`new`](Self::new) wraps in a `Result`, this writer
+    /// stays in registers.
+    #[inline(always)]
+    pub(super) fn of(
+        opened: &'f Opened,
+        (namespace, defaults): (u16, Defaults),
+        key: &'k [u8],
+        lock_wait: Duration,
+    ) -> Self {
+        let key = opened.store.key(key);
+        Self { opened, key, location: opened.store.locate(&key), namespace, defaults, lock_wait }
     }
 
     pub(super) fn stripe(&self) -> u32 {
-        self.opened.store.stripe_of(&self.key)
+        self.location.stripe
     }
 
     pub(super) fn lock(&self) -> Result<Exclusive<'_, Mapping>> {
@@ -52,7 +63,8 @@ impl<'f, 'k> Writer<'f, 'k> {
     #[inline(always)]
     pub(super) fn locked<R>(&self, work: impl FnOnce(&mut Exclusive<'f, Mapping>) -> R) -> Result<R> {
         let (opened, stripe) = (self.opened, self.stripe());
-        let (joined, lock) = lock_region(opened, stripe, self.lock_wait)?;
+        let joined = opened.member_within(self.lock_wait)?;
+        let lock = lock_as(joined, opened, stripe, self.lock_wait)?;
         opened.within(joined, stripe, lock, work)
     }
 
@@ -96,7 +108,16 @@ impl<'f, 'k> Writer<'f, 'k> {
     }
 }
 
-fn check_key(key: &[u8]) -> Result<()> {
+/// The number and the defaults of a namespace in a file; without one, number 0 and no defaults.
+#[inline(always)]
+pub(super) fn namespace_in(opened: &Opened, namespace: Option<&Namespace>, limit: Duration) -> Result<(u16, Defaults)> {
+    match namespace {
+        Some(namespace) => namespace.in_file(opened, limit),
+        None => Ok((0, Defaults::default())),
+    }
+}
+
+pub(super) fn check_key(key: &[u8]) -> Result<()> {
     if key.len() > MAX_KEY { Err(Error::KeyTooLong { size: key.len(), limit: MAX_KEY }) } else { Ok(()) }
 }
 

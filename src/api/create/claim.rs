@@ -387,7 +387,7 @@ impl Cache {
     pub(super) fn unprotected(&self, key: &[u8], how: &CreateOptions) -> Result<Claim> {
         let file = self.current()?;
         let writer = Writer::new(&file, self.in_namespace(), key, self.lock_wait())?;
-        let opened = writer.opened;
+        let opened: &Arc<Opened> = &file;
         count(opened, MemberCount::Unprotected);
         let began = Began::now(opened, writer.namespace);
         // Before the key is looked at, and before the creator looks at whatever it makes the value of.
