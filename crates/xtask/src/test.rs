@@ -67,7 +67,7 @@ fn format_step() -> Step {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let chosen = if args.quick { quick_steps() } else { choose(all_steps(), &args.only, &args.skip) };
     ensure!(!chosen.is_empty(), "--skip leaves no step to run");
-    println!("{}", Plan(&chosen));
+    print!("{}", Plan(&chosen));
     let steps: Vec<Step> = chosen.into_iter().map(|planned| planned.step).collect();
     let code = runner::run(&steps, |step| match args.quick {
         true => "cargo xtask test --quick".to_owned(),
