@@ -43,8 +43,8 @@ fn all_steps() -> Vec<Planned> {
         ),
         planned(minimal::step(), 63, 280, "the build with the oldest dependencies that the manifests allow"),
         planned(loom::step(), 288, 350, "the models, under every interleaving of their threads"),
-        planned(torture::step(), 73, 250, "20 s of processes that are killed while they use one cache"),
-        planned(torture::planted_step(), 56, 50, "whether the torture finds faults planted on purpose"),
+        planned(torture::step(), 73, 200, "20 s of processes that are killed while they use one cache"),
+        planned(torture::planted_step(), 56, 30, "whether the torture finds faults planted on purpose"),
         planned(python::step(), 200, 1250, "the Python package: lints and tests"),
     ]
 }
