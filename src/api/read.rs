@@ -33,6 +33,7 @@ const BATCH: usize = 16;
 
 /// A value with what is stored beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Item {
     /// The value.
     pub value: Vec<u8>,

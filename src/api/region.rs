@@ -391,6 +391,7 @@ impl Region {
     }
 
     /// As [`Cache::set_multi`]; what is not said is the region's default.
+    #[must_use = "each item is stored, or not, by itself"]
     pub fn set_multi<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, items: &[(K, V)], how: &SetOptions) -> Vec<Result<()>> {
         let mangle = |(key, value)| (self.named.mangled(AsRef::as_ref(key)), AsRef::as_ref(value));
         let items: Vec<(Vec<u8>, &[u8])> = items.iter().map(|(key, value): &(K, V)| mangle((key, value))).collect();
@@ -398,6 +399,7 @@ impl Region {
     }
 
     /// As [`Cache::delete_multi`].
+    #[must_use = "each item is deleted, or not, by itself"]
     pub fn delete_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<bool>> {
         self.cache.delete_multi(&self.mangled(keys))
     }

@@ -18,6 +18,7 @@ use crate::error::Result;
 use codec::{Codec, TAG};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::fmt;
 
 /// So many values with the right fingerprint that cannot be read, one after the other, end a call.
 const MOST_UNREADABLE: u32 = 16;
@@ -90,6 +91,12 @@ impl Region {
     #[must_use]
     pub fn typed<T: Serialize + DeserializeOwned>(&self) -> Typed<'_, T> {
         Typed { place: Place::Region(self), codec: Codec::new() }
+    }
+}
+
+impl<T> fmt::Debug for Typed<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Typed").field("type", &std::any::type_name::<T>()).finish_non_exhaustive()
     }
 }
 

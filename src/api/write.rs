@@ -94,7 +94,9 @@ pub(super) fn after(ttl_ms: u64) -> Expiry {
 }
 
 /// What [`Cache::compare_and_swap`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use]
+#[non_exhaustive]
 pub enum Swap {
     /// The value was as expected and is replaced; the new stamp.
     Stored(Stamp),
@@ -206,11 +208,13 @@ impl Cache {
 
     /// Stores many items, each stripe locked once for up to 64 of them; what became of each, in their order. It
     /// is that many single `set`s, not one atomic change; of equal keys the last wins.
+    #[must_use = "each item is stored, or not, by itself"]
     pub fn set_multi<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, items: &[(K, V)], how: &SetOptions) -> Vec<Result<()>> {
         self.all().set_multi(items, how)
     }
 
     /// Removes many keys, each stripe locked once for up to 64 of them; whether each had a value, in their order.
+    #[must_use = "each item is deleted, or not, by itself"]
     pub fn delete_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<bool>> {
         self.all().delete_multi(keys)
     }

@@ -36,6 +36,7 @@ pub(crate) mod verify;
 pub(crate) mod write;
 
 use crate::hash::Key;
+use crate::names::names;
 use crate::shm::atomics::Ordering;
 use crate::shm::layout::{RECORD_LEN, RingShape, STATE_EPOCHS, STATE_REPLACED, STATE_UNVERIFIED, at};
 use crate::shm::memory::Word;
@@ -95,14 +96,16 @@ impl Epochs {
 }
 
 /// What an invalidation does to the values that were created before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Invalidation {
-    /// They are gone.
+    /// They are gone. Its name is `hard`.
     Hard,
     /// They are stale: `get` still returns them, `get_or_create` creates them anew and returns them to those who would
-    /// have to wait.
+    /// have to wait. Its name is `soft`.
     Soft,
 }
+
+names!(Invalidation, "invalidation", "hard or soft", Hard = "hard", Soft = "soft");
 
 /// A stripe's verify-me flag: what an operating-system crash left of it. The values are part of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -69,7 +69,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let line = format!("test -p kennel --all-features -Zbuild-std --target {TARGET} --no-fail-fast {which}");
     let mut step = Step::cargo("tsan", &line)
         .nightly()
-        .env("RUSTFLAGS", "-Zsanitizer=thread --cfg kennel_tsan")
+        .env("RUSTFLAGS", "-Zsanitizer=thread --cfg kennel_tsan --cfg kennel_test_hooks")
         .env("TSAN_OPTIONS", OPTIONS)
         .target_dir("tsan")
         .harness_args(harness_args(args.args));

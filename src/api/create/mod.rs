@@ -26,21 +26,84 @@ use super::claim::Task;
 use super::read::Item;
 use super::write::{Patience, Scope};
 use crate::error::{Error, Result};
+use std::convert::Infallible;
+use std::io;
 
-/// Why there is no value after [`get_or_create`](Cache::get_or_create).
+/// Why there is no value after [`get_or_create`](Cache::get_or_create): the caller's creator failed, or the cache did.
+///
+/// `?` turns it into whatever the errors of both can be turned into: `Box<dyn Error + Send + Sync>`, `anyhow::Error`,
+/// [`io::Error`], and [`Error`] where the creator fails with one. Where the creator's own error can hold an [`Error`], as
+/// `anyhow::Error`, boxed errors and most enums of an application can, [`into_inner`](Self::into_inner) makes one error of
+/// the two:
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let cache = kennel::Options::new().create(dir.path().join("cache"))?;
+/// use kennel::{CreateError, CreateOptions};
+/// fn load() -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+///     Ok("42 rows".parse::<String>()?.into_bytes())
+/// }
+/// let rows = cache.get_or_create("report", &CreateOptions::new(), load).map_err(CreateError::into_inner)?;
+/// assert_eq!(rows, b"42 rows");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError<E> {
     /// The caller's own creator failed.
     #[error(transparent)]
     Creator(E),
-    /// The cache did.
+    /// The cache failed.
     #[error(transparent)]
     Cache(#[from] Error),
+}
+
+impl<E: From<Error>> CreateError<E> {
+    /// The creator's error, or the cache's as an error of the same type.
+    pub fn into_inner(self) -> E {
+        match self {
+            CreateError::Creator(error) => error,
+            CreateError::Cache(error) => error.into(),
+        }
+    }
+}
+
+/// A creator that fails with [`Error`], such as one that asks another cache.
+impl From<CreateError<Error>> for Error {
+    fn from(error: CreateError<Error>) -> Self {
+        error.into_inner()
+    }
+}
+
+/// A creator that cannot fail.
+impl From<CreateError<Infallible>> for Error {
+    fn from(error: CreateError<Infallible>) -> Self {
+        match error {
+            CreateError::Creator(never) => match never {},
+            CreateError::Cache(error) => error,
+        }
+    }
+}
+
+/// A creator's [`io::Error`] stays what it is; any other error becomes one of the kind [`Other`](io::ErrorKind::Other).
+impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<CreateError<E>> for io::Error {
+    fn from(error: CreateError<E>) -> Self {
+        match error {
+            CreateError::Creator(error) => match error.into().downcast::<io::Error>() {
+                Ok(error) => *error,
+                Err(error) => match error.downcast::<Error>() {
+                    Ok(error) => (*error).into(),
+                    Err(error) => io::Error::other(error),
+                },
+            },
+            CreateError::Cache(error) => error.into(),
+        }
+    }
 }
 
 /// What [`Cache::claim`] found.
 #[derive(Debug)]
 #[must_use]
+#[non_exhaustive]
 pub enum Lookup {
     /// A value to be used.
     Hit(Item),

@@ -124,6 +124,12 @@ impl fmt::Display for Report {
     }
 }
 
+impl fmt::Debug for Suite<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Suite").field("strategy", &self.strategy).finish_non_exhaustive()
+    }
+}
+
 impl<'a> Suite<'a> {
     /// The suite for `strategy`. The command that `child` makes for a task must come to [`child`](fn@child) with
     /// that task, its standard input and output untouched; text of others around the child's is no matter.
