@@ -209,13 +209,13 @@ pub enum Error {
     )]
     OwnClaim,
 
-    /// All entries of the file's table of regions are used.
-    #[error("all {regions} regions of {} are used; create it with more (`regions`)", path.display())]
-    RegionsFull {
+    /// All entries of the file's table of namespaces are used.
+    #[error("all {namespaces} namespaces of {} are used; create it with more (`namespaces`)", path.display())]
+    NamespacesFull {
         /// The file.
         path: PathBuf,
         /// How many there are.
-        regions: u32,
+        namespaces: u32,
     },
 
     /// A typed value cannot be serialized, or what is stored is no value of the type.
@@ -317,7 +317,7 @@ fn io_kind(error: &Error) -> io::ErrorKind {
         | Error::LocksLost { .. }
         | Error::UnknownStrategy { .. }
         | Error::SeatsFull { .. }
-        | Error::RegionsFull { .. }
+        | Error::NamespacesFull { .. }
         | Error::Overflow { .. } => io::ErrorKind::Other,
     }
 }

@@ -36,7 +36,7 @@
 //! |---|---|
 //! | [`Options`] | creates, opens and destroys cache files; the sizes of a new file |
 //! | [`Cache`] | the handle: [`get`](Cache::get), [`set`](Cache::set), [`delete`](Cache::delete), [`get_or_create`](Cache::get_or_create), [`lock`](Cache::lock), [`stats`](Cache::stats); cheap to clone, to be shared between threads |
-//! | [`Region`] | a named part of a cache, with times to live of its own, which can be invalidated as a whole |
+//! | [`Namespace`] | a named part of a cache, with times to live of its own, which can be invalidated as a whole |
 //! | [`SetOptions`], [`CreateOptions`] | expiry, and how a missing value is created and waited for |
 //! | [`Claim`] | the right to create a value, for callers that cannot pass a closure |
 //! | [`LockStrategy`] | how stripes are locked; [`locks`] is the contract for a strategy of your own |
@@ -69,7 +69,6 @@
 
 #[cfg(not(loom))]
 mod api;
-#[cfg(not(loom))]
 mod clock;
 #[cfg(not(loom))]
 mod error;
@@ -88,7 +87,7 @@ pub use api::Typed;
 #[cfg(not(loom))]
 pub use api::{
     Cache, Claim, Counters, CreateError, CreateOptions, Created, Item, KeyLock, Keys, Limit, LockOptions, Lookup,
-    Options, Region, RegionOptions, Repair, SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task, Values,
+    Namespace, NamespaceOptions, Options, Repair, SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task, Values,
     Verification, Wait,
 };
 #[cfg(not(loom))]
@@ -108,9 +107,9 @@ pub use sync::locks::LockStrategy;
 #[cfg(not(loom))]
 pub use upkeep::header::AfterCrash;
 #[cfg(not(loom))]
-pub use upkeep::open::{DEFAULT_CAPACITY, OnMismatch};
-#[cfg(not(loom))]
 pub use upkeep::place::{default_path, default_paths};
+#[cfg(not(loom))]
+pub use upkeep::settings::{DEFAULT_CAPACITY, OnMismatch};
 
 /// Faults that are planted in the engine, for the tests that must find them.
 #[cfg(all(feature = "plant", not(loom)))]

@@ -45,8 +45,8 @@ fn the_callers_own_code_runs_under_no_lock() {
             Ok::<_, std::convert::Infallible>(missing.iter().map(|key| Some(key.bytes.as_bytes().to_vec())).collect())
         };
         assert!(cache.get_or_create_multi(&keys(), &how, create).unwrap().iter().all(Option::is_some));
-        let region = cache.region("r", &kennel::RegionOptions::new()).unwrap();
-        assert!(region.set_multi(&items, &SetOptions::new()).iter().all(Result::is_ok));
+        let namespace = cache.namespace("r", &kennel::NamespaceOptions::new()).unwrap();
+        assert!(namespace.set_multi(&items, &SetOptions::new()).iter().all(Result::is_ok));
         assert!(cache.delete_multi(&keys()).into_iter().all(Result::unwrap));
         assert_sound(&cache);
     }
@@ -147,9 +147,9 @@ fn room_that_is_too_small_is_an_error() {
     let place = Place::new();
     let cache = options().create(place.path()).unwrap();
     cache.set("key", "value").unwrap();
-    let region = cache.region("r", &kennel::RegionOptions::new()).unwrap();
-    region.set("key", "value").unwrap();
-    for found in [cache.get_with("key", |_| [0; 3].to_vec()), region.get_with("key", |_| [0; 3].to_vec())] {
+    let namespace = cache.namespace("r", &kennel::NamespaceOptions::new()).unwrap();
+    namespace.set("key", "value").unwrap();
+    for found in [cache.get_with("key", |_| [0; 3].to_vec()), namespace.get_with("key", |_| [0; 3].to_vec())] {
         assert!(matches!(found, Err(kennel::Error::BufferTooSmall { needed: 5, given: 3 })), "{found:?}");
     }
     let mut large = cache.get_with("key", |len| vec![9; len + 1]).unwrap().unwrap();

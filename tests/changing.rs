@@ -11,8 +11,8 @@ use common::raw::{LIVE, MAIN_OR_GHOST, Raw, header, stripe};
 use common::{Place, Random, must_end, proof, proven};
 use kennel::crash::{unwatch, watch};
 use kennel::{
-    Cache, CreateOptions, Expiry, Invalidation, LockStrategy, Lookup, Options, RegionOptions, SetOptions, Stamp, Swap,
-    Wait,
+    Cache, CreateOptions, Expiry, Invalidation, LockStrategy, Lookup, NamespaceOptions, Options, SetOptions, Stamp,
+    Swap, Wait,
 };
 use std::fs::{File, OpenOptions};
 use std::ops::Range;
@@ -41,7 +41,7 @@ impl Hand {
         parts.extend([
             header::EPOCHS..header::REPLACED,
             header::UNVERIFIED..header::UNVERIFIED + 8,
-            // The regions, whose entries lie before the stripes.
+            // The namespaces, whose entries lie before the stripes.
             raw.stripe(0) - 4 * 256..raw.stripe(0),
             raw.claim(0, 0)..raw.stripe(1),
             raw.bucket(0, 0)..raw.bucket(raw.stripes(), 0),
@@ -90,7 +90,7 @@ impl Hand {
 }
 
 fn options() -> Options {
-    let sizes = Options::new().capacity(16 << 10).stripes(2).mean_item(100).seats(2).regions(4).claims(4);
+    let sizes = Options::new().capacity(16 << 10).stripes(2).mean_item(100).seats(2).namespaces(4).claims(4);
     sizes.seed(5).verify_reads(true).lock_wait(Duration::from_millis(5))
 }
 
@@ -98,19 +98,19 @@ fn key(n: u32) -> String {
     format!("key{n}")
 }
 
-/// A cache with full rings, records with extensions and regions among them.
+/// A cache with full rings, records with extensions and namespaces among them.
 fn fill(cache: &Cache) {
-    let region = cache.region("pages", &RegionOptions::new()).unwrap();
+    let namespace = cache.namespace("pages", &NamespaceOptions::new()).unwrap();
     for n in 0..KEYS * 5 {
         let _ = cache.set(key(n % KEYS), proof(n % KEYS, n, 8 * (1 + n as usize % 40)));
-        let _ = region.set(key(n), proof(n, n, 40));
+        let _ = namespace.set(key(n), proof(n, n, 40));
         let _ = cache.get(key(n / 2 % KEYS));
     }
 }
 
 /// Everything that can be done. Errors and misses are fine; a value must be its key's.
 fn use_all(cache: &Cache, round: u32) {
-    let region = cache.region("pages", &RegionOptions::new());
+    let namespace = cache.namespace("pages", &NamespaceOptions::new());
     let wait = CreateOptions::new().wait(Wait::For(Duration::from_millis(1)));
     let mut buffer = [0; 400];
     for n in 0..KEYS {
@@ -127,7 +127,7 @@ fn use_all(cache: &Cache, round: u32) {
             6 => cache.add(&key, value, &SetOptions::new()).is_ok(),
             7 => cache.compare_and_swap(&key, Stamp(7), value, &SetOptions::new()).is_ok(),
             8 => cache.get_or_create(&key, &wait, || Ok::<_, ()>(value)).map(|value| proven(n, &value)).is_ok(),
-            _ => region.as_ref().is_ok_and(|region| region.set(&key, value).is_ok()),
+            _ => namespace.as_ref().is_ok_and(|namespace| namespace.set(&key, value).is_ok()),
         };
     }
     let keys: Vec<_> = (0..KEYS).map(key).collect();
@@ -138,10 +138,10 @@ fn use_all(cache: &Cache, round: u32) {
     assert!(cache.set_multi(&items, &SetOptions::new()).iter().all(Result::is_ok));
     assert!(cache.delete_multi(&keys[..5]).iter().all(Result::is_ok));
     let _ = cache.try_lock("a lock").map(|lock| lock.map(|lock| lock.is_protected()));
-    let _ = (cache.keys().count(), cache.regions(), cache.stats(), cache.stripe_stats(), cache.verify());
+    let _ = (cache.keys().count(), cache.namespaces(), cache.stats(), cache.stripe_stats(), cache.verify());
     let _ = cache.flush();
-    if let Ok(region) = region {
-        let _ = (region.invalidate(Invalidation::Hard), region.invalidate(Invalidation::Soft));
+    if let Ok(namespace) = namespace {
+        let _ = (namespace.invalidate(Invalidation::Hard), namespace.invalidate(Invalidation::Soft));
     }
     let _ = if round.is_multiple_of(4) { cache.clear() } else { cache.invalidate(Invalidation::Soft) };
 }
@@ -215,12 +215,12 @@ fn a_record_without_room_for_its_extension_is_passed_over_by_an_invalidation() {
     raw.set(arena_end - 32, 4 << 32 | 2);
     let slot_at = raw.empty_slot(last);
     raw.set(slot_at, LIVE | MAIN_OR_GHOST | position);
-    // A region's records are removed one by one while a crash of the system lies behind.
+    // A namespace's records are removed one by one while a crash of the system lies behind.
     raw.set(header::UNVERIFIED, 1);
     raw.save();
-    let region = cache.region("pages", &RegionOptions::new()).unwrap();
-    region.invalidate(Invalidation::Hard).unwrap();
-    assert!((0..KEYS * 5).all(|n| region.get(key(n)).is_none()));
+    let namespace = cache.namespace("pages", &NamespaceOptions::new()).unwrap();
+    namespace.invalidate(Invalidation::Hard).unwrap();
+    assert!((0..KEYS * 5).all(|n| namespace.get(key(n)).is_none()));
 }
 
 /// A key's record in a file: where its extension and its value lie.

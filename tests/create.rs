@@ -4,8 +4,8 @@ mod common;
 
 use common::{Place, TestClock, assert_sound, must_end};
 use kennel::{
-    Cache, CreateError, CreateOptions, Error, Expiry, Invalidation, Lookup, Options, RegionOptions, SetOptions, Stored,
-    Wait,
+    Cache, CreateError, CreateOptions, Error, Expiry, Invalidation, Lookup, NamespaceOptions, Options, SetOptions,
+    Stored, Wait,
 };
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -140,39 +140,44 @@ fn a_caller_may_demand_a_younger_value_than_was_stored() {
     let place = Place::new();
     let clock = TestClock::at(NOW);
     let cache = options().clock(clock.clone()).create(place.path()).unwrap();
-    let region = cache.region("r", &RegionOptions::new()).unwrap();
+    let namespace = cache.namespace("r", &NamespaceOptions::new()).unwrap();
     let seconds = Duration::from_secs;
     let stored = CreateOptions::new().expiry(ttl(100_000)).absence_expiry(ttl(100_000)).wait(Wait::No);
     let strict = stored.clone().fresh_for(seconds(10)).usable_for(seconds(20));
     let never = || -> Result<Vec<u8>, Infallible> { panic!("it is there") };
-    assert_eq!(region.get_or_create("key", &stored, || ok("first")).unwrap(), b"first");
-    assert_eq!(region.get_or_create_optional("none", &stored, || Ok::<_, Infallible>(None::<Vec<u8>>)).unwrap(), None);
+    assert_eq!(namespace.get_or_create("key", &stored, || ok("first")).unwrap(), b"first");
+    assert_eq!(
+        namespace.get_or_create_optional("none", &stored, || Ok::<_, Infallible>(None::<Vec<u8>>)).unwrap(),
+        None
+    );
 
     clock.set(NOW + 9_990);
-    assert_eq!(region.get_or_create("key", &strict, never).unwrap(), b"first");
+    assert_eq!(namespace.get_or_create("key", &strict, never).unwrap(), b"first");
     clock.set(NOW + 10_000);
-    let Lookup::Create(claim) = region.claim("key", &strict).unwrap() else { panic!("it is stale for this caller") };
+    let Lookup::Create(claim) = namespace.claim("key", &strict).unwrap() else { panic!("it is stale for this caller") };
     assert_eq!(claim.stale().unwrap().value, b"first");
-    assert!(matches!(region.claim("key", &strict).unwrap(), Lookup::Stale(item) if item.value == b"first"));
-    assert!(matches!(region.claim("key", &stored).unwrap(), Lookup::Hit(_)), "and fresh for that one");
+    assert!(matches!(namespace.claim("key", &strict).unwrap(), Lookup::Stale(item) if item.value == b"first"));
+    assert!(matches!(namespace.claim("key", &stored).unwrap(), Lookup::Hit(_)), "and fresh for that one");
     claim.fail();
 
     clock.set(NOW + 20_000);
-    assert_eq!(region.get_or_create("key", &stored, never).unwrap(), b"first");
-    let Lookup::Create(claim) = region.claim("key", &strict).unwrap() else { panic!("it is gone for this caller") };
+    assert_eq!(namespace.get_or_create("key", &stored, never).unwrap(), b"first");
+    let Lookup::Create(claim) = namespace.claim("key", &strict).unwrap() else { panic!("it is gone for this caller") };
     assert!(claim.stale().is_none());
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            assert!(matches!(region.claim("key", &strict), Err(Error::TimedOut { .. })), "others wait");
+            assert!(matches!(namespace.claim("key", &strict), Err(Error::TimedOut { .. })), "others wait");
             let all_the_same = strict.clone().unprotected(true);
-            let Lookup::Create(claim) = region.claim("key", &all_the_same).unwrap() else { panic!("it does not wait") };
+            let Lookup::Create(claim) = namespace.claim("key", &all_the_same).unwrap() else {
+                panic!("it does not wait")
+            };
             assert!(claim.stale().is_none() && !claim.is_protected());
         });
     });
     assert!(matches!(claim.store("second").unwrap(), Stored::Yes(_)));
-    assert_eq!(region.get_or_create("key", &strict, never).unwrap(), b"second");
-    assert!(matches!(region.claim("none", &stored).unwrap(), Lookup::Absent));
-    assert!(matches!(region.claim("none", &strict).unwrap(), Lookup::Create(_)), "an absence grows old, too");
+    assert_eq!(namespace.get_or_create("key", &strict, never).unwrap(), b"second");
+    assert!(matches!(namespace.claim("none", &stored).unwrap(), Lookup::Absent));
+    assert!(matches!(namespace.claim("none", &strict).unwrap(), Lookup::Create(_)), "an absence grows old, too");
 
     assert_sound(&cache);
 }

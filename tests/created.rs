@@ -3,7 +3,9 @@
 mod common;
 
 use common::{Place, TestClock, moment};
-use kennel::{Cache, CreateError, CreateOptions, Created, Error, Expiry, Lookup, Options, RegionOptions, Stored, Wait};
+use kennel::{
+    Cache, CreateError, CreateOptions, Created, Error, Expiry, Lookup, NamespaceOptions, Options, Stored, Wait,
+};
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -46,10 +48,10 @@ fn a_creator_says_when_its_value_expires_and_what_flags_it_has() {
     let expires = |key| cache.get_item(key).unwrap().expires;
     assert_eq!((expires("a"), expires("bbb")), (at(1), at(3)));
 
-    let region = cache.region("r", &RegionOptions::new().ttl(Duration::from_secs(60))).unwrap();
+    let namespace = cache.namespace("r", &NamespaceOptions::new().ttl(Duration::from_secs(60))).unwrap();
     let create = || Ok::<_, Infallible>(Created::new("value").soft_expiry(seconds(20)));
-    region.get_or_refresh("key", &CreateOptions::new(), create).unwrap();
-    let item = region.get_item("key").unwrap();
+    namespace.get_or_refresh("key", &CreateOptions::new(), create).unwrap();
+    let item = namespace.get_item("key").unwrap();
     assert_eq!((item.expires, item.soft_expires), (at(60), at(20)));
 }
 
@@ -108,14 +110,14 @@ fn a_mode_lets_its_owner_in_and_has_no_other_bits() {
 
 /// Which of two times to live holds: each handle's own, and the file's where it says nothing.
 #[test]
-fn the_first_time_to_live_of_a_region_is_the_files_and_others_are_their_handles() {
+fn the_first_time_to_live_of_a_namespace_is_the_files_and_others_are_their_handles() {
     let (_place, cache) = cache();
-    let with = |s| RegionOptions::new().ttl(Duration::from_secs(s));
-    let (first, second) = (cache.region("r", &with(10)).unwrap(), cache.region("r", &with(20)).unwrap());
-    let plain = cache.region("r", &RegionOptions::new()).unwrap();
-    for (region, expires) in [(&first, at(10)), (&second, at(20)), (&plain, at(10))] {
-        region.set("key", "value").unwrap();
-        assert_eq!(region.get_item("key").unwrap().expires, expires);
+    let with = |s| NamespaceOptions::new().ttl(Duration::from_secs(s));
+    let (first, second) = (cache.namespace("r", &with(10)).unwrap(), cache.namespace("r", &with(20)).unwrap());
+    let plain = cache.namespace("r", &NamespaceOptions::new()).unwrap();
+    for (namespace, expires) in [(&first, at(10)), (&second, at(20)), (&plain, at(10))] {
+        namespace.set("key", "value").unwrap();
+        assert_eq!(namespace.get_item("key").unwrap().expires, expires);
     }
 }
 

@@ -18,7 +18,7 @@ use common::{Place, children};
 use fs2::FileExt;
 use kennel::conformance::{self, Suite};
 use kennel::locks::{LockError, LockFactory, LockFile, LockPlace, LockRegions};
-use kennel::{Error, LockStrategy, Options, RegionOptions, SetOptions};
+use kennel::{Error, LockStrategy, NamespaceOptions, Options, SetOptions};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -289,7 +289,7 @@ fn a_batch_takes_the_lock_of_each_stripe_once_and_reads_take_none() {
     let taken = Arc::new(AtomicU64::new(0));
     let locks = LockStrategy::Custom(Arc::new(Counting(taken.clone())));
     let cache = Options::new().capacity(256 << 10).stripes(STRIPES as u32).locks(locks).create(place.path()).unwrap();
-    let region = cache.region("r", &RegionOptions::new()).unwrap();
+    let namespace = cache.namespace("r", &NamespaceOptions::new()).unwrap();
     let locks_of = |work: &dyn Fn()| {
         let before = taken.load(Ordering::SeqCst);
         work();
@@ -301,13 +301,17 @@ fn a_batch_takes_the_lock_of_each_stripe_once_and_reads_take_none() {
     let how = SetOptions::new();
     for round in 0..2 {
         assert_eq!(locks_of(&|| assert!(cache.set_multi(&items, &how).iter().all(Result::is_ok))), STRIPES, "{round}");
-        assert_eq!(locks_of(&|| assert!(region.set_multi(&items, &how).iter().all(Result::is_ok))), STRIPES, "{round}");
+        assert_eq!(
+            locks_of(&|| assert!(namespace.set_multi(&items, &how).iter().all(Result::is_ok))),
+            STRIPES,
+            "{round}"
+        );
     }
     assert_eq!(locks_of(&|| assert!(cache.get_multi(&keys).iter().all(Option::is_some))), 0);
-    assert_eq!(locks_of(&|| assert!(region.get_multi(&keys).iter().all(Option::is_some))), 0);
-    assert_eq!(locks_of(&|| assert!(keys.iter().all(|key| region.get_item(key).is_some()))), 0);
+    assert_eq!(locks_of(&|| assert!(namespace.get_multi(&keys).iter().all(Option::is_some))), 0);
+    assert_eq!(locks_of(&|| assert!(keys.iter().all(|key| namespace.get_item(key).is_some()))), 0);
     assert_eq!(locks_of(&|| assert!(cache.delete_multi(&keys).iter().all(Result::is_ok))), STRIPES);
-    assert_eq!(locks_of(&|| assert!(region.delete_multi(&keys).iter().all(Result::is_ok))), STRIPES);
+    assert_eq!(locks_of(&|| assert!(namespace.delete_multi(&keys).iter().all(Result::is_ok))), STRIPES);
 }
 
 /// Strategies that are wrong, each in one way: the suite says in which.

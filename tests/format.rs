@@ -96,7 +96,7 @@ fn the_parts_follow_each_other_and_a_new_file_is_empty() {
     drop(options().create(place.path()).unwrap());
     let raw = Raw::load(&place.path());
     let (rings, buckets) = (raw.word(header::SMALL_LEN) + raw.word(header::MAIN_LEN), raw.word(header::BUCKETS));
-    assert_eq!(raw.stripe(0), 4096 + 3 * 1280 + raw.half(header::REGIONS) as usize * 256);
+    assert_eq!(raw.stripe(0), 4096 + 3 * 1280 + raw.half(header::NAMESPACES) as usize * 256);
     assert_eq!(raw.bucket(1, 0) - raw.bucket(0, 0), buckets as usize * 64);
     assert_eq!(raw.bytes.len(), (raw.arena(3) + rings as usize).next_multiple_of(4096));
     for s in 0..4 {

@@ -9,7 +9,7 @@ mod common;
 use common::raw::{Raw, header};
 use common::{Place, TestClock, moment};
 use kennel::{
-    AfterCrash, Cache, CreateOptions, Expiry, Invalidation, Lookup, Options, RegionOptions, SetOptions, Stored, Wait,
+    AfterCrash, Cache, CreateOptions, Expiry, Invalidation, Lookup, NamespaceOptions, Options, SetOptions, Stored, Wait,
 };
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -30,7 +30,7 @@ fn options() -> Options {
         .mean_item(50)
         .stripes(2)
         .seats(1)
-        .regions(2)
+        .namespaces(2)
         .claims(2)
         .seed(0x0123_4567_89ab_cdef)
         .numbers_from(1)
@@ -53,17 +53,19 @@ fn fill(cache: &Cache) {
     cache.set("replaced", [b'l'; 100]).unwrap();
     assert!(cache.contains("plain"));
     let minutes = |n: u64| Duration::from_secs(n * 60);
-    let times = RegionOptions::new().ttl(minutes(60)).soft_ttl(minutes(10)).absence_ttl(minutes(1));
-    let region = cache.region("a region", &times).unwrap();
-    cache.region("another", &RegionOptions::new()).unwrap().set("key", "of another").unwrap();
-    region.set("cleared", "gone").unwrap();
-    region.invalidate(Invalidation::Hard).unwrap();
-    region.invalidate(Invalidation::Soft).unwrap();
-    let Lookup::Create(claim) = region.claim("created", &CreateOptions::new()).unwrap() else {
+    let times = NamespaceOptions::new().ttl(minutes(60)).soft_ttl(minutes(10)).absence_ttl(minutes(1));
+    let namespace = cache.namespace("a region", &times).unwrap();
+    cache.namespace("another", &NamespaceOptions::new()).unwrap().set("key", "of another").unwrap();
+    namespace.set("cleared", "gone").unwrap();
+    namespace.invalidate(Invalidation::Hard).unwrap();
+    namespace.invalidate(Invalidation::Soft).unwrap();
+    let Lookup::Create(claim) = namespace.claim("created", &CreateOptions::new()).unwrap() else {
         panic!("it is missing")
     };
     assert!(matches!(claim.store("under a claim").unwrap(), Stored::Yes(_)));
-    let Lookup::Create(claim) = region.claim("none", &CreateOptions::new()).unwrap() else { panic!("it is missing") };
+    let Lookup::Create(claim) = namespace.claim("none", &CreateOptions::new()).unwrap() else {
+        panic!("it is missing")
+    };
     assert!(matches!(claim.store_absence().unwrap(), Stored::Yes(_)));
 }
 
@@ -74,14 +76,14 @@ fn check(cache: &Cache) {
     assert_eq!(values, [text("a value"), text("of the empty key"), text("another value"), None, text("second"), long]);
     let item = cache.get_item("flags and expiry").unwrap();
     assert_eq!((item.flags, item.expires), (0xf1a6, Some(moment(NOW + 86_400_000))));
-    assert_eq!(cache.regions(), ["a region", "another"]);
-    let region = cache.region("a region", &RegionOptions::new()).unwrap();
-    assert_eq!((region.get("cleared"), region.get("created")), (None, text("under a claim")));
-    let item = region.get_item("created").unwrap();
+    assert_eq!(cache.namespaces(), ["a region", "another"]);
+    let namespace = cache.namespace("a region", &NamespaceOptions::new()).unwrap();
+    assert_eq!((namespace.get("cleared"), namespace.get("created")), (None, text("under a claim")));
+    let item = namespace.get_item("created").unwrap();
     assert_eq!((item.expires, item.soft_expires), (Some(moment(NOW + 3_600_000)), Some(moment(NOW + 600_000))));
     assert!(!item.is_stale);
-    assert!(matches!(region.claim("none", &CreateOptions::new()).unwrap(), Lookup::Absent));
-    assert_eq!(cache.region("another", &RegionOptions::new()).unwrap().get("key"), text("of another"));
+    assert!(matches!(namespace.claim("none", &CreateOptions::new()).unwrap(), Lookup::Absent));
+    assert_eq!(cache.namespace("another", &NamespaceOptions::new()).unwrap().get("key"), text("of another"));
     // Without a lock to take, a stripe that nobody has written to since it was copied is not looked at.
     assert!(cache.verify().is_ok());
 }

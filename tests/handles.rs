@@ -83,7 +83,7 @@ fn open_and_a_read_touch_only_the_pages_that_they_need() {
     let end_of_heads = {
         let half = |at: usize| u32::from_le_bytes(raw_head[at..at + 4].try_into().unwrap()) as usize;
         let stripe_len = 512 + half(header::CLAIMS) * 64;
-        let seats = half(header::SEATS) * 1280 + half(header::REGIONS) * 256;
+        let seats = half(header::SEATS) * 1280 + half(header::NAMESPACES) * 256;
         4096 + seats + half(header::STRIPES) * stripe_len
     };
     fs::write(&sparse, &raw_head[..end_of_heads]).unwrap();

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Place, assert_sound};
-use kennel::{Cache, CreateOptions, Expiry, Invalidation, Lookup, Options, RegionOptions, SetOptions, Stored, Wait};
+use kennel::{Cache, CreateOptions, Expiry, Invalidation, Lookup, NamespaceOptions, Options, SetOptions, Stored, Wait};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -169,9 +169,9 @@ fn what_is_created_without_protection_is_stored_when_nothing_came_to_the_key() {
     let Lookup::Create(claim) = cache.claim("key", &how).unwrap() else { panic!("it is missing") };
     assert_eq!((cache.get("key"), cache.get("another")), (None, None));
     assert!(matches!(claim.store("value").unwrap(), Stored::Yes(_)));
-    let region = cache.region("r", &RegionOptions::new()).unwrap();
-    assert_eq!(region.get_or_create("key", &how, || ok("value")).unwrap(), b"value");
-    assert_eq!(region.get("key").as_deref(), Some(&b"value"[..]));
+    let namespace = cache.namespace("r", &NamespaceOptions::new()).unwrap();
+    assert_eq!(namespace.get_or_create("key", &how, || ok("value")).unwrap(), b"value");
+    assert_eq!(namespace.get("key").as_deref(), Some(&b"value"[..]));
 }
 
 /// While a crash lies behind, and after 16 million invalidations, one goes stripe by stripe and raises no epoch.
@@ -186,7 +186,7 @@ fn an_invalidation_stripe_by_stripe_is_seen_by_a_creation_without_protection() {
         scratch.set(key, "value").unwrap();
         sets().iter().zip(before).position(|(now, before)| *now != before).unwrap()
     };
-    // Both in the stripe whose lock names regions, so that the others stay as the crash left them.
+    // Both in the stripe whose lock names namespaces, so that the others stay as the crash left them.
     let in_first = |key: &String| stripe_of(key.as_bytes()) == 0;
     let other = (0..).map(|n| format!("other {n}")).find(in_first).unwrap();
     let stored = (0..).map(|n| format!("r\0key {n}")).find(in_first).unwrap();
@@ -195,11 +195,11 @@ fn an_invalidation_stripe_by_stripe_is_seen_by_a_creation_without_protection() {
     let place = Place::new();
     drop(options.clone().boot_id([1, 1]).create(place.path()).unwrap());
     let cache = options.boot_id([2, 2]).open(place.path()).unwrap();
-    let region = cache.region("r", &RegionOptions::new()).unwrap();
+    let namespace = cache.namespace("r", &NamespaceOptions::new()).unwrap();
     let _held = cache.lock(&other, Wait::No).unwrap();
-    let Lookup::Create(claim) = region.claim(key, &CreateOptions::new()).unwrap() else { panic!("it is missing") };
+    let Lookup::Create(claim) = namespace.claim(key, &CreateOptions::new()).unwrap() else { panic!("it is missing") };
     assert!(!claim.is_protected() && cache.stripe_stats().iter().any(|stripe| stripe.verify_me));
-    region.invalidate(Invalidation::Hard).unwrap();
+    namespace.invalidate(Invalidation::Hard).unwrap();
     assert_eq!(claim.store("older").unwrap(), Stored::Voided);
-    assert_eq!(region.get(key), None);
+    assert_eq!(namespace.get(key), None);
 }

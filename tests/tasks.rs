@@ -5,7 +5,7 @@ mod common;
 
 use common::{Place, must_end};
 use kennel::{
-    Cache, CreateError, CreateOptions, Created, Error, Expiry, LockOptions, Lookup, Options, RegionOptions, Stored,
+    Cache, CreateError, CreateOptions, Created, Error, Expiry, LockOptions, Lookup, NamespaceOptions, Options, Stored,
     Wait,
 };
 use std::convert::Infallible;
@@ -402,25 +402,27 @@ fn locks_are_waited_for_without_a_thread() {
 }
 
 #[test]
-fn regions_have_tasks_too() {
+fn namespaces_have_tasks_too() {
     on_one_thread(|cache| async move {
-        let region = cache.region("r", &RegionOptions::new().ttl(Duration::from_secs(60))).unwrap();
+        let namespace = cache.namespace("r", &NamespaceOptions::new().ttl(Duration::from_secs(60))).unwrap();
         let how = CreateOptions::new();
-        assert_eq!(region.get_or_create_async("key", &how, || ok("value")).await.unwrap(), b"value");
-        assert!(region.get_item("key").unwrap().expires.is_some() && !cache.contains("key"));
-        let Lookup::Create(claim) = region.claim_async("other", &how).await.unwrap() else { panic!("it is missing") };
-        assert!(region.is_claimed("other"));
+        assert_eq!(namespace.get_or_create_async("key", &how, || ok("value")).await.unwrap(), b"value");
+        assert!(namespace.get_item("key").unwrap().expires.is_some() && !cache.contains("key"));
+        let Lookup::Create(claim) = namespace.claim_async("other", &how).await.unwrap() else {
+            panic!("it is missing")
+        };
+        assert!(namespace.is_claimed("other"));
         assert!(matches!(claim.store("value").unwrap(), Stored::Yes(_)));
-        assert!(region.lock_async("key", &LockOptions::new()).await.unwrap().release());
+        assert!(namespace.lock_async("key", &LockOptions::new()).await.unwrap().release());
         let none = || async { Ok::<_, Infallible>(None::<Vec<u8>>) };
-        assert_eq!(region.get_or_create_optional_async("none", &how, none).await.unwrap(), None);
-        assert_eq!(region.get_or_refresh_async("new", &how, || ok("new")).await.unwrap(), b"new");
+        assert_eq!(namespace.get_or_create_optional_async("none", &how, none).await.unwrap(), None);
+        assert_eq!(namespace.get_or_refresh_async("new", &how, || ok("new")).await.unwrap(), b"new");
         let two = |missing: Vec<&&str>| {
             assert_eq!(missing, [&"two"]);
             async { Ok::<_, Infallible>(vec![Some(b"two".to_vec())]) }
         };
-        let found = region.get_or_create_multi_async(&["new", "two"], &how, two).await.unwrap();
+        let found = namespace.get_or_create_multi_async(&["new", "two"], &how, two).await.unwrap();
         assert_eq!(found, [Some(b"new".to_vec()), Some(b"two".to_vec())]);
-        assert!(region.contains("two") && !cache.contains("two"));
+        assert!(namespace.contains("two") && !cache.contains("two"));
     });
 }

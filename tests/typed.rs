@@ -4,7 +4,7 @@
 mod common;
 
 use common::Place;
-use kennel::{Cache, CreateError, CreateOptions, Error, Expiry, Invalidation, Options, RegionOptions, SetOptions};
+use kennel::{Cache, CreateError, CreateOptions, Error, Expiry, Invalidation, NamespaceOptions, Options, SetOptions};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -37,10 +37,10 @@ fn cache() -> (Place, Cache) {
 }
 
 #[test]
-fn a_typed_value_comes_back_from_cache_and_region() {
+fn a_typed_value_comes_back_from_cache_and_namespace() {
     let (_place, cache) = cache();
-    let region = cache.region("pages", &RegionOptions::new()).unwrap();
-    for typed in [cache.typed::<Page>(), region.typed::<Page>()] {
+    let namespace = cache.namespace("pages", &NamespaceOptions::new()).unwrap();
+    for typed in [cache.typed::<Page>(), namespace.typed::<Page>()] {
         assert_eq!(typed.get("1").unwrap(), None);
         typed.set("1", &page()).unwrap();
         assert_eq!(typed.get("1").unwrap(), Some(page()));
@@ -48,8 +48,8 @@ fn a_typed_value_comes_back_from_cache_and_region() {
         typed.set_with("2", &page(), &how).unwrap();
         assert_eq!(typed.get("2").unwrap(), None);
     }
-    region.invalidate(Invalidation::Hard).unwrap();
-    assert_eq!((region.typed::<Page>().get("1").unwrap(), cache.typed().get("1").unwrap()), (None, Some(page())));
+    namespace.invalidate(Invalidation::Hard).unwrap();
+    assert_eq!((namespace.typed::<Page>().get("1").unwrap(), cache.typed().get("1").unwrap()), (None, Some(page())));
     assert!(cache.get_item("1").unwrap().value.len() < 40, "a compact form");
 }
 
@@ -492,11 +492,11 @@ fn tasks_create_a_typed_value_once() {
 #[test]
 fn what_is_not_of_the_type_is_created_anew_by_a_task_too() {
     let (_place, cache) = cache();
-    let region = cache.region("pages", &RegionOptions::new()).unwrap();
+    let namespace = cache.namespace("pages", &NamespaceOptions::new()).unwrap();
     cache.set("key", "bytes").unwrap();
-    region.typed::<u64>().set("key", &7).unwrap();
+    namespace.typed::<u64>().set("key", &7).unwrap();
     on_one_thread(async {
-        for typed in [cache.typed::<Page>(), region.typed::<Page>()] {
+        for typed in [cache.typed::<Page>(), namespace.typed::<Page>()] {
             let anew = typed.get_or_create_async("key", &CreateOptions::new(), || async { Ok::<_, ()>(page()) }).await;
             assert_eq!(anew.unwrap(), page());
             assert_eq!(typed.get("key").unwrap(), Some(page()));

@@ -28,7 +28,7 @@
 mod raw;
 
 use kennel::{
-    AfterCrash, Cache, CreateOptions, Expiry, Invalidation, LockStrategy, OnMismatch, Options, RegionOptions,
+    AfterCrash, Cache, CreateOptions, Expiry, Invalidation, LockStrategy, OnMismatch, Options, NamespaceOptions,
     SetOptions, Stamp, Wait, crash,
 };
 use kennel_fuzz::limits::in_time;
@@ -354,12 +354,12 @@ impl Case<'_> {
                 cache.set_multi(&items, &SetOptions::new());
                 cache.delete_multi(&(9..14).map(key_of).collect::<Vec<_>>());
             }
-            12 => self.claim_and_use_regions(),
+            12 => self.claim_and_use_namespaces(),
             _ => drop(cache.clear()),
         }
     }
 
-    fn claim_and_use_regions(&mut self) {
+    fn claim_and_use_namespaces(&mut self) {
         let cache = self.cache;
         let wait = CreateOptions::new().wait(Wait::For(Duration::from_millis(1)));
         for key in 20..26 {
@@ -368,11 +368,11 @@ impl Case<'_> {
             self.look(key, created.ok().as_deref());
         }
         let lock = cache.try_lock("a lock").ok().flatten();
-        let _ = (lock.map(|lock| lock.release()), cache.is_claimed("a lock"), cache.regions());
-        if let Ok(region) = cache.region("pages", &RegionOptions::new()) {
-            (0..9).for_each(|key| drop(region.set(key_of(key), value_of(90, key))));
-            let _ = (region.get(key_of(3)), region.invalidate(Invalidation::Soft), region.get(key_of(4)));
-            let _ = (region.invalidate(Invalidation::Hard), region.get(key_of(5)));
+        let _ = (lock.map(|lock| lock.release()), cache.is_claimed("a lock"), cache.namespaces());
+        if let Ok(namespace) = cache.namespace("pages", &NamespaceOptions::new()) {
+            (0..9).for_each(|key| drop(namespace.set(key_of(key), value_of(90, key))));
+            let _ = (namespace.get(key_of(3)), namespace.invalidate(Invalidation::Soft), namespace.get(key_of(4)));
+            let _ = (namespace.invalidate(Invalidation::Hard), namespace.get(key_of(5)));
         }
     }
 }

@@ -1,6 +1,5 @@
 //! The handle.
 
-use super::options::Options;
 use crate::error::Result;
 use crate::sync::calls::AnyCall;
 use crate::upkeep::Opened;
@@ -36,14 +35,6 @@ pub struct Cache {
 impl Cache {
     pub(super) fn new(opened: Opened) -> Self {
         Self { lock_wait: opened.settings.lock_wait, file: Arc::new(Current::new(opened)) }
-    }
-
-    /// Opens the cache file at a path with the default options.
-    ///
-    /// # Errors
-    /// As [`Options::open`].
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        Options::new().open(path)
     }
 
     /// The file in use, for the length of a call: the one that was opened, or what took its place as far as this handle
@@ -94,7 +85,7 @@ impl Cache {
 
     /// Whether this handle misses until some process opens the file for writing: it is a read-only one on a file from
     /// before a restart of the host, or on a copy. Nobody has decided yet what of such a file is still good, and a
-    /// read-only handle cannot; see [`Options::open_read_only`]. With [`Options::verify_reads`] it reads all the same.
+    /// read-only handle cannot; see [`Options::open_read_only`](crate::Options::open_read_only). With [`Options::verify_reads`](crate::Options::verify_reads) it reads all the same.
     #[must_use]
     pub fn awaits_writer(&self) -> bool {
         let opened = self.in_use();

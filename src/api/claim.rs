@@ -4,20 +4,21 @@
 //! sleeps outside the lock, on the claim's own word, and tests now and then whether its owner still lives.
 
 use super::cache::Cache;
-use super::read::count;
-use super::write::{Patience, Scope, Writer, lock_to_claim};
+use super::count::count;
+use super::stripe_lock::{Patience, lock_to_claim};
+use super::write::{Scope, Writer};
 use crate::error::{Error, Result};
 use crate::hash::Key;
 use crate::platform::sleep_on;
 use crate::shm::Memory;
 use crate::shm::mapping::Mapping;
-use crate::store::claim::{Claimant, Claimed, End, Kind, Owner, RegionEpochs, Ticket};
+use crate::store::claim::{Claimant, Claimed, End, Kind, NamespaceEpochs, Owner, Ticket};
 use crate::store::exclusive::Exclusive;
 use crate::store::{Epochs, tally::MemberCount};
 use crate::sync::clock::monotonic_ms;
 use crate::sync::fork;
 use crate::upkeep::Opened;
-use crate::upkeep::claims::Life;
+use crate::upkeep::notes::Life;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -146,12 +147,12 @@ impl Drop for Held {
 #[derive(Clone, Copy)]
 pub(super) struct Began {
     pub epochs: Epochs,
-    pub region: RegionEpochs,
+    pub namespace: NamespaceEpochs,
 }
 
 impl Began {
-    pub(super) fn now(opened: &Opened, region: u16) -> Self {
-        Self { epochs: opened.store.epochs(), region: opened.store.region_now(region) }
+    pub(super) fn now(opened: &Opened, namespace: u16) -> Self {
+        Self { epochs: opened.store.epochs(), namespace: opened.store.namespace_now(namespace) }
     }
 }
 
@@ -285,7 +286,7 @@ impl Seeker {
             let (claimed, began) = {
                 let mut stripe = self.lock(scope.cache, opened, writer.stripe())?;
                 // Before the key is looked at: an invalidation from here on is seen by whoever stores.
-                let began = Began::now(opened, writer.region);
+                let began = Began::now(opened, writer.namespace);
                 if let Some(found) = look(opened, &stripe, &writer.key) {
                     return Ok(Step::Found(found));
                 }
@@ -348,7 +349,7 @@ impl Seeker {
             now_ms: monotonic_ms(),
             max_age: self.max_age.map_or(0, |age| age.as_millis().div_ceil(100).clamp(1, u64::MAX.into()) as u64),
             epochs: began.epochs,
-            region: began.region,
+            namespace: began.namespace,
         })
     }
 

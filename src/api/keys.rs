@@ -1,7 +1,7 @@
 //! A scan of the keys.
 
 use super::cache::Cache;
-use super::read::lock_for_read;
+use super::stripe_lock::lock_for_read;
 use crate::store::Distrust;
 use crate::upkeep::Opened;
 use crossbeam::utils::Backoff;

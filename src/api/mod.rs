@@ -2,29 +2,32 @@
 
 mod cache;
 mod claim;
+mod count;
 mod create;
+mod item;
 mod keys;
+mod namespace;
 mod options;
-mod patience;
 mod read;
-mod region;
 mod stats;
+mod stripe_lock;
 #[cfg(feature = "tokio")]
 mod tasks;
 #[cfg(feature = "typed")]
 mod typed;
 mod values;
+mod wants;
 mod write;
 
 pub use cache::Cache;
 pub use claim::{KeyLock, LockOptions, Task, Wait};
 pub use create::{Claim, CreateError, CreateOptions, Created, Lookup, Stored};
+pub use item::{Item, Stamp};
 pub use keys::Keys;
+pub use namespace::{Namespace, NamespaceOptions};
 pub use options::Options;
-pub use read::Item;
-pub use region::{Region, RegionOptions};
 pub use stats::{Counters, Limit, Repair, Stats, StripeStats, Verification};
 #[cfg(feature = "typed")]
 pub use typed::Typed;
 pub use values::Values;
-pub use write::{SetOptions, Stamp, Swap};
+pub use write::{SetOptions, Swap};

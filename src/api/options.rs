@@ -6,8 +6,9 @@ use crate::error::{Error, Result};
 use crate::sync::locks::LockStrategy;
 use crate::upkeep::create::create;
 use crate::upkeep::header::AfterCrash;
-use crate::upkeep::open::{self, OnMismatch, Settings};
+use crate::upkeep::open;
 use crate::upkeep::place::resolve;
+use crate::upkeep::settings::{OnMismatch, Settings};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,10 +86,10 @@ impl Options {
         self
     }
 
-    /// Named regions that the file has room for, at most 65 535; default 64. Each takes 256 bytes.
+    /// Namespaces that the file has room for, at most 65 535; default 64. Each takes 256 bytes.
     #[must_use]
-    pub fn regions(mut self, regions: u32) -> Self {
-        self.settings.sizes.regions = Some(regions);
+    pub fn namespaces(mut self, namespaces: u32) -> Self {
+        self.settings.sizes.namespaces = Some(namespaces);
         self
     }
 
@@ -240,6 +241,16 @@ impl Options {
     /// [`NotTrusted`](crate::Error::NotTrusted), [`Io`](crate::Error::Io).
     pub fn destroy(&self, path: impl AsRef<Path>) -> Result<()> {
         open::destroy(path.as_ref(), &self.settings)
+    }
+}
+
+impl Cache {
+    /// Opens the cache file at a path with the default options.
+    ///
+    /// # Errors
+    /// As [`Options::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Options::new().open(path)
     }
 }
 

@@ -1,56 +1,29 @@
 //! The read path: hash, look, copy, check. No lock, no system call.
 
 use super::cache::Cache;
+use super::count::count_on;
+use super::item::{Item, Known};
+use super::stripe_lock::lock_for_read;
 use super::values::Values;
-use super::write::Stamp;
-use crate::clock::Time;
+use super::wants::{Append, In, Into, Nothing, Sound, TooSmall, TryValue, TryWhole, Value, Want, WholeItem};
 use crate::error::{Error, Result};
 use crate::hash::Key;
 use crate::shm::Memory;
-use crate::shm::mapping::Mapping;
-use crate::store::copied::Copied;
-use crate::store::exclusive::Exclusive;
-use crate::store::read::{Found, Look, Sight, Take};
-use crate::store::record::{Extension, MAX_KEY};
+use crate::store::Distrust;
+use crate::store::read::{Look, Sight, Take};
+use crate::store::record::MAX_KEY;
 use crate::store::tally::MemberCount;
-use crate::store::{Distrust, Store};
 use crate::sync::calls::OwnCall;
 use crate::sync::locks::{LockError, RegionGuard};
 use crate::sync::threads::SeatLines;
 use crate::upkeep::Opened;
 use crate::upkeep::current::InUse;
 use crossbeam::utils::Backoff;
-use std::alloc::{Layout, handle_alloc_error};
-use std::collections::TryReserveError;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Looks that a read takes at a bucket that others are changing before it goes the slow way.
 const LOOKS: u32 = 64;
-/// How long a read waits for the stripe's lock on the slow way.
-const READ_WAIT: Duration = Duration::from_millis(20);
 /// Keys of a batch whose cache lines are asked for at once.
 const BATCH: usize = 16;
-
-/// A value with what is stored beside it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Item {
-    /// The value.
-    pub value: Vec<u8>,
-    /// The caller's flags given to `set_with`; 0 by default.
-    pub flags: u32,
-    /// What [`Cache::compare_and_swap`] compares: it differs after every write of the key.
-    pub stamp: Stamp,
-    /// When the item expires, if it does.
-    pub expires: Option<SystemTime>,
-    /// When it becomes stale, if it does: see [`SetOptions::soft_expiry`](crate::SetOptions::soft_expiry).
-    pub soft_expires: Option<SystemTime>,
-    /// When it was created, to a hundredth of a second: known of an item that was created by `get_or_create` and its kin,
-    /// and of one that was stored with flags, with a soft expiry or in a region.
-    pub created: Option<SystemTime>,
-    /// Its soft expiry has passed, or a soft invalidation came.
-    pub is_stale: bool,
-}
 
 impl Cache {
     /// The value of a key; `None` is a miss.
@@ -259,262 +232,6 @@ impl Cache {
     }
 }
 
-/// What a read wants, if it can also be had from a private copy of a record: one whose checksum was checked.
-trait Want: Take {
-    fn take_copied<M: Memory>(&mut self, store: &Store<M>, copied: Copied) -> Self::Out;
-
-    /// Where there is no memory for the copy: who cannot say so ends the process, as Rust's collections do.
-    fn no_memory(&mut self, _: TryReserveError, needed: usize) -> Self::Out {
-        handle_alloc_error(Layout::array::<u8>(needed).unwrap_or(Layout::new::<u8>()))
-    }
-}
-
-/// The value. Its length is checked before memory is asked for.
-struct Value;
-
-impl Take for Value {
-    type Out = Vec<u8>;
-
-    #[inline(always)]
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Vec<u8>> {
-        if !store.still(found) {
-            return None;
-        }
-        let mut value = Vec::with_capacity(found.value_len);
-        store.mem.append_out(found.value_at(), found.value_len, &mut value);
-        Some(value)
-    }
-}
-
-impl Want for Value {
-    fn take_copied<M: Memory>(&mut self, _: &Store<M>, copied: Copied) -> Vec<u8> {
-        copied.value
-    }
-}
-
-/// What is wanted, from a copy of a whole record. Its length is checked before memory is asked for.
-fn copied<M: Memory, T: Want>(store: &Store<M>, found: &Found<'_>, want: &mut T) -> Option<T::Out> {
-    store.still(found).then(|| match store.copied(found) {
-        Ok(copied) => want.take_copied(store, copied),
-        Err(error) => want.no_memory(error, found.value_len),
-    })
-}
-
-/// The value behind those that a buffer holds already. A look that is not the last leaves bytes behind; the next
-/// takes them off first, and so does the end of the batch.
-struct Append<'a>(&'a mut Values);
-
-impl Take for Append<'_> {
-    type Out = ();
-
-    #[inline(always)]
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<()> {
-        let bytes = self.0.open_end();
-        // The length is checked before memory is asked for.
-        if bytes.capacity() - bytes.len() < found.value_len && !store.still(found) {
-            return None;
-        }
-        store.mem.append_out(found.value_at(), found.value_len, bytes);
-        Some(())
-    }
-}
-
-impl Want for Append<'_> {
-    fn take_copied<M: Memory>(&mut self, _: &Store<M>, copied: Copied) {
-        self.0.open_end().extend_from_slice(&copied.value);
-    }
-}
-
-/// The value and what is stored beside it.
-struct WholeItem<'a>(&'a Time);
-
-impl Take for WholeItem<'_> {
-    type Out = Item;
-
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Item> {
-        copied(store, found, self)
-    }
-}
-
-impl Want for WholeItem<'_> {
-    fn take_copied<M: Memory>(&mut self, store: &Store<M>, copied: Copied) -> Item {
-        Known::of(store, copied, self.0).item
-    }
-}
-
-/// All that a record says, even that there is no value if `ABSENCE` is asked for.
-struct TryWhole<'a, const ABSENCE: bool>(&'a Time);
-
-impl<const ABSENCE: bool> Take for TryWhole<'_, ABSENCE> {
-    type Out = Result<Known>;
-    const SEES_ABSENCE: bool = ABSENCE;
-
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Result<Known>> {
-        copied(store, found, self)
-    }
-}
-
-impl<const ABSENCE: bool> Want for TryWhole<'_, ABSENCE> {
-    fn take_copied<M: Memory>(&mut self, store: &Store<M>, copied: Copied) -> Result<Known> {
-        Ok(Known::of(store, copied, self.0))
-    }
-
-    fn no_memory(&mut self, error: TryReserveError, needed: usize) -> Result<Known> {
-        Err(Error::no_memory(needed)(error))
-    }
-}
-
-/// The value, if there is memory for it.
-struct TryValue;
-
-impl Take for TryValue {
-    type Out = Result<Vec<u8>>;
-
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Result<Vec<u8>>> {
-        copied(store, found, self)
-    }
-}
-
-impl Want for TryValue {
-    fn take_copied<M: Memory>(&mut self, _: &Store<M>, copied: Copied) -> Result<Vec<u8>> {
-        Ok(copied.value)
-    }
-
-    fn no_memory(&mut self, error: TryReserveError, needed: usize) -> Result<Vec<u8>> {
-        Err(Error::no_memory(needed)(error))
-    }
-}
-
-/// What is known of a key.
-pub(super) struct Known {
-    pub item: Item,
-    pub extension: Extension,
-    pub expires_ms: u64,
-}
-
-impl Known {
-    /// From a private copy of a record.
-    pub(super) fn of<M: Memory>(store: &Store<M>, copied: Copied, time: &Time) -> Self {
-        let Copied { head, extension, value, .. } = copied;
-        let moment = |ms: u64| (ms != 0).then(|| UNIX_EPOCH + Duration::from_millis(ms));
-        let soft_ms = extension.soft_expires_ms();
-        let item = Item {
-            value,
-            flags: extension.caller_flags(),
-            stamp: Stamp(head.stamp),
-            expires: moment(head.expires_ms()),
-            soft_expires: moment(soft_ms),
-            created: moment(extension.beside().created_ms),
-            is_stale: store.is_outdated(head, extension) || (soft_ms != 0 && soft_ms <= time.now_ms()),
-        };
-        Self { item, extension, expires_ms: head.expires_ms() }
-    }
-}
-
-/// The value in the caller's buffer, if it takes it, and its length.
-struct Into<'a>(&'a mut [u8]);
-
-impl Take for Into<'_> {
-    type Out = usize;
-
-    #[inline(always)]
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<usize> {
-        if let Some(room) = self.0.get_mut(..found.value_len) {
-            store.mem.copy_out(found.value_at(), room);
-        }
-        Some(found.value_len)
-    }
-}
-
-impl Want for Into<'_> {
-    fn take_copied<M: Memory>(&mut self, _: &Store<M>, copied: Copied) -> usize {
-        if let Some(room) = self.0.get_mut(..copied.value.len()) {
-            room.copy_from_slice(&copied.value);
-        }
-        copied.value.len()
-    }
-}
-
-/// The value in memory that is made for it. Its length is checked before memory is asked for.
-struct In<F>(F);
-
-/// The memory that was made does not take the value.
-struct TooSmall {
-    needed: usize,
-    given: usize,
-}
-
-impl<B: AsMut<[u8]>, F: FnMut(usize) -> B> Take for In<F> {
-    type Out = Result<B, TooSmall>;
-    const RUNS_CALLERS_CODE: bool = true;
-
-    #[inline(always)]
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Self::Out> {
-        if !store.still(found) {
-            return None;
-        }
-        let mut made = (self.0)(found.value_len);
-        let (needed, given) = (found.value_len, made.as_mut().len());
-        let Some(room) = made.as_mut().get_mut(..needed) else { return Some(Err(TooSmall { needed, given })) };
-        store.mem.copy_out(found.value_at(), room);
-        Some(Ok(made))
-    }
-}
-
-impl<B: AsMut<[u8]>, F: FnMut(usize) -> B> Want for In<F> {
-    fn take_copied<M: Memory>(&mut self, _: &Store<M>, copied: Copied) -> Self::Out {
-        let mut made = (self.0)(copied.value.len());
-        let (needed, given) = (copied.value.len(), made.as_mut().len());
-        let Some(room) = made.as_mut().get_mut(..needed) else { return Err(TooSmall { needed, given }) };
-        room.copy_from_slice(&copied.value);
-        Ok(made)
-    }
-}
-
-/// That there is a value.
-struct Nothing;
-
-impl Take for Nothing {
-    type Out = ();
-
-    #[inline(always)]
-    fn take<M: Memory>(&mut self, _: &Store<M>, _: &Found) -> Option<()> {
-        Some(())
-    }
-}
-
-impl Want for Nothing {
-    fn take_copied<M: Memory>(&mut self, _: &Store<M>, _: Copied) {}
-}
-
-/// What is wanted, from a record that passes its checksum; `None` within for one that does not.
-struct Sound<'a, T> {
-    key: Key<'a>,
-    want: &'a mut T,
-}
-
-impl<T: Want> Take for Sound<'_, T> {
-    type Out = Option<T::Out>;
-    const SEES_ABSENCE: bool = T::SEES_ABSENCE;
-    const RUNS_CALLERS_CODE: bool = T::RUNS_CALLERS_CODE;
-
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Self::Out> {
-        if !store.still(found) {
-            return None;
-        }
-        let copied = match store.copied(found) {
-            Ok(copied) => copied,
-            Err(error) => return Some(Some(self.want.no_memory(error, found.value_len))),
-        };
-        // A mixture of two records is no damage.
-        if !store.still(found) {
-            return None;
-        }
-        let is_true = store.is_true(&copied, &self.key, T::SEES_ABSENCE);
-        Some(is_true.then(|| self.want.take_copied(store, copied)))
-    }
-}
-
 /// After a change came in between: some more looks, then the stripe's lock for a short time, then a miss.
 #[cold]
 #[inline(never)]
@@ -551,13 +268,6 @@ fn read_locked<T: Take>(key: &Key<'_>, tally: Tally<'_>, want: &mut T) -> Option
         drop(held);
     }
     Some(tally.look(key, want))
-}
-
-/// A stripe's lock, if it is to be had in a short time. With strategy `none` it never is: the one writer may be alive.
-pub(super) fn lock_for_read(opened: &Opened, stripe: u32) -> Option<Exclusive<'_, Mapping>> {
-    let joined = opened.joined().filter(|joined| joined.member.locks.exclude())?;
-    let lock = opened.lock(joined, stripe, READ_WAIT).ok()?;
-    opened.enter(joined, stripe, lock).ok()
 }
 
 /// Reads where more is asked for than a version: a reader's lock, or checksums.
@@ -668,36 +378,11 @@ impl<'a> Ready<'a> {
     }
 }
 
-/// Counts on this thread's line of a member's seat.
-#[inline(always)]
-fn count_on(opened: &Opened, lines: SeatLines, what: MemberCount, by: u64) {
-    match lines.own() {
-        Some(line_at) => opened.store.count(line_at, what, by),
-        None => count_on_any(opened, lines, what, by),
-    }
-}
-
-#[cold]
-fn count_on_any(opened: &Opened, lines: SeatLines, what: MemberCount, by: u64) {
-    let (line_at, is_shared) = lines.any();
-    if is_shared {
-        opened.store.count_shared(line_at, what, by);
-    } else {
-        opened.store.count(line_at, what, by);
-    }
-}
-
-/// Counts on this thread's line, outside the read path.
-pub(super) fn count(opened: &Opened, what: MemberCount) {
-    if let Some(joined) = opened.joined() {
-        count_on(opened, joined.lines, what, 1);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Options;
+    use std::time::Duration;
 
     fn is_ready(cache: &Cache) -> bool {
         cache.file.in_own_use().is_some_and(|file| Ready::of(&file).is_some())

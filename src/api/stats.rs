@@ -1,10 +1,10 @@
 //! What a cache tells about itself.
 
 use super::cache::Cache;
-use super::write::Patience;
+use super::stripe_lock::Patience;
 use crate::names::names;
-use crate::shm::layout::{FORMAT, SLOTS, at};
-use crate::store::intent::Intent;
+use crate::shm::layout::{FORMAT, SLOTS};
+use crate::store::head::LastRepair;
 use crate::store::slot::Ring;
 use crate::store::tally::{Line, MemberCount, StripeCount};
 use crate::store::verify::{Problem, check};
@@ -250,7 +250,7 @@ impl Cache {
             counters.add_stripe(&store.stripe_counts(stripe));
             // Of a damaged file any number can come back; a sum that wraps is as good as another.
             items = u64::wrapping_add(items, store.live(stripe));
-            used_bytes += used(&opened, stripe, Ring::Small) + used(&opened, stripe, Ring::Main);
+            used_bytes += store.ring_used(stripe, Ring::Small) + store.ring_used(stripe, Ring::Main);
         }
         Stats {
             path: opened.real.clone(),
@@ -349,16 +349,6 @@ fn quiet_snapshot(opened: &Opened, stripe: u32) -> Option<crate::store::Store<cr
     None
 }
 
-fn used(opened: &Opened, stripe: u32, ring: Ring) -> u64 {
-    let (tail, head) = match ring {
-        Ring::Small => (at!(Stripe.small_tail), at!(Stripe.small_head)),
-        Ring::Main => (at!(Stripe.main_tail), at!(Stripe.main_head)),
-    };
-    let word = |field| opened.store.stripe_word(stripe, field).get();
-    // The head may have moved between the two looks; a number for people may be off by a record.
-    opened.store.ring_shape(ring).used(word(tail), word(head)).unwrap_or(0) * 8
-}
-
 /// Evictions by the index are a percent or two when the arenas are the limit; far more, and the index is.
 fn limit(opened: &Opened, counters: &Counters, used_bytes: u64) -> Limit {
     let geometry = opened.geometry();
@@ -375,24 +365,21 @@ fn limit(opened: &Opened, counters: &Counters, used_bytes: u64) -> Limit {
 
 fn stripe_stats(opened: &Opened, stripe: u32) -> StripeStats {
     let (store, geometry) = (&opened.store, opened.geometry());
-    let word = |field| store.stripe_word(stripe, field).get();
-    let name = |kind| Intent::of(kind).map_or_else(|| format!("unknown ({})", kind & 0xff), |i| i.name().to_owned());
     let mut counters = Counters::default();
     counters.add_stripe(&store.stripe_counts(stripe));
-    let (intent, repaired) = (word(at!(Stripe.intent)), word(at!(Stripe.repaired_intent)));
     StripeStats {
         stripe,
         items: store.live(stripe),
-        small_used: used(opened, stripe, Ring::Small),
+        small_used: store.ring_used(stripe, Ring::Small),
         small_size: geometry.small.bytes(),
-        main_used: used(opened, stripe, Ring::Main),
+        main_used: store.ring_used(stripe, Ring::Main),
         main_size: geometry.main.bytes(),
-        intent: (intent & 0xff != 0).then(|| name(intent)),
+        intent: store.intent_name(stripe),
         repairs: counters.repairs,
-        last_repair: (repaired != 0).then(|| Repair {
-            by_seat: word(at!(Stripe.repaired_by_seat)) as u32,
-            by_pid: word(at!(Stripe.repaired_by_pid)) as u32,
-            intent: name(repaired),
+        last_repair: store.last_repair(stripe).map(|LastRepair { by_seat, by_pid, intent }| Repair {
+            by_seat,
+            by_pid,
+            intent,
         }),
         verify_me: store.distrust(stripe) != Distrust::None,
         counters,

@@ -6,12 +6,13 @@
 
 use super::cache::Cache;
 use super::claim::{KeyLock, LockOptions, Locking, Pause, Task};
+use super::count::count;
 use super::create::{
     Batch, Claim, CreateError, CreateOptions, Created, Finding, Lookup, Next, Remaining, in_one_order,
 };
-use super::read::count;
-use super::region::{Named, Region};
-use super::write::{Patience, Scope};
+use super::namespace::{Named, Namespace};
+use super::stripe_lock::Patience;
+use super::write::Scope;
 use crate::error::{Error, Result};
 use crate::store::tally::MemberCount;
 use std::future::Future;
@@ -40,26 +41,26 @@ pub(super) async fn run<F: Future>(task: Task, create: impl FnOnce() -> F) -> F:
     WITHIN.scope(tasks, async { create().await }).await
 }
 
-/// A cache or a region, as a task uses it.
+/// A cache or a namespace, as a task uses it.
 #[derive(Clone)]
 pub(super) struct Place {
     cache: Cache,
     /// A handle that does not wait for locks.
     trying: Cache,
-    region: Option<Arc<Named>>,
+    namespace: Option<Arc<Named>>,
 }
 
 impl Place {
-    fn new(cache: &Cache, region: Option<&Arc<Named>>) -> Self {
-        Self { cache: cache.clone(), trying: cache.with_lock_wait(Duration::ZERO), region: region.cloned() }
+    fn new(cache: &Cache, namespace: Option<&Arc<Named>>) -> Self {
+        Self { cache: cache.clone(), trying: cache.with_lock_wait(Duration::ZERO), namespace: namespace.cloned() }
     }
 
     fn scope(&self) -> Scope<'_> {
-        Scope { cache: &self.cache, region: self.region.as_deref() }
+        Scope { cache: &self.cache, namespace: self.namespace.as_deref() }
     }
 
     fn trying(&self) -> Scope<'_> {
-        Scope { cache: &self.trying, region: self.region.as_deref() }
+        Scope { cache: &self.trying, namespace: self.namespace.as_deref() }
     }
 
     async fn claim(&self, key: &[u8], how: &CreateOptions, task: Task) -> Result<Lookup> {
@@ -388,13 +389,13 @@ impl Cache {
     }
 }
 
-impl Region {
+impl Namespace {
     pub(super) fn place(&self) -> Place {
         let (cache, named) = self.parts();
         Place::new(cache, Some(named))
     }
 
-    /// As [`Cache::get_or_create_async`]; what is not said is the region's default.
+    /// As [`Cache::get_or_create_async`]; what is not said is the namespace's default.
     ///
     /// # Errors
     /// As [`Cache::get_or_create`].
@@ -407,7 +408,7 @@ impl Region {
         self.place().get_or_create(&self.stored_key(key), how, create).await
     }
 
-    /// As [`Cache::get_or_create_optional_async`]; what is not said is the region's default.
+    /// As [`Cache::get_or_create_optional_async`]; what is not said is the namespace's default.
     ///
     /// # Errors
     /// As [`Cache::get_or_create`].
@@ -420,7 +421,7 @@ impl Region {
         self.place().get_or_create_optional(&self.stored_key(key), how, create).await
     }
 
-    /// As [`Cache::get_or_refresh_async`]; what is not said is the region's default.
+    /// As [`Cache::get_or_refresh_async`]; what is not said is the namespace's default.
     ///
     /// # Errors
     /// As [`Cache::get_or_create`].
@@ -438,7 +439,7 @@ impl Region {
         self.place().get_or_refresh(&self.stored_key(key), how, create).await
     }
 
-    /// As [`Cache::get_or_create_multi_async`]; what is not said is the region's default.
+    /// As [`Cache::get_or_create_multi_async`]; what is not said is the namespace's default.
     ///
     /// # Errors
     /// As [`Cache::get_or_create_multi`].
@@ -457,7 +458,7 @@ impl Region {
         self.place().get_or_create_multi(&self.mangled(keys), how, create).await
     }
 
-    /// As [`Cache::claim_async`]; what is not said is the region's default.
+    /// As [`Cache::claim_async`]; what is not said is the namespace's default.
     ///
     /// # Errors
     /// As [`Cache::claim`].

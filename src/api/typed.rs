@@ -9,11 +9,11 @@ use super::cache::Cache;
 #[cfg(feature = "tokio")]
 use super::claim::Task;
 use super::create::{Claim, CreateError, CreateOptions, Lookup, Remaining};
-use super::read::Item;
-use super::region::Region;
+use super::item::{Item, Stamp};
+use super::namespace::Namespace;
 #[cfg(feature = "tokio")]
 use super::tasks::run;
-use super::write::{Scope, SetOptions, Stamp};
+use super::write::{Scope, SetOptions};
 use crate::error::Result;
 use codec::{Codec, TAG};
 use serde::Serialize;
@@ -23,12 +23,12 @@ use std::fmt;
 /// So many values with the right fingerprint that cannot be read, one after the other, end a call.
 const MOST_UNREADABLE: u32 = 16;
 
-/// A cache, or a region, whose values are of one type. It needs the feature `typed`.
+/// A cache, or a namespace, whose values are of one type. It needs the feature `typed`.
 ///
 /// A value is stored in the format of the crate postcard, behind a fingerprint of its type: the names and kinds of all its
 /// parts, as serde sees them. What was stored by another type, or by another version of this one, is an error for
 /// [`get`](Self::get); [`get_or_create`](Self::get_or_create) takes it for a miss and replaces it. Two programs that use
-/// one key for two versions of a type replace each other's values in turn; give each version a region, or keys, of its own
+/// one key for two versions of a type replace each other's values in turn; give each version a namespace, or keys, of its own
 /// if they run side by side for long. What the fingerprint cannot see, such as a number that changes from seconds to
 /// milliseconds, say with [`version`](Self::version).
 ///
@@ -52,28 +52,28 @@ pub struct Typed<'a, T> {
 #[derive(Clone, Copy)]
 enum Place<'a> {
     Cache(&'a Cache),
-    Region(&'a Region),
+    Namespace(&'a Namespace),
 }
 
 impl<'a> Place<'a> {
     fn item(self, key: &[u8]) -> Option<Item> {
         match self {
             Place::Cache(cache) => cache.get_item(key),
-            Place::Region(region) => region.get_item(key),
+            Place::Namespace(namespace) => namespace.get_item(key),
         }
     }
 
     fn scope(self) -> Scope<'a> {
         match self {
             Place::Cache(cache) => cache.all(),
-            Place::Region(region) => region.scope(),
+            Place::Namespace(namespace) => namespace.scope(),
         }
     }
 
     fn with_key<R>(self, key: &[u8], work: impl FnOnce(&[u8]) -> R) -> R {
         match self {
             Place::Cache(_) => work(key),
-            Place::Region(region) => work(&region.stored_key(key)),
+            Place::Namespace(namespace) => work(&namespace.stored_key(key)),
         }
     }
 }
@@ -86,11 +86,11 @@ impl Cache {
     }
 }
 
-impl Region {
-    /// This region with values of one type.
+impl Namespace {
+    /// This namespace with values of one type.
     #[must_use]
     pub fn typed<T: Serialize + DeserializeOwned>(&self) -> Typed<'_, T> {
-        Typed { place: Place::Region(self), codec: Codec::new() }
+        Typed { place: Place::Namespace(self), codec: Codec::new() }
     }
 }
 
@@ -254,7 +254,7 @@ impl Place<'_> {
     fn of_tasks(self) -> super::tasks::Place {
         match self {
             Place::Cache(cache) => cache.place(),
-            Place::Region(region) => region.place(),
+            Place::Namespace(namespace) => namespace.place(),
         }
     }
 }

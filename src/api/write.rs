@@ -1,9 +1,9 @@
 //! The write path: hash, lock the stripe, look, store. One stripe at a time.
 
 use super::cache::Cache;
-pub(super) use super::patience::Patience;
-use super::read::count;
-use super::region::Named;
+use super::item::Stamp;
+use super::namespace::Named;
+use super::stripe_lock::{Patience, lock_region, lock_stripe, lock_stripe_within};
 use crate::clock::Expiry;
 use crate::error::{Error, Result};
 use crate::hash::Key;
@@ -11,20 +11,13 @@ use crate::shm::mapping::Mapping;
 use crate::store::Invalidation;
 use crate::store::copied::Copied;
 use crate::store::exclusive::{Entry, Exclusive};
+use crate::store::namespace::Defaults;
 use crate::store::record::{Beside, Draft, MAX_KEY};
-use crate::store::region::Defaults;
-use crate::store::tally::MemberCount;
-use crate::sync::locks::{LockError, RegionGuard};
 use crate::upkeep::Opened;
-use crate::upkeep::flush::{flush, lock_error};
-use crate::upkeep::opened::Joined;
+use crate::upkeep::flush::flush;
 use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Tells one write of a key from every other: see [`Cache::compare_and_swap`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Stamp(pub u64);
 
 /// What is stored beside a value.
 ///
@@ -42,7 +35,7 @@ pub struct SetOptions {
 }
 
 impl SetOptions {
-    /// Flags 0, and no expiry but those that a region may have by default.
+    /// Flags 0, and no expiry but those that a namespace may have by default.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -88,7 +81,7 @@ fn expiry_or(given: Option<Expiry>, ttl_ms: u64, now_ms: impl FnOnce() -> u64) -
     }
 }
 
-/// A time to live as a region's entry holds it.
+/// A time to live as a namespace's entry holds it.
 pub(super) fn after(ttl_ms: u64) -> Expiry {
     if ttl_ms == 0 { Expiry::Never } else { Expiry::After(Duration::from_millis(ttl_ms)) }
 }
@@ -252,25 +245,25 @@ impl Cache {
     }
 }
 
-/// A cache, or a region of it: what its keys, which are mangled already, are stored under.
+/// A cache, or a namespace of it: what its keys, which are mangled already, are stored under.
 #[derive(Clone, Copy)]
 pub(super) struct Scope<'a> {
     pub cache: &'a Cache,
-    pub region: Option<&'a Named>,
+    pub namespace: Option<&'a Named>,
 }
 
 impl Cache {
-    /// The cache without a region.
+    /// The cache without a namespace.
     pub(super) fn all(&self) -> Scope<'_> {
-        Scope { cache: self, region: None }
+        Scope { cache: self, namespace: None }
     }
 }
 
 impl<'a> Scope<'a> {
-    /// The region's number in a file, and what it says of items that are stored in it.
+    /// The namespace's number in a file, and what it says of items that are stored in it.
     #[inline(always)]
-    fn region_in(self, opened: &Arc<Opened>) -> Result<(u16, Defaults)> {
-        match self.region {
+    fn namespace_in(self, opened: &Arc<Opened>) -> Result<(u16, Defaults)> {
+        match self.namespace {
             Some(named) => named.in_file(opened),
             None => Ok((0, Defaults::default())),
         }
@@ -354,8 +347,8 @@ impl<'a> Scope<'a> {
     ) -> Result<R> {
         let file = self.cache.current()?;
         check_key(key)?;
-        let (region, defaults) = self.region_in(&file)?;
-        let writer = Writer::of(&file, self, key, region, defaults);
+        let (namespace, defaults) = self.namespace_in(&file)?;
+        let writer = Writer::of(&file, self, key, namespace, defaults);
         let store = &writer.opened.store;
         store.prefetch_record(&store.sight(&writer.key));
         let mut draft = writer.draft(value, how);
@@ -378,7 +371,7 @@ impl<'a> Scope<'a> {
         let writer = Writer::new(&file, self, key)?;
         let mut stripe = writer.lock()?;
         let epoch = stripe.epoch();
-        let region_epoch = writer.opened.store.region_epochs(writer.region).current();
+        let namespace_epoch = writer.opened.store.namespace_epochs(writer.namespace).current();
         let Some(entry) = stripe.find_current(&writer.key) else { return Ok(None) };
         let copied = stripe.copied(&writer.key, &entry, writer.opened.settings.verify_reads, false);
         let Some(copied) = copied.map_err(Error::no_memory(entry.value_len))? else { return Ok(None) };
@@ -387,7 +380,7 @@ impl<'a> Scope<'a> {
         let sum = add(value, delta).ok_or(Error::Overflow { value, sign, delta })?;
         let text = sum.to_string();
         // Even if there is nothing but the time of its creation.
-        let beside = copied.head.is_extended().then(|| writer.beside_of(&copied, region_epoch));
+        let beside = copied.head.is_extended().then(|| writer.beside_of(&copied, namespace_epoch));
         let draft = Draft::new(writer.key, text.as_bytes(), entry.head.expires_ms(), beside, epoch);
         stripe.put(&draft, Some(&entry));
         Ok(Some(sum))
@@ -471,7 +464,7 @@ fn delete_in(stripe: &mut Exclusive<'_, Mapping>, writer: &Writer<'_, '_>) -> bo
 pub(super) struct Writer<'f, 'k> {
     pub opened: &'f Arc<Opened>,
     pub key: Key<'k>,
-    pub region: u16,
+    pub namespace: u16,
     pub defaults: Defaults,
     lock_wait: Duration,
 }
@@ -480,13 +473,13 @@ impl<'f, 'k> Writer<'f, 'k> {
     #[inline(always)]
     pub(super) fn new(opened: &'f Arc<Opened>, scope: Scope<'_>, key: &'k [u8]) -> Result<Self> {
         check_key(key)?;
-        let (region, defaults) = scope.region_in(opened)?;
-        Ok(Self::of(opened, scope, key, region, defaults))
+        let (namespace, defaults) = scope.namespace_in(opened)?;
+        Ok(Self::of(opened, scope, key, namespace, defaults))
     }
 
     #[inline(always)]
-    fn of(opened: &'f Arc<Opened>, scope: Scope<'_>, key: &'k [u8], region: u16, defaults: Defaults) -> Self {
-        Self { opened, key: opened.store.key(key), region, defaults, lock_wait: scope.cache.lock_wait }
+    fn of(opened: &'f Arc<Opened>, scope: Scope<'_>, key: &'k [u8], namespace: u16, defaults: Defaults) -> Self {
+        Self { opened, key: opened.store.key(key), namespace, defaults, lock_wait: scope.cache.lock_wait }
     }
 
     pub(super) fn stripe(&self) -> u32 {
@@ -501,8 +494,7 @@ impl<'f, 'k> Writer<'f, 'k> {
     #[inline(always)]
     fn locked<R>(&self, work: impl FnOnce(&mut Exclusive<'f, Mapping>) -> R) -> Result<R> {
         let (opened, stripe) = (self.opened, self.stripe());
-        let joined = opened.member_within(self.lock_wait)?;
-        let lock = lock_as(joined, opened, stripe, self.lock_wait)?;
+        let (joined, lock) = lock_region(opened, stripe, self.lock_wait)?;
         opened.within(joined, stripe, lock, work)
     }
 
@@ -514,11 +506,11 @@ impl<'f, 'k> Writer<'f, 'k> {
         })
     }
 
-    /// What lies beside a record, for the value that takes its place. One of a region that the caller did not name is
-    /// as old for that region as it was.
-    fn beside_of(&self, copied: &Copied, region_epoch: u64) -> Beside {
+    /// What lies beside a record, for the value that takes its place. One of a namespace that the caller did not name is
+    /// as old for that namespace as it was.
+    fn beside_of(&self, copied: &Copied, namespace_epoch: u64) -> Beside {
         let beside = copied.extension.beside();
-        if beside.region == self.region { Beside { region_epoch, ..beside } } else { beside }
+        if beside.namespace == self.namespace { Beside { namespace_epoch, ..beside } } else { beside }
     }
 
     /// The item to be written, whose size is not checked yet.
@@ -531,7 +523,7 @@ impl<'f, 'k> Writer<'f, 'k> {
         let time = &self.opened.settings.time;
         let now_ms = || time.now_ms();
         let (expires_ms, beside) = how.times(self.defaults, now_ms);
-        let beside = Beside { region: self.region, ..beside }.if_any();
+        let beside = Beside { namespace: self.namespace, ..beside }.if_any();
         let beside = beside.map(|beside| Beside { created_ms: now_ms(), ..beside });
         Draft::new(self.key, value, expires_ms, beside, 0)
     }
@@ -541,7 +533,7 @@ impl<'f, 'k> Writer<'f, 'k> {
     fn date(&self, draft: &mut Draft<'_>, stripe: &Exclusive<'_, Mapping>) {
         draft.epoch = stripe.epoch();
         if let Some(beside) = &mut draft.beside {
-            beside.region_epoch = self.opened.store.region_epochs(self.region).current();
+            beside.namespace_epoch = self.opened.store.namespace_epochs(self.namespace).current();
         }
     }
 }
@@ -557,17 +549,17 @@ pub(super) fn check_size(opened: &Opened, draft: &Draft<'_>) -> Result<()> {
     if size > limit { Err(Error::TooLarge { size, limit }) } else { Ok(()) }
 }
 
-/// Raises the epochs of a region, or of the cache: region 0. Where that cannot be, `remove` does it stripe by stripe.
+/// Raises the epochs of a namespace, or of the cache: namespace 0. Where that cannot be, `remove` does it stripe by stripe.
 pub(super) fn invalidate(
     opened: &Opened,
-    region: u16,
+    namespace: u16,
     how: Invalidation,
     remove: impl Fn(&mut Exclusive<'_, Mapping>),
 ) -> Result<()> {
     opened.member()?;
     let mark_dirty = || opened.store.mark_dirty().map_err(Error::io("mark as written", &opened.real));
     mark_dirty()?;
-    if opened.store.raise_epoch(region, how) {
+    if opened.store.raise_epoch(namespace, how) {
         // A whole flush may have passed in between, and knows nothing of the new epoch.
         return mark_dirty();
     }
@@ -576,57 +568,6 @@ pub(super) fn invalidate(
         remove(&mut lock_stripe(opened, stripe)?);
     }
     Ok(())
-}
-
-/// Locks a stripe and takes it over.
-pub(super) fn lock_stripe(opened: &Opened, stripe: u32) -> Result<Exclusive<'_, Mapping>> {
-    lock_stripe_within(opened, stripe, opened.settings.lock_wait)
-}
-
-/// The same within a limit of the caller's.
-fn lock_stripe_within(opened: &Opened, stripe: u32, limit: Duration) -> Result<Exclusive<'_, Mapping>> {
-    let (joined, lock) = lock_region(opened, stripe, limit)?;
-    opened.enter(joined, stripe, lock)
-}
-
-/// Locks a stripe for a look at its claims, within the caller's patience and a limit.
-pub(super) fn lock_to_claim<'o>(
-    opened: &'o Opened,
-    stripe: u32,
-    patience: &mut Patience,
-    limit: Duration,
-) -> Result<Exclusive<'o, Mapping>> {
-    let (joined, lock) = patience.lock_region(opened, stripe, limit)?;
-    opened.enter_to_claim(joined, stripe, lock)
-}
-
-#[inline(always)]
-pub(super) fn lock_region(opened: &Opened, stripe: u32, limit: Duration) -> Result<(&Joined, RegionGuard<'_>)> {
-    let joined = opened.member_within(limit)?;
-    Ok((joined, lock_as(joined, opened, stripe, limit)?))
-}
-
-/// Locks a stripe's lock region for a member.
-#[inline(always)]
-fn lock_as<'a>(joined: &'a Joined, opened: &'a Opened, stripe: u32, limit: Duration) -> Result<RegionGuard<'a>> {
-    match opened.lock(joined, stripe, limit) {
-        Ok(lock) => {
-            if lock.waited {
-                count(opened, MemberCount::LockWaits);
-            }
-            Ok(lock)
-        }
-        Err(error) => Err(not_locked(opened, stripe, limit, error)),
-    }
-}
-
-#[cold]
-fn not_locked(opened: &Opened, stripe: u32, limit: Duration, error: LockError) -> Error {
-    // Who does not wait only asks.
-    if !limit.is_zero() {
-        count(opened, MemberCount::Busy);
-    }
-    lock_error(opened, stripe, limit, error)
 }
 
 fn parse_number(text: &[u8]) -> Result<u64> {

@@ -3,7 +3,7 @@
 //! ```text
 //! header   4 KiB           what the file is, who it is, what state it is in
 //! seats    seats x 1280    one per member: generation, lease, counter lines
-//! regions  regions x 256   named name spaces: defaults and epochs
+//! namespaces  namespaces x 256   named parts of the cache: defaults and epochs
 //! stripes  S x (512 + claims x 64)    lock word, intent, rings, counters, claims
 //! buckets  S x B x 64      a version word and seven slots each
 //! arenas   S x (small ring | main ring)   records
@@ -31,8 +31,8 @@ pub(crate) const COUNTERS: usize = 16;
 pub(crate) const OWN_LINES: usize = 8;
 /// Slots of a bucket.
 pub(crate) const SLOTS: u64 = 7;
-/// Longest name of a region, in bytes.
-pub(crate) const REGION_NAME: usize = 128;
+/// Longest name of a namespace, in bytes.
+pub(crate) const NAMESPACE_NAME: usize = 128;
 /// Longest name of a lock strategy, in bytes.
 pub(crate) const STRATEGY_NAME: usize = 32;
 
@@ -53,7 +53,7 @@ pub(crate) struct Header {
     pub stripes: u32,
     pub lock_regions: u32,
     pub seats: u32,
-    pub regions: u32,
+    pub namespaces: u32,
     pub claims: u32,
     pub after_crash: u32,
     pub buckets: u64,
@@ -104,10 +104,10 @@ pub(crate) struct Seat {
     pub lines: [[u64; COUNTERS]; OWN_LINES + 1],
 }
 
-/// A named region: a name space with defaults and epochs of its own.
+/// A namespace: a named part of the cache with defaults and epochs of its own.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
-pub(crate) struct Region {
+pub(crate) struct Namespace {
     /// xxh3 of the name, stored last; 0: not used yet.
     pub name_hash: u64,
     pub epochs: u64,
@@ -117,7 +117,7 @@ pub(crate) struct Region {
     pub flags: u64,
     pub name_len: u64,
     pub reserved_head: u64,
-    pub name: [u8; REGION_NAME],
+    pub name: [u8; NAMESPACE_NAME],
     pub reserved: [u64; 8],
 }
 
@@ -181,8 +181,8 @@ pub(crate) struct Claim {
     pub started: u64,
     /// Epochs of the cache at the start.
     pub epochs: u64,
-    /// The region, and its epochs at the start.
-    pub region_epochs: u64,
+    /// The namespace, and its epochs at the start.
+    pub namespace_epochs: u64,
 }
 
 /// One cache line of the index.
@@ -206,21 +206,21 @@ pub(crate) struct Record {
     pub expiry: u64,
 }
 
-/// The extension of a record that has caller's flags, a soft expiry or a region.
+/// The extension of a record that has caller's flags, a soft expiry or a namespace.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub(crate) struct Extension {
     /// Soft expiry with check bits of its own.
     pub soft_expiry: u64,
-    /// Creation time and epoch of the region.
+    /// Creation time and epoch of the namespace.
     pub created: u64,
-    /// Caller's flags, region, cost of creating the value.
+    /// Caller's flags, namespace, cost of creating the value.
     pub flags: u64,
 }
 
 pub(crate) const HEADER_LEN: u64 = size_of::<Header>() as u64;
 pub(crate) const SEAT_LEN: u64 = size_of::<Seat>() as u64;
-pub(crate) const REGION_LEN: u64 = size_of::<Region>() as u64;
+pub(crate) const NAMESPACE_LEN: u64 = size_of::<Namespace>() as u64;
 pub(crate) const STRIPE_LEN: u64 = size_of::<Stripe>() as u64;
 pub(crate) const CLAIM_LEN: u64 = size_of::<Claim>() as u64;
 pub(crate) const BUCKET_LEN: u64 = size_of::<Bucket>() as u64;
@@ -236,7 +236,7 @@ pub(crate) const STATE_UNVERIFIED: usize = 5;
 pub(crate) const CHECKED: std::ops::Range<usize> = 32..512;
 
 const _: () = {
-    assert!(HEADER_LEN == 4096 && SEAT_LEN == 1280 && REGION_LEN == 256);
+    assert!(HEADER_LEN == 4096 && SEAT_LEN == 1280 && NAMESPACE_LEN == 256);
     assert!(STRIPE_LEN == 512 && CLAIM_LEN == 64 && BUCKET_LEN == 64);
     assert!(RECORD_LEN == 32 && EXTENSION_LEN == 24);
     // Each part of the header that is written on its own starts a line.
@@ -265,7 +265,7 @@ macro_rules! fields {
 fields! {
     Header {
         magic: 8, format: 4, header_len: 4, fingerprint: 8, check: 8, file_len: 8, capacity: 8, mean_item: 8,
-        stripes: 4, lock_regions: 4, seats: 4, regions: 4, claims: 4, after_crash: 4, buckets: 8,
+        stripes: 4, lock_regions: 4, seats: 4, namespaces: 4, claims: 4, after_crash: 4, buckets: 8,
         small_len: 8, main_len: 8, hash_seed: 8, strategy_id: 8, strategy_name: STRATEGY_NAME,
         created_ms: 8, reserved_fixed: 352, file_id: 16, data_inode: 8, data_device: 8, lock_dir_inode: 8,
         reserved_identity: 24, boot_id: 16, epochs: 8, flush: 8, replaced: 8, unverified: 8,
@@ -276,9 +276,9 @@ fields! {
         generation: 8, taken: 8, lease_inode: 8, pid: 8, started_ms: 8, reserved: 88,
         lines: COUNTERS * (OWN_LINES + 1) * 8,
     }
-    Region {
+    Namespace {
         name_hash: 8, epochs: 8, hard_ttl_ms: 8, soft_ttl_ms: 8, none_ttl_ms: 8, flags: 8, name_len: 8,
-        reserved_head: 8, name: REGION_NAME, reserved: 64,
+        reserved_head: 8, name: NAMESPACE_NAME, reserved: 64,
     }
     Stripe {
         lock_word: 8, sleep_word: 8, lock_inode: 8, reserved_lock: 40,
@@ -290,7 +290,7 @@ fields! {
         claim_number: 8, reserved_seldom: 16, counters: COUNTERS * 8, reserved: 128,
     }
     Claim {
-        number: 8, key_hash: 16, owner: 8, task: 8, started: 8, epochs: 8, region_epochs: 8,
+        number: 8, key_hash: 16, owner: 8, task: 8, started: 8, epochs: 8, namespace_epochs: 8,
     }
     Bucket { version: 8, slots: 56 }
     Record { shape: 8, seal: 8, stamp: 8, expiry: 8 }
@@ -334,7 +334,7 @@ pub(crate) struct Shape {
     pub stripes: u32,
     pub lock_regions: u32,
     pub seats: u32,
-    pub regions: u32,
+    pub namespaces: u32,
     pub claims: u32,
 }
 
@@ -348,7 +348,7 @@ pub(crate) struct Geometry {
     pub small: RingShape,
     pub main: RingShape,
     pub seats_at: u64,
-    pub regions_at: u64,
+    pub namespaces_at: u64,
     pub stripes_at: u64,
     pub stripe_len: u64,
     pub buckets_at: u64,
@@ -424,8 +424,8 @@ impl Geometry {
             });
         }
         let seats_at = HEADER_LEN;
-        let regions_at = seats_at + u64::from(shape.seats) * SEAT_LEN;
-        let stripes_at = regions_at + u64::from(shape.regions) * REGION_LEN;
+        let namespaces_at = seats_at + u64::from(shape.seats) * SEAT_LEN;
+        let stripes_at = namespaces_at + u64::from(shape.namespaces) * NAMESPACE_LEN;
         let stripe_len = STRIPE_LEN + u64::from(shape.claims) * CLAIM_LEN;
         let buckets_at = stripes_at + stripes * stripe_len;
         let arenas_at = round_up(buckets_at + stripes * buckets * BUCKET_LEN, 4096);
@@ -436,7 +436,7 @@ impl Geometry {
             small: RingShape::of(small),
             main: RingShape::of(arena - small),
             seats_at,
-            regions_at,
+            namespaces_at,
             stripes_at,
             stripe_len,
             buckets_at,
@@ -479,6 +479,11 @@ impl Geometry {
         self.seats_at + u64::from(seat) * SEAT_LEN
     }
 
+    /// Offset of the first counter line of a seat.
+    pub(crate) fn seat_lines(&self, seat: u32) -> u64 {
+        self.seat(seat) + at!(Seat.lines)
+    }
+
     /// The largest record, header included, in bytes: a quarter of the main ring, or what a header can say.
     pub(crate) fn largest_record(&self) -> u64 {
         (self.main.bytes() / 4).min(LONGEST_RECORD)
@@ -487,7 +492,7 @@ impl Geometry {
 
 fn check_shape(shape: &Shape) -> Result<(), BadShape> {
     let bad = |option, given, expected: String| Err(BadShape { option, given, expected });
-    let Shape { capacity, mean_item, stripes, lock_regions, seats, regions, claims } = *shape;
+    let Shape { capacity, mean_item, stripes, lock_regions, seats, namespaces, claims } = *shape;
     if !stripes.is_power_of_two() || stripes > MAX_STRIPES {
         return bad("stripes", stripes.into(), format!("a power of two from 1 to {MAX_STRIPES}"));
     }
@@ -504,8 +509,8 @@ fn check_shape(shape: &Shape) -> Result<(), BadShape> {
     if !(1..=MAX_SEATS).contains(&seats) {
         return bad("seats", seats.into(), format!("1 to {MAX_SEATS}"));
     }
-    if !(1..=u32::from(u16::MAX)).contains(&regions) {
-        return bad("regions", regions.into(), format!("1 to {}", u16::MAX));
+    if !(1..=u32::from(u16::MAX)).contains(&namespaces) {
+        return bad("namespaces", namespaces.into(), format!("1 to {}", u16::MAX));
     }
     if !(1..=4096).contains(&claims) {
         return bad("claims", claims.into(), "1 to 4096".into());

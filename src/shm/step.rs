@@ -77,9 +77,9 @@ steps! {
     ClaimTake = "claim-take",
     /// A claim's number and state: from here on it is not held.
     ClaimEnd = "claim-end",
-    /// A field of a region; its name's hash, which comes last, makes it one.
-    Region = "region",
-    /// The epochs of the header or of a region.
+    /// A field of a namespace; its name's hash, which comes last, makes it one.
+    Namespace = "namespace",
+    /// The epochs of the header or of a namespace.
     Epoch = "epoch",
     /// The flush mark of the header.
     FlushMark = "flush-mark",

@@ -7,7 +7,7 @@
 //! task      thread or task of the owner
 //! started   63..40 greatest age in tenths of a second, 0: none | 39..0 milliseconds of the monotonic clock
 //! epochs    those of the cache at the start
-//! region_epochs   63..48 region | 47..0 its epochs at the start
+//! namespace_epochs   63..48 namespace | 47..0 its epochs at the start
 //!
 //!            take, under the lock             the owner:  stored, failed, not stored
 //!  ended  -------------------------> held  ------------------------------------------> ended
@@ -24,10 +24,11 @@
 //! what it was, so a wake cannot be lost. The number stays in the word with the way the claim ended, until
 //! the slot is taken again.
 
+use super::epochs::Epochs;
 use super::exclusive::{Entry, Exclusive};
 use super::record::Draft;
+use super::table::Store;
 use super::tally::StripeCount;
-use super::{Epochs, Store};
 use crate::hash::Key;
 use crate::plant::{Plant, planted};
 use crate::shm::atomics::{Ordering, fence};
@@ -133,16 +134,16 @@ impl Owner {
     }
 }
 
-/// A region with its epochs of one moment, in one word.
+/// A namespace with its epochs of one moment, in one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct RegionEpochs(pub u64);
+pub(crate) struct NamespaceEpochs(pub u64);
 
-impl RegionEpochs {
-    pub(crate) fn new(region: u16, epochs: Epochs) -> Self {
-        Self(u64::from(region) << 48 | epochs.0 & EPOCHS)
+impl NamespaceEpochs {
+    pub(crate) fn new(namespace: u16, epochs: Epochs) -> Self {
+        Self(u64::from(namespace) << 48 | epochs.0 & EPOCHS)
     }
 
-    pub(crate) fn region(self) -> u16 {
+    pub(crate) fn namespace(self) -> u16 {
         (self.0 >> 48) as u16
     }
 
@@ -162,7 +163,7 @@ pub(crate) struct Claimant {
     pub max_age: u64,
     /// Epochs that were read before the key was looked at.
     pub epochs: Epochs,
-    pub region: RegionEpochs,
+    pub namespace: NamespaceEpochs,
 }
 
 impl Claimant {
@@ -235,8 +236,8 @@ impl<M: Memory> Store<M> {
         Owner { member: word(at!(Claim.owner)), task: word(at!(Claim.task)) }
     }
 
-    fn region_of(&self, ticket: &Ticket) -> RegionEpochs {
-        RegionEpochs(self.claim_word(ticket.stripe, ticket.slot, at!(Claim.region_epochs)).get())
+    fn namespace_of(&self, ticket: &Ticket) -> NamespaceEpochs {
+        NamespaceEpochs(self.claim_word(ticket.stripe, ticket.slot, at!(Claim.namespace_epochs)).get())
     }
 
     fn is_claim_of(&self, ticket: &Ticket, key: &Key<'_>) -> bool {
@@ -248,8 +249,8 @@ impl<M: Memory> Store<M> {
     /// Whether an invalidation came since a claim began. It knows nothing of a lock claim.
     fn is_claim_outdated(&self, ticket: &Ticket) -> bool {
         let epochs = Epochs(self.claim_word(ticket.stripe, ticket.slot, at!(Claim.epochs)).get());
-        let region = self.region_of(ticket);
-        epochs != self.epochs() || region != self.region_now(region.region())
+        let namespace = self.namespace_of(ticket);
+        epochs != self.epochs() || namespace != self.namespace_now(namespace.namespace())
     }
 
     fn is_too_old(&self, ticket: &Ticket, now_ms: u64) -> bool {
@@ -358,7 +359,7 @@ impl<M: Memory> Exclusive<'_, M> {
         set(at!(Claim.task), by.owner.task);
         set(at!(Claim.started), by.started());
         set(at!(Claim.epochs), by.epochs.0);
-        set(at!(Claim.region_epochs), by.region.0);
+        set(at!(Claim.namespace_epochs), by.namespace.0);
         self.set_claims_used(store.claims_used(stripe).max(slot + 1));
         // Releases all of the above: no number that is given is lost by a death, and who sees it sees its fields.
         store.claim_word(stripe, slot, at!(Claim.number)).store(Step::ClaimTake, number.0, Ordering::Release);
@@ -390,10 +391,10 @@ impl<M: Memory> Exclusive<'_, M> {
         self.set_claims_used(last.unwrap_or(0));
     }
 
-    /// Voids all claims to create of the regions that are meant.
-    pub(crate) fn void_all(&mut self, meant: impl Fn(RegionEpochs) -> bool) {
+    /// Voids all claims to create of the namespaces that are meant.
+    pub(crate) fn void_all(&mut self, meant: impl Fn(NamespaceEpochs) -> bool) {
         for (ticket, kind) in self.store.held_claims(self.stripe) {
-            if kind == Kind::Create && meant(self.store.region_of(&ticket)) {
+            if kind == Kind::Create && meant(self.store.namespace_of(&ticket)) {
                 self.store.end_claim(&ticket, End::Void);
             }
         }

@@ -4,17 +4,18 @@
 //! value that a relaxed load may return, up to a bound of preemptions. A file far smaller than any real one
 //! keeps that finite: one stripe, one bucket, rings of a few records.
 
-use super::claim::{Claimant, Claimed, End, Kind, Owner, RegionEpochs, Ticket};
+use super::claim::{Claimant, Claimed, End, Kind, NamespaceEpochs, Owner, Ticket};
+use super::epochs::{Epochs, Invalidation};
 use super::exclusive::{Exclusive, Who};
+use super::namespace::Defaults;
 use super::read::{Found, Look, Take};
 use super::record::{Beside, Draft};
-use super::region::Defaults;
 use super::slot::Ring;
-use super::{Epochs, Invalidation, Store};
+use super::table::Store;
 use crate::shm::atomics::checker::sync::Arc;
 use crate::shm::atomics::checker::thread;
 use crate::shm::atomics::{AtomicU64, Ordering};
-use crate::shm::layout::{Geometry, REGION_LEN, Shape, at};
+use crate::shm::layout::{Geometry, NAMESPACE_LEN, Shape, at};
 use crate::shm::memory::{Heap, Row, Words};
 use crate::shm::{Memory, Step};
 use crate::sync::locks::ModelLock;
@@ -38,12 +39,12 @@ impl Engine {
 
 impl<M: Memory> Engine<M> {
     fn within(capacity: u64, mean_item: u64, memory: fn(Heap) -> M) -> Self {
-        let shape = Shape { capacity, mean_item, stripes: 1, lock_regions: 1, seats: 1, regions: 1, claims: 1 };
+        let shape = Shape { capacity, mean_item, stripes: 1, lock_regions: 1, seats: 1, namespaces: 1, claims: 1 };
         let geometry = Geometry::new(shape).unwrap();
         // Only the words that the engine touches: the line of the header, the stripe, its bucket and arena.
         let parts = [
             (at!(boot_id), 64),
-            (geometry.regions_at, REGION_LEN),
+            (geometry.namespaces_at, NAMESPACE_LEN),
             (geometry.stripe(0), geometry.stripe_len),
             (geometry.bucket(0, 0), geometry.buckets * 64),
             (geometry.arena(0), capacity),
@@ -296,9 +297,9 @@ impl Engine {
         if stripe.find_current(&key).is_some() {
             return None;
         }
-        let region = RegionEpochs::default();
+        let namespace = NamespaceEpochs::default();
         let owner = Owner { member, task: 0 };
-        let by = Claimant { kind: Kind::Create, owner, now_ms: 0, max_age: 0, epochs, region };
+        let by = Claimant { kind: Kind::Create, owner, now_ms: 0, max_age: 0, epochs, namespace };
         match stripe.claim(&key, &by, &[]) {
             Claimed::Mine(ticket) => Some(Ok((ticket, epochs))),
             Claimed::Held(ticket, _) => Some(Err(ticket)),
@@ -462,7 +463,7 @@ fn loom_a_claim_that_is_seen_without_the_lock_is_of_one_owner() {
             now_ms: 0,
             max_age: 0,
             epochs: engine.store.epochs(),
-            region: RegionEpochs::default(),
+            namespace: NamespaceEpochs::default(),
         };
         let _ = stripe.claim(&engine.store.key(b"other"), &by, &[]);
         drop(stripe);
@@ -473,7 +474,7 @@ fn loom_a_claim_that_is_seen_without_the_lock_is_of_one_owner() {
 }
 
 #[test]
-fn loom_a_region_is_found_whole_or_not_at_all() {
+fn loom_a_namespace_is_found_whole_or_not_at_all() {
     const DEFAULTS: Defaults = Defaults { hard_ttl_ms: 1, soft_ttl_ms: 2, none_ttl_ms: 3 };
     let (found, listed) = (Seen::default(), Seen::default());
     let in_model = (found.clone(), listed.clone());
@@ -481,16 +482,16 @@ fn loom_a_region_is_found_whole_or_not_at_all() {
         let engine = Arc::new(Engine::new(2048, 130));
         let (beside, (found, listed)) = (engine.clone(), in_model.clone());
         let reader = thread::spawn(move || {
-            let names = beside.store.region_names();
+            let names = beside.store.namespace_names();
             assert!(names.is_empty() || names == ["pages"], "{names:?}");
             listed.lock().unwrap().insert(names.first().map(|_| 1));
-            let region = beside.store.region_named("pages");
-            if let Some(region) = region {
-                assert_eq!(beside.store.region_defaults(region), DEFAULTS);
+            let namespace = beside.store.namespace_named("pages");
+            if let Some(namespace) = namespace {
+                assert_eq!(beside.store.namespace_defaults(namespace), DEFAULTS);
             }
-            found.lock().unwrap().insert(region.map(u64::from));
+            found.lock().unwrap().insert(namespace.map(u64::from));
         });
-        assert_eq!(engine.enter().add_region("pages", DEFAULTS), Some(1));
+        assert_eq!(engine.enter().add_namespace("pages", DEFAULTS), Some(1));
         reader.join().unwrap();
     });
     for seen in [found, listed] {

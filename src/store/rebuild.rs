@@ -8,8 +8,8 @@ use super::evict::is_known;
 use super::exclusive::{Exclusive, close_bucket, open_bucket, slots};
 use super::record::{Head, pad};
 use super::slot::{Ring, Slot};
+use super::table::{EXCHANGES, Store};
 use super::tally::StripeCount;
-use super::{EXCHANGES, Store};
 use crate::shm::atomics::Ordering;
 use crate::shm::layout::at;
 use crate::shm::{Memory, Step};
@@ -96,7 +96,7 @@ impl<M: Memory> Exclusive<'_, M> {
         let stays = self.store.stripe_of(&key) == self.stripe
             && super::record::is_sound(&key, value, head, extension, self.spot(slot))
             && head.epoch() <= epochs.current()
-            && extension.region_epoch() <= self.store.region_epochs(extension.region()).current()
+            && extension.namespace_epoch() <= self.store.namespace_epochs(extension.namespace()).current()
             && !self.store.is_cleared(at, head)
             && !head.is_expired(|| self.now_ms());
         if stays {

@@ -6,8 +6,8 @@
 //! word 2  stamp
 //! word 3  expiry  63 dead | 62..44 check bits | 43..0 milliseconds since 1970, 0: never
 //! [word 4 soft expiry   62..44 check bits | 43..0 milliseconds, 0: never
-//!  word 5 created       63..24 hundredths of a second since 1970 | 23..0 epoch of the region
-//!  word 6 flags         63 no value | 62..48 cost | 47..32 region | 31..0 caller's flags]   only kind 2
+//!  word 5 created       63..24 hundredths of a second since 1970 | 23..0 epoch of the namespace
+//!  word 6 flags         63 no value | 62..48 cost | 47..32 namespace | 31..0 caller's flags]   only kind 2
 //! key, padded to 8 bytes with zeros
 //! value, padded to 8 bytes
 //! ```
@@ -17,8 +17,8 @@
 //! stripe, ring and position; a copy of the record's bytes anywhere else does not pass. Expiries change in
 //! place (`touch`) and have check bits of their own.
 
-use super::read::IN_PLACE_LIMIT;
 use super::slot::Ring;
+use crate::clock::LAST_TIME;
 use crate::hash::Key;
 use crate::shm::layout::{EXTENSION_LEN, RECORD_LEN, round_up};
 use crate::shm::memory::Row;
@@ -39,8 +39,9 @@ pub(crate) const EPOCH_MASK: u64 = (1 << EPOCH_BITS) - 1;
 pub(crate) const MAX_SLACK: u64 = 255;
 /// Longest key, in bytes.
 pub const MAX_KEY: usize = u16::MAX as usize;
-/// The latest expiry that can be stored, in milliseconds since 1970: the year 2527.
-pub(crate) const LAST_TIME: u64 = TIME;
+/// Records of at most so many bytes can be overwritten where they lie.
+pub(crate) const IN_PLACE_LIMIT: u64 = 512;
+const _: () = assert!(LAST_TIME == TIME);
 
 /// Mixes 64 bits so that each bit of the result depends on all of them (the finaliser of MurmurHash3).
 #[inline]
@@ -196,12 +197,12 @@ impl Extension {
         self.flags as u32
     }
 
-    /// Number of the region, from 1; 0: none.
-    pub(crate) fn region(self) -> u16 {
+    /// Number of the namespace, from 1; 0: none.
+    pub(crate) fn namespace(self) -> u16 {
         (self.flags >> 32) as u16
     }
 
-    pub(crate) fn region_epoch(self) -> u64 {
+    pub(crate) fn namespace_epoch(self) -> u64 {
         self.created & EPOCH_MASK
     }
 
@@ -224,8 +225,8 @@ impl Extension {
     pub(crate) fn beside(self) -> Beside {
         Beside {
             flags: self.caller_flags(),
-            region: self.region(),
-            region_epoch: self.region_epoch(),
+            namespace: self.namespace(),
+            namespace_epoch: self.namespace_epoch(),
             soft_expires_ms: self.soft_expires_ms(),
             created_ms: (self.created >> EPOCH_BITS) * 10,
             cost_ms: self.cost_ms(),
@@ -242,10 +243,10 @@ impl Extension {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Beside {
     pub flags: u32,
-    /// Number of the region, from 1; 0: none.
-    pub region: u16,
-    /// Epoch of the region, read before the old value was.
-    pub region_epoch: u64,
+    /// Number of the namespace, from 1; 0: none.
+    pub namespace: u16,
+    /// Epoch of the namespace, read before the old value was.
+    pub namespace_epoch: u64,
     /// When the value is stale, in milliseconds since 1970; 0: never.
     pub soft_expires_ms: u64,
     /// Wall time of the creation, in milliseconds. A plain write stores it only with something else beside the value.
@@ -260,8 +261,8 @@ impl Beside {
     /// Itself, if there is anything for a plain write to store: the time alone is not.
     #[inline]
     pub(crate) fn if_any(self) -> Option<Self> {
-        let Self { flags, region, region_epoch: _, soft_expires_ms, created_ms: _, cost_ms, is_absence } = self;
-        (flags != 0 || region != 0 || soft_expires_ms != 0 || cost_ms != 0 || is_absence).then_some(self)
+        let Self { flags, namespace, namespace_epoch: _, soft_expires_ms, created_ms: _, cost_ms, is_absence } = self;
+        (flags != 0 || namespace != 0 || soft_expires_ms != 0 || cost_ms != 0 || is_absence).then_some(self)
     }
 
     fn extension(&self, stamp: u64) -> Extension {
@@ -270,10 +271,10 @@ impl Beside {
         let absence = if self.is_absence { ABSENCE } else { 0 };
         Extension {
             soft_expiry: timed(self.soft_expires_ms, stamp),
-            created: (self.created_ms / 10) << EPOCH_BITS | self.region_epoch & EPOCH_MASK,
+            created: (self.created_ms / 10) << EPOCH_BITS | self.namespace_epoch & EPOCH_MASK,
             flags: absence
                 | (u64::from(shift) << COST_BITS | cost >> shift) << COST_AT
-                | u64::from(self.region) << 32
+                | u64::from(self.namespace) << 32
                 | u64::from(self.flags),
         }
     }
@@ -354,7 +355,7 @@ pub(crate) fn pad(units: u64) -> u64 {
 
 /// Bytes that a record of these lengths takes in the arena, its header included.
 ///
-/// Keys and values are padded to eight bytes each. Caller's flags other than 0, a soft expiry, a region, or that the value
+/// Keys and values are padded to eight bytes each. Caller's flags other than 0, a soft expiry, a namespace, or that the value
 /// was created by [`Cache::get_or_create`](crate::Cache::get_or_create) and its kin, cost 24 bytes more.
 ///
 /// ```
@@ -477,8 +478,8 @@ mod tests {
         for cost_ms in [0, 1, 2047, 2048, 4096, 65_536, MOST_COST] {
             let beside = Beside {
                 flags: u32::MAX,
-                region: u16::MAX,
-                region_epoch: EPOCH_MASK,
+                namespace: u16::MAX,
+                namespace_epoch: EPOCH_MASK,
                 soft_expires_ms: LAST_TIME,
                 created_ms: 1_700_000_000_120,
                 cost_ms,

@@ -4,7 +4,8 @@
 //! count per stripe costs nothing more. What happens without a lock is counted on the member's own lines,
 //! which no other thread writes.
 
-use super::{Distrust, Store};
+use super::epochs::Distrust;
+use super::table::Store;
 use crate::shm::layout::{COUNTERS, OWN_LINES, at};
 use crate::shm::{Memory, Step};
 
@@ -77,7 +78,7 @@ impl<M: Memory> Store<M> {
         sum
     }
 
-    /// Records that a stripe holds of the cache's current epoch; those whose region was invalidated, or that
+    /// Records that a stripe holds of the cache's current epoch; those whose namespace was invalidated, or that
     /// expired, count until their memory is taken back.
     pub(crate) fn live(&self, stripe: u32) -> u64 {
         if self.distrust(stripe) == Distrust::Discard {

@@ -1,11 +1,12 @@
 //! The engine on heap memory: against a map, over ring ends, and with deaths at every step.
 
-use super::claim::{Claimant, Claimed, End, Kind, Owner, RegionEpochs, Ticket};
+use super::claim::{Claimant, Claimed, End, Kind, NamespaceEpochs, Owner, Ticket};
+use super::epochs::Invalidation;
 use super::exclusive::{Exclusive, Who};
 use super::read::{Found, Look, Take};
 use super::record::Draft;
+use super::table::Store;
 use super::verify::check;
-use super::{Invalidation, Store};
 use crate::hash::Key;
 use crate::shm::layout::{BUCKET_LEN, Geometry, HEADER_LEN, Shape, at};
 use crate::shm::memory::Heap;
@@ -26,7 +27,7 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn new(capacity: u64, mean_item: u64) -> Self {
-        Self::with(Shape { capacity, mean_item, stripes: 1, lock_regions: 1, seats: 1, regions: 4, claims: 2 })
+        Self::with(Shape { capacity, mean_item, stripes: 1, lock_regions: 1, seats: 1, namespaces: 4, claims: 2 })
     }
 
     fn with(shape: Shape) -> Self {
@@ -34,7 +35,7 @@ impl Engine {
         // Only what the engine touches: Miri pays for every word.
         let parts = [
             (0, HEADER_LEN),
-            (geometry.regions_at, geometry.buckets_at - geometry.regions_at),
+            (geometry.namespaces_at, geometry.buckets_at - geometry.namespaces_at),
             (geometry.bucket(0, 0), geometry.buckets * BUCKET_LEN),
             (geometry.arena(0), geometry.small.bytes() + geometry.main.bytes()),
         ];
@@ -508,8 +509,9 @@ fn hot_keys_survive_a_scan() {
 impl Engine {
     fn claim_as(&self, key: &[u8], member: u64, kind: Kind, dead: &[u64]) -> Claimed {
         let mut stripe = self.enter();
-        let (epochs, region) = (self.store.epochs(), RegionEpochs::default());
-        let by = Claimant { kind, owner: Owner { member, task: 1 }, now_ms: self.now_ms, max_age: 10, epochs, region };
+        let (epochs, namespace) = (self.store.epochs(), NamespaceEpochs::default());
+        let by =
+            Claimant { kind, owner: Owner { member, task: 1 }, now_ms: self.now_ms, max_age: 10, epochs, namespace };
         stripe.claim(&self.store.key(key), &by, dead)
     }
 

@@ -4,9 +4,9 @@
 use crate::error::{Error, Result};
 use crate::names::names;
 use crate::platform::{self, Identity};
-use crate::shm::Geometry;
-use crate::shm::layout::{CHECKED, FINGERPRINT, FORMAT, HEADER_LEN, Header, MAGIC, Shape, at};
-use crate::shm::{Memory, Step};
+use crate::shm::layout::{CHECKED, FINGERPRINT, FORMAT, HEADER_LEN, Header, MAGIC, Shape};
+use crate::shm::{Geometry, Memory};
+use crate::store::{HeaderWords, IdentityWords};
 use bytemuck::Zeroable;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -50,7 +50,7 @@ impl Fixed {
     /// The first page of a new file.
     pub(crate) fn page(&self, own: Own, boot_id: [u64; 2]) -> Header {
         let mut header = Header::zeroed();
-        let Shape { capacity, mean_item, stripes, lock_regions, seats, regions, claims } = self.geometry.shape;
+        let Shape { capacity, mean_item, stripes, lock_regions, seats, namespaces, claims } = self.geometry.shape;
         header.magic = MAGIC;
         header.format = FORMAT;
         header.header_len = HEADER_LEN as u32;
@@ -58,7 +58,7 @@ impl Fixed {
         header.file_len = self.geometry.file_len;
         (header.capacity, header.mean_item) = (capacity, mean_item);
         (header.stripes, header.lock_regions) = (stripes, lock_regions);
-        (header.seats, header.regions, header.claims) = (seats, regions, claims);
+        (header.seats, header.namespaces, header.claims) = (seats, namespaces, claims);
         header.after_crash = u32::from(self.after_crash == AfterCrash::Verify);
         header.buckets = self.geometry.buckets;
         header.small_len = self.geometry.small.bytes();
@@ -114,7 +114,7 @@ impl Fixed {
             stripes: header.stripes,
             lock_regions: header.lock_regions,
             seats: header.seats,
-            regions: header.regions,
+            namespaces: header.namespaces,
             claims: header.claims,
         };
         let geometry = Geometry::new(shape).map_err(|b| bad(b.option, b.expected, b.given.to_string()))?;
@@ -151,12 +151,9 @@ impl Fixed {
 
 impl Own {
     pub(crate) fn load(mem: &impl Memory) -> Self {
-        let word = |at| mem.word(at).get();
-        Self {
-            id: [word(at!(file_id)), word(at!(file_id) + 8)],
-            data: Identity { inode: word(at!(data_inode)), device: word(at!(data_device)) },
-            lock_directory: word(at!(lock_dir_inode)),
-        }
+        let IdentityWords { file_id, data_inode, data_device, lock_directory_inode } = HeaderWords(mem).identity();
+        let data = Identity { inode: data_inode, device: data_device };
+        Self { id: file_id, data, lock_directory: lock_directory_inode }
     }
 
     /// Whether the file that says this of itself is a copy: it lies elsewhere. Device numbers mean something only
@@ -165,16 +162,13 @@ impl Own {
         self.data.inode != found.inode || (same_boot && self.data.device != found.device)
     }
 
-    /// Stores where the file lies last: until then it counts as a copy, and who dies on the way leaves one.
     pub(crate) fn store(self, mem: &impl Memory) {
-        let words = [
-            (at!(file_id), self.id[0]),
-            (at!(file_id) + 8, self.id[1]),
-            (at!(lock_dir_inode), self.lock_directory),
-            (at!(data_device), self.data.device),
-            (at!(data_inode), self.data.inode),
-        ];
-        words.into_iter().for_each(|(at, word)| mem.word(at).set(Step::Header, word));
+        HeaderWords(mem).set_identity(IdentityWords {
+            file_id: self.id,
+            data_inode: self.data.inode,
+            data_device: self.data.device,
+            lock_directory_inode: self.lock_directory,
+        });
     }
 }
 
@@ -206,9 +200,4 @@ fn holds_nothing(mut file: &File, real: &Path) -> Result<bool> {
 
 fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|&byte| byte == 0)
-}
-
-/// The boot id that the file's state belongs to.
-pub(crate) fn boot_id(mem: &impl Memory) -> [u64; 2] {
-    [mem.word(at!(boot_id)).get(), mem.word(at!(boot_id) + 8).get()]
 }

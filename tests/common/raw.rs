@@ -16,7 +16,7 @@ pub mod header {
     pub const STRIPES: usize = 56;
     pub const LOCK_REGIONS: usize = 60;
     pub const SEATS: usize = 64;
-    pub const REGIONS: usize = 68;
+    pub const NAMESPACES: usize = 68;
     pub const CLAIMS: usize = 72;
     pub const AFTER_CRASH: usize = 76;
     pub const BUCKETS: usize = 80;
@@ -123,7 +123,7 @@ impl Raw {
     /// Offset of a stripe's head.
     pub fn stripe(&self, stripe: usize) -> usize {
         let seats_end = 4096 + self.half(header::SEATS) as usize * 1280;
-        seats_end + self.half(header::REGIONS) as usize * 256 + stripe * self.stripe_len()
+        seats_end + self.half(header::NAMESPACES) as usize * 256 + stripe * self.stripe_len()
     }
 
     fn stripe_len(&self) -> usize {

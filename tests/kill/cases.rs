@@ -7,8 +7,8 @@ use crate::table::{self, Reached};
 use crate::{PASSINGS, PROMISED, SEATS, STRATEGIES, by_strategy, dies, in_parallel, in_time};
 use kennel::crash::{self, Event, Step};
 use kennel::{
-    Cache, CreateOptions, Expiry, Invalidation, LockStrategy, Lookup, Options, RegionOptions, SetOptions, Stored, Swap,
-    Wait,
+    Cache, CreateOptions, Expiry, Invalidation, LockStrategy, Lookup, NamespaceOptions, Options, SetOptions, Stored,
+    Swap, Wait,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -258,15 +258,16 @@ pub const CASES: &[Case] = &[
         may_lose: false,
     },
     Case {
-        name: "make a region and invalidate it",
-        options: || roomy().regions(1_000),
+        name: "make a namespace and invalidate it",
+        options: || roomy().namespaces(1_000),
         before: small,
         work: |c, number| {
-            let region =
-                c.region(&format!("region {number}"), &RegionOptions::new().ttl(Duration::from_secs(60))).unwrap();
-            region.set(KEY, NEW).unwrap();
-            region.invalidate(Invalidation::Hard).unwrap();
-            assert!(region.get(KEY).is_none());
+            let namespace = c
+                .namespace(&format!("namespace {number}"), &NamespaceOptions::new().ttl(Duration::from_secs(60)))
+                .unwrap();
+            namespace.set(KEY, NEW).unwrap();
+            namespace.invalidate(Invalidation::Hard).unwrap();
+            assert!(namespace.get(KEY).is_none());
         },
         states: &[Some(OLD)],
         may_lose: false,

@@ -60,8 +60,8 @@ pub fn of_cache(error: &Error) -> String {
             "all {seats} seats of {} are taken by living processes; create it with more (--seats)",
             path.display()
         ),
-        Error::RegionsFull { path, regions } => {
-            format!("all {regions} regions of {} are used; create it with more (--regions)", path.display())
+        Error::NamespacesFull { path, namespaces } => {
+            format!("all {namespaces} namespaces of {} are used; create it with more (--namespaces)", path.display())
         }
         Error::BadOption { option, given, expected } => match option_name(option) {
             Some(name) => format!("{name}: expected {expected}, found {given}"),
@@ -83,7 +83,7 @@ fn option_name(option: &str) -> Option<&'static str> {
         "locks" => "--locks",
         "lock_regions" => "--lock-regions",
         "seats" => "--seats",
-        "regions" => "--regions",
+        "namespaces" => "--namespaces",
         "claims" => "--claims",
         "mode" => "--mode",
         _ => return None,
@@ -148,7 +148,7 @@ mod tests {
             Error::Busy { stripe: 1, waited: Duration::from_secs(1) },
             Error::TimedOut { waited: Duration::from_secs(1) },
             Error::OwnClaim,
-            Error::RegionsFull { path: path(), regions: 1 },
+            Error::NamespacesFull { path: path(), namespaces: 1 },
             Error::ReadOnly(path()),
         ];
         for error in errors {

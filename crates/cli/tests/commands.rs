@@ -265,11 +265,11 @@ fn each_user_has_a_file() {
 }
 
 #[test]
-fn a_region_is_forgotten_by_its_name() {
+fn a_namespace_is_forgotten_by_its_name() {
     let place = Place::new();
     expect(&place.run_memo(&[], COUNT), 0, "1\n", "oops\n");
     let invalidate = |args: &[&str]| place.command([&["invalidate", "memo.cache"], args].concat()).output().unwrap();
-    expect(&invalidate(&["mmeo"]), 1, "", "kennel: no region \"mmeo\": expected one of the file's: memo\n");
+    expect(&invalidate(&["mmeo"]), 1, "", "kennel: no namespace \"mmeo\": expected one of the file's: memo\n");
     expect(&place.run_memo(&[], COUNT), 0, "1\n", "oops\n");
     expect(&invalidate(&["memo"]), 0, "", "");
     expect(&place.run_memo(&[], COUNT), 0, "2\n", "oops\n");

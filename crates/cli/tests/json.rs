@@ -153,7 +153,7 @@ fn stat_prints_what_is_documented() {
     let mut fields = Fields::of("stat");
     fields.check(&kennel(&["stat", "cache", "--json"], dir.path()), "");
     let cache = kennel::Options::new().open(dir.path().join("cache")).expect("a cache");
-    cache.region("named", &kennel::RegionOptions::new()).expect("a region");
+    cache.namespace("named", &kennel::NamespaceOptions::new()).expect("a namespace");
     assert!(cache.get("text").is_some());
     let mut all = kennel(&["stat", "cache", "--json", "--stripes"], dir.path());
     fields.check(&all, "");

@@ -1,4 +1,4 @@
-//! A whole cache, and its regions.
+//! A whole cache, and its namespaces.
 
 use crate::error::Outcome;
 use crate::expiry::{Seconds, check_life};
@@ -6,7 +6,7 @@ use crate::options::Opening;
 use crate::paths;
 use crate::space::{Of, Space};
 use crate::stats;
-use kennel::RegionOptions;
+use kennel::NamespaceOptions;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use std::path::PathBuf;
@@ -37,8 +37,8 @@ impl Cache {
         Ok(py.detach(|| cache.clear())?)
     }
 
-    /// Goes through the keys, in no order. It is no snapshot. Keys of regions are there as they are stored: the
-    /// region's name, a zero byte, the key.
+    /// Goes through the keys, in no order. It is no snapshot. Keys of namespaces are there as they are stored: the
+    /// namespace's name, a zero byte, the key.
     fn keys(slf: PyRef<'_, Self>) -> PyResult<Keys> {
         Ok(Keys { keys: Mutex::new(slf.as_super().of(slf.py())?.cache().keys()) })
     }
@@ -55,9 +55,9 @@ impl Cache {
         Ok(py.detach(|| cache.flush())?)
     }
 
-    /// The names of the file's regions.
-    fn regions(slf: PyRef<'_, Self>) -> PyResult<Vec<String>> {
-        Ok(slf.as_super().of(slf.py())?.cache().regions())
+    /// The names of the file's namespaces.
+    fn namespaces(slf: PyRef<'_, Self>) -> PyResult<Vec<String>> {
+        Ok(slf.as_super().of(slf.py())?.cache().namespaces())
     }
 
     /// What the cache holds and what happened to it, over all processes.
@@ -84,10 +84,10 @@ impl Cache {
 
 /// A named part of a cache.
 #[pyclass(module = "kennel._kennel", extends = Space, subclass, frozen)]
-pub(crate) struct Region;
+pub(crate) struct Namespace;
 
 #[pymethods]
-impl Region {
+impl Namespace {
     #[new]
     #[pyo3(signature = (cache, name, ttl = None, stale = None, absence_ttl = None))]
     fn new(
@@ -99,7 +99,7 @@ impl Region {
         absence_ttl: Option<Seconds>,
     ) -> Outcome<PyClassInitializer<Self>> {
         check_life(ttl, stale)?;
-        let mut options = RegionOptions::new();
+        let mut options = NamespaceOptions::new();
         if let Some(Seconds(ttl)) = ttl {
             options = options.ttl(ttl);
         }
@@ -111,15 +111,15 @@ impl Region {
         }
         let of = cache.as_super().of(py)?;
         let cache = of.cache();
-        let region = py.detach(|| cache.region(name, &options))?;
-        Ok(PyClassInitializer::from(Space::new(Of::Region(region))).add_subclass(Self))
+        let namespace = py.detach(|| cache.namespace(name, &options))?;
+        Ok(PyClassInitializer::from(Space::new(Of::Namespace(namespace))).add_subclass(Self))
     }
 
-    /// The region's name.
+    /// The namespace's name.
     #[getter]
     fn name(slf: PyRef<'_, Self>) -> PyResult<String> {
         Ok(match &*slf.as_super().of(slf.py())? {
-            Of::Region(region) => region.name().to_owned(),
+            Of::Namespace(namespace) => namespace.name().to_owned(),
             Of::Cache(_) => String::new(),
         })
     }

@@ -165,10 +165,10 @@ fn describe(error: &Error, fields: &Bound<'_, PyDict>) -> PyResult<&'static str>
             "TimedOut"
         }
         Error::OwnClaim => "OwnClaim",
-        Error::RegionsFull { path, regions } => {
+        Error::NamespacesFull { path, namespaces } => {
             fields.set_item("path", paths::path(fields.py(), path)?)?;
-            fields.set_item("regions", regions)?;
-            "RegionsFull"
+            fields.set_item("namespaces", namespaces)?;
+            "NamespacesFull"
         }
         Error::ReadOnly(path) => {
             fields.set_item("path", paths::path(fields.py(), path)?)?;

@@ -50,7 +50,7 @@ pub(crate) fn expiry(ttl: Option<Seconds>, expires_at: Option<f64>) -> PyResult<
 /// Later than the latest expiry that the engine knows, and within what every system's clock can name.
 const FAR: Duration = Duration::from_secs(600 * 366 * 24 * 60 * 60);
 
-/// What is stored beside a value. What is not given is a region's default.
+/// What is stored beside a value. What is not given is a namespace's default.
 pub(crate) fn how(
     ttl: Option<Seconds>,
     stale: Option<Seconds>,

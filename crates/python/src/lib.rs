@@ -26,7 +26,7 @@ mod _kennel {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::cache::{Cache, Keys, Region};
+    use super::cache::{Cache, Keys, Namespace};
     #[pymodule_export]
     use super::claim::{Claim, Lock, Lookup, Task};
     #[pymodule_export]

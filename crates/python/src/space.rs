@@ -1,4 +1,4 @@
-//! What a cache and a region of one have in common: all that is done with a key.
+//! What a cache and a namespace of one have in common: all that is done with a key.
 
 use crate::bytes::{Bytes, LARGE, Lent, collect, copied, pairs, read, slices};
 use crate::claim::{CreateHow, DEFAULT_WAIT, Lock, LockHow, Lookup, Task, waiting};
@@ -12,18 +12,18 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyList, PyMemoryView, PySlice};
 use std::ops::Deref;
 use std::time::Duration;
 
-/// Where keys lie: in a cache, or in a region of one.
+/// Where keys lie: in a cache, or in a namespace of one.
 #[derive(Clone)]
 pub(crate) enum Of {
     Cache(kennel::Cache),
-    Region(kennel::Region),
+    Namespace(kennel::Namespace),
 }
 
 impl Of {
     pub(crate) fn cache(&self) -> &kennel::Cache {
         match self {
             Of::Cache(cache) => cache,
-            Of::Region(region) => region.cache(),
+            Of::Namespace(namespace) => namespace.cache(),
         }
     }
 
@@ -31,17 +31,17 @@ impl Of {
     pub(crate) fn at_once(&self) -> Self {
         match self {
             Of::Cache(cache) => Of::Cache(cache.with_lock_wait(Duration::ZERO)),
-            Of::Region(region) => Of::Region(region.with_lock_wait(Duration::ZERO)),
+            Of::Namespace(namespace) => Of::Namespace(namespace.with_lock_wait(Duration::ZERO)),
         }
     }
 }
 
-/// Does something with a cache or a region, which have methods of the same names.
+/// Does something with a cache or a namespace, which have methods of the same names.
 macro_rules! on {
     ($of:expr, $space:ident => $work:expr) => {
         match &*$of {
             $crate::space::Of::Cache($space) => $work,
-            $crate::space::Of::Region($space) => $work,
+            $crate::space::Of::Namespace($space) => $work,
         }
     };
 }
@@ -51,7 +51,7 @@ pub(crate) use on;
 macro_rules! life {
     () => {
         ":param ttl: seconds, or a ``timedelta``, after which the value expires; by default it does not, or as the \
-            region says.\n\
+            namespace says.\n\
         :param stale: seconds after which it is stale: whoever creates values makes it anew, all others use it. At most \
             ``ttl``.\n\
         :param expires_at: the moment at which it expires, in seconds since 1970, in place of ``ttl``.\n\
@@ -59,7 +59,7 @@ macro_rules! life {
     };
 }
 
-/// What a cache and a region of one have in common.
+/// What a cache and a namespace of one have in common.
 #[pyclass(module = "kennel._kennel", subclass, weakref, frozen)]
 pub(crate) struct Space(UntilClosed<Handles>);
 

@@ -145,12 +145,12 @@ class KennelTimeoutTests(tests.DefaultNonExpiringCacheKeyTests):
     def test_caches_with_unset_timeout_set_expiring_key(self):
         with self._with_timeout():
             cache.set("key", "value")
-            self.assertIsNotNone(cache._open().region.get_item(cache.make_key("key")).expires)
+            self.assertIsNotNone(cache._open().namespace.get_item(cache.make_key("key")).expires)
 
     def test_caches_set_with_timeout_as_none_set_non_expiring_key(self):
         with self._with_timeout(TIMEOUT=None):
             cache.set("key", "value")
-            self.assertIsNone(cache._open().region.get_item(cache.make_key("key")).expires)
+            self.assertIsNone(cache._open().namespace.get_item(cache.make_key("key")).expires)
 
 
 def cases():

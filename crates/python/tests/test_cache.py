@@ -429,10 +429,10 @@ def test_text_that_is_no_unicode_is_a_key(cache):
     names = [os.fsdecode(b"caf\xe9"), os.fsdecode(b"caf\xe8"), "caf\u00e9", "\ud800"]
     for name in names:
         cache.set(name, f"value of {name!r}")
-        cache.region("files").set(name, "value")
+        cache.namespace("files").set(name, "value")
         cache[name + "!"] = name
     assert cache.get_multi(names) == [f"value of {name!r}".encode() for name in names]
-    assert all(name in cache and cache.region("files").get(name) for name in names)
+    assert all(name in cache and cache.namespace("files").get(name) for name in names)
     assert cache.get(names[0] + "!") == names[0].encode("utf-8", "surrogatepass")
     assert cache.get_or_create_multi([name + "?" for name in names], lambda keys: keys) == [
         (name + "?").encode("utf-8", "surrogatepass") for name in names

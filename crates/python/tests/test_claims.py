@@ -169,7 +169,7 @@ def test_waiting_has_a_limit(cache):
 
 WAITERS = {
     "cache": lambda cache, create: cache.get_or_create("key", create, unprotected=True),
-    "region": lambda cache, create: cache.region("pages").get_or_create("key", create, unprotected=True),
+    "namespace": lambda cache, create: cache.namespace("pages").get_or_create("key", create, unprotected=True),
     "multi": lambda cache, create: cache.get_or_create_multi(["key"], lambda _: [create()], unprotected=True)[0],
     "memoize": lambda cache, create: cache.memoize(key=lambda: "key", serializer="bytes", unprotected=True)(create)(),
     "or_uncached": lambda cache, create: cache.get_or_create("key", create, or_uncached=True),
@@ -512,65 +512,65 @@ def test_a_forked_child_does_not_hold_its_parents_lock(cache):
     assert lock.is_protected and lock.locked()
 
 
-# Regions
+# Namespaces
 
 
-def test_a_region_is_a_name_space_of_its_own(cache):
-    people, pages = cache.region("people"), cache.region("pages")
+def test_a_namespace_has_keys_of_its_own(cache):
+    people, pages = cache.namespace("people"), cache.namespace("pages")
     people.set("1", "Ada")
     pages["1"] = "<h1>"
     assert people.get("1") == b"Ada" and pages["1"] == b"<h1>" and cache.get("1") is None
     assert people.name == "people" and people.cache is cache and "people" in repr(people)
-    assert sorted(cache.regions()) == ["pages", "people"]
+    assert sorted(cache.namespaces()) == ["pages", "people"]
     people.invalidate()
     assert "1" not in people and "1" in pages
 
 
-def test_a_regions_times_hold_for_what_says_nothing(cache):
-    region = cache.region("short", ttl=60, stale=30)
-    region.set("key", "value")
-    item = region.get_item("key")
+def test_a_namespaces_times_hold_for_what_says_nothing(cache):
+    namespace = cache.namespace("short", ttl=60, stale=30)
+    namespace.set("key", "value")
+    item = namespace.get_item("key")
     assert item.expires - item.soft_expires == pytest.approx(30, abs=0.1)
-    region.set("key", "value", ttl=10, stale=5)
-    item = region.get_item("key")
+    namespace.set("key", "value", ttl=10, stale=5)
+    item = namespace.get_item("key")
     assert item.expires - item.soft_expires == pytest.approx(5, abs=0.1)
 
 
 def test_a_soft_invalidation_makes_values_stale(cache):
-    region = cache.region("pages")
-    region.set("key", "old")
-    region.invalidate(soft=True)
-    assert region.get("key") == b"old" and region.get_item("key").is_stale
-    assert region.get_or_create("key", lambda: "new") == b"new"
-    assert not region.get_item("key").is_stale
+    namespace = cache.namespace("pages")
+    namespace.set("key", "old")
+    namespace.invalidate(soft=True)
+    assert namespace.get("key") == b"old" and namespace.get_item("key").is_stale
+    assert namespace.get_or_create("key", lambda: "new") == b"new"
+    assert not namespace.get_item("key").is_stale
 
 
 @pytest.mark.parametrize("name", ["", "x" * 129, "a\0b"])
-def test_a_region_that_cannot_be(cache, name):
-    with pytest.raises(kennel.BadOption, match="name of a region"):
-        cache.region(name)
+def test_a_namespace_that_cannot_be(cache, name):
+    with pytest.raises(kennel.BadOption, match="name of a namespace"):
+        cache.namespace(name)
 
 
-def test_the_table_of_regions_is_bounded(opened):
-    cache = opened(capacity=8 << 20, regions=2)
-    cache.region("a"), cache.region("b")
-    with pytest.raises(kennel.RegionsFull) as caught:
-        cache.region("c")
-    assert caught.value.regions == 2
+def test_the_table_of_namespaces_is_bounded(opened):
+    cache = opened(capacity=8 << 20, namespaces=2)
+    cache.namespace("a"), cache.namespace("b")
+    with pytest.raises(kennel.NamespacesFull) as caught:
+        cache.namespace("c")
+    assert caught.value.namespaces == 2
 
 
-def test_regions_close_with_their_cache_and_open_again_from_a_pickle(cache):
+def test_namespaces_close_with_their_cache_and_open_again_from_a_pickle(cache):
     import pickle
 
-    region = cache.region("people", ttl=60)
-    region.set("1", "Ada")
-    again = pickle.loads(pickle.dumps(region))
+    namespace = cache.namespace("people", ttl=60)
+    namespace.set("1", "Ada")
+    again = pickle.loads(pickle.dumps(namespace))
     assert again.get("1") == b"Ada"
     again.cache.close()
-    assert again.closed and not region.closed
+    assert again.closed and not namespace.closed
     cache.close()
     with pytest.raises(ValueError, match="closed"):
-        region.get("1")
+        namespace.get("1")
 
 
 # Coroutines

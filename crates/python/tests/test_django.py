@@ -60,9 +60,9 @@ def test_djangos_own_cache_tests(tmp_path):
     assert ran >= 100 and skipped == 3
 
 
-def test_clear_empties_its_own_region_only(made):
-    one, other = made(), made(OPTIONS={"region": "other"})
-    with kennel.Cache(one._open().region.cache.path, on_mismatch="fail") as outside:
+def test_clear_empties_its_own_namespace_only(made):
+    one, other = made(), made(OPTIONS={"namespace": "other"})
+    with kennel.Cache(one._open().namespace.cache.path, on_mismatch="fail") as outside:
         outside.set("outside", "kept")
         one.set("key", 1)
         other.set("key", 2)
@@ -70,7 +70,7 @@ def test_clear_empties_its_own_region_only(made):
         assert one.get("key") is None
         assert other.get("key") == 2
         assert outside.get("outside") == b"kept"
-        assert set(outside.regions()) == {"django", "other"}
+        assert set(outside.namespaces()) == {"django", "other"}
 
 
 COUNT = """
@@ -87,7 +87,7 @@ for _ in range(500):
 def test_incr_loses_nothing_between_processes(made):
     cache = made()
     cache.set("count", 0, 600)
-    children = [subprocess.Popen([sys.executable, "-c", COUNT, str(cache._open().region.cache.path)]) for _ in range(3)]
+    children = [subprocess.Popen([sys.executable, "-c", COUNT, str(cache._open().namespace.cache.path)]) for _ in range(3)]
     assert [child.wait(60) for child in children] == [0, 0, 0]
     assert cache.get("count") == 1500
 
@@ -101,7 +101,7 @@ def test_incr_keeps_the_timeout(made):
     assert cache.get("count") is None
     cache.set("count", 1, None)
     cache.incr("count")
-    assert cache._open().region.get_item(cache.make_key("count")).expires is None
+    assert cache._open().namespace.get_item(cache.make_key("count")).expires is None
 
 
 def test_get_or_set_creates_once(made):
@@ -168,7 +168,7 @@ def test_another_serializer(made, serializer):
     cache = made(OPTIONS={"serializer": serializer})
     cache.set("key", {"a": [1, (2,)]})
     assert cache.get("key") == {"a": [1, [2]]}
-    assert cache._open().region.get(cache.make_key("key")) == b'{"a":[1,[2]]}'
+    assert cache._open().namespace.get(cache.make_key("key")) == b'{"a":[1,[2]]}'
     with pytest.raises(TypeError):
         cache.set("key", object())
 
@@ -185,8 +185,8 @@ def test_threads_share_one_open_file(made):
     thread = threading.Thread(target=lambda: caches.append(made()))
     thread.start()
     thread.join()
-    assert len({id(cache._open().region.cache) for cache in caches}) == 1
-    assert caches[0]._open().region.cache.stats().members == 1
+    assert len({id(cache._open().namespace.cache) for cache in caches}) == 1
+    assert caches[0]._open().namespace.cache.stats().members == 1
 
 
 def test_the_end_of_a_request_leaves_the_file_open(made):
@@ -252,10 +252,10 @@ def test_tasks_count_exactly_and_keep_the_timeout(made):
 
     asyncio.run(main())
     assert cache.get("count") == 400
-    expires = cache._open().region.get_item(cache.make_key("count")).expires
+    expires = cache._open().namespace.get_item(cache.make_key("count")).expires
     assert 590 < expires - time.time() < 601
     cache.incr_version("count")
-    assert cache._open().region.get_item(cache.make_key("count", version=2)).expires == pytest.approx(expires, abs=0.01)
+    assert cache._open().namespace.get_item(cache.make_key("count", version=2)).expires == pytest.approx(expires, abs=0.01)
 
 
 def test_tasks_create_once(made):
@@ -277,7 +277,7 @@ def test_a_task_does_not_hold_the_event_loop_while_a_stripe_is_busy(made):
     fcntl = pytest.importorskip("fcntl")
     cache = made(OPTIONS={"stripes": 1, "lock_wait": 0.4})
     cache.set("key", 1)
-    (stripe,) = cache._open().region.cache.path.parent.glob("*.locks/*/*.lock")
+    (stripe,) = cache._open().namespace.cache.path.parent.glob("*.locks/*/*.lock")
     longest = 0.0
 
     async def tick():
@@ -437,7 +437,7 @@ def test_a_value_that_cannot_be_decoded_any_more_counts_as_missing(made, caplog,
 @pytest.mark.skipif(os.name != "posix", reason="permission bits")
 def test_the_file_is_one_that_others_cannot_write(made):
     cache = made()
-    path = cache._open().region.cache.path
+    path = cache._open().namespace.cache.path
     path.chmod(0o666)
     with pytest.raises(kennel.NotTrusted):
         made(OPTIONS={"lock_wait": 4.0, "require": True}).get("key")

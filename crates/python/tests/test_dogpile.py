@@ -405,7 +405,7 @@ ASKED = """
 import sys, kennel.dogpile
 from dogpile.cache import make_region
 region = make_region()
-region.configure("kennel", expiration_time=600, arguments={"path": sys.argv[1], "region": "pages"},
+region.configure("kennel", expiration_time=600, arguments={"path": sys.argv[1], "namespace": "pages"},
                  region_invalidator=kennel.dogpile.SharedInvalidation(region))
 for line in sys.stdin:
     print(eval(line), flush=True)
@@ -438,7 +438,7 @@ def other(tmp_path):
 
 
 def test_a_hard_invalidation_is_seen_by_other_processes(region, other):
-    made = region(600, SharedInvalidation, region="pages")
+    made = region(600, SharedInvalidation, namespace="pages")
     made.set("key", "value")
     assert other.ask('region.get("key")') == "value"
     other.ask("region.invalidate()")
@@ -449,7 +449,7 @@ def test_a_hard_invalidation_is_seen_by_other_processes(region, other):
 
 
 def test_after_a_soft_invalidation_one_creates_and_the_others_take_the_old_value(region, other):
-    made = region(600, SharedInvalidation, region="pages")
+    made = region(600, SharedInvalidation, namespace="pages")
     made.set("key", "old")
     assert other.ask('region.invalidate(hard=False) or "done"') == "done"
     assert made.get("key", ignore_expiration=True) == "old"
@@ -465,21 +465,21 @@ def test_after_a_soft_invalidation_one_creates_and_the_others_take_the_old_value
 
 
 def test_a_soft_invalidation_needs_an_expiration_time_as_in_dogpile_itself(region):
-    made = region(None, SharedInvalidation, region="pages")
+    made = region(None, SharedInvalidation, namespace="pages")
     made.set("key", "old")
     made.invalidate(hard=False)
     with pytest.raises(dogpile.cache.exception.DogpileCacheException, match="expiration time"):
         made.get_or_create("key", lambda: "new")
 
 
-def test_shared_invalidation_needs_a_region(region):
+def test_shared_invalidation_needs_a_namespace(region):
     made = region(60, SharedInvalidation)
-    with pytest.raises(ValueError, match="expected the argument region"):
+    with pytest.raises(ValueError, match="expected the argument namespace"):
         made.invalidate()
 
 
-def test_other_regions_of_the_file_stay(region):
-    pages, people = region(600, SharedInvalidation, region="pages"), region(600, SharedInvalidation, region="people")
+def test_other_namespaces_of_the_file_stay(region):
+    pages, people = region(600, SharedInvalidation, namespace="pages"), region(600, SharedInvalidation, namespace="people")
     pages.set("1", "page"), people.set("1", "Ada")
     pages.invalidate()
     assert pages.get("1") is NO_VALUE and people.get("1") == "Ada"

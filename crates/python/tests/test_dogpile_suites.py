@@ -48,7 +48,7 @@ class MutexTest(_GenericMutexTestSuite):
 
 class OwnRegionTest(_GenericBackendTestSuite):
     backend = "kennel"
-    config_args = {"arguments": {"path": str(HERE / "region"), "capacity": 8 << 20, "region": "people"}}
+    config_args = {"arguments": {"path": str(HERE / "region"), "capacity": 8 << 20, "namespace": "people"}}
 
 
 class OwnRegionMutexTest(_GenericMutexTestSuite):

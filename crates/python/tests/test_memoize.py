@@ -265,16 +265,16 @@ def test_a_stale_value_is_served_while_one_creates(cache):
     assert len(calls) == 2 and function() == 2
 
 
-def test_regions_memoize_too(cache):
-    calls, region = [], cache.region("pages", ttl=60)
+def test_namespaces_memoize_too(cache):
+    calls, namespace = [], cache.namespace("pages", ttl=60)
 
-    @region.memoize
+    @namespace.memoize
     def function(number):
         calls.append(number)
         return number
 
     function(1), function(1)
-    region.invalidate()
+    namespace.invalidate()
     function(1)
     assert len(calls) == 2
 
@@ -390,7 +390,7 @@ def test_none_is_no_bytes_and_is_remembered_all_the_same(cache, ttl):
         calls.append(a)
         return None if a == 1 else b""
 
-    for space in (cache, cache.region("pages", absence_ttl=60)):
+    for space in (cache, cache.namespace("pages", absence_ttl=60)):
         calls.clear()
         made = space.memoize(serializer="bytes", ttl=ttl)(function)
         assert [made(1), made(1), made(2), made(2)] == [None, None, b"", b""] and calls == [1, 2]
@@ -491,16 +491,16 @@ def test_a_foreign_file_is_left_alone_and_the_function_runs(tmp_path):
 
 def test_where_a_function_finds_its_cache(cache, tmp_path, monkeypatch):
     monkeypatch.setenv("LOCALAPPDATA" if sys.platform == "win32" else "XDG_RUNTIME_DIR", str(tmp_path))
-    region = cache.region("pages")
-    places = [cache, region, lambda: cache, str(tmp_path / "a.kennel"), tmp_path / "b.kennel", None]
+    namespace = cache.namespace("pages")
+    places = [cache, namespace, lambda: cache, str(tmp_path / "a.kennel"), tmp_path / "b.kennel", None]
     for place in places:
         calls = []
         function = kennel.memoize(cache=place, name="f")(lambda: calls.append(1))
         function(), function()
         assert len(calls) == (0 if callable(place) else 1)
-    assert cache.get("f()") is not None and region.get("f()") is not None
+    assert cache.get("f()") is not None and namespace.get("f()") is not None
     assert (tmp_path / "a.kennel").exists() and (tmp_path / "b.kennel").exists()
-    with pytest.raises(TypeError, match="memoize: cache: expected a path, a cache, a region or a function, found int"):
+    with pytest.raises(TypeError, match="memoize: cache: expected a path, a cache, a namespace or a function, found int"):
         kennel.memoize(cache=7)(len)
 
 
@@ -510,7 +510,7 @@ def test_a_value_that_would_be_stale_only_when_it_is_gone_is_an_error(cache):
         lambda how: cache.add("key", "value", **how),
         lambda how: cache.set_multi({"key": "value"}, **how),
         lambda how: cache.claim("key", **how),
-        lambda how: cache.region("pages", **how),
+        lambda how: cache.namespace("pages", **how),
         lambda how: cache.get_or_create("key", bytes, **how),
         lambda how: cache.get_or_create_multi(["key"], lambda keys: [b""], **how),
         lambda how: asyncio.run(cache.aget_or_create("key", bytes, **how)),

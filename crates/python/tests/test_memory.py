@@ -22,15 +22,15 @@ CALLS = {
     "get_or_create_multi": "cache.get_or_create_multi([KEY], lambda keys: [b''])",
     "aget_or_create": "asyncio.run(cache.aget_or_create(KEY, create))",
     "incr": "cache.incr(KEY)",
-    "in a region": "stale.get_item(KEY)",
-    "many in a region": "stale.get_multi([KEY])",
+    "in a namespace": "stale.get_item(KEY)",
+    "many in a namespace": "stale.get_multi([KEY])",
 }
 
 PROGRAM = """
 import asyncio, resource, sys
 import kennel
 cache, KEY = kennel.Cache(sys.argv[1]), "large"
-stale = cache.region("stale")
+stale = cache.namespace("stale")
 async def create():
     return b""
 loop = asyncio.new_event_loop()
@@ -53,7 +53,7 @@ def test_a_value_without_memory_is_an_error_and_not_the_end(opened, call):
     cache = opened(capacity=128 << 20, stripes=1)
     cache.set("small", "7")
     cache.set("large", bytes(12 << 20))
-    cache.region("stale").set("large", bytes(12 << 20), ttl=60, stale=0)
+    cache.namespace("stale").set("large", bytes(12 << 20), ttl=60, stale=0)
     found = subprocess.run(
         [sys.executable, "-c", PROGRAM.replace("CALL", CALLS[call]), str(cache.path)], capture_output=True, text=True
     )

@@ -20,7 +20,7 @@ def test_a_public_class_is_called_by_its_public_name(name):
 
 
 def test_tracebacks_and_reprs_show_public_names(cache, path):
-    assert repr(cache).startswith("<kennel.Cache ") and repr(cache.region("pages")).startswith("<kennel.Region ")
+    assert repr(cache).startswith("<kennel.Cache ") and repr(cache.namespace("pages")).startswith("<kennel.Namespace ")
     program = "import kennel, sys; kennel.Cache(sys.argv[1], create=False)"
     missing = str(path.parent / "missing")
     found = subprocess.run([sys.executable, "-c", program, missing], capture_output=True, text=True)
@@ -31,9 +31,9 @@ def test_tracebacks_and_reprs_show_public_names(cache, path):
 
 OPTIONS = [
     kennel.Cache,
-    kennel.Region,
+    kennel.Namespace,
     kennel.memoize,
-    kennel.Cache.region,
+    kennel.Cache.namespace,
     kennel.Cache.set,
     kennel.Cache.add,
     kennel.Cache.replace,

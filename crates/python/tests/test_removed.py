@@ -28,7 +28,7 @@ READS = {
     "get_item": lambda cache: cache.get_item("from") and cache.get_item("from").value,
     "get_multi": lambda cache: cache.get_multi(["from"])[0],
     "get_or_create": lambda cache: cache.get_or_create("from", lambda: None),
-    "region": lambda cache: (cache.region("pages").get("nothing"), cache.get("from"))[1],
+    "namespace": lambda cache: (cache.namespace("pages").get("nothing"), cache.get("from"))[1],
 }
 
 

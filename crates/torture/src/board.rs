@@ -27,7 +27,7 @@ pub const TYPED: usize = 16 * PARTS;
 pub const SLOTS: usize = 64;
 /// Threads of a worker process.
 pub const THREADS: usize = 2;
-/// Parts of the cache that are invalidated each for itself: the keys without a region, and those of two regions.
+/// Parts of the cache that are invalidated each for itself: the keys without a namespace, and those of two namespaces.
 pub const PARTS: usize = 3;
 
 const ROUND: usize = 32;

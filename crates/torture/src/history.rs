@@ -21,7 +21,7 @@
 //! * **no older than `seen`**, the highest number that any read had returned before this one began. Else values go
 //!   back, such as when a write that was killed is seen and then undone.
 //! * **no newer than `begun`**: else it was made up.
-//! * **not invalidated.** The keys are in three parts: those of two regions, and those of none. The hard invalidations
+//! * **not invalidated.** The keys are in three parts: those of two namespaces, and those of none. The hard invalidations
 //!   of each part have numbers, too, taken before the call; a clear is one of all parts. Beside `done` stands how many
 //!   had begun when the write had returned: any later one began after it. A hit on that write is wrong if a later
 //!   one returned before the read began. What was created under a claim is as old as the claim: beside its `done` stands
@@ -67,7 +67,7 @@ pub fn is_counter(key: u16) -> bool {
     key.is_multiple_of(8) && usize::from(key) < KEYS
 }
 
-/// The part of the cache that a key belongs to; 0: to no region.
+/// The part of the cache that a key belongs to; 0: to no namespace.
 pub fn part(key: u16) -> usize {
     usize::from(key) % PARTS
 }

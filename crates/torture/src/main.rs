@@ -6,7 +6,7 @@
 //! * [`events`] says what invalidations and replacements of the file change about both.
 //! * [`value`] makes values that prove themselves.
 //! * [`board`] is the memory that the processes share beside the cache.
-//! * [`worker`] uses the cache, [`creator`] by claims, [`typed`] with values of two types, and [`parts`] its regions; [`killer`] kills, [`replacer`] replaces the file; [`round`] makes the file, and looks at what is left.
+//! * [`worker`] uses the cache, [`creator`] by claims, [`typed`] with values of two types, and [`parts`] its namespaces; [`killer`] kills, [`replacer`] replaces the file; [`round`] makes the file, and looks at what is left.
 //!
 //! The *longest wait* is the longest time that any one operation took, from its call to its return, among those that
 //! no stop overlapped: none of the processes, its own included, was under `SIGSTOP` at any moment of it, nor had gone on

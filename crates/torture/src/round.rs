@@ -72,11 +72,11 @@ impl Round<'_> {
         let path = directory.join("cache");
         let cache = sizes[0].clone().locks(self.locks.clone()).create(&path).context("create the cache")?;
         let board = Board::create(&directory.join("board"))?;
-        // The regions are there before anybody can be killed.
-        Parts::of(&cache).context("make the regions")?;
+        // The namespaces are there before anybody can be killed.
+        Parts::of(&cache).context("make the namespaces")?;
         let toll = self.kill(directory, &board, manner, sizes)?;
         // This handle goes over to the last file, too.
-        Parts::of(&cache).context("find the regions, or make those of a new file")?;
+        Parts::of(&cache).context("find the namespaces, or make those of a new file")?;
         let mut at_the_end = look_at_the_end(&cache, &board);
         let counters = cache.stats().counters;
         at_the_end.extend(look_after_a_restart(cache, &path));

@@ -74,14 +74,14 @@ pub fn run(args: &Args) -> Result<()> {
         kennel::planted::plant(crate::plant::named(name).context("no such plant")?);
     }
     let board = Board::open(&args.board)?;
-    let parts = open(args, &board).context("open the cache and its regions")?;
+    let parts = open(args, &board).context("open the cache and its namespaces")?;
     let killer = rustix::process::getppid();
     work(args, &board, &parts, killer);
     Ok(())
 }
 
 /// Whoever meets an opener that was stopped, or that the scheduler has forgotten, is told so at the end of its wait, as
-/// is promised. While the file is replaced there may be none, and a new one has no regions yet. It tries again.
+/// is promised. While the file is replaced there may be none, and a new one has no namespaces yet. It tries again.
 fn open(args: &Args, board: &Board) -> kennel::Result<Parts> {
     let options = Options::new().lock_wait(args.lock_wait());
     let start = Instant::now();
@@ -301,7 +301,7 @@ impl<'a> Worker<'a> {
         self.call(|cache| cache.all.stripe_stats());
     }
 
-    /// Invalidates a region, or everything, hard or soft.
+    /// Invalidates a namespace, or everything, hard or soft.
     fn invalidate(&mut self) {
         let part = self.random.pick(&[None, None, Some(1), Some(2)]);
         let how = self.random.pick(&[Invalidation::Hard, Invalidation::Soft]);

@@ -10,7 +10,7 @@ use crate::step::Step;
 
 /// The test files that are run: what one process does with a cache, and what several do with claims and locks. The
 /// others make thousands of processes or files, which takes hours under valgrind.
-const MAIN: [&str; 7] = ["claims", "create", "expiry", "locks", "regions", "sizes", "values"];
+const MAIN: [&str; 7] = ["claims", "create", "expiry", "locks", "namespaces", "sizes", "values"];
 
 /// An error fails the run, in the processes that a test starts, too. What a killed process leaves allocated is no leak.
 /// Threads get the processor in turns: else one that spins keeps it from the one that it waits for.

@@ -1,7 +1,7 @@
 //! Many keys at once.
 
 use super::{Claim, Created, Lookup, store_within};
-use crate::api::write::Patience;
+use crate::api::stripe_lock::Patience;
 use crate::error::{Error, Result};
 use std::time::Duration;
 

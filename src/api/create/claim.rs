@@ -1,18 +1,20 @@
 //! The right to create a key, and what becomes of what its owner created.
 
 use super::created::Overrides;
-use super::finding::Demands;
+use super::freshness::FreshnessPolicy;
 use super::{CreateOptions, Created, Lookup};
 use crate::api::claim::{Began, Held};
-use crate::api::read::{Item, Known, count};
-use crate::api::write::{Patience, Scope, Stamp, Writer, check_size};
+use crate::api::count::count;
+use crate::api::item::{Item, Known, Stamp};
+use crate::api::stripe_lock::Patience;
+use crate::api::write::{Scope, Writer, check_size};
 use crate::error::{Error, Result};
 use crate::store::claim::End;
+use crate::store::namespace::Defaults;
 use crate::store::record::{Beside, Draft};
-use crate::store::region::Defaults;
 use crate::store::tally::MemberCount;
 use crate::upkeep::Opened;
-use crate::upkeep::claims::Rest;
+use crate::upkeep::notes::Rest;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -56,7 +58,7 @@ struct Creation {
 }
 
 impl Creation {
-    /// Of a key with no value to be used meanwhile, and without a region's defaults.
+    /// Of a key with no value to be used meanwhile, and without a namespace's defaults.
     fn new(
         scope: Scope<'_>,
         opened: &Arc<Opened>,
@@ -109,7 +111,7 @@ enum Right {
 }
 
 impl Claim {
-    /// The key as it is stored: a region's is mangled.
+    /// The key as it is stored: a namespace's is mangled.
     #[must_use]
     pub fn key(&self) -> &[u8] {
         &self.0.key
@@ -278,8 +280,8 @@ impl Claim {
     fn beside(&self, beside: Beside) -> Beside {
         let cost = if self.0.how.early.is_some() { self.0.started.elapsed() } else { Duration::ZERO };
         Beside {
-            region: self.0.began.region.region(),
-            region_epoch: self.0.began.region.epochs().current(),
+            namespace: self.0.began.namespace.namespace(),
+            namespace_epoch: self.0.began.namespace.epochs().current(),
             created_ms: self.0.opened.settings.time.now_ms(),
             cost_ms: u64::try_from(cost.as_millis()).unwrap_or(u64::MAX),
             ..beside
@@ -316,8 +318,8 @@ impl Claim {
             // tell, and nothing is stored.
             Right::Unprotected(seen) => {
                 let is_as_it_was = seen == Some(stripe.version(&draft.key));
-                let now = Began::now(&opened, self.0.began.region.region());
-                if !is_as_it_was || now.epochs != self.0.began.epochs || now.region != self.0.began.region {
+                let now = Began::now(&opened, self.0.began.namespace.namespace());
+                if !is_as_it_was || now.epochs != self.0.began.epochs || now.namespace != self.0.began.namespace {
                     return Ok(Stored::Voided);
                 }
                 draft.epoch = stripe.epoch_for(draft.epoch);
@@ -394,13 +396,13 @@ impl Scope<'_> {
         let writer = Writer::new(&file, self, key)?;
         let opened = writer.opened;
         count(opened, MemberCount::Unprotected);
-        let began = Began::now(opened, writer.region);
+        let began = Began::now(opened, writer.namespace);
         // Before the key is looked at, and before the creator looks at whatever it makes the value of.
         let seen = opened.store.sight(&writer.key).version();
         let known = self.cache.known(key)?;
-        let demands = Demands::of(how);
+        let policy = FreshnessPolicy::of(how);
         let is_usable =
-            |known: &Known| !known.extension.is_absence() && !demands.is_too_old(known, &opened.settings.time);
+            |known: &Known| !known.extension.is_absence() && !policy.is_too_old(known, &opened.settings.time);
         let mut creation = Creation::new(self, opened, key, how, Right::Unprotected(seen), began);
         creation.stale = known.filter(is_usable).map(|known| known.item);
         creation.defaults = writer.defaults;
@@ -436,7 +438,7 @@ pub(super) fn claimed(
 ) -> Result<Claim> {
     let opened = held.opened().clone();
     let mut creation = Creation::new(scope, &opened, key, how, Right::Claimed(held), began);
-    if let Some(named) = scope.region {
+    if let Some(named) = scope.namespace {
         creation.defaults = named.in_file(&opened)?.1;
     }
     if let Some(Lookup::Hit(item) | Lookup::Stale(item)) = usable {

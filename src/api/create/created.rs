@@ -4,7 +4,7 @@ use crate::api::write::SetOptions;
 use crate::clock::Expiry;
 
 /// A value that a creator made, with what depends on the value: when it expires or becomes stale, its flags, and whether it
-/// is stored at all. What is not said here the [`CreateOptions`](crate::CreateOptions) say, and after them the region.
+/// is stored at all. What is not said here the [`CreateOptions`](crate::CreateOptions) say, and after them the namespace.
 ///
 /// Creators that have nothing to say return the bytes.
 ///

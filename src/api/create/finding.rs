@@ -1,10 +1,13 @@
 //! One caller's way to a value, or to the right to create it.
 
 use super::claim::claimed;
-use super::{CreateOptions, Form, Lookup};
+use super::freshness::{Freshness, FreshnessPolicy};
+use super::{CreateOptions, Lookup};
 use crate::api::claim::{Pause, Seeker, Step, Task, Wait};
-use crate::api::read::{Known, count};
-use crate::api::write::{Patience, Scope};
+use crate::api::count::count;
+use crate::api::item::Known;
+use crate::api::stripe_lock::Patience;
+use crate::api::write::Scope;
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::hash::Key;
@@ -13,85 +16,11 @@ use crate::store::claim::Kind;
 use crate::store::exclusive::Exclusive;
 use crate::store::tally::MemberCount;
 use crate::upkeep::Opened;
-use crate::upkeep::claims::Rest;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use crate::upkeep::notes::Rest;
 use std::time::{Duration, Instant};
 
 /// How long a claim lasts when nothing is said.
 const DEFAULT_MAX_AGE: Duration = Duration::from_secs(300);
-
-/// What is known of a key means this to one who could create it.
-enum Standing {
-    Use(Lookup),
-    /// It can be used if somebody else creates it anew.
-    Renew(Lookup),
-}
-
-/// What a caller thinks of values that it finds.
-#[derive(Clone, Copy)]
-pub(super) struct Demands {
-    /// By how many times the cost of a creation it is early: drawn once, since it looks at the key more than once.
-    early: f64,
-    usable_for: Option<Duration>,
-    fresh_for: Option<Duration>,
-    needs_value: bool,
-    form: Option<Form>,
-}
-
-impl Demands {
-    pub(super) fn of(how: &CreateOptions) -> Self {
-        let CreateOptions { usable_for, fresh_for, needs_value, form, .. } = *how;
-        Self { early: draw(how), usable_for, fresh_for, needs_value, form }
-    }
-
-    /// Whether what is known is too old for this caller to be used at all.
-    pub(super) fn is_too_old(&self, known: &Known, time: &Time) -> bool {
-        self.usable_for.is_some_and(|age| is_older(known, age, time))
-    }
-
-    /// Whether a value ends so soon that it is worth to create it anew now.
-    fn is_early(&self, known: &Known, time: &Time) -> bool {
-        let ends_ms = match known.extension.soft_expires_ms() {
-            0 => known.expires_ms,
-            soft_ms => soft_ms,
-        };
-        let ahead_ms = known.extension.cost_ms() as f64 * self.early;
-        ahead_ms > 0.0 && ends_ms != 0 && time.now_ms() as f64 + ahead_ms >= ends_ms as f64
-    }
-
-    /// What this caller does with what is known; `None`: as if there were nothing.
-    fn judge(&self, known: Known, time: &Time) -> Option<Standing> {
-        if self.is_too_old(&known, time) {
-            return None;
-        }
-        if known.extension.is_absence() {
-            return (!self.needs_value).then_some(Standing::Use(Lookup::Absent));
-        }
-        if self.form.is_some_and(|form| !form.fits(&known.item)) {
-            return None;
-        }
-        if known.item.is_stale || self.fresh_for.is_some_and(|age| is_older(&known, age, time)) {
-            return Some(Standing::Renew(Lookup::Stale(known.item)));
-        }
-        let is_early = self.is_early(&known, time);
-        let hit = Lookup::Hit(known.item);
-        Some(if is_early { Standing::Renew(hit) } else { Standing::Use(hit) })
-    }
-}
-
-fn draw(how: &CreateOptions) -> f64 {
-    let Some(beta) = how.early else { return 0.0 };
-    // Each of these states differs from all others, by the standard library's own random numbers.
-    let random = (RandomState::new().build_hasher().finish() >> 11) as f64 / (1u64 << 53) as f64;
-    -(1.0 - random).ln() * beta
-}
-
-/// Whether a value was created at least so long ago, or nobody knows when.
-fn is_older(known: &Known, age: Duration, time: &Time) -> bool {
-    let created_ms = known.extension.beside().created_ms;
-    let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-    created_ms == 0 || time.now_ms().saturating_sub(created_ms) >= age_ms
-}
 
 /// What is known of a key, the stripe's lock held.
 fn known_in(opened: &Opened, stripe: &Exclusive<'_, Mapping>, key: &Key<'_>, time: &Time) -> Result<Option<Known>> {
@@ -124,7 +53,7 @@ impl Remaining {
 
 /// One caller's way to a value, or to the right to create it.
 pub(crate) struct Finding {
-    demands: Demands,
+    policy: FreshnessPolicy,
     pub seeker: Seeker,
     /// It is counted whether the caller found a value.
     is_counted: bool,
@@ -140,16 +69,16 @@ impl Finding {
     pub(crate) fn new(task: Task, how: &CreateOptions, wait: Wait) -> Result<Self> {
         how.check()?;
         let seeker = Seeker::new(Kind::Create, task).max_age(Some(how.max_age.unwrap_or(DEFAULT_MAX_AGE))).wait(wait);
-        Ok(Self { demands: Demands::of(how), seeker, is_counted: false })
+        Ok(Self { policy: FreshnessPolicy::of(how), seeker, is_counted: false })
     }
 
     /// One step: a value, the right to create it, or what to wait for.
     pub(crate) fn step(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
         let next = scope.cache.known(key).and_then(|known| {
-            let standing = self.judge(scope, known);
+            let freshness = self.judge(scope, known);
             // It counts as one hit or one miss, by the first look.
-            self.count(scope, standing.is_some());
-            self.attempt(scope, key, how, standing)
+            self.count(scope, freshness.is_some());
+            self.attempt(scope, key, how, freshness)
         });
         self.conclude(scope, key, how, next)
     }
@@ -158,8 +87,8 @@ impl Finding {
     /// scope must be one without patience.
     #[cfg(feature = "tokio")]
     pub(crate) fn try_step(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
-        let standing = self.judge(scope, scope.cache.known_at_once(key));
-        let next = self.attempt(scope, key, how, standing)?;
+        let freshness = self.judge(scope, scope.cache.known_at_once(key));
+        let next = self.attempt(scope, key, how, freshness)?;
         // Only now: that nothing is known at once may be because a change is under way.
         let is_miss = match &next {
             Next::Done(Lookup::Create(claim)) => claim.stale().is_none(),
@@ -176,12 +105,12 @@ impl Finding {
         scope: Scope<'_>,
         key: &[u8],
         how: &CreateOptions,
-        standing: Option<Standing>,
+        freshness: Option<Freshness>,
     ) -> Result<Next> {
-        let usable = match standing {
-            Some(Standing::Use(lookup)) => return Ok(Next::Done(lookup)),
-            Some(Standing::Renew(lookup)) if is_left_alone(scope, key, how) => return Ok(Next::Done(lookup)),
-            Some(Standing::Renew(lookup)) => Some(lookup),
+        let usable = match freshness {
+            Some(Freshness::Use(lookup)) => return Ok(Next::Done(lookup)),
+            Some(Freshness::Renew(lookup)) if is_left_alone(scope, key, how) => return Ok(Next::Done(lookup)),
+            Some(Freshness::Renew(lookup)) => Some(lookup),
             None => None,
         };
         self.seeker.hurry(usable.is_some());
@@ -223,8 +152,8 @@ impl Finding {
     }
 
     /// What the caller makes of what is known.
-    fn judge(&self, scope: Scope<'_>, known: Option<Known>) -> Option<Standing> {
-        self.demands.judge(known?, &scope.cache.file.time)
+    fn judge(&self, scope: Scope<'_>, known: Option<Known>) -> Option<Freshness> {
+        self.policy.judge(known?, &scope.cache.file.time)
     }
 
     fn count(&mut self, scope: Scope<'_>, is_hit: bool) {
@@ -234,13 +163,13 @@ impl Finding {
     }
 
     fn step_locked(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
-        let (mut usable, demands) = (None, self.demands);
+        let (mut usable, policy) = (None, self.policy);
         let step = self.seeker.step(scope, key, |opened, stripe, key| {
             let time = &opened.settings.time.under_lock();
             let known = known_in(opened, stripe, key, time).transpose()?;
-            match known.map(|known| demands.judge(known, time)) {
-                Ok(Some(Standing::Use(lookup))) => Some(Ok(lookup)),
-                Ok(Some(Standing::Renew(lookup))) => {
+            match known.map(|known| policy.judge(known, time)) {
+                Ok(Some(Freshness::Use(lookup))) => Some(Ok(lookup)),
+                Ok(Some(Freshness::Renew(lookup))) => {
                     usable = Some(lookup);
                     None
                 }

@@ -1,7 +1,6 @@
 //! Which values a caller can read.
 
-use crate::api::read::Item;
-use crate::api::write::Stamp;
+use crate::api::item::{Item, Stamp};
 
 /// The form of the values that a caller can read; others are misses for it. Comparing takes no code of the caller's, so it
 /// may be done with a stripe's lock held.

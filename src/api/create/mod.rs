@@ -11,6 +11,7 @@ mod claim;
 mod created;
 mod finding;
 mod form;
+mod freshness;
 mod options;
 
 pub(crate) use batch::{Batch, in_one_order};
@@ -23,8 +24,9 @@ pub use options::CreateOptions;
 
 use super::cache::Cache;
 use super::claim::Task;
-use super::read::Item;
-use super::write::{Patience, Scope};
+use super::item::Item;
+use super::stripe_lock::Patience;
+use super::write::Scope;
 use crate::error::{Error, Result};
 use std::convert::Infallible;
 use std::io;

@@ -5,7 +5,7 @@ use crate::api::claim::{Task, Wait};
 use crate::api::write::{SetOptions, after};
 use crate::clock::Expiry;
 use crate::error::{Error, Result};
-use crate::store::region::Defaults;
+use crate::store::namespace::Defaults;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +43,7 @@ pub struct CreateOptions {
 }
 
 impl CreateOptions {
-    /// No expiry but those that a region may have by default; waits 30 seconds at most for another's creation.
+    /// No expiry but those that a namespace may have by default; waits 30 seconds at most for another's creation.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -70,7 +70,7 @@ impl CreateOptions {
         self
     }
 
-    /// Remembers, until then, that a creator found no value. Without it, and without a default of the region, that is
+    /// Remembers, until then, that a creator found no value. Without it, and without a default of the namespace, that is
     /// not remembered.
     #[must_use]
     pub fn absence_expiry(mut self, expiry: Expiry) -> Self {
@@ -103,7 +103,7 @@ impl CreateOptions {
 
     /// Takes a value that was created longer ago than this as one that is not there, although it was stored for longer:
     /// an expiry of the caller who asks, beside that of the caller who stored. To a hundredth of a second. A value that
-    /// was created here knows when, as does one that was stored with flags, with a soft expiry or in a region; of any
+    /// was created here knows when, as does one that was stored with flags, with a soft expiry or in a namespace; of any
     /// other nobody knows its age, and it counts as too old.
     #[must_use]
     pub fn usable_for(mut self, age: Duration) -> Self {

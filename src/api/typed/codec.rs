@@ -3,7 +3,7 @@
 use super::shape::Shape;
 use super::walk::Unreadable;
 use crate::api::create::Form;
-use crate::api::read::Item;
+use crate::api::item::Item;
 use crate::error::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -75,7 +75,7 @@ impl<T: Serialize + DeserializeOwned> Codec<T> {
         if found != expected {
             return Err(unreadable(format!(
                 "it was stored by another type, or another version of this one (its fingerprint is {:#018x}, expected \
-                 was {:#018x}); delete the key, or give each type keys or a region of its own",
+                 was {:#018x}); delete the key, or give each type keys or a namespace of its own",
                 u64::from_le_bytes(found),
                 u64::from_le_bytes(expected),
             )));

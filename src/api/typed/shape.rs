@@ -5,8 +5,8 @@
 //! is [traced](super::trace) once per process: names of structs, fields and variants, and the kinds of all parts in their
 //! order.
 
-use super::trace::{Name, Trace};
-use super::walk::{Unreadable, Walk, shown};
+use super::trace::Trace;
+use super::walk::{Fields, Unreadable, Walk};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::type_name;
@@ -27,8 +27,7 @@ pub(super) struct Shape {
     pub fingerprint: u64,
     /// Why no value of the type can be read back, if that is so.
     unreadable: Option<String>,
-    /// How many fields are read of each struct and variant; empty if a part of the type could not be traced.
-    fields: Vec<(Name, usize)>,
+    fields: Fields,
     read_back: AtomicU32,
 }
 
@@ -56,24 +55,12 @@ impl Shape {
     /// Whether this value can.
     pub(super) fn check<T: Serialize>(&self, value: &T) -> Result<(), Unreadable> {
         self.check_type()?;
-        value.serialize(Walk(self))
+        value.serialize(Walk(&self.fields))
     }
 
     /// Whether an encoding is one of the first, which are read back.
     pub(super) fn is_new(&self) -> bool {
         self.read_back.load(Ordering::Relaxed) < READ_BACK && self.read_back.fetch_add(1, Ordering::Relaxed) < READ_BACK
-    }
-
-    /// Whether as many fields were written as are read. Two structs may have one name: any number that one of them reads
-    /// is good.
-    pub(super) fn check_fields(&self, name: Name, written: usize) -> Result<(), Unreadable> {
-        let mut counts = self.fields.iter().filter(|(of, _)| *of == name).map(|(_, count)| *count).peekable();
-        let Some(&read) = counts.peek() else { return Ok(()) };
-        if counts.any(|count| count == written) {
-            return Ok(());
-        }
-        let name = shown(name);
-        Err(Unreadable(format!("of `{name}` {written} fields are written and {read} are read (skip_serializing)")))
     }
 }
 
@@ -95,7 +82,7 @@ fn trace<T: Serialize + DeserializeOwned>() -> Shape {
     let mut shape = Shape {
         fingerprint: xxh3_64(&trace.log),
         unreadable: trace.unreadable.take(),
-        fields: if is_whole && trace.is_whole() { std::mem::take(&mut trace.fields) } else { Vec::new() },
+        fields: Fields(if is_whole && trace.is_whole() { std::mem::take(&mut trace.fields) } else { Vec::new() }),
         read_back: AtomicU32::new(0),
     };
     if shape.unreadable.is_none() {

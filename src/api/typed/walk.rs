@@ -1,6 +1,5 @@
 //! A serializer that writes nothing: it sees what a value's `Serialize` would write that could not be read back.
 
-use super::shape::Shape;
 use super::trace::Name;
 use serde::Serialize;
 use serde::ser::{self, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple};
@@ -25,9 +24,26 @@ impl ser::Error for Unreadable {
     }
 }
 
-/// One walk through a value.
+/// How many fields are read of each struct and variant; empty if a part of the type could not be traced.
+pub(super) struct Fields(pub Vec<(Name, usize)>);
+
+impl Fields {
+    /// Whether as many fields were written as are read. Two structs may share a name: then any number that one of them
+    /// reads is right.
+    fn check(&self, name: Name, written: usize) -> Result<(), Unreadable> {
+        let mut counts = self.0.iter().filter(|(of, _)| *of == name).map(|(_, count)| *count).peekable();
+        let Some(&read) = counts.peek() else { return Ok(()) };
+        if counts.any(|count| count == written) {
+            return Ok(());
+        }
+        let name = shown(name);
+        Err(Unreadable(format!("of `{name}` {written} fields are written and {read} are read (skip_serializing)")))
+    }
+}
+
+/// One walk through a value, which compares its fields with those that are read.
 #[derive(Clone, Copy)]
-pub(super) struct Walk<'s>(pub &'s Shape);
+pub(super) struct Walk<'s>(pub &'s Fields);
 
 impl<'s> Walk<'s> {
     fn parts(self, name: Option<Name>) -> Parts<'s> {
@@ -181,14 +197,14 @@ impl Parts<'_> {
     #[inline]
     fn finish(&self) -> Result<(), Unreadable> {
         match self.name {
-            Some(name) => self.walk.0.check_fields(name, self.written),
+            Some(name) => self.walk.0.check(name, self.written),
             None => Ok(()),
         }
     }
 }
 
 /// A struct, or a variant of an enum, as people write it.
-pub(super) fn shown((name, variant): Name) -> String {
+fn shown((name, variant): Name) -> String {
     variant.map_or_else(|| name.to_owned(), |variant| format!("{name}::{variant}"))
 }
 

@@ -27,7 +27,7 @@ fn every_byte_of_every_struct_has_a_name() {
     for (of, size) in [
         ("Header", size_of::<Header>()),
         ("Seat", size_of::<Seat>()),
-        ("Region", size_of::<Region>()),
+        ("Namespace", size_of::<Namespace>()),
         ("Stripe", size_of::<Stripe>()),
         ("Claim", size_of::<Claim>()),
         ("Bucket", size_of::<Bucket>()),
@@ -43,7 +43,7 @@ fn every_byte_of_every_struct_has_a_name() {
 }
 
 fn shape() -> Shape {
-    Shape { capacity: 1 << 20, mean_item: 80, stripes: 4, lock_regions: 4, seats: 8, regions: 4, claims: 64 }
+    Shape { capacity: 1 << 20, mean_item: 80, stripes: 4, lock_regions: 4, seats: 8, namespaces: 4, claims: 64 }
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn each_impossible_shape_names_its_option() {
         ("capacity", Shape { capacity: 100, ..shape() }),
         ("mean_item", Shape { mean_item: 0, ..shape() }),
         ("seats", Shape { seats: 0, ..shape() }),
-        ("regions", Shape { regions: 0, ..shape() }),
+        ("namespaces", Shape { namespaces: 0, ..shape() }),
         ("claims", Shape { claims: 0, ..shape() }),
     ];
     for (option, shape) in cases {

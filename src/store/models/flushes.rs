@@ -82,7 +82,7 @@ impl File {
     /// With a mark in memory and on the device.
     fn new(mark: u64) -> Self {
         let shape =
-            Shape { capacity: 2048, mean_item: 2048, stripes: 1, lock_regions: 1, seats: 1, regions: 1, claims: 1 };
+            Shape { capacity: 2048, mean_item: 2048, stripes: 1, lock_regions: 1, seats: 1, namespaces: 1, claims: 1 };
         let pages = Pages { memory: [mark, 0, 0], device: [mark, 0, 0] };
         let heap = Heap::of_parts(&[(at!(boot_id), 64)]);
         let mem = Disk { heap, moments: AtomicU64::new(0), pages: Mutex::new(pages) };

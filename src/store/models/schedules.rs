@@ -76,7 +76,7 @@ fn value(key: usize, number: u64) -> Vec<u8> {
 impl World {
     fn new(events: &Events) -> Self {
         let shape =
-            Shape { capacity: 4096, mean_item: 200, stripes: 1, lock_regions: 1, seats: 1, regions: 1, claims: 2 };
+            Shape { capacity: 4096, mean_item: 200, stripes: 1, lock_regions: 1, seats: 1, namespaces: 1, claims: 2 };
         let geometry = Geometry::new(shape).unwrap();
         // All of it, since the whole is checked in the end.
         let mem = Heap::of_parts(&[(0, geometry.file_len)]);

@@ -5,9 +5,7 @@ use crate::shm::Geometry;
 use crate::shm::layout::Shape;
 use crate::shm::mapping::Mapping;
 use crate::sync::lease::Lease;
-use crate::sync::locks::{
-    LockError, LockFile, LockPlace, LockStrategy, Locks, RegionGuard, lock_file_path, try_lock_exclusive,
-};
+use crate::sync::locks::{LockError, LockFile, LockPlace, LockStrategy, Locks, RegionGuard, lock_file_path};
 use crate::sync::member::{Owner, SeatError, Seats};
 use crate::sync::wait::wait_for;
 use std::fs::{self, File, OpenOptions};
@@ -34,7 +32,7 @@ fn data_path(directory: &Path) -> PathBuf {
 
 fn geometry() -> io::Result<Geometry> {
     let (stripes, lock_regions, seats) = (REGIONS, REGIONS, 16);
-    let shape = Shape { capacity: 16 << 10, mean_item: 64, stripes, lock_regions, seats, regions: 1, claims: 1 };
+    let shape = Shape { capacity: 16 << 10, mean_item: 64, stripes, lock_regions, seats, namespaces: 1, claims: 1 };
     Geometry::new(shape).map_err(|bad| io::Error::other(bad.expected))
 }
 
@@ -55,7 +53,7 @@ impl Attached {
         let mapping = Mapping::new(&file, geometry.file_len, true)?;
         let (mut owner, mut lease) = (Owner::default(), None);
         if let LockStrategy::Lease = strategy {
-            wait_for(LONG, || try_lock_exclusive(&data))?.ok_or(io::ErrorKind::TimedOut)?;
+            wait_for(LONG, || data.try_lock_exclusive())?.ok_or(io::ErrorKind::TimedOut)?;
             let seats = Seats { mem: &mapping, geometry: &geometry };
             let (own, held) = seats.take(&place.directory, 0o600, 0).map_err(no_seat)?;
             if !held.is_proof() {

@@ -1,9 +1,9 @@
 //! Strategy `rw-file`: one reader/writer lock file for the whole cache.
 
-use super::file::{SharedFile, try_lock_exclusive, try_lock_shared};
+use super::contract::{LockError, LockPlace, Mode};
+use super::file::SharedFile;
 use super::process::Flag;
-use super::strategy::LockPlace;
-use super::{LockError, Mode};
+use crate::sync::lock_file::LockFile;
 use crate::sync::wait::wait_for;
 use std::io;
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ impl RwFileLock {
 
     fn enter_shared(&self) -> io::Result<bool> {
         let first = self.readers.load(Ordering::Relaxed) == 0;
-        if first && !self.file.with(&self.directory, try_lock_shared)? {
+        if first && !self.file.with(&self.directory, LockFile::try_lock_shared)? {
             return Ok(false);
         }
         self.readers.fetch_add(1, Ordering::Relaxed);
@@ -60,7 +60,7 @@ impl RwFileLock {
         if self.readers.load(Ordering::Relaxed) > 0 {
             return Ok(false);
         }
-        self.file.with(&self.directory, try_lock_exclusive)
+        self.file.with(&self.directory, LockFile::try_lock_exclusive)
     }
 
     pub(super) fn unlock(&self, mode: Mode) {

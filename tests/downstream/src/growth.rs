@@ -9,10 +9,10 @@ use kennel::{AfterCrash, Error, Expiry, Limit, LockStrategy, Lookup, OnMismatch,
 
 /// Says of each value of an enum whether this program knows it.
 macro_rules! knows {
-    ($($function:ident($type:ty): $($variant:pat_param)|+;)+) => {
+    ($($function:ident($type:ty): $variants:pat,)+) => {
         $(fn $function(value: &$type) -> bool {
             match value {
-                $($variant)|+ => true,
+                $variants => true,
                 _ => false,
             }
         })+
@@ -20,23 +20,23 @@ macro_rules! knows {
 }
 
 knows! {
-    knows_limit(Limit): Limit::Nothing | Limit::Bytes | Limit::Index;
-    knows_mismatch(OnMismatch): OnMismatch::Fail | OnMismatch::UseExisting | OnMismatch::Recreate;
-    knows_crash(AfterCrash): AfterCrash::Discard | AfterCrash::Verify;
-    knows_expiry(Expiry): Expiry::Never | Expiry::After(_) | Expiry::At(_);
-    knows_stored(Stored): Stored::Yes(_) | Stored::Voided | Stored::Uncached | Stored::Refused;
-    knows_swap(Swap): Swap::Stored(_) | Swap::Changed | Swap::Absent;
-    knows_lookup(Lookup): Lookup::Hit(_) | Lookup::Stale(_) | Lookup::Absent | Lookup::Create(_);
-    knows_lock_error(LockError): LockError::Busy | LockError::Failed(_);
+    knows_limit(Limit): Limit::Nothing | Limit::Bytes | Limit::Index,
+    knows_mismatch(OnMismatch): OnMismatch::Fail | OnMismatch::UseExisting | OnMismatch::Recreate,
+    knows_crash(AfterCrash): AfterCrash::Discard | AfterCrash::Verify,
+    knows_expiry(Expiry): Expiry::Never | Expiry::After(_) | Expiry::At(_),
+    knows_stored(Stored): Stored::Yes(_) | Stored::Voided | Stored::Uncached | Stored::Refused,
+    knows_swap(Swap): Swap::Stored(_) | Swap::Changed | Swap::Absent,
+    knows_lookup(Lookup): Lookup::Hit(_) | Lookup::Stale(_) | Lookup::Absent | Lookup::Create(_),
+    knows_lock_error(LockError): LockError::Busy | LockError::Failed(_),
     knows_strategy(LockStrategy): LockStrategy::File | LockStrategy::Lease | LockStrategy::Process | LockStrategy::None
-        | LockStrategy::RwFile | LockStrategy::Custom(_);
+        | LockStrategy::RwFile | LockStrategy::Custom(_),
     knows_error(Error): Error::Io { .. } | Error::NotFound(_) | Error::Exists(_) | Error::BadFile { .. }
         | Error::Mismatch { .. } | Error::LocksLost { .. } | Error::LeaseRefused(_) | Error::UnknownStrategy { .. }
         | Error::OpenElsewhere(_) | Error::NotTrusted { .. } | Error::NetworkFilesystem { .. } | Error::NoSpace { .. }
         | Error::SeatsFull { .. } | Error::BadOption { .. } | Error::KeyTooLong { .. } | Error::TooLarge { .. }
         | Error::NotANumber { .. } | Error::Overflow { .. } | Error::Busy { .. } | Error::TimedOut { .. }
-        | Error::OwnClaim | Error::RegionsFull { .. } | Error::Codec { .. } | Error::ReadOnly(_)
-        | Error::NoMemory { .. } | Error::BufferTooSmall { .. };
+        | Error::OwnClaim | Error::NamespacesFull { .. } | Error::Codec { .. } | Error::ReadOnly(_)
+        | Error::NoMemory { .. } | Error::BufferTooSmall { .. },
 }
 
 #[test]

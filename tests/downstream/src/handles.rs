@@ -2,7 +2,7 @@
 
 use kennel::{
     Cache, Claim, Counters, CreateError, CreateOptions, Created, Error, Expiry, Item, KeyLock, Keys, LockOptions,
-    LockStrategy, Lookup, Options, Region, RegionOptions, SetOptions, Stamp, Stats, Stored, Swap, Task, Typed,
+    LockStrategy, Lookup, Namespace, NamespaceOptions, Options, SetOptions, Stamp, Stats, Stored, Swap, Task, Typed,
     UnknownName, Values, Verification, Wait,
 };
 use std::fmt::Debug;
@@ -13,7 +13,7 @@ use std::thread;
 #[derive(Clone, Debug)]
 struct Site {
     cache: Cache,
-    pages: Region,
+    pages: Namespace,
     how: CreateOptions,
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn new_cache() -> (tempfile::TempDir, Cache) {
 
 fn site() -> (tempfile::TempDir, Site) {
     let (directory, cache) = new_cache();
-    let pages = cache.region("pages", &RegionOptions::new()).expect("a region");
+    let pages = cache.namespace("pages", &NamespaceOptions::new()).expect("a namespace");
     (directory, Site { cache, pages, how: CreateOptions::new() })
 }
 
@@ -85,12 +85,12 @@ fn public_types_are_send_sync_and_debug() {
     fn is_sound<T: Send + Sync + Debug>() {}
     fn is_sent<T: Send + Debug>() {}
     is_sound::<Cache>();
-    is_sound::<Region>();
+    is_sound::<Namespace>();
     is_sound::<Options>();
     is_sound::<SetOptions>();
     is_sound::<CreateOptions>();
     is_sound::<LockOptions>();
-    is_sound::<RegionOptions>();
+    is_sound::<NamespaceOptions>();
     is_sound::<LockStrategy>();
     is_sound::<(Error, CreateError<Error>, UnknownName)>();
     is_sound::<(Item, Stamp, Stored, Swap, Created, Values)>();

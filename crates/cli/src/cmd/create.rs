@@ -49,9 +49,9 @@ pub struct CreateArgs {
     /// How many keys of one stripe can be created or locked at the same time, as "kennel lock" locks them.
     #[arg(long, value_name = "N", default_value_t = 64)]
     claims: u32,
-    /// How many named regions the file has room for.
+    /// How many namespaces the file has room for.
     #[arg(long, value_name = "N", default_value_t = 64)]
-    regions: u32,
+    namespaces: u32,
     /// The permission bits of the file in octal, for example 660 to share it with a group.
     #[arg(long, value_name = "OCTAL", default_value = "600", value_parser = parse_mode)]
     mode: u32,
@@ -115,7 +115,7 @@ fn options(args: &CreateArgs) -> Options {
         .mode(args.mode)
         .seats(args.seats)
         .claims(args.claims)
-        .regions(args.regions)
+        .namespaces(args.namespaces)
         .after_crash(args.after_crash.into())
         .populate(args.populate);
     if let Some(stripes) = args.stripes {

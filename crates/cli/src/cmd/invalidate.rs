@@ -1,28 +1,28 @@
-//! `kennel invalidate`: forgets a region.
+//! `kennel invalidate`: forgets a namespace.
 
 use std::error::Error;
 
 use clap::Args;
-use kennel::{Invalidation, RegionOptions};
+use kennel::{Invalidation, NamespaceOptions};
 
 use super::{CliResult, hit_or_miss};
 use crate::args::WriteArgs;
 use crate::output::report_error;
 
-/// Forget everything in a region, at once and in every process.
+/// Forget everything in a namespace, at once and in every process.
 ///
-/// A region is a named part of a cache: "memo" is the one of "kennel memo", others are those of your programs; "kennel stat"
-/// lists them. It takes the same short time however much the region holds.
+/// A namespace is a named part of a cache: "memo" is the one of "kennel memo", others are those of your programs; "kennel stat"
+/// lists them. It takes the same short time however much the namespace holds.
 ///
-/// The exit status is 1 when the file has no region of that name, and standard error says which it has.
+/// The exit status is 1 when the file has no namespace of that name, and standard error says which it has.
 ///
 /// Example: kennel invalidate my.cache pages
 #[derive(Args)]
 pub struct InvalidateArgs {
     #[command(flatten)]
     write: WriteArgs,
-    /// The name of the region.
-    region: String,
+    /// The name of the namespace.
+    namespace: String,
     /// Only make the values stale: they are returned while one process creates them anew.
     #[arg(long)]
     soft: bool,
@@ -30,20 +30,20 @@ pub struct InvalidateArgs {
 
 pub fn run(args: &InvalidateArgs) -> CliResult {
     let cache = args.write.open()?;
-    // Naming a region makes it, and a slip of the finger is to make none.
-    let is_there = cache.regions().contains(&args.region);
+    // Naming a namespace makes it, and a slip of the finger is to make none.
+    let is_there = cache.namespaces().contains(&args.namespace);
     if is_there {
         let how = if args.soft { Invalidation::Soft } else { Invalidation::Hard };
-        cache.region(&args.region, &RegionOptions::new())?.invalidate(how)?;
+        cache.namespace(&args.namespace, &NamespaceOptions::new())?.invalidate(how)?;
     } else {
-        report_missing(&args.region, &cache.regions());
+        report_missing(&args.namespace, &cache.namespaces());
     }
     Ok(hit_or_miss(is_there))
 }
 
 /// A miss that is more likely a slip of the finger than one of a key is.
-fn report_missing(asked: &str, regions: &[String]) {
-    let there_are = if regions.is_empty() { "it has none".to_owned() } else { regions.join(", ") };
-    let error: Box<dyn Error> = format!("no region {asked:?}: expected one of the file's: {there_are}").into();
+fn report_missing(asked: &str, namespaces: &[String]) {
+    let there_are = if namespaces.is_empty() { "it has none".to_owned() } else { namespaces.join(", ") };
+    let error: Box<dyn Error> = format!("no namespace {asked:?}: expected one of the file's: {there_are}").into();
     report_error(&*error);
 }

@@ -48,7 +48,7 @@ pub fn run(args: &StatArgs) -> CliResult {
 
 fn document(cache: &Cache, stats: &Stats, stripes: Option<&[StripeStats]>) -> serde_json::Result<Value> {
     let mut document = serde_json::to_value(stats)?;
-    document["regions"] = json!(cache.regions());
+    document["namespaces"] = json!(cache.namespaces());
     document["awaits_writer"] = json!(cache.awaits_writer());
     document["hit_ratio"] = json!(hit_ratio(&stats.counters));
     if let Some(stripes) = stripes {
@@ -70,9 +70,9 @@ fn print_text(cache: &Cache, stats: &Stats, stripes: Option<&[StripeStats]>) -> 
     if cache.awaits_writer() {
         row(&mut out, "readable", format_args!("not until a process opens the file for writing: it is {OF_BEFORE}"))?;
     }
-    let regions = cache.regions();
-    if !regions.is_empty() {
-        row(&mut out, "regions", regions.join(", "))?;
+    let namespaces = cache.namespaces();
+    if !namespaces.is_empty() {
+        row(&mut out, "namespaces", namespaces.join(", "))?;
     }
     print_layout(&mut out, stats)?;
     print_reads(&mut out, &stats.counters)?;

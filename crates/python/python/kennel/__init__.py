@@ -16,7 +16,7 @@ False
 
 from __future__ import annotations
 
-from ._cache import Cache, Region
+from ._cache import Cache, Namespace
 from ._errors import (
     BadFile,
     BadOption,
@@ -39,7 +39,7 @@ from ._errors import (
     Overflow,
     OwnClaim,
     ReadOnly,
-    RegionsFull,
+    NamespacesFull,
     SeatsFull,
     TimedOut,
     TooLarge,
@@ -102,8 +102,8 @@ __all__ = [
     "Problem",
     "ReadOnly",
     "record_size",
-    "Region",
-    "RegionsFull",
+    "Namespace",
+    "NamespacesFull",
     "Repair",
     "SeatsFull",
     "Serializer",

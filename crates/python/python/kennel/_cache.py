@@ -11,7 +11,7 @@ from . import _kennel
 from ._create import Creating
 from ._memoize import Seconds
 
-__all__ = ["Cache", "Region"]
+__all__ = ["Cache", "Namespace"]
 
 Self = TypeVar("Self", bound="Cache")
 PathLike = Union[str, "os.PathLike[str]"]
@@ -44,7 +44,7 @@ class Cache(_kennel.Cache, Creating):
     :param locks: how stripes are locked: ``file`` (default), ``lease``, ``process``, ``none`` or ``rw-file``.
     :param lock_regions: number of locks, a power of two; default one per stripe.
     :param seats: processes that can have the file open for writing at once; default 1024.
-    :param regions: named regions that the file has room for; default 64.
+    :param namespaces: namespaces that the file has room for; default 64.
     :param claims: keys of one stripe that can be created or locked at the same time; default 64.
     :param mode: permission bits of a new file; default ``0o600``.
     :param after_crash: what a new file holds after a crash of the operating system: ``discard`` (default) or
@@ -62,7 +62,7 @@ class Cache(_kennel.Cache, Creating):
     """
 
     _opened_with: Dict[str, Any]
-    _regions: "weakref.WeakSet[Region]"
+    _namespaces: "weakref.WeakSet[Namespace]"
 
     def __new__(
         cls: Type[Self],
@@ -74,7 +74,7 @@ class Cache(_kennel.Cache, Creating):
         locks: Optional[str] = None,
         lock_regions: Optional[int] = None,
         seats: Optional[int] = None,
-        regions: Optional[int] = None,
+        namespaces: Optional[int] = None,
         claims: Optional[int] = None,
         mode: Optional[int] = None,
         after_crash: Optional[str] = None,
@@ -95,7 +95,7 @@ class Cache(_kennel.Cache, Creating):
             "locks": locks,
             "lock_regions": lock_regions,
             "seats": seats,
-            "regions": regions,
+            "namespaces": namespaces,
             "claims": claims,
             "mode": mode,
             "after_crash": after_crash,
@@ -111,32 +111,32 @@ class Cache(_kennel.Cache, Creating):
         }
         self = super().__new__(cls, _kennel.default_path() if path is None else path, options)
         self._opened_with = options
-        self._regions = weakref.WeakSet()
+        self._namespaces = weakref.WeakSet()
         return self
 
     def close(self) -> None:
-        """Gives the file back; its regions are closed with it. Whatever uses it afterwards raises ValueError."""
-        for region in list(self._regions):
-            region.close()
+        """Gives the file back; its namespaces are closed with it. Whatever uses it afterwards raises ValueError."""
+        for namespace in list(self._namespaces):
+            namespace.close()
         super().close()
 
-    def region(
+    def namespace(
         self,
         name: str,
         *,
         ttl: Optional[Seconds] = None,
         stale: Optional[Seconds] = None,
         absence_ttl: Optional[Seconds] = None,
-    ) -> "Region":
-        """A named part of the cache, made at its first use: see :class:`Region`. The times hold for whatever is stored
-        there unless it is said otherwise; they are kept in the file by the first who names the region.
+    ) -> "Namespace":
+        """A named part of the cache, made at its first use: see :class:`Namespace`. The times hold for whatever is stored
+        there unless it is said otherwise; they are kept in the file by the first who names the namespace.
 
-        :param name: the region's name.
+        :param name: the namespace's name.
         :param ttl: seconds, or a ``timedelta``, after which values expire; by default they do not.
         :param stale: seconds after which they are stale; at most ``ttl``.
         :param absence_ttl: for so long it is remembered that a key has no value; by default it is not.
         """
-        return Region(self, name, ttl, stale, absence_ttl)
+        return Namespace(self, name, ttl, stale, absence_ttl)
 
     def __enter__(self: Self) -> Self:
         return self
@@ -154,9 +154,9 @@ class Cache(_kennel.Cache, Creating):
         return _open_again, (type(self), os.fspath(self.path), self._opened_with)
 
 
-class Region(_kennel.Region, Creating):
-    """A named part of a cache: a name space with times to live of its own, that can be invalidated as a whole, at once
-    and in every process. It has the operations of the cache that concern a key. Get one from :meth:`Cache.region`.
+class Namespace(_kennel.Namespace, Creating):
+    """A named part of a cache: a namespace with times to live of its own, that can be invalidated as a whole, at once
+    and in every process. It has the operations of the cache that concern a key. Get one from :meth:`Cache.namespace`.
 
     :param cache: the cache that it is a part of.
     :param name: its name.
@@ -174,10 +174,10 @@ class Region(_kennel.Region, Creating):
         ttl: Optional[Seconds] = None,
         stale: Optional[Seconds] = None,
         absence_ttl: Optional[Seconds] = None,
-    ) -> "Region":
+    ) -> "Namespace":
         self = super().__new__(cls, cache, name, ttl, stale, absence_ttl)
         self._made_of = (cache, name, ttl, stale, absence_ttl)
-        cache._regions.add(self)
+        cache._namespaces.add(self)
         return self
 
     @property

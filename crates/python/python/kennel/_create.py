@@ -138,7 +138,7 @@ class _Batch(contextlib.ExitStack):
 
 
 class Creating(_kennel.Space, Memoizing):
-    """What a cache and a region have that is made of claims."""
+    """What a cache and a namespace have that is made of claims."""
 
     __slots__ = ()
 

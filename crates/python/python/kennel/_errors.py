@@ -31,7 +31,7 @@ __all__ = [
     "Overflow",
     "OwnClaim",
     "ReadOnly",
-    "RegionsFull",
+    "NamespacesFull",
     "SeatsFull",
     "TimedOut",
     "TooLarge",
@@ -182,10 +182,10 @@ class OwnClaim(Error, RuntimeError):
     """The same thread or task holds the key's claim already: waiting for itself it would wait in vain."""
 
 
-class RegionsFull(_OfFile):
-    """All entries of the file's table of regions are used."""
+class NamespacesFull(_OfFile):
+    """All entries of the file's table of namespaces are used."""
 
-    regions: int
+    namespaces: int
 
 
 class ReadOnly(_OfFile, PermissionError):

@@ -24,7 +24,7 @@ __all__ = [
     "Keys",
     "Lock",
     "Lookup",
-    "Region",
+    "Namespace",
     "Space",
     "Task",
     "default_path",
@@ -153,9 +153,9 @@ class Cache(Space):
     def stripe_stats(self) -> list[StripeStats]: ...
     def verify(self) -> Verification: ...
     def __iter__(self) -> Iterator[bytes]: ...
-    def regions(self) -> list[str]: ...
+    def namespaces(self) -> list[str]: ...
 
-class Region(Space):
+class Namespace(Space):
     def __new__(
         cls,
         cache: Cache,

@@ -339,7 +339,7 @@ def _cache(value: Any, within: _Within) -> str:
     return _named(type(value), repr(os.fspath(value.path)))
 
 
-def _region(value: Any, within: _Within) -> str:
+def _namespace(value: Any, within: _Within) -> str:
     return _named(type(value), repr(value.name), encoded(value.cache, within))
 
 
@@ -392,7 +392,7 @@ _KINDS: _Kinds = (
     (type, _class),
     (functools.partial, _partial),
     (_kennel.Cache, _cache),
-    (_kennel.Region, _region),
+    (_kennel.Namespace, _namespace),
     (collections.OrderedDict, _ordered),
 )
 

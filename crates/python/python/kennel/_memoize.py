@@ -120,7 +120,7 @@ class How:
         self.require = require
         self.life = {name: creation[name] for name in ("ttl", "stale")}
         self._creation = {**creation, "or_uncached": not require}
-        # A function that returned None has no bytes. That is remembered for as long as a value would be; in a region
+        # A function that returned None has no bytes. That is remembered for as long as a value would be; in a namespace
         # its own default holds, which only its file knows.
         absence = {**self._creation, "absence_ttl": math.inf if creation["ttl"] is None else creation["ttl"]}
         remembers = isinstance(self.serializer, Bytes) and should_cache is None
@@ -128,8 +128,8 @@ class How:
 
     def creation(self, space: "Creating") -> Dict[str, Any]:
         """The options of ``get_or_create``."""
-        is_region = isinstance(space, _kennel.Region)
-        return self._creation if is_region and self._creation["ttl"] is None else self._with_absence
+        is_namespace = isinstance(space, _kennel.Namespace)
+        return self._creation if is_namespace and self._creation["ttl"] is None else self._with_absence
 
 
 class _Memoized:
@@ -327,7 +327,7 @@ class _Bound:
 def memoized(
     source: Source, function: Any, key: Optional[Callable[..., Union[str, bytes]]], name: Optional[str], how: How
 ) -> Any:
-    """A function that remembers its values in a cache or a region."""
+    """A function that remembers its values in a cache or a namespace."""
     if isinstance(function, (staticmethod, classmethod)):
         made = memoized(source, function.__func__, key, name, how)
         if isinstance(function, staticmethod):
@@ -472,19 +472,19 @@ class Memoizing:
 
 
 class Source(Memoizing):
-    """The cache or region in which a function remembers its values: a given one, or one that is opened at the first call."""
+    """The cache or namespace in which a function remembers its values: a given one, or one that is opened at the first call."""
 
     def __init__(self, given: Any) -> None:
         if not (given is None or callable(given) or isinstance(given, (str, os.PathLike, _kennel.Space))):
             found = type(given).__qualname__
-            raise TypeError(f"memoize: cache: expected a path, a cache, a region or a function, found {found}")
+            raise TypeError(f"memoize: cache: expected a path, a cache, a namespace or a function, found {found}")
         self._given = given
-        #: The cache or region, if it was open already.
+        #: The cache or namespace, if it was open already.
         self.opened: "Optional[Creating]" = given if isinstance(given, _kennel.Space) else None  # type: ignore[assignment]
         self._not_before = -math.inf
 
     def space(self) -> "Creating":
-        """The cache or region; an error if it cannot be opened."""
+        """The cache or namespace; an error if it cannot be opened."""
         given: Any = self._given
         if self.opened is not None:
             return self.opened
@@ -522,7 +522,7 @@ def memoize(function: Optional[Callable[..., Any]] = None, *, cache: Any = None,
     """Remembers what a function returned, as :meth:`kennel.Cache.memoize` does, in a cache that is opened at its first
     call: a decorator. A program that is decorated so starts, and its functions run, where the cache cannot be opened.
 
-    :param cache: the path of a cache file; or a cache, or a region; or a function that returns one, which is called each
+    :param cache: the path of a cache file; or a cache, or a namespace; or a function that returns one, which is called each
         time, and should be one that opens it once. By default the cache of this user, :func:`kennel.default_path`.
 
     The others are those of :meth:`kennel.Cache.memoize`, ``help(kennel.Cache.memoize)``.

@@ -16,9 +16,9 @@ missing; a ``manage.py`` command that uses no cache needs no file.
 
 ``OPTIONS`` are those of :class:`kennel.Cache`, and
 
-``region``
-    The name of the region in the file that this cache has to itself, ``django`` by default: :meth:`KennelCache.clear`
-    empties it and nothing else. Two caches with the same file and the same region are one cache, which
+``namespace``
+    The name of the namespace in the file that this cache has to itself, ``django`` by default: :meth:`KennelCache.clear`
+    empties it and nothing else. Two caches with the same file and the same namespace are one cache, which
     ``KEY_PREFIX`` and ``VERSION`` tell apart as Django's documentation says.
 ``serializer``
     ``pickle`` (default), ``json``, or an object, or the dotted path of one, with ``dumps`` and ``loads``.
@@ -52,7 +52,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, InvalidC
 from django.utils.module_loading import import_string
 
 from . import _kennel
-from ._cache import Cache, Region
+from ._cache import Cache, Namespace
 from ._clock import now
 from ._decode import Decoder
 from ._errors import BadOption, Busy, Error, OwnClaim, TooLarge
@@ -73,7 +73,7 @@ _REOPEN_AFTER = 10.0
 
 
 class _Opened(NamedTuple):
-    region: Region
+    namespace: Namespace
     #: The same keys; raises Busy where the other would wait.
     nonblocking: _kennel.Space
 
@@ -117,7 +117,7 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         if isinstance(given, str) and "." in given:
             given = import_string(given)
         self._serializer = _serializer(given() if isinstance(given, type) else given)
-        self._region_name = options.pop("region", "django")
+        self._namespace_name = options.pop("namespace", "django")
         self._require = bool(options.pop("require", False))
         unknown = options.keys() - inspect.signature(Cache).parameters.keys()
         if unknown:
@@ -153,8 +153,8 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         try:
             if self._location is not None and self._options.get("create", True):
                 os.makedirs(os.path.dirname(self._location), mode=0o700, exist_ok=True)
-            region = cache_at(self._location, self._options).region(self._region_name)
-            self._opened = _Opened(region, region._nonblocking())
+            namespace = cache_at(self._location, self._options).namespace(self._namespace_name)
+            self._opened = _Opened(namespace, namespace._nonblocking())
         except BadOption:
             raise
         except (Error, OSError) as error:
@@ -181,7 +181,7 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         if opened is None:
             return otherwise
         try:
-            return work(opened.region)
+            return work(opened.namespace)
         except TooLarge:
             raise
         except Error as error:
@@ -197,7 +197,7 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         opened = await self._aopen()
         if opened is None:
             return otherwise
-        deadline, pause = now() + opened.region.lock_wait, 0.001
+        deadline, pause = now() + opened.namespace.lock_wait, 0.001
         try:
             while True:
                 try:
@@ -238,7 +238,7 @@ class KennelCache(BaseCache):  # type: ignore[misc]
     # What the blocking and the asynchronous methods have in common: each takes the keys as they are stored.
 
     def _found(self, opened: Optional[_Opened], key: str, default: Any) -> Any:
-        data = None if opened is None else opened.region.get(key)
+        data = None if opened is None else opened.namespace.get(key)
         return default if data is None else self._decoder.value(key, data, default)
 
     def _found_many(self, opened: Optional[_Opened], made: Mapping[str, Any]) -> Dict[Any, Any]:
@@ -246,7 +246,7 @@ class KennelCache(BaseCache):  # type: ignore[misc]
             return {}
         missing = self._missing_key
         values: Dict[Any, Any] = {}
-        for (key, given), data in zip(made.items(), opened.region.get_multi(made)):
+        for (key, given), data in zip(made.items(), opened.namespace.get_multi(made)):
             value = missing if data is None else self._decoder.value(key, data, missing)
             if value is not missing:
                 values[given] = value
@@ -273,7 +273,7 @@ class KennelCache(BaseCache):  # type: ignore[misc]
             for key, error in failed.items():
                 if isinstance(error, TooLarge):
                     self._too_large(space, key, error)
-                elif isinstance(error, Busy) and not isinstance(space, Region):
+                elif isinstance(error, Busy) and not isinstance(space, Namespace):
                     # The next attempt stores all of them once more.
                     raise error
             return failed
@@ -353,7 +353,7 @@ class KennelCache(BaseCache):  # type: ignore[misc]
     def has_key(self, key: Any, version: Optional[int] = None) -> bool:
         """Whether a key has a value."""
         made, opened = self._key(key, version), self._open()
-        return opened is not None and made in opened.region
+        return opened is not None and made in opened.namespace
 
     def get_or_set(
         self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None
@@ -366,7 +366,7 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         if opened is None:
             return creation.run()
         try:
-            data = opened.region.get_or_create(made, creation.stored, ttl=ttl, unprotected=True)
+            data = opened.namespace.get_or_create(made, creation.stored, ttl=ttl, unprotected=True)
         except Error as error:
             self._not_created(creation, error)
             return creation.run()
@@ -414,7 +414,7 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         self._write(lambda space: space.delete_multi(made), None)
 
     def clear(self) -> None:
-        """Empties this cache's region, in every process, and nothing else in the file."""
+        """Empties this cache's namespace, in every process, and nothing else in the file."""
         self._write(lambda space: space.invalidate(), None)
 
     # The same for coroutines. Django's base class would run each of them in one thread for the whole process, and make
@@ -445,7 +445,7 @@ class KennelCache(BaseCache):  # type: ignore[misc]
     async def ahas_key(self, key: Any, version: Optional[int] = None) -> bool:
         """See :meth:`has_key`."""
         made, opened = self._key(key, version), await self._aopen()
-        return opened is not None and made in opened.region
+        return opened is not None and made in opened.namespace
 
     async def aget_or_set(
         self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None
@@ -456,7 +456,7 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         if opened is None:
             return await creation.arun()
         try:
-            data = await opened.region.aget_or_create(made, creation.astored, ttl=ttl, unprotected=True)
+            data = await opened.namespace.aget_or_create(made, creation.astored, ttl=ttl, unprotected=True)
         except Error as error:
             self._not_created(creation, error)
             return await creation.arun()

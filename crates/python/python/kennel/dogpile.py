@@ -33,7 +33,7 @@ from dogpile.cache.region import RegionInvalidationStrategy
 from dogpile.util.langhelpers import KeyReentrantMutex
 
 from . import _kennel
-from ._cache import Cache, Region
+from ._cache import Cache, Namespace
 from ._errors import Error, TooLarge
 from ._shared import cache_at
 
@@ -49,7 +49,7 @@ _CACHE = (
     "locks",
     "lock_regions",
     "seats",
-    "regions",
+    "namespaces",
     "claims",
     "mode",
     "after_crash",
@@ -63,7 +63,7 @@ _CACHE = (
 _OWN = (
     "path",
     "ttl",
-    "region",
+    "namespace",
     "longest_key",
     "lock_max_age",
     "filename",
@@ -83,13 +83,13 @@ class KennelBackend(BytesBackend):
     Arguments of its own:
 
     :param path: the cache file; by default the one of this user, :func:`kennel.default_path`. Regions that name the
-        same file share it, so give them key manglers, or a ``region`` each.
+        same file share it, so give them key manglers, or a ``namespace`` each.
     :param capacity: bytes of records that the file holds; default 64 MiB. What does not fit any more is evicted.
     :param ttl: seconds after which the engine itself forgets a value. It must be longer than the expiration time of the
         dogpile region, and longer than any that is given to a call: a region does not tell its backend when values
         expire, and one that the engine has forgotten cannot be returned while another caller creates it anew. By
         default values stay until their room is needed.
-    :param region: the name of a part of the file that these keys have to themselves, and that
+    :param namespace: the name of a part of the file that these keys have to themselves, and that
         :class:`SharedInvalidation` invalidates for all processes.
     :param longest_key: keys with more characters are stored under their beginning and a hash; default 1024, and
         ``None`` for never.
@@ -136,10 +136,10 @@ class KennelBackend(BytesBackend):
         self._logged_not_stored: Set[type] = set()
         self._ttl = arguments.get("ttl")
         self._lock_max_age = arguments.get("lock_max_age")
-        region: Optional[str] = arguments.get("region")
-        self._space: Union[Cache, Region] = self.cache if region is None else self.cache.region(region)
-        self.is_shared = region is not None
-        """Whether the keys have a region of the file to themselves."""
+        namespace: Optional[str] = arguments.get("namespace")
+        self._space: Union[Cache, Namespace] = self.cache if namespace is None else self.cache.namespace(namespace)
+        self.is_shared = namespace is not None
+        """Whether the keys have a namespace of the file to themselves."""
         self._load, self._store = self._space.get, self._space.set
         self._locks(arguments)
         if self._rw_lock is not None:
@@ -238,14 +238,14 @@ class KennelBackend(BytesBackend):
         self._space.delete_multi([key for key in keys if _fits(key)])
 
     def invalidate(self, hard: bool = True) -> None:
-        """Makes all values of this backend's region gone, or stale, in every process."""
+        """Makes all values of this backend's namespace gone, or stale, in every process."""
         if not self.is_shared:
-            raise ValueError("only the keys of a region can be invalidated: expected the argument region")
+            raise ValueError("only the keys of a namespace can be invalidated: expected the argument namespace")
         self._space.invalidate(soft=not hard)
 
 
 class SharedInvalidation(RegionInvalidationStrategy):
-    """Makes ``region.invalidate()`` hold in every process that uses the same file and the same ``region`` argument.
+    """Makes ``region.invalidate()`` hold in every process that uses the same file and the same ``namespace`` argument.
 
     .. code-block:: python
 
@@ -253,7 +253,7 @@ class SharedInvalidation(RegionInvalidationStrategy):
         region.configure(
             "kennel",
             expiration_time=600,
-            arguments={"path": "/var/cache/mysite/pages.kennel", "region": "pages"},
+            arguments={"path": "/var/cache/mysite/pages.kennel", "namespace": "pages"},
             region_invalidator=kennel.dogpile.SharedInvalidation(region),
         )
 

@@ -27,7 +27,7 @@ def square(number: int) -> int:
     return number * number
 
 
-@cache.region("pages").memoize
+@cache.namespace("pages").memoize
 async def page(number: int, *, title: str = "") -> str:
     return title
 

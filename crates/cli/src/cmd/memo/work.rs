@@ -7,7 +7,9 @@ use std::io::{self, Write as _};
 use std::process::Command;
 use std::time::Duration;
 
-use kennel::{Claim, CreateOptions, Error, Expiry, Item, Lookup, MAX_KEY, Region, RegionOptions, SetOptions, Wait};
+use kennel::{
+    Claim, CreateOptions, Error, Expiry, Item, Lookup, MAX_KEY, Namespace, NamespaceOptions, SetOptions, Wait,
+};
 
 use super::MemoArgs;
 use super::background;
@@ -22,11 +24,11 @@ use crate::message;
 use crate::platform::run_in_place;
 use crate::size::format_size;
 
-/// The region that remembered commands lie in, so that a file can hold other things, too.
-const REGION: &str = "memo";
+/// The namespace that remembered commands lie in, so that a file can hold other things, too.
+const NAMESPACE: &str = "memo";
 
-/// Longest identity of a command: the region's name and a separator are part of the key.
-const LONGEST_KEY: usize = MAX_KEY - REGION.len() - 1;
+/// Longest identity of a command: the namespace's name and a separator are part of the key.
+const LONGEST_KEY: usize = MAX_KEY - NAMESPACE.len() - 1;
 
 /// What a record takes beside the two outputs and the key, at most.
 const OVERHEAD: u64 = 64;
@@ -105,8 +107,8 @@ impl<'a> Work<'a> {
         }
         let (capacity, trust) = (self.args.capacity, self.args.trust);
         let cache = Place { file: self.settings.cache.as_deref(), capacity, trust }.open().map_err(Unmet::Uncached)?;
-        let region = cache.region(REGION, &RegionOptions::new())?;
-        Ok(Memory { work: self, region })
+        let namespace = cache.namespace(NAMESPACE, &NamespaceOptions::new())?;
+        Ok(Memory { work: self, namespace })
     }
 
     fn command(&self) -> Command {
@@ -153,7 +155,7 @@ impl From<Error> for Unmet {
 /// A cache file in which the command is remembered.
 struct Memory<'a> {
     work: &'a Work<'a>,
-    region: Region,
+    namespace: Namespace,
 }
 
 impl Memory<'_> {
@@ -179,7 +181,7 @@ impl Memory<'_> {
     /// In the background: runs the command unless somebody else does. What is remembered and fresh is made anew only if
     /// that was asked for.
     fn refresh(&self) -> Result<i32, Unmet> {
-        match self.region.claim(&self.work.key, &self.how().wait(Wait::No).unprotected(false)) {
+        match self.namespace.claim(&self.work.key, &self.how().wait(Wait::No).unprotected(false)) {
             Ok(Lookup::Create(claim)) => self.run_under(claim),
             Ok(Lookup::Hit(item)) if self.work.args.warm || self.of_use(&item).is_none() => self.run_anew(),
             Ok(_) | Err(Error::TimedOut { .. }) => Ok(0),
@@ -201,9 +203,9 @@ impl Memory<'_> {
     fn claim(&self, how: &CreateOptions) -> Result<Lookup, Error> {
         if self.work.nesting.is_within_itself() {
             // The one who would be waited for waits for this process.
-            return self.region.claim(&self.work.key, &how.clone().wait(Wait::No).unprotected(false));
+            return self.namespace.claim(&self.work.key, &how.clone().wait(Wait::No).unprotected(false));
         }
-        self.region.claim(&self.work.key, how)
+        self.namespace.claim(&self.work.key, how)
     }
 
     fn unclaimed(&self, error: Error) -> Unmet {
@@ -225,7 +227,7 @@ impl Memory<'_> {
         // To this caller what is there is too old, whatever its age.
         match self.claim(&self.how().usable_for(Duration::ZERO)) {
             Ok(Lookup::Create(claim)) => {
-                let found = self.region.get_item(&self.work.key).filter(|item| item.stamp != unwanted.stamp);
+                let found = self.namespace.get_item(&self.work.key).filter(|item| item.stamp != unwanted.stamp);
                 match found.and_then(|item| self.of_use(&item)) {
                     Some(recorded) => {
                         claim.fail();
@@ -274,7 +276,7 @@ impl Memory<'_> {
                 if let Some(stale) = self.work.settings.stale {
                     how = how.soft_expiry(Expiry::After(stale));
                 }
-                let stored = self.region.set_with(&self.work.key, recorded.to_bytes(), &how);
+                let stored = self.namespace.set_with(&self.work.key, recorded.to_bytes(), &how);
                 stored.map(drop).unwrap_or_else(|error| not_stored(&error));
             }
             Some(_) => {}
@@ -301,7 +303,7 @@ impl Memory<'_> {
 
     /// Bytes of output that can be remembered.
     fn most(&self) -> u64 {
-        self.region.cache().stats().largest_record.saturating_sub(self.work.key.len() as u64 + OVERHEAD)
+        self.namespace.cache().stats().largest_record.saturating_sub(self.work.key.len() as u64 + OVERHEAD)
     }
 
     fn remark_size(&self, ran: &Ran) {

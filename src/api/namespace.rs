@@ -1,44 +1,45 @@
-//! Regions: named parts of a cache with keys, defaults and invalidations of their own.
+//! Namespaces: named parts of a cache with keys, defaults and invalidations of their own.
 
 use super::cache::Cache;
 use super::claim::{KeyLock, LockOptions, Wait, unless_taken};
 use super::create::{CreateError, CreateOptions, Created, Lookup};
-use super::read::Item;
-use super::write::{Scope, SetOptions, Stamp, Swap, invalidate, lock_stripe};
+use super::item::{Item, Stamp};
+use super::stripe_lock::lock_stripe;
+use super::write::{Scope, SetOptions, Swap, invalidate};
 use crate::clock::Expiry;
 use crate::error::{Error, Result};
-use crate::shm::layout::REGION_NAME;
+use crate::shm::layout::NAMESPACE_NAME;
 use crate::store::Invalidation;
-use crate::store::region::Defaults;
+use crate::store::namespace::Defaults;
 use crate::upkeep::Opened;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Makes the key under which a region's key is stored.
+/// Makes the key under which a namespace's key is stored.
 type Mangler = Arc<dyn Fn(&str, &[u8]) -> Vec<u8> + Send + Sync>;
 
 /// Mangled keys up to this length need no memory of their own.
 const SHORT_KEY: usize = 256;
-/// Between a region's name and a key.
+/// Between a namespace's name and a key.
 const SEPARATOR: u8 = 0;
 
-/// What holds for a region's items unless it is said otherwise for one of them.
+/// What holds for a namespace's items unless it is said otherwise for one of them.
 ///
-/// The file keeps the times of the first handle that names the region. A later handle without times goes by those. A later
+/// The file keeps the times of the first handle that names the namespace. A later handle without times goes by those. A later
 /// handle with times of its own goes by its own, for what it stores itself, and does not change those in the file: so two
 /// programs that disagree each store with their own times.
 #[derive(Clone, Default)]
-pub struct RegionOptions {
+pub struct NamespaceOptions {
     ttl: Option<Duration>,
     soft_ttl: Option<Duration>,
     absence_ttl: Option<Duration>,
     mangler: Option<Mangler>,
 }
 
-impl RegionOptions {
-    /// Whatever the file says of the region, and keys that begin with its name.
+impl NamespaceOptions {
+    /// Whatever the file says of the namespace, and keys that begin with its name.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -65,8 +66,8 @@ impl RegionOptions {
         self
     }
 
-    /// Makes the key under which an item is stored, from the region's name and the caller's key. All who use the region
-    /// must make the same. By default it is the name, a zero byte and the key, so that regions have no key in common.
+    /// Makes the key under which an item is stored, from the namespace's name and the caller's key. All who use the namespace
+    /// must make the same. By default it is the name, a zero byte and the key, so that namespaces have no key in common.
     #[must_use]
     pub fn key_mangler(mut self, mangler: impl Fn(&str, &[u8]) -> Vec<u8> + Send + Sync + 'static) -> Self {
         self.mangler = Some(Arc::new(mangler));
@@ -74,47 +75,48 @@ impl RegionOptions {
     }
 }
 
-impl fmt::Debug for RegionOptions {
+impl fmt::Debug for NamespaceOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RegionOptions")
+        f.debug_struct("NamespaceOptions")
             .field("ttl", &self.ttl)
             .field("soft_ttl", &self.soft_ttl)
             .finish_non_exhaustive()
     }
 }
 
-/// A region by its name, wherever it lies.
+/// A namespace by its name, wherever it lies.
 pub(super) struct Named {
     name: String,
-    options: RegionOptions,
+    options: NamespaceOptions,
     /// Where it was found last: its number, and the lower 48 bits of the address of the opened file. That file lives as
     /// long as the handle does.
     found: AtomicU64,
 }
 
 impl Named {
-    /// The region's number in a file, and its defaults; one that is not there is added.
+    /// The namespace's number in a file, and its defaults; one that is not there is added.
     pub(super) fn in_file(&self, opened: &Arc<Opened>) -> Result<(u16, Defaults)> {
         let file = opened.number & ((1 << 48) - 1);
         let found = self.found.load(Ordering::Relaxed);
-        let region = if found != 0 && found & ((1 << 48) - 1) == file {
+        let namespace = if found != 0 && found & ((1 << 48) - 1) == file {
             (found >> 48) as u16
         } else {
-            let region = self.find(opened)?;
-            self.found.store(u64::from(region) << 48 | file, Ordering::Relaxed);
-            region
+            let namespace = self.find(opened)?;
+            self.found.store(u64::from(namespace) << 48 | file, Ordering::Relaxed);
+            namespace
         };
-        Ok((region, self.defaults(opened.store.region_defaults(region))))
+        Ok((namespace, self.defaults(opened.store.namespace_defaults(namespace))))
     }
 
     fn find(&self, opened: &Opened) -> Result<u16> {
-        if let Some(region) = opened.store.region_named(&self.name) {
-            return Ok(region);
+        if let Some(namespace) = opened.store.namespace_named(&self.name) {
+            return Ok(namespace);
         }
         let mut stripe = lock_stripe(opened, 0)?;
-        stripe
-            .add_region(&self.name, self.defaults(Defaults::default()))
-            .ok_or_else(|| Error::RegionsFull { path: opened.real.clone(), regions: opened.geometry().shape.regions })
+        stripe.add_namespace(&self.name, self.defaults(Defaults::default())).ok_or_else(|| Error::NamespacesFull {
+            path: opened.real.clone(),
+            namespaces: opened.geometry().shape.namespaces,
+        })
     }
 
     fn defaults(&self, stored: Defaults) -> Defaults {
@@ -130,7 +132,7 @@ impl Named {
         }
     }
 
-    /// Does something with the key under which a region's key is stored.
+    /// Does something with the key under which a namespace's key is stored.
     fn with_key<R>(&self, key: &[u8], work: impl FnOnce(&[u8]) -> R) -> R {
         let name = self.name.as_bytes();
         let len = name.len() + 1 + key.len();
@@ -152,14 +154,14 @@ impl Named {
     }
 }
 
-/// A named part of a cache: a name space with its own defaults, that can be invalidated as a whole.
+/// A named part of a cache: a namespace with its own defaults, that can be invalidated as a whole.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
 /// # let cache = kennel::Options::new().create(dir.path().join("cache"))?;
-/// use kennel::{Invalidation, RegionOptions};
+/// use kennel::{Invalidation, NamespaceOptions};
 /// use std::time::Duration;
-/// let pages = cache.region("pages", &RegionOptions::new().ttl(Duration::from_secs(600)))?;
+/// let pages = cache.namespace("pages", &NamespaceOptions::new().ttl(Duration::from_secs(600)))?;
 /// pages.set("42", "<h1>Hello</h1>")?;
 /// assert!(pages.contains("42") && !cache.contains("42"));
 /// pages.invalidate(Invalidation::Hard)?;
@@ -167,45 +169,45 @@ impl Named {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct Region {
+pub struct Namespace {
     cache: Cache,
     named: Arc<Named>,
 }
 
 impl Cache {
-    /// A region of this cache, made at its first use. The file has room for 64 unless it was created with
-    /// [more](crate::Options::regions); none is ever removed.
+    /// A namespace of this cache, made at its first use. The file has room for 64 unless it was created with
+    /// [more](crate::Options::namespaces); none is ever removed.
     ///
     /// # Errors
     /// [`BadOption`](Error::BadOption) for a name that is empty, longer than 128 bytes, or has a zero byte;
-    /// [`RegionsFull`](Error::RegionsFull); and as [`set`](Cache::set). A read-only handle names regions without
+    /// [`NamespacesFull`](Error::NamespacesFull); and as [`set`](Cache::set). A read-only handle names namespaces without
     /// making them.
-    pub fn region(&self, name: &str, options: &RegionOptions) -> Result<Region> {
-        if name.is_empty() || name.len() > REGION_NAME || name.contains('\0') {
+    pub fn namespace(&self, name: &str, options: &NamespaceOptions) -> Result<Namespace> {
+        if name.is_empty() || name.len() > NAMESPACE_NAME || name.contains('\0') {
             return Err(Error::BadOption {
-                option: "name of a region",
+                option: "name of a namespace",
                 given: format!("{:?} of {} bytes", name.chars().take(40).collect::<String>(), name.len()),
-                expected: format!("1 to {REGION_NAME} bytes, none of them zero"),
+                expected: format!("1 to {NAMESPACE_NAME} bytes, none of them zero"),
             });
         }
         let named = Named { name: name.into(), options: options.clone(), found: AtomicU64::new(0) };
-        let region = Region { cache: self.clone(), named: Arc::new(named) };
-        match self.current().and_then(|opened| region.named.in_file(&opened)) {
-            Ok(_) | Err(Error::ReadOnly(_)) => Ok(region),
+        let namespace = Namespace { cache: self.clone(), named: Arc::new(named) };
+        match self.current().and_then(|opened| namespace.named.in_file(&opened)) {
+            Ok(_) | Err(Error::ReadOnly(_)) => Ok(namespace),
             Err(error) => Err(error),
         }
     }
 
-    /// The names of the file's regions.
+    /// The names of the file's namespaces.
     #[must_use]
-    pub fn regions(&self) -> Vec<String> {
-        self.in_use().store.region_names()
+    pub fn namespaces(&self) -> Vec<String> {
+        self.in_use().store.namespace_names()
     }
 }
 
-impl Region {
+impl Namespace {
     pub(super) fn scope(&self) -> Scope<'_> {
-        Scope { cache: &self.cache, region: Some(&self.named) }
+        Scope { cache: &self.cache, namespace: Some(&self.named) }
     }
 
     #[cfg(feature = "tokio")]
@@ -221,7 +223,7 @@ impl Region {
         keys.iter().map(|key| self.named.mangled(key.as_ref())).collect()
     }
 
-    /// The region's name.
+    /// The namespace's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.named.name
@@ -233,27 +235,27 @@ impl Region {
         &self.cache
     }
 
-    /// The same region for a caller who waits longer, or less: see [`Cache::with_lock_wait`].
+    /// The same namespace for a caller who waits longer, or less: see [`Cache::with_lock_wait`].
     #[must_use]
     pub fn with_lock_wait(&self, limit: Duration) -> Self {
         Self { cache: self.cache.with_lock_wait(limit), named: self.named.clone() }
     }
 
-    /// The key under which a key of this region is stored in the cache.
+    /// The key under which a key of this namespace is stored in the cache.
     #[must_use]
     pub fn stored_key(&self, key: impl AsRef<[u8]>) -> Vec<u8> {
         self.named.mangled(key.as_ref())
     }
 
-    /// Makes all values of the region gone, or stale, at once and in every process. It takes the same short time
+    /// Makes all values of the namespace gone, or stale, at once and in every process. It takes the same short time
     /// however many they are.
     ///
     /// # Errors
     /// As [`Cache::set`].
     pub fn invalidate(&self, how: Invalidation) -> Result<()> {
         let opened = self.cache.current()?.clone();
-        let (region, _) = self.named.in_file(&opened)?;
-        invalidate(&opened, region, how, |stripe| stripe.remove_region(region))
+        let (namespace, _) = self.named.in_file(&opened)?;
+        invalidate(&opened, namespace, how, |stripe| stripe.remove_namespace(namespace))
     }
 
     /// As [`Cache::get`].
@@ -312,7 +314,7 @@ impl Region {
         self.with_key(key, |key| self.cache.contains(key))
     }
 
-    /// As [`Cache::set`], with the region's defaults.
+    /// As [`Cache::set`], with the namespace's defaults.
     ///
     /// # Errors
     /// As [`Cache::set`].
@@ -320,7 +322,7 @@ impl Region {
         self.set_with(key, value, &SetOptions::new()).map(|_| ())
     }
 
-    /// As [`Cache::set_with`]; what is not said is the region's default.
+    /// As [`Cache::set_with`]; what is not said is the namespace's default.
     ///
     /// # Errors
     /// As [`Cache::set`].
@@ -328,7 +330,7 @@ impl Region {
         self.with_key(key, |key| self.scope().set(key, value.as_ref(), how))
     }
 
-    /// As [`Cache::add`]; what is not said is the region's default.
+    /// As [`Cache::add`]; what is not said is the namespace's default.
     ///
     /// # Errors
     /// As [`Cache::set`].
@@ -336,7 +338,7 @@ impl Region {
         self.with_key(key, |key| self.scope().add(key, value.as_ref(), how))
     }
 
-    /// As [`Cache::replace`]; what is not said is the region's default.
+    /// As [`Cache::replace`]; what is not said is the namespace's default.
     ///
     /// # Errors
     /// As [`Cache::set`].
@@ -344,7 +346,7 @@ impl Region {
         self.with_key(key, |key| self.scope().replace(key, value.as_ref(), how))
     }
 
-    /// As [`Cache::compare_and_swap`]; what is not said is the region's default.
+    /// As [`Cache::compare_and_swap`]; what is not said is the namespace's default.
     ///
     /// # Errors
     /// As [`Cache::set`].
@@ -390,7 +392,7 @@ impl Region {
         self.with_key(key, |key| self.cache.delete(key))
     }
 
-    /// As [`Cache::set_multi`]; what is not said is the region's default.
+    /// As [`Cache::set_multi`]; what is not said is the namespace's default.
     #[must_use = "each item is stored, or not, by itself"]
     pub fn set_multi<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, items: &[(K, V)], how: &SetOptions) -> Vec<Result<()>> {
         let mangle = |(key, value)| (self.named.mangled(AsRef::as_ref(key)), AsRef::as_ref(value));
@@ -434,7 +436,7 @@ impl Region {
         self.with_key(key, |key| self.scope().is_claimed(key))
     }
 
-    /// As [`Cache::claim`]; what is not said is the region's default.
+    /// As [`Cache::claim`]; what is not said is the namespace's default.
     ///
     /// # Errors
     /// As [`Cache::claim`].
@@ -442,7 +444,7 @@ impl Region {
         self.with_key(key, |key| self.scope().claim(key, how))
     }
 
-    /// As [`Cache::get_or_create`]; what is not said is the region's default.
+    /// As [`Cache::get_or_create`]; what is not said is the namespace's default.
     ///
     /// # Errors
     /// As [`Cache::get_or_create`].
@@ -455,7 +457,7 @@ impl Region {
         self.with_key(key, |key| self.scope().get_or_create(key, how, create))
     }
 
-    /// As [`Cache::get_or_create_optional`]; what is not said is the region's default.
+    /// As [`Cache::get_or_create_optional`]; what is not said is the namespace's default.
     ///
     /// # Errors
     /// As [`Cache::get_or_create`].
@@ -468,7 +470,7 @@ impl Region {
         self.with_key(key, |key| self.scope().get_or_create_optional(key, how, create))
     }
 
-    /// As [`Cache::get_or_refresh`]; what is not said is the region's default.
+    /// As [`Cache::get_or_refresh`]; what is not said is the namespace's default.
     ///
     /// # Errors
     /// As [`Cache::get_or_create`].
@@ -481,7 +483,7 @@ impl Region {
         self.with_key(key, |key| self.scope().get_or_refresh(key, how, create))
     }
 
-    /// As [`Cache::get_or_create_multi`]; what is not said is the region's default.
+    /// As [`Cache::get_or_create_multi`]; what is not said is the namespace's default.
     ///
     /// # Errors
     /// As [`Cache::get_or_create_multi`].
@@ -497,8 +499,8 @@ impl Region {
     }
 }
 
-impl fmt::Debug for Region {
+impl fmt::Debug for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Region").field("name", &self.name()).field("cache", &self.cache).finish()
+        f.debug_struct("Namespace").field("name", &self.name()).field("cache", &self.cache).finish()
     }
 }

@@ -1,0 +1,80 @@
+//! Whether a value that was found is good enough for the caller who asks.
+
+use super::{CreateOptions, Form, Lookup};
+use crate::api::item::Known;
+use crate::clock::Time;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
+
+/// What is known of a key means this to one who could create it.
+pub(super) enum Freshness {
+    Use(Lookup),
+    /// It can be used if somebody else creates it anew.
+    Renew(Lookup),
+}
+
+/// What a caller thinks of values that it finds.
+#[derive(Clone, Copy)]
+pub(super) struct FreshnessPolicy {
+    /// By how many times the cost of a creation it is early: drawn once, since it looks at the key more than once.
+    early: f64,
+    usable_for: Option<Duration>,
+    fresh_for: Option<Duration>,
+    needs_value: bool,
+    form: Option<Form>,
+}
+
+impl FreshnessPolicy {
+    pub(super) fn of(how: &CreateOptions) -> Self {
+        let CreateOptions { usable_for, fresh_for, needs_value, form, .. } = *how;
+        Self { early: draw(how), usable_for, fresh_for, needs_value, form }
+    }
+
+    /// Whether what is known is too old for this caller to be used at all.
+    pub(super) fn is_too_old(&self, known: &Known, time: &Time) -> bool {
+        self.usable_for.is_some_and(|age| is_older(known, age, time))
+    }
+
+    /// Whether a value ends so soon that it is worth to create it anew now.
+    fn is_early(&self, known: &Known, time: &Time) -> bool {
+        let ends_ms = match known.extension.soft_expires_ms() {
+            0 => known.expires_ms,
+            soft_ms => soft_ms,
+        };
+        let ahead_ms = known.extension.cost_ms() as f64 * self.early;
+        ahead_ms > 0.0 && ends_ms != 0 && time.now_ms() as f64 + ahead_ms >= ends_ms as f64
+    }
+
+    /// What this caller does with what is known; `None`: as if there were nothing.
+    pub(super) fn judge(&self, known: Known, time: &Time) -> Option<Freshness> {
+        if self.is_too_old(&known, time) {
+            return None;
+        }
+        if known.extension.is_absence() {
+            return (!self.needs_value).then_some(Freshness::Use(Lookup::Absent));
+        }
+        if self.form.is_some_and(|form| !form.fits(&known.item)) {
+            return None;
+        }
+        if known.item.is_stale || self.fresh_for.is_some_and(|age| is_older(&known, age, time)) {
+            return Some(Freshness::Renew(Lookup::Stale(known.item)));
+        }
+        let is_early = self.is_early(&known, time);
+        let hit = Lookup::Hit(known.item);
+        Some(if is_early { Freshness::Renew(hit) } else { Freshness::Use(hit) })
+    }
+}
+
+fn draw(how: &CreateOptions) -> f64 {
+    let Some(beta) = how.early else { return 0.0 };
+    // Each of these states differs from all others, by the standard library's own random numbers.
+    let random = (RandomState::new().build_hasher().finish() >> 11) as f64 / (1u64 << 53) as f64;
+    -(1.0 - random).ln() * beta
+}
+
+/// Whether a value was created at least so long ago, or nobody knows when.
+fn is_older(known: &Known, age: Duration, time: &Time) -> bool {
+    let created_ms = known.extension.beside().created_ms;
+    let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+    created_ms == 0 || time.now_ms().saturating_sub(created_ms) >= age_ms
+}

@@ -1,0 +1,59 @@
+//! A value as a caller gets it, with what is stored beside it.
+
+use crate::clock::Time;
+use crate::shm::Memory;
+use crate::store::Store;
+use crate::store::copied::Copied;
+use crate::store::record::Extension;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Tells one write of a key from every other: see [`compare_and_swap`](crate::Cache::compare_and_swap).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Stamp(pub u64);
+
+/// A value with what is stored beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Item {
+    /// The value.
+    pub value: Vec<u8>,
+    /// The caller's flags given to `set_with`; 0 by default.
+    pub flags: u32,
+    /// What [`Cache::compare_and_swap`](crate::Cache::compare_and_swap) compares: it differs after every write of the key.
+    pub stamp: Stamp,
+    /// When the item expires, if it does.
+    pub expires: Option<SystemTime>,
+    /// When it becomes stale, if it does: see [`SetOptions::soft_expiry`](crate::SetOptions::soft_expiry).
+    pub soft_expires: Option<SystemTime>,
+    /// When it was created, to a hundredth of a second: known of an item that was created by `get_or_create` and its kin,
+    /// and of one that was stored with flags, with a soft expiry or in a namespace.
+    pub created: Option<SystemTime>,
+    /// Its soft expiry has passed, or a soft invalidation came.
+    pub is_stale: bool,
+}
+
+/// What is known of a key.
+pub(super) struct Known {
+    pub item: Item,
+    pub extension: Extension,
+    pub expires_ms: u64,
+}
+
+impl Known {
+    /// From a private copy of a record.
+    pub(super) fn of<M: Memory>(store: &Store<M>, copied: Copied, time: &Time) -> Self {
+        let Copied { head, extension, value, .. } = copied;
+        let moment = |ms: u64| (ms != 0).then(|| UNIX_EPOCH + Duration::from_millis(ms));
+        let soft_ms = extension.soft_expires_ms();
+        let item = Item {
+            value,
+            flags: extension.caller_flags(),
+            stamp: Stamp(head.stamp),
+            expires: moment(head.expires_ms()),
+            soft_expires: moment(soft_ms),
+            created: moment(extension.beside().created_ms),
+            is_stale: store.is_outdated(head, extension) || (soft_ms != 0 && soft_ms <= time.now_ms()),
+        };
+        Self { item, extension, expires_ms: head.expires_ms() }
+    }
+}

@@ -1,0 +1,243 @@
+//! What a read takes out of a record: the value in a vector, in a buffer of the caller's, all that is stored, or nothing.
+
+use super::item::{Item, Known};
+use super::values::Values;
+use crate::clock::Time;
+use crate::error::{Error, Result};
+use crate::hash::Key;
+use crate::shm::Memory;
+use crate::store::Store;
+use crate::store::copied::Copied;
+use crate::store::read::{Found, Take};
+use std::alloc::{Layout, handle_alloc_error};
+use std::collections::TryReserveError;
+
+/// What a read takes out of a record, in place or from a private copy whose checksum was checked.
+pub(super) trait Want: Take {
+    fn take_copied<M: Memory>(&mut self, store: &Store<M>, copied: Copied) -> Self::Out;
+
+    /// What to return when there is no memory for the copy. By default the process ends, as with Rust's collections.
+    fn no_memory(&mut self, _: TryReserveError, needed: usize) -> Self::Out {
+        handle_alloc_error(Layout::array::<u8>(needed).unwrap_or(Layout::new::<u8>()))
+    }
+}
+
+/// The value in a vector. Its length is checked before memory is allocated.
+pub(super) struct Value;
+
+impl Take for Value {
+    type Out = Vec<u8>;
+
+    #[inline(always)]
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Vec<u8>> {
+        if !store.still(found) {
+            return None;
+        }
+        let mut value = Vec::with_capacity(found.value_len);
+        store.mem.append_out(found.value_at(), found.value_len, &mut value);
+        Some(value)
+    }
+}
+
+impl Want for Value {
+    fn take_copied<M: Memory>(&mut self, _: &Store<M>, copied: Copied) -> Vec<u8> {
+        copied.value
+    }
+}
+
+/// Takes what is wanted from a copy of a whole record. The length is checked before memory is allocated.
+fn copied<M: Memory, T: Want>(store: &Store<M>, found: &Found<'_>, want: &mut T) -> Option<T::Out> {
+    store.still(found).then(|| match store.copied(found) {
+        Ok(copied) => want.take_copied(store, copied),
+        Err(error) => want.no_memory(error, found.value_len),
+    })
+}
+
+/// The value, appended to those in a buffer. A look that must be repeated leaves bytes behind; the next look, or the end
+/// of the batch, cuts them off first.
+pub(super) struct Append<'a>(pub &'a mut Values);
+
+impl Take for Append<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<()> {
+        let bytes = self.0.open_end();
+        // The length is checked before memory is allocated.
+        if bytes.capacity() - bytes.len() < found.value_len && !store.still(found) {
+            return None;
+        }
+        store.mem.append_out(found.value_at(), found.value_len, bytes);
+        Some(())
+    }
+}
+
+impl Want for Append<'_> {
+    fn take_copied<M: Memory>(&mut self, _: &Store<M>, copied: Copied) {
+        self.0.open_end().extend_from_slice(&copied.value);
+    }
+}
+
+/// The value with its flags, stamp and times.
+pub(super) struct WholeItem<'a>(pub &'a Time);
+
+impl Take for WholeItem<'_> {
+    type Out = Item;
+
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Item> {
+        copied(store, found, self)
+    }
+}
+
+impl Want for WholeItem<'_> {
+    fn take_copied<M: Memory>(&mut self, store: &Store<M>, copied: Copied) -> Item {
+        Known::of(store, copied, self.0).item
+    }
+}
+
+/// All that a record says, or that there is no memory for it. With `ABSENCE` a record may also say that the key has no value.
+pub(super) struct TryWhole<'a, const ABSENCE: bool>(pub &'a Time);
+
+impl<const ABSENCE: bool> Take for TryWhole<'_, ABSENCE> {
+    type Out = Result<Known>;
+    const SEES_ABSENCE: bool = ABSENCE;
+
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Result<Known>> {
+        copied(store, found, self)
+    }
+}
+
+impl<const ABSENCE: bool> Want for TryWhole<'_, ABSENCE> {
+    fn take_copied<M: Memory>(&mut self, store: &Store<M>, copied: Copied) -> Result<Known> {
+        Ok(Known::of(store, copied, self.0))
+    }
+
+    fn no_memory(&mut self, error: TryReserveError, needed: usize) -> Result<Known> {
+        Err(Error::no_memory(needed)(error))
+    }
+}
+
+/// The value, or that there is no memory for it.
+pub(super) struct TryValue;
+
+impl Take for TryValue {
+    type Out = Result<Vec<u8>>;
+
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Result<Vec<u8>>> {
+        copied(store, found, self)
+    }
+}
+
+impl Want for TryValue {
+    fn take_copied<M: Memory>(&mut self, _: &Store<M>, copied: Copied) -> Result<Vec<u8>> {
+        Ok(copied.value)
+    }
+
+    fn no_memory(&mut self, error: TryReserveError, needed: usize) -> Result<Vec<u8>> {
+        Err(Error::no_memory(needed)(error))
+    }
+}
+
+/// The length of the value, which is copied to the caller's buffer if it fits.
+pub(super) struct Into<'a>(pub &'a mut [u8]);
+
+impl Take for Into<'_> {
+    type Out = usize;
+
+    #[inline(always)]
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<usize> {
+        if let Some(room) = self.0.get_mut(..found.value_len) {
+            store.mem.copy_out(found.value_at(), room);
+        }
+        Some(found.value_len)
+    }
+}
+
+impl Want for Into<'_> {
+    fn take_copied<M: Memory>(&mut self, _: &Store<M>, copied: Copied) -> usize {
+        if let Some(room) = self.0.get_mut(..copied.value.len()) {
+            room.copy_from_slice(&copied.value);
+        }
+        copied.value.len()
+    }
+}
+
+/// The value in memory that the caller makes for it. The length is checked before the caller is asked.
+pub(super) struct In<F>(pub F);
+
+/// The memory that the caller made is too small for the value.
+pub(super) struct TooSmall {
+    pub needed: usize,
+    pub given: usize,
+}
+
+impl<B: AsMut<[u8]>, F: FnMut(usize) -> B> Take for In<F> {
+    type Out = Result<B, TooSmall>;
+    const RUNS_CALLERS_CODE: bool = true;
+
+    #[inline(always)]
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Self::Out> {
+        if !store.still(found) {
+            return None;
+        }
+        let mut made = (self.0)(found.value_len);
+        let (needed, given) = (found.value_len, made.as_mut().len());
+        let Some(room) = made.as_mut().get_mut(..needed) else { return Some(Err(TooSmall { needed, given })) };
+        store.mem.copy_out(found.value_at(), room);
+        Some(Ok(made))
+    }
+}
+
+impl<B: AsMut<[u8]>, F: FnMut(usize) -> B> Want for In<F> {
+    fn take_copied<M: Memory>(&mut self, _: &Store<M>, copied: Copied) -> Self::Out {
+        let mut made = (self.0)(copied.value.len());
+        let (needed, given) = (copied.value.len(), made.as_mut().len());
+        let Some(room) = made.as_mut().get_mut(..needed) else { return Err(TooSmall { needed, given }) };
+        room.copy_from_slice(&copied.value);
+        Ok(made)
+    }
+}
+
+/// Only whether there is a value.
+pub(super) struct Nothing;
+
+impl Take for Nothing {
+    type Out = ();
+
+    #[inline(always)]
+    fn take<M: Memory>(&mut self, _: &Store<M>, _: &Found) -> Option<()> {
+        Some(())
+    }
+}
+
+impl Want for Nothing {
+    fn take_copied<M: Memory>(&mut self, _: &Store<M>, _: Copied) {}
+}
+
+/// What is wanted, from a record that passes its checksum; for one that does not, `None`.
+pub(super) struct Sound<'a, T> {
+    pub key: Key<'a>,
+    pub want: &'a mut T,
+}
+
+impl<T: Want> Take for Sound<'_, T> {
+    type Out = Option<T::Out>;
+    const SEES_ABSENCE: bool = T::SEES_ABSENCE;
+    const RUNS_CALLERS_CODE: bool = T::RUNS_CALLERS_CODE;
+
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Self::Out> {
+        if !store.still(found) {
+            return None;
+        }
+        let copied = match store.copied(found) {
+            Ok(copied) => copied,
+            Err(error) => return Some(Some(self.want.no_memory(error, found.value_len))),
+        };
+        // A mixture of two records is no damage.
+        if !store.still(found) {
+            return None;
+        }
+        let is_true = store.is_true(&copied, &self.key, T::SEES_ABSENCE);
+        Some(is_true.then(|| self.want.take_copied(store, copied)))
+    }
+}

@@ -1,0 +1,49 @@
+//! What a stripe's head says to people: how full its rings are, the operation in flight, and the last repair.
+
+use super::intent::Intent;
+use super::slot::Ring;
+use super::table::Store;
+use crate::shm::Memory;
+use crate::shm::layout::at;
+
+/// The last repair of a stripe.
+pub(crate) struct LastRepair {
+    pub by_seat: u32,
+    pub by_pid: u32,
+    /// Name of the operation that was found half done.
+    pub intent: String,
+}
+
+impl<M: Memory> Store<M> {
+    /// Bytes between tail and head of a ring.
+    pub(crate) fn ring_used(&self, stripe: u32, ring: Ring) -> u64 {
+        let (tail, head) = match ring {
+            Ring::Small => (at!(Stripe.small_tail), at!(Stripe.small_head)),
+            Ring::Main => (at!(Stripe.main_tail), at!(Stripe.main_head)),
+        };
+        let word = |field| self.stripe_word(stripe, field).get();
+        // The head may have moved between the two loads: the number may be off by a record.
+        self.ring_shape(ring).used(word(tail), word(head)).unwrap_or(0) * 8
+    }
+
+    /// Name of the operation in flight, if there is one.
+    pub(crate) fn intent_name(&self, stripe: u32) -> Option<String> {
+        let intent = self.stripe_word(stripe, at!(Stripe.intent)).get();
+        (intent & 0xff != 0).then(|| name_of(intent))
+    }
+
+    /// The last repair, if the stripe was ever repaired.
+    pub(crate) fn last_repair(&self, stripe: u32) -> Option<LastRepair> {
+        let word = |field| self.stripe_word(stripe, field).get();
+        let repaired = word(at!(Stripe.repaired_intent));
+        (repaired != 0).then(|| LastRepair {
+            by_seat: word(at!(Stripe.repaired_by_seat)) as u32,
+            by_pid: word(at!(Stripe.repaired_by_pid)) as u32,
+            intent: name_of(repaired),
+        })
+    }
+}
+
+fn name_of(intent: u64) -> String {
+    Intent::of(intent).map_or_else(|| format!("unknown ({})", intent & 0xff), |known| known.name().to_owned())
+}

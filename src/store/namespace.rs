@@ -1,0 +1,142 @@
+//! Namespaces: namespaces with defaults and epochs of their own.
+//!
+//! A record names its namespace by number, from 1; number 0 is no namespace. Entries are added under the lock of stripe
+//! 0 and never removed; the hash of the name is stored last, so a killed adder leaves an entry that is not used.
+
+use super::claim::NamespaceEpochs;
+use super::epochs::Epochs;
+use super::exclusive::{Exclusive, slots};
+use super::intent::Intent;
+use super::read::Record;
+use super::slot::Slot;
+use super::table::Store;
+use crate::shm::atomics::Ordering;
+use crate::shm::layout::{NAMESPACE_LEN, NAMESPACE_NAME, at};
+use crate::shm::memory::Word;
+use crate::shm::{Memory, Step};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Times to live that a namespace's entry holds, in milliseconds; 0: none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Defaults {
+    pub hard_ttl_ms: u64,
+    pub soft_ttl_ms: u64,
+    pub none_ttl_ms: u64,
+}
+
+/// 0 says that an entry is not used.
+fn name_hash(name: &str) -> u64 {
+    xxh3_64(name.as_bytes()).max(1)
+}
+
+impl<M: Memory> Store<M> {
+    fn namespace_word(&self, namespace: u16, field: u64) -> Word<'_> {
+        self.mem.word(self.geometry.namespaces_at + (u64::from(namespace) - 1) * NAMESPACE_LEN + field)
+    }
+
+    /// The epochs of a namespace, or of the cache: namespace 0.
+    pub(super) fn epochs_word(&self, namespace: u16) -> Word<'_> {
+        if namespace == 0 { self.mem.word(at!(epochs)) } else { self.namespace_word(namespace, at!(Namespace.epochs)) }
+    }
+
+    /// The epochs of a namespace; one that does not exist has none.
+    pub(crate) fn namespace_epochs(&self, namespace: u16) -> Epochs {
+        if namespace == 0 || u32::from(namespace) > self.geometry.shape.namespaces {
+            return Epochs(0);
+        }
+        Epochs(self.namespace_word(namespace, at!(Namespace.epochs)).get())
+    }
+
+    /// A namespace with its epochs of this moment.
+    pub(crate) fn namespace_now(&self, namespace: u16) -> NamespaceEpochs {
+        NamespaceEpochs::new(namespace, self.namespace_epochs(namespace))
+    }
+
+    /// The number of a namespace that was added, by its name.
+    pub(crate) fn namespace_named(&self, name: &str) -> Option<u16> {
+        let hash = name_hash(name);
+        self.namespaces().find(|&namespace| {
+            let word = |field| self.namespace_word(namespace, field);
+            word(at!(Namespace.name_hash)).load(Ordering::Acquire) == hash
+                && word(at!(Namespace.name_len)).get() == name.len() as u64
+                && self.namespace_name(namespace)[..name.len()] == *name.as_bytes()
+        })
+    }
+
+    /// The names of all namespaces.
+    pub(crate) fn namespace_names(&self) -> Vec<String> {
+        let used = self
+            .namespaces()
+            .filter(|&namespace| self.namespace_word(namespace, at!(Namespace.name_hash)).load(Ordering::Acquire) != 0);
+        let name = |namespace| {
+            let len = self.namespace_word(namespace, at!(Namespace.name_len)).get().min(NAMESPACE_NAME as u64) as usize;
+            String::from_utf8_lossy(&self.namespace_name(namespace)[..len]).into_owned()
+        };
+        used.map(name).collect()
+    }
+
+    /// What a namespace's entry says about times to live.
+    pub(crate) fn namespace_defaults(&self, namespace: u16) -> Defaults {
+        let word = |field| self.namespace_word(namespace, field).get();
+        Defaults {
+            hard_ttl_ms: word(at!(Namespace.hard_ttl_ms)),
+            soft_ttl_ms: word(at!(Namespace.soft_ttl_ms)),
+            none_ttl_ms: word(at!(Namespace.none_ttl_ms)),
+        }
+    }
+
+    fn namespaces(&self) -> impl Iterator<Item = u16> + use<M> {
+        // There are at most as many as a record can name.
+        (1..=self.geometry.shape.namespaces).map(|namespace| namespace as u16)
+    }
+
+    fn namespace_name(&self, namespace: u16) -> [u8; NAMESPACE_NAME] {
+        let mut name = [0; NAMESPACE_NAME];
+        for (i, chunk) in name.chunks_exact_mut(8).enumerate() {
+            let word = self.namespace_word(namespace, at!(Namespace.name) + i as u64 * 8);
+            chunk.copy_from_slice(&word.get().to_le_bytes());
+        }
+        name
+    }
+}
+
+impl<M: Memory> Exclusive<'_, M> {
+    /// Adds a namespace unless it is there; `None`: all entries are used. The stripe is number 0, for all who add, and
+    /// the name has at most [`NAMESPACE_NAME`] bytes.
+    pub(crate) fn add_namespace(&mut self, name: &str, defaults: Defaults) -> Option<u16> {
+        let store = self.store;
+        if let Some(namespace) = store.namespace_named(name) {
+            return Some(namespace);
+        }
+        let hash_of = |namespace| store.namespace_word(namespace, at!(Namespace.name_hash));
+        let namespace = store.namespaces().find(|&namespace| hash_of(namespace).get() == 0)?;
+        let set = |field, value| store.namespace_word(namespace, field).set(Step::Namespace, value);
+        set(at!(Namespace.hard_ttl_ms), defaults.hard_ttl_ms);
+        set(at!(Namespace.soft_ttl_ms), defaults.soft_ttl_ms);
+        set(at!(Namespace.none_ttl_ms), defaults.none_ttl_ms);
+        set(at!(Namespace.name_len), name.len() as u64);
+        let name_at = store.geometry.namespaces_at + (u64::from(namespace) - 1) * NAMESPACE_LEN + at!(Namespace.name);
+        let mut padded = [0; NAMESPACE_NAME];
+        padded[..name.len()].copy_from_slice(name.as_bytes());
+        store.mem.copy_in(Step::Namespace, name_at, &padded);
+        hash_of(namespace).store(Step::Namespace, name_hash(name), Ordering::Release);
+        Some(namespace)
+    }
+
+    /// Removes all records of a namespace from this stripe, where its epochs cannot be raised.
+    pub(crate) fn remove_namespace(&mut self, namespace: u16) {
+        self.void_all(|of| of.namespace() == namespace);
+        // Keys of the namespace that are created without a claim may lie in any bucket.
+        self.buckets().for_each(|bucket_at| self.renew_bucket(bucket_at));
+        for slot_at in self.buckets().flat_map(slots) {
+            let slot = self.slot(slot_at);
+            if !slot.is_live() || !self.is_held(slot) {
+                continue;
+            }
+            let Some(Record { at, head, .. }) = self.store.record_in(self.stripe, slot) else { continue };
+            if head.is_extended() && self.store.extension(at, head).namespace() == namespace {
+                self.unlink(Intent::Delete, slot_at, slot, Slot::EMPTY, head);
+            }
+        }
+    }
+}
