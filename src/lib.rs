@@ -63,6 +63,8 @@
 //! * `platforms.md`: what differs between Linux, macOS and Windows.
 //! * `architecture.md`: the way of a `get` and of a `set` through this crate.
 //! * `format.md`: every byte of the file.
+//!
+//! The crate `kennel-conformance` checks whether a lock strategy of your own keeps the contract of [`locks`].
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(loom, allow(dead_code, unused_imports, reason = "the model checker runs only the floors below"))]
@@ -99,8 +101,6 @@ pub use store::Invalidation;
 pub use store::record::{MAX_KEY, record_size};
 #[cfg(not(loom))]
 pub use store::verify::Problem;
-#[cfg(not(loom))]
-pub use sync::conformance;
 pub use sync::locks;
 #[cfg(not(loom))]
 pub use sync::locks::LockStrategy;

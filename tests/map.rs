@@ -45,15 +45,8 @@ const EXCEPTIONS: &[&str] = &[
     "crates/torture/src: board and tenure",
     "crates/torture/src: events and history",
     "crates/xtask/src: python and windows",
-    "src: api/cache and api/options",
-    "src: api/create and api/create/claim",
-    "src: api/create/claim and api/create/finding",
-    "src: api/patience and api/write",
-    "src: api/read and api/write",
-    "src: api/region and api/write",
-    "src: api/typed/shape and api/typed/walk",
+    "src: api/namespace and api/write",
     "src: sync/conformance and sync/conformance/checks",
-    "offsets in api/stats",
 ];
 
 type Module = Vec<String>;

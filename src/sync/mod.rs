@@ -7,8 +7,6 @@ pub(crate) mod calls;
 #[cfg(not(loom))]
 pub(crate) mod clock;
 #[cfg(not(loom))]
-pub mod conformance;
-#[cfg(not(loom))]
 pub(crate) mod descriptors;
 #[cfg(not(loom))]
 pub(crate) mod fork;

@@ -12,7 +12,6 @@
 //! [`history`](crate::history) rest on, and the cost of a fence does not matter here.
 #![allow(unsafe_code, reason = "words that processes share lie in a mapping")]
 
-use crate::tenure::worker_of;
 use anyhow::{Context, Result};
 use memmap2::{MmapOptions, MmapRaw};
 use std::fs::OpenOptions;
@@ -129,6 +128,14 @@ pub enum Mark {
     Absent,
     /// When it expires at the latest, in milliseconds since 1970.
     AbsentUntil,
+}
+
+/// The bits of [`Mark::Holder`] from this one on are the worker's number.
+pub const WORKER_SHIFT: u32 = 48;
+
+/// The worker in a word of [`Mark::Holder`]; `None` if nobody holds the key.
+pub fn worker_of(word: u64) -> Option<u64> {
+    (word != 0).then_some(word >> WORKER_SHIFT)
 }
 
 /// The shared words, mapped.

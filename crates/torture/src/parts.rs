@@ -3,7 +3,7 @@
 //! Namespaces leave keys as they are here, so that whoever reads, deletes or touches a key need not know its part.
 
 use crate::board::PARTS;
-use crate::history::{name, part};
+use crate::keys::{name, part};
 use kennel::{
     Cache, CreateError, CreateOptions, Invalidation, Lookup, Namespace, NamespaceOptions, Result, SetOptions, Stamp,
     Swap,

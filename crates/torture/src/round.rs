@@ -6,7 +6,8 @@
 
 use crate::board::{Board, KEYS, Word};
 use crate::durable::look_after_a_restart;
-use crate::history::{Before, Wrong, begin_counter, count_text, is_counter, name};
+use crate::history::{Before, Wrong, begin_counter, count_text};
+use crate::keys::{is_counter, name};
 use crate::killer::{Killer, Manner, Toll};
 use crate::parts::Parts;
 use crate::random::Random;

@@ -3,9 +3,8 @@
 use crate::board::{Board, KEYS, PARTS, SLOTS, THREADS, Word, monotonic_ns};
 use crate::events::{FileInUse, Invalidating};
 use crate::fork::{How, fork_orphan};
-use crate::history::{
-    Before, Token, Wrong, begin_addition, begin_counter, count_text, flags_of, is_counter, name, named, part, wall_ms,
-};
+use crate::history::{Before, Token, Wrong, begin_addition, begin_counter, count_text, flags_of, wall_ms};
+use crate::keys::{is_counter, name, named, part};
 use crate::parts::Parts;
 use crate::random::Random;
 use crate::round::LONGEST;

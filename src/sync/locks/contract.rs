@@ -37,7 +37,7 @@ pub struct LockPlace {
 }
 
 impl LockPlace {
-    /// A place for a strategy that keeps no files of the engine's: for tests of a custom one.
+    /// A place without a cache file, where the locks of a strategy of your own can be made and attached to.
     #[must_use]
     pub fn new(directory: &Path, regions: u32) -> Self {
         Self { directory: directory.into(), regions, inodes: Arc::new([]) }
@@ -57,7 +57,7 @@ pub(crate) fn is_lock_name(name: &str) -> bool {
 /// A lock strategy of the caller's own.
 ///
 /// Open the file with [`Options::locks`](crate::Options::locks) set to the same strategy everywhere; a process
-/// without it is refused. `tests/custom_lock.rs` shows one.
+/// without it is refused. `tests/custom_lock.rs` of the crate `kennel-conformance` shows one in full.
 pub trait LockFactory: Send + Sync {
     /// Up to 32 bytes, stored in the file.
     fn name(&self) -> &str;

@@ -6,7 +6,7 @@
 //! that of a process that was stopped is not. A forked child does not hold what its parent holds. Regions do
 //! not wait for each other. Memory ordering is the engine's business: it puts a fence on either side.
 //!
-//! [`conformance`](crate::conformance) checks all of this, for these strategies and for a caller's own.
+//! The crate `kennel-conformance` checks all of this, for these strategies and for a caller's own.
 
 #[cfg(not(loom))]
 mod attached;

@@ -79,3 +79,30 @@ impl RwFileLock {
         self.front.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::lock_file_path;
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn the_readers_of_one_process_share_and_the_last_one_gives_the_lock_back() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(lock_file_path(directory.path(), 0), "").unwrap();
+        let attach = |directory: &Path| RwFileLock::open(&LockPlace::new(directory, 1)).unwrap();
+        let (lock, other) = (attach(directory.path()), attach(directory.path()));
+        let try_lock = |lock: &RwFileLock, mode| lock.lock(Duration::ZERO, mode).is_ok();
+        for _ in 0..2 {
+            assert!(try_lock(&lock, Mode::Shared));
+        }
+        for _ in 0..2 {
+            assert!(!try_lock(&lock, Mode::Exclusive) && !try_lock(&other, Mode::Exclusive));
+            lock.unlock(Mode::Shared);
+        }
+        assert!(try_lock(&other, Mode::Exclusive));
+        assert!(!try_lock(&lock, Mode::Shared) && !try_lock(&lock, Mode::Exclusive));
+        other.unlock(Mode::Exclusive);
+        assert!(try_lock(&lock, Mode::Exclusive));
+    }
+}

@@ -75,7 +75,7 @@ pub fn run(args: BenchArgs) -> CliResult {
 
 /// Does what the measuring process asks for, and ends.
 pub fn run_worker(args: &WorkerArgs) -> CliResult {
-    worker::run_task(&args.task, &Strategies::built_in(), None)?;
+    worker::run_task(&args.task, &Strategies::built_in())?;
     Ok(ExitCode::SUCCESS)
 }
 
