@@ -325,8 +325,8 @@ impl Cache {
     /// use kennel::{CreateOptions, Lookup, Stored};
     /// match cache.claim("key", &CreateOptions::new())? {
     ///     Lookup::Hit(item) | Lookup::Stale(item) => println!("{} bytes", item.value.len()),
-    ///     Lookup::Absent => println!("known to be none"),
     ///     Lookup::Create(claim) => assert!(matches!(claim.store("value")?, Stored::Yes(_))),
+    ///     _ => println!("known to have no value"),
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
