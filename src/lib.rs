@@ -36,7 +36,7 @@
 //! |---|---|
 //! | [`Options`] | creates, opens and destroys cache files; the sizes of a new file |
 //! | [`Cache`] | the handle: [`get`](Cache::get), [`set`](Cache::set), [`delete`](Cache::delete), [`get_or_create`](Cache::get_or_create), [`lock`](Cache::lock), [`stats`](Cache::stats); cheap to clone, to be shared between threads |
-//! | [`Namespace`] | a named part of a cache, with times to live of its own, which can be invalidated as a whole |
+//! | [`NamespaceOptions`] | a named part of a cache, with times to live of its own, which can be invalidated as a whole: see [`Cache::namespace`] |
 //! | [`SetOptions`], [`CreateOptions`] | expiry, and how a missing value is created and waited for |
 //! | [`Claim`] | the right to create a value, for callers that cannot pass a closure |
 //! | [`LockStrategy`] | how stripes are locked; [`locks`] is the contract for a strategy of your own |
@@ -48,8 +48,8 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `typed` | [`Cache::typed`]: values of one type, through serde and postcard |
-//! | `tokio` | `get_or_create_async`, `claim_async`, `lock_async` and more: tasks that wait without a thread |
+//! | `typed` | `Typed`: a handle whose values are of one type, through serde and postcard |
+//! | `tokio` | `AsyncCache`: a handle for tasks, which wait without a thread |
 //! | `serde` | `Serialize` for [`Stats`], [`Verification`] and their parts |
 //!
 //! The features `crash-points` and `plant` are for Kennel's own tests. They make every call slower, and are not part of
@@ -84,13 +84,15 @@ mod sync;
 #[cfg(not(loom))]
 mod upkeep;
 
+#[cfg(all(feature = "tokio", not(loom)))]
+pub use api::AsyncCache;
 #[cfg(all(feature = "typed", not(loom)))]
 pub use api::Typed;
 #[cfg(not(loom))]
 pub use api::{
     Cache, Claim, Counters, CreateError, CreateOptions, Created, Item, KeyLock, Keys, Limit, LockOptions, Lookup,
-    Namespace, NamespaceOptions, Options, Repair, SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task, Values,
-    Verification, Wait,
+    NamespaceOptions, Options, Repair, SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task, Values, Verification,
+    Wait,
 };
 #[cfg(not(loom))]
 pub use clock::{Clock, Expiry};

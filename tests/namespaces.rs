@@ -1,4 +1,4 @@
-//! Namespaces: namespaces with keys, defaults and invalidations of their own, the same in every process.
+//! Namespaces: named parts of a cache with keys, defaults and invalidations of their own, the same in every process.
 
 mod common;
 
@@ -98,6 +98,35 @@ fn all_operations_work_in_a_namespace() {
 }
 
 #[test]
+fn a_handle_knows_its_namespace_and_acts_on_nothing_else() {
+    let (_place, cache) = cache();
+    let a = cache.namespace("a", &plain()).unwrap();
+    let b = a.namespace("b", &plain()).unwrap();
+    let (waits, whole) = (b.with_lock_wait(Duration::ZERO), b.without_namespace());
+    let names = [&cache, &a, &b, &waits, &whole].map(Cache::namespace_name);
+    assert_eq!(names, [None, Some("a"), Some("b"), Some("b"), None]);
+    for (handle, key) in [(&cache, "of none"), (&a, "of a"), (&b, "of b"), (&b, "too")] {
+        handle.set(key, "value").unwrap();
+    }
+    let sorted = |handle: &Cache| {
+        let mut keys: Vec<_> = handle.keys().map(|key| String::from_utf8(key).unwrap()).collect();
+        keys.sort();
+        keys
+    };
+    assert_eq!((sorted(&a), sorted(&b)), (vec!["of a".to_owned()], vec!["of b".to_owned(), "too".to_owned()]));
+    let stored = ["a\0of a", "b\0of b", "b\0too", "of none"];
+    assert_eq!(sorted(&cache), stored);
+    // Nobody can tell what a mangler made of a key.
+    let mangled = cache.namespace("c", &plain().key_mangler(|_, key| key.to_vec())).unwrap();
+    assert_eq!(sorted(&mangled), stored);
+    assert_eq!((a.stats().items, a.verify().records), (4, 4), "these are of the whole file");
+    b.clear().unwrap();
+    assert_eq!((sorted(&b), sorted(&cache)), (vec![], vec!["a\0of a".to_owned(), "of none".to_owned()]));
+    cache.clear().unwrap();
+    assert_eq!(sorted(&a), [""; 0]);
+}
+
+#[test]
 fn what_counts_up_stays_in_its_namespace_however_it_is_reached() {
     let (_place, cache) = cache();
     let namespace = cache.namespace("r", &plain()).unwrap();
@@ -166,7 +195,7 @@ fn an_invalidation_voids_the_creations_of_its_namespace() {
     let (_place, cache) = cache();
     let (a, b) = (cache.namespace("a", &plain()).unwrap(), cache.namespace("b", &plain()).unwrap());
     for how in [Invalidation::Hard, Invalidation::Soft] {
-        let claim = |namespace: &kennel::Namespace| match namespace.claim("key", &CreateOptions::new()).unwrap() {
+        let claim = |namespace: &Cache| match namespace.claim("key", &CreateOptions::new()).unwrap() {
             Lookup::Create(claim) => claim,
             other => panic!("it is to be created: {other:?}"),
         };

@@ -5,8 +5,8 @@ mod common;
 
 use common::{Place, must_end};
 use kennel::{
-    Cache, CreateError, CreateOptions, Created, Error, Expiry, LockOptions, Lookup, NamespaceOptions, Options, Stored,
-    Wait,
+    Cache, CreateError, CreateOptions, Created, Error, Expiry, Invalidation, LockOptions, Lookup, NamespaceOptions,
+    Options, SetOptions, Stored, Swap, Wait,
 };
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ fn many_tasks_miss_and_one_creates() {
                         tokio::time::sleep(Duration::from_millis(50)).await;
                         ok("value").await
                     };
-                    cache.get_or_create_async("key", &CreateOptions::new(), create).await.unwrap()
+                    cache.to_async().get_or_create("key", &CreateOptions::new(), create).await.unwrap()
                 })
             })
             .collect();
@@ -70,8 +70,8 @@ fn two_calls_of_one_task_wait_for_each_other_and_not_for_themselves() {
             tokio::time::sleep(Duration::from_millis(20)).await;
             ok("value").await
         };
-        let (a, b) =
-            tokio::join!(cache.get_or_create_async("key", &how, slow), cache.get_or_create_async("key", &how, slow));
+        let tasks = cache.to_async();
+        let (a, b) = tokio::join!(tasks.get_or_create("key", &how, slow), tasks.get_or_create("key", &how, slow));
         assert_eq!((a.unwrap(), b.unwrap()), (b"value".to_vec(), b"value".to_vec()));
         assert_eq!(cache.stats().counters.creations, 1);
     });
@@ -81,9 +81,10 @@ fn two_calls_of_one_task_wait_for_each_other_and_not_for_themselves() {
 fn a_creator_may_create_other_keys_but_not_its_own() {
     on_one_thread(|cache| async move {
         let how = CreateOptions::new().wait(Wait::Forever);
-        let outer = cache.get_or_create_async("outer", &how, || async {
-            let inner = cache.get_or_create_async("inner", &how, || async {
-                let own = cache.get_or_create_async("outer", &how, || ok("never")).await;
+        let tasks = cache.to_async();
+        let outer = tasks.get_or_create("outer", &how, || async {
+            let inner = tasks.get_or_create("inner", &how, || async {
+                let own = tasks.get_or_create("outer", &how, || ok("never")).await;
                 assert!(matches!(own, Err(CreateError::Cache(Error::OwnClaim))));
                 ok("inner").await
             });
@@ -97,16 +98,16 @@ fn a_creator_may_create_other_keys_but_not_its_own() {
 fn a_stale_value_is_refreshed_in_the_background() {
     on_one_thread(|cache| async move {
         let how = CreateOptions::new().soft_expiry(Expiry::After(Duration::ZERO)).wait(Wait::No);
-        assert_eq!(cache.get_or_refresh_async("key", &how, || ok("first")).await.unwrap(), b"first");
+        assert_eq!(cache.to_async().get_or_refresh("key", &how, || ok("first")).await.unwrap(), b"first");
         let (go, wait) = tokio::sync::oneshot::channel::<()>();
         let slow = || async {
             wait.await.unwrap();
             ok("second").await
         };
-        assert_eq!(cache.get_or_refresh_async("key", &how, slow).await.unwrap(), b"first");
+        assert_eq!(cache.to_async().get_or_refresh("key", &how, slow).await.unwrap(), b"first");
         // The same task may ask again meanwhile.
         let never = || async { panic!("somebody creates it") };
-        let again = cache.get_or_refresh_async::<Vec<u8>, Infallible, _>("key", &how, never).await;
+        let again = cache.to_async().get_or_refresh::<Vec<u8>, Infallible, _>("key", &how, never).await;
         assert_eq!(again.unwrap(), b"first");
         go.send(()).unwrap();
         while cache.is_claimed("key") {
@@ -115,11 +116,11 @@ fn a_stale_value_is_refreshed_in_the_background() {
         assert_eq!(cache.get("key").as_deref(), Some(&b"second"[..]));
         // A background creator that fails or panics harms nobody: the next one tries.
         let fails = || async { Err::<Vec<u8>, _>("no") };
-        assert_eq!(cache.get_or_refresh_async("key", &how, fails).await.unwrap(), b"second");
+        assert_eq!(cache.to_async().get_or_refresh("key", &how, fails).await.unwrap(), b"second");
         while cache.is_claimed("key") {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        assert_eq!(cache.get_or_create_async("key", &how, || ok("third")).await.unwrap(), b"third");
+        assert_eq!(cache.to_async().get_or_create("key", &how, || ok("third")).await.unwrap(), b"third");
     });
 }
 
@@ -131,9 +132,9 @@ fn a_refresh_in_the_background_ends_with_its_runtime() {
         let how = CreateOptions::new().soft_expiry(Expiry::After(Duration::ZERO));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
-            cache.get_or_create_async("key", &how, || ok("first")).await.unwrap();
+            cache.to_async().get_or_create("key", &how, || ok("first")).await.unwrap();
             let never = std::future::pending::<Result<Vec<u8>, Infallible>>;
-            assert_eq!(cache.get_or_refresh_async("key", &how, never).await.unwrap(), b"first");
+            assert_eq!(cache.to_async().get_or_refresh("key", &how, never).await.unwrap(), b"first");
             assert!(cache.is_claimed("key"));
         });
         drop(runtime);
@@ -146,14 +147,14 @@ fn an_absence_is_remembered() {
     on_one_thread(|cache| async move {
         let how = CreateOptions::new().absence_expiry(Expiry::After(Duration::from_secs(60)));
         let none = || async { Ok::<_, Infallible>(None::<Vec<u8>>) };
-        assert_eq!(cache.get_or_create_optional_async("key", &how, none).await.unwrap(), None);
+        assert_eq!(cache.to_async().get_or_create_optional("key", &how, none).await.unwrap(), None);
         let never = || async { panic!("it is known that there is none") };
         assert_eq!(
-            cache.get_or_create_optional_async::<Vec<u8>, Infallible, _>("key", &how, never).await.unwrap(),
+            cache.to_async().get_or_create_optional::<Vec<u8>, Infallible, _>("key", &how, never).await.unwrap(),
             None
         );
         // Who needs a value creates it for all, as a missing one.
-        assert_eq!(cache.get_or_create_async("key", &how, || ok("value")).await.unwrap(), b"value");
+        assert_eq!(cache.to_async().get_or_create("key", &how, || ok("value")).await.unwrap(), b"value");
         assert_eq!(cache.get("key").as_deref(), Some(&b"value"[..]));
         assert_eq!(cache.stats().counters.creations, 2);
     });
@@ -170,15 +171,16 @@ fn many_keys_are_created_at_once_in_whatever_order_they_are_named() {
                 Ok::<_, Infallible>(values)
             }
         };
-        let there = cache.get_or_create_multi_async(&["a", "b", "c", "a"], &how, create);
-        let back = cache.get_or_create_multi_async(&["d", "c", "b", "a"], &how, create);
+        let tasks = cache.to_async();
+        let there = tasks.get_or_create_multi(&["a", "b", "c", "a"], &how, create);
+        let back = tasks.get_or_create_multi(&["d", "c", "b", "a"], &how, create);
         let (there, back) = tokio::join!(there, back);
         let some = |key: &str| Some(key.as_bytes().to_vec());
         assert_eq!(there.unwrap(), ["a", "b", "c", "a"].map(some));
         assert_eq!(back.unwrap(), ["d", "c", "b", "a"].map(some));
         assert_eq!(cache.stats().counters.creations, 4);
-        let short = cache
-            .get_or_create_multi_async(&["x", "y"], &how, |_| async { Ok::<_, Infallible>(vec![None::<Vec<u8>>]) });
+        let short =
+            tasks.get_or_create_multi(&["x", "y"], &how, |_| async { Ok::<_, Infallible>(vec![None::<Vec<u8>>]) });
         assert!(matches!(short.await, Err(CreateError::Cache(Error::BadOption { .. }))));
         assert!(!cache.is_claimed("x") && !cache.is_claimed("y"));
     });
@@ -189,8 +191,8 @@ fn many_keys_are_created_at_once_in_whatever_order_they_are_named() {
 #[cfg(all(unix, feature = "crash-points"))]
 #[test]
 fn a_task_that_meets_a_stopped_writer_lets_the_others_run() {
+    use kennel::LockStrategy;
     use kennel::crash::{Plan, Step, arm};
-    use kennel::{LockStrategy, SetOptions};
     use std::time::Instant;
     for locks in [LockStrategy::File, LockStrategy::RwFile] {
         on_one_thread(move |_| async move {
@@ -221,16 +223,21 @@ fn a_task_that_meets_a_stopped_writer_lets_the_others_run() {
             });
             let how = CreateOptions::new().wait(Wait::For(Duration::from_millis(200)));
             for key in ["there", "missing"] {
-                let _ = cache.get_or_create_async(key, &how, || ok("created")).await;
-                let _ = cache.claim_async(key, &how).await;
-                let _ = cache.lock_async(key, &LockOptions::new().wait(Wait::No)).await;
+                let _ = cache.to_async().get_or_create(key, &how, || ok("created")).await;
+                let _ = cache.to_async().claim(key, &how).await;
+                let _ = cache.to_async().lock_with(key, &LockOptions::new().wait(Wait::No)).await;
             }
+            let set = cache.to_async().set("there", "new").await;
+            assert!(matches!(set, Err(Error::Busy { waited: LOCK_WAIT, .. })), "{set:?}");
             if is_file {
-                let missing = cache.claim_async("missing", &how).await;
+                let missing = cache.to_async().claim("missing", &how).await;
                 assert!(matches!(missing, Err(Error::Busy { waited, .. }) if !waited.is_zero()), "{missing:?}");
                 let all_the_same = how.clone().unprotected(true);
-                assert_eq!(cache.get_or_create_async("missing", &all_the_same, || ok("made")).await.unwrap(), b"made");
-                assert_eq!(cache.get_or_create_async("stale", &how, || ok("new")).await.unwrap(), b"old");
+                assert_eq!(
+                    cache.to_async().get_or_create("missing", &all_the_same, || ok("made")).await.unwrap(),
+                    b"made"
+                );
+                assert_eq!(cache.to_async().get_or_create("stale", &how, || ok("new")).await.unwrap(), b"old");
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
             ticking.abort();
@@ -252,16 +259,16 @@ fn a_wait_in_the_only_thread_for_blocking_work_ends() {
         let waits = move || {
             let (cache, how) = (inside, CreateOptions::new());
             tokio::runtime::Handle::current().block_on(async {
-                let created = cache.get_or_create_async("one", &how, || ok("value")).await.unwrap();
-                let found = cache.get_or_create_async("one", &how, || ok("other")).await.unwrap();
+                let created = cache.to_async().get_or_create("one", &how, || ok("value")).await.unwrap();
+                let found = cache.to_async().get_or_create("one", &how, || ok("other")).await.unwrap();
                 let none = || async { Ok::<_, Infallible>(None::<Vec<u8>>) };
-                assert_eq!(cache.get_or_create_optional_async("none", &how, none).await.unwrap(), None);
+                assert_eq!(cache.to_async().get_or_create_optional("none", &how, none).await.unwrap(), None);
                 let many = |_| async { Ok::<_, Infallible>(vec![Some(b"many".to_vec())]) };
-                let many = cache.get_or_create_multi_async(&["many"], &how, many).await.unwrap();
-                assert!(cache.lock_async("two", &LockOptions::new()).await.unwrap().release());
+                let many = cache.to_async().get_or_create_multi(&["many"], &how, many).await.unwrap();
+                assert!(cache.to_async().lock_with("two", &LockOptions::new()).await.unwrap().release());
                 let held = cache.lock("held", Wait::No).unwrap();
                 let short = how.clone().wait(Wait::For(Duration::from_millis(20)));
-                assert!(matches!(cache.claim_async("held", &short).await, Err(Error::TimedOut { .. })));
+                assert!(matches!(cache.to_async().claim("held", &short).await, Err(Error::TimedOut { .. })));
                 drop(held);
                 (created, found, many)
             })
@@ -279,16 +286,16 @@ fn a_call_is_one_hit_or_one_miss() {
             let counters = cache.stats().counters;
             (counters.hits, counters.misses, counters.creations, counters.claim_waits)
         };
-        cache.get_or_create_async("key", &how, || ok("value")).await.unwrap();
+        cache.to_async().get_or_create("key", &how, || ok("value")).await.unwrap();
         assert_eq!(counts(), (0, 1, 1, 0));
-        cache.get_or_create_async("key", &how, || ok("value")).await.unwrap();
+        cache.to_async().get_or_create("key", &how, || ok("value")).await.unwrap();
         assert_eq!(counts(), (1, 1, 1, 0));
         let slow = || async {
             tokio::time::sleep(Duration::from_millis(20)).await;
             ok("value").await
         };
-        let (a, b) =
-            tokio::join!(cache.get_or_create_async("two", &how, slow), cache.get_or_create_async("two", &how, slow));
+        let tasks = cache.to_async();
+        let (a, b) = tokio::join!(tasks.get_or_create("two", &how, slow), tasks.get_or_create("two", &how, slow));
         assert_eq!((a.unwrap(), b.unwrap()), (b"value".to_vec(), b"value".to_vec()));
         assert_eq!(counts(), (1, 3, 2, 1));
     });
@@ -324,14 +331,14 @@ fn a_future_that_is_dropped_at_whatever_point_leaves_no_claim() {
                     Ok::<_, Infallible>(values)
                 }
             };
-            if poll_so_often(cache.get_or_create_async("key", &how, slow), polls).await.is_none() {
+            if poll_so_often(cache.to_async().get_or_create("key", &how, slow), polls).await.is_none() {
                 dropped += 1;
             } else {
                 finished += 1;
             }
-            let _ = poll_so_often(cache.get_or_create_multi_async(&keys, &how, create), polls).await;
-            let _ = poll_so_often(cache.claim_async("two", &how), polls).await;
-            let _ = poll_so_often(cache.lock_async("three", &LockOptions::new()), polls).await;
+            let _ = poll_so_often(cache.to_async().get_or_create_multi(&keys, &how, create), polls).await;
+            let _ = poll_so_often(cache.to_async().claim("two", &how), polls).await;
+            let _ = poll_so_often(cache.to_async().lock_with("three", &LockOptions::new()), polls).await;
             for key in ["key", "two", "three"] {
                 assert!(!cache.is_claimed(key), "{key} after {polls} polls");
                 cache.delete(key).unwrap();
@@ -361,10 +368,10 @@ fn a_creator_says_how_its_value_is_stored() {
     on_one_thread(|cache| async move {
         let how = CreateOptions::new().flags(1);
         let made = || async { Ok::<_, Infallible>(Created::new("value").flags(7)) };
-        assert_eq!(cache.get_or_create_async("key", &how, made).await.unwrap(), b"value");
+        assert_eq!(cache.to_async().get_or_create("key", &how, made).await.unwrap(), b"value");
         assert_eq!(cache.get_item("key").unwrap().flags, 7);
         let unstored = || async { Ok::<_, Infallible>(Created::new("value").stored(false)) };
-        assert_eq!(cache.get_or_refresh_async("other", &how, unstored).await.unwrap(), b"value");
+        assert_eq!(cache.to_async().get_or_refresh("other", &how, unstored).await.unwrap(), b"value");
         assert!(!cache.contains("other"));
     });
 }
@@ -373,10 +380,11 @@ fn a_creator_says_how_its_value_is_stored() {
 fn a_dropped_future_lets_the_next_one_try() {
     on_one_thread(|cache| async move {
         let how = CreateOptions::new().wait(Wait::Forever);
-        let never = cache.get_or_create_async("key", &how, std::future::pending::<Result<Vec<u8>, Infallible>>);
+        let tasks = cache.to_async();
+        let never = tasks.get_or_create("key", &how, std::future::pending::<Result<Vec<u8>, Infallible>>);
         assert!(tokio::time::timeout(Duration::from_millis(100), never).await.is_err());
         assert!(!cache.is_claimed("key"));
-        assert_eq!(cache.get_or_create_async("key", &how, || ok("value")).await.unwrap(), b"value");
+        assert_eq!(cache.to_async().get_or_create("key", &how, || ok("value")).await.unwrap(), b"value");
     });
 }
 
@@ -384,16 +392,16 @@ fn a_dropped_future_lets_the_next_one_try() {
 fn locks_are_waited_for_without_a_thread() {
     on_one_thread(|cache| async move {
         let forever = LockOptions::new().wait(Wait::Forever);
-        let lock = cache.lock_async("key", &forever).await.unwrap();
+        let lock = cache.to_async().lock_with("key", &forever).await.unwrap();
         let waiters: Vec<_> = (0..40)
             .map(|_| {
                 let cache = cache.clone();
-                tokio::spawn(async move { cache.lock_async("key", &forever).await.unwrap().release() })
+                tokio::spawn(async move { cache.to_async().lock_with("key", &forever).await.unwrap().release() })
             })
             .collect();
         tokio::time::sleep(Duration::from_millis(50)).await;
         let short = LockOptions::new().wait(Wait::For(Duration::from_millis(20)));
-        assert!(matches!(cache.lock_async("key", &short).await, Err(Error::TimedOut { .. })));
+        assert!(matches!(cache.to_async().lock_with("key", &short).await, Err(Error::TimedOut { .. })));
         assert!(lock.release());
         for waiter in waiters {
             assert!(waiter.await.unwrap());
@@ -402,26 +410,57 @@ fn locks_are_waited_for_without_a_thread() {
 }
 
 #[test]
+fn a_task_writes_as_a_thread_does() {
+    on_one_thread(|cache| async move {
+        let tasks = cache.to_async().namespace("n", &NamespaceOptions::new()).await.unwrap();
+        let how = SetOptions::new().flags(5);
+        tasks.set("key", "1").await.unwrap();
+        assert_eq!((tasks.get("key"), cache.get("key")), (Some(b"1".to_vec()), None));
+        assert!(!tasks.add("key", "2", &how).await.unwrap() && tasks.add("new", "2", &how).await.unwrap());
+        assert!(tasks.replace("key", "3", &how).await.unwrap() && !tasks.replace("none", "3", &how).await.unwrap());
+        assert_eq!((tasks.incr("key", 4).await.unwrap(), tasks.decr("key", 1).await.unwrap()), (Some(7), Some(6)));
+        let item = tasks.get_item("key").unwrap();
+        assert_eq!((item.flags, &item.value[..]), (5, &b"6"[..]));
+        assert!(matches!(tasks.compare_and_swap("key", item.stamp, "7", &how).await.unwrap(), Swap::Stored(_)));
+        assert_eq!(tasks.compare_and_swap("key", item.stamp, "8", &how).await.unwrap(), Swap::Changed);
+        assert!(tasks.touch("key", Expiry::After(Duration::from_secs(60))).await.unwrap());
+        assert!(tasks.get_item("key").unwrap().expires.is_some());
+        assert!(tasks.delete("key").await.unwrap() && !tasks.contains("key"));
+        assert!(tasks.set_multi(&[("x", "1"), ("y", "2")], &how).await.iter().all(Result::is_ok));
+        assert_eq!(tasks.get_multi(&["x", "y", "z"]), [Some(b"1".to_vec()), Some(b"2".to_vec()), None]);
+        let gone: Vec<_> = tasks.delete_multi(&["x", "z"]).await.into_iter().map(Result::unwrap).collect();
+        assert_eq!(gone, [true, false]);
+        let lock = tasks.lock("y", Wait::No).await.unwrap();
+        assert!(tasks.is_claimed("y") && !cache.is_claimed("y") && lock.release());
+        cache.set("y", "stays").unwrap();
+        tasks.invalidate(Invalidation::Soft).await.unwrap();
+        assert!(tasks.get_item("y").unwrap().is_stale && !cache.get_item("y").unwrap().is_stale);
+        tasks.clear().await.unwrap();
+        assert!(!tasks.contains("y") && cache.contains("y"));
+    });
+}
+
+#[test]
 fn namespaces_have_tasks_too() {
     on_one_thread(|cache| async move {
         let namespace = cache.namespace("r", &NamespaceOptions::new().ttl(Duration::from_secs(60))).unwrap();
         let how = CreateOptions::new();
-        assert_eq!(namespace.get_or_create_async("key", &how, || ok("value")).await.unwrap(), b"value");
+        assert_eq!(namespace.to_async().get_or_create("key", &how, || ok("value")).await.unwrap(), b"value");
         assert!(namespace.get_item("key").unwrap().expires.is_some() && !cache.contains("key"));
-        let Lookup::Create(claim) = namespace.claim_async("other", &how).await.unwrap() else {
+        let Lookup::Create(claim) = namespace.to_async().claim("other", &how).await.unwrap() else {
             panic!("it is missing")
         };
         assert!(namespace.is_claimed("other"));
         assert!(matches!(claim.store("value").unwrap(), Stored::Yes(_)));
-        assert!(namespace.lock_async("key", &LockOptions::new()).await.unwrap().release());
+        assert!(namespace.to_async().lock_with("key", &LockOptions::new()).await.unwrap().release());
         let none = || async { Ok::<_, Infallible>(None::<Vec<u8>>) };
-        assert_eq!(namespace.get_or_create_optional_async("none", &how, none).await.unwrap(), None);
-        assert_eq!(namespace.get_or_refresh_async("new", &how, || ok("new")).await.unwrap(), b"new");
+        assert_eq!(namespace.to_async().get_or_create_optional("none", &how, none).await.unwrap(), None);
+        assert_eq!(namespace.to_async().get_or_refresh("new", &how, || ok("new")).await.unwrap(), b"new");
         let two = |missing: Vec<&&str>| {
             assert_eq!(missing, [&"two"]);
             async { Ok::<_, Infallible>(vec![Some(b"two".to_vec())]) }
         };
-        let found = namespace.get_or_create_multi_async(&["new", "two"], &how, two).await.unwrap();
+        let found = namespace.to_async().get_or_create_multi(&["new", "two"], &how, two).await.unwrap();
         assert_eq!(found, [Some(b"new".to_vec()), Some(b"two".to_vec())]);
         assert!(namespace.contains("two") && !cache.contains("two"));
     });

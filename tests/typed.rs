@@ -4,10 +4,13 @@
 mod common;
 
 use common::Place;
-use kennel::{Cache, CreateError, CreateOptions, Error, Expiry, Invalidation, NamespaceOptions, Options, SetOptions};
+use kennel::{
+    Cache, CreateError, CreateOptions, Error, Expiry, Invalidation, NamespaceOptions, Options, SetOptions, Swap, Typed,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt::Debug;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
@@ -51,6 +54,56 @@ fn a_typed_value_comes_back_from_cache_and_namespace() {
     namespace.invalidate(Invalidation::Hard).unwrap();
     assert_eq!((namespace.typed::<Page>().get("1").unwrap(), cache.typed().get("1").unwrap()), (None, Some(page())));
     assert!(cache.get_item("1").unwrap().value.len() < 40, "a compact form");
+}
+
+#[test]
+fn a_typed_handle_is_kept_and_offers_what_a_cache_does() {
+    struct Pages(Typed<Page>);
+    let (_place, cache) = cache();
+    let pages = Pages(cache.namespace("pages", &NamespaceOptions::new()).unwrap().typed());
+    let (typed, how) = (pages.0.clone(), SetOptions::new());
+    drop(cache);
+    let other = || Page { title: "other".into(), ..page() };
+    assert!(typed.add("1", &page(), &how).unwrap() && !typed.add("1", &other(), &how).unwrap());
+    assert!(typed.replace("1", &other(), &how).unwrap() && !typed.replace("2", &other(), &how).unwrap());
+    let item = typed.get_item("1").unwrap().unwrap();
+    assert_eq!((item.value, item.expires), (other(), None));
+    assert!(matches!(typed.compare_and_swap("1", item.stamp, &page(), &how).unwrap(), Swap::Stored(_)));
+    assert_eq!(typed.compare_and_swap("1", item.stamp, &other(), &how).unwrap(), Swap::Changed);
+    assert!(typed.touch("1", Expiry::After(Duration::from_secs(60))).unwrap());
+    assert!(typed.get_item("1").unwrap().unwrap().expires.is_some());
+    assert!(typed.set_multi(&[("2", page()), ("3", other())], &how).iter().all(Result::is_ok));
+    typed.cache().set("4", "not typed").unwrap();
+    let found = typed.get_multi(&["1", "3", "4", "5"]);
+    assert!(matches!(&found[..], [Ok(Some(one)), Ok(Some(three)), Err(Error::Codec { .. }), Ok(None)]
+        if *one == page() && *three == other()));
+    assert!(typed.contains("2") && typed.delete("2").unwrap() && !typed.contains("2"));
+    assert_eq!(typed.cache().namespace_name(), Some("pages"));
+}
+
+#[test]
+fn a_typed_value_may_be_absent_or_refreshed_in_the_background() {
+    let (_place, cache) = cache();
+    let typed = cache.typed::<u64>();
+    let minute = Expiry::After(Duration::from_secs(60));
+    let absent = CreateOptions::new().absence_expiry(minute);
+    assert_eq!(typed.get_or_create_optional("none", &absent, || Ok::<_, Infallible>(None)).unwrap(), None);
+    let never = || -> Result<Option<u64>, Infallible> { panic!("the absence is remembered") };
+    assert_eq!(typed.get_or_create_optional("none", &absent, never).unwrap(), None);
+    assert_eq!(typed.get_or_create_optional("some", &absent, || Ok::<_, Infallible>(Some(1))).unwrap(), Some(1));
+    assert_eq!(typed.get("some").unwrap(), Some(1));
+    let stale = SetOptions::new().soft_expiry(Expiry::After(Duration::ZERO));
+    typed.set_with("key", &1, &stale).unwrap();
+    let refreshed =
+        |value| typed.get_or_refresh("key", &CreateOptions::new(), move || Ok::<_, Infallible>(value)).unwrap();
+    assert_eq!(refreshed(2), 1);
+    while typed.get("key").unwrap() != Some(2) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // A stale value of another type is none.
+    cache.typed::<String>().set_with("key", &"text".to_owned(), &stale).unwrap();
+    assert_eq!(refreshed(3), 3);
+    assert_eq!(typed.get("key").unwrap(), Some(3));
 }
 
 #[test]

@@ -202,13 +202,16 @@ fn tasks_get_their_values() {
     runtime.block_on(async {
         let how = at_once().or_uncached(true);
         let value = || async { ok("value") };
-        assert_eq!(reader.get_or_create_async("key", &how, value).await.unwrap(), b"value");
-        assert_eq!(reader.get_or_refresh_async("key", &how, value).await.unwrap(), b"value");
+        assert_eq!(reader.to_async().get_or_create("key", &how, value).await.unwrap(), b"value");
+        assert_eq!(reader.to_async().get_or_refresh("key", &how, value).await.unwrap(), b"value");
         let none = || async { Ok::<_, Infallible>(None::<Vec<u8>>) };
-        assert_eq!(reader.get_or_create_optional_async("key", &how, none).await.unwrap(), None);
+        assert_eq!(reader.to_async().get_or_create_optional("key", &how, none).await.unwrap(), None);
         let many = |_: Vec<&&str>| async { Ok::<_, Infallible>(vec![Some(b"value".to_vec())]) };
-        assert_eq!(reader.get_or_create_multi_async(&["key"], &how, many).await.unwrap(), [Some(b"value".to_vec())]);
-        assert!(matches!(reader.claim_async("key", &how).await.unwrap(), Lookup::Create(_)));
+        assert_eq!(
+            reader.to_async().get_or_create_multi(&["key"], &how, many).await.unwrap(),
+            [Some(b"value".to_vec())]
+        );
+        assert!(matches!(reader.to_async().claim("key", &how).await.unwrap(), Lookup::Create(_)));
     });
     assert_eq!(reader.stats().counters.uncached, 5);
 }

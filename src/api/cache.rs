@@ -1,6 +1,7 @@
 //! The handle.
 
-use crate::error::Result;
+use super::namespace::{Namespace, NamespaceOptions, with_stored_key};
+use crate::error::{Error, Result};
 use crate::sync::calls::AnyCall;
 use crate::upkeep::Opened;
 use crate::upkeep::current::{Current, InUse};
@@ -9,10 +10,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// An open cache file: cheap to clone, and to be used by any number of threads and processes at once.
+/// An open cache file, and the namespace that its keys lie in, if it has one. It is cheap to clone, and any number of
+/// threads and processes may use it.
 ///
-/// Reads take no lock and never fail: what cannot be read is a miss. Writes lock one stripe and can end in
-/// [`Error::Busy`](crate::Error::Busy) when a stopped process holds it. A forked child may go on using the
+/// Reads take no lock and never fail: a value that cannot be read is a miss. Writes lock one stripe, and end in
+/// [`Error::Busy`](crate::Error::Busy) when a stopped process holds its lock. A forked child may go on using the
 /// handle: it becomes a member of its own at its first use.
 ///
 /// ```
@@ -25,50 +27,131 @@ use std::time::Duration;
 /// assert_eq!(cache.get("greeting"), None);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # Namespaces
+///
+/// [`namespace`](Cache::namespace) gives a handle for a named part of the file: with keys of its own, default times, and
+/// an [`invalidate`](Cache::invalidate) that concerns nothing else. Methods that take a key, [`keys`](Cache::keys),
+/// [`clear`](Cache::clear) and [`invalidate`](Cache::invalidate) act on the handle's namespace. On a handle without one
+/// they act on stored keys and on the whole file. All other methods, such as [`stats`](Cache::stats),
+/// [`verify`](Cache::verify) and [`flush`](Cache::flush), concern the whole file on every handle.
 #[derive(Clone)]
 pub struct Cache {
     pub(super) file: Arc<Current>,
-    /// For how long a write or a claim of a key through this handle waits for its stripe's lock.
+    namespace: Option<Arc<Namespace>>,
+    /// 1 with a namespace, else 0: a read tests it together with what else keeps it from the fast path.
+    pub(super) has_namespace: u64,
+    /// How long a write, or a claim of a key, waits for its stripe's lock.
     pub(super) lock_wait: Duration,
 }
 
 impl Cache {
     pub(super) fn new(opened: Opened) -> Self {
-        Self { lock_wait: opened.settings.lock_wait, file: Arc::new(Current::new(opened)) }
+        let lock_wait = opened.settings.lock_wait;
+        Self { file: Arc::new(Current::new(opened)), namespace: None, has_namespace: 0, lock_wait }
     }
 
-    /// The file in use, for the length of a call: the one that was opened, or what took its place as far as this handle
-    /// knows.
+    /// A handle for a namespace of this file, which is added at its first use. The file has room for 64, unless it was
+    /// created with [more](crate::Options::namespaces); none is ever removed. Namespaces do not nest: on a handle with a
+    /// namespace this names another one of the same file.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = kennel::Options::new().create(dir.path().join("cache"))?;
+    /// use kennel::{Invalidation, NamespaceOptions};
+    /// use std::time::Duration;
+    /// let pages = cache.namespace("pages", &NamespaceOptions::new().ttl(Duration::from_secs(600)))?;
+    /// pages.set("42", "<h1>Hello</h1>")?;
+    /// assert!(pages.contains("42") && !cache.contains("42"));
+    /// pages.invalidate(Invalidation::Hard)?;
+    /// assert!(!pages.contains("42"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`BadOption`](Error::BadOption) for a name that is empty, longer than 128 bytes, or has a zero byte;
+    /// [`NamespacesFull`](Error::NamespacesFull); and as [`set`](Cache::set). A read-only handle names namespaces without
+    /// adding them.
+    pub fn namespace(&self, name: &str, options: &NamespaceOptions) -> Result<Self> {
+        let namespace = Namespace::new(name, options)?;
+        match self.current().and_then(|opened| namespace.in_file(&opened, self.lock_wait)) {
+            Ok(_) | Err(Error::ReadOnly(_)) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Self { namespace: Some(Arc::new(namespace)), has_namespace: 1, ..self.clone() })
+    }
+
+    /// A handle for the whole file, without a namespace.
+    #[must_use]
+    pub fn without_namespace(&self) -> Self {
+        Self { namespace: None, has_namespace: 0, ..self.clone() }
+    }
+
+    /// The name of this handle's namespace, if it has one.
+    #[must_use]
+    pub fn namespace_name(&self) -> Option<&str> {
+        self.namespace.as_deref().map(Namespace::name)
+    }
+
+    /// The names of all namespaces of the file.
+    #[must_use]
+    pub fn namespaces(&self) -> Vec<String> {
+        self.in_use().store.namespace_names()
+    }
+
+    /// The key under which the file stores a key of this handle; without a namespace it is the key itself.
+    #[must_use]
+    pub fn stored_key(&self, key: impl AsRef<[u8]>) -> Vec<u8> {
+        self.with_stored_key(key.as_ref(), <[u8]>::to_vec)
+    }
+
+    /// Does something with the key under which the file stores a key of this handle.
+    #[inline(always)]
+    pub(super) fn with_stored_key<R>(&self, key: &[u8], work: impl FnOnce(&[u8]) -> R) -> R {
+        with_stored_key(self.namespace.as_deref(), key, work)
+    }
+
+    /// The namespace, for something that outlives this handle.
+    pub(super) fn shared_namespace(&self) -> Option<Arc<Namespace>> {
+        self.namespace.clone()
+    }
+
+    #[inline(always)]
+    pub(super) fn in_namespace(&self) -> Option<&Namespace> {
+        self.namespace.as_deref()
+    }
+
+    /// The file in use, for the length of a call: the one that was opened, or the one that replaced it, as far as this
+    /// handle knows.
     #[inline(always)]
     pub(super) fn in_use(&self) -> InUse<'_, AnyCall> {
         self.file.in_any_use()
     }
 
-    /// The same for longer than a call. It is counted on a word that all threads share.
+    /// The file in use, for longer than a call. This counts on a word that all threads share.
     pub(super) fn opened(&self) -> Arc<Opened> {
         self.file.opened()
     }
 
-    /// The file to write to: if it was replaced, the one that took its place.
+    /// The file to write to: the one that replaced it, if one did.
     #[inline(always)]
     pub(super) fn current(&self) -> Result<InUse<'_, AnyCall>> {
         self.file.to_write(self.lock_wait)
     }
 
-    /// The file to read from; `None` while a replaced one's successor is not to be had.
+    /// The file to read from. `None`: it was replaced, and the new one cannot be opened yet.
     pub(super) fn readable(&self) -> Option<InUse<'_, AnyCall>> {
         self.file.to_read()
     }
 
-    /// For how long a write waits for the lock of its stripe, before it ends in [`Busy`](crate::Error::Busy).
+    /// How long a write waits for the lock of its stripe, before it ends in [`Busy`](crate::Error::Busy).
     #[must_use]
     pub fn lock_wait(&self) -> Duration {
         self.lock_wait
     }
 
-    /// The same cache for a caller who waits longer, or less: what is written to keys through the handle returned, and what
-    /// is claimed, waits that long at most for the lock of its stripe. With no time at all it is an attempt, after which the
-    /// caller may do something else.
+    /// The same handle with another limit: writes, and claims of keys, wait up to that long for the lock of their stripe.
+    /// With a limit of zero they only try, and end in [`Busy`](crate::Error::Busy) if another holds the lock.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -80,7 +163,7 @@ impl Cache {
     /// ```
     #[must_use]
     pub fn with_lock_wait(&self, limit: Duration) -> Self {
-        Self { file: self.file.clone(), lock_wait: limit }
+        Self { lock_wait: limit, ..self.clone() }
     }
 
     /// Whether this handle misses until some process opens the file for writing: it is a read-only one on a file from
@@ -102,7 +185,7 @@ impl Cache {
         self.opened().notice_removal();
     }
 
-    /// Path of the cache file, symbolic links resolved.
+    /// The path of the cache file, symbolic links resolved.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.file.real
@@ -111,6 +194,10 @@ impl Cache {
 
 impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cache").field("path", &self.path()).field("id", &self.in_use().id()).finish_non_exhaustive()
+        f.debug_struct("Cache")
+            .field("path", &self.path())
+            .field("id", &self.in_use().id())
+            .field("namespace", &self.namespace_name())
+            .finish_non_exhaustive()
     }
 }

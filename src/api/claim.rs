@@ -6,7 +6,7 @@
 use super::cache::Cache;
 use super::count::count;
 use super::stripe_lock::{Patience, lock_to_claim};
-use super::write::{Scope, Writer};
+use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::hash::Key;
 use crate::platform::sleep_on;
@@ -271,20 +271,20 @@ impl Seeker {
     /// An attempt, and what must be known before the next one.
     pub(super) fn step<T>(
         &mut self,
-        scope: Scope<'_>,
+        cache: &Cache,
         key: &[u8],
         mut look: impl FnMut(&Opened, &Exclusive<'_, Mapping>, &Key<'_>) -> Option<T>,
     ) -> Result<Step<T>> {
-        scope.cache.notice_removal();
+        cache.notice_removal();
         if self.waited_for.as_ref().is_some_and(|(opened, ticket)| opened.store.was_not_stored(ticket)) {
             return Ok(Step::NotStored);
         }
         loop {
-            let file = scope.cache.current()?;
-            let writer = Writer::new(&file, scope, key)?;
+            let file = cache.current()?;
+            let writer = Writer::new(&file, cache.in_namespace(), key, cache.lock_wait)?;
             let opened = writer.opened;
             let (claimed, began) = {
-                let mut stripe = self.lock(scope.cache, opened, writer.stripe())?;
+                let mut stripe = self.lock(cache, opened, writer.stripe())?;
                 // Before the key is looked at: an invalidation from here on is seen by whoever stores.
                 let began = Began::now(opened, writer.namespace);
                 if let Some(found) = look(opened, &stripe, &writer.key) {
@@ -472,12 +472,12 @@ impl Locking {
     }
 
     /// The lock, or what to wait for.
-    pub(super) fn step(&mut self, scope: Scope<'_>, key: &[u8]) -> Result<Result<KeyLock, Pause>> {
+    pub(super) fn step(&mut self, cache: &Cache, key: &[u8]) -> Result<Result<KeyLock, Pause>> {
         loop {
-            let pause = match self.seeker.step(scope, key, |_, _, _| None::<()>)? {
+            let pause = match self.seeker.step(cache, key, |_, _, _| None::<()>)? {
                 Step::Mine(held, _) => return Ok(Ok(KeyLock(Some(held)))),
                 Step::Full(_) if self.unprotected => {
-                    let opened = scope.cache.current()?;
+                    let opened = cache.current()?;
                     count(&opened, MemberCount::Unprotected);
                     return Ok(Ok(KeyLock(None)));
                 }
@@ -495,8 +495,9 @@ impl Locking {
     }
 }
 
-impl Scope<'_> {
-    pub(super) fn lock(self, key: &[u8], options: &LockOptions) -> Result<KeyLock> {
+/// The same for stored keys.
+impl Cache {
+    fn lock_stored(&self, key: &[u8], options: &LockOptions) -> Result<KeyLock> {
         let task = options.task_or(Task::of_thread);
         let mut locking = Locking::new(task, *options);
         loop {
@@ -507,8 +508,8 @@ impl Scope<'_> {
         }
     }
 
-    pub(super) fn is_claimed(self, key: &[u8]) -> bool {
-        let Some(opened) = self.cache.readable() else { return false };
+    fn is_claimed_stored(&self, key: &[u8]) -> bool {
+        let Some(opened) = self.readable() else { return false };
         opened.store.claim_seen(&opened.store.key(key), monotonic_ms()).is_some()
     }
 }
@@ -540,7 +541,7 @@ impl Cache {
     /// # Errors
     /// As [`lock`](Cache::lock).
     pub fn lock_with(&self, key: impl AsRef<[u8]>, options: &LockOptions) -> Result<KeyLock> {
-        self.all().lock(key.as_ref(), options)
+        self.with_stored_key(key.as_ref(), |key| self.lock_stored(key, options))
     }
 
     /// Locks a key if nobody has claimed it; `None` if somebody has, or if all claims of its stripe are held.
@@ -548,22 +549,17 @@ impl Cache {
     /// # Errors
     /// As [`lock`](Cache::lock), without `TimedOut`.
     pub fn try_lock(&self, key: impl AsRef<[u8]>) -> Result<Option<KeyLock>> {
-        unless_taken(self.lock(key, Wait::No))
+        match self.lock(key, Wait::No) {
+            Ok(lock) => Ok(Some(lock)),
+            Err(Error::TimedOut { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether somebody creates or locks a key, as it looks at this moment. It takes no lock, and does not ask whether
     /// the owner still lives.
     #[must_use]
     pub fn is_claimed(&self, key: impl AsRef<[u8]>) -> bool {
-        self.all().is_claimed(key.as_ref())
-    }
-}
-
-/// A lock, or that somebody else has it.
-pub(super) fn unless_taken(locked: Result<KeyLock>) -> Result<Option<KeyLock>> {
-    match locked {
-        Ok(lock) => Ok(Some(lock)),
-        Err(Error::TimedOut { .. }) => Ok(None),
-        Err(error) => Err(error),
+        self.with_stored_key(key.as_ref(), |key| self.is_claimed_stored(key))
     }
 }

@@ -11,12 +11,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stamp(pub u64);
 
-/// A value with what is stored beside it.
+/// A value with what is stored beside it. The value is bytes, or of the type of a [typed](crate::Cache) handle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Item {
+pub struct Item<V = Vec<u8>> {
     /// The value.
-    pub value: Vec<u8>,
+    pub value: V,
     /// The caller's flags given to `set_with`; 0 by default.
     pub flags: u32,
     /// What [`Cache::compare_and_swap`](crate::Cache::compare_and_swap) compares: it differs after every write of the key.
@@ -30,6 +30,15 @@ pub struct Item {
     pub created: Option<SystemTime>,
     /// Its soft expiry has passed, or a soft invalidation came.
     pub is_stale: bool,
+}
+
+#[cfg(feature = "typed")]
+impl Item {
+    /// The same item with another value.
+    pub(super) fn with_value<V>(&self, value: V) -> Item<V> {
+        let Self { value: _, flags, stamp, expires, soft_expires, created, is_stale } = *self;
+        Item { value, flags, stamp, expires, soft_expires, created, is_stale }
+    }
 }
 
 /// What is known of a key.

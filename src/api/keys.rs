@@ -1,6 +1,7 @@
 //! A scan of the keys.
 
 use super::cache::Cache;
+use super::namespace::Namespace;
 use super::stripe_lock::lock_for_read;
 use crate::store::Distrust;
 use crate::upkeep::Opened;
@@ -19,16 +20,21 @@ pub struct Keys {
     opened: Option<Arc<Opened>>,
     /// The next bucket: its stripe, and its number there.
     next: (u32, u64),
+    /// The namespace whose keys these are.
+    namespace: Option<Arc<Namespace>>,
     found: vec::IntoIter<Vec<u8>>,
 }
 
 impl Cache {
-    /// Goes through the keys. It is no snapshot: a key that is there throughout is returned once, others perhaps, and
-    /// one that moves meanwhile perhaps twice. It takes no lock, but for a bucket that a killed process left half
-    /// changed.
+    /// The keys of this handle's namespace, or the stored keys of the whole file if it has none. Where the namespace has a
+    /// [key mangler](crate::NamespaceOptions::key_mangler), nobody can tell its keys from others, and these are the stored
+    /// keys of the whole file, too.
+    ///
+    /// It is no snapshot: a key that is there throughout is returned once, others perhaps, and one that moves meanwhile
+    /// perhaps twice. It takes no lock, except for a bucket that a killed process left half changed.
     pub fn keys(&self) -> Keys {
         let opened = self.readable().filter(|opened| !opened.is_foreign()).map(|opened| opened.clone());
-        Keys { opened, next: (0, 0), found: Vec::new().into_iter() }
+        Keys { opened, next: (0, 0), namespace: self.shared_namespace(), found: Vec::new().into_iter() }
     }
 }
 
@@ -46,7 +52,7 @@ impl Iterator for Keys {
     fn next(&mut self) -> Option<Vec<u8>> {
         let opened = self.opened.as_ref()?;
         loop {
-            if let Some(key) = self.found.next() {
+            if let Some(key) = self.found.find_map(|key| callers_key(self.namespace.as_deref(), key)) {
                 return Some(key);
             }
             let (stripe, bucket) = self.next;
@@ -56,6 +62,13 @@ impl Iterator for Keys {
             self.next = if bucket + 1 < opened.geometry().buckets { (stripe, bucket + 1) } else { (stripe + 1, 0) };
             self.found = keys_of(opened, stripe, bucket).into_iter();
         }
+    }
+}
+
+fn callers_key(namespace: Option<&Namespace>, stored: Vec<u8>) -> Option<Vec<u8>> {
+    match namespace {
+        Some(namespace) => namespace.callers_key(stored),
+        None => Some(stored),
     }
 }
 

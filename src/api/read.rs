@@ -50,12 +50,12 @@ impl Cache {
         Ok(known.map(|known| known.item))
     }
 
-    /// What is known of a key, that it has no value included. Whoever asks counts a hit or a miss: of several looks of one
-    /// caller only one is.
+    /// What is known of a stored key, a remembered absence included. The caller counts a hit or a miss, once for all its
+    /// looks.
     pub(super) fn known(&self, key: &[u8]) -> Result<Option<Known>> {
         let want = &mut TryWhole::<true>(&self.file.time);
         if let Some(file) = self.file.in_own_use()
-            && let Some(ready) = Ready::of(&file)
+            && let Some(ready) = Ready::of(&file, 0)
         {
             let (key, tally) = (ready.opened.store.key(key), ready.tally());
             return tally.go_on(tally.look(&key, want), key, want).transpose();
@@ -63,12 +63,12 @@ impl Cache {
         self.read_slow_with(key, want, |_, read| read).transpose()
     }
 
-    /// What one look says of a key, which waits for nobody. `None` may be a miss, or that a look must wait: for a change
-    /// that is under way, or for a lock that reads take. It is not counted.
+    /// What one look says of a stored key, without waiting. `None` is a miss, or says that the look would have to wait: for
+    /// a change under way, or for a lock that reads take. The look is not counted.
     #[cfg(feature = "tokio")]
     pub(super) fn known_at_once(&self, key: &[u8]) -> Option<Known> {
         let file = self.file.in_own_use()?;
-        let ready = Ready::of(&file)?;
+        let ready = Ready::of(&file, 0)?;
         let (opened, time) = (ready.opened, &self.file.time);
         let key = opened.store.key(key);
         match opened.store.look(&key, || time.now_ms(), &mut TryWhole::<true>(time), true) {
@@ -128,6 +128,14 @@ impl Cache {
         values
     }
 
+    /// The items of many keys, in their order.
+    #[cfg(feature = "typed")]
+    pub(super) fn get_items<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Option<Item>> {
+        let mut items = Vec::with_capacity(keys.len());
+        self.read_multi(keys, &mut WholeItem(&self.file.time), |_, item| items.push(item));
+        items
+    }
+
     /// As [`get_multi`](Self::get_multi), for those who must go on where there is no memory for the values.
     ///
     /// # Errors
@@ -163,25 +171,60 @@ impl Cache {
     #[inline(always)]
     fn read<T: Want>(&self, key: &[u8], mut want: T) -> Option<T::Out> {
         if let Some(file) = self.file.in_own_use()
-            && let Some(ready) = Ready::of(&file)
+            && let Some(ready) = Ready::of(&file, self.has_namespace)
         {
             let key = ready.opened.store.key(key);
             return ready.read_at(&key, ready.opened.store.sight(&key), &mut want);
         }
-        self.read_slow(key, &mut want)
+        self.read_otherwise(key, &mut want)
     }
 
-    /// Reads many keys, a batch of them at a time: first their buckets are asked for, then the records that these
-    /// lead to, and then each is read as a single one is.
+    /// As [`read`](Self::read), with a namespace, or where the file is not ready for the fast path.
+    #[cold]
+    #[inline(never)]
+    fn read_otherwise<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
+        match self.in_namespace() {
+            Some(_) => self.with_stored_key(key, |key| self.read_stored(key, want)),
+            None => self.read_slow(key, want),
+        }
+    }
+
+    /// Reads a stored key.
+    #[inline(never)]
+    fn read_stored<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
+        if let Some(file) = self.file.in_own_use()
+            && let Some(ready) = Ready::of(&file, 0)
+        {
+            let key = ready.opened.store.key(key);
+            return ready.read_at(&key, ready.opened.store.sight(&key), want);
+        }
+        self.read_slow(key, want)
+    }
+
+    /// Reads many keys.
     #[inline(always)]
-    fn read_multi<K, T>(&self, keys: &[K], want: &mut T, mut each: impl FnMut(&mut T, Option<T::Out>))
+    fn read_multi<K, T>(&self, keys: &[K], want: &mut T, each: impl FnMut(&mut T, Option<T::Out>))
+    where
+        K: AsRef<[u8]>,
+        T: Want,
+    {
+        match self.in_namespace() {
+            None => self.read_stored_multi(keys, want, each),
+            Some(namespace) => self.read_stored_multi(&namespace.stored_keys(keys), want, each),
+        }
+    }
+
+    /// Reads many stored keys, in batches: first it asks for their buckets, then for the records in these, and then it reads
+    /// each as a single one.
+    #[inline(always)]
+    fn read_stored_multi<K, T>(&self, keys: &[K], want: &mut T, mut each: impl FnMut(&mut T, Option<T::Out>))
     where
         K: AsRef<[u8]>,
         T: Want,
     {
         for batch in keys.chunks(BATCH) {
             let file = self.file.in_own_use();
-            let Some(ready) = file.as_ref().and_then(Ready::of) else {
+            let Some(ready) = file.as_ref().and_then(|file| Ready::of(file, 0)) else {
                 drop(file);
                 batch.iter().for_each(|key| {
                     let read = self.read_slow(key.as_ref(), want);
@@ -205,15 +248,15 @@ impl Cache {
         }
     }
 
-    /// As [`read`](Self::read), where something is out of the ordinary: a replaced file, a forked child, a read-only
-    /// handle, a reader's lock, checksums to be checked, a crash that lies behind.
+    /// Reads a stored key where the file is not ready for the fast path: it was replaced, this process is a forked child
+    /// or the handle read-only, reads take a lock or verify checksums, or the system has crashed.
     #[cold]
     #[inline(never)]
     fn read_slow<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
         self.read_slow_with(key, want, |tally, read| tally.counted(read))
     }
 
-    /// The same; `counted` counts what was read, or does not.
+    /// As [`read_slow`](Self::read_slow); `counted` may count a hit or a miss.
     fn read_slow_with<T: Want>(
         &self,
         key: &[u8],
@@ -226,7 +269,7 @@ impl Cache {
         let file = self.readable()?;
         let opened = &**file;
         let key = opened.store.key(key);
-        // A forked child joins at its first use; if it cannot, it reads all the same, uncounted.
+        // A forked child joins at its first use. If it cannot, it reads without counting.
         let tally = Tally { opened, lines: opened.joined_for_read().map(|joined| joined.lines) };
         counted(tally, read_carefully(key, tally, want))
     }
@@ -336,17 +379,18 @@ impl Tally<'_> {
     }
 }
 
-/// A file that this process is a member of, and about which nothing is out of the ordinary.
+/// A file that is ready for the fast path: this process is a member, and there is nothing else to look into.
 #[derive(Clone, Copy)]
 struct Ready<'a> {
     opened: &'a Opened,
 }
 
 impl<'a> Ready<'a> {
+    /// `besides` is not 0 if the caller has a reason of its own against the fast path.
     #[inline(always)]
-    fn of(file: &'a InUse<'_, OwnCall>) -> Option<Self> {
+    fn of(file: &'a InUse<'_, OwnCall>, besides: u64) -> Option<Self> {
         let opened = &***file;
-        opened.is_plain_to_read().then_some(Self { opened })
+        opened.is_plain_to_read(besides).then_some(Self { opened })
     }
 
     fn tally(self) -> Tally<'a> {
@@ -385,7 +429,7 @@ mod tests {
     use std::time::Duration;
 
     fn is_ready(cache: &Cache) -> bool {
-        cache.file.in_own_use().is_some_and(|file| Ready::of(&file).is_some())
+        cache.file.in_own_use().is_some_and(|file| Ready::of(&file, 0).is_some())
     }
 
     /// Else each of its reads would go the slow way, for as long as the handle lives.

@@ -61,13 +61,8 @@ impl Patience {
     }
 }
 
-/// Locks a stripe within the time that the file's options say, and takes it over.
-pub(super) fn lock_stripe(opened: &Opened, stripe: u32) -> Result<Exclusive<'_, Mapping>> {
-    lock_stripe_within(opened, stripe, opened.settings.lock_wait)
-}
-
 /// Locks a stripe within a limit, and takes it over.
-pub(super) fn lock_stripe_within(opened: &Opened, stripe: u32, limit: Duration) -> Result<Exclusive<'_, Mapping>> {
+pub(super) fn lock_stripe(opened: &Opened, stripe: u32, limit: Duration) -> Result<Exclusive<'_, Mapping>> {
     let (joined, lock) = lock_region(opened, stripe, limit)?;
     opened.enter(joined, stripe, lock)
 }

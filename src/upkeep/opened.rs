@@ -291,10 +291,10 @@ impl Opened {
     }
 
     /// Whether this process is a member and a read has nothing to look into: no reader's lock, no checksums, no replaced
-    /// file, no crash that lies behind. One test says all of that.
+    /// file, no crash that lies behind, and nothing besides, which is the caller's. One test says all of that.
     #[inline(always)]
-    pub(crate) fn is_plain_to_read(&self) -> bool {
-        self.plain_reads.of.difference() | self.store.unsettled() == 0
+    pub(crate) fn is_plain_to_read(&self, besides: u64) -> bool {
+        self.plain_reads.of.difference() | self.store.unsettled() | besides == 0
     }
 
     /// The counter lines of this process's seat, for a read that found the file plain to read.

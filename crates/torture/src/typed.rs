@@ -68,7 +68,7 @@ impl Version for New {
     }
 }
 
-fn typed<T: Version>(cache: &Parts) -> Typed<'_, T> {
+fn typed<T: Version>(cache: &Parts) -> Typed<T> {
     cache.all.typed()
 }
 

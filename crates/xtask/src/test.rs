@@ -39,12 +39,12 @@ fn all_steps() -> Vec<Planned> {
         ),
         planned(
             Step::cargo("test", "test --workspace --all-features"),
-            375, 2100, "unit, integration and documentation tests",
+            375, 2400, "unit, integration and documentation tests",
         ),
         planned(minimal::step(), 63, 280, "the build with the oldest dependencies that the manifests allow"),
         planned(loom::step(), 288, 350, "the models, under every interleaving of their threads"),
         planned(torture::step(), 73, 250, "20 s of processes that are killed while they use one cache"),
-        planned(torture::planted_step(), 56, 100, "whether the torture finds faults planted on purpose"),
+        planned(torture::planted_step(), 56, 50, "whether the torture finds faults planted on purpose"),
         planned(python::step(), 200, 1250, "the Python package: lints and tests"),
     ]
 }

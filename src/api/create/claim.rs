@@ -3,11 +3,12 @@
 use super::created::Overrides;
 use super::freshness::FreshnessPolicy;
 use super::{CreateOptions, Created, Lookup};
+use crate::api::cache::Cache;
 use crate::api::claim::{Began, Held};
 use crate::api::count::count;
 use crate::api::item::{Item, Known, Stamp};
 use crate::api::stripe_lock::Patience;
-use crate::api::write::{Scope, Writer, check_size};
+use crate::api::writer::{Writer, check_size};
 use crate::error::{Error, Result};
 use crate::store::claim::End;
 use crate::store::namespace::Defaults;
@@ -59,14 +60,7 @@ struct Creation {
 
 impl Creation {
     /// Of a key with no value to be used meanwhile, and without a namespace's defaults.
-    fn new(
-        scope: Scope<'_>,
-        opened: &Arc<Opened>,
-        key: &[u8],
-        how: &CreateOptions,
-        right: Right,
-        began: Began,
-    ) -> Self {
+    fn new(cache: &Cache, opened: &Arc<Opened>, key: &[u8], how: &CreateOptions, right: Right, began: Began) -> Self {
         Self {
             key: key.to_vec(),
             key_hash: opened.store.key(key).hash,
@@ -77,7 +71,7 @@ impl Creation {
             stale: None,
             defaults: Defaults::default(),
             how: how.clone(),
-            lock_wait: scope.cache.lock_wait(),
+            lock_wait: cache.lock_wait(),
             is_refresh: false,
         }
     }
@@ -389,17 +383,17 @@ impl fmt::Debug for Claim {
     }
 }
 
-impl Scope<'_> {
-    /// The right to create a key that nobody waits for.
-    pub(super) fn unprotected(self, key: &[u8], how: &CreateOptions) -> Result<Claim> {
-        let file = self.cache.current()?;
-        let writer = Writer::new(&file, self, key)?;
+impl Cache {
+    /// The right to create a stored key that nobody waits for.
+    pub(super) fn unprotected(&self, key: &[u8], how: &CreateOptions) -> Result<Claim> {
+        let file = self.current()?;
+        let writer = Writer::new(&file, self.in_namespace(), key, self.lock_wait())?;
         let opened = writer.opened;
         count(opened, MemberCount::Unprotected);
         let began = Began::now(opened, writer.namespace);
         // Before the key is looked at, and before the creator looks at whatever it makes the value of.
         let seen = opened.store.sight(&writer.key).version();
-        let known = self.cache.known(key)?;
+        let known = self.known(key)?;
         let policy = FreshnessPolicy::of(how);
         let is_usable =
             |known: &Known| !known.extension.is_absence() && !policy.is_too_old(known, &opened.settings.time);
@@ -409,9 +403,9 @@ impl Scope<'_> {
         Ok(Claim(Box::new(creation)))
     }
 
-    /// The right to create a key without the cache, which failed.
-    pub(super) fn uncached(self, key: &[u8], how: &CreateOptions, error: Error) -> Claim {
-        let opened = self.cache.opened();
+    /// The right to create a stored key without the cache, which failed.
+    pub(super) fn uncached(&self, key: &[u8], how: &CreateOptions, error: Error) -> Claim {
+        let opened = self.opened();
         count_uncached(&opened);
         let began = Began::now(&opened, 0);
         Claim(Box::new(Creation::new(self, &opened, key, how, Right::Uncached(error), began)))
@@ -429,7 +423,7 @@ fn count_uncached(opened: &Opened) {
 
 /// The right to create a key whose claim is held.
 pub(super) fn claimed(
-    scope: Scope<'_>,
+    cache: &Cache,
     key: &[u8],
     how: &CreateOptions,
     held: Held,
@@ -437,9 +431,9 @@ pub(super) fn claimed(
     usable: Option<Lookup>,
 ) -> Result<Claim> {
     let opened = held.opened().clone();
-    let mut creation = Creation::new(scope, &opened, key, how, Right::Claimed(held), began);
-    if let Some(named) = scope.namespace {
-        creation.defaults = named.in_file(&opened)?.1;
+    let mut creation = Creation::new(cache, &opened, key, how, Right::Claimed(held), began);
+    if let Some(namespace) = cache.in_namespace() {
+        creation.defaults = namespace.in_file(&opened, cache.lock_wait())?.1;
     }
     if let Some(Lookup::Hit(item) | Lookup::Stale(item)) = usable {
         creation.stale = Some(item);

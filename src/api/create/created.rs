@@ -1,6 +1,6 @@
 //! What a creator makes.
 
-use crate::api::write::SetOptions;
+use crate::api::set_options::SetOptions;
 use crate::clock::Expiry;
 
 /// A value that a creator made, with what depends on the value: when it expires or becomes stale, its flags, and whether it

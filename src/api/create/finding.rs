@@ -3,11 +3,11 @@
 use super::claim::claimed;
 use super::freshness::{Freshness, FreshnessPolicy};
 use super::{CreateOptions, Lookup};
+use crate::api::cache::Cache;
 use crate::api::claim::{Pause, Seeker, Step, Task, Wait};
 use crate::api::count::count;
 use crate::api::item::Known;
 use crate::api::stripe_lock::Patience;
-use crate::api::write::Scope;
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::hash::Key;
@@ -73,51 +73,51 @@ impl Finding {
     }
 
     /// One step: a value, the right to create it, or what to wait for.
-    pub(crate) fn step(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
-        let next = scope.cache.known(key).and_then(|known| {
-            let freshness = self.judge(scope, known);
+    pub(crate) fn step(&mut self, cache: &Cache, key: &[u8], how: &CreateOptions) -> Result<Next> {
+        let next = cache.known(key).and_then(|known| {
+            let freshness = self.judge(cache, known);
             // It counts as one hit or one miss, by the first look.
-            self.count(scope, freshness.is_some());
-            self.attempt(scope, key, how, freshness)
+            self.count(cache, freshness.is_some());
+            self.attempt(cache, key, how, freshness)
         });
-        self.conclude(scope, key, how, next)
+        self.conclude(cache, key, how, next)
     }
 
-    /// The same for a caller that does not wait: [`Busy`](Error::Busy) if somebody has the stripe's lock. The handle in the
-    /// scope must be one without patience.
+    /// The same for a caller that does not wait: [`Busy`](Error::Busy) if somebody has the stripe's lock. The handle
+    /// must be one that does not wait for locks.
     #[cfg(feature = "tokio")]
-    pub(crate) fn try_step(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
-        let freshness = self.judge(scope, scope.cache.known_at_once(key));
-        let next = self.attempt(scope, key, how, freshness)?;
+    pub(crate) fn try_step(&mut self, cache: &Cache, key: &[u8], how: &CreateOptions) -> Result<Next> {
+        let freshness = self.judge(cache, cache.known_at_once(key));
+        let next = self.attempt(cache, key, how, freshness)?;
         // Only now: that nothing is known at once may be because a change is under way.
         let is_miss = match &next {
             Next::Done(Lookup::Create(claim)) => claim.stale().is_none(),
             Next::Done(_) => false,
             Next::Wait(_) => true,
         };
-        self.count(scope, !is_miss);
+        self.count(cache, !is_miss);
         Ok(next)
     }
 
     /// A look without a lock has been taken, as most find a value.
     fn attempt(
         &mut self,
-        scope: Scope<'_>,
+        cache: &Cache,
         key: &[u8],
         how: &CreateOptions,
         freshness: Option<Freshness>,
     ) -> Result<Next> {
         let usable = match freshness {
             Some(Freshness::Use(lookup)) => return Ok(Next::Done(lookup)),
-            Some(Freshness::Renew(lookup)) if is_left_alone(scope, key, how) => return Ok(Next::Done(lookup)),
+            Some(Freshness::Renew(lookup)) if is_left_alone(cache, key, how) => return Ok(Next::Done(lookup)),
             Some(Freshness::Renew(lookup)) => Some(lookup),
             None => None,
         };
         self.seeker.hurry(usable.is_some());
-        match (self.step_locked(scope, key, how), usable) {
+        match (self.step_locked(cache, key, how), usable) {
             // Whoever has something to use needs no lock, and no right to write.
             (Err(error), Some(usable)) => {
-                let opened = scope.cache.in_use();
+                let opened = cache.in_use();
                 if let Error::Busy { .. } = error {
                     opened.rest(opened.store.key(key).hash, Rest::Busy);
                 }
@@ -130,7 +130,7 @@ impl Finding {
     /// What a step comes to in the end. Where it failed a caller may create without protection, or without the cache.
     pub(crate) fn conclude(
         &mut self,
-        scope: Scope<'_>,
+        cache: &Cache,
         key: &[u8],
         how: &CreateOptions,
         next: Result<Next>,
@@ -138,33 +138,33 @@ impl Finding {
         let create = |claim| Next::Done(Lookup::Create(claim));
         let next = match next {
             Err(Error::Busy { .. } | Error::TimedOut { .. }) if how.unprotected => {
-                scope.unprotected(key, how).map(create)
+                cache.unprotected(key, how).map(create)
             }
             next => next,
         };
         if next.is_err() {
-            self.count(scope, false);
+            self.count(cache, false);
         }
         match next {
-            Err(error) if how.or_uncached && !error.is_of_caller() => Ok(create(scope.uncached(key, how, error))),
+            Err(error) if how.or_uncached && !error.is_of_caller() => Ok(create(cache.uncached(key, how, error))),
             next => next,
         }
     }
 
     /// What the caller makes of what is known.
-    fn judge(&self, scope: Scope<'_>, known: Option<Known>) -> Option<Freshness> {
-        self.policy.judge(known?, &scope.cache.file.time)
+    fn judge(&self, cache: &Cache, known: Option<Known>) -> Option<Freshness> {
+        self.policy.judge(known?, &cache.file.time)
     }
 
-    fn count(&mut self, scope: Scope<'_>, is_hit: bool) {
+    fn count(&mut self, cache: &Cache, is_hit: bool) {
         if !std::mem::replace(&mut self.is_counted, true) {
-            count(&scope.cache.in_use(), if is_hit { MemberCount::Hits } else { MemberCount::Misses });
+            count(&cache.in_use(), if is_hit { MemberCount::Hits } else { MemberCount::Misses });
         }
     }
 
-    fn step_locked(&mut self, scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> Result<Next> {
+    fn step_locked(&mut self, cache: &Cache, key: &[u8], how: &CreateOptions) -> Result<Next> {
         let (mut usable, policy) = (None, self.policy);
-        let step = self.seeker.step(scope, key, |opened, stripe, key| {
+        let step = self.seeker.step(cache, key, |opened, stripe, key| {
             let time = &opened.settings.time.under_lock();
             let known = known_in(opened, stripe, key, time).transpose()?;
             match known.map(|known| policy.judge(known, time)) {
@@ -180,7 +180,7 @@ impl Finding {
         Ok(match (step, usable) {
             (Ok(Step::Found(found)), _) => Next::Done(found?),
             (Ok(Step::Mine(held, began)), stale) => {
-                Next::Done(Lookup::Create(claimed(scope, key, how, held, began, stale)?))
+                Next::Done(Lookup::Create(claimed(cache, key, how, held, began, stale)?))
             }
             // Whoever has something to use does not wait, nor create without protection.
             (Ok(_) | Err(Error::OwnClaim), Some(usable)) => Next::Done(usable),
@@ -189,7 +189,7 @@ impl Finding {
                 Next::Wait(pause)
             }
             (Ok(Step::Taken(None)), None) => return Err(self.seeker.timed_out()),
-            (Ok(Step::NotStored | Step::Full(_)), None) => Next::Done(Lookup::Create(scope.unprotected(key, how)?)),
+            (Ok(Step::NotStored | Step::Full(_)), None) => Next::Done(Lookup::Create(cache.unprotected(key, how)?)),
             (Err(error), _) => return Err(error),
         })
     }
@@ -197,8 +197,8 @@ impl Finding {
 
 /// Whether a caller with a stale value has nothing to do but to use it: somebody creates the new one, or it is not the
 /// time to. It takes no lock and makes no system call.
-fn is_left_alone(scope: Scope<'_>, key: &[u8], how: &CreateOptions) -> bool {
-    let opened = scope.cache.in_use();
+fn is_left_alone(cache: &Cache, key: &[u8], how: &CreateOptions) -> bool {
+    let opened = cache.in_use();
     let key = opened.store.key(key);
     opened.is_in_hand(&key)
         || opened.rests(key.hash, Rest::Busy)

@@ -26,7 +26,6 @@ use super::cache::Cache;
 use super::claim::Task;
 use super::item::Item;
 use super::stripe_lock::Patience;
-use super::write::Scope;
 use crate::error::{Error, Result};
 use std::convert::Infallible;
 use std::io;
@@ -117,13 +116,10 @@ pub enum Lookup {
     Create(Claim),
 }
 
-impl Scope<'_> {
-    /// Looks a key up, and claims it if it is to be created.
-    pub(super) fn claim(self, key: &[u8], how: &CreateOptions) -> Result<Lookup> {
-        self.claim_within(key, how, &mut Remaining::of(how.wait))
-    }
-
-    pub(super) fn claim_within(self, key: &[u8], how: &CreateOptions, left: &mut Remaining) -> Result<Lookup> {
+/// The same for stored keys.
+impl Cache {
+    /// Looks a key up, and claims it if it is to be created, within the time that several keys share.
+    pub(super) fn claim_stored(&self, key: &[u8], how: &CreateOptions, left: &mut Remaining) -> Result<Lookup> {
         let mut finding = Finding::new(how.task_or(Task::of_thread), how, left.now())?;
         finding.seeker.patience = left.patience;
         let found = loop {
@@ -137,58 +133,8 @@ impl Scope<'_> {
         found
     }
 
-    pub(super) fn get_or_create<V: Into<Created>, E>(
-        self,
-        key: &[u8],
-        how: &CreateOptions,
-        create: impl FnOnce() -> Result<V, E>,
-    ) -> Result<Vec<u8>, CreateError<E>> {
-        match self.claim(key, &how.for_value())? {
-            Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
-            Lookup::Create(claim) => created(claim, create).map_err(CreateError::Creator),
-            // Not for one who needs a value.
-            Lookup::Absent => create().map(|made| made.into().value).map_err(CreateError::Creator),
-        }
-    }
-
-    pub(super) fn get_or_create_optional<V: Into<Created>, E>(
-        self,
-        key: &[u8],
-        how: &CreateOptions,
-        create: impl FnOnce() -> Result<Option<V>, E>,
-    ) -> Result<Option<Vec<u8>>, CreateError<E>> {
-        match self.claim(key, how)? {
-            Lookup::Hit(item) | Lookup::Stale(item) => Ok(Some(item.value)),
-            Lookup::Absent => Ok(None),
-            Lookup::Create(claim) => created_optional(claim, create).map_err(CreateError::Creator),
-        }
-    }
-
-    pub(super) fn get_or_refresh<V: Into<Created>, E>(
-        self,
-        key: &[u8],
-        how: &CreateOptions,
-        create: impl FnOnce() -> Result<V, E> + Send + 'static,
-    ) -> Result<Vec<u8>, CreateError<E>> {
-        // Not the caller's: it may ask for the key again while the thread creates.
-        let task = how.task_or(Task::unique);
-        match self.claim(key, &how.for_refresh().task(task))? {
-            Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
-            Lookup::Create(mut claim) if claim.stale().is_some() => {
-                let stale = claim.take_stale();
-                let work = move || task.run(|| created(claim, create).map(drop));
-                // Without a thread the claim is dropped, and another caller tries.
-                let _ = std::thread::Builder::new().name("kennel-refresh".into()).spawn(move || drop(work()));
-                Ok(stale)
-            }
-            Lookup::Create(claim) => task.run(|| created(claim, create)).map_err(CreateError::Creator),
-            // Not for one who needs a value.
-            Lookup::Absent => create().map(|made| made.into().value).map_err(CreateError::Creator),
-        }
-    }
-
-    pub(super) fn get_or_create_multi<K: AsRef<[u8]>, V: Into<Created>, E>(
-        self,
+    fn get_or_create_stored<K: AsRef<[u8]>, V: Into<Created>, E>(
+        &self,
         keys: &[K],
         how: &CreateOptions,
         create: impl FnOnce(&[usize]) -> Result<Vec<Option<V>>, E>,
@@ -196,7 +142,7 @@ impl Scope<'_> {
         let mut batch = Batch::of(keys.len());
         let mut left = Remaining::of(how.wait);
         for places in in_one_order(keys) {
-            let lookup = self.claim_within(keys[places[0]].as_ref(), how, &mut left)?;
+            let lookup = self.claim_stored(keys[places[0]].as_ref(), how, &mut left)?;
             batch.found(places, lookup);
         }
         let missing = batch.missing();
@@ -265,7 +211,12 @@ impl Cache {
         how: &CreateOptions,
         create: impl FnOnce() -> Result<V, E>,
     ) -> Result<Vec<u8>, CreateError<E>> {
-        self.all().get_or_create(key.as_ref(), how, create)
+        match self.claim(key, &how.for_value())? {
+            Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
+            Lookup::Create(claim) => created(claim, create).map_err(CreateError::Creator),
+            // A claim that needs a value finds no absence.
+            Lookup::Absent => create().map(|made| made.into().value).map_err(CreateError::Creator),
+        }
     }
 
     /// As [`get_or_create`](Cache::get_or_create) for a key that may have no value: that `create` returned `None` is
@@ -280,7 +231,11 @@ impl Cache {
         how: &CreateOptions,
         create: impl FnOnce() -> Result<Option<V>, E>,
     ) -> Result<Option<Vec<u8>>, CreateError<E>> {
-        self.all().get_or_create_optional(key.as_ref(), how, create)
+        match self.claim(key, how)? {
+            Lookup::Hit(item) | Lookup::Stale(item) => Ok(Some(item.value)),
+            Lookup::Absent => Ok(None),
+            Lookup::Create(claim) => created_optional(claim, create).map_err(CreateError::Creator),
+        }
     }
 
     /// As [`get_or_create`](Cache::get_or_create), but a stale value is returned to its creator, too: a thread of its
@@ -295,7 +250,21 @@ impl Cache {
         how: &CreateOptions,
         create: impl FnOnce() -> Result<V, E> + Send + 'static,
     ) -> Result<Vec<u8>, CreateError<E>> {
-        self.all().get_or_refresh(key.as_ref(), how, create)
+        // A task of its own: the caller may ask for the key again while the thread creates.
+        let task = how.task_or(Task::unique);
+        match self.claim(key, &how.for_refresh().task(task))? {
+            Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
+            Lookup::Create(mut claim) if claim.stale().is_some() => {
+                let stale = claim.take_stale();
+                let work = move || task.run(|| created(claim, create).map(drop));
+                // Without a thread the claim is dropped, and another caller tries.
+                let _ = std::thread::Builder::new().name("kennel-refresh".into()).spawn(move || drop(work()));
+                Ok(stale)
+            }
+            Lookup::Create(claim) => task.run(|| created(claim, create)).map_err(CreateError::Creator),
+            // A claim that needs a value finds no absence.
+            Lookup::Absent => create().map(|made| made.into().value).map_err(CreateError::Creator),
+        }
     }
 
     /// The values of many keys, in their order. Those that have none, or a stale one that nobody creates yet, are
@@ -311,8 +280,11 @@ impl Cache {
         how: &CreateOptions,
         create: impl FnOnce(&[&K]) -> Result<Vec<Option<V>>, E>,
     ) -> Result<Vec<Option<Vec<u8>>>, CreateError<E>> {
-        self.all()
-            .get_or_create_multi(keys, how, |missing| create(&missing.iter().map(|&i| &keys[i]).collect::<Vec<_>>()))
+        let create = |missing: &[usize]| create(&missing.iter().map(|&i| &keys[i]).collect::<Vec<_>>());
+        match self.in_namespace() {
+            None => self.get_or_create_stored(keys, how, create),
+            Some(namespace) => self.get_or_create_stored(&namespace.stored_keys(keys), how, create),
+        }
     }
 
     /// The building block of [`get_or_create`](Cache::get_or_create), for those who cannot give a closure, such as the
@@ -334,6 +306,6 @@ impl Cache {
     /// # Errors
     /// As [`get_or_create`](Cache::get_or_create), without `Creator`.
     pub fn claim(&self, key: impl AsRef<[u8]>, how: &CreateOptions) -> Result<Lookup> {
-        self.all().claim(key.as_ref(), how)
+        self.with_stored_key(key.as_ref(), |key| self.claim_stored(key, how, &mut Remaining::of(how.wait)))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Form;
 use crate::api::claim::{Task, Wait};
-use crate::api::write::{SetOptions, after};
+use crate::api::set_options::{SetOptions, after};
 use crate::clock::Expiry;
 use crate::error::{Error, Result};
 use crate::store::namespace::Defaults;

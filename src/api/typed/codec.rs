@@ -22,6 +22,14 @@ pub(super) struct Codec<T> {
     of: PhantomData<fn(T) -> T>,
 }
 
+impl<T> Clone for Codec<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Codec<T> {}
+
 impl<T: Serialize + DeserializeOwned> Codec<T> {
     pub(super) fn new() -> Self {
         Self { shape: Shape::of::<T>(), version: 0, of: PhantomData }

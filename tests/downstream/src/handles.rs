@@ -1,8 +1,8 @@
 //! Handles in structs, shared between threads and tasks.
 
 use kennel::{
-    Cache, Claim, Counters, CreateError, CreateOptions, Created, Error, Expiry, Item, KeyLock, Keys, LockOptions,
-    LockStrategy, Lookup, Namespace, NamespaceOptions, Options, SetOptions, Stamp, Stats, Stored, Swap, Task, Typed,
+    AsyncCache, Cache, Claim, Counters, CreateError, CreateOptions, Created, Error, Expiry, Item, KeyLock, Keys,
+    LockOptions, LockStrategy, Lookup, NamespaceOptions, Options, SetOptions, Stamp, Stats, Stored, Swap, Task, Typed,
     UnknownName, Values, Verification, Wait,
 };
 use std::fmt::Debug;
@@ -13,7 +13,9 @@ use std::thread;
 #[derive(Clone, Debug)]
 struct Site {
     cache: Cache,
-    pages: Namespace,
+    pages: Cache,
+    points: Typed<Point>,
+    tasks: AsyncCache,
     how: CreateOptions,
 }
 
@@ -33,7 +35,8 @@ pub(crate) fn new_cache() -> (tempfile::TempDir, Cache) {
 fn site() -> (tempfile::TempDir, Site) {
     let (directory, cache) = new_cache();
     let pages = cache.namespace("pages", &NamespaceOptions::new()).expect("a namespace");
-    (directory, Site { cache, pages, how: CreateOptions::new() })
+    let (points, tasks) = (cache.typed(), pages.to_async());
+    (directory, Site { cache, pages, points, tasks, how: CreateOptions::new() })
 }
 
 #[test]
@@ -56,7 +59,7 @@ fn tasks_share_handles_in_a_struct() {
         let other = site.clone();
         let task = tokio::spawn(async move {
             let create = async || Ok::<_, Error>(b"page".to_vec());
-            other.pages.get_or_create_async("key", &other.how, create).await
+            other.tasks.get_or_create("key", &other.how, create).await
         });
         assert_eq!(task.await.expect("no panic").expect("a page"), b"page");
     });
@@ -72,8 +75,8 @@ struct Point {
 
 #[test]
 fn typed_values_need_only_serde() {
-    let (_directory, cache) = new_cache();
-    let points = cache.typed::<Point>();
+    let (_directory, site) = site();
+    let points = &site.points;
     let created = points.get_or_create("origin", &CreateOptions::new(), || Ok::<_, Error>(Point { x: 0, y: 0 }));
     assert_eq!(created.expect("a point"), Point { x: 0, y: 0 });
     assert_eq!(points.get("origin").expect("a point"), Some(Point { x: 0, y: 0 }));
@@ -85,7 +88,7 @@ fn public_types_are_send_sync_and_debug() {
     fn is_sound<T: Send + Sync + Debug>() {}
     fn is_sent<T: Send + Debug>() {}
     is_sound::<Cache>();
-    is_sound::<Namespace>();
+    is_sound::<(AsyncCache, Typed<Point>)>();
     is_sound::<Options>();
     is_sound::<SetOptions>();
     is_sound::<CreateOptions>();
@@ -96,6 +99,5 @@ fn public_types_are_send_sync_and_debug() {
     is_sound::<(Item, Stamp, Stored, Swap, Created, Values)>();
     is_sound::<(Stats, Counters, Verification)>();
     is_sound::<(Expiry, Wait, Task)>();
-    is_sound::<Typed<'_, String>>();
     is_sent::<(Claim, Lookup, KeyLock, Keys)>();
 }

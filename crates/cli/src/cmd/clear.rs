@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::CliResult;
+use super::outcome::CliResult;
 use crate::args::WriteArgs;
 
 /// Remove every key of a cache, and keep the file.
 ///
-/// Processes that have the file open go on and find it empty.
+/// Processes that have the file open can continue to use it, and find it empty.
 ///
 /// Example: kennel clear my.cache
 #[derive(Args)]

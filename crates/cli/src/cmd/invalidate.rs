@@ -5,7 +5,7 @@ use std::error::Error;
 use clap::Args;
 use kennel::{Invalidation, NamespaceOptions};
 
-use super::{CliResult, hit_or_miss};
+use super::outcome::{CliResult, hit_or_miss};
 use crate::args::WriteArgs;
 use crate::output::report_error;
 

@@ -1,0 +1,108 @@
+//! A key on its way into a file: hashed, with its namespace's number and defaults.
+
+use super::namespace::Namespace;
+use super::set_options::SetOptions;
+use super::stripe_lock::{lock_region, lock_stripe};
+use crate::error::{Error, Result};
+use crate::hash::Key;
+use crate::shm::mapping::Mapping;
+use crate::store::copied::Copied;
+use crate::store::exclusive::{Entry, Exclusive};
+use crate::store::namespace::Defaults;
+use crate::store::record::{Beside, Draft, MAX_KEY};
+use crate::upkeep::Opened;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A key on its way into a file.
+pub(super) struct Writer<'f, 'k> {
+    pub opened: &'f Arc<Opened>,
+    pub key: Key<'k>,
+    pub namespace: u16,
+    pub defaults: Defaults,
+    lock_wait: Duration,
+}
+
+impl<'f, 'k> Writer<'f, 'k> {
+    /// For a stored key. Without a namespace it has no defaults.
+    #[inline(always)]
+    pub(super) fn new(
+        opened: &'f Arc<Opened>,
+        namespace: Option<&Namespace>,
+        key: &'k [u8],
+        lock_wait: Duration,
+    ) -> Result<Self> {
+        check_key(key)?;
+        let (namespace, defaults) = match namespace {
+            Some(namespace) => namespace.in_file(opened, lock_wait)?,
+            None => (0, Defaults::default()),
+        };
+        Ok(Self { opened, key: opened.store.key(key), namespace, defaults, lock_wait })
+    }
+
+    pub(super) fn stripe(&self) -> u32 {
+        self.opened.store.stripe_of(&self.key)
+    }
+
+    pub(super) fn lock(&self) -> Result<Exclusive<'_, Mapping>> {
+        lock_stripe(self.opened, self.stripe(), self.lock_wait)
+    }
+
+    /// Does something with the key's stripe locked.
+    #[inline(always)]
+    pub(super) fn locked<R>(&self, work: impl FnOnce(&mut Exclusive<'f, Mapping>) -> R) -> Result<R> {
+        let (opened, stripe) = (self.opened, self.stripe());
+        let (joined, lock) = lock_region(opened, stripe, self.lock_wait)?;
+        opened.within(joined, stripe, lock, work)
+    }
+
+    /// Whether a read would return the value of the key's entry. Where reads verify checksums it must pass its own.
+    pub(super) fn would_read(&self, stripe: &Exclusive<'_, Mapping>, entry: Option<&Entry>) -> bool {
+        let verify = self.opened.settings.verify_reads;
+        entry.is_some_and(|entry| {
+            stripe.is_current(entry) && (!verify || matches!(stripe.copied(&self.key, entry, true, false), Ok(Some(_))))
+        })
+    }
+
+    /// What lies beside a record, for the value that takes its place. Its epoch of another namespace than the caller's
+    /// stays as it was.
+    pub(super) fn beside_of(&self, copied: &Copied, namespace_epoch: u64) -> Beside {
+        let beside = copied.extension.beside();
+        if beside.namespace == self.namespace { Beside { namespace_epoch, ..beside } } else { beside }
+    }
+
+    /// The item to be written, whose size is not checked yet.
+    #[inline(always)]
+    pub(super) fn draft<'v>(&self, value: &'v [u8], how: &SetOptions) -> Draft<'v>
+    where
+        'k: 'v,
+    {
+        // The closure borrows the clock alone: a writer that is not borrowed needs no place in memory.
+        let time = &self.opened.settings.time;
+        let now_ms = || time.now_ms();
+        let (expires_ms, beside) = how.times(self.defaults, now_ms);
+        let beside = Beside { namespace: self.namespace, ..beside }.if_any();
+        let beside = beside.map(|beside| Beside { created_ms: now_ms(), ..beside });
+        Draft::new(self.key, value, expires_ms, beside, 0)
+    }
+
+    /// Gives a draft the epochs of this moment. The stripe is locked, and nobody has looked at the old value yet.
+    #[inline(always)]
+    pub(super) fn date(&self, draft: &mut Draft<'_>, stripe: &Exclusive<'_, Mapping>) {
+        draft.epoch = stripe.epoch();
+        if let Some(beside) = &mut draft.beside {
+            beside.namespace_epoch = self.opened.store.namespace_epochs(self.namespace).current();
+        }
+    }
+}
+
+fn check_key(key: &[u8]) -> Result<()> {
+    if key.len() > MAX_KEY { Err(Error::KeyTooLong { size: key.len(), limit: MAX_KEY }) } else { Ok(()) }
+}
+
+/// Whether a record fits into the rings of a file.
+#[inline]
+pub(super) fn check_size(opened: &Opened, draft: &Draft<'_>) -> Result<()> {
+    let (size, limit) = (draft.units() * 8, opened.geometry().largest_record());
+    if size > limit { Err(Error::TooLarge { size, limit }) } else { Ok(()) }
+}
