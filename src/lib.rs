@@ -24,8 +24,7 @@
 //! assert_eq!(other.get("page:43"), None);
 //!
 //! // Exactly one caller across all threads and processes runs the query; the others wait for its value.
-//! let slow_query = || Ok::<_, std::io::Error>(b"42 rows".to_vec());
-//! let rows = cache.get_or_create("report", &CreateOptions::new().expiry(five_minutes), slow_query)?;
+//! let rows = cache.get_or_create("report", &CreateOptions::new().expiry(five_minutes), || "42 rows")?;
 //! assert_eq!(rows, b"42 rows");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -90,9 +89,9 @@ pub use api::AsyncCache;
 pub use api::Typed;
 #[cfg(not(loom))]
 pub use api::{
-    Cache, Claim, Counters, CreateError, CreateOptions, Created, Item, KeyLock, Keys, Limit, LockOptions, Lookup,
-    NamespaceOptions, Options, Repair, SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task, Values, Verification,
-    Wait,
+    Cache, Claim, Counters, CreateError, CreateOptions, Created, CreatorOutput, Item, KeyLock, Keys, Limit,
+    LockOptions, Lookup, NamespaceOptions, Options, Repair, SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task,
+    Values, Verification, Wait,
 };
 #[cfg(not(loom))]
 pub use clock::{Clock, Expiry};

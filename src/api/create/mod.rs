@@ -13,93 +13,20 @@ mod finding;
 mod form;
 mod freshness;
 mod options;
+mod output;
 
 pub(crate) use batch::{Batch, in_one_order};
-use claim::store_prepared;
 pub use claim::{Claim, Stored};
 pub use created::Created;
 pub(crate) use finding::{Finding, Next, Remaining};
 pub(crate) use form::Form;
 pub use options::CreateOptions;
+pub use output::{CreateError, CreatorOutput};
 
 use super::cache::Cache;
 use super::claim::Task;
 use super::item::Item;
-use super::stripe_lock::Patience;
-use crate::error::{Error, Result};
-use std::convert::Infallible;
-use std::io;
-
-/// Why there is no value after [`get_or_create`](Cache::get_or_create): the caller's creator failed, or the cache did.
-///
-/// `?` turns it into whatever the errors of both can be turned into: `Box<dyn Error + Send + Sync>`, `anyhow::Error`,
-/// [`io::Error`], and [`Error`] where the creator fails with one. Where the creator's own error can hold an [`Error`], as
-/// `anyhow::Error`, boxed errors and most enums of an application can, [`into_inner`](Self::into_inner) makes one error of
-/// the two:
-///
-/// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let cache = kennel::Options::new().create(dir.path().join("cache"))?;
-/// use kennel::{CreateError, CreateOptions};
-/// fn load() -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-///     Ok("42 rows".parse::<String>()?.into_bytes())
-/// }
-/// let rows = cache.get_or_create("report", &CreateOptions::new(), load).map_err(CreateError::into_inner)?;
-/// assert_eq!(rows, b"42 rows");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug, thiserror::Error)]
-pub enum CreateError<E> {
-    /// The caller's own creator failed.
-    #[error(transparent)]
-    Creator(E),
-    /// The cache failed.
-    #[error(transparent)]
-    Cache(#[from] Error),
-}
-
-impl<E: From<Error>> CreateError<E> {
-    /// The creator's error, or the cache's as an error of the same type.
-    pub fn into_inner(self) -> E {
-        match self {
-            CreateError::Creator(error) => error,
-            CreateError::Cache(error) => error.into(),
-        }
-    }
-}
-
-/// A creator that fails with [`Error`], such as one that asks another cache.
-impl From<CreateError<Error>> for Error {
-    fn from(error: CreateError<Error>) -> Self {
-        error.into_inner()
-    }
-}
-
-/// A creator that cannot fail.
-impl From<CreateError<Infallible>> for Error {
-    fn from(error: CreateError<Infallible>) -> Self {
-        match error {
-            CreateError::Creator(never) => match never {},
-            CreateError::Cache(error) => error,
-        }
-    }
-}
-
-/// A creator's [`io::Error`] stays what it is; any other error becomes one of the kind [`Other`](io::ErrorKind::Other).
-impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<CreateError<E>> for io::Error {
-    fn from(error: CreateError<E>) -> Self {
-        match error {
-            CreateError::Creator(error) => match error.into().downcast::<io::Error>() {
-                Ok(error) => *error,
-                Err(error) => match error.downcast::<Error>() {
-                    Ok(error) => (*error).into(),
-                    Err(error) => io::Error::other(error),
-                },
-            },
-            CreateError::Cache(error) => error.into(),
-        }
-    }
-}
+use crate::error::Result;
 
 /// What [`Cache::claim`] found.
 #[derive(Debug)]
@@ -133,12 +60,12 @@ impl Cache {
         found
     }
 
-    fn get_or_create_stored<K: AsRef<[u8]>, V: Into<Created>, E>(
+    fn get_or_create_stored<K: AsRef<[u8]>, R: CreatorOutput<Vec<Option<Created>>>>(
         &self,
         keys: &[K],
         how: &CreateOptions,
-        create: impl FnOnce(&[usize]) -> Result<Vec<Option<V>>, E>,
-    ) -> Result<Vec<Option<Vec<u8>>>, CreateError<E>> {
+        create: impl FnOnce(&[usize]) -> R,
+    ) -> Result<Vec<Option<Vec<u8>>>, R::Error> {
         let mut batch = Batch::of(keys.len());
         let mut left = Remaining::of(how.wait);
         for places in in_one_order(keys) {
@@ -146,37 +73,26 @@ impl Cache {
             batch.found(places, lookup);
         }
         let missing = batch.missing();
-        let created = if missing.is_empty() { Vec::new() } else { create(&missing).map_err(CreateError::Creator)? };
+        let created = if missing.is_empty() { Vec::new() } else { create(&missing).into_result()? };
         Ok(batch.finish(created)?)
     }
 }
 
 /// Runs a creator and stores what it made. A creator that fails or panics drops the claim.
-fn created<V: Into<Created>, E>(claim: Claim, create: impl FnOnce() -> Result<V, E>) -> Result<Vec<u8>, E> {
-    let made = create()?.into();
-    store(claim, Some(&made));
+fn created<R: CreatorOutput<Created>>(claim: Claim, create: impl FnOnce() -> R) -> Result<Vec<u8>, R::Error> {
+    let made = create().into_result()?;
+    claim.finish(Some(&made));
     Ok(made.value)
 }
 
 /// The same for a creator that may find that there is no value.
-fn created_optional<V: Into<Created>, E>(
+fn created_optional<R: CreatorOutput<Option<Created>>>(
     claim: Claim,
-    create: impl FnOnce() -> Result<Option<V>, E>,
-) -> Result<Option<Vec<u8>>, E> {
-    let made = create()?.map(Into::into);
-    store(claim, made.as_ref());
+    create: impl FnOnce() -> R,
+) -> Result<Option<Vec<u8>>, R::Error> {
+    let made = create().into_result()?;
+    claim.finish(made.as_ref());
     Ok(made.map(Created::into_value))
-}
-
-/// Stores what was created, or that there is nothing. What keeps the cache from that is counted, and no error of the
-/// caller's: it has its value.
-fn store(claim: Claim, made: Option<&Created>) {
-    let mut patience = claim.patience();
-    store_within(claim, made, &mut patience);
-}
-
-fn store_within(claim: Claim, made: Option<&Created>, patience: &mut Patience) {
-    let _ = store_prepared(claim.prepare(made), patience);
 }
 
 impl Cache {
@@ -193,29 +109,31 @@ impl Cache {
     /// # let dir = tempfile::tempdir()?;
     /// # let cache = kennel::Options::new().create(dir.path().join("cache"))?;
     /// use kennel::CreateOptions;
-    /// let slow_query = || Ok::<_, std::io::Error>(b"42 rows".to_vec());
-    /// let rows = cache.get_or_create("report:2026", &CreateOptions::new(), slow_query)?;
+    /// let rows = cache.get_or_create("report:2026", &CreateOptions::new(), || "42 rows")?;
     /// assert_eq!(rows, b"42 rows");
-    /// assert!(cache.contains("report:2026"));
+    /// // A creator that can fail returns a `Result`.
+    /// let read = || std::fs::read("no such file");
+    /// assert!(cache.get_or_create("file", &CreateOptions::new(), read).is_err());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
-    /// [`CreateError::Creator`] with what the caller's own `create` returned; it reaches nobody else.
-    /// [`CreateError::Cache`] with [`TimedOut`](Error::TimedOut), with [`OwnClaim`](Error::OwnClaim) for a creator that
-    /// asks for its own key, with [`Busy`](Error::Busy) when the stripe's lock is not to be had, or as
+    /// [`CreateError::Creator`] with the error that the caller's own `create` returned; no other caller gets it.
+    /// [`CreateError::Cache`], or a plain [`Error`](crate::Error) if the creator cannot fail: with
+    /// [`TimedOut`](crate::Error::TimedOut), with [`OwnClaim`](crate::Error::OwnClaim) for a creator that asks for its own
+    /// key, with [`Busy`](crate::Error::Busy) when another holds the stripe's lock for too long, or as
     /// [`set`](Cache::set). A value that cannot be stored is returned all the same.
-    pub fn get_or_create<V: Into<Created>, E>(
+    pub fn get_or_create<R: CreatorOutput<Created>>(
         &self,
         key: impl AsRef<[u8]>,
         how: &CreateOptions,
-        create: impl FnOnce() -> Result<V, E>,
-    ) -> Result<Vec<u8>, CreateError<E>> {
+        create: impl FnOnce() -> R,
+    ) -> Result<Vec<u8>, R::Error> {
         match self.claim(key, &how.for_value())? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
-            Lookup::Create(claim) => created(claim, create).map_err(CreateError::Creator),
+            Lookup::Create(claim) => created(claim, create),
             // A claim that needs a value finds no absence.
-            Lookup::Absent => create().map(|made| made.into().value).map_err(CreateError::Creator),
+            Lookup::Absent => create().into_result().map(Created::into_value),
         }
     }
 
@@ -225,16 +143,16 @@ impl Cache {
     ///
     /// # Errors
     /// As [`get_or_create`](Cache::get_or_create).
-    pub fn get_or_create_optional<V: Into<Created>, E>(
+    pub fn get_or_create_optional<R: CreatorOutput<Option<Created>>>(
         &self,
         key: impl AsRef<[u8]>,
         how: &CreateOptions,
-        create: impl FnOnce() -> Result<Option<V>, E>,
-    ) -> Result<Option<Vec<u8>>, CreateError<E>> {
+        create: impl FnOnce() -> R,
+    ) -> Result<Option<Vec<u8>>, R::Error> {
         match self.claim(key, how)? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(Some(item.value)),
             Lookup::Absent => Ok(None),
-            Lookup::Create(claim) => created_optional(claim, create).map_err(CreateError::Creator),
+            Lookup::Create(claim) => created_optional(claim, create),
         }
     }
 
@@ -244,12 +162,12 @@ impl Cache {
     ///
     /// # Errors
     /// As [`get_or_create`](Cache::get_or_create).
-    pub fn get_or_refresh<V: Into<Created>, E>(
+    pub fn get_or_refresh<R: CreatorOutput<Created>>(
         &self,
         key: impl AsRef<[u8]>,
         how: &CreateOptions,
-        create: impl FnOnce() -> Result<V, E> + Send + 'static,
-    ) -> Result<Vec<u8>, CreateError<E>> {
+        create: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<Vec<u8>, R::Error> {
         // A task of its own: the caller may ask for the key again while the thread creates.
         let task = how.task_or(Task::unique);
         match self.claim(key, &how.for_refresh().task(task))? {
@@ -261,9 +179,9 @@ impl Cache {
                 let _ = std::thread::Builder::new().name("kennel-refresh".into()).spawn(move || drop(work()));
                 Ok(stale)
             }
-            Lookup::Create(claim) => task.run(|| created(claim, create)).map_err(CreateError::Creator),
+            Lookup::Create(claim) => task.run(|| created(claim, create)),
             // A claim that needs a value finds no absence.
-            Lookup::Absent => create().map(|made| made.into().value).map_err(CreateError::Creator),
+            Lookup::Absent => create().into_result().map(Created::into_value),
         }
     }
 
@@ -272,14 +190,14 @@ impl Cache {
     /// gets all of them at once. It returns as many values, in the order of the keys that it was given.
     ///
     /// # Errors
-    /// As [`get_or_create`](Cache::get_or_create); [`BadOption`](Error::BadOption) if `create` returns more or fewer
+    /// As [`get_or_create`](Cache::get_or_create); [`BadOption`](crate::Error::BadOption) if `create` returns more or fewer
     /// values than keys. The time for waiting is that of all keys together.
-    pub fn get_or_create_multi<K: AsRef<[u8]>, V: Into<Created>, E>(
+    pub fn get_or_create_multi<K: AsRef<[u8]>, R: CreatorOutput<Vec<Option<Created>>>>(
         &self,
         keys: &[K],
         how: &CreateOptions,
-        create: impl FnOnce(&[&K]) -> Result<Vec<Option<V>>, E>,
-    ) -> Result<Vec<Option<Vec<u8>>>, CreateError<E>> {
+        create: impl FnOnce(&[&K]) -> R,
+    ) -> Result<Vec<Option<Vec<u8>>>, R::Error> {
         let create = |missing: &[usize]| create(&missing.iter().map(|&i| &keys[i]).collect::<Vec<_>>());
         match self.in_namespace() {
             None => self.get_or_create_stored(keys, how, create),

@@ -21,8 +21,7 @@ struct Site {
 
 impl Site {
     fn page(&self, number: u32) -> Result<Vec<u8>, Error> {
-        let create = || Ok::<_, Error>(format!("page {number}").into_bytes());
-        Ok(self.pages.get_or_create(number.to_le_bytes(), &self.how, create)?)
+        self.pages.get_or_create(number.to_le_bytes(), &self.how, || format!("page {number}"))
     }
 }
 
@@ -57,10 +56,7 @@ fn tasks_share_handles_in_a_struct() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {
         let other = site.clone();
-        let task = tokio::spawn(async move {
-            let create = async || Ok::<_, Error>(b"page".to_vec());
-            other.tasks.get_or_create("key", &other.how, create).await
-        });
+        let task = tokio::spawn(async move { other.tasks.get_or_create("key", &other.how, async || "page").await });
         assert_eq!(task.await.expect("no panic").expect("a page"), b"page");
     });
     assert_eq!(site.pages.get("key").as_deref(), Some(&b"page"[..]));
@@ -77,7 +73,7 @@ struct Point {
 fn typed_values_need_only_serde() {
     let (_directory, site) = site();
     let points = &site.points;
-    let created = points.get_or_create("origin", &CreateOptions::new(), || Ok::<_, Error>(Point { x: 0, y: 0 }));
+    let created = points.get_or_create("origin", &CreateOptions::new(), || Point { x: 0, y: 0 });
     assert_eq!(created.expect("a point"), Point { x: 0, y: 0 });
     assert_eq!(points.get("origin").expect("a point"), Some(Point { x: 0, y: 0 }));
 }

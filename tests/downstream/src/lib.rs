@@ -42,6 +42,8 @@
 //! ```
 
 #[cfg(test)]
+mod creators;
+#[cfg(test)]
 mod errors;
 #[cfg(test)]
 mod growth;
