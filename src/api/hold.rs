@@ -37,7 +37,7 @@ impl Cache {
         let regions = file.geometry().shape.lock_regions;
         if region >= regions {
             return Err(Error::BadOption {
-                option: "region",
+                option: "lock_region",
                 given: region.to_string(),
                 expected: format!("one of the file's {regions} lock regions, which are numbered from 0"),
             });

@@ -17,7 +17,10 @@ use memmap2::{MmapOptions, MmapRaw};
 use std::fs::OpenOptions;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
 
+/// How long a round takes, unless the run is shorter.
+pub const LONGEST_ROUND: Duration = Duration::from_secs(15);
 /// Keys of a round; the numbers below are in it as 16 bits.
 pub const KEYS: usize = 768;
 /// Keys behind those that hold typed values. Their part is 0, so only every [`PARTS`]-th is used.

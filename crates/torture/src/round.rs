@@ -23,9 +23,6 @@ use std::time::{Duration, Instant};
 /// Violations found at the end that are printed; the others are only counted.
 const PRINTED: usize = 10;
 
-/// How long a round takes, unless the run is shorter.
-pub const LONGEST: Duration = Duration::from_secs(15);
-
 pub struct Round<'a> {
     pub locks: LockStrategy,
     pub processes: usize,
