@@ -18,7 +18,9 @@ use std::cell::OnceCell;
 use std::time::Duration;
 
 /// What [`Cache::compare_and_swap`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use]
+#[non_exhaustive]
 pub enum Swap {
     /// The value was as expected and is replaced; the new stamp.
     Stored(Stamp),
@@ -127,6 +129,7 @@ impl Cache {
 
     /// Stores many items, each stripe locked once for up to 64 of them; what became of each, in their order. It
     /// is that many single `set`s, not one atomic change; of equal keys the last wins.
+    #[must_use = "each item is stored, or not, by itself"]
     pub fn set_multi<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, items: &[(K, V)], how: &SetOptions) -> Vec<Result<()>> {
         match self.in_namespace() {
             None => self.set_stored_multi(items, how),
@@ -138,6 +141,7 @@ impl Cache {
     }
 
     /// Removes many keys, each stripe locked once for up to 64 of them; whether each had a value, in their order.
+    #[must_use = "each item is deleted, or not, by itself"]
     pub fn delete_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<bool>> {
         match self.in_namespace() {
             None => self.delete_stored_multi(keys),
