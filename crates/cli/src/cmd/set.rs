@@ -27,7 +27,7 @@ pub struct SetArgs {
     /// The value. Without it, or with "-", the value is all of standard input, unchanged.
     value: Option<OsString>,
     /// How long the value lives, with its unit: 250ms, 1.5s, 5m, 2h or 1d. Without it, the value does
-    /// not expire.
+    /// not expire, or as the namespace says.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     ttl: Option<Duration>,
     /// A number of 32 bits that is kept with the value and given back by get --json.
@@ -42,13 +42,14 @@ pub struct SetArgs {
 }
 
 pub fn run(args: SetArgs) -> CliResult {
-    let how = SetOptions::new().flags(args.flags).expiry(args.ttl.map_or(Expiry::Never, Expiry::After));
+    let how = SetOptions::new().flags(args.flags);
+    let how = args.ttl.map_or(how, |ttl| how.expiry(Expiry::After(ttl)));
     let condition = Condition::of(&args);
     let key = args.key.bytes()?;
     // The value is read to its end first: the file is open no longer than the
     // write takes.
     let value = read_value(args.value)?;
-    let cache = args.write.open()?;
+    let cache = args.key.namespace.find_or_add(args.write.open()?)?;
     Ok(hit_or_miss(condition.store(&cache, &key, &value, &how)?))
 }
 
