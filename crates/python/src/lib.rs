@@ -26,13 +26,13 @@ mod _kennel {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::cache::{Cache, Keys, Namespace};
+    use super::cache::{Cache, Namespace};
     #[pymodule_export]
     use super::claim::{Claim, Lock, Lookup, Task};
     #[pymodule_export]
     use super::options::{default_path, destroy};
     #[pymodule_export]
-    use super::space::{Item, Space};
+    use super::space::{Item, Keys, Space};
     #[pymodule_export]
     use super::stats::record_size;
 
