@@ -32,13 +32,13 @@ impl Cache {
     /// expired when the call began. Any `get` may miss.
     #[must_use]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Vec<u8>> {
-        self.read(key.as_ref(), Value)
+        self.read(key.as_ref(), &mut Value)
     }
 
     /// The value of a key with its flags, stamp and expiry.
     #[must_use]
     pub fn get_item(&self, key: impl AsRef<[u8]>) -> Option<Item> {
-        self.read(key.as_ref(), WholeItem(&self.file.time))
+        self.read(key.as_ref(), &mut WholeItem(&self.file.time))
     }
 
     /// As [`get_item`](Self::get_item), for those who must go on where there is no memory for the value.
@@ -46,7 +46,7 @@ impl Cache {
     /// # Errors
     /// [`NoMemory`](Error::NoMemory), in place of the end of the process.
     pub fn try_get_item(&self, key: impl AsRef<[u8]>) -> Result<Option<Item>> {
-        let known = self.read(key.as_ref(), TryWhole::<false>(&self.file.time)).transpose()?;
+        let known = self.read(key.as_ref(), &mut TryWhole::<false>(&self.file.time)).transpose()?;
         Ok(known.map(|known| known.item))
     }
 
@@ -82,11 +82,11 @@ impl Cache {
     /// # Errors
     /// [`BufferTooSmall`](Error::BufferTooSmall), which names the length; nothing is copied then.
     pub fn get_into(&self, key: impl AsRef<[u8]>, buf: &mut [u8]) -> Result<Option<usize>> {
-        let given = buf.len();
-        match self.read(key.as_ref(), Into(buf)) {
+        let mut into = Into(buf);
+        match self.read(key.as_ref(), &mut into) {
             None => Ok(None),
-            Some(needed) if needed <= given => Ok(Some(needed)),
-            Some(needed) => Err(Error::BufferTooSmall { needed, given }),
+            Some(needed) if needed <= into.0.len() => Ok(Some(needed)),
+            Some(needed) => Err(Error::BufferTooSmall { needed, given: into.0.len() }),
         }
     }
 
@@ -106,7 +106,7 @@ impl Cache {
     /// # Errors
     /// [`BufferTooSmall`](Error::BufferTooSmall) if `room` makes less than it was asked for; nothing is copied then.
     pub fn get_with<B: AsMut<[u8]>>(&self, key: impl AsRef<[u8]>, room: impl FnMut(usize) -> B) -> Result<Option<B>> {
-        match self.read(key.as_ref(), In(room)) {
+        match self.read(key.as_ref(), &mut In(room)) {
             None => Ok(None),
             Some(Ok(made)) => Ok(Some(made)),
             Some(Err(TooSmall { needed, given })) => Err(Error::BufferTooSmall { needed, given }),
@@ -116,7 +116,7 @@ impl Cache {
     /// Whether a `get` of this key would hit. The key's access mark is raised as by a `get`.
     #[must_use]
     pub fn contains(&self, key: impl AsRef<[u8]>) -> bool {
-        self.read(key.as_ref(), Nothing).is_some()
+        self.read(key.as_ref(), &mut Nothing).is_some()
     }
 
     /// The values of many keys, in their order. It is that many single `get`s, not a snapshot, but faster: the
@@ -169,14 +169,14 @@ impl Cache {
 
     /// Takes what is wanted out of a key's record, all of it between two changes.
     #[inline(always)]
-    fn read<T: Want>(&self, key: &[u8], mut want: T) -> Option<T::Out> {
+    fn read<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
         if let Some(file) = self.file.in_own_use()
             && let Some(ready) = Ready::of(&file, self.has_namespace)
         {
             let key = ready.opened.store.key(key);
-            return ready.read_at(&key, ready.opened.store.sight(&key), &mut want);
+            return ready.read_at(&key, ready.opened.store.sight(&key), want);
         }
-        self.read_otherwise(key, &mut want)
+        self.read_otherwise(key, want)
     }
 
     /// As [`read`](Self::read), with a namespace, or where the file is not ready for the fast path.

@@ -5,7 +5,7 @@ use super::item::Stamp;
 use super::namespace::Namespace;
 use super::set_options::SetOptions;
 use super::stripe_lock::{Patience, lock_stripe};
-use super::writer::{Writer, check_size};
+use super::writer::{Writer, check_size, place_of};
 use crate::clock::Expiry;
 use crate::error::{Error, Result};
 use crate::shm::mapping::Mapping;
@@ -42,9 +42,12 @@ impl Cache {
         }
     }
 
-    /// Compiled for neither options nor a namespace, so that it asks for none of what they can say.
+    /// Compiled for neither options nor a namespace, so that it asks for none of what they can say. The closure is its own:
+    /// one that [`set_stored`](Self::set_stored) shared would be called, not inlined.
     fn set_plain(&self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.set_in(None, key, value, &SetOptions::default()).map(|_| ())
+        self.put(None, key, value, &SetOptions::default(), |_, stripe, entry, draft| {
+            stripe.put(draft, entry);
+        })
     }
 
     /// Stores a value with expiry and flags; returns its stamp.
@@ -181,12 +184,7 @@ impl Cache {
 /// The same for stored keys.
 impl Cache {
     fn set_stored(&self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<Stamp> {
-        self.set_in(self.in_namespace(), key, value, how)
-    }
-
-    #[inline(always)]
-    fn set_in(&self, namespace: Option<&Namespace>, key: &[u8], value: &[u8], how: &SetOptions) -> Result<Stamp> {
-        self.put(namespace, key, value, how, |_, stripe, entry, draft| Stamp(stripe.put(draft, entry)))
+        self.put(self.in_namespace(), key, value, how, |_, stripe, entry, draft| Stamp(stripe.put(draft, entry)))
     }
 
     fn add_stored(&self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<bool> {
@@ -279,7 +277,8 @@ impl Cache {
         put: impl FnOnce(&Writer<'_, '_>, &mut Exclusive<'_, Mapping>, Option<&Entry>, &Draft<'_>) -> R,
     ) -> Result<R> {
         let file = self.current()?;
-        let writer = Writer::new(&file, namespace, key, self.lock_wait)?;
+        let place = place_of(&file, namespace, key, self.lock_wait)?;
+        let writer = Writer::at(&file, place, key, self.lock_wait);
         let store = &writer.opened.store;
         store.prefetch_record(&store.sight(&writer.key));
         let mut draft = writer.draft(value, how);

@@ -2,7 +2,7 @@
 
 use super::namespace::Namespace;
 use super::set_options::SetOptions;
-use super::stripe_lock::{lock_region, lock_stripe};
+use super::stripe_lock::{lock_as, lock_stripe};
 use crate::error::{Error, Result};
 use crate::hash::Key;
 use crate::shm::mapping::Mapping;
@@ -32,12 +32,19 @@ impl<'f, 'k> Writer<'f, 'k> {
         key: &'k [u8],
         lock_wait: Duration,
     ) -> Result<Self> {
-        check_key(key)?;
-        let (namespace, defaults) = match namespace {
-            Some(namespace) => namespace.in_file(opened, lock_wait)?,
-            None => (0, Defaults::default()),
-        };
-        Ok(Self { opened, key: opened.store.key(key), namespace, defaults, lock_wait })
+        let place = place_of(opened, namespace, key, lock_wait)?;
+        Ok(Self::at(opened, place, key, lock_wait))
+    }
+
+    /// For a stored key whose place is known. The hot path makes its writer in this way: a result would be copied.
+    #[inline(always)]
+    pub(super) fn at(
+        opened: &'f Arc<Opened>,
+        (namespace, defaults): (u16, Defaults),
+        key: &'k [u8],
+        lock_wait: Duration,
+    ) -> Self {
+        Self { opened, key: opened.store.key(key), namespace, defaults, lock_wait }
     }
 
     pub(super) fn stripe(&self) -> u32 {
@@ -52,7 +59,8 @@ impl<'f, 'k> Writer<'f, 'k> {
     #[inline(always)]
     pub(super) fn locked<R>(&self, work: impl FnOnce(&mut Exclusive<'f, Mapping>) -> R) -> Result<R> {
         let (opened, stripe) = (self.opened, self.stripe());
-        let (joined, lock) = lock_region(opened, stripe, self.lock_wait)?;
+        let joined = opened.member_within(self.lock_wait)?;
+        let lock = lock_as(joined, opened, stripe, self.lock_wait)?;
         opened.within(joined, stripe, lock, work)
     }
 
@@ -96,8 +104,21 @@ impl<'f, 'k> Writer<'f, 'k> {
     }
 }
 
-fn check_key(key: &[u8]) -> Result<()> {
-    if key.len() > MAX_KEY { Err(Error::KeyTooLong { size: key.len(), limit: MAX_KEY }) } else { Ok(()) }
+/// The number and the defaults of the namespace that a stored key belongs to.
+#[inline(always)]
+pub(super) fn place_of(
+    opened: &Opened,
+    namespace: Option<&Namespace>,
+    key: &[u8],
+    lock_wait: Duration,
+) -> Result<(u16, Defaults)> {
+    if key.len() > MAX_KEY {
+        return Err(Error::KeyTooLong { size: key.len(), limit: MAX_KEY });
+    }
+    match namespace {
+        Some(namespace) => namespace.in_file(opened, lock_wait),
+        None => Ok((0, Defaults::default())),
+    }
 }
 
 /// Whether a record fits into the rings of a file.
