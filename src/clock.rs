@@ -4,6 +4,9 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// The latest moment that a record can hold, in milliseconds since 1970: the year 2527.
+pub(crate) const LAST_TIME: u64 = (1 << 44) - 1;
+
 /// A source of wall time. All members of a cache file must agree on it.
 pub trait Clock: Send + Sync {
     /// The time now.
@@ -107,7 +110,7 @@ impl Expiry {
             Expiry::At(time) => milliseconds(time),
         };
         // 0 means never; the first millisecond of 1970 is as long past as the second.
-        ms.clamp(1, crate::store::record::LAST_TIME)
+        ms.clamp(1, LAST_TIME)
     }
 }
 
@@ -122,6 +125,6 @@ mod tests {
         assert_eq!(Expiry::After(Duration::ZERO).to_ms(now), 1_000);
         assert_eq!(Expiry::After(Duration::from_secs(2)).to_ms(now), 3_000);
         assert_eq!(Expiry::At(UNIX_EPOCH).to_ms(now), 1);
-        assert_eq!(Expiry::After(Duration::MAX).to_ms(now), crate::store::record::LAST_TIME);
+        assert_eq!(Expiry::After(Duration::MAX).to_ms(now), LAST_TIME);
     }
 }

@@ -7,8 +7,8 @@
 //!   of, [`Cache::lock`] locks a key, and [`Cache::namespace`] names a part of the cache that can be invalidated as a whole.
 //! * Features: `typed` for values of one type through serde (`Typed`), `tokio` for tasks that wait without a thread
 //!   (`AsyncCache`), `serde` for the statistics.
-//! * [`LockStrategy`] says how stripes are locked; [`locks`] is the contract for one of your own, and
-//!   [`conformance`] the suite that checks it.
+//! * [`LockStrategy`] says how stripes are locked; [`locks`] is the contract for one of your own, and the crate
+//!   `kennel-conformance` checks whether a strategy keeps it.
 //! * `docs/architecture.md` follows a `get` and a `set` through the rooms of this crate, `docs/guarantees.md`
 //!   says what is promised and what is not, `docs/format.md` draws the bytes.
 
@@ -16,7 +16,6 @@
 
 #[cfg(not(loom))]
 mod api;
-#[cfg(not(loom))]
 mod clock;
 #[cfg(not(loom))]
 mod error;
@@ -47,17 +46,15 @@ pub use store::Invalidation;
 pub use store::record::{MAX_KEY, record_size};
 #[cfg(not(loom))]
 pub use store::verify::Problem;
-#[cfg(not(loom))]
-pub use sync::conformance;
 pub use sync::locks;
 #[cfg(not(loom))]
 pub use sync::locks::LockStrategy;
 #[cfg(not(loom))]
 pub use upkeep::header::AfterCrash;
 #[cfg(not(loom))]
-pub use upkeep::open::{DEFAULT_CAPACITY, OnMismatch};
-#[cfg(not(loom))]
 pub use upkeep::place::{default_path, default_paths};
+#[cfg(not(loom))]
+pub use upkeep::settings::{DEFAULT_CAPACITY, OnMismatch};
 
 /// Faults that are planted in the engine, for the tests that must find them.
 #[cfg(all(feature = "plant", not(loom)))]

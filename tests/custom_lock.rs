@@ -1,487 +1,127 @@
-//! A lock strategy of one's own, in full: [`RegionFiles`]. Then what the conformance suite says of it, what it
-//! says of strategies that look as if they would do, and a cache that two processes share under it.
-//!
-//! What a strategy must do is the contract in [`kennel::locks`]. The hard parts are not in the locking:
-//!
-//! * *A killed owner's lock is given on.* So the system must release it: a directory or a file that exists while
-//!   the lock is held outlives its owner.
-//! * *A stopped owner's is not.* So no lock may be taken away because its time is up.
-//! * *A forked child does not keep its parent's lock.* A lock of `flock` kind belongs to the open file, which a
-//!   child inherits; [`LockFile`] is an open file that a forked child loses. Record locks (`fcntl`) are not
-//!   inherited, but they vanish as soon as the process closes *any* descriptor of that file.
-//! * *Threads exclude each other, too.* A lock of `flock` kind does not do that among the threads that share the
-//!   open file, so something in front of it must.
+//! A cache under a lock strategy of the caller's own. `crates/conformance/tests/custom_lock.rs` shows one for several
+//! processes; this one serves the threads of one, and counts.
 
 mod common;
 
-use common::{Place, children};
-use fs2::FileExt;
-use kennel::conformance::{self, Suite};
-use kennel::locks::{LockError, LockFactory, LockFile, LockPlace, LockRegions};
-use kennel::{Error, LockStrategy, NamespaceOptions, Options, SetOptions};
-use std::fs::{self, File};
+use common::Place;
+use kennel::locks::{LockError, LockFactory, LockPlace, LockRegions};
+use kennel::{Cache, Error, LockStrategy, NamespaceOptions, Options, SetOptions};
 use std::io;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// One file per lock region, in the cache's lock directory.
-struct RegionFiles;
+const STRIPES: u32 = 4;
 
-impl RegionFiles {
-    fn path(directory: &Path, region: u32) -> PathBuf {
-        directory.join(format!("region-{region}.lock"))
-    }
-
-    /// A file that somebody deleted and made anew is empty; it must not pass for the one that the others lock.
-    fn length(region: u32) -> u64 {
-        u64::from(region) + 1
-    }
+/// A flag for each lock region, and how often a flag was set.
+#[derive(Default)]
+struct Flags {
+    held: [AtomicBool; STRIPES as usize],
+    taken: AtomicU64,
 }
 
-impl LockFactory for RegionFiles {
+/// A strategy of flags; its attachments share them.
+struct Counting {
+    name: &'static str,
+    id: u64,
+    flags: Arc<Flags>,
+}
+
+struct Attached(Arc<Flags>);
+
+impl LockFactory for Counting {
     fn name(&self) -> &str {
-        "region-files"
+        self.name
     }
 
     fn id(&self) -> u64 {
-        1000
+        self.id
     }
 
-    fn prepare(&self, place: &LockPlace) -> io::Result<()> {
-        (0..place.regions).try_for_each(|region| {
-            let file = File::create_new(Self::path(&place.directory, region))?;
-            file.set_len(Self::length(region))
-        })
+    fn prepare(&self, _: &LockPlace) -> io::Result<()> {
+        Ok(())
     }
 
-    fn attach(&self, place: &LockPlace) -> io::Result<Box<dyn LockRegions>> {
-        let open = |region| {
-            let path = Self::path(&place.directory, region);
-            let file = LockFile::open(&path)?;
-            if file.metadata()?.len() != Self::length(region) {
-                let why = format!("{}: made anew, the others lock another one", path.display());
-                return Err(io::Error::new(io::ErrorKind::NotFound, why));
-            }
-            Ok(RegionFile { taken: Mutex::new(false), freed: Condvar::new(), file })
-        };
-        let regions: io::Result<Vec<_>> = (0..place.regions).map(open).collect();
-        Ok(Box::new(Attached(regions?)))
+    fn attach(&self, _: &LockPlace) -> io::Result<Box<dyn LockRegions>> {
+        Ok(Box::new(Attached(self.flags.clone())))
     }
-}
-
-/// What one process has of it. A forked child attaches anew, so nothing here is ever used by two processes.
-struct Attached(Vec<RegionFile>);
-
-struct RegionFile {
-    /// Whether a thread of this process holds the region, or is trying to.
-    taken: Mutex<bool>,
-    freed: Condvar,
-    file: LockFile,
 }
 
 impl LockRegions for Attached {
     fn lock(&self, region: u32, limit: Duration) -> Result<(), LockError> {
-        let region = &self.0[region as usize];
         let start = Instant::now();
-        if !region.take(limit) {
-            return Err(LockError::Busy);
+        while self.0.held[region as usize].swap(true, Ordering::Acquire) {
+            if start.elapsed() >= limit {
+                return Err(LockError::Busy);
+            }
+            std::thread::yield_now();
         }
-        let got = region.lock_file(start, limit);
-        if got.is_err() {
-            region.free();
-        }
-        got
+        self.0.taken.fetch_add(1, Ordering::SeqCst);
+        Ok(())
     }
 
     fn unlock(&self, region: u32) {
-        let region = &self.0[region as usize];
-        // Unlocking a file that is locked does not fail.
-        let _ = FileExt::unlock(&*region.file);
-        region.free();
+        self.0.held[region as usize].store(false, Ordering::Release);
     }
 }
 
-impl RegionFile {
-    /// Excludes the other threads of this process.
-    fn take(&self, limit: Duration) -> bool {
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.freed.wait_timeout_while(taken, limit, |taken| *taken);
-        let (mut taken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        if timeout.timed_out() {
-            return false;
-        }
-        *taken = true;
-        true
-    }
-
-    fn free(&self) {
-        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
-        self.freed.notify_one();
-    }
-
-    /// Excludes the other processes. A blocking call would have no limit, so it asks again and again.
-    fn lock_file(&self, start: Instant, limit: Duration) -> Result<(), LockError> {
-        loop {
-            match FileExt::try_lock_exclusive(&*self.file) {
-                Ok(()) => return Ok(()),
-                Err(error) if error.raw_os_error() != fs2::lock_contended_error().raw_os_error() => {
-                    return Err(LockError::Failed(error));
-                }
-                Err(_) if start.elapsed() >= limit => return Err(LockError::Busy),
-                Err(_) => thread::sleep(Duration::from_micros(200)),
-            }
-        }
-    }
+fn strategy(name: &'static str, id: u64, flags: &Arc<Flags>) -> LockStrategy {
+    LockStrategy::Custom(Arc::new(Counting { name, id, flags: flags.clone() }))
 }
 
-/// The strategies of this file by name: a child is told which one to use.
-fn strategy(name: &str) -> LockStrategy {
-    match name {
-        "region-files" => LockStrategy::Custom(Arc::new(RegionFiles)),
-        name => LockStrategy::Custom(Arc::new(flawed::Flawed::named(name))),
-    }
+fn create(place: &Place, flags: &Arc<Flags>) -> Cache {
+    let locks = strategy("counting", 1010, flags);
+    Options::new().capacity(256 << 10).stripes(STRIPES).locks(locks).create(place.path()).unwrap()
 }
 
 #[test]
-fn child() {
-    children::serve(|task, args| match task {
-        "suite" => conformance::child(&strategy(args[0]), args[1], children::fork()),
-        "add" => add(args[0]),
-        "open" => open_with_other_strategies(args[0]),
-        _ => panic!("no task {task}"),
-    });
-}
-
-fn run_suite(name: &str) -> Result<conformance::Report, conformance::Failure> {
-    let again = |task: &str| -> Command { children::command("suite", &[name, task]) };
-    Suite::new(strategy(name), &again).run()
-}
-
-#[test]
-fn region_files_keep_the_contract() {
-    let report = run_suite("region-files").unwrap_or_else(|failure| panic!("{failure}"));
-    let skipped: Vec<_> = report.checks.iter().filter(|check| check.skipped.is_some()).map(|c| c.name).collect();
-    if cfg!(unix) {
-        assert_eq!(skipped, ["readers share the lock, a writer excludes them"], "{report}");
-    }
-}
-
-const ROUNDS: u64 = 300;
-
-fn options() -> Options {
-    Options::new().capacity(256 << 10).stripes(4).locks(strategy("region-files"))
-}
-
-fn add(path: &str) {
-    let cache = options().open(path).unwrap();
-    children::say("ready");
-    children::wait_for_word();
-    for _ in 0..ROUNDS {
-        cache.incr("counter", 1).unwrap().unwrap();
-    }
-}
-
-#[test]
-fn processes_share_a_cache_under_it() {
-    let place = Place::new();
-    let cache = options().create(place.path()).unwrap();
-    assert_eq!(cache.stats().strategy, "region-files");
-    cache.set("counter", "0").unwrap();
-    let mut others: Vec<_> = (0..2).map(|_| children::start("add", &[children::arg(&place.path())])).collect();
-    others.iter_mut().for_each(|other| other.expect("ready"));
-    others.iter_mut().for_each(|other| other.tell("go"));
-    for _ in 0..ROUNDS {
-        cache.incr("counter", 1).unwrap().unwrap();
-    }
-    others.into_iter().for_each(children::Process::finish);
-    assert_eq!(cache.get("counter"), Some((3 * ROUNDS).to_string().into_bytes()));
-    assert!(cache.verify().is_ok());
-}
-
-fn open_with_other_strategies(path: &str) {
+fn who_opens_without_the_strategy_is_refused() {
+    let (place, flags) = (Place::new(), Arc::<Flags>::default());
+    let cache = create(&place, &flags);
+    cache.set("key", "value").unwrap();
+    assert_eq!(cache.stats().strategy, "counting");
     for (locks, asked) in [
         (None, "file"),
         (Some(LockStrategy::RwFile), "rw-file"),
-        (Some(strategy("another-id")), "region-files"),
-        (Some(strategy("nothing")), "nothing"),
+        (Some(strategy("counting", 1011, &flags)), "counting"),
+        (Some(strategy("another", 1010, &flags)), "another"),
     ] {
         let options = locks.map_or_else(Options::new, |locks| Options::new().locks(locks));
-        match options.open(path) {
+        match options.open(place.path()) {
             Err(Error::UnknownStrategy { found, id, asked: said, .. }) => {
-                assert_eq!((found.as_str(), id, said.as_str()), ("region-files", 1000, asked));
+                assert_eq!((found.as_str(), id, said.as_str()), ("counting", 1010, asked));
             }
             other => panic!("expected UnknownStrategy, found {other:?}"),
         }
     }
-}
-
-#[test]
-fn a_process_without_the_strategy_is_refused() {
-    let place = Place::new();
-    let cache = options().create(place.path()).unwrap();
-    cache.set("key", "value").unwrap();
-    children::start("open", &[children::arg(&place.path())]).finish();
-    // Not even another program's attempts changed anything.
+    // The attempts changed nothing.
     assert_eq!(cache.get("key").as_deref(), Some(&b"value"[..]));
-    assert_eq!(options().open(place.path()).unwrap().get("key").as_deref(), Some(&b"value"[..]));
-}
-
-#[test]
-fn a_lock_of_it_that_was_made_anew_is_refused() {
-    let place = Place::new();
-    let cache = options().create(place.path()).unwrap();
-    let directory = common::locks_root(&place.path()).join(cache.stats().file_id);
-    let lock = RegionFiles::path(&directory, 0);
-    place.take_away(&lock);
-    assert!(matches!(options().open(place.path()), Err(Error::LocksLost { .. })));
-    File::create_new(&lock).unwrap();
-    let refused = options().open(place.path());
-    assert!(matches!(&refused, Err(Error::LocksLost { detail, .. }) if detail.contains("made anew")), "{refused:?}");
-    // Who has the old one open goes on with it.
-    cache.set("key", "value").unwrap();
-}
-
-/// As [`RegionFiles`], and counts how often a lock is taken.
-struct Counting(Arc<AtomicU64>);
-
-struct CountingRegions {
-    taken: Arc<AtomicU64>,
-    sound: Box<dyn LockRegions>,
-}
-
-impl LockFactory for Counting {
-    fn name(&self) -> &str {
-        "counting"
-    }
-
-    fn id(&self) -> u64 {
-        1010
-    }
-
-    fn prepare(&self, place: &LockPlace) -> io::Result<()> {
-        RegionFiles.prepare(place)
-    }
-
-    fn attach(&self, place: &LockPlace) -> io::Result<Box<dyn LockRegions>> {
-        Ok(Box::new(CountingRegions { taken: self.0.clone(), sound: RegionFiles.attach(place)? }))
-    }
-}
-
-impl LockRegions for CountingRegions {
-    fn lock(&self, region: u32, limit: Duration) -> Result<(), LockError> {
-        self.taken.fetch_add(1, Ordering::SeqCst);
-        self.sound.lock(region, limit)
-    }
-
-    fn unlock(&self, region: u32) {
-        self.sound.unlock(region);
-    }
+    let again = Options::new().locks(strategy("counting", 1010, &flags)).open(place.path()).unwrap();
+    assert_eq!(again.get("key").as_deref(), Some(&b"value"[..]));
 }
 
 #[test]
 fn a_batch_takes_the_lock_of_each_stripe_once_and_reads_take_none() {
-    const STRIPES: u64 = 4;
-    let place = Place::new();
-    let taken = Arc::new(AtomicU64::new(0));
-    let locks = LockStrategy::Custom(Arc::new(Counting(taken.clone())));
-    let cache = Options::new().capacity(256 << 10).stripes(STRIPES as u32).locks(locks).create(place.path()).unwrap();
+    let (place, flags) = (Place::new(), Arc::<Flags>::default());
+    let cache = create(&place, &flags);
     let namespace = cache.namespace("r", &NamespaceOptions::new()).unwrap();
     let locks_of = |work: &dyn Fn()| {
-        let before = taken.load(Ordering::SeqCst);
+        let before = flags.taken.load(Ordering::SeqCst);
         work();
-        taken.load(Ordering::SeqCst) - before
+        flags.taken.load(Ordering::SeqCst) - before
     };
+    let each = u64::from(STRIPES);
     // So many that each stripe has some, and none more than are written under one hold.
     let keys: Vec<String> = (0..60).map(|n| format!("key {n}")).collect();
     let items: Vec<(&String, &str)> = keys.iter().map(|key| (key, "value")).collect();
     let how = SetOptions::new();
     for round in 0..2 {
-        assert_eq!(locks_of(&|| assert!(cache.set_multi(&items, &how).iter().all(Result::is_ok))), STRIPES, "{round}");
-        assert_eq!(
-            locks_of(&|| assert!(namespace.set_multi(&items, &how).iter().all(Result::is_ok))),
-            STRIPES,
-            "{round}"
-        );
+        assert_eq!(locks_of(&|| assert!(cache.set_multi(&items, &how).iter().all(Result::is_ok))), each, "{round}");
+        assert_eq!(locks_of(&|| assert!(namespace.set_multi(&items, &how).iter().all(Result::is_ok))), each, "{round}");
     }
     assert_eq!(locks_of(&|| assert!(cache.get_multi(&keys).iter().all(Option::is_some))), 0);
     assert_eq!(locks_of(&|| assert!(namespace.get_multi(&keys).iter().all(Option::is_some))), 0);
     assert_eq!(locks_of(&|| assert!(keys.iter().all(|key| namespace.get_item(key).is_some()))), 0);
-    assert_eq!(locks_of(&|| assert!(cache.delete_multi(&keys).iter().all(Result::is_ok))), STRIPES);
-    assert_eq!(locks_of(&|| assert!(namespace.delete_multi(&keys).iter().all(Result::is_ok))), STRIPES);
-}
-
-/// Strategies that are wrong, each in one way: the suite says in which.
-mod flawed {
-    use super::*;
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    #[derive(Clone, Copy, PartialEq)]
-    pub enum Flaw {
-        /// Nothing wrong but another number.
-        AnotherId,
-        /// Locks nothing.
-        Nothing,
-        /// Excludes the threads of one attachment only.
-        ThreadsOnly,
-        /// A directory that exists while the lock is held.
-        Directory,
-        /// As that, taken away from an owner who seems to take too long.
-        Impatient,
-        /// As `RegionFiles`, in an open file that a forked child keeps.
-        Inherited,
-        /// Does not wait.
-        Hasty,
-        /// Makes locks that are gone anew.
-        MakesAnew,
-    }
-
-    const NAMES: [(Flaw, &str); 8] = [
-        (Flaw::AnotherId, "another-id"),
-        (Flaw::Nothing, "nothing"),
-        (Flaw::ThreadsOnly, "threads-only"),
-        (Flaw::Directory, "directory"),
-        (Flaw::Impatient, "impatient"),
-        (Flaw::Inherited, "inherited"),
-        (Flaw::Hasty, "hasty"),
-        (Flaw::MakesAnew, "makes-anew"),
-    ];
-
-    pub struct Flawed(Flaw);
-
-    impl Flawed {
-        pub fn named(name: &str) -> Self {
-            Self(NAMES.into_iter().find(|&(_, known)| known == name).unwrap().0)
-        }
-    }
-
-    impl LockFactory for Flawed {
-        fn name(&self) -> &str {
-            match self.0 {
-                Flaw::AnotherId => RegionFiles.name(),
-                flaw => NAMES.into_iter().find(|&(known, _)| known == flaw).unwrap().1,
-            }
-        }
-
-        fn id(&self) -> u64 {
-            1001
-        }
-
-        fn prepare(&self, place: &LockPlace) -> io::Result<()> {
-            RegionFiles.prepare(place)
-        }
-
-        fn attach(&self, place: &LockPlace) -> io::Result<Box<dyn LockRegions>> {
-            if self.0 == Flaw::MakesAnew && !RegionFiles::path(&place.directory, 0).exists() {
-                self.prepare(place)?;
-            }
-            let sound = RegionFiles.attach(place)?;
-            let region = |region| {
-                let path = RegionFiles::path(&place.directory, region);
-                Ok(Region {
-                    taken: AtomicBool::new(false),
-                    directory: path.with_extension("held"),
-                    file: File::options().read(true).write(true).open(path)?,
-                })
-            };
-            let regions: io::Result<Vec<_>> = (0..place.regions).map(region).collect();
-            Ok(Box::new(Attached { flaw: self.0, sound, regions: regions? }))
-        }
-    }
-
-    struct Attached {
-        flaw: Flaw,
-        sound: Box<dyn LockRegions>,
-        regions: Vec<Region>,
-    }
-
-    struct Region {
-        taken: AtomicBool,
-        directory: PathBuf,
-        file: File,
-    }
-
-    impl Region {
-        fn try_lock(&self, flaw: Flaw) -> bool {
-            match flaw {
-                Flaw::ThreadsOnly => !self.taken.swap(true, Ordering::Acquire),
-                Flaw::Directory | Flaw::Impatient => fs::create_dir(&self.directory).is_ok(),
-                Flaw::Inherited => {
-                    let taken = !self.taken.swap(true, Ordering::Acquire);
-                    if taken && FileExt::try_lock_exclusive(&self.file).is_err() {
-                        self.taken.store(false, Ordering::Release);
-                        return false;
-                    }
-                    taken
-                }
-                Flaw::AnotherId | Flaw::Nothing | Flaw::Hasty | Flaw::MakesAnew => true,
-            }
-        }
-    }
-
-    impl LockRegions for Attached {
-        fn lock(&self, region: u32, limit: Duration) -> Result<(), LockError> {
-            match self.flaw {
-                Flaw::Hasty => return self.sound.lock(region, Duration::ZERO.min(limit)),
-                Flaw::MakesAnew => return self.sound.lock(region, limit),
-                _ => {}
-            }
-            let start = Instant::now();
-            while !self.regions[region as usize].try_lock(self.flaw) {
-                if self.flaw == Flaw::Impatient && start.elapsed() > Duration::from_millis(100) {
-                    return Ok(());
-                }
-                if start.elapsed() >= limit {
-                    return Err(LockError::Busy);
-                }
-                thread::sleep(Duration::from_micros(100));
-            }
-            Ok(())
-        }
-
-        fn unlock(&self, number: u32) {
-            let region = &self.regions[number as usize];
-            match self.flaw {
-                Flaw::Hasty | Flaw::MakesAnew => return self.sound.unlock(number),
-                Flaw::Directory | Flaw::Impatient => drop(fs::remove_dir(&region.directory)),
-                Flaw::Inherited => drop(FileExt::unlock(&region.file)),
-                Flaw::AnotherId | Flaw::Nothing | Flaw::ThreadsOnly => {}
-            }
-            region.taken.store(false, Ordering::Release);
-        }
-    }
-
-    fn fails(name: &str) -> &'static str {
-        match run_suite(name) {
-            Err(failure) => failure.check,
-            Ok(report) => panic!("a flawed strategy passed: {report}"),
-        }
-    }
-
-    #[test]
-    fn the_suite_finds_what_is_wrong() {
-        assert_eq!(fails("nothing"), "threads exclude each other");
-        assert_eq!(fails("threads-only"), "two attachments of one process exclude each other");
-        assert_eq!(fails("directory"), "the lock of a killed process is given on");
-        assert_eq!(fails("makes-anew"), "locks that are lost are an error, not a second set");
-    }
-
-    #[test]
-    fn the_suite_finds_one_that_does_not_wait_and_one_that_does_not_wait_long_enough() {
-        // Which check is the first to see it is a matter of chance: somebody gets `Busy`, or the lock, too early.
-        for name in ["hasty", "impatient"] {
-            let check = fails(name);
-            let known = ["threads exclude", "two attachments", "a wait for another thread"];
-            assert!(known.iter().any(|known| check.starts_with(known)), "{name}: {check}");
-        }
-    }
-
-    #[test]
-    #[cfg(unix)]
-    fn the_suite_finds_a_lock_that_a_forked_child_keeps() {
-        assert_eq!(fails("inherited"), "a forked child does not hold what its parent holds");
-    }
+    assert_eq!(locks_of(&|| assert!(cache.delete_multi(&keys).iter().all(Result::is_ok))), each);
+    assert_eq!(locks_of(&|| assert!(namespace.delete_multi(&keys).iter().all(Result::is_ok))), each);
 }

@@ -1,82 +1,86 @@
-//! The lock strategies: the contract, checked by the one suite there is, and what becomes of a cache when the
-//! owner of a lock is stopped in the middle of a write.
+//! What becomes of a cache while somebody holds a stripe's lock for long, and when the holder is stopped in the middle of
+//! a write. Whether each lock strategy keeps its contract is checked in `crates/conformance/tests`.
 
 mod common;
 
-use common::children;
-use kennel::LockStrategy;
-use kennel::conformance::{self, Report, Suite};
-use std::process::Command;
+use common::Place;
+use kennel::{Cache, Error, Options};
+use std::time::{Duration, Instant};
 
-const SUITE: &str = "suite";
+const WAIT: Duration = Duration::from_millis(300);
+
+fn options(strategy: &str) -> Options {
+    Options::new().capacity(256 << 10).stripes(4).locks(strategy.parse().unwrap()).lock_wait(WAIT)
+}
+
+/// A key in every stripe; which key is in which is seen by what a write adds to.
+fn a_key_per_stripe(cache: &Cache) -> Vec<String> {
+    let mut keys = vec![None; cache.stats().stripes as usize];
+    for i in 0.. {
+        let key = format!("key {i}");
+        let before: Vec<_> = cache.stripe_stats().iter().map(|stripe| stripe.counters.sets).collect();
+        cache.set(&key, "whole").unwrap();
+        let grown = cache.stripe_stats().iter().position(|now| now.counters.sets > before[now.stripe as usize]);
+        keys[grown.unwrap()].get_or_insert(key);
+        if keys.iter().all(Option::is_some) {
+            return keys.into_iter().flatten().collect();
+        }
+    }
+    unreachable!()
+}
 
 #[test]
-fn child() {
-    children::serve(|task, args| match task {
-        SUITE => conformance::child(&args[0].parse().unwrap(), args[1], children::fork()),
-        #[cfg(feature = "crash-points")]
-        _ => stopped::child(task, args),
-        #[cfg(not(feature = "crash-points"))]
-        _ => panic!("no task {task}"),
+fn while_a_region_is_held_only_writes_to_its_stripes_are_busy() {
+    let place = Place::new();
+    let cache = options("file").lock_regions(2).create(place.path()).unwrap();
+    let other = options("file").open(place.path()).unwrap();
+    let keys = a_key_per_stripe(&cache);
+    let worked = cache.while_locked(1, || {
+        for (stripe, key) in keys.iter().enumerate() {
+            let is_held = stripe % 2 == 1;
+            for handle in [&cache, &other] {
+                let start = Instant::now();
+                match handle.set(key, "whole") {
+                    Err(Error::Busy { stripe: busy, waited }) => {
+                        assert!(is_held && busy as usize == stripe && waited == WAIT && start.elapsed() >= WAIT);
+                    }
+                    set => assert!(set.is_ok() && !is_held, "stripe {stripe}: {set:?}"),
+                }
+                assert_eq!(handle.get(key).as_deref(), Some(&b"whole"[..]), "reads take no lock");
+            }
+        }
+        "done"
     });
-}
-
-fn run_suite(strategy: LockStrategy) -> Report {
-    let name = strategy.name().to_owned();
-    let again = |task: &str| -> Command { children::command(SUITE, &[&name, task]) };
-    let report = Suite::new(strategy, &again).run().unwrap_or_else(|failure| panic!("{failure}"));
-    println!("{report}");
-    report
-}
-
-/// Checks that ran, and checks that were left out.
-fn counts(report: &Report) -> (usize, usize) {
-    let skipped = report.checks.iter().filter(|check| check.skipped.is_some()).count();
-    (report.checks.len() - skipped, skipped)
+    assert_eq!(worked.unwrap(), "done");
+    keys.iter().for_each(|key| other.set(key, "more").unwrap());
+    let busy = other.while_locked(0, || cache.with_lock_wait(Duration::ZERO).while_locked(0, || ()));
+    assert!(matches!(busy, Ok(Err(Error::Busy { stripe: 0, waited: Duration::ZERO }))), "{busy:?}");
 }
 
 #[test]
-fn file_keeps_the_contract() {
-    let report = run_suite(LockStrategy::File);
-    assert!(report.held("processes exclude each other") && report.held("the lock of a killed process is given on"));
-    if cfg!(unix) {
-        // Only readers take no lock.
-        assert_eq!(counts(&report), (14, 1), "{report}");
-    }
+fn a_panic_gives_the_region_back() {
+    let place = Place::new();
+    let cache = options("lease").create(place.path()).unwrap();
+    let work = || cache.while_locked(0, || -> () { std::panic::resume_unwind(Box::new("of the test")) });
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err());
+    cache.while_locked(0, || ()).unwrap();
 }
 
 #[test]
-fn lease_keeps_the_contract() {
-    let report = run_suite(LockStrategy::Lease);
-    assert!(report.held("processes exclude each other") && report.held("the lock of a killed process is given on"));
-    if cfg!(unix) {
-        assert_eq!(counts(&report), (14, 1), "{report}");
-    }
+fn a_region_that_cannot_be_held_is_refused() {
+    let place = Place::new();
+    let cache = options("file").lock_regions(2).create(place.path()).unwrap();
+    let error = cache.while_locked(2, || panic!("it ran")).unwrap_err();
+    assert!(matches!(error, Error::BadOption { option: "lock_region", .. }), "{error:?}");
+    assert!(error.to_string().contains("2 lock regions"), "{error}");
+    let reader = Options::new().open_read_only(place.path()).unwrap();
+    assert!(matches!(reader.while_locked(0, || panic!("it ran")), Err(Error::ReadOnly(_))));
 }
 
 #[test]
-fn rw_file_keeps_the_contract() {
-    let report = run_suite(LockStrategy::RwFile);
-    assert!(report.held("readers share the lock, a writer excludes them"));
-    if cfg!(unix) {
-        // One lock for all regions.
-        assert_eq!(counts(&report), (14, 1), "{report}");
-    }
-}
-
-#[test]
-fn process_keeps_the_contract_among_threads() {
-    let report = run_suite(LockStrategy::Process);
-    assert!(report.held("threads exclude each other") && report.held("regions do not wait for each other"));
-    assert!(!report.held("processes exclude each other"));
-    assert_eq!(counts(&report), (5, 10), "{report}");
-}
-
-#[test]
-fn none_has_nothing_to_keep() {
-    let report = run_suite(LockStrategy::None);
-    assert_eq!(counts(&report), (0, 15), "{report}");
-    assert!(report.checks.iter().all(|check| check.skipped.is_some()));
+#[cfg(feature = "crash-points")]
+fn child() {
+    common::children::serve(stopped::child);
 }
 
 /// A process, or a thread, that is stopped while it holds a stripe's lock with a bucket half written: it is not
@@ -84,21 +88,14 @@ fn none_has_nothing_to_keep() {
 /// else goes on; and once it is killed, everything does.
 #[cfg(feature = "crash-points")]
 mod stopped {
-    use super::common::Place;
     use super::common::children::{self, PATIENCE, Process, arg, say};
+    use super::*;
     use kennel::crash::{Plan, Step, arm};
-    use kennel::{Cache, Error, Options};
     use std::path::Path;
-    use std::time::{Duration, Instant};
 
-    const WAIT: Duration = Duration::from_millis(300);
     /// Wide, for a machine with other things to do; the default limit without the option is 5 s, and a hang is
     /// longer than anything.
     const SOON: Duration = Duration::from_secs(4);
-
-    fn options(strategy: &str) -> Options {
-        Options::new().capacity(256 << 10).stripes(4).locks(strategy.parse().unwrap()).lock_wait(WAIT)
-    }
 
     pub(super) fn child(task: &str, args: &[&str]) {
         assert_eq!(task, "stop");
@@ -106,22 +103,6 @@ mod stopped {
         arm(Some(Step::BucketEven), 0, Plan::Stop);
         say("stopping");
         cache.set(args[2], "half").unwrap();
-    }
-
-    /// A key in every stripe; which key is in which is seen by what a write adds to.
-    fn a_key_per_stripe(cache: &Cache) -> Vec<String> {
-        let mut keys = vec![None; cache.stats().stripes as usize];
-        for i in 0.. {
-            let key = format!("key {i}");
-            let before: Vec<_> = cache.stripe_stats().iter().map(|stripe| stripe.counters.sets).collect();
-            cache.set(&key, "whole").unwrap();
-            let grown = cache.stripe_stats().iter().position(|now| now.counters.sets > before[now.stripe as usize]);
-            keys[grown.unwrap()].get_or_insert(key);
-            if keys.iter().all(Option::is_some) {
-                return keys.into_iter().flatten().collect();
-            }
-        }
-        unreachable!()
     }
 
     /// Waits until the stopped one has its intent written down and its bucket opened; `reader` reads only.

@@ -1,7 +1,7 @@
-//! Links the unwinder into the program, where the C compiler has it as an archive.
+//! Links the unwinder into the program statically, if the C compiler has it as an archive.
 //!
-//! Rust's library loads `libgcc_s.so.1` for the unwinder alone. That library asks the processor what it can do each time
-//! it is loaded, which takes long on a virtual machine: without it, `kennel memo` needs a tenth less from start to end.
+//! Rust's standard library loads `libgcc_s.so.1` only for the unwinder. Each time it is loaded, that library queries the
+//! features of the processor, which is slow on a virtual machine: without it, `kennel memo` takes a tenth less time.
 
 use std::env;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ fn main() {
     if !has_shared_unwinder() {
         return;
     }
-    // Where there is no such archive the program is linked as any other.
+    // Without such an archive the program is linked as usual.
     if let Some(folder) = archive().as_deref().and_then(|archive| archive.parent()) {
         println!("cargo::rustc-link-search=native={}", folder.display());
         println!("cargo::rustc-link-lib=static=gcc_eh");
@@ -28,17 +28,17 @@ fn has_shared_unwinder() -> bool {
     target("OS") == "linux" && target("ENV") == "gnu" && !is_static
 }
 
-/// Where the C compiler that links the program keeps its archive.
+/// The path of the archive of the C compiler that links the program.
 fn archive() -> Option<PathBuf> {
     let is_cross = env::var_os("HOST") != env::var_os("TARGET");
     let linker = match env::var_os("RUSTC_LINKER") {
         Some(linker) => linker,
-        // Another target's libraries are not this compiler's.
+        // The default compiler does not have the libraries of another target.
         None if is_cross => return None,
         None => "cc".into(),
     };
     let told = Command::new(linker).arg(format!("-print-file-name={ARCHIVE}")).output().ok()?;
     let path = PathBuf::from(String::from_utf8(told.stdout).ok()?.trim());
-    // A compiler that does not know it repeats the bare name.
+    // A compiler without the archive prints the bare name.
     (path.is_absolute() && path.is_file()).then_some(path)
 }

@@ -18,7 +18,7 @@ use crate::store::{Epochs, tally::MemberCount};
 use crate::sync::clock::monotonic_ms;
 use crate::sync::fork;
 use crate::upkeep::Opened;
-use crate::upkeep::claims::Life;
+use crate::upkeep::notes::Life;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -6,6 +6,7 @@ mod cache;
 mod claim;
 mod count;
 mod create;
+mod hold;
 mod item;
 mod keys;
 mod namespace;

@@ -80,7 +80,7 @@ pub(super) fn lock_to_claim<'o>(
 
 /// Locks a stripe's lock region within a limit. This process joins first, if it has not.
 #[inline(always)]
-fn lock_region(opened: &Opened, stripe: u32, limit: Duration) -> Result<(&Joined, RegionGuard<'_>)> {
+pub(super) fn lock_region(opened: &Opened, stripe: u32, limit: Duration) -> Result<(&Joined, RegionGuard<'_>)> {
     let joined = opened.member_within(limit)?;
     Ok((joined, lock_as(joined, opened, stripe, limit)?))
 }

@@ -28,7 +28,7 @@ pub(crate) use system::{
     identity_of, irregular, is_in_memory, is_ours_or_free, is_unlinked, is_vanishing, keep_from_children, largest_file,
     light_barrier, make_private_dir, mappings_keep_locks, may_create_in, mode, move_aside, name_new_file,
     nameless_file, network_filesystem, next_data, open_file, open_root_lock, own_clock_ms, populate, process_word,
-    reopen, root_lock_path, set_mode, sleep_on, stop_process, try_lock_data, untrusted, usual_form, wake_all, wake_one,
+    reopen, root_lock_path, set_mode, sleep_on, try_lock_data, untrusted, usual_form, wake_all, wake_one,
     zero_process_word_in_children,
 };
 
@@ -101,13 +101,6 @@ pub(crate) struct NewFile {
 
 /// What a fork calls: before it, after it in the parent, after it in the child.
 pub(crate) type ForkHandler = extern "C" fn();
-
-/// What a stopped process is told.
-#[derive(Clone, Copy)]
-pub(crate) enum Pause {
-    Stop,
-    Resume,
-}
 
 /// Stands for the boot where the system does not tell which it is: another number in each process. So a process that
 /// finds a file which nobody has open takes it for one from before a restart, which is slow and never wrong.

@@ -1,7 +1,6 @@
 //! What Linux, macOS and the other Unix systems have in common.
 
-use super::{DefaultPlace, Examined, ForkHandler, Identity, NewFile, Pause, must_be_directory, must_be_regular};
-use rustix::process::{Pid, Signal, kill_process};
+use super::{DefaultPlace, Examined, ForkHandler, Identity, NewFile, must_be_directory, must_be_regular};
 use std::fs::{DirBuilder, File, FileType, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, RawFd};
@@ -287,20 +286,10 @@ pub(crate) fn at_fork(before: ForkHandler, in_parent: ForkHandler, in_child: For
     let _ = unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
 }
 
-/// Stops a process, or lets it go on.
-pub(crate) fn stop_process(pid: u32, what: Pause) -> io::Result<()> {
-    let signal = match what {
-        Pause::Stop => Signal::STOP,
-        Pause::Resume => Signal::CONT,
-    };
-    let Some(pid) = Pid::from_raw(pid as i32) else { return Err(io::ErrorKind::InvalidInput.into()) };
-    Ok(kill_process(pid, signal)?)
-}
-
 /// Ends this process at once, nothing cleaned up.
 #[cfg(feature = "crash-points")]
 pub(crate) fn end_process() -> ! {
     // Cannot fail for our own pid; should it, the abort below ends the process all the same.
-    let _ = kill_process(rustix::process::getpid(), Signal::KILL);
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     std::process::abort()
 }

@@ -6,9 +6,7 @@ pub(crate) use super::lacking::{
     mappings_keep_locks, nameless_file, next_data, populate, process_word, zero_process_word_in_children,
 };
 pub(crate) use super::wait::{sleep_on, wake_all, wake_one};
-use super::{
-    DefaultPlace, Examined, ForkHandler, Identity, NewFile, Pause, must_be_directory, must_be_regular, unknown_boot,
-};
+use super::{DefaultPlace, Examined, ForkHandler, Identity, NewFile, must_be_directory, must_be_regular, unknown_boot};
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io;
@@ -353,13 +351,6 @@ pub(crate) fn close_inherited(descriptor: Descriptor, _: Identity) {
 
 /// There is no fork, so nobody is called.
 pub(crate) fn at_fork(_before: ForkHandler, _in_parent: ForkHandler, _in_child: ForkHandler) {}
-
-/// A process can only be stopped by its debugger.
-pub(crate) fn stop_process(_: u32, what: Pause) -> io::Result<()> {
-    match what {
-        Pause::Stop | Pause::Resume => Err(io::ErrorKind::Unsupported.into()),
-    }
-}
 
 /// The status of a process that ended itself: no program ends with it that failed, nor one that panicked.
 #[cfg(feature = "crash-points")]

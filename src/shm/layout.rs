@@ -479,6 +479,11 @@ impl Geometry {
         self.seats_at + u64::from(seat) * SEAT_LEN
     }
 
+    /// Offset of the first counter line of a seat.
+    pub(crate) fn seat_lines(&self, seat: u32) -> u64 {
+        self.seat(seat) + at!(Seat.lines)
+    }
+
     /// The largest record, header included, in bytes: a quarter of the main ring, or what a header can say.
     pub(crate) fn largest_record(&self) -> u64 {
         (self.main.bytes() / 4).min(LONGEST_RECORD)

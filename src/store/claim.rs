@@ -24,10 +24,11 @@
 //! what it was, so a wake cannot be lost. The number stays in the word with the way the claim ended, until
 //! the slot is taken again.
 
+use super::epochs::Epochs;
 use super::exclusive::{Entry, Exclusive};
 use super::record::Draft;
+use super::table::Store;
 use super::tally::StripeCount;
-use super::{Epochs, Store};
 use crate::hash::Key;
 use crate::plant::{Plant, planted};
 use crate::shm::atomics::{Ordering, fence};

@@ -3,10 +3,10 @@
 //! A checksum says something about the bytes that it was computed from. Bytes in shared memory may be others a moment
 //! later, so a record is copied first, with its header and its extension, and the copy is checked and handed on.
 
-use super::Store;
 use super::exclusive::{Entry, Exclusive};
 use super::read::Found;
 use super::record::{Extension, Head, Spot, is_sound};
+use super::table::Store;
 use crate::hash::Key;
 use crate::shm::Memory;
 use std::collections::TryReserveError;

@@ -20,7 +20,7 @@
 //! FLUSHING(n) before the passes and after the sync was FLUSHING(n) in between, and nobody wrote. One that meets
 //! CLEAN(n) finds its work done: nothing was written since, and only the header may still have to be synced.
 
-use super::Store;
+use super::table::Store;
 use crate::shm::atomics::Ordering;
 use crate::shm::layout::{HEADER_LEN, at};
 use crate::shm::memory::Word;

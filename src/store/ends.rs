@@ -4,22 +4,15 @@
 //! copies from then on: whatever happens to the words in the file meanwhile, no walk leads beyond its ring and none is
 //! without an end. Each step of an end is stored to the file as well, for readers, repairs and the next holder.
 
-use super::exclusive::Exclusive;
-use super::slot::{Ring, Slot};
-use crate::shm::atomics::{Ordering, fence};
+use super::slot::Ring;
 use crate::shm::layout::at;
-use crate::shm::memory::Word;
-use crate::shm::{Memory, Step};
 use std::cell::Cell;
 
-/// Private copies of the tails and heads.
+/// Private copies of each ring's tail and head.
 pub(super) struct Ends {
     small: [Cell<u64>; 2],
     main: [Cell<u64>; 2],
 }
-
-const TAIL: usize = 0;
-const HEAD: usize = 1;
 
 impl Ends {
     /// Ends from the words of a stripe's head, whatever these say.
@@ -32,82 +25,20 @@ impl Ends {
     }
 
     #[inline(always)]
+    pub(super) fn tail(&self, ring: Ring) -> &Cell<u64> {
+        &self.of(ring)[0]
+    }
+
+    #[inline(always)]
+    pub(super) fn head(&self, ring: Ring) -> &Cell<u64> {
+        &self.of(ring)[1]
+    }
+
+    #[inline(always)]
     fn of(&self, ring: Ring) -> &[Cell<u64>; 2] {
         match ring {
             Ring::Small => &self.small,
             Ring::Main => &self.main,
-        }
-    }
-}
-
-impl<'a, M: Memory> Exclusive<'a, M> {
-    #[inline]
-    pub(super) fn tail(&self, ring: Ring) -> u64 {
-        self.ends.of(ring)[TAIL].get()
-    }
-
-    #[inline]
-    pub(super) fn ring_head(&self, ring: Ring) -> u64 {
-        self.ends.of(ring)[HEAD].get()
-    }
-
-    #[inline]
-    fn ring_word(&self, ring: Ring, small: u64, main: u64) -> Word<'a> {
-        self.word(if ring == Ring::Small { small } else { main })
-    }
-
-    /// Units between tail and head; the rings were found sane when the stripe was entered.
-    #[inline]
-    pub(super) fn used(&self, ring: Ring) -> u64 {
-        self.shape(ring).used(self.tail(ring), self.ring_head(ring)).unwrap_or(self.shape(ring).units)
-    }
-
-    /// Whether the slot's record lies between tail and head of its ring.
-    #[inline]
-    pub(super) fn is_held(&self, slot: Slot) -> bool {
-        let ring = slot.ring();
-        self.shape(ring).holds(self.tail(ring), self.ring_head(ring), slot.position())
-    }
-
-    /// Everything up to `position` is now part of the ring: complete records, or pads.
-    #[inline]
-    pub(super) fn set_head(&self, ring: Ring, position: u64) {
-        self.ends.of(ring)[HEAD].set(position);
-        fence(Ordering::Release);
-        self.ring_word(ring, at!(Stripe.small_head), at!(Stripe.main_head)).set(Step::Head, position);
-    }
-
-    /// Everything before `position` may be overwritten. The fence stands between the unlinking of the slots
-    /// that pointed there and the first new byte.
-    #[inline]
-    pub(super) fn set_tail(&self, ring: Ring, position: u64) {
-        self.ends.of(ring)[TAIL].set(position);
-        self.ring_word(ring, at!(Stripe.small_tail), at!(Stripe.main_tail)).set(Step::Tail, position);
-        fence(Ordering::Release);
-    }
-
-    /// Whether tail and head can be those of one ring, and positions are not about to run out.
-    #[inline(always)]
-    pub(super) fn has_sane_rings(&self) -> bool {
-        [Ring::Small, Ring::Main].into_iter().all(|ring| {
-            let (tail, head) = (self.tail(ring), self.ring_head(ring));
-            self.shape(ring).can_have(tail, head) && head < self.shape(ring).limit()
-        })
-    }
-
-    /// Makes both rings empty, at the given positions.
-    pub(super) fn reset_rings(&self, small: u64, main: u64) {
-        let ends = [
-            (at!(Stripe.small_tail), small),
-            (at!(Stripe.small_head), small),
-            (at!(Stripe.main_tail), main),
-            (at!(Stripe.main_head), main),
-        ];
-        for (end, position) in ends {
-            self.word(end).set(Step::RingReset, position);
-        }
-        for (ring, position) in [(Ring::Small, small), (Ring::Main, main)] {
-            self.ends.of(ring).iter().for_each(|end| end.set(position));
         }
     }
 }

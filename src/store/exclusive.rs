@@ -7,12 +7,13 @@
 //! what it is for, and which test fails without it; where two steps have none between them, either order will do.
 
 use super::ends::Ends;
+use super::epochs::{Distrust, Epochs};
 use super::intent::Intent;
 use super::read::{ERA_SHIFT, Record};
 use super::record::{Draft, Extension, Head, Spot, mix, reseal};
 use super::slot::{Ring, Slot};
+use super::table::Store;
 use super::tally::StripeCount;
-use super::{Distrust, Epochs, Store};
 use crate::hash::Key;
 use crate::shm::atomics::{Ordering, fence};
 use crate::shm::layout::{BUCKET_LEN, RECORD_LEN, RingShape, SLOTS, STRIPE_LEN, at};

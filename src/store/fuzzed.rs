@@ -33,7 +33,7 @@ pub fn check_record(input: &RecordInput<'_>) {
     }
     let extension = Extension { soft_expiry, created, flags };
     let damaged = is_sound(&key, input.value, words, extension, spot(0));
-    assert!(!damaged || words.expires_ms() <= super::record::LAST_TIME);
+    assert!(!damaged || words.expires_ms() <= crate::clock::LAST_TIME);
 
     let draft = Draft::new(key, input.value, expiry, extension.beside().if_any(), created);
     let units = draft.units() + input.spare.min(31);

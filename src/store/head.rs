@@ -1,8 +1,8 @@
 //! What a stripe's head says to people: how full its rings are, the operation in flight, and the last repair.
 
-use super::Store;
 use super::intent::Intent;
 use super::slot::Ring;
+use super::table::Store;
 use crate::shm::Memory;
 use crate::shm::layout::at;
 

@@ -5,12 +5,13 @@
 //! keeps that finite: one stripe, one bucket, rings of a few records.
 
 use super::claim::{Claimant, Claimed, End, Kind, NamespaceEpochs, Owner, Ticket};
+use super::epochs::{Epochs, Invalidation};
 use super::exclusive::{Exclusive, Who};
 use super::namespace::Defaults;
 use super::read::{Found, Look, Take};
 use super::record::{Beside, Draft};
 use super::slot::Ring;
-use super::{Epochs, Invalidation, Store};
+use super::table::Store;
 use crate::shm::atomics::checker::sync::Arc;
 use crate::shm::atomics::checker::thread;
 use crate::shm::atomics::{AtomicU64, Ordering};

@@ -4,11 +4,12 @@
 //! 0 and never removed; the hash of the name is stored last, so a killed adder leaves an entry that is not used.
 
 use super::claim::NamespaceEpochs;
+use super::epochs::Epochs;
 use super::exclusive::{Exclusive, slots};
 use super::intent::Intent;
 use super::read::Record;
 use super::slot::Slot;
-use super::{Epochs, Store};
+use super::table::Store;
 use crate::shm::atomics::Ordering;
 use crate::shm::layout::{NAMESPACE_LEN, NAMESPACE_NAME, at};
 use crate::shm::memory::Word;

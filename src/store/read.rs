@@ -19,9 +19,9 @@
 //! record is never written in place, and its slot is emptied before its memory is. Otherwise a long copy would
 //! be in vain each time a neighbour is written.
 
-use super::record::{Head, Spot};
+use super::record::{Head, IN_PLACE_LIMIT, Spot};
 use super::slot::Slot;
-use super::{Place, Store};
+use super::table::{Place, Store};
 use crate::hash::Key;
 use crate::plant::{Plant, planted};
 use crate::shm::Memory;
@@ -29,8 +29,6 @@ use crate::shm::atomics::{Ordering, fence};
 use crate::shm::layout::{RECORD_LEN, SLOTS, round_up};
 use crate::shm::memory::Words;
 
-/// Records of at most so many bytes can be overwritten where they lie.
-pub(crate) const IN_PLACE_LIMIT: u64 = 512;
 /// The word of a record without an extension at which its key begins.
 const KEY_FROM: usize = (RECORD_LEN / 8) as usize;
 /// The bits of a bucket's version that count how often its stripe's positions started again.

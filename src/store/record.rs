@@ -17,8 +17,8 @@
 //! stripe, ring and position; a copy of the record's bytes anywhere else does not pass. Expiries change in
 //! place (`touch`) and have check bits of their own.
 
-use super::read::IN_PLACE_LIMIT;
 use super::slot::Ring;
+use crate::clock::LAST_TIME;
 use crate::hash::Key;
 use crate::shm::layout::{EXTENSION_LEN, RECORD_LEN, round_up};
 use crate::shm::memory::Row;
@@ -39,8 +39,9 @@ pub(crate) const EPOCH_MASK: u64 = (1 << EPOCH_BITS) - 1;
 pub(crate) const MAX_SLACK: u64 = 255;
 /// Longest key, in bytes.
 pub const MAX_KEY: usize = u16::MAX as usize;
-/// The latest expiry that can be stored, in milliseconds since 1970: the year 2527.
-pub(crate) const LAST_TIME: u64 = TIME;
+/// Records of at most so many bytes can be overwritten where they lie.
+pub(crate) const IN_PLACE_LIMIT: u64 = 512;
+const _: () = assert!(LAST_TIME == TIME);
 
 /// Mixes 64 bits so that each bit of the result depends on all of them (the finaliser of MurmurHash3).
 #[inline]
@@ -298,7 +299,7 @@ pub(crate) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(key: Key<'a>, value: &'a [u8], expires_ms: u64, beside: Option<Beside>, epoch: u64) -> Self {
         let (kind, key_at) = match beside {
             None => (KIND_PLAIN, RECORD_LEN),

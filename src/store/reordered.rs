@@ -3,7 +3,7 @@
 //! This is what the release fences of a write are for where no reader on another core is concerned; see
 //! `docs/orderings.md`. Each of them was taken out once, and one of these tests failed.
 
-use super::Invalidation;
+use super::epochs::Invalidation;
 use super::read::Look;
 use super::tests::{Copied, Engine, Random, busy_step};
 use crate::shm::layout::at;

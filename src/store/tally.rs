@@ -4,7 +4,8 @@
 //! count per stripe costs nothing more. What happens without a lock is counted on the member's own lines,
 //! which no other thread writes.
 
-use super::{Distrust, Store};
+use super::epochs::Distrust;
+use super::table::Store;
 use crate::shm::layout::{COUNTERS, OWN_LINES, at};
 use crate::shm::{Memory, Step};
 

@@ -1,11 +1,12 @@
 //! The engine on heap memory: against a map, over ring ends, and with deaths at every step.
 
 use super::claim::{Claimant, Claimed, End, Kind, NamespaceEpochs, Owner, Ticket};
+use super::epochs::Invalidation;
 use super::exclusive::{Exclusive, Who};
 use super::read::{Found, Look, Take};
 use super::record::Draft;
+use super::table::Store;
 use super::verify::check;
-use super::{Invalidation, Store};
 use crate::hash::Key;
 use crate::shm::layout::{BUCKET_LEN, Geometry, HEADER_LEN, Shape, at};
 use crate::shm::memory::Heap;

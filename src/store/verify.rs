@@ -3,11 +3,11 @@
 //! A stripe is copied whole into private memory first, either with its lock held or between two equal looks
 //! at its intent, and the copy is checked by the code that reads the live one.
 
-use super::Store;
 use super::claim::Number;
 use super::exclusive::slots;
 use super::record::{Head, Spot, is_sound};
 use super::slot::{Ring, Slot};
+use super::table::Store;
 use crate::shm::atomics::{AtomicU64, Ordering, fence};
 use crate::shm::layout::{BUCKET_LEN, at};
 use crate::shm::memory::Row;

@@ -12,8 +12,8 @@
 //!
 //! Elsewhere, and there, a descriptor holds it, which a forked child closes.
 
-use super::fork::{LockFile, Unforked};
-use super::locks::try_lock_exclusive;
+use super::fork::Unforked;
+use super::lock_file::LockFile;
 use crate::platform;
 use memmap2::{MmapOptions, MmapRaw};
 use std::io;
@@ -39,7 +39,7 @@ impl Lease {
         })?;
         file.close_as_it_is();
         let probe = LockFile::open(path)?;
-        if try_lock_exclusive(&probe)? {
+        if probe.try_lock_exclusive()? {
             return Ok(Self::Kept { _file: probe });
         }
         probe.close_as_it_is();
@@ -61,14 +61,14 @@ mod tests {
     use super::*;
 
     fn taken_again(path: &Path) -> bool {
-        try_lock_exclusive(&LockFile::open(path).unwrap()).unwrap()
+        LockFile::open(path).unwrap().try_lock_exclusive().unwrap()
     }
 
     #[test]
     fn a_mapping_holds_a_lease_without_a_descriptor() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let lock = LockFile::open(file.path()).unwrap();
-        assert!(try_lock_exclusive(&lock).unwrap());
+        assert!(lock.try_lock_exclusive().unwrap());
         let descriptors = || {
             std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| {
                 std::fs::read_link(entry.unwrap().path()).ok().filter(|target| target == file.path())

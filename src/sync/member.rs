@@ -5,9 +5,8 @@
 //! exclusive lock on a file of the lock directory: *whoever can take it has proved the member dead.* The
 //! counters of a seat are not reset: its next member goes on counting, so nothing is lost when one is killed.
 
-use super::fork::LockFile;
 use super::lease::Lease;
-use super::locks::Locks;
+use super::lock_file::LockFile;
 use super::locks::lock_word::LockWord;
 use super::wait::wait_for;
 use crate::platform;
@@ -19,14 +18,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-/// This process as a member of one cache file.
-pub(crate) struct Member {
-    pub seat: u32,
-    pub locks: Locks,
-    /// Held for the member's life.
-    pub _lease: Option<Lease>,
-}
 
 /// A member's name: its seat, and the lower half of the seat's generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -202,7 +193,7 @@ impl<'a, M: Memory> Seats<'a, M> {
         }
         let lease = make_lease(&lease_path(directory, seat), mode)?;
         inode.set(Step::Seat, lease.identity().inode);
-        Ok(super::locks::try_lock_exclusive(&lease)?.then_some(lease))
+        Ok(lease.try_lock_exclusive()?.then_some(lease))
     }
 
     /// Tries to take the lease of a seat that was used: `None` while its member lives. While the lease is kept nobody
@@ -222,7 +213,7 @@ impl<'a, M: Memory> Seats<'a, M> {
             let why = format!("lease file {}: expected inode {expected}, found {found}", path.display());
             return Err(SeatError::Lost(why));
         }
-        Ok(super::locks::try_lock_exclusive(&lease)?.then_some(lease))
+        Ok(lease.try_lock_exclusive()?.then_some(lease))
     }
 
     /// Whether anybody ever sat there, since the host started.

@@ -7,16 +7,20 @@ pub(crate) mod calls;
 #[cfg(not(loom))]
 pub(crate) mod clock;
 #[cfg(not(loom))]
-pub mod conformance;
-#[cfg(not(loom))]
 pub(crate) mod descriptors;
 #[cfg(not(loom))]
 pub(crate) mod fork;
 #[cfg(not(loom))]
 pub(crate) mod lease;
+#[cfg(not(loom))]
+pub(crate) mod lock_file;
 pub mod locks;
 #[cfg(not(loom))]
 pub(crate) mod member;
+#[cfg(not(loom))]
+pub(crate) mod membership;
+#[cfg(not(loom))]
+pub(crate) mod own_file;
 #[cfg(all(test, not(loom)))]
 mod races;
 #[cfg(not(loom))]

@@ -2,16 +2,17 @@
 //! a half-made file, two creators yield one, and a killed one leaves at most a lock directory.
 
 use super::header::{Fixed, Own};
-use super::open::Settings;
 use super::opened::Opened;
 use super::place::{DataLock, held_too_long, lock_directory, must_be_free};
+use super::settings::Settings;
 use super::tidy::{NEW, RootLock, take_path, tidy};
 use crate::error::{Error, Result};
 use crate::platform::{self, Examined, NewFile};
-use crate::shm::layout::{HEADER_LEN, at};
+use crate::shm::layout::HEADER_LEN;
 use crate::shm::mapping::Mapping;
 use crate::shm::{Geometry, Memory, Step};
-use crate::sync::fork::LockFile;
+use crate::store::HeaderWords;
+use crate::sync::lock_file::LockFile;
 use crate::sync::locks::{LockPlace, lock_file_path};
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -172,28 +173,11 @@ fn allocate(file: &File, len: u64, real: &Path) -> Result<()> {
 fn fill(mapping: &Mapping, fixed: &Fixed, own: Own, inodes: &[u64], settings: &Settings) -> Result<()> {
     let page = fixed.page(own, settings.boot_id);
     mapping.copy_in(Step::Header, 0, bytemuck::bytes_of(&page));
-    store_lock_inodes(mapping, &fixed.geometry, inodes);
+    let words = HeaderWords(mapping);
+    words.set_lock_inodes(&fixed.geometry, inodes);
+    let (small, main) = settings.first_positions(&fixed.geometry);
     for stripe in 0..fixed.geometry.shape.stripes {
-        let stripe_at = fixed.geometry.stripe(stripe);
-        mapping.word(stripe_at + at!(Stripe.stamp)).set(Step::Header, settings.random()? >> 1);
-        let (small, main) = settings.first_positions(&fixed.geometry);
-        let ends = [
-            (at!(Stripe.small_tail), small),
-            (at!(Stripe.small_head), small),
-            (at!(Stripe.main_tail), main),
-            (at!(Stripe.main_head), main),
-        ];
-        ends.into_iter().for_each(|(end, position)| mapping.word(stripe_at + end).set(Step::Header, position));
+        words.start_stripe(&fixed.geometry, stripe, settings.random()? >> 1, small, main);
     }
     Ok(())
-}
-
-/// Each stripe's head names the lock file of its lock region.
-pub(super) fn store_lock_inodes(mapping: &Mapping, geometry: &Geometry, inodes: &[u64]) {
-    for stripe in 0..geometry.shape.stripes {
-        let region = geometry.lock_region(stripe) as usize;
-        // With one lock file for all regions each of them names that one.
-        let inode = inodes.get(region).or(inodes.first()).copied().unwrap_or(0);
-        mapping.word(geometry.stripe(stripe) + at!(Stripe.lock_inode)).set(Step::Header, inode);
-    }
 }

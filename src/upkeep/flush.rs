@@ -2,7 +2,7 @@
 
 use super::opened::Opened;
 use crate::error::{Error, Result};
-use crate::shm::layout::at;
+use crate::store::HeaderWords;
 use crate::sync::locks::{LockError, RegionGuard};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub(crate) fn flush(opened: &Opened) -> Result<bool> {
 /// Locks and unlocks a stripe, so that a writer who was in it is through; whether it left nothing to repair.
 fn is_quiet(opened: &Opened, stripe: u32) -> Result<bool> {
     let _lock = lock(opened, stripe)?;
-    Ok(opened.store.stripe_word(stripe, at!(Stripe.intent)).get() & 0xff == 0)
+    Ok(HeaderWords(&opened.store.mem).is_quiet(opened.geometry(), stripe))
 }
 
 fn lock(opened: &Opened, stripe: u32) -> Result<RegionGuard<'_>> {

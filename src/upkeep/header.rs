@@ -3,9 +3,9 @@
 
 use crate::error::{Error, Result};
 use crate::platform::{self, Identity};
-use crate::shm::Geometry;
-use crate::shm::layout::{CHECKED, FINGERPRINT, FORMAT, HEADER_LEN, Header, MAGIC, Shape, at};
-use crate::shm::{Memory, Step};
+use crate::shm::layout::{CHECKED, FINGERPRINT, FORMAT, HEADER_LEN, Header, MAGIC, Shape};
+use crate::shm::{Geometry, Memory};
+use crate::store::{HeaderWords, IdentityWords};
 use bytemuck::Zeroable;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -146,12 +146,9 @@ impl Fixed {
 
 impl Own {
     pub(crate) fn load(mem: &impl Memory) -> Self {
-        let word = |at| mem.word(at).get();
-        Self {
-            id: [word(at!(file_id)), word(at!(file_id) + 8)],
-            data: Identity { inode: word(at!(data_inode)), device: word(at!(data_device)) },
-            lock_directory: word(at!(lock_dir_inode)),
-        }
+        let IdentityWords { file_id, data_inode, data_device, lock_directory_inode } = HeaderWords(mem).identity();
+        let data = Identity { inode: data_inode, device: data_device };
+        Self { id: file_id, data, lock_directory: lock_directory_inode }
     }
 
     /// Whether the file that says this of itself is a copy: it lies elsewhere. Device numbers mean something only
@@ -160,16 +157,13 @@ impl Own {
         self.data.inode != found.inode || (same_boot && self.data.device != found.device)
     }
 
-    /// Stores where the file lies last: until then it counts as a copy, and who dies on the way leaves one.
     pub(crate) fn store(self, mem: &impl Memory) {
-        let words = [
-            (at!(file_id), self.id[0]),
-            (at!(file_id) + 8, self.id[1]),
-            (at!(lock_dir_inode), self.lock_directory),
-            (at!(data_device), self.data.device),
-            (at!(data_inode), self.data.inode),
-        ];
-        words.into_iter().for_each(|(at, word)| mem.word(at).set(Step::Header, word));
+        HeaderWords(mem).set_identity(IdentityWords {
+            file_id: self.id,
+            data_inode: self.data.inode,
+            data_device: self.data.device,
+            lock_directory_inode: self.lock_directory,
+        });
     }
 }
 
@@ -201,9 +195,4 @@ fn holds_nothing(mut file: &File, real: &Path) -> Result<bool> {
 
 fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|&byte| byte == 0)
-}
-
-/// The boot id that the file's state belongs to.
-pub(crate) fn boot_id(mem: &impl Memory) -> [u64; 2] {
-    [mem.word(at!(boot_id)).get(), mem.word(at!(boot_id) + 8).get()]
 }

@@ -6,12 +6,15 @@ pub(crate) mod claims;
 pub(crate) mod create;
 pub(crate) mod current;
 pub(crate) mod flush;
+mod follow;
 pub(crate) mod header;
+pub(crate) mod notes;
 pub(crate) mod open;
 pub(crate) mod opened;
 pub(crate) mod place;
 mod removal;
-pub(crate) mod reset;
+mod reset;
+pub(crate) mod settings;
 pub(crate) mod tidy;
 
 pub(crate) use opened::Opened;

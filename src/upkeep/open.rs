@@ -1,277 +1,28 @@
 //! Opening a cache file: proving that it is one, that it is ours, and that its locks are everybody's.
 
-use super::create::{create, make_locks, store_lock_inodes};
-use super::header::{AfterCrash, Fixed, Own, boot_id};
+use super::create::{create, make_locks};
+use super::header::{Fixed, Own};
 use super::opened::{Opened, seat_error};
 use super::place::{
     DataLock, held_too_long, lock_directory, locks_root, open_data, replaced_too_often, resolve, still_names,
 };
-use super::reset::{disown, forget_claims, reset, was_flushed};
+use super::reset::reset;
+use super::settings::{OnMismatch, Settings};
 use super::tidy::{RootLock, take_path, tidy};
-use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::platform::{self, Examined};
-use crate::shm::layout::{HEADER_LEN, RECORD_LEN, RingShape, STRATEGY_NAME, Shape, at};
+use crate::shm::layout::HEADER_LEN;
 use crate::shm::mapping::Mapping;
-use crate::shm::{Geometry, Memory};
-use crate::store::record::mix;
+use crate::store::HeaderWords;
 use crate::sync::locks::LockStrategy;
 use crate::sync::member::Seats;
 use crate::sync::wait::Attempts;
-use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Bytes that the arenas of a cache hold when nothing else is said.
-pub const DEFAULT_CAPACITY: u64 = 64 << 20;
-const DEFAULT_MEAN_ITEM: u64 = 256;
-const DEFAULT_SEATS: u32 = 1024;
-const DEFAULT_NAMESPACES: u32 = 64;
-const DEFAULT_CLAIMS: u32 = 64;
-/// Most stripes that are chosen when nothing is said; each lock region may cost a process a descriptor.
-const MOST_DEFAULT_STRIPES: u64 = 256;
-/// A stripe that is chosen by default holds at least so many items of the mean size.
-const LEAST_ITEMS: u64 = 300;
 /// How long the lock of the data file is tried before the strategy is looked at without it.
 const SHORT_WAIT: Duration = Duration::from_millis(50);
-
-/// What happens when a file exists and is not as it was asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnMismatch {
-    /// [`Error::Mismatch`], or [`Error::BadFile`] for another format.
-    #[default]
-    Fail,
-    /// The file is used as it is; `stats` tells how it is.
-    UseExisting,
-    /// The file is replaced by one as asked for, and those who have it open go over to the new one; but while
-    /// living members use one that differs only in sizes, it is used as it is. What is no cache file is never
-    /// replaced, unless it holds nothing but zeros. Where nobody can tell whether the host was restarted, a file on a
-    /// disk is emptied.
-    Recreate,
-}
-
-/// The sizes that a caller named; the others are as they are, or by default.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Sizes {
-    pub capacity: Option<u64>,
-    pub mean_item: Option<u64>,
-    pub stripes: Option<u32>,
-    pub lock_regions: Option<u32>,
-    pub seats: Option<u32>,
-    pub namespaces: Option<u32>,
-    pub claims: Option<u32>,
-}
-
-/// Everything a caller chose, and what this process knows.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub sizes: Sizes,
-    pub locks_asked: bool,
-    pub locks: LockStrategy,
-    pub mode: u32,
-    pub after_crash: AfterCrash,
-    pub on_mismatch: OnMismatch,
-    pub verify_reads: bool,
-    pub trust: bool,
-    pub allow_network: bool,
-    pub populate: bool,
-    pub read_only: bool,
-    /// Where there is no file, one is made.
-    pub creates: bool,
-    pub lock_wait: Duration,
-    pub seed: Option<u64>,
-    pub time: Time,
-    pub boot_id: [u64; 2],
-    pub near_last_position: bool,
-    /// Numbers in place of random ones.
-    pub numbers: Option<Arc<AtomicU64>>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            sizes: Sizes::default(),
-            locks_asked: false,
-            locks: LockStrategy::File,
-            mode: 0o600,
-            after_crash: AfterCrash::Discard,
-            on_mismatch: OnMismatch::Fail,
-            verify_reads: false,
-            trust: false,
-            allow_network: false,
-            populate: false,
-            read_only: false,
-            creates: false,
-            lock_wait: Duration::from_secs(5),
-            seed: None,
-            time: Time::default(),
-            boot_id: platform::boot_id(),
-            near_last_position: false,
-            numbers: None,
-        }
-    }
-}
-
-impl Settings {
-    /// The layout of a new file.
-    pub(super) fn geometry(&self) -> Result<Geometry> {
-        let asked = self.sizes;
-        let capacity = asked.capacity.unwrap_or(DEFAULT_CAPACITY);
-        let mean_item = asked.mean_item.unwrap_or(DEFAULT_MEAN_ITEM.min(capacity));
-        let stripes = asked.stripes.unwrap_or_else(|| default_stripes(capacity, mean_item));
-        let shape = Shape {
-            capacity,
-            mean_item,
-            stripes,
-            lock_regions: asked.lock_regions.unwrap_or(stripes),
-            seats: asked.seats.unwrap_or(DEFAULT_SEATS),
-            namespaces: asked.namespaces.unwrap_or(DEFAULT_NAMESPACES),
-            claims: asked.claims.unwrap_or(DEFAULT_CLAIMS),
-        };
-        Geometry::new(shape).map_err(|bad| Error::BadOption {
-            option: bad.option,
-            given: bad.given.to_string(),
-            expected: bad.expected,
-        })
-    }
-
-    /// What a new file says about itself for ever.
-    pub(super) fn fixed(&self, geometry: Geometry) -> Result<Fixed> {
-        let name = self.locks.name();
-        if name.is_empty() || name.len() > STRATEGY_NAME || name.contains('\0') {
-            return Err(Error::BadOption {
-                option: "locks",
-                given: name.into(),
-                expected: format!("a name of 1 to {STRATEGY_NAME} bytes"),
-            });
-        }
-        Ok(Fixed {
-            geometry,
-            after_crash: self.after_crash,
-            seed: match self.seed {
-                Some(seed) => seed,
-                None => self.random()?,
-            },
-            strategy_id: self.locks.id(),
-            strategy_name: name.into(),
-            created_ms: self.time.now_ms(),
-        })
-    }
-
-    pub(super) fn random(&self) -> Result<u64> {
-        if let Some(numbers) = &self.numbers {
-            return Ok(mix(numbers.fetch_add(1, Ordering::Relaxed)));
-        }
-        getrandom::u64().map_err(|error| Error::Io {
-            what: "get random bytes for",
-            path: "a cache file".into(),
-            source: error.into(),
-        })
-    }
-
-    /// Where the rings of a new file begin; tests begin close to the last position.
-    pub(super) fn first_positions(&self, geometry: &Geometry) -> (u64, u64) {
-        let first = |ring: RingShape| if self.near_last_position { ring.limit() - ring.units } else { 0 };
-        let lap_start = |ring: RingShape| first(ring) >> ring.bits << ring.bits;
-        (lap_start(geometry.small), lap_start(geometry.main))
-    }
-
-    pub(super) fn check_filesystem(&self, file: &File, real: &Path) -> Result<()> {
-        match platform::network_filesystem(file) {
-            Some(kind) if !self.allow_network => Err(Error::NetworkFilesystem { path: real.into(), kind }),
-            _ => Ok(()),
-        }
-    }
-
-    fn check_trust(&self, data: &Examined, real: &Path) -> Result<()> {
-        if self.trust {
-            return Ok(());
-        }
-        match platform::untrusted(&data.meta) {
-            Some(detail) => Err(Error::NotTrusted { path: real.into(), detail }),
-            None => Ok(()),
-        }
-    }
-
-    /// These settings with the strategy of a file, if this program has it.
-    fn with_strategy_of(&self, fixed: &Fixed, real: &Path) -> Result<Self> {
-        if self.locks.id() == fixed.strategy_id && self.locks.name() == fixed.strategy_name {
-            return Ok(self.clone());
-        }
-        let known = fixed.strategy_name.parse::<LockStrategy>().ok().filter(|known| known.id() == fixed.strategy_id);
-        match known {
-            Some(locks) if !self.locks_asked || self.on_mismatch == OnMismatch::UseExisting => {
-                Ok(Self { locks, ..self.clone() })
-            }
-            Some(_) => Err(self.mismatch(real, "the lock strategy", self.locks.name(), &fixed.strategy_name)),
-            None => Err(Error::UnknownStrategy {
-                path: real.into(),
-                found: fixed.strategy_name.clone(),
-                id: fixed.strategy_id,
-                asked: self.locks.name().into(),
-            }),
-        }
-    }
-
-    /// Compares the sizes that the caller named with those of a file.
-    fn check_sizes(&self, fixed: &Fixed, real: &Path) -> Result<()> {
-        let (asked, found) = (self.sizes, fixed.geometry.shape);
-        let sizes: [(&'static str, Option<u64>, u64); 7] = [
-            ("a capacity of", asked.capacity, found.capacity),
-            ("a mean item size of", asked.mean_item, found.mean_item),
-            ("a number of stripes of", asked.stripes.map(u64::from), found.stripes.into()),
-            ("a number of lock regions of", asked.lock_regions.map(u64::from), found.lock_regions.into()),
-            ("a number of seats of", asked.seats.map(u64::from), found.seats.into()),
-            ("a number of namespaces of", asked.namespaces.map(u64::from), found.namespaces.into()),
-            ("a number of claims of", asked.claims.map(u64::from), found.claims.into()),
-        ];
-        for (what, asked, found) in sizes {
-            if let Some(asked) = asked.filter(|&asked| asked != found) {
-                return Err(self.mismatch(real, what, asked, found));
-            }
-        }
-        Ok(())
-    }
-
-    /// These settings for a file that cannot be from another boot: its number of the boot is the number of this one, where
-    /// either could not be read.
-    fn with_boot_of(self, data: &File, mapping: &Mapping) -> Self {
-        let found = boot_id(mapping);
-        // Zero stands for a reset that did not come to its end.
-        let is_told = found != [0, 0] && found != self.boot_id;
-        let is_unread = platform::is_unread_boot(found) || platform::is_unread_boot(self.boot_id);
-        if is_told && is_unread && platform::is_in_memory(data) { Self { boot_id: found, ..self } } else { self }
-    }
-
-    /// An error where nobody can tell whether a file is from this boot: it is not emptied on suspicion.
-    fn check_boot(&self, real: &Path) -> Result<()> {
-        if !platform::is_unread_boot(self.boot_id) {
-            return Ok(());
-        }
-        let why = "/proc/sys/kernel/random/boot_id cannot be read here; mount /proc, use a file in memory (tmpfs), or let the \
-                   cache be emptied (`OnMismatch::Recreate`)";
-        Err(Error::Io {
-            what: "tell whether the host was restarted since the last use of",
-            path: real.into(),
-            source: std::io::Error::new(ErrorKind::Unsupported, why),
-        })
-    }
-
-    fn mismatch(&self, real: &Path, what: &'static str, asked: impl ToString, found: impl ToString) -> Error {
-        Error::Mismatch { path: real.into(), what, asked: asked.to_string(), found: found.to_string() }
-    }
-}
-
-/// As many stripes as leave room for a value of about half a megabyte and for a few hundred items in each.
-fn default_stripes(capacity: u64, mean_item: u64) -> u32 {
-    let by_value = if capacity < 64 << 20 { (capacity >> 21).min(8) } else { (capacity >> 24).max(8) };
-    let by_items = capacity / ((RECORD_LEN + mean_item) * LEAST_ITEMS);
-    let most = by_value.min(by_items).clamp(1, MOST_DEFAULT_STRIPES);
-    1 << most.ilog2()
-}
 
 /// Opens the cache file at a path.
 pub(crate) fn open(path: &Path, settings: &Settings) -> Result<Opened> {
@@ -350,7 +101,7 @@ fn open_read_only(real: &Path, data: Examined, settings: &Settings) -> Result<Op
     }
     let mapping = Mapping::new(&data.file, fixed.geometry.file_len, false).map_err(Error::io("map", real))?;
     let settings = settings.with_boot_of(&data.file, &mapping);
-    if boot_id(&mapping) != settings.boot_id && !settings.verify_reads {
+    if HeaderWords(&mapping).boot_id() != settings.boot_id && !settings.verify_reads {
         settings.check_boot(real)?;
     }
     Opened::new_read_only(real, data, mapping, &fixed, &settings)
@@ -386,7 +137,8 @@ fn open_locked(real: &Path, data: Examined, settings: &Settings, lock: DataLock)
     let _root_lock = make_ours(real, data.identity, &mapping, &fixed, &own_settings)?;
     if !own_settings.locks.is_shared() {
         // Owners are threads of one process, which is this one from here on.
-        (0..fixed.geometry.shape.stripes).for_each(|stripe| forget_claims(&mapping, &fixed.geometry, stripe));
+        let words = HeaderWords(&mapping);
+        (0..fixed.geometry.shape.stripes).for_each(|stripe| words.end_all_claims(&fixed.geometry, stripe));
     }
     if settings.populate {
         mapping.populate().map_err(Error::io("populate", real))?;
@@ -402,8 +154,8 @@ fn make_ours(
     fixed: &Fixed,
     settings: &Settings,
 ) -> Result<Option<RootLock>> {
-    let own = Own::load(mapping);
-    let same_boot = boot_id(mapping) == settings.boot_id;
+    let (own, words) = (Own::load(mapping), HeaderWords(mapping));
+    let same_boot = words.boot_id() == settings.boot_id;
     if own.is_copied_to(found, same_boot) {
         let root_lock = adopt(real, mapping, fixed, settings, found)?;
         // The original may have been written to while it was copied, so its flush mark says nothing.
@@ -413,15 +165,15 @@ fn make_ours(
     if settings.locks.is_shared() {
         check_lock_directory(real, &lock_directory(real, own.id), own)?;
     }
-    if mapping.word(at!(replaced)).get() != 0 {
+    if words.replaced_mark() != 0 {
         // No recreator is at work, since we hold the lock: one that died left its mark behind, and perhaps a new file.
         tidy(real, settings.trust);
     }
-    Opened::mark_replaced(mapping, 0);
+    words.set_replaced_mark(0);
     if same_boot || has_members(real, mapping, fixed, settings)? {
         return Ok(None);
     }
-    if settings.on_mismatch != OnMismatch::Recreate && !was_flushed(mapping) {
+    if settings.on_mismatch != OnMismatch::Recreate && !words.was_flushed() {
         settings.check_boot(real)?;
     }
     Own { data: found, ..own }.store(mapping);
@@ -462,12 +214,12 @@ fn adopt(
     found: platform::Identity,
 ) -> Result<Option<RootLock>> {
     // Until the reset is complete the file belongs to no boot: an opener who finds it so resets it again.
-    disown(mapping);
+    HeaderWords(mapping).disown();
     let id = [settings.random()?, settings.random()?];
     let directory = lock_directory(real, id);
     let root_lock = RootLock::to_make_locks(real, settings)?;
     let inodes = make_locks(&directory, settings, &fixed.geometry)?;
-    store_lock_inodes(mapping, &fixed.geometry, &inodes);
+    HeaderWords(mapping).set_lock_inodes(&fixed.geometry, &inodes);
     Own { id, data: found, lock_directory: platform::directory_inode(&directory) }.store(mapping);
     Ok(root_lock)
 }
@@ -486,7 +238,7 @@ fn has_members(real: &Path, mapping: &Mapping, fixed: &Fixed, settings: &Setting
 /// one is in place; those who have the old one open see its mark, wait for that lock, and go over.
 fn recreate(real: &Path, data: Examined, old: Option<Mapping>, settings: &Settings, lock: DataLock) -> Result<Opened> {
     if let Some(old) = &old {
-        Opened::mark_replaced(old, settings.random()? | 1);
+        HeaderWords(old).set_replaced_mark(settings.random()? | 1);
     }
     let made = create(real, settings, true);
     if made.is_err()
@@ -494,7 +246,7 @@ fn recreate(real: &Path, data: Examined, old: Option<Mapping>, settings: &Settin
         // Should that not be known, the mark stays, which costs its handles a look at the path now and then.
         && still_names(real, data.identity).unwrap_or(false)
     {
-        Opened::mark_replaced(old, 0);
+        HeaderWords(old).set_replaced_mark(0);
     }
     drop((old, data, lock));
     if !platform::CAN_REPLACE_MAPPED {
@@ -528,11 +280,11 @@ fn destroy_locked(real: &Path, data: Examined, settings: &Settings, lock: DataLo
         Err(error) => return Err(error),
     };
     if let Some(header) = &header {
-        Opened::mark_replaced(header, settings.random()? | 1);
+        HeaderWords(header).set_replaced_mark(settings.random()? | 1);
     }
     let taken = take_path(real, settings);
     if let (Err(_), Some(header)) = (&taken, &header) {
-        Opened::mark_replaced(header, 0);
+        HeaderWords(header).set_replaced_mark(0);
     }
     // What is mapped or open by ourselves would keep it from being removed.
     drop((header, data, lock));

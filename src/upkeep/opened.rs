@@ -1,23 +1,23 @@
 //! A cache file as this program has it open: the mapping, and for each process a membership.
 
-use super::header::{Fixed, boot_id};
-use super::open::{OnMismatch, Settings, Sizes};
-use super::place::{DataLock, format_id, lock_directory};
+use super::header::{Fixed, Own};
+use super::notes::Notes;
+use super::place::{DataLock, format_id, held_too_long, lock_directory};
+use super::settings::Settings;
 use super::tidy::TidyAtEnd;
 use crate::clock::Time;
 use crate::error::{Error, Result};
-use crate::plant::{Plant, planted};
 use crate::platform::{self, Examined};
-use crate::shm::layout::at;
+use crate::shm::Geometry;
 use crate::shm::mapping::Mapping;
-use crate::shm::{Geometry, Memory, Step};
-use crate::store::Store;
 use crate::store::exclusive::{Exclusive, Wall, Who};
-use crate::sync::descriptors::OwnFile;
+use crate::store::{HeaderWords, Store};
 use crate::sync::fork::{PerProcess, Preparer};
 use crate::sync::lease::Lease;
 use crate::sync::locks::{LockError, LockPlace, LockStrategy, RegionGuard};
-use crate::sync::member::{Member, SeatError, Seats};
+use crate::sync::member::{SeatError, Seats};
+use crate::sync::membership::Member;
+use crate::sync::own_file::OwnFile;
 use crate::sync::threads::SeatLines;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,18 +52,15 @@ pub(crate) struct Opened {
     /// The mark of replacement that means nothing to this process: none, or one that was left by somebody who died.
     pub(super) stale_mark: AtomicU64,
     /// When a read may look again for the file that took this one's place, in milliseconds since `born`.
-    next_follow_ms: AtomicU64,
+    pub(super) next_follow_ms: AtomicU64,
     /// When it may be looked whether the file was removed, in milliseconds since `born`.
     pub(super) next_removal_ms: AtomicU64,
     born: Instant,
     /// What this process alone knows of claims.
-    pub(super) notes: super::claims::Notes,
+    pub(super) notes: Notes,
     /// Removes what is left of a replaced file and could not be removed while it was in use; dropped last.
     tidy_at_end: TidyAtEnd,
 }
-
-/// Reads of a replaced file look for the new one so often; until it is there they miss.
-const FOLLOW_EVERY_MS: u64 = 100;
 
 /// How long one who only asks whether a file was replaced waits for whoever replaces it.
 const FOLLOW_WAIT: Duration = Duration::from_millis(20);
@@ -111,8 +108,8 @@ impl Opened {
         settings: &Settings,
     ) -> Result<Self> {
         let mut opened = Self::unattached(real, data, mapping, fixed, settings)?;
-        let own = super::header::Own::load(&opened.store.mem);
-        let same_boot = boot_id(&opened.store.mem) == settings.boot_id;
+        let own = Own::load(&opened.store.mem);
+        let same_boot = opened.words().boot_id() == settings.boot_id;
         opened.is_copy = own.is_copied_to(opened.data.identity(), same_boot);
         Ok(opened)
     }
@@ -149,13 +146,23 @@ impl Opened {
             next_follow_ms: AtomicU64::new(0),
             next_removal_ms: AtomicU64::new(0),
             born: Instant::now(),
-            notes: super::claims::Notes::default(),
+            notes: Notes::default(),
             tidy_at_end: TidyAtEnd::default(),
         })
     }
 
     pub(crate) fn geometry(&self) -> &Geometry {
         &self.store.geometry
+    }
+
+    #[inline(always)]
+    pub(super) fn words(&self) -> HeaderWords<'_, Mapping> {
+        HeaderWords(&self.store.mem)
+    }
+
+    /// Whether this process keeps the data file's lock: nobody else can replace the file.
+    pub(super) fn keeps_data_lock(&self) -> bool {
+        self.joined().is_some_and(|joined| joined._only.is_some())
     }
 
     pub(super) fn seats(&self) -> Seats<'_, Mapping> {
@@ -167,7 +174,7 @@ impl Opened {
     }
 
     pub(super) fn own_id(&self) -> [u64; 2] {
-        super::header::Own::load(&self.store.mem).id
+        Own::load(&self.store.mem).id
     }
 
     /// Milliseconds since this file was opened.
@@ -177,8 +184,7 @@ impl Opened {
 
     /// Takes the data file's lock.
     fn data_lock(&self, limit: Duration) -> Result<DataLock> {
-        DataLock::take_again(&self.data, &self.real, limit)?
-            .ok_or_else(|| super::place::held_too_long(&self.real, &self.settings))
+        DataLock::take_again(&self.data, &self.real, limit)?.ok_or_else(|| held_too_long(&self.real, &self.settings))
     }
 
     /// Makes this process a member. The data lock is held.
@@ -208,7 +214,7 @@ impl Opened {
         })?;
         let who = Who { seat, pid: std::process::id(), nonce: self.settings.random()? };
         // With strategy `none` several processes may share a seat.
-        let lines = SeatLines::new(self.geometry().seat(seat) + at!(Seat.lines), !locks.exclude());
+        let lines = SeatLines::new(self.geometry().seat_lines(seat), !locks.exclude());
         let reads_carefully = self.settings.verify_reads || locks.reads_are_locked();
         let member = Member { seat, locks, _lease: lease };
         Ok(Joined { member, who, lines, reads_carefully, _only: only })
@@ -216,7 +222,7 @@ impl Opened {
 
     fn lock_inodes(&self) -> Arc<[u64]> {
         let regions = 0..self.geometry().shape.lock_regions;
-        regions.map(|stripe| self.store.stripe_word(stripe, at!(Stripe.lock_inode)).get()).collect()
+        regions.map(|stripe| self.words().lock_inode(self.geometry(), stripe)).collect()
     }
 
     /// This process's membership, if it has joined.
@@ -348,8 +354,7 @@ impl Opened {
     /// Whether the file was replaced or destroyed by somebody.
     #[inline(always)]
     pub(crate) fn is_replaced(&self) -> bool {
-        let mark = self.store.mem.word(at!(replaced)).get();
-        mark != self.stale_mark.load(Ordering::Relaxed)
+        self.words().replaced_mark() != self.stale_mark.load(Ordering::Relaxed)
     }
 
     /// Whether others who use the path find this file. A mark that was left by somebody who died says nothing.
@@ -362,85 +367,17 @@ impl Opened {
         matches!(lock, Ok(Some(_))) && self.is_named().unwrap_or(false)
     }
 
-    /// Says to all who have this file open that another took its place, or that it is gone: a number other than 0
-    /// that does not repeat. The data lock is held, or the file has no name.
-    pub(super) fn mark_replaced(mapping: &Mapping, mark: u64) {
-        mapping.word(at!(replaced)).set(Step::Header, mark);
-    }
-
-    /// The file that took this one's place: `None` if none did, and the mark was left by somebody who died.
-    pub(crate) fn follow(&self, limit: Duration) -> Result<Option<&Arc<Opened>>> {
-        if planted(Plant::Unfollowed) {
-            return Ok(None);
-        }
-        if let Some(next) = self.next.get() {
-            return Ok(Some(next));
-        }
-        let mark = self.store.mem.word(at!(replaced)).get();
-        let is_current = self.is_named()?;
-        if is_current && self.settings.read_only {
-            // Whoever left the mark may be about to replace the file, or dead: only the opening lock would tell. So the
-            // mark is not remembered, and the next call looks again.
-            return Ok(None);
-        }
-        // Nobody replaces a file whose lock we keep.
-        let is_ours = self.joined().is_some_and(|joined| joined._only.is_some());
-        if !is_ours || !is_current {
-            let next = self.open_next(limit)?;
-            if next.data.identity() != self.data.identity() {
-                let _ = self.next.set(Arc::new(next));
-                return Ok(self.next.get());
-            }
-        }
-        if !self.settings.read_only {
-            self.stale_mark.store(mark, Ordering::Relaxed);
-        }
-        Ok(None)
-    }
-
     /// Whether the path still leads to this file.
-    fn is_named(&self) -> Result<bool> {
+    pub(super) fn is_named(&self) -> Result<bool> {
         let named = platform::identity_at(&self.real).map_err(Error::io("examine", &self.real))?;
         Ok(named == Some(self.data.identity()))
-    }
-
-    /// Opens what the path names now, whatever its sizes.
-    pub(super) fn open_next(&self, limit: Duration) -> Result<Opened> {
-        let settings = Settings {
-            sizes: Sizes::default(),
-            locks_asked: false,
-            on_mismatch: OnMismatch::Fail,
-            lock_wait: limit,
-            ..self.settings.clone()
-        };
-        let mut next = super::open::open(&self.real, &settings)?;
-        next.settings.lock_wait = self.settings.lock_wait;
-        // For a file that this process makes if that one is removed.
-        next.settings.sizes = self.settings.sizes;
-        Ok(next)
-    }
-
-    /// As [`follow`](Self::follow) for a read, which must not wait: it tries now and then, and at once.
-    pub(crate) fn follow_for_read(&self) -> Option<Option<&Arc<Opened>>> {
-        if let Some(next) = self.next.get() {
-            return Some(Some(next));
-        }
-        if self.settings.read_only && self.is_named().ok()? {
-            return Some(None);
-        }
-        let now = self.up_ms();
-        let due = self.next_follow_ms.load(Ordering::Relaxed);
-        let later = now + FOLLOW_EVERY_MS;
-        let is_due = now >= due
-            && self.next_follow_ms.compare_exchange(due, later, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if is_due { self.follow(Duration::ZERO).ok() } else { None }
     }
 
     /// A read-only handle cannot reset a file from before a restart of the host, nor adopt a copy: whether this is
     /// one of them.
     #[inline]
     pub(crate) fn is_foreign(&self) -> bool {
-        self.settings.read_only && (self.is_copy || boot_id(&self.store.mem) != self.settings.boot_id)
+        self.settings.read_only && (self.is_copy || self.words().boot_id() != self.settings.boot_id)
     }
 }
 

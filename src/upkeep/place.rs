@@ -3,12 +3,11 @@
 //! Symbolic links are resolved first, so that all who mean one file find one lock directory:
 //! `REALPATH.locks/FILE-ID/`. The file id ties the locks to the file; a file that was replaced has others.
 
-use super::open::Settings;
+use super::settings::Settings;
 use crate::error::{Error, Result};
 use crate::platform::{self, DefaultPlace, Examined, Identity, Irregular};
-use crate::sync::descriptors::OwnFile;
-use crate::sync::fork::LockFile;
-use crate::sync::locks::try_lock_data;
+use crate::sync::lock_file::LockFile;
+use crate::sync::own_file::OwnFile;
 use crate::sync::wait::wait_in_crowd;
 use std::fs;
 use std::io;
@@ -155,7 +154,7 @@ impl DataLock {
 
     fn of(file: io::Result<LockFile>, real: &Path, limit: Duration) -> Result<Option<Self>> {
         let file = file.map_err(not_opened(real))?;
-        let got = wait_in_crowd(limit, || try_lock_data(&file));
+        let got = wait_in_crowd(limit, || file.try_lock_data());
         let got = got.map_err(Error::io("lock", real))?;
         Ok(got.map(|_| Self(file)))
     }

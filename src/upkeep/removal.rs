@@ -5,12 +5,10 @@
 //! not depend on the path, which may mean something else to a process that changed its root directory.
 
 use super::create::create;
-use super::open::Settings;
 use super::opened::Opened;
+use super::settings::Settings;
 use crate::error::Error;
 use crate::platform;
-use crate::shm::Memory;
-use crate::shm::layout::at;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -36,10 +34,10 @@ impl Opened {
     fn leave_removed(&self) {
         let Some(next) = self.at_path() else { return };
         let _ = self.next.set(Arc::new(next));
-        let mark = self.store.mem.word(at!(replaced)).get();
+        let mark = self.words().replaced_mark();
         match self.settings.random() {
             // No lock is needed: nobody can open this file any more, nor replace it.
-            Ok(random) if !self.settings.read_only => Self::mark_replaced(&self.store.mem, random | 1),
+            Ok(random) if !self.settings.read_only => self.words().set_replaced_mark(random | 1),
             // A file that is mapped to be read is left by this handle alone.
             _ => self.stale_mark.store(!mark, Ordering::Relaxed),
         }

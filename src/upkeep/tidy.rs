@@ -7,12 +7,12 @@
 //! in it.
 
 use super::header::Fixed;
-use super::open::Settings;
 use super::place::{format_id, held_too_long, is_named, lock_directory, locks_root, open_data};
+use super::settings::Settings;
 use crate::error::{Error, Result};
 use crate::platform::{self, Examined, Folder};
-use crate::sync::fork::LockFile;
-use crate::sync::locks::{is_lock_name, try_lock_exclusive, try_lock_shared};
+use crate::sync::lock_file::LockFile;
+use crate::sync::locks::is_lock_name;
 use crate::sync::member::is_lease_name;
 use crate::sync::wait::{Attempts, wait_in_crowd};
 use std::ffi::OsStr;
@@ -50,7 +50,7 @@ impl RootLock {
                 Err(error) if platform::is_vanishing(&error) && attempts.again() => continue,
                 other => other.map_err(Error::io("create the lock directory", &root))?,
             };
-            let got = wait_in_crowd(settings.lock_wait, || try_lock_shared(&lock));
+            let got = wait_in_crowd(settings.lock_wait, || lock.try_lock_shared());
             if got.map_err(Error::io("lock the lock directory", &root))?.is_none() {
                 return Err(held_too_long(real, settings));
             }
@@ -66,7 +66,7 @@ impl RootLock {
     /// Keeps creators out; `None` when one does not end.
     fn exclusive(root: &Path) -> io::Result<Option<Self>> {
         let lock = Self::open(root)?;
-        let got = wait_in_crowd(TIDY_WAIT, || try_lock_exclusive(&lock))?;
+        let got = wait_in_crowd(TIDY_WAIT, || lock.try_lock_exclusive())?;
         let is_locked = got.is_some() && Self::is_of(root, &lock)?;
         Ok(is_locked.then_some(Self(lock)))
     }
@@ -191,7 +191,7 @@ fn is_free(folder: &Folder, name: &OsStr, trust: bool) -> io::Result<bool> {
         return Ok(false);
     }
     let lock = LockFile::opened_by(|| folder.file(name, trust))?;
-    try_lock_exclusive(&lock)
+    lock.try_lock_exclusive()
 }
 
 /// Tidies up when it is dropped, if it was told to: the last part of what has a file mapped, it is dropped when the

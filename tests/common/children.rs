@@ -210,11 +210,3 @@ impl Drop for Process {
 pub fn arg(path: &Path) -> &str {
     path.to_str().unwrap()
 }
-
-/// How the children of the conformance suite fork, where processes do.
-pub fn fork() -> Option<fn() -> std::io::Result<bool>> {
-    #[cfg(unix)]
-    return Some(super::fork::fork_plain);
-    #[cfg(not(unix))]
-    None
-}

@@ -1,5 +1,5 @@
-//! The two tables of crash points in `docs/guarantees.md`: what each step leaves behind, and which steps each operation
-//! comes to.
+//! The two tables of crash points in `docs/guarantees.md`: what a kill at each step leaves behind, and the steps of each
+//! operation.
 
 use kennel::LockStrategy;
 use kennel::crash::Step;
@@ -56,7 +56,7 @@ fn no_step_is_left_out() {
 /// The second table: operations and their steps.
 fn operations() -> Vec<(&'static str, BTreeSet<&'static str>)> {
     let steps = |cell: &'static str| cell.split(", ").map(|step| step.trim_matches('`')).collect();
-    rows("### What each operation comes to").into_iter().map(|row| (row[0], steps(row[1]))).collect()
+    rows("### The steps of each operation").into_iter().map(|row| (row[0], steps(row[1]))).collect()
 }
 
 /// Compares what was reached with what the table says of these operations.

@@ -1,4 +1,4 @@
-//! Arguments that several commands share.
+//! Arguments that several commands have in common.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::message::of_cache;
 use crate::output::warn;
 use crate::time::parse_duration;
 
-/// The cache file of a command that names one.
+/// The cache file of a command that requires one.
 #[derive(Args)]
 pub struct FileArgs {
     /// The cache file.
@@ -27,14 +27,14 @@ impl FileArgs {
         self.trust.options()
     }
 
-    /// Opens the file to read its values.
+    /// Opens the file for reading values.
     pub fn open_to_read(&self) -> kennel::Result<Cache> {
         open_to_read(&self.options(), &self.file)
     }
 }
 
-/// Opens a file to read its values: read-only, and for writing where nobody else can read it before. So it is with a file
-/// from before a restart of the machine, and with a copy.
+/// Opens a file for reading values: read-only, unless it is from before a restart of the machine or a copy. No process
+/// can read such a file until one opens it for writing.
 fn open_to_read(options: &Options, path: &Path) -> kennel::Result<Cache> {
     let cache = options.open_read_only(path)?;
     if !cache.awaits_writer() {
@@ -42,22 +42,22 @@ fn open_to_read(options: &Options, path: &Path) -> kennel::Result<Cache> {
     }
     options.open(path).or_else(|error| {
         let what = format!(
-            "{}: nothing can be read here until a process opens the file for writing, since it is {OF_BEFORE}",
+            "{}: no value can be read until a process opens the file for writing, because it is {OF_BEFORE}",
             path.display()
         );
-        warn(&format!("{what}, and this one cannot: {}", of_cache(&error)));
+        warn(&format!("{what}; this process cannot: {}", of_cache(&error)));
         Ok(cache)
     })
 }
 
-/// What a file is that must be opened for writing before it is read.
+/// Describes a file that must be opened for writing before it can be read.
 pub const OF_BEFORE: &str = "from before a restart of the machine, or a copy";
 
-/// The cache file of a command that cannot do harm to the wrong one.
+/// The cache file of a command that has a default file, because it cannot damage a wrong one.
 #[derive(Args)]
 pub struct OptionalFileArgs {
-    /// The cache file. Without it, the default one is taken: kennel.cache in the runtime directory
-    /// of the user, else kennel-UID.cache in /dev/shm, else in the temporary directory.
+    /// The cache file. The default is the first that exists of kennel.cache in the user's runtime directory and
+    /// kennel-UID.cache in /dev/shm and in the temporary directory.
     #[arg(value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
     #[command(flatten)]
@@ -69,7 +69,7 @@ impl OptionalFileArgs {
         self.trust.options()
     }
 
-    /// The file that was named, else the first of the default ones that there is.
+    /// The file that the user named, else the first default file that exists.
     pub fn path(&self) -> PathBuf {
         let default = || {
             let is_there = |path: &PathBuf| path.symlink_metadata().is_ok();
@@ -82,7 +82,7 @@ impl OptionalFileArgs {
         self.options().open_read_only(self.path())
     }
 
-    /// Opens the file to read its values.
+    /// Opens the file for reading values.
     pub fn open_to_read(&self) -> kennel::Result<Cache> {
         open_to_read(&self.options(), &self.path())
     }
@@ -90,8 +90,8 @@ impl OptionalFileArgs {
 
 #[derive(Args)]
 struct TrustArgs {
-    /// Accept a file that belongs to another user, or that other users can write. Without this such
-    /// a file is refused, because whoever can write it decides what you read from it.
+    /// Accept a file that belongs to another user or that other users can write. By default such a file is refused,
+    /// because anyone who can write it decides what you read from it.
     #[arg(long)]
     trust: bool,
 }
@@ -105,8 +105,8 @@ impl TrustArgs {
 /// How long a writing command waits for its lock.
 #[derive(Args)]
 pub struct LockWaitArgs {
-    /// How long to wait for a stripe that another process is writing, before the command fails. It
-    /// is given with its unit, for example 250ms, 5s or 1m.
+    /// How long to wait for a stripe that another process has locked before the command fails, with a unit: 250ms, 5s
+    /// or 1m.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     lock_wait: Duration,
 }
@@ -132,11 +132,11 @@ impl LockWaitArgs {
     }
 }
 
-/// How keys are spelled on the command line.
+/// The notation of keys on the command line.
 #[derive(Args)]
 pub struct KeyHexArgs {
-    /// Read keys as hexadecimal, two digits for each byte: 00ff is a key of two bytes. Without
-    /// this a key is the bytes of the argument as they are.
+    /// Read keys as hexadecimal, two digits for each byte: 00ff is a key of two bytes. By default a key is the bytes of
+    /// the argument.
     #[arg(long)]
     key_hex: bool,
 }
@@ -210,16 +210,16 @@ impl KeyArgs {
 /// The lock strategies that can be named on a command line.
 #[derive(Clone, Copy, ValueEnum)]
 pub enum Locks {
-    /// A file lock for each region, which the system frees when its holder dies
+    /// A file lock for each lock region, which the system releases when its holder dies
     File,
-    /// A word for each region in the cache file itself, and a lease that proves whether its holder
-    /// lives: faster writes; refused on overlay file systems
+    /// A word for each lock region in the cache file, and a lease that shows whether its holder is alive; faster
+    /// writes, but refused on overlay file systems
     Lease,
-    /// Locks inside one process, which alone may open the file for writing
+    /// Locks inside one process, the only one that may open the file for writing
     Process,
-    /// No locks: one thread of one process writes, and you promise that
+    /// No locks: you promise that only one thread of one process writes
     None,
-    /// One file lock for the whole cache, which readers take as well: to compare with
+    /// One file lock for the whole cache, which readers take as well; for comparison
     RwFile,
 }
 

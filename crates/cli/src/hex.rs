@@ -1,4 +1,4 @@
-//! Bytes as hexadecimal text, for keys and values that are not text.
+//! Hexadecimal text, for keys and values that are not UTF-8.
 
 use std::fmt::Write as _;
 
@@ -11,11 +11,11 @@ pub fn encode(bytes: &[u8]) -> String {
     })
 }
 
-/// Reads what [`encode`] writes; upper case is taken as well.
+/// Reads the output of [`encode`], and upper case digits as well.
 pub fn decode(text: &str) -> Result<Vec<u8>, String> {
     if !text.len().is_multiple_of(2) {
         return Err(format!(
-            "\"{text}\" is not hexadecimal: expected two digits for each byte, found {} in all",
+            "\"{text}\" is not hexadecimal: expected two digits for each byte, found {} digits",
             text.len()
         ));
     }

@@ -1,11 +1,11 @@
-//! The few functions of `libm.so.6` that the program calls, in a crate of Rust under the names that the C library has for
-//! them. So the program loads one library less each time it starts, and `kennel memo` starts the sooner.
+//! Replaces the few functions of `libm.so.6` that the program calls by those of a Rust crate, under the names of the C
+//! library. The program then loads one library less, which makes `kennel memo` start faster.
 //!
-//! On other systems they are no library of their own.
+//! Other systems have no separate library for these functions.
 #![cfg(all(target_os = "linux", target_env = "gnu", not(target_feature = "crt-static")))]
 #![expect(unsafe_code, reason = "names that the linker looks for")]
 
-/// Defines a function of the C library as that of the same name in the crate.
+/// Defines a function of the C library that calls the function of the same name in the crate.
 macro_rules! define {
     ($($name:ident($($argument:ident),+);)*) => {$(
         // SAFETY: it takes and returns what the C library's function of this name does, and means the same.

@@ -1,4 +1,4 @@
-//! Errors as this program tells them: with its own options and commands in place of the library's functions.
+//! Error messages, with this program's options and commands in place of the library's functions.
 
 use std::error::Error as StdError;
 
@@ -24,40 +24,40 @@ fn told(error: &(dyn StdError + 'static)) -> String {
     error.downcast_ref().map_or_else(|| error.to_string(), of_cache)
 }
 
-/// What the cache says, to one who has options of a command line and no library.
+/// The message of an error of the library, for a user of the command line.
 pub fn of_cache(error: &Error) -> String {
     match error {
-        Error::NotFound(path) => format!("no cache file at {}: make one with \"kennel create\"", path.display()),
+        Error::NotFound(path) => format!("no cache file at {}; create one with \"kennel create\"", path.display()),
         Error::Exists(path) => {
-            format!("{} exists already: use it as it is, or remove it first with \"kennel destroy\"", path.display())
+            format!("{} exists already; use it, or remove it first with \"kennel destroy\"", path.display())
         }
-        // What a power failure left; the library names an option that this program does not have.
+        // The library's message names an option that this program lacks.
         Error::BadFile { path, field: field @ "content", expected, found } => format!(
-            "{}: {field}: expected {expected}, found {found}; a power failure can leave a file so, and nothing is lost with \
-             it: remove it with \"kennel destroy\"",
+            "{}: {field}: expected {expected}, found {found}; a power failure can leave such a file, which holds no values: \
+             remove it with \"kennel destroy\"",
             path.display()
         ),
         Error::Mismatch { path, what, asked, found } => {
             format!("{}: asked for {what} {asked}, the file has {found}", path.display())
         }
         Error::LeaseRefused(path) => format!(
-            "--locks lease is refused for {}: on an overlay file system, as the root of a container is, nothing proves \
-             that a process lives; use another file system (/dev/shm, a volume) or --locks file",
+            "--locks lease is refused for {}: on an overlay file system, such as the root of a container, a lease does \
+             not show whether a process is alive; use another file system (/dev/shm, a volume) or --locks file",
             path.display()
         ),
         Error::OpenElsewhere(path) => format!(
-            "{} is open already, and only one process at a time may have a file open that was made with --locks process",
+            "{} was created with --locks process, so only one process at a time may open it, and another has it open",
             path.display()
         ),
         Error::NotTrusted { path, detail } => {
-            format!("{} is not trusted: {detail}; if you trust those who can write it, give --trust", path.display())
+            format!("{} is not trusted: {detail}; use --trust if you trust everyone who can write it", path.display())
         }
         Error::NetworkFilesystem { path, kind } => format!(
-            "{} lies on {kind}, where mappings or locks are not coherent; use a local file system",
+            "{} is on {kind}, where mappings or locks are not coherent; use a local file system",
             path.display()
         ),
         Error::SeatsFull { path, seats } => format!(
-            "all {seats} seats of {} are taken by living processes; create it with more (--seats)",
+            "all {seats} seats of {} are taken by running processes; create it with more (--seats)",
             path.display()
         ),
         Error::NamespacesFull { path, namespaces } => {
@@ -68,13 +68,13 @@ pub fn of_cache(error: &Error) -> String {
             None => format!("{option}: expected {expected}, found {given}"),
         },
         Error::TimedOut { waited } => {
-            format!("the key is still claimed by another after {waited:.1?}; wait longer (--wait)")
+            format!("another process still has the key after {waited:.1?}; wait longer (--wait)")
         }
         error => error.to_string(),
     }
 }
 
-/// The option of `kennel create` that is called so in the library.
+/// The option of `kennel create` for an option of the library.
 fn option_name(option: &str) -> Option<&'static str> {
     Some(match option {
         "capacity" => "--capacity",
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(with_causes(&top), "cannot create: cannot write: disk full");
     }
 
-    /// Names of Rust: a path with `::`, or anything between the marks that its documentation puts around code.
+    /// Names from Rust are paths with `::` and words in backticks.
     #[test]
     fn no_error_of_the_cache_is_told_in_the_words_of_the_library() {
         let path = || "file.cache".into();

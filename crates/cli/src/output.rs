@@ -1,4 +1,4 @@
-//! Standard output, on which a reader that has gone is no error, and the error line.
+//! Standard output, where a reader that closes its pipe is not an error, and messages on standard error.
 
 use std::error::Error;
 use std::fmt;
@@ -12,20 +12,19 @@ use crate::hex;
 use crate::message;
 use crate::platform::{self, Stream};
 
-/// Buffered standard output. Commands write to it with `?` and never with
-/// `println!`, which panics when the reader has gone away.
+/// Buffered standard output. Commands write to it with `?`, because `println!` panics when the reader closes its pipe.
 pub fn stdout() -> BufWriter<impl Write> {
     BufWriter::new(Named(Outlet::Output))
 }
 
-/// Standard output or standard error, unbuffered but for the line that the standard library keeps of the former.
+/// Standard output or standard error, without a buffer of our own.
 #[derive(Clone, Copy)]
 pub enum Outlet {
     Output,
     Error,
 }
 
-/// Between two attempts to write to a reader that is slower.
+/// The pause between two attempts to write to a slow reader.
 const PAUSE: Duration = Duration::from_millis(1);
 
 impl Outlet {
@@ -40,8 +39,8 @@ impl Outlet {
         self.stream().name()
     }
 
-    /// Does something until it no longer fails because the reader is slower: another program that has the same pipe or
-    /// terminal open may have made it one that refuses instead of waiting.
+    /// Repeats `work` while it would block. Another program with the same pipe or terminal may have made it
+    /// non-blocking.
     fn patiently<T>(self, mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         if platform::is_closed(self.stream()) {
             return Err(io::Error::other("it is closed"));
@@ -71,14 +70,14 @@ impl Write for Outlet {
     }
 }
 
-/// A stream whose errors say its name, and tell a reader that has gone from all others.
+/// A stream whose errors contain its name, with a special error for a reader that closed its pipe.
 struct Named(Outlet);
 
 impl Named {
     fn error(&self, error: io::Error) -> io::Error {
         match error.kind() {
             io::ErrorKind::BrokenPipe => io::Error::new(io::ErrorKind::BrokenPipe, ReaderLeft),
-            // Tried again by whoever wrote.
+            // The caller of `write` tries again.
             io::ErrorKind::Interrupted => error,
             kind => io::Error::new(kind, format!("cannot write to {}: {error}", self.0.name())),
         }
@@ -95,25 +94,26 @@ impl Write for Named {
     }
 }
 
-/// The reader of standard output has gone, as in `kennel keys FILE | head -1`. It has what it wanted.
+/// The reader of standard output closed its pipe, as in `kennel keys FILE | head -1`.
 #[derive(Debug)]
 struct ReaderLeft;
 
 impl fmt::Display for ReaderLeft {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the reader of standard output has gone")
+        f.write_str("the reader of standard output closed its pipe")
     }
 }
 
 impl Error for ReaderLeft {}
 
-/// Whether a command ended only because nobody reads its output any more. Every other closed pipe is an error.
+/// Whether a command ended only because the reader of standard output closed its pipe. Any other broken pipe is an
+/// error.
 pub fn is_reader_gone(error: &(dyn Error + 'static)) -> bool {
     let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     inner.is_some_and(|inner| inner.is::<ReaderLeft>())
 }
 
-/// What a command printed whose exit status says more than that it did: a reader that has gone does not change it.
+/// Ignores a reader that closed its pipe, for commands whose exit status has another meaning.
 pub fn unless_reader_gone(printed: io::Result<()>) -> io::Result<()> {
     match printed {
         Err(error) if is_reader_gone(&error) => Ok(()),
@@ -128,7 +128,7 @@ pub fn print_line(line: impl std::fmt::Display) -> io::Result<()> {
     out.flush()
 }
 
-/// Writes help to standard output, in colour where a person reads it.
+/// Writes help to standard output, in colour on a terminal.
 pub fn print_styled(text: &clap::builder::StyledStr) -> io::Result<()> {
     let is_colourful = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let mut out = stdout();
@@ -145,8 +145,7 @@ pub fn print_json(document: &Value) -> io::Result<()> {
     print_line(format_args!("{document:#}"))
 }
 
-/// Adds `bytes` to a JSON object: as text under `name` when they are UTF-8,
-/// else as hexadecimal under `name_hex`.
+/// Adds `bytes` to a JSON object: as text under `name` if they are UTF-8, else as hexadecimal under `name_hex`.
 pub fn insert_bytes(object: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
     match std::str::from_utf8(bytes) {
         Ok(text) => object.insert(name.to_owned(), json!(text)),
@@ -154,7 +153,7 @@ pub fn insert_bytes(object: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
     };
 }
 
-/// Runs `work` under a moving sign when a person is watching.
+/// Runs `work` and shows a spinner if standard error is a terminal.
 pub fn with_spinner<T>(message: &'static str, work: impl FnOnce() -> T) -> T {
     if !io::stderr().is_terminal() {
         return work();
@@ -168,7 +167,7 @@ pub fn with_spinner<T>(message: &'static str, work: impl FnOnce() -> T) -> T {
 
 /// Writes `kennel: MESSAGE` to standard error.
 pub fn warn(message: &str) {
-    // When standard error is closed, too, there is nobody left to tell.
+    // If standard error is closed as well, nobody can be told.
     let _ = writeln!(io::stderr(), "kennel: {message}");
 }
 

@@ -1,8 +1,8 @@
-//! Spans of time, as people write them.
+//! Durations in text form.
 
 use std::time::Duration;
 
-use crate::size::{split_number, times};
+use kennel_harness::size::{split_number, times};
 
 /// Each unit with its number of nanoseconds.
 const UNITS: [(&str, u64); 5] = [
@@ -13,10 +13,9 @@ const UNITS: [(&str, u64); 5] = [
     ("d", 24 * 60 * 60 * 1_000_000_000),
 ];
 
-/// Reads a span of time such as `250ms`, `1.5s`, `5m`, `2h` or `1d`.
+/// Reads a duration such as `250ms`, `1.5s`, `5m`, `2h` or `1d`.
 ///
-/// The unit is required: a bare `90` would be seconds to one reader and
-/// milliseconds to the next.
+/// The unit is required, because users would disagree about the unit of a bare `90`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let wrong = || format!("expected a time with its unit, such as 250ms, 1.5s, 5m, 2h or 1d, found \"{text}\"");

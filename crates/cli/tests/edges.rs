@@ -199,7 +199,7 @@ fn a_file_that_cannot_be_opened_for_writing_is_said_to_be_unreadable() -> Outcom
     fs::remove_dir_all(place.dir.path().join("test.cache.locks"))?;
     let (status, output, errors) = place.run("get", &["k"])?;
     assert_eq!((status, output.as_str()), (Some(1), ""));
-    assert!(errors.contains("nothing can be read here until") && errors.contains("locks"), "{errors}");
+    assert!(errors.contains("no value can be read until") && errors.contains("locks"), "{errors}");
     Ok(())
 }
 
@@ -211,7 +211,7 @@ fn messages_use_the_words_of_the_command_line() -> Outcome {
         assert!(errors.contains(part) && !errors.contains("::") && !errors.contains("option "), "{errors}");
         Ok(())
     };
-    expect(&["get", "k"], "make one with \"kennel create\"")?;
+    expect(&["get", "k"], "create one with \"kennel create\"")?;
     expect(&["create", "--stripes", "3"], "--stripes: expected")?;
     expect(&["create", "--capacity", "1"], "--capacity: expected")?;
     expect(&["create", "--mean-item", "0"], "--mean-item: expected")?;

@@ -80,7 +80,7 @@ fn that_no_more_keys_can_be_locked_is_no_conflict() {
     let holders: Vec<Child> = (0..4).map(hold).collect();
     place.wait_for_runs(4);
     let output = locked(&place, &["another key", "--wait", "50ms", "--", "echo", "no"]).output().unwrap();
-    expect_failure(&output, 125, "nobody has locked this key");
+    expect_failure(&output, 125, "expected a free claim for the key");
     expect_failure(&output, 125, "kennel create --claims");
     let output = locked(&place, &["key 0", "--wait", "50ms", "--", "echo", "no"]).output().unwrap();
     expect_failure(&output, 1, "the key is locked");

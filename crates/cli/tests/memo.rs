@@ -1,5 +1,5 @@
-//! `kennel memo` at its edges: outputs that cannot be written, caches that cannot be used, failures that are remembered,
-//! commands that ask for themselves, signals.
+//! `kennel memo` at its edges: outputs that cannot be written, caches that cannot be used, failures that are
+//! remembered, commands that ask for themselves, signals.
 #![cfg(unix)]
 
 mod place;
@@ -121,8 +121,8 @@ fn those_who_do_not_want_a_remembered_failure_run_it_once() {
     assert_eq!(place.runs(), 1);
 }
 
-/// Runs the command in all ways on a cache that cannot be used: it must run as if there were none, with one line that says
-/// why nothing is remembered.
+/// Runs the command in all ways on a cache that cannot be used: it must run as if there were none, with one line that
+/// says why nothing is remembered.
 #[track_caller]
 fn runs_all_the_same(place: &Place, why: &str) {
     let before = place.runs();
@@ -271,7 +271,7 @@ fn a_command_that_asks_for_itself_is_told_so() {
     for options in ["", "--force", "--wait 1s", "--cache-failures", "--stale 1s"] {
         let place = Place::new();
         let output = script(&place, &format!("exec {kennel} memo {options} -- ./script"));
-        expect_failure(&output, 125, "./script runs as a part of itself");
+        expect_failure(&output, 125, "./script runs itself without end");
         assert_eq!(place.runs(), 1, "{options}");
     }
     // Without a cache it would not wait, but run itself again and again.
@@ -280,7 +280,7 @@ fn a_command_that_asks_for_itself_is_told_so() {
     expect_failure(
         &script(&place, &format!("exec {kennel} memo -- ./script")),
         125,
-        "./script runs as a part of itself",
+        "./script runs itself without end",
     );
     assert_eq!(place.runs(), 1);
 }

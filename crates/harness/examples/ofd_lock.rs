@@ -21,13 +21,9 @@
 //! * *Waiting has a limit*: there is no call with one, so it asks again and again, more and more seldom.
 
 #[cfg(target_os = "linux")]
-#[path = "support/fork.rs"]
-mod fork;
-
-#[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
     let strategy = kennel::LockStrategy::Custom(std::sync::Arc::new(ranges::ByteRanges));
-    kennel_harness::program::run(strategy, Some(fork::fork))
+    kennel_harness::program::run(strategy)
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -20,13 +20,9 @@
 //!   wait longer or shorter. The call by the monotonic clock is not in every C library.
 
 #[cfg(target_os = "linux")]
-#[path = "support/fork.rs"]
-mod fork;
-
-#[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
     let strategy = kennel::LockStrategy::Custom(std::sync::Arc::new(mutexes::RobustMutexes));
-    kennel_harness::program::run(strategy, Some(fork::fork))
+    kennel_harness::program::run(strategy)
 }
 
 #[cfg(not(target_os = "linux"))]

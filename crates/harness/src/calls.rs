@@ -5,7 +5,7 @@
 //! the count without contention, and it says nothing of time: those two runs are not part of any other number.
 
 use crate::plan::Cell;
-use crate::worker::{End, Job, Launcher, Task};
+use crate::task::{End, Job, Launcher, Task};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -8,7 +8,7 @@ use crate::report;
 use crate::run::{Bench, Progress, Results};
 use crate::size::parse_size;
 use crate::strategies::Strategies;
-use crate::worker::Launcher;
+use crate::task::Launcher;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::error::Error;

@@ -1,7 +1,7 @@
 //! Worker processes, from the side of the one that starts them.
 
 use crate::interrupt;
-use crate::worker::{Launcher, MARK, Outcome, Said, Task};
+use crate::task::{Launcher, MARK, Outcome, Said, Task};
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};

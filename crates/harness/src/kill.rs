@@ -1,7 +1,7 @@
 //! The kill test: processes that share a cache are killed in the middle of their work, and the others must not notice.
 //!
-//! The suite [`kennel::conformance`] asks of a lock alone that a killed owner's is given on. This one asks what that is
-//! for: with a real cache under it, every value is whole and its key's, every write of the survivors gets its lock
+//! The suite [`kennel_conformance`] checks locks alone: that the lock of a killed process is given on. This test checks
+//! what that is for: with a real cache under it, every value is whole and its key's, every write of the survivors gets its lock
 //! within [`KillTest::wait`], and `verify` finds nothing. Workers are killed with `SIGKILL` at random moments. Built with the
 //! feature `crash-points`, further ones end themselves at each of the engine's stores, so that each is met for sure.
 
@@ -9,14 +9,15 @@ use crate::crew::{CrewError, Worker};
 use crate::interrupt;
 use crate::place;
 use crate::strategies::Strategies;
-use crate::worker::{Launcher, Task, WorkError, open, wait_for_start};
+use crate::task::{KillJob, Launcher, Task};
+use crate::work::{WorkError, open, wait_for_start};
 use kennel::{Cache, Options};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Processes that work at the same time.
@@ -29,16 +30,6 @@ const KEYS: u64 = 2_000;
 const LONGEST: usize = 1_024;
 /// Operations of a worker that is to end at a store and does not get there.
 const ARMED_OPERATIONS: u64 = 2_000;
-
-/// What a worker of this test is told.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Job {
-    strategy: String,
-    file: PathBuf,
-    seed: u64,
-    /// The store at which it ends itself, and at which passing of it.
-    at: Option<(String, u64)>,
-}
 
 /// What was found: nothing wrong.
 #[derive(Clone, Debug, Serialize)]
@@ -155,7 +146,7 @@ impl KillTest {
 /// The process that kills, and is a member itself.
 struct Survivor {
     cache: Cache,
-    job: Job,
+    job: KillJob,
     rng: SmallRng,
     kills: u64,
     longest_write: Duration,
@@ -170,7 +161,7 @@ impl Survivor {
         // Fewer seats than workers in all: those of the dead must be taken again.
         let options = options.seats(4 * PROCESSES).seed(seed).locks(locks).lock_wait(test.wait);
         let cache = options.create(&file).map_err(|error| KillError::Cache { kills: 0, error })?;
-        let job = Job { strategy: strategy.to_owned(), file, seed, at: None };
+        let job = KillJob { strategy: strategy.to_owned(), file, seed, at: None };
         Ok(Self { cache, job, rng: SmallRng::seed_from_u64(seed), kills: 0, longest_write: Duration::ZERO })
     }
 
@@ -226,7 +217,7 @@ impl Survivor {
     }
 
     fn start(&mut self, launcher: Launcher<'_>, at: Option<(String, u64)>) -> Result<Worker, KillError> {
-        let job = Job { seed: self.rng.random(), at, ..self.job.clone() };
+        let job = KillJob { seed: self.rng.random(), at, ..self.job.clone() };
         let start = || {
             let mut worker = Worker::start(self.kills as usize, launcher(&Task::Kill(job.clone()).text()))?;
             worker.wait_until_ready()?;
@@ -267,7 +258,7 @@ impl Survivor {
 }
 
 /// What a worker does: everything that changes a cache, until it is killed, or has come to the store where it ends.
-pub(crate) fn work(job: &Job, strategies: &Strategies) -> Result<(), WorkError> {
+pub(crate) fn work(job: &KillJob, strategies: &Strategies) -> Result<(), WorkError> {
     let cache = open(&job.strategy, &job.file, strategies)?;
     wait_for_start()?;
     let mut rng = SmallRng::seed_from_u64(job.seed);

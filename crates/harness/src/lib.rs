@@ -16,7 +16,7 @@
 //! * What is measured: [`Cell`], [`Matrix`], [`Plan`], [`Keys`].
 //! * Who does it: [`worker`] (the processes), [`Bench`] (rounds over the cells).
 //! * What comes of it: [`Results`], [`Latency`], [`Spread`], [`Fairness`]; [`report`] makes text and a page of it.
-//! * What else is asked of a lock: [`kill`], and [`kennel::conformance`].
+//! * What else is asked of a lock: [`kill`], and [`kennel_conformance`].
 //! * [`Limit`]: the least that any cache in a mapped file must do.
 //!
 //! # From a program
@@ -28,7 +28,7 @@
 //! let strategies = Strategies::built_in();
 //! // The workers are this program, started again with the task as its second argument.
 //! if let (Some("worker"), Some(task)) = (std::env::args().nth(1).as_deref(), std::env::args().nth(2)) {
-//!     return Ok(worker::run_task(&task, &strategies, None)?);
+//!     return Ok(worker::run_task(&task, &strategies)?);
 //! }
 //! let launcher = |task: &str| {
 //!     let mut command = Command::new(std::env::current_exe().expect("this program"));
@@ -69,6 +69,7 @@ mod keys;
 pub mod kill;
 mod latency;
 mod limit;
+mod load;
 mod machine;
 pub mod pace;
 mod place;
@@ -79,7 +80,9 @@ mod run;
 pub mod size;
 mod stats;
 mod strategies;
+mod task;
 mod usage;
+mod work;
 pub mod worker;
 
 pub use calls::Calls;
@@ -94,5 +97,5 @@ pub use plan::{Cell, LeftOut, MOST_PROCESSES, MOST_THREADS, Matrix, Plan, PlanEr
 pub use run::{Bench, CpuTime, Measured, Progress, Results, RunError, Switches, fill_cache};
 pub use stats::{Fairness, Spread};
 pub use strategies::Strategies;
+pub use task::Counts;
 pub use usage::{Usage, pin};
-pub use worker::Counts;

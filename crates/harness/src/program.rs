@@ -3,10 +3,11 @@
 use crate::command::BenchOptions;
 use crate::kill::KillTest;
 use crate::strategies::Strategies;
-use crate::worker::{Fork, Task, run_task};
+use crate::task::Task;
+use crate::worker::run_task;
 use clap::{Parser, Subcommand};
 use kennel::LockStrategy;
-use kennel::conformance::Suite;
+use kennel_conformance::Suite;
 use std::error::Error;
 use std::process::{Command, ExitCode};
 
@@ -43,19 +44,18 @@ enum Order {
 }
 
 /// The `main` of a program that tests and measures a strategy. Its workers are further processes of the same program.
-/// `fork` is for the checks of the [conformance suite](kennel::conformance) that need it; without, they are skipped.
 ///
 /// ```no_run
 /// use kennel::LockStrategy;
 ///
 /// fn main() -> std::process::ExitCode {
 ///     // In place of `File`: `LockStrategy::Custom(Arc::new(YourFactory))`.
-///     kennel_harness::program::run(LockStrategy::File, None)
+///     kennel_harness::program::run(LockStrategy::File)
 /// }
 /// ```
 #[must_use]
-pub fn run(strategy: LockStrategy, fork: Option<Fork>) -> ExitCode {
-    match perform(Cli::parse().command, &strategy, fork) {
+pub fn run(strategy: LockStrategy) -> ExitCode {
+    match perform(Cli::parse().command, &strategy) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -64,7 +64,7 @@ pub fn run(strategy: LockStrategy, fork: Option<Fork>) -> ExitCode {
     }
 }
 
-fn perform(task: Order, strategy: &LockStrategy, fork: Option<Fork>) -> Result<(), Box<dyn Error + Send + Sync>> {
+fn perform(task: Order, strategy: &LockStrategy) -> Result<(), Box<dyn Error + Send + Sync>> {
     let strategies = Strategies::built_in().with(strategy.clone());
     let this = std::env::current_exe()?;
     let launcher = |task: &str| {
@@ -85,7 +85,7 @@ fn perform(task: Order, strategy: &LockStrategy, fork: Option<Fork>) -> Result<(
             println!("{}", test.run(&strategies, strategy.name(), &launcher)?);
         }
         Order::Bench(args) => args.run(&strategies, &launcher, None, &mut std::io::stdout().lock())?,
-        Order::Worker { task } => run_task(&task, &strategies, fork)?,
+        Order::Worker { task } => run_task(&task, &strategies)?,
     }
     Ok(())
 }

@@ -60,7 +60,7 @@ fn strategies() -> Strategies {
 #[test]
 fn child() {
     if let Ok(task) = std::env::var(TASK) {
-        let worked = worker::run_task(&task, &strategies(), None);
+        let worked = worker::run_task(&task, &strategies());
         std::process::exit(i32::from(worked.is_err()));
     }
 }

@@ -49,7 +49,7 @@ enum Order {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match &cli.order {
-        Some(Order::Worker { task }) => worker::run_task(task, &Strategies::built_in(), None).map_err(Into::into),
+        Some(Order::Worker { task }) => worker::run_task(task, &Strategies::built_in()).map_err(Into::into),
         None => measure(&cli),
     };
     match outcome {

@@ -12,13 +12,15 @@
 //! [`history`](crate::history) rest on, and the cost of a fence does not matter here.
 #![allow(unsafe_code, reason = "words that processes share lie in a mapping")]
 
-use crate::tenure::worker_of;
 use anyhow::{Context, Result};
 use memmap2::{MmapOptions, MmapRaw};
 use std::fs::OpenOptions;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
 
+/// How long a round takes, unless the run is shorter.
+pub const LONGEST_ROUND: Duration = Duration::from_secs(15);
 /// Keys of a round; the numbers below are in it as 16 bits.
 pub const KEYS: usize = 768;
 /// Keys behind those that hold typed values. Their part is 0, so only every [`PARTS`]-th is used.
@@ -129,6 +131,14 @@ pub enum Mark {
     Absent,
     /// When it expires at the latest, in milliseconds since 1970.
     AbsentUntil,
+}
+
+/// The bits of [`Mark::Holder`] from this one on are the worker's number.
+pub const WORKER_SHIFT: u32 = 48;
+
+/// The worker in a word of [`Mark::Holder`]; `None` if nobody holds the key.
+pub fn worker_of(word: u64) -> Option<u64> {
+    (word != 0).then_some(word >> WORKER_SHIFT)
 }
 
 /// The shared words, mapped.

@@ -7,7 +7,8 @@
 use crate::absence::Storing;
 use crate::board::{KEYS, PARTS, Word};
 use crate::events::FileInUse;
-use crate::history::{Before, Token, Wrong, flags_of, is_counter, name, part, wall_ms};
+use crate::history::{Before, Token, Wrong, flags_of, wall_ms};
+use crate::keys::{is_counter, name, part};
 use crate::parts::GaveUp;
 use crate::tenure::{Creation, Purpose, Seeking, Tenure};
 use crate::value::Value;

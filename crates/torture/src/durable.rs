@@ -7,7 +7,7 @@
 //! the cache holds what it held.
 
 use crate::board::{KEYS, Word};
-use crate::history::name;
+use crate::keys::name;
 use crate::worker::Worker;
 use kennel::{Cache, Options};
 use std::path::Path;

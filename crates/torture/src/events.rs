@@ -19,7 +19,7 @@
 //! [`FileInUse`] says whether a time overlaps a replacement.
 
 use crate::board::{Board, Event, PARTS, Word};
-use crate::history::part;
+use crate::keys::part;
 use kennel::Invalidation;
 use std::ops::Range;
 use std::sync::atomic::Ordering::SeqCst;

@@ -50,8 +50,9 @@
 //!
 //! See [`tenure`](crate::tenure).
 
-use crate::board::{Board, KEYS, Mark, PARTS, SLOTS, THREADS, TYPED};
+use crate::board::{Board, Mark, SLOTS, THREADS};
 use crate::events::{Events, FileInUse};
+use crate::keys::is_counter;
 use crate::value::Value;
 use kennel::Item;
 use std::sync::atomic::Ordering::SeqCst;
@@ -61,28 +62,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const EVENT_BITS: u32 = 32;
 /// Bits of a counter's number below its key.
 const COUNT_BITS: u32 = 40;
-
-/// Whether a key is a counter.
-pub fn is_counter(key: u16) -> bool {
-    key.is_multiple_of(8) && usize::from(key) < KEYS
-}
-
-/// The part of the cache that a key belongs to; 0: to no namespace.
-pub fn part(key: u16) -> usize {
-    usize::from(key) % PARTS
-}
-
-/// A key as the cache knows it, of different lengths.
-pub fn name(key: u16) -> String {
-    let long = if key % 5 == 1 { usize::from(key % 90) } else { 0 };
-    format!("{key:05}{}", "-".repeat(long))
-}
-
-/// The key that has this name.
-pub fn named(bytes: &[u8]) -> Option<u16> {
-    let key = std::str::from_utf8(bytes.get(..5)?).ok()?.parse().ok()?;
-    (name(key).as_bytes() == bytes && usize::from(key) < KEYS + TYPED).then_some(key)
-}
 
 /// Milliseconds since 1970.
 pub fn wall_ms() -> u64 {
@@ -353,6 +332,7 @@ pub fn flags_of(number: u64) -> u32 {
 mod tests {
     use super::*;
     use crate::events::{Invalidating, Replacing};
+    use crate::keys::part;
     use kennel::Invalidation;
 
     struct Round(tempfile::TempDir, Board);
@@ -557,12 +537,5 @@ mod tests {
         assert_eq!(number, 2);
         // It found the new one.
         before.check_added(count_text(key, number + 1).parse().unwrap()).unwrap();
-    }
-
-    #[test]
-    fn names_lead_back_to_their_keys() {
-        (0..(KEYS + TYPED) as u16).for_each(|key| assert_eq!(named(name(key).as_bytes()), Some(key)));
-        assert_eq!(named(b"00012--"), None);
-        assert_eq!(named(b"x"), None);
     }
 }

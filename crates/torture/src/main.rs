@@ -30,6 +30,8 @@ mod fork;
 #[cfg(unix)]
 mod history;
 #[cfg(unix)]
+mod keys;
+#[cfg(unix)]
 mod killer;
 #[cfg(unix)]
 mod parts;

@@ -3,7 +3,7 @@
 //! The namespaces leave keys as they are, so that a read, a deletion or a touch need not know the part of its key.
 
 use crate::board::PARTS;
-use crate::history::{name, part};
+use crate::keys::{name, part};
 use kennel::{
     Cache, CreateError, CreateOptions, Invalidation, Lookup, NamespaceOptions, Result, SetOptions, Stamp, Swap,
 };

@@ -6,7 +6,8 @@
 
 use crate::board::{Board, KEYS, Word};
 use crate::durable::look_after_a_restart;
-use crate::history::{Before, Wrong, begin_counter, count_text, is_counter, name};
+use crate::history::{Before, Wrong, begin_counter, count_text};
+use crate::keys::{is_counter, name};
 use crate::killer::{Killer, Manner, Toll};
 use crate::parts::Parts;
 use crate::random::Random;
@@ -21,9 +22,6 @@ use std::time::{Duration, Instant};
 
 /// Violations found at the end that are printed; the others are only counted.
 const PRINTED: usize = 10;
-
-/// How long a round takes, unless the run is shorter.
-pub const LONGEST: Duration = Duration::from_secs(15);
 
 pub struct Round<'a> {
     pub locks: LockStrategy,

@@ -1,8 +1,9 @@
 //! The command line, and the rounds of a run.
 
+use crate::board::LONGEST_ROUND;
 use crate::killer::adopt_orphans;
 use crate::report::Total;
-use crate::round::{LONGEST, Round};
+use crate::round::Round;
 use crate::{random::Random, worker};
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -90,7 +91,7 @@ fn run(args: &Args) -> Result<ExitCode> {
     println!("seed {seed:#x}, {} processes", args.processes);
     let end = Instant::now() + Duration::from_secs(args.seconds);
     // Each strategy gets a round, however short the run.
-    let round = LONGEST.min(Duration::from_secs(args.seconds) / chosen.len() as u32);
+    let round = LONGEST_ROUND.min(Duration::from_secs(args.seconds) / chosen.len() as u32);
     let mut total = Total::default();
     for (number, locks) in chosen.iter().copied().cycle().enumerate() {
         let place = place(args)?;

@@ -30,7 +30,7 @@
 //! Beside the word stands when a holder was killed. The next who is given the claim has waited since then, or since it
 //! asked, if that was later.
 
-use crate::board::{Board, Mark, SLOTS, THREADS, monotonic_ns};
+use crate::board::{Board, Mark, SLOTS, THREADS, WORKER_SHIFT, monotonic_ns, worker_of};
 use crate::events::{Events, FileInUse};
 use crate::history::{Wrong, last_done};
 use std::sync::atomic::Ordering::SeqCst;
@@ -47,11 +47,6 @@ const HELD: u64 = 1 << 44;
 const NOTED: u64 = HELD - 1;
 /// The replacements among what was noted.
 const REPLACEMENTS: u64 = 0xff << 20;
-
-/// The worker in a holder's word.
-pub fn worker_of(word: u64) -> Option<u64> {
-    (word != 0).then_some(word >> 48)
-}
 
 /// What a claim is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -94,7 +89,7 @@ impl<'a> Seeking<'a> {
             && FileInUse::now(board).is_settled();
         let flag = |yes, bit| if yes { bit } else { 0 };
         let flags = flag(thread != 0, THREAD) | flag(can_be_voided, CAN_BE_VOIDED) | flag(is_sure, SURE);
-        Self { board, key, word: worker << 48 | flags | HELD | noted, since_ns: monotonic_ns() }
+        Self { board, key, word: worker << WORKER_SHIFT | flags | HELD | noted, since_ns: monotonic_ns() }
     }
 
     /// The claim was given.
@@ -117,7 +112,7 @@ impl<'a> Seeking<'a> {
             found: format!(
                 "a {} for worker {}, while worker {worker}, which lives, has a {}",
                 what(self.word),
-                self.word >> 48,
+                self.word >> WORKER_SHIFT,
                 what(other),
             ),
         })

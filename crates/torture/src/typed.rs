@@ -9,7 +9,8 @@
 //! * what it created, if it was the creator.
 
 use crate::board::{KEYS, PARTS, TYPED, Word};
-use crate::history::{Before, Token, Wrong, name, wall_ms};
+use crate::history::{Before, Token, Wrong, wall_ms};
+use crate::keys::name;
 use crate::parts::{GaveUp, Parts};
 use crate::value::Value;
 use crate::worker::Worker;

@@ -1,14 +1,12 @@
 //! A worker process: it uses the cache in every way until it is told to end, or is killed.
 
-use crate::board::{Board, KEYS, PARTS, SLOTS, THREADS, Word, monotonic_ns};
+use crate::board::{Board, KEYS, LONGEST_ROUND, PARTS, SLOTS, THREADS, Word, monotonic_ns};
 use crate::events::{FileInUse, Invalidating};
 use crate::fork::{How, fork_orphan};
-use crate::history::{
-    Before, Token, Wrong, begin_addition, begin_counter, count_text, flags_of, is_counter, name, named, part, wall_ms,
-};
+use crate::history::{Before, Token, Wrong, begin_addition, begin_counter, count_text, flags_of, wall_ms};
+use crate::keys::{is_counter, name, named, part};
 use crate::parts::Parts;
 use crate::random::Random;
-use crate::round::LONGEST;
 use crate::value::Value;
 use anyhow::{Context, Result};
 use kennel::{Error, Expiry, Invalidation, Options, SetOptions, Swap};
@@ -89,7 +87,7 @@ fn open(args: &Args, board: &Board) -> kennel::Result<Parts> {
         let file = FileInUse::now(board);
         let opened = options.open(&args.cache).and_then(|cache| Parts::of(&cache));
         match opened {
-            Err(error) if is_passing(&error, !file.is_same(board)) && start.elapsed() < LONGEST => {}
+            Err(error) if is_passing(&error, !file.is_same(board)) && start.elapsed() < LONGEST_ROUND => {}
             opened => return opened,
         }
     }

@@ -1,7 +1,7 @@
-//! `cargo xtask fuzz`: each fuzz target for its share of the time.
+//! `cargo xtask fuzz`: runs each fuzz target for an equal share of the time.
 //!
-//! The committed seeds of a target are in `fuzz/seeds/TARGET`. What the fuzzer finds on its own goes to
-//! `fuzz/corpus/TARGET` and its crashes to `fuzz/artifacts/TARGET`, which git ignores.
+//! The committed seeds of a target are in `fuzz/seeds/TARGET`. The fuzzer writes new inputs to `fuzz/corpus/TARGET` and
+//! crashes to `fuzz/artifacts/TARGET`; git ignores both.
 
 use std::fs;
 use std::path::Path;
@@ -15,17 +15,17 @@ use crate::toolchain::{self, Toolchain};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How long to fuzz, all targets together
+    /// How long to fuzz, in seconds for all targets together
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
-    /// Targets to run; all without it
+    /// Targets to run; all if none is given
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let fuzz = toolchain::root().join("fuzz");
-    ensure!(fuzz.join("Cargo.toml").is_file(), "there is no fuzz/Cargo.toml, so there is nothing to fuzz");
+    ensure!(fuzz.join("Cargo.toml").is_file(), "expected fuzz targets in fuzz/Cargo.toml, found no such file");
     toolchain::ensure_nightly(&[])?;
     ensure_cargo_fuzz()?;
     let targets = choose(list_targets()?, &args.targets)?;
@@ -34,7 +34,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     runner::run(&steps, |step| format!("cargo xtask fuzz --seconds {share} {}", step.name()))
 }
 
-/// libFuzzer writes to the first folder and only reads the others, so the committed seeds stay as they are.
+/// The step that fuzzes one target. libFuzzer writes to the first folder and only reads the others, so the committed
+/// seeds do not change.
 fn step(fuzz: &Path, target: &str, seconds: u64) -> Result<Step> {
     let corpus = fuzz.join("corpus").join(target);
     fs::create_dir_all(&corpus).with_context(|| format!("could not create the folder {}", corpus.display()))?;
@@ -56,17 +57,17 @@ fn list_targets() -> Result<Vec<String>> {
 }
 
 fn choose(all: Vec<String>, wanted: &[String]) -> Result<Vec<String>> {
-    ensure!(!all.is_empty(), "fuzz/Cargo.toml names no target");
+    ensure!(!all.is_empty(), "expected fuzz targets in fuzz/Cargo.toml, found none");
     if wanted.is_empty() {
         return Ok(all);
     }
     for name in wanted {
-        ensure!(all.contains(name), "there is no fuzz target {name}; there are: {}", all.join(", "));
+        ensure!(all.contains(name), "expected a fuzz target ({}), found {name}", all.join(", "));
     }
     Ok(wanted.to_vec())
 }
 
-/// At least a second each: libFuzzer takes 0 as "without end".
+/// The seconds for each target, at least one: libFuzzer takes 0 as no limit.
 fn share(seconds: u64, targets: usize) -> u64 {
     let targets = u64::try_from(targets).unwrap_or(u64::MAX).max(1);
     (seconds / targets).max(1)
@@ -116,7 +117,7 @@ mod tests {
     #[test]
     fn an_unknown_target_is_named() {
         let error = choose(names(&["open", "record"]), &names(&["recrod"])).unwrap_err();
-        assert_eq!(error.to_string(), "there is no fuzz target recrod; there are: open, record");
+        assert_eq!(error.to_string(), "expected a fuzz target (open, record), found recrod");
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! `cargo xtask instructions`: how many instructions the calls take that matter, and whether they became more.
+//! `cargo xtask instructions`: counts the instructions of the hot calls, and fails if a count grew.
 //!
-//! Counted by valgrind through `gungraun`, whose runner is a program of its own and must be of the same version as the
+//! Valgrind counts them through `gungraun`. Its runner is a separate program and must have the same version as the
 //! library in `crates/instructions`.
 
 use std::fs;
@@ -19,10 +19,11 @@ const PACKAGE: &str = "crates/instructions";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Count for this revision first, and fail if a call takes more now. Without it, the last counts are shown beside
+    /// Count this revision first, and fail if a call takes more now. Without it, the previous counts are shown for
+    /// comparison
     #[arg(long, value_name = "REVISION")]
     against: Option<String>,
-    /// How much more is too much, in percent
+    /// The growth of a count that is a failure, in percent
     #[arg(long, value_name = "PERCENT", default_value_t = 3.0)]
     limit: f64,
 }
@@ -41,8 +42,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     runner::run(&steps, |_| runner::this_command())
 }
 
-/// Both revisions build in one folder, and keep their counts in one. The second is named in full: gungraun would take it to
-/// lie in the package that it counts for, of which there are two.
+/// The step that counts one revision. Both revisions share a build folder and a folder for counts. The path of the
+/// latter is absolute, because gungraun would resolve a relative one in the package that it counts, and there are two
+/// packages.
 fn bench(name: &str, package: &Path, args: &[&str]) -> Step {
     let manifest = package.join("Cargo.toml");
     Step::cargo(name, &format!("bench --quiet --bench calls --manifest-path {}", manifest.display()))
@@ -56,17 +58,18 @@ fn counts() -> PathBuf {
     std::path::absolute(&folder).unwrap_or(folder)
 }
 
-/// An older revision of the whole project, with the counting of today: so both count the same.
+/// A checkout of an older revision with today's `crates/instructions`, so that both revisions are counted in the same
+/// way.
 struct Base(PathBuf);
 
 impl Base {
     fn check_out(revision: &str) -> Result<Self> {
         let folder = toolchain::target_dir().join("instructions-before");
         let folder = std::path::absolute(toolchain::root().join(folder))?;
-        // Of a run that was interrupted.
+        // Removes the checkout of an interrupted run.
         drop(Self(folder.clone()));
         let added = git(&["worktree", "add", "--detach", "--force", &folder.to_string_lossy(), revision])?;
-        ensure!(added, "git has no revision {revision}, or cannot check it out");
+        ensure!(added, "git has no revision {revision} or could not check it out");
         let base = Self(folder);
         copy(&toolchain::root().join(PACKAGE), &base.0.join(PACKAGE))?;
         Ok(base)
@@ -76,7 +79,7 @@ impl Base {
 impl Drop for Base {
     fn drop(&mut self) {
         if self.0.exists() {
-            // What is left over stands in the build folder, and is removed by the next run.
+            // A checkout that remains is in the target folder, and the next run removes it.
             let _ = git(&["worktree", "remove", "--force", &self.0.to_string_lossy()]);
         }
     }
@@ -87,7 +90,7 @@ fn git(args: &[&str]) -> Result<bool> {
     Ok(status.context("git was not found")?.success())
 }
 
-/// Copies a folder of a few files over another.
+/// Copies the files of a small folder over those of another.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {

@@ -1,4 +1,4 @@
-//! `cargo xtask loom`: the models, unit tests of the library whose names begin with `loom_`.
+//! `cargo xtask loom`: the models, which are the library's unit tests named `loom_*`.
 
 use std::process::ExitCode;
 
@@ -19,7 +19,7 @@ pub(crate) struct Args {
     args: Vec<String>,
 }
 
-/// All models, as a step of `cargo xtask test`.
+/// The step of `cargo xtask test` that runs all models.
 pub(crate) fn step() -> Step {
     models(ALL_MODELS.to_owned(), Vec::new())
 }
@@ -29,7 +29,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     runner::run(&[step], |_| runner::this_command())
 }
 
-/// Release, because a model visits some hundred thousand interleavings.
+/// The step builds with optimizations, because a model visits some hundred thousand interleavings.
 fn models(filter: String, args: Vec<String>) -> Step {
     Step::cargo("loom", "test -p kennel --release --lib")
         .env("RUSTFLAGS", "--cfg loom")

@@ -1,5 +1,5 @@
-//! `cargo xtask macos-check`: the whole workspace, tests included, is type-checked and linted for macOS, wherever this
-//! runs. Nothing is linked and nothing run: what a call does there, only a Mac can tell.
+//! `cargo xtask macos-check`: type-checks and lints the whole workspace with its tests for macOS, on any system. It
+//! links and runs nothing: only a Mac can show how a system call behaves there.
 
 use std::process::ExitCode;
 
@@ -16,7 +16,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         .arg(TARGET)
         .harness_args(vec!["-D".into(), "warnings".into()])
         .component("clippy")
-        // Some dependencies compile C code, which nobody reads here and no compiler may be there for.
+        // Some dependencies compile C code. The check does not need it, and a C compiler for macOS is rarely installed.
         .env("CC_aarch64_apple_darwin", "true")
         .env("AR_aarch64_apple_darwin", "true");
     runner::run(&[step], |_| runner::this_command())

@@ -1,18 +1,20 @@
 //! `cargo xtask COMMAND`: the project's chores, in Rust so that they are the same on every platform.
 //!
-//! One file per command; each builds a list of [`step::Step`]s and hands it to [`runner`].
+//! Each command has a file of its own. Most build a list of [`step::Step`]s and pass it to [`runner`].
 //!
-//! Tests of this crate stay inside `src/`. Integration tests would make `cargo test --workspace` link
-//! the `xtask` binary anew, which Windows refuses while that very binary is running the command.
+//! The tests of this crate stay inside `src/`. Integration tests would make `cargo test --workspace` relink the `xtask`
+//! binary, which Windows refuses while that binary runs the command.
 
 mod fuzz;
 mod instructions;
+mod library_tests;
 mod loom;
 mod macos;
 mod memcheck;
 mod minimal;
 mod miri;
 mod mutants;
+mod plan;
 mod power;
 mod python;
 mod refused;
@@ -42,43 +44,44 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run every check: format, lints, documentation, tests, loom models
+    /// Run every check: format, lints, documentation, tests, models, torture, Python package
     Test(test::Args),
-    /// Run the loom models: every interleaving of a few threads
+    /// Run the loom models under every interleaving of their threads
     Loom(loom::Args),
-    /// Run long histories of the models under schedules drawn at random
+    /// Run longer models under random schedules
     Shuttle(shuttle::Args),
-    /// Run the core's tests under miri, which sees undefined behaviour (needs nightly)
+    /// Run the core's tests under miri, which detects undefined behaviour (needs nightly)
     Miri(miri::Args),
-    /// Weaken each fence and each ordering, and see that a test fails
+    /// Weaken each fence and each ordering, and check that a test fails
     Mutants(mutants::Args),
     /// Run the library's tests under ThreadSanitizer (needs nightly, on Linux)
-    Tsan(tsan::Args),
+    Tsan(library_tests::Selection),
     /// Run the main tests under valgrind's memcheck (Linux)
-    Memcheck(memcheck::Args),
-    /// Open many mixtures of old and new pages, as a loss of power leaves them
+    Memcheck(library_tests::Selection),
+    /// Open many mixtures of old and new pages, as a power failure leaves them
     Power(power::Args),
-    /// Use a cache in many processes while they are killed, and check every answer
+    /// Use a cache from many processes, kill some of them, and check every answer
     Torture(torture::Args),
     /// Run all tests, Python's included, as Windows programs under Wine
     Windows(windows::Args),
     /// Type-check and lint everything for macOS
     MacosCheck,
-    /// Check the library and the command line with the oldest versions of their dependencies
+    /// Check the library, the suite for locks and the command line with the oldest versions of their dependencies
     Minimal,
-    /// See that targets Kennel cannot run on are refused with a sentence
+    /// Check that compiling for an unsupported target fails with a clear message
     RefusedCheck,
     /// Run the fuzz targets for a while (needs nightly)
     Fuzz(fuzz::Args),
-    /// Check and test the Python package in an environment of its own (needs Python)
+    /// Check and test the Python package in its own virtual environment (needs Python)
     Python(python::TestArgs),
-    /// Build uWSGI, and test the Python package in its workers, each with two interpreters (needs Python and a C compiler)
+    /// Build uWSGI and test the Python package in its workers, with two interpreters each (needs Python and a C
+    /// compiler)
     Uwsgi,
     /// Build a wheel of the Python package (needs Python)
     Wheel(python::WheelArgs),
-    /// Measure Kennel beside the least that any cache must do, and beside other caches
+    /// Compare the speed of Kennel with a lower limit and with other caches
     Speed(speed::Args),
-    /// Count the instructions of the calls that matter, under valgrind (Linux)
+    /// Count the instructions of the hot calls under valgrind (Linux)
     Instructions(instructions::Args),
 }
 
@@ -89,8 +92,8 @@ fn main() -> ExitCode {
         Command::Shuttle(args) => shuttle::run(args),
         Command::Miri(args) => miri::run(args),
         Command::Mutants(args) => mutants::run(&args),
-        Command::Tsan(args) => tsan::run(args),
-        Command::Memcheck(args) => memcheck::run(args),
+        Command::Tsan(selection) => tsan::run(selection),
+        Command::Memcheck(selection) => memcheck::run(selection),
         Command::Power(args) => power::run(&args),
         Command::Torture(args) => torture::run(&args),
         Command::Windows(args) => windows::run(args),

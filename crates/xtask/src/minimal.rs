@@ -1,8 +1,8 @@
-//! `cargo xtask minimal`: the library and the command line build with the oldest versions of their dependencies that the
-//! manifests allow.
+//! `cargo xtask minimal`: checks that the library, the suite for lock strategies and the command line build with the
+//! oldest dependencies that the manifests allow.
 //!
-//! Cargo resolves such versions into the lock file of a workspace, and ours must stay as it is: a copy of the workspace
-//! gets one of its own. The option is unstable; `RUSTC_BOOTSTRAP` lets every cargo have it.
+//! Cargo writes the resolved versions to the lock file of a workspace. Ours must not change, so they are resolved in a
+//! copy of the workspace. The cargo option is unstable; `RUSTC_BOOTSTRAP` makes every cargo accept it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -14,10 +14,12 @@ use anyhow::{Context, Result};
 use crate::step::Step;
 use crate::{runner, toolchain};
 
-/// What the copy does without, in whatever folder.
+/// The packages that are checked.
+const PACKAGES: &str = "--package kennel --package kennel-conformance --package kennel-cli";
+/// Names that are not copied, in every folder.
 const LEFT_OUT: [&str; 2] = ["target", "Cargo.lock"];
 
-/// For `cargo xtask test`.
+/// The step of `cargo xtask test`.
 pub(crate) fn step() -> Step {
     Step::cargo("minimal", "run --quiet --package xtask -- minimal")
 }
@@ -31,7 +33,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     runner::run(&steps(&copy), |_| runner::this_command())
 }
 
-/// Where the copy is made; an absolute path, since the target folder may be named relative to the workspace.
+/// The folder of the copy, as an absolute path: the path of the target folder may be relative to the workspace.
 fn place() -> PathBuf {
     toolchain::root().join(toolchain::target_dir()).join("minimal").join("workspace")
 }
@@ -43,15 +45,15 @@ fn steps(copy: &Path) -> [Step; 2] {
         Step::cargo("resolve", "generate-lockfile -Zdirect-minimal-versions --manifest-path")
             .arg(&manifest)
             .env("RUSTC_BOOTSTRAP", "1"),
-        Step::cargo("check", "check --locked --package kennel --package kennel-cli --all-features --manifest-path")
+        Step::cargo("check", &format!("check --locked {PACKAGES} --all-features --manifest-path"))
             .arg(&manifest)
             .target_dir("minimal"),
     ]
 }
 
-/// Copies files and folders, without those whose names begin with a dot.
+/// Copies a folder without hidden files and the names [`LEFT_OUT`].
 fn copy_folder(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to).with_context(|| format!("could not make {}", to.display()))?;
+    fs::create_dir_all(to).with_context(|| format!("could not create {}", to.display()))?;
     let entries = fs::read_dir(from).with_context(|| format!("could not read {}", from.display()))?;
     for entry in entries {
         let entry = entry?;

@@ -1,6 +1,6 @@
-//! `cargo xtask miri`: the core's unit tests under miri, which sees undefined behaviour, and weak memory and different
-//! interleavings, one a seed. Tests of one thread, whose names begin with `alone_`, are the same with every seed and
-//! take longest: they run once. Those named `core_*` have two threads or more and run with all seeds.
+//! `cargo xtask miri`: the core's unit tests under miri, which detects undefined behaviour and emulates weak memory.
+//! Each seed gives another interleaving. Tests named `core_*` have several threads and run with all seeds. Tests named
+//! `alone_*` have one thread, so that every seed gives the same run; they take longest and run once.
 
 use std::process::ExitCode;
 
@@ -11,9 +11,9 @@ use crate::{runner, toolchain};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Run the tests whose name contains this, with all seeds
+    /// Run the tests whose names contain this, with all seeds
     filter: Option<String>,
-    /// Seeds of the scheduler, from the first up to but not with the last
+    /// Seeds of the scheduler; the end of the range is excluded
     #[arg(long, value_name = "RANGE", default_value = "0..8")]
     seeds: String,
     /// Arguments for the test binary, such as --nocapture
@@ -37,9 +37,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     runner::run(&steps, |_| runner::this_command())
 }
 
-/// What miri is told, for a range of seeds such as `0..64`.
+/// The flags of miri for a range of seeds such as `0..64`.
 pub(crate) fn flags(seeds: &str) -> String {
-    // Threads change places more often than by default (0.01): the tests are short, the races narrow. What runs here
-    // is the engine on heap memory, which has no unsafe code; checking who borrows it would take most of the time.
+    // The preemption rate is above the default of 0.01, because the tests are short and the races narrow. These tests
+    // run the engine on heap memory, without unsafe code; checking stacked borrows would take most of the time.
     format!("-Zmiri-many-seeds={seeds} -Zmiri-preemption-rate=0.1 -Zmiri-disable-stacked-borrows")
 }

@@ -1,8 +1,8 @@
-//! `cargo xtask python` and `cargo xtask wheel`: the Python package in `crates/python`, which is no member of the
-//! workspace, so that the engine needs no Python.
+//! `cargo xtask python` and `cargo xtask wheel`: the Python package in `crates/python`. It is not a member of the
+//! workspace, so that building the engine does not need Python.
 //!
-//! Both make their own environment in `target/python-venv` from `crates/python/requirements.txt`, which pins every
-//! package. Once it is there no network is needed until that file changes.
+//! Both use a virtual environment in `target/python-venv`, made from `crates/python/requirements.txt`, which pins every
+//! package. Making it needs a network; after that none is needed until the file changes.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -13,11 +13,11 @@ use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::step::Step;
 use crate::toolchain::{self, Toolchain};
-use crate::{windows, wine};
+use crate::wine;
 
-/// The oldest Python that the package runs on, and with it the pinned packages of the tests.
+/// The oldest Python that the package and the pinned packages of its tests support.
 const OLDEST: (u32, u32) = (3, 9);
-/// What `cargo xtask uwsgi` adds to the environment.
+/// The package that `cargo xtask uwsgi` adds to the environment.
 const UWSGI: &str = "uwsgi==2.0.31";
 
 #[derive(clap::Args)]
@@ -34,12 +34,12 @@ pub(crate) struct WheelArgs {
     args: Vec<String>,
 }
 
-/// All of it, as a step of `cargo xtask test`.
+/// The step of `cargo xtask test`.
 pub(crate) fn step() -> Step {
     Step::cargo("python", "run --quiet --package xtask -- python")
 }
 
-/// Checks the crate, installs the package as `pip install ./crates/python` does, and runs its tests.
+/// Lints the crate, installs the package as `pip install ./crates/python` does, and runs its tests.
 pub(crate) fn test(args: &TestArgs) -> Result<ExitCode> {
     let package = Package::prepared()?;
     package.cargo(&["fmt", "--check"])?;
@@ -50,7 +50,7 @@ pub(crate) fn test(args: &TestArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Tests the package in workers of uWSGI. To build uWSGI takes a minute, so that `test` leaves it out.
+/// Tests the package in workers of uWSGI. `test` leaves this out, because building uWSGI takes a minute.
 pub(crate) fn test_under_uwsgi() -> Result<ExitCode> {
     let package = Package::prepared()?;
     package.install()?;
@@ -67,7 +67,7 @@ pub(crate) fn wheel(args: &WheelArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The package with the environment that builds and tests it.
+/// The package, and the virtual environment that builds and tests it.
 pub(crate) struct Package {
     pub(crate) folder: PathBuf,
     python: PathBuf,
@@ -84,8 +84,8 @@ impl Package {
         Ok(package)
     }
 
-    /// Makes the environment, unless the one that is there was made from the same requirements, by the same Python if one
-    /// is named.
+    /// Makes the environment, unless there is one made from the same requirements and, if `PYTHON` is set, by that
+    /// Python.
     fn prepare(&self) -> Result<()> {
         let requirements = self.folder.join("requirements.txt");
         let named = named_python().map_or_else(String::new, |name| format!("# by {name}\n"));
@@ -103,29 +103,29 @@ impl Package {
 
     /// Installs the package into the environment, as `pip install ./crates/python` does.
     fn install(&self) -> Result<()> {
-        // Not isolated: maturin is in the environment already, pinned.
+        // Without build isolation: the environment already has the pinned maturin.
         self.python(&["-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps", "--force-reinstall", "."])
     }
 
-    /// Builds a wheel into a folder; `args` are maturin's.
+    /// Builds a wheel into a folder, with `args` for maturin.
     pub(crate) fn wheel(&self, into: &Path, args: &[String]) -> Result<()> {
         let out = into.to_string_lossy();
         let maturin = ["-m", "maturin", "build", "--release", "--locked", "--out", &out];
         let mut command = self.python_command(maturin.into_iter().chain(args.iter().map(String::as_str)))?;
-        if !cfg!(windows) && args.iter().any(|arg| arg.ends_with(windows::TARGET)) {
+        if !cfg!(windows) && args.iter().any(|arg| arg.ends_with(wine::TARGET)) {
             wine::ensure_tools(&[wine::MINGW], false)?;
-            toolchain::ensure_target(windows::TARGET)?;
-            command.env(windows::LINKER.0, windows::LINKER.1);
+            toolchain::ensure_target(wine::TARGET)?;
+            command.env(wine::LINKER.0, wine::LINKER.1);
         }
         self.run(&mut command)
     }
 
-    /// Checks the crate, for the target that `args` may name.
+    /// Lints the crate; `args` may name a target.
     pub(crate) fn lint(&self, args: &[&str]) -> Result<()> {
         self.cargo(&[&["clippy", "--locked", "--all-targets"], args, &["--", "-D", "warnings"]].concat())
     }
 
-    /// Runs the environment's Python in the package's folder.
+    /// Runs the environment's Python in the folder of the package.
     pub(crate) fn python(&self, args: &[&str]) -> Result<()> {
         self.run(&mut self.python_command(args.iter().copied())?)
     }
@@ -133,7 +133,7 @@ impl Package {
     fn python_command<'a>(&self, args: impl Iterator<Item = &'a str>) -> Result<Command> {
         let mut command = Command::new(&self.python);
         command.args(args).env("VIRTUAL_ENV", &self.environment).env_remove("PYTHONHOME").env_remove("PYTHONPATH");
-        // pip looks for the program `maturin`.
+        // pip runs the program `maturin`.
         command.env("PATH", self.path_with_programs()?);
         Ok(command)
     }
@@ -142,7 +142,7 @@ impl Package {
         let programs = self.python.parent().map(Path::to_owned);
         let others = std::env::var_os("PATH").unwrap_or_default();
         std::env::join_paths(programs.into_iter().chain(std::env::split_paths(&others)))
-            .context("the path of the Python environment cannot stand in PATH")
+            .context("the path of the Python environment cannot be part of PATH")
     }
 
     fn cargo(&self, args: &[&str]) -> Result<()> {
@@ -150,13 +150,13 @@ impl Package {
     }
 
     fn run(&self, command: &mut Command) -> Result<()> {
-        // A folder of its own: it is another workspace, with other versions of what it depends on.
+        // A separate folder, because this is another workspace with other versions of its dependencies.
         let target = absolute(toolchain::target_dir().join("python"));
         succeed(command.current_dir(&self.folder).env("CARGO_TARGET_DIR", target))
     }
 }
 
-/// What a folder was made from: the contents of some files, which a file in it repeats.
+/// The inputs that a folder was made from. A file in the folder repeats them, to notice changes.
 pub(crate) struct MadeFrom {
     wanted: String,
     written: PathBuf,
@@ -170,13 +170,13 @@ impl MadeFrom {
         Ok(Self { wanted, written: folder.join("made-from-requirements.txt") })
     }
 
-    /// Also from something else than these files.
+    /// Adds an input that is not a file.
     fn and(mut self, more: &str) -> Self {
         self.wanted.push_str(more);
         self
     }
 
-    /// Whether the folder was made from these very files, to its end.
+    /// Whether the folder was made completely, from the same inputs.
     pub(crate) fn is_there(&self) -> bool {
         fs::read_to_string(&self.written).is_ok_and(|found| found == self.wanted)
     }
@@ -194,12 +194,12 @@ fn succeed(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// The Python that the caller names.
+/// The value of the environment variable `PYTHON`.
 fn named_python() -> Option<String> {
     std::env::var("PYTHON").ok().filter(|name| !name.is_empty())
 }
 
-/// The Python that `PYTHON` names, or the first new enough one of those that are usual.
+/// The Python that `PYTHON` names, else the first of the usual names that is new enough.
 fn find_python() -> Result<String> {
     let named = named_python();
     let usual = ["python3", "python", "py"].map(str::to_owned);
@@ -208,12 +208,12 @@ fn find_python() -> Result<String> {
     let found = versions.iter().find(|(_, version)| *version >= OLDEST);
     found.map(|(name, _)| (*name).clone()).ok_or_else(|| {
         let seen = match versions.as_slice() {
-            [] => "found none".to_owned(),
+            [] => "found no Python".to_owned(),
             [(name, (major, minor)), ..] => format!("found {name} {major}.{minor}"),
         };
         anyhow!(
-            "Python {}.{} or later is needed for the Python package, {seen} (looked for {}); install it, name it in \
-             PYTHON, or leave the step out: cargo xtask test --skip python",
+            "the Python package: expected Python {}.{} or later, {seen} (looked for {}); install it, set PYTHON to it, or \
+             leave the step out: cargo xtask test --skip python",
             OLDEST.0,
             OLDEST.1,
             candidates.join(", ")
@@ -232,7 +232,8 @@ fn parse_version(told: &str) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// `CARGO_TARGET_DIR` may be relative to where the command was given, and the commands here run elsewhere.
+/// The absolute form of a path in the target folder. `CARGO_TARGET_DIR` may be relative to the caller's folder, and the
+/// commands of this file run in another one.
 pub(crate) fn absolute(path: impl AsRef<Path>) -> PathBuf {
     if std::env::var_os("CARGO_TARGET_DIR").is_some() {
         std::path::absolute(&path).unwrap_or_else(|_| path.as_ref().to_owned())

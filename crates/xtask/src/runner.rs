@@ -1,4 +1,4 @@
-//! Runs steps one after the other and says how they went.
+//! Runs steps one after another and reports the outcome of each.
 
 use std::env;
 use std::fmt;
@@ -17,8 +17,8 @@ enum Outcome {
     NotRun,
 }
 
-/// Runs `steps` up to the first that fails, and prints a table of them. `rerun` gives the command that
-/// runs one step alone.
+/// Runs `steps` up to the first failure and prints a table of their outcomes. `rerun` returns the command that
+/// repeats one step.
 pub(crate) fn run(steps: &[Step], rerun: impl Fn(&Step) -> String) -> Result<ExitCode> {
     let mut out = io::stdout();
     for step in steps {
@@ -35,7 +35,7 @@ pub(crate) fn run(steps: &[Step], rerun: impl Fn(&Step) -> String) -> Result<Exi
     report(&mut out, steps, &outcomes, start.elapsed(), rerun)
 }
 
-/// The command that is running, for commands of a single step: to repeat the step is to repeat it.
+/// The command line of this process, which is how to repeat the step of a command that has only one.
 pub(crate) fn this_command() -> String {
     let args = env::args_os().skip(1);
     args.fold("cargo xtask".to_owned(), |line, arg| line + " " + &quoted(&arg.to_string_lossy()))
@@ -43,7 +43,7 @@ pub(crate) fn this_command() -> String {
 
 fn run_one(out: &mut impl Write, step: &Step) -> Result<Outcome> {
     writeln!(out, "\n=== {}: {step}", step.name())?;
-    // The step writes to the same terminal or file: the heading must be there first.
+    // The step writes to the same terminal or file, so the heading must be flushed first.
     out.flush()?;
     let start = Instant::now();
     let result = step.run();

@@ -1,5 +1,4 @@
-//! `cargo xtask shuttle`: long histories under schedules drawn at random; unit tests of the library whose names begin
-//! with `shuttle_`.
+//! `cargo xtask shuttle`: longer models under random schedules, which are the library's unit tests named `shuttle_*`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,10 +13,10 @@ pub(crate) struct Args {
     /// Run the models whose name contains this
     #[arg(default_value = "shuttle_")]
     filter: String,
-    /// Schedules of each model
+    /// Number of schedules for each model
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(2..))]
     schedules: u64,
-    /// Run only the schedule in this file, which a failure names; with the name of the model that failed
+    /// Repeat the schedule in this file, whose name a failure prints; give the name of the failed model as well
     #[arg(long, value_name = "FILE", conflicts_with = "schedules")]
     replay: Option<PathBuf>,
     /// Arguments for the test binary, such as --nocapture
@@ -33,7 +32,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     runner::run(&[step], |_| runner::this_command())
 }
 
-/// `--cfg loom` leaves out what no checker can run, and `--cfg shuttle` takes shuttle in loom's place.
+/// `--cfg loom` leaves out code that no checker can run, and `--cfg shuttle` replaces loom with shuttle.
 fn models(filter: String, schedules: u64) -> Step {
     Step::cargo("shuttle", "test -p kennel --release --lib")
         .env("RUSTFLAGS", "--cfg loom --cfg shuttle")
@@ -42,7 +41,7 @@ fn models(filter: String, schedules: u64) -> Step {
         .filter(filter)
 }
 
-/// The test runs in the folder of its package.
+/// The absolute path of `file`: the test runs in the folder of its package.
 fn absolute(file: &Path) -> Result<String> {
     let path = file.canonicalize().with_context(|| format!("could not find the schedule {}", file.display()))?;
     Ok(path.to_string_lossy().into_owned())

@@ -1,6 +1,6 @@
-//! `cargo xtask speed`: Kennel, the limit and peers, interleaved in one run.
+//! `cargo xtask speed`: measures Kennel, a lower limit and other caches, interleaved in one run.
 //!
-//! The program is `crates/peers`, a workspace of its own, so that nobody else builds the peers.
+//! The program is `crates/peers`. It is a separate workspace, so that no other command builds the other caches.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use crate::step::Step;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Fewer rounds, and no servers: within 50 seconds once built
+    /// Fewer rounds and no cache servers: at most 50 seconds once built
     #[arg(long)]
     quick: bool,
     /// Also write the rows to a file: [{"name", "kennel_ns", "other", "other_ns", "ratio"}, ...]
@@ -29,7 +29,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     runner::run(&[step], |_| runner::this_command())
 }
 
-/// A relative path is one of the caller's folder; the step runs at the root.
+/// The arguments for the program. A relative path is made absolute, because the step runs at the root of the workspace.
 fn program_args(Args { quick, json, only }: Args) -> Result<Vec<String>> {
     let mut args = Vec::new();
     if quick {

@@ -1,4 +1,4 @@
-//! A step: one cargo command, as data.
+//! A step: a cargo command as data.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::toolchain::{self, Toolchain};
 
-/// One cargo command that passes or fails, run at the root of the workspace.
+/// A cargo command that passes or fails, run at the root of the workspace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
     name: String,
@@ -21,7 +21,7 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    /// A step of the toolchain in use; `args` are cargo's, separated by blanks.
+    /// A step that runs cargo of the toolchain in use with `args`, which blanks separate.
     pub(crate) fn cargo(name: impl Into<String>, args: &str) -> Self {
         Self {
             name: name.into(),
@@ -34,44 +34,44 @@ impl Step {
         }
     }
 
-    /// One more argument of cargo's, which may have blanks.
+    /// Adds one argument for cargo, which may contain blanks.
     pub(crate) fn arg(mut self, arg: &str) -> Self {
         self.args.push(arg.to_owned());
         self
     }
 
-    /// The same step on the nightly toolchain.
+    /// Makes the step run on the nightly toolchain.
     pub(crate) fn nightly(self) -> Self {
         Self { toolchain: Toolchain::Nightly, ..self }
     }
 
-    /// Sets an environment variable for the step alone.
+    /// Sets an environment variable for this step.
     pub(crate) fn env(mut self, key: &'static str, value: impl Into<String>) -> Self {
         self.env.push((key, value.into()));
         self
     }
 
-    /// Builds in a folder of its own under the target folder. A step that changes `RUSTFLAGS` needs it,
-    /// or it and the steps beside it throw away each other's builds.
+    /// Makes the step build in its own folder inside the target folder. A step that sets `RUSTFLAGS` needs this:
+    /// otherwise it and the other steps invalidate each other's builds.
     pub(crate) fn target_dir(self, name: &str) -> Self {
         let path = toolchain::target_dir().join(name);
         self.env("CARGO_TARGET_DIR", path.to_string_lossy())
     }
 
-    /// Names the rustup component that the step runs.
+    /// Declares the rustup component that the step needs.
     pub(crate) fn component(mut self, name: &'static str) -> Self {
         self.component = Some(name);
         self
     }
 
-    /// Runs only the tests whose name contains `filter`. The step then fails if there is none, since
-    /// cargo passes when a filter (a prefix that was renamed, say) selects nothing.
+    /// Runs only the tests whose names contain `filter`. The step fails if no test matches, because cargo itself passes
+    /// when a filter selects nothing, after a rename for example.
     pub(crate) fn filter(mut self, filter: impl Into<String>) -> Self {
         self.filter = Some(filter.into());
         self
     }
 
-    /// Arguments for the test binary, after `--`.
+    /// Sets the arguments for the test binary, which follow `--`.
     pub(crate) fn harness_args(mut self, args: Vec<String>) -> Self {
         self.harness_args = args;
         self
@@ -81,7 +81,7 @@ impl Step {
         &self.name
     }
 
-    /// Fails if the rustup component of the step is missing, saying how to add it.
+    /// Fails if the rustup component of the step is missing; the error says how to add it.
     pub(crate) fn check_component(&self) -> Result<()> {
         let (Some(component), Some(subcommand)) = (self.component, self.args.first()) else {
             return Ok(());
@@ -103,7 +103,7 @@ impl Step {
         Ok(())
     }
 
-    /// Runs the step with the caller's terminal; an error says what went wrong.
+    /// Runs the step on the caller's terminal.
     pub(crate) fn run(&self) -> Result<()> {
         if let Some(filter) = &self.filter {
             self.check_filter(filter)?;
@@ -113,7 +113,7 @@ impl Step {
         Ok(())
     }
 
-    /// Runs the step and reads what it prints, while it goes on to the terminal.
+    /// Runs the step, passes its output on to the terminal, and calls `read` for each line.
     pub(crate) fn run_line_by_line(&self, read: impl FnMut(&str)) -> Result<()> {
         println!("\n=== {}: {self}", self.name);
         let mut command = self.command(&self.harness_args);
@@ -125,10 +125,10 @@ impl Step {
         Ok(())
     }
 
-    /// Runs a step that must fail; what it said of that.
+    /// Runs a step that must fail, and returns its standard error.
     pub(crate) fn fails(&self) -> Result<String> {
         let output = self.command(&self.harness_args).output().context("could not start cargo")?;
-        ensure!(!output.status.success(), "{self} passed, and should not");
+        ensure!(!output.status.success(), "{self}: expected a failure, found success");
         Ok(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
@@ -137,7 +137,7 @@ impl Step {
         harness_args.extend_from_slice(&self.harness_args);
         let listed = self
             .command(&harness_args)
-            // The list is the same under every seed of miri.
+            // All seeds of miri give the same list.
             .env_remove("MIRIFLAGS")
             .stderr(Stdio::inherit())
             .output()
@@ -145,7 +145,7 @@ impl Step {
         ensure!(listed.status.success(), "{}", listed.status);
         ensure!(
             count_listed(&String::from_utf8_lossy(&listed.stdout)) > 0,
-            "no test has a name that contains \"{filter}\", so the step would check nothing"
+            "expected a test whose name contains \"{filter}\", found none, so the step would check nothing"
         );
         Ok(())
     }
@@ -163,7 +163,7 @@ impl Step {
     }
 }
 
-/// The step as a line for a shell.
+/// The step as a shell command.
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (key, value) in &self.env {
@@ -174,7 +174,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// `word` as a shell takes it.
+/// `word` quoted for a shell.
 pub(crate) fn quoted(word: &str) -> String {
     if word.is_empty() || word.contains(|c: char| c.is_whitespace() || "\"'$*?&|;<>()".contains(c)) {
         format!("'{}'", word.replace('\'', r"'\''"))
@@ -183,12 +183,12 @@ pub(crate) fn quoted(word: &str) -> String {
     }
 }
 
-/// Counts the tests in what the test harness prints for `--list`.
+/// Counts the tests in the output of a test binary's `--list`.
 fn count_listed(listing: &str) -> usize {
     listing.lines().filter(|line| line.ends_with(": test")).count()
 }
 
-/// Reads line by line what a program prints, while it goes on to the terminal.
+/// Passes a program's output on to the terminal, and calls `read` for each line.
 pub(crate) fn pass_on(printed: impl Read, mut read: impl FnMut(&str)) -> io::Result<()> {
     for line in BufReader::new(printed).split(b'\n') {
         let line = line?;

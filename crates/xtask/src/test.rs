@@ -1,16 +1,22 @@
-//! `cargo xtask test`: every check of the project. What passes here passes in CI, which runs the same.
+//! `cargo xtask test`: every check of the project. CI runs the same command.
 
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use clap::builder::PossibleValuesParser;
 
+use crate::library_tests::{PACKAGES, main_tests};
+use crate::plan::{Plan, Planned};
 use crate::step::Step;
 use crate::{loom, minimal, python, runner, torture};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Run this step alone; may be given several times
+    /// Run only the format check, the library's unit tests and its main integration tests: less than five minutes on
+    /// two cores in a fresh clone
+    #[arg(long, conflicts_with_all = ["only", "skip"])]
+    quick: bool,
+    /// Run only this step; may be given several times
     #[arg(long, value_name = "STEP", value_parser = step_names())]
     only: Vec<String>,
     /// Leave this step out; may be given several times
@@ -18,69 +24,122 @@ pub(crate) struct Args {
     skip: Vec<String>,
 }
 
-/// The checks, quick ones first.
-#[rustfmt::skip]
-fn steps() -> Vec<Step> {
+/// All checks, quick ones first.
+#[rustfmt::skip] // A table: a step, a time in seconds, a size in megabytes, a purpose.
+fn all_steps() -> Vec<Planned> {
     vec![
-        Step::cargo("format", "fmt --all --check").component("rustfmt"),
-        Step::cargo("clippy", "clippy --workspace --all-targets --all-features -- -D warnings").component("clippy"),
-        Step::cargo("doc", "doc --workspace --no-deps --all-features").env("RUSTDOCFLAGS", "-D warnings"),
-        Step::cargo("test", "test --workspace --all-features"),
-        minimal::step(),
-        loom::step(),
-        torture::step(),
-        torture::planted_step(),
-        python::step(),
+        planned(format_step(), 1, 0, "the layout of the code"),
+        planned(
+            Step::cargo("clippy", "clippy --workspace --all-targets --all-features -- -D warnings").component("clippy"),
+            100, 450, "lints, in the whole workspace",
+        ),
+        planned(
+            Step::cargo("doc", "doc --workspace --no-deps --all-features").env("RUSTDOCFLAGS", "-D warnings"),
+            25, 20, "the documentation, without warnings such as broken links",
+        ),
+        planned(
+            Step::cargo("test", "test --workspace --all-features"),
+            375, 2400, "unit, integration and documentation tests",
+        ),
+        planned(minimal::step(), 63, 280, "the build with the oldest dependencies that the manifests allow"),
+        planned(loom::step(), 288, 350, "the models, under every interleaving of their threads"),
+        planned(torture::step(), 73, 250, "20 s of processes that are killed while they use one cache"),
+        planned(torture::planted_step(), 56, 50, "whether the torture finds faults planted on purpose"),
+        planned(python::step(), 200, 1250, "the Python package: lints and tests"),
     ]
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let chosen = choose(steps(), &args.only, &args.skip);
-    ensure!(!chosen.is_empty(), "--skip leaves no step to run");
-    runner::run(&chosen, |step| format!("cargo xtask test --only {}", step.name()))
+/// The checks of `--quick`: two packages, built once.
+fn quick_steps() -> Vec<Planned> {
+    let tests = format!("test {PACKAGES} --all-features --lib {}", main_tests());
+    let about = "unit tests and main integration tests of the library";
+    vec![planned(format_step(), 1, 0, "the layout of the code"), planned(Step::cargo("main", &tests), 120, 600, about)]
 }
 
-fn choose(steps: Vec<Step>, only: &[String], skip: &[String]) -> Vec<Step> {
-    let names = |list: &[String], step: &Step| list.iter().any(|name| name == step.name());
-    steps.into_iter().filter(|step| only.is_empty() || names(only, step)).filter(|step| !names(skip, step)).collect()
+fn planned(step: Step, seconds: u32, megabytes: u32, about: &'static str) -> Planned {
+    Planned { step, about, seconds, megabytes }
+}
+
+fn format_step() -> Step {
+    Step::cargo("format", "fmt --all --check").component("rustfmt")
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let chosen = if args.quick { quick_steps() } else { choose(all_steps(), &args.only, &args.skip) };
+    ensure!(!chosen.is_empty(), "--skip leaves no step to run");
+    println!("{}", Plan(&chosen));
+    let steps: Vec<Step> = chosen.into_iter().map(|planned| planned.step).collect();
+    let code = runner::run(&steps, |step| match args.quick {
+        true => "cargo xtask test --quick".to_owned(),
+        false => format!("cargo xtask test --only {}", step.name()),
+    })?;
+    if args.quick && code == ExitCode::SUCCESS {
+        println!("run all checks with: cargo xtask test");
+    }
+    Ok(code)
+}
+
+fn choose(steps: Vec<Planned>, only: &[String], skip: &[String]) -> Vec<Planned> {
+    let names = |list: &[String], planned: &Planned| list.iter().any(|name| name == planned.step.name());
+    let is_chosen = |planned: &Planned| (only.is_empty() || names(only, planned)) && !names(skip, planned);
+    steps.into_iter().filter(is_chosen).collect()
 }
 
 fn step_names() -> PossibleValuesParser {
-    steps().iter().map(|step| step.name().to_owned()).collect::<Vec<_>>().into()
+    all_steps().iter().map(|planned| planned.step.name().to_owned()).collect::<Vec<_>>().into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn chosen(only: &[&str], skip: &[&str]) -> Vec<String> {
+    fn names(steps: &[Planned]) -> Vec<&str> {
+        steps.iter().map(|planned| planned.step.name()).collect()
+    }
+
+    fn chosen(only: &[&str], skip: &[&str]) -> Vec<Planned> {
         let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
-        choose(steps(), &owned(only), &owned(skip)).iter().map(|step| step.name().to_owned()).collect()
+        choose(all_steps(), &owned(only), &owned(skip))
     }
 
     #[test]
     fn without_options_every_step_runs() {
-        assert_eq!(chosen(&[], &[]).len(), steps().len());
+        assert_eq!(names(&chosen(&[], &[])), names(&all_steps()));
     }
 
     #[test]
     fn only_keeps_the_order_of_the_table() {
-        assert_eq!(chosen(&["test", "format"], &[]), ["format", "test"]);
+        assert_eq!(names(&chosen(&["test", "format"], &[])), ["format", "test"]);
     }
 
     #[test]
     fn skip_leaves_out() {
-        assert_eq!(
-            chosen(&[], &["loom", "doc", "torture"]),
-            ["format", "clippy", "test", "minimal", "planted", "python"]
-        );
+        let chosen = chosen(&[], &["loom", "doc", "torture"]);
+        assert_eq!(names(&chosen), ["format", "clippy", "test", "minimal", "planted", "python"]);
     }
 
     #[test]
     fn step_names_are_unique() {
-        let mut names = chosen(&[], &[]);
-        names.sort();
+        let steps = all_steps();
+        let mut names = names(&steps);
+        names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), steps().len());
+        assert_eq!(names.len(), steps.len());
+    }
+
+    #[test]
+    fn the_plan_names_every_step_that_runs_and_no_other() {
+        for steps in [chosen(&[], &["loom"]), chosen(&["doc", "python"], &[]), quick_steps()] {
+            let plan = Plan(&steps).to_string();
+            let (_, rows) = plan.split_once("what it checks\n").unwrap();
+            let listed: Vec<&str> = rows.lines().filter_map(|row| row.split_whitespace().next()).collect();
+            assert_eq!(listed, names(&steps));
+        }
+    }
+
+    /// The promise that `--help` and the README make.
+    #[test]
+    fn the_quick_run_takes_less_than_five_minutes() {
+        assert!(quick_steps().iter().map(|planned| planned.seconds).sum::<u32>() < 5 * 60);
     }
 }

@@ -1,4 +1,4 @@
-//! Where the workspace is, and which cargo runs a step.
+//! The workspace's folders, and the cargo that runs a step.
 
 use std::env;
 use std::ffi::OsString;
@@ -10,14 +10,14 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 /// The toolchain that runs a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Toolchain {
-    /// The one that runs xtask.
+    /// The toolchain that runs xtask.
     InUse,
-    /// Rustup's nightly, for tools that exist nowhere else.
+    /// Rustup's nightly, for tools that need it.
     Nightly,
 }
 
 impl Toolchain {
-    /// Its cargo, at the root of the workspace.
+    /// This toolchain's cargo, started at the root of the workspace.
     pub(crate) fn cargo(self) -> Command {
         let mut command = match self {
             Self::InUse => Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())),
@@ -27,7 +27,7 @@ impl Toolchain {
         command
     }
 
-    /// How a person calls it.
+    /// How a user types it.
     pub(crate) fn cargo_line(self) -> &'static str {
         match self {
             Self::InUse => "cargo",
@@ -36,8 +36,9 @@ impl Toolchain {
     }
 }
 
-/// `$CARGO` is a cargo of one toolchain, not rustup's proxy, and does not know `+nightly`. It must not be
-/// inherited either: cargo hands it on to its subcommands, which would build with the other toolchain.
+/// Nightly's cargo through rustup: `$CARGO` is the cargo of one toolchain, not rustup's proxy, and does not understand
+/// `+nightly`. The child must not inherit it either, because cargo passes it on to subcommands, which would then build
+/// with the other toolchain.
 fn nightly_cargo() -> Command {
     let mut command = Command::new("rustup");
     command.args(["run", "nightly", "cargo"]).env_remove("CARGO");
@@ -50,13 +51,13 @@ pub(crate) fn root() -> &'static Path {
     here.ancestors().nth(2).unwrap_or(here)
 }
 
-/// The folder of the build's outputs.
+/// The folder for build output.
 pub(crate) fn target_dir() -> PathBuf {
     let named = env::var_os("CARGO_TARGET_DIR").filter(|name| !name.is_empty());
     PathBuf::from(named.unwrap_or_else(|| OsString::from("target")))
 }
 
-/// Sees to it that nightly has `components`, installing those that are missing.
+/// Installs the `components` that nightly lacks.
 pub(crate) fn ensure_nightly(components: &[&str]) -> Result<()> {
     let by_hand = install_line(components);
     let installed =
@@ -72,14 +73,14 @@ pub(crate) fn ensure_nightly(components: &[&str]) -> Result<()> {
         .context("could not start rustup")?;
     ensure!(
         added.success(),
-        "the nightly toolchain lacks {}, and rustup could not add it (not every nightly has every \
-         component); a newer one may do: {by_hand}",
+        "the nightly toolchain lacks {}, and rustup could not add it, because not every nightly has every component; \
+         a newer one may have it: {by_hand}",
         missing.join(" and "),
     );
     Ok(())
 }
 
-/// Sees to it that the toolchain in use can build for a target, installing what is missing of it.
+/// Installs the standard library for `target` if the toolchain in use lacks it.
 pub(crate) fn ensure_target(target: &str) -> Result<()> {
     let has_it = Command::new("rustup")
         .args(["target", "list", "--installed"])
@@ -90,11 +91,11 @@ pub(crate) fn ensure_target(target: &str) -> Result<()> {
         return Ok(());
     }
     let added = Command::new("rustup").args(["target", "add", target]).status().context("could not start rustup")?;
-    ensure!(added.success(), "the toolchain cannot build for {target} yet; add it with: rustup target add {target}");
+    ensure!(added.success(), "the toolchain cannot build for {target}; add it with: rustup target add {target}");
     Ok(())
 }
 
-/// What installs or updates nightly with `components`, by hand.
+/// The command that installs or updates nightly with `components`.
 fn install_line(components: &[&str]) -> String {
     let line = "rustup toolchain install nightly --profile minimal".to_owned();
     components.iter().fold(line, |line, name| line + " --component " + name)
@@ -113,7 +114,7 @@ fn nightly_components() -> Result<String> {
     Ok(String::from_utf8_lossy(&listed.stdout).into_owned())
 }
 
-/// Rustup lists a component as `miri-x86_64-unknown-linux-gnu`, or bare as `rust-src`.
+/// Whether rustup lists the component, as `miri-x86_64-unknown-linux-gnu` or as plain `rust-src`.
 fn has_component(listing: &str, name: &str) -> bool {
     listing
         .lines()

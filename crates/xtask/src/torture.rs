@@ -1,5 +1,5 @@
-//! `cargo xtask torture`: processes use one cache while they are killed and stopped, and every answer is checked.
-//! The work is done by `crates/torture`, built for speed; this hands its arguments on.
+//! `cargo xtask torture`: processes use one cache while some of them are killed or stopped, and check every answer. The
+//! program is `crates/torture`, built with optimizations; this file passes its arguments on.
 
 use std::process::ExitCode;
 
@@ -8,39 +8,39 @@ use anyhow::{Context, Result, ensure};
 use crate::step::Step;
 use crate::toolchain::Toolchain;
 
-/// Faults that the torture must find when they are planted.
+/// The faults that can be planted, each of which the torture must find.
 const PLANTS: [&str; 6] = ["torn", "revived", "unlocked", "late-store", "double-claim", "unfollowed"];
-/// The longest that one may take to be found, in seconds.
+/// How long the torture may take to find a fault, in seconds.
 const PLANTED_SECONDS: u64 = 60;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How long, in seconds
+    /// How long to run, in seconds
     #[arg(long, value_name = "N", default_value_t = 30)]
     seconds: u64,
-    /// Processes at work at once
+    /// Number of processes that run at the same time
     #[arg(long, value_name = "P")]
     processes: Option<u64>,
-    /// Lock strategy, or `all`, which take turns
+    /// Lock strategy, or `all` for each in turn
     #[arg(long, value_name = "NAME")]
     locks: Option<String>,
-    /// Seed of what is chosen
+    /// Seed of the random choices
     #[arg(long, value_name = "S")]
     seed: Option<String>,
-    /// Break a protection of the engine, which must be found
+    /// Disable one protection of the engine; the torture must find the fault
     #[arg(long, value_parser = PLANTS)]
     plant: Option<String>,
-    /// Break each protection in turn, and pass if each is found
+    /// Disable each protection in turn, and pass if the torture finds every fault
     #[arg(long, conflicts_with_all = ["plant", "seconds"])]
     plants: bool,
 }
 
-/// A short torture, for `cargo xtask test`.
+/// The step of `cargo xtask test` that runs a short torture.
 pub(crate) fn step() -> Step {
     Step::cargo("torture", "run --release --quiet --package kennel-torture -- --seconds 20 --locks all")
 }
 
-/// That the torture finds what it is there for.
+/// The step of `cargo xtask test` that checks that the torture finds planted faults.
 pub(crate) fn planted_step() -> Step {
     Step::cargo("planted", "run --quiet --package xtask -- torture --plants")
 }
@@ -52,19 +52,22 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::from(start(args, args.seconds, args.plant.as_deref())?))
 }
 
-/// Passes if the torture finds each fault.
+/// Plants each fault in turn, and passes if the torture finds them all.
 fn find_all(args: &Args) -> Result<ExitCode> {
     for plant in PLANTS {
         println!("=== planted: {plant}");
         let status = start(args, PLANTED_SECONDS, Some(plant))?;
-        ensure!(status != 0, "the torture did not find the fault {plant} within {PLANTED_SECONDS} s");
+        ensure!(
+            status != 0,
+            "expected the torture to find the fault {plant} within {PLANTED_SECONDS} s, found no violation"
+        );
         ensure!(status == 1, "the torture could not run: status {status}");
     }
     println!("all {} faults were found", PLANTS.len());
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs the torture; its exit status: 1 says that there were violations.
+/// Runs the torture and returns its exit status, which is 1 if it found violations.
 fn start(args: &Args, seconds: u64, plant: Option<&str>) -> Result<u8> {
     let mut command = Toolchain::InUse.cargo();
     command.args(["run", "--release", "--quiet", "--package", "kennel-torture"]);
@@ -83,6 +86,6 @@ fn start(args: &Args, seconds: u64, plant: Option<&str>) -> Result<u8> {
         command.args(value.iter().flat_map(|value| [option, value]));
     }
     let status = command.status().context("could not start cargo")?;
-    let code = status.code().context("the torture was ended by a signal")?;
-    u8::try_from(code).context("no exit status of the torture")
+    let code = status.code().context("a signal ended the torture")?;
+    u8::try_from(code).context("the torture ended with an exit status out of range")
 }

@@ -1,31 +1,32 @@
-//! `cargo xtask tsan`: the library's tests under ThreadSanitizer, which sees two threads that touch the same memory
-//! without an order between them, one of them not atomically.
+//! `cargo xtask tsan`: the tests of the library and of the suite for lock strategies under ThreadSanitizer, which finds data races: two threads access the same
+//! memory without synchronization, and at least one of the accesses is not atomic.
 //!
-//! Memory that is mapped is touched only by atomic words there (`--cfg kennel_tsan` takes the loop of words instead of
-//! the assembly block, which the sanitizer does not see into), so what it could find is in what a process shares among
-//! its threads: handles, members, locks, lists. It does not model fences: that a racing copy is checked afterwards
-//! it cannot know, and need not, since the copy is atomic.
+//! With `--cfg kennel_tsan` the library accesses mapped memory through atomic words only; the assembly block, which the
+//! sanitizer cannot see into, is replaced by a loop of words. So a race that it reports is in what the threads of one
+//! process share: handles, members, locks, lists. The sanitizer does not model fences. It cannot know that a racing
+//! copy is validated afterwards, and does not have to, because the copy is atomic.
 //!
-//! The other packages are left out: their tests start processes, and what threads they have share memory through the
-//! library, or as the compiler allows.
+//! Other packages are left out: their tests start processes, and their threads share memory only through the library or
+//! in ways that the compiler checks.
 
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 
+use crate::library_tests::{PACKAGES, Selection};
 use crate::step::Step;
 use crate::{runner, toolchain};
 
-/// The standard library is built anew, with the sanitizer in it; that needs a target by name.
+/// `-Zbuild-std`, which builds the standard library with the sanitizer, needs a target by name.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// A child of a fork of several threads starts threads of its own; the sanitizer would end it for that. What a test
-/// expects a cut file to end in is not the sanitizer's to answer. And by default each process with a second thread waits
-/// for a second before it ends: the tests start thousands.
+/// `die_after_fork=0`: the child of a process with several threads may start threads of its own. `handle_sigbus=0`:
+/// tests of truncated files expect the signal themselves. `atexit_sleep_ms=0`: by default each process with a second
+/// thread sleeps for a second before it exits, and the tests start thousands of processes.
 const OPTIONS: &str = "die_after_fork=0 handle_sigbus=0 atexit_sleep_ms=0";
 
-/// Tests that are left out, by what their names contain: the sanitizer would find nothing there, and make an hour of
-/// them. It looks at the threads of one process, and a store to the file is atomic whoever does it.
+/// Tests that are skipped, by parts of their names, each with the reason: together they would run for an hour, and the
+/// sanitizer could find nothing. It checks the threads of one process, and every store to the file is atomic.
 const EXCLUDED: [(&str, &str); 16] = [
     ("a_death_at_every_step", "the engine on one thread"),
     ("whatever_of_", "the engine on one thread"),
@@ -42,44 +43,18 @@ const EXCLUDED: [(&str, &str); 16] = [
     ("with_a_planted_damage", "one thread opens thousands of files"),
     ("hundreds_of_processes", "processes of one thread each"),
     ("a_thousand_processes", "processes of one thread each"),
-    ("four_processes_of_fifty", "more threads than come to their end in time; others do the same with fewer"),
+    ("four_processes_of_fifty", "more threads than finish in time; other tests do the same with fewer"),
 ];
 
-#[derive(clap::Args)]
-pub(crate) struct Args {
-    /// Run the tests whose name contains this
-    #[arg(default_value = "")]
-    filter: String,
-    /// Run only this test file of `tests/`, or `lib` for the unit tests; all without it
-    #[arg(long, value_name = "NAME")]
-    only: Option<String>,
-    /// Arguments for the test binaries, such as --nocapture
-    #[arg(last = true)]
-    args: Vec<String>,
-}
-
-pub(crate) fn run(args: Args) -> Result<ExitCode> {
+pub(crate) fn run(selection: Selection) -> Result<ExitCode> {
     ensure!(cfg!(all(target_os = "linux", target_arch = "x86_64")), "the sanitizer is set up for {TARGET} only");
     toolchain::ensure_nightly(&["rust-src"])?;
-    let which = match args.only.as_deref() {
-        None => "--lib --tests".to_owned(),
-        Some("lib") => "--lib".to_owned(),
-        Some(name) => format!("--test {name}"),
-    };
-    let line = format!("test -p kennel --all-features -Zbuild-std --target {TARGET} --no-fail-fast {which}");
-    let mut step = Step::cargo("tsan", &line)
+    let line = format!("test {PACKAGES} --all-features -Zbuild-std --target {TARGET} --no-fail-fast");
+    let step = Step::cargo("tsan", &line)
         .nightly()
         .env("RUSTFLAGS", "-Zsanitizer=thread --cfg kennel_tsan")
         .env("TSAN_OPTIONS", OPTIONS)
-        .target_dir("tsan")
-        .harness_args(harness_args(args.args));
-    if !args.filter.is_empty() {
-        step = step.filter(args.filter);
-    }
-    runner::run(&[step], |_| runner::this_command())
-}
-
-fn harness_args(asked: Vec<String>) -> Vec<String> {
-    let excluded = EXCLUDED.iter().flat_map(|&(name, _)| ["--skip".to_owned(), name.to_owned()]);
-    excluded.chain(asked).collect()
+        .target_dir("tsan");
+    let excluded = EXCLUDED.iter().map(|&(name, _)| name);
+    runner::run(&[selection.apply_to(step, "--lib --tests", excluded)], |_| runner::this_command())
 }

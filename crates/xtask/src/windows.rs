@@ -1,9 +1,8 @@
-//! `cargo xtask windows`: the whole workspace is linted, built and tested as Windows programs, which run under Wine.
+//! `cargo xtask windows`: lints, builds and tests the whole workspace as Windows programs, which run under Wine. Then
+//! it builds the Python package for Windows and runs its tests in the Python of python.org.
 //!
-//! Then the Python package is built for Windows, and its tests are run by the Python of python.org.
-//!
-//! Wine is not Windows; where the two are known to differ, the test says which it follows. Everything that this makes
-//! lies in `target/windows`: the builds, a Wine prefix of its own, and that Python.
+//! Wine is not Windows; where the two are known to differ, the test says which one it follows. All files that this
+//! command makes are in `target/windows`: the builds, a Wine prefix and that Python.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,26 +10,22 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 
 use crate::step::Step;
-use crate::wine::{self, Wine};
+use crate::wine::{self, LINKER, TARGET, Wine};
 use crate::wine_python::WinePython;
 use crate::{python, toolchain};
 
-pub(crate) const TARGET: &str = "x86_64-pc-windows-gnu";
-/// What tells cargo the linker for that target.
-pub(crate) const LINKER: (&str, &str) = ("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER", wine::COMPILER);
-
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Run the tests of this language alone
+    /// Run only the tests of this language
     #[arg(long)]
     only: Option<Language>,
-    /// Test this package of the workspace alone
+    /// Test only this package of the workspace
     #[arg(short, long)]
     package: Option<String>,
-    /// Run this integration test alone; may be given several times
+    /// Run only this integration test; may be given several times
     #[arg(long, value_name = "NAME")]
     test: Vec<String>,
-    /// Install nothing on the system: say what is missing
+    /// Do not install missing packages, but report them
     #[arg(long)]
     no_install: bool,
     /// Arguments for the test programs, such as a filter or --nocapture; with `--only python` for pytest
@@ -45,7 +40,7 @@ enum Language {
 }
 
 impl Args {
-    /// Whether the tests of a language are to be run: both, unless something says which.
+    /// Whether to run the tests of a language: those of both, unless the arguments choose one.
     fn wants(&self, language: Language) -> bool {
         let of_rust = self.package.is_some() || !self.test.is_empty() || !self.args.is_empty();
         self.only.map_or(language == Language::Rust || !of_rust, |only| only == language)
@@ -57,7 +52,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     toolchain::ensure_target(TARGET)?;
     let home = toolchain::target_dir().join("windows");
     let wine = Wine::new(&home)?;
-    // What fails in one language says nothing of the other.
+    // A failure in one language does not keep the tests of the other from running.
     let rust = args.wants(Language::Rust).then(|| test_rust(&args, &home, &wine));
     let python = args.wants(Language::Python).then(|| test_python(&args, &home, &wine));
     wine.stop();
@@ -75,11 +70,11 @@ fn test_rust(args: &Args, home: &Path, wine: &Wine) -> Result<()> {
     let tests = tests(args, home, wine).run_line_by_line(|line| tally.read(line));
     println!("\nRust: {tally} on {TARGET} under {}", wine.version);
     tests?;
-    ensure!(tally.programs > 0 && tally.ran() > 0, "no test was run");
+    ensure!(tally.programs > 0 && tally.ran() > 0, "expected at least one test to run, found none");
     Ok(())
 }
 
-/// A step that builds for Windows, in a folder of its own.
+/// A step that builds for Windows, in a separate folder.
 fn step(name: &str, args: &str, home: &Path) -> Step {
     Step::cargo(name, args).arg(TARGET).env("CARGO_TARGET_DIR", home.to_string_lossy())
 }
@@ -109,7 +104,7 @@ fn test_python(args: &Args, home: &Path, wine: &Wine) -> Result<()> {
     tested
 }
 
-/// Builds the wheel; where it lies.
+/// Builds the wheel and returns its path.
 fn wheel(package: &python::Package, home: &Path) -> Result<PathBuf> {
     let wheels = python::absolute(home.join("wheels"));
     if wheels.exists() {
@@ -121,7 +116,7 @@ fn wheel(package: &python::Package, home: &Path) -> Result<PathBuf> {
     Ok(built[0].clone())
 }
 
-/// What the test programs said of themselves.
+/// The results of the test programs, added up.
 #[derive(Default, Debug, PartialEq, Eq)]
 struct Tally {
     programs: u64,

@@ -1,4 +1,4 @@
-//! Wine, and the compiler of Windows programs: where they are found, and how they are installed.
+//! Wine and the compiler for Windows programs: finds them, and installs them where possible.
 
 use std::env;
 use std::ffi::OsString;
@@ -8,11 +8,16 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-pub(crate) const COMPILER: &str = "x86_64-w64-mingw32-gcc";
-/// Where Debian puts Wine's programs that are not on the path.
+/// The target whose programs run under Wine.
+pub(crate) const TARGET: &str = "x86_64-pc-windows-gnu";
+/// The environment variable, and its value, that tells cargo the linker for [`TARGET`].
+pub(crate) const LINKER: (&str, &str) = ("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER", COMPILER);
+
+const COMPILER: &str = "x86_64-w64-mingw32-gcc";
+/// Where Debian installs those programs of Wine that are not in `PATH`.
 const WINE_HOME: &str = "/usr/lib/wine";
 
-/// A program that is called here, and the packages of Debian that it comes with.
+/// A program that is needed, and the Debian packages that contain it.
 pub(crate) struct Tool {
     name: &'static str,
     packages: &'static [&'static str],
@@ -23,7 +28,7 @@ pub(crate) const MINGW: Tool =
     Tool { name: COMPILER, packages: &["gcc-mingw-w64-x86-64", "mingw-w64-x86-64-dev"], find: || find(COMPILER) };
 pub(crate) const WINE: Tool = Tool { name: "wine64", packages: &["wine64"], find: wine_program };
 
-/// Sees to it that the tools are there: installs them where that is possible without asking.
+/// Installs missing tools where that needs no password, and fails otherwise.
 pub(crate) fn ensure_tools(tools: &[Tool], no_install: bool) -> Result<()> {
     let missing = || tools.iter().filter(|tool| (tool.find)().is_none());
     let named = || missing().map(|tool| tool.name).collect::<Vec<_>>().join(" and ");
@@ -32,7 +37,7 @@ pub(crate) fn ensure_tools(tools: &[Tool], no_install: bool) -> Result<()> {
         return Ok(());
     }
     let by_hand = format!("apt-get install --no-install-recommends {}", packages.join(" "));
-    // Nobody but root may, and elsewhere than on Debian the packages have other names.
+    // Only root may install packages, and other distributions have other names for them.
     if no_install || !is_root() || find("apt-get").is_none() {
         bail!("{} is missing; on Debian it comes with: {by_hand}", named());
     }
@@ -53,19 +58,20 @@ fn is_root() -> bool {
     id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
-/// A program on the path, or among those of Wine.
+/// Finds a program in `PATH` or in the folder of Wine.
 fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let directories = env::split_paths(&path).chain([PathBuf::from(WINE_HOME)]);
     directories.map(|directory| directory.join(program)).find(|path| path.is_file())
 }
 
-/// The 64-bit loader itself, where it has a name of its own: the script before it complains of the 32-bit one.
+/// The 64-bit loader itself if it has a name of its own, because the script `wine` complains about a missing 32-bit
+/// loader.
 fn wine_program() -> Option<PathBuf> {
     find("wine64").or_else(|| find("wine"))
 }
 
-/// Wine with a prefix of its own.
+/// Wine with its own prefix.
 pub(crate) struct Wine {
     pub(crate) program: PathBuf,
     pub(crate) prefix: PathBuf,
@@ -73,11 +79,11 @@ pub(crate) struct Wine {
 }
 
 impl Wine {
-    /// Makes the prefix, unless it is there.
+    /// Makes the prefix unless it exists.
     pub(crate) fn new(home: &Path) -> Result<Self> {
         let program = wine_program().context("wine64 was not found")?;
         fs::create_dir_all(home).with_context(|| format!("could not create {}", home.display()))?;
-        // Wine takes no relative path.
+        // Wine does not accept relative paths.
         let home = fs::canonicalize(home)?;
         let mut wine = Self { program, prefix: home.join("wine"), version: String::new() };
         wine.version = wine.output(&["--version"])?;
@@ -101,8 +107,8 @@ impl Wine {
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
-    /// Builds the library of random numbers, which Wine has since version 9; without it a program ends with status 53
-    /// and says nothing.
+    /// Builds the library of random numbers that Wine lacks before version 9. Without it a program ends with status 53
+    /// and no message.
     fn ensure_random(&self, home: &Path) -> Result<()> {
         let library = self.prefix.join("drive_c/windows/system32/bcryptprimitives.dll");
         if library.is_file() {
@@ -117,10 +123,10 @@ impl Wine {
         Ok(())
     }
 
-    /// Ends what still runs in this prefix, and in no other.
+    /// Ends the processes that still run in this prefix.
     pub(crate) fn stop(&self) {
         if let Some(server) = find("wineserver") {
-            // It may have ended by itself.
+            // The server may have ended already.
             let _ = self.command(server).arg("-k").status();
         }
     }

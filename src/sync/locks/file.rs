@@ -1,10 +1,9 @@
 //! Strategy `file`: one lock file per lock region.
 
-use super::LockError;
+use super::contract::{LockError, LockPlace, lock_file_path};
 use super::process::Flag;
-use super::strategy::{LockPlace, lock_file_path};
 use crate::platform;
-use crate::sync::fork::LockFile;
+use crate::sync::lock_file::LockFile;
 use crate::sync::wait::wait_for;
 use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -67,7 +66,7 @@ impl Region {
         if self.stuck.load(Ordering::Relaxed) {
             return Ok(true);
         }
-        self.file.with(directory, try_lock_exclusive)
+        self.file.with(directory, LockFile::try_lock_exclusive)
     }
 }
 
@@ -142,30 +141,6 @@ fn mark_of(file: platform::Identity) -> u64 {
     const ABOVE: u64 = 1 << 39;
     let spread = file.device.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     ABOVE | file.inode.wrapping_add(spread) & (ABOVE - 1)
-}
-
-/// Tries to lock a file exclusively: `false` when somebody else has it.
-pub(crate) fn try_lock_exclusive(file: &LockFile) -> io::Result<bool> {
-    was_locked(fs2::FileExt::try_lock_exclusive(&**file))
-}
-
-/// Tries to lock a file together with others who share it.
-pub(crate) fn try_lock_shared(file: &LockFile) -> io::Result<bool> {
-    was_locked(fs2::FileExt::try_lock_shared(&**file))
-}
-
-/// Tries to lock the data file itself, whose content others go on reading.
-pub(crate) fn try_lock_data(file: &LockFile) -> io::Result<bool> {
-    was_locked(platform::try_lock_data(file))
-}
-
-/// Tells "somebody else has it" from other errors.
-fn was_locked(result: io::Result<()>) -> io::Result<bool> {
-    match result {
-        Ok(()) => Ok(true),
-        Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 /// Opens a lock file that must exist and be the one that was made with the cache file.

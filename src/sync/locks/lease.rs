@@ -3,12 +3,12 @@
 //! The protocol is in [`lock_word`](super::lock_word); here is what it stands on: how a dead owner is told from a
 //! living one, how long is waited, and how.
 
-use super::LockError;
+use super::contract::LockError;
 use super::lock_word::{Host, LockWord, Name};
 use crate::platform;
 use crate::shm::Memory;
 use crate::shm::memory::Word;
-use crate::sync::fork::LockFile;
+use crate::sync::lock_file::LockFile;
 use crate::sync::member::{Owner, SeatError, Seats};
 use crate::sync::threads::{self, Number};
 use crossbeam::utils::Backoff;

@@ -1,6 +1,6 @@
 //! Strategy `process`: a flag per lock region, for the threads of one process.
 
-use super::LockError;
+use super::contract::LockError;
 use crate::sync::wait::wait_for;
 use crossbeam::utils::CachePadded;
 use std::sync::atomic::{AtomicBool, Ordering};

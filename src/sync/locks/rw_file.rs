@@ -1,9 +1,9 @@
 //! Strategy `rw-file`: one reader/writer lock file for the whole cache.
 
-use super::file::{SharedFile, try_lock_exclusive, try_lock_shared};
+use super::contract::{LockError, LockPlace, Mode};
+use super::file::SharedFile;
 use super::process::Flag;
-use super::strategy::LockPlace;
-use super::{LockError, Mode};
+use crate::sync::lock_file::LockFile;
 use crate::sync::wait::wait_for;
 use std::io;
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ impl RwFileLock {
 
     fn enter_shared(&self) -> io::Result<bool> {
         let first = self.readers.load(Ordering::Relaxed) == 0;
-        if first && !self.file.with(&self.directory, try_lock_shared)? {
+        if first && !self.file.with(&self.directory, LockFile::try_lock_shared)? {
             return Ok(false);
         }
         self.readers.fetch_add(1, Ordering::Relaxed);
@@ -60,7 +60,7 @@ impl RwFileLock {
         if self.readers.load(Ordering::Relaxed) > 0 {
             return Ok(false);
         }
-        self.file.with(&self.directory, try_lock_exclusive)
+        self.file.with(&self.directory, LockFile::try_lock_exclusive)
     }
 
     pub(super) fn unlock(&self, mode: Mode) {
@@ -77,5 +77,32 @@ impl RwFileLock {
         // Unlocking an open file that is locked does not fail.
         self.file.unlock();
         self.front.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lock_file_path;
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn the_readers_of_one_process_share_and_the_last_one_gives_the_lock_back() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(lock_file_path(directory.path(), 0), "").unwrap();
+        let attach = |directory: &Path| RwFileLock::open(&LockPlace::new(directory, 1)).unwrap();
+        let (lock, other) = (attach(directory.path()), attach(directory.path()));
+        let try_lock = |lock: &RwFileLock, mode| lock.lock(Duration::ZERO, mode).is_ok();
+        for _ in 0..2 {
+            assert!(try_lock(&lock, Mode::Shared));
+        }
+        for _ in 0..2 {
+            assert!(!try_lock(&lock, Mode::Exclusive) && !try_lock(&other, Mode::Exclusive));
+            lock.unlock(Mode::Shared);
+        }
+        assert!(try_lock(&other, Mode::Exclusive));
+        assert!(!try_lock(&lock, Mode::Shared) && !try_lock(&lock, Mode::Exclusive));
+        other.unlock(Mode::Exclusive);
+        assert!(try_lock(&lock, Mode::Exclusive));
     }
 }

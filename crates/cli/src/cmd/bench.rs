@@ -1,53 +1,50 @@
-//! `kennel bench`: lock strategies compared, by the harness.
+//! `kennel bench`: compares lock strategies with the harness.
 
 use std::collections::HashMap;
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::Args;
 use kennel_harness::{BenchOptions, Recording, RunError, Strategies, interrupt, worker, write_recording};
 
-use super::CliResult;
 use super::command::this_program;
+use super::outcome::{AnyError, CliResult};
 use super::replay::announce;
 use crate::output::{stdout, with_spinner};
 use crate::trace::{Columns, Format, Key, Table, Trace};
 
 /// Compare lock strategies: throughput and latency of processes that share a cache file.
 ///
-/// Every combination of the lists is measured, each by worker processes of its own. With --report
-/// you get a page with plots that explains itself.
+/// Every combination of the listed values is measured with its own worker processes. --report writes a page with plots
+/// and explanations.
 ///
 /// Example: kennel bench --processes 1,2,4,8 --writes 5,50 --report bench.html
 #[derive(Args)]
 pub struct BenchArgs {
     #[command(flatten)]
     options: BenchOptions,
-    /// Ask for the keys of an access trace, in its order, instead of a distribution's. May be given
-    /// several times. Values are of --value-size, and --writes says how many requests write.
+    /// Take the keys from an access trace, in its order, instead of from a distribution. May be given several times.
+    /// The values have --value-size, and --writes is the share of requests that write.
     #[arg(long, value_name = "TRACE", conflicts_with_all = ["distribution", "keys"])]
     trace: Vec<PathBuf>,
-    /// Which columns of a csv trace hold the key and the size; see `kennel replay --help`.
+    /// The columns of a csv trace with the key and the size; see "kennel replay --help".
     #[arg(long, value_name = "COLUMNS", requires = "trace")]
     columns: Option<Columns>,
-    /// The csv traces have no header: their first row is a request.
+    /// The csv traces have no header, so their first row is a request.
     #[arg(long, requires = "trace")]
     no_header: bool,
-    /// The format of the traces; see `kennel replay --help`. Without it, it is recognized by the content.
+    /// The format of the traces; see "kennel replay --help". By default it is recognized from the content.
     #[arg(long, value_name = "FORMAT", requires = "trace")]
     format: Option<Format>,
 }
 
-/// One of the processes of a measurement; started by `kennel bench`.
+/// Run as one process of a measurement (started by the benchmark itself).
 #[derive(Args)]
 pub struct WorkerArgs {
     task: String,
 }
 
-type Failure = Box<dyn Error + Send + Sync>;
-
-/// What is wrong with a trace.
+/// A trace that cannot be used.
 #[derive(Debug, thiserror::Error)]
 enum TraceError {
     #[error("--trace: expected at least one request, found none")]
@@ -58,7 +55,7 @@ enum TraceError {
 }
 
 pub fn run(args: BenchArgs) -> CliResult {
-    // Before there is anything that would be left behind.
+    // This comes first: from here on a signal leaves no files behind.
     interrupt::watch()?;
     let program = this_program();
     let launcher = |task: &str| {
@@ -66,22 +63,22 @@ pub fn run(args: BenchArgs) -> CliResult {
         command.args(["bench-worker", task]);
         command
     };
-    // Declared here, so that the recording is there for as long as it is played.
+    // Declared here, so that the recording exists as long as it is played.
     let directory = if args.trace.is_empty() { None } else { Some(kennel_harness::directory(None)?) };
     let recording = directory.as_ref().map(|directory| args.record(directory.path())).transpose()?;
     args.options.run(&Strategies::built_in(), &launcher, recording, &mut stdout())?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Does what the measuring process asks for, and ends.
+/// Does the task that the measuring process gave, and ends.
 pub fn run_worker(args: &WorkerArgs) -> CliResult {
-    worker::run_task(&args.task, &Strategies::built_in(), None)?;
+    worker::run_task(&args.task, &Strategies::built_in())?;
     Ok(ExitCode::SUCCESS)
 }
 
 impl BenchArgs {
-    /// The keys of the traces, numbered in the order in which they first come up.
-    fn record(&self, directory: &Path) -> Result<Recording, Failure> {
+    /// The keys of the traces, numbered in the order of their first requests.
+    fn record(&self, directory: &Path) -> Result<Recording, AnyError> {
         let table = Table::new(self.columns.clone(), self.no_header)?;
         let mut trace = Trace::open(&self.trace, self.format, table)?;
         announce(&trace);
@@ -97,8 +94,8 @@ impl BenchArgs {
     }
 }
 
-/// The number of each key, and the requests as those numbers.
-fn number(trace: &mut Trace) -> Result<(HashMap<Key, u32>, Vec<u32>), Failure> {
+/// The number of each key, and the requests in the form of these numbers.
+fn number(trace: &mut Trace) -> Result<(HashMap<Key, u32>, Vec<u32>), AnyError> {
     let mut numbers = HashMap::new();
     let mut recorded = Vec::new();
     for request in trace.requests() {

@@ -2,13 +2,13 @@
 
 use clap::Args;
 
-use super::{CliResult, hit_or_miss};
+use super::outcome::{CliResult, hit_or_miss};
 use crate::args::{WriteArgs, find_namespace};
 
 /// Remove every key of a cache, or of one namespace, and keep the file.
 ///
-/// Processes that have the file open go on and find it empty. The exit status is 1 when the file does not have the
-/// namespace.
+/// Processes that have the file open can continue to use it, and find it empty. The exit status is 1 when the file does
+/// not have the namespace.
 ///
 /// Example: kennel clear my.cache
 #[derive(Args)]

@@ -1,4 +1,4 @@
-//! What commands that run other commands have in common: how they fail, and how they end.
+//! How commands that run other commands fail and end.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -6,17 +6,17 @@ use std::fmt;
 use std::io;
 use std::process::{ExitCode, ExitStatus};
 
-use super::CliResult;
+use super::outcome::CliResult;
 use crate::output::{Outlet, report_error};
 
-/// Exit status of a failure of our own, as `env`, `nice` and `timeout` have it.
+/// The exit status of our own failures, the same as in `env`, `nice` and `timeout`.
 pub const OWN_FAILURE: u8 = 125;
-/// Exit status when the command was found and cannot be run.
+/// The exit status if the command was found but cannot be run.
 const NOT_RUNNABLE: u8 = 126;
-/// Exit status when the command was not found.
+/// The exit status if the command was not found.
 const NOT_FOUND: u8 = 127;
 
-/// Why there is no exit status of the command.
+/// A failure that leaves no exit status of the command.
 #[derive(Debug)]
 pub struct Failure {
     status: u8,
@@ -25,7 +25,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure of our own.
+    /// A failure of this program.
     pub fn own(what: impl Into<String>) -> Self {
         Self { status: OWN_FAILURE, what: what.into(), source: None }
     }
@@ -46,12 +46,12 @@ impl Failure {
         Self { status, what: format!("cannot run {name}"), source: Some(error.into()) }
     }
 
-    /// What the command wrote could not be written to one of our own outputs.
+    /// The output of the command could not be written.
     pub fn to_write(outlet: Outlet, error: io::Error) -> Self {
         Self::own(format!("cannot write to {}", outlet.name())).because(error)
     }
 
-    /// It ends with another status than [`OWN_FAILURE`].
+    /// Replaces the exit status [`OWN_FAILURE`].
     pub fn with_status(mut self, status: u8) -> Self {
         self.status = status;
         self
@@ -76,7 +76,7 @@ impl From<kennel::Error> for Failure {
     }
 }
 
-/// Ends as the command did, or says what kept it from being run.
+/// Ends with the status of the command, or reports the failure.
 pub fn leave(outcome: Result<i32, Failure>) -> CliResult {
     match outcome {
         Ok(status) => Ok(u8::try_from(status).map_or_else(|_| std::process::exit(status), ExitCode::from)),
@@ -87,7 +87,7 @@ pub fn leave(outcome: Result<i32, Failure>) -> CliResult {
     }
 }
 
-/// The status of an ended command, as a shell gives it: 128 and the signal's number if a signal ended it.
+/// The status of an ended command in the form that shells use: 128 plus the signal number if a signal ended it.
 pub fn exit_code(status: ExitStatus) -> i32 {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
@@ -96,8 +96,8 @@ pub fn exit_code(status: ExitStatus) -> i32 {
     status.code().unwrap_or(OWN_FAILURE.into())
 }
 
-/// This program, to be started once more.
+/// The path of this program, for starting it again.
 pub fn this_program() -> std::path::PathBuf {
-    // Without /proc, in a chroot, Linux does not tell; the name that it was called by is as good there.
+    // Without /proc, as in a chroot, Linux does not give the path; the name that started the program serves as well.
     std::env::current_exe().ok().or_else(|| std::env::args_os().next().map(Into::into)).unwrap_or_default()
 }

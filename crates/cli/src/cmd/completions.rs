@@ -3,15 +3,15 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::CliResult;
-use crate::{Cli, output};
+use super::outcome::CliResult;
+use crate::output;
 
-/// Write a script to standard output that completes this command line in a shell.
+/// Write a script for command line completion in a shell to standard output.
 ///
-/// In bash, zsh and fish it also completes the command that follows "memo --" and "lock --", as the shell completes it alone.
+/// In bash, zsh and fish it also completes the command after "memo --" and "lock --" in the shell's usual way.
 ///
 /// Example: kennel completions bash > /etc/bash_completion.d/kennel
 #[derive(Args)]
@@ -20,17 +20,18 @@ pub struct CompletionsArgs {
     shell: Shell,
 }
 
-pub fn run(args: &CompletionsArgs) -> CliResult {
+/// Writes the script for the whole command line `cli`.
+pub fn run(args: &CompletionsArgs, cli: Command) -> CliResult {
     let mut out = output::stdout();
-    out.write_all(&script(args.shell)?)?;
+    out.write_all(&script(args.shell, cli)?)?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn script(shell: Shell) -> Result<Vec<u8>, String> {
+fn script(shell: Shell, mut cli: Command) -> Result<Vec<u8>, String> {
     let mut script = Vec::new();
-    // The generator panics where it cannot write; memory always takes it.
-    clap_complete::generate(shell, &mut Cli::command(), "kennel", &mut script);
+    // The generator panics if it cannot write; writing to memory never fails.
+    clap_complete::generate(shell, &mut cli, "kennel", &mut script);
     match shell {
         Shell::Bash => at_begin_of_function(&script, BASH),
         Shell::Zsh => at_begin_of_function(&script, ZSH),
@@ -39,11 +40,11 @@ fn script(shell: Shell) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Puts lines at the begin of the function that completes, before it looks at the words as options of ours.
+/// Inserts lines at the start of the completing function, before it interprets the words as our options.
 fn at_begin_of_function(script: &[u8], lines: &str) -> Result<Vec<u8>, String> {
     const FUNCTION: &str = "\n_kennel() {\n";
     let script = String::from_utf8_lossy(script);
-    // It is at the very begin for some shells.
+    // In some scripts the function is in the first line.
     let script = format!("\n{script}");
     match script.split_once(FUNCTION) {
         Some((before, after)) => Ok(format!("{}{FUNCTION}{lines}{after}", before.trim_start()).trim_start().into()),
@@ -51,7 +52,7 @@ fn at_begin_of_function(script: &[u8], lines: &str) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Completes another command with the functions of bash-completion, which may not be loaded.
+/// Completes another command with the functions of bash-completion, if they are loaded.
 const BASH: &str = r#"    if [[ ${COMP_WORDS[1]} == memo || ${COMP_WORDS[1]} == lock ]]; then
         local at
         for ((at = 2; at < COMP_CWORD; at++)); do

@@ -1,52 +1,52 @@
-//! `kennel create`: makes a cache file.
+//! `kennel create`: creates a cache file.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum, ValueHint};
 use kennel::{AfterCrash, Cache, Error, Options};
+use kennel_harness::human::plural;
+use kennel_harness::size::{format_size, parse_size};
 
-use super::CliResult;
+use super::outcome::CliResult;
 use crate::args::Locks;
-use crate::human::plural;
 use crate::output::{print_line, with_spinner};
-use crate::size::{format_size, parse_size};
 
-/// What `--capacity` says when it is not given: [`kennel::DEFAULT_CAPACITY`].
+/// The default of `--capacity`, equal to [`kennel::DEFAULT_CAPACITY`].
 const DEFAULT_CAPACITY: &str = "64MiB";
 
-/// Make a cache file, and fail if the file exists.
+/// Create a cache file, or fail if the file exists.
 ///
-/// The file has its full size from the start and never grows. What does not fit makes the cache
-/// evict what was used least.
+/// The file has its full size from the start and never grows. When it is full, the cache evicts the values that were
+/// used least.
 ///
 /// Example: kennel create /dev/shm/my.cache --capacity 256MiB --mean-item 1KiB
 #[derive(Args)]
 pub struct CreateArgs {
-    /// The file to make. Without it, the default one is made: kennel.cache in the runtime directory
-    /// of the user, else kennel-UID.cache in /dev/shm, else in the temporary directory.
+    /// The file to create. The default is kennel.cache in the user's runtime directory, else kennel-UID.cache in
+    /// /dev/shm or in the temporary directory.
     #[arg(value_hint = ValueHint::FilePath)]
     file: Option<PathBuf>,
-    /// How many bytes of records the cache holds, for example 64MiB or 2GB. The file is a little
-    /// larger, because of its index.
+    /// How many bytes of records the cache holds, for example 64MiB or 2GB. The file is slightly larger because of its
+    /// index.
     #[arg(long, value_name = "SIZE", default_value = DEFAULT_CAPACITY, value_parser = parse_size)]
     capacity: u64,
-    /// The mean size of a record, key and value together, from which the size of the index follows.
-    /// Where records are smaller than this, the index fills before the bytes do, and stat says so.
+    /// The mean size of a record, key and value together, which determines the size of the index. If records are
+    /// smaller, the index is full before the capacity is used, and "kennel stat" says so.
     #[arg(long, value_name = "SIZE", default_value = "256B", value_parser = parse_size)]
     mean_item: u64,
-    /// In how many stripes to divide the file: a power of two up to 4096. A write locks one stripe.
-    /// Without it, the number follows from the capacity.
+    /// The number of stripes of the file: a power of two up to 4096. A write locks one stripe. The default depends on
+    /// the capacity.
     #[arg(long, value_name = "N")]
     stripes: Option<u32>,
-    /// How writers keep out of each other's way.
+    /// The lock strategy of writers.
     #[arg(long, value_name = "STRATEGY", default_value = "file")]
     locks: Locks,
-    /// How many locks the stripes share: a power of two, at most the number of stripes. Without it,
-    /// each stripe has its own.
+    /// The number of locks that the stripes share: a power of two, at most the number of stripes. By default each
+    /// stripe has its own.
     #[arg(long, value_name = "N")]
     lock_regions: Option<u32>,
-    /// How many keys of one stripe can be created or locked at the same time, as "kennel lock" locks them.
+    /// How many keys of one stripe can be created or locked (see "kennel lock") at the same time.
     #[arg(long, value_name = "N", default_value_t = 64)]
     claims: u32,
     /// How many namespaces the file has room for.
@@ -58,11 +58,11 @@ pub struct CreateArgs {
     /// How many processes can have the file open for writing at the same time.
     #[arg(long, value_name = "N", default_value_t = 1024)]
     seats: u32,
-    /// What becomes of a file on a disk after the machine crashed or lost power. It does not matter
-    /// for a process that died: what that left half done is always completed or undone.
+    /// What to do with a file on a disk after the machine crashed or lost power. This does not concern processes that
+    /// die: their unfinished changes are always completed or undone.
     #[arg(long, value_name = "WHAT", default_value = "discard")]
     after_crash: After,
-    /// Touch every page of the file now, so that no later write waits for memory or disk space.
+    /// Touch every page of the file now, so that later writes do not wait for memory or disk space.
     #[arg(long)]
     populate: bool,
 }
@@ -71,7 +71,7 @@ pub struct CreateArgs {
 enum After {
     /// Empty the cache
     Discard,
-    /// Check each stripe before its next write, and keep the records that are whole
+    /// Check each stripe before its next write, and keep the intact records
     Verify,
 }
 
@@ -87,17 +87,17 @@ impl From<After> for AfterCrash {
 pub fn run(args: CreateArgs) -> CliResult {
     let options = options(&args);
     let paths = args.file.map_or_else(|| kennel::default_paths().collect(), |file| vec![file]);
-    let cache = with_spinner("Making the file", || create(&options, &paths))?;
+    let cache = with_spinner("Creating the file", || create(&options, &paths))?;
     announce(&cache)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the file at the first of these paths where one can be made.
+/// Creates the file at the first of `paths` where that is possible.
 fn create(options: &Options, paths: &[PathBuf]) -> kennel::Result<Cache> {
     let mut made = options.create(&paths[0]);
     for path in &paths[1..] {
         match made {
-            // Only the place is at fault: a file that is there already is not to be passed over.
+            // These errors concern the place. Other errors, such as an existing file, end the search.
             Err(Error::NoSpace { .. } | Error::Io { .. } | Error::NetworkFilesystem { .. }) => {
                 made = options.create(path)
             }

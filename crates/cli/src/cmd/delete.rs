@@ -4,13 +4,12 @@ use std::ffi::OsString;
 
 use clap::Args;
 
-use super::{CliResult, hit_or_miss};
+use super::outcome::{CliResult, hit_or_miss};
 use crate::args::{KeyHexArgs, NamespaceArgs, WriteArgs};
 
 /// Remove keys with their values.
 ///
-/// The exit status is 1 when the cache did not hold one of the keys; the others are removed all the
-/// same.
+/// The exit status is 1 when the cache did not hold one of the keys; the others are removed anyway.
 ///
 /// Example: kennel delete my.cache greeting page
 #[derive(Args)]

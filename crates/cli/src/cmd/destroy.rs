@@ -4,13 +4,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::CliResult;
+use super::outcome::CliResult;
 use crate::args::FileArgs;
 
 /// Remove a cache file and its lock directory.
 ///
-/// Processes that have the file open read only misses from then on, and their writes fail, until somebody
-/// creates it again.
+/// Processes that have the file open then get only misses, and their writes fail, until the file is created again.
 ///
 /// Example: kennel destroy my.cache
 #[derive(Args)]

@@ -1,17 +1,17 @@
-//! `kennel flush`: writes the file out to disk.
+//! `kennel flush`: writes the file to disk.
 
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::CliResult;
+use super::outcome::CliResult;
 use crate::args::{LockWaitArgs, OptionalFileArgs};
 use crate::output::with_spinner;
 
-/// Write a cache out to disk, so that it survives a crash of the machine.
+/// Write a cache to disk, so that it survives a crash of the machine.
 ///
-/// A process that dies loses nothing in any case; this is for power cuts, and means something only
-/// for a file on a disk, not for one in /dev/shm.
+/// The death of a process never loses values. This command protects against power failures, and only if the file is on
+/// a disk and not in /dev/shm.
 ///
 /// Example: kennel flush /var/cache/my.cache
 #[derive(Args)]
@@ -25,12 +25,12 @@ pub struct FlushArgs {
 pub fn run(args: &FlushArgs) -> CliResult {
     let path = args.file.path();
     let cache = args.wait.open(args.file.options(), &path)?;
-    if with_spinner("Writing the file out", || cache.flush())? {
+    if with_spinner("Writing the file to disk", || cache.flush())? {
         return Ok(ExitCode::SUCCESS);
     }
     Err(format!(
-        "{}: the file was written out, but others changed it meanwhile, so that it is no durable \
-         point; try again when fewer processes write",
+        "{}: the file was written to disk, but other processes changed it at the same time, so this state would not \
+         survive a crash; try again when fewer processes write",
         path.display()
     )
     .into())

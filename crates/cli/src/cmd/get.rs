@@ -8,15 +8,15 @@ use clap::Args;
 use kennel::Item;
 use serde_json::{Map, Value, json};
 
-use super::{CliResult, hit_or_miss};
+use super::outcome::{CliResult, hit_or_miss};
 use crate::args::{FileArgs, KeyArgs};
 use crate::output::{insert_bytes, print_json, stdout};
 
 /// Write the value of a key to standard output, unchanged and with no newline added.
 ///
-/// The exit status is 1 and nothing is written when the cache does not hold the key. The file is
-/// opened read-only, and no lock is taken. Only a file from before a restart of the machine, or a copy, is opened for writing,
-/// since nobody can read it before that is done once.
+/// The exit status is 1, and nothing is written, when the cache does not hold the key. The file is opened read-only and
+/// without a lock. Only a copy, or a file from before a restart of the machine, is opened for writing, because it
+/// cannot be read until a process has done that once.
 ///
 /// Example: kennel get /dev/shm/my.cache greeting
 #[derive(Args)]
@@ -25,9 +25,9 @@ pub struct GetArgs {
     file: FileArgs,
     #[command(flatten)]
     key: KeyArgs,
-    /// Write a JSON object instead: the key, the value, its flags, its stamp (a string of digits, which
-    /// changes with every write), and when it expires, in milliseconds since 1970 or null for never. A
-    /// key or value that is not UTF-8 is given in hexadecimal, as key_hex or value_hex.
+    /// Write a JSON object instead: the key, the value, its flags, its stamp (a string of digits that changes with
+    /// every write), and its expiry in milliseconds since 1970 or null for never. A key or value that is not UTF-8 is
+    /// written in hexadecimal, as key_hex or value_hex.
     #[arg(long)]
     json: bool,
 }
@@ -55,14 +55,13 @@ fn document(key: &[u8], item: &Item) -> Value {
     insert_bytes(&mut object, "key", key);
     insert_bytes(&mut object, "value", &item.value);
     object.insert("flags".to_owned(), json!(item.flags));
-    // A number of 64 bits: jq and JavaScript would take two that differ in the last digits for the same.
+    // As a string, because jq and JavaScript lose the last digits of a 64-bit number.
     object.insert("stamp".to_owned(), json!(item.stamp.0.to_string()));
     object.insert("expires".to_owned(), json!(item.expires.map(unix_millis)));
     object.into()
 }
 
-/// Milliseconds since 1970. A time before that is one that long expired, so
-/// zero tells enough.
+/// Milliseconds since 1970, and 0 for times before that, which have long passed.
 fn unix_millis(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

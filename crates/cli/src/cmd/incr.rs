@@ -1,26 +1,23 @@
-//! `kennel incr`: counts in a value.
+//! `kennel incr`: adds to a number.
 
-use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 use kennel::{Cache, Expiry, SetOptions};
 
-use super::{CliResult, hit_or_miss};
+use super::outcome::{AnyError, CliResult, hit_or_miss};
 use crate::args::{KeyArgs, WriteArgs};
 use crate::output::print_line;
 use crate::time::parse_duration;
 
-type Failure = Box<dyn Error + Send + Sync>;
-
-/// Attempts to count or to store, before it is said that others never let this one.
+/// How many attempts to count or to store may fail because of other processes.
 const MOST_ATTEMPTS: u32 = 1000;
 
 /// Add to a value that is a decimal number, and write the new number to standard output.
 ///
-/// No other process sees or makes a change in between. The exit status is 1 when the cache does not
-/// hold the key and --initial is not given.
+/// The change is atomic for all processes. The exit status is 1 when the cache does not hold the key and --initial is
+/// not given.
 ///
 /// Example: kennel incr my.cache visits --initial 1 --ttl 1h
 #[derive(Args)]
@@ -29,16 +26,16 @@ pub struct IncrArgs {
     write: WriteArgs,
     #[command(flatten)]
     key: KeyArgs,
-    /// How much to add, or with --down to subtract.
+    /// The number to add, or to subtract with --down.
     #[arg(long, value_name = "N", default_value_t = 1)]
     by: u64,
-    /// Subtract instead of adding. Going below zero is an error, and the number stays.
+    /// Subtract instead of adding. A result below zero is an error and leaves the number unchanged.
     #[arg(long)]
     down: bool,
-    /// What to store, as it is, when the cache does not hold the key.
+    /// The number to store, without adding, when the cache does not hold the key.
     #[arg(long, value_name = "N")]
     initial: Option<u64>,
-    /// How long a number lives that --initial stores. What counts later does not change when it expires.
+    /// The time after which a number stored by --initial expires. Later counting does not change it.
     #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "initial")]
     ttl: Option<Duration>,
 }
@@ -74,15 +71,14 @@ struct Step {
 }
 
 impl Step {
-    /// Counts, and says the new number, or `None` for an absent key.
+    /// Counts and returns the new number, or `None` for an absent key.
     fn take(&self, cache: &Cache, key: &[u8]) -> kennel::Result<Option<u64>> {
         if self.down { cache.decr(key, self.by) } else { cache.incr(key, self.by) }
     }
 
-    /// Counts, or stores `initial` for an absent key. Another process may
-    /// store or delete the key between the two, hence the further attempts: each
-    /// that fails is one in which another process got its way.
-    fn take_or_start(&self, cache: &Cache, key: &[u8], initial: u64, how: &SetOptions) -> Result<u64, Failure> {
+    /// Counts, or stores `initial` for an absent key. It tries again if another process stores or deletes the key
+    /// between these two steps.
+    fn take_or_start(&self, cache: &Cache, key: &[u8], initial: u64, how: &SetOptions) -> Result<u64, AnyError> {
         for _ in 0..MOST_ATTEMPTS {
             if let Some(number) = self.take(cache, key)? {
                 return Ok(number);
@@ -91,6 +87,6 @@ impl Step {
                 return Ok(initial);
             }
         }
-        Err(format!("the key was stored and removed by others {MOST_ATTEMPTS} times meanwhile").into())
+        Err(format!("other processes stored and removed the key {MOST_ATTEMPTS} times; try again later").into())
     }
 }

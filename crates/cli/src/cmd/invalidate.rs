@@ -3,7 +3,7 @@
 use clap::Args;
 use kennel::Invalidation;
 
-use super::{CliResult, hit_or_miss};
+use super::outcome::{CliResult, hit_or_miss};
 use crate::args::{WriteArgs, find_namespace};
 
 /// Forget everything in a namespace, immediately and in every process.

@@ -6,15 +6,15 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{CliResult, hit_or_miss};
+use super::outcome::{CliResult, hit_or_miss};
 use crate::args::{KeyHexArgs, OptionalFileArgs, find_namespace};
 use crate::{hex, output};
 
 /// List the keys that the cache holds, one a line, in no particular order.
 ///
-/// The list is no snapshot: a key that is written or evicted meanwhile may be in it or not. The file
-/// is opened read-only, and no lock is taken; as with "kennel get", a file from before a restart of the
-/// machine, or a copy, is opened for writing. The exit status is 1 when the file does not have the namespace.
+/// The list is not a snapshot: it may or may not contain keys that are written or evicted while it is made. The file is
+/// opened read-only and without a lock; as with "kennel get", a copy or a file from before a restart of the machine is
+/// opened for writing. The exit status is 1 when the file does not have the namespace.
 ///
 /// Example: kennel keys my.cache --prefix session:
 #[derive(Args)]
@@ -33,7 +33,7 @@ pub struct KeysArgs {
     /// End each key with a zero byte instead of a newline, for xargs -0.
     #[arg(long)]
     null: bool,
-    /// Write the keys in hexadecimal, which --key-hex of the other commands reads.
+    /// Write the keys in hexadecimal, the notation of --key-hex in other commands.
     #[arg(long)]
     hex: bool,
 }

@@ -5,26 +5,26 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Command, CommandFactory as _};
+use clap::{Args, Command};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
-use super::CliResult;
-use crate::{Cli, output};
+use super::outcome::CliResult;
+use crate::output;
 
 /// Write the manual page to standard output, or one page for each command to a directory.
 ///
 /// Examples: kennel man | man -l -; kennel man --dir /usr/local/share/man/man1
 #[derive(Args)]
 pub struct ManArgs {
-    /// The directory to write kennel.1, kennel-get.1 and so on to. It must exist.
+    /// The existing directory for kennel.1, kennel-get.1 and so on.
     #[arg(long, value_hint = clap::ValueHint::DirPath)]
     dir: Option<PathBuf>,
 }
 
-pub fn run(args: &ManArgs) -> CliResult {
-    let mut cli = Cli::command();
-    // The names that commands are called by, "kennel memo" for one.
+/// Writes the pages of the whole command line `cli`.
+pub fn run(args: &ManArgs, mut cli: Command) -> CliResult {
+    // Fills in the full names of commands, such as "kennel memo".
     cli.build();
     match &args.dir {
         Some(dir) => write_pages(&cli, dir)?,
@@ -47,7 +47,7 @@ fn write_pages(cli: &Command, dir: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Those that have a page.
+/// The subcommands that have a page.
 fn commands(cli: &Command) -> impl Iterator<Item = &Command> {
     cli.get_subcommands().filter(|command| command.get_name() != "help")
 }
@@ -81,7 +81,7 @@ fn write_page(command: &Command, out: &mut dyn Write) -> io::Result<()> {
     section("SEE ALSO", &[others.join(", ")]).to_writer(out)
 }
 
-/// What help says of a command, by the sections of a manual page.
+/// The help of a command, divided into the sections of a manual page.
 #[derive(Debug, PartialEq)]
 struct Text {
     description: Vec<String>,
@@ -90,7 +90,7 @@ struct Text {
 }
 
 impl Text {
-    /// Tells the paragraphs apart by how they begin.
+    /// Assigns each paragraph to a section by its first words.
     fn of(help: &str) -> Self {
         let mut text = Self { description: Vec::new(), exit_status: Vec::new(), examples: Vec::new() };
         for paragraph in help.split("\n\n").map(str::trim).filter(|paragraph| !paragraph.is_empty()) {
@@ -106,7 +106,7 @@ impl Text {
             }
         }
         if !text.exit_status.iter().any(|paragraph| paragraph.contains("125") || paragraph.starts_with("Exit status")) {
-            text.exit_status.push("Otherwise it is 0 when the work was done, and 2 after an error.".to_owned());
+            text.exit_status.push("Otherwise it is 0 after success, and 2 after an error.".to_owned());
         }
         if let [only] = &mut text.exit_status[..] {
             *only = only.replace("Otherwise it is", "It is");
@@ -147,7 +147,7 @@ fn examples(lines: &[String]) -> Roff {
     roff
 }
 
-/// Each command with what it does.
+/// The name of each command with its summary.
 fn cli_commands(cli: &Command) -> impl Iterator<Item = (String, String)> {
     let about = |command: &Command| command.get_about().map(ToString::to_string).unwrap_or_default();
     commands(cli).map(move |command| (command.get_name().to_owned(), about(command)))

@@ -7,15 +7,14 @@ use std::time::Duration;
 use clap::Args;
 use kennel::{Cache, Expiry, SetOptions};
 
-use super::{CliResult, hit_or_miss};
+use super::outcome::{CliResult, hit_or_miss};
 use crate::args::{KeyArgs, WriteArgs};
 use crate::platform::{Stream, is_closed};
 use crate::time::parse_duration;
 
 /// Store a value under a key.
 ///
-/// The exit status is 1 when --add found the key, or --replace did not find it; nothing is stored
-/// then.
+/// The exit status is 1, and nothing is stored, when --add finds the key or --replace does not find it.
 ///
 /// Examples: kennel set my.cache greeting hello --ttl 5m; gzip -c page.html | kennel set my.cache page
 #[derive(Args)]
@@ -24,13 +23,13 @@ pub struct SetArgs {
     write: WriteArgs,
     #[command(flatten)]
     key: KeyArgs,
-    /// The value. Without it, or with "-", the value is all of standard input, unchanged.
+    /// The value. Without it, or with "-", the value is standard input up to its end.
     value: Option<OsString>,
-    /// How long the value lives, with its unit: 250ms, 1.5s, 5m, 2h or 1d. Without it, the value does
-    /// not expire, or as the namespace says.
+    /// The time after which the value expires, with a unit: 250ms, 1.5s, 5m, 2h or 1d. By default it does not expire, or
+    /// as the namespace says.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     ttl: Option<Duration>,
-    /// A number of 32 bits that is kept with the value and given back by get --json.
+    /// A number of 32 bits that is stored with the value and shown by "kennel get --json".
     #[arg(long, value_name = "N", default_value_t = 0)]
     flags: u32,
     /// Store the value only if the cache does not hold the key.
@@ -46,8 +45,7 @@ pub fn run(args: SetArgs) -> CliResult {
     let how = args.ttl.map_or(how, |ttl| how.expiry(Expiry::After(ttl)));
     let condition = Condition::of(&args);
     let key = args.key.bytes()?;
-    // The value is read to its end first: the file is open no longer than the
-    // write takes.
+    // The value is read before the file is opened, so that the file is open only during the write.
     let value = read_value(args.value)?;
     let cache = args.key.namespace.find_or_add(args.write.open()?)?;
     Ok(hit_or_miss(condition.store(&cache, &key, &value, &how)?))
@@ -69,7 +67,7 @@ impl Condition {
         }
     }
 
-    /// Stores the value where the condition holds, and says whether it did.
+    /// Stores the value if the condition holds, and returns whether it did.
     fn store(self, cache: &Cache, key: &[u8], value: &[u8], how: &SetOptions) -> kennel::Result<bool> {
         match self {
             Self::Always => cache.set_with(key, value, how).map(|_| true),
@@ -89,7 +87,7 @@ fn read_value(argument: Option<OsString>) -> Result<Vec<u8>, String> {
 fn read_standard_input() -> Result<Vec<u8>, String> {
     if is_closed(Stream::Input) {
         return Err(
-            "cannot read the value from standard input: it is closed; name the value, or \"\" for an empty one".into(),
+            "cannot read the value from standard input: it is closed; give the value, or \"\" for an empty one".into(),
         );
     }
     let mut value = Vec::new();

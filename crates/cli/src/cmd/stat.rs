@@ -1,4 +1,4 @@
-//! `kennel stat`: says what a cache holds and how it does.
+//! `kennel stat`: shows the contents and the counters of a cache.
 
 use std::fmt::{self, Display};
 use std::io::{self, Write};
@@ -6,27 +6,26 @@ use std::process::ExitCode;
 
 use clap::Args;
 use kennel::{Cache, Counters, Limit, Stats, StripeStats};
+use kennel_harness::human::{count, percent};
+use kennel_harness::size::format_size;
 use serde_json::{Value, json};
 
-use super::CliResult;
+use super::outcome::CliResult;
 use crate::args::{OF_BEFORE, OptionalFileArgs};
-use crate::human::{count, percent};
 use crate::output::{print_json, stdout};
-use crate::size::format_size;
 
-/// Say what a cache holds, what limits it, and what happened in it so far.
+/// Show what a cache holds, what limits it, and what has happened in it.
 ///
-/// The numbers are those of the whole file: of all processes, dead ones included, since the file was
-/// made. Only processes that open the file read-only, as kennel get does, are not counted, because
-/// they write nothing to it. This command opens it so, too, and takes no lock.
+/// The numbers are for the whole file: all processes since its creation, including those that have ended. Processes
+/// that open the file read-only, such as "kennel get", are not counted, because they do not write to it. This command
+/// also opens the file read-only and without a lock.
 ///
 /// Example: kennel stat my.cache --stripes
 #[derive(Args)]
 pub struct StatArgs {
     #[command(flatten)]
     file: OptionalFileArgs,
-    /// Write a JSON object instead, with sizes in bytes: the fields of what is shown without it, as docs/json.md
-    /// lists them.
+    /// Write a JSON object instead, with sizes in bytes; docs/json.md lists its fields.
     #[arg(long)]
     json: bool,
     /// Add a line for each stripe, or with --json the array stripe_stats.
@@ -57,7 +56,7 @@ fn document(cache: &Cache, stats: &Stats, stripes: Option<&[StripeStats]>) -> se
     Ok(document)
 }
 
-/// The part of all reads that found their key, or `None` before the first.
+/// The share of reads that were hits, or `None` before the first read.
 fn hit_ratio(counters: &Counters) -> Option<f64> {
     let reads = counters.hits + counters.misses;
     (reads > 0).then(|| counters.hits as f64 / reads as f64)
@@ -122,8 +121,8 @@ fn print_reads(out: &mut impl Write, counters: &Counters) -> io::Result<()> {
     row(out, "hit ratio", percent(counters.hits, counters.hits + counters.misses))?;
     row(out, "hits", count(counters.hits))?;
     row(out, "misses", count(counters.misses))?;
-    row(out, "retries", Noted(counters.read_retries, "tries repeated because of a write meanwhile"))?;
-    row(out, "bounded misses", Noted(counters.bounded_misses, "reads that gave up after too many tries"))
+    row(out, "retries", Noted(counters.read_retries, "reads repeated because of a concurrent write"))?;
+    row(out, "bounded misses", Noted(counters.bounded_misses, "reads that gave up after too many retries"))
 }
 
 fn print_writes(out: &mut impl Write, counters: &Counters) -> io::Result<()> {
@@ -133,28 +132,28 @@ fn print_writes(out: &mut impl Write, counters: &Counters) -> io::Result<()> {
     row(out, "lock waits", Noted(counters.lock_waits, "writes that found their stripe locked"))?;
     row(out, "busy", Noted(counters.busy, "writes that gave up waiting"))?;
     row(out, "promotions", Noted(counters.promotions, "records moved to the main queue"))?;
-    row(out, "ghost hits", Noted(counters.ghost_hits, "sets of a key that was evicted lately"))
+    row(out, "ghost hits", Noted(counters.ghost_hits, "sets of a recently evicted key"))
 }
 
 fn print_creations(out: &mut impl Write, counters: &Counters) -> io::Result<()> {
     section(out, "Creations")?;
-    row(out, "creations", Noted(counters.creations, "keys that one claimed to create their value"))?;
-    row(out, "waits", Noted(counters.claim_waits, "callers that waited for what another created"))?;
-    row(out, "takeovers", Noted(counters.takeovers, "claims of the dead, or too old, that others took over"))?;
-    row(out, "voided", Noted(counters.voided, "values not stored: the key was written meanwhile"))?;
+    row(out, "creations", Noted(counters.creations, "claims of keys to create their values"))?;
+    row(out, "waits", Noted(counters.claim_waits, "callers that waited for another's value"))?;
+    row(out, "takeovers", Noted(counters.takeovers, "claims taken over, too old or of dead processes"))?;
+    row(out, "voided", Noted(counters.voided, "values not stored, because the key was written"))?;
     row(out, "uncached", Noted(counters.uncached, "creations while the cache could not be used"))?;
-    row(out, "unprotected", Noted(counters.unprotected, "creations that nobody waited for"))
+    row(out, "unprotected", Noted(counters.unprotected, "creations without a claim, for the caller alone"))
 }
 
 fn print_losses(out: &mut impl Write, counters: &Counters) -> io::Result<()> {
-    section(out, "Gone")?;
+    section(out, "Losses")?;
     row(out, "evictions", count(counters.evictions()))?;
     row(out, "  small queue", Noted(counters.evictions_small, "never read again while new"))?;
-    row(out, "  main queue", Noted(counters.evictions_main, "not read for long"))?;
-    row(out, "  index", Noted(counters.evictions_index, "no free slot in its bucket"))?;
+    row(out, "  main queue", Noted(counters.evictions_main, "not read for a long time"))?;
+    row(out, "  index", Noted(counters.evictions_index, "no free slot in the bucket"))?;
     row(out, "expirations", count(counters.expirations))?;
-    row(out, "repairs", Noted(counters.repairs, "stripes put right after a writer died"))?;
-    row(out, "dropped", Noted(counters.dropped, "damaged records that were found and left out"))
+    row(out, "repairs", Noted(counters.repairs, "stripes repaired after a writer died"))?;
+    row(out, "dropped", Noted(counters.dropped, "damaged records that were found and removed"))
 }
 
 fn section(out: &mut impl Write, title: &str) -> io::Result<()> {
@@ -165,7 +164,7 @@ fn row(out: &mut impl Write, name: &str, value: impl Display) -> io::Result<()> 
     writeln!(out, "  {name:<16} {value}")
 }
 
-/// A count with a word on what was counted.
+/// A count with an explanation.
 struct Noted(u64, &'static str);
 
 impl Display for Noted {
@@ -206,7 +205,7 @@ fn fill(used: u64, size: u64) -> String {
     format!("{} / {}", format_size(used), format_size(size))
 }
 
-/// What is unusual about a stripe.
+/// What is unusual in a stripe.
 fn notes(stripe: &StripeStats) -> String {
     let mut notes = Vec::new();
     if let Some(intent) = &stripe.intent {
@@ -217,7 +216,7 @@ fn notes(stripe: &StripeStats) -> String {
         notes.push(format!("last repair: {}, by process {pid} (seat {seat})", repair.intent));
     }
     if stripe.verify_me {
-        notes.push("to be checked after a crash of the machine".to_owned());
+        notes.push("not checked yet after a crash of the machine".to_owned());
     }
     notes.join(", ")
 }

@@ -1,15 +1,15 @@
-//! `kennel touch`: changes when a value expires.
+//! `kennel touch`: changes the expiry of a value.
 
 use std::time::Duration;
 
 use clap::Args;
 use kennel::Expiry;
 
-use super::{CliResult, hit_or_miss};
+use super::outcome::{CliResult, hit_or_miss};
 use crate::args::{KeyArgs, WriteArgs};
 use crate::time::parse_duration;
 
-/// Change when a value expires, and leave the value as it is.
+/// Change the expiry of a value, and leave the value as it is.
 ///
 /// The exit status is 1 when the cache does not hold the key.
 ///
@@ -27,10 +27,10 @@ pub struct TouchArgs {
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 struct When {
-    /// How long the value lives from now on, with its unit: 250ms, 90s, 5m, 2h or 1d.
+    /// The time from now on after which the value expires, with a unit: 250ms, 90s, 5m, 2h or 1d.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     ttl: Option<Duration>,
-    /// Let the value live until it is evicted.
+    /// Remove the expiry, so that the value stays until it is evicted.
     #[arg(long)]
     no_expiry: bool,
 }

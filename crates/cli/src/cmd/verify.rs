@@ -4,24 +4,24 @@ use std::io::{self, Write as _};
 
 use clap::Args;
 use kennel::Verification;
+use kennel_harness::human::plural;
 
-use super::{CliResult, hit_or_miss};
+use super::outcome::{CliResult, hit_or_miss};
 use crate::args::OptionalFileArgs;
-use crate::human::plural;
 use crate::output::{print_json, stdout, unless_reader_gone, with_spinner};
 
-/// Check that every structure in a cache file is whole, and list what is not.
+/// Check every structure in a cache file, and list the problems.
 ///
-/// The exit status is 1 when a problem was found. The file is opened read-only, and other processes
-/// may go on reading and writing it.
+/// The exit status is 1 when a problem was found. The file is opened read-only, and other processes may read and write
+/// it at the same time.
 ///
 /// Example: kennel verify my.cache
 #[derive(Args)]
 pub struct VerifyArgs {
     #[command(flatten)]
     file: OptionalFileArgs,
-    /// Write a JSON object instead: stripes (how many), records (how many), unchecked (numbers of stripes)
-    /// and problems, each with its stripe, invariant and detail.
+    /// Write a JSON object instead: the number of stripes, the number of records, the list of unchecked stripes, and
+    /// the problems, each with its stripe, invariant and detail.
     #[arg(long)]
     json: bool,
 }
@@ -43,7 +43,7 @@ fn print_text(found: &Verification) -> io::Result<()> {
     out.flush()
 }
 
-/// One line on a check: what was looked at, and how much of it is wrong.
+/// One line with the number of problems and the extent of the check.
 pub fn summary(found: &Verification) -> String {
     let problems = match found.problems.len() as u64 {
         0 => "no problem".to_owned(),
@@ -53,7 +53,7 @@ pub fn summary(found: &Verification) -> String {
     let checked = u64::from(found.stripes) - found.unchecked.len() as u64;
     let rest = match found.unchecked.len() as u64 {
         0 => String::new(),
-        n => format!("; {} could not be checked, being written to or not used since a crash", plural(n, "stripe")),
+        n => format!("; {} could not be checked (being written, or unused since a crash)", plural(n, "stripe")),
     };
     format!("{problems} in {} with {records}{rest}", plural(checked, "stripe"))
 }

@@ -6,28 +6,12 @@ mod other;
 mod relay;
 #[cfg(unix)]
 mod startup;
+mod stream;
 
 #[cfg(not(unix))]
-pub use other::{Relay, is_closed, run_in_place};
+pub(crate) use other::{Relay, is_closed, run_in_place};
 #[cfg(unix)]
-pub use relay::{Relay, run_in_place};
+pub(crate) use relay::{Relay, run_in_place};
 #[cfg(unix)]
-pub use startup::is_closed;
-
-/// A standard stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
-    Input = 0,
-    Output = 1,
-    Error = 2,
-}
-
-impl Stream {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Input => "standard input",
-            Self::Output => "standard output",
-            Self::Error => "standard error",
-        }
-    }
-}
+pub(crate) use startup::is_closed;
+pub(crate) use stream::Stream;

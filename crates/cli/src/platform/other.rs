@@ -1,12 +1,12 @@
-//! Windows, where a child inherits no closed stream, and a process that is ended is not asked.
+//! Windows, where a child does not inherit closed streams, and a process is terminated without a signal.
 
 use std::io;
 use std::os::windows::io::AsRawHandle as _;
 use std::process::{Child, Command, ExitStatus};
 
-use super::Stream;
+use super::stream::Stream;
 
-/// Whether there is no such stream.
+/// Whether this process has no such stream.
 pub fn is_closed(stream: Stream) -> bool {
     match stream {
         Stream::Input => io::stdin().as_raw_handle().is_null(),
@@ -15,7 +15,7 @@ pub fn is_closed(stream: Stream) -> bool {
     }
 }
 
-/// Leaves Ctrl-C to a child; see the one for Unix.
+/// Leaves Ctrl-C to a child; see the `Relay` for Unix.
 pub struct Relay(());
 
 impl Relay {
@@ -37,7 +37,7 @@ impl Relay {
     }
 }
 
-/// Runs a command, there being no way to put it in the place of this process.
+/// Runs a command and waits for it, because Windows cannot replace a process.
 pub fn run_in_place(command: &mut Command) -> io::Result<ExitStatus> {
     command.status()
 }

@@ -1,7 +1,7 @@
-//! Signals that ask a command which runs another to end.
+//! Signals that ask this process to end while it runs another command.
 //!
-//! They are passed on to the other, and this process lives until that one has ended. If it died first, the command
-//! would go on without the lock of its key, or beside a second run of itself.
+//! They are passed on to the command, and this process waits for its end. Otherwise the command would continue without
+//! the lock of its key, or beside a second run of itself.
 
 use std::io;
 use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
@@ -9,30 +9,32 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Stream, is_closed};
+use super::startup::is_closed;
+use super::stream::Stream;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::unistd::Pid;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 /// Passes signals on to one child.
 ///
-/// The signals are blocked, not handled: a handler would take the place of "ignored", which `nohup` or a shell may have
-/// said, and the child would not inherit that.
+/// The signals are blocked, not handled: a handler would replace the disposition "ignored", which `nohup` or a shell
+/// may have set and which the child must inherit.
 pub struct Relay {
     signals: SigSet,
-    /// What was blocked before.
+    /// The signals that were blocked before.
     blocked: SigSet,
     /// The child, until its process id may belong to another process.
     child: Arc<Mutex<Option<Pid>>>,
 }
 
 impl Relay {
-    /// From here on `SIGTERM` and `SIGHUP` do not end this process. To be called while there are no other threads.
+    /// Keeps `SIGTERM` and `SIGHUP` from ending this process. It must be called while there are no other threads.
     pub fn new() -> io::Result<Self> {
         Self::of([Signal::SIGTERM, Signal::SIGHUP])
     }
 
-    /// The same for Ctrl-C, which is not passed on: the terminal sends it to the child as well.
+    /// Like [`new`](Self::new), and also keeps Ctrl-C from ending this process. Ctrl-C is not passed on, because the
+    /// terminal sends it to the child as well.
     pub fn with_ctrl_c() -> io::Result<Self> {
         Self::of([Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT])
     }
@@ -43,8 +45,8 @@ impl Relay {
         Ok(Self { signals, blocked, child: Arc::default() })
     }
 
-    /// Starts a child that inherits these standard streams, and passes signals on to it from then on. Where no thread can be had for that, signals end this
-    /// process as they did before.
+    /// Starts a child that inherits the given standard streams, and passes signals on to it from then on. If no thread
+    /// can be started for that, signals end this process as before.
     #[expect(unsafe_code, reason = "what a child blocks is set between fork and exec")]
     pub fn start(&self, command: &mut Command, inherited: &[Stream]) -> io::Result<Child> {
         leave_closed(command, inherited);
@@ -56,19 +58,19 @@ impl Relay {
         let (signals, child) = (self.signals, Arc::clone(&self.child));
         let relay = std::thread::Builder::new().name("relay".into()).spawn(move || pass_on(&signals, &child));
         if relay.is_err() {
-            // It cannot fail for a mask that was ours.
+            // Restoring our own mask cannot fail.
             let _ = self.blocked.thread_set_mask();
         }
         Ok(started)
     }
 
-    /// Waits for the child's end.
+    /// Waits for the child to end.
     pub fn wait(self, child: &mut Child) -> io::Result<ExitStatus> {
-        // It stays a zombie here, so that its process id is not given to another while a signal is on its way.
+        // The child stays a zombie, so that no other process gets its id while a signal is on its way.
         let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         while let Err(error) = waitid(WaitId::Pid(rustix::process::Pid::from_child(child)), ended) {
             if error != rustix::io::Errno::INTR {
-                break; // It cannot be waited for: the next call says why.
+                break; // The next call reports the error.
             }
         }
         *self.child.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -76,13 +78,13 @@ impl Relay {
     }
 }
 
-/// Runs a command in place of this process, so that it is as if there were none: it returns only what kept it from that.
+/// Replaces this process by a command. It returns only if that fails.
 pub fn run_in_place(command: &mut Command) -> io::Result<ExitStatus> {
     leave_closed(command, &[Stream::Input, Stream::Output, Stream::Error]);
     Err(command.exec())
 }
 
-/// A command finds closed which of its standard streams were closed when this process was started.
+/// Closes in the command those standard streams that were closed when this process started.
 #[expect(unsafe_code, reason = "between fork and exec nobody owns the standard streams")]
 fn leave_closed(command: &mut Command, inherited: &[Stream]) {
     for stream in inherited.iter().copied().filter(|&stream| is_closed(stream)) {
@@ -101,7 +103,7 @@ fn pass_on(signals: &SigSet, child: &Mutex<Option<Pid>>) {
     while let Ok(signal) = signals.wait() {
         let child = child.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pid) = child.filter(|_| signal != Signal::SIGINT) {
-            // It may have ended a moment ago.
+            // Fails if the child ended a moment ago.
             let _ = kill(pid, signal);
         }
     }

@@ -1,13 +1,13 @@
-//! Which standard streams were closed when the program started.
+//! Records which standard streams were closed when the program started.
 //!
-//! Before `main`, Rust's runtime opens `/dev/null` in the place of each closed one, so that no file of the program gets its
-//! number. From then on a closed stream looks like an empty or a bottomless one: `kennel set` would store an empty value,
-//! `kennel get` would lose one. So a function that the loader calls before that takes note.
-#![expect(unsafe_code, reason = "the loader finds functions to call before `main` by the section that they lie in")]
+//! Before `main`, Rust's runtime opens `/dev/null` in place of each closed stream, so that no file of the program gets
+//! its number. A closed stream then looks empty or accepts everything: `kennel set` would store an empty value, and
+//! `kennel get` would lose a value. So the loader calls a function of this file before the runtime does that.
+#![expect(unsafe_code, reason = "the loader finds functions to call before `main` by their section")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::Stream;
+use super::stream::Stream;
 
 static CLOSED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 
@@ -35,12 +35,12 @@ fn closed() -> [bool; 3] {
     use rustix::stdio;
     let mut streams = [stdio::stdin(), stdio::stdout(), stdio::stderr()]
         .map(|stream| PollFd::from_borrowed_fd(stream, PollFlags::empty()));
-    // One call for all three. Should it fail, none counts as closed, as if there were no such function.
+    // One call checks all three. If it fails, no stream counts as closed.
     let _ = poll(&mut streams, Some(&Timespec::default()));
     streams.map(|stream| stream.revents().contains(PollFlags::NVAL))
 }
 
-/// There `poll` says of some devices, too, that they are not valid.
+/// Checks each stream by itself, because `poll` on macOS calls some open devices invalid as well.
 #[cfg(target_vendor = "apple")]
 fn closed() -> [bool; 3] {
     use rustix::stdio;

@@ -4,7 +4,7 @@
 //! first_key number_of_keys ignored request_number
 //! ```
 //!
-//! and stands for one request for each of `number_of_keys` consecutive keys. No size is told.
+//! and stands for one request for each of `number_of_keys` consecutive keys. The format has no sizes.
 
 use std::io::Read;
 use std::ops::Range;
@@ -13,11 +13,11 @@ use super::error::{Place, TraceError};
 use super::fields::fields;
 use super::key::decimal;
 use super::lines::Lines;
-use super::parser::{KeyText, MAX_RUN, Parser, Spelled};
+use super::request::{KeyText, MAX_RUN, Parser, Spelled};
 
 pub(super) struct Arc<R> {
     lines: Lines<R>,
-    /// What is left of the run of the line read last.
+    /// The rest of the keys of the last line.
     run: Range<u64>,
 }
 

@@ -1,29 +1,29 @@
-//! Which columns of a table hold the key and the size.
+//! The columns of a table that the user gives for key and size.
 
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
-/// The columns that the user names, as in `key=3,size=2` or `key=object`. Those not named are
-/// found by the names that traces commonly give them.
+/// The value of `--columns`, such as `key=3,size=2` or `key=object`. Columns that are not given are found by common
+/// names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Columns {
     pub(super) key: Option<Column>,
     pub(super) size: Option<Column>,
 }
 
-/// What the user tells about tables of comma-separated values.
+/// The user's options for tables of comma-separated values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     pub(super) columns: Columns,
-    /// The first row is a request, no header.
+    /// Whether the first row is a request and not a header.
     pub(super) no_header: bool,
 }
 
-/// Why the options for tables contradict each other.
+/// A contradiction between the options for tables.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TableError {
-    #[error("--no-header: expected --columns key=NUMBER as well, since no header says which column is the key")]
+    #[error("--no-header: expected --columns key=NUMBER as well, because there is no header that names the key")]
     NoKey,
 
     #[error("--no-header: expected a number for each column in --columns, found the name {name:?}")]
@@ -31,7 +31,7 @@ pub enum TableError {
 }
 
 impl Table {
-    /// What `--columns` and `--no-header` tell together.
+    /// Combines `--columns` and `--no-header`.
     pub fn new(columns: Option<Columns>, no_header: bool) -> Result<Self, TableError> {
         let columns = columns.unwrap_or_default();
         if no_header {
@@ -47,7 +47,7 @@ impl Table {
         Ok(Self { columns, no_header })
     }
 
-    /// Whether the user tells anything.
+    /// Whether the user gave any option.
     pub fn is_told(&self) -> bool {
         *self != Self::default()
     }
@@ -56,9 +56,9 @@ impl Table {
 /// One column of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Column {
-    /// Counted from 1.
+    /// The number of the column, counted from 1.
     Number(NonZeroUsize),
-    /// As in the header.
+    /// The name in the header.
     Name(String),
 }
 
@@ -92,7 +92,7 @@ impl FromStr for Columns {
 }
 
 impl Column {
-    /// A column by number if `text` is one, else by name. Nothing and 0 name no column.
+    /// A column by number if `text` consists of digits, else by name. Empty text and 0 are not valid.
     fn new(text: &str) -> Option<Self> {
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
             return text.parse().ok().map(Self::Number);
@@ -110,7 +110,7 @@ impl fmt::Display for Column {
     }
 }
 
-/// Text that names no columns.
+/// Text that is not a valid list of columns.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "expected `key=COLUMN` and `size=COLUMN`, each at most once, \

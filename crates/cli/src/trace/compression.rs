@@ -1,4 +1,4 @@
-//! Compressed traces, recognized by their first bytes and never by their names.
+//! Compressed traces, recognized by their first bytes and not by their names.
 
 use std::fmt;
 use std::io::{self, BufReader, Read};
@@ -6,10 +6,10 @@ use std::io::{self, BufReader, Read};
 use flate2::bufread::MultiGzDecoder;
 use lzma_rust2::XzReader;
 
-/// The most memory that an xz stream may ask for, in KiB. The highest preset of xz takes 65 MiB.
+/// The most memory that an xz stream may need, in KiB. The highest preset of xz needs 65 MiB.
 const XZ_MEMORY: u32 = 256 << 10;
 
-/// A compression that is undone here. Streams that were joined end to end are one.
+/// A supported compression. Concatenated streams are read as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Compression {
     Gzip,
@@ -25,7 +25,7 @@ impl Compression {
             [0x1F, 0x8B, ..] => Some(Self::Gzip),
             [0xFD, b'7', b'z', b'X'] => Some(Self::Xz),
             [0x28, 0xB5, 0x2F, 0xFD] => Some(Self::Zstd),
-            // A frame to skip: what some parallel compressors begin with.
+            // A skippable frame, with which some parallel compressors begin.
             [0x50..=0x5F, 0x2A, 0x4D, 0x18] => Some(Self::Zstd),
             _ => None,
         }
@@ -57,7 +57,7 @@ impl fmt::Display for Compression {
     }
 }
 
-/// A decompressor whose errors say what they are about.
+/// A decompressor that names the compression in its errors.
 struct Inflated<'a> {
     inner: Box<dyn Read + 'a>,
     compression: Compression,
@@ -72,8 +72,7 @@ impl Read for Inflated<'_> {
     }
 }
 
-/// What a file is that begins with `head`, if it is a kind that traces come in but none that is
-/// read here.
+/// The kind of a file that begins with `head`, if it may contain a trace but is not supported.
 pub(super) fn foreign(head: &[u8]) -> Option<&'static str> {
     let kinds: [(&[u8], &str); 9] = [
         (b"BZh", "bzip2 data, which has to be decompressed first: bzcat FILE | kennel replay -"),
@@ -99,9 +98,9 @@ pub(super) mod tests {
 
     use super::*;
 
-    pub(in super::super) const ALL: [Compression; 3] = [Compression::Gzip, Compression::Xz, Compression::Zstd];
+    pub(crate) const ALL: [Compression; 3] = [Compression::Gzip, Compression::Xz, Compression::Zstd];
 
-    pub(in super::super) fn compress(compression: Compression, content: &[u8]) -> Vec<u8> {
+    pub(crate) fn compress(compression: Compression, content: &[u8]) -> Vec<u8> {
         let compressed = match compression {
             Compression::Gzip => {
                 let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

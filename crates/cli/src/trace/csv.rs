@@ -1,5 +1,5 @@
-//! Tables of comma-separated values: one row, one request. In some formats the columns of key and
-//! size are given, in others a header names them or the user does. All other columns are ignored.
+//! Tables of comma-separated values, where each row is a request. The format, a header or the user determines the
+//! columns of the key and the size. All other columns are ignored.
 
 use std::io::Read;
 use std::mem;
@@ -11,7 +11,7 @@ use super::format::Format;
 use super::key::decimal;
 use super::layout::{Layout, Names, is_key_name, is_msr_header};
 use super::lines::Lines;
-use super::parser::{KeyText, MAX_RUN, Parser, Spelled};
+use super::request::{KeyText, MAX_RUN, Parser, Spelled};
 use super::row::Row;
 
 pub(super) struct Csv<R> {
@@ -19,21 +19,21 @@ pub(super) struct Csv<R> {
     first: First,
     layout: Layout,
     row: Row,
-    /// The key of the row read last.
+    /// The key of the last row.
     key: Vec<u8>,
     size: Option<u32>,
-    /// How many requests the row read last still stands for.
+    /// How many requests the last row still stands for.
     left: u64,
 }
 
-/// What the row to be read next is.
+/// The kind of the next row.
 enum First {
     Header(Names),
-    /// A request, as the user says.
+    /// A request, according to the user.
     Request,
-    /// The header of the MSR traces, or a request.
+    /// Either the header of the MSR traces or a request.
     Either,
-    /// The first row is past.
+    /// A request after the first row.
     Past,
 }
 
@@ -49,7 +49,7 @@ impl<R: Read> Csv<R> {
         Self { lines: Lines::new(reader), first, layout, row: Row::new(), key: Vec::new(), size: None, left: 0 }
     }
 
-    /// Reads the next row that is a request; returns its place, or nothing at the end.
+    /// Reads the next row that is a request. Returns its place, or `None` at the end.
     fn next_row(&mut self) -> Result<Option<Place>, TraceError> {
         match mem::replace(&mut self.first, First::Past) {
             First::Past => self.read_row(),
@@ -81,7 +81,7 @@ impl<R: Read> Csv<R> {
         Ok(Some(place))
     }
 
-    /// A header that is taken for a request would count as one.
+    /// Fails if the row looks like a header, which would be counted as a request.
     fn refuse_header(&self, place: Place) -> Result<(), TraceError> {
         let key = self.layout.key.first().and_then(|&index| self.row.field(index));
         if key.is_some_and(is_key_name) {
@@ -90,7 +90,7 @@ impl<R: Read> Csv<R> {
         Ok(())
     }
 
-    /// Takes over key, size and count of the row read last.
+    /// Stores the key, the size and the count of the last row.
     fn take_row(&mut self, place: Place) -> Result<(), TraceError> {
         self.key.clear();
         for (part, &index) in self.layout.key.iter().enumerate() {
@@ -129,7 +129,7 @@ impl<R: Read> Parser for Csv<R> {
     }
 }
 
-/// The field at `index` of a row, which must be there.
+/// The field at `index` of a row, which must exist.
 fn field(row: &Row, place: Place, index: usize) -> Result<&[u8], TraceError> {
     row.field(index).ok_or_else(|| {
         let expected = format!("a row of at least {} fields", index + 1);
@@ -149,8 +149,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::key::Key;
+    use super::super::parser::parse;
     use super::super::parser::tests::{error, requests};
-    use super::super::parser::{Request, parse};
+    use super::super::request::Request;
     use super::*;
 
     fn request(key: u64, size: u32) -> Request {
@@ -208,8 +209,8 @@ mod tests {
             ("size,id\n,2\n", "", "line 2: expected a size in bytes from 0 to 4294967295, found nothing"),
         ];
         for (input, columns, message) in cases {
-            let advice = "(--columns key=N says which column is the key, --no-header that the first row is a request, \
-                          --format text that each line is a key)";
+            let advice = "(--columns key=N makes column N the key, --no-header reads the first row as a request, \
+                          --format text reads each line as a key)";
             let message = message.replace("ADVICE", advice);
             assert_eq!(error(input.as_bytes(), Format::Csv, columns), message, "{input:?}");
         }

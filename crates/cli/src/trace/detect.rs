@@ -1,5 +1,5 @@
-//! Recognizes the format of a trace by its beginning. What could be several formats, or none, is
-//! refused, because a trace that is misread gives a result that looks right.
+//! Recognizes the format of a trace from its beginning. A trace that fits several formats or none is refused, because a
+//! misread trace would give a wrong result that looks right.
 
 use super::columns::Table;
 use super::compression::foreign;
@@ -12,17 +12,16 @@ use super::lines::BYTE_ORDER_MARK;
 use super::row::Row;
 use super::{lirs, oracle, twitter};
 
-/// How many lines are looked at.
+/// How many lines are examined.
 const LINES: usize = 1000;
 
-/// Of lines that could be `time key` and `key size`, those that cannot be `key size` must be at
-/// least one in so many to prove the first.
+/// Lines are taken for `time key`, and not for `key size`, if at least one in so many cannot be `key size`.
 const PROOF: usize = 10;
 
-/// The format of a trace that begins with `sample`, or nothing if there is nothing in it.
+/// The format of a trace that begins with `sample`, or `None` if it is blank.
 ///
-/// `suggested` is the format that the name of the file suggests. It decides where the content fits
-/// several. What the user says in `table` makes a table of whatever has commas.
+/// `suggested` is the format that the file name suggests; it decides if the content fits several. If the user gives
+/// options in `table`, lines with commas are a table.
 ///
 /// # Errors
 /// The content fits no format, or several.
@@ -51,7 +50,7 @@ pub fn detect(sample: &[u8], suggested: Option<Format>, table: &Table) -> Result
     Ok(Some(format))
 }
 
-/// The lines of `sample` up to its last line end if the sample `is_cut` off from what follows it.
+/// The complete lines of `sample`. If it `is_cut`, more bytes follow, and its last line may be incomplete.
 pub(super) fn whole_lines(sample: &[u8], is_cut: bool) -> &[u8] {
     if !is_cut || is_binary(sample) {
         return sample;
@@ -60,7 +59,7 @@ pub(super) fn whole_lines(sample: &[u8], is_cut: bool) -> &[u8] {
     &sample[..end]
 }
 
-/// Whether bytes are not text: control characters are in no trace that people can read.
+/// Whether the bytes are not text: traces in text form contain no control characters.
 fn is_binary(sample: &[u8]) -> bool {
     sample.iter().any(|byte| byte.is_ascii_control() && !byte.is_ascii_whitespace() && *byte != 0x0B && *byte != 0x7F)
 }
@@ -72,22 +71,22 @@ fn binary(sample: &[u8]) -> Result<Format, TraceError> {
     if oracle::is_plausible(sample) {
         return Ok(Format::OracleGeneral);
     }
-    let expected = "text, or records of oracleGeneral (--format oracleGeneral reads any bytes as those)";
+    let expected = "text, or records of oracleGeneral (--format oracleGeneral reads any bytes as such records)";
     Err(TraceError::malformed(Place::Byte(0), expected, "other binary data"))
 }
 
-/// What comes instead of a trace when a download fails, or what tools write for each other.
+/// Refuses documents that a failed download or another tool may have written instead of a trace.
 fn refuse_documents(first: &[u8]) -> Result<(), TraceError> {
     let kind = match first {
         [b'<', ..] => "HTML or XML",
         [b'{', ..] | [b'[', b'{', ..] => "JSON",
         _ => return Ok(()),
     };
-    let expected = format!("a trace, and no {kind} (--format text reads each line as a key)");
+    let expected = format!("a trace, not {kind} (--format text reads each line as a key)");
     Err(TraceError::found(Place::Line(1), expected, first))
 }
 
-/// Lines of which the first has commas.
+/// The format of lines the first of which has commas.
 fn rows(first: &[u8], table: &Table) -> Format {
     if table.is_told() {
         return Format::Csv;
@@ -105,13 +104,13 @@ fn rows(first: &[u8], table: &Table) -> Format {
     }
 }
 
-/// Lines of which the first is one field.
+/// The format of lines the first of which has one field.
 fn single(lines: &[&[u8]], suggested: Option<Format>) -> Result<Format, TraceError> {
     let first = lines[0];
     if is_key_name(first) || suggested == Some(Format::Csv) {
         return Ok(Format::Csv);
     }
-    // With separators anything else is most likely a damaged line, which the parser refuses.
+    // In a trace with separators, other lines are probably damaged, and the parser refuses them.
     if lines.iter().all(|line| lirs::is_number(line)) || lines.iter().any(|line| lirs::is_separator(line)) {
         return Ok(Format::Lirs);
     }
@@ -120,7 +119,7 @@ fn single(lines: &[&[u8]], suggested: Option<Format>) -> Result<Format, TraceErr
         // One `|` in each line may be part of the keys.
         if count(&first) > 1 && lines.iter().all(|line| count(line) == count(&first)) {
             let expected = format!(
-                "fields apart by commas or blanks, and not by `{}` (--format text reads each line as a key)",
+                "fields separated by commas or blanks, not by `{}` (--format text reads each line as a key)",
                 char::from(separator)
             );
             return Err(TraceError::found(Place::Line(1), expected, first));
@@ -129,7 +128,7 @@ fn single(lines: &[&[u8]], suggested: Option<Format>) -> Result<Format, TraceErr
     Ok(Format::Text)
 }
 
-/// Lines of which the first is two fields: `key size`, `time key`, or a short form of ARC's.
+/// The format of lines the first of which has two fields: `key size`, `time key`, or the short form of ARC.
 fn pairs(lines: &[&[u8]], suggested: Option<Format>) -> Result<Format, TraceError> {
     if suggested == Some(Format::Arc) {
         return Ok(Format::Arc);
@@ -141,7 +140,7 @@ fn pairs(lines: &[&[u8]], suggested: Option<Format>) -> Result<Format, TraceErro
         return Ok(Format::Text);
     };
     let is_size = |field: &[u8]| size(field, Place::Line(1)).is_ok();
-    // An object has one size, but at one time there may be several requests.
+    // An object has one size, but several requests may have the same time.
     let contradictions = pairs.windows(2).filter(|two| two[0].0 == two[1].0 && two[0].1 != two[1].1).count();
     let fractions = times.iter().filter(|time| time.fract() != 0.0).count();
     let other = pairs.iter().filter(|(_, second)| !is_size(second)).count();
@@ -151,7 +150,7 @@ fn pairs(lines: &[&[u8]], suggested: Option<Format>) -> Result<Format, TraceErro
     if other == 0 && pairs.iter().all(|(_, second)| *second == pairs[0].1) {
         return Ok(Format::Text);
     }
-    let expected = "lines that are either `key size` or `time key`; these may be both, because the first field never \
+    let expected = "lines of either `key size` or `time key`; these may be both, because the first field never \
                     decreases (--format text reads them as key and size, --format time-key as time and key)";
     Err(TraceError::found(Place::Line(1), expected, lines[0]))
 }
@@ -164,13 +163,13 @@ fn pair<'a>(line: &&'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
     }
 }
 
-/// The times that fields tell, if they are times: numbers that never decrease.
+/// The fields as times, if they are numbers that never decrease.
 fn times<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Option<Vec<f64>> {
     let times: Vec<_> = fields.map(time).collect::<Option<_>>()?;
     times.is_sorted().then_some(times)
 }
 
-/// Lines of which the first is three fields or more.
+/// The format of lines the first of which has at least three fields.
 fn numbers(lines: &[&[u8]], suggested: Option<Format>) -> Result<Format, TraceError> {
     let tables: Vec<Vec<_>> = lines.iter().map(|line| fields(line).collect()).collect();
     let is_number = |field: &&[u8]| decimal::<u64>(field).is_some();
@@ -183,7 +182,7 @@ fn numbers(lines: &[&[u8]], suggested: Option<Format>) -> Result<Format, TraceEr
         return Ok(Format::Webcachesim);
     }
     let expected = "lines of `key`, `key size`, `time key`, `time id size` with times that never decrease, or \
-                    `first_key keys 0 request` (--format says which)";
+                    `first_key keys 0 request` (--format chooses one)";
     Err(TraceError::found(Place::Line(1), expected, lines[0]))
 }
 
@@ -268,10 +267,10 @@ mod tests {
     #[test]
     fn what_fits_no_format_is_refused() {
         let cases: [(&[u8], &str); 15] = [
-            (b"<!DOCTYPE html>\n", "line 1: expected a trace, and no HTML"),
-            (b"{\"key\": 1}\n", "line 1: expected a trace, and no JSON"),
-            (b"time;key;size\n1;2;3\n", "and not by `;`"),
-            (b"1|2|3\n4|5|6\n", "and not by `|`"),
+            (b"<!DOCTYPE html>\n", "line 1: expected a trace, not HTML"),
+            (b"{\"key\": 1}\n", "line 1: expected a trace, not JSON"),
+            (b"time;key;size\n1;2;3\n", "not by `;`"),
+            (b"1|2|3\n4|5|6\n", "not by `|`"),
             (b"Lorem ipsum dolor sit amet\n", "line 1: expected lines of `key`"),
             (b"2 7 512\n1 7 512\n", "line 1: expected lines of `key`"),
             (b"\x7FELF\x02\x01\x01\0\0\0", "byte 0: expected text, or records of oracleGeneral"),

@@ -1,4 +1,4 @@
-//! What can be wrong with a trace: where, what was expected there, and what was found.
+//! Errors in traces: the place, what was expected there, and what was found.
 
 use std::borrow::Cow;
 use std::env;
@@ -6,10 +6,10 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// How much of a bad line an error repeats, in characters.
+/// The length of the part of a bad line that an error quotes, in characters.
 const EXCERPT_LEN: usize = 60;
 
-/// Why a stream is not a trace.
+/// A stream that is not a trace.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
     #[error("{place}: cannot read on: {error}")]
@@ -20,18 +20,18 @@ pub enum TraceError {
 }
 
 impl TraceError {
-    /// An error that repeats what was found, shortened if it is long.
+    /// An error that quotes what was found, shortened if it is long.
     pub(super) fn found(place: Place, expected: impl Into<Cow<'static, str>>, found: &[u8]) -> Self {
         Self::malformed(place, expected, excerpt(found))
     }
 
-    /// An error that says in its own words what was found.
+    /// An error that describes what was found.
     pub(super) fn malformed(place: Place, expected: impl Into<Cow<'static, str>>, found: impl Into<String>) -> Self {
         Self::Malformed { place, expected: expected.into(), found: found.into() }
     }
 }
 
-/// Why inputs are no trace.
+/// Inputs that are not a trace.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     #[error("{}: cannot be opened: {error}", path.display())]
@@ -50,14 +50,14 @@ pub enum FileError {
     StdinTwice,
 
     #[error(
-        "{}: cannot be kept in a temporary file in {}, which is needed for a pipe: {error}",
+        "{}: cannot write the contents of the pipe to a temporary file in {}: {error}",
         path.display(), folder.display()
     )]
     Spool { path: PathBuf, folder: PathBuf, error: io::Error },
 
     #[error(
-        "--columns is for csv traces, as is --no-header: expected commas in the first line of a trace, found none \
-         (--format csv makes a table of lines without commas)"
+        "--columns is for csv traces, and so is --no-header: expected commas in the first line of a trace, found none \
+         (--format csv reads lines without commas as a table)"
     )]
     NoTable,
 
@@ -71,7 +71,7 @@ impl FileError {
     }
 }
 
-/// Where in a stream something is; lines count from 1, bytes from 0.
+/// A place in a stream. Lines are counted from 1, bytes from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     Line(u64),
@@ -87,7 +87,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// `bytes` in quotes, with everything escaped that could upset a terminal.
+/// `bytes` in quotes, with everything escaped that could affect a terminal.
 fn excerpt(bytes: &[u8]) -> String {
     if bytes.is_empty() {
         return "nothing".to_owned();
@@ -96,15 +96,15 @@ fn excerpt(bytes: &[u8]) -> String {
     format!("{shown:?}{}", if is_whole { "" } else { "..." })
 }
 
-/// `bytes` without quotes, escaped in the same way.
+/// `bytes` escaped in the same way, without quotes.
 pub(super) fn plain_excerpt(bytes: &[u8]) -> String {
     let (shown, is_whole) = shorten(bytes);
     format!("{}{}", shown.escape_debug(), if is_whole { "" } else { "..." })
 }
 
-/// The beginning of `bytes` as text, and whether that is all of them.
+/// The beginning of `bytes` as text, and whether that is all of it.
 fn shorten(bytes: &[u8]) -> (String, bool) {
-    // No character takes more than four bytes, so this much holds all that is shown.
+    // A character takes at most four bytes, so this part contains everything that is shown.
     let head = &bytes[..bytes.len().min(4 * EXCERPT_LEN)];
     let text = String::from_utf8_lossy(head);
     let shown: String = text.chars().take(EXCERPT_LEN).collect();

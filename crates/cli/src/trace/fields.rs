@@ -1,4 +1,4 @@
-//! The fields of a line that blanks separate.
+//! Fields separated by blanks.
 
 use std::str;
 
@@ -10,7 +10,7 @@ pub(super) fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty())
 }
 
-/// The size that `field` tells, the same in all formats that write it in digits.
+/// Reads a size, for all formats that write sizes in digits.
 pub(super) fn size(field: &[u8], place: Place) -> Result<u32, TraceError> {
     decimal(field).ok_or_else(|| {
         let expected = format!("a size in bytes from 0 to {}", u32::MAX);
@@ -18,7 +18,7 @@ pub(super) fn size(field: &[u8], place: Place) -> Result<u32, TraceError> {
     })
 }
 
-/// The time that `field` tells in any unit: digits, with a fraction or none.
+/// Reads a time in any unit: digits, with or without a fraction.
 pub(super) fn time(field: &[u8]) -> Option<f64> {
     let is_plain = field.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
     let time = if is_plain { str::from_utf8(field).ok()?.parse().ok()? } else { return None };

@@ -1,4 +1,4 @@
-//! Several inputs as one trace.
+//! A trace that consists of several inputs.
 
 use std::path::{Path, PathBuf};
 
@@ -6,17 +6,17 @@ use super::columns::Table;
 use super::error::FileError;
 use super::format::Format;
 use super::input::{Input, STDIN};
-use super::parser::Request;
+use super::request::Request;
 
-/// A trace that lies in files or came through pipes, and can be read more than once.
+/// A trace from files and pipes, which can be read several times.
 pub struct Trace {
     inputs: Vec<Input>,
     table: Table,
 }
 
 impl Trace {
-    /// The inputs in this order as one trace. The format of each is recognized by its content,
-    /// unless one is given for all. The path `-` is standard input.
+    /// Opens the inputs, in this order, as one trace. The format of each is recognized from its content unless `format`
+    /// is given. The path `-` is standard input.
     pub fn open(paths: &[PathBuf], format: Option<Format>, table: Table) -> Result<Self, FileError> {
         if paths.iter().filter(|path| path.as_path() == Path::new(STDIN)).count() > 1 {
             return Err(FileError::StdinTwice);
@@ -32,7 +32,7 @@ impl Trace {
         &self.inputs
     }
 
-    /// All requests, from the first; to be left at the first error.
+    /// All requests from the first one. The caller must stop at the first error.
     pub fn requests(&mut self) -> impl Iterator<Item = Result<Request, FileError>> {
         self.inputs.iter().flat_map(|input| input.requests(&self.table))
     }

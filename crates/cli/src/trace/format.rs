@@ -1,4 +1,4 @@
-//! Which format a file is in.
+//! The formats of traces.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
-/// A format of traces. [`Facts`] tells what is in each.
+/// A format of traces; [`Facts`] describes each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Twitter,
@@ -22,15 +22,15 @@ pub enum Format {
     Text,
 }
 
-/// What people need to know about a format.
+/// The description of a format for users.
 pub struct Facts {
     /// The value of `--format`.
     pub name: &'static str,
-    /// Other values of `--format` that mean the same.
+    /// Other values of `--format` with the same meaning.
     aliases: &'static [&'static str],
-    /// What a request is in it.
+    /// What a request looks like.
     about: &'static str,
-    /// The first lines of a trace, where it is text.
+    /// The first lines of a trace, if it is text.
     pub example: &'static [&'static str],
 }
 
@@ -49,32 +49,31 @@ impl Format {
         Self::Text,
     ];
 
-    #[rustfmt::skip] // A table: one format, one row.
+    #[rustfmt::skip] // A table with one row for each format.
     pub fn facts(self) -> Facts {
         let facts = |name, aliases, about, example| Facts { name, aliases, about, example };
         match self {
             Self::Twitter => facts("twitter", &[],
                 "Twitter's cache traces: csv without a header with time, key, key size, value size, client, \
-                 operation, TTL; a value size of 0 is no size",
+                 operation, TTL; a value size of 0 counts as no size",
                 &["0,user:7,6,512,1,get,0"]),
             Self::Msr => facts("msr", &[],
                 "Block traces of Microsoft Research: csv of Timestamp,Hostname,DiskNumber,Type,Offset,Size,ResponseTime, \
-                 with this header or none; host, disk and offset together are the key",
+                 with or without this header; host, disk and offset together are the key",
                 &["128166372003061629,usr,0,Read,7014609920,24576,41286"]),
             Self::CachelibKv => facts("cachelib-kv", &[],
-                "CacheLib's key-value traces: csv with a header; op_count says how many requests a row stands for; \
-                 a size of 0 is no size",
+                "CacheLib's key-value traces: csv with a header; a row stands for op_count requests; \
+                 a size of 0 counts as no size",
                 &["key,op,size,op_count,key_size", "1668,GET,512,1,16"]),
             Self::CachelibBlock => facts("cachelib-block", &[],
                 "CacheLib's block traces: csv with a header; block_id and io_offset together are the key, io_size is the \
                  size",
                 &["op_time,block_id,block_id_size,io_offset,io_size,op_name", "1698,7,8388608,0,4096,getChunkData"]),
             Self::Csv => facts("csv", &[],
-                "Any other table, of blocks for example: rows of comma-separated fields, under a header, or without one \
-                 with --no-header",
+                "Any other table: rows of comma-separated fields with a header, or without one if --no-header is given",
                 &["time,offset,size", "5633898,42932745,512"]),
             Self::Webcachesim => facts("webcachesim", &[],
-                "Time, id and size in each line, apart by blanks; further fields are ignored",
+                "Time, id and size in each line, separated by blanks; further fields are ignored",
                 &["15 4294967297 512"]),
             Self::Arc => facts("arc", &["lis"],
                 "The traces of the ARC paper: first key, number of consecutive keys, an ignored field, request number",
@@ -87,10 +86,10 @@ impl Format {
                  Example: the files named NAME.oracleGeneral.zst",
                 &[]),
             Self::TimeKey => facts("time-key", &[],
-                "A time and a key in each line, apart by blanks",
+                "A time and a key in each line, separated by blanks",
                 &["1595.25 user:7"]),
             Self::Text => facts("text", &[],
-                "A key in each line, or a key and a size, apart by blanks",
+                "A key, or a key and a size, in each line, separated by blanks",
                 &["user:7 512"]),
         }
     }
@@ -99,7 +98,7 @@ impl Format {
         self.facts().name
     }
 
-    /// The format that the name of a file suggests. The endings of compressed files are passed over.
+    /// The format that a file name suggests, without the extensions of compressed files.
     pub fn suggested_by(path: &Path) -> Option<Self> {
         let mut inner = path.to_owned();
         while has_extension(&inner, &["zst", "gz", "xz"]) {

@@ -10,18 +10,19 @@ use super::detect::{detect, whole_lines};
 use super::error::{FileError, TraceError, plain_excerpt};
 use super::format::Format;
 use super::lines::MAX_LINE;
-use super::parser::{KeyText, Request, Spelled, parse, parser};
+use super::parser::{parse, parser};
+use super::request::{KeyText, Request, Spelled};
 
 /// The path that stands for standard input.
 pub(super) const STDIN: &str = "-";
 
-/// How much of an input is looked at to recognize it: more than the longest line.
+/// How many bytes of an input are used to recognize its format: more than the longest line.
 const SAMPLE: usize = MAX_LINE + 1;
 
-/// How many requests are kept to be shown.
+/// How many of the first requests are shown.
 const SHOWN: usize = 3;
 
-/// An input that has been recognized. It can be read any number of times.
+/// An input of known format, which can be read any number of times.
 pub struct Input {
     path: PathBuf,
     content: Content,
@@ -31,23 +32,22 @@ pub struct Input {
     first: Vec<FirstRequest>,
 }
 
-/// Where to read an input from its beginning.
+/// Where the content of an input is.
 enum Content {
     File(PathBuf),
-    /// What came through a pipe, which can be read once only.
+    /// A temporary file with the content of a pipe, because a pipe can be read only once.
     Spooled(File),
 }
 
-/// One of the first requests, for people.
+/// One of the first requests, for display.
 pub struct FirstRequest {
-    /// The key as the trace spells it, shortened if it is long.
+    /// The key in the notation of the trace, shortened if it is long.
     pub key: String,
     pub size: Option<u32>,
 }
 
 impl Input {
-    /// Opens and recognizes `path`. What is no regular file is read to its end, into a temporary
-    /// file.
+    /// Opens `path` and recognizes its format. Anything but a regular file is copied to a temporary file.
     pub(super) fn open(path: &Path, format: Option<Format>, table: &Table) -> Result<Self, FileError> {
         let (mut reader, is_regular) = start(path)?;
         let read_error = |error| FileError::Read { path: path.to_owned(), error };
@@ -80,12 +80,12 @@ impl Input {
         self.format
     }
 
-    /// Whether the format was recognized, not told.
+    /// Whether the format was recognized and not given by the user.
     pub fn is_detected(&self) -> bool {
         self.is_detected
     }
 
-    /// The compression that is undone, for people and programs.
+    /// The name of the compression, if any.
     pub fn compression(&self) -> Option<String> {
         self.compression.map(|compression| compression.to_string())
     }
@@ -94,7 +94,7 @@ impl Input {
         &self.first
     }
 
-    /// All requests, from the first; to be left at the first error.
+    /// All requests from the first one. The caller must stop at the first error.
     pub(super) fn requests(&self, table: &Table) -> Box<dyn Iterator<Item = Result<Request, FileError>> + '_> {
         match self.reader() {
             Ok(reader) => {
@@ -110,7 +110,7 @@ impl Input {
         let raw: Box<dyn Read + '_> = match &self.content {
             Content::File(path) => {
                 let mut file = File::open(path)?;
-                // On some systems a path like /dev/fd/3 gives a file that has been read before.
+                // On some systems a path such as /dev/fd/3 opens a file at its current position.
                 file.rewind()?;
                 Box::new(file)
             }
@@ -127,13 +127,13 @@ impl Input {
     }
 }
 
-/// Opens `path` for the first time; says as well whether it can be opened again.
+/// Opens `path`, and returns as well whether it is a regular file, which can be opened again.
 fn start(path: &Path) -> Result<(Box<dyn Read>, bool), FileError> {
     if path == Path::new(STDIN) {
         return Ok((Box::new(io::stdin().lock()), false));
     }
     let open_error = |error| FileError::Open { path: path.to_owned(), error };
-    // Looked at first, since opening a directory fails in other words on each system.
+    // Checked first, because the error of opening a directory differs between systems.
     if path.is_dir() {
         return Err(FileError::Directory { path: path.to_owned() });
     }
@@ -142,8 +142,8 @@ fn start(path: &Path) -> Result<(Box<dyn Read>, bool), FileError> {
     Ok((Box::new(file), is_regular))
 }
 
-/// The content that `head` begins with: whole lines of it where it is text. More follows the head if
-/// it `is_cut`.
+/// The content at the beginning of an input, in whole lines if it is text. `is_cut` means that more bytes follow
+/// `head`.
 fn sample(head: &[u8], is_cut: bool, compression: Option<Compression>) -> io::Result<Vec<u8>> {
     let Some(compression) = compression else {
         return Ok(whole_lines(head, is_cut).to_vec());
@@ -151,7 +151,7 @@ fn sample(head: &[u8], is_cut: bool, compression: Option<Compression>) -> io::Re
     let mut sample = Vec::new();
     let inflated = compression.inflate(head).and_then(|content| content.take(SAMPLE as u64).read_to_end(&mut sample));
     match inflated {
-        // The end of the head may be in the middle of anything.
+        // A cut head may end anywhere in the compressed data.
         Err(_) if is_cut && !sample.is_empty() => {}
         inflated => drop(inflated?),
     }
@@ -174,7 +174,7 @@ fn first_requests(sample: &[u8], format: Format, table: &Table) -> Result<Vec<Fi
     Ok(first)
 }
 
-/// A temporary file, which has no name, with all of an input.
+/// An unnamed temporary file with the whole input.
 fn spool(head: &[u8], mut rest: impl Read) -> io::Result<File> {
     let mut file = tempfile::tempfile()?;
     file.write_all(head)?;

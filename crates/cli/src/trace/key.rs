@@ -1,4 +1,4 @@
-//! Keys of one size: whatever a trace calls an object, in 16 bytes.
+//! The names of objects in traces, as keys of 16 bytes.
 //!
 //! ```text
 //! a number       | number, little-endian, 8 bytes | eight times 0xFE |
@@ -6,8 +6,8 @@
 //! anything else  | its 128-bit xxh3 hash                              |
 //! ```
 //!
-//! Neither 0xFE nor 0xFF occurs in UTF-8. So no number equals a text, no text equals a longer one,
-//! and only hashes could collide, which 128 bits make negligible.
+//! Neither 0xFE nor 0xFF occurs in UTF-8. So the keys of numbers and of short texts are all different, and only hashes
+//! can collide, which is negligibly unlikely with 128 bits.
 
 use std::fmt;
 
@@ -20,13 +20,13 @@ const NUMBER_LEN: usize = size_of::<u64>();
 const NUMBER_MARK: [u8; KEY_LEN - NUMBER_LEN] = [0xFE; KEY_LEN - NUMBER_LEN];
 const TEXT_PAD: u8 = 0xFF;
 
-/// The name of an object of a trace, in the form in which it becomes a key of the cache.
+/// The name of an object of a trace, in the form of a key of the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key([u8; KEY_LEN]);
 
 impl Key {
-    /// The key that a trace writes as text. A decimal number gives the key of that number, so
-    /// that an object has one key in all formats.
+    /// The key for a name in text form. A decimal number gives the key of that number, so that an object has the same
+    /// key in all formats.
     pub fn from_text(text: &[u8]) -> Self {
         if let Some(number) = canonical_number(text) {
             return Self::from(number);
@@ -39,7 +39,7 @@ impl Key {
         Self(xxh3_128(text).to_le_bytes())
     }
 
-    /// The key with exactly these bytes, as [`as_bytes`](Self::as_bytes) gave them out.
+    /// The key with these bytes, which [`as_bytes`](Self::as_bytes) returned.
     pub fn from_bytes(bytes: [u8; KEY_LEN]) -> Self {
         Self(bytes)
     }
@@ -48,7 +48,7 @@ impl Key {
         &self.0
     }
 
-    /// A number that is the same for the same key in every process, well spread over all keys.
+    /// A hash of the key that is the same in every process.
     pub fn spread(&self) -> u64 {
         xxh3_64(&self.0)
     }
@@ -73,7 +73,7 @@ impl From<u64> for Key {
     }
 }
 
-/// The object's name where the key still holds it, else the key in hexadecimal.
+/// Shows the name of the object if the key contains it, else the key in hexadecimal.
 impl fmt::Display for Key {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(number) = self.as_number() {
@@ -86,14 +86,14 @@ impl fmt::Display for Key {
     }
 }
 
-/// The number that `text` is the one way to write. `007` and `+7` are not: they would become
-/// the same key as `7`, although the trace tells them apart.
+/// The number whose canonical notation is `text`. `007` and `+7` are not canonical: they would get the same key as `7`,
+/// although they are different names in the trace.
 fn canonical_number(text: &[u8]) -> Option<u64> {
     let is_canonical = text == b"0" || text.first() != Some(&b'0');
     if is_canonical { decimal(text) } else { None }
 }
 
-/// The number that `text` writes in decimal digits and nothing else: no sign, no blank.
+/// Reads a number that consists of decimal digits only, without sign or blanks.
 pub(super) fn decimal<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
     let only_digits = text.iter().all(u8::is_ascii_digit);
     if only_digits { str::from_utf8(text).ok()?.parse().ok() } else { None }

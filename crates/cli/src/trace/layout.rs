@@ -1,11 +1,11 @@
-//! Where in the rows of a table key and size are.
+//! The positions of key and size in the rows of a table.
 
 use super::columns::{Column, Table};
 use super::error::{Place, TraceError};
 use super::key::decimal;
 use super::row::Row;
 
-/// What traces call the column of the key, the name that wins first.
+/// Common names of the key column, in order of preference.
 const KEY_NAMES: [&str; 14] = [
     "key",
     "id",
@@ -23,33 +23,33 @@ const KEY_NAMES: [&str; 14] = [
     "address",
 ];
 
-/// What traces call the column of the size, the name that wins first.
+/// Common names of the size column, in order of preference.
 const SIZE_NAMES: [&str; 9] =
     ["size", "obj_size", "object_size", "objectsize", "value_size", "length", "len", "bytes", "io_size"];
 
-/// What helps where a header was expected and something else found.
-const ADVICE: &str = "(--columns key=N says which column is the key, --no-header that the first row is a request, \
-                      --format text that each line is a key)";
+/// The remedy for a missing or unsuitable header.
+const ADVICE: &str = "(--columns key=N makes column N the key, --no-header reads the first row as a request, \
+                      --format text reads each line as a key)";
 
-/// The positions of the fields, counted from 0.
+/// The indices of the fields, counted from 0.
 #[derive(Clone, Default)]
 pub(super) struct Layout {
-    /// Together these are the key.
+    /// The fields that form the key together.
     pub(super) key: Vec<usize>,
     pub(super) size: Option<usize>,
-    /// How many requests the row stands for.
+    /// The field with the number of requests that a row stands for.
     pub(super) count: Option<usize>,
-    /// A size of 0 is that of a read that missed, and tells nothing about the object.
+    /// Whether a size of 0 means that a read missed, so that it is not the size of the object.
     pub(super) zero_is_no_size: bool,
 }
 
 impl Layout {
-    /// The MSR traces: Timestamp,Hostname,DiskNumber,Type,Offset,Size,ResponseTime.
+    /// The layout of the MSR traces: Timestamp,Hostname,DiskNumber,Type,Offset,Size,ResponseTime.
     pub(super) fn msr() -> Self {
         Self { key: vec![1, 2, 4], size: Some(5), ..Self::default() }
     }
 
-    /// What a user says of a table without a header.
+    /// The layout that the user gives for a table without a header.
     pub(super) fn by_number(table: &Table) -> Self {
         let index = |column: &Option<Column>| match column {
             Some(Column::Number(number)) => Some(number.get() - 1),
@@ -59,16 +59,16 @@ impl Layout {
     }
 }
 
-/// By which names a header tells the columns.
+/// The names of the columns in a header.
 pub(super) enum Names {
     CachelibKv,
     CachelibBlock,
-    /// As the user says, else by those that traces commonly use.
+    /// The names that the user gives, else the common ones.
     Told(Table),
 }
 
 impl Names {
-    /// The layout of a table under the header in `row`.
+    /// The layout of a table with the header in `row`.
     pub(super) fn find(&self, place: Place, row: &Row) -> Result<Layout, TraceError> {
         let header = Header { place, row };
         match self {
@@ -102,7 +102,7 @@ impl Header<'_> {
     }
 
     fn told(&self, table: &Table) -> Result<Layout, TraceError> {
-        // A request that is taken for the header would be lost without a word.
+        // A request that is taken for the header would be lost without a message.
         if self.row.fields().any(|field| decimal::<u64>(field).is_some()) {
             return Err(TraceError::found(self.place, format!("a header of names {ADVICE}"), &self.row.text()));
         }
@@ -112,7 +112,7 @@ impl Header<'_> {
         Ok(Layout { key: vec![key], size, ..Layout::default() })
     }
 
-    /// The column that the user asked for, which must be there, else the one with a usual name.
+    /// The column that the user gives, which must exist, else the one with a common name.
     fn find(&self, asked: Option<&Column>, usual: &[&str]) -> Result<Option<usize>, TraceError> {
         let index = match asked {
             None => return Ok(usual.iter().find_map(|name| self.row.index_of(name))),
@@ -128,7 +128,7 @@ impl Header<'_> {
     }
 }
 
-/// Whether `field` is what traces call the column of the key.
+/// Whether `field` is a common name of the key column.
 pub(super) fn is_key_name(field: &[u8]) -> bool {
     KEY_NAMES.iter().any(|name| field.eq_ignore_ascii_case(name.as_bytes()))
 }

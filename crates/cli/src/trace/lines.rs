@@ -1,17 +1,17 @@
-//! Lines, numbered and limited in length.
+//! Reads numbered lines of limited length.
 
 use std::io::{BufRead, BufReader, Read};
 
 use super::error::{Place, TraceError};
 
-/// The longest line that is read, without its end. A file without any line end is most likely no
-/// trace; whatever it is, it must not be read into memory whole.
+/// The greatest length of a line, without its end. A file without line ends is probably not a trace, and it must not be
+/// read into memory as a whole.
 pub(super) const MAX_LINE: usize = 1 << 20;
 
-/// What some programs put before UTF-8 text. It is no part of the text.
+/// A mark that some programs write in front of UTF-8 text. It is not part of the text.
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// Splits a stream into lines, reusing one buffer for all.
+/// Splits a stream into lines, with one buffer for all of them.
 pub(super) struct Lines<R> {
     reader: BufReader<R>,
     line: Vec<u8>,
@@ -23,7 +23,7 @@ impl<R: Read> Lines<R> {
         Self { reader: BufReader::new(reader), line: Vec::new(), number: 0 }
     }
 
-    /// The next line that holds more than blanks, without the blanks around it, and its place.
+    /// The next line that is not blank, without the blanks around it, and its place.
     pub(super) fn next_filled(&mut self) -> Result<Option<(Place, &[u8])>, TraceError> {
         while self.read_line()? {
             if !self.line.trim_ascii().is_empty() {
@@ -33,16 +33,16 @@ impl<R: Read> Lines<R> {
         Ok(None)
     }
 
-    /// The line that was read last, without the blanks around it.
+    /// The last line that was read, without the blanks around it.
     pub(super) fn line(&self) -> &[u8] {
         self.line.trim_ascii()
     }
 
-    /// Reads one line into the buffer, or returns false at the end of the stream.
+    /// Reads a line into the buffer. Returns false at the end of the stream.
     fn read_line(&mut self) -> Result<bool, TraceError> {
         self.number += 1;
         self.line.clear();
-        // One byte of the limit is for the line end.
+        // The additional byte is for the line end.
         let mut limited = self.reader.by_ref().take(MAX_LINE as u64 + 1);
         limited
             .read_until(b'\n', &mut self.line)
@@ -58,7 +58,7 @@ impl<R: Read> Lines<R> {
     }
 }
 
-/// The error about a line of more than [`MAX_LINE`] bytes.
+/// The error for a line of more than [`MAX_LINE`] bytes.
 fn too_long(place: Place) -> TraceError {
     let expected = format!("a line of at most {MAX_LINE} bytes");
     TraceError::malformed(place, expected, "a longer one")

@@ -1,11 +1,11 @@
-//! The traces of the LIRS paper: a block number in each line. Lines of `*` separate parts of the
-//! trace, and are no requests.
+//! The traces of the LIRS paper: a block number in each line. Lines of `*` separate parts of the trace and are not
+//! requests.
 
 use std::io::Read;
 
 use super::error::TraceError;
 use super::lines::Lines;
-use super::parser::{KeyText, Parser, Spelled};
+use super::request::{KeyText, Parser, Spelled};
 
 pub(super) struct Lirs<R> {
     lines: Lines<R>,
@@ -16,7 +16,7 @@ impl<R: Read> Lirs<R> {
         Self { lines: Lines::new(reader) }
     }
 
-    /// Reads lines up to one that is a request; returns false at the end.
+    /// Reads lines up to the next request. Returns false at the end.
     fn skip_separators(&mut self) -> Result<bool, TraceError> {
         while let Some((place, line)) = self.lines.next_filled()? {
             if is_number(line) {

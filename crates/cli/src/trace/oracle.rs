@@ -4,23 +4,23 @@
 //! 0   u32  time of the request        ignored
 //! 4   u64  object id
 //! 12  u32  object size in bytes
-//! 16  i64  position of the next request for the object, -1 or i64::MAX if none; ignored
+//! 16  i64  position of the next request for the object, or -1 or i64::MAX if there is none; ignored
 //! 24
 //! ```
 
 use std::io::{BufReader, Read};
 
 use super::error::{Place, TraceError};
-use super::parser::{KeyText, Parser, Spelled};
+use super::request::{KeyText, Parser, Spelled};
 
 const RECORD_LEN: usize = 24;
 
-/// More than any trace has requests.
+/// A limit on positions that no trace reaches.
 const MAX_POSITION: i64 = 1 << 48;
 
 pub(super) struct OracleGeneral<R> {
     reader: BufReader<R>,
-    /// Where the record read next begins.
+    /// The offset of the next record.
     offset: u64,
 }
 
@@ -29,7 +29,7 @@ impl<R: Read> OracleGeneral<R> {
         Self { reader: BufReader::new(reader), offset: 0 }
     }
 
-    /// Fills `record`, or returns how much of it there was before the end of the stream.
+    /// Reads a record. Returns the number of bytes read, which is smaller than the record at the end of the stream.
     fn read_record(&mut self, record: &mut [u8; RECORD_LEN]) -> Result<usize, TraceError> {
         let mut unfilled = &mut record[..];
         let mut limited = self.reader.by_ref().take(RECORD_LEN as u64);
@@ -56,7 +56,7 @@ impl<R: Read> Parser for OracleGeneral<R> {
     }
 }
 
-/// One record, without its time.
+/// A record without its time.
 struct Record {
     id: u64,
     size: u32,
@@ -74,14 +74,14 @@ impl From<[u8; RECORD_LEN]> for Record {
     }
 }
 
-/// Whether the beginning of a stream can be such records: the next request for an object comes
-/// later, or never. Other bytes do not look like this by accident.
+/// Whether the beginning of a stream looks like such records: the position of the next request is greater than that of
+/// the record, or there is none. Other data is very unlikely to have this property.
 pub(super) fn is_plausible(head: &[u8]) -> bool {
     let (records, _) = head.as_chunks();
     let is_plausible = |(position, &record): (usize, &[u8; RECORD_LEN])| {
         let Record { size, next, .. } = Record::from(record);
         let comes_later = (position as i64 + 1..MAX_POSITION).contains(&next);
-        // Memory that was erased reads as nothing but ones.
+        // Erased flash memory reads as all ones.
         size != u32::MAX && (comes_later || next == -1 || next == i64::MAX)
     };
     !records.is_empty() && records.iter().enumerate().all(is_plausible)
@@ -93,8 +93,8 @@ mod tests {
 
     use super::super::format::Format;
     use super::super::key::Key;
-    use super::super::parser::Request;
     use super::super::parser::tests::{error, requests};
+    use super::super::request::Request;
     use super::*;
 
     fn record(time: u32, id: u64, size: u32, next: i64) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! From a stream to requests, whatever the format.
+//! Reads a stream in any format.
 
 use std::io::Read;
 use std::iter;
@@ -8,57 +8,14 @@ use super::columns::Table;
 use super::csv::Csv;
 use super::error::TraceError;
 use super::format::Format;
-use super::key::Key;
 use super::lirs::Lirs;
 use super::oracle::OracleGeneral;
+use super::request::{Parser, Request};
 use super::text::{Text, TimeKey};
 use super::twitter::Twitter;
 use super::webcachesim::Webcachesim;
 
-/// The longest run of requests that one line may stand for. The published traces stay far below; a
-/// damaged line must not become a replay without end.
-pub(super) const MAX_RUN: u64 = 1 << 24;
-
-/// One request of a trace. What it wanted (a read, a write) is left out: a replay treats every
-/// request as a read that is followed by a write if it misses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Request {
-    pub key: Key,
-    /// The size of the object in bytes, where the trace tells it.
-    pub size: Option<u32>,
-}
-
-/// A request as the trace spells it.
-#[derive(Clone, Copy)]
-pub(super) struct Spelled<'a> {
-    pub(super) key: KeyText<'a>,
-    pub(super) size: Option<u32>,
-}
-
-/// A key as the trace spells it.
-#[derive(Clone, Copy)]
-pub(super) enum KeyText<'a> {
-    Number(u64),
-    Text(&'a [u8]),
-}
-
-impl From<Spelled<'_>> for Request {
-    fn from(spelled: Spelled<'_>) -> Self {
-        let key = match spelled.key {
-            KeyText::Number(number) => Key::from(number),
-            KeyText::Text(text) => Key::from_text(text),
-        };
-        Self { key, size: spelled.size }
-    }
-}
-
-/// A reader of one format.
-pub(super) trait Parser {
-    /// The next request, or nothing at the end of the stream.
-    fn next_request(&mut self) -> Result<Option<Spelled<'_>>, TraceError>;
-}
-
-/// The reader of `format`. What `table` says matters to [`Format::Csv`] only.
+/// The parser for `format`. Only [`Format::Csv`] uses `table`.
 pub(super) fn parser<'a>(reader: impl Read + 'a, format: Format, table: &Table) -> Box<dyn Parser + 'a> {
     match format {
         Format::Twitter => Box::new(Twitter::new(reader)),
@@ -74,7 +31,7 @@ pub(super) fn parser<'a>(reader: impl Read + 'a, format: Format, table: &Table) 
     }
 }
 
-/// The requests in `reader`. Ends after the first error.
+/// The requests in `reader`, up to the first error.
 pub fn parse<'a, R: Read + 'a>(
     reader: R,
     format: Format,
@@ -98,14 +55,14 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// All of a trace that must be well formed.
-    pub(in super::super) fn requests(input: &[u8], format: Format) -> Vec<Request> {
+    /// All requests of a trace that must be well formed.
+    pub(crate) fn requests(input: &[u8], format: Format) -> Vec<Request> {
         let requests = parse(input, format, &Table::default());
         requests.collect::<Result<_, _>>().expect("a well-formed trace")
     }
 
     /// The message of the error that a trace must end with.
-    pub(in super::super) fn error(input: &[u8], format: Format, columns: &str) -> String {
+    pub(crate) fn error(input: &[u8], format: Format, columns: &str) -> String {
         let columns = columns.parse().expect("valid columns");
         let table = Table::new(Some(columns), false).expect("a valid table");
         let last = parse(input, format, &table).last();

@@ -1,14 +1,13 @@
-//! One row of comma-separated fields.
+//! A row of comma-separated fields.
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder, Terminator};
 
-/// The fields of one line, in buffers that serve all lines. They may be quoted, but a row stays on
-/// its line.
+/// The fields of one line, in buffers that are reused for all lines. Fields may be quoted, but a row cannot span lines.
 pub(super) struct Row {
     splitter: Reader,
-    /// The fields one after the other, without quotes and commas.
+    /// The fields one after another, without quotes and commas.
     text: Vec<u8>,
-    /// Where in the text each field ends.
+    /// The end of each field in the text.
     ends: Vec<usize>,
 }
 
@@ -18,10 +17,9 @@ impl Row {
         Self { splitter, text: Vec::new(), ends: Vec::new() }
     }
 
-    /// Takes in a line, or returns false if it ends within quotes.
+    /// Splits a line. Returns false if it ends within quotes.
     pub(super) fn split(&mut self, line: &[u8]) -> bool {
-        // Room for the most that can come out: all of the line and its end, and a field more than
-        // there are commas.
+        // Space for the largest possible result: the whole line with its end, and one field more than there are commas.
         let commas = line.iter().filter(|&&byte| byte == b',').count();
         self.text.resize(line.len() + 1, 0);
         self.ends.resize(commas + 1, 0);
@@ -46,12 +44,12 @@ impl Row {
         (0..self.len()).filter_map(|index| self.field(index))
     }
 
-    /// Where the field is that reads `name` in capital or small letters.
+    /// The index of the field that equals `name`, ignoring case.
     pub(super) fn index_of(&self, name: &str) -> Option<usize> {
         self.fields().position(|field| field.eq_ignore_ascii_case(name.as_bytes()))
     }
 
-    /// All fields for a message.
+    /// All fields, for a message.
     pub(super) fn text(&self) -> Vec<u8> {
         self.fields().collect::<Vec<_>>().join(&b","[..])
     }

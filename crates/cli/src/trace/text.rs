@@ -1,11 +1,11 @@
-//! The simplest traces: a line is `key`, or `key size`, or `time key`, apart by blanks.
+//! The simplest traces: each line is `key`, `key size` or `time key`, separated by blanks.
 
 use std::io::Read;
 
 use super::error::TraceError;
 use super::fields::{fields, size, time};
 use super::lines::Lines;
-use super::parser::{KeyText, Parser, Spelled};
+use super::request::{KeyText, Parser, Spelled};
 
 /// Lines of `key`, or `key size`.
 pub(super) struct Text<R> {
@@ -63,8 +63,8 @@ mod tests {
 
     use super::super::format::Format;
     use super::super::key::Key;
-    use super::super::parser::Request;
     use super::super::parser::tests::{error, requests};
+    use super::super::request::Request;
 
     #[test]
     fn keys_with_and_without_sizes() {

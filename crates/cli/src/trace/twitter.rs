@@ -4,8 +4,8 @@
 //! time,key,key size,value size,client,operation,TTL
 //! ```
 //!
-//! A key may hold commas itself, so a row is split from both ends. The value size of a read that
-//! missed is 0, and tells nothing about the object.
+//! A key may contain commas, so a row is split from both ends. The value size of a read that missed is 0 and is not the
+//! size of the object.
 
 use std::io::Read;
 
@@ -13,7 +13,7 @@ use super::error::{Place, TraceError};
 use super::fields::size;
 use super::key::decimal;
 use super::lines::Lines;
-use super::parser::{KeyText, Parser, Spelled};
+use super::request::{KeyText, Parser, Spelled};
 
 const OPERATIONS: [&str; 11] =
     ["get", "gets", "set", "add", "replace", "cas", "append", "prepend", "delete", "incr", "decr"];
@@ -44,7 +44,7 @@ pub(super) fn is_row(line: &[u8]) -> bool {
     split(line).is_some()
 }
 
-/// Key and value size of a row, if it is one.
+/// The key and the value size, if the line is a row of these traces.
 fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut fields = line.rsplitn(6, |&byte| byte == b',').map(<[u8]>::trim_ascii);
     let [ttl, operation, _client, value_size, key_size, front] = std::array::from_fn(|_| fields.next());
@@ -68,8 +68,8 @@ fn unlike(place: Place, line: &[u8]) -> TraceError {
 mod tests {
     use super::super::format::Format;
     use super::super::key::Key;
-    use super::super::parser::Request;
     use super::super::parser::tests::{error, requests};
+    use super::super::request::Request;
 
     #[test]
     fn the_value_size_is_the_size() {

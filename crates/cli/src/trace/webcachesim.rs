@@ -1,12 +1,12 @@
-//! The text format of webcachesim: `time id size` in each line, apart by blanks. What follows in a
-//! line describes the object further, and is ignored.
+//! The text format of webcachesim: `time id size` in each line, separated by blanks. Further fields describe the object
+//! and are ignored.
 
 use std::io::Read;
 
 use super::error::{Place, TraceError};
 use super::fields::{fields, size, time};
 use super::lines::Lines;
-use super::parser::{KeyText, Parser, Spelled};
+use super::request::{KeyText, Parser, Spelled};
 
 pub(super) struct Webcachesim<R> {
     lines: Lines<R>,
@@ -42,8 +42,8 @@ fn unlike(place: Place, line: &[u8]) -> TraceError {
 mod tests {
     use super::super::format::Format;
     use super::super::key::Key;
-    use super::super::parser::Request;
     use super::super::parser::tests::{error, requests};
+    use super::super::request::Request;
 
     #[test]
     fn the_id_is_the_key() {

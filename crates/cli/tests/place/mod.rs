@@ -88,7 +88,8 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Lets Ctrl-C end a command: a background shell starts everything with that ignored, and so tests, and what they start.
+/// Lets Ctrl-C end a command: a background shell starts everything with that ignored, and so tests, and what they
+/// start.
 #[expect(unsafe_code, reason = "how a child treats signals is set between fork and exec")]
 pub fn heeding_ctrl_c(command: &mut Command) -> &mut Command {
     let heed = || {

@@ -211,8 +211,7 @@ fn what_cannot_be_spooled_is_an_error() -> Outcome {
     let output = replay.wait_with_output()?;
     let message = String::from_utf8(output.stderr)?;
     assert_eq!(output.status.code(), Some(2), "{message}");
-    let expected =
-        format!("-: cannot be kept in a temporary file in {}, which is needed for a pipe: ", nowhere.display());
+    let expected = format!("-: cannot write the contents of the pipe to a temporary file in {}: ", nowhere.display());
     assert!(message.contains(&expected), "{message}");
     Ok(())
 }
@@ -288,8 +287,8 @@ fn what_looks_wrong_is_refused() -> Outcome {
     let cases: [(&[u8], &str); 9] = [
         (b"1 5\n2 7\n3 5\n", "--format text reads them as key and size, --format time-key as time and key"),
         (b"a,b\nc,d\n", "line 1: expected a header with a column key or id"),
-        (b"a;b;c\nd;e;f\n", "line 1: expected fields apart by commas or blanks, and not by `;`"),
-        (b"<html>\n", "line 1: expected a trace, and no HTML"),
+        (b"a;b;c\nd;e;f\n", "line 1: expected fields separated by commas or blanks, not by `;`"),
+        (b"<html>\n", "line 1: expected a trace, not HTML"),
         (b"ab cd ef\n", "line 1: expected lines of `key`"),
         (&[0; 100], "byte 0: expected text, or records of oracleGeneral"),
         (b"BZh91AY&SY\0\0\0", "bzip2 data, which has to be decompressed first: bzcat FILE | kennel replay -"),

@@ -254,7 +254,7 @@ fn wrong_options_are_refused() -> Outcome {
             "--items 10 --processes 2 --locks process",
             "--locks process is for one process: expected --processes 1, found 2",
         ),
-        ("--items 18446744073709551615", "more bytes than 64 bits can count"),
+        ("--items 18446744073709551615", "expected less than 2^64 bytes in all"),
         ("--items 1", "--items 1 of 64 bytes: expected "),
         ("--capacity 1B", "--capacity: expected "),
         ("--items 100 --stripes 3", "--stripes: expected "),

@@ -1,6 +1,7 @@
 //! What was measured, as text for a terminal and as a page for a browser.
 
 mod charts;
+mod html;
 mod page;
 mod panels;
 mod table;

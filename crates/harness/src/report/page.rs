@@ -1,6 +1,7 @@
 //! One page for a browser, with everything in it: no file beside it, no script, nothing from the network.
 
 use super::charts;
+use super::html::{section, text};
 use super::panels::{Panel, panels, regions, strategies};
 use super::table::table;
 use super::text::BEHIND;
@@ -8,11 +9,11 @@ use crate::calls::Calls;
 use crate::human::{millions, plural};
 use crate::keys::Keys;
 use crate::latency::{Latency, QUANTILES};
+use crate::load::TIMED_EVERY;
 use crate::run::{Measured, Results};
 use crate::size::format_size;
 use crate::stats::Spread;
-use crate::worker::TIMED_EVERY;
-use std::fmt::{Display, Write as _};
+use std::fmt::Write as _;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -38,21 +39,6 @@ pub fn page(results: &Results) -> String {
          <title>Kennel: lock strategies compared</title>\n<style>\n{STYLE}</style>\n</head>\n\
          <body>\n<main>\n{body}</main>\n</body>\n</html>\n"
     )
-}
-
-/// Text as HTML.
-pub(super) fn text(text: impl Display) -> String {
-    let mut out = String::new();
-    for c in text.to_string().chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 /// The place of a strategy among all: its colour.
@@ -210,10 +196,6 @@ fn legend(results: &Results) -> String {
 fn figure(title: &str, drawn: Result<String, Box<dyn std::error::Error>>) -> String {
     let drawn = drawn.unwrap_or_else(|error| format!("<p>This could not be drawn: {}</p>", text(error)));
     format!("<figure>\n<h3>{}</h3>\n{drawn}</figure>\n", text(title))
-}
-
-pub(super) fn section(id: &str, title: &str, lead: &str, body: &str) -> String {
-    format!("<section id=\"{id}\">\n<h2>{title}</h2>\n<p class=\"soft\">{lead}</p>\n{body}</section>\n")
 }
 
 fn throughput(results: &Results, panels: &[Panel<'_>]) -> String {

@@ -1,6 +1,6 @@
 //! The tables of the page.
 
-use super::page::{section, text};
+use super::html::{section, text};
 use crate::calls::Calls;
 use crate::human::{self, count, millions};
 use crate::latency::Percentiles;

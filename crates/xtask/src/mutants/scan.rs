@@ -1,7 +1,8 @@
 //! Finds every fence and every ordering stronger than `Relaxed` in the library.
 //!
-//! By lines of text: `rustfmt` lays them out, and the style of the project keeps them findable. An ordering is
-//! written `Ordering::Acquire`, never imported by its bare name; the scan refuses a file that does.
+//! The scan reads lines of text. `rustfmt` determines their layout, and the style of the project makes orderings easy
+//! to find: they are written `Ordering::Acquire` and never imported by their bare names. The scan fails on a file that
+//! does.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -14,33 +15,33 @@ const STRONG: [&str; 4] = ["Ordering::Acquire", "Ordering::Release", "Ordering::
 /// A fence or an ordering.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// Relative to `src/`.
+    /// The path of the file, relative to `src/`.
     pub file: String,
     pub function: String,
-    /// Which one in functions of this name in this file, from 1.
+    /// The number of the place among those in functions of this name in this file, from 1.
     pub nth: usize,
     pub is_fence: bool,
-    /// Such as `Acquire`.
+    /// The ordering, such as `Acquire`.
     pub order: String,
-    /// Where to change the text: the line, from 0, and the bytes in it.
+    /// Where to change the text: the line, counted from 0, and the range of bytes in it.
     pub line: usize,
     pub from: usize,
     pub to: usize,
 }
 
 impl Place {
-    /// A name that other changes in the file leave alone: `store/exclusive.rs begin 1`.
+    /// A name that stays the same when other parts of the file change: `store/exclusive.rs begin 1`.
     pub(crate) fn name(&self) -> String {
         format!("{} {} {}", self.file, self.function, self.nth)
     }
 
-    /// As the table writes it.
+    /// The form in which the table writes the place.
     pub(crate) fn what(&self) -> String {
         if self.is_fence { format!("fence({})", self.order) } else { self.order.clone() }
     }
 }
 
-/// All places of the library in `src`, in the order of files and lines.
+/// All places of the library in `src`, ordered by file and line.
 pub(crate) fn places(src: &Path) -> Result<Vec<Place>> {
     let mut files = Vec::new();
     collect(src, &mut files)?;
@@ -73,14 +74,14 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Whether an attribute keeps what follows it for tests and models.
+/// Whether a line is an attribute that restricts the next item to tests or models.
 fn is_for_tests(line: &str) -> bool {
     let Some(predicate) = line.trim().strip_prefix("#[cfg(") else { return false };
     let inner = predicate.strip_prefix("all(").or(predicate.strip_prefix("any(")).unwrap_or(predicate);
     inner.starts_with("test")
 }
 
-/// The files of modules that a file declares for tests only.
+/// The files of the modules that a file declares for tests only.
 fn test_modules(path: &Path, text: &str) -> Vec<PathBuf> {
     let folder = match path.file_name().and_then(|name| name.to_str()) {
         Some("mod.rs" | "lib.rs") => path.parent().unwrap_or(path).to_owned(),
@@ -94,7 +95,7 @@ fn test_modules(path: &Path, text: &str) -> Vec<PathBuf> {
     declared.collect()
 }
 
-/// The places of one file, leaving out items that are for tests only.
+/// The places of one file, without items that are for tests only.
 fn places_of(file: &str, text: &str) -> Result<Vec<Place>> {
     let mut places: Vec<Place> = Vec::new();
     let mut numbers: HashMap<String, usize> = HashMap::new();
@@ -133,7 +134,7 @@ fn places_of(file: &str, text: &str) -> Result<Vec<Place>> {
     Ok(places)
 }
 
-/// Leaves out an item from its attribute on to the brace or semicolon that ends it.
+/// Skips an item, from its attribute to the brace or semicolon that ends it.
 #[derive(Default)]
 struct Skip {
     active: bool,
@@ -164,7 +165,7 @@ fn function_in(code: &str) -> Option<&str> {
     (end > 0).then(|| &name[..end])
 }
 
-/// Strong orderings of a line: from where to where, and which.
+/// The strong orderings of a line: where each begins and ends, and its name.
 fn strong_orderings(code: &str) -> Vec<(usize, usize, &'static str)> {
     let found = STRONG.iter().flat_map(|&name| {
         code.match_indices(name).map(move |(at, _)| (at, at + name.len(), &name["Ordering::".len()..]))
@@ -174,13 +175,13 @@ fn strong_orderings(code: &str) -> Vec<(usize, usize, &'static str)> {
     found
 }
 
-/// Where a path such as `std::sync::atomic::` that leads to `at` begins.
+/// The start of the path that ends at `at`, such as `std::sync::atomic::`.
 fn path_before(code: &str, at: usize) -> usize {
     let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     code[..at].rfind(|c| !is_path(c)).map_or(0, |before| before + 1)
 }
 
-/// Where the call of `fence` begins whose argument the ordering at `at` is.
+/// The start of the call of `fence` whose argument is the ordering at `at`.
 fn fence_around(code: &str, at: usize) -> Option<usize> {
     let argument = path_before(code, at);
     let call = code[..argument].strip_suffix("fence(")?;

@@ -1,4 +1,4 @@
-//! The table in `docs/orderings.md`: for each place what it pairs with, and which tests fail without it.
+//! The table in `docs/orderings.md`: what each place pairs with, and which tests fail when it is weakened.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,18 +14,18 @@ const FILE: &str = "docs/orderings.md";
 pub(crate) struct Row {
     /// Such as `fence(Release)`.
     pub what: String,
-    /// Tests that fail without it; none for one that survives.
+    /// The tests that fail on the mutant; empty if the mutant survives.
     pub caught_by: Vec<String>,
 }
 
-/// The rows, by the names of their places.
+/// Reads the rows, with the names of their places.
 pub(crate) fn rows() -> Result<BTreeMap<String, Row>> {
     let path = toolchain::root().join(FILE);
     parse(&fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?)
 }
 
-/// Rows are those under a heading that names a file, ``## `store/exclusive.rs` ``, and begin with the function and
-/// number of the place: ``| `begin` 1 | `fence(Release)` | ... | tests, or "nothing: why" |``.
+/// Parses the tables under headings that name a file, such as ``## `store/exclusive.rs` ``. A row begins with the
+/// function and the number of the place: ``| `begin` 1 | `fence(Release)` | ... | tests, or "nothing: why" |``.
 fn parse(text: &str) -> Result<BTreeMap<String, Row>> {
     let mut rows = BTreeMap::new();
     let mut file = None;
@@ -40,7 +40,10 @@ fn parse(text: &str) -> Result<BTreeMap<String, Row>> {
         let survives = cells[3].starts_with("nothing: ");
         let quoted = cells[3].split('`').skip(1).step_by(2).map(str::to_owned);
         let caught_by: Vec<String> = quoted.filter(|_| !survives).collect();
-        ensure!(survives || !caught_by.is_empty(), "{FILE}: name tests, or say \"nothing: why\": {line}");
+        ensure!(
+            survives || !caught_by.is_empty(),
+            "{FILE}: expected the names of tests or \"nothing: why\", found: {line}"
+        );
         let row = Row { what: cells[1].trim_matches('`').to_owned(), caught_by };
         ensure!(rows.insert(name.clone(), row).is_none(), "{FILE}: {name} is listed twice");
     }

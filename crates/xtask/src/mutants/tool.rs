@@ -1,4 +1,4 @@
-//! The tools that catch mutants: each runs unit tests of the library, chosen by the prefix of their names.
+//! The tools that catch mutants. Each runs the library's unit tests with a certain prefix in their names.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,11 +10,11 @@ use crate::toolchain::Toolchain;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tool {
-    /// The models, `loom_*`.
+    /// Loom, for the models `loom_*`.
     Loom,
-    /// The core under miri over many seeds, `core_*`.
+    /// Miri with many seeds, for the core's tests `core_*`.
     Miri,
-    /// Any other unit test.
+    /// The ordinary test harness, for all other unit tests.
     Test,
 }
 
@@ -50,7 +50,7 @@ impl Tool {
     fn command(self, tree: &Path) -> Command {
         let toolchain = if self == Tool::Miri { Toolchain::Nightly } else { Toolchain::InUse };
         let mut command = toolchain.cargo();
-        // Not where the project itself is built: cargo takes two copies of one package for the same.
+        // A separate target folder, because cargo takes two copies of one package for the same.
         command.current_dir(tree).env("CARGO_TARGET_DIR", tree.join("target").join(self.name()));
         match self {
             Tool::Loom => {
@@ -69,12 +69,12 @@ impl Tool {
         command
     }
 
-    /// Runs the tests that `filter` selects on a mutant, or on the copy as it is; the names of those that fail.
+    /// Runs the tests that `filter` selects, on a mutant if one is given, and returns the names of those that fail.
     /// Under miri the first failure ends the run and is the only name.
     pub(crate) fn failing(self, tree: &Path, mutant: Option<usize>, filter: &str) -> Result<Vec<String>> {
         let mut command = self.command(tree);
         command.args([filter, "--", "--test-threads=1"]).stdin(Stdio::null());
-        // Backtraces of a hundred thousand schedules help nobody.
+        // Backtraces of a hundred thousand schedules would only slow the run down.
         command.env("RUST_BACKTRACE", "0").env_remove(CHOICE);
         if let Some(number) = mutant {
             command.env(CHOICE, number.to_string());
@@ -82,14 +82,14 @@ impl Tool {
         let output = command.output().context("could not start cargo")?;
         let text = String::from_utf8_lossy(&output.stdout);
         let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(text.contains("running "), "{} could not be run:\n{said}", self.name());
-        ensure!(!text.contains("running 0 tests"), "{} has no test {filter}", self.name());
+        ensure!(text.contains("running "), "could not run {}:\n{said}", self.name());
+        ensure!(!text.contains("running 0 tests"), "{}: expected tests named {filter}, found none", self.name());
         if output.status.success() {
             return Ok(Vec::new());
         }
         let mut failed = failed_tests(&text);
         if failed.is_empty() {
-            // Aborted in the middle: it is the test whose result is missing.
+            // The program aborted; the test without a result is the one that failed.
             failed.extend(text.lines().filter_map(started).next_back());
         }
         ensure!(!failed.is_empty(), "{} failed, but no test did:\n{text}\n{said}", self.name());
@@ -97,7 +97,7 @@ impl Tool {
     }
 }
 
-/// `test a::b::name ... FAILED`: the last part of the names.
+/// The last parts of the names in lines such as `test a::b::name ... FAILED`.
 fn failed_tests(text: &str) -> Vec<String> {
     let failed = text.lines().filter(|line| line.ends_with("FAILED")).filter_map(started);
     let mut failed: Vec<_> = failed.collect();

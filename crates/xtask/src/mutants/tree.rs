@@ -1,7 +1,7 @@
-//! A copy of the project in which each place can be weakened while it runs.
+//! A copy of the project in which each place can be weakened at run time.
 //!
-//! One build serves all mutants of a tool: every place asks an environment variable whether it is the one that is
-//! weakened (Untch, Offutt and Harrold, "Mutation analysis using mutant schemata", ISSTA 1993).
+//! One build serves all mutants of a tool: an environment variable chooses the place that is weakened (Untch, Offutt
+//! and Harrold, "Mutation analysis using mutant schemata", ISSTA 1993).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,13 +13,13 @@ use anyhow::{Context, Result};
 use super::scan::Place;
 use crate::toolchain;
 
-/// The number of the place to weaken.
+/// The environment variable with the number of the place to weaken.
 pub(crate) const CHOICE: &str = "KENNEL_MUTANT";
 
-/// What the library is built from.
+/// The files and folders that the library is built from.
 const PARTS: [&str; 8] = ["Cargo.toml", "Cargo.lock", "README.md", "src", "crates", "docs", "tests", "benches"];
 
-/// What the places of the copy call.
+/// The module that the places of the copy call.
 const MODULE: &str = r#"
 #[allow(missing_docs, reason = "only in the copy that is mutated")]
 mod mutant {
@@ -43,7 +43,7 @@ mod mutant {
 }
 "#;
 
-/// Makes the copy, or brings it up to date, and says where it is. The number of a place is its index.
+/// Makes or updates the copy and returns its folder. The number of a place is its index in `places`.
 pub(crate) fn make(places: &[Place]) -> Result<PathBuf> {
     let tree = std::path::absolute(toolchain::target_dir())?.join("mutants");
     fs::create_dir_all(&tree).with_context(|| format!("could not create {}", tree.display()))?;
@@ -68,7 +68,7 @@ pub(crate) fn make(places: &[Place]) -> Result<PathBuf> {
 
 fn instrumented(text: &str, places: &[(usize, &Place)]) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    // From the last on, so that the bytes of the others stay where they are.
+    // The last place comes first, so that the positions of the others stay valid.
     for (number, place) in places.iter().rev() {
         let line = &mut lines[place.line];
         let old = &line[place.from..place.to];
@@ -81,7 +81,7 @@ fn instrumented(text: &str, places: &[(usize, &Place)]) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Copies a file as `read` gives it, or a folder; what a copy before left there, and is no more, goes.
+/// Copies a file, with the contents that `read` returns, or a folder. Removes from the copy what `from` no longer has.
 fn copy(from: &Path, to: &Path, read: &impl Fn(&Path) -> Result<Vec<u8>>) -> Result<()> {
     if !from.is_dir() {
         return write(to, &read(from)?);
@@ -106,7 +106,7 @@ fn remove(path: &Path) -> io::Result<()> {
     if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }
 
-/// Leaves a file alone that is as it should be, so that cargo builds only what changed.
+/// Writes a file unless it has these bytes already, so that cargo rebuilds only what changed.
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     if fs::read(path).is_ok_and(|old| old == bytes) {
         return Ok(());

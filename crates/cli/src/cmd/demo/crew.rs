@@ -1,4 +1,4 @@
-//! The worker processes: started, listened to, killed, replaced.
+//! The worker processes: starts them, reads their reports, kills and replaces them.
 
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -10,17 +10,17 @@ use crossbeam::channel::Sender;
 use super::sample::Sample;
 use crate::cmd::command::this_program;
 
-/// What the parent hears of a worker, named by its number.
+/// A message about a worker.
 pub enum News {
     Sample(Sample),
-    /// A complete line that is no sample.
+    /// A complete line that is not a sample.
     Nonsense(String),
-    /// The worker ended: killed, told to, or for a reason of its own.
+    /// The worker with this number ended, for whatever reason.
     Ended(u64),
 }
 
-/// Workers, each with a thread that reads what it says. Dropping the crew
-/// kills them, so that those threads end on every way out.
+/// Workers, each with a thread that reads its output. Dropping the crew kills the workers, so that these threads always
+/// end.
 pub struct Crew<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     news: Sender<News>,
@@ -79,12 +79,12 @@ impl<'scope, 'env> Crew<'scope, 'env> {
             if let Some(stdout) = stdout {
                 forward(stdout, &news);
             }
-            // Nobody listens any more when the run is over.
+            // Sending fails when the run is over and nobody listens any more.
             let _ = news.send(News::Ended(number));
         })
     }
 
-    /// Kills the worker at that place with SIGKILL, and starts another.
+    /// Kills the worker at the index `place` with SIGKILL, and starts another.
     pub fn replace(&mut self, place: usize) -> io::Result<()> {
         let mut victim = self.workers.swap_remove(place);
         victim.child.kill()?;
@@ -92,8 +92,7 @@ impl<'scope, 'env> Crew<'scope, 'env> {
         self.spawn_worker()
     }
 
-    /// Says how a worker ended that was neither killed nor told to end, or
-    /// `None` for one that was.
+    /// The exit status of a worker that ended without being killed; `None` if it was killed.
     pub fn unexpected_end(&mut self, number: u64) -> io::Result<Option<ExitStatus>> {
         let Some(worker) = self.workers.iter_mut().find(|worker| worker.number == number) else {
             return Ok(None);
@@ -101,14 +100,14 @@ impl<'scope, 'env> Crew<'scope, 'env> {
         worker.child.wait().map(Some)
     }
 
-    /// Tells all workers to end, and waits until the last has reported.
+    /// Makes all workers end, and waits for their last reports.
     pub fn stop(&mut self) -> io::Result<()> {
         for worker in &mut self.workers {
             drop(worker.child.stdin.take());
         }
         for mut worker in self.workers.drain(..) {
             worker.child.wait()?;
-            // A listener only forwards lines; there is nothing for it to panic on.
+            // A listener only forwards lines and cannot panic.
             let _ = worker.listener.join();
         }
         Ok(())
@@ -118,15 +117,14 @@ impl<'scope, 'env> Crew<'scope, 'env> {
 impl Drop for Crew<'_, '_> {
     fn drop(&mut self) {
         for worker in &mut self.workers {
-            // One that ended already cannot be killed, and need not be.
+            // Killing fails for a worker that has ended already.
             let _ = worker.child.kill();
             let _ = worker.child.wait();
         }
     }
 }
 
-/// Sends each complete line on. The last line of a killed worker may lack its
-/// end, and is dropped.
+/// Forwards each complete line. The last line of a killed worker may be incomplete, and is dropped.
 fn forward(stdout: impl Read, news: &Sender<News>) {
     let mut stdout = BufReader::new(stdout);
     let mut line = Vec::new();

@@ -1,11 +1,11 @@
-//! The run itself: quiet work first, then kills until one is caught.
+//! The run: first without kills, then with kills until one leaves a stripe half changed.
 
-use std::error::Error;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{self, Receiver};
 use kennel::Cache;
+use kennel_harness::human::plural;
 use kennel_harness::interrupt;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -14,20 +14,17 @@ use super::crew::{Crew, News};
 use super::live::{Fates, Live};
 use super::tally::Tally;
 use super::watch::{Catch, Watch};
-use crate::human::plural;
+use crate::cmd::outcome::AnyError;
 use crate::output::print_line;
 
-/// The part of the time in which nobody is killed, so that there is something
-/// to compare with.
+/// The part of the time without kills, for comparison.
 const QUIET: f64 = 0.3;
 
-/// Milliseconds between two kills: 28 a second on average.
+/// The time between two kills in milliseconds: 28 kills a second on average.
 const BETWEEN_KILLS: std::ops::Range<u64> = 20..52;
 
-/// Kill this many at least, even if the first is caught.
+/// The least number of kills, even if the first one is caught.
 const FEWEST_KILLS: u64 = 3;
-
-type Failure = Box<dyn Error + Send + Sync>;
 
 pub struct Plan {
     pub time: Duration,
@@ -35,13 +32,13 @@ pub struct Plan {
     pub seed: u64,
 }
 
-/// What came of it.
+/// The result of the run.
 pub struct Outcome {
     pub tally: Tally,
     pub elapsed: Duration,
     pub killed: u64,
     pub catch: Option<Catch>,
-    /// Whether a signal ended it early.
+    /// Whether a signal ended the run early.
     pub interrupted: bool,
 }
 
@@ -56,7 +53,7 @@ pub struct Director<'a> {
 }
 
 impl<'a> Director<'a> {
-    pub fn new(cache: &'a Cache, file: &'a Path, plan: Plan) -> Result<Self, Failure> {
+    pub fn new(cache: &'a Cache, file: &'a Path, plan: Plan) -> Result<Self, AnyError> {
         Ok(Self {
             file,
             rng: SmallRng::seed_from_u64(plan.seed),
@@ -68,7 +65,7 @@ impl<'a> Director<'a> {
         })
     }
 
-    pub fn run(mut self) -> Result<Outcome, Failure> {
+    pub fn run(mut self) -> Result<Outcome, AnyError> {
         self.announce()?;
         let start = Instant::now();
         let Plan { processes, seed, .. } = self.plan;
@@ -77,7 +74,7 @@ impl<'a> Director<'a> {
             let mut crew = Crew::start(scope, sender, self.file, seed, processes)?;
             self.direct(start, &mut crew, &news)?;
             crew.stop()?;
-            // All have ended, and what they said last is here.
+            // All workers have ended, so the channel holds their last messages.
             news.try_iter().try_for_each(|news| self.hear(news).map(drop))
         })?;
         Ok(self.conclude(start.elapsed()))
@@ -93,14 +90,14 @@ impl<'a> Director<'a> {
         ))
     }
 
-    /// Keeps listening, killing and showing until the time is up.
-    fn direct(&mut self, start: Instant, crew: &mut Crew, news: &Receiver<News>) -> Result<(), Failure> {
+    /// Listens, kills and shows progress until the time is up.
+    fn direct(&mut self, start: Instant, crew: &mut Crew, news: &Receiver<News>) -> Result<(), AnyError> {
         let end = start + self.plan.time;
         let mut live = Live::new(self.plan.time, start);
         let mut next_kill = start + self.plan.time.mul_f64(QUIET);
         let mut next_show = start + live.interval();
         while Instant::now() < end && !interrupt::is_asked() {
-            // A timeout only means that it is time for the next step.
+            // After a timeout the next step is due.
             let next_step = next_kill.min(next_show).min(end).min(Instant::now() + interrupt::LOOK_EVERY);
             if let Ok(news) = news.recv_deadline(next_step)
                 && let Some(ended) = self.hear(news)?
@@ -120,19 +117,19 @@ impl<'a> Director<'a> {
         Ok(())
     }
 
-    /// Counts a report, or gives the number of a worker that ended.
-    fn hear(&mut self, news: News) -> Result<Option<u64>, Failure> {
+    /// Counts a report, or returns the number of a worker that ended.
+    fn hear(&mut self, news: News) -> Result<Option<u64>, AnyError> {
         match news {
             News::Sample(sample) => self.tally.add(sample),
-            News::Nonsense(line) => return Err(format!("a worker wrote no report: {line}").into()),
+            News::Nonsense(line) => return Err(format!("expected a report from a worker, found: {line}").into()),
             News::Ended(number) => return Ok(Some(number)),
         }
         Ok(None)
     }
 
-    /// Fails when a worker ended for a reason of its own, which it has told on
-    /// standard error. After a signal one may, if it had only just started.
-    fn check_end(number: u64, crew: &mut Crew) -> Result<(), Failure> {
+    /// Fails if a worker ended without being killed; its standard error has the reason. After a signal a worker that
+    /// has only just started may end like that.
+    fn check_end(number: u64, crew: &mut Crew) -> Result<(), AnyError> {
         match crew.unexpected_end(number)? {
             Some(status) if !interrupt::is_asked() => {
                 Err(format!("a worker that was not killed ended: {status}").into())
@@ -141,9 +138,8 @@ impl<'a> Director<'a> {
         }
     }
 
-    /// Looks whether the previous kill was caught, and kills another worker
-    /// if not.
-    fn kill_unless_done(&mut self, crew: &mut Crew) -> Result<(), Failure> {
+    /// Checks whether a kill was caught in the middle of a change, and otherwise kills another worker.
+    fn kill_unless_done(&mut self, crew: &mut Crew) -> Result<(), AnyError> {
         self.look();
         if self.catch.is_some() && self.killed >= FEWEST_KILLS {
             return Ok(());
@@ -168,7 +164,7 @@ impl<'a> Director<'a> {
     }
 
     fn conclude(mut self, elapsed: Duration) -> Outcome {
-        // The last kill may have been the one.
+        // The last kill may be the one that was caught.
         self.look();
         Outcome {
             interrupted: interrupt::is_asked(),

@@ -1,6 +1,5 @@
-//! The herd: many threads of several processes miss one key at the same moment, and one of them creates it.
+//! The herd: many threads of several processes miss one key at the same moment, and one of them creates its value.
 
-use std::error::Error;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
@@ -13,29 +12,27 @@ use kennel::{Cache, CreateOptions, Options};
 use kennel_harness::interrupt;
 use serde::{Deserialize, Serialize};
 
-use crate::cmd::CliResult;
 use crate::cmd::command::this_program;
+use crate::cmd::outcome::{AnyError, CliResult};
 use crate::output::print_line;
-
-type Failure = Box<dyn Error + Send + Sync>;
 
 const PROCESSES: u32 = 4;
 const THREADS: u32 = 8;
 const KEY: &str = "report:slow";
 const VALUE: &[u8] = b"what took so long to make";
 
-/// What a creation takes.
+/// How long a creation takes.
 const CREATION: Duration = Duration::from_millis(200);
 
-/// What came of it, added up over all processes.
+/// The result, added up over all processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Herd {
     pub threads: u32,
-    /// How often the value was created.
+    /// How many times the value was created.
     pub creations: u32,
-    /// Threads that got the value, whoever created it.
+    /// How many threads received the value.
     pub served: u32,
-    /// Until the last of them had it, in milliseconds.
+    /// How long the last thread waited for the value, in milliseconds.
     pub last_ms: u64,
 }
 
@@ -43,7 +40,7 @@ impl Herd {
     pub const PROCESSES: u32 = PROCESSES;
     pub const CREATION: Duration = CREATION;
 
-    /// Whether one created the value, and all have it.
+    /// Whether exactly one thread created the value and all received it.
     pub fn is_good(&self) -> bool {
         self.creations == 1 && self.served == self.threads
     }
@@ -58,21 +55,21 @@ impl Herd {
     }
 }
 
-/// Lets the herd loose on a cache file that lacks the key.
-pub fn run(file: &Path) -> Result<Herd, Failure> {
+/// Runs the herd on a cache file that lacks the key.
+pub fn run(file: &Path) -> Result<Herd, AnyError> {
     let mut members = (0..PROCESSES).map(|_| Member::start(file)).collect::<io::Result<Vec<_>>>()?;
-    // None starts before all have opened the file.
+    // All processes must have opened the file before one starts.
     for member in &mut members {
         member.hear()?;
     }
     for member in &mut members {
-        // The end of its input is the sign.
+        // The end of its input is the signal to start.
         drop(member.child.stdin.take());
     }
     members.iter_mut().try_fold(Herd::default(), |herd, member| Ok(herd.and(serde_json::from_str(&member.hear()?)?)))
 }
 
-/// One process of the herd, as the parent sees it. Dropping it ends it.
+/// The parent's side of one process of the herd. Dropping it ends the process.
 struct Member {
     child: Child,
     says: BufReader<ChildStdout>,
@@ -87,8 +84,8 @@ impl Member {
         Ok(Self { child, says })
     }
 
-    /// The next line that it says.
-    fn hear(&mut self) -> Result<String, Failure> {
+    /// The next line of its output.
+    fn hear(&mut self) -> Result<String, AnyError> {
         let mut line = String::new();
         if self.says.read_line(&mut line)? == 0 {
             return Err(format!("a process of the herd ended early: {}", self.child.wait()?).into());
@@ -99,20 +96,20 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        // One that ended already cannot be killed, and need not be.
+        // Killing fails for a process that has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Be one process of the herd (started by the demo itself).
+/// Run as one process of the herd (started by the demo itself).
 #[derive(Args)]
 pub struct HerdArgs {
     file: PathBuf,
 }
 
 pub fn run_member(args: &HerdArgs) -> CliResult {
-    // As with the workers, a signal is the parent's to heed.
+    // As with the workers, only the parent reacts to signals.
     interrupt::watch()?;
     let cache = Options::new().open(&args.file)?;
     print_line("ready")?;
@@ -128,7 +125,7 @@ fn miss_together(cache: &Cache) -> Herd {
     let create = || {
         creations.fetch_add(1, Ordering::Relaxed);
         sleep(CREATION);
-        Ok::<_, Failure>(VALUE.to_vec())
+        Ok::<_, AnyError>(VALUE.to_vec())
     };
     std::thread::scope(|scope| {
         for _ in 0..THREADS {

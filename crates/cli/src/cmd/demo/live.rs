@@ -1,17 +1,16 @@
-//! What is shown while the demo runs: bars that are redrawn on a terminal, and
-//! a line a second elsewhere.
+//! The progress of the demo: bars that are redrawn on a terminal, and one line a second elsewhere.
 
 use std::io::{self, IsTerminal as _};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use kennel_harness::human::{latency, percent, plural, rate};
 
 use super::tally::Tally;
-use crate::human::{latency, percent, plural, rate};
 use crate::output::print_line;
 
-/// What became of the workers so far.
+/// The state of the workers.
 pub struct Fates {
     pub alive: usize,
     pub killed: u64,
@@ -24,7 +23,7 @@ pub struct Live {
     last: Mark,
 }
 
-/// What is shown at one moment.
+/// The contents of the display at one moment.
 struct Frame {
     elapsed: Duration,
     throughput: String,
@@ -40,7 +39,7 @@ impl Frame {
     }
 }
 
-/// Counts at some moment, from which the next one tells its rates.
+/// Counts at one moment, the base of the next rates.
 struct Mark {
     at: Instant,
     reads: u64,
@@ -53,7 +52,7 @@ impl Live {
         Self { screen, start, last: Mark { at: start, reads: 0, writes: 0 } }
     }
 
-    /// How often to show something new.
+    /// The interval of updates.
     pub fn interval(&self) -> Duration {
         Duration::from_millis(if self.screen.is_some() { 500 } else { 1000 })
     }
@@ -143,7 +142,7 @@ impl Screen {
     }
 
     fn clear(&self) {
-        // What cannot be drawn on the terminal need not be cleared from it.
+        // If the terminal cannot be written, there is nothing to clear.
         let _ = self.all.clear();
     }
 }

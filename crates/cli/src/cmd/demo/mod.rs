@@ -1,12 +1,11 @@
-//! `kennel demo`: processes share a cache, and some are killed on purpose.
+//! `kennel demo`: processes share a cache while some of them are killed.
 //!
-//! First a herd of threads misses one key, and one of them creates it.
+//! First a [`herd`] of threads misses one key, and one of them creates its value. Then the [`director`] starts a
+//! [`crew`] of workers, kills some of them, adds up what they report, and [`watch`]es for a stripe that a killed worker
+//! left half changed.
 //!
-//! The parent starts workers, kills them, counts what they report, and watches
-//! for a stripe that a killed worker left half changed. A worker is this same
-//! program under a hidden command; it writes a report line to its standard
-//! output every few milliseconds and ends when its standard input does, so that
-//! it cannot outlive its parent.
+//! A [`worker`] is this program under an internal command. It writes a report line to its standard output every few
+//! milliseconds, and ends when its standard input does, so that it cannot outlive its parent.
 
 mod crew;
 mod director;
@@ -14,103 +13,12 @@ mod herd;
 mod live;
 mod records;
 mod report;
+mod run;
 mod sample;
 mod tally;
 mod watch;
 mod worker;
 
-use std::io;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use clap::Args;
-use kennel::{Cache, Options};
-use kennel_harness::interrupt;
-use tempfile::TempDir;
-
-use super::{CliResult, hit_or_miss};
-use crate::output::{print_line, unless_reader_gone, with_spinner};
-use director::Director;
-pub use herd::{HerdArgs, run_member};
-use report::Report;
-pub use worker::{WorkerArgs, run_worker};
-
-/// Small enough for the 64 MiB of /dev/shm that containers get.
-const CAPACITY: u64 = 32 << 20;
-
-/// Show Kennel at work: processes share one cache file, and some are killed in the middle of it.
-///
-/// First, 32 threads of 4 processes ask at the same moment for a key that takes 200 ms to create: one creates it, the
-/// others wait for it.
-///
-/// Then workers read and write real-looking records, nine reads to one write, popular keys far more often
-/// than others. Some are killed with SIGKILL at random moments and replaced, until one is
-/// caught in the middle of a change, and another process puts that right. Every value carries its
-/// key and a checksum, and every read checks them. The file is temporary.
-///
-/// The exit status is 1 when a wrong value was read, a key was created twice, or the file did not verify.
-///
-/// Example: kennel demo --seconds 10
-#[derive(Args)]
-pub struct DemoArgs {
-    /// How long the workers run, in seconds.
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=3600))]
-    seconds: u64,
-    /// How many worker processes share the file.
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=256))]
-    processes: u32,
-    /// What the random choices start from: keys, values, and whom to kill when.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
-}
-
-pub fn run(args: &DemoArgs) -> CliResult {
-    // Before there is a file that would be left behind.
-    interrupt::watch()?;
-    let demo = TemporaryCache::build()?;
-    let plan = director::Plan { time: Duration::from_secs(args.seconds), processes: args.processes, seed: args.seed };
-    print_line("Threads of several processes ask for one key at once, which takes long to create.")?;
-    let herd = herd::run(&demo.path)?;
-    if interrupt::is_asked() {
-        return Err("interrupted before the end".into());
-    }
-    let outcome = Director::new(&demo.cache, &demo.path, plan)?.run()?;
-    let report = Report {
-        processes: args.processes,
-        verification: with_spinner("Checking every record", || demo.cache.verify()),
-        stats: demo.cache.stats(),
-        herd,
-        outcome,
-    };
-    unless_reader_gone(report.print())?;
-    Ok(hit_or_miss(report.is_good()))
-}
-
-/// The cache of the demo, in a directory of its own.
-struct TemporaryCache {
-    path: PathBuf,
-    // Fields are dropped in this order: the file is closed before it is removed.
-    cache: Cache,
-    _dir: TempDir,
-}
-
-impl TemporaryCache {
-    /// Prefers memory, and takes the temporary directory where there is no
-    /// /dev/shm, or where that is full.
-    fn build() -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        Self::build_in(Path::new("/dev/shm")).or_else(|_| Self::build_in(&std::env::temp_dir()))
-    }
-
-    fn build_in(parent: &Path) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let dir = temporary_dir(parent)?;
-        let path = dir.path().join("demo.cache");
-        let cache = Options::new().capacity(CAPACITY).mean_item(records::MEAN_ITEM).create(&path)?;
-        Ok(Self { path, cache, _dir: dir })
-    }
-}
-
-fn temporary_dir(parent: &Path) -> io::Result<TempDir> {
-    tempfile::Builder::new().prefix("kennel-demo-").tempdir_in(parent)
-}
+pub(super) use herd::{HerdArgs, run_member};
+pub(super) use run::{DemoArgs, run};
+pub(super) use worker::{WorkerArgs, run_worker};

@@ -1,5 +1,4 @@
-//! The records of the demo: keys as applications name them, and values that
-//! prove themselves.
+//! The records of the demo: realistic keys, and values that can be checked.
 
 use std::io::Write as _;
 
@@ -7,24 +6,23 @@ use rand::RngExt as _;
 use rand::rngs::SmallRng;
 use rand_distr::{Distribution as _, Zipf};
 
-/// How many different keys there are. With [`MEAN_ITEM`] that is about twice
-/// what the file of the demo holds, so that it has to evict.
+/// The number of different keys. With [`MEAN_ITEM`] they take about twice the capacity of the demo's file, so that it
+/// must evict.
 const KEYS: u32 = 60_000;
 
-/// The skew of the popularity of keys, as it is usual for caches.
+/// The skew of the popularity of keys, with a value that is usual for caches.
 const SKEW: f64 = 0.99;
 
-/// Sizes of values are spread evenly over the orders of magnitude between
-/// these, in bytes.
+/// The least and the greatest size of a value in bytes. The logarithms of sizes are uniformly distributed.
 const SIZES: (f64, f64) = (100.0, 4096.0);
 
-/// What a record takes on average, key and value together.
+/// The mean size of a record, key and value together.
 pub const MEAN_ITEM: u64 = 1100;
 
-/// A buffer of this many bytes takes every value.
+/// No value is longer than this number of bytes.
 pub const MAX_VALUE: usize = 8192;
 
-/// The end of every value: this, eight hexadecimal digits, and `"}`.
+/// The text in front of the checksum, which ends every value with eight hexadecimal digits and `"}`.
 const CHECKSUM: &[u8] = b"\",\"crc32\":\"";
 const CHECKSUM_LEN: usize = CHECKSUM.len() + 8 + 2;
 
@@ -46,8 +44,7 @@ impl Popularity {
     }
 }
 
-/// Writes the key of that number: six in ten are user profiles, three are
-/// prices, and one is a session.
+/// Writes the key with this number: of ten keys six are user profiles, three are prices, and one is a session.
 pub fn write_key(number: u32, key: &mut Vec<u8>) {
     key.clear();
     // Writing to a Vec cannot fail.
@@ -58,8 +55,7 @@ pub fn write_key(number: u32, key: &mut Vec<u8>) {
     };
 }
 
-/// Makes values, each with its key, its writer and a version in it, and a
-/// checksum over all of that.
+/// Makes values, each of which contains its key, its writer, a version, and a checksum of all these.
 pub struct Maker {
     writer: u32,
     version: u64,
@@ -93,7 +89,7 @@ fn draw_size(rng: &mut SmallRng) -> usize {
     (least * (most / least).powf(rng.random::<f64>())) as usize
 }
 
-/// Checks what was read for `key`, and says what is wrong with it.
+/// Checks the value that was read for `key`; the error says what is wrong.
 pub fn check(key: &[u8], value: &[u8]) -> Result<(), &'static str> {
     let Some((body, sum)) = value.len().checked_sub(10).map(|at| value.split_at(at)) else {
         return Err("too short to be a value of the demo");

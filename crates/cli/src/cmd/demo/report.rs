@@ -1,20 +1,20 @@
-//! The last word of the demo: its own numbers, for one who read no manual.
+//! The final report of the demo, written for a reader without a manual.
 
 use std::fmt::Display;
 use std::io::{self, Write};
 
 use hdrhistogram::Histogram;
 use kennel::{Stats, Verification};
+use kennel_harness::human::{count, latency, percent, plural, rate};
+use kennel_harness::size::format_size;
 
 use super::director::Outcome;
 use super::herd::Herd;
 use super::watch::Catch;
 use crate::cmd::verify;
-use crate::human::{count, latency, percent, plural, rate};
 use crate::output::stdout;
-use crate::size::format_size;
 
-/// Problems to list before it is enough.
+/// The most problems to list.
 const MOST_PROBLEMS: usize = 10;
 
 const NEXT: &str = "
@@ -72,7 +72,7 @@ impl Report {
         row(
             out,
             "herd",
-            format_args!("{threads} threads in {processes} processes missed one key at once, which takes"),
+            format_args!("{threads} threads in {processes} processes missed one key together, which takes"),
         )?;
         let created = plural(creations.into(), "creation");
         row(out, "", format_args!("{creation} ms to create: {created}, {served} served within {last_ms} ms"))
@@ -101,7 +101,7 @@ impl Report {
         row(out, "file", format_args!("{} in all, removed now", format_size(self.stats.file_size)))
     }
 
-    /// Sets the median against what is commonly known of the alternative.
+    /// Compares the median with a well-known alternative.
     fn write_comparison(&self, out: &mut impl Write) -> io::Result<()> {
         let median = latency(self.outcome.tally.read_latency.value_at_quantile(0.5));
         writeln!(
@@ -119,7 +119,7 @@ fn write_catch(out: &mut impl Write, catch: &Catch) -> io::Result<()> {
     row(out, "", format_args!("process {by_pid} (seat {by_seat}) found it so and repaired it"))
 }
 
-/// The median and two high percentiles, for one who has not met their names.
+/// The median and two high percentiles, in words.
 fn in_words(histogram: &Histogram<u64>) -> String {
     let within = |quantile| latency(histogram.value_at_quantile(quantile));
     format!("median {}, 99 % within {}, 99.9 % within {}", within(0.5), within(0.99), within(0.999))

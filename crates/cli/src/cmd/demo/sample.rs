@@ -1,26 +1,26 @@
-//! What a worker tells its parent: one JSON line for each stretch of work.
+//! The report of a worker to its parent, one line of JSON.
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-/// Latencies are kept with this many significant digits.
+/// The number of significant digits of latencies.
 const DIGITS: u8 = 3;
 
-/// Counts since the previous sample of the same worker.
+/// The counts since the previous sample of the same worker.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     pub reads: u64,
     pub hits: u64,
     pub writes: u64,
-    /// Hits whose value was not what was written for that key.
+    /// Hits with a value that was not written for that key.
     pub wrong: u64,
-    /// What was wrong with one of them.
+    /// An example of a wrong value.
     pub wrong_example: Option<String>,
     pub read_latency: Latencies,
     pub write_latency: Latencies,
 }
 
-/// The filled buckets of a histogram: nanoseconds, and how many took that long.
+/// The non-empty buckets of a histogram: a latency in nanoseconds and its count.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Latencies(Vec<(u64, u64)>);
 

@@ -1,4 +1,4 @@
-//! The sum of what all workers reported.
+//! The sum of the reports of all workers.
 
 use hdrhistogram::Histogram;
 

@@ -1,19 +1,19 @@
-//! Looks for a stripe that a killed worker left half changed.
+//! Finds a stripe that a killed worker left half changed.
 
 use kennel::{Cache, StripeStats};
 
-/// A stripe that was found half changed, and put right.
+/// A stripe that was found half changed and repaired.
 pub struct Catch {
     pub stripe: u32,
-    /// The operation that was cut short.
+    /// The operation that was interrupted.
     pub operation: String,
     pub by_pid: u32,
     pub by_seat: u32,
-    /// Workers killed up to then.
+    /// How many workers had been killed by then.
     pub kills: u64,
 }
 
-/// Remembers how often each stripe was repaired.
+/// Remembers how many times each stripe was repaired before the run.
 pub struct Watch<'a> {
     cache: &'a Cache,
     repairs: Vec<u64>,
@@ -25,8 +25,8 @@ impl<'a> Watch<'a> {
         Self { cache, repairs }
     }
 
-    /// Says which stripe was repaired since the watch began. The repair is the
-    /// work of the first process that wrote to the stripe after the kill.
+    /// A stripe that was repaired since the watch began, if any. The first process that writes to a stripe after the
+    /// kill repairs it.
     pub fn look(&self, kills: u64) -> Option<Catch> {
         let stripes = self.cache.stripe_stats();
         let mut pairs = stripes.into_iter().zip(&self.repairs);

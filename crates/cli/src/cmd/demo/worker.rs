@@ -1,6 +1,5 @@
-//! One worker of the demo: reads and writes until told to end, or killed.
+//! A worker of the demo: reads and writes until its input ends or it is killed.
 
-use std::error::Error;
 use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,20 +16,20 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::records::{self, Maker, Popularity};
 use super::sample::{Latencies, Sample, histogram};
-use crate::cmd::CliResult;
+use crate::cmd::outcome::{AnyError, CliResult};
 
-/// What a killed worker has not reported yet is not counted, and workers live
-/// for a tenth of a second while the parent kills: hence often.
+/// The interval of reports. It is short, because a killed worker lives for about a tenth of a second, and what it has
+/// not reported is not counted.
 const REPORT_EVERY: Duration = Duration::from_millis(50);
 
-/// Operations between two looks at the clock and at the stop mark.
+/// The number of operations between two checks of the clock and the stop flag.
 const BATCH: u32 = 64;
 
-/// Every so many operations one is timed: the clock itself takes about as long
-/// as a tenth of a read, and would show in the throughput.
+/// One in so many operations is timed. Reading the clock takes about a tenth of the time of a read, which would reduce
+/// the throughput.
 const TIMED_EVERY: u32 = 16;
 
-/// The part of operations that read; the others write.
+/// The share of operations that read; the others write.
 const READS: f64 = 0.9;
 
 /// Read and write a cache for the demo (started by the demo itself).
@@ -42,8 +41,8 @@ pub struct WorkerArgs {
 }
 
 pub fn run_worker(args: &WorkerArgs) -> CliResult {
-    // Ctrl-C goes to every process of the terminal. The parent ends the run on
-    // it, and a worker waits to be told.
+    // Ctrl-C reaches every process of the terminal. The parent ends the run, and a worker waits for the end of its
+    // input.
     interrupt::watch()?;
     let stop = watch_standard_input();
     let mut worker = Worker::new(args)?;
@@ -55,13 +54,12 @@ pub fn run_worker(args: &WorkerArgs) -> CliResult {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Sets the mark when standard input ends: because the parent closed it, or
-/// because the parent is no more.
+/// Sets the flag when standard input ends, because the parent closed it or has ended.
 fn watch_standard_input() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let mark = Arc::clone(&stop);
     std::thread::spawn(move || {
-        // The parent writes nothing, so whatever ends the read ends the worker.
+        // The parent writes nothing, so the read returns only when the input ends.
         let _ = io::stdin().lock().read(&mut [0]);
         mark.store(true, Ordering::Relaxed);
     });
@@ -83,7 +81,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(args: &WorkerArgs) -> Result<Self, Box<dyn Error + Send + Sync>> {
+    fn new(args: &WorkerArgs) -> Result<Self, AnyError> {
         Ok(Self {
             cache: Options::new().open(&args.file)?,
             rng: SmallRng::seed_from_u64(args.seed),
@@ -109,8 +107,7 @@ impl Worker {
         Ok(())
     }
 
-    /// One operation on one key. A key that is not there is written, as a
-    /// program does that had to fetch the value from elsewhere.
+    /// One operation on one key. A miss is followed by a write, as in a program that fetches the value from elsewhere.
     fn operate(&mut self) -> kennel::Result<()> {
         self.operations = self.operations.wrapping_add(1);
         records::write_key(self.popularity.draw(&mut self.rng), &mut self.key);
@@ -120,7 +117,7 @@ impl Worker {
         self.write()
     }
 
-    /// Reads the key and checks the value, and says whether it was there.
+    /// Reads the key, checks the value, and returns whether it was a hit.
     fn read(&mut self) -> kennel::Result<bool> {
         let start = self.clock();
         let found = self.cache.get_into(&self.key, &mut self.read_buffer)?;
@@ -150,13 +147,13 @@ impl Worker {
         Ok(())
     }
 
-    /// The time, if this operation is one of those that are timed.
+    /// The current time, if this operation is timed.
     fn clock(&self) -> Option<Instant> {
         self.operations.is_multiple_of(TIMED_EVERY).then(Instant::now)
     }
 
-    /// Sends what happened since the last report, and starts anew.
-    fn report(&mut self, out: &mut impl io::Write) -> Result<(), Box<dyn Error + Send + Sync>> {
+    /// Reports what happened since the last report, and resets the counts.
+    fn report(&mut self, out: &mut impl io::Write) -> Result<(), AnyError> {
         let mut sample = std::mem::take(&mut self.sample);
         sample.read_latency = Latencies::of(&self.read_latency);
         sample.write_latency = Latencies::of(&self.write_latency);

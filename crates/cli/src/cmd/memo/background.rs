@@ -1,4 +1,4 @@
-//! Starts this same invocation once more, to run in the background.
+//! Starts this invocation again in the background.
 
 use std::env;
 use std::io;
@@ -6,21 +6,21 @@ use std::process::{Command, Stdio};
 
 use crate::cmd::command::this_program;
 
-/// The hidden command that an invocation in the background is.
+/// The internal command for an invocation in the background.
 pub const COMMAND: &str = "memo-worker";
 
-/// Starts the invocation of this process again, detached: it has no input and no output, and Ctrl-C on the terminal
-/// does not end it.
+/// Starts this invocation again as a detached process, without input and output, which Ctrl-C on the terminal does not
+/// end.
 ///
 /// # Errors
-/// What keeps the process from being started.
+/// The process could not be started.
 pub fn start() -> io::Result<()> {
     let mut again = Command::new(this_program());
-    // The program's name comes first, then the command's, and their options.
+    // The first two words are the program and the command `memo`.
     again.arg(COMMAND).args(env::args_os().skip(2));
     again.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut again, 0);
-    // Nobody waits for it: it outlives this process.
+    // The process outlives this one, so it is not waited for.
     again.spawn().map(drop)
 }

@@ -1,18 +1,18 @@
-//! What makes two invocations the same: the key under which the result of a command is kept.
+//! The key of a result, which is equal for invocations that share results.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-/// Raised when the key or the value of an invocation is made up in another way.
+/// The version of the format of keys and values.
 const VERSION: u8 = 1;
 
-/// Builds a key out of parts, each with its kind and length in front, so that no two lists of parts give the same
-/// bytes.
+/// Builds a key from parts. Each part is preceded by its kind and length, so that different lists of parts give
+/// different keys.
 pub struct Identity(Vec<u8>);
 
 impl Identity {
-    /// A command with its arguments, in a scope if there is one.
+    /// Starts with a command, its arguments and its scope.
     pub fn new(scope: Option<&OsStr>, command: &[OsString]) -> Self {
         let mut identity = Self(vec![VERSION]);
         if let Some(scope) = scope {
@@ -22,14 +22,13 @@ impl Identity {
         identity
     }
 
-    /// Tells invocations in different working directories apart.
+    /// Adds the working directory.
     pub fn with_directory(mut self, directory: &Path) -> Self {
         self.push(b'd', directory.as_os_str());
         self
     }
 
-    /// Tells invocations with different values of an environment variable apart; an unset one differs from an
-    /// empty one.
+    /// Adds the value of an environment variable; an unset variable differs from an empty one.
     pub fn with_variable(mut self, name: &OsStr, value: Option<&OsStr>) -> Self {
         self.push(b'e', name);
         if let Some(value) = value {
@@ -38,7 +37,7 @@ impl Identity {
         self
     }
 
-    /// Tells invocations before and after a change of a file apart. A missing file is a state of its own.
+    /// Adds the modification time of a file; a missing file differs from any time.
     pub fn with_modification(mut self, file: &Path) -> Self {
         self.push(b'm', file.as_os_str());
         if let Some(nanoseconds) = modified_at(file) {
@@ -47,7 +46,6 @@ impl Identity {
         self
     }
 
-    /// The key.
     pub fn into_key(self) -> Vec<u8> {
         self.0
     }
@@ -60,7 +58,7 @@ impl Identity {
     }
 }
 
-/// When a file was last changed, in nanoseconds after 1970 (before it: negative); `None` if that cannot be told.
+/// The modification time of a file in nanoseconds since 1970, negative before that; `None` if it is not available.
 fn modified_at(file: &Path) -> Option<i128> {
     let modified = file.metadata().ok()?.modified().ok()?;
     Some(match modified.duration_since(UNIX_EPOCH) {

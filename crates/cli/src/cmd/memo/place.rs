@@ -1,4 +1,4 @@
-//! The cache file that commands are remembered in.
+//! The cache file for the results of commands.
 
 use std::path::{Path, PathBuf};
 
@@ -6,27 +6,27 @@ use kennel::{Cache, Error, OnMismatch, Options};
 
 use crate::message;
 
-/// Capacity of a cache file that this command makes, where there is room for it.
+/// The capacity of a new cache file if there is enough space.
 const CAPACITY: u64 = 64 << 20;
-/// A smaller file than this would take hardly any output; there is none then.
+/// The least capacity: a smaller file could hold hardly any output, so none is created.
 const LEAST_CAPACITY: u64 = 4 << 20;
 
-/// What a remembered command takes on average: a few lines.
+/// The mean size of a result: a few lines of text.
 const MEAN_ITEM: u64 = 2048;
 
-/// Which file, and what is done to have it.
+/// The file to use, and how to open it.
 pub struct Place<'a> {
-    /// The file that the caller named.
+    /// The file that the caller named, if any.
     pub file: Option<&'a Path>,
     pub capacity: Option<u64>,
     pub trust: bool,
 }
 
 impl Place<'_> {
-    /// Opens the cache file, or makes it.
+    /// Opens the cache file or creates it.
     ///
     /// # Errors
-    /// Why neither can be, in words.
+    /// A message that says why neither is possible.
     pub fn open(&self) -> Result<Cache, String> {
         match self.file {
             Some(path) => self.open_or_create(path).map_err(|error| message::of_cache(&error)),
@@ -34,13 +34,13 @@ impl Place<'_> {
         }
     }
 
-    /// The first of these files that can be had, which nobody chose. Each may be out of reach: another user can have made a file of its
-    /// name where all users may, and a directory can be another user's, full, or not be there.
+    /// Opens or creates the first usable one of the default files. Another user may have created a file with the same
+    /// name in a shared directory, and a directory may be missing, full or inaccessible.
     fn open_first(&self, paths: impl IntoIterator<Item = PathBuf>) -> Result<Cache, String> {
         let mut refusals = Vec::new();
         for path in paths {
             let opened = match self.open_or_create(&path) {
-                // One of another version of this program, say. Nobody chose that file: a new one takes its place.
+                // The file may come from another version of this program. The user did not name it, so it is replaced.
                 Err(Error::BadFile { .. }) => self.options().on_mismatch(OnMismatch::Recreate).open_or_create(&path),
                 other => other,
             };
@@ -66,11 +66,11 @@ impl Place<'_> {
             return options.open_or_create(path);
         }
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // Should it not be told the attempt tells.
+        // If the free space is unknown, the attempt itself shows whether the file fits.
         let mut capacity = fs2::available_space(parent).map_or(CAPACITY, fitting);
         loop {
             match options.clone().capacity(capacity).open_or_create(path) {
-                // A quota, say, or somebody was quicker.
+                // There may be a quota, or another process took the space.
                 Err(Error::NoSpace { .. }) if capacity > LEAST_CAPACITY => capacity /= 2,
                 other => return other,
             }
@@ -78,14 +78,14 @@ impl Place<'_> {
     }
 }
 
-/// The largest capacity that leaves half of the free space to others: in a container `/dev/shm` may be no larger than the
-/// usual file.
+/// The largest capacity that leaves half of the free space to others: in a container, `/dev/shm` may be as small as the
+/// default file.
 fn fitting(free: u64) -> u64 {
     let smaller = |capacity: &u64| Some(capacity / 2).filter(|&capacity| capacity >= LEAST_CAPACITY);
     std::iter::successors(Some(CAPACITY), smaller).find(|capacity| *capacity <= free / 2).unwrap_or(LEAST_CAPACITY)
 }
 
-/// Where a file of this user may lie, from the best place on.
+/// The default paths of this user's file, the best one first.
 fn default_files() -> impl Iterator<Item = PathBuf> {
     let renamed = |path: PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().replacen("kennel", "kennel-memo", 1);

@@ -1,20 +1,21 @@
-//! Reads an ordinary command line without the parser, which takes longer to set up than to look up what is remembered.
+//! Reads an ordinary command line without clap, whose setup takes longer than looking up a result.
 //!
-//! What is not ordinary, a mistake above all, is left to the parser, which knows all forms and all messages. The rest
-//! means here what it means there.
+//! Unusual forms and mistakes are left to clap, which knows all forms and all messages. What is read here has the same
+//! meaning as in clap.
 
 use std::ffi::OsString;
 use std::time::Duration;
 
-use super::MemoArgs;
-use crate::size::parse_size;
+use kennel_harness::size::parse_size;
+
+use super::args::MemoArgs;
 use crate::time::parse_duration;
 
 /// Options that take no value.
 const FLAGS: [&str; 6] = ["cwd", "force", "warm", "cache-failures", "trust", "require-cache"];
 
 impl MemoArgs {
-    /// What these words ask for, which follow `kennel memo`; `None` if they are for the parser to read.
+    /// Reads the words after `kennel memo`; `None` if they need clap.
     pub fn plain(words: impl IntoIterator<Item = OsString>) -> Option<Self> {
         let mut words = words.into_iter();
         let mut given = Given::read(&mut words)?;
@@ -44,7 +45,7 @@ impl MemoArgs {
 struct Given(Vec<(String, OsString)>);
 
 impl Given {
-    /// Reads the words up to and with `--`.
+    /// Reads the words up to and including `--`.
     fn read(words: &mut impl Iterator<Item = OsString>) -> Option<Self> {
         let mut given = Vec::new();
         loop {
@@ -69,7 +70,7 @@ impl Given {
         self.0.extract_if(.., |(given, _)| given == name).map(|(_, value)| value).collect()
     }
 
-    /// The value of an option that may be given once; `None` if the parser has to tell what is wrong with it.
+    /// The value of an option that may be given once; `None` if clap must report a mistake.
     fn value<T>(&mut self, name: &str, read: impl FnOnce(OsString) -> Option<T>) -> Option<Option<T>> {
         let mut values = self.values(name);
         match (values.pop(), values.is_empty()) {
@@ -82,7 +83,7 @@ impl Given {
     fn flag(&mut self, name: &str) -> Option<bool> {
         match self.values(name)[..] {
             [] => Some(false),
-            // A flag with a value is none.
+            // A flag takes no value.
             [ref value] => value.is_empty().then_some(true),
             _ => None,
         }
@@ -103,13 +104,16 @@ mod tests {
     use clap::Parser as _;
     use proptest::prelude::*;
 
-    /// What `kennel memo` and these words ask for, as the parser reads it.
+    #[derive(clap::Parser)]
+    struct Memo {
+        #[command(flatten)]
+        args: MemoArgs,
+    }
+
+    /// The arguments as clap reads them.
     fn parsed(words: &[&str]) -> Option<MemoArgs> {
-        let line = ["kennel", "memo"].into_iter().chain(words.iter().copied());
-        crate::WrapperCli::try_parse_from(line).ok().map(|cli| match cli.wrapper {
-            crate::cmd::Wrapper::Memo(args) => args,
-            crate::cmd::Wrapper::Lock(_) => unreachable!("the first word is memo"),
-        })
+        let line = ["memo"].into_iter().chain(words.iter().copied());
+        Memo::try_parse_from(line).ok().map(|memo| memo.args)
     }
 
     fn plain(words: &[&str]) -> Option<MemoArgs> {
@@ -145,7 +149,7 @@ mod tests {
             1 => prop::sample::select(&["--cache-failures", "--trust", "--none", "--help", "-h", "-x"][..]),
             1 => prop::sample::select(&["--ttl=2h", "--stale=", "--scope=a=b", "--cwd=", "--cwd=x", "--env=A", "--=x"][..]),
         ], 0..8)) {
-            // Without `--` there is no command.
+            // The command follows `--`.
             let words = [&words[..], &["--", "ls"]].concat();
             if let Some(read) = plain(&words) {
                 prop_assert_eq!(Some(read), parsed(&words));

@@ -1,4 +1,4 @@
-//! What is kept of a command that ran.
+//! The stored result of a command.
 //!
 //! ```text
 //! exit status (4 bytes, little-endian) | length of the standard output (8 bytes) | standard output | standard error
@@ -12,13 +12,13 @@ use crate::output::Outlet;
 /// Output and exit status of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
-    /// As a shell gives it: 128 and the signal's number for a command that a signal ended.
+    /// The status in the form that shells use: 128 plus the signal number if a signal ended the command.
     pub status: i32,
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
 }
 
-/// Bytes in front of the outputs.
+/// The length of the status and the length field in front of the outputs.
 const HEAD: usize = 12;
 
 impl Recorded {
@@ -31,7 +31,7 @@ impl Recorded {
         bytes
     }
 
-    /// `None` for bytes that are no recorded command: somebody else wrote under its key.
+    /// Reads a stored result; `None` for bytes that another program wrote under this key.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (status, rest) = bytes.split_first_chunk::<4>()?;
         let (length, outputs) = rest.split_first_chunk::<8>()?;
@@ -40,11 +40,10 @@ impl Recorded {
         Some(Self { status: i32::from_le_bytes(*status), stdout: stdout.into(), stderr: stderr.into() })
     }
 
-    /// Writes both outputs as the command did.
+    /// Writes both outputs.
     ///
     /// # Errors
-    /// What kept the first of them from being written that could not be. That its reader has gone is none: the command
-    /// would not have been told more than that.
+    /// The first error of writing. A reader that closed its pipe is not an error.
     pub fn replay(&self) -> Result<(), Failure> {
         let stdout = deliver(Outlet::Output, &self.stdout);
         let stderr = deliver(Outlet::Error, &self.stderr);

@@ -1,4 +1,4 @@
-//! Runs a command: its output goes on at once and is recorded on the way.
+//! Runs a command, passes its output on immediately, and records it.
 
 use std::io::{self, Read, Write};
 use std::process::{Child, Command, Stdio};
@@ -8,27 +8,27 @@ use crate::cmd::command::{Failure, exit_code};
 use crate::output::Outlet;
 use crate::platform::{Relay, Stream};
 
-/// A command that ran.
+/// A command that has ended.
 pub struct Ran {
     status: i32,
-    /// Bytes of both outputs together that were read.
+    /// How many bytes of both outputs together were read.
     pub output: u64,
-    /// What it wrote; `None` if that was more than was to be recorded.
+    /// The recorded result; `None` if the output exceeded the limit.
     pub recorded: Option<Recorded>,
-    /// Where its output could not be written, and why.
+    /// The output that could not be written, and the error.
     unwritten: Option<(Outlet, io::Error)>,
 }
 
 impl Ran {
-    /// Its exit status, as a shell gives it.
+    /// Whether the exit status is 0.
     pub fn is_success(&self) -> bool {
         self.status == 0
     }
 
-    /// How the run ends for the caller.
+    /// The exit status of the command, in the form that shells use.
     ///
     /// # Errors
-    /// Part of the output is lost, so that not even the status of a command that failed tells the whole.
+    /// Part of the output was lost, so that the status alone would mislead the caller.
     pub fn end(self) -> Result<i32, Failure> {
         match self.unwritten {
             Some((outlet, error)) => Err(Failure::to_write(outlet, error)),
@@ -37,25 +37,25 @@ impl Ran {
     }
 }
 
-/// Where the output of a command goes while it runs.
+/// The destination of a command's output while it runs.
 #[derive(Clone, Copy)]
 pub enum Audience {
-    /// To our own outputs.
+    /// Our own standard output and standard error.
     Caller,
-    /// Nowhere: it runs in the background.
+    /// None: the command runs in the background.
     Nobody,
 }
 
-/// A command that was started.
+/// A running command.
 pub struct Running {
     child: Child,
     relay: Relay,
 }
 
-/// Starts a command with our standard input and outputs that are recorded.
+/// Starts a command with our standard input and with pipes for its outputs.
 ///
 /// # Errors
-/// What kept the command from being started.
+/// The command could not be started.
 pub fn start(command: &mut Command) -> io::Result<Running> {
     let relay = Relay::new()?;
     let child = relay.start(command.stdout(Stdio::piped()).stderr(Stdio::piped()), &[Stream::Input])?;
@@ -63,16 +63,16 @@ pub fn start(command: &mut Command) -> io::Result<Running> {
 }
 
 impl Running {
-    /// Passes its outputs on until it ends; up to `most` bytes of them are recorded.
+    /// Passes the outputs on until the command ends, and records up to `most` bytes of them.
     ///
     /// # Errors
-    /// What kept a pipe from being read.
+    /// A pipe could not be read, or the process could not be waited for.
     pub fn finish(mut self, audience: Audience, most: u64) -> io::Result<Ran> {
         let (stdout, stderr) = (self.child.stdout.take(), self.child.stderr.take());
         let (stdout, stderr) = std::thread::scope(|scope| {
-            let errors = scope.spawn(|| pass_on(stderr, audience.take(Outlet::Error), most));
-            let stdout = pass_on(stdout, audience.take(Outlet::Output), most);
-            // The thread only copies bytes; there is nothing for it to panic on.
+            let errors = scope.spawn(|| pass_on(stderr, audience.writer(Outlet::Error), most));
+            let stdout = pass_on(stdout, audience.writer(Outlet::Output), most);
+            // The thread only copies bytes and cannot panic.
             (stdout, errors.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())))
         });
         let status = exit_code(self.relay.wait(&mut self.child)?);
@@ -87,7 +87,7 @@ impl Running {
 }
 
 impl Audience {
-    fn take(self, outlet: Outlet) -> Box<dyn Write + Send> {
+    fn writer(self, outlet: Outlet) -> Box<dyn Write + Send> {
         match self {
             Self::Caller => Box::new(outlet),
             Self::Nobody => Box::new(io::sink()),
@@ -95,15 +95,15 @@ impl Audience {
     }
 }
 
-/// What came out of one pipe.
+/// What was read from one pipe.
 struct Passed {
     length: u64,
     kept: Option<Vec<u8>>,
     unwritten: Option<io::Error>,
 }
 
-/// Copies a pipe to its end. When the copy is not taken any more the rest is recorded all the same; once it is neither
-/// taken nor recorded the pipe is closed, so that the command learns of it as it would without us.
+/// Copies a pipe to its end. If the copy can no longer be written, the rest is still recorded. When it is neither
+/// written nor recorded, the pipe is closed, so that the command gets the same error as without us.
 fn pass_on(from: Option<impl Read>, mut to: impl Write, most: u64) -> io::Result<Passed> {
     let mut passed = Passed { length: 0, kept: Some(Vec::new()), unwritten: None };
     let Some(mut from) = from else { return Ok(passed) };
@@ -118,7 +118,7 @@ fn pass_on(from: Option<impl Read>, mut to: impl Write, most: u64) -> io::Result
         let bytes = &buffer[..read];
         if is_taken && let Err(error) = to.write_all(bytes).and_then(|()| to.flush()) {
             is_taken = false;
-            // A reader that left has what it wanted. A full disk has not.
+            // A reader that closed its pipe has what it wanted. Other errors lose output.
             passed.unwritten = Some(error).filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
         }
         passed.length += read as u64;
@@ -136,7 +136,7 @@ fn pass_on(from: Option<impl Read>, mut to: impl Write, most: u64) -> io::Result
 mod tests {
     use super::*;
 
-    /// Takes so many bytes, and then fails.
+    /// Accepts a number of bytes, and then fails.
     struct Taker(usize, io::ErrorKind);
 
     impl Write for Taker {

@@ -1,18 +1,18 @@
-//! What an invocation asks for by its options, and where it has none by the environment.
+//! The settings of an invocation: its options, completed from the environment.
 
 use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::MemoArgs;
+use super::args::MemoArgs;
 use crate::cmd::command::Failure;
 use crate::time::parse_duration;
 
-/// How long what a command printed is remembered, unless something else is asked for.
+/// How long a result is remembered by default.
 const DEFAULT_TTL: Duration = Duration::from_secs(60);
 
-/// Environment variables that stand for options.
+/// Environment variables with defaults for options.
 pub mod variable {
     pub const TTL: &str = "KENNEL_MEMO_TTL";
     pub const STALE: &str = "KENNEL_MEMO_STALE";
@@ -20,19 +20,19 @@ pub mod variable {
     pub const CACHE: &str = "KENNEL_MEMO_CACHE";
 }
 
-/// The options that the environment can stand for, and the others that must be looked at before they are used.
+/// The options that the environment can complete, and those that need checking.
 pub struct Settings {
     pub ttl: Duration,
     pub stale: Option<Duration>,
     pub scope: Option<OsString>,
     pub cache: Option<PathBuf>,
-    /// Names of environment variables, in order and each once.
+    /// Names of environment variables, sorted and without duplicates.
     pub variables: Vec<OsString>,
-    /// The same for files.
+    /// Paths of files, sorted and without duplicates.
     pub files: Vec<PathBuf>,
 }
 
-/// A value, and what the caller calls it.
+/// A value, and the option or variable that it comes from.
 struct Given<T> {
     name: &'static str,
     value: T,
@@ -40,25 +40,25 @@ struct Given<T> {
 
 impl Settings {
     /// # Errors
-    /// What the caller said wrong, and where.
+    /// An option or an environment variable has a wrong value.
     pub fn of(args: &MemoArgs) -> Result<Self, Failure> {
         let ttl = time(args.ttl, "--ttl", variable::TTL)?;
         let ttl = ttl.unwrap_or(Given { name: "--ttl", value: DEFAULT_TTL });
         if ttl.value.is_zero() {
             let name = ttl.name;
-            return Err(Failure::own(format!("{name}: expected more than 0, found 0: nothing would be remembered")));
+            return Err(Failure::own(format!("{name}: expected more than 0, found 0, which would remember nothing")));
         }
         let stale = time(args.stale, "--stale", variable::STALE)?;
         if let Some(stale) = stale.as_ref().filter(|stale| stale.value >= ttl.value) {
             return Err(Failure::own(format!(
-                "{}: expected less than {}, which is {:?}, found {:?}: it would be forgotten before it is stale",
+                "{}: expected less than {}, which is {:?}, found {:?}, so the result would expire before it is stale",
                 stale.name, ttl.name, ttl.value, stale.value
             )));
         }
         Ok(Self {
             ttl: ttl.value,
             stale: stale.map(|stale| stale.value),
-            // An empty one is none, so that one can be had in spite of the environment.
+            // An empty scope is no scope, so that an option can override the environment.
             scope: args.scope.clone().or_else(|| from(variable::SCOPE)).filter(|scope| !scope.is_empty()),
             cache: args.cache.clone().or_else(|| from(variable::CACHE).map(Into::into)),
             variables: in_order(variables(args)?),
@@ -67,7 +67,7 @@ impl Settings {
     }
 }
 
-/// What an environment variable says; an empty one says nothing.
+/// The value of an environment variable; an empty one counts as unset.
 fn from(variable: &str) -> Option<OsString> {
     env::var_os(variable).filter(|value| !value.is_empty())
 }
@@ -98,7 +98,7 @@ fn variables(args: &MemoArgs) -> Result<Vec<OsString>, Failure> {
     }
 }
 
-/// In whatever order they were given, and however often each.
+/// Sorts the names and removes duplicates, because order and repetition make no difference.
 fn in_order<T: Ord>(mut names: Vec<T>) -> Vec<T> {
     names.sort_unstable();
     names.dedup();

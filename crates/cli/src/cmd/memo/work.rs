@@ -1,4 +1,4 @@
-//! What one invocation does: look, show, wait, run, remember.
+//! One invocation: looks the result up, shows it, waits for it, or runs the command and remembers its result.
 
 use std::env;
 use std::ffi::OsStr;
@@ -8,8 +8,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use kennel::{Cache, Claim, CreateOptions, Error, Expiry, Item, Lookup, MAX_KEY, NamespaceOptions, SetOptions, Wait};
+use kennel_harness::size::format_size;
 
-use super::MemoArgs;
+use super::args::MemoArgs;
 use super::background;
 use super::identity::Identity;
 use super::nesting::{self, Nesting};
@@ -17,10 +18,10 @@ use super::place::Place;
 use super::recorded::Recorded;
 use super::runner::{self, Audience, Ran};
 use super::settings::Settings;
-use crate::cmd::command::{Failure, exit_code};
+use crate::cmd::command::{self, Failure, exit_code};
+use crate::cmd::outcome::CliResult;
 use crate::message;
 use crate::platform::run_in_place;
-use crate::size::format_size;
 
 /// The namespace that remembered commands lie in, so that a file can hold other things, too.
 const NAMESPACE: &str = "memo";
@@ -28,14 +29,24 @@ const NAMESPACE: &str = "memo";
 /// Longest identity of a command: the namespace's name and a separator are part of the key.
 const LONGEST_KEY: usize = MAX_KEY - NAMESPACE.len() - 1;
 
-/// What a record takes beside the two outputs and the key, at most.
+/// The most bytes that a record takes in addition to the two outputs and the key.
 const OVERHEAD: u64 = 64;
 
-/// The longest time that a claim can be held: a command may run as long as it likes.
+/// The longest time that a claim can be held, because a command may run for any time.
 const LONGEST_RUN: Duration = Duration::from_secs(19 * 24 * 60 * 60);
 
+/// Shows the result of the command that the arguments name, or runs it.
+pub fn run(args: &MemoArgs) -> CliResult {
+    command::leave(Work::of(args, Audience::Caller).and_then(|work| work.do_it()))
+}
+
+/// Runs the command for an invocation that showed a stale result, or that has the option `--warm`.
+pub fn run_in_background(args: &MemoArgs) -> CliResult {
+    command::leave(Work::of(args, Audience::Nobody).and_then(|work| work.do_in_background()))
+}
+
 /// One invocation.
-pub struct Work<'a> {
+struct Work<'a> {
     args: &'a MemoArgs,
     settings: Settings,
     key: Vec<u8>,
@@ -45,13 +56,13 @@ pub struct Work<'a> {
 
 impl<'a> Work<'a> {
     /// # Errors
-    /// What the caller said wrong.
-    pub fn of(args: &'a MemoArgs, audience: Audience) -> Result<Self, Failure> {
+    /// The caller's options or environment variables are wrong.
+    fn of(args: &'a MemoArgs, audience: Audience) -> Result<Self, Failure> {
         let settings = Settings::of(args)?;
         let mut identity = Identity::new(settings.scope.as_deref(), &args.command);
         if args.cwd {
-            let directory =
-                env::current_dir().map_err(|error| Failure::own("cannot tell the directory").because(error))?;
+            let directory = env::current_dir()
+                .map_err(|error| Failure::own("cannot determine the working directory").because(error))?;
             identity = identity.with_directory(&directory);
         }
         for name in &settings.variables {
@@ -62,7 +73,7 @@ impl<'a> Work<'a> {
         Ok(Self { args, settings, key, nesting, audience })
     }
 
-    pub fn do_it(&self) -> Result<i32, Failure> {
+    fn do_it(&self) -> Result<i32, Failure> {
         let done = self.memory().and_then(|memory| match self.args.warm {
             true => start_in_background().map_err(Unmet::Failed),
             false => memory.show_or_run(),
@@ -70,15 +81,15 @@ impl<'a> Work<'a> {
         self.or_without_cache(done)
     }
 
-    pub fn do_in_background(&self) -> Result<i32, Failure> {
+    fn do_in_background(&self) -> Result<i32, Failure> {
         match self.memory().and_then(|memory| memory.refresh()) {
-            // What is stale was shown, and is not needed anew.
+            // The caller was shown a stale result and does not wait for a new one.
             Err(Unmet::Uncached(_)) if !self.args.warm => Ok(0),
             done => self.or_without_cache(done),
         }
     }
 
-    /// Without a cache the command is not worse off than without us, unless the caller wants it to be.
+    /// Runs the command without the cache if the cache cannot be used, unless the caller requires it.
     fn or_without_cache(&self, done: Result<i32, Unmet>) -> Result<i32, Failure> {
         let why = match done {
             Ok(status) => return Ok(status),
@@ -97,11 +108,11 @@ impl<'a> Work<'a> {
         ended.map(exit_code).map_err(|error| Failure::to_start(&self.args.command, error))
     }
 
-    /// Where the command is remembered.
+    /// Opens the cache file.
     fn memory(&self) -> Result<Memory<'_>, Unmet> {
         if self.key.len() > LONGEST_KEY {
             let found = format_size(self.key.len() as u64);
-            return Err(Unmet::Uncached(format!("its command line of {found} is too long to be a key")));
+            return Err(Unmet::Uncached(format!("the command line of {found} is too long to be a key")));
         }
         let (capacity, trust) = (self.args.capacity, self.args.trust);
         let cache = Place { file: self.settings.cache.as_deref(), capacity, trust }.open().map_err(Unmet::Uncached)?;
@@ -110,7 +121,7 @@ impl<'a> Work<'a> {
     }
 
     fn command(&self) -> Command {
-        // The parser sees to it that there is one.
+        // The parser ensures that there is a command.
         let (program, arguments) = self.args.command.split_first().map_or((OsStr::new(""), &[][..]), |(a, b)| (a, b));
         let mut command = Command::new(program);
         command.args(arguments).env(nesting::VARIABLE, self.nesting.variable());
@@ -124,14 +135,14 @@ impl<'a> Work<'a> {
     fn runs_itself(&self) -> Failure {
         let name = self.args.command.first().map(|name| name.display().to_string()).unwrap_or_default();
         Failure::own(format!(
-            "{name} runs as a part of itself: \"kennel memo\" runs this very command further up, and it would not come to \
-             an end; a script that memoizes itself looks whether {} is set",
+            "{name} runs itself without end: \"kennel memo\" is running the same command in a parent process; a script \
+             that memoizes itself must check that {} is not set",
             nesting::VARIABLE
         ))
     }
 }
 
-/// Why an invocation did not end as the command did.
+/// Why an invocation did not end with the status of the command.
 enum Unmet {
     /// The cache cannot be used, and the command has not been started.
     Uncached(String),
@@ -150,7 +161,7 @@ impl From<Error> for Unmet {
     }
 }
 
-/// A cache file in which the command is remembered.
+/// The part of a cache file that holds results.
 struct Memory<'a> {
     work: &'a Work<'a>,
     cache: Cache,
@@ -170,14 +181,13 @@ impl Memory<'_> {
                 Some(stale) => self.show_and_renew(&stale, claim),
                 None => self.run_under(claim),
             },
-            // Nothing here stores an absence.
+            // This program never stores an absence.
             Ok(Lookup::Absent) => self.run_anew(),
             Err(error) => Err(self.unclaimed(error)),
         }
     }
 
-    /// In the background: runs the command unless somebody else does. What is remembered and fresh is made anew only if
-    /// that was asked for.
+    /// In the background: runs the command unless another process does. A fresh result is replaced only with `--warm`.
     fn refresh(&self) -> Result<i32, Unmet> {
         match self.cache.claim(&self.work.key, &self.how().wait(Wait::No).unprotected(false)) {
             Ok(Lookup::Create(claim)) => self.run_under(claim),
@@ -190,7 +200,7 @@ impl Memory<'_> {
     fn how(&self) -> CreateOptions {
         let (ttl, stale) = (self.work.settings.ttl, self.work.settings.stale);
         let how = CreateOptions::new().expiry(Expiry::After(ttl)).unprotected(true).max_age(LONGEST_RUN);
-        // What was remembered for longer than this caller wants is too old for it.
+        // An older result than this caller accepts counts as missing.
         let how = how.wait(self.work.args.wait.map_or(Wait::Forever, Wait::For)).usable_for(ttl);
         match stale {
             Some(stale) => how.soft_expiry(Expiry::After(stale)).fresh_for(stale),
@@ -200,7 +210,7 @@ impl Memory<'_> {
 
     fn claim(&self, how: &CreateOptions) -> Result<Lookup, Error> {
         if self.work.nesting.is_within_itself() {
-            // The one who would be waited for waits for this process.
+            // The process that holds the claim waits for this one.
             return self.cache.claim(&self.work.key, &how.clone().wait(Wait::No).unprotected(false));
         }
         self.cache.claim(&self.work.key, how)
@@ -213,16 +223,16 @@ impl Memory<'_> {
         }
     }
 
-    /// What is remembered, if it is for this caller: a failure is for those who asked for failures.
+    /// The result, if this caller accepts it: a failure is only for callers with `--cache-failures`.
     fn of_use(&self, item: &Item) -> Option<Recorded> {
-        // Anything else under this key was put there by another program.
+        // Other bytes under this key come from another program.
         Recorded::from_bytes(&item.value).filter(|recorded| recorded.status == 0 || self.work.args.cache_failures)
     }
 
-    /// Runs the command although something is remembered. Others who do not want that either wait meanwhile, and one of
-    /// them may have been quicker.
+    /// Runs the command although a result is stored that this caller does not accept. Other callers that do not accept
+    /// it wait; one of them may have been faster.
     fn run_instead_of(&self, unwanted: &Item) -> Result<i32, Unmet> {
-        // To this caller what is there is too old, whatever its age.
+        // With a greatest age of zero the stored result counts as missing.
         match self.claim(&self.how().usable_for(Duration::ZERO)) {
             Ok(Lookup::Create(claim)) => {
                 let found = self.cache.get_item(&self.work.key).filter(|item| item.stamp != unwanted.stamp);
@@ -240,16 +250,16 @@ impl Memory<'_> {
     }
 
     fn show_and_renew(&self, stale: &Recorded, claim: Claim) -> Result<i32, Unmet> {
-        // The claim is for the other process to take.
+        // The process in the background takes the claim.
         claim.fail();
         match background::start() {
             Ok(()) => Ok(show(stale)?),
-            // There may be too many processes, say. What is stale is not shown for ever because of that.
+            // If no process can be started, a stale result must not be shown forever.
             Err(_) => self.run_anew(),
         }
     }
 
-    /// Runs the command while all others who want it wait for it.
+    /// Runs the command while all other callers wait for its result.
     fn run_under(&self, claim: Claim) -> Result<i32, Unmet> {
         let ran = self.record()?;
         match &ran.recorded {
@@ -265,7 +275,7 @@ impl Memory<'_> {
         Ok(ran.end()?)
     }
 
-    /// Runs the command whatever others do or have remembered.
+    /// Runs the command regardless of other callers and of stored results.
     fn run_anew(&self) -> Result<i32, Unmet> {
         let ran = self.record()?;
         match &ran.recorded {
@@ -283,14 +293,14 @@ impl Memory<'_> {
         Ok(ran.end()?)
     }
 
-    /// Runs the command and records what it writes.
+    /// Runs the command and records its output.
     fn record(&self) -> Result<Ran, Unmet> {
         self.work.check_nesting()?;
         let failed = |error| Failure::to_start(&self.work.args.command, error);
         let running = runner::start(&mut self.work.command()).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => failed(error).into(),
-            // There may be too few descriptors for pipes, which the command alone does not need.
-            _ => Unmet::Uncached(format!("the command cannot be started with recorded outputs: {error}")),
+            // There may be too few descriptors for the pipes, which the command alone does not need.
+            _ => Unmet::Uncached(format!("the command cannot be started with its output recorded: {error}")),
         })?;
         Ok(running.finish(self.work.audience, self.most()).map_err(failed)?)
     }
@@ -299,14 +309,14 @@ impl Memory<'_> {
         ran.is_success() || self.work.args.cache_failures
     }
 
-    /// Bytes of output that can be remembered.
+    /// The most bytes of output that can be stored.
     fn most(&self) -> u64 {
         self.cache.stats().largest_record.saturating_sub(self.work.key.len() as u64 + OVERHEAD)
     }
 
     fn remark_size(&self, ran: &Ran) {
         let (found, most) = (format_size(ran.output), format_size(self.most()));
-        not_remembered(format_args!("{found} of output, and the cache file takes {most} at most"));
+        not_remembered(format_args!("{found} of output, and the cache file accepts at most {most}"));
     }
 }
 
@@ -318,15 +328,15 @@ fn show(recorded: &Recorded) -> Result<i32, Failure> {
 fn start_in_background() -> Result<i32, Failure> {
     background::start()
         .map(|()| 0)
-        .map_err(|error| Failure::own("cannot start the run in the background").because(error))
+        .map_err(|error| Failure::own("cannot start the command in the background").because(error))
 }
 
 fn not_stored(error: &Error) {
     not_remembered(message::of_cache(error));
 }
 
-/// Says something about ourselves, beside the command's own output.
+/// Tells the caller, on standard error, why the result is not remembered.
 fn not_remembered(why: impl Display) {
-    // When standard error is closed there is nobody to tell.
+    // If standard error is closed, nobody can be told.
     let _ = writeln!(io::stderr(), "kennel memo: not remembered: {why}");
 }

@@ -1,4 +1,4 @@
-//! As what the inputs of a trace are read, for people and for programs.
+//! The inputs of a trace with their formats, as text and as JSON.
 
 use std::io::{self, Write};
 
@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use crate::trace::{Input, Trace};
 
-/// Writes a line about each input to standard error, so that a trace that is misread is noticed.
+/// Writes a line about each input to standard error, so that the user notices a misread trace.
 pub fn announce(trace: &Trace) {
     for input in trace.inputs() {
-        // Nothing depends on it, and where it cannot be written nobody reads it.
+        // An error is ignored, because the replay does not depend on the line.
         let _ = writeln!(io::stderr(), "kennel: {}", line(input));
     }
 }
@@ -30,7 +30,7 @@ fn line(input: &Input) -> String {
     format!("{}: {how} {format}{compression}; first requests: {requests}", input.path().display())
 }
 
-/// The same for a program.
+/// The inputs as JSON.
 pub(super) fn to_json(inputs: &[Input]) -> Value {
     let input = |input: &Input| {
         let first: Vec<_> =

@@ -1,10 +1,10 @@
-//! Signals that ask for an end, taken note of so that the temporary cache file is removed before the process ends.
+//! Notes signals that ask the process to end, so that it can remove the temporary cache file first.
 
 use std::io;
 
 use kennel_harness::interrupt;
 
-/// Whether this process was asked to end.
+/// Access to the note whether a signal asked for the end.
 #[derive(Default)]
 pub(super) struct Interrupt(());
 
@@ -14,13 +14,13 @@ pub(super) struct Interrupt(());
 pub(super) struct Interrupted;
 
 impl Interrupt {
-    /// From here on Ctrl-C, `SIGTERM` and `SIGHUP` no longer end the process by themselves.
+    /// Keeps Ctrl-C, `SIGTERM` and `SIGHUP` from ending the process.
     pub(super) fn install() -> io::Result<Self> {
         interrupt::watch()?;
         Ok(Self(()))
     }
 
-    #[expect(clippy::unused_self, reason = "only who has installed it may ask")]
+    #[expect(clippy::unused_self, reason = "asking makes sense only after installing")]
     pub(super) fn check(&self) -> Result<(), Interrupted> {
         if interrupt::is_asked() { Err(Interrupted) } else { Ok(()) }
     }

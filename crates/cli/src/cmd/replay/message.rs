@@ -1,16 +1,15 @@
-//! What passes between the process that replays and its workers, little-endian.
+//! The messages between the replaying process and its workers, in little-endian order.
 //!
 //! ```text
 //! to a worker    u8 number of jobs | for each job: 16 bytes key, u32 size
 //! from a worker  5 x u64: requests, hits, bytes, hit bytes, too large
 //! ```
 //!
-//! Each message to a worker is answered by one from it. The end of its input is the end of its
-//! work.
+//! A worker answers each message with one of its own. It ends when its input does.
 
 use std::io::{self, Read, Write};
 
-use super::player::{Job, Tally};
+use super::player::{CHUNK, Job, Tally};
 use crate::trace::{KEY_LEN, Key};
 
 const JOB_LEN: usize = KEY_LEN + size_of::<u32>();
@@ -18,11 +17,11 @@ const COUNT_LEN: usize = size_of::<u64>();
 const TALLY_LEN: usize = 5 * COUNT_LEN;
 
 // The number of jobs in a message is one byte.
-const _: () = assert!(super::CHUNK <= u8::MAX as usize);
+const _: () = assert!(CHUNK <= u8::MAX as usize);
 
-/// Sends at most [`CHUNK`](super::CHUNK) jobs.
+/// Sends at most [`CHUNK`] jobs.
 pub(super) fn write_jobs(to: &mut impl Write, jobs: &[Job]) -> io::Result<()> {
-    // One write for the whole message, since the receiver is another process that it wakes.
+    // One write for the whole message, because each write wakes the receiving process.
     let mut message = Vec::with_capacity(1 + jobs.len() * JOB_LEN);
     message.push(jobs.len() as u8);
     for job in jobs {
@@ -83,7 +82,7 @@ mod tests {
     proptest! {
         #[test]
         fn jobs_arrive_as_they_were_sent(
-            jobs in proptest::collection::vec(any::<(u64, u32)>(), 0..=crate::cmd::replay::CHUNK),
+            jobs in proptest::collection::vec(any::<(u64, u32)>(), 0..=CHUNK),
         ) {
             let jobs: Vec<_> =
                 jobs.into_iter().map(|(key, size)| Job { key: Key::from(key), size }).collect();

@@ -6,23 +6,27 @@ use kennel::{Cache, Error};
 
 use crate::trace::{KEY_LEN, Key};
 
+/// How many requests of the whole trace are played together. With several processes none is more than two such chunks
+/// ahead of another, which preserves the order of the trace to that extent.
+pub(super) const CHUNK: usize = 128;
+
 /// One request to play.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Job {
     pub(super) key: Key,
-    /// The size of the key's value.
+    /// The size of the value.
     pub(super) size: u32,
 }
 
-/// What came of requests.
+/// The results of requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) requests: u64,
     pub(super) hits: u64,
-    /// The sizes of the values asked for, added up.
+    /// The sum of the sizes of the requested values.
     pub(super) bytes: u64,
     pub(super) hit_bytes: u64,
-    /// Misses whose value was larger than the cache takes.
+    /// How many misses had a value too large for the cache.
     pub(super) too_large: u64,
 }
 
@@ -36,7 +40,7 @@ impl AddAssign for Tally {
     }
 }
 
-/// Why a request could not be played, or played false.
+/// A request failed or returned a wrong value.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PlayError {
     #[error("key {key}: {error}")]
@@ -52,9 +56,9 @@ pub(super) enum PlayError {
 /// Plays requests on one cache.
 pub(super) struct Player {
     cache: Cache,
-    /// The length above which the cache refuses any value.
+    /// The greatest length of a value that the cache may accept.
     longest: usize,
-    /// For the value that is read or written, as long as the longest so far.
+    /// A buffer for the value that is read or written, as long as the longest value so far.
     buffer: Vec<u8>,
 }
 
@@ -82,7 +86,7 @@ impl Player {
         Ok(Tally { too_large: u64::from(!is_stored), ..asked })
     }
 
-    /// Whether the cache has the value, which then is the right one.
+    /// Whether the cache has the value. A wrong value is an error.
     fn get(&mut self, job: &Job) -> Result<bool, PlayError> {
         let key = job.key;
         let room = self.room(job);
@@ -93,7 +97,7 @@ impl Player {
         }
     }
 
-    /// Whether the cache took the value.
+    /// Whether the cache stored the value.
     fn set(&mut self, job: &Job) -> Result<bool, PlayError> {
         let key = job.key;
         let room = self.room(job);
@@ -106,10 +110,10 @@ impl Player {
         }
     }
 
-    /// How much of the buffer the value of `job` takes; the buffer is that long.
+    /// The length of the value of `job`; grows the buffer to that length.
     ///
-    /// A value that is longer than any the cache takes is cut just above that: it is refused all
-    /// the same, and the sizes in a trace do not become memory.
+    /// A value that is too long for the cache is cut to one byte more than the limit: the cache still refuses it, and
+    /// large sizes in a trace take no memory.
     fn room(&mut self, job: &Job) -> usize {
         let room = (job.size as usize).min(self.longest.saturating_add(1));
         if self.buffer.len() < room {
@@ -119,14 +123,14 @@ impl Player {
     }
 }
 
-/// Makes `value` what the cache is to hold for `key`.
+/// Fills `value` with the contents for `key`.
 fn fill(key: Key, value: &mut [u8]) {
     for part in value.chunks_mut(KEY_LEN) {
         part.copy_from_slice(&key.as_bytes()[..part.len()]);
     }
 }
 
-/// Whether the `len` bytes found are what [`fill`] made of the whole of `value`.
+/// Checks that the value found has `len` bytes, the length of `value`, and the contents that [`fill`] writes.
 fn check(key: Key, value: &[u8], len: usize) -> Result<(), PlayError> {
     if len != value.len() {
         return Err(PlayError::WrongLength { key, expected: value.len(), found: len });

@@ -1,28 +1,28 @@
-//! What came of a replay, for people and for programs.
+//! The result of a replay, as a table and as JSON.
 
 use std::io::{self, Write};
 use std::time::Duration;
 
 use kennel::Stats;
+use kennel_harness::human::{count, percent, rate};
+use kennel_harness::size::format_size;
 use serde_json::{Value, json};
 
 use super::inputs;
 use super::player::Tally;
-use crate::human::{count, percent, rate};
 use crate::output::{print_json, stdout};
-use crate::size::format_size;
 use crate::trace::Input;
 
-/// A replay that has ended.
+/// The result of a replay.
 pub(super) struct Report<'a> {
     pub(super) inputs: &'a [Input],
-    /// Distinct keys of the trace.
+    /// How many distinct keys the trace has.
     pub(super) objects: u64,
     pub(super) tally: Tally,
     pub(super) processes: u32,
-    /// How long the replay took, with the start of the workers and the reading of the trace.
+    /// The duration of the replay, including the start of the workers and the second reading of the trace.
     pub(super) time: Duration,
-    /// What the cache tells of itself at the end.
+    /// The statistics of the cache at the end.
     pub(super) cache: Stats,
 }
 
@@ -65,7 +65,7 @@ impl Report<'_> {
         out.flush()
     }
 
-    /// The inputs, apart by commas.
+    /// The inputs, separated by commas.
     fn traces(&self) -> String {
         let names: Vec<_> = self.inputs.iter().map(|input| input.path().display().to_string()).collect();
         names.join(", ")
@@ -97,7 +97,7 @@ impl Report<'_> {
     }
 }
 
-/// `part` of `whole`; nothing of nothing is nothing.
+/// `part` divided by `whole`, or 0 if `whole` is 0.
 fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }

@@ -1,20 +1,20 @@
-//! What is in a trace, known before it is played.
+//! The survey of a trace before it is played.
 
 use std::collections::HashMap;
 
 use crate::trace::{FileError, Key, Request, Trace};
 
-/// Where the sizes of the values come from.
+/// The source of the sizes of values.
 #[derive(Clone, Copy)]
 pub(super) enum ValueSizes {
-    /// One size for all, whatever the trace tells.
+    /// One size for all values, whatever the trace gives.
     AllOf(u32),
-    /// What the trace tells first for an object, or `otherwise` if it tells nothing.
+    /// The first size that the trace gives for an object, or `otherwise` if it gives none.
     OfTrace { otherwise: u32 },
 }
 
 impl ValueSizes {
-    /// What a request tells about the size of its object.
+    /// The size of the object according to a request.
     fn told(self, request: &Request) -> Option<u32> {
         match self {
             Self::AllOf(size) => Some(size),
@@ -22,7 +22,7 @@ impl ValueSizes {
         }
     }
 
-    /// The size of an object about which the trace told this.
+    /// The size of the value, if the trace gave `told`.
     fn of(self, told: Option<u32>) -> u32 {
         match self {
             Self::AllOf(size) => size,

@@ -1,13 +1,11 @@
 //! A replay by several processes that share one cache file.
 //!
-//! Each key belongs to one worker, which gets all requests for it in their order. The trace is
-//! sent out chunk by chunk, each worker its share, and every worker answers every chunk. A chunk
-//! goes out only when all answers to the chunk before the last have come in: so no worker is two
-//! chunks ahead of another, and yet none waits for the slowest at every chunk.
+//! Each key belongs to one worker, which gets all requests for it in order. The trace is sent chunk by chunk: each
+//! worker gets its share of every chunk and answers it. A chunk is sent only after all answers to the last but one have
+//! arrived. So no worker is two chunks ahead of another, but workers do not wait for the slowest one after every chunk.
 //!
-//! Nobody can wait for ever. A worker never waits to be heard, since its two unread answers fit
-//! into any pipe; so it always comes back to read, and a write to it goes on. The pipes of a
-//! worker that dies break.
+//! No process waits forever. A worker never blocks on writing, because its two unread answers fit into any pipe; so it
+//! always returns to reading, and writes to it continue. The pipes of a worker that dies break.
 
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::path::Path;
@@ -20,7 +18,7 @@ use super::player::{Job, PlayError, Player, Tally};
 use crate::args::Locks;
 use crate::cmd::command::this_program;
 
-/// How many chunks may be out with the workers at once.
+/// The most chunks that may be unanswered at a time.
 const CHUNKS_OUT: u32 = 2;
 
 /// What can go wrong with a worker.
@@ -32,11 +30,11 @@ pub(super) enum TeamError {
     #[error("worker {number} (process {pid}) ended before the trace did, with {status}")]
     Ended { number: u32, pid: u32, status: ExitStatus },
 
-    #[error("worker {number} (process {pid}) is lost: {error}")]
+    #[error("worker {number} (process {pid}) cannot be reached: {error}")]
     Lost { number: u32, pid: u32, error: io::Error },
 }
 
-/// Why a worker stops working.
+/// The error that ends a worker.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ServeError {
     #[error(transparent)]
@@ -46,13 +44,13 @@ pub(super) enum ServeError {
     Pipe(#[from] io::Error),
 }
 
-/// The workers of a replay. They are killed if it is dropped before its time.
+/// The workers of a replay. Dropping the team kills workers that still run.
 pub(super) struct Team {
     workers: Vec<Worker>,
-    /// Chunks sent out, to which not all answers have come in.
+    /// The number of chunks without all answers.
     chunks_out: u32,
     tally: Tally,
-    /// The share of each worker in the chunk that is sent.
+    /// The share of each worker in the current chunk.
     shares: Vec<Vec<Job>>,
 }
 
@@ -65,7 +63,7 @@ impl Team {
         Ok(Self { workers, chunks_out: 0, tally: Tally::default(), shares })
     }
 
-    /// Has a chunk played, sooner or later.
+    /// Sends a chunk to the workers, who play it later.
     pub(super) fn play(&mut self, chunk: &[Job]) -> Result<(), TeamError> {
         if self.chunks_out == CHUNKS_OUT {
             self.collect()?;
@@ -78,7 +76,7 @@ impl Team {
         Ok(())
     }
 
-    /// Waits until all is played, and lets the workers go.
+    /// Waits until everything is played, and ends the workers.
     pub(super) fn finish(mut self) -> Result<Tally, TeamError> {
         while self.chunks_out > 0 {
             self.collect()?;
@@ -89,7 +87,7 @@ impl Team {
         Ok(self.tally)
     }
 
-    /// Waits for all answers to the oldest chunk that is out.
+    /// Waits for all answers to the oldest unanswered chunk.
     fn collect(&mut self) -> Result<(), TeamError> {
         for worker in &mut self.workers {
             self.tally += worker.receive()?;
@@ -99,7 +97,7 @@ impl Team {
     }
 }
 
-/// Gives each job to the share of the worker that its key belongs to.
+/// Adds each job to the share of the worker that owns its key.
 fn deal(chunk: &[Job], shares: &mut [Vec<Job>]) {
     shares.iter_mut().for_each(Vec::clear);
     let workers = shares.len() as u64;
@@ -109,7 +107,7 @@ fn deal(chunk: &[Job], shares: &mut [Vec<Job>]) {
     }
 }
 
-/// One process that plays.
+/// A worker process.
 struct Worker {
     number: u32,
     jobs: PipeWriter,
@@ -121,8 +119,8 @@ impl Worker {
     fn start(number: u32, path: &Path, locks: Locks) -> io::Result<Self> {
         let (jobs_in, jobs) = io::pipe()?;
         let (tallies, tallies_out) = io::pipe()?;
-        // The command owns the worker's ends, and this process must not keep them: they are what
-        // tells that the worker has ended. So it lasts no longer than this statement.
+        // The command owns the worker's ends of the pipes and is dropped with this statement. If this process kept them
+        // open, it would not notice the end of the worker.
         let child = Command::new(this_program())
             .arg("replay-worker")
             .args(["--locks", &LockStrategy::from(locks).to_string()])
@@ -141,7 +139,7 @@ impl Worker {
         read_tally(&mut self.tallies).map_err(|error| self.fault(error))
     }
 
-    /// Tells the worker that there is no more, and waits for its end.
+    /// Closes the input of the worker, and waits for its end.
     fn dismiss(self) -> Result<(), TeamError> {
         let Self { number, jobs, mut process, .. } = self;
         drop(jobs);
@@ -151,8 +149,8 @@ impl Worker {
         }
     }
 
-    /// What a failed exchange means: mostly that the worker has ended, for a reason that it has
-    /// written to standard error.
+    /// The error for a failed exchange. In most cases the worker has ended and has written the reason to standard
+    /// error.
     fn fault(&mut self, error: io::Error) -> TeamError {
         match error.kind() {
             io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => self.process.ended(self.number),
@@ -161,11 +159,11 @@ impl Worker {
     }
 }
 
-/// A child process that does not outlive its owner.
+/// A child process that is killed with its owner.
 struct Process(Child);
 
 impl Process {
-    /// Waits for the end.
+    /// Waits for the process to end.
     fn ended(&mut self, number: u32) -> TeamError {
         let pid = self.0.id();
         match self.0.wait() {
@@ -177,13 +175,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both fail for a process that has ended and been waited for, which is as well.
+        // Both fail for a process that has ended and been waited for.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// The other side: plays what comes in and answers, until the input ends.
+/// The worker's side: plays the jobs from its input and answers, until the input ends.
 pub(super) fn serve(mut player: Player, mut jobs: impl Read, mut tallies: impl Write) -> Result<(), ServeError> {
     while let Some(share) = read_jobs(&mut jobs)? {
         let tally = player.play(&share)?;
@@ -194,14 +192,14 @@ pub(super) fn serve(mut player: Player, mut jobs: impl Read, mut tallies: impl W
 
 #[cfg(test)]
 mod tests {
+    use super::super::player::CHUNK;
     use super::*;
-    use crate::cmd::replay::CHUNK;
     use crate::trace::Key;
 
     #[test]
     fn a_worker_that_ends_is_named() {
-        // Started again, the test program takes `replay-worker` for the name of a test, does not
-        // know the options, and ends with status 101 at once.
+        // The workers are this test program. It takes `replay-worker` for the name of a test, does not know the
+        // options, and ends immediately with status 101.
         let mut team = Team::start(2, Path::new("cache"), Locks::File).expect("started");
         let chunk = [Job { key: Key::from(1), size: 1 }; CHUNK];
         let outcome = team.play(&chunk).and_then(|()| team.finish());

@@ -1,21 +1,24 @@
 //! What the contract of locks says, a check each.
 
-use super::attached::{Attached, count_in_file, counter_path, expect_busy, lock};
-use super::child::Task;
-use super::worker::Worker;
-use super::{AFTER_DEATH, LONG, PROCESS_ROUNDS, SHORT, THREAD_ROUNDS, Trouble, WORKERS, fail};
-use crate::platform::Pause;
-use crate::sync::locks::{LockError, LockPlace, LockStrategy};
-use std::fs;
+use crate::attached::{Attached, counter_path};
+use crate::child::Task;
+use crate::limits::{AFTER_DEATH, PROCESS_ROUNDS, SHORT, THREAD_ROUNDS, WORKERS};
+use crate::trouble::{Trouble, fail};
+use crate::worker::Worker;
+use kennel::{Error, LockStrategy};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-pub(super) type Run = fn(&Bench<'_>) -> Result<(), Trouble>;
+pub(crate) type Run = fn(&Bench<'_>) -> Result<(), Trouble>;
 
-/// Every check, the simple ones first: a strategy that fails is told by its simplest failure.
-pub(super) const CHECKS: &[(&str, Run)] = &[
+/// Every check, the simple ones first: the report of a strategy that fails names its simplest failure.
+pub(crate) const CHECKS: &[(&str, Run)] = &[
     ("threads exclude each other", threads_exclude),
     ("two attachments of one process exclude each other", attachments_exclude),
     ("a wait for another thread ends at its limit, not before", busy_thread),
@@ -33,19 +36,19 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("locks that are lost are an error, not a second set", lost_is_an_error),
 ];
 
-/// A strategy with fresh locks at a place.
-pub(super) struct Bench<'a> {
-    pub strategy: &'a LockStrategy,
-    pub place: LockPlace,
-    pub child: &'a dyn Fn(&str) -> Command,
+/// A strategy with a new cache file in a directory.
+pub(crate) struct Bench<'a> {
+    pub(crate) strategy: &'a LockStrategy,
+    pub(crate) directory: &'a Path,
+    pub(crate) child: &'a dyn Fn(&str) -> Command,
 }
 
 impl Bench<'_> {
     fn attach(&self) -> Result<Attached, Trouble> {
-        Ok(Attached::new(self.strategy, &self.place)?)
+        Attached::open(self.strategy, self.directory)
     }
 
-    /// Leaves out what needs exclusion at all.
+    /// Skips what needs exclusion at all.
     fn needs_locks(&self) -> Result<(), Trouble> {
         match self.strategy {
             LockStrategy::None => Err(Trouble::Skip("the caller promises one writer, there is nothing to exclude")),
@@ -53,7 +56,7 @@ impl Bench<'_> {
         }
     }
 
-    /// Leaves out what needs several processes, or several openings of the file.
+    /// Skips what needs several processes, or several openings of the file.
     fn needs_processes(&self) -> Result<(), Trouble> {
         self.needs_locks()?;
         match self.strategy {
@@ -64,10 +67,14 @@ impl Bench<'_> {
         }
     }
 
-    /// Starts a child with a task; what it works on besides the locks lies in their directory.
+    /// Whether one lock protects all regions.
+    fn has_one_lock(&self) -> bool {
+        matches!(self.strategy, LockStrategy::RwFile)
+    }
+
+    /// Starts a child with a task.
     fn start(&self, task: Task, region: u32) -> Result<Worker, Trouble> {
-        let text = format!("{} {region} {}", task.name(), self.place.directory.display());
-        Worker::start((self.child)(&text))
+        Worker::start((self.child)(&task.text(region, self.directory)))
     }
 
     /// Starts a child that holds a region.
@@ -84,6 +91,11 @@ fn on_thread<T: Send>(work: impl FnOnce() -> Result<T, Trouble> + Send) -> Resul
     thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|_| Err(fail("a thread panicked")))
 }
 
+/// Locks a region and unlocks it.
+fn pass(locks: &Attached, region: u32) -> Result<(), Trouble> {
+    locks.hold(region, || ())
+}
+
 fn threads_exclude(bench: &Bench<'_>) -> Result<(), Trouble> {
     bench.needs_locks()?;
     let locks = bench.attach()?;
@@ -96,19 +108,18 @@ fn attachments_exclude(bench: &Bench<'_>) -> Result<(), Trouble> {
     count_together(&[&one, &other])
 }
 
-/// Threads add to a counter with a load and a store of its own each: two at once lose what one of them added.
+/// Threads add to a counter with a load and a store of its own each: two at the same time lose what one of them added.
 fn count_together(attached: &[&Attached]) -> Result<(), Trouble> {
     let (counter, start) = (AtomicU64::new(0), Barrier::new(WORKERS as usize));
-    let work = |locks: &Attached| -> Result<(), Trouble> {
+    let add = || {
+        let seen = counter.load(Ordering::Relaxed);
+        // Without a lock, the other threads get in here.
+        thread::yield_now();
+        counter.store(seen + 1, Ordering::Relaxed);
+    };
+    let work = |locks: &Attached| {
         start.wait();
-        for _ in 0..THREAD_ROUNDS {
-            let _held = lock(locks, 0)?;
-            let seen = counter.load(Ordering::Relaxed);
-            // Without a lock, everybody else comes in here.
-            thread::yield_now();
-            counter.store(seen + 1, Ordering::Relaxed);
-        }
-        Ok(())
+        (0..THREAD_ROUNDS).try_for_each(|_| locks.hold(0, add))
     };
     thread::scope(|scope| {
         let threads: Vec<_> = (0..WORKERS as usize)
@@ -129,20 +140,19 @@ fn expect_count(found: u64, expected: u64) -> Result<(), Trouble> {
 fn busy_thread(bench: &Bench<'_>) -> Result<(), Trouble> {
     bench.needs_locks()?;
     let locks = bench.attach()?;
-    let _held = lock(&locks, 0)?;
-    on_thread(|| expect_busy(&locks, 0))
+    locks.hold(0, || on_thread(|| locks.expect_busy(0)))?
 }
 
 fn given_to_thread(bench: &Bench<'_>) -> Result<(), Trouble> {
     bench.needs_locks()?;
-    let locks = bench.attach()?;
-    let held = lock(&locks, 0)?;
-    let locks = &locks;
+    let locks = &bench.attach()?;
     thread::scope(|scope| {
-        let waiter = scope.spawn(move || lock(locks, 0).map(drop));
-        thread::sleep(SHORT);
-        let early = waiter.is_finished();
-        drop(held);
+        let (waiter, early) = locks.hold(0, || {
+            let waiter = scope.spawn(move || pass(locks, 0));
+            thread::sleep(SHORT);
+            let early = waiter.is_finished();
+            (waiter, early)
+        })?;
         waiter.join().unwrap_or_else(|_| Err(fail("a thread panicked")))?;
         if early { Err(fail("it was given while it was held")) } else { Ok(()) }
     })
@@ -151,53 +161,63 @@ fn given_to_thread(bench: &Bench<'_>) -> Result<(), Trouble> {
 fn panic_unlocks(bench: &Bench<'_>) -> Result<(), Trouble> {
     bench.needs_locks()?;
     let locks = bench.attach()?;
-    let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let _held = lock(&locks, 0);
-        // Not `panic!`, which would print.
-        std::panic::resume_unwind(Box::new("of the conformance suite"));
-    }));
-    if unwound.is_ok() {
-        return Err(fail("nothing was unwound"));
+    // `panic!` would print.
+    let unwind = || panic::resume_unwind(Box::new("of the conformance suite"));
+    match panic::catch_unwind(AssertUnwindSafe(|| locks.hold(0, unwind))) {
+        Err(_) => on_thread(|| pass(&locks, 0)),
+        Ok(not_locked) => not_locked,
     }
-    on_thread(|| lock(&locks, 0).map(drop))
 }
 
 fn regions_are_apart(bench: &Bench<'_>) -> Result<(), Trouble> {
     bench.needs_locks()?;
-    if matches!(bench.strategy, LockStrategy::RwFile) {
+    if bench.has_one_lock() {
         return Err(Trouble::Skip("it has one lock for the whole cache"));
     }
     let locks = bench.attach()?;
-    let _held = lock(&locks, 1)?;
-    for region in [0, 2, 3] {
-        on_thread(|| lock(&locks, region).map(drop))?;
-    }
-    on_thread(|| expect_busy(&locks, 1))
+    locks.hold(1, || {
+        [0, 2, 3].into_iter().try_for_each(|region| on_thread(|| pass(&locks, region)))?;
+        on_thread(|| locks.expect_busy(1))
+    })?
 }
 
+/// Only under `rw-file` reads take a lock: the one lock file, shared. It stands for a reader that this check stops in the
+/// middle of a read.
 fn readers_share(bench: &Bench<'_>) -> Result<(), Trouble> {
-    let locks = bench.attach()?;
-    if !locks.locks.reads_are_locked() {
-        return Err(Trouble::Skip("reads take no lock"));
+    let LockStrategy::RwFile = bench.strategy else { return Err(Trouble::Skip("reads take no lock")) };
+    let attach = || Attached::open_impatient(bench.strategy, bench.directory);
+    let (locks, other) = (attach()?, attach()?);
+    let reader = OpenOptions::new().read(true).write(true).open(locks.lock_directory().join("0000.lock"))?;
+    if !try_share(&reader)? {
+        return Err(fail("the lock of readers is held, and nobody reads"));
     }
-    let read = |locks: &Attached| locks.locks.lock_shared(0, SHORT).map(|guard| guard.is_some());
-    {
-        let other = bench.attach()?;
-        let _shared = locks.locks.lock_shared(0, LONG)?;
-        on_thread(|| if read(&locks)? && read(&other)? { Ok(()) } else { Err(fail("no guard for a reader")) })?;
-        on_thread(|| expect_busy(&locks, 0))?;
-        on_thread(|| expect_busy(&other, 0))?;
+    if !locks.can_read() || !other.can_read() {
+        return Err(fail("a reader was kept out by another reader"));
     }
-    let _held = lock(&locks, 0)?;
-    match on_thread(|| Ok(read(&locks)))? {
-        Err(LockError::Busy) => Ok(()),
-        _ => Err(fail("a reader came in beside a writer")),
+    on_thread(|| locks.expect_busy(0))?;
+    on_thread(|| other.expect_busy(0))?;
+    fs2::FileExt::unlock(&reader)?;
+    locks.hold(0, || {
+        if locks.can_read() || other.can_read() || try_share(&reader)? {
+            return Err(fail("a reader came in beside a writer"));
+        }
+        Ok(())
+    })??;
+    if locks.can_read() && other.can_read() { Ok(()) } else { Err(fail("a reader was kept out by nobody")) }
+}
+
+/// Tries to lock a file together with others: `false` if somebody has locked it for itself alone.
+fn try_share(file: &File) -> io::Result<bool> {
+    match fs2::FileExt::try_lock_shared(file) {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
 fn processes_exclude(bench: &Bench<'_>) -> Result<(), Trouble> {
     bench.needs_processes()?;
-    let path = counter_path(&bench.place.directory);
+    let path = counter_path(bench.directory);
     fs::write(&path, 0u64.to_le_bytes())?;
     let locks = bench.attach()?;
     let mut workers = Vec::new();
@@ -206,7 +226,7 @@ fn processes_exclude(bench: &Bench<'_>) -> Result<(), Trouble> {
     }
     workers.iter_mut().try_for_each(|worker| worker.expect("ready"))?;
     workers.iter_mut().try_for_each(|worker| worker.tell("go"))?;
-    count_in_file(&locks, &path)?;
+    locks.count_in_file(&path)?;
     workers.into_iter().try_for_each(Worker::finish)?;
     let counted = fs::read(&path)?;
     expect_count(u64::from_le_bytes(counted.try_into().unwrap_or_default()), WORKERS * PROCESS_ROUNDS)
@@ -216,26 +236,27 @@ fn busy_process(bench: &Bench<'_>) -> Result<(), Trouble> {
     bench.needs_processes()?;
     let locks = bench.attach()?;
     let mut holder = bench.start_holder(0)?;
-    expect_busy(&locks, 0)?;
-    if !matches!(bench.strategy, LockStrategy::RwFile) {
-        drop(lock(&locks, 1)?);
+    locks.expect_busy(0)?;
+    if !bench.has_one_lock() {
+        pass(&locks, 1)?;
     }
     holder.tell("unlock")?;
     holder.expect("unlocked")?;
-    drop(lock(&locks, 0)?);
+    pass(&locks, 0)?;
     holder.finish()
 }
 
 fn given_to_process(bench: &Bench<'_>) -> Result<(), Trouble> {
     bench.needs_processes()?;
     let locks = bench.attach()?;
-    let held = lock(&locks, 0)?;
-    let mut waiter = bench.start(Task::Hold, 0)?;
-    waiter.expect("waiting")?;
-    thread::sleep(SHORT);
-    drop(held);
+    let mut waiter = locks.hold(0, || {
+        let mut waiter = bench.start(Task::Hold, 0)?;
+        waiter.expect("waiting")?;
+        thread::sleep(SHORT);
+        Ok::<_, Trouble>(waiter)
+    })??;
     waiter.expect("locked")?;
-    expect_busy(&locks, 0)?;
+    locks.expect_busy(0)?;
     waiter.tell("unlock")?;
     waiter.finish()
 }
@@ -244,9 +265,9 @@ fn killed_gives(bench: &Bench<'_>) -> Result<(), Trouble> {
     bench.needs_processes()?;
     let locks = bench.attach()?;
     let mut holder = bench.start_holder(0)?;
-    expect_busy(&locks, 0)?;
+    locks.expect_busy(0)?;
     holder.kill()?;
-    drop(locks.lock(0, AFTER_DEATH)?);
+    locks.hold_within(AFTER_DEATH, 0, || ())?;
     // And to the next, in a process of its own.
     let mut next = bench.start_holder(0)?;
     next.tell("unlock")?;
@@ -257,32 +278,32 @@ fn stopped_keeps(bench: &Bench<'_>) -> Result<(), Trouble> {
     bench.needs_processes()?;
     let locks = bench.attach()?;
     let mut holder = bench.start_holder(0)?;
-    holder.pause(Pause::Stop)?;
-    expect_busy(&locks, 0)?;
-    expect_busy(&locks, 0)?;
-    holder.pause(Pause::Resume)?;
+    holder.stop()?;
+    locks.expect_busy(0)?;
+    locks.expect_busy(0)?;
+    holder.resume()?;
     holder.tell("unlock")?;
     holder.expect("unlocked")?;
-    drop(lock(&locks, 0)?);
+    pass(&locks, 0)?;
     holder.finish()
 }
 
-/// The parent is killed in the middle while its child lives: the child must not keep the lock alive.
+/// The parent is killed while it holds the lock, and its child lives on: the child must not keep the lock alive.
 fn fork_does_not_hold(bench: &Bench<'_>) -> Result<(), Trouble> {
     bench.needs_processes()?;
     let locks = bench.attach()?;
     let mut parent = bench.start(Task::Fork, 0)?;
     parent.expect_forked()?;
-    expect_busy(&locks, 0)?;
+    locks.expect_busy(0)?;
     parent.kill()?;
-    drop(locks.lock(0, AFTER_DEATH)?);
+    locks.hold_within(AFTER_DEATH, 0, || ())?;
     // The child was there all the time, else nothing is proved.
     parent.tell("are you there?")?;
     parent.expect("alive")?;
     parent.drain()
 }
 
-/// The parent holds the lock and lives: its child waits for it like everybody, and then excludes others.
+/// The parent holds the lock and lives: its child waits for the lock like any other process, and then excludes others.
 fn fork_excludes(bench: &Bench<'_>) -> Result<(), Trouble> {
     bench.needs_processes()?;
     let locks = bench.attach()?;
@@ -290,25 +311,30 @@ fn fork_excludes(bench: &Bench<'_>) -> Result<(), Trouble> {
     parent.expect_forked()?;
     parent.expect("child: busy")?;
     parent.expect("child: locked")?;
-    expect_busy(&locks, 0)?;
+    locks.expect_busy(0)?;
     parent.tell("unlock")?;
     parent.expect("child: unlocked")?;
-    drop(lock(&locks, 0)?);
+    pass(&locks, 0)?;
     parent.finish()
 }
 
 fn lost_is_an_error(bench: &Bench<'_>) -> Result<(), Trouble> {
     bench.needs_processes()?;
-    // A lease is a file only once a member was there. It has left: a file that is open may keep its name.
-    drop(bench.attach()?);
-    for entry in fs::read_dir(&bench.place.directory)? {
+    // Nobody uses the files when they go: one that is open may keep its name.
+    let directory = bench.attach()?.lock_directory();
+    for entry in fs::read_dir(directory)? {
         let path = entry?.path();
+        // The leases are the locks of one strategy. Under another the cache would miss them before the locks.
+        let is_lease = path.extension().is_some_and(|extension| extension == "lease");
+        if is_lease && !matches!(bench.strategy, LockStrategy::Lease) {
+            continue;
+        }
         if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
     }
     let Ok(locks) = bench.attach() else { return Ok(()) };
-    match locks.lock(0, SHORT) {
-        Err(LockError::Failed(_)) => Ok(()),
-        Err(LockError::Busy) => Err(fail("expected an error, found Busy")),
-        Ok(_) => Err(fail("the files of the locks were deleted, and still one was given")),
+    match locks.hold_within(SHORT, 0, || ()) {
+        Ok(()) => Err(fail("the files of the locks were deleted, and still one was given")),
+        Err(Error::Busy { .. }) => Err(fail("expected an error, found Busy")),
+        Err(_) => Ok(()),
     }
 }

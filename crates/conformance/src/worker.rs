@@ -1,27 +1,29 @@
-//! A child of the suite, as the suite has it.
+//! A child process of the suite, as the suite controls it.
 
-use super::{LONG, MARK, NO_FORK, SLACK, Trouble, fail};
-use crate::platform::{self, Pause};
+use crate::child::{MARK, NO_FORK};
+use crate::limits::{LONG, SLACK};
+use crate::process;
+use crate::trouble::{Trouble, fail};
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 
-/// A child at work; it is killed when the check that started it is left.
-pub(super) struct Worker {
+/// A child at work; dropping it kills the child.
+pub(crate) struct Worker {
     child: Child,
-    /// What it says; a thread reads it, so that a child that hangs does not hang the suite.
+    /// What the child says. A thread reads it, so that a child that hangs does not hang the suite.
     lines: Receiver<String>,
 }
 
 impl Worker {
-    /// Starts it.
-    pub(super) fn start(mut command: Command) -> Result<Self, Trouble> {
+    /// Starts a child.
+    pub(crate) fn start(mut command: Command) -> Result<Self, Trouble> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let Some(stdout) = child.stdout.take() else { return Err(fail("a child without an output")) };
         let (heard, lines) = mpsc::channel();
         thread::spawn(move || {
-            // When the check is over nobody listens any more.
+            // Once the check is over, nobody listens any more.
             let said = BufReader::new(stdout).lines().map_while(Result::ok);
             let _ = said.into_iter().try_for_each(|line| heard.send(line));
         });
@@ -34,17 +36,17 @@ impl Worker {
             let line = self.lines.recv_timeout(LONG + SLACK).map_err(|error| match error {
                 RecvTimeoutError::Timeout => fail("a child hangs"),
                 RecvTimeoutError::Disconnected => {
-                    fail("a child ended before it was done: did its command come to `conformance::child`?")
+                    fail("a child ended before it was done: did its command come to `kennel_conformance::child`?")
                 }
             })?;
-            // A harness may have begun the line.
+            // A test harness may have begun the line.
             if let Some(at) = line.find(MARK) {
                 return Ok(line[at + MARK.len()..].to_owned());
             }
         }
     }
 
-    pub(super) fn expect(&mut self, expected: &str) -> Result<(), Trouble> {
+    pub(crate) fn expect(&mut self, expected: &str) -> Result<(), Trouble> {
         let heard = self.hear()?;
         if heard == expected {
             Ok(())
@@ -53,22 +55,22 @@ impl Worker {
         }
     }
 
-    pub(super) fn expect_forked(&mut self) -> Result<(), Trouble> {
+    pub(crate) fn expect_forked(&mut self) -> Result<(), Trouble> {
         let heard = self.hear()?;
         match heard.as_str() {
             "forked" => Ok(()),
-            NO_FORK => Err(Trouble::Skip("the children of this suite were given no way to fork")),
+            NO_FORK => Err(Trouble::Skip("processes cannot fork here")),
             _ => Err(fail(format!("a child should fork, and said {heard:?}"))),
         }
     }
 
-    pub(super) fn tell(&mut self, what: &str) -> Result<(), Trouble> {
+    pub(crate) fn tell(&mut self, what: &str) -> Result<(), Trouble> {
         let Some(stdin) = &mut self.child.stdin else { return Err(fail("a child without an input")) };
         Ok(writeln!(stdin, "{what}")?)
     }
 
-    pub(super) fn kill(&mut self) -> Result<(), Trouble> {
-        // `wait` closes the child's input, which a forked child of it may still want to read.
+    pub(crate) fn kill(&mut self) -> Result<(), Trouble> {
+        // `wait` closes the child's input, which a process that the child forked may still want to read.
         let stdin = self.child.stdin.take();
         self.child.kill()?;
         self.child.wait()?;
@@ -76,17 +78,20 @@ impl Worker {
         Ok(())
     }
 
-    pub(super) fn pause(&self, what: Pause) -> Result<(), Trouble> {
-        match platform::stop_process(self.child.id(), what) {
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                Err(Trouble::Skip("processes cannot be stopped here"))
-            }
-            other => Ok(other?),
-        }
+    /// Stops the child until it is told to [`resume`](Self::resume).
+    pub(crate) fn stop(&self) -> Result<(), Trouble> {
+        process::stop(self.child.id()).map_err(|error| match error.kind() {
+            io::ErrorKind::Unsupported => Trouble::Skip("processes cannot be stopped here"),
+            _ => error.into(),
+        })
     }
 
-    /// Closes the input, and hears all until nobody is left to say anything.
-    pub(super) fn drain(&mut self) -> Result<(), Trouble> {
+    pub(crate) fn resume(&self) -> Result<(), Trouble> {
+        Ok(process::resume(self.child.id())?)
+    }
+
+    /// Closes the input, and hears all until no process is left that could say anything.
+    pub(crate) fn drain(&mut self) -> Result<(), Trouble> {
         drop(self.child.stdin.take());
         loop {
             match self.lines.recv_timeout(LONG + SLACK) {
@@ -98,7 +103,7 @@ impl Worker {
     }
 
     /// Waits for the child to end well.
-    pub(super) fn finish(mut self) -> Result<(), Trouble> {
+    pub(crate) fn finish(mut self) -> Result<(), Trouble> {
         self.drain()?;
         let status = self.child.wait()?;
         if status.success() { Ok(()) } else { Err(fail(format!("a child ended with {status}"))) }

@@ -1,0 +1,59 @@
+//! What processes can do on some systems only: stop another, and fork.
+
+#[cfg(unix)]
+pub(crate) use unix::{fork, resume, stop};
+#[cfg(not(unix))]
+pub(crate) use unsupported::{fork, resume, stop};
+
+#[cfg(unix)]
+mod unix {
+    #![allow(unsafe_code, reason = "there is no safe fork")]
+
+    use rustix::process::{Pid, Signal, kill_process};
+    use std::io;
+
+    /// Stops a process until it is told to [`resume`].
+    pub(crate) fn stop(pid: u32) -> io::Result<()> {
+        send(pid, Signal::STOP)
+    }
+
+    /// Lets a stopped process go on.
+    pub(crate) fn resume(pid: u32) -> io::Result<()> {
+        send(pid, Signal::CONT)
+    }
+
+    fn send(pid: u32, signal: Signal) -> io::Result<()> {
+        let pid = Pid::from_raw(pid as i32).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    /// Forks this process: `true` in the child, which has this thread only.
+    pub(crate) fn fork() -> io::Result<bool> {
+        // SAFETY: this thread holds no lock of the C library. Locks of other threads stay held in the child, which uses
+        // the cache, memory and the standard streams; all of these are made for that.
+        match unsafe { libc::fork() } {
+            -1 => Err(io::Error::last_os_error()),
+            child => Ok(child == 0),
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod unsupported {
+    use std::io;
+
+    /// Only a debugger stops a process here.
+    pub(crate) fn stop(_pid: u32) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// No process was stopped.
+    pub(crate) fn resume(_pid: u32) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Processes do not fork here.
+    pub(crate) fn fork() -> io::Result<bool> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}

@@ -1,0 +1,290 @@
+//! The work that is measured: reads and writes of one worker process, by its threads.
+
+use crate::keys::{Keys, fill, is_right, key};
+use crate::latency::Latency;
+use crate::pace::{Due, Pacer};
+use crate::strategies::Strategies;
+use crate::task::{Counts, End, Job, Outcome};
+use crate::usage::{self, Usage};
+use crate::work::{WorkError, open, wait_for_start};
+use kennel::Cache;
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Operations between two looks at the clock.
+const BATCH: usize = 64;
+/// Without a rate, one operation in so many is timed: the clock takes a good part of what a read takes.
+pub const TIMED_EVERY: usize = 16;
+/// Operations that are drawn before the start, and then repeated.
+const DRAWN: (usize, usize) = (1 << 16, 1 << 21);
+/// A wait that is longer than this is slept through, as far as this before its end.
+const SPIN: Duration = Duration::from_micros(80);
+/// The bit of a drawn operation that says that it writes.
+const WRITES: u32 = 1 << 31;
+
+/// Does a job, and returns what came of it.
+pub(crate) fn work(job: &Job, strategies: &Strategies) -> Result<Outcome, WorkError> {
+    let cache = open(&job.cell.strategy, &job.file, strategies)?;
+    let threads = job.cell.threads;
+    let mut hands = (0..threads).map(|number| Hand::new(job, &cache, number)).collect::<Result<Vec<_>, _>>()?;
+    wait_for_start()?;
+    let stage = Stage { job, barrier: Barrier::new(threads as usize), failed: AtomicBool::new(false) };
+    let works: Vec<Result<Work, WorkError>> = std::thread::scope(|scope| {
+        let running: Vec<_> = hands.iter_mut().map(|hand| scope.spawn(|| stage.perform(hand))).collect();
+        let panicked = |_| Err(WorkError::Io(io::Error::other("a thread panicked")));
+        running.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
+    });
+    let mut outcome = Outcome::default();
+    let (mut reads, mut writes) = (Latency::new(), Latency::new());
+    for (hand, work) in hands.iter().zip(works) {
+        let work = work?;
+        outcome.counts.add(&hand.counts);
+        outcome.elapsed = outcome.elapsed.max(work.elapsed);
+        outcome.usage = outcome.usage.or(work.usage);
+        reads.add(&hand.read_latency);
+        writes.add(&hand.write_latency);
+    }
+    if let Some(path) = &job.samples {
+        write_samples(path, &hands)?;
+    }
+    outcome.read_latency = reads.buckets();
+    outcome.write_latency = writes.buckets();
+    Ok(outcome)
+}
+
+/// What the threads of one process share.
+struct Stage<'a> {
+    job: &'a Job,
+    barrier: Barrier,
+    failed: AtomicBool,
+}
+
+/// How long one thread worked; the first one of a process also says what the process took.
+struct Work {
+    elapsed: Duration,
+    usage: Option<Usage>,
+}
+
+impl Stage<'_> {
+    /// The warm-up, and then what is measured. Whoever fails still meets the others, or they would wait forever.
+    fn perform(&self, hand: &mut Hand<'_>) -> Result<Work, WorkError> {
+        let warm = self.note(self.warm_up(hand));
+        hand.forget();
+        let is_first = self.barrier.wait().is_leader();
+        let before = if is_first { usage::now() } else { None };
+        let start = Instant::now();
+        // A thread that failed ends the others' work, too: what they would measure is worth nothing.
+        let done = match warm {
+            Ok(()) if !self.failed.load(Ordering::Relaxed) => self.note(self.measure(hand)),
+            other => other,
+        };
+        let elapsed = start.elapsed();
+        self.barrier.wait();
+        let usage = before.and_then(|before| Some(usage::now()? - before));
+        done.map(|()| Work { elapsed, usage })
+    }
+
+    fn note<T>(&self, result: Result<T, WorkError>) -> Result<T, WorkError> {
+        if result.is_err() {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+
+    fn warm_up(&self, hand: &mut Hand<'_>) -> Result<(), WorkError> {
+        if self.job.pin {
+            usage::pin(self.job.process * self.job.cell.threads + hand.number)?;
+        }
+        match self.job.end {
+            End::After(_) => hand.work_for(self.job.warm_up),
+            End::Operations(_) => Ok(()),
+        }
+    }
+
+    fn measure(&self, hand: &mut Hand<'_>) -> Result<(), WorkError> {
+        match (self.job.end, self.job.rate) {
+            (End::Operations(operations), _) => (0..operations).try_for_each(|_| hand.operate(None)),
+            (End::After(time), None) => hand.work_for(time),
+            (End::After(time), Some(rate)) => {
+                let threads = self.job.cell.threads;
+                let number = self.job.process * threads + hand.number;
+                hand.work_at(&Pacer::new(rate, number, self.job.cell.processes * threads), time)
+            }
+        }
+    }
+}
+
+/// One thread at work.
+struct Hand<'a> {
+    cache: &'a Cache,
+    /// Number of the thread in its process.
+    number: u32,
+    /// Key numbers, with the mark of those that write.
+    drawn: Vec<u32>,
+    at: usize,
+    value: Vec<u8>,
+    into: Vec<u8>,
+    counts: Counts,
+    read_latency: Latency,
+    write_latency: Latency,
+    /// Each latency that was taken, if they are kept; writes have the highest bit set.
+    samples: Option<Vec<u64>>,
+}
+
+/// The mark of a write among the samples.
+const WRITE_SAMPLE: u64 = 1 << 63;
+
+impl<'a> Hand<'a> {
+    fn new(job: &Job, cache: &'a Cache, number: u32) -> Result<Self, WorkError> {
+        let seed = job.seed ^ (u64::from(job.process) << 32) ^ (u64::from(number) << 16);
+        Ok(Self {
+            cache,
+            number,
+            drawn: draw(&job.cell.keys, job.items, job.cell.write_percent, seed)?,
+            at: 0,
+            value: vec![0x5a; job.cell.value_size],
+            into: vec![0; job.cell.value_size],
+            counts: Counts::default(),
+            read_latency: Latency::new(),
+            write_latency: Latency::new(),
+            samples: job.samples.is_some().then(Vec::new),
+        })
+    }
+
+    /// Forgets what the warm-up counted.
+    fn forget(&mut self) {
+        self.counts = Counts::default();
+        self.read_latency = Latency::new();
+        self.write_latency = Latency::new();
+        self.samples.iter_mut().for_each(Vec::clear);
+    }
+
+    /// As fast as it goes, one in [`TIMED_EVERY`] timed.
+    fn work_for(&mut self, time: Duration) -> Result<(), WorkError> {
+        let start = Instant::now();
+        while start.elapsed() < time {
+            for n in 0..BATCH {
+                let timed = n % TIMED_EVERY == 0;
+                self.operate(timed.then(Instant::now))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// At the pace of a rate: each operation is timed from when it was due.
+    fn work_at(&mut self, pacer: &Pacer, time: Duration) -> Result<(), WorkError> {
+        let start = Instant::now();
+        let end = time.as_nanos() as u64;
+        let mut operation = 0;
+        while pacer.due(operation) < end {
+            let due = start + Duration::from_nanos(pacer.due(operation));
+            while let Due::In(nanos) = pacer.at(operation, start.elapsed().as_nanos() as u64) {
+                match Duration::from_nanos(nanos).checked_sub(SPIN) {
+                    Some(long) => std::thread::sleep(long),
+                    None => std::hint::spin_loop(),
+                }
+            }
+            // One that cannot keep the pace ends in time all the same, with what it did.
+            if start.elapsed() > time {
+                break;
+            }
+            self.operate(Some(due))?;
+            operation += 1;
+        }
+        Ok(())
+    }
+
+    /// One operation; `since` is when its latency begins. A read that misses is followed by a write, as in a
+    /// program that then fetches the value from elsewhere.
+    #[inline]
+    fn operate(&mut self, since: Option<Instant>) -> Result<(), WorkError> {
+        let drawn = self.drawn[self.at];
+        self.at = if self.at + 1 == self.drawn.len() { 0 } else { self.at + 1 };
+        let number = u64::from(drawn & !WRITES);
+        if drawn & WRITES != 0 {
+            return self.write(number, since);
+        }
+        let found = self.cache.get_into(key(number), &mut self.into)?;
+        self.time(since, false);
+        self.counts.reads += 1;
+        match found {
+            Some(len) if is_right(number, self.into.get(..len).unwrap_or(&[]), self.value.len()) => {
+                self.counts.hits += 1;
+                Ok(())
+            }
+            Some(found) => Err(WorkError::WrongValue { key: number, expected: self.value.len(), found }),
+            None => self.write(number, None),
+        }
+    }
+
+    #[inline]
+    fn write(&mut self, number: u64, since: Option<Instant>) -> Result<(), WorkError> {
+        fill(number, &mut self.value);
+        let result = self.cache.set(key(number), &self.value);
+        self.time(since, true);
+        self.counts.writes += 1;
+        match result {
+            Err(kennel::Error::Busy { .. }) => self.counts.busy += 1,
+            result => result?,
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn time(&mut self, since: Option<Instant>, is_write: bool) {
+        let Some(since) = since else { return };
+        let nanos = since.elapsed().as_nanos() as u64;
+        let latency = if is_write { &mut self.write_latency } else { &mut self.read_latency };
+        latency.record(nanos);
+        if let Some(samples) = &mut self.samples {
+            samples.push(nanos | if is_write { WRITE_SAMPLE } else { 0 });
+        }
+    }
+}
+
+/// Draws what one thread does: enough that most keys come up, and not so much that drawing takes long.
+fn draw(keys: &Keys, items: u32, write_percent: f64, seed: u64) -> io::Result<Vec<u32>> {
+    let n = (2 * items as usize).clamp(DRAWN.0, DRAWN.1);
+    let mut drawn = keys.draw(items, n, seed)?;
+    let mut rng = SmallRng::seed_from_u64(!seed);
+    for operation in &mut drawn {
+        if rng.random_bool(write_percent / 100.0) {
+            *operation |= WRITES;
+        }
+    }
+    Ok(drawn)
+}
+
+/// One line for each latency: thread, `read` or `write`, nanoseconds.
+fn write_samples(path: &PathBuf, hands: &[Hand<'_>]) -> io::Result<()> {
+    let mut out = BufWriter::new(File::create(path)?);
+    for hand in hands {
+        for sample in hand.samples.iter().flatten() {
+            let kind = if sample & WRITE_SAMPLE == 0 { "read" } else { "write" };
+            writeln!(out, "{},{kind},{}", hand.number, sample & !WRITE_SAMPLE)?;
+        }
+    }
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_of_writes_is_drawn() {
+        let share = |percent| {
+            let drawn = draw(&Keys::Uniform, 1000, percent, 1).unwrap();
+            drawn.iter().filter(|&operation| operation & WRITES != 0).count() as f64 / drawn.len() as f64
+        };
+        assert_eq!(share(0.0), 0.0);
+        assert_eq!(share(100.0), 1.0);
+        assert!((share(5.0) - 0.05).abs() < 0.005, "{}", share(5.0));
+    }
+}

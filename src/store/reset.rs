@@ -1,0 +1,68 @@
+//! What becomes of a stripe's words when the host was restarted, or the file is a copy.
+
+use super::epochs::Distrust;
+use super::header::HeaderWords;
+use super::record::mix;
+use crate::shm::layout::at;
+use crate::shm::{Geometry, Memory, Step};
+
+impl<M: Memory> HeaderWords<'_, M> {
+    /// Takes a stripe from whoever locked it or claimed its keys: none of them lives. Returns whether it is flagged.
+    pub(crate) fn reset_stripe(self, geometry: &Geometry, stripe: u32, distrust: Distrust, random: u64) -> bool {
+        let stripe_at = geometry.stripe(stripe);
+        let zero = |at| self.0.word(at).set(Step::Header, 0);
+        zero(stripe_at + at!(Stripe.lock_word));
+        zero(stripe_at + at!(Stripe.sleep_word));
+        self.end_all_claims(geometry, stripe);
+        let stamp = self.0.word(stripe_at + at!(Stripe.stamp));
+        let distrust = match after_jump(stamp.get(), mix(random ^ u64::from(stripe))) {
+            // A stripe that is emptied begins with stamps of its own.
+            _ if distrust == Distrust::Discard => distrust,
+            None => Distrust::Discard,
+            Some(jumped) => {
+                stamp.set(Step::Stamp, jumped);
+                distrust
+            }
+        };
+        let verify_me = self.0.word(stripe_at + at!(Stripe.verify_me));
+        if distrust != Distrust::None {
+            verify_me.set(Step::VerifyMe, distrust as u64);
+        }
+        verify_me.get() != 0
+    }
+
+    /// Ends all claims of a stripe: none of their owners lives.
+    pub(crate) fn end_all_claims(self, geometry: &Geometry, stripe: u32) {
+        for claim in 0..geometry.shape.claims {
+            self.0.word(geometry.claim(stripe, claim) + at!(Claim.number)).set(Step::Header, 0);
+        }
+        self.0.word(geometry.stripe(stripe) + at!(Stripe.claims_used)).set(Step::Header, 0);
+    }
+}
+
+/// The shortest jump of a counter of stamps; the longest is twice as long. No twin gives out so many from one reset to
+/// the next, and two twins hardly ever jump equally far.
+const JUMP: u64 = 1 << 47;
+
+/// A counter of stamps after a jump: above the stamps of all records, which stay in their order. `None`: stamps have run
+/// out, after some ten thousand jumps, and the stripe must start anew.
+fn after_jump(stamp: u64, random: u64) -> Option<u64> {
+    stamp.checked_add(JUMP + random % JUMP).filter(|&jumped| jumped < u64::MAX - JUMP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_of_stamps_jumps_up_and_never_wraps() {
+        for random in [0, 1, JUMP - 1, u64::MAX] {
+            let jumped = after_jump(5, random).unwrap();
+            assert!((5 + JUMP..5 + 2 * JUMP).contains(&jumped), "{jumped}");
+            for stamp in [u64::MAX, u64::MAX - 1, u64::MAX - JUMP, u64::MAX - 2 * JUMP] {
+                assert_eq!(after_jump(stamp, random), None);
+            }
+        }
+        assert_ne!(after_jump(5, 1), after_jump(5, 2));
+    }
+}

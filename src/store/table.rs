@@ -1,0 +1,194 @@
+//! The hash table in a cache file: where its parts lie, and the words of the header that concern every look at them.
+
+use super::epochs::{Distrust, Epochs, Invalidation};
+use super::record::{Extension, Head};
+use super::slot::{Ring, Slot};
+use crate::hash::Key;
+use crate::shm::atomics::Ordering;
+use crate::shm::layout::{RECORD_LEN, RingShape, STATE_EPOCHS, STATE_REPLACED, STATE_UNVERIFIED, at};
+use crate::shm::memory::Word;
+use crate::shm::{Geometry, Memory};
+
+/// A mapped cache file as the engine sees it: words, their layout, and the seed of the hash.
+pub(crate) struct Store<M> {
+    pub mem: M,
+    pub geometry: Geometry,
+    pub seed: u64,
+}
+
+/// Attempts to exchange a word that others exchange, too. Each that fails is another's success, so only a word that
+/// changes without end, by somebody who means harm, outlasts them.
+pub(crate) const EXCHANGES: u32 = 10_000;
+
+/// Where a position of a ring lies.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    /// Offset in the file.
+    pub at: u64,
+    /// Units from there to the end of its ring.
+    pub left: u64,
+}
+
+impl<M: Memory> Store<M> {
+    pub(crate) fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
+        Key::new(bytes, self.seed)
+    }
+
+    pub(crate) fn stripe_of(&self, key: &Key<'_>) -> u32 {
+        key.stripe(self.geometry.shape.stripes)
+    }
+
+    /// Offset of the bucket a key belongs to.
+    #[inline]
+    pub(crate) fn bucket_of(&self, key: &Key<'_>) -> u64 {
+        self.geometry.bucket(key.stripe(self.geometry.shape.stripes), key.bucket(self.geometry.buckets))
+    }
+
+    #[inline]
+    pub(crate) fn ring_shape(&self, ring: Ring) -> RingShape {
+        match ring {
+            Ring::Small => self.geometry.small,
+            Ring::Main => self.geometry.main,
+        }
+    }
+
+    /// Offset of a ring.
+    #[inline]
+    pub(crate) fn ring_at(&self, stripe: u32, ring: Ring) -> u64 {
+        match ring {
+            Ring::Small => self.geometry.arena(stripe),
+            Ring::Main => self.geometry.arena(stripe) + self.geometry.small.bytes(),
+        }
+    }
+
+    /// Offset of the record at a position, unless the position's offset lies beyond the ring.
+    pub(crate) fn record_at(&self, stripe: u32, ring: Ring, position: u64) -> Option<u64> {
+        let shape = self.ring_shape(ring);
+        let fits = shape.offset(position) + RECORD_LEN / 8 <= shape.units;
+        fits.then(|| self.address(stripe, ring, position))
+    }
+
+    /// Where the record of a slot lies, unless its ring ends before it has `units` behind it.
+    ///
+    /// Which ring it is, nobody can predict, and a misprediction would wait for the bucket to come from memory. So it is
+    /// computed, with units from the start of the stripe's arena on; the mask of the small ring is part of the main
+    /// ring's, which is larger.
+    #[inline(always)]
+    pub(crate) fn place_of(&self, stripe: u32, slot: Slot, units: u64) -> Option<Place> {
+        let Geometry { small, main, .. } = &self.geometry;
+        let is_main = slot.main_mask();
+        let start = (slot.0 & (small.mask | is_main & main.mask)) + (is_main & small.units);
+        let end = small.units + (is_main & main.units);
+        // Said once to be a multiple of eight, it need not be made one at each use.
+        let at = (self.geometry.arena(stripe) & !7) + start * 8;
+        (start + units <= end).then(|| Place { at, left: end - start })
+    }
+
+    /// Offset in the file of a position whose offset is known to lie within its ring.
+    #[inline(always)]
+    pub(crate) fn address(&self, stripe: u32, ring: Ring, position: u64) -> u64 {
+        self.ring_at(stripe, ring) + self.ring_shape(ring).offset(position) * 8
+    }
+
+    #[inline(always)]
+    pub(crate) fn head(&self, at: u64) -> Head {
+        Head::of(self.mem.row(at, (RECORD_LEN / 8) as usize))
+    }
+
+    pub(crate) fn extension(&self, at: u64, head: Head) -> Extension {
+        if !head.is_extended() {
+            return Extension::default();
+        }
+        let words = self.mem.words::<3>(at + RECORD_LEN);
+        Extension { soft_expiry: words.get(0), created: words.get(1), flags: words.get(2) }
+    }
+
+    /// The epochs of the whole cache.
+    #[inline]
+    pub(crate) fn epochs(&self) -> Epochs {
+        Epochs(self.mem.state().get(STATE_EPOCHS))
+    }
+
+    /// Raises the epochs of a namespace, or of the whole cache: namespace 0. `false`: they are used up, or records may carry
+    /// epochs from before a crash that the file has lost, or the word never stands still; then what is meant must be
+    /// removed, stripe by stripe.
+    pub(crate) fn raise_epoch(&self, namespace: u16, how: Invalidation) -> bool {
+        let word = self.epochs_word(namespace);
+        // Nothing else is handed over with the epochs: that whoever hears of the invalidation sees this word or a later one
+        // is what a single word promises.
+        for _ in 0..EXCHANGES {
+            if self.mem.word(at!(unverified)).get() != 0 {
+                return false;
+            }
+            let now = word.get();
+            let Some(next) = Epochs(now).after(how) else { return false };
+            if word.compare_exchange(crate::shm::Step::Epoch, now, next.0, Ordering::Relaxed).is_ok() {
+                self.void_outdated();
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether a record has been cleared or invalidated since it was written.
+    #[inline(always)]
+    pub(crate) fn is_cleared(&self, at: u64, head: Head) -> bool {
+        head.epoch() < self.epochs().hard() || (head.is_extended() && self.is_namespace_cleared(at, head))
+    }
+
+    #[cold]
+    fn is_namespace_cleared(&self, at: u64, head: Head) -> bool {
+        self.is_hidden_by(self.extension(at, head), true)
+    }
+
+    /// Whether a reader must not see a record: it was cleared, or says that there is no value and the reader, as
+    /// most, wants one.
+    #[inline(always)]
+    pub(crate) fn is_hidden(&self, at: u64, head: Head, sees_absence: bool) -> bool {
+        head.epoch() < self.epochs().hard() || (head.is_extended() && self.is_extension_hidden(at, head, sees_absence))
+    }
+
+    #[cold]
+    fn is_extension_hidden(&self, at: u64, head: Head, sees_absence: bool) -> bool {
+        self.is_hidden_by(self.extension(at, head), sees_absence)
+    }
+
+    /// The same of an extension that was loaded.
+    pub(super) fn is_hidden_by(&self, extension: Extension, sees_absence: bool) -> bool {
+        extension.namespace_epoch() < self.namespace_epochs(extension.namespace()).hard()
+            || (!sees_absence && extension.is_absence())
+    }
+
+    /// Whether a record is older than the last soft invalidation of the cache or of its namespace.
+    pub(crate) fn is_outdated(&self, head: Head, extension: Extension) -> bool {
+        head.epoch() < self.epochs().soft()
+            || extension.namespace_epoch() < self.namespace_epochs(extension.namespace()).soft()
+    }
+
+    /// A word of a stripe's head.
+    #[inline]
+    pub(crate) fn stripe_word(&self, stripe: u32, field: u64) -> Word<'_> {
+        self.mem.word(self.geometry.stripe(stripe) + field)
+    }
+
+    /// Not 0 if the header says anything that a read must look into: that the file was replaced, or that a crash lies
+    /// behind and a stripe is not trusted yet.
+    #[inline(always)]
+    pub(crate) fn unsettled(&self) -> u64 {
+        let state = self.mem.state();
+        state.get(STATE_REPLACED) | state.get(STATE_UNVERIFIED)
+    }
+
+    /// How far a stripe's bytes can be trusted.
+    #[inline]
+    pub(crate) fn distrust(&self, stripe: u32) -> Distrust {
+        if self.mem.state().get(STATE_UNVERIFIED) == 0 {
+            return Distrust::None;
+        }
+        match self.stripe_word(stripe, at!(Stripe.verify_me)).load(Ordering::Relaxed) {
+            0 => Distrust::None,
+            1 => Distrust::Verify,
+            _ => Distrust::Discard,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The locks of a cache file as one process has attached to them, and the guard of one that is held.
+
+use super::contract::{LockError, LockRegions, Mode};
+use super::file::FileLocks;
+use super::lease::{Held, LeaseLocks};
+use super::process::ProcessLocks;
+use super::rw_file::RwFileLock;
+use crate::plant::{Plant, planted};
+use crate::shm::Memory;
+use crate::sync::fork;
+use crate::sync::member::Seats;
+use std::sync::atomic::{Ordering, fence};
+use std::time::Duration;
+
+/// The attached locks of a process.
+pub(crate) enum Locks {
+    File(FileLocks),
+    Lease(LeaseLocks),
+    Process(ProcessLocks),
+    None,
+    RwFile(Box<RwFileLock>),
+    Custom(Box<dyn LockRegions>),
+}
+
+impl Locks {
+    /// Locks a region exclusively. `seats` are those of the file that was attached to.
+    ///
+    /// A word is locked within the write that needs it; whatever takes a call anyway is called.
+    #[inline(always)]
+    pub(crate) fn lock<'a, M: Memory>(
+        &'a self,
+        seats: Seats<'a, M>,
+        region: u32,
+        limit: Duration,
+    ) -> Result<RegionGuard<'a>, LockError> {
+        if planted(Plant::Unlocked) {
+            return Ok(RegionGuard::new(self, region, How::Whole(Mode::Exclusive), false));
+        }
+        let (how, waited) = match self {
+            Locks::Lease(locks) => {
+                let (held, waited) = locks.lock(seats, region, limit)?;
+                (How::Word(held), waited)
+            }
+            locks => (How::Whole(Mode::Exclusive), locks.lock_whole(region, limit)?),
+        };
+        Ok(RegionGuard::new(self, region, how, waited))
+    }
+
+    /// Locks a region by more than a word; returns whether it had to wait.
+    fn lock_whole(&self, region: u32, limit: Duration) -> Result<bool, LockError> {
+        match self {
+            Locks::File(locks) => locks.lock(region, limit),
+            Locks::Process(locks) => locks.lock(region, limit),
+            Locks::Lease(_) | Locks::None => Ok(false),
+            Locks::RwFile(lock) => lock.lock(limit, Mode::Exclusive),
+            Locks::Custom(locks) => locks.lock(region, limit).map(|()| false),
+        }
+    }
+
+    /// Whether a lock keeps anybody out. With `none` only the writer itself may look after half done work.
+    pub(crate) fn exclude(&self) -> bool {
+        !matches!(self, Locks::None)
+    }
+
+    /// Whether a read has to take a lock of its own first.
+    #[inline]
+    pub(crate) fn reads_are_locked(&self) -> bool {
+        matches!(self, Locks::RwFile(_))
+    }
+
+    /// Takes the lock for reading, where reads take one.
+    pub(crate) fn lock_shared(&self, region: u32, limit: Duration) -> Result<Option<RegionGuard<'_>>, LockError> {
+        let Locks::RwFile(lock) = self else { return Ok(None) };
+        let waited = lock.lock(limit, Mode::Shared)?;
+        Ok(Some(RegionGuard::new(self, region, How::Whole(Mode::Shared), waited)))
+    }
+
+    /// Unlocks what is held by more than a word.
+    fn unlock(&self, region: u32, mode: Mode) {
+        match self {
+            _ if planted(Plant::Unlocked) => {}
+            Locks::File(locks) => locks.unlock(region),
+            Locks::Process(locks) => locks.unlock(region),
+            Locks::Lease(_) | Locks::None => {}
+            Locks::RwFile(lock) => lock.unlock(mode),
+            Locks::Custom(locks) => locks.unlock(region),
+        }
+    }
+}
+
+/// A held lock region; dropping it unlocks, except in a child that was forked meanwhile.
+#[must_use]
+pub(crate) struct RegionGuard<'a> {
+    locks: &'a Locks,
+    region: u32,
+    how: How<'a>,
+    generation: u32,
+    /// Somebody else held it at first.
+    pub waited: bool,
+}
+
+/// What has to be given back.
+#[derive(Clone, Copy)]
+enum How<'a> {
+    Whole(Mode),
+    Word(Held<'a>),
+}
+
+impl<'a> RegionGuard<'a> {
+    #[inline]
+    fn new(locks: &'a Locks, region: u32, how: How<'a>, waited: bool) -> Self {
+        // What the holder before stored is seen by the loads that follow.
+        fence(Ordering::Acquire);
+        Self { locks, region, how, generation: fork::generation(), waited }
+    }
+}
+
+impl RegionGuard<'_> {
+    #[inline]
+    fn give_back(&self) {
+        if self.generation == fork::generation() {
+            fence(Ordering::Release);
+            match self.how {
+                How::Word(held) => held.unlock(),
+                How::Whole(mode) => self.locks.unlock(self.region, mode),
+            }
+        }
+    }
+
+    /// Unlocks ahead of time; dropping the guard does nothing then, as in a forked child.
+    #[cfg(feature = "plant")]
+    pub(crate) fn give_up(&mut self) {
+        self.give_back();
+        self.generation = 0;
+    }
+}
+
+impl Drop for RegionGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}

@@ -1,0 +1,77 @@
+//! From a file that was replaced to the one that took its place.
+
+use super::open::open;
+use super::opened::Opened;
+use super::settings::{OnMismatch, Settings, Sizes};
+use crate::error::Result;
+use crate::plant::{Plant, planted};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Reads of a replaced file look for the new one so often; until it is there they miss.
+const FOLLOW_EVERY_MS: u64 = 100;
+
+impl Opened {
+    /// The file that took this one's place: `None` if none did, and the mark was left by somebody who died.
+    pub(crate) fn follow(&self, limit: Duration) -> Result<Option<&Arc<Opened>>> {
+        if planted(Plant::Unfollowed) {
+            return Ok(None);
+        }
+        if let Some(next) = self.next.get() {
+            return Ok(Some(next));
+        }
+        let mark = self.words().replaced_mark();
+        let is_current = self.is_named()?;
+        if is_current && self.settings.read_only {
+            // Whoever left the mark may be about to replace the file, or dead: only the opening lock would tell. So the
+            // mark is not remembered, and the next call looks again.
+            return Ok(None);
+        }
+        // Nobody replaces a file whose lock we keep.
+        let is_ours = self.keeps_data_lock();
+        if !is_ours || !is_current {
+            let next = self.open_next(limit)?;
+            if next.data.identity() != self.data.identity() {
+                let _ = self.next.set(Arc::new(next));
+                return Ok(self.next.get());
+            }
+        }
+        if !self.settings.read_only {
+            self.stale_mark.store(mark, Ordering::Relaxed);
+        }
+        Ok(None)
+    }
+
+    /// Opens what the path names now, whatever its sizes.
+    pub(super) fn open_next(&self, limit: Duration) -> Result<Opened> {
+        let settings = Settings {
+            sizes: Sizes::default(),
+            locks_asked: false,
+            on_mismatch: OnMismatch::Fail,
+            lock_wait: limit,
+            ..self.settings.clone()
+        };
+        let mut next = open(&self.real, &settings)?;
+        next.settings.lock_wait = self.settings.lock_wait;
+        // For a file that this process makes if that one is removed.
+        next.settings.sizes = self.settings.sizes;
+        Ok(next)
+    }
+
+    /// As [`follow`](Self::follow) for a read, which must not wait: it tries now and then, and at once.
+    pub(crate) fn follow_for_read(&self) -> Option<Option<&Arc<Opened>>> {
+        if let Some(next) = self.next.get() {
+            return Some(Some(next));
+        }
+        if self.settings.read_only && self.is_named().ok()? {
+            return Some(None);
+        }
+        let now = self.up_ms();
+        let due = self.next_follow_ms.load(Ordering::Relaxed);
+        let later = now + FOLLOW_EVERY_MS;
+        let is_due = now >= due
+            && self.next_follow_ms.compare_exchange(due, later, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if is_due { self.follow(Duration::ZERO).ok() } else { None }
+    }
+}

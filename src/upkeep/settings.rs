@@ -1,0 +1,263 @@
+//! What a caller chose for a cache file, and what this process knows that opens it.
+
+use super::header::{AfterCrash, Fixed};
+use crate::clock::Time;
+use crate::error::{Error, Result};
+use crate::platform::{self, Examined};
+use crate::shm::Geometry;
+use crate::shm::layout::{RECORD_LEN, RingShape, STRATEGY_NAME, Shape};
+use crate::shm::mapping::Mapping;
+use crate::store::HeaderWords;
+use crate::store::record::mix;
+use crate::sync::locks::LockStrategy;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Bytes that the arenas of a cache hold when nothing else is said.
+pub const DEFAULT_CAPACITY: u64 = 64 << 20;
+const DEFAULT_MEAN_ITEM: u64 = 256;
+const DEFAULT_SEATS: u32 = 1024;
+const DEFAULT_NAMESPACES: u32 = 64;
+const DEFAULT_CLAIMS: u32 = 64;
+/// Most stripes that are chosen when nothing is said; each lock region may cost a process a descriptor.
+const MOST_DEFAULT_STRIPES: u64 = 256;
+/// A stripe that is chosen by default holds at least so many items of the mean size.
+const LEAST_ITEMS: u64 = 300;
+
+/// What happens when a file exists and is not as it was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnMismatch {
+    /// [`Error::Mismatch`], or [`Error::BadFile`] for another format.
+    #[default]
+    Fail,
+    /// The file is used as it is; `stats` tells how it is.
+    UseExisting,
+    /// The file is replaced by one as asked for, and those who have it open go over to the new one; but while
+    /// living members use one that differs only in sizes, it is used as it is. What is no cache file is never
+    /// replaced, unless it holds nothing but zeros. Where nobody can tell whether the host was restarted, a file on a
+    /// disk is emptied.
+    Recreate,
+}
+
+/// The sizes that a caller named; the others are as they are, or by default.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sizes {
+    pub capacity: Option<u64>,
+    pub mean_item: Option<u64>,
+    pub stripes: Option<u32>,
+    pub lock_regions: Option<u32>,
+    pub seats: Option<u32>,
+    pub namespaces: Option<u32>,
+    pub claims: Option<u32>,
+}
+
+/// Everything a caller chose, and what this process knows.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub sizes: Sizes,
+    pub locks_asked: bool,
+    pub locks: LockStrategy,
+    pub mode: u32,
+    pub after_crash: AfterCrash,
+    pub on_mismatch: OnMismatch,
+    pub verify_reads: bool,
+    pub trust: bool,
+    pub allow_network: bool,
+    pub populate: bool,
+    pub read_only: bool,
+    /// Where there is no file, one is made.
+    pub creates: bool,
+    pub lock_wait: Duration,
+    pub seed: Option<u64>,
+    pub time: Time,
+    pub boot_id: [u64; 2],
+    pub near_last_position: bool,
+    /// Numbers in place of random ones.
+    pub numbers: Option<Arc<AtomicU64>>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            sizes: Sizes::default(),
+            locks_asked: false,
+            locks: LockStrategy::File,
+            mode: 0o600,
+            after_crash: AfterCrash::Discard,
+            on_mismatch: OnMismatch::Fail,
+            verify_reads: false,
+            trust: false,
+            allow_network: false,
+            populate: false,
+            read_only: false,
+            creates: false,
+            lock_wait: Duration::from_secs(5),
+            seed: None,
+            time: Time::default(),
+            boot_id: platform::boot_id(),
+            near_last_position: false,
+            numbers: None,
+        }
+    }
+}
+
+impl Settings {
+    /// The layout of a new file.
+    pub(super) fn geometry(&self) -> Result<Geometry> {
+        let asked = self.sizes;
+        let capacity = asked.capacity.unwrap_or(DEFAULT_CAPACITY);
+        let mean_item = asked.mean_item.unwrap_or(DEFAULT_MEAN_ITEM.min(capacity));
+        let stripes = asked.stripes.unwrap_or_else(|| default_stripes(capacity, mean_item));
+        let shape = Shape {
+            capacity,
+            mean_item,
+            stripes,
+            lock_regions: asked.lock_regions.unwrap_or(stripes),
+            seats: asked.seats.unwrap_or(DEFAULT_SEATS),
+            namespaces: asked.namespaces.unwrap_or(DEFAULT_NAMESPACES),
+            claims: asked.claims.unwrap_or(DEFAULT_CLAIMS),
+        };
+        Geometry::new(shape).map_err(|bad| Error::BadOption {
+            option: bad.option,
+            given: bad.given.to_string(),
+            expected: bad.expected,
+        })
+    }
+
+    /// What a new file says about itself for ever.
+    pub(super) fn fixed(&self, geometry: Geometry) -> Result<Fixed> {
+        let name = self.locks.name();
+        if name.is_empty() || name.len() > STRATEGY_NAME || name.contains('\0') {
+            return Err(Error::BadOption {
+                option: "locks",
+                given: name.into(),
+                expected: format!("a name of 1 to {STRATEGY_NAME} bytes"),
+            });
+        }
+        Ok(Fixed {
+            geometry,
+            after_crash: self.after_crash,
+            seed: match self.seed {
+                Some(seed) => seed,
+                None => self.random()?,
+            },
+            strategy_id: self.locks.id(),
+            strategy_name: name.into(),
+            created_ms: self.time.now_ms(),
+        })
+    }
+
+    pub(super) fn random(&self) -> Result<u64> {
+        if let Some(numbers) = &self.numbers {
+            return Ok(mix(numbers.fetch_add(1, Ordering::Relaxed)));
+        }
+        getrandom::u64().map_err(|error| Error::Io {
+            what: "get random bytes for",
+            path: "a cache file".into(),
+            source: error.into(),
+        })
+    }
+
+    /// Where the rings of a new file begin; tests begin close to the last position.
+    pub(super) fn first_positions(&self, geometry: &Geometry) -> (u64, u64) {
+        let first = |ring: RingShape| if self.near_last_position { ring.limit() - ring.units } else { 0 };
+        let lap_start = |ring: RingShape| first(ring) >> ring.bits << ring.bits;
+        (lap_start(geometry.small), lap_start(geometry.main))
+    }
+
+    pub(super) fn check_filesystem(&self, file: &File, real: &Path) -> Result<()> {
+        match platform::network_filesystem(file) {
+            Some(kind) if !self.allow_network => Err(Error::NetworkFilesystem { path: real.into(), kind }),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn check_trust(&self, data: &Examined, real: &Path) -> Result<()> {
+        if self.trust {
+            return Ok(());
+        }
+        match platform::untrusted(&data.meta) {
+            Some(detail) => Err(Error::NotTrusted { path: real.into(), detail }),
+            None => Ok(()),
+        }
+    }
+
+    /// These settings with the strategy of a file, if this program has it.
+    pub(super) fn with_strategy_of(&self, fixed: &Fixed, real: &Path) -> Result<Self> {
+        if self.locks.id() == fixed.strategy_id && self.locks.name() == fixed.strategy_name {
+            return Ok(self.clone());
+        }
+        let known = fixed.strategy_name.parse::<LockStrategy>().ok().filter(|known| known.id() == fixed.strategy_id);
+        match known {
+            Some(locks) if !self.locks_asked || self.on_mismatch == OnMismatch::UseExisting => {
+                Ok(Self { locks, ..self.clone() })
+            }
+            Some(_) => Err(self.mismatch(real, "the lock strategy", self.locks.name(), &fixed.strategy_name)),
+            None => Err(Error::UnknownStrategy {
+                path: real.into(),
+                found: fixed.strategy_name.clone(),
+                id: fixed.strategy_id,
+                asked: self.locks.name().into(),
+            }),
+        }
+    }
+
+    /// Compares the sizes that the caller named with those of a file.
+    pub(super) fn check_sizes(&self, fixed: &Fixed, real: &Path) -> Result<()> {
+        let (asked, found) = (self.sizes, fixed.geometry.shape);
+        let sizes: [(&'static str, Option<u64>, u64); 7] = [
+            ("a capacity of", asked.capacity, found.capacity),
+            ("a mean item size of", asked.mean_item, found.mean_item),
+            ("a number of stripes of", asked.stripes.map(u64::from), found.stripes.into()),
+            ("a number of lock regions of", asked.lock_regions.map(u64::from), found.lock_regions.into()),
+            ("a number of seats of", asked.seats.map(u64::from), found.seats.into()),
+            ("a number of namespaces of", asked.namespaces.map(u64::from), found.namespaces.into()),
+            ("a number of claims of", asked.claims.map(u64::from), found.claims.into()),
+        ];
+        for (what, asked, found) in sizes {
+            if let Some(asked) = asked.filter(|&asked| asked != found) {
+                return Err(self.mismatch(real, what, asked, found));
+            }
+        }
+        Ok(())
+    }
+
+    /// These settings for a file that cannot be from another boot: its number of the boot is the number of this one, where
+    /// either could not be read.
+    pub(super) fn with_boot_of(self, data: &File, mapping: &Mapping) -> Self {
+        let found = HeaderWords(mapping).boot_id();
+        // Zero stands for a reset that did not come to its end.
+        let is_told = found != [0, 0] && found != self.boot_id;
+        let is_unread = platform::is_unread_boot(found) || platform::is_unread_boot(self.boot_id);
+        if is_told && is_unread && platform::is_in_memory(data) { Self { boot_id: found, ..self } } else { self }
+    }
+
+    /// An error where nobody can tell whether a file is from this boot: it is not emptied on suspicion.
+    pub(super) fn check_boot(&self, real: &Path) -> Result<()> {
+        if !platform::is_unread_boot(self.boot_id) {
+            return Ok(());
+        }
+        let why = "/proc/sys/kernel/random/boot_id cannot be read here; mount /proc, use a file in memory (tmpfs), or let the \
+                   cache be emptied (`OnMismatch::Recreate`)";
+        Err(Error::Io {
+            what: "tell whether the host was restarted since the last use of",
+            path: real.into(),
+            source: std::io::Error::new(std::io::ErrorKind::Unsupported, why),
+        })
+    }
+
+    fn mismatch(&self, real: &Path, what: &'static str, asked: impl ToString, found: impl ToString) -> Error {
+        Error::Mismatch { path: real.into(), what, asked: asked.to_string(), found: found.to_string() }
+    }
+}
+
+/// As many stripes as leave room for a value of about half a megabyte and for a few hundred items in each.
+fn default_stripes(capacity: u64, mean_item: u64) -> u32 {
+    let by_value = if capacity < 64 << 20 { (capacity >> 21).min(8) } else { (capacity >> 24).max(8) };
+    let by_items = capacity / ((RECORD_LEN + mean_item) * LEAST_ITEMS);
+    let most = by_value.min(by_items).clamp(1, MOST_DEFAULT_STRIPES);
+    1 << most.ilog2()
+}

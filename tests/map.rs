@@ -1,0 +1,323 @@
+//! The map of the house, held by a test: which file imports which, read from the source.
+//!
+//! * A floor imports from floors below it only.
+//! * No two files import each other.
+//! * The offsets of the format (`at!`) are named on the floors up to `store` only.
+//!
+//! A window (`mod.rs`) is seen through: what it hands on counts as imported from the file that defines it.
+//! [`EXCEPTIONS`] lists the pairs that are still to be ended; one that is gone must leave the list.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The floors of `src`, from the ground up. Rooms of one line share a floor and may import each other.
+const FLOORS: [&[&str]; 8] =
+    [&["clock", "hash", "plant"], &["platform"], &["shm"], &["sync"], &["store"], &["error"], &["upkeep"], &["api"]];
+
+/// The highest floor that may name an offset.
+const OFFSETS_UP_TO: &str = "store";
+
+/// Pairs of files that import each other, and files above that floor that name an offset.
+const EXCEPTIONS: &[&str] = &[
+    "crates/cli/src: cmd/memo and cmd/memo/work",
+    "crates/cli/src: platform and platform/other",
+    "crates/cli/src: trace/arc and trace/parser",
+    "crates/cli/src: trace/csv and trace/parser",
+    "crates/cli/src: trace/lirs and trace/parser",
+    "crates/cli/src: trace/oracle and trace/parser",
+    "crates/cli/src: trace/parser and trace/text",
+    "crates/cli/src: trace/parser and trace/twitter",
+    "crates/cli/src: trace/parser and trace/webcachesim",
+    "crates/harness/src: kill and worker",
+    "crates/harness/src: report/page and report/table",
+    "crates/python/src: bytes and space",
+    "crates/python/src: claim and greenlets",
+    "crates/python/src: claim and space",
+    "crates/torture/src: board and tenure",
+    "crates/torture/src: events and history",
+    "crates/xtask/src: python and windows",
+    "src: api/namespace and api/write",
+    "src: sync/conformance and sync/conformance/checks",
+];
+
+type Module = Vec<String>;
+
+/// One file: what it imports, and what it hands on if it is a window.
+struct Room {
+    text: String,
+    /// Paths from the crate's root.
+    imports: Vec<Module>,
+    handed_on: BTreeMap<String, Module>,
+}
+
+struct House {
+    rooms: BTreeMap<Module, Room>,
+}
+
+impl House {
+    fn read(root: &Path) -> Self {
+        let mut files = Vec::new();
+        collect(root, &mut files);
+        let mut rooms = BTreeMap::new();
+        let texts: Vec<(Module, String)> = files
+            .iter()
+            .map(|file| (module_of(root, file), without_tests(&without_comments(&fs::read_to_string(file).unwrap()))))
+            .collect();
+        let test_modules: BTreeSet<Module> =
+            texts.iter().flat_map(|(module, text)| test_modules(module, text)).collect();
+        let names: BTreeSet<Module> = texts.iter().map(|(module, _)| module.clone()).collect();
+        for (module, text) in texts {
+            if test_modules.iter().any(|test| module.starts_with(test)) {
+                continue;
+            }
+            let (imports, handed_on) = paths(&module, &text, &names);
+            rooms.insert(module, Room { text, imports, handed_on });
+        }
+        Self { rooms }
+    }
+
+    /// The file that defines what a path names.
+    fn home(&self, path: &[String]) -> Module {
+        let mut at: Module = Vec::new();
+        for (i, part) in path.iter().enumerate() {
+            let mut inner = at.clone();
+            inner.push(part.clone());
+            if self.rooms.contains_key(&inner) {
+                at = inner;
+                continue;
+            }
+            if let Some(target) = self.rooms.get(&at).and_then(|room| room.handed_on.get(part)) {
+                let rest: Module = target.iter().chain(&path[i + 1..]).cloned().collect();
+                return self.home(&rest);
+            }
+            break;
+        }
+        at
+    }
+
+    fn edges(&self) -> BTreeSet<(Module, Module)> {
+        let of = |(module, room): (&Module, &Room)| {
+            let targets: Vec<_> = room.imports.iter().map(|path| (module.clone(), self.home(path))).collect();
+            targets
+        };
+        self.rooms.iter().flat_map(of).filter(|(from, to)| from != to).collect()
+    }
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+fn module_of(root: &Path, file: &Path) -> Module {
+    let relative = file.strip_prefix(root).unwrap().with_extension("");
+    let mut parts: Module = relative.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
+    if parts.last().is_some_and(|last| ["mod", "lib", "main"].contains(&last.as_str())) {
+        parts.pop();
+    }
+    parts
+}
+
+fn without_comments(text: &str) -> String {
+    text.lines().map(|line| line.find("//").map_or(line, |at| &line[..at])).collect::<Vec<_>>().join("\n")
+}
+
+/// By the house's custom, inline tests are the last thing in a file.
+fn without_tests(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let is_start = |i: &usize| {
+        let is_module = |line: &str| line.starts_with("mod ") && line.ends_with('{');
+        lines[*i].starts_with("#[cfg(")
+            && lines[*i].contains("test")
+            && lines[*i + 1..].iter().take(3).find(|line| !line.starts_with("#[")).is_some_and(|line| is_module(line))
+    };
+    let end = (0..lines.len()).find(is_start).unwrap_or(lines.len());
+    lines[..end].join("\n")
+}
+
+/// Modules in files of their own that are compiled for tests only.
+fn test_modules(module: &Module, text: &str) -> Vec<Module> {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let is_for_tests =
+        |i: usize| lines[..i].iter().rev().take_while(|line| line.starts_with("#[")).any(|line| line.contains("test"));
+    let named = |i: usize| {
+        let name = lines[i].rsplit("mod ").next()?.strip_suffix(';')?;
+        (lines[i].contains("mod ") && is_for_tests(i))
+            .then(|| module.iter().cloned().chain([name.to_owned()]).collect())
+    };
+    (0..lines.len()).filter_map(named).collect()
+}
+
+/// What a file imports: its `use` lines, and the paths from `crate` and `super` in its code.
+fn paths(module: &Module, text: &str, names: &BTreeSet<Module>) -> (Vec<Module>, BTreeMap<String, Module>) {
+    let (mut imports, mut handed_on) = (Vec::new(), BTreeMap::new());
+    let mut rest = String::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let start = line.trim_start();
+        let statement = start.strip_prefix("use ").map(|path| (path, false)).or_else(|| {
+            let at = start.find(" use ")?;
+            start.starts_with("pub").then(|| (&start[at + 5..], true))
+        });
+        let Some((first, is_public)) = statement else {
+            rest.push_str(line);
+            rest.push('\n');
+            continue;
+        };
+        let mut whole = first.to_owned();
+        while !whole.contains(';') {
+            whole.push_str(lines.next().unwrap_or(";").trim());
+        }
+        for path in expand(whole.split(';').next().unwrap()) {
+            let (path, name) = path.split_once(" as ").map_or((path.as_str(), None), |(path, name)| (path, Some(name)));
+            let Some(path) = from_root(module, path, names) else { continue };
+            let name = name.or_else(|| path.last().map(String::as_str)).unwrap_or_default().to_owned();
+            if is_public {
+                handed_on.insert(name, path.clone());
+            }
+            imports.push(path);
+        }
+    }
+    for word in rest.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')) {
+        if word.starts_with("crate::") || word.starts_with("super::") {
+            imports.extend(from_root(module, word, names));
+        }
+    }
+    // A window that hands something on does not use it.
+    let is_window = names.iter().any(|name| name.len() == module.len() + 1 && name.starts_with(module));
+    if is_window {
+        imports.retain(|path| !handed_on.values().any(|handed| handed == path));
+    }
+    (imports, handed_on)
+}
+
+/// Each path of a `use` tree.
+fn expand(tree: &str) -> Vec<String> {
+    let Some((before, inner)) = tree.split_once('{') else { return vec![tree.trim().to_owned()] };
+    let inner = inner.rsplit_once('}').unwrap().0;
+    let (mut parts, mut depth) = (vec![String::new()], 0);
+    for c in inner.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        parts.last_mut().unwrap().push(c);
+    }
+    let parts = parts.into_iter().filter(|part| !part.trim().is_empty());
+    parts.flat_map(|part| expand(&format!("{}{}", before.trim(), part.trim()))).collect()
+}
+
+/// A path from the crate's root; `None` for one into another crate.
+fn from_root(module: &Module, path: &str, names: &BTreeSet<Module>) -> Option<Module> {
+    let mut parts: Vec<&str> = path.split("::").map(str::trim).filter(|part| !part.is_empty()).collect();
+    let mut base = module.clone();
+    match *parts.first()? {
+        "crate" => {
+            base.clear();
+            parts.remove(0);
+        }
+        "self" => {
+            parts.remove(0);
+        }
+        "super" => {
+            while parts.first() == Some(&"super") {
+                base.pop();
+                parts.remove(0);
+            }
+        }
+        first => {
+            let mut child = module.clone();
+            child.push(first.to_owned());
+            if !names.contains(&child) {
+                return None;
+            }
+        }
+    }
+    parts.retain(|part| *part != "self");
+    base.extend(parts.into_iter().map(str::to_owned));
+    Some(base)
+}
+
+fn name(module: &[String]) -> String {
+    if module.is_empty() { "lib".to_owned() } else { module.join("/") }
+}
+
+fn floor(module: &[String]) -> usize {
+    let Some(room) = module.first() else { return FLOORS.len() };
+    let found = FLOORS.iter().position(|floor| floor.contains(&room.as_str()));
+    found.unwrap_or_else(|| panic!("src/{room} is on no floor: add it to FLOORS, and to docs/architecture.md"))
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+#[test]
+fn a_floor_imports_only_from_floors_below() {
+    let edges = House::read(&root()).edges();
+    let up: Vec<_> = edges.iter().filter(|(from, to)| !to.is_empty() && floor(from) < floor(to)).collect();
+    let lines: Vec<_> = up.iter().map(|(from, to)| format!("{} imports from {}", name(from), name(to))).collect();
+    assert!(up.is_empty(), "{} arrows point upward:\n{}", up.len(), lines.join("\n"));
+}
+
+#[test]
+fn no_two_files_import_each_other() {
+    let mut all = Vec::new();
+    for root in roots() {
+        let edges = House::read(&root).edges();
+        let pairs = edges.iter().filter(|(a, b)| a < b && edges.contains(&(b.clone(), a.clone())));
+        let place = root.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().display().to_string();
+        all.extend(pairs.map(|(a, b)| format!("{place}: {} and {}", name(a), name(b))));
+    }
+    all.retain(|pair| !EXCEPTIONS.contains(&pair.as_str()));
+    assert!(all.is_empty(), "{} pairs of files import each other:\n{}", all.len(), all.join("\n"));
+}
+
+/// The Rust of this workspace.
+fn roots() -> Vec<PathBuf> {
+    let whole = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let crates = fs::read_dir(whole.join("crates")).unwrap().map(|entry| entry.unwrap().path().join("src"));
+    let mut roots: Vec<_> = [whole.join("src")].into_iter().chain(crates.filter(|src| src.is_dir())).collect();
+    roots.sort();
+    roots
+}
+
+#[test]
+fn offsets_are_named_on_the_lower_floors_only() {
+    let house = House::read(&root());
+    let limit = FLOORS.iter().position(|floor| floor.contains(&OFFSETS_UP_TO)).unwrap();
+    let above = house.rooms.iter().filter(|(module, _)| floor(module) > limit);
+    let found: Vec<_> = above
+        .filter(|(_, room)| {
+            room.text.split(|c: char| !(c.is_alphanumeric() || "_!".contains(c))).any(|word| word == "at!")
+        })
+        .map(|(module, _)| format!("offsets in {}", name(module)))
+        .filter(|found| !EXCEPTIONS.contains(&found.as_str()))
+        .collect();
+    assert!(found.is_empty(), "too high up: {}", found.join(", "));
+}
+
+#[test]
+fn the_map_sees_what_it_must_see() {
+    let house = House::read(&root());
+    let edges = house.edges();
+    let module = |text: &str| -> Module { text.split('/').map(str::to_owned).collect() };
+    assert!(edges.len() > 200, "only {} imports were found", edges.len());
+    assert!(edges.contains(&(module("store/read"), module("shm/memory"))), "a path into another floor");
+    assert!(edges.contains(&(module("store/read"), module("store/record"))), "a path to a neighbour");
+    assert!(edges.contains(&(module("upkeep/opened"), module("store/table"))), "a path through a window");
+    assert!(!house.rooms.contains_key(&module("store/tests")), "tests are not part of the house");
+    assert_eq!(expand("a::{b, c::{d, self}}"), ["a::b", "a::c::d", "a::c::self"]);
+}
