@@ -1,8 +1,8 @@
 //! Keys and values on their way between Python and the engine.
 #![allow(unsafe_code, reason = "a value is copied into a new `bytes` object while the interpreter's lock is given up")]
 
+use crate::handles::Handles;
 use crate::open::{UntilClosed, Use};
-use crate::space::Handles;
 use pyo3::exceptions::PyTypeError;
 use pyo3::types::{PyBytes, PyMapping, PyMemoryView, PyString};
 use pyo3::{Borrowed, ffi, intern, prelude::*};

@@ -142,18 +142,6 @@ fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
     Ok(main.is(&this))
 }
 
-/// Whose a claim is, where that is not the thread that asks: a coroutine's, say.
-#[pyclass(module = "kennel", frozen)]
-pub(crate) struct Task(pub(crate) kennel::Task);
-
-#[pymethods]
-impl Task {
-    #[new]
-    fn new() -> Self {
-        Self(kennel::Task::unique())
-    }
-}
-
 /// How a missing value is created.
 pub(crate) struct CreateHow {
     pub ttl: Option<Seconds>,

@@ -1,15 +1,16 @@
 //! All that is done with keys, in a whole cache or in a namespace of one.
 
 use crate::bytes::{Bytes, LARGE, Lent, collect, copied, pairs, read, slices};
-use crate::claim::{CreateHow, DEFAULT_WAIT, Lock, LockHow, Lookup, Task, waiting};
+use crate::claim::{CreateHow, DEFAULT_WAIT, Lock, LockHow, Lookup, waiting};
 use crate::error::{Outcome, exception};
 use crate::expiry::{Seconds, check_life, expiry, how, unix_time};
-use crate::open::{UntilClosed, Use};
+use crate::handles::{Handles, UsedCache};
+use crate::open::UntilClosed;
+use crate::task::Task;
 use kennel::{Cache, Error, Invalidation, SetOptions, Stamp, Swap};
 use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyList, PyMemoryView, PySlice};
-use std::ops::Deref;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,31 +30,13 @@ macro_rules! life {
 #[pyclass(module = "kennel._kennel", subclass, weakref, frozen)]
 pub(crate) struct Space(UntilClosed<Handles>);
 
-/// Two handles of one cache, with the same namespace if they have one.
-pub(crate) struct Handles {
-    pub(crate) cache: Cache,
-    /// For an attempt that does not wait, and so need not give up the interpreter's lock.
-    at_once: Cache,
-}
-
-/// A handle while it is used.
-pub(crate) struct UsedCache<'a>(Use<'a, Handles>);
-
-impl Deref for UsedCache<'_> {
-    type Target = Cache;
-
-    fn deref(&self) -> &Cache {
-        &self.0.cache
-    }
-}
-
 fn closed() -> PyErr {
     PyValueError::new_err("the cache is closed")
 }
 
 impl Space {
     pub(crate) fn new(cache: Cache) -> Self {
-        Self(UntilClosed::new(Handles { at_once: cache.with_lock_wait(Duration::ZERO), cache }))
+        Self(UntilClosed::new(Handles::new(cache)))
     }
 
     pub(crate) fn cache(&self, py: Python<'_>) -> PyResult<UsedCache<'_>> {
