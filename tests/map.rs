@@ -39,14 +39,9 @@ const EXCEPTIONS: &[&str] = &[
     "crates/cli/src: trace/parser and trace/webcachesim",
     "crates/harness/src: kill and worker",
     "crates/harness/src: report/page and report/table",
-    "crates/python/src: bytes and space",
-    "crates/python/src: claim and greenlets",
-    "crates/python/src: claim and space",
     "crates/torture/src: board and tenure",
     "crates/torture/src: events and history",
     "crates/xtask/src: python and windows",
-    "src: api/create and api/create/claim",
-    "src: sync/conformance and sync/conformance/checks",
 ];
 
 type Module = Vec<String>;

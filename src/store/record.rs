@@ -299,7 +299,7 @@ pub(crate) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(key: Key<'a>, value: &'a [u8], expires_ms: u64, beside: Option<Beside>, epoch: u64) -> Self {
         let (kind, key_at) = match beside {
             None => (KIND_PLAIN, RECORD_LEN),

@@ -24,14 +24,15 @@ impl<M: Memory> Exclusive<'_, M> {
     /// Stores an item and returns its stamp. The caller has checked that its record is not too large, and looked for
     /// what the key has now: `entry` is what [`find`](Self::find) gave. The draft's epoch is none after
     /// [`epoch`](Self::epoch).
-    #[inline]
+    // Inlined whatever else calls it, with what it calls: `set` without options is the path that matters.
+    #[inline(always)]
     pub(crate) fn put(&mut self, draft: &Draft<'_>, entry: Option<&Entry>) -> u64 {
         self.void(&draft.key);
         self.put_created(draft, entry)
     }
 
     /// As [`put`](Self::put), by the one who holds the key's claim.
-    #[inline]
+    #[inline(always)]
     pub(super) fn put_created(&mut self, draft: &Draft<'_>, entry: Option<&Entry>) -> u64 {
         debug_assert!(draft.epoch <= self.epoch());
         self.count(StripeCount::Sets);
@@ -82,7 +83,7 @@ impl<M: Memory> Exclusive<'_, M> {
 
     /// Overwrites a small record where it lies, its bucket odd. The page is touched for writing before, so
     /// that a page fault does not make readers wait.
-    #[inline]
+    #[inline(always)]
     fn overwrite(&mut self, entry: &Entry, draft: &Draft<'_>) -> u64 {
         let shape = self.store.mem.word(entry.at);
         shape.set(Step::InPlace, shape.get());

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum, ValueHint};
-use kennel::{Cache, LockStrategy, Options};
+use kennel::{Cache, LockStrategy, NamespaceOptions, Options};
 
 use crate::hex;
 use crate::message::of_cache;
@@ -151,6 +151,45 @@ impl KeyHexArgs {
     }
 }
 
+/// The namespace that a command works in.
+#[derive(Args)]
+pub struct NamespaceArgs {
+    /// The namespace that keys belong to, a named part of the file: "kennel stat" lists them. Without this a key belongs to
+    /// no namespace.
+    #[arg(long, value_name = "NAME")]
+    namespace: Option<String>,
+}
+
+impl NamespaceArgs {
+    /// The handle to work with. `None`: the file has no such namespace, which this has reported. To name a namespace would
+    /// add it, and a slip of the finger should add none.
+    pub fn find(&self, cache: Cache) -> kennel::Result<Option<Cache>> {
+        match &self.namespace {
+            Some(name) => find_namespace(&cache, name),
+            None => Ok(Some(cache)),
+        }
+    }
+
+    /// The handle to work with, of a namespace that is added if the file does not have it.
+    pub fn find_or_add(&self, cache: Cache) -> kennel::Result<Cache> {
+        match &self.namespace {
+            Some(name) => cache.namespace(name, &NamespaceOptions::new()),
+            None => Ok(cache),
+        }
+    }
+}
+
+/// The handle of a namespace. `None`: the file has none of that name, which this has reported.
+pub fn find_namespace(cache: &Cache, name: &str) -> kennel::Result<Option<Cache>> {
+    let names = cache.namespaces();
+    if names.iter().any(|known| known == name) {
+        return cache.namespace(name, &NamespaceOptions::new()).map(Some);
+    }
+    let there_are = if names.is_empty() { "it has none".to_owned() } else { names.join(", ") };
+    warn(&format!("no namespace {name:?}: expected one of the file's: {there_are}"));
+    Ok(None)
+}
+
 /// One key.
 #[derive(Args)]
 pub struct KeyArgs {
@@ -158,11 +197,13 @@ pub struct KeyArgs {
     key: OsString,
     #[command(flatten)]
     spelling: KeyHexArgs,
+    #[command(flatten)]
+    pub namespace: NamespaceArgs,
 }
 
 impl KeyArgs {
-    pub fn bytes(self) -> Result<Vec<u8>, String> {
-        self.spelling.bytes(self.key)
+    pub fn bytes(&self) -> Result<Vec<u8>, String> {
+        self.spelling.bytes(self.key.clone())
     }
 }
 

@@ -160,6 +160,29 @@ fn values_expire() -> Outcome {
 }
 
 #[test]
+fn a_namespace_has_keys_of_its_own() -> Outcome {
+    let fixture = Fixture::new()?;
+    let missing = "kennel: no namespace \"pages\": expected one of the file's: it has none\n";
+    for name in ["get", "touch", "delete", "incr"] {
+        let given = if name == "touch" { vec!["1", "--no-expiry"] } else { vec!["1"] };
+        let output = fixture.run(name, given.into_iter().chain(["--namespace", "pages"]))?;
+        assert_eq!((output.expect_status(1).stderr.as_slice(), name), (missing.as_bytes(), name));
+    }
+    fixture.run("set", ["1", "page", "--namespace", "pages"])?.expect_status(0);
+    fixture.run("set", ["1", "plain"])?.expect_status(0);
+    fixture.run("get", ["1", "--namespace", "pages"])?.expect_status(0).expect_stdout("page");
+    fixture.get("1")?.expect_status(0).expect_stdout("plain");
+    fixture.run("incr", ["n", "--initial", "1", "--namespace", "pages"])?.expect_status(0).expect_stdout("1\n");
+    fixture.run("delete", ["n", "--namespace", "pages"])?.expect_status(0);
+    fixture.run("keys", ["--namespace", "pages"])?.expect_status(0).expect_stdout("1\n");
+    fixture.run("keys", ["--namespace", "paegs"])?.expect_status(1).expect_stdout("");
+    fixture.run("clear", ["--namespace", "pages"])?.expect_status(0);
+    fixture.run("keys", [""; 0])?.expect_status(0).expect_stdout("1\n");
+    fixture.get("1")?.expect_stdout("plain");
+    Ok(())
+}
+
+#[test]
 fn touch_changes_when() -> Outcome {
     let fixture = Fixture::new()?;
     fixture.run("set", ["k", "v", "--ttl", "1h"])?.expect_status(0);

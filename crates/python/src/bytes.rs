@@ -1,8 +1,8 @@
 //! Keys and values on their way between Python and the engine.
 #![allow(unsafe_code, reason = "a value is copied into a new `bytes` object while the interpreter's lock is given up")]
 
+use crate::handles::Handles;
 use crate::open::{UntilClosed, Use};
-use crate::space::{Handles, on};
 use pyo3::exceptions::PyTypeError;
 use pyo3::types::{PyBytes, PyMapping, PyMemoryView, PyString};
 use pyo3::{Borrowed, ffi, intern, prelude::*};
@@ -98,13 +98,13 @@ pub(crate) fn read<'py>(
     // the lock up for a large one enters before.
     let handles = unsafe { space.look(py) }?;
     let mut incoming = Incoming { released: None, used: None, bytes: None };
-    let found = on!(&handles.of, of => of.get_with(key, |len| incoming.room(py, space, len)));
+    let found = handles.cache.get_with(key, |len| incoming.room(py, space, len));
     drop((incoming.released, incoming.used));
     // Room that is too small is none: Python had no memory, and says so.
     let is_miss = matches!(found, Ok(None));
     if is_miss {
         // A process that only reads would not notice otherwise.
-        handles.of.cache().notice_removal();
+        handles.cache.notice_removal();
     }
     Some(incoming.bytes.filter(|_| !is_miss).transpose())
 }

@@ -4,8 +4,7 @@ use crate::bytes::{Bytes, copied};
 use crate::error::{Failure, Outcome, exception};
 use crate::expiry::Seconds;
 use crate::greenlets::Greenlet;
-use crate::space::{Of, on};
-use kennel::{CreateOptions, Created, Error, Expiry, KeyLock, LockOptions, Stored, Wait};
+use kennel::{Cache, CreateOptions, Created, Error, Expiry, KeyLock, LockOptions, Stored, Wait};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
@@ -32,22 +31,22 @@ pub(crate) fn waiting(seconds: Option<Seconds>) -> Wait {
 
 /// One attempt: where, how long it may wait, and whether it is the last. Only the last one may do without what it waits
 /// for, since each but that one ends before the caller's time is over.
-type Attempt<'a, T> = dyn Fn(&Of, Wait, bool) -> Result<T, Error> + Sync + 'a;
+type Attempt<'a, T> = dyn Fn(&Cache, Wait, bool) -> Result<T, Error> + Sync + 'a;
 
 /// Makes attempts until one succeeds or the caller's time for waiting is over.
 fn wait_for<T: Send>(
     py: Python<'_>,
-    of: &Of,
+    cache: &Cache,
     wait: Wait,
     greenlet: Option<&Greenlet<'_>>,
     does_without: bool,
     attempt: &Attempt<'_, T>,
 ) -> Outcome<T> {
-    let lock_wait = of.cache().lock_wait();
+    let lock_wait = cache.lock_wait();
     let mut waiting = Waiting { wait, began: Instant::now(), lock_wait, busy_since: None, does_without };
     match greenlet {
-        Some(greenlet) => in_turns(of, &mut waiting, greenlet, attempt),
-        None => in_pieces(py, of, &mut waiting, attempt),
+        Some(greenlet) => in_turns(cache, &mut waiting, greenlet, attempt),
+        None => in_pieces(py, cache, &mut waiting, attempt),
     }
 }
 
@@ -109,11 +108,11 @@ impl Waiting {
 
 /// A thread waits in the engine: the main thread in pieces, since it alone sees signals, another in one piece after a
 /// first short one, because most waits are short.
-fn in_pieces<T: Send>(py: Python<'_>, of: &Of, waiting: &mut Waiting, attempt: &Attempt<'_, T>) -> Outcome<T> {
+fn in_pieces<T: Send>(py: Python<'_>, cache: &Cache, waiting: &mut Waiting, attempt: &Attempt<'_, T>) -> Outcome<T> {
     let mut longest = Some(PIECE);
     loop {
         let (piece, is_last) = waiting.piece(longest);
-        let result = py.detach(|| attempt(of, piece, is_last));
+        let result = py.detach(|| attempt(cache, piece, is_last));
         if let Some(outcome) = waiting.judge(result, is_last) {
             return outcome;
         }
@@ -123,12 +122,12 @@ fn in_pieces<T: Send>(py: Python<'_>, of: &Of, waiting: &mut Waiting, attempt: &
 }
 
 /// A greenlet never waits in the engine, where it would keep its whole thread: between attempts it lets others run.
-fn in_turns<T>(of: &Of, waiting: &mut Waiting, greenlet: &Greenlet<'_>, attempt: &Attempt<'_, T>) -> Outcome<T> {
-    let of = of.at_once();
+fn in_turns<T>(cache: &Cache, waiting: &mut Waiting, greenlet: &Greenlet<'_>, attempt: &Attempt<'_, T>) -> Outcome<T> {
+    let cache = cache.with_lock_wait(Duration::ZERO);
     let mut pause = FIRST_PAUSE;
     loop {
         let (_, is_last) = waiting.piece(Some(Duration::ZERO));
-        let result = attempt(&of, Wait::No, is_last);
+        let result = attempt(&cache, Wait::No, is_last);
         if let Some(outcome) = waiting.judge(result, is_last) {
             return outcome;
         }
@@ -141,18 +140,6 @@ fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
     let threading = PyModule::import(py, "threading")?;
     let (main, this) = (threading.call_method0("main_thread")?, threading.call_method0("current_thread")?);
     Ok(main.is(&this))
-}
-
-/// Whose a claim is, where that is not the thread that asks: a coroutine's, say.
-#[pyclass(module = "kennel", frozen)]
-pub(crate) struct Task(pub(crate) kennel::Task);
-
-#[pymethods]
-impl Task {
-    #[new]
-    fn new() -> Self {
-        Self(kennel::Task::unique())
-    }
 }
 
 /// How a missing value is created.
@@ -210,7 +197,7 @@ impl Lookup {
     /// Looks a key up. Whoever is to create its value waits for `lock_wait` to store it, however impatient `of` is.
     pub(crate) fn find(
         py: Python<'_>,
-        of: &Of,
+        cache: &Cache,
         key: &Bytes<'_>,
         how: &CreateHow,
         wait: Wait,
@@ -222,10 +209,10 @@ impl Lookup {
         let task = how.task.or(greenlet.as_ref().map(|greenlet| greenlet.task));
         let options = how.options(task);
         let does_without = how.unprotected || how.or_uncached;
-        let lookup = wait_for(py, of, wait, greenlet.as_ref(), does_without, &|of, piece, is_last| {
+        let lookup = wait_for(py, cache, wait, greenlet.as_ref(), does_without, &|cache, piece, is_last| {
             let (unprotected, or_uncached) = (how.unprotected && is_last, how.or_uncached && is_last);
             let options = options.clone().wait(piece).unprotected(unprotected).or_uncached(or_uncached);
-            on!(of, space => space.claim(key, &options))
+            cache.claim(key, &options)
         })?;
         Ok(match lookup {
             kennel::Lookup::Hit(item) => Self { value: value(&item)?, is_stale: false, claim: None },
@@ -354,7 +341,7 @@ pub(crate) struct LockHow {
 /// `acquire`, `release` and `locked`. It ends when it is released, by whatever thread, or when its process dies.
 #[pyclass(module = "kennel", frozen, weakref)]
 pub(crate) struct Lock {
-    of: Of,
+    cache: Cache,
     key: Vec<u8>,
     how: LockHow,
     /// What this object holds: several only if all claims were held, and locks were given without protection.
@@ -362,8 +349,8 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    pub(crate) fn new(of: Of, key: &[u8], how: LockHow) -> Self {
-        Self { of, key: key.to_owned(), how, held: Mutex::new(Vec::new()) }
+    pub(crate) fn new(cache: Cache, key: &[u8], how: LockHow) -> Self {
+        Self { cache, key: key.to_owned(), how, held: Mutex::new(Vec::new()) }
     }
 
     fn take(&self, py: Python<'_>, wait: Wait) -> Outcome<()> {
@@ -378,9 +365,9 @@ impl Lock {
         } else if let Some(greenlet) = &greenlet {
             options = options.task(greenlet.task);
         }
-        let lock = wait_for(py, &self.of, wait, greenlet.as_ref(), false, &|of, piece, _| {
+        let lock = wait_for(py, &self.cache, wait, greenlet.as_ref(), false, &|cache, piece, _| {
             let options = options.wait(piece);
-            on!(of, space => space.lock_with(&self.key, &options))
+            cache.lock_with(&self.key, &options)
         })?;
         self.held.lock().unwrap_or_else(PoisonError::into_inner).push(lock);
         Ok(())
@@ -417,7 +404,7 @@ impl Lock {
 
     /// Whether anybody holds the lock at this moment, in whatever process.
     fn locked(&self) -> bool {
-        on!(&self.of, space => space.is_claimed(&self.key))
+        self.cache.is_claimed(&self.key)
     }
 
     /// Whether this object holds it and others are kept out.

@@ -1,6 +1,6 @@
 //! The greenlets of gevent. `kennel/_gevent.py` knows them; here it is asked, once the program has imported gevent.
 
-use crate::claim::Task;
+use crate::task::Task;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyModule};

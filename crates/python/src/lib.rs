@@ -11,11 +11,13 @@ mod error;
 mod expiry;
 mod fast;
 mod greenlets;
+mod handles;
 mod open;
 mod options;
 mod paths;
 mod space;
 mod stats;
+mod task;
 
 use pyo3::prelude::*;
 
@@ -26,15 +28,17 @@ mod _kennel {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::cache::{Cache, Keys, Namespace};
+    use super::cache::{Cache, Namespace};
     #[pymodule_export]
-    use super::claim::{Claim, Lock, Lookup, Task};
+    use super::claim::{Claim, Lock, Lookup};
     #[pymodule_export]
     use super::options::{default_path, destroy};
     #[pymodule_export]
-    use super::space::{Item, Space};
+    use super::space::{Item, Keys, Space};
     #[pymodule_export]
     use super::stats::record_size;
+    #[pymodule_export]
+    use super::task::Task;
 
     #[pymodule_export]
     const DEFAULT_CAPACITY: u64 = kennel::DEFAULT_CAPACITY;

@@ -1,51 +1,18 @@
-//! What a cache and a namespace of one have in common: all that is done with a key.
+//! All that is done with keys, in a whole cache or in a namespace of one.
 
 use crate::bytes::{Bytes, LARGE, Lent, collect, copied, pairs, read, slices};
-use crate::claim::{CreateHow, DEFAULT_WAIT, Lock, LockHow, Lookup, Task, waiting};
+use crate::claim::{CreateHow, DEFAULT_WAIT, Lock, LockHow, Lookup, waiting};
 use crate::error::{Outcome, exception};
 use crate::expiry::{Seconds, check_life, expiry, how, unix_time};
-use crate::open::{UntilClosed, Use};
-use kennel::{Error, Invalidation, SetOptions, Stamp, Swap};
+use crate::handles::{Handles, UsedCache};
+use crate::open::UntilClosed;
+use crate::task::Task;
+use kennel::{Cache, Error, Invalidation, SetOptions, Stamp, Swap};
 use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyList, PyMemoryView, PySlice};
-use std::ops::Deref;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-
-/// Where keys lie: in a cache, or in a namespace of one.
-#[derive(Clone)]
-pub(crate) enum Of {
-    Cache(kennel::Cache),
-    Namespace(kennel::Namespace),
-}
-
-impl Of {
-    pub(crate) fn cache(&self) -> &kennel::Cache {
-        match self {
-            Of::Cache(cache) => cache,
-            Of::Namespace(namespace) => namespace.cache(),
-        }
-    }
-
-    /// The same keys for an attempt that waits for no stripe's lock.
-    pub(crate) fn at_once(&self) -> Self {
-        match self {
-            Of::Cache(cache) => Of::Cache(cache.with_lock_wait(Duration::ZERO)),
-            Of::Namespace(namespace) => Of::Namespace(namespace.with_lock_wait(Duration::ZERO)),
-        }
-    }
-}
-
-/// Does something with a cache or a namespace, which have methods of the same names.
-macro_rules! on {
-    ($of:expr, $space:ident => $work:expr) => {
-        match &*$of {
-            $crate::space::Of::Cache($space) => $work,
-            $crate::space::Of::Namespace($space) => $work,
-        }
-    };
-}
-pub(crate) use on;
 
 /// What the documentation of a method that stores says of its options.
 macro_rules! life {
@@ -59,39 +26,21 @@ macro_rules! life {
     };
 }
 
-/// What a cache and a namespace of one have in common.
+/// All that is done with keys, in a whole cache or in a namespace of one.
 #[pyclass(module = "kennel._kennel", subclass, weakref, frozen)]
 pub(crate) struct Space(UntilClosed<Handles>);
-
-/// Two handles of the same.
-pub(crate) struct Handles {
-    pub(crate) of: Of,
-    /// For an attempt that waits for nothing, and so need not give up the interpreter's lock.
-    at_once: Of,
-}
-
-/// Where keys lie while it is used.
-pub(crate) struct UsedOf<'a>(Use<'a, Handles>);
-
-impl Deref for UsedOf<'_> {
-    type Target = Of;
-
-    fn deref(&self) -> &Of {
-        &self.0.of
-    }
-}
 
 fn closed() -> PyErr {
     PyValueError::new_err("the cache is closed")
 }
 
 impl Space {
-    pub(crate) fn new(of: Of) -> Self {
-        Self(UntilClosed::new(Handles { at_once: of.at_once(), of }))
+    pub(crate) fn new(cache: Cache) -> Self {
+        Self(UntilClosed::new(Handles::new(cache)))
     }
 
-    pub(crate) fn of(&self, py: Python<'_>) -> PyResult<UsedOf<'_>> {
-        self.0.enter(py).map(UsedOf).ok_or_else(closed)
+    pub(crate) fn cache(&self, py: Python<'_>) -> PyResult<UsedCache<'_>> {
+        self.0.enter(py).map(UsedCache).ok_or_else(closed)
     }
 
     #[inline]
@@ -104,11 +53,11 @@ impl Space {
         let used = self.0.enter(py).ok_or_else(closed)?;
         // To give up the interpreter's lock and take it again costs as much as a small write does.
         if value.len() < LARGE
-            && let Ok(stamp) = on!(&used.at_once, space => space.set_with(key, value, how))
+            && let Ok(stamp) = used.at_once.set_with(key, value, how)
         {
             return Ok(stamp.0);
         }
-        Ok(py.detach(|| on!(&used.of, space => space.set_with(key, value, how)))?.0)
+        Ok(py.detach(|| used.cache.set_with(key, value, how))?.0)
     }
 }
 
@@ -131,13 +80,13 @@ impl Space {
     /// The same keys for an event loop's thread: a write that would have to wait for its stripe's lock raises Busy
     /// immediately.
     fn _nonblocking(&self, py: Python<'_>) -> PyResult<Self> {
-        Ok(Self::new(self.of(py)?.at_once()))
+        Ok(Self::new(self.cache(py)?.with_lock_wait(Duration::ZERO)))
     }
 
     /// Seconds for which a write waits for its stripe's lock, before it raises Busy.
     #[getter]
     fn lock_wait(&self, py: Python<'_>) -> PyResult<f64> {
-        Ok(self.of(py)?.cache().lock_wait().as_secs_f64())
+        Ok(self.cache(py)?.lock_wait().as_secs_f64())
     }
 
     /// The value of a key, or `default` on a miss.
@@ -156,15 +105,15 @@ impl Space {
     }
 
     fn __contains__(&self, py: Python<'_>, key: Bytes<'_>) -> PyResult<bool> {
-        Ok(on!(self.of(py)?, space => space.contains(&key)))
+        Ok(self.cache(py)?.contains(&key))
     }
 
     /// The value of a key with what is stored beside it, or None on a miss.
     fn get_item(&self, py: Python<'_>, key: Bytes<'_>) -> Outcome<Option<Item>> {
-        let of = self.of(py)?;
-        let item = on!(of, space => space.try_get_item(&key))?;
+        let cache = self.cache(py)?;
+        let item = cache.try_get_item(&key)?;
         if item.is_none() {
-            of.cache().notice_removal();
+            cache.notice_removal();
         }
         Ok(item.map(|item| Item::new(py, &item)).transpose()?)
     }
@@ -186,11 +135,11 @@ impl Space {
 
     /// The values of many keys, in their order; None for a miss.
     fn get_multi<'py>(&self, py: Python<'py>, keys: &Bound<'py, PyAny>) -> Outcome<Bound<'py, PyList>> {
-        let (of, keys) = (self.of(py)?, collect(keys)?);
+        let (cache, keys) = (self.cache(py)?, collect(keys)?);
         let keys = slices(&keys);
-        let values = py.detach(|| on!(of, space => space.try_get_multi(&keys)))?;
+        let values = py.detach(|| cache.try_get_multi(&keys))?;
         if values.contains(&None) {
-            of.cache().notice_removal();
+            cache.notice_removal();
         }
         let list = PyList::empty(py);
         for value in values {
@@ -232,9 +181,9 @@ impl Space {
         expires_at: Option<f64>,
         flags: u32,
     ) -> Outcome<bool> {
-        let (of, how) = (self.of(py)?, how(ttl, stale, expires_at, flags)?);
+        let (cache, how) = (self.cache(py)?, how(ttl, stale, expires_at, flags)?);
         let (key, value) = (key.as_ref(), value.as_ref());
-        Ok(py.detach(|| on!(of, space => space.add(key, value, &how)))?)
+        Ok(py.detach(|| cache.add(key, value, &how))?)
     }
 
     #[doc = concat!("Stores a value if the key has one; False if it has none.\n\n", life!())]
@@ -250,9 +199,9 @@ impl Space {
         expires_at: Option<f64>,
         flags: u32,
     ) -> Outcome<bool> {
-        let (of, how) = (self.of(py)?, how(ttl, stale, expires_at, flags)?);
+        let (cache, how) = (self.cache(py)?, how(ttl, stale, expires_at, flags)?);
         let (key, value) = (key.as_ref(), value.as_ref());
-        Ok(py.detach(|| on!(of, space => space.replace(key, value, &how)))?)
+        Ok(py.detach(|| cache.replace(key, value, &how))?)
     }
 
     #[doc = concat!(
@@ -274,9 +223,9 @@ impl Space {
         expires_at: Option<f64>,
         flags: u32,
     ) -> Outcome<Bound<'py, PyAny>> {
-        let (of, how) = (self.of(py)?, how(ttl, stale, expires_at, flags)?);
+        let (cache, how) = (self.cache(py)?, how(ttl, stale, expires_at, flags)?);
         let (key, value, stamp) = (key.as_ref(), value.as_ref(), Stamp(stamp));
-        Ok(match py.detach(|| on!(of, space => space.compare_and_swap(key, stamp, value, &how)))? {
+        Ok(match py.detach(|| cache.compare_and_swap(key, stamp, value, &how))? {
             Swap::Stored(stamp) => stamp.0.into_pyobject(py).map_err(PyErr::from)?.into_any(),
             Swap::Absent => py.None().into_bound(py),
             _ => PyBool::new(py, false).to_owned().into_any(),
@@ -288,8 +237,8 @@ impl Space {
     /// :param delta: what is added, from 0 to 2**64 - 1. A sum above that is :class:`kennel.Overflow`.
     #[pyo3(signature = (key, delta = 1))]
     fn incr(&self, py: Python<'_>, key: Bytes<'_>, delta: u64) -> Outcome<Option<u64>> {
-        let (of, key) = (self.of(py)?, key.as_ref());
-        Ok(py.detach(|| on!(of, space => space.incr(key, delta)))?)
+        let (cache, key) = (self.cache(py)?, key.as_ref());
+        Ok(py.detach(|| cache.incr(key, delta))?)
     }
 
     /// Takes from a number that is stored as decimal text; the new number, or None if the key has no value.
@@ -297,8 +246,8 @@ impl Space {
     /// :param delta: what is taken away, from 0 to 2**64 - 1. A result below 0 is :class:`kennel.Overflow`.
     #[pyo3(signature = (key, delta = 1))]
     fn decr(&self, py: Python<'_>, key: Bytes<'_>, delta: u64) -> Outcome<Option<u64>> {
-        let (of, key) = (self.of(py)?, key.as_ref());
-        Ok(py.detach(|| on!(of, space => space.decr(key, delta)))?)
+        let (cache, key) = (self.cache(py)?, key.as_ref());
+        Ok(py.detach(|| cache.decr(key, delta))?)
     }
 
     /// Changes when a key expires; False if it has no value. Without a time it does not expire.
@@ -307,15 +256,15 @@ impl Space {
     /// :param expires_at: the moment, in seconds since 1970, in place of ``ttl``.
     #[pyo3(signature = (key, ttl = None, *, expires_at = None))]
     fn touch(&self, py: Python<'_>, key: Bytes<'_>, ttl: Option<Seconds>, expires_at: Option<f64>) -> Outcome<bool> {
-        let (of, expiry) = (self.of(py)?, expiry(ttl, expires_at)?.unwrap_or_default());
+        let (cache, expiry) = (self.cache(py)?, expiry(ttl, expires_at)?.unwrap_or_default());
         let key = key.as_ref();
-        Ok(py.detach(|| on!(of, space => space.touch(key, expiry)))?)
+        Ok(py.detach(|| cache.touch(key, expiry))?)
     }
 
     /// Removes a key; False if it has no value.
     fn delete(&self, py: Python<'_>, key: Bytes<'_>) -> Outcome<bool> {
-        let (of, key) = (self.of(py)?, key.as_ref());
-        Ok(py.detach(|| on!(of, space => space.delete(key)))?)
+        let (cache, key) = (self.cache(py)?, key.as_ref());
+        Ok(py.detach(|| cache.delete(key))?)
     }
 
     fn __delitem__(&self, py: Python<'_>, key: Bound<'_, PyAny>) -> Outcome<()> {
@@ -339,10 +288,10 @@ impl Space {
         expires_at: Option<f64>,
         flags: u32,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let (of, how) = (self.of(py)?, how(ttl, stale, expires_at, flags)?);
+        let (cache, how) = (self.cache(py)?, how(ttl, stale, expires_at, flags)?);
         let given = pairs(items)?;
         let items = given.iter().map(|(_, key, value)| (key.as_ref(), value.as_ref())).collect::<Vec<_>>();
-        let results = py.detach(|| on!(of, space => space.set_multi(&items, &how)));
+        let results = py.detach(|| cache.set_multi(&items, &how));
         let failed = PyDict::new(py);
         for ((key, ..), result) in given.iter().zip(results) {
             if let Err(error) = result {
@@ -354,24 +303,40 @@ impl Space {
 
     /// Removes many keys, each stripe locked once for up to 64 of them; whether each had a value, in their order.
     fn delete_multi(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> Outcome<Vec<bool>> {
-        let (of, keys) = (self.of(py)?, collect(keys)?);
+        let (cache, keys) = (self.cache(py)?, collect(keys)?);
         let keys = slices(&keys);
-        Ok(py.detach(|| on!(of, space => space.delete_multi(&keys))).into_iter().collect::<Result<_, _>>()?)
+        Ok(py.detach(|| cache.delete_multi(&keys)).into_iter().collect::<Result<_, _>>()?)
     }
 
-    /// Makes all values gone, at once and in every process.
+    /// Goes through the keys, in no order. It is no snapshot. A cache goes through all keys of the file, those of namespaces
+    /// as they are stored: the namespace's name, a zero byte, the key. A namespace goes through its own.
+    fn keys(&self, py: Python<'_>) -> PyResult<Keys> {
+        Ok(Keys { keys: Mutex::new(self.cache(py)?.keys()) })
+    }
+
+    fn __iter__(&self, py: Python<'_>) -> PyResult<Keys> {
+        self.keys(py)
+    }
+
+    /// Forgets all values of the namespace, or of the whole cache, immediately and in every process.
+    fn clear(&self, py: Python<'_>) -> Outcome<()> {
+        let cache = self.cache(py)?;
+        Ok(py.detach(|| cache.clear())?)
+    }
+
+    /// Invalidates all values of the namespace, or of the whole cache, immediately and in every process.
     ///
-    /// :param soft: makes them stale instead: each is used until somebody has created it anew.
+    /// :param soft: makes them stale instead: each is used until a new one has been created.
     #[pyo3(signature = (*, soft = false))]
     fn invalidate(&self, py: Python<'_>, soft: bool) -> Outcome<()> {
-        let of = self.of(py)?;
+        let cache = self.cache(py)?;
         let how = if soft { Invalidation::Soft } else { Invalidation::Hard };
-        Ok(py.detach(|| on!(of, space => space.invalidate(how)))?)
+        Ok(py.detach(|| cache.invalidate(how))?)
     }
 
     /// Whether somebody creates or locks a key at this moment.
     fn is_claimed(&self, py: Python<'_>, key: Bytes<'_>) -> PyResult<bool> {
-        Ok(on!(self.of(py)?, space => space.is_claimed(&key)))
+        Ok(self.cache(py)?.is_claimed(&key))
     }
 
     /// Looks a key up, and gives the right to create it to one caller: what get_or_create() is made of.
@@ -419,8 +384,8 @@ impl Space {
         let task = task.map(|task| task.0);
         let how = CreateHow { ttl, stale, absence_ttl, unprotected, max_age, early, flags, task, or_uncached };
         let used = self.0.enter(py).ok_or_else(closed)?;
-        let of = if at_once { &used.at_once } else { &used.of };
-        Lookup::find(py, of, &key, &how, waiting(wait), used.of.cache().lock_wait())
+        let cache = if at_once { &used.at_once } else { &used.cache };
+        Lookup::find(py, cache, &key, &how, waiting(wait), used.cache.lock_wait())
     }
 
     /// The lock of a key, for all threads and processes that lock it, too: for a ``with`` block, or to be acquired.
@@ -444,7 +409,7 @@ impl Space {
         handover: bool,
     ) -> PyResult<Lock> {
         Ok(Lock::new(
-            self.of(py)?.clone(),
+            self.cache(py)?.clone(),
             key.as_ref(),
             LockHow { wait: waiting(wait), max_age, unprotected, handover },
         ))
@@ -478,5 +443,25 @@ impl Item {
             soft_expires: item.soft_expires.map(unix_time),
             is_stale: item.is_stale,
         })
+    }
+}
+
+/// An iterator over keys. Threads that share one take turns.
+#[pyclass(module = "kennel", frozen)]
+pub(crate) struct Keys {
+    keys: Mutex<kennel::Keys>,
+}
+
+#[pymethods]
+impl Keys {
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        // The interpreter's lock is kept, so that nobody else holds this one: neither another thread, nor, in a forked
+        // child, a thread that is not there. The engine waits some milliseconds at most, for a bucket in mid-change.
+        let key = self.keys.lock().unwrap_or_else(PoisonError::into_inner).next();
+        key.map(|key| PyBytes::new(py, &key))
     }
 }

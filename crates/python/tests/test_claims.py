@@ -526,6 +526,15 @@ def test_a_namespace_has_keys_of_its_own(cache):
     assert "1" not in people and "1" in pages
 
 
+def test_a_namespace_lists_and_clears_its_own_keys(cache):
+    pages = cache.namespace("pages")
+    cache["1"] = pages["2"] = pages["3"] = "value"
+    assert sorted(pages) == sorted(pages.keys()) == [b"2", b"3"]
+    assert sorted(cache) == [b"1", b"pages\x002", b"pages\x003"]
+    pages.clear()
+    assert list(pages) == [] and list(cache) == [b"1"]
+
+
 def test_a_namespaces_times_hold_for_what_says_nothing(cache):
     namespace = cache.namespace("short", ttl=60, stale=30)
     namespace.set("key", "value")

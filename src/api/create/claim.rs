@@ -1,14 +1,13 @@
 //! The right to create a key, and what becomes of what its owner created.
 
-use super::created::Overrides;
-use super::freshness::FreshnessPolicy;
-use super::{CreateOptions, Created, Lookup};
+use super::created::{Created, Overrides};
+use super::options::CreateOptions;
 use crate::api::cache::Cache;
 use crate::api::claim::{Began, Held};
 use crate::api::count::count;
-use crate::api::item::{Item, Known, Stamp};
+use crate::api::item::{Item, Stamp};
 use crate::api::stripe_lock::Patience;
-use crate::api::writer::{Writer, check_size};
+use crate::api::writer::check_size;
 use crate::error::{Error, Result};
 use crate::store::claim::End;
 use crate::store::namespace::Defaults;
@@ -42,25 +41,34 @@ pub enum Stored {
 pub struct Claim(Box<Creation>);
 
 /// A creation that has begun.
-struct Creation {
+pub(super) struct Creation {
     key: Vec<u8>,
     key_hash: u64,
     opened: Arc<Opened>,
     right: Right,
     began: Began,
     started: Instant,
-    stale: Option<Item>,
-    defaults: Defaults,
+    /// The value to be used meanwhile, if there is one.
+    pub stale: Option<Item>,
+    /// Those of the key's namespace.
+    pub defaults: Defaults,
     how: CreateOptions,
     /// How long the handle waits for a stripe's lock.
     lock_wait: Duration,
     /// In the background a stale value is to be replaced, and the new one is not stored yet.
-    is_refresh: bool,
+    pub is_refresh: bool,
 }
 
 impl Creation {
-    /// Of a key with no value to be used meanwhile, and without a namespace's defaults.
-    fn new(cache: &Cache, opened: &Arc<Opened>, key: &[u8], how: &CreateOptions, right: Right, began: Began) -> Self {
+    /// The creation of a stored key with no value to be used meanwhile, and without a namespace's defaults.
+    pub(super) fn new(
+        cache: &Cache,
+        opened: &Arc<Opened>,
+        key: &[u8],
+        how: &CreateOptions,
+        right: Right,
+        began: Began,
+    ) -> Self {
         Self {
             key: key.to_vec(),
             key_hash: opened.store.key(key).hash,
@@ -92,7 +100,7 @@ impl Drop for Creation {
 }
 
 /// By what right a value is created.
-enum Right {
+pub(super) enum Right {
     /// The key's claim is held: all others wait.
     Claimed(Held),
     /// Others may write or create the key meanwhile. The version is that of the key's bucket at the start, unless a writer
@@ -104,8 +112,14 @@ enum Right {
     Used,
 }
 
+impl From<Creation> for Claim {
+    fn from(creation: Creation) -> Self {
+        Self(Box::new(creation))
+    }
+}
+
 impl Claim {
-    /// The key as it is stored: a namespace's is mangled.
+    /// The key as it is stored: see [`Cache::stored_key`].
     #[must_use]
     pub fn key(&self) -> &[u8] {
         &self.0.key
@@ -200,18 +214,6 @@ impl Claim {
                 stored => Ok(storing.conclude(stored)),
             },
         }
-    }
-
-    /// Stores a created value, or that there is none. The caller has its value: if the cache cannot store it, that is
-    /// counted, and no error.
-    pub(super) fn finish(self, made: Option<&Created>) {
-        let mut patience = self.patience();
-        self.finish_within(made, &mut patience);
-    }
-
-    /// The same, with the time for locks that several claims share.
-    pub(super) fn finish_within(self, made: Option<&Created>, patience: &mut Patience) {
-        let _ = store_prepared(self.prepare(made), patience);
     }
 
     /// For the lock of the key's stripe.
@@ -340,7 +342,7 @@ impl Claim {
 pub(crate) type Prepared<'v> = Result<Storing<'v>, Stored>;
 
 /// Stores what was prepared.
-fn store_prepared(prepared: Prepared<'_>, patience: &mut Patience) -> Result<Stored> {
+pub(super) fn store_prepared(prepared: Prepared<'_>, patience: &mut Patience) -> Result<Stored> {
     match prepared {
         Ok(mut storing) => {
             let stored = storing.attempt(patience);
@@ -395,61 +397,11 @@ impl fmt::Debug for Claim {
     }
 }
 
-impl Cache {
-    /// The right to create a stored key that nobody waits for.
-    pub(super) fn unprotected(&self, key: &[u8], how: &CreateOptions) -> Result<Claim> {
-        let file = self.current()?;
-        let writer = Writer::new(&file, self.in_namespace(), key, self.lock_wait())?;
-        let opened: &Arc<Opened> = &file;
-        count(opened, MemberCount::Unprotected);
-        let began = Began::now(opened, writer.namespace);
-        // Before the key is looked at, and before the creator looks at whatever it makes the value of.
-        let seen = opened.store.sight(&writer.key).version();
-        let known = self.known(key)?;
-        let policy = FreshnessPolicy::of(how);
-        let is_usable =
-            |known: &Known| !known.extension.is_absence() && !policy.is_too_old(known, &opened.settings.time);
-        let mut creation = Creation::new(self, opened, key, how, Right::Unprotected(seen), began);
-        creation.stale = known.filter(is_usable).map(|known| known.item);
-        creation.defaults = writer.defaults;
-        Ok(Claim(Box::new(creation)))
-    }
-
-    /// The right to create a stored key without the cache, which failed.
-    pub(super) fn uncached(&self, key: &[u8], how: &CreateOptions, error: Error) -> Claim {
-        let opened = self.opened();
-        count_uncached(&opened);
-        let began = Began::now(&opened, 0);
-        Claim(Box::new(Creation::new(self, &opened, key, how, Right::Uncached(error), began)))
-    }
-}
-
 /// Counts a creation without the cache: for this process alone, where it has no seat.
-fn count_uncached(opened: &Opened) {
+pub(super) fn count_uncached(opened: &Opened) {
     if opened.joined().is_some() {
         count(opened, MemberCount::Uncached);
     } else {
         opened.note_uncached();
     }
-}
-
-/// The right to create a key whose claim is held.
-pub(super) fn claimed(
-    cache: &Cache,
-    key: &[u8],
-    how: &CreateOptions,
-    held: Held,
-    began: Began,
-    usable: Option<Lookup>,
-) -> Result<Claim> {
-    let opened = held.opened().clone();
-    let mut creation = Creation::new(cache, &opened, key, how, Right::Claimed(held), began);
-    if let Some(namespace) = cache.in_namespace() {
-        creation.defaults = namespace.in_file(&opened, cache.lock_wait())?.1;
-    }
-    if let Some(Lookup::Hit(item) | Lookup::Stale(item)) = usable {
-        creation.stale = Some(item);
-        creation.is_refresh = how.background;
-    }
-    Ok(Claim(Box::new(creation)))
 }

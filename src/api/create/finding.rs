@@ -1,8 +1,8 @@
 //! One caller's way to a value, or to the right to create it.
 
-use super::claim::claimed;
 use super::freshness::{Freshness, FreshnessPolicy};
-use super::{CreateOptions, Lookup};
+use super::lookup::Lookup;
+use super::options::CreateOptions;
 use crate::api::cache::Cache;
 use crate::api::claim::{Pause, Seeker, Step, Task, Wait};
 use crate::api::count::count;
@@ -180,7 +180,7 @@ impl Finding {
         Ok(match (step, usable) {
             (Ok(Step::Found(found)), _) => Next::Done(found?),
             (Ok(Step::Mine(held, began)), stale) => {
-                Next::Done(Lookup::Create(claimed(cache, key, how, held, began, stale)?))
+                Next::Done(Lookup::Create(cache.claimed(key, how, held, began, stale.and_then(Lookup::into_item))?))
             }
             // Whoever has something to use does not wait, nor create without protection.
             (Ok(_) | Err(Error::OwnClaim), Some(usable)) => Next::Done(usable),

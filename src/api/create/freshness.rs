@@ -1,6 +1,8 @@
 //! Whether a value that was found is good enough for the caller who asks.
 
-use super::{CreateOptions, Form, Lookup};
+use super::form::Form;
+use super::lookup::Lookup;
+use super::options::CreateOptions;
 use crate::api::item::Known;
 use crate::clock::Time;
 use std::hash::{BuildHasher, Hasher, RandomState};

@@ -1,6 +1,6 @@
 //! How a missing value is created, waited for and stored.
 
-use super::Form;
+use super::form::Form;
 use crate::api::claim::{Task, Wait};
 use crate::api::set_options::{SetOptions, after};
 use crate::clock::Expiry;

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::Args;
 
 use super::outcome::{CliResult, hit_or_miss};
-use crate::args::{KeyHexArgs, WriteArgs};
+use crate::args::{KeyHexArgs, NamespaceArgs, WriteArgs};
 
 /// Remove keys with their values.
 ///
@@ -21,11 +21,15 @@ pub struct DeleteArgs {
     keys: Vec<OsString>,
     #[command(flatten)]
     spelling: KeyHexArgs,
+    #[command(flatten)]
+    namespace: NamespaceArgs,
 }
 
 pub fn run(args: DeleteArgs) -> CliResult {
     let keys = args.keys.into_iter().map(|key| args.spelling.bytes(key)).collect::<Result<Vec<_>, _>>()?;
-    let cache = args.write.open()?;
+    let Some(cache) = args.namespace.find(args.write.open()?)? else {
+        return Ok(hit_or_miss(false));
+    };
     let mut all_held = true;
     for key in keys {
         all_held &= cache.delete(key)?;

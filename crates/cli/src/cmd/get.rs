@@ -34,7 +34,9 @@ pub struct GetArgs {
 
 pub fn run(args: GetArgs) -> CliResult {
     let key = args.key.bytes()?;
-    let cache = args.file.open_to_read()?;
+    let Some(cache) = args.key.namespace.find(args.file.open_to_read()?)? else {
+        return Ok(hit_or_miss(false));
+    };
     let Some(item) = cache.get_item(&key) else {
         return Ok(hit_or_miss(false));
     };

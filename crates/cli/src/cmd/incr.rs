@@ -44,9 +44,16 @@ pub fn run(args: IncrArgs) -> CliResult {
     let step = Step { by: args.by, down: args.down };
     let key = args.key.bytes()?;
     let cache = args.write.open()?;
+    let cache = match args.initial {
+        Some(_) => Some(args.key.namespace.find_or_add(cache)?),
+        None => args.key.namespace.find(cache)?,
+    };
+    let Some(cache) = cache else {
+        return Ok(hit_or_miss(false));
+    };
     let counted = match args.initial {
         Some(initial) => {
-            let how = SetOptions::new().expiry(args.ttl.map_or(Expiry::Never, Expiry::After));
+            let how = args.ttl.map_or(SetOptions::new(), |ttl| SetOptions::new().expiry(Expiry::After(ttl)));
             Some(step.take_or_start(&cache, &key, initial, &how)?)
         }
         None => step.take(&cache, &key)?,

@@ -1,15 +1,12 @@
 //! `kennel invalidate`: forgets a namespace.
 
-use std::error::Error;
-
 use clap::Args;
-use kennel::{Invalidation, NamespaceOptions};
+use kennel::Invalidation;
 
 use super::outcome::{CliResult, hit_or_miss};
-use crate::args::WriteArgs;
-use crate::output::report_error;
+use crate::args::{WriteArgs, find_namespace};
 
-/// Forget everything in a namespace, at once and in every process.
+/// Forget everything in a namespace, immediately and in every process.
 ///
 /// A namespace is a named part of a cache: "memo" is the one of "kennel memo", others are those of your programs; "kennel stat"
 /// lists them. It takes the same short time however much the namespace holds.
@@ -29,21 +26,9 @@ pub struct InvalidateArgs {
 }
 
 pub fn run(args: &InvalidateArgs) -> CliResult {
-    let cache = args.write.open()?;
-    // Naming a namespace makes it, and a slip of the finger is to make none.
-    let is_there = cache.namespaces().contains(&args.namespace);
-    if is_there {
-        let how = if args.soft { Invalidation::Soft } else { Invalidation::Hard };
-        cache.namespace(&args.namespace, &NamespaceOptions::new())?.invalidate(how)?;
-    } else {
-        report_missing(&args.namespace, &cache.namespaces());
+    let namespace = find_namespace(&args.write.open()?, &args.namespace)?;
+    if let Some(namespace) = &namespace {
+        namespace.invalidate(if args.soft { Invalidation::Soft } else { Invalidation::Hard })?;
     }
-    Ok(hit_or_miss(is_there))
-}
-
-/// A miss that is more likely a slip of the finger than one of a key is.
-fn report_missing(asked: &str, namespaces: &[String]) {
-    let there_are = if namespaces.is_empty() { "it has none".to_owned() } else { namespaces.join(", ") };
-    let error: Box<dyn Error> = format!("no namespace {asked:?}: expected one of the file's: {there_are}").into();
-    report_error(&*error);
+    Ok(hit_or_miss(namespace.is_some()))
 }

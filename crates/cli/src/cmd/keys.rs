@@ -6,15 +6,15 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::outcome::CliResult;
-use crate::args::{KeyHexArgs, OptionalFileArgs};
+use super::outcome::{CliResult, hit_or_miss};
+use crate::args::{KeyHexArgs, OptionalFileArgs, find_namespace};
 use crate::{hex, output};
 
 /// List the keys that the cache holds, one per line, in no particular order.
 ///
 /// The list is not a snapshot: it may or may not contain keys that are written or evicted while it is made. The file is
 /// opened read-only and without a lock; as with "kennel get", a copy or a file from before a restart of the machine is
-/// opened for writing.
+/// opened for writing. The exit status is 1 when the file does not have the namespace.
 ///
 /// Example: kennel keys my.cache --prefix session:
 #[derive(Args)]
@@ -26,6 +26,10 @@ pub struct KeysArgs {
     prefix: OsString,
     #[command(flatten)]
     spelling: KeyHexArgs,
+    /// List only the keys of this namespace, without its name. By default all keys of the file are listed as they are
+    /// stored: those of a namespace begin with its name and a zero byte.
+    #[arg(long, value_name = "NAME")]
+    namespace: Option<String>,
     /// End each key with a zero byte instead of a newline, for xargs -0.
     #[arg(long)]
     null: bool,
@@ -37,7 +41,13 @@ pub struct KeysArgs {
 pub fn run(args: KeysArgs) -> CliResult {
     let layout = Layout { hex: args.hex, end: if args.null { b"\0" } else { b"\n" } };
     let prefix = args.spelling.bytes(args.prefix)?;
-    let cache = args.file.open_to_read()?;
+    let mut cache = args.file.open_to_read()?;
+    if let Some(name) = &args.namespace {
+        let Some(namespace) = find_namespace(&cache, name)? else {
+            return Ok(hit_or_miss(false));
+        };
+        cache = namespace;
+    }
     let mut out = output::stdout();
     for key in cache.keys().filter(|key| key.starts_with(&prefix)) {
         layout.write(&mut out, &key)?;

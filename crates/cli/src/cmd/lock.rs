@@ -52,7 +52,7 @@ pub fn run(args: LockArgs) -> CliResult {
 }
 
 fn run_locked(args: LockArgs) -> Result<i32, Failure> {
-    let cache = args.write.open()?;
+    let cache = args.key.namespace.find_or_add(args.write.open()?)?;
     let key = args.key.bytes().map_err(Failure::own)?;
     let lock = lock(&cache, &key, args.wait, args.conflict_status)?;
     // From here on a signal ends this process only after the command has ended.

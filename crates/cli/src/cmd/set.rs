@@ -25,7 +25,8 @@ pub struct SetArgs {
     key: KeyArgs,
     /// The value. Without it, or with "-", the value is standard input up to its end.
     value: Option<OsString>,
-    /// The time after which the value expires, with a unit: 250ms, 1.5s, 5m, 2h or 1d. By default it does not expire.
+    /// The time after which the value expires, with a unit: 250ms, 1.5s, 5m, 2h or 1d. By default it does not expire, or
+    /// as the namespace says.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     ttl: Option<Duration>,
     /// A number of 32 bits that is stored with the value and shown by "kennel get --json".
@@ -40,12 +41,13 @@ pub struct SetArgs {
 }
 
 pub fn run(args: SetArgs) -> CliResult {
-    let how = SetOptions::new().flags(args.flags).expiry(args.ttl.map_or(Expiry::Never, Expiry::After));
+    let how = SetOptions::new().flags(args.flags);
+    let how = args.ttl.map_or(how, |ttl| how.expiry(Expiry::After(ttl)));
     let condition = Condition::of(&args);
     let key = args.key.bytes()?;
     // The value is read before the file is opened, so that the file is open only during the write.
     let value = read_value(args.value)?;
-    let cache = args.write.open()?;
+    let cache = args.key.namespace.find_or_add(args.write.open()?)?;
     Ok(hit_or_miss(condition.store(&cache, &key, &value, &how)?))
 }
 

@@ -38,6 +38,8 @@ struct When {
 pub fn run(args: TouchArgs) -> CliResult {
     let expiry = args.when.ttl.map_or(Expiry::Never, Expiry::After);
     let key = args.key.bytes()?;
-    let cache = args.write.open()?;
+    let Some(cache) = args.key.namespace.find(args.write.open()?)? else {
+        return Ok(hit_or_miss(false));
+    };
     Ok(hit_or_miss(cache.touch(key, expiry)?))
 }

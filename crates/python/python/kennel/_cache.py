@@ -128,8 +128,8 @@ class Cache(_kennel.Cache, Creating):
         stale: Optional[Seconds] = None,
         absence_ttl: Optional[Seconds] = None,
     ) -> "Namespace":
-        """A named part of the cache, made at its first use: see :class:`Namespace`. The times hold for whatever is stored
-        there unless it is said otherwise; they are kept in the file by the first who names the namespace.
+        """A named part of the cache, made at its first use: see :class:`Namespace`. The times are the defaults of what is
+        stored there; the file keeps those of the first program that names the namespace.
 
         :param name: the namespace's name.
         :param ttl: seconds, or a ``timedelta``, after which values expire; by default they do not.
@@ -155,8 +155,9 @@ class Cache(_kennel.Cache, Creating):
 
 
 class Namespace(_kennel.Namespace, Creating):
-    """A named part of a cache: a namespace with times to live of its own, that can be invalidated as a whole, at once
-    and in every process. It has the operations of the cache that concern a key. Get one from :meth:`Cache.namespace`.
+    """A named part of a cache, with keys and times to live of its own, that can be invalidated as a whole, immediately and
+    in every process. It has all operations of the cache but those that concern the file. Get one from
+    :meth:`Cache.namespace`.
 
     :param cache: the cache that it is a part of.
     :param name: its name.

@@ -1,0 +1,204 @@
+//! `get_or_create` and its kin, for threads.
+
+use super::batch::{Batch, in_one_order};
+use super::claim::{Claim, store_prepared};
+use super::created::Created;
+use super::finding::{Finding, Next, Remaining};
+use super::lookup::Lookup;
+use super::options::CreateOptions;
+use super::output::CreatorOutput;
+use crate::api::cache::Cache;
+use crate::api::claim::Task;
+use crate::error::Result;
+
+/// The same for stored keys.
+impl Cache {
+    /// Looks a key up, and claims it if it is to be created, within the time that several keys share.
+    pub(in crate::api) fn claim_stored(&self, key: &[u8], how: &CreateOptions, left: &mut Remaining) -> Result<Lookup> {
+        let mut finding = Finding::new(how.task_or(Task::of_thread), how, left.now())?;
+        finding.seeker.patience = left.patience;
+        let found = loop {
+            match finding.step(self, key, how) {
+                Ok(Next::Done(lookup)) => break Ok(lookup),
+                Ok(Next::Wait(pause)) => pause.sleep(),
+                Err(error) => break Err(error),
+            }
+        };
+        left.patience = finding.seeker.patience;
+        found
+    }
+
+    fn get_or_create_stored<K: AsRef<[u8]>, R: CreatorOutput<Vec<Option<Created>>>>(
+        &self,
+        keys: &[K],
+        how: &CreateOptions,
+        create: impl FnOnce(&[usize]) -> R,
+    ) -> Result<Vec<Option<Vec<u8>>>, R::Error> {
+        let mut batch = Batch::of(keys.len());
+        let mut left = Remaining::of(how.wait);
+        for places in in_one_order(keys) {
+            let lookup = self.claim_stored(keys[places[0]].as_ref(), how, &mut left)?;
+            batch.found(places, lookup);
+        }
+        let missing = batch.missing();
+        let created = if missing.is_empty() { Vec::new() } else { create(&missing).into_result()? };
+        Ok(batch.finish(created)?)
+    }
+}
+
+/// Runs a creator and stores what it made. A creator that fails or panics drops the claim.
+fn created<R: CreatorOutput<Created>>(claim: Claim, create: impl FnOnce() -> R) -> Result<Vec<u8>, R::Error> {
+    let made = create().into_result()?;
+    store(claim, Some(&made));
+    Ok(made.value)
+}
+
+/// The same for a creator that may find that there is no value.
+fn created_optional<R: CreatorOutput<Option<Created>>>(
+    claim: Claim,
+    create: impl FnOnce() -> R,
+) -> Result<Option<Vec<u8>>, R::Error> {
+    let made = create().into_result()?;
+    store(claim, made.as_ref());
+    Ok(made.map(Created::into_value))
+}
+
+/// Stores what was created, or that there is nothing. What keeps the cache from that is counted, and no error of the
+/// caller's: it has its value.
+fn store(claim: Claim, made: Option<&Created>) {
+    let mut patience = claim.patience();
+    let _ = store_prepared(claim.prepare(made), &mut patience);
+}
+
+impl Cache {
+    /// The value of a key; if it has none, `create` makes one, and this or that caller of all threads and processes
+    /// runs it while the others wait for its value.
+    ///
+    /// A stale value (see [`CreateOptions::soft_expiry`]) is created anew by one caller while all others get the
+    /// stale one at once. What a write, a deletion or an invalidation of the key comes to while it is created is
+    /// returned to its creator, and not stored. If the creator dies, fails or panics, the next who waits tries.
+    /// A creator may create other keys in this way. Two creators that wait for each other's keys end by their
+    /// limit.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = kennel::Options::new().create(dir.path().join("cache"))?;
+    /// use kennel::CreateOptions;
+    /// let rows = cache.get_or_create("report:2026", &CreateOptions::new(), || "42 rows")?;
+    /// assert_eq!(rows, b"42 rows");
+    /// // A creator that can fail returns a `Result`.
+    /// let read = || std::fs::read("no such file");
+    /// assert!(cache.get_or_create("file", &CreateOptions::new(), read).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`CreateError::Creator`] with the error that the caller's own `create` returned; no other caller gets it.
+    /// [`CreateError::Cache`], or a plain [`Error`](crate::Error) if the creator cannot fail: with
+    /// [`TimedOut`](crate::Error::TimedOut), with [`OwnClaim`](crate::Error::OwnClaim) for a creator that asks for its own
+    /// key, with [`Busy`](crate::Error::Busy) when another holds the stripe's lock for too long, or as
+    /// [`set`](Cache::set). A value that cannot be stored is returned all the same.
+    pub fn get_or_create<R: CreatorOutput<Created>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        how: &CreateOptions,
+        create: impl FnOnce() -> R,
+    ) -> Result<Vec<u8>, R::Error> {
+        match self.claim(key, &how.for_value())? {
+            Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
+            Lookup::Create(claim) => created(claim, create),
+            // A claim that needs a value finds no absence.
+            Lookup::Absent => create().into_result().map(Created::into_value),
+        }
+    }
+
+    /// As [`get_or_create`](Cache::get_or_create) for a key that may have no value: that `create` returned `None` is
+    /// remembered for as long as [`CreateOptions::absence_expiry`] says. For all others such a key is a miss, which one
+    /// of them creates.
+    ///
+    /// # Errors
+    /// As [`get_or_create`](Cache::get_or_create).
+    pub fn get_or_create_optional<R: CreatorOutput<Option<Created>>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        how: &CreateOptions,
+        create: impl FnOnce() -> R,
+    ) -> Result<Option<Vec<u8>>, R::Error> {
+        match self.claim(key, how)? {
+            Lookup::Hit(item) | Lookup::Stale(item) => Ok(Some(item.value)),
+            Lookup::Absent => Ok(None),
+            Lookup::Create(claim) => created_optional(claim, create),
+        }
+    }
+
+    /// As [`get_or_create`](Cache::get_or_create), but a stale value is returned to its creator, too: a thread of its
+    /// own creates the new one. What goes wrong there is told to nobody. After a creation that failed, or whose value was not
+    /// stored, this process begins no other in the background for a second, and its callers get the stale value.
+    ///
+    /// # Errors
+    /// As [`get_or_create`](Cache::get_or_create).
+    pub fn get_or_refresh<R: CreatorOutput<Created>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        how: &CreateOptions,
+        create: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<Vec<u8>, R::Error> {
+        // A task of its own: the caller may ask for the key again while the thread creates.
+        let task = how.task_or(Task::unique);
+        match self.claim(key, &how.for_refresh().task(task))? {
+            Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
+            Lookup::Create(mut claim) if claim.stale().is_some() => {
+                let stale = claim.take_stale();
+                let work = move || task.run(|| created(claim, create).map(drop));
+                // Without a thread the claim is dropped, and another caller tries.
+                let _ = std::thread::Builder::new().name("kennel-refresh".into()).spawn(move || drop(work()));
+                Ok(stale)
+            }
+            Lookup::Create(claim) => task.run(|| created(claim, create)),
+            // A claim that needs a value finds no absence.
+            Lookup::Absent => create().into_result().map(Created::into_value),
+        }
+    }
+
+    /// The values of many keys, in their order. Those that have none, or a stale one that nobody creates yet, are
+    /// claimed in one order that is the same for all callers, so that no two wait for each other, and `create`
+    /// gets all of them at once. It returns as many values, in the order of the keys that it was given.
+    ///
+    /// # Errors
+    /// As [`get_or_create`](Cache::get_or_create); [`BadOption`](crate::Error::BadOption) if `create` returns more or fewer
+    /// values than keys. The time for waiting is that of all keys together.
+    pub fn get_or_create_multi<K: AsRef<[u8]>, R: CreatorOutput<Vec<Option<Created>>>>(
+        &self,
+        keys: &[K],
+        how: &CreateOptions,
+        create: impl FnOnce(&[&K]) -> R,
+    ) -> Result<Vec<Option<Vec<u8>>>, R::Error> {
+        let create = |missing: &[usize]| create(&missing.iter().map(|&i| &keys[i]).collect::<Vec<_>>());
+        match self.in_namespace() {
+            None => self.get_or_create_stored(keys, how, create),
+            Some(namespace) => self.get_or_create_stored(&namespace.stored_keys(keys), how, create),
+        }
+    }
+
+    /// The building block of [`get_or_create`](Cache::get_or_create), for those who cannot give a closure, such as the
+    /// bindings of other languages: looks the key up, waits if somebody else creates it, and gives the right to create
+    /// it to one caller.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = kennel::Options::new().create(dir.path().join("cache"))?;
+    /// use kennel::{CreateOptions, Lookup, Stored};
+    /// match cache.claim("key", &CreateOptions::new())? {
+    ///     Lookup::Hit(item) | Lookup::Stale(item) => println!("{} bytes", item.value.len()),
+    ///     Lookup::Create(claim) => assert!(matches!(claim.store("value")?, Stored::Yes(_))),
+    ///     _ => println!("known to have no value"),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`get_or_create`](Cache::get_or_create), without `Creator`.
+    pub fn claim(&self, key: impl AsRef<[u8]>, how: &CreateOptions) -> Result<Lookup> {
+        self.with_stored_key(key.as_ref(), |key| self.claim_stored(key, how, &mut Remaining::of(how.wait)))
+    }
+}
