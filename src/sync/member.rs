@@ -1,7 +1,7 @@
 //! Members: each attached process has a seat in the file, and holds a lease as proof that it lives.
 //!
 //! A seat has a number and a generation that each attach raises. Together they name one member for ever, whereas a
-//! process id means a different process in each container, and after reuse. The lease is an exclusive lock on a file of
+//! process id means another process in each container, and may be reused. The lease is an exclusive lock on a file of
 //! the lock directory: *a process that can take it has proved the member dead.* The counters of a seat are not reset:
 //! its next member goes on counting, so no counts are lost when a member is killed.
 
