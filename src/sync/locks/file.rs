@@ -35,7 +35,7 @@ impl FileLocks {
         Self { directory: place.directory.clone(), regions: (0..place.regions).map(region).collect() }
     }
 
-    /// Returns whether it had to wait.
+    /// Locks a region; returns whether it had to wait.
     pub(super) fn lock(&self, number: u32, limit: Duration) -> Result<bool, LockError> {
         let region = &self.regions[number as usize];
         let waited = wait_for(limit, || {

@@ -30,7 +30,7 @@ impl ProcessLocks {
         Self((0..regions).map(|_| Flag::default()).collect())
     }
 
-    /// Returns whether it had to wait.
+    /// Locks a region; returns whether it had to wait.
     pub(super) fn lock(&self, region: u32, limit: Duration) -> Result<bool, LockError> {
         let flag = &self.0[region as usize];
         wait_for::<LockError>(limit, || Ok(flag.try_set()))?.ok_or(LockError::Busy)

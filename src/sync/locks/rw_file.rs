@@ -28,7 +28,7 @@ impl RwFileLock {
         Ok(Self { directory, file, front: Flag::default(), readers: AtomicU32::new(0) })
     }
 
-    /// Returns whether it had to wait.
+    /// Locks the file in `mode`; returns whether it had to wait.
     pub(super) fn lock(&self, limit: Duration, mode: Mode) -> Result<bool, LockError> {
         let waited = wait_for(limit, || {
             if !self.front.try_set() {
