@@ -5,7 +5,7 @@
 //! registers that word once in a list.
 //!
 //! ```text
-//! a call                                  who frees a file
+//! a call                                  the thread that frees a file
 //!   calls += 1                              store the address of another file
 //!   light barrier                           heavy barrier: every thread passes one
 //!   load the file's address, use it         wait until each listed word was seen to be 0
