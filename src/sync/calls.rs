@@ -15,7 +15,7 @@
 //! A thread whose word was seen to be 0 has ended the calls that could have loaded the old address, and every later
 //! call loads the new one. This is a hazard pointer with an asymmetric barrier, except that one hazard covers all
 //! files.
-#![allow(unsafe_code, reason = "threads look at words in each other's storage; the one use says why it may")]
+#![allow(unsafe_code, reason = "threads read words in each other's storage; the one use says why that is sound")]
 
 use super::threads::SELF;
 use crate::platform;

@@ -3,8 +3,8 @@
 //! A program may close descriptors that it never opened: a daemon closes all that it inherited. Files of its own then
 //! get the same numbers. So each descriptor is listed here with the [identity](Identity) of its file. Before a
 //! descriptor is used or closed, the kernel is asked which file it leads to now; a descriptor of another file is left
-//! alone. When a number is listed again, its earlier entry must have been closed, and is dropped. One case cannot be
-//! detected: the program closes a descriptor, and opens the same file itself under the same number.
+//! alone. When a number is listed again, the program must have closed the earlier descriptor, so its entry is dropped.
+//! One case cannot be detected: the program closes a descriptor, and opens the same file itself under the same number.
 //!
 //! The list also says which descriptors hold locks. A `flock` lock belongs to the open file description, which a forked
 //! child inherits; so a child closes those descriptors. It must not unlock them: that would release the parent's lock.

@@ -9,7 +9,7 @@
 //! finds that it has no number, and does the same work at its first use. That is fully reliable only if the parent had
 //! one thread: an operation that another thread was in at the fork stays half done in the child, in the C library's
 //! memory as in ours.
-#![allow(unsafe_code, reason = "process-wide pointers; each use says why it may")]
+#![allow(unsafe_code, reason = "process-wide pointers; each use says why it is sound")]
 
 use super::{calls, descriptors, threads};
 use crate::platform;
@@ -196,7 +196,7 @@ impl<T> PerProcess<T> {
                 Ok(_) => return unsafe { &(*raw).value },
                 Err(seen) => {
                     older = seen;
-                    // SAFETY: `raw` came from `into_raw` above and nobody else saw it.
+                    // SAFETY: `raw` came from `into_raw` above, and no other thread saw it.
                     node = unsafe { Box::from_raw(raw) };
                 }
             }

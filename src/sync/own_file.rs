@@ -82,7 +82,7 @@ impl Drop for OwnFile {
 }
 
 #[cfg(all(test, unix))]
-#[allow(unsafe_code, reason = "the tests close descriptors of somebody else")]
+#[allow(unsafe_code, reason = "the tests close descriptors that they do not own")]
 mod tests {
     use super::*;
     use std::os::fd::AsRawFd;

@@ -6,7 +6,7 @@
 //! reads the words of all threads. A thread that is seen outside a call has ended the calls that could have loaded the
 //! old address, and its later calls load the new address. A claim or a scan, which uses a file for longer than a call,
 //! holds a reference of its own.
-#![allow(unsafe_code, reason = "calls borrow what a pointer leads to; each use says why it is there")]
+#![allow(unsafe_code, reason = "calls borrow through a raw pointer; each use says why it is sound")]
 
 use super::opened::Opened;
 use crate::clock::Time;

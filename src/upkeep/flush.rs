@@ -24,7 +24,7 @@ pub(crate) fn flush(opened: &Opened) -> Result<bool> {
     flushed.map_err(Error::io("flush", &opened.real))
 }
 
-/// Locks and unlocks a stripe, which waits for a writer in it. Returns whether that writer left nothing to repair.
+/// Locks and unlocks a stripe, in order to wait for a writer in it. Returns whether that writer left nothing to repair.
 fn is_quiet(opened: &Opened, stripe: u32) -> Result<bool> {
     let _lock = lock(opened, stripe)?;
     Ok(HeaderWords(&opened.store.mem).is_quiet(opened.geometry(), stripe))

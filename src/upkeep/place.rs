@@ -137,10 +137,10 @@ pub(crate) fn must_be_free(real: &Path) -> Result<()> {
 
 /// The lock of the data file. A process holds it while it opens, resets or replaces the file, and while it takes a
 /// seat. Dropping this unlocks the file.
-pub(crate) struct DataLock(#[expect(dead_code, reason = "held, never looked at")] LockFile);
+pub(crate) struct DataLock(#[expect(dead_code, reason = "held, never read")] LockFile);
 
 impl DataLock {
-    /// Takes the lock of the file `data`: `None` if another process held it for the whole `limit`.
+    /// Takes the lock of the file `data`; `None` if it was held elsewhere for the whole `limit`.
     ///
     /// The file is opened a second time for the lock, which belongs to an open file description: children of this
     /// process share that of `data`.
@@ -183,7 +183,7 @@ pub(crate) fn held_too_long(real: &Path, settings: &Settings) -> Error {
 
 /// The error for a file that was replaced at each attempt to open it.
 pub(crate) fn replaced_too_often(real: &Path, settings: &Settings) -> Error {
-    timed_out(real, format!("others created, replaced or destroyed it again and again for {:?}", settings.lock_wait))
+    timed_out(real, format!("other processes kept creating, replacing or destroying it for {:?}", settings.lock_wait))
 }
 
 fn timed_out(real: &Path, why: String) -> Error {

@@ -28,7 +28,7 @@ const REPLACED: &str = "replaced";
 
 /// The lock of the directory that contains all lock directories of a path. A process that makes a lock directory holds
 /// it shared, until the new directory has a lease; a process that tidies up holds it exclusively.
-pub(crate) struct RootLock(#[expect(dead_code, reason = "held, never looked at")] LockFile);
+pub(crate) struct RootLock(#[expect(dead_code, reason = "held, never read")] LockFile);
 
 /// How long a process that tidies up waits for those that create.
 const TIDY_WAIT: Duration = Duration::from_secs(1);

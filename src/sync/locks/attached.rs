@@ -97,7 +97,7 @@ pub(crate) struct RegionGuard<'a> {
     mode: Mode,
     region: u32,
     generation: u32,
-    /// Whether the lock had to be waited for.
+    /// Whether the caller had to wait for the lock.
     pub waited: bool,
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum LockError {
     /// Another thread or process held the lock for the whole limit.
-    #[error("the lock was held by another thread or process for the whole of the limit")]
+    #[error("the lock was held by another thread or process for the whole limit")]
     Busy,
     /// The operating system reported an error, or the lock is missing.
     #[error("the lock cannot be taken")]
