@@ -94,7 +94,7 @@ mod handlers {
 
     pub(super) fn register() {
         static ONCE: Once = Once::new();
-        // Miri knows no fork.
+        // Miri does not support `fork`.
         if !cfg!(miri) {
             ONCE.call_once(|| {
                 // The page comes first: a fork in progress on another thread does not run handlers that are registered

@@ -125,7 +125,7 @@ mod tests {
         let one = tempfile::NamedTempFile::new().unwrap();
         let before = open(one.path(), true);
         let descriptor = before.unchecked().as_raw_fd();
-        // SAFETY: as in `replace`.
+        // SAFETY: closing a descriptor that `before` still owns is the subject of this test.
         unsafe { libc::close(descriptor) };
         let mut later = vec![open(one.path(), true)];
         // Other tests open files, too.

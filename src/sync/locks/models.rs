@@ -254,7 +254,7 @@ fn loom_a_seat_may_be_taken_again_while_its_owner_is_tested() {
             world.lock(mortal(2), Tests::Seat);
             world.add();
             adds += 1;
-            // Killed.
+            // The new member is killed.
             drop(lease);
         }
         waiter.join().unwrap();
