@@ -13,8 +13,7 @@
 //! ```
 //!
 //! A thread whose word was seen to be 0 has ended the calls that could have loaded the old address, and every later
-//! call loads the new one. This is a hazard pointer with an asymmetric barrier, except that one hazard covers all
-//! files.
+//! call loads the new one. This is a hazard pointer with an asymmetric barrier; one hazard covers all files.
 #![allow(unsafe_code, reason = "threads read words in each other's storage; the one use says why that is sound")]
 
 use super::threads::SELF;
@@ -208,8 +207,7 @@ mod tests {
         assert!(have_ended(Duration::from_secs(60)));
     }
 
-    /// Stands for a call of the 2049th thread. Starting that many threads would take the places of other tests'
-    /// threads.
+    /// Stands for the 2049th thread. Starting that many threads would take the places of other tests' threads.
     #[test]
     fn a_call_of_a_thread_that_is_not_listed_is_seen() {
         let call = AnyCall::begin_unlisted();

@@ -34,8 +34,7 @@ static FIRST: Shared = Mutex::new(List(Vec::new()));
 static CURRENT: AtomicPtr<Shared> = AtomicPtr::new((&raw const FIRST).cast_mut());
 
 fn current() -> &'static Shared {
-    // SAFETY: the pointer leads to `FIRST`, or to a list that `forget_inherited` leaked; both live as long as the
-    // program.
+    // SAFETY: the pointer leads to `FIRST`, or to a list that `forget_inherited` leaked; neither is ever freed.
     unsafe { &*CURRENT.load(Ordering::Acquire) }
 }
 

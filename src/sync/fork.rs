@@ -31,8 +31,7 @@ pub(crate) fn generation() -> u32 {
     platform::process_word().load(Ordering::Relaxed)
 }
 
-/// The number of this process, assigned here at the first use: in a new process, or in a child of a fork that ran no
-/// handlers.
+/// The number of this process, assigned here at its first use unless the handlers of a fork assigned it.
 pub(crate) fn settled() -> u32 {
     let word = platform::process_word();
     loop {
@@ -56,8 +55,7 @@ fn begin_process() -> u32 {
     number
 }
 
-/// A value whose memory exists only in the process that made it. A forked child forgets it without running its
-/// destructor.
+/// A value whose memory exists only in the process that made it. A forked child does not run its destructor.
 pub(crate) struct Unforked<T> {
     /// `Some` until this is dropped.
     value: Option<T>,
@@ -97,8 +95,7 @@ mod handlers {
         // Miri does not support `fork`.
         if !cfg!(miri) {
             ONCE.call_once(|| {
-                // The page comes first: a fork in progress on another thread does not run handlers that are registered
-                // now.
+                // The page comes first: a fork in progress on another thread does not run handlers registered now.
                 platform::zero_process_word_in_children();
                 platform::at_fork(before, in_parent, in_child);
             });
@@ -219,8 +216,7 @@ impl<T> Drop for PerProcess<T> {
 mod tests {
     use super::*;
 
-    /// A child in which no handler ran has the word 0 until its first use, and `SETTLING` while a thread assigns its
-    /// number.
+    /// Without handlers a child has the word 0 until its first use, and `SETTLING` while a thread assigns its number.
     #[test]
     fn what_nobody_prepared_is_of_no_process() {
         let preparer = Preparer::nobody();

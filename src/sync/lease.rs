@@ -2,8 +2,7 @@
 //!
 //! On Linux a *mapping* of the file holds the lock: the descriptor is closed, and the open file description with its
 //! lock lives on for as long as the page is mapped. Nothing that a program does to its descriptors can lose such a
-//! lease, and a forked child does not get the mapping, so nothing that outlives the member keeps it. Two cases need
-//! care:
+//! lease, and a forked child does not get the mapping, so nothing outlives the member with it. Two cases need care:
 //!
 //! * a child forked after the page is mapped but before it is marked as not inherited would get the mapping. So both
 //!   steps happen under the mutex that a fork takes first;
@@ -85,8 +84,7 @@ mod tests {
 
     #[test]
     fn where_the_lock_goes_with_the_descriptor_one_is_kept() {
-        // Stands for a file system other than overlayfs that loses the lock with the descriptor: here the file was
-        // never locked.
+        // The missing lock stands for a file system other than overlayfs that loses the lock with the descriptor.
         let file = tempfile::NamedTempFile::new().unwrap();
         let lock = LockFile::open(file.path()).unwrap();
         let lease = Lease::map(lock, file.path()).unwrap();

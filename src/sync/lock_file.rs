@@ -10,8 +10,7 @@ use std::path::Path;
 /// An open file that holds locks; a forked child closes its copy.
 ///
 /// A `flock` lock belongs to the open file description, which a forked child inherits: with a plain [`File`] the child
-/// would keep its parent's locks after the parent dies. A custom strategy must hold its `flock` locks through this
-/// type.
+/// would keep its parent's locks after the parent dies. A custom strategy must use this type for `flock` locks.
 #[derive(Debug)]
 pub struct LockFile(OwnFile);
 

@@ -167,8 +167,7 @@ impl<'a, M: Memory> Seats<'a, M> {
         Ok(None)
     }
 
-    /// Gives a seat to this process, which holds its lease. From here on the previous member's name means a dead
-    /// member.
+    /// Gives a seat to this process, which holds its lease. From here on the previous name belongs to a dead member.
     fn sit(&self, seat: u32, now_ms: u64) -> Owner {
         let generation = self.word(seat, at!(Seat.generation));
         let raised = generation.get().wrapping_add(1);

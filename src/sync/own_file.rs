@@ -61,8 +61,7 @@ fn is_of(file: &File, identity: Identity) -> bool {
 
 impl Drop for OwnFile {
     fn drop(&mut self) {
-        // In a child whose fork ran no handlers this closes inherited descriptors, whose locks the child must not
-        // release.
+        // In a child whose fork ran no handlers this closes inherited descriptors, which the child must not unlock.
         fork::settled();
         let Some(file) = self.file.take() else { return };
         let mut list = descriptors::list();
@@ -71,12 +70,10 @@ impl Drop for OwnFile {
             return platform::forget(file);
         }
         if self.unlocks {
-            // A child that was forked while the list was not held, or without the handlers, may share the open file
-            // description.
+            // A child forked while the list was not held, or without the handlers, may share the open file description.
             let _ = fs2::FileExt::unlock(&file);
         }
-        // Close while the list is held: a child forked between the removal and the close would keep an unlisted
-        // descriptor.
+        // Close while the list is held, or a child forked before the close would keep an unlisted descriptor.
         drop(file);
     }
 }

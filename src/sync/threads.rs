@@ -1,5 +1,4 @@
-//! Small numbers for this process's threads. A number belongs to one living thread at a time, which returns it when it
-//! ends.
+//! Small numbers for this process's threads. A number belongs to one living thread at a time; its end frees the number.
 //!
 //! A thread's number selects its counter line, and names the thread in a lock word. A waiter that takes a free number
 //! keeps every thread from getting it meanwhile: the number proves a thread dead as the lease proves a process dead.

@@ -21,8 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempPath;
 
-/// Creates a cache file and opens it. With `replace` it takes the place of the existing file, whose data lock the
-/// caller holds.
+/// Creates a cache file and opens it. With `replace` it replaces the existing file, whose data lock the caller holds.
 pub(crate) fn create(real: &Path, settings: &Settings, replace: bool) -> Result<Opened> {
     if !replace {
         must_be_free(real)?;

@@ -118,8 +118,7 @@ impl Current {
         self.follow(|opened| opened.follow_for_read().map(Option::<&Arc<Opened>>::cloned).ok_or(())).ok()
     }
 
-    /// Switches from each replaced file to the successor that `next` finds. If `next` returns `None`, the file's mark
-    /// is stale.
+    /// Switches from each replaced file to the successor that `next` finds. `Ok(None)` from `next`: the mark is stale.
     fn follow<E>(
         &self,
         mut next: impl FnMut(&Arc<Opened>) -> Result<Option<Arc<Opened>>, E>,

@@ -13,7 +13,7 @@ use std::time::Duration;
 const FOLLOW_EVERY_MS: u64 = 100;
 
 impl Opened {
-    /// The file that replaced this one; `None` if none did, and a process that died left the mark.
+    /// The file that replaced this one; `None` if there is none, and a dead process left the mark.
     pub(crate) fn follow(&self, limit: Duration) -> Result<Option<&Arc<Opened>>> {
         if planted(Plant::Unfollowed) {
             return Ok(None);

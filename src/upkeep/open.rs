@@ -167,8 +167,8 @@ fn make_ours(
         check_lock_directory(real, &lock_directory(real, own.id), own)?;
     }
     if words.replaced_mark() != 0 {
-        // No process is replacing the file, since this one holds the lock: a process that died left the mark, and
-        // perhaps a new file.
+        // No process is replacing the file, since this one holds the lock: a dead process left the mark, and perhaps a
+        // new file.
         tidy(real, settings.trust);
     }
     words.set_replaced_mark(0);

@@ -49,8 +49,7 @@ pub(crate) struct Opened {
     is_copy: bool,
     /// The file that replaced this one.
     pub(super) next: OnceLock<Arc<Opened>>,
-    /// The value of the replaced mark that means "not replaced" to this process: 0, or a mark that a process that died
-    /// left.
+    /// The replaced mark that means "not replaced" to this process: 0, or a mark that a dead process left.
     pub(super) stale_mark: AtomicU64,
     /// When a read may next look for the file that replaced this one, in milliseconds since `born`.
     pub(super) next_follow_ms: AtomicU64,
@@ -292,8 +291,8 @@ impl Opened {
     }
 
     /// Whether a read may take the fast path: this process is a member, reads need neither a lock nor checksums, the
-    /// file was not replaced, no crash is unrepaired, and `besides`, the caller's own condition, is 0. A single test
-    /// covers all of it.
+    /// file was not replaced, no stripe is distrusted after a crash, and `besides`, the caller's own condition, is 0. A
+    /// single test covers all of it.
     #[inline(always)]
     pub(crate) fn is_plain_to_read(&self, besides: u64) -> bool {
         self.plain_reads.of.difference() | self.store.unsettled() | besides == 0
@@ -365,7 +364,7 @@ impl Opened {
         self.store.replaced_mark() ^ self.stale_mark.load(Ordering::Relaxed)
     }
 
-    /// Whether other processes find this file at the path. A mark that a process that died left does not count.
+    /// Whether other processes find this file at the path. A mark that a dead process left does not count.
     pub(crate) fn is_current(&self) -> bool {
         if !self.is_replaced() {
             return true;

@@ -148,8 +148,7 @@ impl DataLock {
         Self::of(LockFile::reopen(&data.file, data.identity, real), real, limit)
     }
 
-    /// [`take`](Self::take) for a file that has been open for a long time, whose descriptor the program may have
-    /// closed.
+    /// [`take`](Self::take) for a file opened long ago, whose descriptor the program may have closed since.
     pub(crate) fn take_again(data: &OwnFile, real: &Path, limit: Duration) -> Result<Option<Self>> {
         Self::of(LockFile::reopen_own(data, real), real, limit)
     }
@@ -162,8 +161,7 @@ impl DataLock {
     }
 }
 
-/// Whether a path names this file. A caller must not take an error for a "no": it would open the path in an endless
-/// loop.
+/// Whether a path names this file. A caller must not take an error for a "no": it would retry without end.
 pub(crate) fn is_named(path: &Path, file: Identity) -> io::Result<bool> {
     Ok(platform::identity_at(path)? == Some(file))
 }

@@ -15,8 +15,7 @@ use crate::shm::mapping::Mapping;
 use crate::store::{Distrust, HeaderWords};
 use crate::sync::member::Seats;
 
-/// Resets a file. The caller holds its data lock. `believe_flush`: trust the file's mark that a flush was its last
-/// operation.
+/// Resets a file. The caller holds its data lock. `believe_flush`: trust the mark that a flush came last.
 pub(super) fn reset(mapping: &Mapping, fixed: &Fixed, settings: &Settings, believe_flush: bool) -> Result<()> {
     let words = HeaderWords(mapping);
     let flushed = believe_flush && words.was_flushed();

@@ -37,8 +37,7 @@ pub struct LockPlace {
 }
 
 impl LockPlace {
-    /// A place without a cache file, in which the locks of a custom strategy can be prepared and attached to, such as
-    /// in tests.
+    /// A place without a cache file, to prepare and attach to the locks of a custom strategy, for example in a test.
     #[must_use]
     pub fn new(directory: &Path, regions: u32) -> Self {
         Self { directory: directory.into(), regions, inodes: Arc::new([]) }
@@ -70,8 +69,7 @@ pub trait LockFactory: Send + Sync {
     /// Creates what the locks need. Called once, while the cache file is being created.
     ///
     /// Give its files names that end in `.lock`. Kennel removes them with the directory once the cache file is
-    /// destroyed and no process uses them. Kennel leaves a directory that holds anything else untouched, for you to
-    /// remove.
+    /// destroyed and no process uses them. You must remove a directory that holds anything else.
     ///
     /// # Errors
     /// Any error that keeps the locks from being created; the cache file is not created then.

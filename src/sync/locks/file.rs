@@ -107,8 +107,7 @@ impl SharedFile {
     }
 }
 
-/// An open lock file whose descriptor is recognized by its file position, which serves as a mark: nothing is read or
-/// written there.
+/// An open lock file whose descriptor is marked by its file position, at which nothing is read or written.
 ///
 /// A daemon closes all descriptors that it has inherited, and opens files of its own, which get the same numbers; such
 /// a file must not be locked. Reading the position takes little more than half the time of reading the file's identity.

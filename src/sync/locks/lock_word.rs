@@ -80,8 +80,8 @@ pub(crate) trait Host {
     /// Tries to prove that an owner is dead; `None` if it may live.
     fn prove_dead(&mut self, owner: Name) -> Option<Self::Proof>;
 
-    /// Sleeps while the low half of `word` equals that of `seen`, until a wake-up or for a moment. `false`: the limit
-    /// has passed.
+    /// Sleeps while the low half of `word` equals that of `seen`, until woken or for a moment. `false`: the limit has
+    /// passed.
     fn sleep(&mut self, word: Word<'_>, seen: u64) -> bool;
 }
 
@@ -103,8 +103,7 @@ impl LockWord<'_> {
         self.lock.compare_exchange(Step::LockWord, 0, me.0, Ordering::AcqRel).is_ok()
     }
 
-    /// Waits for a held region and takes it when it is unlocked or its owner is proved dead. `false`: the limit has
-    /// passed.
+    /// Takes a held region once it is unlocked or its owner is proved dead. `false`: the limit has passed.
     pub(crate) fn wait<H: Host>(self, me: Name, host: &mut H) -> bool {
         while host.spin() {
             if self.lock.get() == 0 && self.try_lock(me) {
@@ -149,9 +148,8 @@ impl LockWord<'_> {
         }
     }
 
-    /// Exchanges the lock word, with the orderings of [`try_lock`](Self::try_lock). Setting the mark must not hide the
-    /// `Release` of the name's store, and does not: an exchange continues the release sequence of the store that it
-    /// replaces.
+    /// Exchanges the lock word, with the orderings of [`try_lock`](Self::try_lock). Setting the mark does not hide the
+    /// `Release` of the name's store: an exchange continues the release sequence of the store that it replaces.
     fn exchange(self, old: u64, new: u64) -> bool {
         self.lock.compare_exchange(Step::LockWord, old, new, Ordering::AcqRel).is_ok()
     }

@@ -264,8 +264,7 @@ fn loom_a_seat_may_be_taken_again_while_its_owner_is_tested() {
 }
 
 /// Damage left a word with this process's name and a thread's number. A waiter takes it over while a thread of that
-/// very number starts, locks, and holds the lock. Fails if the waiter only looks at the number and does not keep it
-/// taken.
+/// very number starts, locks, and holds the lock. Fails if the waiter does not keep the number taken.
 #[test]
 fn loom_a_thread_may_get_the_number_in_a_damaged_word() {
     check(|| {
