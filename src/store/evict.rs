@@ -195,7 +195,7 @@ impl<M: Memory> Exclusive<'_, M> {
     }
 
     /// Moves the record at the main ring's tail to the ring's head although the gap between them is smaller than the
-    /// record. It goes through private memory; its bucket is odd and its slot empty meanwhile.
+    /// record. The record goes through private memory; its bucket is odd and its slot empty meanwhile.
     ///
     /// The head always has room once the record itself has left. If the tail lies in the rest of this lap, so does the
     /// record's end; otherwise the gap reaches the end of the lap, and a pad takes that part of it.

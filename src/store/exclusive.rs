@@ -1,5 +1,5 @@
-//! A stripe under its lock: the witness that every change of a stripe requires, and the single steps of which
-//! operations consist.
+//! A stripe under its lock: the witness that every change of a stripe requires, and the single steps that make up an
+//! operation.
 //!
 //! Repairs and readers rely on the order of the steps. If one step must not become visible before the step in front of
 //! it, a release fence stands between them. For a process that is killed, the fence keeps the compiler from reordering
@@ -233,7 +233,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         close_bucket(version);
     }
 
-    /// The words of a slot's bucket version and of the slot.
+    /// The word of the version of a slot's bucket, and the word of the slot.
     #[inline(always)]
     pub(super) fn version_and_slot(&self, slot_at: u64) -> (Word<'a>, Word<'a>) {
         let bucket = self.store.mem.words::<8>(bucket_of(slot_at));
@@ -412,7 +412,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         !entry.head.is_expired(|| self.now_ms()) && !self.store.is_hidden(entry.at, entry.head, false)
     }
 
-    /// [`is_current`](Self::is_current) for a caller that also accepts a record of the key's absence.
+    /// [`is_current`](Self::is_current) for a caller that also accepts a record that says that the key has no value.
     pub(crate) fn is_known(&self, entry: &Entry) -> bool {
         !entry.head.is_expired(|| self.now_ms()) && !self.store.is_cleared(entry.at, entry.head)
     }
@@ -456,7 +456,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         self.end();
     }
 
-    /// Empties the stripe but leaves the intent to empty in place, which replaces any earlier intent.
+    /// [`empty`](Self::empty) without clearing the intent. The intent to empty replaces any earlier one.
     pub(super) fn empty_for_now(&mut self) {
         self.begin(Intent::Empty, 0, Slot::EMPTY, Slot::EMPTY, 0);
         self.empty_begun();
