@@ -51,7 +51,9 @@ impl Bench<'_> {
     /// Skips a check that needs exclusion of any kind.
     fn needs_locks(&self) -> Result<(), Trouble> {
         match self.strategy {
-            LockStrategy::None => Err(Trouble::Skip("the caller promises a single writer, so there is nothing to exclude")),
+            LockStrategy::None => {
+                Err(Trouble::Skip("the caller promises a single writer, so there is nothing to exclude"))
+            }
             _ => Ok(()),
         }
     }
@@ -134,7 +136,11 @@ fn count_together(attached: &[&Attached]) -> Result<(), Trouble> {
 }
 
 fn expect_count(found: u64, expected: u64) -> Result<(), Trouble> {
-    if found == expected { Ok(()) } else { Err(fail(format!("{expected} additions under the lock resulted in {found}"))) }
+    if found == expected {
+        Ok(())
+    } else {
+        Err(fail(format!("{expected} additions under the lock resulted in {found}")))
+    }
 }
 
 fn busy_thread(bench: &Bench<'_>) -> Result<(), Trouble> {
@@ -203,7 +209,11 @@ fn readers_share(bench: &Bench<'_>) -> Result<(), Trouble> {
         }
         Ok(())
     })??;
-    if locks.can_read() && other.can_read() { Ok(()) } else { Err(fail("a reader could not read although nobody held the lock")) }
+    if locks.can_read() && other.can_read() {
+        Ok(())
+    } else {
+        Err(fail("a reader could not read although nobody held the lock"))
+    }
 }
 
 /// Tries to lock a file shared: `false` if someone holds it exclusively.

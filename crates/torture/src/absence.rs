@@ -34,7 +34,7 @@ impl<'a> Storing<'a> {
     }
 
     /// The call has returned: the absence expires at the latest after its time to live from now on. If the absence was
-    /// not stored, because its claim was cancelled or belongs to a replaced file, readers may still get the one before
+    /// not stored, because its claim was voided or belongs to a replaced file, readers may still get the one before
     /// it.
     pub fn returned(&self) {
         let until_ms = self.other_until_ms.max(wall_ms() + self.ttl.as_millis() as u64);

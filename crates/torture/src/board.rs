@@ -60,7 +60,7 @@ pub enum Word {
     /// Flushes that succeeded.
     Flushes,
     /// Creations under a claim, creations without one, and creations that stored nothing because their claim was
-    /// cancelled.
+    /// voided.
     Created,
     Unprotected,
     Voided,

@@ -1,7 +1,7 @@
 //! Claims in a worker: it creates missing keys, and locks keys. [`tenure`](crate::tenure) states the invariants.
 //!
 //! Creations and locks take milliseconds, so that many of their owners are killed and stopped in the middle, while
-//! others wait for them. They use keys that few other operations write; otherwise most claims would be cancelled.
+//! others wait for them. They use keys that few other operations write; otherwise most claims would be voided.
 
 use crate::absence::Storing;
 use crate::board::{KEYS, PARTS, Word};

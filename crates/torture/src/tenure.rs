@@ -6,11 +6,11 @@
 //!
 //! * the other was killed: it is marked as doomed before the signal, and the killer removes it from the board, and from
 //!   the word, when it has reaped it;
-//! * one of the two no longer has the claim. A write or an invalidation cancels a claim to create. The numbers that
+//! * one of the two no longer has the claim. A write or an invalidation voids a claim to create. The numbers that
 //!   these took show whether there were any: before it asked for the claim, each of the two noted the key's `begun` and
 //!   the invalidations begun, and then found that none of those was still in progress. If both numbers are unchanged,
-//!   nothing can have cancelled the claim. If something was in progress, or the claim has a small maximum age, the
-//!   claim is not sure, and is not judged. None of this cancels a lock;
+//!   nothing can have voided the claim. If something was in progress, or the claim has a small maximum age, the
+//!   claim is not sure, and is not judged. None of this voids a lock;
 //! * the cache file was replaced: claims and locks of an old file exclude nobody from the new one. Before it asked,
 //!   each of the two noted how many replacements had begun, and then that none of those was in progress. Two holders
 //!   are judged only if no replacement has begun since either of them asked, since both are in the same file then;
@@ -58,7 +58,7 @@ pub enum Purpose {
     Lock,
 }
 
-/// The numbers of everything that could cancel a claim: writes, invalidations and replacements.
+/// The numbers of everything that could void a claim: writes, invalidations and replacements.
 fn noted(board: &Board, key: u16) -> u64 {
     let events = Events::begun(board, key);
     let begun = board.mark(key, Mark::Begun).load(SeqCst);
@@ -152,7 +152,7 @@ pub struct Tenure<'a> {
 
 impl Drop for Tenure<'_> {
     fn drop(&mut self) {
-        // Another thread may have the word by now, if the claim was cancelled.
+        // Another thread may have the word by now, if the claim was voided.
         let _ = self.board.mark(self.key, Mark::Holder).compare_exchange(self.word, 0, SeqCst, SeqCst);
     }
 }
