@@ -1,4 +1,4 @@
-//! A cache that fails makes nothing worse: who said so gets its value created all the same, uncached and counted.
+//! A failing cache makes nothing worse: a caller with this option still gets its value created, uncached and counted.
 
 mod common;
 
@@ -25,8 +25,8 @@ fn at_once() -> CreateOptions {
     CreateOptions::new().wait(Wait::No)
 }
 
-/// Each form of creation gives the value of its creator, stores nothing and counts itself; without the option each is
-/// an error.
+/// Each form of creation returns the value of its creator, stores nothing and counts itself; without the option each
+/// returns an error.
 fn all_forms_go_on_without(cache: &Cache, key: &str, expected: fn(&Error) -> bool) {
     let of_cache = |error: CreateError<Infallible>| matches!(error, CreateError::Cache(error) if expected(&error));
     let strict = at_once();
