@@ -36,7 +36,7 @@ fn ttl(ms: u64) -> Expiry {
 fn wait_for_waiters(cache: &Cache, waiters: u64) {
     let start = Instant::now();
     while cache.stats().counters.claim_waits < waiters {
-        assert!(start.elapsed() < Duration::from_secs(30), "nobody waits");
+        assert!(start.elapsed() < Duration::from_secs(30), "no caller waits");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -197,7 +197,7 @@ fn a_stale_value_is_refreshed_in_the_background() {
     };
     assert_eq!(cache.get_or_refresh("key", &how, slow).unwrap(), b"first");
     // The same caller may ask again meanwhile.
-    let never = || -> Result<Vec<u8>, Infallible> { panic!("somebody creates it") };
+    let never = || -> Result<Vec<u8>, Infallible> { panic!("another caller creates it") };
     assert_eq!(cache.get_or_refresh("key", &how, never).unwrap(), b"first");
     go.send(()).unwrap();
     let start = Instant::now();

@@ -532,7 +532,7 @@ fn busy_says_which_stripe_and_how_long_and_nothing_is_written() {
     ];
     refused.iter().for_each(|said| assert_eq!(*said, expected));
     assert!(matches!(cache.flush(), Err(Error::Busy { .. })));
-    assert_eq!(cache.stats().counters.busy, 6, "writes that gave up; a flush is none");
+    assert_eq!(cache.stats().counters.busy, 6, "only the writes that gave up, not the flush");
     assert_eq!(cache.get("key").as_deref(), Some(&b"before"[..]), "reads need no lock");
     drop(held);
     cache.set("key", "after").unwrap();

@@ -288,7 +288,7 @@ mod inherited {
             assert!(cache.replace("key", "after", &SetOptions::new()).unwrap());
             crash::unwatch();
         });
-        assert!(forked.load(Ordering::SeqCst), "nobody forked");
+        assert!(forked.load(Ordering::SeqCst), "the write did not fork");
         assert_eq!(other.get("key").as_deref(), Some(&b"after"[..]));
         other.set("key", "other").unwrap();
         assert_eq!(cache.get("key").as_deref(), Some(&b"other"[..]));
@@ -325,8 +325,8 @@ mod inherited {
         }
     }
 
-    /// A child cannot unlock by mistake through a descriptor that it has lost; a strategy that keeps its lock elsewhere must
-    /// not even be asked to unlock.
+    /// A child cannot unlock by mistake through a descriptor that it has lost; a strategy that keeps its lock elsewhere
+    /// must not even be asked to unlock.
     #[test]
     fn an_inherited_guard_does_not_unlock() {
         let notes = tempfile::tempdir().unwrap();
@@ -450,8 +450,8 @@ fn a_child_joins_a_file_without_a_name() {
     assert_eq!(cache.get("from the child").as_deref(), Some(&b"1"[..]));
 }
 
-/// A daemon closes all descriptors that it has inherited, and opens other files, which get their numbers. The cache locked
-/// these files, and closed them at its end; and a child of the daemon could not become a member.
+/// A daemon closes all descriptors that it has inherited, and opens other files, which get their numbers. The cache
+/// locked these files, and closed them at its end; and a child of the daemon could not become a member.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_daemons_own_files_are_neither_locked_nor_closed_and_its_children_are_members() {

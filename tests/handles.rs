@@ -123,7 +123,7 @@ fn a_read_asks_the_kernel_for_nothing_and_stores_only_marks_and_counts() {
         });
         read();
         crash::unwatch();
-        assert!(stores.get() > 0, "nobody watched");
+        assert!(stores.get() > 0, "the watcher saw no store");
         let child = Forked::start(|| {
             read();
             fork::forbid_system_calls();

@@ -28,7 +28,7 @@ const MINUTE: Expiry = Expiry::After(Duration::from_secs(60));
 fn wait_for_waiters(cache: &Cache, waiters: u64) {
     let start = Instant::now();
     while cache.stats().counters.claim_waits < waiters {
-        assert!(start.elapsed() < Duration::from_secs(30), "nobody waits");
+        assert!(start.elapsed() < Duration::from_secs(30), "no caller waits");
         std::thread::sleep(Duration::from_millis(1));
     }
 }

@@ -107,8 +107,8 @@ fn become_one_of(group: u32, user: u32) {
     umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
 }
 
-/// Lease files had the mode that the umask left, and lock files the first user's private group: the second user was denied
-/// access, or the first user after the second had been there.
+/// Lease files had the mode that the umask left, and lock files the first user's private group: the second user was
+/// denied access, or the first user after the second had been there.
 #[cfg(target_os = "linux")]
 #[test]
 fn users_of_one_group_share_a_cache_in_a_directory_that_hands_on_its_group() {
@@ -264,7 +264,7 @@ fn a_daemon_closes_everything(locks: &LockStrategy) {
     daemon.join();
     let total = own + did().expect("it is never evicted");
     assert_eq!(cache.get("number"), Some(total.to_string().into_bytes()), "under {locks}: additions were lost");
-    assert_eq!(cache.stats().counters.repairs, 0, "under {locks}: somebody was taken for dead");
+    assert_eq!(cache.stats().counters.repairs, 0, "under {locks}: a living process was taken for dead");
     assert_sound(&cache);
 }
 
@@ -297,7 +297,7 @@ fn a_thousand_processes_that_open_at_once_are_all_served() {
         .collect();
     let all = MANY.to_string().into_bytes();
     wait_for(LIMIT, "the last of them", || cache.get("served").as_ref() == Some(&all));
-    assert_eq!(cache.stats().members as usize, MANY + 1, "all of them at once");
+    assert_eq!(cache.stats().members as usize, MANY + 1, "all of them at the same time");
     cache.set("all are here", "").unwrap();
     many.into_iter().for_each(Forked::join);
     assert_sound(&cache);

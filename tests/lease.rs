@@ -380,7 +380,7 @@ mod killed {
             if word != 0 && (!waited_for || word & WAITERS != 0) {
                 return;
             }
-            assert!(start.elapsed() < LONG, "nobody locks");
+            assert!(start.elapsed() < LONG, "the lock is never held");
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -416,7 +416,7 @@ mod killed {
                 process.kill();
                 waiter.join().unwrap() - killed
             });
-            println!("killed at {} {nth}: the lock was given on after {waited:?}", step.name());
+            println!("killed at {} {nth}: the lock was released after {waited:?}", step.name());
             assert!(waited < SOON, "{waited:?}");
             assert_eq!(cache.get("key").as_deref(), Some(&b"of the waiter"[..]));
             assert_sound(&cache);

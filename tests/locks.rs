@@ -93,7 +93,8 @@ mod stopped {
     use kennel::crash::{Plan, Step, arm};
     use std::path::Path;
 
-    /// Generous, for a busy machine. Without the option, the default limit is 5 s, and a hang takes longer than any limit.
+    /// Generous, for a busy machine. Without the option, the default limit is 5 s, and a hang takes longer than any
+    /// limit.
     const SOON: Duration = Duration::from_secs(4);
 
     pub(super) fn child(task: &str, args: &[&str]) {
@@ -108,7 +109,7 @@ mod stopped {
     fn wait_until_stopped(reader: &Cache, key: &str) {
         let start = Instant::now();
         while reader.stripe_stats().iter().all(|stripe| stripe.intent.is_none()) || reader.get(key).is_some() {
-            assert!(start.elapsed() < PATIENCE, "nobody writes {key}");
+            assert!(start.elapsed() < PATIENCE, "no process writes {key}");
             std::thread::yield_now();
         }
     }
@@ -199,8 +200,8 @@ mod stopped {
         a_stopped_process("rw-file");
     }
 
-    /// A thread of this process is stopped, like by a debugger. It cannot be killed alone, so its stripe stays blocked, but
-    /// nothing hangs.
+    /// A thread of this process is stopped, like by a debugger. It cannot be killed alone, so its stripe stays blocked,
+    /// but nothing hangs.
     fn a_stopped_thread(strategy: &str) {
         let place = Place::new();
         let cache = options(strategy).create(place.path()).unwrap();

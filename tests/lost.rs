@@ -214,7 +214,7 @@ fn a_removed_lock_directory_is_never_made_anew_beside_the_old_one() {
     // Both this process and the worker have the open lock; the other locks are out of reach.
     used.add(0).unwrap();
     used.expect_lost(1);
-    assert!(!used.root().exists(), "somebody made locks");
+    assert!(!used.root().exists(), "a process made locks");
     // Even similar files do not pass. The worker has the old files open, so their inode numbers are not reused.
     fs::create_dir_all(&directory).unwrap();
     (0..STRIPES as usize).for_each(|stripe| drop(File::create_new(used.lock_file(stripe)).unwrap()));

@@ -190,7 +190,7 @@ fn a_reader_that_meets_the_mark_before_the_new_file_is_there_finds_that_in_the_e
     };
     mark(7);
     for _ in 0..5 {
-        assert_eq!((filled(&reader), reader.stats().items), (20, 20), "nobody has replaced it yet");
+        assert_eq!((filled(&reader), reader.stats().items), (20, 20), "the file has not been replaced yet");
     }
     let new = place.dir().join("new");
     let writer = small().create(&new).unwrap();
@@ -198,7 +198,7 @@ fn a_reader_that_meets_the_mark_before_the_new_file_is_there_finds_that_in_the_e
     fs::rename(&new, place.path()).unwrap();
     let value = must_end("the search for the new file", move || {
         while !reader.contains("key") {
-            assert_eq!(filled(&reader), 0, "what was replaced is gone");
+            assert_eq!(filled(&reader), 0, "the replaced items are gone");
         }
         reader.get("key")
     });

@@ -158,7 +158,7 @@ fn use_and_lose(seed: u64, after_crash: AfterCrash, ends: bool) -> Lost {
             1..5 => drop(cache.delete(key.to_string()).unwrap()),
             5 if !was_flushed => {
                 let before = disk.borrow_mut().keep();
-                assert!(cache.flush().unwrap(), "nobody else writes");
+                assert!(cache.flush().unwrap(), "no other process writes");
                 let after = disk.borrow_mut().keep();
                 flushed.push((before, after));
                 quiet.insert(after, contents(&cache));
@@ -223,7 +223,7 @@ impl Lost {
         match self.after_crash {
             AfterCrash::Discard => {
                 let flushed = self.last_flush(state);
-                assert!(found.is_empty() || Some(&found) == flushed, "{told}: neither empty nor what was flushed");
+                assert!(found.is_empty() || Some(&found) == flushed, "{told}: neither empty nor the flushed contents");
             }
             AfterCrash::Verify => self.check_ever(&found, told),
             other => panic!("nothing is known of {other}"),

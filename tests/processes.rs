@@ -498,7 +498,7 @@ fn claim_by_another_clock(path: &str) {
         Err(Error::TimedOut { .. }) => "theirs is being created".to_owned(),
         other => format!("theirs: {other:?}"),
     });
-    let Ok(Lookup::Create(_claim)) = cache.claim("mine", &how) else { panic!("nobody has claimed it") };
+    let Ok(Lookup::Create(_claim)) = cache.claim("mine", &how) else { panic!("the key is not claimed") };
     say("mine is claimed");
     wait_for_word();
 }

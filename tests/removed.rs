@@ -145,7 +145,7 @@ fn creating_and_locking_look_by_themselves() {
         until_made(&place.path(), || {
             number += 1;
             let Lookup::Create(claim) = cache.claim(format!("key {number}"), &CreateOptions::new()).unwrap() else {
-                panic!("nobody has this key")
+                panic!("no process has this key")
             };
             claim.fail();
         });

@@ -111,7 +111,7 @@ fn a_stale_hit_takes_no_lock_while_another_creates() {
     }
     assert_eq!(locks.asked.load(Ordering::SeqCst), before);
     drop(claim);
-    assert!(matches!(cache.claim("key", &stale()).unwrap(), Lookup::Create(_)), "nobody creates it any more");
+    assert!(matches!(cache.claim("key", &stale()).unwrap(), Lookup::Create(_)), "the creation has ended");
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn the_stale_value_of_a_dead_creator_is_created_anew_within_a_second() {
             Lookup::Stale(_) => std::thread::sleep(Duration::from_millis(1)),
             other => panic!("{other:?}"),
         }
-        assert!(start.elapsed() < Duration::from_secs(10), "nobody takes over");
+        assert!(start.elapsed() < Duration::from_secs(10), "no process takes over");
     };
     assert!(claim.is_protected() && claim.stale().is_some());
     assert_eq!(cache.stats().counters.takeovers, 1);

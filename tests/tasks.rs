@@ -106,7 +106,7 @@ fn a_stale_value_is_refreshed_in_the_background() {
         };
         assert_eq!(cache.to_async().get_or_refresh("key", &how, slow).await.unwrap(), b"first");
         // The same task may ask again meanwhile.
-        let never = async || -> Vec<u8> { panic!("somebody creates it") };
+        let never = async || -> Vec<u8> { panic!("another caller creates it") };
         let again = cache.to_async().get_or_refresh("key", &how, never).await;
         assert_eq!(again.unwrap(), b"first");
         go.send(()).unwrap();
@@ -148,7 +148,7 @@ fn an_absence_is_remembered() {
         let how = CreateOptions::new().absence_expiry(Expiry::After(Duration::from_secs(60)));
         let none = || async { Ok::<_, Infallible>(None::<Vec<u8>>) };
         assert_eq!(cache.to_async().get_or_create_optional("key", &how, none).await.unwrap(), None);
-        let never = async || -> Option<Vec<u8>> { panic!("it is known that there is none") };
+        let never = async || -> Option<Vec<u8>> { panic!("the absence is remembered") };
         assert_eq!(cache.to_async().get_or_create_optional("key", &how, never).await.unwrap(), None);
         // A caller that needs a value creates it for all, like a missing one.
         assert_eq!(cache.to_async().get_or_create("key", &how, || ok("value")).await.unwrap(), b"value");

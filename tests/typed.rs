@@ -470,7 +470,7 @@ fn two_versions_of_a_type_create_in_turn() {
         }
     });
     let (all, most) = creators.counts();
-    assert!(most == 1 && all <= 200, "{all} creations, up to {most} at once");
+    assert!(most == 1 && all <= 200, "{all} creations, up to {most} at the same time");
     assert_eq!(cache.stats().counters.voided, 0);
 }
 

@@ -43,7 +43,7 @@ fn all_forms_go_on_without(cache: &Cache, key: &str, expected: fn(&Error) -> boo
         Ok::<_, Infallible>(vec![Some(b"value".to_vec())])
     });
     assert_eq!(many.unwrap(), [Some(b"value".to_vec())]);
-    let Lookup::Create(claim) = cache.claim(key, &how).unwrap() else { panic!("nobody has the value") };
+    let Lookup::Create(claim) = cache.claim(key, &how).unwrap() else { panic!("the key has no value") };
     assert!(!claim.is_protected() && expected(claim.uncached().unwrap()));
     assert_eq!(claim.store("value").unwrap(), Stored::Uncached);
     assert_eq!((cache.get(key), cache.stats().counters.uncached - before), (None, 5));
@@ -70,7 +70,7 @@ fn who_does_not_get_a_claim_in_time_creates_for_itself() {
     std::thread::scope(|scope| {
         scope.spawn(|| all_forms_go_on_without(&cache, "key", |error| matches!(error, Error::TimedOut { .. })));
     });
-    assert!(matches!(claim.store("value").unwrap(), Stored::Yes(_)), "nobody disturbed its creator");
+    assert!(matches!(claim.store("value").unwrap(), Stored::Yes(_)), "the claim was not disturbed");
 }
 
 #[test]

@@ -91,8 +91,8 @@ fn kill_while_room_is_made(locks: &'static LockStrategy) -> Vec<Reached> {
                 in_time(&told, || before.iter().filter(|key| cache.contains(key)).cloned().collect());
             let now = cache.stats().counters;
             let (lost, left) = (before.difference(&after).count() as u64, now.evictions() - counted.evictions());
-            // The losses: keys that left and were counted before the death, one that was not counted yet, and the two that
-            // contract 3 allows, the record being written and the one being moved.
+            // The losses: keys that left and were counted before the death, one that was not counted yet, and the two
+            // that contract 3 allows, the record being written and the one being moved.
             assert!(lost <= left + 3, "{told}: {lost} lost, {left} evicted");
             assert_eq!(now.dropped, counted.dropped, "{told}");
             check_full(&cache, &told);

@@ -83,6 +83,6 @@ pub fn compare(of: &[&str], reached: &[Reached]) {
         .filter(|(operation, _, steps)| listed.iter().all(|(listed, of)| (listed, of) != (operation, steps)))
         .map(|(operation, locks, steps)| format!("under {locks}:\n| {operation} | {} |", shown(steps)))
         .collect();
-    assert!(wrong.is_empty(), "what was reached is not what the table says: {}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "the steps reached differ from the table: {}", wrong.join("\n"));
     assert_eq!(listed.len(), of.len(), "rows of the table");
 }

@@ -49,7 +49,7 @@ impl fmt::Display for Cell {
 
 /// The lists of which all combinations are measured.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "as in a cell")]
+#[allow(missing_docs, reason = "the fields are those of `Cell`")]
 pub struct Matrix {
     pub strategies: Vec<String>,
     pub regions: Vec<u32>,

@@ -20,7 +20,7 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it")]
+#[expect(clippy::large_enum_variant, reason = "a run has only one of these")]
 enum Order {
     /// Check that the strategy keeps the contract of locks
     Conformance,

@@ -303,7 +303,7 @@ mod tests {
         board.place(1, Place::Pid).store(u64::MAX, SeqCst);
         board.bury(u64::from(std::process::id()));
         assert_eq!(board.mark(3, Mark::Owner).load(SeqCst), 0);
-        assert_eq!(board.mark(4, Mark::Owner).load(SeqCst), other, "of somebody who lives");
+        assert_eq!(board.mark(4, Mark::Owner).load(SeqCst), other, "a living process keeps its key");
         assert_eq!(board.since(slot, 1).load(SeqCst), 0);
         assert_eq!(board.invalidating(slot, 1).load(SeqCst), 0);
         assert_eq!(board.pids(), [u64::MAX]);

@@ -175,8 +175,8 @@ fn about(strategy: &str) -> &'static str {
     match strategy {
         "file" => "a lock file for each lock region, locked by the operating system",
         "lease" => {
-            "a word of shared memory for each lock region, locked by one instruction; a lease shows whether its holder was \
-             killed"
+            "a word of shared memory for each lock region, locked by one instruction; a lease shows whether its \
+             holder was killed"
         }
         "process" => "flags in the memory of one process, which exclude its other threads",
         "none" => "no lock at all: only one thread of one process may write",
@@ -244,8 +244,8 @@ fn by_regions(results: &Results) -> String {
     section(
         "regions",
         "Throughput by lock regions",
-        "Operations a second with the largest number of processes, by the number of lock regions. A strategy that always \
-         has one lock is a single point.",
+        "Operations a second with the largest number of processes, by the number of lock regions. A strategy that \
+         always has one lock is a single point.",
         &format!("{}<div class=\"grid\">\n{figures}</div>\n", legend(results)),
     )
 }
@@ -301,11 +301,10 @@ fn latencies(results: &Results, panels: &[Panel<'_>]) -> String {
         }
     }
     let counted = match results.plan.rate {
-        None => {
-            "Latencies count from the start of each operation, and the operations follow each other as fast as possible: a \
-                 stall counts once, however many operations would have arrived meanwhile. Set a rate to see its effect on them."
-                .to_owned()
-        }
+        None => "Latencies count from the start of each operation, and the operations follow each other as fast as \
+             possible: a stall counts once, however many operations would have arrived meanwhile. Set a rate to see \
+             its effect on them."
+            .to_owned(),
         Some(rate) => format!(
             "At {} operations a second, latencies count from when each operation was due, so operations that a stall \
              delayed count, too (corrected for coordinated omission).",
@@ -343,13 +342,19 @@ fn method(results: &Results) -> String {
         "Each worker is a separate process. Its operations are drawn before the start and then repeated, so no number \
          includes the drawing. Each run has a fresh file."
             .to_owned(),
-        "A read copies the value into a buffer and checks that it belongs to the key. A write follows a read that misses, \
-         as in a program that then fetches the value from its source."
+        "A read copies the value into a buffer and checks that it belongs to the key. A write follows a read that \
+         misses, as in a program that then fetches the value from its source."
             .to_owned(),
         format!("{timed} Reading the clock takes {} ns here, which every latency includes.", results.machine.clock_ns),
         format!("Latencies have three significant digits; the JSON has {quantiles}."),
-        format!("The combinations were measured one after the other, and all of them {}, so that a disturbance of the machine \
-         affected all of them.", match results.plan.rounds { 1 => "once".to_owned(), n => format!("{n} times") }),
+        format!(
+            "The combinations were measured one after the other, and all of them {}, so that a disturbance of the \
+         machine affected all of them.",
+            match results.plan.rounds {
+                1 => "once".to_owned(),
+                n => format!("{n} times"),
+            }
+        ),
     ];
     if let Some(why) = results.cells.iter().find_map(|one| match &one.system_calls {
         Calls::Not { not_counted } => Some(not_counted),

@@ -34,8 +34,8 @@ pub(super) fn table(results: &Results) -> String {
         "All numbers",
         "Processes with several threads each are written like 4 × 2: four processes of two threads. \
          The system counted the processor time and the context switches of the processes. Fairness compares processes: \
-         the slowest divided by the fastest, and Jain's index; 1 is even. System calls were counted in a separate run, by \
-         one process alone.",
+         the slowest divided by the fastest, and Jain's index; 1 is even. System calls were counted in a separate run, \
+         by one process alone.",
         &body,
     )
 }
