@@ -156,7 +156,7 @@ fn a_busy_stripe_stops_nobody() {
         let Lookup::Create(claim) = cache.claim("claimed before", &how).unwrap() else { panic!("it is missing") };
         stop_a_writer(&cache);
         all_forms_go_on_without(&cache, "key", |error| matches!(error, Error::Busy { .. }));
-        assert_eq!(claim.store("value").unwrap(), Stored::Uncached, "the lock was not to be had in time");
+        assert_eq!(claim.store("value").unwrap(), Stored::Uncached, "the lock was not acquired in time");
         assert_eq!(cache.stats().counters.uncached, 7);
         std::mem::forget((cache, place));
     });

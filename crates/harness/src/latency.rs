@@ -101,7 +101,7 @@ pub struct Buckets(Vec<(u64, u64)>);
 
 /// The part of a [`Latency`] that reports show, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "the names explain the fields")]
 pub struct Percentiles {
     /// Number of timed operations.
     pub count: u64,

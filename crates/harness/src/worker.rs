@@ -40,6 +40,6 @@ mod tests {
     #[test]
     fn what_is_no_task_is_refused() {
         let error = run_task("{}", &Strategies::built_in()).unwrap_err().to_string();
-        assert!(error.starts_with("no task of a worker: "), "{error}");
+        assert!(error.starts_with("not a task of this version: "), "{error}");
     }
 }
