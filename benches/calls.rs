@@ -1,15 +1,16 @@
-//! One call at a time: what a read and a write cost, beside the least that any such cache must do.
+//! The cost of one call, a read or a write, beside a lower bound for any such cache.
 //!
-//! `cargo bench -p kennel --bench calls`; `-- "64 B, 256 MiB"` for the groups of one size. The *limit* is a plain loop over
-//! the same amount of mapped memory, the same kind of mapping and the same keys: hash the key, load a random bucket's line,
-//! copy the value out of the record it leads to. Nothing is compared, checked or counted. Compare the two within one run.
+//! `cargo bench -p kennel --bench calls`; `-- "64 B, 256 MiB"` for the groups of one size. The *limit* is a plain loop
+//! over the same amount of mapped memory, the same kind of mapping and the same keys: hash the key, load the line of a
+//! random bucket, copy the value out of the record that the bucket leads to. Nothing is compared, checked or counted.
+//! Compare the two within one run.
 //!
 //! Reads are measured *one after another*: the next key depends on the value before, as in a program that uses what it
-//! reads; this is what one call costs. Where it says *independent* the processor may work on several calls at once, as in a
-//! loop over keys known beforehand; it overlaps more of a short loop's calls than of a long one's.
+//! reads; this is the cost of one call. In groups called *independent* the processor may work on several calls at the
+//! same time, as in a loop over keys known beforehand; it overlaps more calls of a short loop than of a long one.
 //!
-//! Keys are drawn evenly, each once, or by Zipf's law with exponent 0.99, and never in the order in which they were stored:
-//! else each record would lie behind the one read before.
+//! Keys are drawn evenly, each once, or by Zipf's law with exponent 0.99, and never in the order in which they were
+//! stored: otherwise each record would lie behind the one read before.
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
@@ -27,7 +28,7 @@ mod limit;
 
 type Key = [u8; 16];
 
-/// Keys of one walk, at most.
+/// The most keys of one walk.
 const STEPS: usize = 100_000;
 const MIB: usize = 1 << 20;
 const SIZES: [usize; 3] = [MIB / 4, 16 * MIB, 256 * MIB];
@@ -48,7 +49,7 @@ impl fmt::Display for Draw {
     }
 }
 
-/// Bytes as a person writes them.
+/// Bytes, formatted for people.
 struct Bytes(usize);
 
 impl fmt::Display for Bytes {
@@ -61,7 +62,7 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// A directory in memory where there is one.
+/// A directory in memory, if there is a file system for that.
 fn directory() -> TempDir {
     let shm = PathBuf::from("/dev/shm");
     let made = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() };
@@ -74,7 +75,7 @@ fn key(n: u64) -> Key {
     key
 }
 
-/// Xorshift (Marsaglia, 2003), the same in every run.
+/// Xorshift (Marsaglia, 2003), with the same seed in every run.
 struct Random(u64);
 
 impl Random {
@@ -86,7 +87,7 @@ impl Random {
     }
 }
 
-/// The keys of so many items in the order in which they are asked for.
+/// The keys of so many items, in the order of the requests.
 fn walk(items: usize, draw: Draw) -> Vec<Key> {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut keys: Vec<Key> = (0..items as u64).map(key).collect();
@@ -112,7 +113,7 @@ fn walk(items: usize, draw: Draw) -> Vec<Key> {
     keys
 }
 
-/// A cache that holds so many items, with room to spare.
+/// A cache that holds so many items, with space to spare.
 fn cache<const VALUE: usize>(directory: &TempDir, items: usize, locks: LockStrategy) -> Cache {
     let cache = Options::new()
         .capacity(items as u64 * record_size(size_of::<Key>(), VALUE) * 5 / 4)
@@ -128,7 +129,7 @@ fn cache<const VALUE: usize>(directory: &TempDir, items: usize, locks: LockStrat
     cache
 }
 
-/// Keeps the keys that are there, which must be nearly all: what was pushed out would be read as a miss.
+/// Keeps the keys that the cache holds, which must be nearly all: reads of evicted ones would be misses.
 fn held(cache: &Cache, mut keys: Vec<Key>) -> Vec<Key> {
     let asked = keys.len();
     keys.retain(|key| cache.contains(key));
@@ -136,7 +137,7 @@ fn held(cache: &Cache, mut keys: Vec<Key>) -> Vec<Key> {
     keys
 }
 
-/// Walks once over the keys; how far each step goes is what the value before says, which is one key on.
+/// Walks once over the keys; each value tells the length of the next step, which is always one key.
 fn one_after_another<const VALUE: usize>(keys: &[Key], mut get: impl FnMut(&Key, &mut [u8; VALUE])) {
     let mut into = [1; VALUE];
     let mut next = 0;
@@ -160,7 +161,7 @@ fn reads(c: &mut Criterion) {
             reads_of::<512>(c, data, draw);
             reads_of::<4096>(c, data, draw);
             if data > MIB {
-                // Four values in four times as much are no cache.
+                // Four values in a cache of four times their size would not be a realistic cache.
                 reads_of::<65_536>(c, data, draw);
             }
         }
@@ -206,7 +207,7 @@ fn reads_of<const VALUE: usize>(c: &mut Criterion, data: usize, draw: Draw) {
     group.finish();
 }
 
-/// Under each strategy for several processes: what differs is the lock.
+/// Writes under each strategy for several processes, which differ in the lock.
 fn writes(c: &mut Criterion) {
     for locks in [LockStrategy::File, LockStrategy::Lease] {
         for (data, draw) in SIZES.into_iter().flat_map(|data| [(data, Draw::Uniform), (data, Draw::Zipf)]) {
@@ -249,14 +250,14 @@ fn writes_of<const VALUE: usize>(c: &mut Criterion, data: usize, locks: &LockStr
     group.finish();
 }
 
-/// A reader, while a writer on a thread of its own overwrites the same keys without a pause.
+/// A reader, while a writer on its own thread overwrites the same keys without a pause.
 fn beside_a_writer(c: &mut Criterion) {
     let directory = directory();
     let items = MIB / 4 / record_size(size_of::<Key>(), 64) as usize;
     let cache = cache::<64>(&directory, items, LockStrategy::Lease);
     let keys = held(&cache, walk(items, Draw::Uniform));
     let get_into = |key: &Key, into: &mut [u8; 64]| {
-        // A writer that the system has stopped in the middle makes a read miss in the end.
+        // A read misses in the end if the system has stopped the writer in the middle of a write.
         if !matches!(cache.get_into(key, into), Ok(Some(64))) {
             into[0] = 1;
         }

@@ -1,4 +1,4 @@
-//! What reads cost in memory of the process: nothing, but for the value that is handed out.
+//! Memory that reads allocate: none, except for the returned value.
 #![allow(unsafe_code, reason = "an allocator that counts what it is asked for")]
 
 mod common;
@@ -9,7 +9,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 thread_local! {
-    /// How often this thread asked for memory.
+    /// Number of allocations by this thread.
     static ASKED: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -21,7 +21,7 @@ static COUNTING: Counting = Counting;
 // SAFETY: memory comes from the system's allocator and goes back there; the count allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // Threads that are about to end have no count any more.
+        // A thread that is about to end has no counter any more.
         let _ = ASKED.try_with(|asked| asked.set(asked.get() + 1));
         // SAFETY: the caller promises of the layout what the system's allocator wants.
         unsafe { System.alloc(layout) }
@@ -33,14 +33,14 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// How often a piece of work asks for memory.
+/// The number of allocations by a piece of work.
 fn asked_by(work: impl FnOnce()) -> u64 {
     let before = ASKED.get();
     work();
     ASKED.get() - before
 }
 
-/// Small, around the length from which copies are made through vectors, beyond what is written in place, and large.
+/// Small, around the length from which copies use vectors, too large to overwrite in place, and large.
 const LENGTHS: [usize; 6] = [0, 8, 250, 600, 5_000, 100_000];
 const ROUNDS: u64 = 100;
 
@@ -63,9 +63,9 @@ fn a_read_asks_for_no_memory_but_that_of_the_value_it_returns() {
         assert_eq!(asked_by(reads), 0, "{len} bytes");
         let values =
             asked_by(|| (0..ROUNDS).for_each(|_| assert_eq!(cache.get(&key).map(|value| value.len()), Some(len))));
-        // The empty value needs none.
+        // An empty value needs no memory.
         assert_eq!(values, if len == 0 { 0 } else { ROUNDS }, "{len} bytes");
     }
-    // That memory is counted at all.
+    // Allocations are counted at all.
     assert_eq!(asked_by(|| drop(Box::new(7))), 1);
 }

@@ -1,4 +1,4 @@
-//! Batches: one time for waiting, whatever they hold, and no code of the caller's under a lock.
+//! Batches: one time limit for waiting, whatever their size, and no code of the caller under a lock.
 
 mod common;
 
@@ -13,7 +13,7 @@ fn options() -> Options {
     Options::new().capacity(1 << 20).stripes(64).mean_item(64)
 }
 
-/// A key or a value that writes to its cache whenever it is asked for its bytes.
+/// A key or a value that writes to its cache whenever its bytes are requested.
 struct Nosy<'a> {
     cache: &'a Cache,
     bytes: String,
@@ -51,7 +51,7 @@ fn the_callers_own_code_runs_under_no_lock() {
     }
 }
 
-/// A clock that uses the cache, whenever it is asked for the time and is not just being asked.
+/// A clock that uses the cache whenever it is asked for the time, except while it does so already.
 #[derive(Default)]
 struct NosyClock {
     cache: OnceLock<Cache>,
@@ -84,7 +84,7 @@ fn a_clock_may_use_the_cache() {
         assert!(clock.cache.set(cache.clone()).is_ok());
         let hour = kennel::Expiry::After(Duration::from_secs(3600));
         let how = SetOptions::new().expiry(hour);
-        // Each of these looks at the expiry of what is there, under the lock.
+        // Each of these checks the expiry of the present item, under the lock.
         for n in 0..4 {
             cache.set_with("number", n.to_string(), &how).unwrap();
             assert_eq!(cache.incr("number", 1).unwrap(), Some(n + 1));
@@ -95,7 +95,7 @@ fn a_clock_may_use_the_cache() {
             let made = || b"value".to_vec();
             assert_eq!(cache.get_or_create("created", &create, made).unwrap(), b"value");
         }
-        // Room is made at the tails of full rings.
+        // Evictions at the tails of full rings.
         for n in 0..20_000 {
             cache.set_with(format!("key {n}"), "value", &how).unwrap();
         }
@@ -104,11 +104,11 @@ fn a_clock_may_use_the_cache() {
     }
 }
 
-/// Longer than the value before, so that it is a record of its own.
+/// Longer than the value before, so that it needs a new record.
 #[cfg(feature = "crash-points")]
 const CHANGED: &str = "a value that is written to another place";
 
-/// A process that dies between two stores leaves a bucket that readers must see to.
+/// A process that dies between two stores leaves a bucket that readers must handle.
 #[cfg(feature = "crash-points")]
 #[test]
 fn room_for_a_value_is_made_under_no_lock() {

@@ -1,8 +1,8 @@
-//! Words of the file change while an operation runs: by a fault of the memory, or by somebody who means harm.
+//! Words of the file change while an operation runs, because of faulty memory or an attacker.
 //!
-//! A watcher is called at each access of the engine to shared memory, and stores words into the same file through a
-//! descriptor of its own. So an operation meets another word at each of its loads, even at the second load of one that
-//! it has checked already.
+//! A watcher is called at each access of the engine to shared memory, and stores words into the same file through
+//! another descriptor. So an operation may read a changed word at each of its loads, even at the second load of a word
+//! that it has already checked.
 #![cfg(all(unix, feature = "crash-points"))]
 
 mod common;
@@ -24,7 +24,7 @@ use std::time::Duration;
 
 const KEYS: u32 = 40;
 
-/// Stores words into a file that others have mapped.
+/// Stores words into a file that is mapped elsewhere.
 struct Hand {
     file: File,
     parts: Vec<Range<usize>>,
@@ -32,7 +32,7 @@ struct Hand {
 }
 
 impl Hand {
-    /// One that reaches everything but the checked part of the header and the mark of replacement.
+    /// Reaches everything except the checked part of the header and the replacement mark.
     fn on(path: &Path, seed: u64) -> Self {
         let raw = Raw::load(path);
         let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
@@ -57,13 +57,13 @@ impl Hand {
     }
 
     fn any_place(&mut self) -> usize {
-        // The heads of the stripes, where positions lie, more often than everything else.
+        // The heads of the stripes, which contain positions, more often than everything else.
         let part = self.random.below(2 * self.parts.len() as u64) as usize % self.parts.len();
         let part = self.parts[if self.random.below(3) == 0 { part } else { part.min(1) }].clone();
         part.start + self.random.below((part.len() / 8) as u64) as usize * 8
     }
 
-    /// Changes a word by one bit of a digit.
+    /// Flips a bit of a word so that one digit differs.
     fn flip(&mut self, at: usize) {
         let word = self.word(at) ^ 8;
         self.file.write_all_at(&word.to_le_bytes(), at as u64).unwrap();
@@ -98,7 +98,7 @@ fn key(n: u32) -> String {
     format!("key{n}")
 }
 
-/// A cache with full rings, records with extensions and namespaces among them.
+/// A cache with full rings, including records with extensions and namespaces.
 fn fill(cache: &Cache) {
     let namespace = cache.namespace("pages", &NamespaceOptions::new()).unwrap();
     for n in 0..KEYS * 5 {
@@ -108,7 +108,7 @@ fn fill(cache: &Cache) {
     }
 }
 
-/// Everything that can be done. Errors and misses are fine; a value must be its key's.
+/// All operations. Errors and misses are fine; a value must belong to its key.
 fn use_all(cache: &Cache, round: u32) {
     let namespace = cache.namespace("pages", &NamespaceOptions::new());
     let wait = CreateOptions::new().wait(Wait::For(Duration::from_millis(1)));
@@ -146,8 +146,8 @@ fn use_all(cache: &Cache, round: u32) {
     let _ = if round.is_multiple_of(4) { cache.clear() } else { cache.invalidate(Invalidation::Soft) };
 }
 
-/// Loops were endless, with the stripe's lock held, when a tail changed while room was made, and a head that changed
-/// led behind the end of the mapping.
+/// When a tail changed during eviction, loops were endless, with the stripe's lock held; a changed head led beyond the
+/// end of the mapping.
 #[test]
 fn words_that_change_while_an_operation_runs_are_survived() {
     for round in 0..60 {
@@ -159,7 +159,7 @@ fn words_that_change_while_an_operation_runs_are_survived() {
                 let cache = options.create(place.path()).unwrap();
                 fill(&cache);
                 drop(cache);
-                // Of another boot, so that some stripes are rebuilt.
+                // Opened in another boot, so that some stripes are rebuilt.
                 let cache = options.boot_id(boot).open(place.path()).unwrap();
                 let mut hand = Hand::on(&place.path(), u64::from(round));
                 let one_in = [3, 20, 100, 1000][round as usize % 4];
@@ -176,7 +176,7 @@ fn words_that_change_while_an_operation_runs_are_survived() {
     }
 }
 
-/// The same from another thread, at any moment.
+/// Changes from another thread, at any moment.
 #[test]
 fn words_that_another_thread_changes_are_survived() {
     must_end("the use of a file that another thread changes", || {
@@ -198,7 +198,7 @@ fn words_that_another_thread_changes_are_survived() {
     });
 }
 
-/// `invalidate` read beyond the mapping where a record said that it had an extension, and the file ended before it.
+/// Where a record wrongly stated an extension and the file ended before it, `invalidate` read beyond the mapping.
 #[test]
 fn a_record_without_room_for_its_extension_is_passed_over_by_an_invalidation() {
     let place = Place::new();
@@ -208,14 +208,14 @@ fn a_record_without_room_for_its_extension_is_passed_over_by_an_invalidation() {
     let last = raw.stripes() - 1;
     let (arena_end, len) = (raw.arena(last + 1), raw.word(header::MAIN_LEN) / 8);
     assert_eq!(arena_end, raw.bytes.len(), "the last ring ends with the file");
-    // A record of four units, the least, in the last four of the ring, and a slot that leads there.
+    // A record of four units, the smallest, in the last four of the ring, and a slot that leads to it.
     let lap = len.next_power_of_two();
     let head = raw.word(raw.stripe(last) + stripe::MAIN_HEAD);
     let position = (head / lap - 1) * lap + len - 4;
     raw.set(arena_end - 32, 4 << 32 | 2);
     let slot_at = raw.empty_slot(last);
     raw.set(slot_at, LIVE | MAIN_OR_GHOST | position);
-    // A namespace's records are removed one by one while a crash of the system lies behind.
+    // After a crash of the system, a namespace's records are removed one by one.
     raw.set(header::UNVERIFIED, 1);
     raw.save();
     let namespace = cache.namespace("pages", &NamespaceOptions::new()).unwrap();
@@ -223,15 +223,15 @@ fn a_record_without_room_for_its_extension_is_passed_over_by_an_invalidation() {
     assert!((0..KEYS * 5).all(|n| namespace.get(key(n)).is_none()));
 }
 
-/// A key's record in a file: where its extension and its value lie.
+/// The places of a key's extension and value in a file.
 fn words_of(path: &Path, key: &str) -> Vec<usize> {
     let record_at = Raw::load(path).find(key.as_bytes()).record_at;
-    // Caller's flags, and the first, the second and a later word of the value.
+    // The caller's flags, and the first, the second and a later word of the value.
     let value_at = record_at + 32 + 24 + key.len().next_multiple_of(8);
     [record_at + 32 + 16, value_at, value_at + 8, value_at + 40].into()
 }
 
-/// What a way to read a key gives: its value and its flags, if it tells them.
+/// The result of a way to read a key: its value, and its flags if the call returns them.
 type Way = (&'static str, fn(&Cache, &str) -> Option<(Vec<u8>, Option<u32>)>);
 
 const FLAGS: u32 = 77;
@@ -262,7 +262,7 @@ const WAYS: &[Way] = &[
     }),
 ];
 
-/// One copy was checked and another returned.
+/// The engine checked one copy and returned another.
 #[test]
 fn a_word_that_changes_at_any_moment_of_a_verified_read_is_not_returned() {
     let mut hits = 0;
@@ -301,7 +301,7 @@ fn a_word_that_changes_at_any_moment_of_a_verified_read_is_not_returned() {
     assert!(hits > 200 && misses > 200, "{hits} hits, {misses} misses");
 }
 
-/// What is written goes by what was checked.
+/// A write relies on the words that it checked.
 #[test]
 fn a_word_that_changes_at_any_moment_of_a_verified_write_is_not_built_on() {
     let place = Place::new();
@@ -328,7 +328,7 @@ fn a_word_that_changes_at_any_moment_of_a_verified_write_is_not_built_on() {
     }
 }
 
-/// A record that a read with checksums misses is none for those who write, either.
+/// If a read with checksums misses a record, writes must treat it as missing, too.
 #[test]
 fn a_damaged_record_counts_as_absent_where_reads_are_verified() {
     let place = Place::new();

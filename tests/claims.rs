@@ -1,4 +1,5 @@
-//! Claims over processes: one holds a key, who dies loses it, who is stopped keeps it, and nobody waits in vain.
+//! Claims across processes: one process holds a key, a dead one loses it, a stopped one keeps it, and no wait is in
+//! vain.
 
 mod common;
 
@@ -9,8 +10,8 @@ use std::convert::Infallible;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// A claim of a killed process is taken over within a second after its death, scheduling aside: this machine may be
-/// busy with other tests.
+/// Another process takes over the claim of a killed one within a second of its death, scheduling aside: this machine
+/// may be busy with other tests.
 const TAKEN_OVER: Duration = Duration::from_millis(1_000);
 const SLACK: Duration = Duration::from_millis(2_500);
 
@@ -31,11 +32,11 @@ fn patient() -> CreateOptions {
 #[test]
 fn child() {
     children::serve(|task, args| {
-        // Many want one stripe at once, and nobody promises that its lock is given to them in turn.
+        // Many processes want one stripe at the same time, and the lock is not fair.
         let cache = Options::new().lock_wait(children::PATIENCE).open(Path::new(args[0])).unwrap();
         match task {
             "create" => {
-                // Says that it creates, and goes on when it is told.
+                // Reports that it creates, and continues when told to.
                 let value = cache.get_or_create(args[1], &patient(), || {
                     say("creating");
                     children::wait_for_word();
@@ -50,7 +51,7 @@ fn child() {
                 assert!(lock.release());
             }
             "fill" => {
-                // All claims of the stripe, for as long as this process lives.
+                // All claims of the stripe, until this process ends.
                 let locks: Vec<_> = (0..4).map(|n| cache.lock(format!("filler {n}"), Wait::No).unwrap()).collect();
                 say("full");
                 children::wait_for_word();
@@ -69,7 +70,7 @@ fn start(task: &str, cache: &Cache, detail: impl ToString) -> Process {
     children::start(task, &[arg(cache.path()), &detail.to_string()])
 }
 
-/// Eight threads miss one key at the same time; says how many of them created it.
+/// Eight threads miss one key at the same time. Reports how many of them created it.
 fn herd(cache: &Cache, round: u32) {
     say("ready");
     children::wait_for_word();
@@ -105,9 +106,9 @@ fn four_processes_of_eight_threads_miss_one_key_and_one_creates_it() {
 
 const KEYS: u64 = 1_000;
 
-/// Fifty threads go through all keys, each in an order of its own; says how many creations there were.
+/// Fifty threads go through all keys, each in another order. Reports the number of creations.
 fn many(cache: &Cache, process: u64) {
-    // Under Wine one server answers every call of all of them.
+    // Under Wine one server answers every call of all threads.
     const THREADS: u64 = if cfg!(windows) { 8 } else { 50 };
     say("ready");
     children::wait_for_word();
@@ -149,14 +150,15 @@ fn four_processes_of_fifty_threads_create_a_thousand_keys_a_thousand_times() {
     assert_sound(&cache);
 }
 
-/// Rounds of creating several keys at once, which overlap with those of the others; each key is then deleted again.
+/// Rounds of creating several keys in one call, which overlap with those of other processes; each key is then deleted
+/// again.
 fn multi(cache: &Cache, process: u64) {
     let mut random = Random(process);
     for round in 0..1_000 {
         children::go_on();
         let keys: Vec<String> = (0..6).map(|_| format!("key {}", random.below(12))).collect();
         let values = cache.get_or_create_multi(&keys, &patient(), |missing| {
-            // Nobody else creates one of these.
+            // No other caller creates one of these.
             missing.iter().map(|key| Some(key.as_bytes().to_vec())).collect::<Vec<_>>()
         });
         for (key, value) in keys.iter().zip(values.unwrap()) {
@@ -177,7 +179,7 @@ fn four_processes_that_create_overlapping_keys_at_once_do_not_wait_in_a_circle()
     assert_sound(&cache);
 }
 
-/// Adds to a number that nothing protects but the lock of a key.
+/// Adds to a number that only the lock of a key protects.
 fn exclusive(cache: &Cache) {
     for _ in 0..250 {
         children::go_on();
@@ -217,7 +219,7 @@ fn a_killed_creators_waiters_go_on_within_a_second() {
             while cache.stats().counters.claim_waits < (n + 1) * 4 {
                 std::thread::sleep(Duration::from_millis(5));
             }
-            // Somewhere within the second between two tests of the owner.
+            // At different times within the second between two checks of the owner.
             std::thread::sleep(Duration::from_millis(n * 350));
             creator.kill();
             let died = Instant::now();
@@ -240,7 +242,7 @@ fn a_killed_owners_lock_goes_to_the_next() {
     let start = Instant::now();
     let lock = cache.lock("key", Wait::Forever).unwrap();
     assert!(start.elapsed() < TAKEN_OVER + SLACK && lock.is_protected());
-    // Tries without waiting find it out, too; they test at most once a second.
+    // Attempts without waiting find it out, too; they check at most once a second.
     drop(lock);
     let mut owner = self::start("lock", &cache, "key");
     owner.expect("locked");
@@ -300,7 +302,7 @@ fn when_all_claims_are_held_creators_go_on_and_locks_wait() {
     assert!(cache.try_lock("lock").unwrap().is_none());
     let lock = cache.lock_with("lock", &kennel::LockOptions::new().unprotected_when_full(true)).unwrap();
     assert!(!lock.is_protected() && !lock.release());
-    // A place that becomes free is taken by a lock that waits.
+    // A waiting lock takes a place that becomes free.
     std::thread::scope(|scope| {
         let waiter = scope.spawn(|| cache.lock("lock", Wait::Forever).unwrap().release());
         std::thread::sleep(Duration::from_millis(50));
@@ -308,7 +310,7 @@ fn when_all_claims_are_held_creators_go_on_and_locks_wait() {
         assert!(waiter.join().unwrap());
     });
     filler.finish();
-    // And one that a dead process held.
+    // It also takes the place of a dead process.
     let mut filler = start("fill", &cache, "");
     filler.expect("full");
     filler.kill();
@@ -374,7 +376,7 @@ fn a_lock_and_a_creation_of_one_key_wait_for_each_other() {
     });
 }
 
-/// What a stopped process holds is not to be had by the one who has created the value.
+/// The creator of a value cannot store it while a stopped process holds the stripe's lock.
 #[cfg(all(unix, feature = "crash-points"))]
 #[test]
 fn a_creator_that_cannot_lock_the_stripe_stores_nothing_and_lets_the_others_go_on() {
@@ -393,7 +395,7 @@ fn a_creator_that_cannot_lock_the_stripe_stores_nothing_and_lets_the_others_go_o
     while cache.stripe_stats()[0].intent.is_none() {
         std::thread::sleep(Duration::from_millis(1));
     }
-    // Whoever waits for nothing is told at once.
+    // A caller that waits for nothing gets the error immediately.
     let at_once = cache.with_lock_wait(Duration::ZERO);
     let start = Instant::now();
     assert!(matches!(at_once.claim("other key", &CreateOptions::new().wait(Wait::No)), Err(Error::Busy { .. })));
@@ -420,7 +422,7 @@ fn a_forked_child_holds_no_claim_of_its_parent_and_keeps_none_alive() {
     Forked::start(|| {
         assert!(!lock.take().unwrap().release());
         assert_eq!(claim.take().unwrap().store("of the child").unwrap(), kennel::Stored::Voided);
-        // It is a member of its own: it waits for its parent as any other does.
+        // A forked child is a separate member: it waits for its parent like any other process.
         assert!(cache.try_lock("key").unwrap().is_none() && cache.is_claimed("created"));
         assert!(cache.lock("of the child", Wait::No).unwrap().is_protected());
     })

@@ -1,4 +1,4 @@
-//! A cache file and its copy: what they have in common ends when the copy is opened.
+//! A cache file and its copy have nothing in common any more once the copy is opened.
 #![cfg(unix)]
 
 mod common;
@@ -31,11 +31,11 @@ fn original(place: &Place, options: &Options) -> (Cache, PathBuf) {
     (cache, place.dir().join("copy"))
 }
 
-/// Both counted on from the same stamp, so a token from one was good for another value of the other.
+/// Both counted on from the same stamp, so a token from one matched another value of the other.
 #[test]
 fn a_file_and_its_copy_give_out_different_stamps() {
     let place = Place::new();
-    // Without locks beside the file, which would have to move along.
+    // Without lock files, which would have to move along.
     let options = || options().locks(LockStrategy::Process);
     let (cache, path) = original(&place, &options());
     std::fs::copy(place.path(), &path).unwrap();
@@ -44,7 +44,7 @@ fn a_file_and_its_copy_give_out_different_stamps() {
     let stamps = |cache: &Cache, counter| (0..KEYS).map(|n| set(cache, n, counter)).collect::<HashSet<u64>>();
     let (of_original, of_copy) = (stamps(&cache, 2), stamps(&copy, 3));
     assert!(of_original.is_disjoint(&of_copy));
-    // A token from the original, and then the copy in its place.
+    // Tokens from the original; then the copy takes its place.
     let tokens: Vec<_> = (0..KEYS).map(|n| cache.get_item(key(n)).unwrap().stamp).collect();
     drop((cache, copy));
     std::fs::rename(&path, place.path()).unwrap();
@@ -56,7 +56,8 @@ fn a_file_and_its_copy_give_out_different_stamps() {
     assert_sound(&cache);
 }
 
-/// What an older state of a file gave out later, the file must not give out again after a restart with that state.
+/// After a restart with an older state of a file, the file must not issue the stamps again that it issued after that
+/// state.
 #[test]
 fn a_file_gives_out_no_stamp_again_after_an_older_state_was_restored() {
     for after_crash in [AfterCrash::Verify, AfterCrash::Discard] {
@@ -76,7 +77,7 @@ fn a_file_gives_out_no_stamp_again_after_an_older_state_was_restored() {
     }
 }
 
-/// Where stamps have run out the stripe starts anew.
+/// When stamps have run out, the stripe starts anew.
 #[test]
 fn stamps_that_run_out_begin_again_in_an_empty_stripe() {
     let place = Place::new();
@@ -96,8 +97,8 @@ fn stamps_that_run_out_begin_again_in_an_empty_stripe() {
     assert_sound(&cache);
 }
 
-/// A copy was made one's own before it was said that its flush means nothing: a death in between, or a loss of power, and
-/// the next boot believed the flush of a file that had been written to while it was copied.
+/// A copy got its own identity before its flush mark was cleared: after a death in between, or a loss of power, the next
+/// boot trusted the flush of a file that had been written to while it was copied.
 #[cfg(feature = "crash-points")]
 #[test]
 fn an_adopter_that_dies_does_not_make_the_next_boot_trust_the_copy() {

@@ -1,4 +1,4 @@
-//! One creates, the others wait or take the stale value.
+//! One caller creates, the others wait or take the stale value.
 
 mod common;
 
@@ -32,11 +32,11 @@ fn ttl(ms: u64) -> Expiry {
     Expiry::After(Duration::from_millis(ms))
 }
 
-/// Waits until so many callers wait for another's creation.
+/// Waits until so many callers wait for another caller's creation.
 fn wait_for_waiters(cache: &Cache, waiters: u64) {
     let start = Instant::now();
     while cache.stats().counters.claim_waits < waiters {
-        assert!(start.elapsed() < Duration::from_secs(30), "nobody waits");
+        assert!(start.elapsed() < Duration::from_secs(30), "no caller waits");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -80,7 +80,7 @@ fn different_keys_do_not_wait_for_each_other() {
     let place = Place::new();
     let cache = options().stripes(1).claims(8).create(place.path()).unwrap();
     let how = CreateOptions::new();
-    // Each creation waits for all others to have begun, all in one stripe.
+    // Each creation waits until all others have begun, all in one stripe.
     let barrier = std::sync::Barrier::new(8);
     std::thread::scope(|scope| {
         for n in 0..8 {
@@ -98,7 +98,7 @@ fn different_keys_do_not_wait_for_each_other() {
     assert_eq!((counters.creations, counters.claim_waits, counters.unprotected), (8, 0, 0));
 }
 
-/// The table of what the others get, for each state of the value, while somebody creates it.
+/// The table of results for the other callers, for each state of the value, while one caller creates it.
 #[test]
 fn while_one_creates_the_others_get_what_there_is() {
     let place = Place::new();
@@ -116,7 +116,7 @@ fn while_one_creates_the_others_get_what_there_is() {
     assert_eq!(item.created, Some(common::moment(NOW)));
     let Lookup::Create(claim) = cache.claim("key", &how).unwrap() else { panic!("it is stale") };
     assert_eq!(claim.stale().unwrap().value, b"first");
-    // This thread holds the claim itself, another does not: both get the stale value.
+    // This thread holds the claim itself, and then another thread does: both get the stale value.
     assert!(matches!(cache.claim("key", &how).unwrap(), Lookup::Stale(item) if item.value == b"first"));
     std::thread::scope(|scope| {
         scope.spawn(|| assert!(matches!(cache.claim("key", &how).unwrap(), Lookup::Stale(_))));
@@ -134,7 +134,7 @@ fn while_one_creates_the_others_get_what_there_is() {
     assert_sound(&cache);
 }
 
-/// Whoever asks may want a younger value than the one who stored it promised.
+/// A reader may demand a younger value than its creator promised.
 #[test]
 fn a_caller_may_demand_a_younger_value_than_was_stored() {
     let place = Place::new();
@@ -194,7 +194,7 @@ fn a_stale_value_is_refreshed_in_the_background() {
     };
     assert_eq!(cache.get_or_refresh("key", &how, slow).unwrap(), b"first");
     // The same caller may ask again meanwhile.
-    let never = || -> Result<Vec<u8>, Infallible> { panic!("somebody creates it") };
+    let never = || -> Result<Vec<u8>, Infallible> { panic!("another caller creates it") };
     assert_eq!(cache.get_or_refresh("key", &how, never).unwrap(), b"first");
     go.send(()).unwrap();
     let start = Instant::now();
@@ -202,7 +202,7 @@ fn a_stale_value_is_refreshed_in_the_background() {
         assert!(start.elapsed() < Duration::from_secs(30));
         std::thread::sleep(Duration::from_millis(1));
     }
-    // A background creator that fails harms nobody: the next one tries.
+    // A background creator that fails harms no caller: the next one tries again.
     clock.set(NOW + 10_000);
     assert_eq!(cache.get_or_refresh("key", &how, || Err::<Vec<u8>, _>("no")).unwrap(), b"second");
     while cache.is_claimed("key") {
@@ -257,7 +257,7 @@ fn a_creator_may_create_other_keys_but_not_its_own() {
     assert_eq!(outer.unwrap(), b"outer of inner");
 }
 
-/// What comes to a key while it is created.
+/// Changes a key while it is being created.
 fn comes_to(what: impl Fn(&Cache)) {
     let (_place, cache) = cache();
     let Lookup::Create(claim) = cache.claim("key", &CreateOptions::new()).unwrap() else { panic!("it is missing") };
@@ -267,7 +267,7 @@ fn comes_to(what: impl Fn(&Cache)) {
     assert_eq!(claim.store("too late").unwrap(), Stored::Voided);
     assert_eq!(cache.get("key"), found, "nothing was stored");
     assert_eq!(cache.stats().counters.voided, 1);
-    // And for the creator nothing is different.
+    // For the creator nothing changes.
     let value = cache.get_or_create("other", &CreateOptions::new(), || {
         cache.invalidate(Invalidation::Soft).unwrap();
         ok("its own")
@@ -396,7 +396,7 @@ fn what_is_not_to_be_cached_is_created_by_each_for_himself_at_once() {
     });
     assert_eq!(created.load(Ordering::SeqCst), 8);
     assert_eq!((cache.get("key"), cache.stats().counters.unprotected), (None, 7));
-    // The same for what is too large.
+    // A value that is too large behaves the same.
     let large = vec![7; 1 << 20];
     assert_eq!(cache.get_or_create("large", &how, || large.clone()).unwrap(), large);
     let Lookup::Create(claim) = cache.claim("large", &how).unwrap() else { panic!("it is not stored") };
@@ -415,7 +415,7 @@ fn that_there_is_none_is_remembered_for_a_time_of_its_own() {
     assert_eq!(cache.get_or_create_optional("key", &how, none).unwrap(), None);
     assert_eq!(cache.get_or_create_optional("key", &how, never).unwrap(), None);
     assert!(matches!(cache.claim("key", &how).unwrap(), Lookup::Absent));
-    // For everybody else it is a miss.
+    // For every other call the key is missing.
     assert!(cache.get("key").is_none() && cache.get_item("key").is_none() && !cache.contains("key"));
     assert_eq!((cache.get_multi(&["key"]), cache.keys().count()), (vec![None], 0));
     assert!(!cache.replace("key", "value", &SetOptions::new()).unwrap() && cache.incr("key", 1).unwrap().is_none());
@@ -426,18 +426,18 @@ fn that_there_is_none_is_remembered_for_a_time_of_its_own() {
     clock.set(NOW + 1_000);
     let some = || Some(b"value".to_vec());
     assert_eq!(cache.get_or_create_optional("key", &how, some).unwrap().as_deref(), Some(&b"value"[..]));
-    // A plain write replaces what is remembered.
+    // A plain write replaces the remembered absence.
     cache.delete("key").unwrap();
     assert_eq!(cache.get_or_create_optional("key", &how, none).unwrap(), None);
     assert!(cache.add("key", "added", &SetOptions::new()).unwrap());
     assert_eq!(cache.get("key").as_deref(), Some(&b"added"[..]));
-    // Without an expiry of its own it is not remembered.
+    // Without an expiry, the absence is not remembered.
     let how = CreateOptions::new();
     assert_eq!(cache.get_or_create_optional("none", &how, none).unwrap(), None);
     assert!(matches!(cache.claim("none", &how).unwrap(), Lookup::Create(_)));
 }
 
-/// The probability that XFetch creates anew, from how many of `times` callers.
+/// The share of callers for which XFetch creates the value anew, measured with `times` callers.
 fn early_share(left_ms: u64, beta: f64, times: u32) -> f64 {
     let place = Place::new();
     let clock = TestClock::at(NOW);
@@ -462,7 +462,7 @@ fn early_share(left_ms: u64, beta: f64, times: u32) -> f64 {
 
 #[test]
 fn early_creation_grows_likely_towards_the_expiry() {
-    // A creation takes 100 ms, or somewhat more; at `left` before the expiry the probability is exp(-left / 100).
+    // A creation takes 100 ms or slightly more; `left` ms before the expiry the probability is exp(-left / 100).
     assert!(early_share(50_000, 1.0, 300) == 0.0);
     let near = early_share(100, 1.0, 2_000);
     assert!((0.3..0.6).contains(&near), "about 0.37 expected, found {near}");
@@ -503,7 +503,7 @@ fn many_keys_are_claimed_in_one_order_and_created_at_once() {
     assert_eq!(cache.get_multi(&["a", "b", "c", "d"]), [text("A"), text("there"), None, text("D")]);
     let never = |_: &[&&str]| -> Result<Vec<Option<Vec<u8>>>, Infallible> { panic!("all are known") };
     assert_eq!(cache.get_or_create_multi(&["a", "c"], &how, never).unwrap(), [text("A"), None]);
-    // Too few values: an error, and no claim is left.
+    // With too few values: an error, and no claim is left.
     let few = cache.get_or_create_multi(&["x", "y"], &how, |_| vec![None::<Vec<u8>>]);
     let error = few.unwrap_err();
     assert!(matches!(error, Error::BadOption { .. }), "{error}");
@@ -577,7 +577,7 @@ fn a_writing_open_ends_the_claims_of_one_process_strategies() {
         let cache = options().locks(strategy).create(place.path()).unwrap();
         std::mem::forget(cache.lock("key", Wait::No).unwrap());
         let path = cache.path().to_owned();
-        // As if the process had been killed: the lock is never given back, the file is closed by nobody.
+        // As if the process had been killed: the lock is never released, and the file never closed.
         let copy = place.dir().join("copy");
         std::fs::copy(&path, &copy).unwrap();
         let reopened = Options::new().open(&copy).unwrap();

@@ -1,4 +1,4 @@
-//! What depends on the created value, and options that cannot be.
+//! Settings that depend on the created value, and impossible options.
 
 mod common;
 
@@ -105,7 +105,7 @@ fn a_mode_lets_its_owner_in_and_has_no_other_bits() {
     Options::new().capacity(256 << 10).mode(0o640).create(place.path()).unwrap();
 }
 
-/// Which of two times to live holds: each handle's own, and the file's where it says nothing.
+/// Which of two times to live applies: that of each handle, otherwise that of the file.
 #[test]
 fn the_first_time_to_live_of_a_namespace_is_the_files_and_others_are_their_handles() {
     let (_place, cache) = cache();
@@ -120,7 +120,7 @@ fn the_first_time_to_live_of_a_namespace_is_the_files_and_others_are_their_handl
 
 #[test]
 fn a_caller_waits_no_longer_for_a_claim_than_for_a_handles_lock() {
-    // What the handle says of locks holds for a creation's end, too.
+    // The handle's lock settings also apply to the end of a creation.
     let (_place, cache) = cache();
     let hasty = cache.with_lock_wait(Duration::ZERO);
     let Lookup::Create(claim) = hasty.claim("key", &CreateOptions::new().wait(Wait::No)).unwrap() else { panic!() };

@@ -1,5 +1,5 @@
-//! A cache under a lock strategy of the caller's own. `crates/conformance/tests/custom_lock.rs` shows one for several
-//! processes; this one serves the threads of one, and counts.
+//! A cache under a custom lock strategy. `crates/conformance/tests/custom_lock.rs` shows one for several processes;
+//! this one serves the threads of one process, and counts.
 
 mod common;
 
@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 
 const STRIPES: u32 = 4;
 
-/// A flag for each lock region, and how often a flag was set.
+/// A flag for each lock region, and the number of times that a flag was set.
 #[derive(Default)]
 struct Flags {
     held: [AtomicBool; STRIPES as usize],
     taken: AtomicU64,
 }
 
-/// A strategy of flags; its attachments share them.
+/// A strategy of flags, which its attachments share.
 struct Counting {
     name: &'static str,
     id: u64,
@@ -111,7 +111,7 @@ fn a_batch_takes_the_lock_of_each_stripe_once_and_reads_take_none() {
         flags.taken.load(Ordering::SeqCst) - before
     };
     let each = u64::from(STRIPES);
-    // So many that each stripe has some, and none more than are written under one hold.
+    // Enough keys for every stripe, but no more for one stripe than a single hold of its lock writes.
     let keys: Vec<String> = (0..60).map(|n| format!("key {n}")).collect();
     let items: Vec<(&String, &str)> = keys.iter().map(|key| (key, "value")).collect();
     let how = SetOptions::new();

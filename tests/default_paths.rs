@@ -1,4 +1,4 @@
-//! The paths that a cache gets when none is named: only those that this user can use.
+//! The default paths of a cache: only those that this user can use.
 #![cfg(unix)]
 
 mod common;
@@ -35,7 +35,7 @@ fn all_default_paths(runtime: &Path, temporary: &Path, user: Option<u32>) -> Vec
     paths
 }
 
-/// The same without the one in `/dev/shm`, which depends on the machine.
+/// These paths without the one in `/dev/shm`, which depends on the machine.
 fn default_paths(runtime: &Path, temporary: &Path, user: Option<u32>) -> Vec<PathBuf> {
     let mut paths = all_default_paths(runtime, temporary, user);
     paths.retain(|path| path.parent() != Some(SHM.as_ref()));
@@ -59,7 +59,7 @@ fn directories() -> (Place, PathBuf, PathBuf) {
 fn the_runtime_directory_is_the_first_and_the_temporary_one_the_last() {
     let (_place, runtime, temporary) = directories();
     assert_eq!(default_paths(&runtime, &temporary, None), [runtime.join("kennel.cache"), in_shared(&temporary)]);
-    // What is no directory, or no absolute path, is left out.
+    // Paths that are not absolute, or not a directory, are ignored.
     let file = runtime.join("file");
     fs::write(&file, "").unwrap();
     for unusable in [Path::new(""), Path::new("."), &file, &runtime.join("missing")] {
@@ -81,7 +81,7 @@ fn a_runtime_directory_of_another_user_is_left_out() {
 #[test]
 fn a_directory_in_which_nothing_can_be_created_is_left_out() {
     let (place, runtime, temporary) = directories();
-    // Permissions do not bind root, who can become another user.
+    // Permissions do not bind root, but root can become another user.
     let user = rustix::process::geteuid().is_root().then_some(STRANGER);
     if user.is_some() {
         fs::set_permissions(place.dir(), Permissions::from_mode(0o711)).unwrap();

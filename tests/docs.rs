@@ -1,4 +1,4 @@
-//! The tests that `docs/guarantees.md` names are there.
+//! The tests that `docs/guarantees.md` names exist.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Headings of the promises, and whether each says that it is not kept yet.
+/// Headings of the promises, and whether each states that it is not kept yet.
 fn promises() -> Vec<(&'static str, bool)> {
     let heading =
         |line: &'static str| line.strip_prefix("### ").filter(|heading| heading.starts_with(char::is_numeric));
@@ -33,7 +33,7 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// Whether a source has a test of this name.
+/// Whether a source has a test with this name.
 fn is_test(source: &str, name: &str) -> bool {
     let lines: Vec<_> = source.lines().map(str::trim).collect();
     let at = lines.iter().position(|line| line.starts_with(&format!("fn {name}()")));
@@ -71,7 +71,7 @@ fn every_test_that_is_named_exists() {
     assert!(named > 30, "{named}");
 }
 
-/// Files that the document names anywhere else.
+/// The files that the document names elsewhere.
 #[test]
 fn every_file_that_is_named_exists() {
     let is_file = |name: &&str| name.starts_with("tests/") || name.starts_with("src/") || name.starts_with("crates/");

@@ -1,7 +1,7 @@
-//! Each error is produced for real, and its message says what was expected, what was found, and what to do.
+//! Each error is really produced, and its message states what was expected, what was found, and what to do.
 //!
-//! `NetworkFilesystem` cannot be produced without a network or user-space file system to mount; only its message
-//! is checked here.
+//! `NetworkFilesystem` cannot be produced without mounting a network or user-space file system; only its message is
+//! checked here.
 
 mod common;
 
@@ -19,7 +19,7 @@ fn small() -> Options {
     Options::new().capacity(64 << 10).stripes(2).seats(2)
 }
 
-/// The path of the cache file as messages name it.
+/// The path of the cache file in messages.
 fn real(place: &Place) -> String {
     common::real(place.dir()).join("cache").display().to_string()
 }
@@ -40,7 +40,7 @@ fn io_names_what_was_tried_where_and_why_not() {
     let Error::Io { what, path, source } = &error else { panic!("{error}") };
     assert_eq!((*what, path, source.kind()), ("find the directory", &missing, io::ErrorKind::NotFound));
     assert_eq!(error.to_string(), format!("cannot find the directory {}: {source}", missing.display()));
-    // A directory is no file.
+    // A directory is not a file.
     fs::create_dir(place.path()).unwrap();
     let said = format!(
         "{}: file type: expected a regular file, found a directory; this is no cache file, and is left alone: name another \
@@ -116,10 +116,10 @@ fn a_file_that_was_cut_off_or_is_of_another_format_is_a_bad_file() {
         let error = small().open(place.path()).unwrap_err();
         let Error::BadFile { field: found, .. } = &error else { panic!("{error}") };
         assert_eq!(*found, field);
-        // Which is of use, unlike where the file is none: see below.
+        // This advice helps here, unlike for a file that is not a cache: see below.
         assert!(error.to_string().ends_with("destroy it and create it anew"), "{error}");
     }
-    // An older or newer format may be replaced if that was asked for, and destroyed.
+    // If asked for, a file of an older or newer format is replaced or destroyed.
     let anew = small().on_mismatch(OnMismatch::Recreate).open(place.path()).unwrap();
     anew.set("key", "value").unwrap();
     drop(anew);
@@ -135,7 +135,7 @@ fn no_damaged_byte_of_the_header_is_a_panic() {
         cache.set("key", "value").unwrap();
         drop(cache);
         let raw = Raw::load(&place.path());
-        // The reserved part is as good as any one of its words.
+        // A few words stand for all of the reserved part.
         for at in (0..160).chain((160..512).step_by(24)).chain(512..704) {
             for flip in [0x01, 0xff] {
                 let mut bad = raw.clone();
@@ -194,7 +194,7 @@ fn locks_lost_names_the_directory_when_the_file_was_moved_away_from_it() {
     let expected = common::real(place.dir()).join("moved.locks").join(&id);
     assert!(said.contains(&format!("expected the directory {}, found none", expected.display())), "{said}");
     assert!(said.contains("it was moved") && said.contains("restore it, or destroy the cache file"), "{said}");
-    // As the message says: moved together, all is well.
+    // As the message says: it works if both are moved together.
     fs::rename(place.dir().join("cache.locks"), place.dir().join("moved.locks")).unwrap();
     drop(small().open(&moved).unwrap());
     // Another directory of that name is not the one that others lock.
@@ -223,13 +223,13 @@ fn locks_lost_comes_from_a_write_whose_lock_file_is_gone_or_another() {
     assert!(cache.get("key").is_none(), "nothing was written without the lock");
     fs::rename(place.dir().join("kept"), &lock).unwrap();
     cache.set("key", "value").unwrap();
-    // A lease that is gone is a lost lock set, too, for whoever would have to make a second one.
+    // A missing lease is a lost lock set, too, for a process that would have to make a second one.
     place.take_away(&directory.join("000000.lease"));
     let said = message(small().open(place.path()));
     assert!(said.contains("expected the lease file") && said.contains("are lost"), "{said}");
 }
 
-/// A strategy of the caller's own that never gives a lock.
+/// A custom strategy whose locks can never be acquired.
 struct Never;
 
 impl LockFactory for Never {
@@ -350,8 +350,8 @@ fn network_filesystem_says_which_and_what_to_do() {
     );
 }
 
-/// NTFS and ReFS reserve the length that a file is set to, so a disk that is too small is told at once. Wine makes every
-/// file sparse: there nothing can be shown but that the error's number is known, in `src/platform/windows.rs`.
+/// NTFS and ReFS reserve the length of a file when it is set, so the call reports a disk that is too small. Wine makes
+/// every file sparse: there only the number of the error can be tested, in `src/platform/windows.rs`.
 #[cfg(windows)]
 #[test]
 fn more_than_the_disk_has_is_an_error_at_create_and_nothing_is_left_behind() {
@@ -512,7 +512,7 @@ fn busy_says_which_stripe_and_how_long_and_nothing_is_written() {
     let cache = small().lock_wait(Duration::from_millis(20)).create(place.path()).unwrap();
     cache.set("key", "before").unwrap();
     let directory = place.dir().join("cache.locks").join(cache.stats().file_id);
-    // As a stopped process would: all stripes are locked, and stay so.
+    // As with a stopped process: all stripes are locked, and stay so.
     let held: Vec<_> = (0..2)
         .map(|n| {
             let file = fs::File::open(directory.join(format!("{n:04}.lock"))).unwrap();
@@ -533,7 +533,7 @@ fn busy_says_which_stripe_and_how_long_and_nothing_is_written() {
     ];
     refused.iter().for_each(|said| assert_eq!(*said, expected));
     assert!(matches!(cache.flush(), Err(Error::Busy { .. })));
-    assert_eq!(cache.stats().counters.busy, 6, "writes that gave up; a flush is none");
+    assert_eq!(cache.stats().counters.busy, 6, "only the writes that gave up, not the flush");
     assert_eq!(cache.get("key").as_deref(), Some(&b"before"[..]), "reads need no lock");
     drop(held);
     cache.set("key", "after").unwrap();

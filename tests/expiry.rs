@@ -1,4 +1,4 @@
-//! When items expire, to the millisecond, with the clock in the test's hands.
+//! Expiry of items, to the millisecond, with a clock that the test controls.
 
 mod common;
 
@@ -7,9 +7,9 @@ use kennel::{Cache, Expiry, LockStrategy, Options, SetOptions, Swap};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Where each test's clock begins.
+/// The initial time of each test's clock.
 const NOW: u64 = 1_700_000_000_000;
-/// The latest moment that can be stored: 44 bits of milliseconds.
+/// The latest time that can be stored: 44 bits of milliseconds.
 const LAST: u64 = (1 << 44) - 1;
 
 struct Timed {
@@ -56,7 +56,7 @@ fn an_item_without_expiry_has_none_however_late_it_is() {
     let t = timed();
     t.set("key", Expiry::Never);
     assert_eq!(t.expires("key"), None);
-    // In some thirty thousand years: as late as Windows can say.
+    // Some thirty thousand years from now: the latest time that Windows can represent.
     t.clock.set(900_000_000_000_000);
     assert!(t.has("key"));
 }
@@ -66,7 +66,7 @@ fn a_duration_of_zero_is_expired_at_once() {
     let t = timed();
     t.set("key", after(0));
     assert!(!t.has("key"));
-    // Less than a millisecond is none.
+    // Less than a millisecond counts as zero.
     t.set("key", Expiry::After(Duration::from_nanos(999_999)));
     assert!(!t.has("key"));
     assert_sound(&t.cache);
@@ -143,7 +143,7 @@ fn touch_changes_the_expiry_to_never_and_back_and_nothing_else() {
 fn sums_keep_expiry_and_flags() {
     let t = timed();
     t.cache.set_with("n", "9", &SetOptions::new().expiry(after(100)).flags(3)).unwrap();
-    // The sum is longer than the number was: once it fits where it lies, once it does not.
+    // The sum is longer than the number was: in one case it fits in place, in the other it does not.
     for (by, sum) in [(1, 10), (1_000_000_000, 1_000_000_010)] {
         assert_eq!(t.cache.incr("n", by).unwrap(), Some(sum));
         let item = t.cache.get_item("n").unwrap();
@@ -199,7 +199,7 @@ fn a_step_back_of_the_clock_keeps_values_longer_and_one_forward_expires_them_soo
     assert!(t.has("key"));
     t.clock.set(NOW + 100);
     assert!(!t.has("key"));
-    // Written before 1970, for all the clock knows: nothing but expiry depends on time.
+    // The clock says that it is before 1970: only expiry depends on time.
     t.clock.set(0);
     t.set("early", after(7));
     assert_eq!(t.expires("early"), Some(moment(7)));

@@ -1,4 +1,4 @@
-//! Cache files as files: created, opened, replaced, destroyed and linked.
+//! Cache files as files: creating, opening, replacing, destroying and linking them.
 
 mod common;
 
@@ -14,7 +14,7 @@ fn other_size() -> Options {
     Options::new().capacity(128 << 10).stripes(2).seats(4)
 }
 
-/// The value of a key, once a read finds the file that took another's place; until then it may miss.
+/// The value of a key, once a read uses the new file; until then it may miss.
 fn in_the_end(cache: &Cache, key: &'static str) -> Option<Vec<u8>> {
     let cache = cache.clone();
     must_end("the search for the new file", move || {
@@ -25,7 +25,7 @@ fn in_the_end(cache: &Cache, key: &'static str) -> Option<Vec<u8>> {
     })
 }
 
-/// The content of a file: what must not change when it is left alone.
+/// The content of a file, which must not change when the file is left alone.
 fn state(path: &Path) -> Vec<u8> {
     fs::read(path).unwrap()
 }
@@ -74,7 +74,7 @@ fn create_leaves_an_existing_file_of_any_kind_as_it_is() {
     }
 }
 
-/// What becomes of a file that differs from what is asked.
+/// The outcome for a file that differs from the options.
 #[derive(Debug, PartialEq)]
 enum Outcome {
     Mismatch(&'static str),
@@ -106,7 +106,7 @@ fn a_file_that_differs_is_refused_used_or_replaced_as_asked() {
             let expected = [
                 (OnMismatch::Fail, Outcome::Mismatch(what)),
                 (OnMismatch::UseExisting, Outcome::AsItIs),
-                // A difference in sizes only is not worth throwing out living members.
+                // A difference in sizes alone is no reason to evict living members.
                 (
                     OnMismatch::Recreate,
                     if living && what != "the lock strategy" { Outcome::AsItIs } else { Outcome::Replaced },
@@ -130,7 +130,7 @@ fn what_was_not_asked_for_does_not_differ() {
     let made = small().locks(LockStrategy::RwFile).create(place.path()).unwrap();
     let found = Options::new().open(place.path()).unwrap();
     assert_eq!(found.stats().strategy, "rw-file");
-    // What belongs to a handle, and what counts for new files only, differs from nothing.
+    // Options of a handle, and those for new files only, never differ from the file.
     let options = Options::new().verify_reads(true).mode(0o640).seed(77).after_crash(AfterCrash::Verify).populate(true);
     assert_eq!(options.open(place.path()).unwrap().stats().file_id, made.stats().file_id);
 }
@@ -161,7 +161,7 @@ fn a_handle_of_a_replaced_file_goes_over_to_the_new_one_on_read_and_on_write() {
 
 #[test]
 fn a_handle_that_asked_for_sizes_goes_over_to_a_file_of_other_sizes() {
-    // Without lock files nobody can see its living members: such a file is replaced under them.
+    // Without lock files, other processes cannot see its living members: such a file is replaced while they use it.
     let place = Place::new();
     let old = small().locks(LockStrategy::None).create(place.path()).unwrap();
     fill(&old);
@@ -215,7 +215,7 @@ fn a_file_that_was_removed_by_hand_can_be_created_again() {
     let anew = small().create(place.path()).unwrap();
     assert_eq!(filled(&anew), 0);
     anew.set("key", "new").unwrap();
-    // Nobody marked the old file: its handles go on with what they have, and harm nobody.
+    // The old file was not marked: its handles go on with it, and harm nobody.
     assert_eq!(filled(&old), 20);
     old.set("key", "old").unwrap();
     assert_eq!(anew.get("key").as_deref(), Some(&b"new"[..]));
@@ -263,14 +263,14 @@ fn the_lock_directory_holds_a_bounded_set_of_files() {
 
 #[test]
 fn paths_may_be_relative_have_spaces_and_be_no_ascii() {
-    // On the disk that the test runs on: on Windows no relative path leads to another.
+    // On the disk of the test: on Windows no relative path leads to another disk.
     let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let path = place.path().join("ein schöner Zwinger 犬.cache");
     let cache = small().create(&path).unwrap();
     fill(&cache);
     assert_eq!(cache.path(), common::real(&path));
     assert_eq!(filled(&small().open(&path).unwrap()), 20);
-    // Up to the root and down again: relative to wherever the test runs.
+    // Up to the root and down again: relative to the directory in which the test runs.
     let names = |path: &Path| path.components().filter(|part| matches!(part, Component::Normal(_))).count();
     let here = std::env::current_dir().unwrap();
     let down = common::real(&path);
@@ -304,7 +304,7 @@ fn symbolic_links_to_file_or_directory_lead_to_one_cache_with_one_set_of_locks()
     drop(cache);
     small().destroy(place.dir().join("link")).unwrap();
     assert_eq!(names_in(&real), [""; 0]);
-    // A link without a target is no file, but a name that is taken.
+    // A link without a target is not a file, but its name is taken.
     assert!(matches!(small().open(place.dir().join("link")), Err(Error::BadFile { field: "file type", .. })));
     drop(small().create(place.dir().join("directory/cache")).unwrap());
     assert_eq!(names_in(&real), ["cache", "cache.locks"]);
@@ -316,13 +316,13 @@ fn a_file_has_the_mode_that_was_asked_for_whatever_the_umask() {
     use std::os::unix::fs::PermissionsExt;
     const PATH: &str = "KENNEL_TEST_MODE_PATH";
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    // A umask belongs to the whole process: this test runs itself once more in one of its own.
+    // A umask belongs to the whole process, so this test runs itself once more in another process.
     if let Some(path) = std::env::var_os(PATH) {
         let path = PathBuf::from(path);
         for (name, options) in [("open", small().mode(0o644)), ("private", small())] {
             let creator = options.create(path.join(name)).unwrap();
             fill(&creator);
-            // The next member makes a lease, too, and was told nothing of a mode.
+            // The next member makes a lease, too, and was not given a mode.
             drop(small().trust(true).open(path.join(name)).unwrap());
         }
         return;
@@ -365,7 +365,7 @@ fn a_file_that_a_program_does_not_share_is_replaced_when_that_is_through() {
         let said = refused.unwrap_err().to_string();
         assert!(said.contains("move aside") && said.contains("os error 32") && said.contains("try again"), "{said}");
     }
-    // Nothing was lost, and all goes on.
+    // Nothing was lost, and everything still works.
     assert_eq!(filled(&cache), 20);
     cache.set("key", "value").unwrap();
     assert_eq!(small().open(place.path()).unwrap().get("key").as_deref(), Some(&b"value"[..]));
@@ -437,7 +437,7 @@ fn create_and_destroy_in_turns_by_many_leave_nothing_behind() {
             scope.spawn(move || {
                 for _ in 0..40 {
                     match small().open_or_create(path) {
-                        // Somebody else may destroy it at any time: writes may fail, values may be gone.
+                        // Another process may destroy the file at any time: writes may fail, and values may be gone.
                         Ok(cache) => drop((cache.set(n.to_le_bytes(), "value"), cache.get(n.to_le_bytes()))),
                         Err(error) => panic!("open or create: {error}"),
                     }
@@ -449,7 +449,7 @@ fn create_and_destroy_in_turns_by_many_leave_nothing_behind() {
             });
         }
     });
-    // Whoever comes last tidies up what was in use when others left.
+    // The last process removes files that were in use when others left.
     drop(small().open_or_create(&path).unwrap());
     small().destroy(&path).unwrap();
     assert_eq!(place.names(), [""; 0]);

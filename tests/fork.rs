@@ -1,5 +1,5 @@
-//! A forked child is a member of its own at its next use of the cache. It shares none of its parent's locks, and
-//! keeps none of them alive when the parent dies.
+//! A forked child becomes a separate member at its next use of the cache. It shares none of its parent's locks, and
+//! keeps none of them held when the parent dies.
 #![cfg(unix)]
 
 mod common;
@@ -26,8 +26,8 @@ fn child() {
     });
 }
 
-/// The strategies for several processes. The other two have tests of their own, and under a strategy of the caller's the
-/// conformance suite forks.
+/// The strategies for several processes. The other two have their own tests, and the conformance suite forks under
+/// custom strategies.
 const SHARED: [LockStrategy; 3] = [LockStrategy::File, LockStrategy::Lease, LockStrategy::RwFile];
 
 fn options() -> Options {
@@ -47,7 +47,7 @@ fn child_reads_and_writes(locks: LockStrategy) {
         assert_eq!(cache.get("from the parent").as_deref(), Some(&b"1"[..]));
         cache.set("from the child", "2").unwrap();
         assert_eq!(cache.get("from the child").as_deref(), Some(&b"2"[..]));
-        // It has a seat of its own, beside its parent's.
+        // The child has another seat than its parent.
         assert_eq!(cache.stats().members, 2);
     });
     child.join();
@@ -70,7 +70,7 @@ fn children_of_children(locks: LockStrategy) {
         cache.incr("depth", 1).unwrap().unwrap();
         Forked::start(|| {
             cache.incr("depth", 1).unwrap().unwrap();
-            // This one's parent joined before the fork; this one's child's parent never did.
+            // This child's parent joined before the fork; the grandchild's parent never joined.
             Forked::start(|| {
                 Forked::start(|| assert_eq!(cache.incr("depth", 1).unwrap(), Some(3))).join();
             })
@@ -93,7 +93,7 @@ fn child_drops_the_handle(locks: LockStrategy) {
     let handle = Mutex::new(Some(options().locks(locks).create(place.path()).unwrap()));
     let reader = options().open_read_only(place.path()).unwrap();
     let drop_it = || drop(handle.lock().unwrap().take());
-    // Unused: the parent's seat is not the child's to leave.
+    // The child did not use the cache: it must not free the parent's seat.
     Forked::start(drop_it).join();
     assert_eq!(reader.stats().members, 1);
     Forked::start(|| {
@@ -125,7 +125,7 @@ fn fork_among_writing_threads(locks: LockStrategy) {
             while !stop.load(Ordering::Relaxed) {
                 cache.set(format!("thread {thread} {}", mine % 50), vec![thread as u8; 300]).unwrap();
                 mine += cache.incr("counter", 1).unwrap().map(|_| 1).unwrap();
-                // Files are opened and closed, too: a fork may come in the middle of that.
+                // Also open and close files: a fork may happen in the middle of that.
                 if mine % 16 == 0 {
                     drop(options().open(place.path()).unwrap());
                 }
@@ -158,13 +158,13 @@ fn fork_and_stay(path: &str, stop: bool) {
     let cache = options().seats(3).open(path).unwrap();
     cache.set("parent", "here").unwrap();
     let child = Forked::start(|| {
-        // It has not used the cache yet, so it has no seat; it does when it is asked to.
+        // The child has not used the cache yet, so it has no seat; it takes one when told to.
         wait_for_word();
         cache.set("child", "here").unwrap();
         say("the child wrote");
         wait_for_word();
     });
-    // It lives on whatever becomes of this process.
+    // The child lives on after this process.
     std::mem::forget(child);
     say("forked");
     if stop {
@@ -209,7 +209,7 @@ fn dead_parents_seat(locks: LockStrategy) {
     parent.expect("forked");
     let mut third = children::start("open", &[arg(&path)]);
     third.expect("served");
-    // Three seats, three members: while the parent lives its seat is its own.
+    // Three seats, three members: while the parent lives, it keeps its seat.
     let mut fourth = children::start("open", &[arg(&path)]);
     assert!(fourth.hear().unwrap().contains("all 3 seats"));
     parent.kill();
@@ -241,7 +241,7 @@ fn dead_parents_lock(locks: LockStrategy) {
     }
     assert!(matches!(cache.set("parent", "mine"), Err(Error::Busy { .. })));
     parent.kill();
-    // The limit is 300 ms; what keeps it is the death alone, since the child still sits there.
+    // The limit is 300 ms; only the death can release the lock in time, since the child still exists.
     cache.set("parent", "mine").unwrap();
     assert_eq!(cache.get("parent").as_deref(), Some(&b"mine"[..]));
     assert_eq!(cache.stats().counters.repairs, 1);
@@ -250,7 +250,7 @@ fn dead_parents_lock(locks: LockStrategy) {
     assert!(cache.verify().is_ok());
 }
 
-/// What a child does with the guard of a lock that it inherits: it forks in the middle of a write.
+/// What a child does with an inherited guard of a lock: it forks in the middle of a write.
 #[cfg(feature = "crash-points")]
 mod inherited {
     use super::*;
@@ -261,8 +261,8 @@ mod inherited {
     use std::path::PathBuf;
     use std::sync::Arc;
 
-    /// Forks at the first store of a write, which holds its stripe's lock then. The child unwinds out of the write, and so
-    /// drops the guard of a lock that is its parent's.
+    /// Forks at the first store of a write, which then holds its stripe's lock. The child unwinds out of the write, and
+    /// so drops the guard of its parent's lock.
     fn inherited_guard(strategy: LockStrategy) {
         let place = Place::new();
         let locks_nothing = matches!(strategy, LockStrategy::Custom(_));
@@ -288,13 +288,13 @@ mod inherited {
             assert!(cache.replace("key", "after", &SetOptions::new()).unwrap());
             crash::unwatch();
         });
-        assert!(forked.load(Ordering::SeqCst), "nobody forked");
+        assert!(forked.load(Ordering::SeqCst), "the write did not fork");
         assert_eq!(other.get("key").as_deref(), Some(&b"after"[..]));
         other.set("key", "other").unwrap();
         assert_eq!(cache.get("key").as_deref(), Some(&b"other"[..]));
     }
 
-    /// A strategy that locks nothing and leaves a note of every process that unlocks.
+    /// A strategy that locks nothing and records every process that unlocks.
     struct Notes(PathBuf);
 
     impl LockFactory for Notes {
@@ -325,8 +325,8 @@ mod inherited {
         }
     }
 
-    /// A descriptor that a child has lost cannot be unlocked by mistake; a strategy that keeps its lock elsewhere must
-    /// not even be asked to.
+    /// A child cannot unlock by mistake through a descriptor that it has lost; a strategy that keeps its lock elsewhere
+    /// must not even be asked to unlock.
     #[test]
     fn an_inherited_guard_does_not_unlock() {
         let notes = tempfile::tempdir().unwrap();
@@ -356,7 +356,7 @@ fn a_program_that_is_started_inherits_no_descriptor() {
     assert!(listed.lines().count() > 3, "{listed}");
     let own: Vec<_> = std::fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path()).collect();
     let here = own.iter().filter_map(|fd| std::fs::read_link(fd).ok()).filter(|to| to.starts_with(place.dir()));
-    // The lease is held by a mapping.
+    // A mapping holds the lease.
     assert!(here.count() >= 3, "the data file, two locks");
     assert!(!listed.contains(arg(place.dir())) && !listed.contains("deleted"), "{listed}");
 }
@@ -384,7 +384,7 @@ fn under_process_locks_a_child_reads_and_may_write_only_when_its_parent_has_left
             let found = cache().get("key");
             assert!(found.is_none() || found.as_deref() == Some(b"value"));
         }
-        // Not each of them waited for the lock that its parent keeps.
+        // Not every read waited for the lock that the parent keeps.
         assert!(start.elapsed() < LIMIT * 20, "{:?}", start.elapsed());
         let set = cache().set("key", "mine");
         assert!(matches!(set, Err(Error::OpenElsewhere(_))), "{set:?}");
@@ -405,7 +405,7 @@ fn under_process_locks_a_child_reads_and_may_write_only_when_its_parent_has_left
     assert!(next.verify().is_ok());
 }
 
-/// Without locks one process writes at a time, and that is the caller's to see to. A child may be the one.
+/// Without locks, the caller must ensure that only one process writes at a time. A child may be that process.
 #[test]
 fn without_locks_a_child_may_write_while_its_parent_does_not() {
     let place = Place::new();
@@ -450,8 +450,8 @@ fn a_child_joins_a_file_without_a_name() {
     assert_eq!(cache.get("from the child").as_deref(), Some(&b"1"[..]));
 }
 
-/// A daemon closes all descriptors that it has inherited, and opens files of its own, which get their numbers. Those were
-/// locked, and closed with the cache; and a child of the daemon could not become a member.
+/// A daemon closes all descriptors that it has inherited, and opens other files, which get their numbers. The cache
+/// locked these files, and closed them at its end; and a child of the daemon could not become a member.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_daemons_own_files_are_neither_locked_nor_closed_and_its_children_are_members() {
@@ -476,7 +476,7 @@ fn daemon_with_files_of_its_own(locks: LockStrategy) {
         if is_shared {
             add();
         }
-        // With all of them closed, and with others in their places.
+        // With all of them closed, and other files in their places.
         let mut files = Vec::new();
         for round in 0..2 {
             common::fork::close_all_above_two();
@@ -501,7 +501,7 @@ fn daemon_with_files_of_its_own(locks: LockStrategy) {
     assert!(cache().verify().is_ok());
 }
 
-/// Children of which no handler is told. Each test forks them in a process of its own, which has no other thread.
+/// Children that fork without running handlers. Each test forks them in a separate process, which has no other thread.
 #[cfg(target_os = "linux")]
 mod raw {
     use super::*;
@@ -530,13 +530,13 @@ mod raw {
         let add = || {
             for _ in 0..ADDITIONS {
                 cache.incr("sum", 1).unwrap().unwrap();
-                // It may miss where others write all the time.
+                // The read may miss while others write all the time.
                 let _ = cache.get("sum");
             }
         };
         cache.set("sum", "0").unwrap();
         let child = Forked::start_raw(|| {
-            // A read is its first use, and then it has a seat of its own.
+            // A read is its first use, and gives it a seat.
             let _ = cache.get("sum");
             assert_eq!(cache.stats().members, 3);
             let child = Forked::start_raw(add);
@@ -565,7 +565,7 @@ mod raw {
         }
     }
 
-    /// As `fork_and_stay`.
+    /// Like `fork_and_stay`.
     fn stay(path: &str) {
         let cache = options().seats(3).open(path).unwrap();
         let lock = Mutex::new(Some(cache.lock("held by the parent", Wait::No).unwrap()));
@@ -574,7 +574,7 @@ mod raw {
             cache.set("child", "here").unwrap();
             say("the child wrote");
             wait_for_word();
-            // What was its parent's is not the child's to give back.
+            // The child must not release what belonged to its parent.
             drop(lock.lock().unwrap().take());
             cache.set("child", "still here").unwrap();
             say("the child wrote again");
@@ -636,13 +636,13 @@ mod raw {
         let cache = opener.join().unwrap();
         cache.set("key", "value").unwrap();
         drop(cache);
-        // The child has never heard of the cache, and its strategy lets one process have it at a time.
+        // The child has never used the cache, and only one process at a time may have it under this strategy.
         assert!(options.open(path).unwrap().get("key").is_some());
         say("opened again");
         child.join();
     }
 
-    /// A fork runs only the handlers that were there when it began.
+    /// A fork runs only the handlers that existed when it began.
     #[test]
     fn a_fork_during_the_first_open_of_a_process_keeps_no_lock() {
         let place = Place::new();

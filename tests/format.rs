@@ -1,4 +1,4 @@
-//! The bytes of a new file are what `docs/format.md` says, looked at without the engine.
+//! The bytes of a new file match `docs/format.md`, checked without the engine.
 
 mod common;
 

@@ -1,8 +1,8 @@
-//! The format is pinned: a file made in a fixed way has the very words of `tests/golden/format-2.txt`, and a file made
-//! of those words is read.
+//! The format is pinned: a file created in a fixed way has exactly the words of `tests/golden/format-2.txt`, and a file
+//! made of those words can be read.
 //!
 //! When the format changes on purpose, raise its number and run this test with `KENNEL_GOLDEN=write`, which writes the
-//! words to a file of the new number's name.
+//! words to a file named after the new number.
 
 mod common;
 
@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const NOW: u64 = 1_700_000_000_000;
-/// A word that depends on the machine, the process or the moment.
+/// A word that depends on the machine, the process or the time.
 const ANY: &str = "any";
 
 fn golden() -> PathBuf {
@@ -84,18 +84,18 @@ fn check(cache: &Cache) {
     assert!(!item.is_stale);
     assert!(matches!(namespace.claim("none", &CreateOptions::new()).unwrap(), Lookup::Absent));
     assert_eq!(cache.namespace("another", &NamespaceOptions::new()).unwrap().get("key"), text("of another"));
-    // Without a lock to take, a stripe that nobody has written to since it was copied is not looked at.
+    // Without a lock, `verify` skips a stripe that nobody has written to since it was copied.
     assert!(cache.verify().is_ok());
 }
 
-/// The words of a file that are not zero, by their offset; those that differ from run to run say so.
+/// The nonzero words of a file by their offset, with a placeholder for those that differ from run to run.
 fn words(raw: &Raw) -> BTreeMap<usize, String> {
     let claims = (0..raw.stripes()).flat_map(|stripe| (0..2).map(move |claim| (stripe, claim)));
-    // Task, and start.
+    // Task and start time.
     let of_claims = claims.map(|(stripe, claim)| raw.claim(stripe, claim)).flat_map(|at| [at + 32, at + 40]);
     let mut any: Vec<usize> = of_claims.collect();
     any.extend([header::DATA_INODE, header::DATA_INODE + 8, header::BOOT_ID, header::BOOT_ID + 8]);
-    // Where no file is without a name, a new one is made in its lock directory, which then exists.
+    // Where a new file cannot be without a name, it is created in its lock directory, which then exists.
     any.push(header::LOCK_DIR_INODE);
     // Process id of the member.
     any.push(4096 + 24);
@@ -160,7 +160,7 @@ fn a_file_of_the_pinned_words_is_read() {
     }
     let place = Place::new();
     std::fs::write(place.path(), bytes).unwrap();
-    // Its inode number is another: a copy, whose checksums are looked at.
+    // The inode number differs, so the file counts as a copy, whose checksums are checked.
     let options = Options::new().trust(true).clock(TestClock::at(NOW));
     let cache = options.open(place.path()).unwrap();
     check(&cache);

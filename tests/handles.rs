@@ -1,4 +1,4 @@
-//! Handles: what one that only reads does and refuses, what all see at once, and what they tell about the file.
+//! Handles: what a read-only one can do and refuses, what all of them see, and what they report about the file.
 
 mod common;
 
@@ -70,7 +70,7 @@ fn every_write_through_a_read_only_handle_is_refused() {
 #[test]
 fn open_and_a_read_touch_only_the_pages_that_they_need() {
     use std::os::unix::fs::MetadataExt;
-    // A sparse copy: each page of records or buckets that somebody wrote to would show as a block.
+    // A sparse copy: a write to any page of records or buckets would show as a block.
     let place = Place::new();
     drop(Options::new().capacity(256 << 20).create(place.path()).unwrap());
     let sparse = place.dir().join("sparse");
@@ -99,7 +99,7 @@ fn open_and_a_read_touch_only_the_pages_that_they_need() {
     assert!(after <= before + (64 << 10), "{before} bytes were allocated, now {after}");
 }
 
-/// A hit and a miss, beyond the first read of a member.
+/// A hit and a miss, after the first read of a member.
 #[cfg(all(target_os = "linux", feature = "crash-points"))]
 #[test]
 fn a_read_asks_the_kernel_for_nothing_and_stores_only_marks_and_counts() {
@@ -123,7 +123,7 @@ fn a_read_asks_the_kernel_for_nothing_and_stores_only_marks_and_counts() {
         });
         read();
         crash::unwatch();
-        assert!(stores.get() > 0, "nobody watched");
+        assert!(stores.get() > 0, "the watcher saw no store");
         let child = Forked::start(|| {
             read();
             fork::forbid_system_calls();
@@ -221,7 +221,7 @@ fn stats_tell_what_the_file_is_and_what_happened() {
     assert_eq!(two.stats().members, 2);
     drop(two);
     assert_eq!(cache.stats().members, 1);
-    // What others counted stays when they leave.
+    // The counters of other members stay when these leave.
     drop(cache);
     assert_eq!(options.open(place.path()).unwrap().stats().counters.hits, 20);
 }

@@ -1,5 +1,5 @@
-//! Many callers of one key: one creates it in spite of what is remembered, each is counted once, and what is created
-//! beside a claim is never older than what came to the key.
+//! Many callers of one key: one creates it in spite of a remembered absence, each is counted once, and a value created
+//! without a claim is never older than a later write of the key.
 
 mod common;
 
@@ -28,12 +28,12 @@ const MINUTE: Expiry = Expiry::After(Duration::from_secs(60));
 fn wait_for_waiters(cache: &Cache, waiters: u64) {
     let start = Instant::now();
     while cache.stats().counters.claim_waits < waiters {
-        assert!(start.elapsed() < Duration::from_secs(30), "nobody waits");
+        assert!(start.elapsed() < Duration::from_secs(30), "no caller waits");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// So many threads ask for a key, and the creator waits until all others wait for it; how many created.
+/// So many threads ask for a key, and the creator waits until all others wait for it. Returns how many created.
 fn herd(cache: &Cache, how: &CreateOptions, threads: u64) -> u32 {
     let created = AtomicU32::new(0);
     std::thread::scope(|scope| {
@@ -61,7 +61,7 @@ fn a_remembered_absence_is_created_by_one_for_all_who_need_a_value() {
     let counters = cache.stats().counters;
     assert_eq!((counters.creations, counters.claim_waits, counters.unprotected), (2, 7, 0));
     assert_eq!(cache.get("key").as_deref(), Some(&b"value"[..]));
-    // And who claims says so itself.
+    // A call of `claim` must ask for this itself.
     assert_eq!(cache.get_or_create_optional("none", &how, || None::<Vec<u8>>).unwrap(), None);
     assert!(matches!(cache.claim("none", &how.clone().needs_value(true)).unwrap(), Lookup::Create(_)));
     let how = how.soft_expiry(Expiry::After(Duration::ZERO));
@@ -116,7 +116,7 @@ fn who_waits_for_a_free_claim_waits_once() {
     assert_eq!(cache.stats().counters.claim_waits, 1);
 }
 
-/// All claims of the one stripe are held, so that others create without protection.
+/// All claims of the only stripe are held, so that others create without protection.
 fn full() -> (Place, Cache, kennel::KeyLock) {
     let place = Place::new();
     let cache = options().stripes(1).claims(1).create(place.path()).unwrap();
@@ -124,7 +124,7 @@ fn full() -> (Place, Cache, kennel::KeyLock) {
     (place, cache, held)
 }
 
-/// What comes to a key while it is created without protection.
+/// Changes a key while it is being created without protection.
 fn comes_to(what: impl Fn(&Cache)) {
     let (_place, cache, _held) = full();
     let Lookup::Create(claim) = cache.claim("key", &CreateOptions::new()).unwrap() else { panic!("it is missing") };
@@ -140,7 +140,7 @@ fn comes_to(what: impl Fn(&Cache)) {
 fn what_is_created_without_protection_is_not_stored_over_what_came_to_the_key() {
     comes_to(|cache| cache.set("key", "newer").unwrap());
     comes_to(|cache| assert!(cache.add("key", "newer", &SetOptions::new()).unwrap()));
-    // Absent before and after.
+    // The key is absent before and after.
     comes_to(|cache| {
         cache.set("key", "newer").unwrap();
         assert!(cache.delete("key").unwrap());
@@ -149,10 +149,10 @@ fn what_is_created_without_protection_is_not_stored_over_what_came_to_the_key() 
         assert!(cache.set_multi(&[("key", "newer")], &SetOptions::new())[0].is_ok());
         assert!(*cache.delete_multi(&["key"])[0].as_ref().unwrap());
     });
-    // Absent all the time: what it was made of has changed, and the writer says so.
+    // The key is absent all the time: the delete says that the source of its value has changed.
     comes_to(|cache| assert!(!cache.delete("key").unwrap()));
     comes_to(|cache| assert!(!*cache.delete_multi(&["key"])[0].as_ref().unwrap()));
-    // Another creator without protection was faster, and its value is gone again.
+    // Another creator without protection was faster, and its value is already gone.
     comes_to(|cache| {
         let Lookup::Create(other) = cache.claim("key", &CreateOptions::new()).unwrap() else { panic!("it is missing") };
         assert!(matches!(other.store("newer").unwrap(), Stored::Yes(_)));
@@ -174,7 +174,7 @@ fn what_is_created_without_protection_is_stored_when_nothing_came_to_the_key() {
     assert_eq!(namespace.get("key").as_deref(), Some(&b"value"[..]));
 }
 
-/// While a crash lies behind, and after 16 million invalidations, one goes stripe by stripe and raises no epoch.
+/// After a crash, and after 16 million invalidations, an invalidation goes stripe by stripe and raises no epoch.
 #[test]
 fn an_invalidation_stripe_by_stripe_is_seen_by_a_creation_without_protection() {
     let options = options().claims(1).seed(11);
@@ -186,7 +186,8 @@ fn an_invalidation_stripe_by_stripe_is_seen_by_a_creation_without_protection() {
         scratch.set(key, "value").unwrap();
         sets().iter().zip(before).position(|(now, before)| *now != before).unwrap()
     };
-    // Both in the stripe whose lock names namespaces, so that the others stay as the crash left them.
+    // Both keys are in the stripe whose lock protects the namespaces, so that the other stripes stay as the crash left
+    // them.
     let in_first = |key: &String| stripe_of(key.as_bytes()) == 0;
     let other = (0..).map(|n| format!("other {n}")).find(in_first).unwrap();
     let stored = (0..).map(|n| format!("r\0key {n}")).find(in_first).unwrap();

@@ -1,8 +1,8 @@
-//! Surroundings that mean harm, or do it without meaning to: what is full, forbidden, closed, cut off or out of step.
-//! Each ends in a miss, an error that says what is wrong, or in going on, and never with two writers at once.
+//! Hostile surroundings, on purpose or not: things that are full, forbidden, closed, truncated or out of step. Each
+//! case ends in a miss, an error that names the problem, or in going on, and never with two writers at the same time.
 //!
-//! More of the kind: damaged headers, full disks and full seats in `tests/errors.rs`, positions and lengths that lead
-//! anywhere in `tests/verify.rs`, lost locks in `tests/lost.rs`, words of locks in `tests/lease.rs`.
+//! Related tests: damaged headers, full disks and full seats in `tests/errors.rs`, positions and lengths that lead
+//! anywhere in `tests/verify.rs`, lost locks in `tests/lost.rs`, lock words in `tests/lease.rs`.
 #![cfg(unix)]
 
 mod common;
@@ -28,7 +28,7 @@ fn options() -> Options {
     Options::new().capacity(1 << 20).stripes(8).seed(31)
 }
 
-/// Waits for what another process does.
+/// Waits for an action of another process.
 #[track_caller]
 fn wait_until(what: &str, is_so: impl FnMut() -> bool) {
     wait_for(PATIENCE, what, is_so);
@@ -43,7 +43,7 @@ fn wait_for(limit: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Whether this process may do what only the first user may; else says what is skipped.
+/// Whether this process is root; otherwise prints what is skipped.
 #[cfg(target_os = "linux")]
 fn is_root(skipped: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
@@ -53,7 +53,7 @@ fn is_root(skipped: &str) -> bool {
     root
 }
 
-/// In a child: becomes a user who owns nothing. The calls for one thread are of Linux.
+/// In a child: becomes a user who owns nothing. Only Linux has the calls for one thread.
 #[cfg(target_os = "linux")]
 fn become_nobody() {
     use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
@@ -96,7 +96,7 @@ fn a_second_user_with_read_permission_reads_if_he_trusts_the_owner() {
     assert_sound(&cache);
 }
 
-/// In a child: becomes a user with a group of his own, who also is in a group with others.
+/// In a child: becomes a user with a private group, who also belongs to a shared group.
 #[cfg(target_os = "linux")]
 fn become_one_of(group: u32, user: u32) {
     use rustix::process::{Gid, Uid, umask};
@@ -107,8 +107,8 @@ fn become_one_of(group: u32, user: u32) {
     umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
 }
 
-/// Lease files had what the umask left, and lock files the first user's own group: the second user, or the first when
-/// the second had been there, was denied access.
+/// Lease files had the mode that the umask left, and lock files the first user's private group: the second user was
+/// denied access, or the first user after the second had been there.
 #[cfg(target_os = "linux")]
 #[test]
 fn users_of_one_group_share_a_cache_in_a_directory_that_hands_on_its_group() {
@@ -140,12 +140,12 @@ fn users_of_one_group_share_a_cache_in_a_directory_that_hands_on_its_group() {
         };
         as_user(64_001, &|| {
             let _stays = options().locks(locks.clone()).mode(0o660).create(&path).unwrap();
-            // The mode is the creator's to say. Whoever comes later takes seats, and looks whether others live.
+            // The creator chooses the mode. Later users take seats, and check whether others live.
             Forked::start(open_and_write).join();
         });
         let root = common::locks_root(&path);
         let own = root.join(&common::names_in(&root)[0]);
-        // What the first user leaves who is killed before he has set the mode of the next seat's lease.
+        // A file left by the first user, killed before it could set the mode of the next seat's lease.
         let left_behind = own.join("000002.lease");
         assert!(own.join("000001.lease").exists() && !left_behind.exists());
         fs::write(&left_behind, "").unwrap();
@@ -190,7 +190,7 @@ fn a_directory_that_cannot_be_written_is_named() {
     assert_eq!(common::names_in(&directory), [""; 0]);
 }
 
-/// As many descriptors as are in use now, and no more.
+/// Allows only as many descriptors as are in use now.
 fn forbid_descriptors() -> Rlimit {
     let before = getrlimit(Resource::Nofile);
     let next = File::open("/dev/null").unwrap().as_raw_fd();
@@ -212,7 +212,7 @@ fn without_descriptors_there_is_an_error_and_with_them_it_works_again() {
             assert!(said.contains("cache") && said.to_lowercase().contains("too many open files"), "{said}");
         };
         too_many(options().open(&path).unwrap_err());
-        // A lock that is open stays, the others cannot be opened; reading needs none.
+        // An open lock stays open, and the others cannot be opened; reads need none.
         cache.set("key", "other").unwrap();
         let failed: Vec<_> = (0..50).filter_map(|n| cache.set(format!("key {n}"), "value").err()).collect();
         assert!(failed.len() > 10, "{}", failed.len());
@@ -226,8 +226,8 @@ fn without_descriptors_there_is_an_error_and_with_them_it_works_again() {
     .join();
 }
 
-/// A daemon closes all that it inherited, and opens files of its own, which get the numbers of the locks that it still
-/// believes to have. It may go on or fail, but its additions and those of others must all be there.
+/// A daemon closes all inherited descriptors, and opens other files, which get the numbers of the locks that the cache
+/// believes to hold. It may go on or fail, but its additions and those of others must all be there.
 #[cfg(target_os = "linux")]
 fn a_daemon_closes_everything(locks: &LockStrategy) {
     let place = Place::new();
@@ -250,7 +250,7 @@ fn a_daemon_closes_everything(locks: &LockStrategy) {
                 Err(_) => failed += 1,
             }
         }
-        // What it has open now is its own again, not the cache's to close.
+        // Its open descriptors are its own now, not the cache's to close.
         std::mem::forget(cache);
         let honest = options().stripes(1).open(&path).unwrap();
         honest.set("daemon failed", failed.to_string()).unwrap();
@@ -264,7 +264,7 @@ fn a_daemon_closes_everything(locks: &LockStrategy) {
     daemon.join();
     let total = own + did().expect("it is never evicted");
     assert_eq!(cache.get("number"), Some(total.to_string().into_bytes()), "under {locks}: additions were lost");
-    assert_eq!(cache.stats().counters.repairs, 0, "under {locks}: somebody was taken for dead");
+    assert_eq!(cache.stats().counters.repairs, 0, "under {locks}: a living process was taken for dead");
     assert_sound(&cache);
 }
 
@@ -277,7 +277,7 @@ fn a_daemon_that_closes_all_descriptors_never_writes_beside_another() {
 #[test]
 fn a_thousand_processes_that_open_at_once_are_all_served() {
     const MANY: usize = 1000;
-    // Two seconds, on a machine that has nothing else to do.
+    // This takes two seconds on an idle machine.
     const LIMIT: Duration = PATIENCE.saturating_mul(4);
     let place = Place::new();
     let cache = options().create(place.path()).unwrap();
@@ -289,7 +289,7 @@ fn a_thousand_processes_that_open_at_once_are_all_served() {
                 let cache = options().lock_wait(LIMIT).open(&path).unwrap();
                 cache.incr("served", 1).unwrap().unwrap();
                 while cache.get("all are here").is_none() {
-                    // As seldom as leaves the others time to come.
+                    // Rarely enough for the others to get their turn.
                     std::thread::sleep(Duration::from_millis(200));
                 }
             })
@@ -297,14 +297,14 @@ fn a_thousand_processes_that_open_at_once_are_all_served() {
         .collect();
     let all = MANY.to_string().into_bytes();
     wait_for(LIMIT, "the last of them", || cache.get("served").as_ref() == Some(&all));
-    assert_eq!(cache.stats().members as usize, MANY + 1, "all of them at once");
+    assert_eq!(cache.stats().members as usize, MANY + 1, "all of them at the same time");
     cache.set("all are here", "").unwrap();
     many.into_iter().for_each(Forked::join);
     assert_sound(&cache);
 }
 
-/// As the document says: the kernel has nothing else to say to a store or load beyond the end than SIGBUS. Others,
-/// who come later, get an error.
+/// As documented: for a store or load beyond the end, the kernel has nothing but SIGBUS. Processes that open the file
+/// later get an error.
 #[test]
 fn a_file_that_is_cut_off_while_it_is_open_ends_its_users_and_is_refused_to_others() {
     let place = Place::new();
@@ -327,14 +327,14 @@ fn a_file_that_is_cut_off_while_it_is_open_ends_its_users_and_is_refused_to_othe
     assert!(said.contains("file length") && said.contains("cut off"), "{said}");
 }
 
-/// A record of no length, which a walk would never leave, and positions far ahead of what was written.
+/// Records of length 0, which a walk would never leave, and positions far ahead of the written records.
 #[test]
 fn a_walk_without_end_is_reported_and_ends() {
     let place = Place::new();
     let cache = options().stripes(1).verify_reads(true).create(place.path()).unwrap();
     (0..500u32).for_each(|n| cache.set(n.to_le_bytes(), [7; 300]).unwrap());
     let mut raw = Raw::load(&place.path());
-    // All of the rings: records of no length, under heads that say that they are full of them.
+    // All of the rings: records of length 0, under heads that state that the rings are full.
     let end = raw.bytes.len();
     let arena = raw.arena(0);
     raw.bytes[arena..end].fill(0);
@@ -356,7 +356,7 @@ fn a_walk_without_end_is_reported_and_ends() {
     });
 }
 
-/// Wall time is for expiry only: locks, waits and the order of values do not notice.
+/// Wall time affects expiry only, not locks, waits or the order of values.
 #[test]
 fn a_clock_that_is_set_by_an_hour_changes_expiry_and_nothing_else() {
     const HOUR: u64 = 3_600_000;
@@ -371,7 +371,7 @@ fn a_clock_that_is_set_by_an_hour_changes_expiry_and_nothing_else() {
         cache.set("for ever", "value").unwrap();
         cache.set_with("short", "value", &in_half_an_hour).unwrap();
         clock.set(NOW - HOUR);
-        // Still there, for an hour longer than was meant; new values count from now.
+        // Still there, an hour longer than intended; new values count from now.
         assert!(other.get("short").is_some() && other.get("for ever").is_some());
         other.set_with("short too", "value", &in_half_an_hour).unwrap();
         other.set("for ever", "newer").unwrap();

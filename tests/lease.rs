@@ -1,5 +1,5 @@
-//! Strategy `lease`: what becomes of a lock word when its owner dies, stops, or never was; and the lease that proves
-//! it, which nothing keeps but the member's life.
+//! Strategy `lease`: a lock word whose owner dies, stops, or never existed; and the lease that shows whether an owner
+//! lives, which only the member's life keeps locked.
 
 mod common;
 
@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 const WAIT: Duration = Duration::from_millis(300);
-/// Wide, for a machine with other things to do: the engine promises 100 ms.
+/// Generous, for a busy machine: the engine promises 100 ms.
 const SOON: Duration = Duration::from_secs(3);
 
 #[test]
@@ -72,14 +72,14 @@ fn generation(path: &Path, seat: u64) -> u64 {
     peek(path, 4096 + seat * 1280)
 }
 
-/// A lock word as the format draws it; threads count from 1.
+/// A lock word in the layout of the format; threads count from 1.
 fn name(seat: u64, generation: u64, thread: u64) -> u64 {
     thread << 52 | seat << 32 | generation & 0xffff_ffff
 }
 
 const WAITERS: u64 = 1 << 63;
 
-/// With a word planted, a write goes through, soon.
+/// With this word planted, a write soon succeeds.
 fn goes_through(cache: &Cache, word: u64) {
     let at = lock_word_at(cache);
     for word in [word, word | WAITERS] {
@@ -91,7 +91,7 @@ fn goes_through(cache: &Cache, word: u64) {
     }
 }
 
-/// With a word planted, a write ends in `Busy` at its limit, and a read is not disturbed.
+/// With this word planted, a write ends in `Busy` at its limit, and a read is not affected.
 fn is_busy(cache: &Cache, word: u64) {
     let at = lock_word_at(cache);
     poke(cache.path(), at, word);
@@ -108,29 +108,30 @@ fn a_word_that_names_nobody_is_taken_over() {
     let cache = options().create(place.path()).unwrap();
     let mine = generation(cache.path(), 0);
     for thread in [0, 1, 2047] {
-        // No such seat; a seat of the file that was never used; my seat, of a member before or after me.
+        // A seat that does not exist; a seat of the file that was never used; this member's seat, held by an earlier or
+        // a later member.
         for (seat, generation) in [(3, 1), (0xf_ffff, mine), (2, 0), (2, 7), (0, mine - 1), (0, mine + 1)] {
             goes_through(&cache, name(seat, generation, thread));
         }
         goes_through(&cache, u64::MAX);
     }
-    // My own name, of no thread.
+    // This member's name, but no thread.
     goes_through(&cache, name(0, mine, 0));
     assert_sound(&cache);
 }
 
-/// In a process whose only thread to use the cache is this one.
+/// Runs in a process in which only this thread uses the cache.
 fn own_names(path: &str) {
     let cache = options().open(path).unwrap();
     let seat = (0..3).rev().find(|&seat| generation(cache.path(), seat) != 0).unwrap();
     let mine = generation(cache.path(), seat);
-    // Each number: this thread's, which holds nothing or it would not ask, and those that no thread has.
+    // Each number: this thread's, which holds nothing or it would not ask, and numbers of no thread.
     for thread in (1..12).chain([64, 65, 2046]) {
         goes_through(&cache, name(seat, mine, thread));
     }
-    // The one that further threads share says nothing about any of them.
+    // The number that further threads share says nothing about any of them.
     is_busy(&cache, name(seat, mine, 2047));
-    // For other processes it is enough that this one ends.
+    // For other processes, the end of this one is sufficient.
     say("done");
 }
 
@@ -152,14 +153,14 @@ fn a_word_that_names_a_living_member_is_busy_until_that_one_writes() {
     let cache = options().create(place.path()).unwrap();
     cache.set("key", "value").unwrap();
     let other = options().open(place.path()).unwrap();
-    // Of a number that no thread of this test program comes to.
+    // A number that no thread of this test program reaches.
     let word = name(1, generation(cache.path(), 1), 2000);
     is_busy(&cache, word);
     is_busy(&cache, word | WAITERS);
     other.set("key", "other").unwrap();
     cache.set("key", "mine").unwrap();
     assert_eq!(other.get("key").as_deref(), Some(&b"mine"[..]));
-    // It left in good order, and its seat is free.
+    // The member left in good order, and its seat is free.
     is_busy(&cache, word);
     drop(other);
     goes_through(&cache, word);
@@ -182,13 +183,13 @@ fn a_lease_that_is_lost_proves_nothing() {
         }
         assert_eq!(peek(cache.path(), at) & !WAITERS, word, "it was taken over");
     };
-    // Kept under another name, so that no new file gets its number.
+    // Kept under another name, so that no new file gets its inode number.
     std::fs::rename(&lease, place.dir().join("aside")).unwrap();
     expect_lost("found none");
     assert!(!lease.exists(), "a prober made a lease");
     std::fs::write(&lease, "").unwrap();
     expect_lost("expected inode");
-    // Nobody's lock is in the way: the lock word itself is in the file, there is no second one.
+    // No lock is in the way: the lock word itself is in the file, so there is no second one.
     poke(cache.path(), at, 0);
     cache.set("key", "mine").unwrap();
     other.set("key", "other").unwrap();
@@ -215,7 +216,7 @@ fn a_restart_of_the_host_and_a_copy_free_all_locks() {
     }
 }
 
-/// What needs Linux: its leases are held by mappings, it can forbid system calls, and it has namespaces and overlays.
+/// Tests that need Linux: its mappings hold leases, it can forbid system calls, and it has namespaces and overlays.
 #[cfg(target_os = "linux")]
 mod on_linux {
     use super::*;
@@ -223,7 +224,7 @@ mod on_linux {
     use common::fork::{self, Forked};
     use std::process::Command;
 
-    /// Daemons do this when they start. The data file, its locks and its lease are among what is closed.
+    /// Like daemons at their start. The closed descriptors include the data file, its locks and its lease.
     pub(super) fn close_descriptors(path: &str) {
         let cache = Options::new().open(path).unwrap();
         cache.set("before", "here").unwrap();
@@ -244,7 +245,7 @@ mod on_linux {
             let cache = options().seats(2).locks(strategy.parse().unwrap()).create(&path).unwrap();
             let mut careless = children::start("close descriptors", &[arg(&path)]);
             careless.expect("closed");
-            // Two seats, two members: could its lease be taken, its seat would be given on.
+            // Two seats, two members: if another process could lock the lease, its seat would be reused.
             let mut third = children::start("open", &[arg(&path)]);
             assert!(third.hear().unwrap().contains("all 2 seats"), "{strategy}");
             cache.set("key", "value").unwrap();
@@ -256,15 +257,14 @@ mod on_linux {
         }
     }
 
-    /// A lock that is taken and given back while nobody else wants it makes no system call, and neither does a write or a
-    /// read around it.
+    /// Acquiring and releasing an uncontended lock makes no system call, and neither does a write or a read around it.
     #[test]
     fn nothing_asks_the_kernel_while_nobody_waits() {
         let place = Place::new();
         let options = options().clock(TestClock::at(1_000_000));
         let cache = options.create(place.path()).unwrap();
         let child = Forked::start(|| {
-            // It joins here, and touches all it needs.
+            // The first call joins, and touches all that it needs.
             let work = || {
                 for _ in 0..1000 {
                     cache.set("key", "a value of no great length").unwrap();
@@ -280,7 +280,7 @@ mod on_linux {
         assert_eq!(cache.stats().counters.sets, 2000);
     }
 
-    /// In a mount namespace of its own: an overlay is laid over the directory.
+    /// In a separate mount namespace: mounts an overlay over the directory.
     pub(super) fn on_an_overlay(directory: &str) {
         let dir = Path::new(directory);
         let merged = dir.join("merged");
@@ -299,7 +299,7 @@ mod on_linux {
             other => panic!("expected LeaseRefused, found {other:?}"),
         }
         assert_eq!(common::names_in(&merged), [""; 0], "a refused strategy leaves nothing behind");
-        // Strategy `file` has its lease, too; a descriptor holds it.
+        // Strategy `file` has a lease, too; a descriptor holds it.
         let cache = options().seats(2).locks("file".parse().unwrap()).create(&path).unwrap();
         let mut other = children::start("open", &[arg(&path)]);
         other.expect("served");
@@ -315,7 +315,7 @@ mod on_linux {
 
     #[test]
     fn on_an_overlay_leases_are_refused_and_files_work() {
-        // On a file system that can be a layer; an overlay cannot always.
+        // On a file system that can be a layer, which an overlay itself often cannot.
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let Some(mut process) = children::start_unshared(&["--mount"], "on an overlay", &[arg(dir.path())]) else {
             return;
@@ -329,7 +329,7 @@ mod on_linux {
     }
 }
 
-/// Deaths and stops at named places.
+/// Deaths and stops at named steps.
 #[cfg(feature = "crash-points")]
 mod killed {
     use super::*;
@@ -341,7 +341,7 @@ mod killed {
 
     const PLANS: [(&str, Plan); 2] = [("kill", Plan::Kill), ("stop", Plan::Stop)];
 
-    /// `write PATH STEP NTH PLAN`: a write that comes to an end at a step. `hammer`: writes until that happens.
+    /// `write PATH STEP NTH PLAN`: a write that ends at a step. `hammer`: writes until that happens.
     pub(super) fn child(task: &str, args: &[&str]) {
         let cache = options().lock_wait(LONG).open(args[0]).unwrap();
         let step = Step::ALL.iter().copied().find(|step| step.name() == args[1]).unwrap();
@@ -364,7 +364,7 @@ mod killed {
         armed(children::start(task, &[arg(path), step.name(), &nth.to_string(), plan]))
     }
 
-    /// Lets a child write.
+    /// Tells a child to write.
     fn armed(mut process: Process) -> Process {
         process.hear().unwrap();
         process.tell("go");
@@ -372,7 +372,7 @@ mod killed {
         process
     }
 
-    /// Waits until the first stripe's lock is held, and marked by a waiter or not.
+    /// Waits until the first stripe's lock is held, with or without the mark of a waiter.
     fn wait_for_lock(cache: &Cache, waited_for: bool) {
         let (at, start) = (lock_word_at(cache), Instant::now());
         loop {
@@ -380,7 +380,7 @@ mod killed {
             if word != 0 && (!waited_for || word & WAITERS != 0) {
                 return;
             }
-            assert!(start.elapsed() < LONG, "nobody locks");
+            assert!(start.elapsed() < LONG, "the lock is never held");
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -391,7 +391,7 @@ mod killed {
         cache
     }
 
-    /// Between the lock and the first store, before the unlock, in the middle of the write.
+    /// Between the lock and the first store, before the unlock, and in the middle of the write.
     const HELD: [(Step, u64); 4] =
         [(Step::IntentFields, 0), (Step::BucketOdd, 0), (Step::BucketEven, 0), (Step::LockWord, 1)];
 
@@ -409,14 +409,14 @@ mod killed {
                     Instant::now()
                 });
                 wait_for_lock(&cache, true);
-                // A stopped one is not dead.
+                // A stopped process is not dead.
                 std::thread::sleep(Duration::from_millis(50));
                 assert!(!waiter.is_finished());
                 let killed = Instant::now();
                 process.kill();
                 waiter.join().unwrap() - killed
             });
-            println!("killed at {} {nth}: the lock was given on after {waited:?}", step.name());
+            println!("killed at {} {nth}: the lock was released after {waited:?}", step.name());
             assert!(waited < SOON, "{waited:?}");
             assert_eq!(cache.get("key").as_deref(), Some(&b"of the waiter"[..]));
             assert_sound(&cache);
@@ -437,7 +437,7 @@ mod killed {
         }
     }
 
-    /// A waiter is killed before it marks the word, or asleep; the owner goes on as if nobody had been there.
+    /// A waiter is killed before it marks the word, or asleep; the owner goes on as if there had been no waiter.
     #[test]
     fn a_killed_waiter_keeps_nobody() {
         for nth in [1, 1000] {
@@ -459,7 +459,7 @@ mod killed {
         }
     }
 
-    /// The lock is free, a waiter sleeps, and who should wake it is dead.
+    /// The lock is free, a waiter sleeps, and the process that should wake it is dead.
     #[test]
     fn a_wake_up_that_a_killed_process_owes_comes_by_itself() {
         let place = Place::new();
@@ -478,7 +478,7 @@ mod killed {
                     }
                 });
             }
-            // It ends by its own hand only.
+            // It ends only by its own action.
             assert_eq!(process.hear(), None);
             is_dead.store(true, std::sync::atomic::Ordering::Relaxed);
         });
@@ -495,7 +495,7 @@ mod killed {
         let cache = created(&place);
         let mut owner = start("write", &place.path(), (Step::BucketEven, 0, "stop"));
         wait_for_lock(&cache, false);
-        // It holds the lock, and may still be on its way to the moment at which the bucket is half changed.
+        // It holds the lock, but may not have reached the moment at which the bucket is half changed.
         let start = Instant::now();
         while cache.get("key").is_some() {
             assert!(start.elapsed() < SOON, "it never came there");
@@ -515,7 +515,7 @@ mod killed {
     }
 
     #[cfg(target_os = "linux")]
-    /// Containers: both have the same process id, and neither means anything to the other.
+    /// Containers: both have the same process id, which means nothing to the other.
     #[test]
     fn members_in_other_pid_namespaces_are_known_by_their_leases() {
         let place = Place::new();

@@ -1,5 +1,5 @@
-//! What becomes of a cache while somebody holds a stripe's lock for long, and when the holder is stopped in the middle of
-//! a write. Whether each lock strategy keeps its contract is checked in `crates/conformance/tests`.
+//! A cache while a stripe's lock is held for long, and when its holder is stopped in the middle of a write.
+//! `crates/conformance/tests` checks whether each lock strategy keeps its contract.
 
 mod common;
 
@@ -13,7 +13,7 @@ fn options(strategy: &str) -> Options {
     Options::new().capacity(256 << 10).stripes(4).locks(strategy.parse().unwrap()).lock_wait(WAIT)
 }
 
-/// A key in every stripe; which key is in which is seen by what a write adds to.
+/// A key in every stripe; the counters that a write raises show its stripe.
 fn a_key_per_stripe(cache: &Cache) -> Vec<String> {
     let mut keys = vec![None; cache.stats().stripes as usize];
     for i in 0.. {
@@ -83,9 +83,9 @@ fn child() {
     common::children::serve(stopped::child);
 }
 
-/// A process, or a thread, that is stopped while it holds a stripe's lock with a bucket half written: it is not
-/// dead, so nobody takes the lock over. Writers of that stripe get `Busy`, readers of that bucket a miss, all
-/// else goes on; and once it is killed, everything does.
+/// A process or a thread is stopped while it holds a stripe's lock with a bucket half written. It is not dead, so no
+/// other process takes over the lock. Writers of that stripe get `Busy`, readers of that bucket a miss, and everything
+/// else works; once the process is killed, all of it does.
 #[cfg(feature = "crash-points")]
 mod stopped {
     use super::common::children::{self, PATIENCE, Process, arg, say};
@@ -93,8 +93,8 @@ mod stopped {
     use kennel::crash::{Plan, Step, arm};
     use std::path::Path;
 
-    /// Wide, for a machine with other things to do; the default limit without the option is 5 s, and a hang is
-    /// longer than anything.
+    /// Generous, for a busy machine. Without the option, the default limit is 5 s, and a hang takes longer than any
+    /// limit.
     const SOON: Duration = Duration::from_secs(4);
 
     pub(super) fn child(task: &str, args: &[&str]) {
@@ -105,11 +105,11 @@ mod stopped {
         cache.set(args[2], "half").unwrap();
     }
 
-    /// Waits until the stopped one has its intent written down and its bucket opened; `reader` reads only.
+    /// Waits until the stopped process has recorded its intent and opened its bucket; `reader` only reads.
     fn wait_until_stopped(reader: &Cache, key: &str) {
         let start = Instant::now();
         while reader.stripe_stats().iter().all(|stripe| stripe.intent.is_none()) || reader.get(key).is_some() {
-            assert!(start.elapsed() < PATIENCE, "nobody writes {key}");
+            assert!(start.elapsed() < PATIENCE, "no process writes {key}");
             std::thread::yield_now();
         }
     }
@@ -124,7 +124,8 @@ mod stopped {
         assert!(took >= WAIT && took < WAIT + SOON, "{took:?}");
     }
 
-    /// What a living member sees while the owner of one stripe's lock is stopped. `all` is locked by one lock.
+    /// Checks what a living member sees while the owner of one stripe's lock is stopped. `one_lock`: one lock protects
+    /// all stripes.
     fn look_around(cache: &Cache, keys: &[String], one_lock: bool) {
         let (stuck, others) = keys.split_first().unwrap();
         let before = cache.stats().counters;
@@ -147,11 +148,11 @@ mod stopped {
         }
     }
 
-    /// After the owner's death: the next to lock repairs, and all goes on.
+    /// After the owner's death, the next process to lock repairs, and everything works.
     fn all_goes_on(cache: &Cache, keys: &[String]) {
         let repairs = cache.stats().counters.repairs;
         let start = Instant::now();
-        // The half written entry may be lost, nothing else; under one lock for all the write may not have begun.
+        // Only the half-written entry may be lost; under a single lock the write may not have begun.
         let stuck = cache.get(&keys[0]);
         assert!([None, Some(&b"half"[..]), Some(b"whole")].contains(&stuck.as_deref()), "{stuck:?}");
         for key in keys {
@@ -176,7 +177,7 @@ mod stopped {
         let keys = a_key_per_stripe(&cache);
         let mut process = stop_a_process(strategy, &place.path(), &keys[0]);
         wait_until_stopped(&cache, &keys[0]);
-        // Once more from outside, as a shell's Ctrl-Z or a debugger would.
+        // Once more, stopped from outside, like by a shell's Ctrl-Z or a debugger.
         #[cfg(unix)]
         process.signal(rustix::process::Signal::STOP);
         look_around(&cache, &keys, strategy == "rw-file");
@@ -199,14 +200,14 @@ mod stopped {
         a_stopped_process("rw-file");
     }
 
-    /// The same within a process: a thread that a debugger holds. It cannot be killed alone, so nothing goes on
-    /// in its stripe, but nothing hangs either.
+    /// A thread of this process is stopped, like by a debugger. It cannot be killed alone, so its stripe stays blocked,
+    /// but nothing hangs.
     fn a_stopped_thread(strategy: &str) {
         let place = Place::new();
         let cache = options(strategy).create(place.path()).unwrap();
         let keys = a_key_per_stripe(&cache);
         let (stopped, key) = (cache.clone(), keys[0].clone());
-        // It is never joined: it ends with the process.
+        // This thread is never joined: it ends with the process.
         std::thread::spawn(move || {
             arm(Some(Step::BucketEven), 0, Plan::Stop);
             stopped.set(key, "half").unwrap();
@@ -233,7 +234,7 @@ mod stopped {
         a_stopped_thread("process");
     }
 
-    /// Under `none` the only writer is the stopped one; readers of its bucket miss, the others hit.
+    /// Under `none` the only writer is stopped; readers of its bucket miss, the others hit.
     #[test]
     fn a_stopped_writer_without_locks_stops_no_reader() {
         let place = Place::new();
@@ -242,7 +243,7 @@ mod stopped {
         let mut process = stop_a_process("none", &place.path(), &keys[0]);
         let reader = options("none").open_read_only(place.path()).unwrap();
         wait_until_stopped(&reader, &keys[0]);
-        // Readers are free, with a handle that could write, too. None of them takes over from the living writer.
+        // Reads are free, even with a handle that could write. No reader takes over from the living writer.
         for reader in [&reader, &cache] {
             assert_eq!(reader.get(&keys[0]), None);
             for key in &keys[1..] {

@@ -1,6 +1,6 @@
-//! What somebody does to the files of a cache while it is in use: removes, moves, links, mounts or copies them.
-//! Members go on with what they have open, others get an error that says what is missing, and *never* are there
-//! two sets of locks for one file: additions that two processes make to one number are all there at the end.
+//! The files of a cache are removed, moved, linked, mounted or copied while it is in use. Members go on with the files
+//! that they have open, others get an error that names the missing file, and there are *never* two sets of locks for
+//! one file: all additions of two processes to one number are there at the end.
 
 mod common;
 
@@ -27,7 +27,7 @@ fn options() -> Options {
     Options::new().capacity(512 << 10).stripes(STRIPES).seed(11)
 }
 
-/// Adds to the counter of every stripe until it is told to stop; says how often it did.
+/// Adds to the counter of every stripe until told to stop. Reports how often it did.
 fn work(path: &str) {
     let cache = options().open(path).unwrap();
     let keys = a_key_per_stripe();
@@ -49,7 +49,7 @@ fn work(path: &str) {
     say(added);
 }
 
-/// What became of an attempt to open.
+/// The error of an attempt to open.
 fn open_error(opened: Result<Cache>) -> String {
     match opened {
         Ok(cache) => format!("opened {}", cache.stats().file_id),
@@ -58,7 +58,7 @@ fn open_error(opened: Result<Cache>) -> String {
     }
 }
 
-/// A counter in every stripe. They are found in a cache of its own: with a fixed seed they are the same in all.
+/// A counter in every stripe. A separate cache finds the keys: with a fixed seed they are the same in all.
 fn a_key_per_stripe() -> Vec<String> {
     let place = Place::new();
     let probe = options().create(place.path()).unwrap();
@@ -76,13 +76,13 @@ fn a_key_per_stripe() -> Vec<String> {
     keys.into_iter().flatten().collect()
 }
 
-/// A cache in use: this process has it open, and has locked one stripe only; another one adds to all counters.
+/// A cache in use: this process has it open, and has locked one stripe only; another process adds to all counters.
 struct InUse {
     place: Place,
     cache: Cache,
     keys: Vec<String>,
     worker: Process,
-    /// What this process added, by stripe.
+    /// Additions of this process, by stripe.
     added: Vec<u64>,
 }
 
@@ -130,7 +130,7 @@ impl InUse {
         Ok(())
     }
 
-    /// This process needs a lock that it has not opened yet, and that is gone.
+    /// This process needs a lock that it has not opened yet and that is missing.
     fn expect_lost(&mut self, stripe: usize) {
         match self.add(stripe) {
             Err(Error::LocksLost { detail, .. }) => assert!(detail.contains(".lock"), "{detail}"),
@@ -139,7 +139,7 @@ impl InUse {
         assert_eq!(self.added[stripe], 0);
     }
 
-    /// Stops the worker: all additions of both are there, so nobody wrote beside the other.
+    /// Stops the worker, and checks that all additions of both are there, so that both excluded each other.
     fn finish(mut self) -> Place {
         self.add(0).unwrap();
         self.worker.tell("stop");
@@ -153,7 +153,7 @@ impl InUse {
     }
 }
 
-/// What another process is told that opens the cache at a path.
+/// The result of another process that opens the cache at a path.
 fn open_elsewhere(path: &Path) -> String {
     let mut process = children::start("open", &[arg(path)]);
     let told = process.hear().unwrap();
@@ -184,7 +184,7 @@ fn removed_file(locks: LockStrategy) {
     }
     let new = options().create(used.path()).unwrap();
     assert_ne!(new.stats().file_id, used.cache.stats().file_id);
-    // Nothing is mixed, whoever writes where.
+    // No values are mixed up, whichever process writes.
     for key in &used.keys {
         assert_eq!(new.get(key), None);
         new.set(key, "new").unwrap();
@@ -195,7 +195,7 @@ fn removed_file(locks: LockStrategy) {
         used.add(stripe).unwrap();
     }
     assert!(used.keys.iter().all(|key| new.get(key).as_deref() == Some(b"new")));
-    // The old locks stay while they are used, and go with the next creator.
+    // The old locks stay while they are in use; the next creator removes them.
     assert_eq!(used.place.lock_directories().len(), 2);
     let (path, root, old) = (used.path(), used.root(), used.cache.stats().file_id);
     let place = used.finish();
@@ -211,17 +211,17 @@ fn a_removed_lock_directory_is_never_made_anew_beside_the_old_one() {
     let directory = used.lock_directory();
     used.place.take_all_away(&used.root());
     expect_opener_lost(&used.path(), "found none");
-    // The lock that is open is the one that the worker has open, too; others are out of reach.
+    // Both this process and the worker have the open lock; the other locks are out of reach.
     used.add(0).unwrap();
     used.expect_lost(1);
-    assert!(!used.root().exists(), "somebody made locks");
-    // Not even what looks like them passes. The worker has the old files open, so no number comes back.
+    assert!(!used.root().exists(), "a process made locks");
+    // Even similar files do not pass. The worker has the old files open, so their inode numbers are not reused.
     fs::create_dir_all(&directory).unwrap();
     (0..STRIPES as usize).for_each(|stripe| drop(File::create_new(used.lock_file(stripe)).unwrap()));
     expect_opener_lost(&used.path(), "");
     used.expect_lost(1);
     used.expect_lost(2);
-    // Reading takes no lock.
+    // Reads take no lock.
     assert!(used.cache.get(&used.keys[1]).is_some());
     used.finish();
 }
@@ -245,7 +245,7 @@ fn a_lock_file_that_was_made_anew_is_not_taken_for_the_old_one() {
     used.expect_lost(1);
     File::create_new(&lost).unwrap();
     used.expect_lost(1);
-    // A new member opens lock files when it needs them: it has the other stripes, and not this one.
+    // A new member opens lock files when it needs them: it can lock the other stripes, but not this one.
     let new = options().open(used.path()).unwrap();
     match new.set(&used.keys[1], "mine") {
         Err(Error::LocksLost { detail, .. }) => assert!(detail.contains("it was replaced"), "{detail}"),
@@ -272,7 +272,7 @@ fn removed_lease(locks: LockStrategy) {
     assert_eq!(leases.len(), 2);
     leases.iter().for_each(|lease| used.place.take_away(&used.lock_directory().join(lease)));
     expect_opener_lost(&used.path(), "lease");
-    // One made anew is nobody's: its lock could be taken although the member lives.
+    // A recreated lease has no owner: it could be locked although the member lives.
     leases.iter().for_each(|lease| drop(File::create_new(used.lock_directory().join(lease)).unwrap()));
     expect_opener_lost(&used.path(), "lease");
     used.finish();
@@ -316,7 +316,7 @@ fn a_file_that_was_moved_alone_has_no_locks_and_moved_with_them_it_has() {
     fs::rename(&path, &moved).unwrap();
     expect_opener_lost(&moved, "moved.locks");
     if cfg!(windows) {
-        // A directory in which a file is open cannot be renamed there. Wine does it all the same.
+        // Windows does not rename a directory in which a file is open. Wine does.
         used.finish();
         return;
     }
@@ -332,7 +332,7 @@ fn a_file_that_was_moved_alone_has_no_locks_and_moved_with_them_it_has() {
     used.finish();
 }
 
-/// A bind mount, for as long as this lives.
+/// A bind mount, until this is dropped.
 #[cfg(target_os = "linux")]
 struct Mounted(PathBuf);
 
@@ -395,7 +395,7 @@ fn copy(locks: LockStrategy) {
     }
     let other = options().open(&copy).unwrap();
     assert_ne!(other.stats().file_id, id);
-    // It was taken in the middle of writes, and nothing was flushed: nothing in it counts.
+    // The copy was made in the middle of writes, without a flush: it is not trusted.
     for key in &used.keys {
         assert_eq!(other.get(key), None);
         other.set(key, "of the copy").unwrap();

@@ -1,17 +1,17 @@
-//! The map of the house, held by a test: which file imports which, read from the source.
+//! The map of the source, enforced by a test: it reads from the source which file imports which.
 //!
-//! * A floor imports from floors below it only.
+//! * A floor imports only from floors below it.
 //! * No two files import each other.
-//! * The offsets of the format (`at!`) are named on the floors up to `store` only.
+//! * Only the floors up to `store` name offsets of the format (`at!`).
 //!
-//! A window (`mod.rs`) is seen through: what it hands on counts as imported from the file that defines it.
+//! A window (`mod.rs`) is transparent: an item that it re-exports counts as imported from the file that defines it.
 //! There is no list of exceptions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The floors of `src`, from the ground up. Rooms of one line share a floor and may import each other.
+/// The floors of `src`, from the ground up. Modules on one line share a floor and may import each other.
 const FLOORS: [&[&str]; 8] = [
     &["clock", "hash", "names", "plant"],
     &["platform"],
@@ -28,7 +28,7 @@ const OFFSETS_UP_TO: &str = "store";
 
 type Module = Vec<String>;
 
-/// One file: what it imports, and what it hands on if it is a window.
+/// One file: its imports, and its re-exports if it is a window.
 struct Room {
     text: String,
     /// Paths from the crate's root.
@@ -62,7 +62,7 @@ impl House {
         Self { rooms }
     }
 
-    /// The file that defines what a path names.
+    /// The file that defines the item of a path.
     fn home(&self, path: &[String]) -> Module {
         let mut at: Module = Vec::new();
         for (i, part) in path.iter().enumerate() {
@@ -114,7 +114,7 @@ fn without_comments(text: &str) -> String {
     text.lines().map(|line| line.find("//").map_or(line, |at| &line[..at])).collect::<Vec<_>>().join("\n")
 }
 
-/// By the house's custom, inline tests are the last thing in a file.
+/// In this source, inline tests are always the last item of a file.
 fn without_tests(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let is_start = |i: &usize| {
@@ -127,7 +127,7 @@ fn without_tests(text: &str) -> String {
     lines[..end].join("\n")
 }
 
-/// Modules in files of their own that are compiled for tests only.
+/// Modules in separate files that are compiled only for tests.
 fn test_modules(module: &Module, text: &str) -> Vec<Module> {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let is_for_tests =
@@ -140,7 +140,7 @@ fn test_modules(module: &Module, text: &str) -> Vec<Module> {
     (0..lines.len()).filter_map(named).collect()
 }
 
-/// What a file imports: its `use` lines, and the paths from `crate` and `super` in its code.
+/// The imports of a file: its `use` lines, and the paths from `crate` and `super` in its code.
 fn paths(module: &Module, text: &str, names: &BTreeSet<Module>) -> (Vec<Module>, BTreeMap<String, Module>) {
     let (mut imports, mut handed_on) = (Vec::new(), BTreeMap::new());
     let mut rest = String::new();
@@ -175,7 +175,7 @@ fn paths(module: &Module, text: &str, names: &BTreeSet<Module>) -> (Vec<Module>,
             imports.extend(from_root(module, word, names));
         }
     }
-    // A window that hands something on does not use it.
+    // A window does not use the items that it re-exports.
     let is_window = names.iter().any(|name| name.len() == module.len() + 1 && name.starts_with(module));
     if is_window {
         imports.retain(|path| !handed_on.values().any(|handed| handed == path));
@@ -269,7 +269,7 @@ fn no_two_files_import_each_other() {
     assert!(all.is_empty(), "{} pairs of files import each other:\n{}", all.len(), all.join("\n"));
 }
 
-/// The Rust of this workspace.
+/// The source directories of this workspace.
 fn roots() -> Vec<PathBuf> {
     let whole = Path::new(env!("CARGO_MANIFEST_DIR"));
     let crates = fs::read_dir(whole.join("crates")).unwrap().map(|entry| entry.unwrap().path().join("src"));

@@ -1,6 +1,6 @@
-//! Random operations against a map. The cache may forget, but it must never lie: a hit is exactly what the map
-//! has, and what the map does not have is a miss. The files are so small that evictions, moves and the ends of
-//! the rings never rest.
+//! Random operations compared with a map. The cache may forget, but it must never lie: a hit is exactly the value of
+//! the map, and a key that the map does not have is a miss. The files are so small that evictions, moves and the ends
+//! of the rings never rest.
 
 mod common;
 
@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Keys in play: enough for evictions, few enough for collisions.
+/// Number of keys: enough for evictions, few enough for collisions.
 const KEYS: u8 = 40;
 
 #[derive(Clone, Copy, Debug)]
@@ -144,11 +144,11 @@ fn ops() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Where the clock of each case begins.
+/// The time at which the clock of each case begins.
 const START: u64 = 1_000_000;
 
 fn key_of(key: u8) -> Vec<u8> {
-    // Of many lengths, the empty key among them, and one beyond a cache line.
+    // Keys of many lengths, including the empty key and one longer than a cache line.
     vec![key; usize::from(key).pow(2).div_ceil(12)]
 }
 
@@ -158,11 +158,11 @@ struct Entry {
     flags: u32,
     /// Milliseconds; 0: never.
     expires: u64,
-    /// Not known after a write that does not tell.
+    /// `None` after a write that does not return it.
     stamp: Option<Stamp>,
 }
 
-/// What happened over all cases: a run in which nothing did would prove nothing.
+/// Counts over all cases: a run without these events would prove nothing.
 #[derive(Default)]
 struct Seen {
     hits: Cell<u64>,
@@ -183,23 +183,23 @@ type Checked = Result<(), TestCaseError>;
 
 struct Case<'a> {
     handles: Vec<Cache>,
-    /// A read-only handle sees what the others see.
+    /// A read-only handle, which sees the same values.
     reader: Cache,
     map: HashMap<u8, Entry>,
     clock: Arc<TestClock>,
-    /// Largest record that fits, in bytes.
+    /// The largest record that fits, in bytes.
     limit: u64,
     seen: &'a Seen,
 }
 
 impl Case<'_> {
-    /// What the map has for a key that has not expired.
+    /// The map's entry of a key, if it has not expired.
     fn live(&self, key: u8) -> Option<&Entry> {
         self.map.get(&key).filter(|entry| entry.expires == 0 || entry.expires > self.clock.ms())
     }
 
-    /// Compares a read with the map. Nobody else is at work, so what is not found is gone for good, unless the
-    /// clock's next step back brings it back to life.
+    /// Compares a read with the map. No other process works on the cache, so a value that is not found is gone for
+    /// good, unless the clock's next step back revives it.
     fn read(&mut self, key: u8, value: Option<&[u8]>) -> Checked {
         match (value, self.live(key)) {
             (Some(value), Some(entry)) => {
@@ -232,7 +232,7 @@ impl Case<'_> {
         }
     }
 
-    /// A value was stored: the map has it, and so must the cache, this once.
+    /// A value was stored: it is in the map, and the cache must have it, this once.
     fn stored(&mut self, cache: &Cache, key: u8, value: Vec<u8>, how: How, stamp: Option<Stamp>) -> Checked {
         let entry = Entry { value, flags: how.flags, expires: self.expires(how.expiry), stamp };
         self.map.insert(key, entry);
@@ -241,7 +241,7 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// The result of a write, unless the item was too large: then it must have said so, and nothing changed.
+    /// The result of a write, unless the item was too large: then the error must say so, and nothing changed.
     fn written<T>(&self, result: kennel::Result<T>, fits: bool) -> Result<Option<T>, TestCaseError> {
         match result {
             Ok(done) => {
@@ -443,7 +443,7 @@ impl Case<'_> {
     }
 }
 
-/// One case: a new file, operations through one handle or two, and all invariants at the end.
+/// One case: a new file, operations through one or two handles, and all invariants at the end.
 fn run_case(shape: Shape, two_handles: bool, ops: Vec<(usize, Op)>, seen: &Seen) -> Checked {
     let place = Place::new();
     let clock = TestClock::at(START);
@@ -463,7 +463,7 @@ fn run_case(shape: Shape, two_handles: bool, ops: Vec<(usize, Op)>, seen: &Seen)
     let first = options.create(place.path())?;
     let mut handles = vec![first];
     if two_handles {
-        // Strategy `process` keeps its opening lock, also from another open in the same process.
+        // Strategy `process` keeps its opening lock, which excludes another opening even in the same process.
         let second = if shape.strategy == 1 { handles[0].clone() } else { options.open(place.path())? };
         handles.push(second);
     }
@@ -476,7 +476,7 @@ fn run_case(shape: Shape, two_handles: bool, ops: Vec<(usize, Op)>, seen: &Seen)
             reject => reject,
         })?;
     }
-    // Each key once more, then all that the cache promises to itself.
+    // Each key once more, then all invariants of the cache.
     (0..KEYS).try_for_each(|key| case.run(0, Op::GetItem(key)))?;
     case.handles.iter().chain([&case.reader]).for_each(assert_sound);
     let counters = case.handles[0].stats().counters;
@@ -527,7 +527,7 @@ fn what_was_evicted_is_absent_for_every_operation() {
     let evict = || {
         cache.set("victim", "41").unwrap();
         let stamp = cache.get_item("victim").unwrap().stamp;
-        // Small ones push it out of the small ring, large ones out of the main ring.
+        // Small values push it out of the small ring, large ones out of the main ring.
         (0..200).for_each(|n: u32| cache.set(n.to_le_bytes(), vec![0; n as usize % 2 * 100]).unwrap());
         stamp
     };

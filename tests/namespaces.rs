@@ -1,4 +1,4 @@
-//! Namespaces: named parts of a cache with keys, defaults and invalidations of their own, the same in every process.
+//! Namespaces: named parts of a cache with separate keys, defaults and invalidations, the same in every process.
 
 mod common;
 
@@ -90,7 +90,7 @@ fn all_operations_work_in_a_namespace() {
     assert!(namespace.is_claimed("key") && !cache.is_claimed("key"));
     assert!(matches!(namespace.try_lock("key"), Err(Error::OwnClaim)));
     assert!(lock.release() && namespace.try_lock("key").unwrap().is_some());
-    // Whatever wrote it, it belongs to the namespace.
+    // It belongs to the namespace, whichever handle wrote it.
     namespace.invalidate(Invalidation::Hard).unwrap();
     assert!(["key", "x", "y"].iter().all(|key| !namespace.contains(key)));
     assert_sound(&cache);
@@ -115,7 +115,7 @@ fn a_handle_knows_its_namespace_and_acts_on_nothing_else() {
     assert_eq!((sorted(&a), sorted(&b)), (vec!["of a".to_owned()], vec!["of b".to_owned(), "too".to_owned()]));
     let stored = ["a\0of a", "b\0of b", "b\0too", "of none"];
     assert_eq!(sorted(&cache), stored);
-    // Nobody can tell what a mangler made of a key.
+    // Nobody can undo a custom mangler.
     let mangled = cache.namespace("c", &plain().key_mangler(|_, key| key.to_vec())).unwrap();
     assert_eq!(sorted(&mangled), stored);
     assert_eq!((a.stats().items, a.verify().records), (4, 4), "these are of the whole file");
@@ -181,10 +181,10 @@ fn a_soft_invalidation_makes_values_stale() {
     assert!(matches!(namespace.claim("key", &how).unwrap(), Lookup::Stale(item) if item.value == b"old"));
     assert!(matches!(claim.store("new").unwrap(), Stored::Yes(_)));
     assert!(matches!(namespace.claim("key", &how).unwrap(), Lookup::Hit(item) if item.value == b"new"));
-    // What was softly invalidated can still be removed.
+    // A hard invalidation can still remove softly invalidated values.
     namespace.invalidate(Invalidation::Hard).unwrap();
     assert!(!namespace.contains("key") && other.contains("key"));
-    // And of the whole cache.
+    // And one of the whole cache.
     cache.invalidate(Invalidation::Soft).unwrap();
     assert!(other.get_item("key").unwrap().is_stale);
 }
@@ -231,7 +231,7 @@ fn defaults_are_stored_in_the_file_and_overridden_by_whoever_says_otherwise() {
     assert_eq!((item.expires, item.soft_expires), (seconds(20), seconds(5)));
     mine.get_or_create("created", &CreateOptions::new(), || b"x".to_vec()).unwrap();
     assert_eq!(mine.get_item("created").unwrap().expires, seconds(20));
-    // That there is none, too.
+    // The absence of a value, too.
     let none = || None::<Vec<u8>>;
     assert_eq!(namespace.get_or_create_optional("none", &CreateOptions::new(), none).unwrap(), None);
     assert!(matches!(namespace.claim("none", &CreateOptions::new()).unwrap(), Lookup::Absent));

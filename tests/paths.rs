@@ -1,5 +1,5 @@
-//! What can lie where a cache file or one of its locks should be, and what else the system can answer: each call ends, with
-//! an error that says what is wrong, and changes nothing.
+//! Obstacles at the path of a cache file or of one of its locks, and further answers of the system: each call ends with
+//! an error that names the problem, and changes nothing.
 #![cfg(unix)]
 
 mod common;
@@ -77,7 +77,7 @@ fn a_lock_or_a_lease_that_is_no_regular_file_is_a_lost_one() {
     type Plant = fn(&Path);
     let plants: [(&str, Plant); 3] = [
         ("a named pipe", make_pipe),
-        // Even if it leads to the very file: tomorrow it may lead elsewhere.
+        // Even if it leads to the right file: tomorrow it may lead elsewhere.
         ("a symbolic link", |path| symlink(path.with_extension("kept"), path).unwrap()),
         ("a directory", |path| fs::create_dir(path).unwrap()),
     ];
@@ -113,7 +113,7 @@ fn limit_descriptors() {
     rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
 }
 
-/// Takes all descriptors of this process but a few.
+/// Uses up all descriptors of this process but a few.
 fn take_descriptors(free: usize) -> Vec<File> {
     let mut taken: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
     taken.truncate(taken.len() - free);
@@ -133,7 +133,7 @@ fn few_descriptors(call: &str, directory: &str) {
         let result = run(&small(), &path);
         drop(taken);
         say(format!("{free}: {}", result.map_or_else(|error| error.to_string(), |()| "done".into())));
-        // Whatever became of it, nothing is broken.
+        // Whatever the result was, nothing is broken.
         fill(&small().open_or_create(&path).unwrap());
         small().destroy(&path).unwrap();
     }
@@ -151,7 +151,7 @@ fn with_few_descriptors_every_call_ends() {
     }
 }
 
-/// Uses a handle whose file was replaced, with few descriptors left to follow it with.
+/// Uses a handle whose file was replaced, with few descriptors left to follow the replacement.
 fn follow_with_few_descriptors(path: &str) {
     limit_descriptors();
     for free in 0..12 {
@@ -177,7 +177,7 @@ fn a_handle_that_has_no_descriptor_to_follow_with_misses_and_does_not_hang() {
     assert!(told.len() == 12 && told[0].contains("Too many open files") && told[11].ends_with("done"), "{told:#?}");
 }
 
-/// Another file takes the place of one whose handle, which only reads, has met the mark of it before.
+/// Another file takes the place of the file of a read-only handle, which has seen the replacement mark before.
 #[test]
 fn a_reader_that_meets_the_mark_before_the_new_file_is_there_finds_that_in_the_end() {
     let place = Place::new();
@@ -190,7 +190,7 @@ fn a_reader_that_meets_the_mark_before_the_new_file_is_there_finds_that_in_the_e
     };
     mark(7);
     for _ in 0..5 {
-        assert_eq!((filled(&reader), reader.stats().items), (20, 20), "nobody has replaced it yet");
+        assert_eq!((filled(&reader), reader.stats().items), (20, 20), "the file has not been replaced yet");
     }
     let new = place.dir().join("new");
     let writer = small().create(&new).unwrap();
@@ -198,7 +198,7 @@ fn a_reader_that_meets_the_mark_before_the_new_file_is_there_finds_that_in_the_e
     fs::rename(&new, place.path()).unwrap();
     let value = must_end("the search for the new file", move || {
         while !reader.contains("key") {
-            assert_eq!(filled(&reader), 0, "what was replaced is gone");
+            assert_eq!(filled(&reader), 0, "the replaced items are gone");
         }
         reader.get("key")
     });

@@ -1,14 +1,14 @@
-//! Power is lost: what is on the device then is a mixture of older and newer pages.
+//! Loss of power: afterwards the device holds a mixture of older and newer pages.
 //!
-//! A workload runs while its file is watched: at random stores, and after each sync, the state of all pages is kept. A
-//! loss of power after any of these states leaves for each page of 4 KiB its content in that state or in an earlier one,
-//! each page for itself, but none older than the last sync of that page. Such mixtures are written into the very file,
-//! which is then opened as after a restart of the host.
+//! A test watches the file while a workload runs: at random stores, and after each sync, it keeps the state of all
+//! pages. A loss of power after any of these states leaves each page of 4 KiB with its content in that state or in an
+//! earlier one, independently of other pages, but never older than the last sync of that page. The test writes such
+//! mixtures into the same file, and opens it as after a restart of the host.
 //!
 //! * With `after_crash = verify` every value that comes back was once set for its key, in full.
-//! * By default nothing comes back, or exactly what was flushed, and that only if no write came after the flush.
+//! * By default nothing comes back, or exactly the flushed contents, and those only if no write followed the flush.
 //!
-//! `KENNEL_POWER_MIXTURES` says how many mixtures are tried; `cargo xtask power --mixtures N` sets it.
+//! `KENNEL_POWER_MIXTURES` sets the number of mixtures; `cargo xtask power --mixtures N` sets it.
 #![cfg(all(unix, feature = "crash-points"))]
 
 mod common;
@@ -28,17 +28,17 @@ use std::time::Duration;
 
 const PAGE: usize = 4096;
 const KEYS: u32 = 48;
-/// Tried in a usual run; the long one is a command of its own.
+/// Mixtures in a usual run; `cargo xtask power` tries more.
 const MIXTURES: u64 = 600;
 /// Mixtures of one workload.
 const OF_ONE: u64 = 60;
-/// The boots that come after the one in which the file is made.
+/// The boots after the one in which the file is created.
 const BOOTS: [[u64; 2]; 3] = [[9, 1], [9, 2], [9, 3]];
 
-/// Contents of a cache: keys, and what the values that a `get` returns prove to be, as counter and length.
+/// Contents of a cache: keys, with the counter and the length of the value that a `get` returns.
 type Contents = BTreeMap<u32, (u32, usize)>;
 
-/// All pages of the file at one moment; those that did not change are shared with the moment before.
+/// All pages of the file at one moment; unchanged ones are shared with the moment before.
 #[derive(Clone)]
 struct State {
     pages: Vec<Arc<[u8]>>,
@@ -46,7 +46,7 @@ struct State {
     synced: Arc<Vec<usize>>,
 }
 
-/// What was seen of a file.
+/// The observed states of a file.
 struct Disk {
     file: File,
     random: Random,
@@ -58,7 +58,7 @@ impl Disk {
         let file = File::open(path).unwrap();
         let len = file.metadata().unwrap().len() as usize;
         let mut disk = Self { file, random: Random(seed), states: Vec::new() };
-        // A new file counts as synced: what it was made of is older than any of its uses.
+        // A new file counts as synced: its initial content is older than any use.
         let synced = Arc::new(vec![0; len.div_ceil(PAGE)]);
         disk.states.push(State { pages: disk.read(None), synced });
         disk
@@ -74,7 +74,7 @@ impl Disk {
         bytes.chunks(PAGE).enumerate().map(page).collect()
     }
 
-    /// Keeps the state of this moment; its number.
+    /// Keeps the current state. Returns its number.
     fn keep(&mut self) -> usize {
         let last = self.states.last().unwrap();
         let state = State { pages: self.read(Some(last)), synced: last.synced.clone() };
@@ -96,7 +96,7 @@ impl Disk {
         }
     }
 
-    /// What a loss of power right after a state may leave. Pages are up to `back` states older.
+    /// A state that a loss of power right after state `last` may leave. Pages are up to `back` states older.
     fn mixture(&mut self, last: usize, back: usize) -> Vec<Arc<[u8]>> {
         let synced = self.states[last].synced.clone();
         let mut pick = |page: usize| {
@@ -108,25 +108,25 @@ impl Disk {
     }
 }
 
-/// Every value that was ever set, by key and counter; its length.
+/// Every value that was ever set: its length, by key and counter.
 type Ever = HashMap<(u32, u32), usize>;
 
-/// A file that was used and lost its power.
+/// A file that was in use when the power was lost.
 struct Lost {
     _dir: tempfile::TempDir,
     path: PathBuf,
     after_crash: AfterCrash,
     disk: Disk,
     ever: Ever,
-    /// For some states what the cache held then with no operation under way.
+    /// For some states, the contents of the cache at that moment, with no operation in progress.
     quiet: BTreeMap<usize, Contents>,
-    /// States right before and right after a flush that held.
+    /// States right before and right after a flush that succeeded.
     flushed: Vec<(usize, usize)>,
     /// States right after a later write had returned.
     written: Vec<usize>,
 }
 
-/// A directory in memory, where there is one: each mixture is a whole file.
+/// A directory in memory, if there is one: each mixture is a whole file.
 fn directory() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
@@ -137,7 +137,7 @@ fn contents(cache: &Cache) -> Contents {
     (0..KEYS).filter_map(value).collect()
 }
 
-/// Works with a new cache and watches its file. `ends`: its positions run out on the way, and stripes are emptied.
+/// Uses a new cache and watches its file. With `ends`, positions run out during the use, which empties stripes.
 fn use_and_lose(seed: u64, after_crash: AfterCrash, ends: bool) -> Lost {
     let dir = directory();
     let path = dir.path().join("cache");
@@ -158,7 +158,7 @@ fn use_and_lose(seed: u64, after_crash: AfterCrash, ends: bool) -> Lost {
             1..5 => drop(cache.delete(key.to_string()).unwrap()),
             5 if !was_flushed => {
                 let before = disk.borrow_mut().keep();
-                assert!(cache.flush().unwrap(), "nobody else writes");
+                assert!(cache.flush().unwrap(), "no other process writes");
                 let after = disk.borrow_mut().keep();
                 flushed.push((before, after));
                 quiet.insert(after, contents(&cache));
@@ -185,7 +185,7 @@ fn use_and_lose(seed: u64, after_crash: AfterCrash, ends: bool) -> Lost {
     Lost { _dir: dir, path, after_crash, disk, ever, quiet, flushed, written }
 }
 
-/// What came of mixtures, so that a test which tries nothing is seen.
+/// Counts of results, so that a test that tries nothing fails.
 #[derive(Debug, Default)]
 struct Tally {
     mixtures: u64,
@@ -197,7 +197,7 @@ struct Tally {
 }
 
 impl Lost {
-    /// Writes pages into the file that was lost, as they would be found after a restart.
+    /// Writes pages into the file of the lost state, as found after a restart.
     fn write(&self, pages: &[Arc<[u8]>]) {
         self.write_to(&self.path, pages);
     }
@@ -217,13 +217,13 @@ impl Lost {
         self.quiet.get(flush)
     }
 
-    /// Checks what is found after a loss of power in some state.
+    /// Checks the contents after a loss of power in a state.
     fn check(&self, cache: &Cache, state: usize, told: &str) -> Contents {
         let found = contents(cache);
         match self.after_crash {
             AfterCrash::Discard => {
                 let flushed = self.last_flush(state);
-                assert!(found.is_empty() || Some(&found) == flushed, "{told}: neither empty nor what was flushed");
+                assert!(found.is_empty() || Some(&found) == flushed, "{told}: neither empty nor the flushed contents");
             }
             AfterCrash::Verify => self.check_ever(&found, told),
             other => panic!("nothing is known of {other}"),
@@ -231,7 +231,7 @@ impl Lost {
         found
     }
 
-    /// Each value was once set for its key. That it is whole was proven when it was read.
+    /// Checks that each value was once set for its key. Reading it has already shown that it is whole.
     fn check_ever(&self, found: &Contents, told: &str) {
         for (&key, &(counter, len)) in found {
             assert_eq!(self.ever.get(&(key, counter)), Some(&len), "{told}: write {counter} of key {key}");
@@ -254,11 +254,11 @@ impl Lost {
             tally.old_values +=
                 found.iter().filter(|(key, value)| now.get(key).is_some_and(|now| now != *value)).count() as u64;
         }
-        // Whatever was found, it goes on from there.
+        // Whatever the contents are, the cache can be used.
         cache.set("and so on", "x").unwrap();
         assert_eq!(cache.get("and so on").as_deref(), Some(&b"x"[..]), "{told}");
         assert_sound(&cache);
-        // A rebuild can find what no slot pointed to.
+        // A rebuild can find records that no slot pointed to.
         self.check_ever(&contents(&cache), &told);
         tally.dropped += cache.stats().counters.dropped;
     }
@@ -297,7 +297,7 @@ fn after_a_flush_as_the_last_act_everything_is_there() {
     for (seed, after_crash) in (0..10).flat_map(|seed| [(seed, AfterCrash::Discard), (seed, AfterCrash::Verify)]) {
         let mut lost = use_and_lose(100 + seed, after_crash, false);
         for (_, flush) in lost.flushed.clone() {
-            // All that came before was synced, so there is one mixture only, however old pages might be.
+            // All earlier stores were synced, so there is only one mixture, however old pages may be.
             let mixture = lost.disk.mixture(flush, usize::MAX);
             lost.write(&mixture);
             assert_eq!(&contents(&lost.open(0)), &lost.quiet[&flush], "flush at state {flush} of workload {seed}");
@@ -348,7 +348,7 @@ fn a_copy_of_a_live_file_counts_as_a_crash() {
             let mixture = lost.disk.mixture(state, 5);
             lost.write_to(&copy, &mixture);
             std::fs::set_permissions(&copy, std::fs::metadata(&lost.path).unwrap().permissions()).unwrap();
-            // In the same boot: it is another file that tells a copy.
+            // In the same boot: the copy is recognized because it is another file.
             let cache = Options::new().open(&copy).unwrap();
             let found = lost.check(&cache, state, "a copy");
             assert!(found.is_empty() || after_crash == AfterCrash::Verify, "flushed or not, a copy is not trusted");
@@ -358,18 +358,18 @@ fn a_copy_of_a_live_file_counts_as_a_crash() {
     }
 }
 
-/// What one loses who flushes while others do: a file, what it held before the last write and after, and its disk.
+/// Flushes that overlap with another flush: the file, its contents before and after the last write, and its disk.
 struct Flushes {
     _dir: tempfile::TempDir,
     path: PathBuf,
     disk: Disk,
     held: Vec<Contents>,
-    /// Flushes that held.
+    /// Number of flushes that succeeded.
     flushed: u32,
 }
 
-/// Two handles flush and a third writes, each from within another: the second flush and the write run at some access
-/// of the first flush to the file.
+/// Two handles flush and a third one writes, each from within the other: the second flush and the write run at some
+/// access of the first flush to the file.
 fn flush_twice_and_lose(seed: u64) -> Flushes {
     let dir = directory();
     let path = dir.path().join("cache");
@@ -392,7 +392,7 @@ fn flush_twice_and_lose(seed: u64) -> Flushes {
         seen.borrow_mut().see(event);
         if events == second_at {
             watch(watched(seen.clone()));
-            // Where the first has a stripe's lock it is waited for in vain.
+            // While the first flush has a stripe's lock, the second waits for it in vain.
             count.set(count.get() + u32::from(second.flush().unwrap_or(false)));
             unwatch();
             seen.borrow_mut().keep();
@@ -419,8 +419,8 @@ fn flush_twice_and_lose(seed: u64) -> Flushes {
     Flushes { _dir: dir, path, disk, held, flushed: flushed.get() }
 }
 
-/// A flush overwrote what another had marked as flushed, in memory only, and a writer took that for a mark that it need
-/// not bring to the device: after a loss of power the file said that it was flushed, among pages of a later write.
+/// A flush overwrote another one's flush mark, in memory only, and a writer took that for a mark that need not reach the
+/// device: after a loss of power the file was marked as flushed, among pages of a later write.
 #[test]
 fn two_flushes_and_a_write_leave_what_was_flushed_or_nothing() {
     let (mut trusted, mut empty, mut flushed) = (0, 0, 0);
@@ -445,7 +445,7 @@ fn two_flushes_and_a_write_leave_what_was_flushed_or_nothing() {
     assert!(trusted > 100 && empty > 100 && flushed > 100, "{trusted} trusted, {empty} empty, {flushed} flushed");
 }
 
-/// Nobody wrote, so both hold.
+/// No process wrote, so both succeed.
 #[test]
 fn two_flushes_at_the_same_time_both_hold() {
     for at in 0..60 {
@@ -459,7 +459,7 @@ fn two_flushes_at_the_same_time_both_hold() {
         let says = told.clone();
         watch(move |_| {
             if events == at {
-                // `Err`: the first had a stripe's lock.
+                // `Err`: the first flush had a stripe's lock.
                 says.set(second.flush().unwrap_or(true));
             }
             events += 1;
@@ -501,13 +501,13 @@ fn an_opener_that_dies_does_not_make_the_next_one_trust_the_file() {
     }
 }
 
-/// The mixtures must honour syncs, or they would show losses that cannot be; and they must be mixtures.
+/// The mixtures must respect syncs, otherwise they would show impossible losses; and they must really be mixtures.
 #[test]
 fn mixtures_honour_syncs() {
     let mut lost = use_and_lose(600, AfterCrash::Discard, false);
     let &(_, flush) = lost.flushed.first().expect("a flush");
     let now = lost.disk.states[flush].clone();
-    // Only the header was stored to after the sync of the whole file, and it was synced again.
+    // After the sync of the whole file only the header was written, and it was synced again.
     let mixture = lost.disk.mixture(flush, usize::MAX);
     assert!(mixture.iter().zip(&now.pages).all(|(mixed, now)| mixed == now));
     let last = lost.disk.states.len() - 1;

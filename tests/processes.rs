@@ -1,4 +1,4 @@
-//! Many processes on one cache: what they see of each other, how they come and go, and what they count.
+//! Many processes on one cache: what they see of each other, how they join and leave, and what they count.
 
 mod common;
 
@@ -16,7 +16,7 @@ use std::time::Duration;
 const SHARED: [LockStrategy; 2] = [LockStrategy::File, LockStrategy::Lease];
 const WRITERS: u64 = 3;
 const KEYS: u64 = 12;
-/// Under the thread sanitizer each takes many times as long.
+/// Fewer under the thread sanitizer, where each round takes many times as long.
 const ROUNDS: u64 = if cfg!(kennel_tsan) { 40 } else { 250 };
 
 #[test]
@@ -42,12 +42,12 @@ fn options() -> Options {
     Options::new().capacity(1 << 20).stripes(4).mean_item(256)
 }
 
-/// For those who all want one stripe at once: nobody promises that its lock is given to them in turn.
+/// For processes that all want one stripe at the same time: the lock is not fair.
 fn patient() -> Options {
     Options::new().lock_wait(children::PATIENCE)
 }
 
-/// Starts children that wait for a word once they have the file open.
+/// Starts children that open the file, and then wait for a line from the parent.
 fn ready(number: u64, task: &str, path: &Path) -> Vec<Process> {
     let start = |i: u64| children::start(task, &[arg(path), &i.to_string()]);
     let mut started: Vec<_> = (0..number).map(start).collect();
@@ -65,13 +65,13 @@ fn key(writer: u64, number: u64) -> String {
     format!("{writer} of {number}")
 }
 
-/// A value that proves itself: each of its words names the key and the counter. Its length varies.
+/// A self-proving value: each of its words contains the key and the counter. Its length varies.
 fn value(writer: u64, number: u64, counter: u64) -> Vec<u8> {
     let word = (writer << 56 | number << 48 | counter).to_le_bytes();
     word.repeat(1 + (counter % 40 * (number + 1)) as usize)
 }
 
-/// The counter of a value, after a look at every word of it.
+/// The counter of a value, after a check of every word.
 fn counter_of(writer: u64, number: u64, found: &[u8]) -> u64 {
     let first = u64::from_le_bytes(found[..8].try_into().unwrap());
     let counter = first & ((1 << 48) - 1);
@@ -122,10 +122,10 @@ fn values_prove_themselves_and_never_go_back() {
 
 fn values_never_go_back(locks: LockStrategy) {
     let place = Place::new();
-    // More than all that is written: no ring comes round, nothing is evicted.
+    // More than everything that is written: no ring wraps around, and nothing is evicted.
     let cache = options().locks(locks).capacity(32 << 20).create(place.path()).unwrap();
     go(ready(WRITERS, "write and read", &place.path()));
-    // The last word of each writer stands.
+    // The last value of each writer is there.
     for writer in 0..WRITERS {
         for number in (0..KEYS).filter(|&number| ROUNDS % 17 != number) {
             let found = cache.get(key(writer, number)).unwrap();
@@ -137,7 +137,7 @@ fn values_never_go_back(locks: LockStrategy) {
     assert!(cache.verify().is_ok());
 }
 
-/// The same in a cache that is far too small, so that everything is moved and evicted all the time.
+/// The same work in a cache that is far too small, so that everything is moved and evicted all the time.
 fn thrash(path: &str, writer: u64) {
     let cache = patient().open(path).unwrap();
     let mut seen = HashMap::new();
@@ -210,14 +210,14 @@ fn open_and_say(path: &str) {
 
 #[test]
 fn hundreds_of_processes_at_once_are_all_served() {
-    // Under Wine one server answers every call of all of them.
+    // Under Wine one server answers every call of all processes.
     const MANY: usize = if cfg!(windows) { 50 } else { 210 };
     let place = Place::new();
     let cache = options().create(place.path()).unwrap();
     cache.set("served", "0").unwrap();
     let mut many: Vec<_> = (0..MANY).map(|_| children::start("open", &[arg(&place.path())])).collect();
     many.iter_mut().for_each(|process| process.expect("served"));
-    // All of them are there, at once.
+    // All of them are there at the same time.
     assert_eq!(cache.stats().members as usize, MANY + 1);
     many.into_iter().for_each(Process::finish);
     assert_eq!(cache.get("served"), Some(MANY.to_string().into_bytes()));
@@ -245,16 +245,16 @@ fn all_seats_taken(locks: LockStrategy) {
         }
         other => panic!("expected SeatsFull, found {other:?}"),
     }
-    // Reading takes no seat.
+    // Reads take no seat.
     assert!(Options::new().open_read_only(&path).unwrap().get("served").is_some());
-    // A killed one's seat is taken, again and again; the living keep theirs.
+    // The seat of a killed process is reused, again and again; living ones keep theirs.
     for _ in 0..10 {
         three[1].kill();
         three[1] = start();
         three[1].expect("served");
     }
     start().expect(&format!("4 seats full {}", real.display()));
-    // And so is one that was left in good order.
+    // The seat of a process that left in good order is reused, too.
     three.pop().unwrap().finish();
     let mut last = start();
     last.expect("served");
@@ -285,7 +285,7 @@ fn what_a_killed_process_counted_stays_counted() {
         let counters = cache.stats().counters;
         assert_eq!((counters.hits, counters.misses), (READS * killed, READS * killed));
     }
-    // Eight were there one after the other, on two seats.
+    // Eight processes, one after the other, used two seats.
     assert!(cache.stats().members <= 3);
 }
 
@@ -311,20 +311,20 @@ fn several_who_create_at_once_share_one_file() {
         assert_eq!(cache.stats().file_id, ids[0]);
         assert_eq!(cache.get("counter").as_deref(), Some(&b"6"[..]));
         creators.into_iter().for_each(Process::finish);
-        // The losers' lock directories are gone, or are tidied away by the next creator.
+        // The losers' lock directories are gone, or the next creator removes them.
         assert_eq!(place.names(), ["cache", "cache.locks"]);
         cache.set("all", "well").unwrap();
     }
 }
 
-/// Whoever destroys a cache tidies locks away; they must never be those of one that is just being created.
+/// A process that destroys a cache removes lock files, but never those of a cache that is just being created.
 fn create_and_destroy(path: &str) {
     say("ready");
     wait_for_word();
     for round in 0..40 {
         children::go_on();
         let cache = options().open_or_create(path).unwrap();
-        // Each of the locks is needed, and each may be opened only now. A file that was destroyed meanwhile is gone.
+        // The loop needs each of the locks, and may open one only now. The file may have been destroyed meanwhile.
         for i in 0..12 {
             match cache.set(format!("{round} {i}"), "value") {
                 Ok(()) | Err(Error::NotFound(_)) => {}
@@ -380,7 +380,7 @@ fn additions_are_not_lost(locks: LockStrategy) {
     assert!(cache.verify().is_ok());
 }
 
-/// Has a cache open and says, whenever it is asked, what the key holds.
+/// Has a cache open, and reports the value of the key whenever asked.
 fn hold(path: &str, to_read: bool) {
     let cache = if to_read { Options::new().open_read_only(path) } else { Cache::open(path) }.unwrap();
     say("open");
@@ -403,7 +403,8 @@ fn look_until(holder: &mut Process, expected: &str) {
     panic!("{expected} is not found");
 }
 
-/// Windows lets nobody remove or replace a mapped file: there it is moved aside, and goes when the last closes it.
+/// Windows does not let anybody remove or replace a mapped file: the file is moved aside, and removed when its last
+/// user closes it.
 #[test]
 fn what_others_have_open_can_be_destroyed_and_replaced() {
     for how in ["to read", "to write"] {
@@ -452,7 +453,7 @@ fn mark_replaced(path: &Path, mark: u64) {
     file.write_all(&mark.to_le_bytes()).unwrap();
 }
 
-/// Others lock the key in the file that they find. The first holder went on believing that it keeps them out.
+/// Other processes lock the key in the new file. The first holder went on believing that its lock excludes them.
 #[test]
 fn who_holds_a_lock_in_a_file_that_was_replaced_learns_that_it_protects_nothing() {
     for how in ["destroy", "recreate", "nothing"] {
@@ -473,7 +474,7 @@ fn who_holds_a_lock_in_a_file_that_was_replaced_learns_that_it_protects_nothing(
                 let anew = options().locks(LockStrategy::Lease).on_mismatch(OnMismatch::Recreate);
                 anew.open(&path).map(drop).unwrap();
             }
-            // One who was about to replace the file died.
+            // A process that was about to replace the file died.
             _ => mark_replaced(&path, 77),
         }
         let is_held = how == "nothing";
@@ -497,13 +498,13 @@ fn claim_by_another_clock(path: &str) {
         Err(Error::TimedOut { .. }) => "theirs is being created".to_owned(),
         other => format!("theirs: {other:?}"),
     });
-    let Ok(Lookup::Create(_claim)) = cache.claim("mine", &how) else { panic!("nobody has claimed it") };
+    let Ok(Lookup::Create(_claim)) = cache.claim("mine", &how) else { panic!("the key is not claimed") };
     say("mine is claimed");
     wait_for_word();
 }
 
-/// A container can have a time namespace of its own, in which the monotonic clock is ahead. Claims of another process
-/// then looked a day older than they were, and its own ones were as young as ever after a day.
+/// In a container's time namespace, the monotonic clock can be ahead. Claims of another process then looked a day older
+/// than they were, and the container's own ones looked new even after a day.
 #[cfg(target_os = "linux")]
 #[test]
 fn claims_of_processes_in_other_time_namespaces_are_as_old_as_they_are() {

@@ -1,4 +1,5 @@
-//! A cache file that was removed without Kennel: those who have it open notice, and meet those who open its path.
+//! A cache file that was removed without Kennel: processes that have it open notice, and meet those that open its path
+//! later.
 #![cfg(unix)]
 
 mod common;
@@ -17,7 +18,7 @@ fn opened(place: &Place) -> Cache {
     options().open_or_create(place.path()).unwrap()
 }
 
-/// Reads misses until a handle has gone over to another file.
+/// Reads until a handle has switched to another file; the reads miss meanwhile.
 fn until_it_moves(cache: &Cache, from: &str) {
     let end = Instant::now() + Duration::from_secs(60);
     while cache.stats().file_id == from {
@@ -44,7 +45,7 @@ fn those_who_have_a_removed_file_open_meet_in_the_file_at_its_path() {
         assert_eq!(other.get("key").as_deref(), Some(&b"old"[..]));
         let newcomer = opened(&place);
         until_it_moves(&one, &before);
-        // One told the other.
+        // The other handle switches, too, once `one` has noticed the removal.
         assert_eq!(other.get("key"), None);
         one.set("key", "new").unwrap();
         for cache in [&one, &other, &newcomer] {
@@ -68,7 +69,7 @@ fn who_may_make_the_file_makes_it_as_it_was() {
             let stats = opened(&place).stats();
             assert_eq!((stats.file_id, stats.capacity, stats.stripes), (id(&one), 512 << 10, 2));
         }
-        // The other one, too, which never made one.
+        // The other handle, too, which never created one.
         let before = id(&other);
         fs::remove_file(place.path()).unwrap();
         until_it_moves(&other, &before);
@@ -124,7 +125,7 @@ fn a_read_only_handle_goes_over_by_itself() {
     });
 }
 
-/// Repeats what looks for the right to create or to lock, until the file at the path exists again.
+/// Repeats work that needs the right to create or to lock, until the file at the path exists again.
 fn until_made(path: &Path, mut work: impl FnMut()) {
     let end = Instant::now() + Duration::from_secs(60);
     while !path.exists() {
@@ -144,13 +145,13 @@ fn creating_and_locking_look_by_themselves() {
         until_made(&place.path(), || {
             number += 1;
             let Lookup::Create(claim) = cache.claim(format!("key {number}"), &CreateOptions::new()).unwrap() else {
-                panic!("nobody has this key")
+                panic!("no process has this key")
             };
             claim.fail();
         });
         fs::remove_file(place.path()).unwrap();
         until_made(&place.path(), || drop::<KeyLock>(cache.lock("key", Wait::No).unwrap()));
-        // Who opens the path is kept out by the lock of who had it open.
+        // The lock of the process that had the file open excludes one that opens the path.
         let _lock = cache.lock("key", Wait::No).unwrap();
         assert!(opened(&place).try_lock("key").unwrap().is_none());
     });

@@ -1,4 +1,4 @@
-//! A handle follows a file that takes another's place, and keeps nothing of the old one.
+//! A handle follows a replacement of its file, and keeps nothing of the old file.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -10,7 +10,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Mappings and descriptors of this process that lead to files in a directory, those without a name included.
+/// Mappings and descriptors of this process for files in a directory, including files without a name.
 fn uses_of(directory: &Path) -> (usize, usize) {
     let is_in = |path: &Path| path.starts_with(directory);
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
@@ -22,8 +22,8 @@ fn uses_of(directory: &Path) -> (usize, usize) {
     (mapped.count(), open.count())
 }
 
-/// The same, once the next writes have let go of what the first one could not: another thread may have been put aside in
-/// the middle of a read.
+/// Counts these after further writes have released what the first one could not: another thread may have been
+/// interrupted in the middle of a read.
 fn uses_in_the_end(place: &Place, cache: &Cache, expected: (usize, usize)) -> (usize, usize) {
     let start = Instant::now();
     while uses_of(place.dir()) != expected && start.elapsed() < children::PATIENCE / 2 {
@@ -32,7 +32,7 @@ fn uses_in_the_end(place: &Place, cache: &Cache, expected: (usize, usize)) -> (u
     uses_of(place.dir())
 }
 
-/// Waits until a handle has gone over to the file that has this value.
+/// Waits until a handle has switched to the file that has this value.
 fn wait_for_value(cache: &Cache, value: &str) {
     let start = Instant::now();
     while cache.get("key").as_deref() != Some(value.as_bytes()) {
@@ -41,7 +41,7 @@ fn wait_for_value(cache: &Cache, value: &str) {
     }
 }
 
-/// Stops a thread, in a panic too.
+/// Stops a thread when dropped, even in a panic.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {
@@ -50,14 +50,14 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// Each file that took another's place was kept, with its memory, until the handle was dropped.
+/// Each replaced file was kept, with its memory, until the handle was dropped.
 #[test]
 fn a_handle_that_follows_replaced_files_keeps_none_of_them() {
     for locks in [LockStrategy::File, LockStrategy::Lease] {
         let place = Place::new();
         let options = Options::new().capacity(32 << 20).stripes(1).locks(locks);
         let cache = options.create(place.path()).unwrap();
-        // Of these one reads all the time, and two are idle until the end.
+        // One of these reads all the time, and two are idle until the end.
         let (reader, idle, patient) = (cache.clone(), cache.clone(), cache.with_lock_wait(Duration::from_secs(1)));
         cache.set("key", "0").unwrap();
         let before = uses_of(place.dir());
@@ -85,7 +85,7 @@ fn a_handle_that_follows_replaced_files_keeps_none_of_them() {
     }
 }
 
-/// What is in use when a file is replaced stays until that use ends: a read that is under way, and a lock.
+/// A use of the file that is in progress during a replacement, a read or a lock, keeps the old file until it ends.
 #[test]
 fn a_replaced_file_stays_for_those_who_use_it() {
     let place = Place::new();

@@ -1,4 +1,4 @@
-//! Copies of cache files, and what is left after a restart of the host.
+//! Copies of cache files, and the contents after a restart of the host.
 
 mod common;
 
@@ -44,10 +44,10 @@ fn a_copy_of_a_cache_that_survives_crashes_holds_its_values() {
     assert_eq!(copy.stats().counters.dropped, 0);
 }
 
-/// Another boot of the host than the one that this process runs in.
+/// Another boot of the host than the current one.
 const OTHER_BOOT: [u64; 2] = [0x0b00, 0x7];
 
-/// A filled cache that another boot left behind, prepared by `last` before the host went down.
+/// A filled cache from another boot; `last` prepares it before the host went down.
 fn after_restart(after_crash: AfterCrash, last: impl FnOnce(&Cache)) -> (Place, Cache) {
     let place = Place::new();
     let cache = small().after_crash(after_crash).create(place.path()).unwrap();
@@ -137,7 +137,7 @@ fn a_cache_that_survives_crashes_holds_its_values_after_a_restart() {
     let (_place, cache) = after_restart(AfterCrash::Verify, |_| ());
     assert!(cache.stripe_stats().iter().all(|stripe| stripe.verify_me));
     assert_eq!((filled(&cache), cache.keys().count()), (20, 20));
-    // The first write to each stripe builds its index anew.
+    // The first write to each stripe rebuilds its index.
     cache.set("more", "of it").unwrap();
     assert_eq!((filled(&cache), cache.get("more").as_deref()), (20, Some(&b"of it"[..])));
     assert_sound(&cache);
@@ -182,7 +182,7 @@ fn a_read_only_handle_of_a_file_of_another_boot_always_misses_unless_it_verifies
     let careful = Options::new().boot_id(OTHER_BOOT).verify_reads(true).open_read_only(place.path()).unwrap();
     assert_eq!((filled(&reader), reader.keys().count()), (0, 0));
     assert_eq!(filled(&careful), 20);
-    // It looks again at each read: once a writer of that boot has opened the file, it is as good as any.
+    // The reader checks again at each read: it trusts the file once a writer of that boot has opened it.
     let writer = Options::new().boot_id(OTHER_BOOT).open(place.path()).unwrap();
     fill(&writer);
     assert_eq!(filled(&reader), 20);

@@ -1,11 +1,11 @@
-//! Keys and values of every size, and what is said about sizes.
+//! Keys and values of every size, and the reported sizes.
 
 mod common;
 
 use common::{Place, assert_sound};
 use kennel::{Cache, Error, LockStrategy, MAX_KEY, Options, SetOptions, record_size};
 
-/// Bytes that caller's flags cost.
+/// Bytes that the caller's flags cost.
 const FLAGS: u64 = 24;
 
 fn one_stripe(place: &Place, capacity: u64) -> Cache {
@@ -70,7 +70,7 @@ fn the_longest_key_is_stored_and_a_longer_one_refused_by_every_write() {
     for error in refused {
         assert!(matches!(error, Some(Error::KeyTooLong { size: 65_536, limit: 65_535 })), "{error:?}");
     }
-    // Reads of it miss: it cannot be there.
+    // Reads of this key miss: it cannot be there.
     assert!(cache.get(&long).is_none() && !cache.contains(&long) && cache.get_multi(&[&long])[0].is_none());
     assert_eq!((cache.stats().items, cache.stats().counters.sets), (before.items, before.counters.sets));
 }
@@ -98,7 +98,7 @@ fn the_largest_item_fits_and_one_byte_more_changes_nothing() {
         assert_eq!(limit, cache.stripe_stats()[0].main_size / 4, "a quarter of the main ring");
         let key = b"8 bytes.";
         let fits = bytes(largest - key.len());
-        // Again and again, so that it is written over the end of the ring, too.
+        // Repeated, so that some are written across the end of the ring.
         for n in 0..9 {
             cache.set(format!("filler{n:02}"), bytes(n)).unwrap();
             cache.set(key, &fits).unwrap();
@@ -151,7 +151,7 @@ fn values_of_every_length_survive_side_by_side() {
 fn one_key_takes_values_of_every_length_one_after_the_other() {
     let place = Place::new();
     let cache = one_stripe(&place, 64 << 10);
-    // Growing it must move, shrinking it is overwritten where it lies.
+    // A growing value must move; a shrinking one is overwritten in place.
     for len in (0..=600).chain((0..=600).rev()).chain([600, 3, 300, 0, 511]) {
         cache.set("key", bytes(len)).unwrap();
         assert_eq!(cache.get("key"), Some(bytes(len)), "length {len}");
@@ -216,7 +216,7 @@ fn a_value_of_one_mebibyte_fits_into_the_default_capacity() {
 fn a_batch_may_be_of_any_size_and_of_equal_keys_the_last_wins() {
     let place = Place::new();
     let cache = Options::new().capacity(4 << 20).stripes(2).create(place.path()).unwrap();
-    // Far more per stripe than one hold of its lock takes.
+    // Far more per stripe than one hold of its lock writes.
     let keys: Vec<_> = (0..1000u32).map(|n| (n % 500).to_le_bytes()).collect();
     let items: Vec<_> = keys.iter().enumerate().map(|(n, key)| (key, bytes(n % 97))).collect();
     assert!(cache.set_multi(&items, &SetOptions::new()).into_iter().all(|stored| stored.is_ok()));
@@ -231,7 +231,7 @@ fn a_batch_may_be_of_any_size_and_of_equal_keys_the_last_wins() {
     assert!(cache.set_multi(&no_items, &SetOptions::new()).is_empty());
 }
 
-/// One hold of a lock may write many laps of a ring; none of them leads beyond the last position.
+/// One hold of a lock may write many laps of a ring, but never beyond the last position.
 #[test]
 fn a_batch_of_the_largest_items_does_not_run_over_the_last_position() {
     let place = Place::new();

@@ -1,4 +1,5 @@
-//! Stale values: who has one takes no lock, waits for nobody, and begins no creation that has just failed.
+//! Stale values: a read that gets one takes no lock, waits for nobody, and does not repeat a creation that has just
+//! failed.
 
 mod common;
 
@@ -21,7 +22,7 @@ fn ok(value: &str) -> Result<Vec<u8>, Infallible> {
     Ok(value.as_bytes().to_vec())
 }
 
-/// What is created so is stale at once.
+/// Options with which a created value is stale immediately.
 fn stale() -> CreateOptions {
     CreateOptions::new().soft_expiry(Expiry::After(Duration::ZERO)).wait(Wait::Forever)
 }
@@ -49,14 +50,14 @@ fn child() {
     });
 }
 
-/// Locks of one process that count how often one is asked for.
+/// Locks of one process that count the attempts to acquire one.
 #[derive(Default)]
 struct Counting {
     asked: AtomicU32,
     is_held: AtomicBool,
 }
 
-/// Both ends of a strategy that is these locks.
+/// A strategy and its attachment, which share these locks.
 struct Shared(Arc<Counting>);
 
 impl LockFactory for Shared {
@@ -95,7 +96,7 @@ impl LockRegions for Shared {
     }
 }
 
-/// Each lock of strategy `file` is a system call, and each wait for one is a wait.
+/// Each lock of strategy `file` costs a system call, and may cost a wait.
 #[test]
 fn a_stale_hit_takes_no_lock_while_another_creates() {
     let place = Place::new();
@@ -110,7 +111,7 @@ fn a_stale_hit_takes_no_lock_while_another_creates() {
     }
     assert_eq!(locks.asked.load(Ordering::SeqCst), before);
     drop(claim);
-    assert!(matches!(cache.claim("key", &stale()).unwrap(), Lookup::Create(_)), "nobody creates it any more");
+    assert!(matches!(cache.claim("key", &stale()).unwrap(), Lookup::Create(_)), "the creation has ended");
 }
 
 #[test]
@@ -127,7 +128,7 @@ fn the_stale_value_of_a_dead_creator_is_created_anew_within_a_second() {
             Lookup::Stale(_) => std::thread::sleep(Duration::from_millis(1)),
             other => panic!("{other:?}"),
         }
-        assert!(start.elapsed() < Duration::from_secs(10), "nobody takes over");
+        assert!(start.elapsed() < Duration::from_secs(10), "no process takes over");
     };
     assert!(claim.is_protected() && claim.stale().is_some());
     assert_eq!(cache.stats().counters.takeovers, 1);
@@ -153,13 +154,13 @@ fn a_stale_hit_waits_for_no_stopped_writer() {
         for _ in 0..1_000 {
             assert_eq!(cache.get_or_create("key", &stale(), || ok("never")).unwrap(), b"stale");
         }
-        // A quarter of a second each would be four minutes.
+        // Waiting a quarter of a second each time would take four minutes.
         assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
         std::mem::forget((cache, place));
     });
 }
 
-/// Asks for the stale value again and again, and how often it was created meanwhile: not more than once a second.
+/// Reads the stale value again and again, and counts the creations meanwhile: at most one a second.
 fn is_left_alone_for_a_second<V: Into<Created> + 'static>(create: fn() -> Result<V, &'static str>) {
     let (_place, cache) = cache();
     let created = Arc::new(AtomicU32::new(0));
@@ -202,7 +203,7 @@ fn a_panic_in_a_refresh_does_not_begin_again_at_once() {
     is_left_alone_for_a_second::<Vec<u8>>(|| std::panic::resume_unwind(Box::new("as it was meant to")));
 }
 
-/// Who creates in the foreground decides for itself.
+/// Creators in the foreground decide for themselves.
 #[test]
 fn a_failed_refresh_stops_no_caller_who_creates_itself() {
     let (_place, cache) = cache();
@@ -223,14 +224,14 @@ fn a_value_of_unknown_age_is_too_old_for_who_limits_the_age() {
     let (any, age) = (CreateOptions::new(), Duration::from_secs(10));
     let (fresh, usable) = (any.clone().fresh_for(age), any.clone().usable_for(age));
     let never = || -> Result<Vec<u8>, Infallible> { panic!("it is there") };
-    // Nobody knows when a plain value was created.
+    // A plain value has no creation time.
     cache.set("plain", "value").unwrap();
     assert_eq!(cache.get_or_create("plain", &any, never).unwrap(), b"value");
     let Lookup::Create(claim) = cache.claim("plain", &fresh).unwrap() else { panic!("it may be old") };
     assert_eq!(claim.stale().unwrap().value, b"value");
     drop(claim);
     assert_eq!(cache.get_or_create("plain", &usable, || ok("anew")).unwrap(), b"anew");
-    // What is created says it, without any option.
+    // A created value has one, without any option.
     assert_eq!(cache.get_item("plain").unwrap().created, Some(common::moment(NOW)));
     assert_eq!(cache.get_or_create("key", &any, || ok("value")).unwrap(), b"value");
     for how in [&fresh, &usable] {
@@ -243,7 +244,7 @@ fn a_value_of_unknown_age_is_too_old_for_who_limits_the_age() {
     let Lookup::Create(claim) = cache.claim("key", &usable).unwrap() else { panic!("it is too old") };
     assert!(claim.stale().is_none());
     drop(claim);
-    // A plain write over it forgets when it was created.
+    // A plain write over it removes the creation time.
     cache.set_with("key", "plain", &SetOptions::new()).unwrap();
     assert!(matches!(cache.claim("key", &usable).unwrap(), Lookup::Create(_)));
     assert_sound(&cache);

@@ -1,5 +1,5 @@
-//! What a process may lack: space, the right to write large files, the right to enter the lock directory; and what a power
-//! failure leaves of a new file.
+//! Limits of a process: no space, no right to write large files, no right to enter the lock directory; and the effect
+//! of a power failure on a new file.
 #![cfg(unix)]
 
 mod common;
@@ -68,16 +68,16 @@ fn no_space_is_an_error_at_create_and_nothing_is_left_behind() {
         "no room for {needed} bytes at {}: free some, or choose a smaller capacity",
         common::real(place.dir()).join("cache").display()
     );
-    // There the advice is another one.
+    // In `/dev/shm` the advice differs.
     let is_in_shm = place.dir().starts_with("/dev/shm");
     assert!(is_in_shm || error.to_string() == said, "{error}");
     assert_eq!(common::names_in(place.dir()), [""; 0]);
     assert!(matches!(Options::new().capacity(4 << 20).open_or_create(place.path()), Err(Error::NoSpace { .. })));
-    // What fits is reserved at once: filling it later meets no full disk.
+    // Space is reserved at creation: filling the cache later cannot meet a full disk.
     let cache = small().create(place.path()).unwrap();
     let _ = fs::write(place.dir().join("filler"), vec![1; 2 << 20]);
     (0..2000u32).for_each(|n| cache.set(n.to_le_bytes(), [7; 100]).unwrap());
-    // A larger one cannot take its place, and leaves it alone.
+    // A larger file cannot take its place, and leaves it alone.
     let recreate = Options::new().capacity(4 << 20).on_mismatch(OnMismatch::Recreate);
     let id = cache.stats().file_id;
     drop(cache);
@@ -88,7 +88,7 @@ fn no_space_is_an_error_at_create_and_nothing_is_left_behind() {
     assert_eq!(common::names_in(place.dir()), [""; 0]);
 }
 
-/// Creates files where the largest that is allowed is smaller than they are.
+/// Creates files that are larger than allowed.
 fn small_files(path: &str) {
     let larger = Options::new().capacity(1 << 20);
     fill(&small().create(path).unwrap());
@@ -109,12 +109,12 @@ fn small_files(path: &str) {
 #[test]
 fn a_limit_on_the_size_of_files_is_an_error_at_create() {
     let place = Place::new();
-    // The signal of the system would end the process.
+    // The default action of the signal would end the process.
     children::start("small files", &[arg(&place.path())]).finish();
     assert_eq!(place.names(), ["cache", "cache.locks"]);
 }
 
-/// A power failure can leave a file so whose name reached the device before its content did. Nothing is lost with it.
+/// A power failure can leave a file whose name reached the device before its content. It loses no data.
 #[test]
 fn a_file_of_zeros_is_destroyed_or_replaced_when_that_is_asked_for() {
     let place = Place::new();
@@ -123,7 +123,7 @@ fn a_file_of_zeros_is_destroyed_or_replaced_when_that_is_asked_for() {
          is lost with it: destroy it, or let it be replaced (`OnMismatch::Recreate`)",
         common::real(place.dir()).join("cache").display()
     );
-    // One as it is allocated, with holes only, and one that is written.
+    // A file just as it is allocated, with holes only, and one that is written.
     for is_written in [false, true] {
         let zeros = || {
             let bytes = if is_written { vec![0; 3 << 20] } else { Vec::new() };
@@ -146,7 +146,7 @@ fn a_file_of_zeros_is_destroyed_or_replaced_when_that_is_asked_for() {
     }
 }
 
-/// Whatever a power failure leaves of a new file: if it has its name it has its header.
+/// After any power failure, a new file that has its name also has its header.
 #[cfg(feature = "crash-points")]
 #[test]
 fn the_header_of_a_new_file_reaches_the_device_before_its_name_does() {
@@ -177,7 +177,7 @@ fn a_lock_directory_that_cannot_be_entered_is_not_lost() {
     let root = locks_root(&place.path());
     let directory = root.join(cache.stats().file_id);
     drop(cache);
-    // Permissions do not bind root, who can become another user.
+    // Permissions do not bind root, but root can become another user.
     let user = rustix::process::geteuid().is_root().then_some(STRANGER);
     if user.is_some() {
         let lease = directory.join("000000.lease");

@@ -1,4 +1,4 @@
-//! Claims for tasks of tokio: they wait without holding a thread.
+//! Claims for tasks of tokio, which wait without blocking a thread.
 #![cfg(feature = "tokio")]
 
 mod common;
@@ -15,8 +15,8 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-/// One thread runs all tasks: whoever blocks it blocks everybody. The only thread for blocking work has other work to do, so
-/// that nothing may depend on it.
+/// One thread runs all tasks, so a task that blocks it blocks all others. The only thread for blocking work is busy, so
+/// nothing may depend on it.
 fn on_one_thread<F: Future<Output = ()>>(work: impl FnOnce(Cache) -> F + Send + 'static) {
     must_end("a task", move || {
         let place = Place::new();
@@ -106,7 +106,7 @@ fn a_stale_value_is_refreshed_in_the_background() {
         };
         assert_eq!(cache.to_async().get_or_refresh("key", &how, slow).await.unwrap(), b"first");
         // The same task may ask again meanwhile.
-        let never = async || -> Vec<u8> { panic!("somebody creates it") };
+        let never = async || -> Vec<u8> { panic!("another caller creates it") };
         let again = cache.to_async().get_or_refresh("key", &how, never).await;
         assert_eq!(again.unwrap(), b"first");
         go.send(()).unwrap();
@@ -114,7 +114,7 @@ fn a_stale_value_is_refreshed_in_the_background() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         assert_eq!(cache.get("key").as_deref(), Some(&b"second"[..]));
-        // A background creator that fails or panics harms nobody: the next one tries.
+        // A background creator that fails or panics harms no caller: the next one tries again.
         let fails = || async { Err::<Vec<u8>, _>("no") };
         assert_eq!(cache.to_async().get_or_refresh("key", &how, fails).await.unwrap(), b"second");
         while cache.is_claimed("key") {
@@ -148,9 +148,9 @@ fn an_absence_is_remembered() {
         let how = CreateOptions::new().absence_expiry(Expiry::After(Duration::from_secs(60)));
         let none = || async { None::<Vec<u8>> };
         assert_eq!(cache.to_async().get_or_create_optional("key", &how, none).await.unwrap(), None);
-        let never = async || -> Option<Vec<u8>> { panic!("it is known that there is none") };
+        let never = async || -> Option<Vec<u8>> { panic!("the absence is remembered") };
         assert_eq!(cache.to_async().get_or_create_optional("key", &how, never).await.unwrap(), None);
-        // Who needs a value creates it for all, as a missing one.
+        // A caller that needs a value creates it for all, like a missing one.
         assert_eq!(cache.to_async().get_or_create("key", &how, || ok("value")).await.unwrap(), b"value");
         assert_eq!(cache.get("key").as_deref(), Some(&b"value"[..]));
         assert_eq!(cache.stats().counters.creations, 2);
@@ -244,7 +244,7 @@ fn a_task_that_meets_a_stopped_writer_lets_the_others_run() {
     }
 }
 
-/// In the pool's only thread, which a runtime with tasks of its own waits in.
+/// In the only thread of the pool, in which a runtime with other tasks waits.
 #[test]
 fn a_wait_in_the_only_thread_for_blocking_work_ends() {
     must_end("a wait", || {
@@ -297,7 +297,7 @@ fn a_call_is_one_hit_or_one_miss() {
     });
 }
 
-/// While other threads write to the same stripe, so that its lock is taken now and then.
+/// Other threads write to the same stripe, so that its lock is sometimes held.
 #[test]
 fn a_future_that_is_dropped_at_whatever_point_leaves_no_claim() {
     on_one_thread(|cache| async move {
@@ -346,7 +346,7 @@ fn a_future_that_is_dropped_at_whatever_point_leaves_no_claim() {
     });
 }
 
-/// Polls a future, and drops it if it is not ready by then.
+/// Polls a future so many times, and drops it if it is not ready by then.
 async fn poll_so_often<F: Future>(future: F, polls: u32) -> Option<F::Output> {
     let (mut future, mut left) = (Box::pin(future), polls);
     std::future::poll_fn(move |context| {

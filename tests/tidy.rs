@@ -1,4 +1,4 @@
-//! What is removed beside a cache file: all that Kennel made and nobody uses, and nothing else.
+//! Files that Kennel removes beside a cache file: all that it created and nobody uses, and nothing else.
 
 mod common;
 
@@ -27,7 +27,7 @@ fn child() {
     });
 }
 
-/// All that lies in a directory, with the content of files and the targets of links.
+/// The contents of a directory, with those of its files and the targets of links.
 fn tree(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
     for name in names_in(directory) {
@@ -61,7 +61,7 @@ fn use_cache(path: &Path, locks: &LockStrategy, trust: bool) {
     fill(&cache);
     drop(cache);
     let other = options.clone().capacity(128 << 10).on_mismatch(OnMismatch::Recreate).open(path).unwrap();
-    // The one handle that a file of this strategy can have keeps others from destroying it.
+    // Under this strategy a file can have only one handle, which prevents others from destroying it.
     let other = (locks.name() != "process").then_some(other);
     options.destroy(path).unwrap();
     drop(other);
@@ -77,7 +77,7 @@ fn nothing_is_removed_that_kennel_did_not_make() {
             let (root, elsewhere) = (locks_root(&place.path()), place.dir().join("elsewhere"));
             make_directory(&elsewhere, &["0000.lock", "000000.lease", "thesis"]);
             make_directory(&root.join("my-thesis"), &["f"]);
-            // The form of the directory's name is right, but not all in it is Kennel's.
+            // The directory's name has the right form, but not all files in it are Kennel's.
             make_directory(&root.join(ID), &["0000.lock", "000000.lease", "thesis"]);
             make_directory(&root.join(ID.to_uppercase()), &["0000.lock"]);
             make_directory(&root.join(&ID[1..]), &["0000.lock"]);
@@ -93,7 +93,7 @@ fn nothing_is_removed_that_kennel_did_not_make() {
     }
 }
 
-/// Links to other directories and to files of theirs, by names that locks have.
+/// Links to other directories and to files in them, with the names of lock files.
 #[cfg(unix)]
 fn plant_links(root: &Path, elsewhere: &Path, locks_elsewhere: &Path) {
     use std::os::unix::fs::symlink;
@@ -140,7 +140,7 @@ fn a_link_in_the_place_of_the_lock_directories_leads_nowhere() {
             assert!(error.to_string().contains("expected a directory, found a symbolic link"), "{error}");
         }
         assert_eq!(tree(place.dir()), before);
-        // Who needs no lock directory makes none, and touches none.
+        // A strategy without a lock directory creates none, and touches none.
         let process = small().locks(LockStrategy::Process).trust(trust);
         drop(process.create(place.path()).unwrap());
         process.destroy(place.path()).unwrap();
@@ -224,7 +224,7 @@ fn what_a_killed_member_of_a_destroyed_file_leaves_goes_with_the_next_creator() 
     assert_eq!(place.names(), [""; 0]);
 }
 
-/// Another version's, a damaged one, or one that could not be read for a moment.
+/// A file of another version, a damaged one, or one that could not be read for a moment.
 #[test]
 fn a_file_whose_header_cannot_be_read_keeps_its_locks() {
     for (at, byte) in [(0, b'k'), (header::FORMAT, 3), (header::CAPACITY, 1), (header::CHECK, 0x5a)] {
@@ -238,7 +238,7 @@ fn a_file_whose_header_cannot_be_read_keeps_its_locks() {
         let mut bytes = fs::read(place.path()).unwrap();
         let good = std::mem::replace(&mut bytes[at], byte);
         fs::write(place.path(), &bytes).unwrap();
-        // Whoever leaves a replaced file tidies up.
+        // The last user of a replaced file removes its locks.
         drop(old);
         bytes[at] = good;
         fs::write(place.path(), &bytes).unwrap();
@@ -247,7 +247,7 @@ fn a_file_whose_header_cannot_be_read_keeps_its_locks() {
     }
 }
 
-/// A file replaces another by way of its lock directory: there it lies if its creator was killed on the way.
+/// A new file replaces another one by way of its lock directory: it stays there if its creator was killed on the way.
 #[test]
 fn what_a_killed_recreator_leaves_goes_with_the_next_who_opens_the_file() {
     for locks in SHARED.into_iter().chain([LockStrategy::Process, LockStrategy::None]) {
@@ -265,7 +265,7 @@ fn what_a_killed_recreator_leaves_goes_with_the_next_who_opens_the_file() {
     }
 }
 
-/// So that nothing but the lock directories is to be tidied up, whenever a creator is killed.
+/// Makes the lock directories the only files to remove, whenever a creator is killed.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_file_is_made_and_replaced_under_no_other_name_beside_it() {

@@ -99,7 +99,7 @@ fn a_typed_value_may_be_absent_or_refreshed_in_the_background() {
     while typed.get("key").unwrap() != Some(2) {
         std::thread::sleep(Duration::from_millis(1));
     }
-    // A stale value of another type is none.
+    // A stale value of another type counts as missing.
     cache.typed::<String>().set_with("key", &"text".to_owned(), &stale).unwrap();
     assert_eq!(refreshed(3), 3);
     assert_eq!(typed.get("key").unwrap(), Some(3));
@@ -183,7 +183,7 @@ fn the_values_of_types_with_the_same_bytes_are_told_apart() {
     is_told_apart::<_, Size>(older::Size { width: 1, height: 2 });
     is_told_apart::<_, Event>(older::Event::Start);
     is_told_apart::<_, Feet>(older::Meters(1.0));
-    // Behind a part that takes no made up value, too.
+    // This also holds behind a part that accepts no made-up value.
     is_told_apart::<_, Dated>(older::Dated { at: Day("2026-11-28".into()), size: 1 });
 }
 
@@ -199,7 +199,7 @@ impl<'de> Deserialize<'de> for Day {
     }
 }
 
-/// Types that are deep, without end, or picky.
+/// Types that are deep, endless, or picky.
 #[test]
 fn whatever_serde_derives_comes_back() {
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -253,7 +253,7 @@ fn whatever_serde_derives_comes_back() {
     returns(&Vec::<()>::new());
 }
 
-/// What postcard writes and cannot read, each with a word of the reason.
+/// Values that postcard writes but cannot read, each with a word of the reason.
 #[test]
 fn a_type_that_cannot_be_read_back_is_refused_before_anything_is_stored() {
     #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -310,13 +310,13 @@ fn a_type_that_cannot_be_read_back_is_refused_before_anything_is_stored() {
     is_refused(&Tagged::One { number: 1 }, "tag");
     is_refused(&Untagged::Number(1), "untagged");
     is_refused(&Flattened { rest: Rest { one: 1 } }, "flatten");
-    // Although this value has nothing that would be left out.
+    // Although this value has no field that would be left out.
     is_refused(&Skipping { one: Some(1), two: vec![2] }, "`one` of `Skipping` is left out");
     is_refused(&Half { one: 1, two: vec![0] }, "2 are read");
     is_refused(&Pair(vec![1], vec![2]), "2 are read");
 }
 
-/// What is left out only of some values is seen when it is; the bytes `[1, 0]` could be read as another value.
+/// A field that is left out only for some values is detected then; the bytes `[1, 0]` could be read as another value.
 #[test]
 fn a_value_that_would_be_read_as_another_is_refused() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -339,7 +339,7 @@ fn a_value_that_would_be_read_as_another_is_refused() {
     assert_eq!(typed.get("key").unwrap(), Some(Sometimes { day: day(), one: 1, two: vec![] }));
 }
 
-/// Other programs, and other releases of Kennel, must find the same.
+/// Other programs, and other releases of Kennel, must compute the same fingerprint.
 #[test]
 fn a_fingerprint_stays_what_it_is() {
     let (_place, cache) = cache();
@@ -367,7 +367,7 @@ fn a_version_says_what_the_type_does_not() {
     assert!(cache.typed::<u64>().version(0).get("key").is_err());
 }
 
-/// Values that were stored before there were fingerprints, or that are damaged.
+/// Values stored before fingerprints existed, or damaged ones.
 #[test]
 fn what_has_no_fingerprint_or_cannot_be_read_is_an_error_and_created_anew() {
     let (_place, cache) = cache();
@@ -400,7 +400,7 @@ fn what_has_no_fingerprint_or_cannot_be_read_is_an_error_and_created_anew() {
     }
 }
 
-/// How many creators run, and the most that ever ran at once.
+/// The number of running creators, and the maximum at any time.
 #[derive(Default)]
 struct Creators {
     now: AtomicU32,
@@ -445,7 +445,7 @@ fn a_herd_that_meets_another_types_value_creates_once() {
     }
 }
 
-/// An old and a new program at once: each gets values of its own type, and no two create at the same time.
+/// An old and a new program at the same time: each gets values of its own type, and only one creates at a time.
 #[test]
 fn two_versions_of_a_type_create_in_turn() {
     let (_place, cache) = cache();
@@ -469,11 +469,11 @@ fn two_versions_of_a_type_create_in_turn() {
         }
     });
     let (all, most) = creators.counts();
-    assert!(most == 1 && all <= 200, "{all} creations, up to {most} at once");
+    assert!(most == 1 && all <= 200, "{all} creations, up to {most} at the same time");
     assert_eq!(cache.stats().counters.voided, 0);
 }
 
-/// A number that counts how often one is read.
+/// A number that counts how often one is deserialized.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct Counted(u32);
 

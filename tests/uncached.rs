@@ -1,4 +1,4 @@
-//! A cache that fails makes nothing worse: who said so gets its value created all the same, uncached and counted.
+//! A failing cache makes nothing worse: a caller with this option still gets its value created, uncached and counted.
 
 mod common;
 
@@ -25,8 +25,8 @@ fn at_once() -> CreateOptions {
     CreateOptions::new().wait(Wait::No)
 }
 
-/// Each form of creation gives the value of its creator, stores nothing and counts itself; without the option each is
-/// an error.
+/// Each form of creation returns the value of its creator, stores nothing and counts itself; without the option each
+/// returns an error.
 fn all_forms_go_on_without(cache: &Cache, key: &str, expected: fn(&Error) -> bool) {
     let of_cache = |error: CreateError<Infallible>| matches!(error, CreateError::Cache(error) if expected(&error));
     let strict = at_once();
@@ -43,7 +43,7 @@ fn all_forms_go_on_without(cache: &Cache, key: &str, expected: fn(&Error) -> boo
         vec![Some(b"value".to_vec())]
     });
     assert_eq!(many.unwrap(), [Some(b"value".to_vec())]);
-    let Lookup::Create(claim) = cache.claim(key, &how).unwrap() else { panic!("nobody has the value") };
+    let Lookup::Create(claim) = cache.claim(key, &how).unwrap() else { panic!("the key has no value") };
     assert!(!claim.is_protected() && expected(claim.uncached().unwrap()));
     assert_eq!(claim.store("value").unwrap(), Stored::Uncached);
     assert_eq!((cache.get(key), cache.stats().counters.uncached - before), (None, 5));
@@ -70,7 +70,7 @@ fn who_does_not_get_a_claim_in_time_creates_for_itself() {
     std::thread::scope(|scope| {
         scope.spawn(|| all_forms_go_on_without(&cache, "key", |error| matches!(error, Error::TimedOut { .. })));
     });
-    assert!(matches!(claim.store("value").unwrap(), Stored::Yes(_)), "nobody disturbed its creator");
+    assert!(matches!(claim.store("value").unwrap(), Stored::Yes(_)), "the claim was not disturbed");
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_busy_stripe_stops_nobody() {
         let Lookup::Create(claim) = cache.claim("claimed before", &how).unwrap() else { panic!("it is missing") };
         stop_a_writer(&cache);
         all_forms_go_on_without(&cache, "key", |error| matches!(error, Error::Busy { .. }));
-        assert_eq!(claim.store("value").unwrap(), Stored::Uncached, "the lock was not to be had in time");
+        assert_eq!(claim.store("value").unwrap(), Stored::Uncached, "the lock was not acquired in time");
         assert_eq!(cache.stats().counters.uncached, 7);
         std::mem::forget((cache, place));
     });

@@ -1,5 +1,5 @@
-//! Values that prove themselves, written and read by several threads at once: no hit is torn, mixed, foreign,
-//! or older than what was complete when the read began.
+//! Self-proving values, written and read by several threads at the same time: no hit is torn, mixed, foreign, or older
+//! than the writes that were complete when the read began.
 
 mod common;
 
@@ -10,23 +10,23 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// Few keys, in one or two buckets: every write is a neighbour of every read.
+/// Few keys, in one or two buckets: every write is next to every read.
 const KEYS: u32 = 5;
 const WRITERS: u64 = 3;
 const READERS: u64 = 2;
 const WRITES: u32 = if cfg!(kennel_tsan) { 500 } else { 3000 };
-/// Around the limit of what is overwritten in place (512 with header and key), around the length from which
-/// copies are made through vectors (256), and far beyond a page.
+/// Lengths around the limit for overwriting in place (512 with header and key), around the length from which copies use
+/// vectors (256), and far beyond a page.
 const SIZES: [usize; 20] =
     [8, 8, 16, 64, 192, 248, 256, 264, 312, 320, 328, 464, 472, 480, 488, 512, 520, 4096, 20_008, 65_536];
 
-/// What is known about a key beside the cache.
+/// The facts about a key that are kept beside the cache.
 #[derive(Default)]
 struct Known {
-    /// The last counter that was drawn; held while it is written, so that counters enter the cache in order.
+    /// The last counter that was drawn; locked during the write, so that counters enter the cache in order.
     drawn: Mutex<u32>,
     started: AtomicU32,
-    /// Everything up to this counter is complete: an older value must not be returned any more.
+    /// Writes up to this counter are complete: a read must not return an older value.
     complete: AtomicU32,
 }
 
@@ -44,7 +44,7 @@ fn write(cache: &Cache, known: &[Known], random: &mut Random) {
     known.complete.store(*drawn, Ordering::SeqCst);
 }
 
-/// One read in one of its forms; returns whether it hit.
+/// One read in one of its forms. Returns whether it hit.
 fn read(cache: &Cache, known: &[Known], last: &mut [u32], random: &mut Random, buf: &mut [u8]) -> bool {
     let key = random.below(KEYS.into()) as u32;
     let known = &known[key as usize];
@@ -66,7 +66,7 @@ fn read(cache: &Cache, known: &[Known], last: &mut [u32], random: &mut Random, b
 
 fn check(strategy: LockStrategy, verify_reads: bool) {
     let place = Place::new();
-    // One stripe, and a main ring of some ten of the largest records: it goes round all the time.
+    // One stripe, and a main ring for some ten of the largest records, which wraps around all the time.
     let options = Options::new()
         .capacity(1 << 20)
         .stripes(1)
@@ -75,12 +75,12 @@ fn check(strategy: LockStrategy, verify_reads: bool) {
         .verify_reads(verify_reads)
         .lock_wait(Duration::from_secs(60));
     let first = options.create(place.path()).unwrap();
-    // Where the strategy lets it be, half of the threads use another open file.
+    // If the strategy allows it, half of the threads use another open file.
     let second = match strategy {
         LockStrategy::Process => first.clone(),
         _ => options.open(place.path()).unwrap(),
     };
-    // Under Wine each lock is a call to another process, and readers who come and go keep the writers of this strategy out.
+    // Under Wine each lock is a call to another process, and a stream of readers excludes the writers of this strategy.
     let writes = if cfg!(windows) && matches!(strategy, LockStrategy::RwFile) { WRITES / 10 } else { WRITES };
     let handle = |n: u64| if n.is_multiple_of(2) { &first } else { &second };
     let known: Vec<Known> = (0..KEYS).map(|_| Known::default()).collect();
@@ -105,7 +105,7 @@ fn check(strategy: LockStrategy, verify_reads: bool) {
             });
         }
     });
-    // All writers and readers are done: what is set now is there, in every handle.
+    // All writers and readers are done: every handle must see a value that is set now.
     let mut random = Random(99);
     for key in 0..KEYS {
         cache_has_last(&first, &second, &known[key as usize], key, random.pick(&SIZES));
@@ -192,7 +192,7 @@ fn of_many_who_add_a_key_one_does() {
     assert_eq!((added.into_inner(), cache.stats().items), (300, 300));
 }
 
-/// Only what was read counted as used: a counter that was never read was evicted.
+/// Only reads counted as use: a counter that was never read was evicted.
 #[test]
 fn what_is_counted_swapped_or_touched_is_not_evicted() {
     let place = Place::new();

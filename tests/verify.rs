@@ -1,5 +1,5 @@
-//! `verify` finds one planted damage for each invariant that it names, and no operation on a damaged file
-//! panics, hangs, or returns another key's bytes while reads are verified.
+//! `verify` finds one planted damage for each invariant that it names, and no operation on a damaged file panics,
+//! hangs, or returns another key's bytes while reads are verified.
 
 mod common;
 
@@ -7,7 +7,7 @@ use common::raw::{DEAD, LIVE, MAIN_OR_GHOST, MARK, POSITION, Raw, header, record
 use common::{Place, Random, assert_sound, must_end, proof, proven};
 use kennel::{Cache, Expiry, LockStrategy, Options, SetOptions, Stamp, Verification};
 
-/// A cache file that nobody has open, with records in both rings and ghosts, and its bytes.
+/// A closed cache file with records in both rings and ghosts, and its bytes.
 struct Base {
     place: Place,
     keys: Vec<Vec<u8>>,
@@ -26,7 +26,7 @@ fn number(key: &[u8]) -> u32 {
     String::from_utf8_lossy(&key[3..]).parse().unwrap()
 }
 
-/// Items have caller's flags, their number, if that is a multiple of five.
+/// Items whose number is a multiple of five have that number as caller's flags.
 fn how(n: u32) -> SetOptions {
     SetOptions::new().flags(if n.is_multiple_of(5) { n } else { 0 })
 }
@@ -39,7 +39,7 @@ fn base(strategy: LockStrategy) -> Base {
     let place = Place::new();
     let cache = options(strategy).create(place.path()).unwrap();
     (0..600).for_each(|n| set(&cache, n, proof(n, 1, 48)));
-    // Overwritten and deleted, so that there are dead records; read, so that there are marks.
+    // Overwritten and deleted items leave dead records; reads leave access marks.
     (590..600).for_each(|n| set(&cache, n, proof(n, 2, 96)));
     let keys: Vec<_> = cache.keys().collect();
     assert!(cache.delete(&keys[0]).unwrap());
@@ -61,7 +61,7 @@ impl Base {
         Options::new().verify_reads(true).open_read_only(self.place.path()).unwrap()
     }
 
-    /// A key with a plain record, and another one in the same stripe or in another; both of one length.
+    /// A key with a plain record, and another one in the same or another stripe; both have the same length.
     fn two(&self, same_stripe: bool) -> (&[u8], &[u8]) {
         let plain = |key: &&Vec<u8>| !number(key).is_multiple_of(5);
         let first = self.keys.iter().find(plain).unwrap();
@@ -75,7 +75,7 @@ impl Base {
     }
 }
 
-/// Damages the file in one way; returns the stripe.
+/// Damages the file in one way. Returns the stripe.
 type Plant = fn(&Base, &mut Raw) -> usize;
 
 /// Each invariant with each way to break it.
@@ -149,7 +149,7 @@ const PLANTS: &[(&str, Plant)] = &[
         found.stripe
     }),
     ("ghosts", |_, raw| {
-        // A ghost of a record that has not left yet.
+        // A ghost of a record that is still there.
         let at = raw.empty_slot(0);
         let tail = raw.word(raw.stripe(0) + stripe::SMALL_TAIL);
         raw.set(at, MAIN_OR_GHOST | (tail + 1));
@@ -172,7 +172,7 @@ const PLANTS: &[(&str, Plant)] = &[
         found.stripe
     }),
     ("slots between tail and head", |_, raw| {
-        // Just behind the tail, where a record was until lately.
+        // Just behind the tail, where a record was until recently.
         let is_small = |&at: &usize| raw.word(at) & (LIVE | MAIN_OR_GHOST) == LIVE;
         let at = raw.slots(1).find(is_small).expect("a record in the small ring");
         let tail = raw.word(raw.stripe(1) + stripe::SMALL_TAIL);
@@ -204,7 +204,7 @@ const PLANTS: &[(&str, Plant)] = &[
         found.stripe
     }),
     ("dead marks", |base, raw| {
-        // A live record without a slot would come back in a rebuild.
+        // A rebuild would revive a live record without a slot.
         let found = raw.find(base.one());
         raw.set(found.slot_at, 0);
         found.stripe
@@ -235,13 +235,13 @@ const PLANTS: &[(&str, Plant)] = &[
         0
     }),
     ("claims", |_, raw| {
-        // Held where none is looked for.
+        // Held where no search looks for it.
         raw.claim_held(1, 7, 1);
         raw.set(raw.stripe(1) + stripe::CLAIMS_USED, 7);
         1
     }),
     ("claims", |_, raw| {
-        // A state that no claim is ever in.
+        // A state that no claim ever has.
         let at = raw.claim(1, 0);
         raw.set(at, 1 << 8 | 99);
         1
@@ -278,12 +278,12 @@ fn verify_finds_a_damage_of_each_invariant() {
         assert!(Raw::load(&base.place.path()).bytes == raw.bytes, "a read-only verify changes nothing");
         let locking = base.open().unwrap().verify();
         if invariant == "ring ends" {
-            // Whoever locks such a stripe empties it: its index would lead anywhere.
+            // Locking such a stripe empties it: its index would lead anywhere.
             assert!(locking.is_ok(), "{locking:#?}");
             let left = base.keys.iter().filter(|key| raw.stripe_of(key) != stripe).count();
             assert_eq!(locking.records, left as u64, "the other stripe is untouched");
         } else if invariant == "claims" {
-            // Whoever opens a file of one process ends all claims.
+            // Opening a file of strategy `process` ends all claims.
             assert!(locking.is_ok(), "{locking:#?}");
         } else {
             assert_names(&locking, invariant, stripe, &format!("with the lock, plant {i}"));
@@ -324,7 +324,7 @@ fn an_operation_left_half_done_is_completed_by_a_verify_that_locks_and_told_by_o
     }
 }
 
-/// Does everything to a cache that may be damaged. Errors and misses are fine; a value must be its key's.
+/// All operations on a cache that may be damaged. Errors and misses are fine; a value must belong to its key.
 fn use_all(cache: &Cache, keys: &[Vec<u8>]) {
     let mut buf = [0; 200];
     for key in keys {
@@ -356,7 +356,7 @@ fn use_all(cache: &Cache, keys: &[Vec<u8>]) {
     let batch: Vec<_> = keys.iter().map(|key| (key, proof(number(key), 7, 120))).collect();
     assert!(cache.set_multi(&batch, &SetOptions::new()).iter().all(Result::is_ok));
     assert!(cache.delete_multi(&keys[..keys.len() / 2]).iter().all(Result::is_ok));
-    // Many new ones, so that both rings go round over whatever lies there.
+    // Many new items, so that both rings wrap around over the damage.
     for n in 10_000..10_200 {
         let _ = cache.set(key(n), proof(n, 1, 8 * (1 + n as usize % 30)));
         cache.get(key(n)).map(|value| proven(n, &value));
@@ -365,7 +365,7 @@ fn use_all(cache: &Cache, keys: &[Vec<u8>]) {
     let _ = cache.clear();
 }
 
-/// Everything that does not write.
+/// All operations that do not write.
 fn look_at_all(cache: &Cache, keys: &[Vec<u8>]) {
     for (key, value) in keys.iter().zip(cache.get_multi(keys)) {
         value.map(|value| proven(number(key), &value));
@@ -385,7 +385,7 @@ fn nothing_panics_hangs_or_returns_foreign_bytes_on_a_file_with_a_planted_damage
     }
 }
 
-/// Words that damage is made of: those that are likely to pass a test, and those that are not.
+/// Words for damage: some that are likely to pass a check, and some that are not.
 fn bad_word(random: &mut Random, raw: &Raw, now: u64) -> u64 {
     match random.below(8) {
         0 => 0,
@@ -399,7 +399,7 @@ fn bad_word(random: &mut Random, raw: &Raw, now: u64) -> u64 {
     }
 }
 
-/// Damages some words; the fixed part of the header has a checksum of its own and is left alone.
+/// Damages some words, except for the fixed part of the header, which has a checksum.
 fn damage(random: &mut Random, raw: &mut Raw) {
     let parts = [
         (header::FILE_ID, 704),
@@ -413,7 +413,7 @@ fn damage(random: &mut Random, raw: &mut Raw) {
         let (from, to) = random.pick(&parts);
         let at = from + random.below((to - from) as u64 / 8) as usize * 8;
         let word = bad_word(random, raw, raw.word(at));
-        // A mark of replacement has a test of its own: each operation looks for the new file then.
+        // With a replacement mark, each operation looks for the new file, so another test covers it.
         if at != header::REPLACED {
             raw.set(at, word);
         }
@@ -494,7 +494,7 @@ fn counters_and_counts_of_any_value_are_told_without_a_panic() {
 
 #[test]
 fn a_mark_of_replacement_that_a_killed_process_left_does_no_harm() {
-    // Recreate marks the old file before the new one is in place; its death in between leaves the mark.
+    // `Recreate` marks the old file before the new one is in place; a death in between leaves the mark.
     for strategy in [LockStrategy::None, LockStrategy::Process, LockStrategy::File, LockStrategy::Lease] {
         let base = base(strategy);
         let mut raw = base.raw.clone();
@@ -508,7 +508,7 @@ fn a_mark_of_replacement_that_a_killed_process_left_does_no_harm() {
         proven(number(base.one()), &cache.get(base.one()).unwrap());
         cache.set("key", "value").unwrap();
         assert!(cache.contains("key"));
-        // The same under an open handle.
+        // The same mark under an open handle.
         raw = Raw::load(&base.place.path());
         raw.set(header::REPLACED, 1);
         raw.save();

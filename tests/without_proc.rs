@@ -1,4 +1,4 @@
-//! A changed root without `/proc`: what needs it does without, or says so.
+//! A changed root without `/proc`: functions that need it work without it, or say so.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -20,7 +20,7 @@ fn told(opened: Result<Cache>) -> String {
     opened.map_or_else(|error| format!("{error:?}: {error}"), |cache| format!("opened with {}", filled(&cache)))
 }
 
-/// Does what it is told in a root without `/proc`.
+/// Does a task in a root without `/proc`.
 fn changed_root(root: &str, task: &str) {
     if let Err(error) = std::os::unix::fs::chroot(root) {
         return say(format!("skipped: only root can change the root: {error}"));
@@ -56,7 +56,7 @@ fn changed_root(root: &str, task: &str) {
     }
 }
 
-/// What a process says that has the place for its root.
+/// The lines of a process whose root is the place.
 fn in_changed_root(place: &Path, task: &str) -> Option<Vec<String>> {
     let mut process = children::start("changed root", &[arg(place), task]);
     let told = process.hear_all();
@@ -111,7 +111,7 @@ fn a_file_on_a_disk_is_not_emptied_only_because_the_boot_cannot_be_told() {
     let path = place.path().join("cache");
     let cache = small().create(&path).unwrap();
     fill(&cache);
-    // While a member lives there was no restart.
+    // While a member lives, there was no restart.
     let Some(told) = in_changed_root(place.path(), "use") else { return };
     assert_eq!(told[0], "opened with 20");
     drop(cache);
@@ -121,7 +121,7 @@ fn a_file_on_a_disk_is_not_emptied_only_because_the_boot_cannot_be_told() {
     }
     let cache = small().open(&path).unwrap();
     assert_eq!(filled(&cache), 20, "nothing was lost");
-    // What was flushed is as good after a restart.
+    // Flushed contents survive a restart.
     assert!(cache.flush().unwrap());
     drop(cache);
     assert_eq!(in_changed_root(place.path(), "use").unwrap()[0], "opened with 20");

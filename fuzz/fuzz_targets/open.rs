@@ -1,22 +1,23 @@
-//! Cache files with any bytes in them, and everything that can be done with a file.
+//! Cache files with arbitrary bytes, and every operation on such a file.
 //!
 //! Input: the first byte chooses
-//! * bit 0: the rest of the input is the file, filled up with zeros by as many pages as the second byte says;
-//!   otherwise it is damage to a good file, see [`damage`], which is made once for each of [`SHAPES`],
+//! * bit 0: the rest of the input is the file, padded with zeros by as many pages as the second byte says; otherwise
+//!   the rest is damage to a good file, see [`damage`]; there is one good file for each of [`SHAPES`],
 //! * bit 1: reads check checksums; bit 2: the file is opened before it is damaged; bit 3: the header's checksum is
-//!   put right; bit 4: `OnMismatch::Recreate`; bits 5 to 7: the shape.
+//!   corrected; bit 4: `OnMismatch::Recreate`; bits 5 to 7: the shape.
 //!
-//! The second byte, where the file is a damaged one, says which operation comes first (bits 0 to 3), whether `verify` is
-//! among them (bit 6), since it takes longer than all others, and whether words change while operations run (bit 5).
-//! Then the damage ends with the first byte of 255 in place of one, and the rest of the input says at which accesses of
-//! the engine to the file which words change: see [`Changes`].
+//! For a damaged file, the second byte says which operation comes first (bits 0 to 3), whether `verify` is among them
+//! (bit 6), since it takes longer than all others, and whether words change while operations run (bit 5). With bit 5,
+//! the damage ends with the first byte of 255 in place of one, and the rest of the input says at which accesses of the
+//! engine to the file which words change: see [`Changes`].
 //!
-//! Asserted: no panic, no hang, no allocation of more than 16 MiB (see `src/limits.rs`). Where checksums are checked
-//! a hit is a value that was set for its key, however long ago. A file without damage opens, holds all values, and
-//! passes `verify`.
+//! Asserted: no panic, no hang, no allocation of more than 16 MiB (see `src/limits.rs`). With checksums, a hit is a
+//! value that was set for its key, however long ago. A file without damage opens, holds all values, and passes
+//! `verify`.
 //!
-//! No four bytes of an input stand side by side in a damaged file: libFuzzer sees what the engine compares and
-//! would otherwise seal foreign bytes sooner or later, and a hostile writer who seals is not what checksums are for.
+//! No four bytes of an input are adjacent in a damaged file. Otherwise libFuzzer, which sees the engine's comparisons,
+//! would sooner or later compute valid checksums for foreign bytes, and checksums are not meant to stop an attacker who
+//! can do so.
 //!
 //! Planted and found:
 //! * a read takes a value shorter than 64 bytes although its checksum is wrong (`Sound::take`): "was never set", at the
@@ -43,7 +44,7 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
 const KEYS: u8 = 30;
-/// Most damages to one file.
+/// The most damages to one file.
 const MOST: usize = 12;
 /// Capacity of a stripe.
 const ARENA: u64 = 5120;
@@ -51,7 +52,7 @@ const NOW: u64 = 1_000_000;
 /// Longest file.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// Strategy, stripes, near the last position, what is believed after a crash.
+/// Strategy, stripes, whether near the last position, and the trust after a crash.
 const SHAPES: [(&str, u32, bool, AfterCrash); 8] = [
     ("process", 1, false, AfterCrash::Discard),
     ("process", 2, false, AfterCrash::Verify),
@@ -70,7 +71,7 @@ fn options() -> Options {
 /// All values that a key ever had.
 type Values = Vec<(u8, Vec<u8>)>;
 
-/// A good file, and how to find out that it is still the one on the disk.
+/// A good file, and the data to check that it is still the one on the disk.
 struct Base {
     path: PathBuf,
     raw: Raw,
@@ -78,7 +79,7 @@ struct Base {
     inodes: Vec<u64>,
 }
 
-/// Inodes of a cache file, its lock directory and its lock files; empty if there is not exactly that.
+/// Inodes of a cache file, its lock directory and its lock files; empty if there are more or fewer files.
 fn inodes(path: &Path) -> Vec<u64> {
     let inode = |path: &Path| fs::metadata(path).map(|found| found.ino()).ok();
     let mut inodes: Vec<_> = inode(path).into_iter().collect();
@@ -106,7 +107,7 @@ impl Base {
             .after_crash(after_crash)
             .near_last_position(near_last_position);
         let cache = options.create(&path).expect("a good file");
-        // Stamps begin at random; here they do not, so that an input does the same in every run.
+        // Stamps normally begin at random; here they do not, so that an input always gives the same run.
         let mut raw = Raw::load(&path);
         for number in 0..raw.stripes() {
             raw.set(raw.stripe(number) + stripe::STAMP, 1000);
@@ -129,7 +130,7 @@ impl Base {
     }
 }
 
-/// What a key holds in a good file, if it is set in this round: numbers for the first ones.
+/// The value of a key in a good file, if it is set in this round; the first keys have numbers.
 fn base_value(key: u8, round: u8) -> Option<Vec<u8>> {
     match (key, round) {
         (0..4, _) => Some(vec![b'1' + round; 1 + usize::from(key) * 6]),
@@ -145,12 +146,12 @@ fn how(key: u8) -> SetOptions {
     SetOptions::new().flags(u32::from(key % 4 == 2)).expiry(expiry)
 }
 
-/// Bits that depend on all of the input's, so that none of it can be aimed.
+/// Bits that depend on all bits of the input, so that the fuzzer cannot aim any of them.
 fn scrambled(half: u16) -> u64 {
     xxh3_64(&half.to_le_bytes())
 }
 
-/// The offset of a word: first which part of the file, then where in it.
+/// The offset of a word: the input first chooses the part of the file, then the word in it.
 fn place_in(raw: &Raw, input: &mut Input) -> usize {
     let (part, at) = (input.byte(), usize::from(input.half()) * 8);
     let stripes = raw.stripes();
@@ -168,10 +169,10 @@ fn place_in(raw: &Raw, input: &mut Input) -> usize {
     (from + at % (to - from)).min(raw.bytes.len() - 8)
 }
 
-/// Where the damage ends and what changes later begins.
+/// The end of the damage and the beginning of the later changes.
 const END: u8 = 255;
 
-/// What a damage makes of one word; `None`: it is one of more than a word.
+/// The word that a damage puts in place of an old one; `None` if the damage affects more than a word.
 fn other_word(good: &Raw, what: u8, old: u64, input: &mut Input) -> Option<u64> {
     Some(match what % 12 {
         0 => u64::from(input.byte()) & 1,
@@ -189,7 +190,7 @@ fn other_word(good: &Raw, what: u8, old: u64, input: &mut Input) -> Option<u64> 
     })
 }
 
-/// One damage: what is done, where, and with which value. `None` is the end of them.
+/// Applies one damage: its kind, place and value. `None` at the end of the damages.
 fn damage(good: &Raw, raw: &mut Raw, input: &mut Input) -> Option<()> {
     if input.is_over() {
         return None;
@@ -222,8 +223,8 @@ fn damage(good: &Raw, raw: &mut Raw, input: &mut Input) -> Option<()> {
     Some(())
 }
 
-/// Changes of words while operations run: a byte says after how many accesses of the engine to the file, and what follows
-/// says what changes, as for a [`damage`] of one word.
+/// Changes of words while operations run: a byte gives the number of the engine's accesses to the file before a change,
+/// and the following bytes the change, as for a [`damage`] of one word.
 struct Changes {
     input: Vec<u8>,
     good: Raw,
@@ -265,7 +266,7 @@ fn seal_header(bytes: &mut [u8]) {
     }
 }
 
-/// A cache that may be damaged, and what it may say.
+/// A cache that may be damaged, and its allowed answers.
 struct Case<'a> {
     cache: &'a Cache,
     base: &'a Values,
@@ -295,7 +296,7 @@ impl Case<'_> {
         }
     }
 
-    /// What will have been set if a write is done.
+    /// The value that a write is about to set.
     fn value(&mut self, key: u8, len: usize) -> Vec<u8> {
         let value = value_of(len, key.wrapping_mul(3));
         self.set.push((key, value.clone()));
@@ -303,13 +304,13 @@ impl Case<'_> {
     }
 
     fn sum(&mut self, key: u8, sum: kennel::Result<Option<u64>>) {
-        // Checked on the way in: a number that was damaged is not counted on.
+        // Checked before: the engine adds nothing to a damaged number.
         if let Ok(Some(sum)) = sum {
             self.set.push((key, sum.to_string().into_bytes()));
         }
     }
 
-    /// The n-th of everything that can be done.
+    /// The `n`-th of all operations.
     fn step(&mut self, n: u8) {
         let cache = self.cache;
         match n {
@@ -377,7 +378,7 @@ impl Case<'_> {
     }
 }
 
-/// Everything, beginning with the operation `first`; `clear` is the last.
+/// All operations, beginning with `first`; `clear` is the last.
 fn use_all(cache: &Cache, base: &Values, is_checked: bool, first: u8) {
     let mut case = Case { cache, base, set: Vec::new(), is_checked };
     for n in (0..13).map(|n| ((first & 15) + n) % 13).filter(|&n| n != 7 || first & 64 != 0) {
@@ -393,7 +394,7 @@ fn run_damaged(base: &Base, how: u8, input: &mut Input) {
     let is_checked = how & 2 != 0;
     let mut options = options().verify_reads(is_checked);
     if how & 16 != 0 {
-        // Sizes are given, so that what replaces the file is as small.
+        // Explicit sizes keep a replacement of the file as small.
         let stripes = base.raw.stripes() as u32;
         let sized = options.capacity(ARENA * u64::from(stripes)).stripes(stripes).seats(2);
         options = sized.on_mismatch(OnMismatch::Recreate);
@@ -442,7 +443,7 @@ fn run_damaged(base: &Base, how: u8, input: &mut Input) {
     }
 }
 
-/// Writes the good bytes to the very same file, at their full length.
+/// Writes the good bytes back to the same file, at their full length.
 fn restore(base: &Base) {
     let file = File::options().write(true).open(&base.path).expect("the file");
     file.set_len(base.raw.bytes.len() as u64).expect("a file of its old length");
@@ -461,7 +462,7 @@ fn run_raw(how: u8, input: &mut Input) {
     fs::write(&path, &bytes).expect("a file");
     let file = File::options().write(true).open(&path).expect("the file");
     file.set_len((bytes.len() as u64 + pages * 4096).min(MOST_BYTES)).expect("a longer file");
-    // It is as private as a cache file must be.
+    // A cache file must be this private.
     let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     file.set_permissions(private).expect("a private file");
     let options = options().verify_reads(how & 2 != 0);
@@ -487,7 +488,7 @@ fn run(input: &[u8]) {
     }
     let number = usize::from(how >> 5) % SHAPES.len();
     BASES.with_borrow_mut(|bases| {
-        // Whatever replaced the file, or its locks, made another base necessary.
+        // A run that replaced the file or its locks needs a new base.
         let base = match bases[number].take() {
             Some(base) if inodes(&base.path) == base.inodes => base,
             _ => Base::make(number),

@@ -1,14 +1,14 @@
-//! Operations against a map. The cache may forget, but must never lie: a hit is exactly what the map has.
+//! Operations compared with a map. The cache may forget, but must never lie: a hit is exactly the value of the map.
 //!
-//! Input: seven bytes choose the file, see [`Shape::read`]; then come operations, each a byte that says which and
-//! through which handle, and its arguments, see [`Case::step`].
+//! Input: seven bytes choose the file, see [`Shape::read`]; then come operations. Each is a byte for the operation and
+//! its handle, followed by arguments, see [`Case::step`].
 //!
-//! Asserted: no panic; every result is what the map allows; `verify` finds nothing, after every so many operations
-//! and at the end; nothing was dropped, repaired or missed for want of a lock. A restart of the host leaves what
-//! was flushed, or nothing, or with `AfterCrash::Verify` what was there, for here no page was lost.
+//! Asserted: no panic; every result is one that the map allows; `verify` finds nothing, after every so many operations
+//! and at the end; nothing was dropped, repaired or missed because of a lock. After a restart of the host, the flushed
+//! contents are there, or nothing, or with `AfterCrash::Verify` the last contents, since no page is lost here.
 //!
 //! Planted and found:
-//! * at the end of a ring, room for the pad is not asked for (`room_at_head`): "ring ends", in 3 s, at the 11th
+//! * at the end of a ring, `room_at_head` does not ask for the space of the padding: "ring ends", in 3 s, at the 11th
 //!   input.
 #![no_main]
 
@@ -21,14 +21,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Keys in play: enough for evictions, few enough for collisions.
+/// Number of keys: enough for evictions, few enough for collisions.
 const KEYS: u8 = 40;
 /// Operations of one input.
 const MOST_OPS: usize = 200;
-/// Where the clock of each input begins.
+/// The time at which the clock of each input begins.
 const START: u64 = 1_000_000;
 
-/// What the file is like, and how it is used.
+/// The shape of the file, and how it is used.
 struct Shape {
     options: Options,
     two_handles: bool,
@@ -79,7 +79,7 @@ struct Entry {
     flags: u32,
     /// Milliseconds; 0: never.
     expires: u64,
-    /// Not known after a write that does not tell.
+    /// `None` after a write that does not return it.
     stamp: Option<Stamp>,
 }
 
@@ -114,15 +114,15 @@ struct Case {
     shape: Shape,
     path: PathBuf,
     handles: Vec<Cache>,
-    /// A read-only handle sees what the others see.
+    /// A read-only handle, which sees the same values.
     reader: Cache,
     map: HashMap<u8, Entry>,
     clock: Arc<TestClock>,
-    /// Largest record that fits, in bytes.
+    /// The largest record that fits, in bytes.
     limit: u64,
     /// Restarts of the host so far.
     boots: u64,
-    /// What the map had when a flush was done last.
+    /// The contents of the map at the last flush.
     flushed: HashMap<u8, Entry>,
     verified: usize,
 }
@@ -147,13 +147,13 @@ impl Case {
         }
     }
 
-    /// What the map has for a key that has not expired.
+    /// The map's entry of a key, if it has not expired.
     fn live(&self, key: u8) -> Option<&Entry> {
         self.map.get(&key).filter(|entry| entry.expires == 0 || entry.expires > self.clock.ms())
     }
 
-    /// Compares a read with the map. Nobody else is at work, so what is not found is gone for good, unless the
-    /// clock's next step back brings it back to life.
+    /// Compares a read with the map. No other process works on the cache, so a value that is not found is gone for
+    /// good, unless the clock's next step back revives it.
     fn read(&mut self, key: u8, value: Option<&[u8]>) {
         match (value, self.live(key)) {
             (Some(value), Some(entry)) => assert_eq!(value, entry.value, "key {key}"),
@@ -168,7 +168,7 @@ impl Case {
         }
     }
 
-    /// A `true` that says that the key has a value.
+    /// Checks a `true` that means that the key has a value.
     fn there(&mut self, key: u8, says_there: bool) {
         if says_there {
             assert!(self.live(key).is_some(), "key {key} is not in the map");
@@ -186,14 +186,14 @@ impl Case {
         }
     }
 
-    /// A value was stored: the map has it, and so must the cache, this once.
+    /// A value was stored: it is in the map, and the cache must have it, this once.
     fn stored(&mut self, cache: &Cache, key: u8, value: Vec<u8>, how: How, stamp: Option<Stamp>) {
         let entry = Entry { value, flags: how.flags, expires: self.expires(how.expiry), stamp };
         self.map.insert(key, entry);
         assert_eq!(cache.contains(key_of(key)), self.live(key).is_some(), "just stored: key {key}");
     }
 
-    /// The result of a write, unless the item was too large: then it must have said so, and nothing changed.
+    /// The result of a write, unless the item was too large: then the error must say so, and nothing changed.
     fn written<T>(&self, result: kennel::Result<T>, key: u8, value: &[u8], how: How) -> Option<T> {
         let extension = if how.flags == 0 { 0 } else { 24 };
         let fits = record_size(key_of(key).len(), value.len()) + extension <= self.limit;
@@ -210,7 +210,7 @@ impl Case {
         }
     }
 
-    /// One operation: the lower five bits of the first byte say which, the highest one through which handle.
+    /// One operation: the lower five bits of the first byte choose the operation, the highest bit the handle.
     fn step(&mut self, input: &mut Input) {
         let what = input.byte();
         let cache = self.handles[usize::from(what >> 7) % self.handles.len()].clone();
@@ -388,7 +388,7 @@ impl Case {
                 assert_ne!(stored, stamp);
                 self.stored(cache, key, value, how, Some(stored));
             }
-            // Whoever locks a stripe whose positions run out empties it.
+            // Locking a stripe whose positions run out empties it.
             (Some(Swap::Absent), ..) => self.forget(key),
             (None, ..) | (Some(Swap::Changed), true, 1..) => {}
             other => panic!("{other:?} with stamp {stamp:?}"),
@@ -415,12 +415,12 @@ impl Case {
         }
     }
 
-    /// All who have the file open close it; after a restart of the host, too, it is opened anew.
+    /// Closes all handles, and opens the file anew, possibly after a restart of the host.
     fn reopen(&mut self, restart: bool) {
         if restart {
             self.boots += 1;
             self.shape.options = self.shape.options.clone().boot_id([self.boots, 1]);
-            // A write that was refused, or a read, leaves a flushed file as it is.
+            // A refused write, or a read, leaves a flushed file unchanged.
             let is_flushed = self.map.iter().all(|(key, entry)| self.flushed.get(key) == Some(entry));
             if !is_flushed && !self.shape.believes_all {
                 self.map.clear();
@@ -431,7 +431,7 @@ impl Case {
         (self.handles, self.reader) = with_others(&self.shape, &self.path, first);
     }
 
-    /// Verifies through one of the handles, the next one each time; it takes longer than a hundred operations.
+    /// Verifies through one handle, another one each time; it takes longer than a hundred operations.
     fn assert_sound(&mut self) {
         self.verified += 1;
         let n = self.verified % (self.handles.len() + 1);
@@ -441,11 +441,11 @@ impl Case {
     }
 }
 
-/// The other handles that a file is used through.
+/// The further handles of a file.
 fn with_others(shape: &Shape, path: &Path, first: Cache) -> (Vec<Cache>, Cache) {
     let mut handles = vec![first];
     if shape.two_handles {
-        // Strategy `process` keeps its opening lock, also from another open in the same process.
+        // Strategy `process` keeps its opening lock, which excludes another opening even in the same process.
         let second = if shape.is_process { handles[0].clone() } else { shape.options.open(path).expect("the file") };
         handles.push(second);
     }

@@ -1,19 +1,19 @@
-//! A record's header: its lengths on any words, and its checksum through a move and a death.
+//! A record's header: its lengths for arbitrary words, and its checksum after a move and after its death.
 //!
 //! Input: seven words of header and extension, two positions, a byte of spare units, a byte for the key's length; then
 //! the key, and the rest is the value.
 //!
-//! Asserted: no panic; lengths that are accepted add up to what is allocated; what is beside a value comes back; what
-//! is written passes, where it was written and where it was moved to, dead or alive, and says how long it is. That
-//! damage does *not* pass is not asserted here: libFuzzer sees what is compared, and makes checksums that fit.
+//! Asserted: no panic; accepted lengths add up to the allocated size; the metadata of a value comes back; a written
+//! record passes its checks, at its place and after a move, dead or alive, and states its length. That damage does
+//! *not* pass is not asserted here: libFuzzer sees the comparisons, and makes checksums that fit.
 //!
 //! Planted and found:
 //! * the cost of a creation is kept with one bit more than it has room for (`Beside::extension`): "what is beside the
 //!   value did not come back", in 1 s, at the 7 077th input.
 //!
-//! What lies beside the value is decoded from words, encoded and decoded again. So an error of the decoder alone is not
-//! seen: one that was planted there, a cost read with three bits of shift instead of four, was not found in 120 000
-//! runs. The unit tests of `src/store/record.rs` are for that.
+//! The metadata is decoded from words, encoded and decoded again. So an error in the decoder alone goes unnoticed: a
+//! planted one, a cost read with three bits of shift instead of four, was not found in 120 000 runs. The unit tests of
+//! `src/store/record.rs` cover that.
 #![no_main]
 
 use kennel::fuzzed::{RecordInput, check_record};

@@ -1,23 +1,23 @@
-//! Three handles on one file, interleaved access by access as the input says, deaths included.
+//! Three handles on one file, interleaved access by access as the input says, including deaths.
 //!
-//! Input: the first byte chooses one of [`SHAPES`]. All else is taken as it is needed: by a handle that begins an
-//! operation, see [`Case::operate`], and whenever a turn is over, to choose who goes on, for how many accesses to
-//! shared memory, and whether it dies at its next store (see `src/turns.rs`). A death unwinds the operation and gives
-//! its lock on; what it left in the file stays.
+//! Input: the first byte chooses one of [`SHAPES`]. The rest is consumed as needed: by a handle that begins an
+//! operation, see [`Case::operate`], and at the end of each turn, to choose the next handle, its number of accesses to
+//! shared memory, and whether it dies at its next store (see `src/turns.rs`). A death unwinds the operation and
+//! releases its lock; the changes that it made to the file stay.
 //!
-//! Asserted, for each key: a hit is a value that was set for it, whole; it was not replaced, deleted or cleared when
-//! the read began; no later read goes back to an older value. In the end all stripes are locked once more, `verify`
+//! Asserted, for each key: a hit is a whole value that was set for it; it was not replaced, deleted or cleared when the
+//! read began; no later read goes back to an older value. At the end all stripes are locked once more, and `verify`
 //! finds nothing.
 //!
 //! Planted and found, with the committed seeds:
-//! * a read does not look at the bucket's version again when it has copied the value (`still`): "a torn value", in 1 s,
-//!   at the 82nd input;
-//! * a repair takes a complete record back if its bucket is even again, so that readers have seen it (`repair_slot`):
-//!   `verify` finds it, in 3 s, at the 170th input.
+//! * a read does not check the bucket's version again after it copied the value (`still`): "a torn value", in 1 s, at
+//!   the 82nd input;
+//! * a repair undoes a complete record although its bucket's version is even again, so that readers have seen it
+//!   (`repair_slot`): `verify` finds it, in 3 s, at the 170th input.
 //!
-//! Found, without planting it: a clear while a stripe is held left the count of live records wrong for ever ("live
-//! count", in 20 s), see `a_clear_while_a_stripe_is_held_does_not_confuse_the_count` in `src/store/tests.rs`; a repair that
-//! gave up and died left an intent about what it had emptied (after 376 s), see
+//! Found without planting: a clear while a stripe is held left the count of live records wrong forever ("live count",
+//! in 20 s), see `a_clear_while_a_stripe_is_held_does_not_confuse_the_count` in `src/store/tests.rs`; a repair that
+//! gave up and died left an intent for a record that it had removed (after 376 s), see
 //! `a_death_at_any_step_of_the_repair_that_gives_up_leaves_the_stripe_empty` there.
 #![no_main]
 
@@ -39,15 +39,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 const KEYS: u8 = 7;
-/// Most operations of one input.
+/// The most operations of one input.
 const MOST_OPS: usize = 60;
 
-/// Stripes, capacity of each, mean size of an item.
+/// Number of stripes, capacity of each, mean size of an item.
 const SHAPES: [(u32, u64, u64); 4] = [(1, 2048, 60), (1, 4096, 200), (2, 2048, 60), (1, 8192, 400)];
-/// Lengths of values: in place, in place with another length, too long for that, and of a quarter of the ring.
+/// Lengths of values: in place, in place with another length, too long for that, and a quarter of the ring.
 const LENGTHS: [usize; 8] = [8, 12, 40, 100, 200, 300, 480, 600];
 
-/// A value that proves itself: which write it is from, again and again.
+/// A self-proving value: the number of its write, repeated.
 fn value_of(write: u32, len: usize) -> Vec<u8> {
     write.to_le_bytes().into_iter().cycle().take(len).collect()
 }
@@ -56,16 +56,16 @@ fn key_of(key: u8) -> [u8; 3] {
     [b'k', b'0' + key, b'.']
 }
 
-/// Something that replaces what a key had.
+/// A change of a key's value.
 struct Write {
     begin: u64,
-    /// `None`: it died, or is under way.
+    /// `None`: the operation died, or is in progress.
     end: Option<u64>,
     /// `None`: the key was deleted or cleared.
     value: Option<Vec<u8>>,
 }
 
-/// A hit that was answered.
+/// A hit of a finished read.
 struct Hit {
     write: u32,
     end: u64,
@@ -74,7 +74,7 @@ struct Hit {
 #[derive(Default)]
 struct History {
     writes: HashMap<u32, Write>,
-    /// Numbers of the writes of each key, by their beginnings.
+    /// The numbers of the writes of each key, in the order of their beginnings.
     of_key: [Vec<u32>; KEYS as usize],
     /// The last hits of each key.
     hits: [Vec<Hit>; KEYS as usize],
@@ -99,7 +99,7 @@ impl History {
         self.writes.get_mut(&write).expect("a write that began").end = Some(end);
     }
 
-    /// Whether `old` was over for good before `new` began.
+    /// Whether `old` had ended for good before `new` began.
     fn is_before(&self, old: u32, new: u32) -> bool {
         self.writes[&old].end.is_some_and(|end| end < self.writes[&new].begin)
     }
@@ -127,7 +127,7 @@ impl History {
     }
 }
 
-/// A file that is used again and again, open through three handles.
+/// A file that is reused again and again, open through three handles.
 struct Base {
     raw: Raw,
     handles: Vec<Cache>,
@@ -154,7 +154,7 @@ impl Base {
             raw.set(raw.stripe(number) + raw::stripe::STAMP, 1000);
         }
         raw.save();
-        // Both rings are full, or nearly, so that each write makes room first.
+        // Both rings are full, or nearly, so that each write has to evict first.
         let mut values = Vec::new();
         for write in 1..40u32 {
             let key = (write % u32::from(KEYS)) as u8;
@@ -180,14 +180,14 @@ impl Case<'_> {
         look(&mut self.history.lock().unwrap_or_else(PoisonError::into_inner).0)
     }
 
-    /// Whether there is another operation to begin.
+    /// Whether to begin another operation.
     fn goes_on(&self) -> bool {
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         history.1 += 1;
         history.1 <= MOST_OPS && !self.turns.is_over()
     }
 
-    /// One handle: operations until the input is over. Who died goes on as the next member would.
+    /// One handle: operations until the input ends. After a death it goes on like the next member.
     fn work(&self, me: usize) {
         while self.goes_on() {
             crash::watch(self.turns.watcher(me));
@@ -201,8 +201,8 @@ impl Case<'_> {
         }
     }
 
-    /// One operation: the lower three bits of the first byte say on which key, the next three what is done, and the
-    /// last two with which half of [`LENGTHS`].
+    /// One operation: the lower three bits of the first byte choose the key, the next three the operation, and the last
+    /// two which half of [`LENGTHS`].
     fn operate(&self, cache: &Cache) {
         let byte = self.turns.byte();
         let key = (byte & 7) % KEYS;
@@ -238,7 +238,7 @@ impl Case<'_> {
         });
         match cache.set_with(key_of(key), &value, &SetOptions::new()) {
             Ok(_) => self.over(write),
-            // What is too large changes nothing, and must never be seen.
+            // An item that is too large changes nothing, and must never be read.
             Err(kennel::Error::TooLarge { .. }) => {
                 self.history(|history| history.writes.get_mut(&write).expect("begun").value = None);
             }
@@ -279,8 +279,8 @@ fn run_on(base: &Base, input: Input<'_>) {
         let case = &case;
         let start = |me| scope.spawn(move || case.turns.run(me, || case.work(me)));
         let threads: Vec<_> = (0..THREADS).map(start).collect();
-        // The end of a scope waits for the threads' work only. What is theirs alone goes later, and would be a leak to
-        // the sanitizer.
+        // The end of a scope waits only for the work of the threads. Their thread-local data is dropped later, and the
+        // sanitizer would report a leak.
         threads.into_iter().for_each(|thread| thread.join().unwrap_or_else(|payload| resume_unwind(payload)));
     });
     let cache = &base.handles[0];

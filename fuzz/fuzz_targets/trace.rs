@@ -1,19 +1,18 @@
-//! The trace parsers of the command line, on any bytes, and how it recognizes formats and compression.
+//! The trace parsers of the command line, on arbitrary bytes, and the recognition of formats and compression.
 //!
-//! Input: the first byte chooses the format (bits 0 to 3; above the number of formats it is to be recognized), whether
-//! the text up to the first line end names the columns (bit 4), and how many bytes the reader gives at once when
+//! Input: the first byte chooses the format (bits 0 to 3; above the number of formats, it is to be recognized), whether
+//! the text up to the first line end names the columns (bit 4), and how many bytes the reader returns at a time when
 //! the rest is read a second time (bits 5 to 7). The rest is the trace.
 //!
-//! Asserted: no panic; both ways of reading give the same requests and the same error; a file that is recognized gives
-//! the same when it is read again; an error is the last thing, and its text is short; a key shows itself. At most
-//! 10 000 requests are taken, since a line of an ARC trace may stand for 16 million.
+//! Asserted: no panic; both ways of reading give the same requests and the same error; a recognized file gives the same
+//! when it is read again; an error is the last item, and its text is short; a key can be displayed. At most 10 000
+//! requests are taken, since a line of an ARC trace may stand for 16 million.
 //!
-//! Files in xz are left out: their decoder asks for the memory that the file names, up to 256 MiB.
+//! Files in xz are left out: their decoder allocates the memory that the file asks for, up to 256 MiB.
 //!
 //! Planted and found:
-//! * the end of an ARC run is added up unchecked (`arc::run`): "attempt to add with overflow", in 2 s, at
-//!   the 99th input;
-//! * the first four bytes of a file are taken without a look at its length (`Compression::of`): "index out of bounds",
+//! * the end of an ARC run is added unchecked (`arc::run`): "attempt to add with overflow", in 2 s, at the 99th input;
+//! * the first four bytes of a file are taken without a check of its length (`Compression::of`): "index out of bounds",
 //!   in 3 s.
 #![no_main]
 
@@ -32,10 +31,10 @@ use trace::{Columns, Format, Request, Table, Trace, parser};
 const MOST: usize = 10_000;
 /// Longest text that names the columns; errors repeat it.
 const MOST_NAMES: usize = 100;
-/// What an xz file begins with.
+/// The first bytes of an xz file.
 const XZ: &[u8] = b"\xFD7zXZ";
 
-/// Gives a few bytes at a time.
+/// Returns a few bytes at a time.
 struct Dribble<'a>(&'a [u8], usize);
 
 impl Read for Dribble<'_> {
@@ -45,7 +44,7 @@ impl Read for Dribble<'_> {
     }
 }
 
-/// What came of a trace: all requests, and the error that ended them.
+/// The result for a trace: all requests, and the error that ended them.
 #[derive(Debug, Default, PartialEq)]
 struct Outcome {
     requests: Vec<Request>,
@@ -75,14 +74,14 @@ impl Outcome {
     }
 }
 
-/// Reads the trace in the format, at once and in small pieces.
+/// Reads the trace in the format, in one piece and in small pieces.
 fn parse(trace: &[u8], format: Format, table: &Table, few: usize) {
     let outcome = Outcome::of(parser::parse(trace, format, table));
     let again = Outcome::of(parser::parse(Dribble(trace, few), format, table));
     assert_eq!(outcome, again, "{few} bytes at a time");
 }
 
-/// Reads the trace twice from a file whose format and compression are to be recognized.
+/// Reads the trace twice from a file, and recognizes its format and compression.
 fn recognize(trace: &[u8], table: Table) {
     if trace.starts_with(XZ) {
         return;
@@ -107,7 +106,7 @@ fn run(input: &[u8]) {
         columns = String::from_utf8_lossy(text).parse().unwrap_or_default();
         rest = trace.get(1..).unwrap_or_default();
     }
-    // Columns by number may stand for a table without a header.
+    // Columns given by number may stand for a table without a header.
     let table = Table::new(Some(columns.clone()), how & 32 != 0).or_else(|_| Table::new(Some(columns), false));
     let table = table.expect("a table with a header may have any columns");
     match Format::ALL.get(usize::from(how & 15)) {

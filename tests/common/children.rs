@@ -1,4 +1,4 @@
-//! Child processes: this very test program, told to run one test that does what the environment says.
+//! Child processes: this same test program, restricted to one test that does what the environment says.
 //!
 //! ```text
 //! #[test]
@@ -7,8 +7,8 @@
 //! }
 //! ```
 //!
-//! The parent starts one with [`start`] and talks with it in lines: the child [`say`]s, the parent hears, and the
-//! other way round. A child ends when its task ends; one that is left over is killed.
+//! The parent starts a child with [`start`] and exchanges lines with it: [`say`] sends one to the parent. A child ends
+//! when its task ends; the parent kills one that is left over.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -18,14 +18,14 @@ use std::time::Duration;
 
 const TASK: &str = "KENNEL_TEST_TASK";
 const ARGS: &str = "KENNEL_TEST_ARGS";
-/// Between arguments; no path of a test has it.
+/// Separates arguments; no path of a test contains it.
 const SEPARATOR: &str = "\u{1f}";
-/// What a child's lines begin with, among those of the test harness.
+/// The beginning of a child's lines, which tells them from the output of the test harness.
 const MARK: &str = "kennel-test: ";
-/// What a child says that has nothing else to say for long.
+/// The message of a child that has nothing else to report for a long time.
 const GOING_ON: &str = "going on";
-/// Longer than anything here takes: who is silent for so long hangs. Under Wine each lock is a call to one server, which
-/// may have little of a busy machine.
+/// A child that is silent for longer hangs. Under Wine each lock is a call to one server, which may get little of a
+/// busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(if cfg!(windows) { 240 } else { 60 });
 
 /// A child process.
@@ -42,7 +42,7 @@ pub fn command(task: &str, args: &[&str]) -> Command {
     command
 }
 
-/// As [`command`], run by another program, which gets this one's path and arguments after its own.
+/// Like [`command`], but run by another program, which gets this program's path and arguments after its own.
 pub fn command_through(wrapper: &[&str], task: &str, args: &[&str]) -> Command {
     let inner = command(task, args);
     let mut outer = Command::new(wrapper[0]);
@@ -56,7 +56,7 @@ pub fn start(task: &str, args: &[&str]) -> Process {
     start_command(command(task, args))
 }
 
-/// Starts a child in new namespaces; `None`, with the reason printed, where that is not permitted.
+/// Starts a child in new namespaces; prints the reason and returns `None` where that is not permitted.
 #[cfg(target_os = "linux")]
 pub fn start_unshared(what: &[&str], task: &str, args: &[&str]) -> Option<Process> {
     let wrapper: Vec<_> = ["unshare"].iter().chain(what).copied().collect();
@@ -82,7 +82,7 @@ pub fn start_command(mut command: Command) -> Process {
     std::thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             if let Some(at) = line.find(MARK) {
-                // When the test is over nobody listens any more.
+                // When the test is over, nobody receives the lines any more.
                 let _ = heard.send(line[at + MARK.len()..].to_owned());
             }
         }
@@ -90,8 +90,8 @@ pub fn start_command(mut command: Command) -> Process {
     Process { child, lines }
 }
 
-/// Starts a process. Wine, when the machine is busy, now and then says instead that something inside of it failed;
-/// Windows does not, so that is tried again.
+/// Starts a process. On a busy machine, Wine sometimes reports an internal failure instead; Windows does not, so this
+/// tries again.
 fn spawn(command: &mut Command) -> Child {
     const INTERNAL_ERROR: i32 = 1359;
     for _ in 0..10 {
@@ -105,8 +105,8 @@ fn spawn(command: &mut Command) -> Child {
     panic!("no process could be started in ten attempts")
 }
 
-/// In the test that is run as a child: does what the parent wants, and ends the process. In a usual run of all
-/// tests it does nothing.
+/// In the test that runs as a child: does the task from the parent, and ends the process. Without a task it does
+/// nothing.
 pub fn serve(work: impl FnOnce(&str, &[&str])) {
     let Ok(task) = std::env::var(TASK) else { return };
     let args = std::env::var(ARGS).unwrap();
@@ -114,14 +114,14 @@ pub fn serve(work: impl FnOnce(&str, &[&str])) {
     std::process::exit(0);
 }
 
-/// In a child: a line for the parent.
+/// In a child: sends a line to the parent.
 pub fn say(what: impl std::fmt::Display) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{MARK}{what}").and_then(|()| out.flush());
 }
 
-/// In a child: tells the parent, who hears nothing else for a long time, that it has not come to a stop. Slow work must be
-/// told from work that hangs.
+/// In a child: tells the parent, which would hear nothing else for a long time, that the work goes on. The parent must
+/// be able to tell slow work from a hang.
 pub fn go_on() {
     say(GOING_ON);
 }
@@ -129,7 +129,7 @@ pub fn go_on() {
 /// In a child: waits for a line from the parent, or for its end; returns the line.
 pub fn wait_for_word() -> String {
     let (mut line, mut byte) = (Vec::new(), [0]);
-    // Byte by byte: what a buffer read ahead would be missed by a forked child.
+    // Byte by byte: a forked child would miss bytes that a buffer has read ahead.
     while matches!(std::io::stdin().lock().read(&mut byte), Ok(1)) && byte[0] != b'\n' {
         line.push(byte[0]);
     }
@@ -141,7 +141,7 @@ impl Process {
         self.child.id()
     }
 
-    /// What the child says next; `None` at its end.
+    /// The child's next line; `None` at the end of its output.
     pub fn hear(&mut self) -> Option<String> {
         loop {
             match self.lines.recv_timeout(PATIENCE) {
@@ -153,7 +153,7 @@ impl Process {
         }
     }
 
-    /// What the child says next is this.
+    /// Checks the child's next line.
     #[track_caller]
     pub fn expect(&mut self, expected: &str) {
         assert_eq!(self.hear().as_deref(), Some(expected), "what a child says");
@@ -170,7 +170,7 @@ impl Process {
         self.wait_with_input()
     }
 
-    /// Waits for its end without closing its input.
+    /// Waits for the child's end without closing its input.
     pub fn wait_with_input(&mut self) -> ExitStatus {
         let stdin = self.child.stdin.take();
         let status = self.child.wait().unwrap();
@@ -184,13 +184,13 @@ impl Process {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// Closes its input and hears what it says until it ends.
+    /// Closes the child's input, and returns its lines until it ends.
     pub fn hear_all(&mut self) -> Vec<String> {
         drop(self.child.stdin.take());
         std::iter::from_fn(|| self.hear()).collect()
     }
 
-    /// Closes its input and waits for its end, which must be a good one.
+    /// Closes the child's input, waits for its end, and checks that it succeeded.
     #[track_caller]
     pub fn finish(mut self) {
         self.hear_all();

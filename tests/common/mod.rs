@@ -1,4 +1,4 @@
-//! What several of the integration tests need.
+//! Helpers that several integration tests share.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 #[cfg(not(any(kennel_test_hooks, doc)))]
@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A directory that goes with the test, the path of a cache file in it, and another for what is taken away.
+/// A directory that is removed with the test, with the path of a cache file in it, and another directory for files that
+/// are moved away.
 pub struct Place(tempfile::TempDir, tempfile::TempDir);
 
 impl Place {
@@ -24,8 +25,8 @@ impl Place {
         Self(tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap())
     }
 
-    /// The same in memory, where the system has room for that: for tests that make thousands of files, each of which a
-    /// disk would have to write down before it gets its name.
+    /// Such a place in memory, if there is enough space: for tests that create thousands of files, each of which a disk
+    /// would have to write before the file gets its name.
     pub fn in_memory() -> Self {
         const ENOUGH: u64 = 1 << 30;
         let memory = Path::new("/dev/shm");
@@ -34,9 +35,9 @@ impl Place {
         Self(made().unwrap(), made().unwrap())
     }
 
-    /// Removes a file that somebody has open. Windows frees the name of an open file at once, but refuses to remove one
-    /// that is mapped; Wine frees neither before it is closed. There the file is moved out of sight, which leads to the
-    /// same: its name is gone, and who has it open goes on.
+    /// Removes a file that may be open. Windows frees the name of an open file immediately, but refuses to remove a
+    /// mapped file; Wine frees neither before it is closed. There this moves the file out of sight, with the same
+    /// effect: its name is gone, and processes that have it open go on.
     pub fn take_away(&self, path: &Path) {
         if cfg!(windows) {
             static TAKEN: AtomicU64 = AtomicU64::new(0);
@@ -47,7 +48,7 @@ impl Place {
         }
     }
 
-    /// The same for a directory and all that is in it.
+    /// Removes a directory and everything in it, files that may be open included.
     pub fn take_all_away(&self, directory: &Path) {
         for name in names_in(directory) {
             let path = directory.join(name);
@@ -76,7 +77,7 @@ impl Place {
     }
 }
 
-/// A small file, in which the items of [`fill`] stay.
+/// A small file that holds the items of [`fill`] without evictions.
 pub fn small() -> Options {
     Options::new().capacity(64 << 10).stripes(2).seats(4).seed(1)
 }
@@ -86,12 +87,12 @@ pub fn fill(cache: &Cache) {
     (0..20).for_each(|n: u32| cache.set(n.to_le_bytes(), n.to_string()).unwrap());
 }
 
-/// How many of those are there.
+/// How many of these items are there.
 pub fn filled(cache: &Cache) -> usize {
     (0..20u32).filter(|n| cache.get(n.to_le_bytes()).is_some_and(|value| value == n.to_string().as_bytes())).count()
 }
 
-/// A path as the cache tells it: with all links resolved, and on Windows in the usual form.
+/// A path as the cache reports it: with all links resolved, and on Windows in the usual form.
 pub fn real(path: &Path) -> PathBuf {
     let real = std::fs::canonicalize(path).unwrap();
     match real.to_str().and_then(|real| real.strip_prefix(r"\\?\")) {
@@ -111,7 +112,7 @@ pub fn names_in(dir: &Path) -> Vec<String> {
 /// The names of the lock directories of a cache file, sorted.
 pub fn lock_directories(path: &Path) -> Vec<String> {
     let mut names = names_in(&locks_root(path));
-    // Where directories cannot be locked a file stands for the one that holds them all.
+    // Where directories cannot be locked, this file is locked in place of the parent directory.
     names.retain(|name| name != "root.lock");
     names
 }
@@ -123,7 +124,7 @@ pub fn locks_root(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// A clock that stands still until it is set.
+/// A clock that stands still until a test sets it.
 pub struct TestClock(AtomicU64);
 
 impl TestClock {
@@ -151,7 +152,7 @@ pub fn moment(ms: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(ms)
 }
 
-/// A small pseudo-random generator, so that a run is repeated by its seed.
+/// A small pseudo-random generator; a seed repeats a run.
 pub struct Random(pub u64);
 
 impl Random {
@@ -167,7 +168,8 @@ impl Random {
     }
 }
 
-/// A value that proves itself: every word tells key and counter. A multiple of eight bytes, at least eight.
+/// A self-proving value: every word contains key and counter. The length is a multiple of eight bytes, and at least
+/// eight.
 pub fn proof(key: u32, counter: u32, len: usize) -> Vec<u8> {
     let word = (u64::from(key) << 32 | u64::from(counter)).to_le_bytes();
     let mut value = word.repeat(len.div_ceil(8));
@@ -175,7 +177,7 @@ pub fn proof(key: u32, counter: u32, len: usize) -> Vec<u8> {
     value
 }
 
-/// The counter of a value that was made by [`proof`] for this key; panics if any word is from elsewhere.
+/// The counter of a value that [`proof`] made for this key; panics if any word differs.
 pub fn proven(key: u32, value: &[u8]) -> u32 {
     let first = u64::from_le_bytes(value.get(..8).expect("a value that proves itself has a word").try_into().unwrap());
     assert_eq!((first >> 32) as u32, key, "a value of another key");
@@ -183,14 +185,14 @@ pub fn proven(key: u32, value: &[u8]) -> u32 {
     first as u32
 }
 
-/// Whether every invariant holds that the cache can check, in every stripe.
+/// Checks every invariant that the cache can check, in every stripe.
 #[track_caller]
 pub fn assert_sound(cache: &Cache) {
     let found = cache.verify();
     assert!(found.is_ok() && found.unchecked.is_empty(), "{found:#?}");
 }
 
-/// Runs what must come to an end; panics if it does not, so that a hang is a failure with a name.
+/// Runs work that must end; panics if it does not, so that a hang is a failure with a name.
 #[track_caller]
 pub fn must_end<T: Send + 'static>(what: &str, run: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, ended) = std::sync::mpsc::channel();

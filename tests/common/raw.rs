@@ -1,4 +1,4 @@
-//! A cache file as bytes, by the offsets of its format: for planting damage, and for looking at what is there.
+//! A cache file as bytes, by the offsets of its format: for planting damage, and for inspection.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -59,7 +59,7 @@ pub mod record {
     pub const STAMP: usize = 16;
     pub const EXPIRY: usize = 24;
     pub const KEY: usize = 32;
-    /// The length of an extension, which stands before the key.
+    /// The length of an extension, which lies before the key.
     pub const EXTENSION: usize = 24;
 }
 
@@ -69,14 +69,14 @@ pub const MARK: u64 = 1 << 48;
 pub const POSITION: u64 = (1 << 48) - 1;
 pub const DEAD: u64 = 1 << 63;
 
-/// The bytes of a cache file, and where its parts lie.
+/// The bytes of a cache file, and the places of its parts.
 #[derive(Clone)]
 pub struct Raw {
     path: PathBuf,
     pub bytes: Vec<u8>,
 }
 
-/// Where the record of a key is, found through the index as the engine does it.
+/// The place of a key's record, found through the index like in the engine.
 #[derive(Clone, Copy, Debug)]
 pub struct Found {
     pub stripe: usize,
@@ -90,7 +90,7 @@ impl Raw {
         Self { path: path.into(), bytes: fs::read(path).unwrap() }
     }
 
-    /// Writes the bytes to the very same file, whoever has it open.
+    /// Writes the bytes to the same file, even if it is open elsewhere.
     pub fn save(&self) {
         let mut file = OpenOptions::new().write(true).open(&self.path).unwrap();
         file.write_all(&self.bytes).unwrap();
@@ -130,7 +130,7 @@ impl Raw {
         512 + self.half(header::CLAIMS) as usize * 64
     }
 
-    /// Has a claim held by the member in seat 0; its offset.
+    /// Makes the member in seat 0 hold a claim. Returns the claim's offset.
     pub fn claim_held(&mut self, stripe: usize, claim: usize, number: u64) -> usize {
         let (at, stripe_at) = (self.claim(stripe, claim), self.stripe(stripe));
         self.set(at, number << 8 | 1);

@@ -1,4 +1,4 @@
-//! The operations that children are killed in, in a cache with room for all.
+//! The operations in which children are killed, in a cache with space for all keys.
 
 use crate::common::Place;
 use crate::common::raw::Raw;
@@ -15,15 +15,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// An operation that a child is killed in.
+/// An operation in which a child is killed.
 pub struct Case {
     pub name: &'static str,
     pub options: fn() -> Options,
-    /// The survivor makes the state before.
+    /// Prepares the state before the operation, in the survivor.
     pub before: fn(&Cache),
-    /// What the child does; the number differs each time.
+    /// The operation of the child; the number differs each time.
     pub work: fn(&Cache, u64),
-    /// What [`KEY`] has before and after, in this order; the survivor finds one of them, and never an earlier one later.
+    /// The values of [`KEY`] before and after, in this order; the survivor finds one of them, and never an earlier one
+    /// later.
     pub states: &'static [Option<&'static [u8]>],
     /// Whether the death can cost the key.
     pub may_lose: bool,
@@ -32,7 +33,7 @@ pub struct Case {
 pub const KEY: &str = "the key";
 pub const OLD: &[u8] = b"the old value, a small one";
 pub const NEW: &[u8] = b"the new value, a small one";
-/// Too large to be written in place.
+/// Too large to be overwritten in place.
 pub const OLD_LARGE: &[u8] = &[b'o'; 700];
 pub const NEW_LARGE: &[u8] = &[b'n'; 900];
 
@@ -61,7 +62,7 @@ pub const CASES: &[Case] = &[
         states: &[Some(OLD), Some(NEW)],
         may_lose: true,
     },
-    // Never missing: the old record stays until the new one is linked.
+    // The key is never missing: the old record stays until the new one is linked.
     Case {
         name: "overwrite large",
         options: roomy,
@@ -125,7 +126,7 @@ pub const CASES: &[Case] = &[
     Case {
         name: "get",
         options: roomy,
-        // A new one, without access marks.
+        // The new handle has no access marks.
         before: |c| {
             absent(c);
             set(c, NEW_LARGE);
@@ -134,7 +135,7 @@ pub const CASES: &[Case] = &[
         states: &[Some(NEW_LARGE)],
         may_lose: false,
     },
-    // The flush mark says that the file is durable; a writer takes that back first.
+    // The flush mark says that the file is durable; a writer first clears it.
     Case {
         name: "flush and overwrite",
         options: roomy,
@@ -211,7 +212,7 @@ pub const CASES: &[Case] = &[
         states: &[Some(OLD), None],
         may_lose: false,
     },
-    // What is expired stays in the ring until it is written over, or its memory is needed.
+    // An expired record stays in the ring until it is overwritten, or its space is needed.
     Case {
         name: "set what is expired",
         options: roomy,
@@ -223,7 +224,7 @@ pub const CASES: &[Case] = &[
         states: &[None, Some(NEW_LARGE)],
         may_lose: false,
     },
-    // Somebody else waits for the lock when it is given back.
+    // Another thread waits for the lock when it is released.
     Case {
         name: "replace while others wait",
         options: roomy,
@@ -282,7 +283,7 @@ pub const CASES: &[Case] = &[
     },
 ];
 
-/// Under `lease` a mark in the lock word says that somebody has gone to sleep for it.
+/// Under `lease` a mark in the lock word shows that a waiter sleeps.
 fn wait_until_others_wait(cache: &Cache) {
     let is_marked = || {
         let raw = Raw::load(cache.path());
@@ -304,7 +305,7 @@ fn while_others_wait(cache: &Cache, number: u64) {
             }
             cache.set(format!("of another {number}"), OLD).unwrap();
         });
-        // At the first store of the write its stripe is locked.
+        // At the first store of a write, its stripe is locked.
         crash::watch(move |event| {
             if matches!(event, Event::Store(Step::IntentFields)) && !begun.swap(true, Ordering::SeqCst) {
                 wait_until_others_wait(&held);
@@ -331,7 +332,7 @@ fn large(cache: &Cache) {
     set(cache, OLD_LARGE);
 }
 
-/// Room for everything that is written here: no key is ever evicted.
+/// Space for everything that is written here: no key is ever evicted.
 pub fn roomy() -> Options {
     Options::new().capacity(1 << 20).stripes(1).mean_item(128).seed(1).seats(SEATS)
 }
@@ -341,12 +342,12 @@ pub fn tight() -> Options {
     Options::new().capacity(32 << 10).stripes(1).mean_item(64).seed(2).seats(SEATS)
 }
 
-/// Emptied when its positions run out, soon.
+/// The positions of its rings soon run out, which empties stripes.
 pub fn ending() -> Options {
     tight().near_last_position(true)
 }
 
-/// Keys that no operation touches, with values that say whose they are, small and large.
+/// Keys that no operation touches, small and large, with values that identify them.
 pub fn bystanders() -> impl Iterator<Item = (String, Vec<u8>)> {
     (0..30).map(|i| (format!("bystander {i}"), format!("of bystander {i};").repeat(1 + i * 3).into_bytes()))
 }
@@ -355,8 +356,8 @@ pub fn put_bystanders(cache: &Cache) {
     bystanders().for_each(|(key, value)| cache.set(key, value).unwrap());
 }
 
-/// What must hold whoever was killed: see the head of this program. Returns how long the first read and
-/// the first write took.
+/// The invariants after any kill: see the head of this program. Returns the time that the first read and the first
+/// write took.
 fn check(case: &Case, cache: &Cache, told: &str) -> Duration {
     let stats = cache.stripe_stats();
     let left = stats.iter().filter(|stripe| stripe.intent.is_some()).count() as u64;
@@ -368,7 +369,7 @@ fn check(case: &Case, cache: &Cache, told: &str) -> Duration {
     case.check_order(found.as_deref(), cache.get(KEY).as_deref(), told);
     cache.set(KEY, "and so on").unwrap();
     assert_eq!(cache.get(KEY).as_deref(), Some(&b"and so on"[..]), "{told}");
-    // Whatever the dead had claimed is to be had.
+    // Others can get every claim of the dead process.
     let lock = cache.lock(KEY, Wait::For(Duration::from_secs(20))).unwrap();
     let verification = cache.verify();
     assert!(lock.release(), "{told}");
@@ -380,11 +381,11 @@ fn check(case: &Case, cache: &Cache, told: &str) -> Duration {
 }
 
 impl Case {
-    /// Whether all other keys are what they were. `found` is what [`KEY`] has.
+    /// Checks that all other keys are unchanged. `found` is the value of [`KEY`].
     pub fn check_bystanders(&self, cache: &Cache, found: Option<&[u8]>, told: &str) {
         let lost: Vec<_> = bystanders().filter(|(key, value)| cache.get(key).as_ref() != Some(value)).collect();
         if self.name == "clear" {
-            // All of it, or nothing.
+            // Either all of the stripe is lost, or nothing.
             assert!(if found.is_none() { lost.len() == 30 } else { lost.is_empty() }, "{told}: {}", lost.len());
         } else if self.name.starts_with("set what was cleared") {
             assert_eq!(lost.len(), 30, "{told}: cleared values came back");
@@ -393,7 +394,7 @@ impl Case {
         }
     }
 
-    /// What follows needs them again.
+    /// Restores the keys for the next checks.
     pub fn put_back_bystanders(&self, cache: &Cache) {
         if self.name == "clear" {
             put_bystanders(cache);
@@ -405,7 +406,7 @@ impl Case {
         assert!(is_state, "{told}: found {:?}", found.map(String::from_utf8_lossy));
     }
 
-    /// Once a reader has seen what came later, or that it is lost, nobody sees what was before.
+    /// Once a reader has seen the later state, or that the key is lost, no reader sees the earlier state.
     fn check_order(&self, first: Option<&[u8]>, then: Option<&[u8]>, told: &str) {
         self.check_state(then, told);
         let age = |found| self.states.iter().position(|state| *state == found).unwrap_or(self.states.len());
@@ -414,16 +415,16 @@ impl Case {
     }
 }
 
-/// A death, and what came of it.
+/// A death and its consequences.
 struct Death {
     reached: Reached,
-    /// How long the others took to go on.
+    /// How long the survivor took to go on.
     took: Duration,
-    /// Whether one who repaired was killed, too.
+    /// Whether the process that repaired was killed, too.
     was_second: bool,
 }
 
-/// Kills a child at every step of a case; where that leaves something to repair, the next who repairs it, too.
+/// Kills a child at every step of a case; if that leaves something to repair, kills the process that repairs it, too.
 fn kill_everywhere(case: &'static Case, locks: &'static LockStrategy) -> Vec<Death> {
     let place = Place::in_memory();
     let cache = (case.options)().locks(locks.clone()).create(place.path()).unwrap();
@@ -444,7 +445,7 @@ fn kill_everywhere(case: &'static Case, locks: &'static LockStrategy) -> Vec<Dea
             if !killed {
                 break;
             }
-            // Another store of the repair each time.
+            // At another store of the repair each time.
             let was_second = leaves_intent && kill() && kill_one_repair(case, &cache, &told, deaths.len() as u64);
             deaths.push(Death { reached: Reached { operation: case.name, locks, step }, took, was_second });
         }
@@ -482,7 +483,7 @@ fn the_keys_of_a_bucket_that_a_killed_writer_left_are_listed() {
     put_bystanders(&cache);
     small(&cache);
     assert!(dies("case", &place.path(), "overwrite large", Some(Step::Slot), 0, 0));
-    // A scan comes first, no read or write has met the bucket.
+    // The scan comes first: no read or write has touched the bucket.
     let listed: BTreeSet<_> = cache.keys().collect();
     let expected: BTreeSet<_> =
         bystanders().map(|(key, _)| key).chain([KEY.to_owned()]).map(String::into_bytes).collect();

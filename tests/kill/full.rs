@@ -1,4 +1,4 @@
-//! Kills while room is made: in a cache that is full, and at the last position of a ring.
+//! Kills during evictions: in a full cache, and at the last position of a ring.
 
 use crate::cases::{Case, ending, tight};
 use crate::common::Place;
@@ -8,11 +8,11 @@ use kennel::crash::Step;
 use kennel::{Cache, LockStrategy};
 use std::collections::BTreeSet;
 
-/// In a cache that is full keys leave without a kill, too.
+/// In a full cache, keys leave even without a kill.
 pub const FULL: Case =
     Case { name: "set into a full cache", options: tight, before: |_| (), work: churn, states: &[], may_lose: true };
 
-/// Positions run out on the way, and the stripe is emptied.
+/// Positions run out during the test, which empties the stripe.
 pub const ENDING: Case = Case {
     name: "set beyond the last position",
     options: ending,
@@ -22,7 +22,7 @@ pub const ENDING: Case = Case {
     may_lose: true,
 };
 
-/// Writes keys of its own that push others out, and reads some of the older ones, so that they are moved on.
+/// Writes new keys that evict others, and reads some of the older ones, so that eviction moves them.
 fn churn(cache: &Cache, number: u64) {
     for i in 0..30 {
         let key = format!("churn {number} {i}");
@@ -33,13 +33,13 @@ fn churn(cache: &Cache, number: u64) {
     }
 }
 
-/// A value that says whose it is, in a length of its own.
+/// A value that identifies its key, with a length that depends on the key.
 fn proof(key: &str) -> Vec<u8> {
     let times = 1 + key.bytes().map(usize::from).sum::<usize>() % 9;
     key.repeat(times).into_bytes()
 }
 
-/// The keys that are there; each must have its own value.
+/// The keys that are there; the value of each must be right.
 fn proven_keys(cache: &Cache, told: &str) -> BTreeSet<Vec<u8>> {
     let present = cache.keys().filter(|key| {
         let Some(value) = cache.get(key) else { return false };
@@ -49,7 +49,7 @@ fn proven_keys(cache: &Cache, told: &str) -> BTreeSet<Vec<u8>> {
     present.collect()
 }
 
-/// What must hold in a cache that keys leave.
+/// The invariants of a cache that evicts keys.
 fn check_full(cache: &Cache, told: &str) {
     proven_keys(cache, told);
     cache.set("churn", proof("churn")).unwrap();
@@ -65,8 +65,7 @@ fn a_kill_while_room_is_made_loses_no_more_than_was_in_hand() {
     table::compare(&[FULL.name], &reached);
 }
 
-/// A cache from which keys leave. Numbers go on from child to child: the keys of the one before are what the next one
-/// pushes out.
+/// A cache that evicts keys. Numbers continue from child to child: each child evicts the keys of the one before.
 fn full(locks: &LockStrategy) -> (Place, Cache, u64) {
     let place = Place::in_memory();
     let cache = tight().locks(locks.clone()).create(place.path()).unwrap();
@@ -87,13 +86,13 @@ fn kill_while_room_is_made(locks: &'static LockStrategy) -> Vec<Reached> {
             let told = format!("killed under {locks} at {} {nth}", step.name());
             let (before, counted) = (proven_keys(&cache, &told), cache.stats().counters);
             let killed = dies("case", &place.path(), FULL.name, Some(step), nth, number);
-            // A reader after the kill sees what is left, without anybody's write in between.
+            // A read after the kill shows what is left, without a write in between.
             let (after, _): (BTreeSet<_>, _) =
                 in_time(&told, || before.iter().filter(|key| cache.contains(key)).cloned().collect());
             let now = cache.stats().counters;
             let (lost, left) = (before.difference(&after).count() as u64, now.evictions() - counted.evictions());
-            // Lost is what left before the death and was counted, one that was not counted yet, and what
-            // contract 3 allows: the record being written and the one being moved.
+            // The losses: keys that left and were counted before the death, one that was not counted yet, and the two
+            // that contract 3 allows, the record being written and the one being moved.
             assert!(lost <= left + 3, "{told}: {lost} lost, {left} evicted");
             assert_eq!(now.dropped, counted.dropped, "{told}");
             check_full(&cache, &told);
@@ -112,7 +111,7 @@ fn a_kill_while_a_stripe_is_emptied_at_its_last_position_is_repaired() {
     assert!(reached.iter().all(|&times| times >= 5), "four ends of two rings, and the stamps: {reached:?}");
 }
 
-/// How often a child came to a step of the emptying.
+/// How often a child reached a step of the emptying.
 fn kill_while_a_stripe_is_emptied(locks: &LockStrategy) -> Vec<u64> {
     for nth in 0.. {
         let place = Place::in_memory();
@@ -128,7 +127,7 @@ fn kill_while_a_stripe_is_emptied(locks: &LockStrategy) -> Vec<u64> {
     unreachable!("an endless count")
 }
 
-/// As in [`repairs`](crate::repairs), but of what makes room: each store of such a repair in turn is one more death.
+/// Like [`repairs`](crate::repairs), but for evictions: one more process dies at each store of such a repair in turn.
 fn kill_repairs(locks: &LockStrategy) -> Vec<String> {
     let (place, cache, mut number) = full(locks);
     let mut repaired = Vec::new();
@@ -154,7 +153,7 @@ fn a_kill_in_the_repair_of_what_makes_room_is_repaired() {
     assert!(["move", "evict"].iter().all(|intent| repaired.contains(*intent)), "only {repaired:?} were repaired");
 }
 
-/// Emptying a stripe is done again from its beginning, wherever the one before was killed.
+/// Emptying a stripe starts again from the beginning, wherever the process before was killed.
 #[test]
 fn a_kill_in_the_repair_of_an_emptying_is_repaired() {
     for (locks, nth) in STRATEGIES.iter().flat_map(|locks| [0, 1, 2, 20, 100, 200].map(|nth| (locks, nth))) {

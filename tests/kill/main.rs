@@ -1,13 +1,14 @@
-//! A process that is killed at any store to the file leaves it such that all others go on.
+//! A process that is killed at any store to the file leaves it in a state from which all others go on.
 //!
 //! Every store of the engine has a name ([`Step`]). For each operation in [`cases::CASES`], each lock strategy in
-//! [`STRATEGIES`] and each step, a child is killed when it is about to do that step, for the first time and at later
-//! times; then another member, which was there all the time, looks: no other key is lost or changed, the touched one has
-//! its old or its new value and never goes back, the next write goes through in time, and `verify` finds nothing. The
-//! files have six seats, so all this works only if the seats of the dead are taken again.
+//! [`STRATEGIES`] and each step, a child is killed when it is about to do that step, the first time and at later times.
+//! Then another member, which was there all the time, checks: no other key is lost or changed, the touched key has its
+//! old or its new value and never goes back, the next write succeeds in time, and `verify` finds nothing. The files
+//! have six seats, so all this works only if the seats of dead processes are reused.
 //!
-//! [`full`] does it in a cache from which keys leave, [`repairs`] kills the repair, too, [`openings`] those who make or
-//! open a file. [`table`] compares the tables in `docs/guarantees.md` with what was reached.
+//! [`full`] does this in a cache that evicts keys, [`repairs`] also kills the repairing process, and [`openings`] kills
+//! processes that create or open a file. [`table`] compares the tables in `docs/guarantees.md` with the steps that were
+//! reached.
 #![cfg(feature = "crash-points")]
 
 mod cases;
@@ -30,11 +31,11 @@ use std::time::{Duration, Instant};
 /// The strategies under which several processes write.
 const STRATEGIES: &[LockStrategy] = &[LockStrategy::File, LockStrategy::Lease];
 const SEATS: u32 = 6;
-/// At which passing of a step the child dies; the later ones only where the earlier ones were reached. Under Wine a child
-/// takes a hundred times as long to start.
+/// How often the child passes a step before it dies there; later passings are tested only where the earlier ones were
+/// reached. Under Wine a child takes a hundred times as long to start.
 const PASSINGS: &[u64] = if cfg!(windows) { &[0, 3] } else { &[0, 1, 3, 10, 40] };
-/// Scheduling aside, others go on within 10 ms of a death under `file`, and within 100 ms under `lease`; half of the times
-/// that are measured must keep that, and none may be so long that it cannot be the scheduling.
+/// The documented times, scheduling aside: after a death, others go on within 10 ms under `file`, and within 100 ms
+/// under `lease`. Half of the measured times must meet this, and none may be too long to be explained by scheduling.
 const PROMISED: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(100)];
 const LONGEST: Duration = Duration::from_secs(10);
 
@@ -76,7 +77,7 @@ fn step_named(name: &str) -> Option<Step> {
     Step::ALL.iter().copied().find(|step| step.name() == name)
 }
 
-/// Runs a child that dies at a step, if it gets there: whether it did.
+/// Runs a child that dies at a step, if it reaches that step. Returns whether it did.
 fn dies(task: &str, path: &Path, name: &str, step: Option<Step>, nth: u64, number: u64) -> bool {
     let (step, nth, number) = (step.map_or("any", Step::name), nth.to_string(), number.to_string());
     let mut process = children::start(task, &[arg(path), name, step, &nth, &number]);
@@ -95,7 +96,7 @@ fn dies(task: &str, path: &Path, name: &str, step: Option<Step>, nth: u64, numbe
     !passed
 }
 
-/// Does something for every item, on two threads; what each of them returns, together.
+/// Runs a function for every item, on two threads. Returns all results.
 fn in_parallel<'t, T: Sync, R: Send>(items: &'t [T], work: impl Fn(&'t T) -> Vec<R> + Sync) -> Vec<R> {
     let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -111,12 +112,12 @@ fn in_parallel<'t, T: Sync, R: Send>(items: &'t [T], work: impl Fn(&'t T) -> Vec
     results.into_inner().unwrap()
 }
 
-/// Each of them under each strategy.
+/// Each item under each strategy.
 fn by_strategy<T>(items: &[T]) -> Vec<(&T, &'static LockStrategy)> {
     STRATEGIES.iter().flat_map(|locks| items.iter().map(move |item| (item, locks))).collect()
 }
 
-/// Does what must not take longer after a death than was promised; how long it took.
+/// Runs work that has a time limit after a death. Returns the time that it took.
 #[track_caller]
 fn in_time<T>(told: &str, work: impl FnOnce() -> T) -> (T, Duration) {
     let start = Instant::now();

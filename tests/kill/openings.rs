@@ -1,4 +1,4 @@
-//! Kills while a file is made, opened, adopted, reset or replaced.
+//! Kills while a process creates, opens, adopts, resets or replaces a file.
 
 use crate::cases::{KEY, NEW, OLD, bystanders, put_bystanders, roomy};
 use crate::common::Place;
@@ -8,13 +8,13 @@ use kennel::crash::Step;
 use kennel::{AfterCrash, Cache, LockStrategy, OnMismatch, Options};
 use std::path::Path;
 
-/// A way to a cache file that a child is killed on.
+/// A way of opening a cache file, in which a child is killed.
 pub struct Opening {
     pub name: &'static str,
     pub open: fn(&Path, &LockStrategy) -> Cache,
-    /// What the child finds.
+    /// The state that the child finds.
     before: fn(&Path, &LockStrategy),
-    /// What the next one to come that way finds of [`KEY`].
+    /// The values of [`KEY`] that the next opener may find.
     allowed: &'static [Option<&'static [u8]>],
 }
 
@@ -44,7 +44,7 @@ pub const OPENINGS: &[Opening] = &[
         before: |path, locks| drop(made_with(&roomy().locks(locks.clone()), path)),
         allowed: &[Some(OLD)],
     },
-    // After a crash of the host, nothing was flushed: the cache is empty.
+    // After a crash of the host without a flush, the cache is empty.
     Opening {
         name: "open after a restart",
         open: |path, _| booted(1).open(path).unwrap(),
@@ -57,7 +57,7 @@ pub const OPENINGS: &[Opening] = &[
         before: |path, locks| drop(made_with(&booted(0).locks(locks.clone()).after_crash(AfterCrash::Verify), path)),
         allowed: &[Some(OLD)],
     },
-    // It was flushed: everything is there.
+    // After a flush, everything is there.
     Opening {
         name: "open after a restart, flushed",
         open: |path, _| booted(1).open(path).unwrap(),
@@ -109,7 +109,7 @@ fn kill_openers(opening: &'static Opening, locks: &'static LockStrategy) -> Vec<
 
 fn check_opened(opening: &Opening, locks: &LockStrategy, place: &Place, told: &str) {
     let (cache, _) = in_time(told, || (opening.open)(&place.path(), locks));
-    // Twice: unverified stripes are looked at more closely, and what a read finds a write must find, too.
+    // Twice: reads of unverified stripes check more, and a write must find the key that a read found.
     for _ in 0..2 {
         let found = cache.get(KEY);
         assert!(opening.allowed.contains(&found.as_deref()), "{told}: {found:?}");
@@ -123,7 +123,7 @@ fn check_opened(opening: &Opening, locks: &LockStrategy, place: &Place, told: &s
     }
     let verification = cache.verify();
     assert!(verification.is_ok() && verification.unchecked.is_empty(), "{told}: {:?}", verification.problems);
-    // Another one comes, too, and both are in one cache.
+    // Another process opens it, too, and both use the same cache.
     let other = (opening.open)(&place.path(), locks);
     other.set("both", NEW).unwrap();
     assert_eq!(cache.get("both").as_deref(), Some(NEW), "{told}");
@@ -137,7 +137,7 @@ fn a_kill_while_a_file_is_made_or_opened_harms_nobody() {
     table::compare(&operations, &reached);
 }
 
-/// What a killed creator leaves is tidied away by the next one.
+/// The next creator removes the files of a killed one.
 #[test]
 fn killed_creators_leave_nothing_for_ever() {
     let place = Place::in_memory();

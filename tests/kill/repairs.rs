@@ -1,4 +1,4 @@
-//! Kills inside the repair of what a killed process left.
+//! Kills during the repair of a killed process's changes.
 
 use crate::cases::{CASES, Case, KEY, bystanders, put_bystanders, set};
 use crate::common::Place;
@@ -6,8 +6,8 @@ use crate::{STRATEGIES, by_strategy, dies, in_parallel, in_time};
 use kennel::crash::Step;
 use kennel::{Cache, LockStrategy};
 
-/// Kills one child in an operation, the next one in each store of the repair in turn. `further`: one more in the
-/// repair of that.
+/// Kills one child in an operation, and the next one at each store of the repair in turn. With `further`, kills one
+/// more in the repair of that.
 fn kill_the_repair(case: &Case, locks: &LockStrategy, step: Step, further: bool) -> Vec<u64> {
     let place = Place::in_memory();
     let cache = (case.options)().locks(locks.clone()).create(place.path()).unwrap();
@@ -29,10 +29,11 @@ fn kill_the_repair(case: &Case, locks: &LockStrategy, step: Step, further: bool)
     unreachable!()
 }
 
-/// The most stores that a repair of one slot comes to, about: at one of the first so many its process is killed.
+/// Approximate number of stores in the repair of one slot; the process is killed at one of the first so many.
 const STORES: u64 = 14;
 
-/// What a killed process left is repaired by one who is killed at a store of the repair; whether it came to that store.
+/// Kills the process that repairs a killed process's changes at a store of the repair. Returns whether it reached that
+/// store.
 pub fn kill_one_repair(case: &Case, cache: &Cache, told: &str, nth: u64) -> bool {
     let nth = nth % STORES;
     let killed = dies("repair", cache.path(), "repair", None, nth, 0);
@@ -42,10 +43,11 @@ pub fn kill_one_repair(case: &Case, cache: &Cache, told: &str, nth: u64) -> bool
     killed
 }
 
-/// As [`check`](crate::cases::check), but who repaired may have died before or after it counted that.
+/// Like [`check`](crate::cases::check), but the process that repaired may have died before or after it counted the
+/// repair.
 fn check_after_repairs(case: &Case, cache: &Cache, told: &str, may_be_empty: bool) {
     let (found, _) = in_time(told, || cache.get(KEY));
-    // The second of two repairs begins where the first one ended: with the old value, the new, or none.
+    // The second of two repairs begins where the first one ended: with the old value, the new value, or none.
     assert!(found.is_none() || case.states.contains(&found.as_deref()), "{told}: {found:?}");
     if !case.may_lose && !case.states.contains(&None) && !may_be_empty {
         assert!(found.is_some(), "{told}: lost");
@@ -64,7 +66,7 @@ fn check_after_repairs(case: &Case, cache: &Cache, told: &str, may_be_empty: boo
     }
 }
 
-/// Where the first child dies: with its intent written down, and readers shut out or not.
+/// Where the first child dies: after it has recorded its intent, with or without readers shut out.
 const HALF_WAY: &[(&str, Step)] = &[
     ("set a new key", Step::Stamp),
     ("set a new key", Step::Live),
@@ -86,7 +88,7 @@ fn a_kill_in_the_middle_of_a_repair_is_repaired() {
     let stores = in_parallel(&by_strategy(HALF_WAY), |((name, step), locks)| {
         kill_the_repair(case_named(name), locks, *step, false)
     });
-    // Attempts, slot, version twice, live, notes, the intent: less, and nothing was tried.
+    // Attempts, slot, version twice, live, notes, intent: with fewer stores the repair has done nothing.
     assert!(stores.iter().all(|&stores| stores >= 9), "{stores:?}");
 }
 
@@ -110,8 +112,8 @@ fn a_repair_has_its_own_step() {
     }
 }
 
-/// A repair that was complete, and killed before it had taken back its count of attempts, was counted against the next
-/// one in that stripe: that one needed to be killed only once for the stripe to be emptied.
+/// A complete repair, killed before it had reset the number of attempts, was counted against the next repair in that
+/// stripe: one more death was then enough for the stripe to be emptied.
 #[test]
 fn a_repair_that_was_killed_at_its_end_is_not_counted_against_the_next() {
     let place = Place::in_memory();
@@ -125,7 +127,7 @@ fn a_repair_that_was_killed_at_its_end_is_not_counted_against_the_next() {
             assert!(nth >= 5, "an attempt, three notes, and the count again: {nth}");
             break;
         }
-        // Whatever is left of that repair is done here, and then the next one is killed at once.
+        // This completes the rest of that repair; then the next repair is killed immediately.
         (case.before)(&cache);
         assert!(dies("case", &place.path(), case.name, Some(Step::Head), 0, 0));
         assert!(dies("repair", &place.path(), "repair", Some(Step::Slot), 0, 0));

@@ -1,4 +1,4 @@
-//! The two tables of crash points in `docs/guarantees.md`: what a kill at each step leaves behind, and the steps of each
+//! The two tables of crash points in `docs/guarantees.md`: the state after a kill at each step, and the steps of each
 //! operation.
 
 use kennel::LockStrategy;
@@ -15,7 +15,7 @@ pub struct Reached {
 
 const DOCUMENT: &str = include_str!("../../docs/guarantees.md");
 
-/// The cells of the table under a heading, its head left out.
+/// The cells of the table under a heading, without its head.
 fn rows(heading: &str) -> Vec<Vec<&'static str>> {
     let (_, section) = DOCUMENT.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no {heading:?}"));
     let lines = section.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
@@ -28,7 +28,7 @@ fn names_of(steps: impl IntoIterator<Item = Step>) -> BTreeSet<&'static str> {
     steps.into_iter().map(Step::name).collect()
 }
 
-/// Steps of strategy `lease` alone, which every operation that locks comes to.
+/// Steps of strategy `lease` alone, which every locking operation reaches.
 const OF_LEASE: [Step; 2] = [Step::LockWord, Step::SleepWord];
 
 #[test]
@@ -42,7 +42,7 @@ fn every_step_has_its_row() {
     }
 }
 
-/// Every step is one of some operation that a child is killed in, of the locks, or of a repair: see [`repairs`].
+/// Every step belongs to an operation in which a child is killed, to the locks, or to a repair: see [`repairs`].
 ///
 /// [`repairs`]: crate::repairs
 #[test]
@@ -59,7 +59,7 @@ fn operations() -> Vec<(&'static str, BTreeSet<&'static str>)> {
     rows("### The steps of each operation").into_iter().map(|row| (row[0], steps(row[1]))).collect()
 }
 
-/// Compares what was reached with what the table says of these operations.
+/// Compares the steps reached with the table's steps for these operations.
 pub fn compare(of: &[&str], reached: &[Reached]) {
     let listed: Vec<_> = operations().into_iter().filter(|(operation, _)| of.contains(operation)).collect();
     let mut found = Vec::new();
@@ -83,6 +83,6 @@ pub fn compare(of: &[&str], reached: &[Reached]) {
         .filter(|(operation, _, steps)| listed.iter().all(|(listed, of)| (listed, of) != (operation, steps)))
         .map(|(operation, locks, steps)| format!("under {locks}:\n| {operation} | {} |", shown(steps)))
         .collect();
-    assert!(wrong.is_empty(), "what was reached is not what the table says: {}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "the steps reached differ from the table: {}", wrong.join("\n"));
     assert_eq!(listed.len(), of.len(), "rows of the table");
 }

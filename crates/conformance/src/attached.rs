@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 /// A key with a value, for the checks of readers.
 const KEY: &str = "key";
 
-/// The locks as one process has them.
+/// The locks of one process.
 pub(crate) struct Attached(Cache);
 
 impl Attached {
-    /// Makes the cache file of a check in a directory.
+    /// Creates the cache file of a check in a directory.
     pub(crate) fn create(strategy: &LockStrategy, directory: &Path) -> Result<(), Error> {
         let options = options(strategy).capacity(256 << 10).stripes(REGIONS).lock_regions(REGIONS);
         options.create(cache_path(directory))?.set(KEY, "value")
@@ -26,7 +26,7 @@ impl Attached {
         Self::open_with(&options(strategy), directory)
     }
 
-    /// Opens it for a reader that waits no longer than [`SHORT`] where reads take a lock.
+    /// Opens the cache file for a reader that waits at most [`SHORT`] where reads take a lock.
     pub(crate) fn open_impatient(strategy: &LockStrategy, directory: &Path) -> Result<Self, Trouble> {
         Self::open_with(&options(strategy).lock_wait(SHORT), directory)
     }
@@ -35,17 +35,17 @@ impl Attached {
         options.open(cache_path(directory)).map(Self).map_err(|error| fail(error.to_string()))
     }
 
-    /// Runs `work` while this thread holds a lock region, which must be given within a limit.
+    /// Runs `work` while this thread holds a lock region, which it must get within a limit.
     pub(crate) fn hold_within<R>(&self, limit: Duration, region: u32, work: impl FnOnce() -> R) -> Result<R, Error> {
         self.0.with_lock_wait(limit).while_locked(region, work)
     }
 
-    /// Runs `work` while this thread holds a lock region, which must be given within a long limit.
+    /// Runs `work` while this thread holds a lock region, which it must get within a long limit.
     pub(crate) fn hold<R>(&self, region: u32, work: impl FnOnce() -> R) -> Result<R, Trouble> {
         Ok(self.hold_within(LONG, region, work)?)
     }
 
-    /// Whether a read finds its value.
+    /// Whether a read finds the value.
     pub(crate) fn can_read(&self) -> bool {
         self.0.contains(KEY)
     }
@@ -57,13 +57,13 @@ impl Attached {
         PathBuf::from(root).join(self.0.stats().file_id)
     }
 
-    /// Proves that a region is held: a wait for it ends in `Busy`, at its limit and not before.
+    /// Proves that a region is held: waiting for it ends in `Busy`, at its limit and not before.
     pub(crate) fn expect_busy(&self, region: u32) -> Result<(), Trouble> {
         let start = Instant::now();
         let got = self.hold_within(SHORT, region, || ());
         let took = start.elapsed();
         match got {
-            Ok(()) => Err(fail("a lock that somebody holds was given away")),
+            Ok(()) => Err(fail("a lock was acquired although another owner holds it")),
             Err(Error::Busy { .. }) if took < SHORT => {
                 Err(fail(format!("Busy after {took:?}, the limit was {SHORT:?}")))
             }
@@ -75,7 +75,7 @@ impl Attached {
         }
     }
 
-    /// Adds to the number in a file, by a read and a write of its own each time.
+    /// Adds to the number in a file, each time by a separate read and write.
     pub(crate) fn count_in_file(&self, path: &Path) -> Result<(), Trouble> {
         let mut file = OpenOptions::new().read(true).write(true).open(path)?;
         for _ in 0..PROCESS_ROUNDS {

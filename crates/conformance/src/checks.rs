@@ -1,4 +1,4 @@
-//! What the contract of locks says, a check each.
+//! The contract of locks as a list of checks.
 
 use crate::attached::{Attached, counter_path};
 use crate::child::Task;
@@ -22,21 +22,21 @@ pub(crate) const CHECKS: &[(&str, Run)] = &[
     ("threads exclude each other", threads_exclude),
     ("two attachments of one process exclude each other", attachments_exclude),
     ("a wait for another thread ends at its limit, not before", busy_thread),
-    ("a lock that was unlocked is given to a thread that waits", given_to_thread),
+    ("a waiting thread gets a lock that is unlocked", given_to_thread),
     ("a panic unlocks", panic_unlocks),
     ("regions do not wait for each other", regions_are_apart),
     ("readers share the lock, a writer excludes them", readers_share),
     ("processes exclude each other", processes_exclude),
     ("a wait for another process ends at its limit, not before", busy_process),
-    ("a lock that was unlocked is given to a process that waits", given_to_process),
-    ("the lock of a killed process is given on", killed_gives),
-    ("the lock of a stopped process is not given on", stopped_keeps),
-    ("a forked child does not hold what its parent holds", fork_does_not_hold),
-    ("a forked child excludes its parent, and is excluded", fork_excludes),
-    ("locks that are lost are an error, not a second set", lost_is_an_error),
+    ("a waiting process gets a lock that is unlocked", given_to_process),
+    ("the lock of a killed process is released", killed_gives),
+    ("a stopped process keeps its lock", stopped_keeps),
+    ("a forked child does not hold its parent's locks", fork_does_not_hold),
+    ("a forked child and its parent exclude each other", fork_excludes),
+    ("lost locks are an error, and no second set is made", lost_is_an_error),
 ];
 
-/// A strategy with a new cache file in a directory.
+/// A strategy, with a new cache file in a directory.
 pub(crate) struct Bench<'a> {
     pub(crate) strategy: &'a LockStrategy,
     pub(crate) directory: &'a Path,
@@ -48,20 +48,22 @@ impl Bench<'_> {
         Attached::open(self.strategy, self.directory)
     }
 
-    /// Skips what needs exclusion at all.
+    /// Skips a check that needs exclusion of any kind.
     fn needs_locks(&self) -> Result<(), Trouble> {
         match self.strategy {
-            LockStrategy::None => Err(Trouble::Skip("the caller promises one writer, there is nothing to exclude")),
+            LockStrategy::None => {
+                Err(Trouble::Skip("the caller promises a single writer, so there is nothing to exclude"))
+            }
             _ => Ok(()),
         }
     }
 
-    /// Skips what needs several processes, or several openings of the file.
+    /// Skips a check that needs several processes, or several openings of the file.
     fn needs_processes(&self) -> Result<(), Trouble> {
         self.needs_locks()?;
         match self.strategy {
             LockStrategy::Process => {
-                Err(Trouble::Skip("it is for the threads of one process, that opens the file once"))
+                Err(Trouble::Skip("the strategy is for the threads of one process that opens the file once"))
             }
             _ => Ok(()),
         }
@@ -86,7 +88,7 @@ impl Bench<'_> {
     }
 }
 
-/// Runs something on a thread of its own.
+/// Runs a function on a new thread.
 fn on_thread<T: Send>(work: impl FnOnce() -> Result<T, Trouble> + Send) -> Result<T, Trouble> {
     thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|_| Err(fail("a thread panicked")))
 }
@@ -108,7 +110,7 @@ fn attachments_exclude(bench: &Bench<'_>) -> Result<(), Trouble> {
     count_together(&[&one, &other])
 }
 
-/// Threads add to a counter with a load and a store of its own each: two at the same time lose what one of them added.
+/// Threads add to a counter with a separate load and store: two at the same time lose one of their additions.
 fn count_together(attached: &[&Attached]) -> Result<(), Trouble> {
     let (counter, start) = (AtomicU64::new(0), Barrier::new(WORKERS as usize));
     let add = || {
@@ -134,7 +136,11 @@ fn count_together(attached: &[&Attached]) -> Result<(), Trouble> {
 }
 
 fn expect_count(found: u64, expected: u64) -> Result<(), Trouble> {
-    if found == expected { Ok(()) } else { Err(fail(format!("{expected} additions under the lock came to {found}"))) }
+    if found == expected {
+        Ok(())
+    } else {
+        Err(fail(format!("{expected} additions under the lock resulted in {found}")))
+    }
 }
 
 fn busy_thread(bench: &Bench<'_>) -> Result<(), Trouble> {
@@ -154,14 +160,14 @@ fn given_to_thread(bench: &Bench<'_>) -> Result<(), Trouble> {
             (waiter, early)
         })?;
         waiter.join().unwrap_or_else(|_| Err(fail("a thread panicked")))?;
-        if early { Err(fail("it was given while it was held")) } else { Ok(()) }
+        if early { Err(fail("the waiting thread got the lock while it was held")) } else { Ok(()) }
     })
 }
 
 fn panic_unlocks(bench: &Bench<'_>) -> Result<(), Trouble> {
     bench.needs_locks()?;
     let locks = bench.attach()?;
-    // `panic!` would print.
+    // `panic!` would print a message.
     let unwind = || panic::resume_unwind(Box::new("of the conformance suite"));
     match panic::catch_unwind(AssertUnwindSafe(|| locks.hold(0, unwind))) {
         Err(_) => on_thread(|| pass(&locks, 0)),
@@ -172,7 +178,7 @@ fn panic_unlocks(bench: &Bench<'_>) -> Result<(), Trouble> {
 fn regions_are_apart(bench: &Bench<'_>) -> Result<(), Trouble> {
     bench.needs_locks()?;
     if bench.has_one_lock() {
-        return Err(Trouble::Skip("it has one lock for the whole cache"));
+        return Err(Trouble::Skip("the strategy has one lock for the whole cache"));
     }
     let locks = bench.attach()?;
     locks.hold(1, || {
@@ -181,32 +187,36 @@ fn regions_are_apart(bench: &Bench<'_>) -> Result<(), Trouble> {
     })?
 }
 
-/// Only under `rw-file` reads take a lock: the one lock file, shared. It stands for a reader that this check stops in the
-/// middle of a read.
+/// Only under `rw-file` do reads take a lock: the one lock file, shared. The lock of this check stands for a reader
+/// that is stopped in the middle of a read.
 fn readers_share(bench: &Bench<'_>) -> Result<(), Trouble> {
     let LockStrategy::RwFile = bench.strategy else { return Err(Trouble::Skip("reads take no lock")) };
     let attach = || Attached::open_impatient(bench.strategy, bench.directory);
     let (locks, other) = (attach()?, attach()?);
     let reader = OpenOptions::new().read(true).write(true).open(locks.lock_directory().join("0000.lock"))?;
     if !try_share(&reader)? {
-        return Err(fail("the lock of readers is held, and nobody reads"));
+        return Err(fail("the readers' lock is held although nobody reads"));
     }
     if !locks.can_read() || !other.can_read() {
-        return Err(fail("a reader was kept out by another reader"));
+        return Err(fail("a reader excluded another reader"));
     }
     on_thread(|| locks.expect_busy(0))?;
     on_thread(|| other.expect_busy(0))?;
     fs2::FileExt::unlock(&reader)?;
     locks.hold(0, || {
         if locks.can_read() || other.can_read() || try_share(&reader)? {
-            return Err(fail("a reader came in beside a writer"));
+            return Err(fail("a writer did not exclude a reader"));
         }
         Ok(())
     })??;
-    if locks.can_read() && other.can_read() { Ok(()) } else { Err(fail("a reader was kept out by nobody")) }
+    if locks.can_read() && other.can_read() {
+        Ok(())
+    } else {
+        Err(fail("a reader could not read although nobody held the lock"))
+    }
 }
 
-/// Tries to lock a file together with others: `false` if somebody has locked it for itself alone.
+/// Tries to lock a file shared: `false` if someone holds it exclusively.
 fn try_share(file: &File) -> io::Result<bool> {
     match fs2::FileExt::try_lock_shared(file) {
         Ok(()) => Ok(true),
@@ -268,7 +278,7 @@ fn killed_gives(bench: &Bench<'_>) -> Result<(), Trouble> {
     locks.expect_busy(0)?;
     holder.kill()?;
     locks.hold_within(AFTER_DEATH, 0, || ())?;
-    // And to the next, in a process of its own.
+    // Then a process gets it, too.
     let mut next = bench.start_holder(0)?;
     next.tell("unlock")?;
     next.finish()
@@ -288,7 +298,7 @@ fn stopped_keeps(bench: &Bench<'_>) -> Result<(), Trouble> {
     holder.finish()
 }
 
-/// The parent is killed while it holds the lock, and its child lives on: the child must not keep the lock alive.
+/// A parent is killed while it holds the lock, and its child lives on: the child must not keep the lock alive.
 fn fork_does_not_hold(bench: &Bench<'_>) -> Result<(), Trouble> {
     bench.needs_processes()?;
     let locks = bench.attach()?;
@@ -297,13 +307,13 @@ fn fork_does_not_hold(bench: &Bench<'_>) -> Result<(), Trouble> {
     locks.expect_busy(0)?;
     parent.kill()?;
     locks.hold_within(AFTER_DEATH, 0, || ())?;
-    // The child was there all the time, else nothing is proved.
+    // The child must have been there all the time; otherwise the check proves nothing.
     parent.tell("are you there?")?;
     parent.expect("alive")?;
     parent.drain()
 }
 
-/// The parent holds the lock and lives: its child waits for the lock like any other process, and then excludes others.
+/// A parent holds the lock and lives: its child waits for the lock like any other process, and then excludes others.
 fn fork_excludes(bench: &Bench<'_>) -> Result<(), Trouble> {
     bench.needs_processes()?;
     let locks = bench.attach()?;
@@ -320,11 +330,11 @@ fn fork_excludes(bench: &Bench<'_>) -> Result<(), Trouble> {
 
 fn lost_is_an_error(bench: &Bench<'_>) -> Result<(), Trouble> {
     bench.needs_processes()?;
-    // Nobody uses the files when they go: one that is open may keep its name.
+    // No process uses the files when they are removed: an open file may keep its name.
     let directory = bench.attach()?.lock_directory();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        // The leases are the locks of one strategy. Under another the cache would miss them before the locks.
+        // The leases are the locks of one strategy only. Under another one the cache would miss them before the locks.
         let is_lease = path.extension().is_some_and(|extension| extension == "lease");
         if is_lease && !matches!(bench.strategy, LockStrategy::Lease) {
             continue;
@@ -333,7 +343,7 @@ fn lost_is_an_error(bench: &Bench<'_>) -> Result<(), Trouble> {
     }
     let Ok(locks) = bench.attach() else { return Ok(()) };
     match locks.hold_within(SHORT, 0, || ()) {
-        Ok(()) => Err(fail("the files of the locks were deleted, and still one was given")),
+        Ok(()) => Err(fail("a lock was acquired although its file was deleted")),
         Err(Error::Busy { .. }) => Err(fail("expected an error, found Busy")),
         Err(_) => Ok(()),
     }

@@ -1,4 +1,4 @@
-//! What a child process of the suite does.
+//! The child processes of the suite.
 
 use crate::attached::{Attached, counter_path};
 use crate::process;
@@ -10,12 +10,12 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-/// What a child's lines begin with, among those of a test harness.
+/// The beginning of a child's lines, which tells them from the output of a test harness.
 pub(crate) const MARK: &str = "kennel-conformance: ";
-/// What a child says that cannot fork.
+/// The message of a child that cannot fork.
 pub(crate) const NO_FORK: &str = "no fork";
 
-/// What a child is started for.
+/// The task of a child.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Task {
     /// Lock, and unlock when told to.
@@ -24,7 +24,7 @@ pub(crate) enum Task {
     Count,
     /// Lock, then fork a process that lives on.
     Fork,
-    /// Lock, then fork a process that asks for the lock, too.
+    /// Lock, then fork a process that locks, too.
     ForkAndLock,
 }
 
@@ -40,13 +40,13 @@ impl Task {
         }
     }
 
-    /// What a child is told that does this with the cache file in a directory.
+    /// The text that gives a child this task, with the cache file in a directory.
     pub(crate) fn text(self, region: u32, directory: &Path) -> String {
         format!("{} {region} {}", self.name(), directory.display())
     }
 }
 
-/// Does what a child process of a [`Suite`](crate::Suite) for the same strategy has to do, and ends the process.
+/// Does the task of a child process of a [`Suite`](crate::Suite) for the same strategy, and ends the process.
 pub fn child(strategy: &LockStrategy, task: &str) -> ! {
     let status = match work(strategy, task) {
         Ok(()) => 0,
@@ -96,21 +96,21 @@ fn hold(locks: &Attached, region: u32) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// A child of the suite and the process that it forks.
+/// A child of the suite, and the process that it forks.
 struct Family<'a> {
     locks: Attached,
     directory: &'a Path,
     region: u32,
-    /// The forked process asks for the lock.
+    /// Whether the forked process locks, too.
     and_lock: bool,
 }
 
 impl Family<'_> {
-    /// Forks under the lock.
+    /// Forks while holding the lock.
     fn part(&self) -> Result<(), Trouble> {
         let is_forked = self.locks.hold(self.region, || -> io::Result<bool> {
             if process::fork()? {
-                // Dropping the inherited guard does nothing.
+                // Dropping the inherited guard has no effect.
                 return Ok(true);
             }
             say("forked");
@@ -129,7 +129,7 @@ impl Family<'_> {
                 done
             }
             Ok(false) => {
-                // The forked process reads the input of both; the parent stays until that is over.
+                // The forked process reads the input of both, so the parent waits until it has finished.
                 self.wait_for("done");
                 Ok(())
             }
@@ -169,15 +169,15 @@ impl Family<'_> {
     }
 }
 
-/// Waits for a line from the suite, or for the suite's end.
+/// Waits for a line from the suite, or for the end of the suite.
 fn wait_for_word() {
     let mut byte = [0];
-    // Byte by byte: a forked process would miss what a buffer has read ahead.
+    // Byte by byte: a forked process would miss bytes that a buffer has read ahead.
     while matches!(io::stdin().lock().read(&mut byte), Ok(1)) && byte[0] != b'\n' {}
 }
 
 fn say(what: &str) {
     let mut out = io::stdout().lock();
-    // If nobody listens any more, the suite has ended, and so will this process.
+    // If nobody reads this any more, the suite has ended, and so will this process.
     let _ = writeln!(out, "{MARK}{what}").and_then(|()| out.flush());
 }

@@ -5,9 +5,9 @@
 //! ([`Cache::while_locked`](kennel::Cache::while_locked)) in several threads and processes, so the strategy is checked
 //! as the cache uses it.
 //!
-//! Only processes can show that a strategy excludes processes, and what happens to the lock of one that is killed or
-//! stopped. So the suite starts some, by a command that you give it; the program that the command runs must call
-//! [`child`]. A test can run its own test program, told to run one test only:
+//! Only separate processes can show that a strategy excludes processes, and what happens to the lock of a process that
+//! is killed or stopped. So the suite starts child processes with a command that you provide; the program of that
+//! command must call [`child`]. A test can run its own test program, restricted to one test:
 //!
 //! ```
 //! use kennel::LockStrategy;
@@ -39,8 +39,8 @@
 //! A strategy passes if [`Suite::run`] returns a [`Report`], which lists the checks that ran and those that do not
 //! apply. The suite does not measure how fast a lock is, and no check depends on small differences in time.
 //!
-//! `tests/custom_lock.rs` of this crate is a strategy of one's own in full, with strategies beside it that are wrong,
-//! each in one way, and the checks that find it.
+//! `tests/custom_lock.rs` of this crate is a complete custom strategy. Beside it are wrong strategies, each with one
+//! flaw and the check that finds it.
 
 mod attached;
 mod checks;

@@ -1,4 +1,4 @@
-//! How long the checks wait, and how much they do.
+//! Time limits and sizes of the checks.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use std::time::Duration;
 pub(crate) const REGIONS: u32 = 4;
 /// A limit that a check waits for in full.
 pub(crate) const SHORT: Duration = Duration::from_millis(150);
-/// A limit within which a lock must be given; only a failure takes that long.
+/// A limit within which a lock must be acquired; only a failure takes that long.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
-/// The same for the lock of a dead owner: the engine promises milliseconds, a busy machine may take more.
+/// Such a limit for the lock of a dead owner: the engine promises milliseconds, a busy machine may take longer.
 pub(crate) const AFTER_DEATH: Duration = Duration::from_secs(8);
-/// What a wait may take beyond its limit on a machine that is busy with other things.
+/// How far a wait may exceed its limit on a busy machine.
 pub(crate) const SLACK: Duration = Duration::from_secs(10);
 /// Threads, or processes, that add to one counter.
 pub(crate) const WORKERS: u64 = 4;

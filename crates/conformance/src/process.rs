@@ -1,4 +1,4 @@
-//! What processes can do on some systems only: stop another, and fork.
+//! Operations on processes that only some systems have: stopping another one, and forking.
 
 #[cfg(unix)]
 pub(crate) use unix::{fork, resume, stop};
@@ -12,12 +12,12 @@ mod unix {
     use rustix::process::{Pid, Signal, kill_process};
     use std::io;
 
-    /// Stops a process until it is told to [`resume`].
+    /// Stops a process until [`resume`].
     pub(crate) fn stop(pid: u32) -> io::Result<()> {
         send(pid, Signal::STOP)
     }
 
-    /// Lets a stopped process go on.
+    /// Resumes a stopped process.
     pub(crate) fn resume(pid: u32) -> io::Result<()> {
         send(pid, Signal::CONT)
     }
@@ -30,7 +30,7 @@ mod unix {
     /// Forks this process: `true` in the child, which has this thread only.
     pub(crate) fn fork() -> io::Result<bool> {
         // SAFETY: this thread holds no lock of the C library. Locks of other threads stay held in the child, which uses
-        // the cache, memory and the standard streams; all of these are made for that.
+        // only the cache, memory and the standard streams; all of these are made for that.
         match unsafe { libc::fork() } {
             -1 => Err(io::Error::last_os_error()),
             child => Ok(child == 0),
@@ -42,17 +42,17 @@ mod unix {
 mod unsupported {
     use std::io;
 
-    /// Only a debugger stops a process here.
+    /// On this system only a debugger stops a process.
     pub(crate) fn stop(_pid: u32) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// No process was stopped.
+    /// On this system no process was stopped.
     pub(crate) fn resume(_pid: u32) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Processes do not fork here.
+    /// On this system processes do not fork.
     pub(crate) fn fork() -> io::Result<bool> {
         Err(io::ErrorKind::Unsupported.into())
     }

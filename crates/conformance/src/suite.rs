@@ -1,4 +1,4 @@
-//! The suite, and what it reports.
+//! The suite and its report.
 
 use crate::attached::Attached;
 use crate::checks::{Bench, CHECKS, Run};
@@ -13,7 +13,7 @@ pub struct Suite<'a> {
     child: &'a dyn Fn(&str) -> Command,
 }
 
-/// What a strategy that passed was checked for.
+/// The report of a strategy that passed.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// Name of the strategy.
@@ -25,26 +25,26 @@ pub struct Report {
 /// One check of the contract.
 #[derive(Clone, Debug)]
 pub struct Check {
-    /// What holds, as a sentence.
+    /// The requirement, as a sentence.
     pub name: &'static str,
-    /// Why the check was skipped, if it was.
+    /// The reason why the check was skipped, if it was.
     pub skipped: Option<&'static str>,
 }
 
-/// The check that a strategy did not pass.
+/// A check that a strategy did not pass.
 #[derive(Debug, thiserror::Error)]
 #[error("lock strategy {strategy}: \"{check}\" does not hold: {detail}")]
 pub struct Failure {
     /// Name of the strategy.
     pub strategy: String,
-    /// What should hold.
+    /// The requirement.
     pub check: &'static str,
-    /// What was seen.
+    /// The observation that contradicts it.
     pub detail: String,
 }
 
 impl Report {
-    /// Whether a check of this name ran; skipped ones did not.
+    /// Whether the check with this name ran; skipped checks did not.
     #[must_use]
     pub fn held(&self, name: &str) -> bool {
         self.checks.iter().any(|check| check.name == name && check.skipped.is_none())
@@ -68,18 +68,18 @@ impl fmt::Debug for Suite<'_> {
 }
 
 impl<'a> Suite<'a> {
-    /// The suite for `strategy`. `child` makes the command of a child process from a task; the program that the command
-    /// runs must call [`child`](fn@crate::child) with that task, its standard input and output untouched. It may print
-    /// lines of its own.
+    /// The suite for `strategy`. `child` makes the command of a child process from a task. The program of that command
+    /// must call [`child`](fn@crate::child) with that task, and must not redirect its standard input and output. It may
+    /// print other lines.
     #[must_use]
     pub fn new(strategy: LockStrategy, child: &'a dyn Fn(&str) -> Command) -> Self {
         Self { strategy, child }
     }
 
-    /// Runs every check that applies, each on a cache file of its own in the temporary directory.
+    /// Runs every check that applies, each on a new cache file in the temporary directory.
     ///
     /// # Errors
-    /// The first check that does not hold.
+    /// The first check that fails.
     pub fn run(&self) -> Result<Report, Failure> {
         let strategy = self.strategy.name().to_owned();
         let mut report = Report { strategy, checks: Vec::new() };
@@ -91,7 +91,7 @@ impl<'a> Suite<'a> {
         Ok(report)
     }
 
-    /// Runs one check; says why it was skipped, if it was.
+    /// Runs one check. Returns the reason why it was skipped, if it was.
     fn run_at_new_place(&self, run: Run) -> Result<Option<&'static str>, String> {
         let directory = tempfile::Builder::new().prefix("kennel-conformance-").tempdir();
         let directory = directory.map_err(|error| format!("no temporary directory: {error}"))?;

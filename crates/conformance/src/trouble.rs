@@ -1,9 +1,9 @@
-//! What ends a check early.
+//! The reasons for ending a check early.
 
 use kennel::Error;
 use std::io;
 
-/// Why a check did not hold, or does not apply.
+/// The reason why a check failed or does not apply.
 pub(crate) enum Trouble {
     Skip(&'static str),
     Fail(String),
@@ -22,7 +22,7 @@ impl From<io::Error> for Trouble {
 impl From<Error> for Trouble {
     fn from(error: Error) -> Self {
         match error {
-            Error::Busy { .. } => fail("the lock was not given"),
+            Error::Busy { .. } => fail("the lock was not acquired"),
             error => fail(format!("the lock failed: {error}")),
         }
     }

@@ -9,10 +9,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 
-/// A child at work; dropping it kills the child.
+/// A running child; dropping it kills the child.
 pub(crate) struct Worker {
     child: Child,
-    /// What the child says. A thread reads it, so that a child that hangs does not hang the suite.
+    /// The child's lines. A thread reads them, so that a child that hangs does not hang the suite.
     lines: Receiver<String>,
 }
 
@@ -20,26 +20,26 @@ impl Worker {
     /// Starts a child.
     pub(crate) fn start(mut command: Command) -> Result<Self, Trouble> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let Some(stdout) = child.stdout.take() else { return Err(fail("a child without an output")) };
+        let Some(stdout) = child.stdout.take() else { return Err(fail("a child has no standard output")) };
         let (heard, lines) = mpsc::channel();
         thread::spawn(move || {
-            // Once the check is over, nobody listens any more.
+            // Once the check is over, nobody receives the lines any more.
             let said = BufReader::new(stdout).lines().map_while(Result::ok);
             let _ = said.into_iter().try_for_each(|line| heard.send(line));
         });
         Ok(Self { child, lines })
     }
 
-    /// What the child says next.
+    /// The child's next line.
     fn hear(&mut self) -> Result<String, Trouble> {
         loop {
             let line = self.lines.recv_timeout(LONG + SLACK).map_err(|error| match error {
                 RecvTimeoutError::Timeout => fail("a child hangs"),
                 RecvTimeoutError::Disconnected => {
-                    fail("a child ended before it was done: did its command come to `kennel_conformance::child`?")
+                    fail("a child ended before it was done: did its command call `kennel_conformance::child`?")
                 }
             })?;
-            // A test harness may have begun the line.
+            // The test harness may have begun the line.
             if let Some(at) = line.find(MARK) {
                 return Ok(line[at + MARK.len()..].to_owned());
             }
@@ -51,7 +51,7 @@ impl Worker {
         if heard == expected {
             Ok(())
         } else {
-            Err(fail(format!("a child should say {expected:?}, and said {heard:?}")))
+            Err(fail(format!("expected a child to print {expected:?}, found {heard:?}")))
         }
     }
 
@@ -60,17 +60,17 @@ impl Worker {
         match heard.as_str() {
             "forked" => Ok(()),
             NO_FORK => Err(Trouble::Skip("processes cannot fork here")),
-            _ => Err(fail(format!("a child should fork, and said {heard:?}"))),
+            _ => Err(fail(format!("expected a child to fork, found {heard:?}"))),
         }
     }
 
     pub(crate) fn tell(&mut self, what: &str) -> Result<(), Trouble> {
-        let Some(stdin) = &mut self.child.stdin else { return Err(fail("a child without an input")) };
+        let Some(stdin) = &mut self.child.stdin else { return Err(fail("a child has no standard input")) };
         Ok(writeln!(stdin, "{what}")?)
     }
 
     pub(crate) fn kill(&mut self) -> Result<(), Trouble> {
-        // `wait` closes the child's input, which a process that the child forked may still want to read.
+        // `wait` closes the child's input, which a forked process of the child may still want to read.
         let stdin = self.child.stdin.take();
         self.child.kill()?;
         self.child.wait()?;
@@ -78,7 +78,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Stops the child until it is told to [`resume`](Self::resume).
+    /// Stops the child until [`resume`](Self::resume).
     pub(crate) fn stop(&self) -> Result<(), Trouble> {
         process::stop(self.child.id()).map_err(|error| match error.kind() {
             io::ErrorKind::Unsupported => Trouble::Skip("processes cannot be stopped here"),
@@ -90,7 +90,7 @@ impl Worker {
         Ok(process::resume(self.child.id())?)
     }
 
-    /// Closes the input, and hears all until no process is left that could say anything.
+    /// Closes the input, and reads all lines until no process is left that could write any.
     pub(crate) fn drain(&mut self) -> Result<(), Trouble> {
         drop(self.child.stdin.take());
         loop {
@@ -102,7 +102,7 @@ impl Worker {
         }
     }
 
-    /// Waits for the child to end well.
+    /// Waits until the child ends, and checks that it succeeded.
     pub(crate) fn finish(mut self) -> Result<(), Trouble> {
         self.drain()?;
         let status = self.child.wait()?;

@@ -1,16 +1,16 @@
-//! A lock strategy of one's own, in full: [`RegionFiles`]. Then what the conformance suite says of it, what it
-//! says of strategies that look as if they would do, and a cache that two processes share under it.
+//! A complete custom lock strategy: [`RegionFiles`]. Then the results of the conformance suite for it and for
+//! strategies that only seem to work, and a cache that two processes share under it.
 //!
-//! What a strategy must do is the contract in [`kennel::locks`]. The hard parts are not in the locking:
+//! The contract in [`kennel::locks`] lists the requirements. The hard parts are not in the locking:
 //!
-//! * *A killed owner's lock is given on.* So the system must release it: a directory or a file that exists while
-//!   the lock is held outlives its owner.
-//! * *A stopped owner's is not.* So no lock may be taken away because its time is up.
-//! * *A forked child does not keep its parent's lock.* A lock of `flock` kind belongs to the open file, which a
-//!   child inherits; [`LockFile`] is an open file that a forked child loses. Record locks (`fcntl`) are not
-//!   inherited, but they vanish as soon as the process closes *any* descriptor of that file.
-//! * *Threads exclude each other, too.* A lock of `flock` kind does not do that among the threads that share the
-//!   open file, so something in front of it must.
+//! * *A killed owner's lock is released.* So the system must release it: a directory or a file that exists while the
+//!   lock is held outlives its owner.
+//! * *A stopped owner's lock is not.* So no lock may be taken away because its time is up.
+//! * *A forked child does not keep its parent's lock.* A lock like `flock` belongs to the open file, which a child
+//!   inherits; [`LockFile`] is an open file that a forked child loses. Record locks (`fcntl`) are not inherited, but
+//!   they vanish as soon as the process closes *any* descriptor of that file.
+//! * *Threads exclude each other, too.* A lock like `flock` does not exclude threads that share the open file, so the
+//!   strategy needs another lock in front of it.
 
 mod again;
 
@@ -35,7 +35,7 @@ impl RegionFiles {
         directory.join(format!("region-{region}.lock"))
     }
 
-    /// A file that somebody deleted and made anew is empty; it must not pass for the one that the others lock.
+    /// A file that was deleted and created anew is empty; it must not pass for the one that the others lock.
     fn length(region: u32) -> u64 {
         u64::from(region) + 1
     }
@@ -72,11 +72,11 @@ impl LockFactory for RegionFiles {
     }
 }
 
-/// What one process has of it. A forked child attaches anew, so nothing here is ever used by two processes.
+/// The state of one process. A forked child attaches anew, so no two processes use the same state.
 struct Attached(Vec<RegionFile>);
 
 struct RegionFile {
-    /// Whether a thread of this process holds the region, or is trying to.
+    /// Whether a thread of this process holds the region, or tries to lock it.
     taken: Mutex<bool>,
     freed: Condvar,
     file: LockFile,
@@ -98,7 +98,7 @@ impl LockRegions for Attached {
 
     fn unlock(&self, region: u32) {
         let region = &self.0[region as usize];
-        // Unlocking a file that is locked does not fail.
+        // Unlocking a locked file does not fail.
         let _ = FileExt::unlock(&*region.file);
         region.free();
     }
@@ -122,7 +122,7 @@ impl RegionFile {
         self.freed.notify_one();
     }
 
-    /// Excludes the other processes. A blocking call would have no limit, so it asks again and again.
+    /// Excludes the other processes. A blocking call would have no limit, so this tries again and again.
     fn lock_file(&self, start: Instant, limit: Duration) -> Result<(), LockError> {
         loop {
             match FileExt::try_lock_exclusive(&*self.file) {
@@ -137,7 +137,7 @@ impl RegionFile {
     }
 }
 
-/// The strategies of this file by name: a child is told which one to use.
+/// The strategies of this file by name, for a child process.
 fn strategy(name: &str) -> LockStrategy {
     match name {
         "region-files" => LockStrategy::Custom(Arc::new(RegionFiles)),
@@ -216,17 +216,17 @@ fn a_lock_of_it_that_was_made_anew_is_refused() {
     let cache = options().create(&path).unwrap();
     let directory = place.path().join("cache.locks").join(cache.stats().file_id);
     let lock = RegionFiles::path(&directory, 0);
-    // On Windows the name of a file that is open cannot be freed by removing it.
+    // On Windows, removing an open file does not free its name.
     fs::rename(&lock, elsewhere.path().join("taken")).unwrap();
     assert!(matches!(options().open(&path), Err(Error::LocksLost { .. })));
     File::create_new(&lock).unwrap();
     let refused = options().open(&path);
     assert!(matches!(&refused, Err(Error::LocksLost { detail, .. }) if detail.contains("made anew")), "{refused:?}");
-    // A process that has the old one open goes on with it.
+    // A process that has the old file open goes on with it.
     cache.set("key", "value").unwrap();
 }
 
-/// Strategies that are wrong, each in one way: the suite says in which.
+/// Wrong strategies, each with one flaw that the suite finds.
 mod flawed {
     use super::*;
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -239,13 +239,13 @@ mod flawed {
         ThreadsOnly,
         /// A directory that exists while the lock is held.
         Directory,
-        /// As that, taken away from an owner who seems to take too long.
+        /// Like `Directory`, but takes the lock away from an owner that seems to take too long.
         Impatient,
-        /// As `RegionFiles`, in an open file that a forked child keeps.
+        /// Like `RegionFiles`, but with an open file that a forked child keeps.
         Inherited,
         /// Does not wait.
         Hasty,
-        /// Makes locks that are gone anew.
+        /// Recreates missing locks.
         MakesAnew,
     }
 
@@ -371,13 +371,13 @@ mod flawed {
     fn the_suite_finds_what_is_wrong() {
         assert_eq!(fails("nothing"), "threads exclude each other");
         assert_eq!(fails("threads-only"), "two attachments of one process exclude each other");
-        assert_eq!(fails("directory"), "the lock of a killed process is given on");
-        assert_eq!(fails("makes-anew"), "locks that are lost are an error, not a second set");
+        assert_eq!(fails("directory"), "the lock of a killed process is released");
+        assert_eq!(fails("makes-anew"), "lost locks are an error, and no second set is made");
     }
 
     #[test]
     fn the_suite_finds_one_that_does_not_wait_and_one_that_does_not_wait_long_enough() {
-        // Which check is the first to see it is a matter of chance: somebody gets `Busy`, or the lock, too early.
+        // Chance decides which check fails first: a thread gets `Busy`, or the lock, too early.
         for name in ["hasty", "impatient"] {
             let check = fails(name);
             let known = ["threads exclude", "two attachments", "a wait for another thread"];
@@ -388,6 +388,6 @@ mod flawed {
     #[test]
     #[cfg(unix)]
     fn the_suite_finds_a_lock_that_a_forked_child_keeps() {
-        assert_eq!(fails("inherited"), "a forked child does not hold what its parent holds");
+        assert_eq!(fails("inherited"), "a forked child does not hold its parent's locks");
     }
 }

@@ -1,5 +1,5 @@
-//! A lock strategy from outside the engine: one byte of one file for each lock region, by locks of open file
-//! descriptions ("OFD", `F_OFD_SETLK`).
+//! A custom lock strategy: one byte of a single file for each lock region, locked with locks of open file descriptions
+//! ("OFD", `F_OFD_SETLK`).
 //!
 //! ```sh
 //! cargo run --release -p kennel-harness --example ofd_lock -- conformance
@@ -7,18 +7,19 @@
 //! cargo run --release -p kennel-harness --example ofd_lock -- bench --report ofd.html
 //! ```
 //!
-//! Strategy `file` has a file for each region; this one has a single one, and a descriptor in each process. Older
-//! record locks (`F_SETLK`) would not do: they vanish as soon as the process closes *any* descriptor of that file.
+//! Strategy `file` has a file for each region; this one has a single file, with one descriptor in each process. The
+//! older record locks (`F_SETLK`) would not work: they vanish as soon as the process closes *any* descriptor of that
+//! file.
 //!
 //! How it keeps the contract in [`kennel::locks`]:
 //!
-//! * *A killed owner's lock is given on*: the system closes its descriptor, and no other process has it open.
-//! * *A stopped owner's is not*: nobody takes a lock away.
-//! * *A forked child does not keep its parent's lock*: [`LockFile`](kennel::locks::LockFile) is a descriptor that a
-//!   forked child loses.
-//! * *Threads exclude each other, too*: the description is the process's, not the thread's, so the threads of a process
-//!   go through a flag of their own first.
-//! * *Waiting has a limit*: there is no call with one, so it asks again and again, more and more seldom.
+//! * *A killed owner's lock is released*: the system closes its descriptor, and no other process has it open.
+//! * *A stopped owner's lock is not*: no process takes a lock away from another.
+//! * *A forked child does not keep its parent's lock*: a forked child loses the descriptor of its
+//!   [`LockFile`](kennel::locks::LockFile).
+//! * *Threads exclude each other, too*: the description belongs to the process, not to the thread, so the threads of a
+//!   process first acquire a flag in its memory.
+//! * *Waiting has a limit*: the system has no call with a limit, so `lock` tries again and again, at growing intervals.
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
@@ -68,7 +69,7 @@ mod ranges {
             File::create_new(Self::path(place))?.set_len(place.regions.into())
         }
 
-        /// A file of another length is not the one that was prepared: somebody deleted that and made another one.
+        /// A file of another length is not the prepared one: another process deleted that and created a new file.
         fn attach(&self, place: &LockPlace) -> io::Result<Box<dyn LockRegions>> {
             let path = Self::path(place);
             let file = LockFile::open(&path)?;
@@ -81,7 +82,7 @@ mod ranges {
         }
     }
 
-    /// What one process has of it. A forked child attaches anew.
+    /// The state of one process. A forked child attaches anew.
     struct Attached {
         file: LockFile,
         fronts: Vec<Front>,
@@ -102,8 +103,8 @@ mod ranges {
         }
 
         fn unlock(&self, region: u32) {
-            // Unlocking a byte that is locked fails only where the kernel has to split a range and has no memory for
-            // that. Then this process still has the lock, and the next of its threads goes on with it.
+            // Unlocking a locked byte fails only if the kernel has to split a range and has no memory for that. Then
+            // this process still has the lock, and its next thread goes on with it.
             let _ = self.set(region, libc::F_UNLCK);
             self.fronts[region as usize].free();
         }
@@ -123,7 +124,7 @@ mod ranges {
                 if left.is_zero() {
                     break;
                 }
-                // Whoever holds it does so for a few microseconds: at first it is worth to ask again soon.
+                // Owners hold it for a few microseconds, so the first retries follow without a sleep.
                 if attempt < 10 {
                     thread::yield_now();
                 } else {
@@ -140,14 +141,14 @@ mod ranges {
                 l_whence: libc::SEEK_SET as libc::c_short,
                 l_start: region.into(),
                 l_len: 1,
-                // It must be 0 for a lock of this kind.
+                // Must be 0 for this kind of lock.
                 l_pid: 0,
             };
             fcntl(&*self.file, FcntlArg::F_OFD_SETLK(&range)).map(drop)
         }
     }
 
-    /// Whether a thread of this process has a region, or is about to.
+    /// Whether a thread of this process has a region, or is about to lock it.
     #[derive(Default)]
     struct Front {
         taken: Mutex<bool>,

@@ -1,4 +1,4 @@
-//! A lock strategy from outside the engine: robust mutexes of the C library, in memory that processes share.
+//! A custom lock strategy: robust mutexes of the C library, in shared memory.
 //!
 //! ```sh
 //! cargo run --release -p kennel-harness --example pthread_mutex -- conformance
@@ -6,18 +6,19 @@
 //! cargo run --release -p kennel-harness --example pthread_mutex -- bench --report mutex.html
 //! ```
 //!
-//! One mutex for each lock region, all in one file of the cache's lock directory, which every process maps. Robust:
-//! when its owner dies the kernel marks the mutex, and whoever locks it next is told so (`EOWNERDEAD`) and has it.
-//! What the dead one left half done is not this strategy's business: the engine finds and repairs it.
+//! There is one mutex for each lock region, all in one file of the cache's lock directory, which every process maps.
+//! The mutexes are robust: when an owner dies, the kernel marks the mutex, and the next thread that locks it gets it
+//! together with `EOWNERDEAD`. The strategy ignores what the dead owner left half done: the engine finds and repairs
+//! it.
 //!
 //! How it keeps the contract in [`kennel::locks`]:
 //!
-//! * *A killed owner's lock is given on*: the kernel walks the list of robust mutexes of every thread that ends.
-//! * *A stopped owner's is not*: nobody takes a mutex away.
-//! * *A forked child does not keep its parent's lock*: the owner is a thread, and the child's is another one.
+//! * *A killed owner's lock is released*: the kernel walks the list of robust mutexes of every thread that ends.
+//! * *A stopped owner's lock is not*: no process takes a mutex away from another.
+//! * *A forked child does not keep its parent's lock*: the owner is a thread, and the child has another one.
 //! * *Threads exclude each other, too*: a mutex does that anyway.
-//! * *Waiting has a limit*: `pthread_mutex_timedlock`. It goes by the wall clock, so a step of that clock makes one
-//!   wait longer or shorter. The call by the monotonic clock is not in every C library.
+//! * *Waiting has a limit*: `pthread_mutex_timedlock`. It uses the wall clock, so a step of that clock lengthens or
+//!   shortens a wait. Not every C library has the call for the monotonic clock.
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
@@ -42,7 +43,7 @@ mod mutexes {
     use std::path::PathBuf;
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-    /// Bytes from one mutex to the next: a line of the processor's cache for each.
+    /// Bytes from one mutex to the next: each has a cache line of its own.
     const STRIDE: usize = 64;
     const _: () = assert!(size_of::<libc::pthread_mutex_t>() <= STRIDE);
 
@@ -80,7 +81,7 @@ mod mutexes {
             (0..place.regions).try_for_each(|region| init(attached.mutex(region)))
         }
 
-        /// A file of another length is not the one that was prepared: somebody deleted that and made another one.
+        /// A file of another length is not the prepared one: another process deleted that and created a new file.
         fn attach(&self, place: &LockPlace) -> io::Result<Box<dyn LockRegions>> {
             let path = Self::path(place);
             let file = File::options().read(true).write(true).open(&path)?;
@@ -92,7 +93,7 @@ mod mutexes {
         }
     }
 
-    /// The mutexes as one process sees them.
+    /// The mutexes as mapped by one process.
     pub struct Attached {
         map: MmapRaw,
     }
@@ -101,7 +102,7 @@ mod mutexes {
         fn mutex(&self, region: u32) -> *mut libc::pthread_mutex_t {
             let at = region as usize * STRIDE;
             assert!(at < self.map.len(), "region {region} is beyond the last one");
-            // The mapping begins on a page, and a mutex on every 64th byte of it: aligned for anything.
+            // The mapping begins on a page, and each mutex on a multiple of 64 bytes: aligned for any type.
             self.map.as_mut_ptr().wrapping_add(at).cast()
         }
     }
@@ -114,14 +115,14 @@ mod mutexes {
             let result = match free {
                 libc::EBUSY => {
                     let until = deadline(limit);
-                    // SAFETY: as above, and the time is a valid one.
+                    // SAFETY: as above, and the time is valid.
                     unsafe { libc::pthread_mutex_timedlock(mutex, &raw const until) }
                 }
                 result => result,
             };
             match result {
                 0 => Ok(()),
-                // SAFETY: as above, and this thread holds it, which is what the answer says.
+                // SAFETY: as above, and this thread holds it, as the result says.
                 libc::EOWNERDEAD => match unsafe { libc::pthread_mutex_consistent(mutex) } {
                     0 => Ok(()),
                     error => Err(LockError::Failed(io::Error::from_raw_os_error(error))),
@@ -140,22 +141,22 @@ mod mutexes {
 
     fn deadline(limit: Duration) -> libc::timespec {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // A limit beyond all times is one that nobody waits for.
+        // Any limit beyond this is longer than anybody waits.
         let until = now.saturating_add(limit.min(Duration::from_secs(u32::MAX.into())));
         libc::timespec { tv_sec: until.as_secs() as libc::time_t, tv_nsec: until.subsec_nanos().into() }
     }
 
-    /// Makes a mutex that processes share and that survives its owner.
+    /// Initialises a mutex that processes share and that survives its owner.
     fn init(mutex: *mut libc::pthread_mutex_t) -> io::Result<()> {
         let mut attributes = MaybeUninit::uninit();
-        // SAFETY: the place is one for attributes.
+        // SAFETY: the memory is that of attributes.
         check(unsafe { libc::pthread_mutexattr_init(attributes.as_mut_ptr()) })?;
         let attributes = attributes.as_mut_ptr();
         // SAFETY: the attributes were initialised above.
         check(unsafe { libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED) })?;
         // SAFETY: the attributes were initialised above.
         check(unsafe { libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST) })?;
-        // SAFETY: the place is mapped, aligned, large enough, and nobody else knows of the file yet.
+        // SAFETY: the memory is mapped, aligned and large enough, and no other process knows of the file yet.
         check(unsafe { libc::pthread_mutex_init(mutex, attributes) })?;
         // SAFETY: the attributes were initialised above and are not used again.
         check(unsafe { libc::pthread_mutexattr_destroy(attributes) })

@@ -1,8 +1,8 @@
 //! System calls per operation.
 //!
-//! The kernel has no counter of them that a program may read. So one process, alone, does some operations under
-//! `strace -c -f`, then none at all; the difference is what the operations called for. That is exact, but it is
-//! the count without contention, and it says nothing of time: those two runs are not part of any other number.
+//! A program cannot read a count of its system calls from the kernel. So one process, alone, does a number of
+//! operations under `strace -c -f`, and then none; the difference is what the operations called. The count is exact,
+//! but it is a count without contention, and these two runs contribute to no other number.
 
 use crate::plan::Cell;
 use crate::task::{End, Job, Launcher, Task};
@@ -36,7 +36,7 @@ impl Calls {
     }
 }
 
-/// Why nothing can be counted here, if so.
+/// The reason why calls cannot be counted here, if there is one.
 pub(crate) fn obstacle() -> Option<&'static str> {
     if !cfg!(target_os = "linux") {
         return Some("strace is for Linux");
@@ -48,7 +48,7 @@ pub(crate) fn obstacle() -> Option<&'static str> {
     }
 }
 
-/// Counts for a cell, on a cache file of its own.
+/// Counts the calls for a cell, on a cache file made for this.
 pub(crate) fn count(launcher: Launcher<'_>, cell: &Cell, file: &Path, items: u32, seed: u64) -> Calls {
     let job = |operations| Job {
         cell: Cell { processes: 1, threads: 1, ..cell.clone() },
@@ -91,7 +91,7 @@ fn total(launcher: Launcher<'_>, job: Job, summary: &Path) -> Result<u64, String
 }
 
 /// The number of calls in the last line of a summary, which ends in `total`:
-/// `100.00    0.001234           2       617        12 total`, with the errors left out if there are none.
+/// `100.00    0.001234           2       617        12 total`. The column of errors is empty if no call failed.
 fn parse_total(summary: &str) -> Option<u64> {
     let total = summary.lines().rev().find(|line| line.trim_end().ends_with(" total"))?;
     total.split_whitespace().nth(3)?.parse().ok()

@@ -1,4 +1,4 @@
-//! The options of `kennel bench`, and of `bench` in a program of one's own.
+//! The options of `kennel bench`, and of `bench` in a program for your own strategy.
 
 use crate::human;
 use crate::interrupt;
@@ -16,13 +16,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Any of the errors that stop a measurement.
+/// Any error that stops a measurement.
 pub type BenchError = Box<dyn Error + Send + Sync>;
 
-/// What to measure and how, as options of a command line.
+/// What to measure and how, as command line options.
 #[derive(Args, Clone, Debug)]
 pub struct BenchOptions {
-    /// Lock strategies to compare, separated by commas. Without it, all that several processes can share.
+    /// Lock strategies to compare, separated by commas. Default: all that several processes can share.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     locks: Vec<String>,
     /// Numbers of lock regions: powers of two up to 4096. The file has at least as many stripes.
@@ -40,42 +40,42 @@ pub struct BenchOptions {
     /// Sizes of the values, such as 64B or 4KiB.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "64B", value_parser = parse_value_size)]
     value_size: Vec<usize>,
-    /// Which keys are asked for: uniform; zipf:THETA; or hot:KEYS:REQUESTS, where a share of the keys gets a share of
+    /// Distribution of the keys: uniform; zipf:THETA; or hot:KEYS:REQUESTS, where a share of the keys gets a share of
     /// the requests, such as hot:0.1:0.9.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "zipf:0.99")]
     distribution: Vec<Keys>,
-    /// How many different keys there are.
+    /// Number of different keys.
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     keys: u32,
-    /// How many bytes of records the file holds. Without it, all keys and half as many more.
+    /// Bytes of records that the file holds. Default: 1.5 times what all keys need.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     capacity: Option<u64>,
     /// How long each combination is measured in each round.
     #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = parse_seconds)]
     seconds: Duration,
-    /// How long it runs before it is measured.
+    /// How long each combination runs before it is measured.
     #[arg(long, value_name = "SECONDS", default_value = "0.1", value_parser = parse_seconds)]
     warm_up: Duration,
-    /// How many times all combinations are measured, one after the other.
+    /// Number of rounds; each measures all combinations, one after the other.
     #[arg(long, value_name = "N", default_value_t = 3)]
     rounds: u32,
-    /// Operations a second, all processes together. Latencies then count from when each operation was due, so that a
-    /// stall counts for all who had to wait for it. Without it, as fast as it goes.
+    /// Operations a second, of all processes together. A latency then counts from the time when the operation was due,
+    /// so that a stall also counts for the operations that it delayed. Default: as fast as possible.
     #[arg(long, value_name = "PER-SECOND")]
     rate: Option<f64>,
-    /// Everything that is drawn follows from it.
+    /// Seed of everything random.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Keep each thread on one processor (Linux).
     #[arg(long)]
     pin: bool,
-    /// Where to make the cache files. Without it, in /dev/shm where there is one, else with the temporary files.
+    /// Directory for the cache files. Default: /dev/shm where it exists, else the directory for temporary files.
     #[arg(long, value_name = "PATH")]
     directory: Option<PathBuf>,
-    /// Do not count system calls, which takes runs of their own under strace.
+    /// Do not count system calls. Counting them takes extra runs under strace.
     #[arg(long)]
     no_syscalls: bool,
-    /// Write each latency that is taken to a file, as csv.
+    /// Write each measured latency to a file, as CSV.
     #[arg(long, value_name = "FILE")]
     samples: Option<PathBuf>,
     /// Write a page with plots, for a browser.
@@ -86,21 +86,22 @@ pub struct BenchOptions {
     json: bool,
 }
 
-/// Keys as somebody recorded them: see [`write_recording`](crate::write_recording).
+/// Recorded keys: see [`write_recording`](crate::write_recording).
 #[derive(Clone, Debug)]
 pub struct Recording {
-    /// Where the recording is.
+    /// The file with the recording.
     pub path: PathBuf,
-    /// How many different keys it has.
+    /// Number of different keys in it.
     pub keys: u32,
 }
 
 impl BenchOptions {
-    /// Measures, prints to `out` and writes what the options ask for; with a recording, its keys in place of a
-    /// distribution's. A signal that asks for an end removes the files before.
+    /// Measures, prints the results to `out`, and writes the files that the options ask for. The keys of a recording,
+    /// if there is one, replace those of the distributions. On a signal that asks the process to end, it removes its
+    /// files first.
     ///
     /// # Errors
-    /// What stopped it, with the combination that was measured.
+    /// Whatever stopped the measurement, with the combination that was being measured.
     pub fn run(
         &self,
         strategies: &Strategies,
@@ -108,9 +109,9 @@ impl BenchOptions {
         recording: Option<Recording>,
         out: &mut dyn Write,
     ) -> Result<(), BenchError> {
-        // The files in memory would outlive the process: it ends in good order instead.
+        // The files in memory would outlive a killed process, so a signal must end it in good order.
         interrupt::watch()?;
-        // Before an hour of work, not after it.
+        // Fail before an hour of work, not after it.
         self.report.as_deref().map_or(Ok(()), can_be_written)?;
         let results = self.measure(strategies, launcher, recording)?;
         if let Some(path) = &self.report {
@@ -197,7 +198,7 @@ fn can_be_written(path: &Path) -> io::Result<()> {
     opened.map(drop).map_err(|error| about(path, &error))
 }
 
-/// A progress bar on standard error, where somebody is watching.
+/// A progress bar on standard error, if that is a terminal.
 struct Bar(ProgressBar);
 
 impl Bar {

@@ -1,4 +1,4 @@
-//! Worker processes, from the side of the one that starts them.
+//! Worker processes, as seen by the process that starts them.
 
 use crate::interrupt;
 use crate::task::{Launcher, MARK, Outcome, Said, Task};
@@ -6,10 +6,10 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 
-/// What can go wrong with a worker. What it wrote to standard error says more.
+/// What can go wrong with a worker. The worker's standard error says more.
 #[derive(Debug, thiserror::Error)]
 pub enum CrewError {
-    /// It could not be started.
+    /// The worker could not be started.
     #[error("worker {number} cannot be started: {error}")]
     Start {
         /// Its number.
@@ -17,15 +17,15 @@ pub enum CrewError {
         /// What the system said.
         error: io::Error,
     },
-    /// It ended before it was through.
+    /// The worker ended before it had finished its task.
     #[error("worker {number} ended early, with {status}")]
     Ended {
         /// Its number.
         number: usize,
-        /// How.
+        /// Its exit status.
         status: ExitStatus,
     },
-    /// It said something else than it should.
+    /// The worker sent an unexpected line.
     #[error("worker {number} said {found:?}, expected {expected}")]
     Nonsense {
         /// Its number.
@@ -35,8 +35,8 @@ pub enum CrewError {
         /// What it said.
         found: String,
     },
-    /// It cannot be heard or told.
-    #[error("worker {number} is lost: {error}")]
+    /// The pipe to or from the worker failed.
+    #[error("worker {number} cannot be reached: {error}")]
     Lost {
         /// Its number.
         number: usize,
@@ -48,7 +48,7 @@ pub enum CrewError {
     Interrupted,
 }
 
-/// Starts a worker for each task, has all of them begin at once, and returns what came of it.
+/// Starts a worker for each task, lets all of them begin at the same time, and returns their outcomes.
 pub(crate) fn run(launcher: Launcher<'_>, tasks: &[Task]) -> Result<Vec<Outcome>, CrewError> {
     let start = |(number, task): (usize, &Task)| Worker::start(number, launcher(&task.text()));
     let mut crew = tasks.iter().enumerate().map(start).collect::<Result<Vec<_>, _>>()?;
@@ -59,11 +59,11 @@ pub(crate) fn run(launcher: Launcher<'_>, tasks: &[Task]) -> Result<Vec<Outcome>
     Ok(outcomes)
 }
 
-/// One worker process. It does not outlive this.
+/// One worker process. Dropping this kills it.
 pub(crate) struct Worker {
     number: usize,
     child: Child,
-    /// Its end is the worker's, so it is kept until that has ended.
+    /// The worker ends when this is closed, so it stays open until then.
     input: Option<ChildStdin>,
     said: Receiver<io::Result<String>>,
 }
@@ -75,13 +75,13 @@ impl Worker {
         let (sender, said) = sync_channel(1);
         let (input, stdout) = (child.stdin.take(), child.stdout.take());
         let worker = Self { number, child, input, said };
-        let stdout = stdout.ok_or_else(|| failed(io::Error::other("it has no standard output")))?;
+        let stdout = stdout.ok_or_else(|| failed(io::Error::other("the worker has no standard output")))?;
         let listener = std::thread::Builder::new().name("listener".into());
         listener.spawn(move || listen(stdout, &sender)).map_err(failed)?;
         Ok(worker)
     }
 
-    /// What it says next; the end of that is the end of the worker.
+    /// The worker's next line. The end of its output is an error.
     fn hear(&mut self) -> Result<String, CrewError> {
         loop {
             match self.said.recv_timeout(interrupt::LOOK_EVERY) {
@@ -105,7 +105,7 @@ impl Worker {
         let line = self.hear()?;
         match serde_json::from_str(&line) {
             Ok(Said::Ready) => Ok(()),
-            _ => Err(CrewError::Nonsense { number: self.number, expected: "that it is ready", found: line }),
+            _ => Err(CrewError::Nonsense { number: self.number, expected: "a message that it is ready", found: line }),
         }
     }
 
@@ -121,14 +121,14 @@ impl Worker {
         let line = self.hear()?;
         match serde_json::from_str(&line) {
             Ok(Said::Done(outcome)) => Ok(*outcome),
-            _ => Err(CrewError::Nonsense { number: self.number, expected: "what it did", found: line }),
+            _ => Err(CrewError::Nonsense { number: self.number, expected: "its outcome", found: line }),
         }
     }
 
-    /// Kills it, at whatever instruction it is.
+    /// Kills the worker, at whatever instruction it is.
     ///
     /// # Errors
-    /// It had ended by itself, for a reason that it has told on standard error.
+    /// The worker had ended by itself; its standard error says why.
     pub(crate) fn kill(&mut self) -> Result<(), CrewError> {
         let number = self.number;
         let lost = |error| CrewError::Lost { number, error };
@@ -139,12 +139,12 @@ impl Worker {
         self.child.wait().map(drop).map_err(lost)
     }
 
-    /// Waits for its end.
+    /// Waits until the worker ends.
     pub(crate) fn wait(&mut self) -> Result<ExitStatus, CrewError> {
         self.child.wait().map_err(|error| CrewError::Lost { number: self.number, error })
     }
 
-    /// Waits for its end, which must be a good one.
+    /// Waits until the worker ends, and checks that it succeeded.
     pub(crate) fn finish(&mut self) -> Result<(), CrewError> {
         match self.wait()? {
             status if status.success() => Ok(()),
@@ -153,7 +153,7 @@ impl Worker {
     }
 }
 
-/// Sends on what a worker says to its parent, until its end.
+/// Forwards the lines of a worker to its parent, until the output ends.
 fn listen(stdout: ChildStdout, to: &SyncSender<io::Result<String>>) {
     let mut stdout = BufReader::new(stdout);
     loop {
@@ -175,7 +175,7 @@ fn listen(stdout: ChildStdout, to: &SyncSender<io::Result<String>>) {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // Both fail for one that has ended and was waited for, which is as well.
+        // Both fail if the worker was already reaped, which does no harm.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! Numbers laid out for people.
+//! Numbers formatted for people.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub fn count(n: u64) -> String {
     text
 }
 
-/// How many a second, as a whole number: `1,234,567/s`.
+/// A rate as a whole number: `1,234,567/s`.
 #[must_use]
 pub fn rate(n: u64, over: Duration) -> String {
     let seconds = over.as_secs_f64();
@@ -24,7 +24,7 @@ pub fn rate(n: u64, over: Duration) -> String {
     format!("{}/s", count(per_second.round() as u64))
 }
 
-/// `part` as a percentage of `whole`, or a dash where there is no whole.
+/// `part` as a percentage of `whole`, or a dash if `whole` is 0.
 #[must_use]
 pub fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {
@@ -46,7 +46,7 @@ pub fn latency(nanos: u64) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
-/// A large number in short, with three significant digits: `950`, `12.5 k`, `3.2 M`.
+/// A large number, abbreviated to three significant digits: `950`, `12.5 k`, `3.2 M`.
 #[must_use]
 pub fn millions(number: f64) -> String {
     let (value, unit) = match number {
@@ -64,7 +64,7 @@ pub fn millions(number: f64) -> String {
     format!("{digits}{unit}")
 }
 
-/// `n` of something, with the plural where it belongs: `1 stripe`, `2 stripes`.
+/// `n` with a noun in singular or plural: `1 stripe`, `2 stripes`.
 #[must_use]
 pub fn plural(n: u64, one: &str) -> String {
     let ending = match n {

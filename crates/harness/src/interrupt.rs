@@ -1,24 +1,24 @@
-//! Signals that ask for an end: Ctrl-C, and on Unix `SIGTERM` and `SIGHUP`.
+//! Signals that ask the process to end: Ctrl-C, and on Unix `SIGTERM` and `SIGHUP`.
 //!
-//! What is measured lies in files in memory, which would outlive the process, and other processes work on them. So a
-//! process that is asked to end does so in good order, and each worker ends when its parent does, however that ends: by
-//! the end of its standard input.
+//! The cache files lie in memory and would outlive the process, and worker processes use them. So a process that is
+//! asked to end does so in good order. Each worker ends with its parent, however the parent ends: the worker's standard
+//! input is closed then.
 
 use std::io::{self, Read as _};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Between two looks of one who waits for something else.
+/// How often a waiting thread checks [`is_asked`].
 pub const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// From here on such a signal does not end this process, but [`is_asked`] tells of it. One that is ignored already, as
-/// `nohup` has it, stays so.
+/// From this call on, such a signal does not end this process; [`is_asked`] reports it. A signal that is already
+/// ignored, as under `nohup`, stays ignored.
 ///
 /// # Errors
-/// Those of the operating system.
+/// Errors of the operating system.
 pub fn watch() -> io::Result<()> {
     static WATCHED: OnceLock<Result<(), String>> = OnceLock::new();
     WATCHED.get_or_init(|| handle().map_err(|error| error.to_string())).clone().map_err(io::Error::other)
@@ -31,11 +31,11 @@ pub fn is_asked() -> bool {
     ASKED.load(Ordering::Relaxed)
 }
 
-/// Ends this process when its standard input does. For a worker whose parent holds the other end: whatever becomes of the
-/// parent, `SIGKILL` included, the worker does not go on without it.
+/// Ends this process when its standard input ends. For a worker whose parent holds the other end: even if the parent is
+/// killed with `SIGKILL`, the worker does not go on without it.
 ///
 /// # Errors
-/// No thread can be had for it.
+/// The thread that watches the input cannot be started.
 pub fn end_with_input() -> io::Result<()> {
     let wait = || {
         let mut input = io::stdin().lock();
@@ -59,7 +59,7 @@ fn handle_unless_ignored(signal: nix::sys::signal::Signal) -> io::Result<()> {
     // SAFETY: `note` stores one atomic and does nothing else, which a handler may do at any moment.
     let before = unsafe { sigaction(signal, &ours) }?;
     if matches!(before.handler(), SigHandler::SigIgn) {
-        // SAFETY: as above; what is set is what was there.
+        // SAFETY: as above; this restores the handler that was there.
         unsafe { sigaction(signal, &before) }?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Which keys are asked for, and what their values are.
+//! The keys that a workload asks for, and their values.
 
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -11,10 +11,10 @@ use std::str::FromStr;
 
 /// Bytes of a key.
 pub const KEY_LEN: usize = 16;
-/// Keys that a workload may have.
+/// The most keys that a workload may have.
 pub const MOST_KEYS: u32 = 1 << 30;
 
-/// The key of a number.
+/// The key with a number.
 #[must_use]
 #[inline]
 pub fn key(number: u64) -> [u8; KEY_LEN] {
@@ -23,7 +23,7 @@ pub fn key(number: u64) -> [u8; KEY_LEN] {
     key
 }
 
-/// Makes `value` one that proves its key: it begins with the key's number, as far as it goes.
+/// Fills `value` so that it identifies its key: it begins with the key's number, truncated if the value is shorter.
 #[inline]
 pub fn fill(number: u64, value: &mut [u8]) {
     let proof = number.to_le_bytes();
@@ -31,7 +31,7 @@ pub fn fill(number: u64, value: &mut [u8]) {
     value[..len].copy_from_slice(&proof[..len]);
 }
 
-/// Whether a value is one that [`fill`] made for this key, of this size.
+/// Whether [`fill`] made this value, for this key and of this size.
 #[must_use]
 #[inline]
 pub fn is_right(number: u64, value: &[u8], size: usize) -> bool {
@@ -39,44 +39,44 @@ pub fn is_right(number: u64, value: &[u8], size: usize) -> bool {
     value.len() == size && value.starts_with(&proof[..proof.len().min(size)])
 }
 
-/// How often each key is asked for.
+/// The distribution of requests over the keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Keys {
-    /// All the same.
+    /// Every key equally often.
     Uniform,
-    /// The `n`-th most popular in proportion to `1 / n^theta`.
+    /// The `n`-th most popular key in proportion to `1 / n^theta`.
     Zipf {
         /// The exponent: 0 is uniform, 0.99 is usual for caches.
         theta: f64,
     },
-    /// A share of the keys gets a share of the requests; uniform in either part.
+    /// A share of the keys gets a share of the requests; both parts are uniform.
     Hot {
         /// Share of the keys that are hot, from 0 to 1.
         keys: f64,
         /// Share of the requests that they get, from 0 to 1.
         requests: f64,
     },
-    /// As recorded: a file of key numbers, 32 bits each, little-endian; see [`write_recording`].
+    /// A recorded trace: a file of key numbers, 32 bits each, little-endian; see [`write_recording`].
     Recorded {
-        /// Where it is.
+        /// The file.
         path: PathBuf,
     },
 }
 
 impl Keys {
-    /// Draws the numbers of `n` keys out of `keys`, the same ones for the same seed. Of a recording, each seed begins
-    /// at another place, and the end is followed by the beginning.
+    /// Draws `n` key numbers below `keys`; the same seed gives the same numbers. In a recording, each seed starts at
+    /// another position, and the end wraps around to the beginning.
     ///
     /// # Errors
-    /// A recording that cannot be read, is empty, or has a number that is no key's.
+    /// The recording cannot be read, is empty, or has a number that is not below `keys`.
     pub fn draw(&self, keys: u32, n: usize, seed: u64) -> io::Result<Vec<u32>> {
         let mut rng = SmallRng::seed_from_u64(seed);
         Ok(match self {
             Keys::Uniform => (0..n).map(|_| rng.random_range(0..keys)).collect(),
             &Keys::Zipf { theta } => {
                 let zipf = Zipf::new(f64::from(keys), theta).map_err(io::Error::other)?;
-                // The distribution gives whole numbers from 1 to `keys`.
+                // The distribution yields whole numbers from 1 to `keys`.
                 (0..n).map(|_| (zipf.sample(&mut rng) as u32).clamp(1, keys) - 1).collect()
             }
             &Keys::Hot { keys: share, requests } => {
@@ -96,10 +96,10 @@ impl Keys {
     }
 }
 
-/// Writes the numbers of keys for [`Keys::Recorded`].
+/// Writes key numbers for [`Keys::Recorded`].
 ///
 /// # Errors
-/// Those of the file system.
+/// Errors of the file system.
 pub fn write_recording(path: &Path, keys: impl IntoIterator<Item = u32>) -> io::Result<()> {
     let bytes: Vec<u8> = keys.into_iter().flat_map(u32::to_le_bytes).collect();
     std::fs::write(path, bytes)
@@ -156,7 +156,7 @@ mod tests {
 
     const N: usize = 200_000;
 
-    /// How often the keys in a range were drawn, as a share of all.
+    /// The share of all drawn keys that lie in a range.
     fn share(drawn: &[u32], range: std::ops::Range<u32>) -> f64 {
         drawn.iter().filter(|&number| range.contains(number)).count() as f64 / drawn.len() as f64
     }
@@ -203,7 +203,7 @@ mod tests {
         let drawn = Keys::Hot { keys: 0.05, requests: 0.8 }.draw(1000, N, 1).unwrap();
         assert!((share(&drawn, 0..50) - 0.8).abs() < 0.01);
         assert!((share(&drawn, 50..1000) - 0.2).abs() < 0.01);
-        // With all keys hot there are no others to ask for.
+        // With all keys hot there are no cold keys to ask for.
         assert_eq!(Keys::Hot { keys: 1.0, requests: 0.0 }.draw(10, 100, 1).unwrap().len(), 100);
     }
 

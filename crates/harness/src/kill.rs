@@ -1,9 +1,10 @@
-//! The kill test: processes that share a cache are killed in the middle of their work, and the others must not notice.
+//! The kill test: it kills processes that share a cache in the middle of their work, and the others must not notice.
 //!
-//! The suite [`kennel_conformance`] checks locks alone: that the lock of a killed process is given on. This test checks
-//! what that is for: with a real cache under it, every value is whole and its key's, every write of the survivors gets its lock
-//! within [`KillTest::wait`], and `verify` finds nothing. Workers are killed with `SIGKILL` at random moments. Built with the
-//! feature `crash-points`, further ones end themselves at each of the engine's stores, so that each is met for sure.
+//! The suite [`kennel_conformance`] checks locks alone, such as that another process gets the lock of a killed one.
+//! This test checks the effect on a real cache: every value is whole and belongs to its key, every write of the
+//! survivor gets its lock within [`KillTest::wait`], and `verify` finds nothing. Workers are killed with `SIGKILL` at
+//! random moments. With the feature `crash-points`, further workers end themselves at each of the engine's stores, so
+//! that every store is covered.
 
 use crate::crew::{CrewError, Worker};
 use crate::interrupt;
@@ -22,16 +23,16 @@ use std::time::{Duration, Instant};
 
 /// Processes that work at the same time.
 const PROCESSES: u32 = 4;
-/// Milliseconds that a worker has before one of them is killed.
+/// Milliseconds between two kills.
 const BETWEEN_KILLS: std::ops::Range<u64> = 2..20;
 /// Keys, about twice what the file holds.
 const KEYS: u64 = 2_000;
 /// Longest value.
 const LONGEST: usize = 1_024;
-/// Operations of a worker that is to end at a store and does not get there.
+/// Operations after which a worker gives up if it never reached the store at which it was to end.
 const ARMED_OPERATIONS: u64 = 2_000;
 
-/// What was found: nothing wrong.
+/// The report of a test that found nothing wrong.
 #[derive(Clone, Debug, Serialize)]
 pub struct KillReport {
     /// Name of the strategy.
@@ -40,9 +41,9 @@ pub struct KillReport {
     pub killed: u64,
     /// Workers that ended themselves at a store; 0 unless built with `crash-points`.
     pub died_at_stores: u64,
-    /// Changes that a dead worker left half done and another completed or undid.
+    /// Half-done changes of dead workers that another process completed or undid.
     pub repairs: u64,
-    /// The longest that a write of the survivor took.
+    /// The longest write of the survivor.
     pub longest_write: Duration,
 }
 
@@ -50,27 +51,27 @@ impl fmt::Display for KillReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { strategy, killed, died_at_stores, repairs, longest_write } = self;
         write!(f, "lock strategy {strategy}: {killed} workers killed, {died_at_stores} more died at a store of the ")?;
-        write!(f, "engine; {repairs} half done changes were put right, no value was wrong, verify found nothing, ")?;
+        write!(f, "engine; {repairs} half-done changes were repaired, no value was wrong, verify found nothing, ")?;
         write!(f, "and the longest write took {longest_write:.1?}")
     }
 }
 
-/// What a strategy, or the engine, does not stand.
+/// A fault of the strategy or of the engine.
 #[derive(Debug, thiserror::Error)]
 pub enum KillError {
     /// There is no such strategy.
     #[error("{0}")]
     Strategy(String),
-    /// The survivor's operation failed: most likely with `Busy`, since a lock was not given on.
+    /// The survivor's operation failed: most likely with `Busy`, since a dead worker's lock was not released.
     #[error("after {kills} kills: {error}")]
     Cache {
         /// Kills before it.
         kills: u64,
-        /// What the cache said.
+        /// The error of the cache.
         error: kennel::Error,
     },
-    /// The survivor read what nobody set.
-    #[error("after {kills} kills: the value of key {key} is torn, or another key's")]
+    /// The survivor read a value that no worker set.
+    #[error("after {kills} kills: the value of key {key} is torn or belongs to another key")]
     WrongValue {
         /// Kills before it.
         kills: u64,
@@ -90,23 +91,23 @@ pub enum KillError {
     Crew {
         /// Kills before it.
         kills: u64,
-        /// How.
+        /// The error of the worker.
         error: CrewError,
     },
-    /// No file could be made.
+    /// A file could not be created.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// What to do to a strategy.
+/// The parameters of the test.
 #[derive(Clone, Copy, Debug)]
 pub struct KillTest {
-    /// Workers that are killed.
+    /// Number of workers to kill.
     pub kills: u64,
-    /// Everything random follows from it; when a kill strikes does not.
+    /// Seed of everything random, except for the moments of the kills.
     pub seed: u64,
-    /// Within this a write of the survivor must have its lock. The engine promises 10 ms with file locks; a busy machine
-    /// may take longer, and a lock that is never given on takes this long.
+    /// How long a write of the survivor may wait for its lock. The engine promises 10 ms with file locks; a busy
+    /// machine may need longer, and a lock that is never released takes this whole time.
     pub wait: Duration,
 }
 
@@ -120,14 +121,14 @@ impl KillTest {
     /// Runs the test for a strategy.
     ///
     /// # Errors
-    /// [`KillError`]: what the first survivor ran into.
+    /// [`KillError`]: the first fault that the survivor found.
     pub fn run(
         &self,
         strategies: &Strategies,
         strategy: &str,
         launcher: Launcher<'_>,
     ) -> Result<KillReport, KillError> {
-        // The files in memory would outlive the process: it ends in good order instead.
+        // The files in memory would outlive a killed process, so a signal must end it in good order.
         interrupt::watch()?;
         let directory = place::directory(None)?;
         let mut survivor = Survivor::new(self, strategies, strategy, directory.path())?;
@@ -143,7 +144,7 @@ impl KillTest {
     }
 }
 
-/// The process that kills, and is a member itself.
+/// The process that kills the workers, and uses the cache itself.
 struct Survivor {
     cache: Cache,
     job: KillJob,
@@ -158,7 +159,7 @@ impl Survivor {
         let file = directory.join("cache");
         let locks = strategies.named(strategy).map_err(KillError::Strategy)?;
         let options = Options::new().capacity(KEYS * LONGEST as u64 / 4).stripes(4).mean_item(LONGEST as u64 / 2);
-        // Fewer seats than workers in all: those of the dead must be taken again.
+        // Fewer seats than there are workers in all, so that the seats of dead workers must be reused.
         let options = options.seats(4 * PROCESSES).seed(seed).locks(locks).lock_wait(test.wait);
         let cache = options.create(&file).map_err(|error| KillError::Cache { kills: 0, error })?;
         let job = KillJob { strategy: strategy.to_owned(), file, seed, at: None };
@@ -186,7 +187,7 @@ impl Survivor {
         self.verify()
     }
 
-    /// A worker for each store of the engine, that ends itself there; how many did.
+    /// Starts a worker for each store of the engine, which ends itself there. Returns how many did.
     #[cfg(feature = "crash-points")]
     fn kill_at_stores(&mut self, launcher: Launcher<'_>) -> Result<u64, KillError> {
         let before = self.kills;
@@ -195,12 +196,12 @@ impl Survivor {
                 let mut worker = self.start(launcher, Some((step.name().to_owned(), passing)))?;
                 let status = worker.wait().map_err(|error| self.crew_error(error))?;
                 match status.code() {
-                    // It did not come to that store.
+                    // It did not reach that store.
                     Some(0) => break,
                     Some(1..=255) => {
                         return Err(self.crew_error(CrewError::Ended { number: self.kills as usize, status }));
                     }
-                    // Killed: no code on Unix, a larger one on Windows.
+                    // Killed: no exit code on Unix, a larger one on Windows.
                     _ => self.kills += 1,
                 }
                 self.look()?;
@@ -227,7 +228,7 @@ impl Survivor {
         start().map_err(|error| KillError::Crew { kills: self.kills, error })
     }
 
-    /// Reads and writes keys of all stripes, as the workers do.
+    /// Reads and writes keys of all stripes, like the workers.
     fn look(&mut self) -> Result<(), KillError> {
         let kills = self.kills;
         let mut value = Vec::new();
@@ -257,7 +258,7 @@ impl Survivor {
     }
 }
 
-/// What a worker does: everything that changes a cache, until it is killed, or has come to the store where it ends.
+/// The work of a worker: every kind of change to a cache, until it is killed or reaches the store at which it ends.
 pub(crate) fn work(job: &KillJob, strategies: &Strategies) -> Result<(), WorkError> {
     let cache = open(&job.strategy, &job.file, strategies)?;
     wait_for_start()?;
@@ -281,7 +282,7 @@ fn arm(step: &str, passing: u64) {
     arm(step, passing, Plan::Kill);
 }
 
-/// Nobody asks for it without the feature.
+/// Without the feature, no task asks for this.
 #[cfg(not(feature = "crash-points"))]
 fn arm(_: &str, _: u64) {}
 
@@ -307,7 +308,7 @@ fn operate(cache: &Cache, rng: &mut SmallRng, value: &mut Vec<u8>) -> Result<(),
     Ok(())
 }
 
-/// Makes a value that proves its key, and that it is whole: key and a nonce over and over, in a length that follows
+/// Makes a value that identifies its key and shows whether it is whole: key and nonce, repeated; the length follows
 /// from the nonce.
 fn prove(key: u64, nonce: u64, value: &mut Vec<u8>) {
     value.clear();
@@ -317,7 +318,7 @@ fn prove(key: u64, nonce: u64, value: &mut Vec<u8>) {
     }
 }
 
-/// At least two: a single one could be another nonce's.
+/// At least two: a single word could belong to another nonce.
 fn words(nonce: u64) -> usize {
     2 + (nonce % (LONGEST as u64 / 16 - 1)) as usize
 }
@@ -328,7 +329,7 @@ fn is_proven(key: u64, value: &[u8]) -> bool {
     first.starts_with(&key.to_le_bytes()) && words.iter().all(|word| word == first) && value.len() == length(value)
 }
 
-/// The length that a value should have by its own nonce; 0 if it has none.
+/// The length that a value should have according to its nonce; 0 if it has none.
 fn length(value: &[u8]) -> usize {
     let nonce = value.get(8..16).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
     nonce.map_or(0, |nonce| 16 * words(nonce))

@@ -1,4 +1,4 @@
-//! Latencies: recorded in a histogram, sent as its filled buckets, told as percentiles.
+//! Latencies: a histogram, its filled buckets to send it, and its percentiles to report it.
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 /// Significant digits that are kept.
 const DIGITS: u8 = 3;
-/// What takes longer counts as this long.
+/// A longer time counts as this one.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// The quantiles that reports tell, the last with one in ten thousand beyond it.
+/// The quantiles in reports; beyond the last lies one operation in ten thousand.
 pub const QUANTILES: [(f64, &str); 6] =
     [(0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99.9"), (0.9999, "p99.99"), (1.0, "max")];
 
@@ -24,7 +24,7 @@ impl Default for Latency {
 }
 
 impl Latency {
-    /// An empty one.
+    /// An empty histogram.
     #[must_use]
     pub fn new() -> Self {
         let bounds = (1, LONGEST.as_nanos() as u64);
@@ -40,25 +40,25 @@ impl Latency {
         self.0.saturating_record(nanos);
     }
 
-    /// How many times were counted.
+    /// Number of times counted.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.0.len()
     }
 
-    /// The time in nanoseconds that this share of all were within; `None` without any.
+    /// The nanoseconds within which this share of all times lies; `None` if nothing was counted.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Option<u64> {
         (!self.0.is_empty()).then(|| self.0.value_at_quantile(share))
     }
 
-    /// The share of all that were within so many nanoseconds, in percent.
+    /// The share of all times of at most so many nanoseconds, in percent.
     #[must_use]
     pub fn percent_within(&self, nanos: u64) -> f64 {
         self.0.percentile_below(nanos)
     }
 
-    /// The [`QUANTILES`]; `None` without any time counted.
+    /// The [`QUANTILES`]; `None` if nothing was counted.
     #[must_use]
     pub fn percentiles(&self) -> Option<Percentiles> {
         let at = |share| self.quantile(share);
@@ -74,13 +74,13 @@ impl Latency {
         })
     }
 
-    /// Adds what another one counted.
+    /// Adds the counts of another histogram.
     pub fn add(&mut self, other: &Latency) {
-        // Both have the same bounds, so nothing is out of range.
+        // Both have the same bounds, so no value is out of range.
         let _ = self.0.add(&other.0);
     }
 
-    /// The filled buckets, as they travel between processes.
+    /// The filled buckets, for sending to another process.
     #[must_use]
     pub fn buckets(&self) -> Buckets {
         let filled = self.0.iter_recorded();
@@ -99,11 +99,11 @@ impl Latency {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Buckets(Vec<(u64, u64)>);
 
-/// What a report tells of a [`Latency`], in nanoseconds.
+/// The part of a [`Latency`] that reports show, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "the names explain the fields")]
 pub struct Percentiles {
-    /// How many operations were timed.
+    /// Number of timed operations.
     pub count: u64,
     pub mean_ns: f64,
     pub p50_ns: u64,
@@ -124,7 +124,7 @@ mod tests {
         latency
     }
 
-    /// Three digits are kept.
+    /// Compares to three digits.
     fn assert_close(found: u64, expected: u64) {
         assert!(found.abs_diff(expected) * 500 <= expected, "expected about {expected}, found {found}");
     }

@@ -1,8 +1,8 @@
-//! The harness that measures Kennel: many processes and threads on one cache file, by a matrix of lock strategies,
-//! lock regions, processes, shares of writes, value sizes and key distributions.
+//! The harness that measures Kennel: many processes and threads work on one cache file, for each combination of lock
+//! strategy, lock regions, processes, share of writes, value size and key distribution.
 //!
-//! `kennel bench` is a thin command on it. It is a library so that a lock strategy of your own can be measured and
-//! tested beside those of Kennel, without touching Kennel: a program of a few lines, whose workers are processes of
+//! `kennel bench` is a thin command on top of it. It is a library so that you can test and measure a lock strategy of
+//! your own beside those of Kennel, with a program of a few lines and no change to Kennel. The workers are processes of
 //! that same program. [`program::run`] is such a program's `main`; the two examples of this crate use it:
 //!
 //! ```sh
@@ -11,13 +11,13 @@
 //! cargo run --release -p kennel-harness --example pthread_mutex -- bench --report mutex.html
 //! ```
 //!
-//! # Its rooms
+//! # Its modules
 //!
-//! * What is measured: [`Cell`], [`Matrix`], [`Plan`], [`Keys`].
-//! * Who does it: [`worker`] (the processes), [`Bench`] (rounds over the cells).
-//! * What comes of it: [`Results`], [`Latency`], [`Spread`], [`Fairness`]; [`report`] makes text and a page of it.
-//! * What else is asked of a lock: [`kill`], and [`kennel_conformance`].
-//! * [`Limit`]: the least that any cache in a mapped file must do.
+//! * What to measure: [`Cell`], [`Matrix`], [`Plan`], [`Keys`].
+//! * The processes that do the work, and the rounds over the cells: [`worker`], [`Bench`].
+//! * The results: [`Results`], [`Latency`], [`Spread`], [`Fairness`]; [`report`] formats them as text and as a page.
+//! * Further tests of a lock: [`kill`], and [`kennel_conformance`].
+//! * A bound for comparison, the least work that any cache in a mapped file must do: [`Limit`].
 //!
 //! # From a program
 //!
@@ -52,13 +52,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What is done against fooling oneself
+//! # How the numbers are kept honest
 //!
-//! * Cells are measured in several rounds that interleave them, and the spread over the rounds is shown.
-//! * With a rate, latencies count from when an operation was due, not from when the loop got around to it
-//!   ([`pace`]). Without one, one operation in [`worker::TIMED_EVERY`] is timed; what the clock costs is told.
-//! * What is asked for is drawn beforehand; drawing is no part of any number.
-//! * Every value that is read is checked for its key. A wrong one ends the run.
+//! * Several rounds, each over all cells, show how far the numbers spread.
+//! * With a rate, a latency counts from the time when the operation was due, not from the time when the loop reached it
+//!   ([`pace`]). Without a rate, one operation in [`worker::TIMED_EVERY`] is timed. The results state what reading the
+//!   clock costs.
+//! * Keys and operations are drawn before the start, so no number includes the drawing.
+//! * Every value that is read is checked against its key. A wrong value ends the run.
 
 mod calls;
 mod command;

@@ -1,9 +1,10 @@
-//! The least that any cache in a mapped file must do for a read: what Kennel is measured against.
+//! A lower bound for a read from any cache in a mapped file, to compare Kennel with.
 //!
-//! Hash the key, load a random bucket's line, copy the value out of the record that it leads to. Over a mapping of the
-//! same kind, with as many buckets and records as the cache has, and the same keys, each with a record of its own: else
-//! fewer records would be touched than the cache has, and more of them would lie in the processor's caches. Nothing is
-//! compared, checked or counted, so no cache can be that fast; how close one comes says what its checks cost.
+//! It hashes the key, loads the line of a random bucket, and copies the value out of the record that the bucket leads
+//! to. The mapping is of the same kind as the cache's, with as many buckets and records and the same keys. Each key has
+//! its own record: otherwise fewer records would be touched than in the cache, and more of them would lie in the
+//! processor's caches. Nothing is compared, checked or counted, so no cache can be that fast; the distance shows what a
+//! cache's checks cost.
 #![allow(unsafe_code, reason = "a file is mapped; everything else here is plain loads and stores")]
 
 use memmap2::MmapMut;
@@ -12,14 +13,14 @@ use std::io;
 use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Bytes of a bucket: a cache line. Its first word says which of the others is a key's.
+/// Bytes of a bucket: a cache line. Its first word tells which of the others belongs to a key.
 const BUCKET: usize = 64;
 const WORDS: usize = BUCKET / 8;
 /// Bytes of a record's header.
 const HEADER: usize = 32;
 const SEED: u64 = 1;
-/// Multipliers that are tried for a bucket. Seven keys fall on seven words of their own by one in 163; more keys never
-/// do, and then some share one.
+/// Multipliers tried for a bucket. One in 163 maps seven keys to seven different words; none does so for more keys, of
+/// which some then share a word.
 const TRIES: u64 = 4096;
 
 /// A mapping to read from.
@@ -33,12 +34,12 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Makes a file, which must not exist, with as many buckets as the cache has, and for each of the keys, all of one
-    /// length and in the order in which the cache stored them, a record with a value of `value_size` bytes: ones, and in
-    /// the last eight of 16 or more the record's number.
+    /// Creates a file, which must not exist, with as many buckets as the cache has and a record for each key. The keys
+    /// have the same length, in the order in which the cache stored them. A value of `value_size` bytes is all ones;
+    /// the last eight bytes of a value of 16 or more are the record's number.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn create<K: AsRef<[u8]>>(path: &Path, buckets: u64, keys: &[K], value_size: usize) -> io::Result<Self> {
         let key_len = keys.first().map_or(0, |key| key.as_ref().len());
         let record = kennel::record_size(key_len, value_size) as usize;
@@ -47,7 +48,7 @@ impl Limit {
         let records_at = buckets as usize * BUCKET;
         let file = File::options().read(true).write(true).create_new(true).open(path)?;
         file.set_len((records_at + keys.len() * record) as u64)?;
-        // SAFETY: the file was made right now, in a directory of ours; nobody else opens or cuts it.
+        // SAFETY: the file was created just now, in a directory of our own; nobody else opens or truncates it.
         let map = unsafe { MmapMut::map_mut(&file) }?;
         let mut limit = Self { map, buckets, records_at, record, before_value };
         limit.link(keys);
@@ -60,7 +61,7 @@ impl Limit {
         Ok(limit)
     }
 
-    /// Lets each key's bucket lead to its record.
+    /// Makes the bucket of each key lead to its record.
     fn link<K: AsRef<[u8]>>(&mut self, keys: &[K]) {
         let mut by_bucket: Vec<(usize, u64, usize)> = keys
             .iter()
@@ -102,7 +103,7 @@ impl Limit {
         u64::from_le_bytes(bytes)
     }
 
-    /// Copies the value out that a key leads to; `into` is as long as the values are.
+    /// Copies out the value that a key leads to; `into` is as long as the values.
     #[inline]
     pub fn get_into(&self, key: &[u8], into: &mut [u8]) {
         let hash = xxh3_64_with_seed(key, SEED);
@@ -113,7 +114,7 @@ impl Limit {
     }
 }
 
-/// Which word of its bucket, from 1 on, is a key's.
+/// The word of its bucket, counted from 1, that belongs to a key.
 #[inline]
 fn word_of(hash: u64, multiplier: u64) -> usize {
     let spread = hash.wrapping_mul(multiplier) >> 32;

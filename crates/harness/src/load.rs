@@ -1,4 +1,4 @@
-//! The work that is measured: reads and writes of one worker process, by its threads.
+//! The measured work: reads and writes by the threads of one worker process.
 
 use crate::keys::{Keys, fill, is_right, key};
 use crate::latency::Latency;
@@ -17,18 +17,18 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Operations between two looks at the clock.
+/// Operations between two readings of the clock.
 const BATCH: usize = 64;
-/// Without a rate, one operation in so many is timed: the clock takes a good part of what a read takes.
+/// Without a rate, one operation in so many is timed: reading the clock takes a good part of the time of a read.
 pub const TIMED_EVERY: usize = 16;
-/// Operations that are drawn before the start, and then repeated.
+/// Fewest and most operations that are drawn before the start; the list then repeats.
 const DRAWN: (usize, usize) = (1 << 16, 1 << 21);
-/// A wait that is longer than this is slept through, as far as this before its end.
+/// A thread sleeps until this long before the end of a wait, and spins for the rest.
 const SPIN: Duration = Duration::from_micros(80);
-/// The bit of a drawn operation that says that it writes.
+/// The bit that marks a drawn operation as a write.
 const WRITES: u32 = 1 << 31;
 
-/// Does a job, and returns what came of it.
+/// Does a job, and returns its outcome.
 pub(crate) fn work(job: &Job, strategies: &Strategies) -> Result<Outcome, WorkError> {
     let cache = open(&job.cell.strategy, &job.file, strategies)?;
     let threads = job.cell.threads;
@@ -65,21 +65,22 @@ struct Stage<'a> {
     failed: AtomicBool,
 }
 
-/// How long one thread worked; the first one of a process also says what the process took.
+/// How long one thread worked; the first thread of a process also reports the usage of the process.
 struct Work {
     elapsed: Duration,
     usage: Option<Usage>,
 }
 
 impl Stage<'_> {
-    /// The warm-up, and then what is measured. Whoever fails still meets the others, or they would wait forever.
+    /// The warm-up, then the measured work. A thread that fails still arrives at the barriers; the others would wait
+    /// forever.
     fn perform(&self, hand: &mut Hand<'_>) -> Result<Work, WorkError> {
         let warm = self.note(self.warm_up(hand));
         hand.forget();
         let is_first = self.barrier.wait().is_leader();
         let before = if is_first { usage::now() } else { None };
         let start = Instant::now();
-        // A thread that failed ends the others' work, too: what they would measure is worth nothing.
+        // A thread that failed ends the work of the others, too: their numbers would be worth nothing.
         let done = match warm {
             Ok(()) if !self.failed.load(Ordering::Relaxed) => self.note(self.measure(hand)),
             other => other,
@@ -125,7 +126,7 @@ struct Hand<'a> {
     cache: &'a Cache,
     /// Number of the thread in its process.
     number: u32,
-    /// Key numbers, with the mark of those that write.
+    /// Key numbers; the highest bit marks a write.
     drawn: Vec<u32>,
     at: usize,
     value: Vec<u8>,
@@ -133,7 +134,7 @@ struct Hand<'a> {
     counts: Counts,
     read_latency: Latency,
     write_latency: Latency,
-    /// Each latency that was taken, if they are kept; writes have the highest bit set.
+    /// Each measured latency, if they are kept; the highest bit marks a write.
     samples: Option<Vec<u64>>,
 }
 
@@ -157,7 +158,7 @@ impl<'a> Hand<'a> {
         })
     }
 
-    /// Forgets what the warm-up counted.
+    /// Discards the counts of the warm-up.
     fn forget(&mut self) {
         self.counts = Counts::default();
         self.read_latency = Latency::new();
@@ -165,7 +166,7 @@ impl<'a> Hand<'a> {
         self.samples.iter_mut().for_each(Vec::clear);
     }
 
-    /// As fast as it goes, one in [`TIMED_EVERY`] timed.
+    /// Works as fast as possible, and times one operation in [`TIMED_EVERY`].
     fn work_for(&mut self, time: Duration) -> Result<(), WorkError> {
         let start = Instant::now();
         while start.elapsed() < time {
@@ -177,7 +178,7 @@ impl<'a> Hand<'a> {
         Ok(())
     }
 
-    /// At the pace of a rate: each operation is timed from when it was due.
+    /// Works at the pace of a rate, and times each operation from when it was due.
     fn work_at(&mut self, pacer: &Pacer, time: Duration) -> Result<(), WorkError> {
         let start = Instant::now();
         let end = time.as_nanos() as u64;
@@ -190,7 +191,7 @@ impl<'a> Hand<'a> {
                     None => std::hint::spin_loop(),
                 }
             }
-            // One that cannot keep the pace ends in time all the same, with what it did.
+            // A thread that cannot keep the pace still ends in time.
             if start.elapsed() > time {
                 break;
             }
@@ -200,8 +201,8 @@ impl<'a> Hand<'a> {
         Ok(())
     }
 
-    /// One operation; `since` is when its latency begins. A read that misses is followed by a write, as in a
-    /// program that then fetches the value from elsewhere.
+    /// One operation, whose latency counts from `since`. A write follows a read that misses, as in a program that then
+    /// fetches the value from its source.
     #[inline]
     fn operate(&mut self, since: Option<Instant>) -> Result<(), WorkError> {
         let drawn = self.drawn[self.at];
@@ -248,7 +249,7 @@ impl<'a> Hand<'a> {
     }
 }
 
-/// Draws what one thread does: enough that most keys come up, and not so much that drawing takes long.
+/// Draws the operations of one thread: enough to include most keys, and few enough to be quick.
 fn draw(keys: &Keys, items: u32, write_percent: f64, seed: u64) -> io::Result<Vec<u32>> {
     let n = (2 * items as usize).clamp(DRAWN.0, DRAWN.1);
     let mut drawn = keys.draw(items, n, seed)?;

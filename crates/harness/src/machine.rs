@@ -1,26 +1,26 @@
-//! What the numbers were taken on.
+//! The machine on which the numbers were measured.
 
 use crate::latency::Latency;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
-/// The machine, as far as it tells.
+/// The machine, as far as the system describes it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Machine {
     /// Name of the processor.
     pub processor: String,
     /// Processors that this process may use.
     pub processors: usize,
-    /// Bytes of memory, where the system tells.
+    /// Bytes of memory, if the system reports it.
     pub memory: Option<u64>,
     /// The operating system and its version.
     pub system: String,
-    /// What taking the time costs: it is part of every latency.
+    /// Nanoseconds to read the clock: part of every latency.
     pub clock_ns: u64,
 }
 
 impl Machine {
-    /// This one.
+    /// The machine that this process runs on.
     #[must_use]
     pub fn this() -> Self {
         Self {
@@ -51,7 +51,7 @@ fn system() -> String {
     format!("{} {release}", std::env::consts::OS).trim().to_owned()
 }
 
-/// The median of what lies between two looks at the clock.
+/// The median time between two successive readings of the clock.
 fn clock_ns() -> u64 {
     let mut latency = Latency::new();
     for _ in 0..10_000 {

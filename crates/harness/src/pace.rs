@@ -1,9 +1,9 @@
-//! A rate to keep, and why latencies then count from when an operation was due.
+//! A rate to keep, and latencies that count from when an operation was due.
 //!
-//! A loop that starts its next operation when the last one ended never sees what a stall does to those who would
-//! have come meanwhile: it simply asks less ("coordinated omission", a term of Gil Tene's). With a rate, each
-//! operation has a time at which it is due, and its latency is counted from then on, whether or not the loop
-//! was ready to start it. That is exact; nothing is filled in afterwards.
+//! A loop that starts its next operation when the last one ended never sees what a stall does to the operations that
+//! would have arrived meanwhile: it simply asks less ("coordinated omission", a term of Gil Tene's). With a rate, each
+//! operation has a time at which it is due, and its latency counts from that time, even if the loop was not ready to
+//! start it. That is exact; no value is filled in afterwards.
 
 /// When each operation of one thread is due, in nanoseconds from a common start.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +24,7 @@ pub enum Due {
 }
 
 impl Pacer {
-    /// The pace of thread `number` out of `threads`, which together make `rate` operations a second, one after the
-    /// other.
+    /// The pace of thread `number` of `threads`, which together make `rate` operations a second at even distances.
     #[must_use]
     pub fn new(rate: f64, number: u32, threads: u32) -> Self {
         let all = 1e9 / rate;
@@ -38,7 +37,7 @@ impl Pacer {
         (self.first + self.gap * operation as f64) as u64
     }
 
-    /// What to do about an operation at a time.
+    /// Whether an operation is due at the time `now`.
     #[must_use]
     pub fn at(&self, operation: u64, now: u64) -> Due {
         let due = self.due(operation);
@@ -66,8 +65,8 @@ mod tests {
         assert_eq!(pacer.at(3, 3_400), Due::Since(400));
     }
 
-    /// Operations of 100 ns, one each microsecond, and one of them takes a millisecond. Returns the latencies
-    /// counted from when each was due, and those counted from when it was started.
+    /// Operations of 100 ns, one each microsecond; one of them takes a millisecond. Returns the latencies counted from
+    /// when each was due, and the latencies counted from when each started.
     fn with_one_stall() -> (Latency, Latency) {
         let (mut from_due, mut from_start) = (Latency::new(), Latency::new());
         let pacer = Pacer::new(1e6, 0, 1);
@@ -87,8 +86,8 @@ mod tests {
     #[test]
     fn a_stall_counts_for_all_who_had_to_wait_for_it() {
         let (from_due, from_start) = with_one_stall();
-        // A thousand operations came due during the stall, and the queue of them took a while to go: eleven in a
-        // hundred were late, half of those by more than half a millisecond.
+        // A thousand operations became due during the stall, and their queue took a while to drain: eleven in a hundred
+        // were late, half of these by more than half a millisecond.
         let late = |latency: &Latency| 100.0 - latency.percent_within(200);
         assert!((10.0..12.5).contains(&late(&from_due)), "{}", late(&from_due));
         assert!(from_due.quantile(0.95).unwrap() > 400_000, "{:?}", from_due.percentiles());

@@ -1,17 +1,17 @@
-//! Where files are made.
+//! The directory for the cache files.
 
 use std::io;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// Memory that is a file system, on Linux.
+/// A file system in memory, on Linux.
 const IN_MEMORY: &str = "/dev/shm";
 
-/// A temporary directory under the one that was asked for, else in memory where there is a file system for that, else
-/// where temporary files go.
+/// A temporary directory under `asked`, else in memory if there is a file system for that, else under the system's
+/// directory for temporary files.
 ///
 /// # Errors
-/// Those of the file system.
+/// Errors of the file system.
 pub fn directory(asked: Option<&Path>) -> io::Result<TempDir> {
     let builder = || {
         let mut builder = tempfile::Builder::new();

@@ -1,4 +1,4 @@
-//! What is measured: the cells of a matrix, and what all of them share.
+//! What to measure: the cells of a matrix, and the settings that all cells share.
 
 use crate::keys::{KEY_LEN, Keys, MOST_KEYS};
 use crate::strategies::{Strategies, is_one_lock, takes};
@@ -7,20 +7,20 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Processes that one cell may have.
+/// The most processes in one cell.
 pub const MOST_PROCESSES: u32 = 256;
-/// Threads that one process of a cell may have.
+/// The most threads in one process of a cell.
 pub const MOST_THREADS: u32 = 256;
-/// Lock regions that a cache file may have.
+/// The most lock regions of a cache file.
 const MOST_REGIONS: u32 = 4096;
-/// The largest value that is measured: one for each operation lies in every thread's memory.
+/// The largest value: each thread keeps one in memory to write and one to read into.
 const LARGEST_VALUE: usize = 64 << 20;
-/// Stripes that a file has at least, if lock regions do not ask for more.
+/// Stripes of a file with fewer lock regions.
 const FEWEST_STRIPES: u32 = 16;
-/// Records that fit into a stripe at least: fewer, and a value may be too large for it.
+/// Least number of records that fit into a stripe: with fewer, a value may be too large for it.
 const RECORDS_PER_STRIPE: u64 = 64;
 
-/// One thing to measure.
+/// One combination to measure.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
     /// Name of the lock strategy.
@@ -29,13 +29,13 @@ pub struct Cell {
     pub regions: u32,
     /// Processes that share the file.
     pub processes: u32,
-    /// Threads in each of them.
+    /// Threads in each process.
     pub threads: u32,
     /// Share of the operations that write, in percent.
     pub write_percent: f64,
     /// Bytes of each value.
     pub value_size: usize,
-    /// Which keys are asked for.
+    /// Distribution of the keys.
     pub keys: Keys,
 }
 
@@ -47,9 +47,9 @@ impl fmt::Display for Cell {
     }
 }
 
-/// All combinations of these.
+/// The lists of which all combinations are measured.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "as in a cell")]
+#[allow(missing_docs, reason = "the fields are those of `Cell`")]
 pub struct Matrix {
     pub strategies: Vec<String>,
     pub regions: Vec<u32>,
@@ -60,42 +60,42 @@ pub struct Matrix {
     pub keys: Vec<Keys>,
 }
 
-/// A combination that makes no sense, and why.
+/// A combination that makes no sense, and the reason.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LeftOut {
-    /// What was left out.
+    /// The combination.
     pub what: String,
-    /// Why.
+    /// The reason.
     pub why: String,
 }
 
-/// What all cells share.
+/// The settings that all cells share.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
     /// Number of different keys.
     pub items: u32,
-    /// Bytes of records that the file holds; by default all items and a half more.
+    /// Bytes of records that the file holds; by default 1.5 times what all items need.
     pub capacity: Option<u64>,
     /// How long each cell is measured in each round.
     #[serde(rename = "seconds", serialize_with = "in_seconds")]
     pub measured: Duration,
-    /// How long it runs before that.
+    /// How long each cell runs before it is measured.
     #[serde(rename = "warm_up_seconds", serialize_with = "in_seconds")]
     pub warm_up: Duration,
-    /// How often each cell is measured; the cells of a round come one after the other.
+    /// How often each cell is measured; a round measures all cells, one after the other.
     pub rounds: u32,
-    /// Operations a second, of all threads of a cell together; as fast as it goes without.
+    /// Operations a second, of all threads of a cell together; `None` means as fast as possible.
     pub rate: Option<f64>,
-    /// Everything that is drawn follows from it, the hash seed of the file too.
+    /// Seed of everything random, including the hash seed of the file.
     #[serde(serialize_with = "in_digits")]
     pub seed: u64,
     /// Whether each thread stays on one processor.
     pub pin: bool,
-    /// Where the cache files are made; by default in memory where there is a file system for that.
+    /// The directory for the cache files; by default in memory if there is a file system for that.
     pub directory: Option<PathBuf>,
-    /// Whether each latency that was taken is kept.
+    /// Whether to keep each measured latency.
     pub keep_samples: bool,
-    /// Whether system calls are counted, in runs of their own.
+    /// Whether to count system calls, in extra runs.
     pub count_calls: bool,
 }
 
@@ -103,7 +103,7 @@ fn in_seconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S:
     serializer.serialize_f64(time.as_secs_f64())
 }
 
-/// A number of 64 bits as text: as a number, many readers of JSON would round it.
+/// A 64-bit number as text: many readers of JSON would round it as a number.
 fn in_digits<S: serde::Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(number)
 }
@@ -140,7 +140,7 @@ fn check(ok: bool, what: &'static str, expected: impl ToString, found: impl ToSt
 }
 
 impl Plan {
-    /// Looks whether it can be carried out.
+    /// Checks whether the plan can be carried out.
     ///
     /// # Errors
     /// The first number that is out of its range.
@@ -153,7 +153,7 @@ impl Plan {
         check(rate.is_finite() && rate > 0.0, "rate", "more than 0 operations a second", rate)
     }
 
-    /// The size of the file of a cell, and its stripes: as many for each lock region.
+    /// The size of a cell's file and its stripes, the same number for each lock region.
     pub(crate) fn sizes(&self, cell: &Cell) -> (u64, u32) {
         let stripes = cell.regions.max(FEWEST_STRIPES);
         let record = kennel::record_size(KEY_LEN, cell.value_size);
@@ -164,10 +164,11 @@ impl Plan {
 }
 
 impl Matrix {
-    /// The cells, those that differ least next to each other, and what was left out since it makes no sense.
+    /// The cells, with those that differ least next to each other, and the combinations that were left out because they
+    /// make no sense.
     ///
     /// # Errors
-    /// A number that is out of its range, or a strategy that there is not.
+    /// A number is out of its range, or a strategy does not exist.
     pub fn cells(&self, strategies: &Strategies) -> Result<(Vec<Cell>, Vec<LeftOut>), PlanError> {
         self.check(strategies)?;
         let (mut cells, mut left_out) = (Vec::new(), Vec::new());
@@ -184,7 +185,7 @@ impl Matrix {
         Ok((cells, left_out))
     }
 
-    /// Every value of every list with every other.
+    /// The product of all lists.
     fn combinations(&self) -> Vec<Cell> {
         let first = Cell {
             strategy: String::new(),
@@ -208,7 +209,7 @@ impl Matrix {
         let Cell { strategy, regions, processes, threads, .. } = cell;
         let found = strategies.named(strategy).ok()?;
         if is_one_lock(&found) && self.regions.first() != Some(regions) {
-            let why = "it has one lock or none, whatever the lock regions; it is measured once".into();
+            let why = "the strategy has at most one lock for all regions, so one number is enough".into();
             return Some(LeftOut { what: format!("{strategy} with {regions} lock regions"), why });
         }
         let why = takes(&found, *processes, *threads).err()?;
@@ -243,7 +244,7 @@ impl Matrix {
     }
 }
 
-/// Each cell once with each of some values.
+/// Each cell with each of the values.
 fn expand<T: Clone>(cells: Vec<Cell>, values: &[T], set: impl Fn(&mut Cell, T)) -> Vec<Cell> {
     let with = |cell: &Cell, value: &T| {
         let mut cell = cell.clone();

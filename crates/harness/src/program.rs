@@ -1,4 +1,4 @@
-//! A program around one lock strategy of your own: `conformance`, `kill` and `bench`.
+//! A program for one lock strategy of your own: `conformance`, `kill` and `bench`.
 
 use crate::command::BenchOptions;
 use crate::kill::KillTest;
@@ -11,7 +11,7 @@ use kennel_conformance::Suite;
 use std::error::Error;
 use std::process::{Command, ExitCode};
 
-/// What is to be done with the strategy.
+/// Test and measure a lock strategy
 #[derive(Parser)]
 #[command(max_term_width = 100)]
 struct Cli {
@@ -20,30 +20,30 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it")]
+#[expect(clippy::large_enum_variant, reason = "a run has only one of these")]
 enum Order {
-    /// Check that it keeps the contract of locks
+    /// Check that the strategy keeps the contract of locks
     Conformance,
-    /// Kill processes that use it in the middle of their work, and look what the others find
+    /// Kill processes in the middle of their work, and check that the others work on undamaged
     Kill {
-        /// How many
+        /// Number of processes to kill
         #[arg(long, default_value_t = 100)]
         kills: u64,
-        /// Everything random follows from it
+        /// Seed of everything random
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// Measure it beside those of the library
+    /// Measure the strategy beside those of the library
     Bench(BenchOptions),
-    /// Be a worker process
+    /// Run as a worker process
     #[command(hide = true)]
     Worker {
-        /// What to do
+        /// The task
         task: String,
     },
 }
 
-/// The `main` of a program that tests and measures a strategy. Its workers are further processes of the same program.
+/// The `main` of a program that tests and measures a strategy. Its workers are processes of the same program.
 ///
 /// ```no_run
 /// use kennel::LockStrategy;

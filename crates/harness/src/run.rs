@@ -1,4 +1,4 @@
-//! The measurement itself: rounds over the cells, and what comes of them.
+//! The measurement: rounds over the cells, and the results.
 
 use crate::calls::{self, Calls};
 use crate::crew::{self, CrewError};
@@ -19,61 +19,62 @@ use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Everything that was measured.
+/// The results of a measurement.
 #[derive(Clone, Debug, Serialize)]
 pub struct Results {
-    /// Where.
+    /// The machine.
     pub machine: Machine,
-    /// How.
+    /// The plan.
     pub plan: Plan,
-    /// What, in the order of the cells.
+    /// The measured cells, in their order.
     pub cells: Vec<Measured>,
-    /// What was not, since it makes no sense.
+    /// The combinations that were left out because they make no sense.
     pub left_out: Vec<LeftOut>,
 }
 
-/// Below this share of its rate a cell has not kept it.
+/// A cell with less than this share of its rate is behind.
 const KEPT: f64 = 0.95;
 
 impl Results {
-    /// The cells that could not keep the rate. What was due there and was not begun before the end is in no latency.
+    /// The cells that could not keep the rate. Operations that were due but had not begun at the end are in no latency.
     pub fn behind(&self) -> impl Iterator<Item = &Measured> {
         let least = self.plan.rate.unwrap_or(0.0) * KEPT;
         self.cells.iter().filter(move |one| one.throughput.median < least)
     }
 }
 
-/// What was measured of one cell.
+/// The results of one cell.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measured {
-    /// Which.
+    /// The cell.
     pub cell: Cell,
     /// Bytes of records that its file holds.
     pub capacity: u64,
     /// Stripes of its file.
     pub stripes: u32,
-    /// Operations a second, all threads together: over the rounds.
+    /// Operations a second of all threads together, over the rounds.
     pub throughput: Spread,
-    /// The same for each round, in their order.
+    /// Operations a second in each round, in order.
     pub rounds: Vec<f64>,
-    /// All rounds together.
+    /// Counts of all rounds together.
     pub counts: Counts,
-    /// Of the reads that were timed.
+    /// Latencies of the timed reads.
     pub read_latency: Option<Percentiles>,
-    /// Of the writes that were timed.
+    /// Latencies of the timed writes.
     pub write_latency: Option<Percentiles>,
-    /// Between the processes: the median of the rounds. All rounds together would look fair if each had another winner.
+    /// Fairness between the processes, as the median of the rounds. All rounds together would look fair if each had
+    /// another winner.
     pub fairness: Fairness,
-    /// Processor time per operation, in nanoseconds. With a rate it includes the waiting, so there is none.
+    /// Processor time per operation, in nanoseconds. `None` with a rate, since it would include the waiting.
     pub cpu_ns: Option<CpuTime>,
     /// Context switches per operation.
     pub switches: Option<Switches>,
     /// System calls per operation.
     pub system_calls: Calls,
-    /// The same as `read_latency` in full, for plots.
+    /// All latencies of reads, for plots.
     #[serde(skip)]
     pub reads: Latency,
-    /// The same as `write_latency` in full, for plots.
+    /// All latencies of writes, for plots.
     #[serde(skip)]
     pub writes: Latency,
 }
@@ -83,64 +84,64 @@ pub struct Measured {
 pub struct CpuTime {
     /// In the program's own code.
     pub user: f64,
-    /// In the system's.
+    /// In the operating system.
     pub system: f64,
 }
 
 /// Context switches per operation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Switches {
-    /// A thread gave its processor up, mostly to wait.
+    /// A thread gave up its processor, mostly to wait.
     pub voluntary: f64,
-    /// One was taken off its processor.
+    /// The system took a thread off its processor.
     pub involuntary: f64,
 }
 
-/// What can stop a measurement.
+/// Errors that stop a measurement.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The plan or the matrix asks for what cannot be.
+    /// The plan or the matrix asks for something impossible.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// A strategy that there is not.
+    /// A strategy does not exist.
     #[error("{0}")]
     Strategy(String),
-    /// The cache file could not be made or filled.
+    /// The cache file could not be created or filled.
     #[error("{cell}: {error}")]
     Cache {
         /// Name of the cell.
         cell: String,
-        /// Why.
+        /// The error.
         error: Box<kennel::Error>,
     },
-    /// A worker did not do its work.
+    /// A worker failed.
     #[error("{cell}: {error}")]
     Crew {
         /// Name of the cell.
         cell: String,
-        /// Why.
+        /// The error.
         error: CrewError,
     },
     /// A file could not be read or written.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The caller did not want to go on.
+    /// The caller stopped the measurement.
     #[error("interrupted before the end")]
     Interrupted,
 }
 
-/// How far a measurement has come.
+/// The progress of a measurement.
 #[derive(Clone, Debug)]
 pub struct Progress<'a> {
-    /// Runs that are done.
+    /// Number of finished runs.
     pub done: usize,
-    /// Runs that there are in all.
+    /// Number of runs in all.
     pub of: usize,
-    /// The one that comes next.
+    /// The next cell.
     pub cell: &'a Cell,
 }
 
-/// A measurement: a matrix of cells, each in a worker process or several.
+/// A measurement: a matrix of cells, each with one or more worker processes.
 pub struct Bench<'a> {
     plan: Plan,
     strategies: &'a Strategies,
@@ -161,8 +162,8 @@ impl<'a> Bench<'a> {
         Self { plan, strategies, launcher, samples: None }
     }
 
-    /// Writes each latency that is taken to a file: `round,cell,process,thread,kind,nanoseconds`. Cells are numbered
-    /// from 0 in the order of the results.
+    /// Writes each measured latency to a file: `round,cell,process,thread,kind,nanoseconds`. Cells are numbered from 0
+    /// in the order of the results.
     #[must_use]
     pub fn samples(mut self, path: Option<PathBuf>) -> Self {
         self.plan.keep_samples = path.is_some();
@@ -170,12 +171,11 @@ impl<'a> Bench<'a> {
         self
     }
 
-    /// Measures all cells, one after the other, and all of that in several rounds, each beginning with another cell:
-    /// what disturbs the machine for a while then touches all of them. `progress` is called before each run and says
-    /// whether to go on.
+    /// Measures all cells one after the other, in several rounds, each of which begins with another cell: a disturbance
+    /// of the machine then affects all cells. Calls `progress` before each run; `false` stops the measurement.
     ///
     /// # Errors
-    /// [`RunError`], the first.
+    /// The first [`RunError`].
     pub fn run(
         &self,
         cells: Vec<Cell>,
@@ -221,7 +221,7 @@ impl<'a> Bench<'a> {
         Ok(Results { machine, plan: self.plan.clone(), cells: measured, left_out })
     }
 
-    /// The cells for which system calls are counted: those that differ in more than how many work.
+    /// The cells for which system calls are counted: those that differ in more than the number of workers.
     fn counted<'c>(&self, cells: &'c [Cell]) -> impl Iterator<Item = &'c Cell> {
         let counts = self.plan.count_calls && calls::obstacle().is_none();
         let is_first = move |number: usize| !cells[..number].iter().any(|other| calls_alike(other, &cells[number]));
@@ -327,7 +327,7 @@ impl<'a> Bench<'a> {
 /// Sets every key of a workload once.
 ///
 /// # Errors
-/// Those of [`Cache::set`].
+/// Errors of [`Cache::set`].
 pub fn fill_cache(cache: &Cache, items: u32, value_size: usize) -> kennel::Result<()> {
     let mut value = vec![0x5a; value_size];
     (0..u64::from(items)).try_for_each(|number| {
@@ -342,12 +342,12 @@ fn calls_alike(one: &Cell, other: &Cell) -> bool {
     alone(one) == alone(other)
 }
 
-/// What all rounds of a cell add up to.
+/// The sums over all rounds of a cell.
 #[derive(Default)]
 struct Tally {
     rounds: Vec<f64>,
     counts: Counts,
-    /// Of each round.
+    /// The fairness of each round.
     fairness: Vec<Fairness>,
     usage: Option<Usage>,
     reads: Latency,
@@ -372,7 +372,7 @@ impl Tally {
     }
 }
 
-/// Where a worker writes its samples.
+/// The file into which a worker writes its samples.
 fn samples_of(directory: &Path, process: u32) -> PathBuf {
     directory.join(format!("samples-{process}"))
 }
@@ -391,7 +391,7 @@ impl Samples {
         Ok(Self { out })
     }
 
-    /// Adds what the workers of one run wrote, and removes it.
+    /// Appends the samples of the workers of one run, and removes their files.
     fn collect(&mut self, round: usize, cell: usize, processes: u32, directory: &Path) -> io::Result<()> {
         for process in 0..processes {
             let path = samples_of(directory, process);

@@ -19,11 +19,11 @@ const UNITS: [(&str, u64); 13] = [
 
 /// Reads a size such as `67108864`, `64M`, `1.5GiB` or `64 MB`, in bytes.
 ///
-/// K, M, G and T, with or without iB, are powers of 1024; kB, MB, GB and TB are powers of
-/// 1000; a bare number is bytes. Upper and lower case do not matter. A fraction of a byte is left out.
+/// K, M, G and T, with or without iB, are powers of 1024; kB, MB, GB and TB are powers of 1000; a bare number is bytes.
+/// Case does not matter. A fraction of a byte is dropped.
 ///
 /// # Errors
-/// What is wrong with the text, with what was expected.
+/// A text that describes what is wrong and what was expected.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let Some((number, unit)) = split_number(text) else {
@@ -45,7 +45,7 @@ fn bytes_per(unit: &str) -> Option<u64> {
     UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|&(_, bytes)| bytes)
 }
 
-/// Splits text that begins with a number, such as `1.5 GiB`, into that and its unit.
+/// Splits text that begins with a number, such as `1.5 GiB`, into the number and its unit.
 #[must_use]
 pub fn split_number(text: &str) -> Option<(&str, &str)> {
     let text = text.trim();
@@ -58,10 +58,11 @@ pub fn split_number(text: &str) -> Option<(&str, &str)> {
     is_number.then_some((number, unit.trim()))
 }
 
-/// So many units, in whole parts of a unit that has `parts` of them; `None` if 64 bits do not hold that.
+/// A decimal number of units, in whole parts of a unit that has `parts` of them; `None` if it does not fit into 64
+/// bits.
 #[must_use]
 pub fn times(number: &str, parts: u64) -> Option<u64> {
-    /// Digits after the point that can matter, since no unit has more parts than 64 bits count.
+    /// Further digits after the point do not matter, since no unit has more parts than 64 bits count.
     const DIGITS: usize = 18;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let fraction = &fraction[..fraction.len().min(DIGITS)];

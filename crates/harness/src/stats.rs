@@ -1,20 +1,20 @@
-//! Numbers about numbers: medians, spreads, fairness.
+//! Statistics: medians, spreads, fairness.
 
 use serde::{Deserialize, Serialize};
 
-/// A median with the smallest and the largest of what was seen.
+/// The median of some values, with the smallest and the largest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
-    /// The least.
+    /// The smallest value.
     pub min: f64,
-    /// The one in the middle; of an even number, the mean of the two.
+    /// The middle value; of an even number of values, the mean of the two in the middle.
     pub median: f64,
-    /// The greatest.
+    /// The largest value.
     pub max: f64,
 }
 
 impl Spread {
-    /// The spread of some values; all zero without any. What is not a number is left out.
+    /// The spread of some values, without those that are not numbers; all zero if there are no values.
     ///
     /// ```
     /// use kennel_harness::Spread;
@@ -31,10 +31,10 @@ impl Spread {
     }
 }
 
-/// How evenly a thing was shared out.
+/// How evenly something was shared.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fairness {
-    /// The smallest share by the largest: 1 if all are equal, 0 if somebody got nothing.
+    /// The smallest share divided by the largest: 1 if all are equal, 0 if one got nothing.
     pub min_by_max: f64,
     /// Jain's index, `(sum x)^2 / (n * sum x^2)`: 1 if all are equal, 1/n if one got everything. From: R. Jain,
     /// D. Chiu, W. Hawe, "A Quantitative Measure of Fairness and Discrimination", DEC TR-301, 1984.
@@ -42,7 +42,7 @@ pub struct Fairness {
 }
 
 impl Fairness {
-    /// The fairness of some shares; perfect if there are none, or if all are nothing.
+    /// The fairness of some shares; perfect if there are no shares or all are 0.
     #[must_use]
     pub fn of(shares: &[u64]) -> Self {
         let sum: f64 = shares.iter().map(|&share| share as f64).sum();

@@ -1,13 +1,13 @@
-//! The lock strategies that can be measured: those of the library, and whatever is added.
+//! The lock strategies to measure: those of the library, and those that a program adds.
 
 use kennel::LockStrategy;
 
-/// Names that the library has or may have; what it does not know is left out.
+/// Names of strategies; those that the library does not have on this system are left out.
 const BUILT_IN: [&str; 5] = ["file", "lease", "process", "none", "rw-file"];
 
 /// A set of lock strategies by name.
 ///
-/// The process that measures and its workers must make the same one.
+/// The process that measures and its workers must make the same set.
 #[derive(Clone, Debug)]
 pub struct Strategies(Vec<LockStrategy>);
 
@@ -18,13 +18,13 @@ impl Default for Strategies {
 }
 
 impl Strategies {
-    /// Those of the library.
+    /// The strategies of the library.
     #[must_use]
     pub fn built_in() -> Self {
         Self(BUILT_IN.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
-    /// The same and one more; it replaces one of the same name.
+    /// Adds a strategy, or replaces the one with the same name.
     #[must_use]
     pub fn with(mut self, strategy: LockStrategy) -> Self {
         self.0.retain(|other| other.name() != strategy.name());
@@ -32,10 +32,10 @@ impl Strategies {
         self
     }
 
-    /// The strategy of a name.
+    /// The strategy with a name.
     ///
     /// # Errors
-    /// There is none; the text names those that there are.
+    /// No strategy has this name; the text lists all names.
     pub fn named(&self, name: &str) -> Result<LockStrategy, String> {
         let found = self.0.iter().find(|strategy| strategy.name() == name);
         found
@@ -43,7 +43,7 @@ impl Strategies {
             .ok_or_else(|| format!("no lock strategy \"{name}\": expected one of {}", self.names().join(", ")))
     }
 
-    /// Names of those that several processes can share.
+    /// Names of the strategies that several processes can share.
     #[must_use]
     pub fn shared(&self) -> Vec<String> {
         let shared = self.0.iter().filter(|strategy| takes(strategy, 2, 1).is_ok());
@@ -57,7 +57,7 @@ impl Strategies {
     }
 }
 
-/// How many may write under a strategy: threads of one process, and processes.
+/// Checks that a strategy allows so many processes and threads to write.
 pub(crate) fn takes(strategy: &LockStrategy, processes: u32, threads: u32) -> Result<(), &'static str> {
     match strategy {
         LockStrategy::Process if processes > 1 => Err("it is for one process"),
@@ -66,7 +66,7 @@ pub(crate) fn takes(strategy: &LockStrategy, processes: u32, threads: u32) -> Re
     }
 }
 
-/// Whether a strategy has one lock, however many lock regions there are.
+/// Whether a strategy has at most one lock, however many lock regions there are.
 pub(crate) fn is_one_lock(strategy: &LockStrategy) -> bool {
     matches!(strategy, LockStrategy::RwFile | LockStrategy::None)
 }

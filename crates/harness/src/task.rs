@@ -1,6 +1,6 @@
-//! What passes between a program and its workers, which are processes of the same program.
+//! The messages between a program and its workers, which are processes of the same program.
 //!
-//! Each side writes lines; a worker's are JSON behind a mark, so that a program may print other lines, too:
+//! Both sides write lines. Those of a worker are JSON behind a marker, so that the program may print other lines, too:
 //!
 //! ```text
 //! program                    worker
@@ -17,21 +17,21 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-/// Makes the command that starts a worker: this very program, told to give a task to
-/// [`run_task`](crate::worker::run_task). Its standard input and output must be left alone.
+/// Makes the command that starts a worker: this same program, which passes the task to
+/// [`run_task`](crate::worker::run_task). Do not redirect its standard input and output.
 pub type Launcher<'a> = &'a dyn Fn(&str) -> Command;
 
-/// What a worker's lines begin with, among those of a program around it.
+/// The beginning of a worker's lines, which tells them from other output of the program.
 pub(crate) const MARK: &str = "kennel-harness: ";
 
-/// What a worker is told to do.
+/// The task of a worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Task {
     /// Work on a cache, and measure.
     Load(Job),
     /// Work on a cache until killed.
     Kill(KillJob),
-    /// Be a child of the conformance suite, for a strategy.
+    /// Run as a child process of the conformance suite, for a strategy.
     Suite { strategy: String, task: String },
 }
 
@@ -44,12 +44,12 @@ impl Task {
     }
 }
 
-/// What a worker says.
+/// A message from a worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Said {
-    /// It waits for the word to begin.
+    /// The worker waits for the signal to begin.
     Ready,
-    /// It is through.
+    /// The worker has finished.
     Done(Box<Outcome>),
 }
 
@@ -66,47 +66,47 @@ pub(crate) struct Job {
     pub end: End,
     pub rate: Option<f64>,
     pub pin: bool,
-    /// Where each latency that was taken is written.
+    /// The file into which each measured latency is written.
     pub samples: Option<PathBuf>,
 }
 
-/// What a worker of the kill test is told.
+/// The task of a worker of the kill test.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct KillJob {
     pub strategy: String,
     pub file: PathBuf,
     pub seed: u64,
-    /// The store at which the worker ends itself, and at which passing of it.
+    /// The store at which the worker ends itself, and how often it passes that store before.
     pub at: Option<(String, u64)>,
 }
 
-/// When the work ends.
+/// The end of the work.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) enum End {
     After(Duration),
-    /// Each thread does so many operations, nothing is warmed up and nothing timed.
+    /// Each thread does so many operations, without a warm-up and without timing.
     Operations(u64),
 }
 
-/// What one worker did while it was measured.
+/// The measurements of one worker.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     pub counts: Counts,
     pub elapsed: Duration,
-    /// What the process took of the machine meanwhile.
+    /// The resources that the process used meanwhile.
     pub usage: Option<Usage>,
     pub read_latency: Buckets,
     pub write_latency: Buckets,
 }
 
-/// What was done.
+/// Counts of operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Reads, of which [`hits`](Self::hits) found a value.
+    /// Reads, including the [`hits`](Self::hits).
     pub reads: u64,
     /// Reads that found a value.
     pub hits: u64,
-    /// Writes, those after a read that missed included.
+    /// Writes, including those that followed a miss.
     pub writes: u64,
     /// Writes that gave up waiting for a lock.
     pub busy: u64,

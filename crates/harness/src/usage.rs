@@ -1,20 +1,20 @@
-//! What a process took of the machine, and where its threads run.
+//! The resources that a process used, and the processors that its threads run on.
 
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::ops::{AddAssign, Sub};
 use std::time::Duration;
 
-/// What the system counted for a process.
+/// The system's counts for a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     /// Processor time in its own code.
     pub user: Duration,
-    /// Processor time in the system's.
+    /// Processor time in the operating system.
     pub system: Duration,
-    /// Times that a thread gave its processor up, mostly to wait.
+    /// How often a thread gave up its processor, mostly to wait.
     pub voluntary_switches: u64,
-    /// Times that one was taken off its processor.
+    /// How often the system took a thread off its processor.
     pub involuntary_switches: u64,
 }
 
@@ -40,7 +40,7 @@ impl AddAssign for Usage {
     }
 }
 
-/// What this process took so far; `None` where the system does not say.
+/// The resources that this process has used; `None` if the system does not report them.
 #[cfg(unix)]
 pub(crate) fn now() -> Option<Usage> {
     use nix::sys::resource::{UsageWho, getrusage};
@@ -56,16 +56,16 @@ pub(crate) fn now() -> Option<Usage> {
     })
 }
 
-/// What this process took so far; `None` where the system does not say.
+/// The resources that this process has used; `None` if the system does not report them.
 #[cfg(not(unix))]
 pub(crate) fn now() -> Option<Usage> {
     None
 }
 
-/// Keeps the calling thread on one of the processors that it may use: the `n`-th, counted around.
+/// Keeps the calling thread on one of the processors that it may use: the `n`-th, modulo their number.
 ///
 /// # Errors
-/// On other systems than Linux, and whatever the system says.
+/// Errors of the operating system.
 #[cfg(target_os = "linux")]
 pub fn pin(n: u32) -> io::Result<()> {
     use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -82,7 +82,7 @@ pub fn pin(n: u32) -> io::Result<()> {
 /// Keeps the calling thread on one processor.
 ///
 /// # Errors
-/// On other systems than Linux, and whatever the system says.
+/// Always: only Linux supports this.
 #[cfg(not(target_os = "linux"))]
 pub fn pin(_: u32) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "threads can be pinned on Linux only"))
@@ -96,7 +96,7 @@ mod tests {
     fn work_takes_processor_time() {
         let before = now().unwrap();
         let mut taken = Usage::default();
-        // Ends as soon as the system's clock of this process has moved.
+        // Ends as soon as the system's clock of this process has advanced.
         while taken.user + taken.system < Duration::from_millis(20) {
             std::hint::black_box((0..10_000).sum::<u64>());
             taken = now().unwrap() - before;

@@ -1,4 +1,4 @@
-//! What every worker does, whatever its task.
+//! The steps that all workers share.
 
 use crate::interrupt;
 use crate::strategies::Strategies;
@@ -10,8 +10,8 @@ use std::path::PathBuf;
 /// Why a worker stops early.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
-    /// The text is no task of this version.
-    #[error("no task of a worker: {0}")]
+    /// The text is not a task of this version.
+    #[error("not a task of this version: {0}")]
     NoTask(#[from] serde_json::Error),
     /// The worker does not know the lock strategy.
     #[error("{0}")]
@@ -19,17 +19,17 @@ pub enum WorkError {
     /// The cache failed.
     #[error(transparent)]
     Cache(#[from] kennel::Error),
-    /// The keys cannot be drawn, the samples not be written, or the parent not be reached.
+    /// Drawing keys, writing samples or reaching the parent failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The cache returned what nobody set.
+    /// The cache returned a value that no worker set.
     #[error("key {key}: expected its own value of {expected} bytes, found {found} bytes or another key's")]
     WrongValue {
         /// Number of the key.
         key: u64,
         /// The size of all values.
         expected: usize,
-        /// The size of what was found.
+        /// The size of the value found.
         found: usize,
     },
 }
@@ -42,8 +42,8 @@ pub(crate) fn say(what: &Said) -> Result<(), WorkError> {
     Ok(out.flush()?)
 }
 
-/// Says that this worker is ready, and waits for the word to begin. The input ends with the parent; from then on this
-/// worker ends with the input.
+/// Reports that this worker is ready, and waits for the signal to begin. The input ends with the parent; from then on,
+/// this worker ends with its input.
 pub(crate) fn wait_for_start() -> Result<(), WorkError> {
     say(&Said::Ready)?;
     let mut line = String::new();

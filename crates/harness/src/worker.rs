@@ -1,6 +1,6 @@
-//! A worker process: a program that is its own worker hands the text of a task to [`run_task`], and ends.
+//! A worker process: the program passes the text of a task to [`run_task`], and ends.
 //!
-//! The program that measures starts workers through a [`Launcher`], and gives each a task.
+//! The measuring program starts workers through a [`Launcher`], and gives each a task.
 
 use crate::interrupt;
 use crate::strategies::Strategies;
@@ -12,12 +12,12 @@ pub use crate::load::TIMED_EVERY;
 pub use crate::task::Launcher;
 pub use crate::work::WorkError;
 
-/// Does the task that a [`Launcher`] was given, and returns when it is done.
+/// Does the task that a [`Launcher`] was given.
 ///
 /// # Errors
-/// [`WorkError`]; to be written to standard error, and the process to be ended with a failure.
+/// [`WorkError`]; write it to standard error, and end the process with a failure.
 pub fn run_task(task: &str, strategies: &Strategies) -> Result<(), WorkError> {
-    // A signal for all processes of a terminal is the parent's to heed.
+    // A signal that reaches all processes of a terminal is for the parent to handle.
     interrupt::watch()?;
     match serde_json::from_str(task)? {
         Task::Load(job) => {
@@ -40,6 +40,6 @@ mod tests {
     #[test]
     fn what_is_no_task_is_refused() {
         let error = run_task("{}", &Strategies::built_in()).unwrap_err().to_string();
-        assert!(error.starts_with("no task of a worker: "), "{error}");
+        assert!(error.starts_with("not a task of this version: "), "{error}");
     }
 }

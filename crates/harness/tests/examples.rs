@@ -1,11 +1,11 @@
-//! The strategies of the examples: they keep the contract of locks, stand the kills, and are measured.
+//! The strategies of the examples keep the contract of locks, survive the kill test, and can be measured.
 #![cfg(target_os = "linux")]
 
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The program of an example. `cargo test` builds the examples before the tests run; `--test examples` alone does not.
+/// The program of an example. `cargo test` builds the examples before the tests; `--test examples` alone does not.
 fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("this program");
     let profile = test.ancestors().nth(2).expect("target/PROFILE");
@@ -18,7 +18,7 @@ fn program(name: &str) -> PathBuf {
     program
 }
 
-/// What it prints.
+/// Its output.
 fn run(name: &str, args: &[&str]) -> String {
     let output = Command::new(program(name)).args(args).output().expect("a program");
     let said = String::from_utf8(output.stdout).expect("text");
@@ -29,9 +29,9 @@ fn run(name: &str, args: &[&str]) -> String {
 fn check(name: &str, strategy: &str) {
     let conformance = run(name, &["conformance"]);
     let skipped: Vec<&str> = conformance.lines().filter(|line| line.contains("skipped")).collect();
-    assert!(conformance.contains("held     the lock of a killed process is given on"), "{conformance}");
-    assert!(conformance.contains("held     a forked child does not hold what its parent holds"), "{conformance}");
-    // It has no locks that readers share, as most have not.
+    assert!(conformance.contains("held     the lock of a killed process is released"), "{conformance}");
+    assert!(conformance.contains("held     a forked child does not hold its parent's locks"), "{conformance}");
+    // Like most strategies, it has no locks that readers share.
     assert!(matches!(skipped[..], [line] if line.contains("readers share")), "{conformance}");
 
     let kill = run(name, &["kill", "--kills", "25"]);

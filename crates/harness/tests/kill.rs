@@ -1,4 +1,4 @@
-//! The kill test: what it says of the library's strategies, and that it finds one that is wrong.
+//! The kill test passes the library's strategies, and finds a wrong one.
 
 use kennel::LockStrategy;
 use kennel::locks::{LockError, LockFactory, LockPlace, LockRegions};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 const TASK: &str = "KENNEL_HARNESS_TEST_TASK";
 
-/// A directory that exists while the lock is held: when its owner is killed, it stays.
+/// Locks by directories, each of which exists while its lock is held: that of a killed owner stays.
 struct Directories;
 
 struct Attached(PathBuf);
@@ -56,7 +56,7 @@ fn strategies() -> Strategies {
     Strategies::built_in().with(LockStrategy::Custom(Arc::new(Directories)))
 }
 
-/// Run by the harness like any other test it does nothing; as a worker it does its task.
+/// As a test of the harness it does nothing; as a worker process it does its task.
 #[test]
 fn child() {
     if let Ok(task) = std::env::var(TASK) {
@@ -77,7 +77,7 @@ fn run(strategy: &str, test: KillTest) -> Result<kennel_harness::kill::KillRepor
 #[test]
 fn file_locks_stand_it() {
     let report = run("file", KillTest { kills: 30, ..KillTest::default() }).unwrap_or_else(|error| panic!("{error}"));
-    // Four more at the end, when all are told to go the same way.
+    // The last four are the workers that are killed at the end.
     assert_eq!(report.killed, 34);
     assert_eq!(report.died_at_stores > 0, cfg!(feature = "crash-points"), "{report}");
 }
@@ -87,6 +87,6 @@ fn a_lock_that_outlives_its_owner_does_not() {
     let test = KillTest { kills: 300, wait: Duration::from_millis(500), ..KillTest::default() };
     match run("directories", test) {
         Err(KillError::Cache { error: kennel::Error::Busy { .. }, kills }) => assert!(kills > 0),
-        other => panic!("expected that a lock is not given on, found {other:?}"),
+        other => panic!("expected a lock that stays held, found {other:?}"),
     }
 }

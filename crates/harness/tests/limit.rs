@@ -1,4 +1,4 @@
-//! What Kennel is measured against does what it says.
+//! The lower bound that Kennel is compared with works as documented.
 
 use kennel_harness::Limit;
 use std::collections::HashSet;

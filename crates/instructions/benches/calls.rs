@@ -1,8 +1,8 @@
-//! How many instructions the calls take that matter most. `cargo xtask instructions` runs it.
+//! Instruction counts of the most important calls. `cargo xtask instructions` runs this.
 //!
-//! Each function does its call [`TIMES`] times on a cache that was made before; what is counted is that alone. Counts
-//! hardly vary from run to run, unlike times on a machine that does other things too. What they leave out is
-//! memory: a call that takes fewer instructions and one more line of memory is slower.
+//! Each function makes its call [`TIMES`] times on a cache that was prepared before; only these calls are counted.
+//! Counts hardly vary from run to run, unlike times on a machine that does other things, too. They leave out memory: a
+//! call with fewer instructions that touches one more cache line is slower.
 #![allow(missing_docs, reason = "macros make items without")]
 
 use gungraun::{Callgrind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};
@@ -25,13 +25,13 @@ fn key(number: u64) -> [u8; 16] {
     key
 }
 
-/// With the locks of one process: a system call's cost is not in its instructions.
+/// Uses the locks of one process: instruction counts do not include the cost of system calls.
 fn stage() -> Stage {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let options = Options::new().capacity(1 << 20).mean_item(80).seed(1).locks(kennel::LockStrategy::Process);
     let cache = options.create(directory.path().join("cache")).expect("a cache");
     (0..KEYS).for_each(|number| cache.set(key(number), VALUE).expect("a set"));
-    // What a first read alone does is done: this thread has its counters, every item its access marks.
+    // Get the one-time work of first reads done: this thread's counters, and the access marks of all items.
     for _ in 0..4 {
         (0..KEYS).for_each(|number| assert!(cache.contains(key(number))));
     }

@@ -1,1 +1,1 @@
-//! Nothing: all of it is in `benches/calls.rs`.
+//! Empty: the benchmarks are in `benches/calls.rs`.

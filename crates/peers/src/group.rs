@@ -1,38 +1,38 @@
-//! Subjects measured in turn.
+//! Measures subjects in turn.
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use kennel_harness::Spread;
 use std::time::{Duration, Instant};
 
-/// How much is done.
+/// How much to measure.
 pub struct Effort {
     /// Turns of each subject.
     pub rounds: usize,
-    /// How long a turn takes, about.
+    /// Approximate duration of a turn.
     pub turn: Duration,
-    /// Whether servers are started.
+    /// Whether to start servers.
     pub servers: bool,
-    /// How long the processes of one cell are measured, and in how many rounds.
+    /// The time to measure the processes of one cell, and the number of rounds.
     pub cell: (Duration, u32),
 }
 
 impl Effort {
-    /// Within 50 seconds.
+    /// Takes less than 50 seconds.
     pub const QUICK: Self =
         Self { rounds: 9, turn: Duration::from_millis(15), servers: false, cell: (Duration::from_millis(250), 3) };
-    /// For numbers to be shown.
+    /// For numbers to publish.
     pub const FULL: Self =
         Self { rounds: 41, turn: Duration::from_millis(30), servers: true, cell: (Duration::from_millis(800), 7) };
 }
 
-/// Something to be measured: does so many operations.
+/// A subject of a measurement: does a given number of operations.
 pub struct Subject<'a> {
     name: String,
     work: Box<dyn FnMut(usize) -> Result<()> + 'a>,
 }
 
-/// A subject; `work` does as many operations as it is told.
+/// A subject; `work` does as many operations as its argument says.
 pub fn subject<'a>(name: impl Into<String>, work: impl FnMut(usize) -> Result<()> + 'a) -> Subject<'a> {
     Subject { name: name.into(), work: Box::new(work) }
 }
@@ -41,14 +41,14 @@ pub fn subject<'a>(name: impl Into<String>, work: impl FnMut(usize) -> Result<()
 pub struct Medians(Vec<(String, f64)>);
 
 impl Medians {
-    /// That of a subject, which must be one of the group.
+    /// The median of a subject, which must belong to the group.
     pub fn of(&self, name: &str) -> Result<f64> {
         let found = self.0.iter().find(|(other, _)| other == name);
         found.map(|&(_, nanos)| nanos).ok_or_else(|| anyhow::anyhow!("no subject {name} was measured"))
     }
 }
 
-/// Measures all in turn, each round beginning with another one.
+/// Measures all subjects in turn; each round begins with another one.
 pub fn interleave(title: &str, effort: &Effort, mut subjects: Vec<Subject<'_>>) -> Result<Medians> {
     let bar = bar(title, effort.rounds as u64);
     let sizes = subjects.iter_mut().map(|one| calibrate(one, effort.turn)).collect::<Result<Vec<_>>>()?;
@@ -72,7 +72,7 @@ pub fn interleave(title: &str, effort: &Effort, mut subjects: Vec<Subject<'_>>) 
     Ok(Medians(spreads.into_iter().map(|(name, spread)| (name, spread.median)).collect()))
 }
 
-/// How many operations fill a turn. It warms up, too.
+/// The number of operations that fill a turn. Counting them also warms up.
 fn calibrate(subject: &mut Subject<'_>, turn: Duration) -> Result<usize> {
     let mut operations = 16;
     loop {
@@ -87,7 +87,7 @@ fn calibrate(subject: &mut Subject<'_>, turn: Duration) -> Result<usize> {
     }
 }
 
-/// A progress bar on standard error, where somebody is watching.
+/// A progress bar on standard error, if that is a terminal.
 pub fn bar(title: &str, len: u64) -> ProgressBar {
     let bar = ProgressBar::new(len);
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}") {

@@ -1,4 +1,4 @@
-//! What is compared with what.
+//! The groups of subjects that are compared with each other.
 
 use crate::group::{Effort, Medians, interleave, subject};
 use crate::keys::{Key, SEED, in_order, key, shuffled};
@@ -12,7 +12,7 @@ use std::hint::black_box;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A group: measures, and adds its rows.
+/// A group: measures its subjects, and adds its rows.
 pub type Group = fn(&Effort, &mut Table) -> Result<()>;
 
 /// All groups by name.
@@ -30,7 +30,7 @@ pub const ALL: &[(&str, Group)] = &[
     ("servers", servers),
 ];
 
-/// Keys that are asked for in one turn of the peers.
+/// Keys of one turn of the peers.
 const SMALL: u64 = (16 << 20) / 112;
 const VALUE: [u8; 64] = [1; 64];
 const LEASE: &str = "lease";
@@ -40,7 +40,7 @@ fn has_lease() -> bool {
     Strategies::built_in().named(LEASE).is_ok()
 }
 
-/// Reads all keys until none raises the access mark of its item any more, as one that is read again and again does not.
+/// Reads all keys until no read raises an access mark any more, as with items that are read again and again.
 fn settle(cache: &Cache, keys: &[Key]) {
     const HIGHEST_MARK: usize = 3;
     for _ in 0..HIGHEST_MARK {
@@ -48,7 +48,7 @@ fn settle(cache: &Cache, keys: &[Key]) {
     }
 }
 
-/// A walk over keys that goes on where the last one ended.
+/// A walk over keys that continues where the last one ended.
 struct Walk<'a> {
     keys: &'a [Key],
     at: usize,
@@ -69,7 +69,7 @@ impl<'a> Walk<'a> {
         key
     }
 
-    /// The next `n`, which are fewer at the end.
+    /// The next `n` keys; fewer at the end.
     fn next_few(&mut self, n: usize) -> &'a [Key] {
         let few = &self.keys[self.at..(self.at + n).min(self.keys.len())];
         self.at = if self.at + n >= self.keys.len() { 0 } else { self.at + n };
@@ -77,8 +77,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Reads of which each depends on the value before: how far the walk goes is what its first byte says, which is 1.
-/// This is what one call costs in a program that uses what it reads.
+/// Reads that depend on each other: the first byte of each value is the length of the next step, which is 1. This is
+/// the cost of one call in a program that uses the values it reads.
 fn one_after_another(
     walk: &mut Walk<'_>,
     into: &mut [u8],
@@ -87,13 +87,13 @@ fn one_after_another(
 ) -> Result<()> {
     let mut step = 1;
     for _ in 0..n {
-        ensure!(get(walk.step(step), into)?, "a key is not there any more");
+        ensure!(get(walk.step(step), into)?, "a key is missing");
         step = usize::from(into[0]);
     }
     Ok(())
 }
 
-/// Reads of keys that are known beforehand: the processor works on several at once.
+/// Reads of keys that are known beforehand: the processor works on several at the same time.
 fn independent(
     walk: &mut Walk<'_>,
     into: &mut [u8],
@@ -101,17 +101,17 @@ fn independent(
     mut get: impl FnMut(&Key, &mut [u8]) -> Result<bool>,
 ) -> Result<()> {
     for _ in 0..n {
-        ensure!(get(black_box(walk.step(1)), black_box(into))?, "a key is not there any more");
+        ensure!(get(black_box(walk.step(1)), black_box(into))?, "a key is missing");
     }
     Ok(())
 }
 
-/// Reads against the least that any cache must do, over as much data; and batches.
+/// Reads against the lower bound for any cache, over as much data; and batches.
 fn against_limit(effort: &Effort, table: &mut Table, value_size: usize, data: u64) -> Result<()> {
     let directory = directory(None)?;
     let items = data / record_size(size_of::<Key>(), value_size);
     let value = vec![1; value_size];
-    // How stripes are locked makes no difference to a read; this way filling is quick.
+    // Reads do not depend on how stripes are locked; this strategy fills the cache quickly.
     let cache = kennel_cache(&directory.path().join("cache"), "process", room(items, value_size), value_size)?;
     (0..items).try_for_each(|number| Store::set(&cache, &key(number), &value))?;
     let mut keys = shuffled(items);
@@ -164,12 +164,12 @@ fn against_limit(effort: &Effort, table: &mut Table, value_size: usize, data: u6
     Ok(())
 }
 
-/// Reads in batches of 16, by a call that says whether all were there.
+/// Reads in batches of 16, by a call that returns whether all were there.
 fn in_batches(walk: &mut Walk<'_>, n: usize, mut get: impl FnMut(&[Key]) -> bool) -> Result<()> {
     let mut left = n;
     while left > 0 {
         let keys = walk.next_few(left.min(16));
-        ensure!(get(keys), "a key is not there any more");
+        ensure!(get(keys), "a key is missing");
         left -= keys.len();
     }
     Ok(())
@@ -188,7 +188,7 @@ fn on_two_threads<S: Store + Sync>(store: &S, keys: &[Key], n: usize) -> Result<
     })
 }
 
-/// Reads of all peers: 16 MiB of values of 64 bytes, one and two threads.
+/// Reads of all peers: 16 MiB of values of 64 bytes, with one and two threads.
 fn peers_read(effort: &Effort, table: &mut Table) -> Result<()> {
     let directory = directory(None)?;
     let path = |name: &str| directory.path().join(name);
@@ -314,7 +314,7 @@ fn against_flock(effort: &Effort, table: &mut Table) -> Result<()> {
     compare(table, &found, "set 64 B, file", "file", "flock and unlock of one file", goal(1.3, 1.15))
 }
 
-/// New keys into a full cache: every set pushes another one out.
+/// New keys in a full cache: every set evicts an item.
 fn evict(effort: &Effort, table: &mut Table) -> Result<()> {
     let directory = directory(None)?;
     let locks: &[&str] = if has_lease() { &["file", LEASE] } else { &["file"] };
@@ -352,7 +352,7 @@ fn evict(effort: &Effort, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// One reader over 1 024 keys, while a writer on a processor of its own overwrites 8 of them without a pause.
+/// One reader over 1 024 keys, while a writer on another processor overwrites 8 of them without a pause.
 fn hot_writer(effort: &Effort, table: &mut Table) -> Result<()> {
     const KEYS: u64 = 1024;
     const HOT: usize = 8;
@@ -376,7 +376,7 @@ fn hot_writer(effort: &Effort, table: &mut Table) -> Result<()> {
         });
         let waker = writer.thread().clone();
         let (writing, over, cache, keys) = (&writing, &over, &cache, &keys);
-        // On a thread of its own, or the process would stay on one processor.
+        // On a new thread; the main thread would stay on one processor.
         let reader = scope.spawn(move || {
             let pinned = pin(0);
             let (mut walk, mut into) = (Walk::new(keys), VALUE);
@@ -408,7 +408,7 @@ fn hot_writer(effort: &Effort, table: &mut Table) -> Result<()> {
         written.and(found)
     })?;
     let name = format!("get_into while 8 of 1 024 keys are overwritten, {locks}");
-    // 0.75 and 0.9 of the throughput.
+    // Goals: 0.75 and 0.9 of the throughput.
     compare(table, &found, &name, "while 8 keys are overwritten", "alone", goal(1.0 / 0.75, 1.0 / 0.9))
 }
 
@@ -461,7 +461,7 @@ fn processes(effort: &Effort, table: &mut Table) -> Result<()> {
         found.ok_or_else(|| anyhow::anyhow!("{strategy} with {processes} processes was not measured"))
     };
     for strategy in locks.iter().filter(|name| *name != "rw-file") {
-        // 0.9 and 1.0 of the throughput.
+        // Goals: 0.9 and 1.0 of the throughput.
         let name = format!("8 processes, 95 % reads, {strategy}");
         table.add(&name, nanos(strategy, 8)?, "2 processes", nanos(strategy, 2)?, goal(1.0 / 0.9, 1.0));
         let goal = if strategy == LEASE { goal(0.15, 0.08) } else { goal(0.25, 0.15) };

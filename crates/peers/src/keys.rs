@@ -1,16 +1,16 @@
-//! The keys that all subjects are asked for.
+//! The keys that all subjects use.
 
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom as _;
 
-/// A key of 16 bytes. It is text, since memcached takes no other.
+/// A key of 16 bytes. It is text, since memcached accepts nothing else.
 pub type Key = [u8; 16];
 
-/// Everything drawn follows from it.
+/// Seed of everything random.
 pub const SEED: u64 = 1;
 
-/// The key of a number.
+/// The key with a number.
 pub fn key(number: u64) -> Key {
     let mut key = *b"item:00000000000";
     let mut rest = number;
@@ -26,8 +26,7 @@ pub fn in_order(items: u64) -> Vec<Key> {
     (0..items).map(key).collect()
 }
 
-/// The same in an order that no prefetcher guesses: not that in which they were stored, or what they lead to would lie
-/// in a row.
+/// The same keys in an order that no prefetcher guesses: in the order of storing, their records would lie in a row.
 pub fn shuffled(items: u64) -> Vec<Key> {
     let mut keys = in_order(items);
     keys.shuffle(&mut SmallRng::seed_from_u64(SEED));

@@ -1,7 +1,7 @@
-//! Kennel, the least that any cache must do, and its peers, interleaved in one run: a table of ratios.
+//! Kennel, a lower bound for any cache, and its peers, interleaved in one run: a table of ratios.
 //!
-//! `cargo xtask speed` builds and runs it. Every subject of a group is measured in turn, round after round, so that
-//! what disturbs the machine for a while disturbs all of them; each row compares the medians of two.
+//! `cargo xtask speed` builds and runs it. All subjects of a group are measured in turn, round after round, so that a
+//! disturbance of the machine affects all of them; each row compares the medians of two.
 
 mod group;
 mod groups;
@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use crate::group::Effort;
 use crate::rows::Table;
 
-/// Kennel, the limit and peers in one interleaved run: the table of ratios.
+/// Compares Kennel with a lower bound and with its peers, interleaved in one run, and prints a table of ratios.
 #[derive(Parser)]
 #[command(name = "cargo xtask speed", bin_name = "cargo xtask speed", max_term_width = 100)]
 struct Cli {
@@ -31,17 +31,17 @@ struct Cli {
     /// Also write the rows to a file: [{"name", "kennel_ns", "other", "other_ns", "ratio"}, ...]
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Run only the groups whose name contains this; may be given several times
+    /// Run only the groups whose name contains TEXT; may be given several times
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
 }
 
 #[derive(Subcommand)]
 enum Order {
-    /// Be a worker process
+    /// Run as a worker process
     #[command(hide = true)]
     Worker {
-        /// What to do
+        /// The task
         task: String,
     },
 }

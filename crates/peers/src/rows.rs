@@ -6,27 +6,27 @@ use std::fmt;
 /// One comparison.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
-    /// What was done.
+    /// The operation.
     pub name: String,
     /// Nanoseconds per operation of Kennel.
     pub kennel_ns: f64,
-    /// What it is compared with.
+    /// The subject that Kennel is compared with.
     pub other: String,
-    /// Nanoseconds per operation of that.
+    /// Nanoseconds per operation of that subject.
     pub other_ns: f64,
     /// `kennel_ns / other_ns`: below 1, Kennel is faster.
     pub ratio: f64,
-    /// What the project wants to reach, and what it aims for.
+    /// The project's goal for this ratio.
     #[serde(skip)]
     pub goal: Option<Goal>,
 }
 
-/// Ratios that the project set itself.
+/// Ratios that the project set as its goal.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Goal {
-    /// To be reached.
+    /// The required ratio.
     pub reach: f64,
-    /// To aim for.
+    /// The ratio to aim for.
     pub aim: f64,
 }
 
@@ -35,7 +35,7 @@ pub const fn goal(reach: f64, aim: f64) -> Option<Goal> {
     Some(Goal { reach, aim })
 }
 
-/// All comparisons, and what could not be compared.
+/// All comparisons, and those that were left out.
 #[derive(Default)]
 pub struct Table {
     rows: Vec<Row>,
@@ -49,7 +49,7 @@ impl Table {
         self.rows.push(Row { name: name.into(), kennel_ns, other: other.into(), other_ns, ratio, goal });
     }
 
-    /// Says that something was not compared, and why.
+    /// Records a comparison that was left out, and the reason.
     pub fn leave_out(&mut self, what: &str, why: impl fmt::Display) {
         self.left_out.push(format!("left out: {what}: {why}"));
     }
@@ -60,7 +60,7 @@ impl Table {
     }
 }
 
-/// A table in Markdown, to be read as it is and to be pasted into a document.
+/// A Markdown table, readable as it is and ready to paste into a document.
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let head = ["what", "Kennel, ns", "against", "ns", "ratio", "reach", "aim for", ""].map(str::to_owned);

@@ -1,4 +1,4 @@
-//! Cache servers on this host, each started here, on a Unix socket in a directory of ours, and killed at the end.
+//! Cache servers on this host. Each is started here, on a Unix socket in a temporary directory, and killed at the end.
 
 use crate::keys::Key;
 use crate::stores::Store;
@@ -10,12 +10,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long a server may take until it answers.
+/// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What installs both, on Debian and its descendants.
+/// The command that installs both, on Debian and its descendants.
 const INSTALL: &str = "sudo apt-get install --no-install-recommends memcached redis-server";
 
-/// Which server.
+/// The servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Memcached,
@@ -30,14 +30,14 @@ impl Kind {
         }
     }
 
-    /// With room for what is asked of it, one thread that serves, and nothing written to a disk.
+    /// Enough memory for the keys, one serving thread, and no writes to a disk.
     fn command(self, socket: &Path) -> Command {
         let mut command;
         match self {
             Kind::Memcached => {
                 command = Command::new("memcached");
                 command.arg("-s").arg(socket).args(["-m", "512", "-t", "1"]);
-                // It refuses to run as root unless told whose name to take; nothing is changed for others.
+                // It refuses to run as root unless told which user to switch to; this changes nothing for other users.
                 command.args(["-u", "root"]);
             }
             Kind::Redis => {
@@ -58,7 +58,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts one and connects.
+    /// Starts a server and connects to it.
     pub fn start(kind: Kind, directory: &Path) -> Result<Self> {
         let socket = directory.join(format!("{kind:?}.socket"));
         let mut command = kind.command(&socket);
@@ -83,7 +83,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail for one that has ended, which is as well.
+        // Both fail if the server has already ended, which does no harm.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -95,7 +95,7 @@ fn line(connection: &mut impl BufRead) -> Result<String> {
     Ok(line)
 }
 
-/// Reads a value and the end of its line.
+/// Reads a value and its line end.
 fn value(connection: &mut impl Read, into: &mut [u8]) -> Result<()> {
     connection.read_exact(into)?;
     let mut end = [0; 2];
@@ -104,7 +104,7 @@ fn value(connection: &mut impl Read, into: &mut [u8]) -> Result<()> {
     Ok(())
 }
 
-/// One request, one answer, in each server's own protocol.
+/// One request and one answer, in the protocol of each server.
 impl Store for Server {
     fn get(&self, key: &Key, into: &mut [u8]) -> Result<bool> {
         let connection = &mut *self.connection.borrow_mut();

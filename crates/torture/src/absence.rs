@@ -1,26 +1,27 @@
-//! Remembered absences: that a key has no value is stored like a value, under the key's token and with a number.
+//! Remembered absences: the fact that a key has no value is stored like a value, under the key's token and with a
+//! number.
 //!
-//! A reader that is told of an absence must have been told of one that was stored, or was being stored, when it asked: its
-//! number is no lower than that of the last write that had returned before, else a later write had replaced it. It must not
-//! have expired, nor been taken away by a hard invalidation that began after it. A caller that needs a value is never told
-//! of one.
+//! A reader that gets an absence must have got one that was stored, or was being stored, when it asked. Its number is
+//! at least that of the last write that had returned before; otherwise a later write had replaced it. It must not have
+//! expired, and no hard invalidation that began after it may have removed it. A caller that needs a value never gets an
+//! absence.
 
 use crate::board::{Board, Mark};
 use crate::history::{Before, Token, Wrong, last_done, wall_ms};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-/// An absence about to be stored with a number, for so long.
+/// An absence that is about to be stored with a number, until its time to live ends.
 pub struct Storing<'a> {
     board: &'a Board,
     key: u16,
     ttl: Duration,
-    /// When the absence that may be there already expires at the latest.
+    /// The latest time at which an absence that may already be there expires.
     other_until_ms: u64,
 }
 
 impl<'a> Storing<'a> {
-    /// Noted before the call: whoever is killed in it may have stored it.
+    /// Recorded before the call: a process that is killed during the call may have stored it.
     pub fn begin(board: &'a Board, token: &Token<'_>, number: u64, ttl: Duration) -> Self {
         let key = token.key();
         let other_until_ms = match board.mark(key, Mark::Absent).load(SeqCst) {
@@ -32,8 +33,9 @@ impl<'a> Storing<'a> {
         Self { board, key, ttl, other_until_ms }
     }
 
-    /// The call has returned: it expires by now and its time at the latest. If it was not stored, since its claim was voided
-    /// or is one of a replaced file, the one before it may still be told.
+    /// The call has returned: the absence expires at the latest after its time to live from now on. If the absence was
+    /// not stored, because its claim was voided or belongs to a replaced file, readers may still get the one before
+    /// it.
     pub fn returned(&self) {
         let until_ms = self.other_until_ms.max(wall_ms() + self.ttl.as_millis() as u64);
         self.board.mark(self.key, Mark::AbsentUntil).store(until_ms, SeqCst);
@@ -41,7 +43,7 @@ impl<'a> Storing<'a> {
 }
 
 impl Before<'_> {
-    /// Checks that a read which began then may be told that there is no value.
+    /// Checks that a read which began at that time may report that there is no value.
     pub fn check_absence(&self) -> Result<(), Wrong> {
         let mark = |mark| self.board().mark(self.key(), mark).load(SeqCst);
         let (number, until_ms) = (mark(Mark::Absent), mark(Mark::AbsentUntil));
@@ -53,7 +55,7 @@ impl Before<'_> {
             return self.wrong(expected, format!("absence {number}"));
         }
         if self.was_taken_away(number) {
-            return self.wrong("a miss", format!("absence {number}, which a hard invalidation after it took away"));
+            return self.wrong("a miss", format!("absence {number}, which a later hard invalidation removed"));
         }
         // Both belong together if no other absence was begun meanwhile.
         if mark(Mark::Absent) == number && self.wall_ms() >= until_ms {
@@ -99,7 +101,7 @@ mod tests {
         before.check_absence().unwrap();
         let token = Token::take(&board, KEY, 1).unwrap();
         token.done(token.begin());
-        before.check_absence().unwrap(); // It may have been told before the write.
+        before.check_absence().unwrap(); // The read may have got it before the write.
         found(&Before::sample(&board, KEY), "absence 1");
     }
 

@@ -1,4 +1,4 @@
-//! The board: words that all processes of a round share beside the cache, to keep its history and to be watched.
+//! The board: words that all processes of a round share beside the cache, for its history and for supervision.
 //!
 //! ```text
 //! words  0..32     of the whole round: see [`Word`]
@@ -7,9 +7,9 @@
 //! then             KEYS keys, and TYPED more for typed values, 10 words each: see [`Mark`]
 //! ```
 //!
-//! All of it is loaded and stored in one order that every process agrees on (`SeqCst`): what is sampled before a call
-//! was true before the call, and what is stored after it is seen by all who sample later. That is what the checks of
-//! [`history`](crate::history) rest on, and the cost of a fence does not matter here.
+//! All accesses are in one order that every process agrees on (`SeqCst`): a value sampled before a call was true before
+//! the call, and every process that samples later sees a value stored after the call. The checks of
+//! [`history`](crate::history) rest on that, and the cost of a fence does not matter here.
 #![allow(unsafe_code, reason = "words that processes share lie in a mapping")]
 
 use anyhow::{Context, Result};
@@ -19,17 +19,17 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-/// How long a round takes, unless the run is shorter.
+/// Length of a round, unless the run is shorter.
 pub const LONGEST_ROUND: Duration = Duration::from_secs(15);
-/// Keys of a round; the numbers below are in it as 16 bits.
+/// Keys of a round; values store their numbers as 16 bits.
 pub const KEYS: usize = 768;
-/// Keys behind those that hold typed values. Their part is 0, so only every [`PARTS`]-th is used.
+/// Further keys, for typed values. They belong to part 0, so only every [`PARTS`]-th is used.
 pub const TYPED: usize = 16 * PARTS;
-/// Worker processes that can be on the board at once.
+/// The most worker processes on the board at the same time.
 pub const SLOTS: usize = 64;
 /// Threads of a worker process.
 pub const THREADS: usize = 2;
-/// Parts of the cache that are invalidated each for itself: the keys without a namespace, and those of two namespaces.
+/// Parts of the cache that can be invalidated separately: the keys without a namespace, and those of two namespaces.
 pub const PARTS: usize = 3;
 
 const ROUND: usize = 32;
@@ -40,14 +40,14 @@ const MARKS: usize = 10;
 /// A word of the whole round.
 #[derive(Clone, Copy)]
 pub enum Word {
-    /// Not 0: workers end.
+    /// Not 0: workers must end.
     Stop,
     Violations,
     /// The last worker's number.
     Workers,
-    /// How often a process was stopped.
+    /// Number of times that a process was stopped.
     StopsBegun,
-    /// Processes that are stopped, or that went on a moment ago.
+    /// Processes that are stopped, or that resumed a moment ago.
     StoppedNow,
     /// The longest operation that no stop overlapped, and the longest of the others, in nanoseconds.
     LongestNs,
@@ -57,52 +57,54 @@ pub enum Word {
     Busy,
     Forks,
     Invalidations,
-    /// Flushes that held.
+    /// Flushes that succeeded.
     Flushes,
-    /// Creations under a claim of one's own, those without one, and those that came to nothing since they were voided.
+    /// Creations under a claim, creations without one, and creations that stored nothing because their claim was
+    /// voided.
     Created,
     Unprotected,
     Voided,
     /// Typed values that were created.
     TypedCreated,
-    /// Locks of keys that were held.
+    /// Locks of keys that were acquired.
     Locked,
-    /// Waits for somebody's claim whose time ran out.
+    /// Waits for another caller's claim that reached their time limit.
     TimedOut,
-    /// Claims whose owner was killed that others then took; how long these waited for it, together and at most, in
-    /// nanoseconds, stops and all.
+    /// Claims that others took over after their owner was killed; the sum and the maximum of the times that these
+    /// waited, in nanoseconds, including stops.
     Takeovers,
     TakeoverNs,
     LongestTakeoverNs,
-    /// The longest way to a claim, in nanoseconds, stops and all.
+    /// The longest time to get a claim, in nanoseconds, including stops.
     LongestClaimNs,
-    /// Replacements of the cache file: see [`events`](crate::events); the last that was begun, the last that ended, and the
+    /// Replacements of the cache file, see [`events`](crate::events): the last that began, the last that ended, and the
     /// last that put another file at the path.
     ReplacementsBegun,
     ReplacementsDone,
     Replaced,
 }
 
-/// A word of a part of the cache: the numbers of its invalidations. One of the whole cache is one of each part.
+/// A word of a part of the cache: the numbers of its invalidations. An invalidation of the whole cache counts in each
+/// part.
 #[derive(Clone, Copy)]
 pub enum Event {
     HardBegun,
-    /// The highest number of those that returned.
+    /// The highest number of an invalidation that returned.
     HardDone,
     SoftBegun,
     SoftDone,
 }
 
-/// A word of a worker's place.
+/// A word of a worker's slot.
 #[derive(Clone, Copy)]
 pub enum Place {
-    /// 0: the place is free.
+    /// 0: the slot is free.
     Pid,
     /// The worker's number; 0 until it has one.
     Worker,
-    /// When the operation of each thread began, in nanoseconds; 0: none is under way.
+    /// When the current operation of each thread began, in nanoseconds; 0: the thread has none.
     Since,
-    /// Not 0: it was killed, or is about to be.
+    /// Not 0: the process was killed, or is about to be.
     Doomed = 2 + THREADS as isize,
     /// Not 0: the thread is invalidating.
     Invalidating,
@@ -111,32 +113,33 @@ pub enum Place {
 /// A word of a key's history.
 #[derive(Clone, Copy)]
 pub enum Mark {
-    /// The number of the worker who may write the key; 0: nobody does.
+    /// The number of the worker that may write the key; 0: none.
     Owner,
-    /// The number of the last write that was begun.
+    /// The number of the last write that began.
     Begun,
-    /// The last write that returned, and the invalidations that had begun then: see [`history`](crate::history).
+    /// The last write that returned, with the invalidations that had begun by then: see [`history`](crate::history).
     Done,
     /// The highest number that a read returned.
     Seen,
-    /// Values up to this number may have another expiry than they say.
+    /// Values up to this number may have another expiry than they state.
     Touched,
     /// The highest number that an addition returned.
     Added,
-    /// Who creates or locks the key: see [`tenure`](crate::tenure); 0: nobody.
+    /// The worker that creates or locks the key: see [`tenure`](crate::tenure); 0: none.
     Holder,
-    /// When a holder was killed, in nanoseconds; 0: nobody was, or another has taken the claim since.
+    /// When the holder was killed, in nanoseconds; 0: no holder was killed, or another worker has taken the claim
+    /// since.
     Orphaned,
-    /// The number of the last absence that was begun to be stored: see [`absence`](crate::absence); 0: none.
+    /// The number of the last absence whose storing began: see [`absence`](crate::absence); 0: none.
     Absent,
-    /// When it expires at the latest, in milliseconds since 1970.
+    /// The latest time at which it expires, in milliseconds since 1970.
     AbsentUntil,
 }
 
-/// The bits of [`Mark::Holder`] from this one on are the worker's number.
+/// The bits of [`Mark::Holder`] from this one up are the worker's number.
 pub const WORKER_SHIFT: u32 = 48;
 
-/// The worker in a word of [`Mark::Holder`]; `None` if nobody holds the key.
+/// The worker in a word of [`Mark::Holder`]; `None` if the key has no holder.
 pub fn worker_of(word: u64) -> Option<u64> {
     (word != 0).then_some(word >> WORKER_SHIFT)
 }
@@ -169,7 +172,7 @@ impl Board {
 
     fn at(&self, i: usize) -> &AtomicU64 {
         assert!(i < Self::WORDS);
-        // SAFETY: the word was just proven to lie within the mapping, which is aligned to a page.
+        // SAFETY: the word was just checked to lie within the mapping, which is aligned to a page.
         let at = unsafe { self.map.as_mut_ptr().cast::<u64>().add(i) };
         // SAFETY: valid and aligned as above for as long as `self` is; nobody accesses these words in another way.
         unsafe { AtomicU64::from_ptr(at) }
@@ -209,7 +212,7 @@ impl Board {
         self.at(Self::KEYS_AT + usize::from(key) * MARKS + mark as usize)
     }
 
-    /// Gives this process a place and a number; `None` when all are taken.
+    /// Gives this process a slot and a number; `None` if all slots are taken.
     pub fn join(&self) -> Option<(usize, u64)> {
         let pid = u64::from(std::process::id());
         let slot =
@@ -224,12 +227,12 @@ impl Board {
         (0..SLOTS).map(|slot| self.place(slot, Place::Pid).load(SeqCst)).filter(|&pid| pid != 0).collect()
     }
 
-    /// The places of a process.
+    /// The slots of a process.
     fn places(&self, pid: u64) -> impl Iterator<Item = usize> {
         (0..SLOTS).filter(move |&slot| self.place(slot, Place::Pid).load(SeqCst) == pid)
     }
 
-    /// Says that a process is about to be killed; how many keys it creates or locks.
+    /// Marks a process that is about to be killed. Returns how many keys it creates or locks.
     pub fn doom(&self, pid: u64) -> u64 {
         let mut orphaned = 0;
         for slot in self.places(pid) {
@@ -243,7 +246,7 @@ impl Board {
         orphaned
     }
 
-    /// Whether a worker is there, and nobody is about to kill it.
+    /// Whether a worker exists and is not about to be killed.
     pub fn lives(&self, worker: u64) -> bool {
         (0..SLOTS).any(|slot| {
             self.place(slot, Place::Worker).load(SeqCst) == worker && self.place(slot, Place::Doomed).load(SeqCst) == 0
@@ -255,7 +258,7 @@ impl Board {
         worker_of(self.mark(key, Mark::Holder).load(SeqCst))
     }
 
-    /// Takes a process that is dead, and waited for, off the board: what it held is free.
+    /// Removes a dead and reaped process from the board, and frees what it held.
     pub fn bury(&self, pid: u64) {
         for slot in self.places(pid) {
             let worker = self.place(slot, Place::Worker).swap(0, SeqCst);
@@ -296,11 +299,11 @@ mod tests {
         board.mark(4, Mark::Owner).store(other, SeqCst);
         board.since(slot, 1).store(77, SeqCst);
         board.invalidating(slot, 1).store(1, SeqCst);
-        // Both places have this process's number here.
+        // Both slots have this process's number here.
         board.place(1, Place::Pid).store(u64::MAX, SeqCst);
         board.bury(u64::from(std::process::id()));
         assert_eq!(board.mark(3, Mark::Owner).load(SeqCst), 0);
-        assert_eq!(board.mark(4, Mark::Owner).load(SeqCst), other, "of somebody who lives");
+        assert_eq!(board.mark(4, Mark::Owner).load(SeqCst), other, "a living process keeps its key");
         assert_eq!(board.since(slot, 1).load(SeqCst), 0);
         assert_eq!(board.invalidating(slot, 1).load(SeqCst), 0);
         assert_eq!(board.pids(), [u64::MAX]);

@@ -1,8 +1,7 @@
-//! What a worker does with claims: it creates keys that are gone, and locks keys. What must hold is said in
-//! [`tenure`](crate::tenure).
+//! Claims in a worker: it creates missing keys, and locks keys. [`tenure`](crate::tenure) states the invariants.
 //!
-//! Creations and locks take milliseconds, so that many are killed and stopped in the middle, and are waited for. They are
-//! of the keys that few others write, else most would be voided.
+//! Creations and locks take milliseconds, so that many of their owners are killed and stopped in the middle, while
+//! others wait for them. They use keys that few other operations write; otherwise most claims would be voided.
 
 use crate::absence::Storing;
 use crate::board::{KEYS, PARTS, Word};
@@ -17,29 +16,29 @@ use kennel::{Claim, CreateError, CreateOptions, Error, Expiry, KeyLock, LockOpti
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-/// How many of the keys, the last ones, are created and locked.
+/// Number of keys, the last ones, that are created and locked.
 const CLAIMED: usize = 128;
-/// How long one who has created waits for the key's token.
+/// How long a creator waits for the key's token.
 const TOKEN_WAIT: Duration = Duration::from_millis(20);
 
-/// How a key is to be created.
+/// Instructions for creating a key.
 struct Order {
     key: u16,
     purpose: Purpose,
     how: CreateOptions,
-    /// What a value says of it; 0: never.
+    /// The expiry that the value states; 0: never.
     expires_ms: u64,
-    /// For so long it is remembered that there is no value.
+    /// How long an absence of the value is remembered.
     absent_for: Duration,
-    /// Whether the caller cannot do without a value.
+    /// Whether the caller needs a value.
     needs_value: bool,
 }
 
-/// What a creator comes to.
+/// The result of a creator.
 enum Made {
     Value,
     Absence,
-    /// Its caller gets the error, and nobody else.
+    /// Only the creator's own caller gets the error.
     Failure,
 }
 
@@ -56,7 +55,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Mostly not for long, since the next who waits may be killed, too.
+    /// Mostly a short wait, since the next process that waits may be killed, too.
     fn wait(&mut self) -> Wait {
         match self.random.below(8) {
             0 => Wait::No,
@@ -66,7 +65,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// So long a key is created or locked.
+    /// How long creating or locking a key takes.
     pub fn time(&mut self) -> Duration {
         if self.random.one_in(10) { self.random.millis(5, 30) } else { self.random.millis(0, 4) }
     }
@@ -107,7 +106,7 @@ impl<'a> Worker<'a> {
         Seeking::begin(self.board, key, self.worker, self.thread, purpose)
     }
 
-    /// A claim was given.
+    /// Records that a claim was acquired.
     fn given(&self, seeking: &Seeking<'a>) -> Tenure<'a> {
         let (tenure, checked) = seeking.given();
         match checked {
@@ -125,7 +124,7 @@ impl<'a> Worker<'a> {
         self.board.word(Word::LongestTakeoverNs).fetch_max(waited_ns, SeqCst);
     }
 
-    /// The way to a claim, which may end because time ran out.
+    /// Runs the call that waits for a claim; it may end at its time limit.
     fn way<T>(&self, key: u16, way: impl FnOnce(&crate::parts::Parts) -> kennel::Result<T>) -> Option<T> {
         let stops = self.stops();
         match self.measured(way, [Word::LongestClaimNs; 2]) {
@@ -144,7 +143,7 @@ impl<'a> Worker<'a> {
         match self.way(key, |cache| cache.claim(key, &order.how)) {
             Some(Lookup::Hit(item) | Lookup::Stale(item)) => self.check(before.check_item(&item)),
             Some(Lookup::Create(claim)) => {
-                // What is stored will be older than whatever begins from here on.
+                // The value will be older than anything that begins from here on.
                 let creation = Creation::begin(self.board, key);
                 let tenure = claim.is_protected().then(|| self.given(&seeking));
                 claim.stale().iter().for_each(|stale| self.check(before.check_item(stale)));
@@ -184,18 +183,19 @@ impl<'a> Worker<'a> {
         match (stored, hindrance) {
             (Some(Stored::Yes(_)), None) => token.done_since(number, creation.events, creation.file),
             (Some(Stored::Yes(_)), Some(why)) => {
-                self.wrong(Wrong { key: order.key, expected: "nothing to be stored".into(), found: why });
+                self.wrong(Wrong { key: order.key, expected: "nothing stored".into(), found: why });
             }
             (Some(Stored::Voided), _) => self.board.add(Word::Voided, 1),
             (Some(end), _) => {
-                let (expected, found) = ("a value that is stored".into(), format!("{end:?}"));
+                let (expected, found) = ("a stored value".into(), format!("{end:?}"));
                 self.wrong(Wrong { key: order.key, expected, found });
             }
             (None, _) => {}
         }
     }
 
-    /// By a function that creates, as most callers do. Whether its claim is one, and what became of it, is not told.
+    /// Creates by a function, as most callers do. The call does not report whether it got a claim, or what became of
+    /// it.
     fn get_or_create(&mut self, key: u16) {
         let order = self.order(key);
         let before = Before::sample(self.board, key);
@@ -205,7 +205,7 @@ impl<'a> Worker<'a> {
             1 if !order.needs_value => Made::Absence,
             _ => Made::Value,
         };
-        // Its token is kept until it is stored, or is not.
+        // The key's token is held until the call returns.
         let (mut created, mut storing, mut failed) = (None, None, false);
         let mut create = || {
             failed = true;
@@ -240,7 +240,7 @@ impl<'a> Worker<'a> {
             (Some(found), Some((_token, Some(value)))) => self.check_found(key, &before, found, Some(value)),
             (Some(found), Some((_token, None))) if found.is_some() => {
                 let (expected, found) =
-                    ("what was created: nothing".into(), format!("{} bytes", found.map_or(0, |v| v.len())));
+                    ("the created absence".into(), format!("{} bytes", found.map_or(0, |v| v.len())));
                 self.wrong(Wrong { key, expected, found });
             }
             (Some(None), None) => self.check(before.check_absence()),
@@ -249,7 +249,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Several keys by one call, in an order of its own.
+    /// Creates several keys by one call, which chooses their order.
     fn get_or_create_multi(&mut self, key: u16) {
         let keys = self.neighbours(key);
         let names: Vec<_> = keys.iter().map(|&key| name(key)).collect();
@@ -273,7 +273,7 @@ impl<'a> Worker<'a> {
         let Some(found) = self.found(key, stops, found) else { return };
         for ((key, before), found) in keys.into_iter().zip(&befores).zip(found) {
             if found.is_none() {
-                // Each that was created has a value.
+                // Each key that was created has a value.
                 self.check(before.check_absence());
                 continue;
             }
@@ -282,7 +282,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Up to four of the keys that are claimed, this one first, all of one part.
+    /// Up to four of the keys that are claimed, all of one part, beginning with this one.
     fn neighbours(&mut self, key: u16) -> Vec<u16> {
         let step = PARTS * self.random.within(1, 4) as usize;
         let least = (KEYS - CLAIMED) as u16;
@@ -290,7 +290,7 @@ impl<'a> Worker<'a> {
         below.take_while(|&key| key >= least).filter(|&key| !is_counter(key)).collect()
     }
 
-    /// What a function that creates came to, unless time ran out.
+    /// The result of a creating call, unless it reached its time limit.
     pub fn found<T>(&self, key: u16, stops: Stops, found: Result<T, CreateError<GaveUp>>) -> Option<T> {
         match found {
             Ok(found) => Some(found),
@@ -307,7 +307,7 @@ impl<'a> Worker<'a> {
         match (found, created) {
             (Some(found), None) => self.check(before.check_hit(&found, None)),
             (found, Some(value)) if found.as_ref() != Some(&value) => {
-                let (expected, found) = ("what was created".into(), format!("{:?}", found.map(|found| found.len())));
+                let (expected, found) = ("the created value".into(), format!("{:?}", found.map(|found| found.len())));
                 self.wrong(Wrong { key, expected, found });
             }
             _ => {}
@@ -344,7 +344,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// A lock was given by a call that began with this file.
+    /// Holds a lock that a call gave which began with this file.
     fn locked(&mut self, key: u16, lock: KeyLock, tenure: Tenure<'a>, file: FileInUse) {
         self.board.add(Word::Locked, 1);
         let given = FileInUse::now(self.board);
@@ -355,16 +355,17 @@ impl<'a> Worker<'a> {
         let was_held = self.call(|_| lock.release());
         let found = || format!("protected {is_protected}, held {was_held}");
         if was_replaced && (is_protected || was_held) {
-            let expected = "a lock that protects nothing, since the file was replaced".into();
+            let expected = "a lock that is no longer exclusive, since the file was replaced".into();
             self.wrong(Wrong { key, expected, found: found() });
         }
         if file.is_same(self.board) && !(is_protected && was_held) {
-            self.wrong(Wrong { key, expected: "a lock that lasts until it is given back".into(), found: found() });
+            self.wrong(Wrong { key, expected: "a lock that lasts until it is released".into(), found: found() });
         }
     }
 }
 
-/// The number of a creation that is about to be stored. What flags it has was said before its number was known: none.
+/// The number of a creation that is about to be stored. Its flags had to be stated before its number was known, so it
+/// must be one without flags.
 fn number_without_flags(token: &Token<'_>) -> u64 {
     let number = token.begin();
     if flags_of(number) == 0 { number } else { token.begin() }

@@ -1,10 +1,10 @@
-//! Durable points: made by workers beside everything else, and once more when all have ended.
+//! Durable points: workers make them beside all other operations, and the round makes one after all workers ended.
 //!
-//! *While others work* a flush may say that somebody wrote meanwhile, and no more can be asked of it: without a loss of
-//! power nobody sees what the device holds. What it must not do is fail, wait for ever, or disturb the others.
+//! *While others work* a flush may report that another process wrote meanwhile, and no more can be checked: without a
+//! loss of power, the contents of the device are invisible. But it must not fail, wait forever, or disturb the others.
 //!
-//! *At the end* nobody writes. So a flush holds, whatever the killed left behind, and after a restart of the host
-//! the cache holds what it held.
+//! *At the end* no process writes. So a flush succeeds, whatever the killed processes left behind, and after a restart
+//! of the host the cache holds the same items.
 
 use crate::board::{KEYS, Word};
 use crate::keys::name;
@@ -12,7 +12,7 @@ use crate::worker::Worker;
 use kennel::{Cache, Options};
 use std::path::Path;
 
-/// The boot that comes after the one in which the cache was used.
+/// The boot that follows the one in which the cache was used.
 const NEXT_BOOT: [u64; 2] = [0x6e65_7874, 0x626f_6f74];
 
 impl Worker<'_> {
@@ -27,11 +27,11 @@ fn contents(cache: &Cache) -> Vec<Option<Vec<u8>>> {
     (0..KEYS as u16).map(|key| cache.get(name(key))).collect()
 }
 
-/// What is wrong with a durable point that is made when all have ended.
+/// The problems of a durable point that is made after all workers ended.
 pub fn look_after_a_restart(cache: Cache, path: &Path) -> Vec<String> {
     let flushed = cache.flush();
     if !matches!(flushed, Ok(true)) {
-        return vec![format!("at the end: a flush beside nobody: expected that it holds, found {flushed:?}")];
+        return vec![format!("at the end: a flush without other writers: expected success, found {flushed:?}")];
     }
     let held = contents(&cache);
     drop(cache);
@@ -39,7 +39,7 @@ pub fn look_after_a_restart(cache: Cache, path: &Path) -> Vec<String> {
         Ok(cache) if contents(&cache) == held => Vec::new(),
         Ok(cache) => {
             let lost = held.iter().zip(contents(&cache)).filter(|(held, found)| *held != found).count();
-            vec![format!("after a restart: {lost} of {KEYS} keys are not what they were when the flush held")]
+            vec![format!("after a restart: {lost} of {KEYS} keys differ from their state at the flush")]
         }
         Err(error) => vec![format!("after a restart: {error}")],
     }

@@ -1,22 +1,22 @@
-//! What takes values away: invalidations, and replacements of the cache file. Both have numbers.
+//! Events that remove values: invalidations, and replacements of the cache file. Both have numbers.
 //!
 //! # Replacements
 //!
-//! In some rounds the cache file is replaced again and again: see [`replacer`](crate::replacer). One process does it, and
-//! is never killed, so replacements follow each other. `ReplacementsBegun` is raised before each and `ReplacementsDone`
-//! after it, whether it succeeded or not.
+//! In some rounds the cache file is replaced again and again: see [`replacer`](crate::replacer). One process does it,
+//! and is never killed, so replacements follow each other. It raises `ReplacementsBegun` before each, and
+//! `ReplacementsDone` after it, whether it succeeded or not.
 //!
-//! A handle takes the file that it uses when a call begins. The old file is marked before the new one can be found, and a
-//! call that begins after the mark uses the new one. So *calls go over in order*: a call that begins after another ended
-//! uses the same file or a later one. One call can still end in the old file after others have used the new one, and a
-//! claim, a lock and whoever waits for them stay in the file in which they began. Hence
+//! A handle uses the file that is current when a call begins. The old file is marked before the new one can be found,
+//! and a call that begins after the mark uses the new one. So *calls switch files in order*: a call that begins after
+//! another ended uses the same file or a later one. One call can still end in the old file after others have used the
+//! new one, and a claim, a lock and their waiters stay in the file in which they began. Hence
 //!
-//! * a replacement that succeeded is a hard invalidation of all parts: what had been written before it began is not found
-//!   after it returned;
-//! * of what overlaps a replacement nobody knows which file it was in. Such a call raises neither `done` nor `seen`, like
-//!   one that was killed. What it returns is checked as usual.
+//! * a replacement that succeeded is a hard invalidation of all parts: no call that begins after it returned finds
+//!   values that were written before it began;
+//! * for a call that overlaps a replacement, the file that it used is unknown. Such a call raises neither `done` nor
+//!   `seen`, like one that was killed. Its results are checked as usual.
 //!
-//! [`FileInUse`] says whether a time overlaps a replacement.
+//! [`FileInUse`] tells whether a time overlaps a replacement.
 
 use crate::board::{Board, Event, PARTS, Word};
 use crate::keys::part;
@@ -24,7 +24,7 @@ use kennel::Invalidation;
 use std::ops::Range;
 use std::sync::atomic::Ordering::SeqCst;
 
-/// How many invalidations of a key's part there were.
+/// The numbers of invalidations of a key's part so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Events {
     pub hard: u64,
@@ -37,27 +37,27 @@ impl Events {
         Self { hard: count(Event::HardBegun), soft: count(Event::SoftBegun) }
     }
 
-    /// The last that returned.
+    /// The invalidations that have returned.
     pub fn done(board: &Board, key: u16) -> Self {
         let count = |event| board.event(part(key), event).load(SeqCst);
         Self { hard: count(Event::HardDone), soft: count(Event::SoftDone) }
     }
 
-    /// As they stand beside a write that is done.
+    /// Their bits in the word of a write that is done.
     pub fn bits(self) -> u64 {
         self.hard << 16 | self.soft & 0xffff
     }
 
-    /// Those beside a write that is done.
+    /// The invalidations in the word of a write that is done.
     pub fn of_done(done: u64) -> Self {
         Self { hard: done >> 16 & 0xffff, soft: done & 0xffff }
     }
 }
 
-/// An invalidation under way.
+/// An invalidation in progress.
 pub struct Invalidating<'a> {
     board: &'a Board,
-    /// Slot and thread of the one who does it.
+    /// Slot and thread of the process that invalidates.
     place: (usize, usize),
     parts: Range<usize>,
     done: Event,
@@ -66,7 +66,7 @@ pub struct Invalidating<'a> {
 }
 
 impl<'a> Invalidating<'a> {
-    /// One of a part, or of all, is about to begin.
+    /// An invalidation of a part, or of all parts, is about to begin.
     pub fn begin(board: &'a Board, place: (usize, usize), part: Option<usize>, how: Invalidation) -> Self {
         let (begun, done) = match how {
             Invalidation::Hard => (Event::HardBegun, Event::HardDone),
@@ -79,7 +79,7 @@ impl<'a> Invalidating<'a> {
         Self { board, place, parts, done, numbers }
     }
 
-    /// It has returned.
+    /// The invalidation has returned.
     pub fn done(&self) {
         for part in self.parts.clone() {
             self.board.event(part, self.done).fetch_max(self.numbers[part], SeqCst);
@@ -93,7 +93,7 @@ impl Drop for Invalidating<'_> {
     }
 }
 
-/// Which of the round's files is at the path, from some moment on.
+/// The file that is at the path, from some moment on.
 #[derive(Clone, Copy, Debug)]
 pub struct FileInUse {
     begun: u64,
@@ -105,12 +105,12 @@ impl FileInUse {
         Self { begun: board.get(Word::ReplacementsBegun), done: board.get(Word::ReplacementsDone) }
     }
 
-    /// Whether no replacement was under way at any time since that moment.
+    /// Whether no replacement was in progress at any time since that moment.
     pub fn is_same(self, board: &Board) -> bool {
         self.is_settled() && board.get(Word::ReplacementsBegun) == self.begun
     }
 
-    /// Whether no replacement was under way at that moment.
+    /// Whether no replacement was in progress at that moment.
     pub fn is_settled(self) -> bool {
         self.done == self.begun
     }
@@ -120,13 +120,13 @@ impl FileInUse {
         board.get(Word::Replaced) > self.begun
     }
 
-    /// How many replacements had begun.
+    /// Number of replacements that had begun.
     pub fn number(self) -> u64 {
         self.begun
     }
 }
 
-/// A replacement of the cache file under way.
+/// A replacement of the cache file in progress.
 pub struct Replacing<'a> {
     board: &'a Board,
     number: u64,
@@ -140,7 +140,7 @@ impl<'a> Replacing<'a> {
         Self { board, number, hard }
     }
 
-    /// It has returned, and another file is at the path.
+    /// The replacement has returned, and another file is at the path.
     pub fn succeeded(&self) {
         for (part, &number) in self.hard.iter().enumerate() {
             self.board.event(part, Event::HardDone).fetch_max(number, SeqCst);

@@ -1,12 +1,12 @@
-//! Forking a worker that goes on with the handle it inherits.
+//! Forks a worker that goes on with the inherited handle.
 #![allow(unsafe_code, reason = "there is no safe fork")]
 
-/// How a worker forks.
+/// The way a worker forks.
 #[derive(Clone, Copy)]
 pub enum How {
-    /// By the C library, which runs the handlers.
+    /// By the C library, which runs the fork handlers.
     Told,
-    /// By a bare system call, of which no handler is told; only in a process of one thread.
+    /// By a bare system call, which runs no fork handlers; only in a process of one thread.
     Bare,
 }
 
@@ -25,23 +25,23 @@ fn fork(_: How) -> libc::pid_t {
     -1
 }
 
-/// Forks twice: `true` in the grandchild. Its parent ends at once, so that the killer, which adopts it, waits for it as
-/// for any other worker. Only where orphans can be adopted.
+/// Forks twice; returns `true` in the grandchild. The process between ends immediately, so that the killer adopts the
+/// grandchild and reaps it like any other worker. Works only where orphans can be adopted.
 pub fn fork_orphan(how: How) -> bool {
-    // It is called with none of the C library's locks held by this thread. Other threads' locks stay held in the child,
-    // which uses the cache, memory and the error stream; all of them are made for that.
+    // This thread holds no lock of the C library. Locks of other threads stay held in the child, which uses only the
+    // cache, memory and the error stream; all of them are made for that.
     match fork(how) {
         -1 => false,
         0 => {
             match fork(how) {
                 0 => true,
-                // SAFETY: ends this process at once; nothing of the parent's is cleaned up.
+                // SAFETY: ends this process immediately, without cleaning up what belongs to the parent.
                 _ => unsafe { libc::_exit(0) },
             }
         }
         child => {
             let mut status = 0;
-            // SAFETY: the child is this process's own and was not waited for; the status is a valid place.
+            // SAFETY: the child belongs to this process and was not reaped; the status is a valid place.
             unsafe { libc::waitpid(child, &raw mut status, 0) };
             false
         }

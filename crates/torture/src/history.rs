@@ -1,50 +1,52 @@
-//! The history of each key, and what a hit must be.
+//! The history of each key, and the values that a hit may have.
 //!
-//! Workers are killed at any moment, so nobody can say afterwards when each write took effect. What can be said is
-//! kept beside the cache, in words of the [board](crate::board) that outlive the killed, and is chosen so that *no
-//! correct cache ever fails a check*, however the processes are scheduled, stopped or killed.
+//! Workers are killed at any moment, so nobody can tell afterwards when each write took effect. The facts that can be
+//! known are kept beside the cache, in words of the [board](crate::board) that outlive the killed processes. They are
+//! chosen so that *no correct cache ever fails a check*, however the processes are scheduled, stopped or killed.
 //!
 //! # Values
 //!
-//! At any time one worker writes a key: it takes the key's *token*, a word with its number. So the writes and deletes
-//! of a key follow each other and have numbers: 1, 2, 3, ... A writer raises `begun` to its number before the call,
-//! stores the number in every word of the value, and raises `done` after the call returned that it was applied. When a
-//! worker is killed, the killer waits for its end, then frees its tokens. A write that was under way may take effect,
-//! or not. But the next writer of the key locks its stripe, so a repair settles that before: *the write took effect
-//! before the next one, or never.* So the numbers are the order in which writes take effect. Reads take no token.
+//! Only one worker at a time writes a key: it takes the key's *token*, a word with its number. So the writes and
+//! deletes of a key follow each other and have numbers: 1, 2, 3, ... A writer raises `begun` to its number before the
+//! call, stores the number in every word of the value, and raises `done` after the call returned that it was applied.
+//! When a worker is killed, the killer waits for its end, then frees its tokens. A write that was in progress may or
+//! may not take effect. But the next writer of the key locks its stripe, so a repair decides before that: *the write
+//! took effect before the next one, or never.* So the numbers are the order in which writes take effect. Reads take no
+//! token.
 //!
 //! A reader samples `done` and `seen` before its call and `begun` after it. A hit must then be
 //!
-//! * **whole**: every word says the same key and write ([`value`](crate::value)), and the key is the one that was asked
-//!   for. Else it is torn, a mixture, or foreign.
-//! * **no older than `done`**: that write had replaced or deleted everything before it when the read began.
-//! * **no older than `seen`**, the highest number that any read had returned before this one began. Else values go
-//!   back, such as when a write that was killed is seen and then undone.
-//! * **no newer than `begun`**: else it was made up.
-//! * **not invalidated.** The keys are in three parts: those of two namespaces, and those of none. The hard invalidations
-//!   of each part have numbers, too, taken before the call; a clear is one of all parts. Beside `done` stands how many
-//!   had begun when the write had returned: any later one began after it. A hit on that write is wrong if a later
-//!   one returned before the read began. What was created under a claim is as old as the claim: beside its `done` stands
-//!   how many had begun when the claim had been given.
-//! * **stale, if it was softly invalidated**: they are counted in the same way.
-//! * **not expired**: a value says when it expires; a read that began then or later must miss. Both ends of the read
-//!   are looked at, so a step of the clock does no harm. Values whose expiry was changed by `touch` are left out.
+//! * **whole**: every word states the same key and write ([`value`](crate::value)), and the key is the one that was
+//!   asked for. Otherwise the value is torn, a mixture, or another key's.
+//! * **no older than `done`**: that write had replaced or deleted all earlier values when the read began.
+//! * **no older than `seen`**, the highest number that any read had returned before this one began. Otherwise values go
+//!   back, for example when readers see a killed write that a repair then undoes.
+//! * **no newer than `begun`**: otherwise no worker wrote it.
+//! * **not invalidated.** The keys are in three parts: those of two namespaces, and those without one. The hard
+//!   invalidations of each part have numbers, too, taken before the call; a clear is one of all parts. The word of
+//!   `done` includes how many had begun when the write had returned: any later one began after it. A hit on that write
+//!   is wrong if a later invalidation returned before the read began. A value created under a claim is as old as the
+//!   claim: its `done` includes how many had begun when the claim had been acquired.
+//! * **stale, if it was softly invalidated**: soft invalidations are counted in the same way.
+//! * **not expired**: a value states when it expires; a read that began then or later must miss. The check uses the
+//!   times of both ends of the read, so a step of the clock does no harm. Values whose expiry was changed by `touch`
+//!   are excluded.
 //!
 //! A miss is always allowed.
 //!
 //! # Replaced files
 //!
-//! A replacement of the cache file counts as a hard invalidation of all parts, and what overlaps one raises neither `done`
-//! nor `seen`: [`events`](crate::events) says why.
+//! A replacement of the cache file counts as a hard invalidation of all parts, and a call that overlaps one raises
+//! neither `done` nor `seen`: [`events`](crate::events) explains why.
 //!
 //! # Counters
 //!
-//! Every eighth key is a number in decimal text that many workers raise by `incr` at the same time, without a token.
-//! Whoever begins to raise it raises `begun` first, so the number is never above `begun`. Only a token's owner makes
-//! the counter anew when it is gone, as `begun + 1`, which is above all that it ever was; it then raises `begun` by as
-//! many more as there can be additions that began before and come after. So a counter's numbers never go down, whatever
-//! is evicted, deleted, cleared or killed: `seen` bounds every later hit from below, an addition must return more than
-//! that, and no two additions the same.
+//! Every eighth key is a number in decimal text that many workers raise by `incr` at the same time, without a token. A
+//! worker raises `begun` before it raises the counter, so the counter never exceeds `begun`. Only a token's owner
+//! recreates a missing counter, as `begun + 1`, which exceeds every value that it ever had; the owner then raises
+//! `begun` by the number of additions that may have begun before and may still follow. So the numbers of a counter
+//! never decrease, whatever is evicted, deleted, cleared or killed: `seen` bounds every later hit from below, an
+//! addition must return more than that, and no two additions return the same.
 //!
 //! # Claims
 //!
@@ -58,7 +60,7 @@ use kennel::Item;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Bits of `done` that count invalidations: hard ones, and soft ones.
+/// Bits of `done` that count invalidations, hard ones and soft ones.
 const EVENT_BITS: u32 = 32;
 /// Bits of a counter's number below its key.
 const COUNT_BITS: u32 = 40;
@@ -85,7 +87,7 @@ pub struct Token<'a> {
 }
 
 impl<'a> Token<'a> {
-    /// Takes a key's token, unless somebody has it.
+    /// Takes a key's token, if it is free.
     pub fn take(board: &'a Board, key: u16, worker: u64) -> Option<Self> {
         board.mark(key, Mark::Owner).compare_exchange(0, worker, SeqCst, SeqCst).ok()?;
         Some(Self { board, key, worker, file: FileInUse::now(board) })
@@ -95,12 +97,12 @@ impl<'a> Token<'a> {
         self.key
     }
 
-    /// The number of a write that is about to begin.
+    /// Returns the number of a write that is about to begin.
     pub fn begin(&self) -> u64 {
         begin(self.board, self.key)
     }
 
-    /// A write was applied: it returned.
+    /// The write has returned and was applied.
     pub fn done(&self, number: u64) {
         self.done_since(number, Events::begun(self.board, self.key), self.file);
     }
@@ -113,7 +115,7 @@ impl<'a> Token<'a> {
         self.board.mark(self.key, Mark::Done).store(number << EVENT_BITS | events.bits(), SeqCst);
     }
 
-    /// The expiry of whatever the key has is about to be changed.
+    /// The expiry of the key's value is about to be changed.
     pub fn touch(&self) {
         let begun = self.board.mark(self.key, Mark::Begun).load(SeqCst);
         self.board.mark(self.key, Mark::Touched).store(begun, SeqCst);
@@ -126,7 +128,7 @@ impl Drop for Token<'_> {
     }
 }
 
-/// The number of a write or an addition that is about to begin.
+/// Returns the number of a write or an addition that is about to begin.
 fn begin(board: &Board, key: u16) -> u64 {
     board.mark(key, Mark::Begun).fetch_add(1, SeqCst) + 1
 }
@@ -136,14 +138,14 @@ pub fn last_done(board: &Board, key: u16) -> u64 {
     board.mark(key, Mark::Done).load(SeqCst) >> EVENT_BITS
 }
 
-/// What a read may say of a value beside its bytes.
+/// Data that a read may return together with the bytes of a value.
 #[derive(Clone, Copy)]
 pub struct Beside {
     pub flags: u32,
     pub is_stale: bool,
 }
 
-/// What was known when a read began.
+/// The facts known when a read began.
 pub struct Before<'a> {
     board: &'a Board,
     key: u16,
@@ -184,7 +186,7 @@ impl<'a> Before<'a> {
         self.wall_ms
     }
 
-    /// Whether a hard invalidation that began after the write of this number had returned by then.
+    /// Whether a hard invalidation that began after this write had returned by then.
     pub fn was_taken_away(&self, number: u64) -> bool {
         self.events_of(number).is_some_and(|events| events.hard < self.events.hard)
     }
@@ -193,12 +195,12 @@ impl<'a> Before<'a> {
         Err(Wrong { key: self.key, expected: expected.into(), found: found.into() })
     }
 
-    /// Checks an item that a read which began then has found.
+    /// Checks an item found by a read that began at that time.
     pub fn check_item(&self, item: &Item) -> Result<(), Wrong> {
         self.check_hit(&item.value, Some(Beside { flags: item.flags, is_stale: item.is_stale }))
     }
 
-    /// Checks what a read that began then has found. What it said beside belongs to the value.
+    /// Checks a value found by a read that began at that time. Metadata that the read returned belongs to the value.
     pub fn check_hit(&self, bytes: &[u8], beside: Option<Beside>) -> Result<(), Wrong> {
         let after_ms = wall_ms();
         if is_counter(self.key) {
@@ -216,7 +218,7 @@ impl<'a> Before<'a> {
         Ok(())
     }
 
-    /// Later reads find this number or a higher one, unless the file was replaced meanwhile.
+    /// Records that later reads must find this number or a higher one, unless the file was replaced meanwhile.
     fn saw(&self, number: u64) {
         if self.file.is_same(self.board) {
             self.board.mark(self.key, Mark::Seen).fetch_max(number, SeqCst);
@@ -237,11 +239,11 @@ impl<'a> Before<'a> {
         }
         let begun = self.board.mark(self.key, Mark::Begun).load(SeqCst);
         if number > begun {
-            return self.wrong(format!("at most write {begun}: no other was begun"), made);
+            return self.wrong(format!("at most write {begun}: no later one had begun"), made);
         }
         if self.was_taken_away(number) {
             let hard = self.events.hard;
-            let found = format!("{made}, which was there before hard invalidation {hard} began and took it away");
+            let found = format!("{made}, which was there before hard invalidation {hard} began and removed it");
             return self.wrong("a miss", found);
         }
         let touched = self.board.mark(self.key, Mark::Touched).load(SeqCst);
@@ -252,7 +254,7 @@ impl<'a> Before<'a> {
         Ok(())
     }
 
-    /// The invalidations that had begun when this write had returned, if it is the last that did.
+    /// The invalidations that had begun when this write had returned, if it is the last write that returned.
     fn events_of(&self, number: u64) -> Option<Events> {
         let done = self.board.mark(self.key, Mark::Done).load(SeqCst);
         (done >> EVENT_BITS == number).then(|| Events::of_done(done))
@@ -280,7 +282,7 @@ impl<'a> Before<'a> {
         self.check_number(number, self.seen)
     }
 
-    /// Checks what an addition that began then has returned.
+    /// Checks the result of an addition that began at that time.
     pub fn check_added(&self, sum: u64) -> Result<(), Wrong> {
         let number = sum & ((1 << COUNT_BITS) - 1);
         if sum >> COUNT_BITS != u64::from(self.key) {
@@ -288,7 +290,7 @@ impl<'a> Before<'a> {
         }
         self.check_number(number, self.seen + 1)?;
         if self.board.mark(self.key, Mark::Added).fetch_max(number, SeqCst) == number {
-            return self.wrong("another sum for each addition", format!("{number} once more"));
+            return self.wrong("a different sum for each addition", format!("{number} once more"));
         }
         Ok(())
     }
@@ -308,7 +310,7 @@ pub fn begin_addition(board: &Board, key: u16) {
     begin(board, key);
 }
 
-/// A counter that is gone is about to be made anew; its number.
+/// Returns the number of a missing counter that is about to be recreated.
 pub fn begin_counter(board: &Board, key: u16) -> u64 {
     board.mark(key, Mark::Begun).fetch_add(1 + (SLOTS * THREADS) as u64, SeqCst) + 1
 }
@@ -323,7 +325,7 @@ fn counted(key: u16, text: &[u8]) -> Option<u64> {
     (sum >> COUNT_BITS == u64::from(key)).then_some(sum & ((1 << COUNT_BITS) - 1))
 }
 
-/// The caller's flags of a write: 0, which costs no room in the record, for most.
+/// The caller's flags of a write; mostly 0, which takes no space in the record.
 pub fn flags_of(number: u64) -> u32 {
     if number % 4 == 3 { (number << 1 | 1) as u32 } else { 0 }
 }
@@ -349,7 +351,7 @@ mod tests {
         Value { key: KEY, writer: 1, number: number as u32, expires_ms: 0 }
     }
 
-    /// A write that returned; its value.
+    /// A write that returned. Returns its value.
     fn write(board: &Board) -> Value {
         let token = Token::take(board, KEY, 1).unwrap();
         let number = token.begin();
@@ -376,7 +378,7 @@ mod tests {
         let second = value(token.begin());
         found(&before, first).unwrap();
         found(&before, second).unwrap();
-        // A read that began before the other one returned may still find the older.
+        // A read that began before the second write returned may still find the first value.
         found(&before, first).unwrap();
     }
 
@@ -430,7 +432,7 @@ mod tests {
         found(&Before::sample(&board, KEY), value).unwrap();
         during.done();
         assert_eq!(expected(found(&Before::sample(&board, KEY), value)), "a miss");
-        // What is written while a clear is under way may outlive it.
+        // A value written while a clear is in progress may outlive it.
         let during = Invalidating::begin(&board, (0, 0), None, Invalidation::Hard);
         let value = write(&board);
         during.done();
@@ -455,7 +457,7 @@ mod tests {
         let Round(_dir, board) = round();
         let first = write(&board);
         let (before, token) = (Before::sample(&board, KEY), Token::take(&board, KEY, 1).unwrap());
-        drop(Replacing::begin(&board)); // It failed.
+        drop(Replacing::begin(&board)); // This replacement failed.
         let second = value(token.begin());
         token.done(second.number.into());
         found(&before, second).unwrap();
@@ -535,7 +537,7 @@ mod tests {
         let before = Before::sample(&board, key);
         let number = begin_counter(&board, key);
         assert_eq!(number, 2);
-        // It found the new one.
+        // The addition found the new counter.
         before.check_added(count_text(key, number + 1).parse().unwrap()).unwrap();
     }
 }

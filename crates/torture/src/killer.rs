@@ -1,8 +1,8 @@
-//! The killer: it starts workers, kills and stops them at random moments, waits for their ends, and starts new ones.
+//! The killer: it starts workers, kills and stops them at random moments, reaps them, and starts new ones.
 //!
-//! It is the parent of all workers, of forked ones too, since orphans become its children. Nobody else waits for them.
-//! So a process number on the [board](crate::board) belongs to a worker until the killer itself has buried it, and no
-//! signal can reach anybody else.
+//! It is the parent of all workers, including forked ones, since it adopts orphans. No other process reaps them. So a
+//! process number on the [board](crate::board) belongs to a worker until the killer itself has removed it, and no
+//! signal can reach another process.
 
 use crate::board::{Board, Place, SLOTS, THREADS, Word, monotonic_ns};
 use crate::random::Random;
@@ -13,42 +13,42 @@ use std::process::Command;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-/// An operation that takes longer than this without being stopped hangs.
+/// An operation that takes longer than this without a stop hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// So long after a process went on, what others waited for is still put down to its stop.
+/// For this long after a process resumed, long waits of others are attributed to its stop.
 const GRACE: Duration = Duration::from_millis(50);
-/// Between two looks.
+/// Time between two iterations.
 const TICK: Duration = Duration::from_millis(1);
 
 /// How workers and killer behave in a round.
 #[derive(Clone, Copy)]
 pub struct Manner {
-    /// How long a write waits for a lock, in milliseconds.
+    /// Lock wait of a write, in milliseconds.
     pub lock_wait_ms: u64,
-    /// The longest between two strikes, in milliseconds.
+    /// The longest time between two strikes, in milliseconds.
     pub pause_ms: u64,
 }
 
 impl Manner {
-    /// Rounds of short waits and of those who live long enough to wait for long, too.
+    /// Some rounds have short waits, and some have workers that live long enough to wait for long.
     pub fn random(random: &mut Random) -> Self {
         Self { lock_wait_ms: random.pick(&[2000, 2000, 200, 50]), pause_ms: random.pick(&[12, 12, 12, 200]) }
     }
 
-    /// Whether writes wait for less time than many a stop takes, so that `Busy` happens.
+    /// Whether writes wait for less time than many stops last, so that `Busy` happens.
     fn is_hasty(self) -> bool {
         self.lock_wait_ms < 2000
     }
 }
 
-/// What a round of killing came to.
+/// The results of a round of killing.
 #[derive(Default)]
 pub struct Toll {
     pub kills: u64,
     pub stops: u64,
-    /// Keys that were being created or locked by those who were killed.
+    /// Keys that killed workers were creating or locking.
     pub orphaned: u64,
-    /// What went wrong with processes: they ended by themselves, or hung.
+    /// Workers that ended by themselves or hung.
     pub faults: Vec<String>,
 }
 
@@ -58,12 +58,12 @@ pub struct Killer<'a> {
     start: &'a dyn Fn(u64) -> Command,
     random: Random,
     manner: Manner,
-    /// Workers that were not waited for yet.
+    /// Workers that have not been reaped.
     living: HashSet<u64>,
     killed: HashSet<u64>,
-    /// Workers that were stopped, and until when.
+    /// Stopped workers, each with the end of its stop.
     stopped: HashMap<u64, Instant>,
-    /// When the stops of workers that went on are over.
+    /// The end of the grace time of each worker that resumed.
     grace: Vec<Instant>,
     started: u64,
     toll: Toll,
@@ -85,7 +85,7 @@ impl<'a> Killer<'a> {
         }
     }
 
-    /// Keeps so many workers at work, and kills and stops them, until the end or until `enough` says so.
+    /// Keeps so many workers at work, and kills and stops them, until the end or until `enough` returns true.
     pub fn run(mut self, processes: usize, end: Instant, enough: impl Fn(&Board) -> bool) -> Result<Toll> {
         let mut next = Instant::now();
         while Instant::now() < end && self.toll.faults.is_empty() && !enough(self.board) {
@@ -112,18 +112,18 @@ impl<'a> Killer<'a> {
         Ok(())
     }
 
-    /// Waits for those that are dead, and takes them off the board.
+    /// Reaps dead workers, and removes them from the board.
     fn bury(&mut self) -> Result<()> {
-        // Forked ones are first heard of by the board.
+        // The board is the first to report forked workers.
         self.living.extend(self.board.pids());
         while !self.living.is_empty() {
             let (pid, status) = match rustix::process::wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) => (pid.as_raw_nonzero().get() as u64, status),
-                // Without children: who was forked is adopted in a moment.
+                // No children: the killer will adopt a forked worker in a moment.
                 Ok(None) | Err(rustix::io::Errno::CHILD) => break,
                 Err(error) => return Err(error).context("wait for the workers"),
             };
-            // Another is the middle one of two forks, whose own parent was killed.
+            // Any other process is the middle one of two forks, whose own parent was killed.
             if self.living.remove(&pid) {
                 self.judge(pid, status);
             }
@@ -144,7 +144,7 @@ impl<'a> Killer<'a> {
         }
     }
 
-    /// Kills or stops one at random. One that is stopped can be killed, too, but rarely where its stop is to last.
+    /// Kills or stops a random worker. A stopped worker can be killed, too, but rarely while a long stop lasts.
     fn strike(&mut self) {
         let living: Vec<u64> = self.board.pids();
         if living.is_empty() {
@@ -163,7 +163,7 @@ impl<'a> Killer<'a> {
 
     fn stop(&mut self, pid: u64) {
         let wait_ms = self.manner.lock_wait_ms;
-        // Now and then for longer than a write waits.
+        // Sometimes for longer than a write waits.
         let lasts = self.random.one_in(if self.manner.is_hasty() { 3 } else { 15 });
         let time = if lasts { self.random.millis(wait_ms, wait_ms + 600) } else { self.random.millis(1, 120) };
         self.board.add(Word::StoppedNow, 1);
@@ -181,7 +181,7 @@ impl<'a> Killer<'a> {
         }
     }
 
-    /// Lets those go on whose stop is over.
+    /// Resumes the workers whose stop is over.
     fn wake(&mut self, now: Instant) {
         let over: Vec<u64> = self.stopped.iter().filter(|(_, until)| **until <= now).map(|(&pid, _)| pid).collect();
         for pid in over {
@@ -211,7 +211,7 @@ impl<'a> Killer<'a> {
         }
     }
 
-    /// Lets all of them end, which they must do by themselves.
+    /// Lets all workers end, which they must do by themselves.
     fn finish(&mut self) -> Result<()> {
         self.board.word(Word::Stop).store(1, SeqCst);
         let end = Instant::now() + PATIENCE;
@@ -231,14 +231,14 @@ impl<'a> Killer<'a> {
     }
 }
 
-/// Sends a signal to a worker. One that has just ended, and that nobody has waited for, takes it without harm.
+/// Sends a signal to a worker. For one that has ended but was not reaped, the signal does no harm.
 fn signal(pid: u64, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, signal);
     }
 }
 
-/// Makes this process the parent of all orphans among those that come from it.
+/// Makes this process the parent of all orphans among its descendants.
 pub fn adopt_orphans() -> Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context("become the parent of orphans")?;

@@ -1,18 +1,21 @@
-//! Torture: processes use one small cache file in every way while they are killed, stopped and forked at random moments,
-//! and every answer that they get is checked.
+//! Torture: processes use one small cache file in every way while they are killed, stopped and forked at random
+//! moments, and every answer of the cache is checked.
 //!
-//! * [`history`] says what an answer must be, and why no correct cache can fail that.
-//! * [`tenure`] says who may create or lock a key.
-//! * [`events`] says what invalidations and replacements of the file change about both.
-//! * [`value`] makes values that prove themselves.
+//! * [`history`] defines the allowed answers, and why no correct cache can violate that.
+//! * [`tenure`] defines which process may create or lock a key.
+//! * [`events`] adds invalidations and replacements of the file to both.
+//! * [`value`] makes self-proving values.
 //! * [`board`] is the memory that the processes share beside the cache.
-//! * [`worker`] uses the cache, [`creator`] by claims, [`typed`] with values of two types, and [`parts`] its namespaces; [`killer`] kills, [`replacer`] replaces the file; [`round`] makes the file, and looks at what is left.
+//! * [`worker`] uses the cache, [`creator`] uses claims, [`typed`] uses values of two types, and [`parts`] uses
+//!   namespaces; [`killer`] kills the workers, [`replacer`] replaces the file; [`round`] creates the file, and checks
+//!   what is left.
 //!
-//! The *longest wait* is the longest time that any one operation took, from its call to its return, among those that
-//! no stop overlapped: none of the processes, its own included, was under `SIGSTOP` at any moment of it, nor had gone on
-//! less than 50 ms before. The ways to claims, on which others are waited for while they create, are measured apart. It holds waiting for the locks of the killed, their repair, and whatever the scheduler added.
+//! The *longest wait* is the longest duration of any one operation, from its call to its return, among those that no
+//! stop overlapped: no process, including its own, was under `SIGSTOP` at any moment of it, or had resumed less than 50
+//! ms before. It includes waiting for the locks of killed processes, their repair, and delays by the scheduler. Waits
+//! for claims, which include the time that others need to create, are measured separately.
 //!
-//! A run ends in one line, and with status 1 if there was a violation.
+//! A run ends with one line of results, and with status 1 if there was a violation.
 #![cfg_attr(not(unix), allow(dead_code, unused_imports, reason = "signals are of Unix"))]
 
 #[cfg(not(any(kennel_test_hooks, doc)))]

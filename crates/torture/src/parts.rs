@@ -1,6 +1,6 @@
 //! The parts of a cache: the keys without a namespace, and those of each namespace.
 //!
-//! The namespaces leave keys as they are, so that a read, a deletion or a touch need not know the part of its key.
+//! The namespaces do not change keys, so that a read, a deletion or a touch need not know the part of its key.
 
 use crate::board::PARTS;
 use crate::keys::{name, part};
@@ -10,9 +10,9 @@ use kennel::{
 
 /// A cache with its namespaces.
 pub struct Parts {
-    /// The handle without a namespace, which is that of part 0.
+    /// The handle without a namespace, for part 0.
     pub all: Cache,
-    /// Those of part 1 and up.
+    /// The handles for part 1 and up.
     namespaces: Vec<Cache>,
 }
 
@@ -66,7 +66,7 @@ impl Parts {
         self.of_key(key).claim(name(key), how)
     }
 
-    /// As [`get_or_create`](Self::get_or_create), for a caller that needs a value.
+    /// Like [`get_or_create`](Self::get_or_create), for a caller that needs a value.
     pub fn get_or_create_value(
         &self,
         key: u16,
@@ -85,7 +85,7 @@ impl Parts {
         self.of_key(key).get_or_create_optional(name(key), how, create)
     }
 
-    /// Gets or creates keys that are all of one part.
+    /// Gets or creates keys, all of one part.
     pub fn get_or_create_multi(
         &self,
         part: usize,
@@ -97,6 +97,6 @@ impl Parts {
     }
 }
 
-/// A creator that creates nothing after all.
+/// The error of a creator that gives up.
 #[derive(Debug)]
 pub struct GaveUp;

@@ -1,4 +1,4 @@
-//! The faults that `--plant` takes, by name.
+//! The faults that `--plant` accepts, by name.
 
 use kennel::planted::Plant;
 

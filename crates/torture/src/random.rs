@@ -1,4 +1,5 @@
-//! Numbers that a seed repeats: SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
+//! Reproducible random numbers: SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
+//! 2014).
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ impl Random {
         self.next() % limit
     }
 
-    /// From `low` up to, but not, `high`.
+    /// A number from `low` up to, but not including, `high`.
     pub fn within(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high - low)
     }
@@ -29,7 +30,7 @@ impl Random {
         of[self.below(of.len() as u64) as usize]
     }
 
-    /// Up to `limit`, short ones far more often than long ones.
+    /// A number up to `limit`; small numbers are far more frequent than large ones.
     pub fn skewed(&mut self, limit: u64) -> u64 {
         let unit = (self.next() >> 11) as f64 / (1u64 << 53) as f64;
         (unit.powi(3) * limit as f64) as u64

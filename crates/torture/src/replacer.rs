@@ -1,9 +1,9 @@
-//! The replacer: in some rounds it replaces the cache file, again and again. It is a thread of the killer's process, so that
-//! it is never killed itself: what a dead one leaves behind is the matter of `tests/kill`.
+//! The replacer: in some rounds it replaces the cache file, again and again. It is a thread of the killer's process, so
+//! it is never killed: `tests/kill` covers a replacement that dies.
 //!
 //! It destroys the file and creates one of another size, or recreates it ([`OnMismatch::Recreate`]) with another lock
-//! strategy, or asks for another size. The last replaces the file only while it has no member, and else leaves it alone;
-//! the inode says which.
+//! strategy, or asks for another size. The last way replaces the file only while it has no members, and otherwise
+//! leaves it alone; the inode shows which.
 
 use crate::board::{Board, Word};
 use crate::events::Replacing;
@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// The longest between two attempts, in milliseconds.
+/// The longest pause between two attempts, in milliseconds.
 const PAUSE_MS: u64 = 1500;
 const TICK: Duration = Duration::from_millis(5);
 
@@ -29,7 +29,7 @@ pub struct Replacer<'a> {
 }
 
 impl Replacer<'_> {
-    /// Replaces the file until the workers are to end; what went wrong.
+    /// Replaces the file until the workers are to end. Returns an error as text.
     pub fn run(mut self) -> Option<String> {
         loop {
             let next = Instant::now() + self.random.millis(0, PAUSE_MS);
@@ -41,7 +41,7 @@ impl Replacer<'_> {
             }
             match self.replace() {
                 Ok(()) => {}
-                // Somebody who has the file's lock was stopped; nothing was replaced.
+                // A process that holds the file's lock was stopped; nothing was replaced.
                 Err(Error::Io { source, .. }) if source.kind() == ErrorKind::TimedOut => {}
                 Err(error) => return Some(format!("the file could not be replaced: {error}")),
             }
@@ -50,14 +50,14 @@ impl Replacer<'_> {
 
     fn replace(&mut self) -> kennel::Result<()> {
         let replacing = Replacing::begin(self.board);
-        // A file that is open keeps its inode to itself.
+        // While a file is open, no other file can get its inode number.
         let held = File::open(self.path).and_then(|file| Ok((file.metadata()?.ino(), file)));
         let how = self.random.below(3);
         let (size, strategy) = if how == 0 { (0, 1) } else { (1, 0) };
         let next = self.sizes[size].clone().locks(self.strategies[strategy].clone());
         if how == 2 {
             next.destroy(self.path)?;
-            // Nobody else makes one, and no lock is waited for.
+            // No other process creates one, so this does not wait for a lock.
             next.create(self.path)?;
         } else {
             next.on_mismatch(OnMismatch::Recreate).open_or_create(self.path)?;

@@ -1,4 +1,4 @@
-//! What a run came to.
+//! The results of a run.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ pub struct Total {
     pub kills: u64,
     pub operations: u64,
     pub violations: u64,
-    /// The longest that an operation took while nobody was stopped.
+    /// The longest operation while no process was stopped.
     pub longest_ns: u64,
 }
 

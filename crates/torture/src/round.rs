@@ -1,8 +1,8 @@
-//! A round: one cache file of a random shape, workers that use it, and a look at what they leave.
+//! A round: one cache file of a random shape, workers that use it, and a check of what they leave behind.
 //!
-//! A run consists of rounds, so that many shapes come along, and so that the invariants are verified more than once. In
-//! one of three rounds the file is [replaced](crate::replacer) beside the workers; what is counted of the cache and
-//! verified at the end is about the last file then, and the lock strategy is that of the first.
+//! A run consists of rounds, so that it covers many shapes and verifies the invariants several times. In one of three
+//! rounds the file is [replaced](crate::replacer) while the workers run; then the counters of the cache and the final
+//! verification are those of the last file, and the lock strategy shown is that of the first.
 
 use crate::board::{Board, KEYS, Word};
 use crate::durable::look_after_a_restart;
@@ -20,7 +20,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-/// Violations found at the end that are printed; the others are only counted.
+/// The most violations that are printed at the end; others are only counted.
 const PRINTED: usize = 10;
 
 pub struct Round<'a> {
@@ -33,16 +33,17 @@ pub struct Round<'a> {
     pub end: Instant,
 }
 
-/// Shape of a round's cache, and one of twice the size for the file that replaces it. The keys need several times as much room, so eviction never rests.
+/// Shape of a round's cache, and one of twice the size for the file that replaces it. The keys need several times as
+/// much space, so eviction never rests.
 fn shape(random: &mut Random) -> ([Options; 2], String) {
     // The largest values need 32 KiB for each stripe.
     let (capacity, stripes): (u64, u32) =
         random.pick(&[(128 << 10, 1), (128 << 10, 4), (256 << 10, 2), (256 << 10, 8)]);
     let lock_regions = stripes >> random.below(2).min(u64::from(stripes.ilog2()));
     let mean_item = random.pick(&[64, 300, 1000]);
-    // With few of them, keys are created without protection.
+    // With few claims, some keys are created without protection.
     let claims = random.pick(&[64, 64, 8, 2]);
-    // Positions run out early, and stripes are emptied for it.
+    // Positions run out early, which empties stripes.
     let ending = random.one_in(3);
     let options = Options::new()
         .capacity(capacity)
@@ -62,7 +63,7 @@ fn shape(random: &mut Random) -> ([Options; 2], String) {
 }
 
 impl Round<'_> {
-    /// Runs the round and adds what it came to.
+    /// Runs the round and adds its results.
     pub fn run(&self, directory: &Path, total: &mut Total) -> Result<()> {
         let mut random = Random(self.seed);
         let (sizes, shape) = shape(&mut random);
@@ -70,10 +71,10 @@ impl Round<'_> {
         let path = directory.join("cache");
         let cache = sizes[0].clone().locks(self.locks.clone()).create(&path).context("create the cache")?;
         let board = Board::create(&directory.join("board"))?;
-        // The namespaces are there before anybody can be killed.
+        // The namespaces must exist before any process can be killed.
         Parts::of(&cache).context("make the namespaces")?;
         let toll = self.kill(directory, &board, manner, sizes)?;
-        // This handle goes over to the last file, too.
+        // This handle follows the replacement to the last file.
         Parts::of(&cache).context("find the namespaces, or make those of a new file")?;
         let mut at_the_end = look_at_the_end(&cache, &board);
         let counters = cache.stats().counters;
@@ -124,7 +125,7 @@ impl Round<'_> {
             command.stdin(Stdio::null());
             command
         };
-        // With a fault planted one finding is enough.
+        // With a planted fault, one finding is enough.
         let enough = |board: &Board| self.plant.is_some() && board.get(Word::Violations) > 0;
         let path = directory.join("cache");
         let is_file = matches!(self.locks, LockStrategy::File);
@@ -144,7 +145,7 @@ impl Round<'_> {
     }
 }
 
-/// What became of claims in a round.
+/// A summary of the claims in a round.
 fn claims(board: &Board, toll: &Toll) -> String {
     let takeovers = board.get(Word::Takeovers);
     format!(
@@ -163,7 +164,7 @@ fn claims(board: &Board, toll: &Toll) -> String {
     )
 }
 
-/// What is wrong when all have ended: with invariants, with what is there, or with going on.
+/// The problems after all workers ended: violated invariants, wrong contents, or a cache that cannot go on.
 fn look_at_the_end(cache: &Cache, board: &Board) -> Vec<String> {
     let verification = cache.verify();
     let mut wrong: Vec<String> =
@@ -183,12 +184,12 @@ fn look_at_the_end(cache: &Cache, board: &Board) -> Vec<String> {
         }
         match cache.lock(name(key), Wait::For(Duration::from_secs(20))) {
             Ok(lock) => drop(lock),
-            Err(error) => wrong.push(format!("at the end: key {key}: the dead keep its claim: {error}")),
+            Err(error) => wrong.push(format!("at the end: key {key}: a dead process keeps its claim: {error}")),
         }
         let value = if is_counter(key) { count_text(key, begin_counter(board, key)) } else { "the end".into() };
         match cache.set(name(key), &value) {
             Ok(()) if cache.get(name(key)).is_some_and(|found| found == value.as_bytes()) => {}
-            other => wrong.push(format!("at the end: key {key}: what is set is not there: {other:?}")),
+            other => wrong.push(format!("at the end: key {key}: a value that was just set is missing: {other:?}")),
         }
     }
     wrong

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// The strategies that are tortured: those under which several processes write.
+/// The strategies to torture: those under which several processes write.
 const STRATEGIES: &[LockStrategy] = &[LockStrategy::File, LockStrategy::Lease];
 
 /// Uses a cache in many processes while they are killed and stopped, and checks every answer.
@@ -28,30 +28,30 @@ struct Cli {
 
 #[derive(clap::Subcommand)]
 enum Task {
-    /// What the torture starts itself.
+    /// A process that the torture starts itself.
     #[command(hide = true)]
     Worker(worker::Args),
 }
 
 #[derive(clap::Args)]
 struct Args {
-    /// How long, in seconds, all rounds together
+    /// Total seconds of all rounds together
     #[arg(long, value_name = "N", default_value_t = 30)]
     seconds: u64,
-    /// Processes at work at once
+    /// Processes that work at the same time
     #[arg(long, value_name = "P", default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=32))]
     processes: u64,
-    /// Lock strategy; with `all` they take turns
+    /// Lock strategy; with `all`, the rounds alternate
     #[arg(long, value_parser = strategies(), default_value = "all")]
     locks: String,
-    /// Seed of what is chosen; moments are chance. By default a new one
+    /// Seed of all random choices, except for timing. By default a new one
     #[arg(long, value_name = "S", value_parser = parse_seed)]
     seed: Option<u64>,
-    /// Breaks a protection of the engine, which must be found
+    /// Break a protection of the engine; the run must find it
     #[cfg(feature = "plant")]
     #[arg(long, value_parser = crate::plant::ALL.iter().map(|(name, _)| *name).collect::<Vec<_>>())]
     plant: Option<String>,
-    /// Where the files are made; by default in memory if the system has such a place
+    /// Directory for the files; by default in memory if the system has such a file system
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
@@ -90,7 +90,7 @@ fn run(args: &Args) -> Result<ExitCode> {
     let plant = None;
     println!("seed {seed:#x}, {} processes", args.processes);
     let end = Instant::now() + Duration::from_secs(args.seconds);
-    // Each strategy gets a round, however short the run.
+    // Each strategy gets a round, even in a short run.
     let round = LONGEST_ROUND.min(Duration::from_secs(args.seconds) / chosen.len() as u32);
     let mut total = Total::default();
     for (number, locks) in chosen.iter().copied().cycle().enumerate() {
@@ -100,7 +100,7 @@ fn run(args: &Args) -> Result<ExitCode> {
             processes: args.processes as usize,
             seed: random.next(),
             plant,
-            // In every third round, which is not always the same strategy's.
+            // Every third round, which alternates between strategies.
             replaces: number % 3 == 1 || plant == Some("unfollowed"),
             end: end.min(Instant::now() + round),
         };
@@ -113,7 +113,7 @@ fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(total.violations != 0)))
 }
 
-/// A directory for a round. Only files in memory are written to faster than they are killed over.
+/// A directory for a round. Only in memory are writes fast enough to happen more often than kills.
 fn place(args: &Args) -> Result<tempfile::TempDir> {
     let memory = PathBuf::from("/dev/shm");
     let parent = match &args.dir {

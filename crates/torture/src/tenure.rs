@@ -1,34 +1,35 @@
-//! Tenures: who creates or locks a key, and why no two do at a time.
+//! Tenures: which process creates or locks a key, and why no two do so at the same time.
 //!
-//! Whoever was given a key's claim, to create it or as a lock, writes itself into the key's `holder` word on the
-//! [board](crate::board), and takes itself out of it before it ends the claim. So whoever is given the claim and finds
-//! another in the word has found *two holders at a time*, unless
+//! A thread that acquires a key's claim, to create the key or as a lock, writes itself into the key's `holder` word on
+//! the [board](crate::board), and removes itself before it ends the claim. So a thread that acquires the claim and
+//! finds another one in the word has found *two holders at the same time*, unless
 //!
-//! * the other was killed: it is marked as doomed before the signal, and the killer takes it off the board, and out of
-//!   the word, when it has waited for its death;
-//! * one of the two no longer has the claim. A claim to create is voided by a write or an invalidation. Those that came
-//!   are seen by the numbers that they took: before it asked for the claim, each of the two noted the key's `begun` and
-//!   the invalidations begun, and then found that none of those was still under way. If both have stayed what they
-//!   were, nothing can have voided the claim. If something was under way, or the claim has a small greatest age, it is
-//!   not sure, and nothing is said about it. Locks are voided by nothing of the kind;
-//! * the cache file was replaced: claims and locks of an old file keep nobody out of the new one. Before it asked, each of
-//!   the two noted how many replacements had begun, and then that none of those was under way. Two holders are judged
-//!   only if no replacement has begun since either of them asked, since both are in the same file then;
-//! * one of the two creates without protection: these are counted, and leave the word alone.
+//! * the other was killed: it is marked as doomed before the signal, and the killer removes it from the board, and from
+//!   the word, when it has reaped it;
+//! * one of the two no longer has the claim. A write or an invalidation voids a claim to create. The numbers that
+//!   these took show whether there were any: before it asked for the claim, each of the two noted the key's `begun` and
+//!   the invalidations begun, and then found that none of those was still in progress. If both numbers are unchanged,
+//!   nothing can have voided the claim. If something was in progress, or the claim has a small maximum age, the
+//!   claim is not sure, and is not judged. None of this voids a lock;
+//! * the cache file was replaced: claims and locks of an old file exclude nobody from the new one. Before it asked,
+//!   each of the two noted how many replacements had begun, and then that none of those was in progress. Two holders
+//!   are judged only if no replacement has begun since either of them asked, since both are in the same file then;
+//! * one of the two creates without protection: these creations are counted, and leave the word alone.
 //!
 //! ```text
 //! 63..48 worker | 47 thread | 46 can be voided | 45 sure | 44 one | 43..28 invalidations | 27..20 replacements | 19..0 begun
 //! ```
 //!
-//! A value that was created is stored under the key's token, as a write with a number. It must not be stored if a write
-//! or an invalidation returned before the store began that had begun after the claim was given. Without protection this
-//! holds as well. A replacement of the file counts as a hard invalidation there, too.
+//! A created value is stored under the key's token, as a write with a number. It must not be stored if a write or an
+//! invalidation that began after the claim was acquired returned before the store began. This also holds without
+//! protection. A replacement of the file counts as a hard invalidation here, too.
 //!
-//! A lock says whether it keeps others out. If the file stayed the same from before the lock was asked for, it must say yes
-//! until it is given back; after a replacement that began when the lock had been given, it must say no.
+//! A lock reports whether it is still exclusive. If the file stayed the same from before the lock was asked for, the
+//! lock must report yes until it is released; after a replacement that began after the lock was acquired, it must
+//! report no.
 //!
-//! Beside the word stands when a holder was killed. The next who is given the claim has waited since then, or since it
-//! asked, if that was later.
+//! Another word holds the time when a holder was killed. The next thread that acquires the claim has waited since then,
+//! or since it asked, if that was later.
 
 use crate::board::{Board, Mark, SLOTS, THREADS, WORKER_SHIFT, monotonic_ns, worker_of};
 use crate::events::{Events, FileInUse};
@@ -36,7 +37,7 @@ use crate::history::{Wrong, last_done};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-/// Nobody waits so long for the claim of the dead: a second, and whatever stops and the scheduler add to it.
+/// A longer wait for the claim of a dead process is a fault: it should take a second, plus stops and the scheduler.
 const LONGEST_TAKEOVER: Duration = Duration::from_secs(20);
 
 const THREAD: u64 = 1 << 47;
@@ -45,19 +46,19 @@ const SURE: u64 = 1 << 45;
 /// No holder's word is 0.
 const HELD: u64 = 1 << 44;
 const NOTED: u64 = HELD - 1;
-/// The replacements among what was noted.
+/// The bits of the noted numbers that count replacements.
 const REPLACEMENTS: u64 = 0xff << 20;
 
-/// What a claim is for.
+/// The purpose of a claim.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     Create,
-    /// To create, with a greatest age that may pass.
+    /// To create, with a maximum age that may pass.
     CreateSoon,
     Lock,
 }
 
-/// What could void a claim: the numbers of writes, invalidations and replacements.
+/// The numbers of everything that could void a claim: writes, invalidations and replacements.
 fn noted(board: &Board, key: u16) -> u64 {
     let events = Events::begun(board, key);
     let begun = board.mark(key, Mark::Begun).load(SeqCst);
@@ -65,13 +66,13 @@ fn noted(board: &Board, key: u16) -> u64 {
     ((events.hard + events.soft) & 0xffff) << 28 | replacements | begun & 0xf_ffff
 }
 
-/// Whether a write of a key, or an invalidation of whatever part, is under way.
+/// Whether a write of a key, or an invalidation of any part, is in progress.
 fn is_under_way(board: &Board, key: u16) -> bool {
     let invalidating = |slot| (0..THREADS).any(|thread| board.invalidating(slot, thread).load(SeqCst) != 0);
     board.mark(key, Mark::Owner).load(SeqCst) != 0 || (0..SLOTS).any(invalidating)
 }
 
-/// One who asks for a claim.
+/// A thread that asks for a claim.
 pub struct Seeking<'a> {
     board: &'a Board,
     key: u16,
@@ -81,7 +82,7 @@ pub struct Seeking<'a> {
 
 impl<'a> Seeking<'a> {
     pub fn begin(board: &'a Board, key: u16, worker: u64, thread: usize, purpose: Purpose) -> Self {
-        // In this order: what had begun by now is over if nothing is under way after it.
+        // The order matters: what had begun by now has ended if nothing is in progress afterwards.
         let noted = noted(board, key);
         let can_be_voided = purpose != Purpose::Lock;
         let is_sure = purpose != Purpose::CreateSoon
@@ -92,7 +93,7 @@ impl<'a> Seeking<'a> {
         Self { board, key, word: worker << WORKER_SHIFT | flags | HELD | noted, since_ns: monotonic_ns() }
     }
 
-    /// The claim was given.
+    /// The claim was acquired.
     pub fn given(&self) -> (Tenure<'a>, Result<Option<Duration>, Wrong>) {
         let other = self.board.mark(self.key, Mark::Holder).swap(self.word, SeqCst);
         let tenure = Tenure { board: self.board, key: self.key, word: self.word };
@@ -118,13 +119,13 @@ impl<'a> Seeking<'a> {
         })
     }
 
-    /// Whether a claim that was given cannot have ended by anything but its owner.
+    /// Whether only its owner can have ended a claim that was acquired.
     fn has_claim(&self, word: u64) -> bool {
         let voids = if word & CAN_BE_VOIDED == 0 { REPLACEMENTS } else { NOTED };
         word & SURE != 0 && (word ^ noted(self.board, self.key)) & voids == 0
     }
 
-    /// How long was waited for the claim of one that was killed.
+    /// The time spent waiting for the claim of a killed process.
     fn check_wait(&self) -> Result<Option<Duration>, Wrong> {
         let orphaned_ns = self.board.mark(self.key, Mark::Orphaned).swap(0, SeqCst);
         if orphaned_ns == 0 {
@@ -134,7 +135,7 @@ impl<'a> Seeking<'a> {
         if waited > LONGEST_TAKEOVER {
             return Err(Wrong {
                 key: self.key,
-                expected: format!("the claim of the dead within {LONGEST_TAKEOVER:?}"),
+                expected: format!("the claim of a dead process within {LONGEST_TAKEOVER:?}"),
                 found: format!("{waited:?}"),
             });
         }
@@ -142,7 +143,7 @@ impl<'a> Seeking<'a> {
     }
 }
 
-/// A claim that was given, until it is about to be ended.
+/// An acquired claim, until it is about to end.
 pub struct Tenure<'a> {
     board: &'a Board,
     key: u16,
@@ -151,19 +152,19 @@ pub struct Tenure<'a> {
 
 impl Drop for Tenure<'_> {
     fn drop(&mut self) {
-        // Another may have the word by now, if the claim was voided.
+        // Another thread may have the word by now, if the claim was voided.
         let _ = self.board.mark(self.key, Mark::Holder).compare_exchange(self.word, 0, SeqCst, SeqCst);
     }
 }
 
-/// A creation under way, from when its claim was given.
+/// A creation in progress, from when its claim was acquired.
 pub struct Creation<'a> {
     board: &'a Board,
     key: u16,
     begun: u64,
     /// The value is as old as these.
     pub events: Events,
-    /// And is stored in this file, or nowhere.
+    /// The value is stored in this file, or nowhere.
     pub file: FileInUse,
 }
 
@@ -173,7 +174,7 @@ impl<'a> Creation<'a> {
         Self { board, key, begun, events: Events::begun(board, key), file: FileInUse::now(board) }
     }
 
-    /// Why nothing may be stored any more. To be asked before the call, with the key's token taken.
+    /// The reason why nothing may be stored any more, if there is one. Ask before the call, with the key's token taken.
     pub fn hindrance(&self) -> Option<String> {
         let (done, events) = (last_done(self.board, self.key), Events::done(self.board, self.key));
         if done > self.begun {
@@ -197,7 +198,7 @@ mod tests {
 
     struct Round(tempfile::TempDir, Board);
 
-    /// With worker 1 at place 0, and worker 2 at place 1.
+    /// A round with worker 1 at slot 0, and worker 2 at slot 1.
     fn round() -> Round {
         let dir = tempfile::tempdir().unwrap();
         let board = Board::create(&dir.path().join("board")).unwrap();

@@ -1,12 +1,12 @@
 //! Typed values of two versions of one type: an old program and a new one use the same keys.
 //!
-//! The versions have the same bytes, so that only their fingerprints tell them apart. Each value holds, beside the version
-//! that stored it, a [value](crate::value) that proves itself; what holds for all values of a [history](crate::history)
-//! holds for these. The keys are none of those of the other operations. In addition, a caller gets
+//! The versions have the same bytes, so that only their fingerprints tell them apart. Each value holds the version that
+//! stored it and a self-proving [value](crate::value); all rules of a [history](crate::history) apply to it. No other
+//! operation uses these keys. In addition, a caller gets
 //!
-//! * only values of its own version, whether it found them or another created them for it; for `get` those of the other
-//!   version, and bytes of no type at all, are an error;
-//! * what it created, if it was the creator.
+//! * only values of its own version, whether it found them or another caller created them; `get` reports values of the
+//!   other version, and bytes without a type, as an error;
+//! * the value that it created, if it was the creator.
 
 use crate::board::{KEYS, PARTS, TYPED, Word};
 use crate::history::{Before, Token, Wrong, wall_ms};
@@ -20,14 +20,14 @@ use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// What the old program stores.
+/// A value of the old program.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Old {
     version: u8,
     bytes: Vec<u8>,
 }
 
-/// What the new program stores.
+/// A value of the new program.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct New {
     number: u8,
@@ -40,7 +40,7 @@ trait Version: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
 
     fn of(bytes: Vec<u8>) -> Self;
 
-    /// The version that it was stored by, and the bytes that prove themselves.
+    /// The version that stored it, and the self-proving bytes.
     fn parts(&self) -> (u8, &[u8]);
 }
 
@@ -72,7 +72,7 @@ fn typed<T: Version>(cache: &Parts) -> Typed<T> {
     cache.all.typed()
 }
 
-/// A value of a version is that version's, and what the key's history allows.
+/// Checks that a value is of this version, and that the key's history allows it.
 fn check<T: Version>(before: &Before<'_>, key: u16, value: &T) -> Result<(), Wrong> {
     match value.parts() {
         (number, bytes) if number == T::NUMBER => before.check_hit(bytes, None),
@@ -84,9 +84,9 @@ fn check<T: Version>(before: &Before<'_>, key: u16, value: &T) -> Result<(), Wro
 }
 
 impl<'a> Worker<'a> {
-    /// Uses a typed key as the old program or the new one does.
+    /// Uses a typed key, as the old or the new program.
     pub fn typed(&mut self) {
-        // All of them are in part 0.
+        // All of these keys are in part 0.
         let key = (KEYS + PARTS * self.random.below((TYPED / PARTS) as u64) as usize) as u16;
         match self.random.below(16) {
             0 => self.store_untyped(key),
@@ -110,7 +110,7 @@ impl<'a> Worker<'a> {
             Ok(Some(value)) => self.check(check(&before, key, &value)),
             Ok(None) | Err(Error::Codec { what: "read", .. }) => {}
             Err(error) => {
-                let expected = "a value, a miss, or that it is of another type".into();
+                let expected = "a value, a miss, or an error about another type".into();
                 self.wrong(Wrong { key, expected, found: error.to_string() });
             }
         }
@@ -125,7 +125,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Bytes of no type, as a program before either version may have stored.
+    /// Stores bytes without a type, as a program before either version may have done.
     fn store_untyped(&mut self, key: u16) {
         let Some(token) = Token::take(self.board, key, self.worker) else { return };
         let number = token.begin();
@@ -143,7 +143,7 @@ impl<'a> Worker<'a> {
         }
         let (time, len, stops) = (self.time(), self.len(), self.stops());
         let before = Before::sample(self.board, key);
-        // Its token is kept until it is stored, or is not.
+        // The key's token is held until the call returns.
         let mut created = None;
         let create = || {
             std::thread::sleep(time);
@@ -164,7 +164,7 @@ impl<'a> Worker<'a> {
             None => self.check(check(&before, key, &found)),
             Some(value) if value == found => self.board.add(Word::TypedCreated, 1),
             Some(_) => {
-                let (expected, found) = ("what was created".into(), format!("{:?}", found.parts().0));
+                let (expected, found) = ("the created value".into(), format!("{:?}", found.parts().0));
                 self.wrong(Wrong { key, expected, found });
             }
         }

@@ -1,15 +1,15 @@
-//! Values that prove themselves.
+//! Self-proving values.
 //!
 //! ```text
 //! word 0     proof       63..48 key | 47..32 writer | 31..0 number of the write
 //! word 1     (63..20 expiry in milliseconds, 0: never | 19..0 length) xor mix(proof)
 //! word 2     mix(word 1 + proof)
-//! word i     proof + i * STEP        so that words that changed places are found, too
+//! word i     proof + i * STEP        so that swapped words are found, too
 //! the rest   the first bytes of the next word
 //! ```
 //!
-//! Any word alone tells whose the value is and which write of the key made it, so a value that is a mixture of two,
-//! that was cut off, or that belongs to another key cannot pass.
+//! Any single word identifies the key and the write that made the value, so a mixture of two values, a truncated value,
+//! or one that belongs to another key cannot pass.
 
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Shortest value: its first three words.
@@ -44,7 +44,7 @@ impl Value {
         bytes
     }
 
-    /// What the bytes say, if all of them say the same.
+    /// The value that the bytes state, if all of them agree.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let word = |bytes: &[u8], i: usize| {
             let mut word = [0; 8];

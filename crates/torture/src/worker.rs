@@ -16,12 +16,12 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-/// A write that waits for a lock for less than this may find it taken though nobody was stopped: by a dead process, or one
-/// that the scheduler has forgotten.
+/// A write with a shorter lock wait may reach its limit although no process was stopped: a dead process may hold the
+/// lock, or one that the scheduler does not run.
 const PATIENT: Duration = Duration::from_secs(2);
-/// How many operations a process does, on average, before it forks.
+/// Average number of operations of a process before it forks.
 const FORKS: u64 = 8_000;
-/// Violations that are printed; the others are only counted.
+/// The most violations that are printed; others are only counted.
 const PRINTED: u64 = 20;
 
 #[derive(clap::Args)]
@@ -29,9 +29,9 @@ pub struct Args {
     board: PathBuf,
     cache: PathBuf,
     seed: u64,
-    /// Most processes that a fork may lead to.
+    /// The most processes that forking may lead to.
     most: usize,
-    /// How long a write waits for a lock, in milliseconds.
+    /// Lock wait of a write, in milliseconds.
     lock_wait: u64,
     #[cfg(feature = "plant")]
     #[arg(long)]
@@ -44,12 +44,12 @@ impl Args {
     }
 }
 
-/// What was in an operation's way when it began.
+/// Disturbances of an operation that existed when it began.
 #[derive(Clone, Copy)]
 pub struct Stops {
-    /// How many processes had been stopped.
+    /// Number of stops that had begun.
     begun: u64,
-    /// Whether one of them still was.
+    /// Whether a process was still stopped.
     lasts: bool,
     file: FileInUse,
 }
@@ -78,8 +78,8 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Whoever meets an opener that was stopped, or that the scheduler has forgotten, is told so at the end of its wait, as
-/// is promised. While the file is replaced there may be none, and a new one has no namespaces yet. It tries again.
+/// As documented, opening fails at the end of its wait if another opener was stopped or is not scheduled. While the
+/// file is being replaced there may be no file, and a new file has no namespaces yet. So this tries again.
 fn open(args: &Args, board: &Board) -> kennel::Result<Parts> {
     let options = Options::new().lock_wait(args.lock_wait());
     let start = Instant::now();
@@ -93,7 +93,7 @@ fn open(args: &Args, board: &Board) -> kennel::Result<Parts> {
     }
 }
 
-/// Whether an error comes from somebody who was stopped, or from a replacement that was under way.
+/// Whether a stopped process, or a replacement in progress, explains an error.
 fn is_passing(error: &Error, was_replaced: bool) -> bool {
     match error {
         Error::Io { source, .. } => source.kind() == ErrorKind::TimedOut,
@@ -103,7 +103,7 @@ fn is_passing(error: &Error, was_replaced: bool) -> bool {
     }
 }
 
-/// Every so many workers have one thread, and fork by a bare system call.
+/// One in so many workers has a single thread, and forks by a bare system call.
 const BARE: u64 = 3;
 
 /// Works as one of the board's processes until its end.
@@ -130,7 +130,7 @@ fn work(args: &Args, board: &Board, cache: &Parts, killer: Option<Pid>) {
 
 impl<'a> Worker<'a> {
     fn goes_on(&self) -> bool {
-        // Without the killer nobody would end this process.
+        // Without the killer, nothing would end this process.
         self.board.get(Word::Stop) == 0 && rustix::process::getppid() == self.killer
     }
 
@@ -140,7 +140,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Works, and forks now and then.
+    /// Works, and forks from time to time.
     fn lead(&mut self, how: How) {
         while self.goes_on() {
             if self.random.one_in(FORKS) && self.board.pids().len() < self.args.most.min(SLOTS) {
@@ -153,8 +153,8 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// A forked child is a worker of its own, with the handle that it inherited. Its parent's other threads are not
-    /// there, so it must not return to where they are waited for.
+    /// A forked child is a separate worker, with the inherited handle. Its parent's other threads do not exist in it,
+    /// so it must not return to where the parent joins them.
     fn go_on_as_child(&self) -> ! {
         for _ in 0..5000 {
             if rustix::process::getppid() == self.killer {
@@ -189,12 +189,13 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Does one operation of the cache, measured and watched.
+    /// Does one operation of the cache, measured and supervised.
     pub fn call<T>(&self, operation: impl FnOnce(&Parts) -> T) -> T {
         self.measured(operation, [Word::LongestNs, Word::LongestStoppedNs])
     }
 
-    /// Does one operation of the cache; how long it took is kept in one word if nobody was stopped, or in the other.
+    /// Does one operation of the cache, and records its duration in the first word if no process was stopped, otherwise
+    /// in the second.
     pub fn measured<T>(&self, operation: impl FnOnce(&Parts) -> T, longest: [Word; 2]) -> T {
         let since = self.board.since(self.slot, self.thread);
         let stops = self.board.get(Word::StopsBegun);
@@ -210,14 +211,14 @@ impl<'a> Worker<'a> {
         result
     }
 
-    /// As [`call`](Self::call), for what can fail: see [`allowed`](Self::allowed).
+    /// Like [`call`](Self::call), for an operation that can fail: see [`allowed`](Self::allowed).
     pub fn write_call<T>(&self, key: u16, operation: impl FnOnce(&Parts) -> kennel::Result<T>) -> Option<T> {
         let stops = self.stops();
         let result = self.call(operation);
         self.allowed(key, stops, result)
     }
 
-    /// What may be in an operation's way when it begins.
+    /// The disturbances that exist when an operation begins.
     pub fn stops(&self) -> Stops {
         Stops {
             begun: self.board.get(Word::StopsBegun),
@@ -226,9 +227,9 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// The result of an operation, if it did not fail. It may fail if somebody was stopped for longer than a write waits, or
-    /// was away for a moment when writes wait for less than that; and if the file was replaced meanwhile, since there may
-    /// have been none, or no time left to open the new one.
+    /// The result of an operation, unless it failed for an allowed reason: a process was stopped for longer than a
+    /// write waits; a process was not scheduled, and writes wait for a short time only; or the file was being replaced,
+    /// so that there was no file, or no time left to open the new one.
     pub fn allowed<T>(&self, key: u16, before: Stops, result: kennel::Result<T>) -> Option<T> {
         let error = match result {
             Ok(done) => return Some(done),
@@ -240,7 +241,7 @@ impl<'a> Worker<'a> {
         if can_be_busy && is_passing(&error, was_replaced) {
             self.board.add(Word::Busy, 1);
         } else {
-            let expected = "no error, since nobody was stopped".into();
+            let expected = "no error, since no process was stopped".into();
             self.wrong(Wrong { key, expected, found: error.to_string() });
         }
         None
@@ -299,7 +300,7 @@ impl<'a> Worker<'a> {
         self.call(|cache| cache.all.stripe_stats());
     }
 
-    /// Invalidates a namespace, or everything, hard or soft.
+    /// Invalidates a namespace or everything, hard or soft.
     fn invalidate(&mut self) {
         let part = self.random.pick(&[None, None, Some(1), Some(2)]);
         let how = self.random.pick(&[Invalidation::Hard, Invalidation::Soft]);
@@ -310,8 +311,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// The length of a value: small ones, ones about the limit up to which a record is overwritten where it lies, and
-    /// large ones.
+    /// The length of a value: small, around the limit up to which a record is overwritten in place, or large.
     pub fn len(&mut self) -> usize {
         let len = match self.random.below(20) {
             0..11 => self.random.within(24, 200),
@@ -327,7 +327,7 @@ impl<'a> Worker<'a> {
         Value { key, writer: self.worker as u16, number: number as u32, expires_ms: 0 }.bytes(self.len())
     }
 
-    /// A value for a write, and how it is stored.
+    /// A value for a write, and the options to store it.
     fn draft(&mut self, key: u16, number: u64) -> (Vec<u8>, SetOptions) {
         let how = SetOptions::new().flags(flags_of(number));
         if !self.random.one_in(6) {
@@ -370,7 +370,7 @@ impl<'a> Worker<'a> {
 
     fn write_many(&mut self) {
         let numbered = self.tokens().into_iter().map(|token| (token.begin(), token));
-        // All items of a batch have the same flags: those whose write has some are left to other operations.
+        // All items of a batch have the same flags, so writes with flags are left to other operations.
         let writes: Vec<_> = numbered.filter(|(number, _)| flags_of(*number) == 0).collect();
         let Some(part) = writes.first().map(|(_, token)| part(token.key())) else { return };
         let items: Vec<_> =
@@ -385,7 +385,7 @@ impl<'a> Worker<'a> {
         self.finish_many(&deletes, |cache| cache.all.delete_multi(&names));
     }
 
-    /// Does a batch. If one of it could not be done, nobody relies on the others.
+    /// Does a batch. If one of its writes failed, no check relies on the others.
     fn finish_many<T>(&self, batch: &[(u64, Token<'_>)], operation: impl FnOnce(&Parts) -> Vec<kennel::Result<T>>) {
         let Some((_, first)) = batch.first() else { return };
         let all =
@@ -395,7 +395,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// The tokens of some keys that lie close to each other in one part, those that are free.
+    /// The free tokens among some neighbouring keys of one part.
     fn tokens(&mut self) -> Vec<Token<'a>> {
         let first = self.random.skewed(KEYS as u64) as usize;
         let keys = (first..KEYS.min(first + 36)).step_by(PARTS).map(|key| key as u16).filter(|&key| !is_counter(key));
@@ -441,7 +441,8 @@ impl<'a> Worker<'a> {
         if self.add(key) != Some(None) {
             return;
         }
-        // It is gone: one makes it anew, after another look, which also ends what a killed one had begun.
+        // The counter is missing: one worker recreates it, after a second look, which also completes what a killed
+        // process had begun.
         let Some(_token) = Token::take(self.board, key, self.worker) else { return };
         if self.add(key) == Some(None) {
             let number = begin_counter(self.board, key);
@@ -450,7 +451,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Adds one; `None` if it could not be tried, `Some(None)` if there is no number.
+    /// Adds one; `None` if it could not be tried, `Some(None)` if the counter is missing.
     fn add(&self, key: u16) -> Option<Option<u64>> {
         let before = Before::sample(self.board, key);
         begin_addition(self.board, key);

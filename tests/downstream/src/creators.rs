@@ -1,11 +1,11 @@
-//! What a creator may return.
+//! Results that a creator may return.
 
 use crate::handles::new_cache;
 use kennel::{Cache, CreateError, CreateOptions, Created, Error, Expiry};
 use std::io;
 use std::time::Duration;
 
-/// A creator that cannot fail needs no type that is named: the call fails with the library's error alone.
+/// A creator that cannot fail needs no type annotation: the call fails with the library's error alone.
 fn bytes_and_text(cache: &Cache) -> Result<(), Error> {
     let how = CreateOptions::new();
     assert_eq!(cache.get_or_create("literal", &how, || "text")?, b"text");
@@ -24,7 +24,7 @@ fn bytes_and_text(cache: &Cache) -> Result<(), Error> {
     Ok(())
 }
 
-/// A creator that can fail returns a `Result` of any of those.
+/// A creator that can fail returns a `Result` with any of these values.
 fn results(cache: &Cache) -> Result<(), CreateError<io::Error>> {
     let how = CreateOptions::new();
     let fails = || Err::<&str, _>(io::Error::other("no report"));
@@ -56,7 +56,7 @@ async fn typed(cache: &Cache) -> Result<(), Error> {
     assert_eq!(numbers.get_or_create_async("o", &how, async || 3).await?, 3);
     let failing = numbers.get_or_create("p", &how, || Err(io::Error::other("no number")));
     assert!(matches!(failing, Err(CreateError::Creator(_))));
-    // A value that is a `Result` itself is stored as one.
+    // A value that is itself a `Result` is stored as one.
     let results = cache.typed::<Result<u64, String>>();
     assert_eq!(results.get_or_create("r", &how, || Ok(4))?, Ok(4));
     Ok(())

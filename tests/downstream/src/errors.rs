@@ -1,11 +1,11 @@
-//! What `?` makes of the library's errors.
+//! Conversions of the library's errors by `?`.
 
 use crate::handles::new_cache;
 use kennel::{Cache, CreateError, CreateOptions, Error, Options};
 use std::convert::Infallible;
 use std::io;
 
-/// The error of an application, as most have one.
+/// The error type of a typical application.
 #[derive(Debug, thiserror::Error)]
 enum AppError {
     #[error("the cache failed")]
@@ -14,7 +14,7 @@ enum AppError {
     Report(#[from] io::Error),
 }
 
-/// The error of a creator that knows nothing of caches.
+/// The error of a creator that does not know about caches.
 #[derive(Debug, thiserror::Error)]
 #[error("no report of this year")]
 struct NoReport(#[source] io::Error);
@@ -27,7 +27,7 @@ fn create<E>(cache: &Cache, error: Option<E>) -> Result<Vec<u8>, CreateError<E>>
     cache.get_or_create("report", &CreateOptions::new(), || error.map_or(Ok(b"rows".to_vec()), Err))
 }
 
-/// Functions of one body, by the error that they return.
+/// Functions with the same body, one for each error type that they return.
 macro_rules! report {
     ($($function:ident($creator:ty) -> $error:ty;)+) => {
         $(fn $function(cache: &Cache, error: Option<$creator>) -> Result<Vec<u8>, $error> {
@@ -88,7 +88,7 @@ fn plain_in_app(cache: &Cache) -> Result<(), AppError> {
     Ok(plain(cache)?)
 }
 
-/// What is behind an error, outermost first.
+/// The sources of an error, outermost first.
 fn causes(error: &dyn std::error::Error) -> Vec<String> {
     std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
 }
@@ -137,7 +137,7 @@ fn an_error_of_the_cache_can_be_taken_out_again() {
     assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
     assert!(matches!(error.downcast(), Ok(Error::ReadOnly(_))));
     assert_eq!(causes(&plain_in_app(&reader).unwrap_err()).len(), 2);
-    // The kind of the system's own error is kept.
+    // The conversion keeps the kind of the system's error.
     let error = Cache::open(directory.path().join("missing").join("cache")).map_err(io::Error::from).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
 }

@@ -1,4 +1,4 @@
-//! Types that will grow: a program matches them with an arm for what it does not know yet.
+//! Types that will grow: a program matches them with an arm for the variants that it does not know yet.
 //!
 //! For an enum of another crate that is not `#[non_exhaustive]`, the last arm of these functions would be unreachable,
 //! which does not compile here. For structs, see the page of this crate.
@@ -7,7 +7,7 @@
 use kennel::locks::LockError;
 use kennel::{AfterCrash, Error, Expiry, Limit, LockStrategy, Lookup, OnMismatch, Stored, Swap};
 
-/// Says of each value of an enum whether this program knows it.
+/// Reports for each value of an enum whether this program knows it.
 macro_rules! knows {
     ($($function:ident($type:ty): $variants:pat,)+) => {
         $(fn $function(value: &$type) -> bool {

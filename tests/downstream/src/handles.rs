@@ -9,7 +9,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::thread;
 
-/// What a program keeps for as long as it runs.
+/// The handles that a program keeps as long as it runs.
 #[derive(Clone, Debug)]
 struct Site {
     cache: Cache,
@@ -62,7 +62,7 @@ fn tasks_share_handles_in_a_struct() {
     assert_eq!(site.pages.get("key").as_deref(), Some(&b"page"[..]));
 }
 
-/// A value of one of the program's own types.
+/// A value of the program's own type.
 #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Point {
     x: i32,
@@ -78,7 +78,7 @@ fn typed_values_need_only_serde() {
     assert_eq!(points.get("origin").expect("a point"), Some(Point { x: 0, y: 0 }));
 }
 
-/// Handles, options and results can be sent to threads, shared by them, and shown in the program's log.
+/// Handles, options and results can be sent to threads, shared by them, and printed for debugging.
 #[test]
 fn public_types_are_send_sync_and_debug() {
     fn is_sound<T: Send + Sync + Debug>() {}

@@ -1,6 +1,6 @@
-//! A stranger's program: what it does with the public interface must compile, and go on compiling when types grow.
+//! A downstream program: its use of the public interface must compile, and still compile when types grow.
 //!
-//! Most of that is proved by the compiler. The tests run what can also be wrong at run time.
+//! The compiler proves most of that. The tests cover what can also go wrong at run time.
 //!
 //! # Structs that will grow
 //!

@@ -1,10 +1,10 @@
-//! Options by their names, as they stand in a program's configuration.
+//! Options by name, as in a program's configuration.
 
 use kennel::{AfterCrash, Error, Invalidation, Limit, LockStrategy, OnMismatch, UnknownName};
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
-/// `Display` writes what `FromStr` reads; any other text is an error that names what there is.
+/// `Display` writes what `FromStr` reads; any other text is an error that lists the valid names.
 fn round_trips<T>(values: &[T])
 where
     T: FromStr<Err = UnknownName> + Display + Debug + PartialEq,

@@ -1,4 +1,4 @@
-//! Child processes of a test program: the program itself, told to run its test `child`.
+//! Child processes of a test program: the program itself, restricted to its test `child`.
 
 use std::env;
 use std::process::{Command, Stdio};
@@ -14,7 +14,7 @@ pub fn again(what: &str, task: &str) -> Command {
     command
 }
 
-/// In the test `child`: the kind of the task, and the task. `None` in a usual run of all tests.
+/// In the test `child`: the kind of the task, and the task. `None` if the test runs without a task.
 pub fn task() -> Option<(String, String)> {
     Some((env::var(WHAT).ok()?, env::var(TASK).ok()?))
 }

@@ -8,9 +8,9 @@ use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, Value
 use plotters::prelude::*;
 use std::error::Error;
 
-/// Width and height in the units of the drawing; on the page it is as wide as its place.
+/// Width and height in the units of the drawing; the page scales it to the available width.
 const SIZE: (u32, u32) = (560, 330);
-/// Colours that differ for everybody: Okabe and Ito's, the yellow left out.
+/// Colours that everybody can tell apart, including the colour-blind: those of Okabe and Ito, without the yellow.
 const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -26,7 +26,7 @@ const INK: RGBColor = RGBColor(70, 76, 84);
 
 type Drawn = Result<String, Box<dyn Error>>;
 
-/// The colour of the `n`-th strategy, as HTML writes it.
+/// The colour of the `n`-th strategy, in HTML notation.
 pub(super) fn colour(n: usize) -> String {
     let RGBColor(red, green, blue) = rgb(n);
     format!("#{red:02x}{green:02x}{blue:02x}")
@@ -36,14 +36,14 @@ fn rgb(n: usize) -> RGBColor {
     COLOURS[n % COLOURS.len()]
 }
 
-/// One line of a plot: its colour, its points, and how far each of them varied.
+/// One line of a plot: its colour, its points, and the spread of each.
 struct Line {
     colour: RGBColor,
     points: Vec<(f64, f64)>,
     spreads: Vec<(f64, f64, f64)>,
 }
 
-/// An axis: its range, where it has labels, and what they say.
+/// An axis: its range, the places of its labels, and their text.
 #[derive(Clone)]
 struct Axis {
     range: std::ops::Range<f64>,
@@ -52,7 +52,7 @@ struct Axis {
     title: &'static str,
 }
 
-/// Operations a second by processes, a line for each strategy; `place` is that of a strategy's name among all.
+/// Operations a second by processes, with a line for each strategy; `place` is the index of a strategy among all.
 pub(super) fn throughput(panel: &Panel<'_>, place: impl Fn(&str) -> usize) -> Drawn {
     let processes = panel.processes();
     let lines =
@@ -67,7 +67,7 @@ pub(super) fn throughput(panel: &Panel<'_>, place: impl Fn(&str) -> usize) -> Dr
     draw(&x, &rates(&lines), &lines)
 }
 
-/// Operations a second by lock regions, a line for each strategy.
+/// Operations a second by lock regions, with a line for each strategy.
 pub(super) fn by_regions(series: &[(&str, Vec<&Measured>)], place: impl Fn(&str) -> usize) -> Drawn {
     let lines = series.iter().map(|(name, cells)| line(cells, place(name), |one| f64::from(one.cell.regions).log2()));
     let lines: Vec<Line> = lines.collect();
@@ -83,8 +83,8 @@ pub(super) fn by_regions(series: &[(&str, Vec<&Measured>)], place: impl Fn(&str)
     draw(&x, &rates(&lines), &lines)
 }
 
-/// Latencies by the share of operations that were within them, a line for each strategy. Both axes are logarithmic:
-/// each step to the right leaves a tenth of the operations.
+/// Latencies by the share of operations that took at most so long, with a line for each strategy. Both axes are
+/// logarithmic: each step to the right leaves a tenth of the operations.
 pub(super) fn latencies(cells: &[&Measured], pick: fn(&Measured) -> &Latency, place: impl Fn(&str) -> usize) -> Drawn {
     const NINES: f64 = 4.0;
     let point = |latency: &Latency, nines: f64| {
@@ -129,7 +129,7 @@ fn line(cells: &[&Measured], place: usize, x: impl Fn(&Measured) -> f64) -> Line
     }
 }
 
-/// The axis of operations a second: from nothing to a bit more than the most.
+/// The axis of operations a second: from 0 to slightly above the maximum.
 fn rates(lines: &[Line]) -> Axis {
     let most = lines.iter().flat_map(|line| line.spreads.iter().map(|spread| spread.2)).fold(1.0, f64::max);
     let step = nice_step(most / 5.0);
@@ -156,7 +156,7 @@ fn nice_step(least: f64) -> f64 {
     digit.unwrap_or(10.0) * power
 }
 
-/// The range of some values with room on both sides.
+/// The range of some values, with a margin on both sides.
 fn padded(values: impl Iterator<Item = f64> + Clone) -> std::ops::Range<f64> {
     let (low, high) = (values.clone().fold(f64::MAX, f64::min), values.fold(f64::MIN, f64::max));
     let room = ((high - low) * 0.06).max(0.1);
@@ -192,7 +192,7 @@ fn draw(x: &Axis, y: &Axis, lines: &[Line]) -> Drawn {
                 chart.draw_series([PathElement::new([(at, min), (at, max)], whisker)])?;
             }
             chart.draw_series(LineSeries::new(line.points.iter().copied(), line.colour.stroke_width(2)))?;
-            // Points only where there are few: a curve of many is one.
+            // Points are drawn only on lines with few of them, not on curves.
             if !line.spreads.is_empty() {
                 chart.draw_series(line.points.iter().map(|&at| Circle::new(at, 4, line.colour.filled())))?;
             }

@@ -1,8 +1,8 @@
-//! Pieces of the page's HTML.
+//! HTML building blocks of the page.
 
 use std::fmt::Display;
 
-/// Text as HTML.
+/// Text, escaped for HTML.
 pub(super) fn text(text: impl Display) -> String {
     let mut out = String::new();
     for c in text.to_string().chars() {
@@ -17,7 +17,7 @@ pub(super) fn text(text: impl Display) -> String {
     out
 }
 
-/// A section of the page, under a heading and a sentence about it.
+/// A section of the page: a heading, a lead sentence and a body.
 pub(super) fn section(id: &str, title: &str, lead: &str, body: &str) -> String {
     format!("<section id=\"{id}\">\n<h2>{title}</h2>\n<p class=\"soft\">{lead}</p>\n{body}</section>\n")
 }

@@ -1,4 +1,4 @@
-//! What was measured, as text for a terminal and as a page for a browser.
+//! The results as text for a terminal and as a page for a browser.
 
 mod charts;
 mod html;

@@ -1,4 +1,4 @@
-//! One page for a browser, with everything in it: no file beside it, no script, nothing from the network.
+//! The page for a browser: one self-contained file, without scripts and without access to the network.
 
 use super::charts;
 use super::html::{section, text};
@@ -17,7 +17,7 @@ use std::fmt::Write as _;
 
 const STYLE: &str = include_str!("style.css");
 
-/// Results as one HTML document that can be understood without any other.
+/// The results as one self-contained HTML document.
 #[must_use]
 pub fn page(results: &Results) -> String {
     let panels = panels(results);
@@ -41,7 +41,7 @@ pub fn page(results: &Results) -> String {
     )
 }
 
-/// The place of a strategy among all: its colour.
+/// The index of a strategy among all, which gives it its colour.
 fn place(results: &Results, name: &str) -> usize {
     strategies(results).iter().position(|other| *other == name).unwrap_or(0)
 }
@@ -50,13 +50,13 @@ fn head(results: &Results) -> String {
     let (machine, plan) = (&results.machine, &results.plan);
     let memory = machine.memory.map_or(String::new(), |bytes| format!(", {} of memory", format_size(bytes)));
     let pace = match plan.rate {
-        None => "as fast as it goes".to_owned(),
+        None => "as fast as possible".to_owned(),
         Some(rate) => format!("{} operations a second in all", millions(rate)),
     };
     let facts = [
         ("Machine", format!("{}, {}{memory}", machine.processor, plural(machine.processors as u64, "processor"))),
         ("System", machine.system.clone()),
-        ("Data", format!("{} of 16 bytes, every one set once before each run", plural(plan.items.into(), "key"))),
+        ("Data", format!("{} of 16 bytes, each set once before each run", plural(plan.items.into(), "key"))),
         ("Pace", pace),
         (
             "Time",
@@ -72,13 +72,13 @@ fn head(results: &Results) -> String {
     let facts: String =
         facts.iter().map(|(name, value)| format!("<dt>{name}</dt><dd>{}</dd>\n", text(value))).collect();
     format!(
-        "<h1>Lock strategies compared</h1>\n<p class=\"soft\">Processes share one cache file of \
-         Kennel and read and write it. What differs is how a write keeps others out: the lock strategy.</p>\n\
+        "<h1>Lock strategies compared</h1>\n<p class=\"soft\">Several processes read and write one cache file \
+         of Kennel. The combinations differ in the lock strategy: how a write excludes others.</p>\n\
          <dl class=\"facts\">\n{facts}</dl>\n"
     )
 }
 
-/// Who is ahead, in words.
+/// The fastest strategies, in words.
 fn in_short(panels: &[Panel<'_>]) -> String {
     let lines: String = panels.iter().filter_map(sentence).map(|line| format!("<li>{line}</li>\n")).collect();
     if lines.is_empty() {
@@ -87,8 +87,8 @@ fn in_short(panels: &[Panel<'_>]) -> String {
     format!("<div class=\"short\">\n<h3>In short</h3>\n<ul>\n{lines}</ul>\n</div>\n")
 }
 
-/// Which strategies are ahead, and by how much. Rounds whose ranges overlap tell no order, so strategies are in groups
-/// that do not overlap, and in a group in the order in which they were measured.
+/// The fastest strategies, and how far the others are behind. Rounds whose ranges overlap give no order. So strategies
+/// are grouped such that the groups do not overlap; within a group they keep the order of measurement.
 fn sentence(panel: &Panel<'_>) -> Option<String> {
     let busiest = panel.busiest();
     let groups = groups(&busiest.iter().map(|one| one.throughput).collect::<Vec<_>>());
@@ -101,7 +101,7 @@ fn sentence(panel: &Panel<'_>) -> Option<String> {
     let does = match first[..] {
         [one] => format!("does {} operations a second", millions(busiest[one].throughput.median)),
         _ => format!(
-            "do {} to {} operations a second, with no difference that these rounds could tell",
+            "do {} to {} operations a second, and these rounds show no difference between them",
             millions(ahead.0),
             millions(ahead.1)
         ),
@@ -120,14 +120,14 @@ fn sentence(panel: &Panel<'_>) -> Option<String> {
     ))
 }
 
-/// From the least to the most of what a group did in any round.
+/// The lowest and the highest rate of a group in any round.
 fn range(group: &[usize], of: &[&Measured]) -> (f64, f64) {
     let rates = group.iter().map(|&one| of[one].throughput);
     rates.fold((f64::MAX, 0.0), |(least, most), rate| (least.min(rate.min), most.max(rate.max)))
 }
 
-/// The places of some spreads in groups, the greatest first: every spread of a group lies above all of the next one, and a
-/// group cannot be divided so. Within a group they are in their order.
+/// Groups of the indices of spreads, the highest group first: every spread of a group lies above all spreads of the
+/// next group, and no group can be split further. Within a group the indices are in order.
 fn groups(spreads: &[Spread]) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..spreads.len()).collect();
     order.sort_by(|&one, &other| spreads[other].max.total_cmp(&spreads[one].max));
@@ -153,15 +153,18 @@ fn joined(mut names: Vec<String>) -> String {
     if names.is_empty() { last } else { format!("{} and {last}", names.join(", ")) }
 }
 
-/// What the names in the plots stand for.
+/// Explanations of the names in the plots.
 fn words(results: &Results) -> String {
     let mut words: Vec<(&str, &str)> = strategies(results).into_iter().map(|name| (name, about(name))).collect();
     words.push((
         "lock region",
-        "the part of the keys that one lock protects; writes of two parts do not wait for each other",
+        "the share of the keys that one lock protects; writes to two regions do not wait for each other",
     ));
     if results.cells.iter().any(|one| matches!(one.cell.keys, Keys::Zipf { .. })) {
-        words.push(("Zipf", "a few keys get most of the requests, as with most caches; a larger exponent, fewer keys"));
+        words.push((
+            "Zipf",
+            "a few keys get most of the requests, as in most caches; the larger the exponent, the fewer they are",
+        ));
     }
     let words: String =
         words.iter().map(|(word, meaning)| format!("<dt>{}</dt><dd>{meaning}</dd>\n", text(word))).collect();
@@ -170,17 +173,17 @@ fn words(results: &Results) -> String {
 
 fn about(strategy: &str) -> &'static str {
     match strategy {
-        "file" => "a lock file for each lock region, by the system's locks of files",
+        "file" => "a lock file for each lock region, locked by the operating system",
         "lease" => {
-            "a word of the shared memory for each lock region, taken by one instruction; a killed holder is known by its \
-             lease"
+            "a word of shared memory for each lock region, locked by one instruction; a lease shows whether its \
+             holder was killed"
         }
-        "process" => "flags in the memory of one process, whose threads they keep apart",
-        "none" => "no lock at all: one thread of one process writes",
+        "process" => "flags in the memory of one process, which exclude its other threads",
+        "none" => "no lock at all: only one thread of one process may write",
         "rw-file" => {
-            "one reader/writer lock file for everything, which reads take as well: what is usual, for comparison"
+            "one reader/writer lock file for the whole cache, which reads lock, too: the usual way, for comparison"
         }
-        _ => "a lock that the program brought which measured",
+        _ => "a strategy of the program that measured",
     }
 }
 
@@ -194,7 +197,7 @@ fn legend(results: &Results) -> String {
 }
 
 fn figure(title: &str, drawn: Result<String, Box<dyn std::error::Error>>) -> String {
-    let drawn = drawn.unwrap_or_else(|error| format!("<p>This could not be drawn: {}</p>", text(error)));
+    let drawn = drawn.unwrap_or_else(|error| format!("<p>The plot could not be drawn: {}</p>", text(error)));
     format!("<figure>\n<h3>{}</h3>\n{drawn}</figure>\n", text(title))
 }
 
@@ -204,14 +207,14 @@ fn throughput(results: &Results, panels: &[Panel<'_>]) -> String {
     section(
         "throughput",
         "Throughput by processes",
-        "Operations a second of all processes together; more is better. Points are medians of the rounds, the broad \
-         pale strokes behind them reach from the worst round to the best. Where strokes overlap, the \
+        "Operations a second of all processes together; more is better. Points are medians of the rounds; the broad \
+         pale strokes behind them range from the worst round to the best. Where strokes overlap, the \
          difference may be chance.",
         &format!("{}<div class=\"grid\">\n{figures}</div>\n", legend(results)),
     )
 }
 
-/// What splitting the lock brings, where that was measured.
+/// The effect of dividing the lock, if that was measured.
 fn by_regions(results: &Results) -> String {
     if regions(results).len() < 2 {
         return String::new();
@@ -241,8 +244,8 @@ fn by_regions(results: &Results) -> String {
     section(
         "regions",
         "Throughput by lock regions",
-        "The same with the most processes, by the number of locks that the file is divided into. A strategy with one \
-         lock whatever happens is a single point.",
+        "Operations a second with the largest number of processes, by the number of lock regions. A strategy that \
+         always has one lock is a single point.",
         &format!("{}<div class=\"grid\">\n{figures}</div>\n", legend(results)),
     )
 }
@@ -252,7 +255,7 @@ fn against_each_other(results: &Results, panels: &[Panel<'_>]) -> String {
     section(
         "strategies",
         "Strategy against strategy",
-        "Operations a second with the most processes that were measured; the range is that of the rounds.",
+        "Operations a second with the largest number of processes; in parentheses the range over the rounds.",
         &format!("<div class=\"grid\">\n{figures}</div>\n"),
     )
 }
@@ -268,7 +271,7 @@ fn bars(results: &Results, panel: &Panel<'_>) -> String {
     );
     for one in busiest {
         let colour = charts::colour(place(results, &one.cell.strategy));
-        // What is left of the width is for the numbers.
+        // The numbers take the rest of the width.
         let width = one.throughput.median / most * 58.0;
         // Writing to a String cannot fail.
         let _ = writeln!(
@@ -298,14 +301,13 @@ fn latencies(results: &Results, panels: &[Panel<'_>]) -> String {
         }
     }
     let counted = match results.plan.rate {
-        None => {
-            "Counted from the start of each operation, as fast as they go: a stall counts once, however many would \
-                 have come meanwhile. Give a rate to see what it does to them."
-                .to_owned()
-        }
+        None => "Latencies count from the start of each operation, and the operations follow each other as fast as \
+             possible: a stall counts once, however many operations would have arrived meanwhile. Set a rate to see \
+             its effect on them."
+            .to_owned(),
         Some(rate) => format!(
-            "At {} operations a second, counted from when each operation was due: who had to wait for a stall is counted, \
-             too (corrected for coordinated omission).",
+            "At {} operations a second, latencies count from when each operation was due, so operations that a stall \
+             delayed count, too (corrected for coordinated omission).",
             millions(rate)
         ),
     };
@@ -313,8 +315,8 @@ fn latencies(results: &Results, panels: &[Panel<'_>]) -> String {
         "latency",
         "Latency curves",
         &format!(
-            "How many of the operations were done within which time; lower is better, and the right end is \
-             the rare slow ones: at 99.99 % one in ten thousand took longer. Both axes are logarithmic. {counted}"
+            "The time within which a share of the operations was done; lower is better. The right end shows \
+             the rare slow operations: at 99.99 %, one in ten thousand took longer. Both axes are logarithmic. {counted}"
         ),
         &format!("{}<div class=\"grid\">\n{figures}</div>\n", legend(results)),
     )
@@ -332,21 +334,27 @@ fn method(results: &Results) -> String {
     let timed = match results.plan.rate {
         Some(_) => "Every operation was timed.".to_owned(),
         None => format!(
-            "One operation in {TIMED_EVERY} was timed, since a look at the clock takes a good part of what a read takes."
+            "One operation in {TIMED_EVERY} was timed, since reading the clock takes a good part of the time of a read."
         ),
     };
     let quantiles = QUANTILES.map(|(_, name)| name).join(", ");
     let mut notes = vec![
-        "Each worker is a process of its own. What it asks for is drawn before the start and then repeated, so drawing \
-         is no part of any number. Each run has a fresh file."
+        "Each worker is a separate process. Its operations are drawn before the start and then repeated, so no number \
+         includes the drawing. Each run has a fresh file."
             .to_owned(),
-        "A read copies the value into a buffer and checks that it is its key's. A read that misses is followed by a \
-         write, as in a program that then fetches the value from elsewhere."
+        "A read copies the value into a buffer and checks that it belongs to the key. A write follows a read that \
+         misses, as in a program that then fetches the value from its source."
             .to_owned(),
-        format!("{timed} A look at the clock takes {} ns here, and is part of every latency.", results.machine.clock_ns),
-        format!("Latencies keep three digits; the JSON has {quantiles}."),
-        format!("The combinations were measured one after the other, and all of that {}, so that what disturbed the machine for a while \
-         disturbed all of them.", match results.plan.rounds { 1 => "once".to_owned(), n => format!("{n} times") }),
+        format!("{timed} Reading the clock takes {} ns here, which every latency includes.", results.machine.clock_ns),
+        format!("Latencies have three significant digits; the JSON has {quantiles}."),
+        format!(
+            "The combinations were measured one after the other, and all of them {}, so that a disturbance of the \
+         machine affected all of them.",
+            match results.plan.rounds {
+                1 => "once".to_owned(),
+                n => format!("{n} times"),
+            }
+        ),
     ];
     if let Some(why) = results.cells.iter().find_map(|one| match &one.system_calls {
         Calls::Not { not_counted } => Some(not_counted),
@@ -372,20 +380,20 @@ fn method(results: &Results) -> String {
     }
     if results.cells.iter().any(|one| matches!(one.cell.keys, Keys::Recorded { .. })) {
         notes.push(
-            "A trace gives the keys and their order; what is a write follows from the share of writes.".to_owned(),
+            "A trace gives the keys and their order; the share of writes decides which operations write.".to_owned(),
         );
     }
     notes.extend(results.left_out.iter().map(|left| format!("Left out: {}, because {}.", left.what, left.why)));
     let notes: String = notes.iter().map(|note| format!("<li>{}</li>\n", text(note))).collect();
     let not = "<ul>\n\
-         <li>They are those of this machine, on this day, with whatever else it did. Compare within one report.</li>\n\
-         <li>They are of a loop that does nothing else. A program with work of its own meets others less often.</li>\n\
-         <li>They say nothing of what happens when a process dies, or is stopped, with a lock in its hand.</li>\n</ul>\n";
+         <li>They hold for this machine, on this day, with whatever else it did. Compare only within one report.</li>\n\
+         <li>They come from a loop that does nothing else. In a program that does other work, processes contend less often.</li>\n\
+         <li>They do not show what happens when a process dies or is stopped while it holds a lock.</li>\n</ul>\n";
     section(
         "method",
         "How this was measured",
-        "What is behind the numbers, so that you can tell what they are worth.",
-        &format!("<ul>\n{notes}</ul>\n<h3>What the numbers do not say</h3>\n{not}"),
+        "How the numbers came about, so that you can judge them.",
+        &format!("<ul>\n{notes}</ul>\n<h3>Limits of these numbers</h3>\n{not}"),
     )
 }
 
@@ -403,7 +411,7 @@ mod tests {
         assert_eq!(groups(&apart), [vec![1], vec![2], vec![0]]);
         let overlapping = [spread(1.0, 3.0), spread(2.0, 4.0), spread(0.1, 0.2)];
         assert_eq!(groups(&overlapping), [vec![0, 1], vec![2]]);
-        // The first and the last are apart, and the one between them is not from either.
+        // The first and the last are apart, but the one between them overlaps both.
         let chain = [spread(1.0, 3.0), spread(5.0, 7.0), spread(2.0, 6.0)];
         assert_eq!(groups(&chain), [vec![0, 1, 2]]);
         assert_eq!(groups(&[]), Vec::<Vec<usize>>::new());

@@ -1,26 +1,26 @@
-//! Which cells belong into one plot.
+//! Which cells belong in one plot.
 
 use crate::human;
 use crate::keys::Keys;
 use crate::run::{Measured, Results};
 use crate::size::format_size;
 
-/// Cells that differ in strategy and in processes only.
+/// Cells that differ only in strategy and number of processes.
 pub(super) struct Panel<'a> {
     pub regions: u32,
     pub title: String,
-    /// Those of each strategy, in the order of their processes; the strategies in the order of the results.
+    /// The cells of each strategy, in the order of their processes; the strategies in the order of the results.
     pub series: Vec<(&'a str, Vec<&'a Measured>)>,
 }
 
 impl<'a> Panel<'a> {
-    /// The numbers of processes of all series, in order.
+    /// The numbers of processes in all series, sorted.
     pub(super) fn processes(&self) -> Vec<u32> {
         let all = self.series.iter().flat_map(|(_, cells)| cells.iter().map(|measured| measured.cell.processes));
         sorted(all)
     }
 
-    /// The cells with most processes, one of each strategy that has it.
+    /// The cells with the most processes, at most one for each strategy.
     pub(super) fn busiest(&self) -> Vec<&'a Measured> {
         let most = self.processes().last().copied();
         let last = |cells: &Vec<&'a Measured>| cells.iter().copied().find(|one| Some(one.cell.processes) == most);
@@ -51,7 +51,7 @@ fn sorted(numbers: impl Iterator<Item = u32>) -> Vec<u32> {
     numbers
 }
 
-/// What the cells of a panel have in common, but for the lock regions.
+/// The parameters that the cells of a panel share, apart from the lock regions.
 #[derive(Clone, PartialEq)]
 struct Load {
     threads: u32,
@@ -89,7 +89,7 @@ impl Load {
     }
 }
 
-/// All panels. A strategy that was measured with one number of lock regions only is part of those of all numbers.
+/// All panels. A strategy that was measured with only one number of lock regions appears in the panels of all numbers.
 pub(super) fn panels(results: &Results) -> Vec<Panel<'_>> {
     let mut loads: Vec<Load> = Vec::new();
     for load in results.cells.iter().map(Load::of) {

@@ -7,7 +7,7 @@ use crate::latency::Percentiles;
 use crate::run::{CpuTime, Measured, Results};
 use crate::size::format_size;
 
-/// All numbers in two tables, since one would be wider than a page.
+/// All numbers in two tables, since one would be wider than the page.
 pub(super) fn table(results: &Results) -> String {
     let quantiles = ["p50", "p99", "p99.9", "p99.99"].map(|name| format!("<th>{name}</th>")).concat();
     let same = in_common(results);
@@ -32,18 +32,18 @@ pub(super) fn table(results: &Results) -> String {
     section(
         "table",
         "All numbers",
-        "Where there are several threads in a process, their number follows its own: 4 × 2. \
-         Processor time and context switches are what the system counted for the processes. Fairness is between processes: \
-         the slowest by the fastest, and Jain's index; 1 is even. System calls were counted in a run of their own, by one \
-         process alone.",
+        "Processes with several threads each are written like 4 × 2: four processes of two threads. \
+         The system counted the processor time and the context switches of the processes. Fairness compares processes: \
+         the slowest divided by the fastest, and Jain's index; 1 is even. System calls were counted in a separate run, \
+         by one process alone.",
         &body,
     )
 }
 
-/// A column: its heading, and how it is written.
+/// A column: its heading, and its text for a cell.
 type Column = (&'static str, fn(&Measured) -> String);
 
-/// What tells one combination from another.
+/// The parameters that tell one combination from another.
 const WHAT: [Column; 6] = [
     ("strategy", |one| text(&one.cell.strategy)),
     ("regions", |one| one.cell.regions.to_string()),
@@ -56,7 +56,7 @@ const WHAT: [Column; 6] = [
     ("keys", |one| text(&one.cell.keys)),
 ];
 
-/// Which of them are the same in all combinations, and need no column.
+/// Marks the parameters that are the same in all combinations and need no column.
 fn in_common(results: &Results) -> [bool; WHAT.len()] {
     WHAT.map(|(name, of)| {
         let mut all = results.cells.iter().map(of);

@@ -6,14 +6,14 @@ use crate::latency::Percentiles;
 use crate::run::{Measured, Results};
 use std::fmt::Write as _;
 
-/// Results as a table, a line for each cell.
+/// The results as a table with a line for each cell.
 #[must_use]
 pub fn text(results: &Results) -> String {
     let mut out = String::new();
     let machine = &results.machine;
     // Writing to a String cannot fail.
     let _ = writeln!(out, "{}, {} processors, {}", machine.processor, machine.processors, machine.system);
-    let _ = writeln!(out, "{} rounds; a look at the clock takes {} ns\n", results.plan.rounds, machine.clock_ns);
+    let _ = writeln!(out, "{} rounds; reading the clock takes {} ns\n", results.plan.rounds, machine.clock_ns);
     let head = HEAD.map(str::to_owned).to_vec();
     let rows: Vec<Vec<String>> = std::iter::once(head).chain(results.cells.iter().map(row)).collect();
     let widths: Vec<usize> =
@@ -40,8 +40,8 @@ pub fn text(results: &Results) -> String {
     out
 }
 
-/// What it means that a cell did not keep the rate.
-pub(super) const BEHIND: &str = "its latencies are those of a queue that grew to the end";
+/// The consequence for a cell that did not keep the rate.
+pub(super) const BEHIND: &str = "its latencies include a queue that grew until the end";
 
 const HEAD: [&str; 14] = [
     "locks",

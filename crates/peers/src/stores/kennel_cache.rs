@@ -1,4 +1,4 @@
-//! Kennel itself.
+//! Kennel.
 
 use super::Store;
 use crate::keys::{Key, SEED};
@@ -6,12 +6,12 @@ use anyhow::{Context, Result};
 use kennel::{Cache, LockStrategy, Options, record_size};
 use std::path::Path;
 
-/// Bytes that hold so many values with room to spare: no key leaves.
+/// Bytes that hold so many values with space to spare, so that nothing is evicted.
 pub fn room(items: u64, value_size: usize) -> u64 {
     items * record_size(size_of::<Key>(), value_size) * 5 / 4
 }
 
-/// A cache file of its own for each subject, every page present.
+/// Creates a cache file with every page present; each subject has its own.
 pub fn create(path: &Path, locks: &str, capacity: u64, value_size: usize) -> Result<Cache> {
     let locks: LockStrategy = locks.parse()?;
     let options = Options::new().capacity(capacity).mean_item((size_of::<Key>() + value_size) as u64);

@@ -1,4 +1,4 @@
-//! LMDB, as a cache would use it: a transaction per call, and nothing is waited for to reach the disk.
+//! LMDB, used as a cache: a transaction per call, without waiting for the disk.
 #![allow(unsafe_code, reason = "an environment is a mapping; nobody else opens it")]
 
 use super::Store;
@@ -8,7 +8,7 @@ use heed::types::Bytes;
 use heed::{Database, Env, EnvFlags, EnvOpenOptions};
 use std::path::Path;
 
-/// Bytes of the mapping for each value of 64, tree and free pages included.
+/// Bytes of the mapping for each value of 64 bytes, including tree and free pages.
 const ROOM: usize = 1024;
 
 /// An environment with one database.
@@ -18,15 +18,15 @@ pub struct Lmdb {
 }
 
 impl Lmdb {
-    /// Makes one in a new directory.
+    /// Creates an environment in a new directory.
     pub fn create(path: &Path, items: usize) -> Result<Self> {
         std::fs::create_dir(path)?;
         let mut options = EnvOpenOptions::new();
         options.map_size((items * ROOM).max(16 << 20).next_multiple_of(4096));
-        // SAFETY: the flags leave out syncing only. What that can cost after a crash of the system is the directory,
-        // which is a temporary one.
+        // SAFETY: the flags only leave out syncing. After a crash of the system that can cost at most the directory,
+        // which is temporary.
         unsafe { options.flags(EnvFlags::NO_SYNC | EnvFlags::WRITE_MAP) };
-        // SAFETY: the directory is new and nobody else opens it.
+        // SAFETY: the directory is new and no other process opens it.
         let env = unsafe { options.open(path) }?;
         let mut txn = env.write_txn()?;
         let database = env.create_database(&mut txn, None)?;

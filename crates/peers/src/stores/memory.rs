@@ -1,6 +1,7 @@
 //! Caches in the memory of one process.
 //!
-//! Both hold values of any length as `Arc<[u8]>`: a read clones the pointer and copies out of it, a write makes one.
+//! Both hold values of any length as `Arc<[u8]>`: a read clones the pointer and copies out of it, a write creates a new
+//! `Arc`.
 
 use super::Store;
 use crate::keys::Key;
@@ -23,7 +24,7 @@ fn copy_out(found: Option<Value>, into: &mut [u8]) -> bool {
 pub struct Quick(quick_cache::sync::Cache<Key, Value>);
 
 impl Quick {
-    /// With room for so many values.
+    /// A cache with room for so many values.
     pub fn new(items: usize) -> Self {
         Self(quick_cache::sync::Cache::new(items))
     }
@@ -46,7 +47,7 @@ impl Store for Quick {
 pub struct Moka(moka::sync::Cache<Key, Value>);
 
 impl Moka {
-    /// With room for so many values.
+    /// A cache with room for so many values.
     pub fn new(items: u64) -> Self {
         Self(moka::sync::Cache::new(items))
     }

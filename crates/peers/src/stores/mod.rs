@@ -1,7 +1,7 @@
 //! The subjects, each behind the same two calls.
 //!
-//! A read copies the value into the caller's buffer, a write hands a slice over: whatever a store needs for that, such
-//! as a box to keep the value in or a transaction, is part of its call.
+//! A read copies the value into the caller's buffer, and a write passes a slice. Whatever a store needs for that, such
+//! as a box for the value or a transaction, counts as part of its call.
 
 mod kennel_cache;
 mod lmdb;
@@ -16,22 +16,22 @@ pub use sqlite::Sqlite;
 use crate::keys::Key;
 use anyhow::{Result, ensure};
 
-/// A cache, or something that is used as one.
+/// A cache, or a store used as one.
 pub trait Store {
-    /// Copies the value of a key into `into`, which is as long as it; whether there is one.
+    /// Copies the value of a key into `into`, which has the length of the value. Returns whether there is a value.
     fn get(&self, key: &Key, into: &mut [u8]) -> Result<bool>;
 
     /// Stores a value.
     fn set(&self, key: &Key, value: &[u8]) -> Result<()>;
 }
 
-/// Sets all keys, and sees to it that they are there.
+/// Sets all keys, and checks that all are there.
 pub fn fill(store: &impl Store, keys: &[Key], value: &[u8]) -> Result<()> {
     keys.iter().try_for_each(|key| store.set(key, value))?;
     let mut into = vec![0; value.len()];
     for key in keys {
-        ensure!(store.get(key, &mut into)?, "a key that was set is not there");
-        ensure!(into == value, "a value is not what was set");
+        ensure!(store.get(key, &mut into)?, "a key that was set is missing");
+        ensure!(into == value, "a value differs from the one that was set");
     }
     Ok(())
 }

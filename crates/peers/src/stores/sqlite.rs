@@ -1,4 +1,4 @@
-//! SQLite, as a cache would use it: a table without row ids, a write-ahead log, no sync, statements prepared once.
+//! SQLite, used as a cache: a table without row ids, a write-ahead log, no sync, statements prepared once.
 
 use super::Store;
 use crate::keys::Key;
@@ -10,7 +10,7 @@ use std::path::Path;
 pub struct Sqlite(Connection);
 
 impl Sqlite {
-    /// Makes one in a new file.
+    /// Creates a database in a new file.
     pub fn create(path: &Path) -> Result<Self> {
         let connection = Connection::open(path)?;
         connection.execute_batch(
