@@ -100,7 +100,7 @@ pub enum Expiry {
     /// Never; it can still be evicted.
     #[default]
     Never,
-    /// This long from now, to the millisecond. After a duration of zero the item is expired immediately.
+    /// This long from now, to the millisecond. With a duration of zero the item is expired immediately.
     After(Duration),
     /// At a moment of wall time, to the millisecond, up to the year 2527. With a moment in the past the item is expired
     /// immediately.
@@ -115,7 +115,7 @@ impl Expiry {
             Expiry::After(wait) => now_ms().saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
             Expiry::At(time) => milliseconds(time),
         };
-        // 0 means never, so the earliest expiry is the first millisecond of 1970, which is past all the same.
+        // 0 means never, so an earlier moment becomes the first millisecond of 1970, which is in the past as well.
         ms.clamp(1, LAST_TIME)
     }
 }

@@ -1,4 +1,4 @@
-//! Faults that tests plant on purpose, to prove that the torture test finds them.
+//! Faults to plant on purpose, to prove that the tests find them.
 //!
 //! They are compiled in only with the feature `plant`, and even then nothing is broken until [`plant`] is called. Each
 //! fault has one hook in the engine, at the protection that it disables.

@@ -193,7 +193,7 @@ fn locks_lost_names_the_directory_when_the_file_was_moved_away_from_it() {
     let said = message(small().open(&moved));
     let expected = common::real(place.dir()).join("moved.locks").join(&id);
     assert!(said.contains(&format!("expected the directory {}, found none", expected.display())), "{said}");
-    assert!(said.contains("it was moved") && said.contains("restore it, or destroy the cache file"), "{said}");
+    assert!(said.contains("was moved") && said.contains("restore the directory, or destroy the cache file"), "{said}");
     // As the message says: it works if both are moved together.
     fs::rename(place.dir().join("cache.locks"), place.dir().join("moved.locks")).unwrap();
     drop(small().open(&moved).unwrap());

@@ -354,8 +354,9 @@ fn use_all(cache: &Cache, keys: &[Vec<u8>]) {
         };
     }
     let batch: Vec<_> = keys.iter().map(|key| (key, proof(number(key), 7, 120))).collect();
-    assert!(cache.set_multi(&batch, &SetOptions::new()).iter().all(Result::is_ok));
-    assert!(cache.delete_multi(&keys[..keys.len() / 2]).iter().all(Result::is_ok));
+    // What was damaged may refuse single items.
+    let _ = cache.set_multi(&batch, &SetOptions::new());
+    let _ = cache.delete_multi(&keys[..keys.len() / 2]);
     // Many new items, so that both rings wrap around over the damage.
     for n in 10_000..10_200 {
         let _ = cache.set(key(n), proof(n, 1, 8 * (1 + n as usize % 30)));

@@ -194,7 +194,7 @@ pub(crate) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
 
 /// Gives a new file its name, atomically. Unless the file is to replace another, the name must be free.
 ///
-/// To replace a file takes `replace_through`: another name on the same file system, in a directory that exists.
+/// Replacing a file takes `replace_through`: another name on the same file system, in a directory that exists.
 pub(crate) fn name_new_file(new: &mut NewFile, path: &Path, replace_through: Option<&Path>) -> io::Result<()> {
     match (new.temporary.take(), replace_through) {
         (Some(temporary), Some(_)) => Ok(temporary.persist(path)?),

@@ -2,8 +2,8 @@
 //!
 //! Other processes write this memory while this one reads it, so it is never borrowed as bytes or structs. It is
 //! accessed as atomic words, and copied by relaxed word accesses or by an assembly block, to whose races the rules of
-//! the language do not apply. If somebody truncates a mapped file, SIGBUS ends the processes that use it; the documents
-//! say so.
+//! the language do not apply. If another program truncates a mapped file, SIGBUS ends the processes that use it; the
+//! documents say so.
 #![allow(unsafe_code, reason = "only unsafe code can access mapped memory; each block states why it is sound")]
 
 use super::atomics::AtomicU64;
