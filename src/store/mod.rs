@@ -1,7 +1,8 @@
 //! The engine: an index of buckets over two ring logs per stripe.
 //!
-//! The engine is generic over its [`Memory`], so the same code runs on a mapped file, under the model checker and under
-//! Miri. It knows offsets, records and epochs; it does not know files, paths, processes or options.
+//! The engine is generic over its [`Memory`](crate::shm::Memory), so the same code runs on a mapped file, under the
+//! model checker and under Miri. It knows offsets, records and epochs; it does not know files, paths, processes or
+//! options.
 //!
 //! * [`read`] looks up a key without a lock; [`mod@write`] changes a stripe under its lock.
 //! * [`intent`] makes a kill harmless: each operation is recorded before it starts.
