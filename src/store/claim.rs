@@ -15,8 +15,8 @@
 //!                                          a dead owner, too great an age:      failed
 //! ```
 //!
-//! *A claim is taken only under the stripe's lock, in the same hold in which all claims and the key itself are looked
-//! at.* So no key has two claims, and no caller creates a value that was stored a moment before. *A claim ends by one
+//! *A claim is taken only under the stripe's lock, in the same hold that looks at all claims and at the key itself.* So
+//! no key has two claims, and no caller creates a value that was stored a moment before. *A claim ends by one
 //! compare-exchange of its number*, with or without the lock. So it cannot end twice, and the exchange cannot end a
 //! later claim. An owner stores its value under the lock, while its claim is held.
 //!
@@ -335,8 +335,8 @@ impl<M: Memory> Exclusive<'_, M> {
         }
     }
 
-    /// A slot whose claim has ended: the first whose word no waiter need read any more, or else the one with the lowest
-    /// number. Waiters must read only [`End::NotStored`].
+    /// A slot whose claim has ended: the first whose word no waiter needs any more, or else the one with the lowest
+    /// number. Waiters need the word only to see [`End::NotStored`].
     fn free_slot(&self) -> Option<u32> {
         let free = |slot: &u32| !self.store.number(self.stripe, *slot).is_held();
         let slots = 0..self.store.geometry.shape.claims;

@@ -16,7 +16,7 @@ pub(crate) struct Copied {
     pub head: Head,
     pub extension: Extension,
     pub value: Vec<u8>,
-    /// Where it lies in the file.
+    /// The record's place, for its checksum.
     spot: Spot,
 }
 

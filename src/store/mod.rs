@@ -1,9 +1,10 @@
 //! The engine: an index of buckets over two ring logs per stripe.
 //!
-//! The engine is generic over its [`Memory`], so the same code runs on a mapped file, under the model checker and under
-//! Miri. It knows offsets, records and epochs; it does not know files, paths, processes or options.
+//! The engine is generic over its [`Memory`](crate::shm::Memory), so the same code runs on a mapped file, under the
+//! model checker and under Miri. It knows offsets, records and epochs; it does not know files, paths, processes or
+//! options.
 //!
-//! * [`read`] looks up a key without a lock; [`write`] changes a stripe under its lock.
+//! * [`read`] looks up a key without a lock; [`mod@write`] changes a stripe under its lock.
 //! * [`intent`] makes a kill harmless: each operation is recorded before it starts.
 //! * [`claim`] lets one caller create a key's value while others wait; [`namespace`] manages the namespaces.
 //! * [`evict`] makes room; [`rebuild`] rebuilds a stripe's index after an operating-system crash, unless nothing was

@@ -129,8 +129,8 @@ fn reader_beside(
 
 /// [`reader_beside`] in a memory that `memory` makes of a heap.
 ///
-/// The writer is the first thread: loom looks for the places to switch at from the last *store* before a load,
-/// and forgets another thread's load when a thread loads the word itself before it stores to it.
+/// The writer is the first thread. loom chooses the points at which it switches threads from the last *store* before a
+/// load, and it forgets another thread's load of a word if a thread loads that word itself before it stores to it.
 fn reader_beside_in<M: Memory + 'static>(
     memory: fn(Heap) -> M,
     capacity: u64,
@@ -306,7 +306,7 @@ impl Engine {
         match stripe.claim(&key, &by, &[]) {
             Claimed::Mine(ticket) => Some(Ok((ticket, epochs))),
             Claimed::Held(ticket, _) => Some(Err(ticket)),
-            Claimed::Full(_) => panic!("a claim slot is free"),
+            Claimed::Full(_) => panic!("expected a free claim slot"),
         }
     }
 

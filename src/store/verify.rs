@@ -23,7 +23,7 @@ pub struct Problem {
     pub stripe: u32,
     /// The invariant's name, as `docs/format.md` lists it.
     pub invariant: String,
-    /// The finding, and its place.
+    /// What was found, and where.
     pub detail: String,
 }
 
@@ -198,7 +198,7 @@ impl Check<'_> {
         Some((at, head, value_len as usize))
     }
 
-    /// Looks at every slot; returns how many are live and count for the current epoch.
+    /// Checks every slot; returns how many are live and count for the current epoch.
     fn buckets(&mut self) -> u64 {
         let first = self.store.geometry.bucket(self.stripe, 0);
         let mut live = 0;

@@ -1,7 +1,7 @@
 //! Writes one key, with the stripe's lock held.
 //!
 //! ```text
-//! reserve at the ring's head; every record moved or evicted for it is an operation of its own
+//! reserve at the ring's head; each move or eviction for it is an operation of its own
 //! find the key's slot, or the victim in a full bucket
 //! store the intent
 //! raise the stamp; write the record; advance the head      the ring now holds it

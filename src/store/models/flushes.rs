@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard};
 const PAGES: usize = 3;
 const MARK: usize = 0;
 
-/// The mark in memory as the engine uses it, pages of data beside it, and what the device holds.
+/// The mark in memory, which the engine uses, pages of data beside it, and the contents of the device.
 ///
 /// Data and device lie outside the memory that loom models: a device sees one and the same memory, while loom does not
 /// order an exchange among plain stores. Each access to them exchanges `moments`, so that loom tries every order.
@@ -31,7 +31,7 @@ struct Pages {
 }
 
 impl Disk {
-    /// Marks an access to data or device. No other thread runs between this and the access.
+    /// Precedes each access to data or device. No other thread runs between the two.
     fn moment(&self) {
         self.moments.fetch_add(1, Ordering::AcqRel);
     }

@@ -42,7 +42,7 @@ type Events = std::sync::Arc<Mutex<BTreeMap<Event, u32>>>;
 
 struct World {
     engine: Engine,
-    /// No thread of a model blocks while it holds this, because shuttle does not see locks of the standard library.
+    /// No thread of a model yields while it holds this, because shuttle does not see locks of the standard library.
     known: Mutex<[Known; KEYS]>,
     /// The last claim of each key.
     claims: Mutex<[Option<Ticket>; KEYS]>,
