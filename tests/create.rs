@@ -270,7 +270,7 @@ fn comes_to(what: impl Fn(&Cache)) {
     assert_eq!(claim.store("too late").unwrap(), Stored::Voided);
     assert_eq!(cache.get("key"), found, "nothing was stored");
     assert_eq!(cache.stats().counters.voided, 1);
-    // For the creator nothing changes.
+    // The creator still gets its own value.
     let value = cache.get_or_create("other", &CreateOptions::new(), || {
         cache.invalidate(Invalidation::Soft).unwrap();
         ok("its own")
