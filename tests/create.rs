@@ -32,7 +32,7 @@ fn ttl(ms: u64) -> Expiry {
     Expiry::After(Duration::from_millis(ms))
 }
 
-/// Waits until so many callers wait for another caller's creation.
+/// Waits until this many callers wait for another caller's creation.
 fn wait_for_waiters(cache: &Cache, waiters: u64) {
     let start = Instant::now();
     while cache.stats().counters.claim_waits < waiters {

@@ -478,7 +478,7 @@ mod killed {
                     }
                 });
             }
-            // It ends only by its own action.
+            // The process ends only by its own action.
             assert_eq!(process.hear(), None);
             is_dead.store(true, std::sync::atomic::Ordering::Relaxed);
         });
