@@ -87,7 +87,7 @@ impl Random {
     }
 }
 
-/// The keys of so many items, in the order of the requests.
+/// The keys of this many items, in the order of the requests.
 fn walk(items: usize, draw: Draw) -> Vec<Key> {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut keys: Vec<Key> = (0..items as u64).map(key).collect();
@@ -113,7 +113,7 @@ fn walk(items: usize, draw: Draw) -> Vec<Key> {
     keys
 }
 
-/// A cache that holds so many items, with space to spare.
+/// A cache that holds this many items, with space to spare.
 fn cache<const VALUE: usize>(directory: &TempDir, items: usize, locks: LockStrategy) -> Cache {
     let cache = Options::new()
         .capacity(items as u64 * record_size(size_of::<Key>(), VALUE) * 5 / 4)

@@ -32,7 +32,7 @@ fn ttl(ms: u64) -> Expiry {
     Expiry::After(Duration::from_millis(ms))
 }
 
-/// Waits until so many callers wait for another caller's creation.
+/// Waits until this many callers wait for another caller's creation.
 fn wait_for_waiters(cache: &Cache, waiters: u64) {
     let start = Instant::now();
     while cache.stats().counters.claim_waits < waiters {
@@ -267,7 +267,7 @@ fn comes_to(what: impl Fn(&Cache)) {
     assert_eq!(claim.store("too late").unwrap(), Stored::Voided);
     assert_eq!(cache.get("key"), found, "nothing was stored");
     assert_eq!(cache.stats().counters.voided, 1);
-    // For the creator nothing changes.
+    // The creator still gets its own value.
     let value = cache.get_or_create("other", &CreateOptions::new(), || {
         cache.invalidate(Invalidation::Soft).unwrap();
         ok("its own")

@@ -250,7 +250,7 @@ fn dead_parents_lock(locks: LockStrategy) {
     assert!(cache.verify().is_ok());
 }
 
-/// What a child does with an inherited guard of a lock: it forks in the middle of a write.
+/// Runs in a child with an inherited guard of a lock: it forks in the middle of a write.
 #[cfg(feature = "crash-points")]
 mod inherited {
     use super::*;

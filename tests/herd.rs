@@ -33,7 +33,7 @@ fn wait_for_waiters(cache: &Cache, waiters: u64) {
     }
 }
 
-/// So many threads ask for a key, and the creator waits until all others wait for it. Returns how many created.
+/// This many threads ask for a key, and the creator waits until all others wait for it. Returns how many created.
 fn herd(cache: &Cache, how: &CreateOptions, threads: u64) -> u32 {
     let created = AtomicU32::new(0);
     std::thread::scope(|scope| {

@@ -303,8 +303,8 @@ fn a_thousand_processes_that_open_at_once_are_all_served() {
     assert_sound(&cache);
 }
 
-/// As documented: for a store or load beyond the end, the kernel has nothing but SIGBUS. Processes that open the file
-/// later get an error.
+/// As documented: a store or load beyond the end of the mapped file ends in SIGBUS, since the kernel has no other way
+/// to report it. Processes that open the file later get an error.
 #[test]
 fn a_file_that_is_cut_off_while_it_is_open_ends_its_users_and_is_refused_to_others() {
     let place = Place::new();

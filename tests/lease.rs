@@ -416,7 +416,7 @@ mod killed {
                 process.kill();
                 waiter.join().unwrap() - killed
             });
-            println!("killed at {} {nth}: the lock was released after {waited:?}", step.name());
+            println!("killed at {} {nth}: another process got the lock after {waited:?}", step.name());
             assert!(waited < SOON, "{waited:?}");
             assert_eq!(cache.get("key").as_deref(), Some(&b"of the waiter"[..]));
             assert_sound(&cache);
@@ -478,7 +478,7 @@ mod killed {
                     }
                 });
             }
-            // It ends only by its own action.
+            // The process ends only by its own action.
             assert_eq!(process.hear(), None);
             is_dead.store(true, std::sync::atomic::Ordering::Relaxed);
         });

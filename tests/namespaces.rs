@@ -184,7 +184,7 @@ fn a_soft_invalidation_makes_values_stale() {
     // A hard invalidation can still remove softly invalidated values.
     namespace.invalidate(Invalidation::Hard).unwrap();
     assert!(!namespace.contains("key") && other.contains("key"));
-    // And one of the whole cache.
+    // A soft invalidation of the whole cache affects namespaces, too.
     cache.invalidate(Invalidation::Soft).unwrap();
     assert!(other.get_item("key").unwrap().is_stale);
 }

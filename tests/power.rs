@@ -383,7 +383,7 @@ fn flush_twice_and_lose(seed: u64) -> Flushes {
     let held = Rc::new(RefCell::new(vec![contents(&first)]));
     let flushed = Rc::new(Cell::new(0));
     let watched = |disk: Rc<RefCell<Disk>>| move |event| disk.borrow_mut().see(event);
-    // After so many events of the first flush the second one runs, and after so many more the writer.
+    // The events of the first flush at which the second flush and the writer run.
     let second_at = random.below(70);
     let writer_at = second_at + random.below(12);
     let (seen, contents_seen, count) = (disk.clone(), held.clone(), flushed.clone());
@@ -419,8 +419,8 @@ fn flush_twice_and_lose(seed: u64) -> Flushes {
     Flushes { _dir: dir, path, disk, held, flushed: flushed.get() }
 }
 
-/// A flush overwrote another one's flush mark, in memory only, and a writer took that for a mark that need not reach the
-/// device: after a loss of power the file was marked as flushed, among pages of a later write.
+/// A flush overwrote another one's flush mark, in memory only, and a writer took that for a mark that need not reach
+/// the device: after a loss of power the file was marked as flushed, among pages of a later write.
 #[test]
 fn two_flushes_and_a_write_leave_what_was_flushed_or_nothing() {
     let (mut trusted, mut empty, mut flushed) = (0, 0, 0);

@@ -22,8 +22,8 @@ fn uses_of(directory: &Path) -> (usize, usize) {
     (mapped.count(), open.count())
 }
 
-/// Counts these after further writes have released what the first one could not: another thread may have been
-/// interrupted in the middle of a read.
+/// The counts of [`uses_of`] after further writes have released what the first one could not: another thread may have
+/// been interrupted in the middle of a read.
 fn uses_in_the_end(place: &Place, cache: &Cache, expected: (usize, usize)) -> (usize, usize) {
     let start = Instant::now();
     while uses_of(place.dir()) != expected && start.elapsed() < children::PATIENCE / 2 {

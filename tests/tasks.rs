@@ -346,7 +346,7 @@ fn a_future_that_is_dropped_at_whatever_point_leaves_no_claim() {
     });
 }
 
-/// Polls a future so many times, and drops it if it is not ready by then.
+/// Polls a future a number of times, and drops it if it is not ready by then.
 async fn poll_so_often<F: Future>(future: F, polls: u32) -> Option<F::Output> {
     let (mut future, mut left) = (Box::pin(future), polls);
     std::future::poll_fn(move |context| {

@@ -3,7 +3,7 @@
 //! Input: seven bytes choose the file, see [`Shape::read`]; then come operations. Each is a byte for the operation and
 //! its handle, followed by arguments, see [`Case::step`].
 //!
-//! Asserted: no panic; every result is one that the map allows; `verify` finds nothing, after every so many operations
+//! Asserted: no panic; every result is one that the map allows; `verify` finds nothing, after every few operations
 //! and at the end; nothing was dropped, repaired or missed because of a lock. After a restart of the host, the flushed
 //! contents are there, or nothing, or with `AfterCrash::Verify` the last contents, since no page is lost here.
 //!

@@ -165,7 +165,7 @@ impl Process {
 
     /// Kills the child; its input stays open for children that it forked.
     pub fn kill(&mut self) -> ExitStatus {
-        // It may have ended by itself.
+        // The child may have ended by itself.
         let _ = self.child.kill();
         self.wait_with_input()
     }

@@ -385,7 +385,7 @@ impl Case {
     pub fn check_bystanders(&self, cache: &Cache, found: Option<&[u8]>, told: &str) {
         let lost: Vec<_> = bystanders().filter(|(key, value)| cache.get(key).as_ref() != Some(value)).collect();
         if self.name == "clear" {
-            // Either all of the stripe is lost, or nothing.
+            // Either all keys are lost, or none.
             assert!(if found.is_none() { lost.len() == 30 } else { lost.is_empty() }, "{told}: {}", lost.len());
         } else if self.name.starts_with("set what was cleared") {
             assert_eq!(lost.len(), 30, "{told}: cleared values came back");

@@ -29,7 +29,7 @@ fn kill_the_repair(case: &Case, locks: &LockStrategy, step: Step, further: bool)
     unreachable!()
 }
 
-/// Approximate number of stores in the repair of one slot; the process is killed at one of the first so many.
+/// Approximate number of stores in the repair of one slot; the process is killed at one of these.
 const STORES: u64 = 14;
 
 /// Kills the process that repairs a killed process's changes at a store of the repair. Returns whether it reached that

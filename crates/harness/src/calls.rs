@@ -1,8 +1,8 @@
 //! System calls per operation.
 //!
 //! A program cannot read a count of its system calls from the kernel. So one process, alone, does a number of
-//! operations under `strace -c -f`, and then none; the difference is what the operations called. The count is exact,
-//! but it is a count without contention, and these two runs contribute to no other number.
+//! operations under `strace -c -f`, and then none; the difference is the number of calls by the operations. The count
+//! is exact, but it is a count without contention, and these two runs contribute to no other number.
 
 use crate::plan::Cell;
 use crate::task::{End, Job, Launcher, Task};

@@ -19,7 +19,7 @@ use std::time::Duration;
 /// Any error that stops a measurement.
 pub type BenchError = Box<dyn Error + Send + Sync>;
 
-/// What to measure and how, as command line options.
+/// Command line options for the combinations to measure and the way to measure them.
 #[derive(Args, Clone, Debug)]
 pub struct BenchOptions {
     /// Lock strategies to compare, separated by commas. Default: all that several processes can share.

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 
-/// What can go wrong with a worker. The worker's standard error says more.
+/// Failures of a worker. The worker's standard error says more.
 #[derive(Debug, thiserror::Error)]
 pub enum CrewError {
     /// The worker could not be started.
@@ -14,7 +14,7 @@ pub enum CrewError {
     Start {
         /// Its number.
         number: usize,
-        /// What the system said.
+        /// The error of the system.
         error: io::Error,
     },
     /// The worker ended before it had finished its task.
@@ -30,9 +30,9 @@ pub enum CrewError {
     Nonsense {
         /// Its number.
         number: usize,
-        /// What it should have said.
+        /// The expected message.
         expected: &'static str,
-        /// What it said.
+        /// The line that the worker sent.
         found: String,
     },
     /// The pipe to or from the worker failed.
@@ -40,7 +40,7 @@ pub enum CrewError {
     Lost {
         /// Its number.
         number: usize,
-        /// What the system said.
+        /// The error of the system.
         error: io::Error,
     },
     /// This process was asked to end: see [`interrupt`].

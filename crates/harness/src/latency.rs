@@ -52,7 +52,7 @@ impl Latency {
         (!self.0.is_empty()).then(|| self.0.value_at_quantile(share))
     }
 
-    /// The share of all times of at most so many nanoseconds, in percent.
+    /// The share of all times of at most this many nanoseconds, in percent.
     #[must_use]
     pub fn percent_within(&self, nanos: u64) -> f64 {
         self.0.percentile_below(nanos)

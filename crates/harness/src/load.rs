@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 /// Operations between two readings of the clock.
 const BATCH: usize = 64;
-/// Without a rate, one operation in so many is timed: reading the clock takes a good part of the time of a read.
+/// Without a rate, one operation in this many is timed: reading the clock takes a good part of the time of a read.
 pub const TIMED_EVERY: usize = 16;
 /// Fewest and most operations that are drawn before the start; the list then repeats.
 const DRAWN: (usize, usize) = (1 << 16, 1 << 21);
@@ -58,7 +58,7 @@ pub(crate) fn work(job: &Job, strategies: &Strategies) -> Result<Outcome, WorkEr
     Ok(outcome)
 }
 
-/// What the threads of one process share.
+/// The state that the threads of one process share.
 struct Stage<'a> {
     job: &'a Job,
     barrier: Barrier,

@@ -14,12 +14,12 @@ pub struct Pacer {
     first: f64,
 }
 
-/// What to do next.
+/// The next step of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
-    /// Wait for so many nanoseconds.
+    /// Wait for this many nanoseconds.
     In(u64),
-    /// Start; it was due so many nanoseconds ago.
+    /// Start; it was due this many nanoseconds ago.
     Since(u64),
 }
 

@@ -126,7 +126,7 @@ impl Default for Plan {
     }
 }
 
-/// What is wrong with a plan or a matrix.
+/// The error of an impossible plan or matrix.
 #[derive(Debug, thiserror::Error, PartialEq)]
 #[error("{what}: expected {expected}, found {found}")]
 pub struct PlanError {

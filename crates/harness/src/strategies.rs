@@ -57,7 +57,7 @@ impl Strategies {
     }
 }
 
-/// Checks that a strategy allows so many processes and threads to write.
+/// Checks that a strategy allows this many processes and threads to write.
 pub(crate) fn takes(strategy: &LockStrategy, processes: u32, threads: u32) -> Result<(), &'static str> {
     match strategy {
         LockStrategy::Process if processes > 1 => Err("it is for one process"),

@@ -84,7 +84,7 @@ pub(crate) struct KillJob {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) enum End {
     After(Duration),
-    /// Each thread does so many operations, without a warm-up and without timing.
+    /// Each thread does this many operations, without a warm-up and without timing.
     Operations(u64),
 }
 

@@ -56,7 +56,7 @@ fn strategies() -> Strategies {
     Strategies::built_in().with(LockStrategy::Custom(Arc::new(Directories)))
 }
 
-/// As a test of the harness it does nothing; as a worker process it does its task.
+/// Does nothing as a test of the harness; as a worker process, does its task.
 #[test]
 fn child() {
     if let Ok(task) = std::env::var(TASK) {

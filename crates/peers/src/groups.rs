@@ -175,7 +175,7 @@ fn in_batches(walk: &mut Walk<'_>, n: usize, mut get: impl FnMut(&[Key]) -> bool
     Ok(())
 }
 
-/// Does so many operations on each of two threads.
+/// Does a number of operations on each of two threads.
 fn on_two_threads<S: Store + Sync>(store: &S, keys: &[Key], n: usize) -> Result<()> {
     let work = |from: usize| {
         let mut walk = Walk { keys, at: from % keys.len() };

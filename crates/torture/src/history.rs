@@ -519,7 +519,7 @@ mod tests {
         (0..5).for_each(|_| begin_addition(&board, key));
         let before = Before::sample(&board, key);
         before.check_added(sum(3)).unwrap();
-        assert!(expected(before.check_added(sum(3))).contains("another sum"));
+        assert!(expected(before.check_added(sum(3))).contains("a different sum"));
         assert!(expected(Before::sample(&board, key).check_added(sum(3))).contains("from 4 to 5"));
         let before = Before::sample(&board, key);
         before.check_hit(count_text(key, 3).as_bytes(), None).unwrap();

@@ -85,7 +85,7 @@ impl<'a> Killer<'a> {
         }
     }
 
-    /// Keeps so many workers at work, and kills and stops them, until the end or until `enough` returns true.
+    /// Keeps this many workers at work, and kills and stops them, until the end or until `enough` returns true.
     pub fn run(mut self, processes: usize, end: Instant, enough: impl Fn(&Board) -> bool) -> Result<Toll> {
         let mut next = Instant::now();
         while Instant::now() < end && self.toll.faults.is_empty() && !enough(self.board) {

@@ -16,7 +16,7 @@ const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 pub const LEAST: usize = 24;
 const LEN_BITS: u32 = 20;
 
-/// What a value says about itself.
+/// The statements of a value about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Value {
     pub key: u16,

@@ -103,7 +103,7 @@ fn is_passing(error: &Error, was_replaced: bool) -> bool {
     }
 }
 
-/// One in so many workers has a single thread, and forks by a bare system call.
+/// One in this many workers has a single thread, and forks by a bare system call.
 const BARE: u64 = 3;
 
 /// Works as one of the board's processes until its end.
@@ -227,9 +227,9 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// The result of an operation, unless it failed for an allowed reason: a process was stopped for longer than a
-    /// write waits; a process was not scheduled, and writes wait for a short time only; or the file was being replaced,
-    /// so that there was no file, or no time left to open the new one.
+    /// The result of an operation; `None` if it failed. A failure is a violation unless it has an allowed reason: a
+    /// process was stopped for longer than a write waits; a process was not scheduled, and writes wait for a short time
+    /// only; or the file was being replaced, so that there was no file, or no time left to open the new one.
     pub fn allowed<T>(&self, key: u16, before: Stops, result: kennel::Result<T>) -> Option<T> {
         let error = match result {
             Ok(done) => return Some(done),

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use kennel::{Cache, LockStrategy, Options, record_size};
 use std::path::Path;
 
-/// Bytes that hold so many values with space to spare, so that nothing is evicted.
+/// Bytes that hold this many values with space to spare, so that nothing is evicted.
 pub fn room(items: u64, value_size: usize) -> u64 {
     items * record_size(size_of::<Key>(), value_size) * 5 / 4
 }

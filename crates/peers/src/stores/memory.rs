@@ -24,7 +24,7 @@ fn copy_out(found: Option<Value>, into: &mut [u8]) -> bool {
 pub struct Quick(quick_cache::sync::Cache<Key, Value>);
 
 impl Quick {
-    /// A cache with room for so many values.
+    /// A cache with room for this many values.
     pub fn new(items: usize) -> Self {
         Self(quick_cache::sync::Cache::new(items))
     }
@@ -47,7 +47,7 @@ impl Store for Quick {
 pub struct Moka(moka::sync::Cache<Key, Value>);
 
 impl Moka {
-    /// A cache with room for so many values.
+    /// A cache with room for this many values.
     pub fn new(items: u64) -> Self {
         Self(moka::sync::Cache::new(items))
     }
