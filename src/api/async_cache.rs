@@ -48,7 +48,7 @@ pub(super) async fn run<F: Future>(task: Task, create: impl FnOnce() -> F) -> F:
 /// A [`Cache`] for tasks of tokio, made by [`Cache::to_async`]: while a call waits it holds no thread. It needs the feature
 /// `tokio`, and a runtime with its clock enabled.
 ///
-/// Reads take no lock, so they are plain functions. Writes, locks and creations are futures, and what each does and
+/// Reads take no lock, except under the strategy `rw-file`, so they are plain functions. Writes, locks and creations are futures, and what each does and
 /// returns is what the method of that name does and returns on [`Cache`]. What concerns the file, such as
 /// [`Cache::flush`], blocks: run it on a thread for blocking work.
 ///
@@ -59,8 +59,8 @@ pub(super) async fn run<F: Future>(task: Task, create: impl FnOnce() -> F) -> F:
 /// # let cache = kennel::Options::new().create(dir.path().join("cache"))?;
 /// use kennel::CreateOptions;
 /// let cache = cache.to_async();
-/// let page = cache.get_or_create("page", &CreateOptions::new(), || async { Ok::<_, std::io::Error>("text".into()) });
-/// assert_eq!(page.await?, b"text");
+/// let render = || async { Ok::<_, std::io::Error>(b"text".to_vec()) };
+/// assert_eq!(cache.get_or_create("page", &CreateOptions::new(), render).await?, b"text");
 /// cache.set("page", "another text").await?;
 /// assert_eq!(cache.get("page").as_deref(), Some(&b"another text"[..]));
 /// # Ok(())
