@@ -7,7 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The latest moment that a record can hold, in milliseconds since 1970: the year 2527.
 pub(crate) const LAST_TIME: u64 = (1 << 44) - 1;
 
-/// A source of wall time. All members of a cache file must agree on it.
+/// A source of wall time, which decides when items expire: see [`Options::clock`](crate::Options::clock).
+///
+/// All processes that use a cache file must agree on the time. A program replaces the system's clock to read a cheaper
+/// one of its own, or, in its tests, to let items expire without waiting. `now` is called without a lock held, and may use
+/// the cache.
 pub trait Clock: Send + Sync {
     /// The time now.
     fn now(&self) -> SystemTime;
@@ -90,7 +94,8 @@ pub(crate) fn milliseconds(time: SystemTime) -> u64 {
 }
 
 /// When an item expires.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Expiry {
     /// Never; it can still be evicted.
     #[default]

@@ -1,5 +1,6 @@
 //! What can go wrong, said so that the reader knows what was expected, what was found, and what to do.
 
+use crate::names::UnknownName;
 use std::collections::TryReserveError;
 use std::io;
 use std::path::PathBuf;
@@ -285,5 +286,45 @@ impl Error {
     /// What a failure of the system becomes; the path is copied only then.
     pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::Io { what, path: path.into(), source }
+    }
+}
+
+/// The kind is that of the system's own error, or the nearest one; the error itself can be taken out again with
+/// [`io::Error::downcast`].
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        io::Error::new(io_kind(&error), error)
+    }
+}
+
+fn io_kind(error: &Error) -> io::ErrorKind {
+    match error {
+        Error::Io { source, .. } => source.kind(),
+        Error::NotFound(_) => io::ErrorKind::NotFound,
+        Error::Exists(_) => io::ErrorKind::AlreadyExists,
+        Error::BadFile { .. } | Error::NotANumber { .. } | Error::Codec { .. } => io::ErrorKind::InvalidData,
+        Error::NotTrusted { .. } | Error::ReadOnly(_) => io::ErrorKind::PermissionDenied,
+        Error::NoSpace { .. } => io::ErrorKind::StorageFull,
+        Error::NoMemory { .. } => io::ErrorKind::OutOfMemory,
+        Error::BadOption { .. } | Error::KeyTooLong { .. } | Error::TooLarge { .. } | Error::BufferTooSmall { .. } => {
+            io::ErrorKind::InvalidInput
+        }
+        Error::Busy { .. } | Error::TimedOut { .. } => io::ErrorKind::TimedOut,
+        Error::OpenElsewhere(_) => io::ErrorKind::ResourceBusy,
+        Error::OwnClaim => io::ErrorKind::Deadlock,
+        Error::NetworkFilesystem { .. } | Error::LeaseRefused(_) => io::ErrorKind::Unsupported,
+        Error::Mismatch { .. }
+        | Error::LocksLost { .. }
+        | Error::UnknownStrategy { .. }
+        | Error::SeatsFull { .. }
+        | Error::NamespacesFull { .. }
+        | Error::Overflow { .. } => io::ErrorKind::Other,
+    }
+}
+
+impl From<UnknownName> for Error {
+    fn from(error: UnknownName) -> Self {
+        let (given, expected) = (error.found().to_owned(), error.expected().to_owned());
+        Error::BadOption { option: error.what(), given, expected }
     }
 }

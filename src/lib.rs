@@ -1,17 +1,71 @@
-#![doc = include_str!("../README.md")]
+//! Kennel is a cache in one memory-mapped file that any number of processes of a host open and use directly. There is no
+//! server. A read takes no lock and makes no system call; a write locks one stripe of many. A process that is killed at
+//! any moment leaves nothing behind that blocks or misleads the others.
+//!
+//! The cache has a fixed size and evicts what is used least, so any read may miss. It is tested on Linux, and under Wine
+//! for Windows; for macOS it is only type-checked. It needs a 64-bit little-endian target.
+//!
+//! # Example
+//!
+//! ```
+//! use kennel::{Cache, CreateOptions, Expiry, Options, SetOptions};
+//! use std::time::Duration;
+//!
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("pages.cache");
+//! // The first process creates the file; all others open it.
+//! let cache = Options::new().capacity(32 << 20).open_or_create(&path)?;
+//! let five_minutes = Expiry::After(Duration::from_secs(300));
+//! cache.set_with("page:42", "<h1>Hello</h1>", &SetOptions::new().expiry(five_minutes))?;
+//!
+//! // A second handle, as another process has it.
+//! let other = Cache::open(&path)?;
+//! assert_eq!(other.get("page:42").as_deref(), Some(&b"<h1>Hello</h1>"[..]));
+//! assert_eq!(other.get("page:43"), None);
+//!
+//! // Exactly one caller across all threads and processes runs the query; the others wait for its value.
+//! let rows = cache.get_or_create("report", &CreateOptions::new().expiry(five_minutes), || "42 rows")?;
+//! assert_eq!(rows, b"42 rows");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Types to start from
+//!
+//! | type | what it is for |
+//! |---|---|
+//! | [`Options`] | creates, opens and destroys cache files; the sizes of a new file |
+//! | [`Cache`] | the handle: [`get`](Cache::get), [`set`](Cache::set), [`delete`](Cache::delete), [`get_or_create`](Cache::get_or_create), [`lock`](Cache::lock), [`stats`](Cache::stats); cheap to clone, to be shared between threads |
+//! | [`NamespaceOptions`] | a named part of a cache, with times to live of its own, which can be invalidated as a whole: see [`Cache::namespace`] |
+//! | [`SetOptions`], [`CreateOptions`] | expiry, and how a missing value is created and waited for |
+//! | [`Claim`] | the right to create a value, for callers that cannot pass a closure |
+//! | [`LockStrategy`] | how stripes are locked; [`locks`] is the contract for a strategy of your own |
+//! | [`Error`], [`CreateError`] | what can go wrong; a miss is not an error |
+//!
+//! # Features
+//!
+//! No feature is on by default.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `typed` | `Typed`: a handle whose values are of one type, through serde and postcard |
+//! | `tokio` | `AsyncCache`: a handle for tasks, which wait without a thread |
+//! | `serde` | `Serialize` for [`Stats`], [`Verification`] and their parts |
+//!
+//! The features `crash-points` and `plant` are for Kennel's own tests. They make every call slower, and are not part of
+//! what a version promises.
 //!
 //! # Where to go from here
 //!
-//! * [`Options`] creates and opens cache files; [`Cache`] is the handle that reads and writes.
-//! * [`Cache::get_or_create`] lets one caller of all processes create a missing value; [`Cache::claim`] is what it is made
-//!   of, [`Cache::lock`] locks a key, and [`Cache::namespace`] names a part of the cache that can be invalidated as a whole.
-//! * Features: `typed` for values of one type through serde (`Typed`), `tokio` for tasks that wait without a thread
-//!   (`AsyncCache`), `serde` for the statistics.
-//! * [`LockStrategy`] says how stripes are locked; [`locks`] is the contract for one of your own, and the crate
-//!   `kennel-conformance` checks whether a strategy keeps it.
-//! * `docs/architecture.md` follows a `get` and a `set` through the rooms of this crate, `docs/guarantees.md`
-//!   says what is promised and what is not, `docs/format.md` draws the bytes.
+//! These pages are part of the package, in its folder `docs`.
+//!
+//! * `guarantees.md`: what is promised, what is not, and the test that keeps each promise.
+//! * `platforms.md`: what differs between Linux, macOS and Windows.
+//! * `architecture.md`: the way of a `get` and of a `set` through this crate.
+//! * `format.md`: every byte of the file.
+//!
+//! The crate `kennel-conformance` checks whether a lock strategy of your own keeps the contract of [`locks`].
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(loom, allow(dead_code, unused_imports, reason = "the model checker runs only the floors below"))]
 
 #[cfg(not(loom))]
@@ -20,6 +74,7 @@ mod clock;
 #[cfg(not(loom))]
 mod error;
 mod hash;
+mod names;
 mod plant;
 mod platform;
 mod shm;
@@ -34,14 +89,15 @@ pub use api::AsyncCache;
 pub use api::Typed;
 #[cfg(not(loom))]
 pub use api::{
-    Cache, Claim, Counters, CreateError, CreateOptions, Created, Item, KeyLock, Keys, Limit, LockOptions, Lookup,
-    NamespaceOptions, Options, Repair, SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task, Values, Verification,
-    Wait,
+    Cache, Claim, Counters, CreateError, CreateOptions, Created, CreatorOutput, Item, KeyLock, Keys, Limit,
+    LockOptions, Lookup, NamespaceOptions, Options, Repair, SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task,
+    Values, Verification, Wait,
 };
 #[cfg(not(loom))]
 pub use clock::{Clock, Expiry};
 #[cfg(not(loom))]
 pub use error::{Error, Result};
+pub use names::UnknownName;
 pub use store::Invalidation;
 pub use store::record::{MAX_KEY, record_size};
 #[cfg(not(loom))]
@@ -73,3 +129,8 @@ pub mod fuzzed {
 pub mod crash {
     pub use crate::shm::step::{Died, Event, Plan, Step, arm, passed, unwatch, watch};
 }
+
+/// Runs the examples of the README as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -41,9 +41,8 @@ fn the_callers_own_code_runs_under_no_lock() {
         }
         assert!(cache.get_multi(&keys()).iter().all(Option::is_some));
         let how = CreateOptions::new();
-        let create = |missing: &[&Nosy<'_>]| {
-            Ok::<_, std::convert::Infallible>(missing.iter().map(|key| Some(key.bytes.as_bytes().to_vec())).collect())
-        };
+        let create =
+            |missing: &[&Nosy<'_>]| missing.iter().map(|key| Some(key.bytes.as_bytes().to_vec())).collect::<Vec<_>>();
         assert!(cache.get_or_create_multi(&keys(), &how, create).unwrap().iter().all(Option::is_some));
         let namespace = cache.namespace("r", &kennel::NamespaceOptions::new()).unwrap();
         assert!(namespace.set_multi(&items, &SetOptions::new()).iter().all(Result::is_ok));
@@ -210,9 +209,7 @@ fn a_batch_waits_as_long_as_one_write() {
         for wait in [Wait::No, Wait::Forever, Wait::For(Duration::from_secs(1))] {
             within("get_or_create_multi", &|| {
                 let how = CreateOptions::new().wait(wait).or_uncached(true);
-                let create = |missing: &[&String]| {
-                    Ok::<_, std::convert::Infallible>(missing.iter().map(|_| Some(b"value".to_vec())).collect())
-                };
+                let create = |missing: &[&String]| missing.iter().map(|_| Some(b"value")).collect::<Vec<_>>();
                 let found = cache.get_or_create_multi(&keys, &how, create).unwrap();
                 assert!(found.iter().all(Option::is_some));
             });

@@ -135,8 +135,8 @@ fn use_all(cache: &Cache, round: u32) {
         value.map(|value| proven(n as u32, &value));
     }
     let items: Vec<_> = (0..KEYS).map(|n| (key(n), proof(n, round, 120))).collect();
-    cache.set_multi(&items, &SetOptions::new());
-    cache.delete_multi(&keys[..5]);
+    assert!(cache.set_multi(&items, &SetOptions::new()).iter().all(Result::is_ok));
+    assert!(cache.delete_multi(&keys[..5]).iter().all(Result::is_ok));
     let _ = cache.try_lock("a lock").map(|lock| lock.map(|lock| lock.is_protected()));
     let _ = (cache.keys().count(), cache.namespaces(), cache.stats(), cache.stripe_stats(), cache.verify());
     let _ = cache.flush();

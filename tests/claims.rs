@@ -157,7 +157,7 @@ fn multi(cache: &Cache, process: u64) {
         let keys: Vec<String> = (0..6).map(|_| format!("key {}", random.below(12))).collect();
         let values = cache.get_or_create_multi(&keys, &patient(), |missing| {
             // Nobody else creates one of these.
-            Ok::<_, Infallible>(missing.iter().map(|key| Some(key.as_bytes().to_vec())).collect())
+            missing.iter().map(|key| Some(key.as_bytes().to_vec())).collect::<Vec<_>>()
         });
         for (key, value) in keys.iter().zip(values.unwrap()) {
             assert_eq!(value.as_deref(), Some(key.as_bytes()), "round {round}");

@@ -42,7 +42,7 @@ fn a_creator_says_when_its_value_expires_and_what_flags_it_has() {
 
     let create = |missing: &[&&str]| {
         let made = |key: &&&str| Some(Created::new(**key).expiry(seconds(key.len() as u64)));
-        Ok::<_, Infallible>(missing.iter().map(made).collect())
+        missing.iter().map(made).collect::<Vec<_>>()
     };
     cache.get_or_create_multi(&["a", "bbb"], &how, create).unwrap();
     let expires = |key| cache.get_item(key).unwrap().expires;

@@ -430,7 +430,7 @@ fn bad_option_names_the_option_its_value_and_what_it_may_be() {
     }
     assert_eq!(message(small().create("/")), "option path: expected the path of a file, found /");
     assert_eq!(
-        "lease-less".parse::<LockStrategy>().unwrap_err(),
+        "lease-less".parse::<LockStrategy>().unwrap_err().to_string(),
         "no lock strategy \"lease-less\": expected file, lease, process, none or rw-file"
     );
 }

@@ -12,8 +12,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floors of `src`, from the ground up. Rooms of one line share a floor and may import each other.
-const FLOORS: [&[&str]; 8] =
-    [&["clock", "hash", "plant"], &["platform"], &["shm"], &["sync"], &["store"], &["error"], &["upkeep"], &["api"]];
+const FLOORS: [&[&str]; 8] = [
+    &["clock", "hash", "names", "plant"],
+    &["platform"],
+    &["shm"],
+    &["sync"],
+    &["store"],
+    &["error"],
+    &["upkeep"],
+    &["api"],
+];
 
 /// The highest floor that may name an offset.
 const OFFSETS_UP_TO: &str = "store";

@@ -228,6 +228,7 @@ impl Case<'_> {
             Expiry::Never => 0,
             Expiry::After(wait) => self.clock.ms() + wait.as_millis() as u64,
             Expiry::At(time) => time.duration_since(moment(0)).unwrap().as_millis() as u64,
+            other => panic!("the model does not know {other:?}"),
         }
     }
 

@@ -226,6 +226,7 @@ impl Lost {
                 assert!(found.is_empty() || Some(&found) == flushed, "{told}: neither empty nor what was flushed");
             }
             AfterCrash::Verify => self.check_ever(&found, told),
+            other => panic!("nothing is known of {other}"),
         }
         found
     }

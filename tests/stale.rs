@@ -167,7 +167,7 @@ fn is_left_alone_for_a_second<V: Into<Created> + 'static>(create: fn() -> Result
         let created = created.clone();
         let found = cache.get_or_refresh("key", &stale(), move || {
             created.fetch_add(1, Ordering::SeqCst);
-            create()
+            create().map(Into::<Created>::into)
         });
         assert_eq!(found.unwrap(), b"stale");
     };

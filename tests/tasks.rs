@@ -106,8 +106,8 @@ fn a_stale_value_is_refreshed_in_the_background() {
         };
         assert_eq!(cache.to_async().get_or_refresh("key", &how, slow).await.unwrap(), b"first");
         // The same task may ask again meanwhile.
-        let never = || async { panic!("somebody creates it") };
-        let again = cache.to_async().get_or_refresh::<Vec<u8>, Infallible, _>("key", &how, never).await;
+        let never = async || -> Vec<u8> { panic!("somebody creates it") };
+        let again = cache.to_async().get_or_refresh("key", &how, never).await;
         assert_eq!(again.unwrap(), b"first");
         go.send(()).unwrap();
         while cache.is_claimed("key") {
@@ -148,11 +148,8 @@ fn an_absence_is_remembered() {
         let how = CreateOptions::new().absence_expiry(Expiry::After(Duration::from_secs(60)));
         let none = || async { Ok::<_, Infallible>(None::<Vec<u8>>) };
         assert_eq!(cache.to_async().get_or_create_optional("key", &how, none).await.unwrap(), None);
-        let never = || async { panic!("it is known that there is none") };
-        assert_eq!(
-            cache.to_async().get_or_create_optional::<Vec<u8>, Infallible, _>("key", &how, never).await.unwrap(),
-            None
-        );
+        let never = async || -> Option<Vec<u8>> { panic!("it is known that there is none") };
+        assert_eq!(cache.to_async().get_or_create_optional("key", &how, never).await.unwrap(), None);
         // Who needs a value creates it for all, as a missing one.
         assert_eq!(cache.to_async().get_or_create("key", &how, || ok("value")).await.unwrap(), b"value");
         assert_eq!(cache.get("key").as_deref(), Some(&b"value"[..]));

@@ -354,8 +354,8 @@ fn use_all(cache: &Cache, keys: &[Vec<u8>]) {
         };
     }
     let batch: Vec<_> = keys.iter().map(|key| (key, proof(number(key), 7, 120))).collect();
-    cache.set_multi(&batch, &SetOptions::new());
-    cache.delete_multi(&keys[..keys.len() / 2]);
+    assert!(cache.set_multi(&batch, &SetOptions::new()).iter().all(Result::is_ok));
+    assert!(cache.delete_multi(&keys[..keys.len() / 2]).iter().all(Result::is_ok));
     // Many new ones, so that both rings go round over whatever lies there.
     for n in 10_000..10_200 {
         let _ = cache.set(key(n), proof(n, 1, 8 * (1 + n as usize % 30)));

@@ -182,6 +182,7 @@ impl Case {
             Expiry::Never => 0,
             Expiry::After(wait) => self.clock.ms() + wait.as_millis() as u64,
             Expiry::At(time) => time.duration_since(moment(0)).expect("a time after 1970").as_millis() as u64,
+            other => panic!("the model does not know {other:?}"),
         }
     }
 

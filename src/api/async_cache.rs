@@ -8,7 +8,7 @@ use super::cache::Cache;
 use super::claim::{KeyLock, LockOptions, Locking, Pause, Task, Wait};
 use super::count::count;
 use super::create::{
-    Batch, Claim, CreateError, CreateOptions, Created, Finding, Lookup, Next, Remaining, in_one_order,
+    Batch, Claim, CreateOptions, Created, CreatorOutput, Finding, Lookup, Next, Remaining, in_one_order,
 };
 use super::item::{Item, Stamp};
 use super::namespace::NamespaceOptions;
@@ -48,7 +48,7 @@ pub(super) async fn run<F: Future>(task: Task, create: impl FnOnce() -> F) -> F:
 /// A [`Cache`] for tasks of tokio, made by [`Cache::to_async`]: while a call waits it holds no thread. It needs the feature
 /// `tokio`, and a runtime with its clock enabled.
 ///
-/// Reads take no lock, except under the strategy `rw-file`, so they are plain functions. Writes, locks and creations are futures, and what each does and
+/// Reads take no lock, so they are plain functions. Writes, locks and creations are futures, and what each does and
 /// returns is what the method of that name does and returns on [`Cache`]. What concerns the file, such as
 /// [`Cache::flush`], blocks: run it on a thread for blocking work.
 ///
@@ -59,8 +59,8 @@ pub(super) async fn run<F: Future>(task: Task, create: impl FnOnce() -> F) -> F:
 /// # let cache = kennel::Options::new().create(dir.path().join("cache"))?;
 /// use kennel::CreateOptions;
 /// let cache = cache.to_async();
-/// let render = || async { Ok::<_, std::io::Error>(b"text".to_vec()) };
-/// assert_eq!(cache.get_or_create("page", &CreateOptions::new(), render).await?, b"text");
+/// let page = cache.get_or_create("page", &CreateOptions::new(), async || "text").await?;
+/// assert_eq!(page, b"text");
 /// cache.set("page", "another text").await?;
 /// assert_eq!(cache.get("page").as_deref(), Some(&b"another text"[..]));
 /// # Ok(())
@@ -209,6 +209,7 @@ impl AsyncCache {
     }
 
     /// As [`Cache::set_multi`], but each item is a write of its own, with a lock of its own.
+    #[must_use = "each item is stored, or not, by itself"]
     pub async fn set_multi<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         &self,
         items: &[(K, V)],
@@ -224,6 +225,7 @@ impl AsyncCache {
     }
 
     /// As [`Cache::delete_multi`], but each key is a write of its own, with a lock of its own.
+    #[must_use = "each item is deleted, or not, by itself"]
     pub async fn delete_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<bool>> {
         let (mut results, mut attempts) = (Vec::with_capacity(keys.len()), self.attempts());
         for key in keys {
@@ -299,18 +301,18 @@ impl AsyncCache {
     ///
     /// # Errors
     /// As [`Cache::get_or_create`].
-    pub async fn get_or_create<V: Into<Created>, E, F: Future<Output = Result<V, E>>>(
+    pub async fn get_or_create<R: CreatorOutput<Created>, F: Future<Output = R>>(
         &self,
         key: impl AsRef<[u8]>,
         how: &CreateOptions,
         create: impl FnOnce() -> F,
-    ) -> Result<Vec<u8>, CreateError<E>> {
+    ) -> Result<Vec<u8>, R::Error> {
         let task = how.task_or(Task::unique);
         match self.claim_as(key.as_ref(), &how.for_value(), task).await? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
-            Lookup::Create(claim) => self.created(claim, task, create).await.map_err(CreateError::Creator),
+            Lookup::Create(claim) => self.created(claim, task, create).await,
             // A claim that needs a value finds no absence.
-            Lookup::Absent => run(task, create).await.map(value_of).map_err(CreateError::Creator),
+            Lookup::Absent => run(task, create).await.into_result().map(Created::into_value),
         }
     }
 
@@ -318,18 +320,18 @@ impl AsyncCache {
     ///
     /// # Errors
     /// As [`Cache::get_or_create`].
-    pub async fn get_or_create_optional<V: Into<Created>, E, F: Future<Output = Result<Option<V>, E>>>(
+    pub async fn get_or_create_optional<R: CreatorOutput<Option<Created>>, F: Future<Output = R>>(
         &self,
         key: impl AsRef<[u8]>,
         how: &CreateOptions,
         create: impl FnOnce() -> F,
-    ) -> Result<Option<Vec<u8>>, CreateError<E>> {
+    ) -> Result<Option<Vec<u8>>, R::Error> {
         let task = how.task_or(Task::unique);
         match self.claim_as(key.as_ref(), how, task).await? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(Some(item.value)),
             Lookup::Absent => Ok(None),
             Lookup::Create(claim) => {
-                let made = run(task, create).await.map_err(CreateError::Creator)?.map(Into::into);
+                let made = run(task, create).await.into_result()?;
                 self.store(claim, made.as_ref(), &mut self.attempts()).await;
                 Ok(made.map(Created::into_value))
             }
@@ -341,16 +343,15 @@ impl AsyncCache {
     ///
     /// # Errors
     /// As [`Cache::get_or_create`].
-    pub async fn get_or_refresh<V, E, F>(
+    pub async fn get_or_refresh<R, F>(
         &self,
         key: impl AsRef<[u8]>,
         how: &CreateOptions,
         create: impl FnOnce() -> F,
-    ) -> Result<Vec<u8>, CreateError<E>>
+    ) -> Result<Vec<u8>, R::Error>
     where
-        V: Into<Created> + Send + 'static,
-        E: Send + 'static,
-        F: Future<Output = Result<V, E>> + Send + 'static,
+        R: CreatorOutput<Created> + Send + 'static,
+        F: Future<Output = R> + Send + 'static,
     {
         let task = how.task_or(Task::unique);
         match self.claim_as(key.as_ref(), &how.for_refresh(), task).await? {
@@ -359,12 +360,12 @@ impl AsyncCache {
                 let stale = claim.take_stale();
                 let (cache, create) = (self.clone(), create());
                 // A task of its own, so that it is within no other's creation.
-                tokio::spawn(async move { cache.created(claim, task, || create).await.map(drop) });
+                tokio::spawn(async move { cache.created(claim, task, || create).await.is_ok() });
                 Ok(stale)
             }
-            Lookup::Create(claim) => self.created(claim, task, create).await.map_err(CreateError::Creator),
+            Lookup::Create(claim) => self.created(claim, task, create).await,
             // A claim that needs a value finds no absence.
-            Lookup::Absent => run(task, create).await.map(value_of).map_err(CreateError::Creator),
+            Lookup::Absent => run(task, create).await.into_result().map(Created::into_value),
         }
     }
 
@@ -372,16 +373,16 @@ impl AsyncCache {
     ///
     /// # Errors
     /// As [`Cache::get_or_create_multi`].
-    pub async fn get_or_create_multi<'k, K, V, E, F>(
+    pub async fn get_or_create_multi<'k, K, R, F>(
         &self,
         keys: &'k [K],
         how: &CreateOptions,
         create: impl FnOnce(Vec<&'k K>) -> F,
-    ) -> Result<Vec<Option<Vec<u8>>>, CreateError<E>>
+    ) -> Result<Vec<Option<Vec<u8>>>, R::Error>
     where
         K: AsRef<[u8]>,
-        V: Into<Created>,
-        F: Future<Output = Result<Vec<Option<V>>, E>>,
+        R: CreatorOutput<Vec<Option<Created>>>,
+        F: Future<Output = R>,
     {
         let task = how.task_or(Task::unique);
         let mut batch = Batch::of(keys.len());
@@ -396,7 +397,7 @@ impl AsyncCache {
             true => Vec::new(),
             false => {
                 let missing = missing.into_iter().map(|i| &keys[i]).collect();
-                run(task, || create(missing)).await.map_err(CreateError::Creator)?
+                run(task, || create(missing)).await.into_result()?
             }
         };
         let mut attempts = self.attempts();
@@ -467,13 +468,13 @@ impl AsyncCache {
     }
 
     /// Runs a creator and stores what it made.
-    async fn created<V: Into<Created>, E, F: Future<Output = Result<V, E>>>(
+    async fn created<R: CreatorOutput<Created>, F: Future<Output = R>>(
         &self,
         claim: Claim,
         task: Task,
         create: impl FnOnce() -> F,
-    ) -> Result<Vec<u8>, E> {
-        let made = run(task, create).await?.into();
+    ) -> Result<Vec<u8>, R::Error> {
+        let made = run(task, create).await.into_result()?;
         self.store(claim, Some(&made), &mut self.attempts()).await;
         Ok(made.into_value())
     }
@@ -490,10 +491,6 @@ impl AsyncCache {
             }
         }
     }
-}
-
-fn value_of(made: impl Into<Created>) -> Vec<u8> {
-    made.into().into_value()
 }
 
 /// The attempts of one operation to lock stripes. However many locks it takes, all together have the time that the handle

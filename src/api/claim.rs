@@ -282,7 +282,7 @@ impl Seeker {
         loop {
             let file = cache.current()?;
             let writer = Writer::new(&file, cache.in_namespace(), key, cache.lock_wait)?;
-            let opened = writer.opened;
+            let opened: &Arc<Opened> = &file;
             let (claimed, began) = {
                 let mut stripe = self.lock(cache, opened, writer.stripe())?;
                 // Before the key is looked at: an invalidation from here on is seen by whoever stores.

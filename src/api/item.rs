@@ -13,6 +13,7 @@ pub struct Stamp(pub u64);
 
 /// A value with what is stored beside it. The value is bytes, or of the type of a typed handle.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Item<V = Vec<u8>> {
     /// The value.
     pub value: V,

@@ -6,6 +6,7 @@ use super::stripe_lock::lock_for_read;
 use crate::store::Distrust;
 use crate::upkeep::Opened;
 use crossbeam::utils::Backoff;
+use std::fmt;
 use std::sync::Arc;
 use std::vec;
 
@@ -13,6 +14,7 @@ use std::vec;
 const LOOKS: u32 = 64;
 
 /// The keys of a cache, in no order, one bucket at a time. See [`Cache::keys`].
+#[must_use = "an iterator reads nothing until it is used"]
 pub struct Keys {
     /// The file that the scan began on, unless it is one that reads miss in.
     opened: Option<Arc<Opened>>,
@@ -30,12 +32,19 @@ impl Cache {
     ///
     /// It is no snapshot: a key that is there throughout is returned once, others perhaps, and one that moves meanwhile
     /// perhaps twice. It takes no lock, except for a bucket that a killed process left half changed.
-    #[must_use]
     pub fn keys(&self) -> Keys {
         let opened = self.readable().filter(|opened| !opened.is_foreign()).map(|opened| opened.clone());
         Keys { opened, next: (0, 0), namespace: self.shared_namespace(), found: Vec::new().into_iter() }
     }
 }
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+impl std::iter::FusedIterator for Keys {}
 
 impl Iterator for Keys {
     type Item = Vec<u8>;

@@ -26,7 +26,7 @@ mod writer;
 pub use async_cache::AsyncCache;
 pub use cache::Cache;
 pub use claim::{KeyLock, LockOptions, Task, Wait};
-pub use create::{Claim, CreateError, CreateOptions, Created, Lookup, Stored};
+pub use create::{Claim, CreateError, CreateOptions, Created, CreatorOutput, Lookup, Stored};
 pub use item::{Item, Stamp};
 pub use keys::Keys;
 pub use namespace::NamespaceOptions;

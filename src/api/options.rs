@@ -173,34 +173,10 @@ impl Options {
         self
     }
 
-    /// Replaces the clock that expiry goes by.
+    /// Replaces the clock that decides when items expire: see [`Clock`].
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.settings.time = Time::of(clock);
-        self
-    }
-
-    /// Begins the rings of a new file close to the last position there is: for tests of what happens there.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn near_last_position(mut self, yes: bool) -> Self {
-        self.settings.near_last_position = yes;
-        self
-    }
-
-    /// Takes numbers that follow from this one instead of random ones: for tests that compare whole files.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn numbers_from(mut self, first: u64) -> Self {
-        self.settings.numbers = Some(Arc::new(first.into()));
-        self
-    }
-
-    /// Takes another number for the boot of this host: for tests of what a restart does.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn boot_id(mut self, id: [u64; 2]) -> Self {
-        self.settings.boot_id = id;
         self
     }
 
@@ -275,5 +251,30 @@ impl Cache {
     /// As [`Options::open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Options::new().open(path)
+    }
+}
+
+/// What only the tests of this repository set. `.cargo/config.toml` sets the flag for everything that is built here.
+#[cfg(any(fuzzing, kennel_test_hooks))]
+impl Options {
+    /// Begins the rings of a new file close to the last position there is, to test what happens there.
+    #[must_use]
+    pub fn near_last_position(mut self, yes: bool) -> Self {
+        self.settings.near_last_position = yes;
+        self
+    }
+
+    /// Replaces random numbers by those that follow from this one, to compare whole files.
+    #[must_use]
+    pub fn numbers_from(mut self, first: u64) -> Self {
+        self.settings.numbers = Some(Arc::new(first.into()));
+        self
+    }
+
+    /// Replaces the number of this host's boot, to test what a restart does.
+    #[must_use]
+    pub fn boot_id(mut self, id: [u64; 2]) -> Self {
+        self.settings.boot_id = id;
+        self
     }
 }

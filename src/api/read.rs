@@ -82,11 +82,11 @@ impl Cache {
     /// # Errors
     /// [`BufferTooSmall`](Error::BufferTooSmall), which names the length; nothing is copied then.
     pub fn get_into(&self, key: impl AsRef<[u8]>, buf: &mut [u8]) -> Result<Option<usize>> {
-        let mut into = Into(buf);
-        match self.read(key.as_ref(), &mut into) {
+        let mut want = Into(buf);
+        match self.read(key.as_ref(), &mut want) {
             None => Ok(None),
-            Some(needed) if needed <= into.0.len() => Ok(Some(needed)),
-            Some(needed) => Err(Error::BufferTooSmall { needed, given: into.0.len() }),
+            Some(needed) if needed <= want.0.len() => Ok(Some(needed)),
+            Some(needed) => Err(Error::BufferTooSmall { needed, given: want.0.len() }),
         }
     }
 

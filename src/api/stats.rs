@@ -2,6 +2,7 @@
 
 use super::cache::Cache;
 use super::stripe_lock::Patience;
+use crate::names::names;
 use crate::shm::layout::{FORMAT, SLOTS};
 use crate::store::head::LastRepair;
 use crate::store::slot::Ring;
@@ -14,8 +15,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// What a cache holds and what happened to it, over all processes, the dead ones included.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Stats {
     /// The cache file, symbolic links resolved.
     pub path: PathBuf,
@@ -56,9 +58,10 @@ pub struct Stats {
 }
 
 /// What keeps a cache from holding more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
+#[non_exhaustive]
 pub enum Limit {
     /// Nothing yet.
     Nothing,
@@ -68,9 +71,12 @@ pub enum Limit {
     Index,
 }
 
+names!(Limit, "limit", "nothing, bytes or index", Nothing = "nothing", Bytes = "bytes", Index = "index");
+
 /// Counts of events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Counters {
     /// Reads that found a value.
     pub hits: u64,
@@ -160,8 +166,9 @@ impl Counters {
 }
 
 /// One stripe.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct StripeStats {
     /// Its number, from 0.
     pub stripe: u32,
@@ -188,8 +195,9 @@ pub struct StripeStats {
 }
 
 /// A repair of a stripe.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Repair {
     /// Seat of the process that repaired.
     pub by_seat: u32,
@@ -200,8 +208,9 @@ pub struct Repair {
 }
 
 /// The result of [`Cache::verify`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Verification {
     /// Stripes checked.
     pub stripes: u32,

@@ -9,7 +9,7 @@ mod walk;
 use super::async_cache::run;
 use super::cache::Cache;
 use super::claim::Task;
-use super::create::{Claim, CreateError, CreateOptions, Lookup, Remaining};
+use super::create::{Claim, CreateOptions, CreatorOutput, Lookup, Remaining};
 use super::item::{Item, Stamp};
 use super::set_options::SetOptions;
 use super::write::Swap;
@@ -139,6 +139,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     }
 
     /// Stores many values, as [`Cache::set_multi`] does; the outcome of each, in their order.
+    #[must_use = "each item is stored, or not, by itself"]
     pub fn set_multi<K: AsRef<[u8]>>(&self, items: &[(K, T)], how: &SetOptions) -> Vec<Result<()>> {
         let encoded: Vec<_> = items.iter().map(|(_, value)| self.codec.encode(value)).collect();
         let valid = items.iter().zip(&encoded).filter_map(|((key, _), value)| Some((key, value.as_ref().ok()?)));
@@ -192,17 +193,17 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     ///
     /// # Errors
     /// As [`Cache::get_or_create`], and [`Codec`](crate::Error::Codec) if the value cannot be serialized, or not be read back.
-    pub fn get_or_create<E>(
+    pub fn get_or_create<R: CreatorOutput<T>>(
         &self,
         key: impl AsRef<[u8]>,
         how: &CreateOptions,
-        create: impl FnOnce() -> Result<T, E>,
-    ) -> Result<T, CreateError<E>> {
+        create: impl FnOnce() -> R,
+    ) -> Result<T, R::Error> {
         match self.search(key.as_ref(), &how.for_value())? {
             End::Found(value) => Ok(value),
-            End::Absent => create().map_err(CreateError::Creator),
+            End::Absent => create().into_result(),
             End::Create(claim) => {
-                let value = create().map_err(CreateError::Creator)?;
+                let value = create().into_result()?;
                 self.store(claim, &value)?;
                 Ok(value)
             }
@@ -214,17 +215,17 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     ///
     /// # Errors
     /// As [`get_or_create`](Self::get_or_create).
-    pub fn get_or_create_optional<E>(
+    pub fn get_or_create_optional<R: CreatorOutput<Option<T>>>(
         &self,
         key: impl AsRef<[u8]>,
         how: &CreateOptions,
-        create: impl FnOnce() -> Result<Option<T>, E>,
-    ) -> Result<Option<T>, CreateError<E>> {
+        create: impl FnOnce() -> R,
+    ) -> Result<Option<T>, R::Error> {
         match self.search(key.as_ref(), how)? {
             End::Found(value) => Ok(Some(value)),
             End::Absent => Ok(None),
             End::Create(claim) => {
-                let made = create().map_err(CreateError::Creator)?;
+                let made = create().into_result()?;
                 match &made {
                     Some(value) => self.store(claim, value)?,
                     // As with a value: the caller knows, and what keeps the cache from storing it is counted.
@@ -240,29 +241,30 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     ///
     /// # Errors
     /// As [`get_or_create`](Self::get_or_create).
-    pub fn get_or_refresh<E>(
+    pub fn get_or_refresh<R: CreatorOutput<T>>(
         &self,
         key: impl AsRef<[u8]>,
         how: &CreateOptions,
-        create: impl FnOnce() -> Result<T, E> + Send + 'static,
-    ) -> Result<T, CreateError<E>>
+        create: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<T, R::Error>
     where
         T: 'static,
     {
         let task = how.task_or(Task::unique);
         match self.search(key.as_ref(), &how.for_refresh().task(task))? {
             End::Found(value) => Ok(value),
-            End::Absent => create().map_err(CreateError::Creator),
+            End::Absent => create().into_result(),
             End::Create(claim) => match claim.stale().and_then(|stale| self.codec.decode(stale).ok()) {
                 Some(stale) => {
                     let typed = self.clone();
-                    let work = move || task.run(|| create().map(|value| drop(typed.store(claim, &value))));
+                    let work =
+                        move || task.run(|| create().into_result().map(|value| drop(typed.store(claim, &value))));
                     // Without a thread the claim is dropped, and another caller tries.
                     let _ = std::thread::Builder::new().name("kennel-refresh".into()).spawn(move || drop(work()));
                     Ok(stale)
                 }
                 None => {
-                    let value = task.run(create).map_err(CreateError::Creator)?;
+                    let value = task.run(create).into_result()?;
                     self.store(claim, &value)?;
                     Ok(value)
                 }
@@ -340,12 +342,12 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     ///
     /// # Errors
     /// As [`get_or_create`](Self::get_or_create).
-    pub async fn get_or_create_async<E, F: Future<Output = Result<T, E>>>(
+    pub async fn get_or_create_async<R: CreatorOutput<T>, F: Future<Output = R>>(
         &self,
         key: impl AsRef<[u8]>,
         how: &CreateOptions,
         create: impl FnOnce() -> F,
-    ) -> Result<T, CreateError<E>> {
+    ) -> Result<T, R::Error> {
         let (cache, mut search) = (self.cache.to_async(), Search::new(&self.codec, &how.for_value())?);
         let (task, key) = (how.task_or(Task::unique), cache.stored_key(key.as_ref()));
         let mut attempts = cache.attempts();
@@ -357,9 +359,9 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         };
         match end {
             End::Found(value) => Ok(value),
-            End::Absent => run(task, create).await.map_err(CreateError::Creator),
+            End::Absent => run(task, create).await.into_result(),
             End::Create(claim) => {
-                let value = run(task, create).await.map_err(CreateError::Creator)?;
+                let value = run(task, create).await.into_result()?;
                 let made = self.codec.encode(&value)?.into();
                 cache.store(claim, Some(&made), &mut cache.attempts()).await;
                 Ok(value)

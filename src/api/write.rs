@@ -5,7 +5,7 @@ use super::item::Stamp;
 use super::namespace::Namespace;
 use super::set_options::SetOptions;
 use super::stripe_lock::{Patience, lock_stripe};
-use super::writer::{Writer, check_size, place_of};
+use super::writer::{Writer, check_key, check_size, namespace_in};
 use crate::clock::Expiry;
 use crate::error::{Error, Result};
 use crate::shm::mapping::Mapping;
@@ -18,7 +18,9 @@ use std::cell::OnceCell;
 use std::time::Duration;
 
 /// What [`Cache::compare_and_swap`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use]
+#[non_exhaustive]
 pub enum Swap {
     /// The value was as expected and is replaced; the new stamp.
     Stored(Stamp),
@@ -36,18 +38,21 @@ impl Cache {
     /// [`ReadOnly`](Error::ReadOnly); [`LocksLost`](Error::LocksLost), [`NotFound`](Error::NotFound) and
     /// [`Io`](Error::Io) when something happened to the files. The same holds for all writes.
     pub fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        match self.in_namespace() {
-            None => self.set_plain(key.as_ref(), value.as_ref()),
-            Some(_) => self.set_with(key, value, &SetOptions::default()).map(|_| ()),
-        }
+        self.set_plain(key.as_ref(), value.as_ref())
     }
 
-    /// Compiled for neither options nor a namespace, so that it asks for none of what they can say. The closure is its own:
-    /// one that [`set_stored`](Self::set_stored) shared would be called, not inlined.
+    /// Compiled for neither options nor a namespace, so that it asks for none of what they can say.
     fn set_plain(&self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.put(None, key, value, &SetOptions::default(), |_, stripe, entry, draft| {
-            stripe.put(draft, entry);
-        })
+        if self.has_namespace != 0 {
+            return self.set_by_default(key, value);
+        }
+        self.set_in(None, key, value, &SetOptions::default()).map(|_| ())
+    }
+
+    /// [`set`](Cache::set) in a namespace, which may have times of its own.
+    #[cold]
+    fn set_by_default(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.set_with(key, value, &SetOptions::default()).map(|_| ())
     }
 
     /// Stores a value with expiry and flags; returns its stamp.
@@ -124,6 +129,7 @@ impl Cache {
 
     /// Stores many items, each stripe locked once for up to 64 of them; what became of each, in their order. It
     /// is that many single `set`s, not one atomic change; of equal keys the last wins.
+    #[must_use = "each item is stored, or not, by itself"]
     pub fn set_multi<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, items: &[(K, V)], how: &SetOptions) -> Vec<Result<()>> {
         match self.in_namespace() {
             None => self.set_stored_multi(items, how),
@@ -135,6 +141,7 @@ impl Cache {
     }
 
     /// Removes many keys, each stripe locked once for up to 64 of them; whether each had a value, in their order.
+    #[must_use = "each item is deleted, or not, by itself"]
     pub fn delete_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<bool>> {
         match self.in_namespace() {
             None => self.delete_stored_multi(keys),
@@ -184,7 +191,12 @@ impl Cache {
 /// The same for stored keys.
 impl Cache {
     fn set_stored(&self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<Stamp> {
-        self.put(self.in_namespace(), key, value, how, |_, stripe, entry, draft| Stamp(stripe.put(draft, entry)))
+        self.set_in(self.in_namespace(), key, value, how)
+    }
+
+    #[inline(always)]
+    fn set_in(&self, namespace: Option<&Namespace>, key: &[u8], value: &[u8], how: &SetOptions) -> Result<Stamp> {
+        self.put(namespace, key, value, how, |_, stripe, entry, draft| Stamp(stripe.put(draft, entry)))
     }
 
     fn add_stored(&self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<bool> {
@@ -216,7 +228,9 @@ impl Cache {
         let writer = Writer::new(&file, None, key, self.lock_wait)?;
         let expires_ms = expiry.to_ms(|| writer.opened.settings.time.now_ms());
         writer.locked(|stripe| {
-            let entry = stripe.find(&writer.key).filter(|entry| writer.would_read(stripe, Some(entry)));
+            let entry = stripe
+                .find_in(writer.location.bucket_at, &writer.key)
+                .filter(|entry| writer.would_read(stripe, Some(entry)));
             if let Some(entry) = &entry {
                 stripe.touch(entry, expires_ms);
                 stripe.mark(entry);
@@ -242,7 +256,7 @@ impl Cache {
             },
             |writer, stripe, draft| {
                 writer.date(draft, stripe);
-                let entry = stripe.find(&writer.key);
+                let entry = stripe.find_in(writer.location.bucket_at, &writer.key);
                 stripe.put(draft, entry.as_ref());
             },
         )
@@ -277,15 +291,16 @@ impl Cache {
         put: impl FnOnce(&Writer<'_, '_>, &mut Exclusive<'_, Mapping>, Option<&Entry>, &Draft<'_>) -> R,
     ) -> Result<R> {
         let file = self.current()?;
-        let place = place_of(&file, namespace, key, self.lock_wait)?;
-        let writer = Writer::at(&file, place, key, self.lock_wait);
+        check_key(key)?;
+        let place = namespace_in(&file, namespace, self.lock_wait)?;
+        let writer = Writer::of(&file, place, key, self.lock_wait);
         let store = &writer.opened.store;
-        store.prefetch_record(&store.sight(&writer.key));
+        store.prefetch_record(&store.sight_at(writer.location, &writer.key));
         let mut draft = writer.draft(value, how);
         check_size(writer.opened, &draft)?;
         writer.locked(|stripe| {
             writer.date(&mut draft, stripe);
-            let entry = stripe.find(&writer.key);
+            let entry = stripe.find_in(writer.location.bucket_at, &writer.key);
             put(&writer, stripe, entry.as_ref(), &draft)
         })
     }
@@ -382,7 +397,7 @@ const MOST_PER_LOCK: usize = 64;
 fn delete_in(stripe: &mut Exclusive<'_, Mapping>, writer: &Writer<'_, '_>) -> bool {
     stripe.void(&writer.key);
     // What is expired or cleared is removed all the same, but was not there.
-    let Some(entry) = stripe.find(&writer.key) else {
+    let Some(entry) = stripe.find_in(writer.location.bucket_at, &writer.key) else {
         stripe.note_deletion(&writer.key);
         return false;
     };

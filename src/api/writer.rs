@@ -6,18 +6,19 @@ use super::stripe_lock::{lock_as, lock_stripe};
 use crate::error::{Error, Result};
 use crate::hash::Key;
 use crate::shm::mapping::Mapping;
+use crate::store::Location;
 use crate::store::copied::Copied;
 use crate::store::exclusive::{Entry, Exclusive};
 use crate::store::namespace::Defaults;
 use crate::store::record::{Beside, Draft, MAX_KEY};
 use crate::upkeep::Opened;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// A key on its way into a file.
 pub(super) struct Writer<'f, 'k> {
-    pub opened: &'f Arc<Opened>,
+    pub opened: &'f Opened,
     pub key: Key<'k>,
+    pub location: Location,
     pub namespace: u16,
     pub defaults: Defaults,
     lock_wait: Duration,
@@ -27,28 +28,31 @@ impl<'f, 'k> Writer<'f, 'k> {
     /// For a stored key. Without a namespace it has no defaults.
     #[inline(always)]
     pub(super) fn new(
-        opened: &'f Arc<Opened>,
+        opened: &'f Opened,
         namespace: Option<&Namespace>,
         key: &'k [u8],
         lock_wait: Duration,
     ) -> Result<Self> {
-        let place = place_of(opened, namespace, key, lock_wait)?;
-        Ok(Self::at(opened, place, key, lock_wait))
+        check_key(key)?;
+        let place = namespace_in(opened, namespace, lock_wait)?;
+        Ok(Self::of(opened, place, key, lock_wait))
     }
 
-    /// For a stored key whose place is known. The hot path makes its writer in this way: a result would be copied.
+    /// For a stored key whose length was checked. Unlike one that [`new`](Self::new) wraps in a `Result`, this writer
+    /// stays in registers.
     #[inline(always)]
-    pub(super) fn at(
-        opened: &'f Arc<Opened>,
+    pub(super) fn of(
+        opened: &'f Opened,
         (namespace, defaults): (u16, Defaults),
         key: &'k [u8],
         lock_wait: Duration,
     ) -> Self {
-        Self { opened, key: opened.store.key(key), namespace, defaults, lock_wait }
+        let key = opened.store.key(key);
+        Self { opened, key, location: opened.store.locate(&key), namespace, defaults, lock_wait }
     }
 
     pub(super) fn stripe(&self) -> u32 {
-        self.opened.store.stripe_of(&self.key)
+        self.location.stripe
     }
 
     pub(super) fn lock(&self) -> Result<Exclusive<'_, Mapping>> {
@@ -104,21 +108,17 @@ impl<'f, 'k> Writer<'f, 'k> {
     }
 }
 
-/// The number and the defaults of the namespace that a stored key belongs to.
+/// The number and the defaults of a namespace in a file; without one, number 0 and no defaults.
 #[inline(always)]
-pub(super) fn place_of(
-    opened: &Opened,
-    namespace: Option<&Namespace>,
-    key: &[u8],
-    lock_wait: Duration,
-) -> Result<(u16, Defaults)> {
-    if key.len() > MAX_KEY {
-        return Err(Error::KeyTooLong { size: key.len(), limit: MAX_KEY });
-    }
+pub(super) fn namespace_in(opened: &Opened, namespace: Option<&Namespace>, limit: Duration) -> Result<(u16, Defaults)> {
     match namespace {
-        Some(namespace) => namespace.in_file(opened, lock_wait),
+        Some(namespace) => namespace.in_file(opened, limit),
         None => Ok((0, Defaults::default())),
     }
+}
+
+pub(super) fn check_key(key: &[u8]) -> Result<()> {
+    if key.len() > MAX_KEY { Err(Error::KeyTooLong { size: key.len(), limit: MAX_KEY }) } else { Ok(()) }
 }
 
 /// Whether a record fits into the rings of a file.

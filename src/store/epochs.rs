@@ -1,6 +1,7 @@
 //! Epochs: what invalidations raise, so that values from before them are gone or stale; and how far a stripe is trusted.
 
 use super::record::{EPOCH_BITS, EPOCH_MASK};
+use crate::names::names;
 
 /// Hard and soft epoch, packed into one word so that both are read at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,14 +35,16 @@ impl Epochs {
 }
 
 /// What an invalidation does to the values that were created before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Invalidation {
-    /// They are gone.
+    /// They are gone. Its name is `hard`.
     Hard,
     /// They are stale: `get` still returns them, `get_or_create` creates them anew and returns them to those who would
-    /// have to wait.
+    /// have to wait. Its name is `soft`.
     Soft,
 }
+
+names!(Invalidation, "invalidation", "hard or soft", Hard = "hard", Soft = "soft");
 
 /// A stripe's verify-me flag: what an operating-system crash left of it. The values are part of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

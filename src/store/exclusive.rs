@@ -373,7 +373,12 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     /// The record of a key, whether expired, cleared or not.
     #[inline(always)]
     pub(crate) fn find(&self, key: &Key<'_>) -> Option<Entry> {
-        let bucket_at = self.store.bucket_of(key);
+        self.find_in(self.store.bucket_of(key), key)
+    }
+
+    /// [`find`](Self::find) in the key's bucket, which was located.
+    #[inline(always)]
+    pub(crate) fn find_in(&self, bucket_at: u64, key: &Key<'_>) -> Option<Entry> {
         let bucket = self.store.mem.words::<8>(bucket_at);
         settle(bucket.at(0));
         let candidates = M::matching(bucket, Slot::live_pattern(key)) & !1;

@@ -64,7 +64,6 @@ impl<M: Memory> HeaderWords<'_, M> {
     }
 
     /// 0, or the mark of whoever replaced the file.
-    #[inline]
     pub(crate) fn replaced_mark(self) -> u64 {
         self.get(at!(replaced))
     }

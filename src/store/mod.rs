@@ -45,4 +45,4 @@ pub(crate) mod write;
 pub use epochs::Invalidation;
 pub(crate) use epochs::{Distrust, Epochs};
 pub(crate) use header::{HeaderWords, IdentityWords};
-pub(crate) use table::Store;
+pub(crate) use table::{Location, Store};

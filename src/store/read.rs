@@ -21,7 +21,7 @@
 
 use super::record::{Head, IN_PLACE_LIMIT, Spot};
 use super::slot::Slot;
-use super::table::{Place, Store};
+use super::table::{Location, Place, Store};
 use crate::hash::Key;
 use crate::plant::{Plant, planted};
 use crate::shm::Memory;
@@ -152,8 +152,13 @@ impl<M: Memory> Store<M> {
     /// The first half of a look: the key's bucket.
     #[inline(always)]
     pub(crate) fn sight(&self, key: &Key<'_>) -> Sight<'_> {
-        let stripe = self.stripe_of(key);
-        let bucket = self.mem.words::<8>(self.bucket_of(key));
+        self.sight_at(self.locate(key), key)
+    }
+
+    /// [`sight`](Self::sight) of a key that was located.
+    #[inline(always)]
+    pub(crate) fn sight_at(&self, Location { stripe, bucket_at }: Location, key: &Key<'_>) -> Sight<'_> {
+        let bucket = self.mem.words::<8>(bucket_at);
         let version = bucket.at(0).load(Ordering::Acquire);
         // The first word is the version.
         let candidates = M::matching(bucket, Slot::live_pattern(key)) & !1;

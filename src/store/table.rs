@@ -20,6 +20,14 @@ pub(crate) struct Store<M> {
 /// changes without end, by somebody who means harm, outlasts them.
 pub(crate) const EXCHANGES: u32 = 10_000;
 
+/// Where a key belongs: found once for each operation.
+#[derive(Clone, Copy)]
+pub(crate) struct Location {
+    pub stripe: u32,
+    /// Offset of the bucket in the file.
+    pub bucket_at: u64,
+}
+
 /// Where a position of a ring lies.
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
@@ -36,6 +44,12 @@ impl<M: Memory> Store<M> {
 
     pub(crate) fn stripe_of(&self, key: &Key<'_>) -> u32 {
         key.stripe(self.geometry.shape.stripes)
+    }
+
+    /// Where a key belongs.
+    #[inline(always)]
+    pub(crate) fn locate(&self, key: &Key<'_>) -> Location {
+        Location { stripe: self.stripe_of(key), bucket_at: self.bucket_of(key) }
     }
 
     /// Offset of the bucket a key belongs to.
@@ -169,6 +183,12 @@ impl<M: Memory> Store<M> {
     #[inline]
     pub(crate) fn stripe_word(&self, stripe: u32, field: u64) -> Word<'_> {
         self.mem.word(self.geometry.stripe(stripe) + field)
+    }
+
+    /// 0, or the mark of whoever replaced the file.
+    #[inline(always)]
+    pub(crate) fn replaced_mark(&self) -> u64 {
+        self.mem.state().get(STATE_REPLACED)
     }
 
     /// Not 0 if the header says anything that a read must look into: that the file was replaced, or that a crash lies

@@ -15,8 +15,9 @@ use crate::shm::{Geometry, Memory};
 use std::collections::HashMap;
 
 /// One invariant that does not hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Problem {
     /// The stripe, from 0.
     pub stripe: u32,

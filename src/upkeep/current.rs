@@ -100,7 +100,7 @@ impl Current {
     #[inline(always)]
     pub(crate) fn to_write(&self, limit: Duration) -> Result<InUse<'_, AnyCall>> {
         let in_use = self.in_any_use();
-        if in_use.is_replaced() || self.has_retired() {
+        if in_use.replaced_difference() | self.retired.load(Ordering::Relaxed).addr() as u64 != 0 {
             drop(in_use);
             return self.to_write_slow(limit);
         }

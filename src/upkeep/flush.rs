@@ -15,7 +15,7 @@ pub(crate) fn flush(opened: &Opened) -> Result<bool> {
         let lock = lock(opened, stripe)?;
         opened.enter_to_claim(opened.member()?, stripe, lock)?;
     }
-    let mut passed = Ok(true);
+    let mut passed: Result<bool> = Ok(true);
     let flushed = opened.store.flush(|| {
         passed = stripes.into_iter().try_fold(true, |quiet, stripe| Ok(quiet && is_quiet(opened, stripe)?));
         matches!(passed, Ok(true))

@@ -2,6 +2,7 @@
 //! is good.
 
 use crate::error::{Error, Result};
+use crate::names::names;
 use crate::platform::{self, Identity};
 use crate::shm::layout::{CHECKED, FINGERPRINT, FORMAT, HEADER_LEN, Header, MAGIC, Shape};
 use crate::shm::{Geometry, Memory};
@@ -13,14 +14,18 @@ use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// What a stripe holds after the host went down without a flush.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum AfterCrash {
-    /// Nothing: the cache starts empty.
+    /// Nothing: the cache starts empty. Its name is `discard`.
     #[default]
     Discard,
-    /// Whatever passes its checksum. It may be any value that was ever set for its key, deleted ones included.
+    /// Whatever passes its checksum. It may be any value that was ever set for its key, deleted ones included. Its name is
+    /// `verify`.
     Verify,
 }
+
+names!(AfterCrash, "answer to a crash", "discard or verify", Discard = "discard", Verify = "verify");
 
 /// What never changes about a file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use super::header::{AfterCrash, Fixed};
 use crate::clock::Time;
 use crate::error::{Error, Result};
+use crate::names::names;
 use crate::platform::{self, Examined};
 use crate::shm::Geometry;
 use crate::shm::layout::{RECORD_LEN, RingShape, STRATEGY_NAME, Shape};
@@ -28,19 +29,29 @@ const MOST_DEFAULT_STRIPES: u64 = 256;
 const LEAST_ITEMS: u64 = 300;
 
 /// What happens when a file exists and is not as it was asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum OnMismatch {
-    /// [`Error::Mismatch`], or [`Error::BadFile`] for another format.
+    /// [`Error::Mismatch`], or [`Error::BadFile`] for another format. Its name is `fail`.
     #[default]
     Fail,
-    /// The file is used as it is; `stats` tells how it is.
+    /// The file is used as it is; `stats` describes it. Its name is `use_existing`.
     UseExisting,
     /// The file is replaced by one as asked for, and those who have it open go over to the new one; but while
     /// living members use one that differs only in sizes, it is used as it is. What is no cache file is never
     /// replaced, unless it holds nothing but zeros. Where nobody can tell whether the host was restarted, a file on a
-    /// disk is emptied.
+    /// disk is emptied. Its name is `recreate`.
     Recreate,
 }
+
+names!(
+    OnMismatch,
+    "answer to a mismatch",
+    "fail, use_existing or recreate",
+    Fail = "fail",
+    UseExisting = "use_existing",
+    Recreate = "recreate",
+);
 
 /// The sizes that a caller named; the others are as they are, or by default.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,6 +1,11 @@
 //! What several of the integration tests need.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+#[cfg(not(any(kennel_test_hooks, doc)))]
+compile_error!(
+    "these tests need `--cfg kennel_test_hooks`, which .cargo/config.toml sets unless RUSTFLAGS takes its place"
+);
+
 pub mod children;
 pub mod fork;
 pub mod raw;

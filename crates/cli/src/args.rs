@@ -208,7 +208,7 @@ impl KeyArgs {
 }
 
 /// The lock strategies that can be named on a command line.
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Locks {
     /// A file lock for each lock region, which the system releases when its holder dies
     File,

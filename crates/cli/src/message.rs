@@ -6,10 +6,10 @@ use kennel::Error;
 
 /// An error with its causes: `MESSAGE: CAUSE: CAUSE`.
 pub fn with_causes(error: &(dyn StdError + 'static)) -> String {
-    let mut message = told(error);
+    let mut message = text_of(error);
     let mut cause = error.source();
     while let Some(error) = cause {
-        let text = told(error);
+        let text = text_of(error);
         // Some errors already quote their cause.
         if !message.contains(&text) {
             message.push_str(": ");
@@ -20,7 +20,7 @@ pub fn with_causes(error: &(dyn StdError + 'static)) -> String {
     message
 }
 
-fn told(error: &(dyn StdError + 'static)) -> String {
+fn text_of(error: &(dyn StdError + 'static)) -> String {
     error.downcast_ref().map_or_else(|| error.to_string(), of_cache)
 }
 

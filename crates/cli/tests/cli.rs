@@ -2,7 +2,6 @@
 
 mod fixture;
 
-use std::ffi::OsStr;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -106,6 +105,7 @@ fn keys_may_be_any_bytes() -> Outcome {
 #[cfg(unix)]
 #[test]
 fn arguments_need_not_be_text() -> Outcome {
+    use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt as _;
     let fixture = Fixture::new()?;
     let raw = OsStr::from_bytes(b"\xff\xfe");

@@ -158,7 +158,7 @@ fn stat_prints_what_is_documented() {
     let mut all = kennel(&["stat", "cache", "--json", "--stripes"], dir.path());
     fields.check(&all, "");
     // As if somebody had been killed.
-    let repair = kennel::Repair { by_seat: 1, by_pid: 2, intent: "set".into() };
+    let repair = kennel::Repair::default();
     all["stripe_stats"][0]["last_repair"] = serde_json::to_value(repair).expect("numbers and text");
     all["stripe_stats"][0]["intent"] = "set".into();
     fields.check(&all, "");

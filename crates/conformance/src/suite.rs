@@ -61,6 +61,12 @@ impl fmt::Display for Report {
     }
 }
 
+impl fmt::Debug for Suite<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Suite").field("strategy", &self.strategy).finish_non_exhaustive()
+    }
+}
+
 impl<'a> Suite<'a> {
     /// The suite for `strategy`. `child` makes the command of a child process from a task; the program that the command
     /// runs must call [`child`](fn@crate::child) with that task, its standard input and output untouched. It may print

@@ -23,6 +23,7 @@ const SEED: u64 = 1;
 const TRIES: u64 = 4096;
 
 /// A mapping to read from.
+#[derive(Debug)]
 pub struct Limit {
     map: MmapMut,
     buckets: u64,

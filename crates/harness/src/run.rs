@@ -13,6 +13,7 @@ use crate::task::{Counts, End, Job, Launcher, Outcome, Task};
 use crate::usage::Usage;
 use kennel::{Cache, Options};
 use serde::Serialize;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -145,6 +146,12 @@ pub struct Bench<'a> {
     strategies: &'a Strategies,
     launcher: Launcher<'a>,
     samples: Option<PathBuf>,
+}
+
+impl fmt::Debug for Bench<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bench").field("plan", &self.plan).field("samples", &self.samples).finish_non_exhaustive()
+    }
 }
 
 impl<'a> Bench<'a> {

@@ -217,12 +217,13 @@ impl Lookup {
         Ok(match lookup {
             kennel::Lookup::Hit(item) => Self { value: value(&item)?, is_stale: false, claim: None },
             kennel::Lookup::Stale(item) => Self { value: value(&item)?, is_stale: true, claim: None },
-            kennel::Lookup::Absent => Self { value: None, is_stale: false, claim: None },
             kennel::Lookup::Create(claim) => Self {
                 value: claim.stale().map(value).transpose()?.flatten(),
                 is_stale: claim.stale().is_some(),
                 claim: Some(Py::new(py, Claim::new(claim.waiting(lock_wait)))?),
             },
+            // It is known that there is no value.
+            _ => Self { value: None, is_stale: false, claim: None },
         })
     }
 }

@@ -3,11 +3,12 @@
 use crate::error::Outcome;
 use crate::expiry::Seconds;
 use crate::paths;
-use kennel::{AfterCrash, Error, LockStrategy, OnMismatch, Options};
+use kennel::{Error, Options, UnknownName};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// The options, as [`Opening::set`] knows them.
 const NAMES: [&str; 19] = [
@@ -61,14 +62,14 @@ impl Opening {
             "capacity" => options.capacity(given.size()?),
             "mean_item" => options.mean_item(given.size()?),
             "stripes" => options.stripes(given.number()?),
-            "locks" => options.locks(strategy(&given.text()?)?),
+            "locks" => options.locks(named("locks", &given.text()?)?),
             "lock_regions" => options.lock_regions(given.number()?),
             "seats" => options.seats(given.number()?),
             "namespaces" => options.namespaces(given.number()?),
             "claims" => options.claims(given.number()?),
             "mode" => options.mode(given.number()?),
-            "after_crash" => options.after_crash(after_crash(&given.text()?)?),
-            "on_mismatch" => options.on_mismatch(on_mismatch(&given.text()?)?),
+            "after_crash" => options.after_crash(named("after_crash", &given.text()?)?),
+            "on_mismatch" => options.on_mismatch(named("on_mismatch", &given.text()?)?),
             "verify_reads" => options.verify_reads(given.flag()?),
             "trust" => options.trust(given.flag()?),
             "allow_network" => options.allow_network(given.flag()?),
@@ -157,30 +158,10 @@ fn bytes(text: &str) -> Option<u64> {
     (bytes < (1u64 << 53) as f64).then_some(bytes as u64)
 }
 
-fn strategy(given: &str) -> Result<LockStrategy, Error> {
-    given.parse().map_err(|refused: String| {
-        // It says what there is after what there is not.
-        bad("locks", given, refused.rsplit_once("expected ").map_or(&refused, |(_, expected)| expected))
-    })
+/// An option that is one of a few names.
+fn named<T: FromStr<Err = UnknownName>>(option: &'static str, given: &str) -> Result<T, Error> {
+    given.parse().map_err(|unknown: UnknownName| bad(option, given, unknown.expected()))
 }
-
-fn after_crash(given: &str) -> Result<AfterCrash, Error> {
-    match given {
-        "discard" => Ok(AfterCrash::Discard),
-        "verify" => Ok(AfterCrash::Verify),
-        _ => Err(bad("after_crash", given, "discard or verify")),
-    }
-}
-
-fn on_mismatch(given: &str) -> Result<OnMismatch, Error> {
-    match given {
-        "fail" => Ok(OnMismatch::Fail),
-        "use_existing" => Ok(OnMismatch::UseExisting),
-        "recreate" => Ok(OnMismatch::Recreate),
-        _ => Err(bad("on_mismatch", given, "fail, use_existing or recreate")),
-    }
-}
-
 fn bad(option: &'static str, given: &str, expected: &str) -> Error {
     Error::BadOption { option, given: given.to_owned(), expected: expected.to_owned() }
 }

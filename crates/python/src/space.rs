@@ -227,8 +227,8 @@ impl Space {
         let (key, value, stamp) = (key.as_ref(), value.as_ref(), Stamp(stamp));
         Ok(match py.detach(|| cache.compare_and_swap(key, stamp, value, &how))? {
             Swap::Stored(stamp) => stamp.0.into_pyobject(py).map_err(PyErr::from)?.into_any(),
-            Swap::Changed => PyBool::new(py, false).to_owned().into_any(),
             Swap::Absent => py.None().into_bound(py),
+            _ => PyBool::new(py, false).to_owned().into_any(),
         })
     }
 

@@ -1,7 +1,7 @@
 //! Statistics as the dataclasses of `kennel/_stats.py`.
 
 use crate::paths;
-use kennel::{Counters, Limit, Problem, Repair, Stats, StripeStats, Verification};
+use kennel::{Counters, Problem, Repair, Stats, StripeStats, Verification};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyModule};
 
@@ -16,11 +16,7 @@ macro_rules! instance {
 }
 
 pub(crate) fn stats<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, PyAny>> {
-    let limit = match stats.limit {
-        Limit::Nothing => "nothing",
-        Limit::Bytes => "bytes",
-        Limit::Index => "index",
-    };
+    let limit = stats.limit.name();
     instance!(
         py,
         Stats,

@@ -155,6 +155,7 @@ impl<'a> Worker<'a> {
                 self.wrong(Wrong { key, expected, found });
             }
             Some(Lookup::Absent) => self.check(before.check_absence()),
+            Some(other) => panic!("the torture does not know {other:?}"),
             None => {}
         }
     }
@@ -186,7 +187,7 @@ impl<'a> Worker<'a> {
                 self.wrong(Wrong { key: order.key, expected: "nothing to be stored".into(), found: why });
             }
             (Some(Stored::Voided), _) => self.board.add(Word::Voided, 1),
-            (Some(end @ (Stored::Refused | Stored::Uncached)), _) => {
+            (Some(end), _) => {
                 let (expected, found) = ("a value that is stored".into(), format!("{end:?}"));
                 self.wrong(Wrong { key: order.key, expected, found });
             }

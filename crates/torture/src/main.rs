@@ -15,6 +15,11 @@
 //! A run ends in one line, and with status 1 if there was a violation.
 #![cfg_attr(not(unix), allow(dead_code, unused_imports, reason = "signals are of Unix"))]
 
+#[cfg(not(any(kennel_test_hooks, doc)))]
+compile_error!(
+    "the torture needs `--cfg kennel_test_hooks`, which .cargo/config.toml sets unless RUSTFLAGS takes its place"
+);
+
 #[cfg(unix)]
 mod absence;
 

@@ -14,8 +14,10 @@ mod memcheck;
 mod minimal;
 mod miri;
 mod mutants;
+mod package;
 mod plan;
 mod power;
+mod public_api;
 mod python;
 mod refused;
 mod runner;
@@ -68,6 +70,10 @@ enum Command {
     MacosCheck,
     /// Check the library, the suite for locks and the command line with the oldest versions of their dependencies
     Minimal,
+    /// Build each crate that is to be published from its package alone
+    Package,
+    /// Compare the public interface with its pinned text (needs nightly)
+    PublicApi(public_api::Args),
     /// Check that compiling for an unsupported target fails with a clear message
     RefusedCheck,
     /// Run the fuzz targets for a while (needs nightly)
@@ -99,6 +105,8 @@ fn main() -> ExitCode {
         Command::Windows(args) => windows::run(args),
         Command::MacosCheck => macos::run(),
         Command::Minimal => minimal::run(),
+        Command::Package => package::run(),
+        Command::PublicApi(args) => public_api::run(&args),
         Command::RefusedCheck => refused::run(),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Python(args) => python::test(&args),

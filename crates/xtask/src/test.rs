@@ -43,8 +43,8 @@ fn all_steps() -> Vec<Planned> {
         ),
         planned(minimal::step(), 63, 280, "the build with the oldest dependencies that the manifests allow"),
         planned(loom::step(), 288, 350, "the models, under every interleaving of their threads"),
-        planned(torture::step(), 73, 250, "20 s of processes that are killed while they use one cache"),
-        planned(torture::planted_step(), 56, 50, "whether the torture finds faults planted on purpose"),
+        planned(torture::step(), 73, 200, "20 s of processes that are killed while they use one cache"),
+        planned(torture::planted_step(), 56, 30, "whether the torture finds faults planted on purpose"),
         planned(python::step(), 200, 1250, "the Python package: lints and tests"),
     ]
 }
@@ -67,7 +67,7 @@ fn format_step() -> Step {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let chosen = if args.quick { quick_steps() } else { choose(all_steps(), &args.only, &args.skip) };
     ensure!(!chosen.is_empty(), "--skip leaves no step to run");
-    println!("{}", Plan(&chosen));
+    print!("{}", Plan(&chosen));
     let steps: Vec<Step> = chosen.into_iter().map(|planned| planned.step).collect();
     let code = runner::run(&steps, |step| match args.quick {
         true => "cargo xtask test --quick".to_owned(),

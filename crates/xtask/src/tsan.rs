@@ -52,7 +52,7 @@ pub(crate) fn run(selection: Selection) -> Result<ExitCode> {
     let line = format!("test {PACKAGES} --all-features -Zbuild-std --target {TARGET} --no-fail-fast");
     let step = Step::cargo("tsan", &line)
         .nightly()
-        .env("RUSTFLAGS", "-Zsanitizer=thread --cfg kennel_tsan")
+        .env("RUSTFLAGS", "-Zsanitizer=thread --cfg kennel_tsan --cfg kennel_test_hooks")
         .env("TSAN_OPTIONS", OPTIONS)
         .target_dir("tsan");
     let excluded = EXCLUDED.iter().map(|&(name, _)| name);

@@ -1,6 +1,6 @@
 //! Many keys at once.
 
-use super::claim::{Claim, store_prepared};
+use super::claim::Claim;
 use super::created::Created;
 use super::lookup::Lookup;
 use crate::api::stripe_lock::Patience;
@@ -50,25 +50,23 @@ impl Batch {
 
     /// All values, those included that were created for the keys that were [missing](Self::missing). The locks of all of
     /// them together are waited for as long as one.
-    pub(crate) fn finish<V: Into<Created>>(mut self, created: Vec<Option<V>>) -> Result<Vec<Option<Vec<u8>>>> {
+    pub(crate) fn finish(mut self, created: Vec<Option<Created>>) -> Result<Vec<Option<Vec<u8>>>> {
         let made = self.take_claims(created)?;
         let mut patience = made.first().map_or(Patience::of(Duration::ZERO), |(_, claim, _)| claim.patience());
         for (places, claim, made) in made {
-            // What keeps the cache from storing it is counted there; the caller has its values.
-            let _ = store_prepared(claim.prepare(made.as_ref()), &mut patience);
+            claim.finish_within(made.as_ref(), &mut patience);
             self.give(&places, made.map(Created::into_value));
         }
         Ok(self.into_values())
     }
 
     /// The claims, each with its places and what was created for it.
-    pub(crate) fn take_claims<V: Into<Created>>(&mut self, created: Vec<Option<V>>) -> Result<Vec<Made>> {
+    pub(crate) fn take_claims(&mut self, created: Vec<Option<Created>>) -> Result<Vec<Made>> {
         let claims = std::mem::take(&mut self.claims);
         if created.len() != claims.len() {
             let (given, expected) = (created.len().to_string(), format!("{}, one for each key", claims.len()));
             return Err(Error::BadOption { option: "values of the creator", given, expected });
         }
-        let created = created.into_iter().map(|value| value.map(Into::into));
         Ok(claims.into_iter().zip(created).map(|((places, claim), made)| (places, claim, made)).collect())
     }
 

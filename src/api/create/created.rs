@@ -99,3 +99,27 @@ impl From<Vec<u8>> for Created {
         Self::new(value)
     }
 }
+
+impl From<String> for Created {
+    fn from(value: String) -> Self {
+        Self::new(value)
+    }
+}
+
+impl From<&str> for Created {
+    fn from(value: &str) -> Self {
+        Self::new(value)
+    }
+}
+
+impl From<&[u8]> for Created {
+    fn from(value: &[u8]) -> Self {
+        Self::new(value)
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for Created {
+    fn from(value: &[u8; N]) -> Self {
+        Self::new(value)
+    }
+}

@@ -1,25 +1,15 @@
 //! `get_or_create` and its kin, for threads.
 
 use super::batch::{Batch, in_one_order};
-use super::claim::{Claim, store_prepared};
+use super::claim::Claim;
 use super::created::Created;
 use super::finding::{Finding, Next, Remaining};
 use super::lookup::Lookup;
 use super::options::CreateOptions;
+use super::output::CreatorOutput;
 use crate::api::cache::Cache;
 use crate::api::claim::Task;
-use crate::error::{Error, Result};
-
-/// Why there is no value after [`get_or_create`](Cache::get_or_create).
-#[derive(Debug, thiserror::Error)]
-pub enum CreateError<E> {
-    /// The caller's own creator failed.
-    #[error(transparent)]
-    Creator(E),
-    /// The cache did.
-    #[error(transparent)]
-    Cache(#[from] Error),
-}
+use crate::error::Result;
 
 /// The same for stored keys.
 impl Cache {
@@ -38,12 +28,12 @@ impl Cache {
         found
     }
 
-    fn get_or_create_stored<K: AsRef<[u8]>, V: Into<Created>, E>(
+    fn get_or_create_stored<K: AsRef<[u8]>, R: CreatorOutput<Vec<Option<Created>>>>(
         &self,
         keys: &[K],
         how: &CreateOptions,
-        create: impl FnOnce(&[usize]) -> Result<Vec<Option<V>>, E>,
-    ) -> Result<Vec<Option<Vec<u8>>>, CreateError<E>> {
+        create: impl FnOnce(&[usize]) -> R,
+    ) -> Result<Vec<Option<Vec<u8>>>, R::Error> {
         let mut batch = Batch::of(keys.len());
         let mut left = Remaining::of(how.wait);
         for places in in_one_order(keys) {
@@ -51,33 +41,26 @@ impl Cache {
             batch.found(places, lookup);
         }
         let missing = batch.missing();
-        let created = if missing.is_empty() { Vec::new() } else { create(&missing).map_err(CreateError::Creator)? };
+        let created = if missing.is_empty() { Vec::new() } else { create(&missing).into_result()? };
         Ok(batch.finish(created)?)
     }
 }
 
 /// Runs a creator and stores what it made. A creator that fails or panics drops the claim.
-fn created<V: Into<Created>, E>(claim: Claim, create: impl FnOnce() -> Result<V, E>) -> Result<Vec<u8>, E> {
-    let made = create()?.into();
-    store(claim, Some(&made));
+fn created<R: CreatorOutput<Created>>(claim: Claim, create: impl FnOnce() -> R) -> Result<Vec<u8>, R::Error> {
+    let made = create().into_result()?;
+    claim.finish(Some(&made));
     Ok(made.value)
 }
 
 /// The same for a creator that may find that there is no value.
-fn created_optional<V: Into<Created>, E>(
+fn created_optional<R: CreatorOutput<Option<Created>>>(
     claim: Claim,
-    create: impl FnOnce() -> Result<Option<V>, E>,
-) -> Result<Option<Vec<u8>>, E> {
-    let made = create()?.map(Into::into);
-    store(claim, made.as_ref());
+    create: impl FnOnce() -> R,
+) -> Result<Option<Vec<u8>>, R::Error> {
+    let made = create().into_result()?;
+    claim.finish(made.as_ref());
     Ok(made.map(Created::into_value))
-}
-
-/// Stores what was created, or that there is nothing. What keeps the cache from that is counted, and no error of the
-/// caller's: it has its value.
-fn store(claim: Claim, made: Option<&Created>) {
-    let mut patience = claim.patience();
-    let _ = store_prepared(claim.prepare(made), &mut patience);
 }
 
 impl Cache {
@@ -94,29 +77,31 @@ impl Cache {
     /// # let dir = tempfile::tempdir()?;
     /// # let cache = kennel::Options::new().create(dir.path().join("cache"))?;
     /// use kennel::CreateOptions;
-    /// let slow_query = || Ok::<_, std::io::Error>(b"42 rows".to_vec());
-    /// let rows = cache.get_or_create("report:2026", &CreateOptions::new(), slow_query)?;
+    /// let rows = cache.get_or_create("report:2026", &CreateOptions::new(), || "42 rows")?;
     /// assert_eq!(rows, b"42 rows");
-    /// assert!(cache.contains("report:2026"));
+    /// // A creator that can fail returns a `Result`.
+    /// let read = || std::fs::read("no such file");
+    /// assert!(cache.get_or_create("file", &CreateOptions::new(), read).is_err());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
-    /// [`CreateError::Creator`] with what the caller's own `create` returned; it reaches nobody else.
-    /// [`CreateError::Cache`] with [`TimedOut`](Error::TimedOut), with [`OwnClaim`](Error::OwnClaim) for a creator that
-    /// asks for its own key, with [`Busy`](Error::Busy) when the stripe's lock is not to be had, or as
+    /// [`CreateError::Creator`](crate::CreateError::Creator) with the error that the caller's own `create` returned; no other caller gets it.
+    /// [`CreateError::Cache`](crate::CreateError::Cache), or a plain [`Error`](crate::Error) if the creator cannot fail: with
+    /// [`TimedOut`](crate::Error::TimedOut), with [`OwnClaim`](crate::Error::OwnClaim) for a creator that asks for its own
+    /// key, with [`Busy`](crate::Error::Busy) when another holds the stripe's lock for too long, or as
     /// [`set`](Cache::set). A value that cannot be stored is returned all the same.
-    pub fn get_or_create<V: Into<Created>, E>(
+    pub fn get_or_create<R: CreatorOutput<Created>>(
         &self,
         key: impl AsRef<[u8]>,
         how: &CreateOptions,
-        create: impl FnOnce() -> Result<V, E>,
-    ) -> Result<Vec<u8>, CreateError<E>> {
+        create: impl FnOnce() -> R,
+    ) -> Result<Vec<u8>, R::Error> {
         match self.claim(key, &how.for_value())? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
-            Lookup::Create(claim) => created(claim, create).map_err(CreateError::Creator),
+            Lookup::Create(claim) => created(claim, create),
             // A claim that needs a value finds no absence.
-            Lookup::Absent => create().map(|made| made.into().value).map_err(CreateError::Creator),
+            Lookup::Absent => create().into_result().map(Created::into_value),
         }
     }
 
@@ -126,16 +111,16 @@ impl Cache {
     ///
     /// # Errors
     /// As [`get_or_create`](Cache::get_or_create).
-    pub fn get_or_create_optional<V: Into<Created>, E>(
+    pub fn get_or_create_optional<R: CreatorOutput<Option<Created>>>(
         &self,
         key: impl AsRef<[u8]>,
         how: &CreateOptions,
-        create: impl FnOnce() -> Result<Option<V>, E>,
-    ) -> Result<Option<Vec<u8>>, CreateError<E>> {
+        create: impl FnOnce() -> R,
+    ) -> Result<Option<Vec<u8>>, R::Error> {
         match self.claim(key, how)? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(Some(item.value)),
             Lookup::Absent => Ok(None),
-            Lookup::Create(claim) => created_optional(claim, create).map_err(CreateError::Creator),
+            Lookup::Create(claim) => created_optional(claim, create),
         }
     }
 
@@ -145,12 +130,12 @@ impl Cache {
     ///
     /// # Errors
     /// As [`get_or_create`](Cache::get_or_create).
-    pub fn get_or_refresh<V: Into<Created>, E>(
+    pub fn get_or_refresh<R: CreatorOutput<Created>>(
         &self,
         key: impl AsRef<[u8]>,
         how: &CreateOptions,
-        create: impl FnOnce() -> Result<V, E> + Send + 'static,
-    ) -> Result<Vec<u8>, CreateError<E>> {
+        create: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<Vec<u8>, R::Error> {
         // A task of its own: the caller may ask for the key again while the thread creates.
         let task = how.task_or(Task::unique);
         match self.claim(key, &how.for_refresh().task(task))? {
@@ -162,9 +147,9 @@ impl Cache {
                 let _ = std::thread::Builder::new().name("kennel-refresh".into()).spawn(move || drop(work()));
                 Ok(stale)
             }
-            Lookup::Create(claim) => task.run(|| created(claim, create)).map_err(CreateError::Creator),
+            Lookup::Create(claim) => task.run(|| created(claim, create)),
             // A claim that needs a value finds no absence.
-            Lookup::Absent => create().map(|made| made.into().value).map_err(CreateError::Creator),
+            Lookup::Absent => create().into_result().map(Created::into_value),
         }
     }
 
@@ -173,14 +158,14 @@ impl Cache {
     /// gets all of them at once. It returns as many values, in the order of the keys that it was given.
     ///
     /// # Errors
-    /// As [`get_or_create`](Cache::get_or_create); [`BadOption`](Error::BadOption) if `create` returns more or fewer
+    /// As [`get_or_create`](Cache::get_or_create); [`BadOption`](crate::Error::BadOption) if `create` returns more or fewer
     /// values than keys. The time for waiting is that of all keys together.
-    pub fn get_or_create_multi<K: AsRef<[u8]>, V: Into<Created>, E>(
+    pub fn get_or_create_multi<K: AsRef<[u8]>, R: CreatorOutput<Vec<Option<Created>>>>(
         &self,
         keys: &[K],
         how: &CreateOptions,
-        create: impl FnOnce(&[&K]) -> Result<Vec<Option<V>>, E>,
-    ) -> Result<Vec<Option<Vec<u8>>>, CreateError<E>> {
+        create: impl FnOnce(&[&K]) -> R,
+    ) -> Result<Vec<Option<Vec<u8>>>, R::Error> {
         let create = |missing: &[usize]| create(&missing.iter().map(|&i| &keys[i]).collect::<Vec<_>>());
         match self.in_namespace() {
             None => self.get_or_create_stored(keys, how, create),
@@ -198,8 +183,8 @@ impl Cache {
     /// use kennel::{CreateOptions, Lookup, Stored};
     /// match cache.claim("key", &CreateOptions::new())? {
     ///     Lookup::Hit(item) | Lookup::Stale(item) => println!("{} bytes", item.value.len()),
-    ///     Lookup::Absent => println!("known to be none"),
     ///     Lookup::Create(claim) => assert!(matches!(claim.store("value")?, Stored::Yes(_))),
+    ///     _ => println!("known to have no value"),
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

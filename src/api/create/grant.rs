@@ -10,6 +10,8 @@ use crate::api::item::{Item, Known};
 use crate::api::writer::Writer;
 use crate::error::{Error, Result};
 use crate::store::tally::MemberCount;
+use crate::upkeep::Opened;
+use std::sync::Arc;
 
 /// Rights to create stored keys.
 impl Cache {
@@ -36,7 +38,7 @@ impl Cache {
     pub(super) fn unprotected(&self, key: &[u8], how: &CreateOptions) -> Result<Claim> {
         let file = self.current()?;
         let writer = Writer::new(&file, self.in_namespace(), key, self.lock_wait())?;
-        let opened = writer.opened;
+        let opened: &Arc<Opened> = &file;
         count(opened, MemberCount::Unprotected);
         let began = Began::now(opened, writer.namespace);
         // Before the key is looked at, and before the creator looks at whatever it makes the value of.

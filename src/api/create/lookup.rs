@@ -6,6 +6,7 @@ use crate::api::item::Item;
 /// What [`Cache::claim`](crate::Cache::claim) found.
 #[derive(Debug)]
 #[must_use]
+#[non_exhaustive]
 pub enum Lookup {
     /// A value to be used.
     Hit(Item),

@@ -16,6 +16,7 @@ mod get_or_create;
 mod grant;
 mod lookup;
 mod options;
+mod output;
 
 #[cfg(feature = "tokio")]
 pub(crate) use batch::{Batch, in_one_order};
@@ -27,6 +28,6 @@ pub(crate) use finding::Remaining;
 pub(crate) use finding::{Finding, Next};
 #[cfg(feature = "typed")]
 pub(crate) use form::Form;
-pub use get_or_create::CreateError;
 pub use lookup::Lookup;
 pub use options::CreateOptions;
+pub use output::{CreateError, CreatorOutput};

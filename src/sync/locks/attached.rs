@@ -34,16 +34,16 @@ impl Locks {
         limit: Duration,
     ) -> Result<RegionGuard<'a>, LockError> {
         if planted(Plant::Unlocked) {
-            return Ok(RegionGuard::new(self, region, How::Whole(Mode::Exclusive), false));
+            return Ok(RegionGuard::new(self, region, None, Mode::Exclusive, false));
         }
-        let (how, waited) = match self {
+        let (word, waited) = match self {
             Locks::Lease(locks) => {
                 let (held, waited) = locks.lock(seats, region, limit)?;
-                (How::Word(held), waited)
+                (Some(held), waited)
             }
-            locks => (How::Whole(Mode::Exclusive), locks.lock_whole(region, limit)?),
+            locks => (None, locks.lock_whole(region, limit)?),
         };
-        Ok(RegionGuard::new(self, region, how, waited))
+        Ok(RegionGuard::new(self, region, word, Mode::Exclusive, waited))
     }
 
     /// Locks a region by more than a word; returns whether it had to wait.
@@ -72,7 +72,7 @@ impl Locks {
     pub(crate) fn lock_shared(&self, region: u32, limit: Duration) -> Result<Option<RegionGuard<'_>>, LockError> {
         let Locks::RwFile(lock) = self else { return Ok(None) };
         let waited = lock.lock(limit, Mode::Shared)?;
-        Ok(Some(RegionGuard::new(self, region, How::Whole(Mode::Shared), waited)))
+        Ok(Some(RegionGuard::new(self, region, None, Mode::Shared, waited)))
     }
 
     /// Unlocks what is held by more than a word.
@@ -92,26 +92,21 @@ impl Locks {
 #[must_use]
 pub(crate) struct RegionGuard<'a> {
     locks: &'a Locks,
+    /// The word that is locked; `None`: something else is, in a mode.
+    word: Option<Held<'a>>,
+    mode: Mode,
     region: u32,
-    how: How<'a>,
     generation: u32,
     /// Somebody else held it at first.
     pub waited: bool,
 }
 
-/// What has to be given back.
-#[derive(Clone, Copy)]
-enum How<'a> {
-    Whole(Mode),
-    Word(Held<'a>),
-}
-
 impl<'a> RegionGuard<'a> {
     #[inline]
-    fn new(locks: &'a Locks, region: u32, how: How<'a>, waited: bool) -> Self {
+    fn new(locks: &'a Locks, region: u32, word: Option<Held<'a>>, mode: Mode, waited: bool) -> Self {
         // What the holder before stored is seen by the loads that follow.
         fence(Ordering::Acquire);
-        Self { locks, region, how, generation: fork::generation(), waited }
+        Self { locks, word, mode, region, generation: fork::generation(), waited }
     }
 }
 
@@ -120,9 +115,9 @@ impl RegionGuard<'_> {
     fn give_back(&self) {
         if self.generation == fork::generation() {
             fence(Ordering::Release);
-            match self.how {
-                How::Word(held) => held.unlock(),
-                How::Whole(mode) => self.locks.unlock(self.region, mode),
+            match self.word {
+                Some(held) => held.unlock(),
+                None => self.locks.unlock(self.region, self.mode),
             }
         }
     }

@@ -6,18 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Why a lock was not given.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LockError {
-    /// Somebody held it for the whole of the limit.
+    /// Another thread or process held it for the whole of the limit.
+    #[error("the lock was held by another thread or process for the whole of the limit")]
     Busy,
     /// The system refused, or the lock is not where it should be.
-    Failed(std::io::Error),
-}
-
-impl From<std::io::Error> for LockError {
-    fn from(error: std::io::Error) -> Self {
-        LockError::Failed(error)
-    }
+    #[error("the lock cannot be taken")]
+    Failed(#[from] io::Error),
 }
 
 /// How a lock was taken.

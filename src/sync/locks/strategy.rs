@@ -6,6 +6,7 @@ use super::file::FileLocks;
 use super::lease::LeaseLocks;
 use super::process::ProcessLocks;
 use super::rw_file::RwFileLock;
+use crate::names::UnknownName;
 use crate::sync::member::Owner;
 use std::fmt;
 use std::io;
@@ -13,7 +14,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 /// How the stripes of a cache file are locked: chosen when it is created, the same for all who use it.
+///
+/// Two strategies are equal if they have the same [name](Self::name) and [id](Self::id). `Display` writes the name, and
+/// `FromStr` reads the names of the built-in ones.
 #[derive(Clone, Default)]
+#[non_exhaustive]
 pub enum LockStrategy {
     /// One lock file per lock region, locked exclusively through `fs2`; an in-process flag in front, since such
     /// a lock belongs to the open file and not to the thread. Name `file`.
@@ -104,7 +109,7 @@ impl LockStrategy {
 
 impl fmt::Display for LockStrategy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.pad(self.name())
     }
 }
 
@@ -114,15 +119,23 @@ impl fmt::Debug for LockStrategy {
     }
 }
 
-impl FromStr for LockStrategy {
-    type Err = String;
+impl PartialEq for LockStrategy {
+    fn eq(&self, other: &Self) -> bool {
+        (self.id(), self.name()) == (other.id(), other.name())
+    }
+}
 
-    fn from_str(name: &str) -> Result<Self, String> {
+impl Eq for LockStrategy {}
+
+impl FromStr for LockStrategy {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
         let known =
             [LockStrategy::File, LockStrategy::Lease, LockStrategy::Process, LockStrategy::None, LockStrategy::RwFile];
         known
             .into_iter()
             .find(|strategy| strategy.name() == name)
-            .ok_or_else(|| format!("no lock strategy {name:?}: expected file, lease, process, none or rw-file"))
+            .ok_or_else(|| UnknownName::new("lock strategy", name, "file, lease, process, none or rw-file"))
     }
 }

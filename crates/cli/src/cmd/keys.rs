@@ -10,7 +10,7 @@ use super::outcome::{CliResult, hit_or_miss};
 use crate::args::{KeyHexArgs, OptionalFileArgs, find_namespace};
 use crate::{hex, output};
 
-/// List the keys that the cache holds, one a line, in no particular order.
+/// List the keys that the cache holds, one per line, in no particular order.
 ///
 /// The list is not a snapshot: it may or may not contain keys that are written or evicted while it is made. The file is
 /// opened read-only and without a lock; as with "kennel get", a copy or a file from before a restart of the machine is

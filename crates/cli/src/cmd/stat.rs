@@ -99,6 +99,7 @@ fn limit_in_words(limit: &Limit) -> &'static str {
         Limit::Nothing => "nothing yet: there is room",
         Limit::Bytes => "bytes: a larger --capacity would hold more",
         Limit::Index => "the index: a smaller --mean-item at create would hold more",
+        other => other.name(),
     }
 }
 

@@ -20,8 +20,8 @@ use crate::output::{print_json, stdout, unless_reader_gone, with_spinner};
 pub struct VerifyArgs {
     #[command(flatten)]
     file: OptionalFileArgs,
-    /// Write a JSON object instead: the number of stripes, the number of records, the list of unchecked stripes, and
-    /// the problems, each with its stripe, invariant and detail.
+    /// Write a JSON object instead: stripes (their number), records (their number), unchecked (an array of stripe
+    /// numbers) and problems (an array, each with its stripe, invariant and detail).
     #[arg(long)]
     json: bool,
 }

@@ -28,9 +28,9 @@ use crate::time::parse_duration;
 /// standard error says why nothing was remembered; with --require-cache this is an error. Output that is too large for
 /// the cache file is passed through, and standard error says so.
 ///
-/// If the reader of a pipe closes it, the command keeps running as long as its output can be remembered. Other output
-/// errors, such as a full disk, are errors. SIGTERM and SIGHUP are passed on to the command, and kennel ends when the
-/// command does.
+/// If the reader of a pipe closes it, the command keeps running as long as its output can be remembered. Output that
+/// cannot be written for another reason, such as a full disk, is an error. SIGTERM and SIGHUP are passed on to the
+/// command, and kennel ends when the command does.
 ///
 /// The environment variable KENNEL_MEMO_RUNNING is set for the command, so that a script can memoize itself:
 /// [ "$KENNEL_MEMO_RUNNING" ] || exec kennel memo -- "$0" "$@". A command that asks for its own result is an error.

@@ -182,7 +182,7 @@ impl Memory<'_> {
                 None => self.run_under(claim),
             },
             // This program never stores an absence.
-            Ok(Lookup::Absent) => self.run_anew(),
+            Ok(_) => self.run_anew(),
             Err(error) => Err(self.unclaimed(error)),
         }
     }
