@@ -92,7 +92,7 @@ fn a_clock_may_use_the_cache() {
             assert!(cache.touch("number", hour).unwrap() && cache.delete("number").unwrap());
             let create =
                 CreateOptions::new().expiry(hour).soft_expiry(kennel::Expiry::After(Duration::ZERO)).early(1.0);
-            let made = || Ok::<_, std::convert::Infallible>(b"value".to_vec());
+            let made = || b"value".to_vec();
             assert_eq!(cache.get_or_create("created", &create, made).unwrap(), b"value");
         }
         // Room is made at the tails of full rings.

@@ -39,7 +39,7 @@ fn child() {
                 let value = cache.get_or_create(args[1], &patient(), || {
                     say("creating");
                     children::wait_for_word();
-                    Ok::<_, Infallible>(b"of the child".to_vec())
+                    b"of the child".to_vec()
                 });
                 say(String::from_utf8(value.unwrap()).unwrap());
             }
@@ -80,7 +80,7 @@ fn herd(cache: &Cache, round: u32) {
                 let create = || {
                     created.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
                     std::thread::sleep(Duration::from_millis(200));
-                    Ok::<_, Infallible>(b"the value".to_vec())
+                    b"the value".to_vec()
                 };
                 assert_eq!(cache.get_or_create(format!("herd {round}"), &patient(), create).unwrap(), b"the value");
             });
@@ -124,7 +124,7 @@ fn many(cache: &Cache, process: u64) {
                     let create = || {
                         created.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
                         std::thread::sleep(Duration::from_millis(5));
-                        Ok::<_, Infallible>(n.to_le_bytes().to_vec())
+                        n.to_le_bytes().to_vec()
                     };
                     let value = cache.get_or_create(format!("key {n}"), &patient(), create).unwrap();
                     assert_eq!(value, n.to_le_bytes());
@@ -208,7 +208,7 @@ fn a_killed_creators_waiters_go_on_within_a_second() {
             let waiters: Vec<_> = (0..4)
                 .map(|_| {
                     scope.spawn(|| {
-                        let create = || Ok::<_, Infallible>(b"taken over".to_vec());
+                        let create = || b"taken over".to_vec();
                         assert_eq!(cache.get_or_create("key", &patient(), create).unwrap(), b"taken over");
                         Instant::now()
                     })
@@ -276,7 +276,7 @@ fn a_stopped_owner_is_not_dead() {
     let at_once = CreateOptions::new().wait(Wait::No);
     assert!(matches!(cache.claim("key", &at_once), Err(Error::TimedOut { .. })));
     let all_the_same = at_once.unprotected(true);
-    let value = cache.get_or_create("key", &all_the_same, || Ok::<_, Infallible>(b"all the same".to_vec())).unwrap();
+    let value = cache.get_or_create("key", &all_the_same, || b"all the same".to_vec()).unwrap();
     assert_eq!(value, b"all the same");
     assert_eq!(cache.stats().counters.takeovers, 0);
     creator.signal(Signal::CONT);
@@ -292,7 +292,7 @@ fn when_all_claims_are_held_creators_go_on_and_locks_wait() {
     let cache = options().stripes(1).claims(4).create(place.path()).unwrap();
     let mut filler = start("fill", &cache, "");
     filler.expect("full");
-    let value = cache.get_or_create("key", &patient(), || Ok::<_, Infallible>(b"value".to_vec())).unwrap();
+    let value = cache.get_or_create("key", &patient(), || b"value".to_vec()).unwrap();
     assert_eq!((&value[..], cache.stats().counters.unprotected), (&b"value"[..], 1));
     assert_eq!(cache.get("key").as_deref(), Some(&b"value"[..]));
     let short = Wait::For(Duration::from_millis(100));
@@ -362,7 +362,7 @@ fn a_lock_and_a_creation_of_one_key_wait_for_each_other() {
     let lock = cache.lock("key", Wait::No).unwrap();
     std::thread::scope(|scope| {
         let creator = scope.spawn(|| {
-            let create = || Ok::<_, Infallible>(b"value".to_vec());
+            let create = || b"value".to_vec();
             cache.get_or_create("key", &patient(), create).unwrap()
         });
         while cache.stats().counters.claim_waits == 0 {
@@ -404,7 +404,7 @@ fn a_creator_that_cannot_lock_the_stripe_stores_nothing_and_lets_the_others_go_o
     assert!(matches!(cache.claim("key", &CreateOptions::new().wait(Wait::No)), Err(Error::Busy { .. })));
     assert!(matches!(cache.claim("stale", &patient()).unwrap(), Lookup::Stale(_)), "there is something to use");
     let all_the_same = CreateOptions::new().wait(Wait::No).unprotected(true);
-    let value = cache.get_or_create("key", &all_the_same, || Ok::<_, Infallible>(b"value".to_vec())).unwrap();
+    let value = cache.get_or_create("key", &all_the_same, || b"value".to_vec()).unwrap();
     assert_eq!(value, b"value", "it is returned, and not stored");
     std::mem::forget((cache, place));
 }

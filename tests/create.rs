@@ -146,10 +146,7 @@ fn a_caller_may_demand_a_younger_value_than_was_stored() {
     let strict = stored.clone().fresh_for(seconds(10)).usable_for(seconds(20));
     let never = || -> Result<Vec<u8>, Infallible> { panic!("it is there") };
     assert_eq!(namespace.get_or_create("key", &stored, || ok("first")).unwrap(), b"first");
-    assert_eq!(
-        namespace.get_or_create_optional("none", &stored, || Ok::<_, Infallible>(None::<Vec<u8>>)).unwrap(),
-        None
-    );
+    assert_eq!(namespace.get_or_create_optional("none", &stored, || None::<Vec<u8>>).unwrap(), None);
 
     clock.set(NOW + 9_990);
     assert_eq!(namespace.get_or_create("key", &strict, never).unwrap(), b"first");
@@ -255,7 +252,7 @@ fn a_creator_may_create_other_keys_but_not_its_own() {
         let own = cache.get_or_create("outer", &how, || ok("never"));
         assert!(matches!(own, Err(CreateError::Cache(Error::OwnClaim))));
         assert!(matches!(cache.lock("outer", Wait::Forever), Err(Error::OwnClaim)));
-        Ok::<_, Infallible>([&b"outer of "[..], &inner].concat())
+        [&b"outer of "[..], &inner].concat()
     });
     assert_eq!(outer.unwrap(), b"outer of inner");
 }
@@ -401,7 +398,7 @@ fn what_is_not_to_be_cached_is_created_by_each_for_himself_at_once() {
     assert_eq!((cache.get("key"), cache.stats().counters.unprotected), (None, 7));
     // The same for what is too large.
     let large = vec![7; 1 << 20];
-    assert_eq!(cache.get_or_create("large", &how, || Ok::<_, Infallible>(large.clone())).unwrap(), large);
+    assert_eq!(cache.get_or_create("large", &how, || large.clone()).unwrap(), large);
     let Lookup::Create(claim) = cache.claim("large", &how).unwrap() else { panic!("it is not stored") };
     assert!(matches!(claim.store(&large), Err(Error::TooLarge { .. })));
     assert!(!cache.is_claimed("large"));
@@ -412,7 +409,7 @@ fn that_there_is_none_is_remembered_for_a_time_of_its_own() {
     let place = Place::new();
     let clock = TestClock::at(NOW);
     let cache = options().clock(clock.clone()).create(place.path()).unwrap();
-    let none = || Ok::<_, Infallible>(None::<Vec<u8>>);
+    let none = || None::<Vec<u8>>;
     let never = || -> Result<Option<Vec<u8>>, Infallible> { panic!("it is known") };
     let how = CreateOptions::new().absence_expiry(ttl(1_000)).expiry(ttl(60_000));
     assert_eq!(cache.get_or_create_optional("key", &how, none).unwrap(), None);
@@ -427,7 +424,7 @@ fn that_there_is_none_is_remembered_for_a_time_of_its_own() {
 
     assert_eq!(cache.get_or_create_optional("key", &how, none).unwrap(), None);
     clock.set(NOW + 1_000);
-    let some = || Ok::<_, Infallible>(Some(b"value".to_vec()));
+    let some = || Some(b"value".to_vec());
     assert_eq!(cache.get_or_create_optional("key", &how, some).unwrap().as_deref(), Some(&b"value"[..]));
     // A plain write replaces what is remembered.
     cache.delete("key").unwrap();
@@ -499,7 +496,7 @@ fn many_keys_are_claimed_in_one_order_and_created_at_once() {
     let found = cache.get_or_create_multi(&["d", "b", "a", "d", "c"], &how, |missing| {
         assert_eq!(missing, [&"d", &"a", &"c"], "each once, in the order of the caller");
         assert!(["a", "c", "d"].iter().all(|key| cache.is_claimed(key)));
-        Ok::<_, Infallible>(vec![Some(b"D".to_vec()), Some(b"A".to_vec()), None])
+        vec![Some(b"D".to_vec()), Some(b"A".to_vec()), None]
     });
     let text = |text: &str| Some(text.as_bytes().to_vec());
     assert_eq!(found.unwrap(), [text("D"), text("there"), text("A"), text("D"), None]);
@@ -507,9 +504,9 @@ fn many_keys_are_claimed_in_one_order_and_created_at_once() {
     let never = |_: &[&&str]| -> Result<Vec<Option<Vec<u8>>>, Infallible> { panic!("all are known") };
     assert_eq!(cache.get_or_create_multi(&["a", "c"], &how, never).unwrap(), [text("A"), None]);
     // Too few values: an error, and no claim is left.
-    let few = cache.get_or_create_multi(&["x", "y"], &how, |_| Ok::<_, Infallible>(vec![None::<Vec<u8>>]));
+    let few = cache.get_or_create_multi(&["x", "y"], &how, |_| vec![None::<Vec<u8>>]);
     let error = few.unwrap_err();
-    assert!(matches!(error, CreateError::Cache(Error::BadOption { .. })), "{error}");
+    assert!(matches!(error, Error::BadOption { .. }), "{error}");
     assert!(!cache.is_claimed("x") && !cache.is_claimed("y"));
 }
 

@@ -3,10 +3,7 @@
 mod common;
 
 use common::{Place, TestClock, moment};
-use kennel::{
-    Cache, CreateError, CreateOptions, Created, Error, Expiry, Lookup, NamespaceOptions, Options, Stored, Wait,
-};
-use std::convert::Infallible;
+use kennel::{Cache, CreateOptions, Created, Error, Expiry, Lookup, NamespaceOptions, Options, Stored, Wait};
 use std::time::Duration;
 
 const NOW: u64 = 1_700_000_000_000;
@@ -30,12 +27,12 @@ fn at(s: u64) -> Option<std::time::SystemTime> {
 fn a_creator_says_when_its_value_expires_and_what_flags_it_has() {
     let (_place, cache) = cache();
     let how = CreateOptions::new().expiry(seconds(100)).soft_expiry(seconds(50)).flags(1);
-    let create = || Ok::<_, Infallible>(Created::new("value").expiry(seconds(10)).flags(7));
+    let create = || Created::new("value").expiry(seconds(10)).flags(7);
     assert_eq!(cache.get_or_create("key", &how, create).unwrap(), b"value");
     let item = cache.get_item("key").unwrap();
     assert_eq!((item.expires, item.soft_expires, item.flags), (at(10), at(50), 7), "the rest is as the options say");
 
-    let create = || Ok::<_, Infallible>(Some(Created::new("value").soft_expiry(seconds(5)).expiry(Expiry::Never)));
+    let create = || Some(Created::new("value").soft_expiry(seconds(5)).expiry(Expiry::Never));
     assert_eq!(cache.get_or_create_optional("optional", &how, create).unwrap().as_deref(), Some(&b"value"[..]));
     let item = cache.get_item("optional").unwrap();
     assert_eq!((item.expires, item.soft_expires, item.flags), (None, at(5), 1));
@@ -49,7 +46,7 @@ fn a_creator_says_when_its_value_expires_and_what_flags_it_has() {
     assert_eq!((expires("a"), expires("bbb")), (at(1), at(3)));
 
     let namespace = cache.namespace("r", &NamespaceOptions::new().ttl(Duration::from_secs(60))).unwrap();
-    let create = || Ok::<_, Infallible>(Created::new("value").soft_expiry(seconds(20)));
+    let create = || Created::new("value").soft_expiry(seconds(20));
     namespace.get_or_refresh("key", &CreateOptions::new(), create).unwrap();
     let item = namespace.get_item("key").unwrap();
     assert_eq!((item.expires, item.soft_expires), (at(60), at(20)));
@@ -59,7 +56,7 @@ fn a_creator_says_when_its_value_expires_and_what_flags_it_has() {
 fn a_creator_says_that_its_value_is_not_to_be_stored() {
     let (_place, cache) = cache();
     let how = CreateOptions::new();
-    let create = |stored| move || Ok::<_, Infallible>(Created::new("value").stored(stored));
+    let create = |stored| move || Created::new("value").stored(stored);
     assert_eq!(cache.get_or_create("key", &how, create(false)).unwrap(), b"value");
     assert_eq!(cache.get("key"), None);
     assert_eq!(cache.get_or_create("key", &how, create(true)).unwrap(), b"value");
@@ -86,8 +83,8 @@ fn an_early_creation_needs_a_number() {
     let (_place, cache) = cache();
     for beta in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0] {
         let how = CreateOptions::new().early(beta).or_uncached(true);
-        let error = cache.get_or_create("key", &how, || Ok::<_, Infallible>(b"never".to_vec())).unwrap_err();
-        assert!(matches!(error, CreateError::Cache(Error::BadOption { option: "early", .. })), "{error}");
+        let error = cache.get_or_create("key", &how, || b"never".to_vec()).unwrap_err();
+        assert!(matches!(error, Error::BadOption { option: "early", .. }), "{error}");
     }
     for beta in [0.0, 1.0, 1e9] {
         assert!(matches!(cache.claim("key", &CreateOptions::new().early(beta)).unwrap(), Lookup::Create(_)));

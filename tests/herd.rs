@@ -55,14 +55,14 @@ fn herd(cache: &Cache, how: &CreateOptions, threads: u64) -> u32 {
 fn a_remembered_absence_is_created_by_one_for_all_who_need_a_value() {
     let (_place, cache) = cache();
     let how = CreateOptions::new().absence_expiry(MINUTE);
-    assert_eq!(cache.get_or_create_optional("key", &how, || Ok::<_, Infallible>(None::<Vec<u8>>)).unwrap(), None);
+    assert_eq!(cache.get_or_create_optional("key", &how, || None::<Vec<u8>>).unwrap(), None);
     assert!(matches!(cache.claim("key", &how).unwrap(), Lookup::Absent), "for others it is remembered");
     assert_eq!(herd(&cache, &how, 8), 1);
     let counters = cache.stats().counters;
     assert_eq!((counters.creations, counters.claim_waits, counters.unprotected), (2, 7, 0));
     assert_eq!(cache.get("key").as_deref(), Some(&b"value"[..]));
     // And who claims says so itself.
-    assert_eq!(cache.get_or_create_optional("none", &how, || Ok::<_, Infallible>(None::<Vec<u8>>)).unwrap(), None);
+    assert_eq!(cache.get_or_create_optional("none", &how, || None::<Vec<u8>>).unwrap(), None);
     assert!(matches!(cache.claim("none", &how.clone().needs_value(true)).unwrap(), Lookup::Create(_)));
     let how = how.soft_expiry(Expiry::After(Duration::ZERO));
     assert_eq!(cache.get_or_refresh("none", &how, || ok("refreshed")).unwrap(), b"refreshed");

@@ -5,7 +5,7 @@
 //! * The offsets of the format (`at!`) are named on the floors up to `store` only.
 //!
 //! A window (`mod.rs`) is seen through: what it hands on counts as imported from the file that defines it.
-//! [`EXCEPTIONS`] lists the pairs that are still to be ended; one that is gone must leave the list.
+//! There is no list of exceptions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -25,24 +25,6 @@ const FLOORS: [&[&str]; 8] = [
 
 /// The highest floor that may name an offset.
 const OFFSETS_UP_TO: &str = "store";
-
-/// Pairs of files that import each other, and files above that floor that name an offset.
-const EXCEPTIONS: &[&str] = &[
-    "crates/cli/src: cmd/memo and cmd/memo/work",
-    "crates/cli/src: platform and platform/other",
-    "crates/cli/src: trace/arc and trace/parser",
-    "crates/cli/src: trace/csv and trace/parser",
-    "crates/cli/src: trace/lirs and trace/parser",
-    "crates/cli/src: trace/oracle and trace/parser",
-    "crates/cli/src: trace/parser and trace/text",
-    "crates/cli/src: trace/parser and trace/twitter",
-    "crates/cli/src: trace/parser and trace/webcachesim",
-    "crates/harness/src: kill and worker",
-    "crates/harness/src: report/page and report/table",
-    "crates/torture/src: board and tenure",
-    "crates/torture/src: events and history",
-    "crates/xtask/src: python and windows",
-];
 
 type Module = Vec<String>;
 
@@ -284,7 +266,6 @@ fn no_two_files_import_each_other() {
         let place = root.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().display().to_string();
         all.extend(pairs.map(|(a, b)| format!("{place}: {} and {}", name(a), name(b))));
     }
-    all.retain(|pair| !EXCEPTIONS.contains(&pair.as_str()));
     assert!(all.is_empty(), "{} pairs of files import each other:\n{}", all.len(), all.join("\n"));
 }
 
@@ -307,7 +288,6 @@ fn offsets_are_named_on_the_lower_floors_only() {
             room.text.split(|c: char| !(c.is_alphanumeric() || "_!".contains(c))).any(|word| word == "at!")
         })
         .map(|(module, _)| format!("offsets in {}", name(module)))
-        .filter(|found| !EXCEPTIONS.contains(&found.as_str()))
         .collect();
     assert!(found.is_empty(), "too high up: {}", found.join(", "));
 }

@@ -8,7 +8,6 @@ use kennel::{
     Cache, CreateOptions, Error, Expiry, Invalidation, Lookup, NamespaceOptions, Options, SetOptions, Stored, Swap,
     Wait,
 };
-use std::convert::Infallible;
 use std::path::Path;
 use std::time::Duration;
 
@@ -230,10 +229,10 @@ fn defaults_are_stored_in_the_file_and_overridden_by_whoever_says_otherwise() {
     mine.set("key", "value").unwrap();
     let item = mine.get_item("key").unwrap();
     assert_eq!((item.expires, item.soft_expires), (seconds(20), seconds(5)));
-    mine.get_or_create("created", &CreateOptions::new(), || Ok::<_, Infallible>(b"x".to_vec())).unwrap();
+    mine.get_or_create("created", &CreateOptions::new(), || b"x".to_vec()).unwrap();
     assert_eq!(mine.get_item("created").unwrap().expires, seconds(20));
     // That there is none, too.
-    let none = || Ok::<_, Infallible>(None::<Vec<u8>>);
+    let none = || None::<Vec<u8>>;
     assert_eq!(namespace.get_or_create_optional("none", &CreateOptions::new(), none).unwrap(), None);
     assert!(matches!(namespace.claim("none", &CreateOptions::new()).unwrap(), Lookup::Absent));
     clock.set(NOW + 2_000);

@@ -146,7 +146,7 @@ fn a_refresh_in_the_background_ends_with_its_runtime() {
 fn an_absence_is_remembered() {
     on_one_thread(|cache| async move {
         let how = CreateOptions::new().absence_expiry(Expiry::After(Duration::from_secs(60)));
-        let none = || async { Ok::<_, Infallible>(None::<Vec<u8>>) };
+        let none = || async { None::<Vec<u8>> };
         assert_eq!(cache.to_async().get_or_create_optional("key", &how, none).await.unwrap(), None);
         let never = async || -> Option<Vec<u8>> { panic!("it is known that there is none") };
         assert_eq!(cache.to_async().get_or_create_optional("key", &how, never).await.unwrap(), None);
@@ -165,7 +165,7 @@ fn many_keys_are_created_at_once_in_whatever_order_they_are_named() {
             let values = missing.iter().map(|key| Some(key.as_bytes().to_vec())).collect::<Vec<_>>();
             async {
                 tokio::time::sleep(Duration::from_millis(5)).await;
-                Ok::<_, Infallible>(values)
+                values
             }
         };
         let tasks = cache.to_async();
@@ -176,9 +176,8 @@ fn many_keys_are_created_at_once_in_whatever_order_they_are_named() {
         assert_eq!(there.unwrap(), ["a", "b", "c", "a"].map(some));
         assert_eq!(back.unwrap(), ["d", "c", "b", "a"].map(some));
         assert_eq!(cache.stats().counters.creations, 4);
-        let short =
-            tasks.get_or_create_multi(&["x", "y"], &how, |_| async { Ok::<_, Infallible>(vec![None::<Vec<u8>>]) });
-        assert!(matches!(short.await, Err(CreateError::Cache(Error::BadOption { .. }))));
+        let short = tasks.get_or_create_multi(&["x", "y"], &how, |_| async { vec![None::<Vec<u8>>] });
+        assert!(matches!(short.await, Err(Error::BadOption { .. })));
         assert!(!cache.is_claimed("x") && !cache.is_claimed("y"));
     });
 }
@@ -258,9 +257,9 @@ fn a_wait_in_the_only_thread_for_blocking_work_ends() {
             tokio::runtime::Handle::current().block_on(async {
                 let created = cache.to_async().get_or_create("one", &how, || ok("value")).await.unwrap();
                 let found = cache.to_async().get_or_create("one", &how, || ok("other")).await.unwrap();
-                let none = || async { Ok::<_, Infallible>(None::<Vec<u8>>) };
+                let none = || async { None::<Vec<u8>> };
                 assert_eq!(cache.to_async().get_or_create_optional("none", &how, none).await.unwrap(), None);
-                let many = |_| async { Ok::<_, Infallible>(vec![Some(b"many".to_vec())]) };
+                let many = |_| async { vec![Some(b"many".to_vec())] };
                 let many = cache.to_async().get_or_create_multi(&["many"], &how, many).await.unwrap();
                 assert!(cache.to_async().lock_with("two", &LockOptions::new()).await.unwrap().release());
                 let held = cache.lock("held", Wait::No).unwrap();
@@ -325,7 +324,7 @@ fn a_future_that_is_dropped_at_whatever_point_leaves_no_claim() {
                 let values = vec![Some(b"value".to_vec()); missing.len()];
                 async move {
                     tokio::task::yield_now().await;
-                    Ok::<_, Infallible>(values)
+                    values
                 }
             };
             if poll_so_often(cache.to_async().get_or_create("key", &how, slow), polls).await.is_none() {
@@ -364,10 +363,10 @@ async fn poll_so_often<F: Future>(future: F, polls: u32) -> Option<F::Output> {
 fn a_creator_says_how_its_value_is_stored() {
     on_one_thread(|cache| async move {
         let how = CreateOptions::new().flags(1);
-        let made = || async { Ok::<_, Infallible>(Created::new("value").flags(7)) };
+        let made = || async { Created::new("value").flags(7) };
         assert_eq!(cache.to_async().get_or_create("key", &how, made).await.unwrap(), b"value");
         assert_eq!(cache.get_item("key").unwrap().flags, 7);
-        let unstored = || async { Ok::<_, Infallible>(Created::new("value").stored(false)) };
+        let unstored = || async { Created::new("value").stored(false) };
         assert_eq!(cache.to_async().get_or_refresh("other", &how, unstored).await.unwrap(), b"value");
         assert!(!cache.contains("other"));
     });
@@ -450,12 +449,12 @@ fn namespaces_have_tasks_too() {
         assert!(namespace.is_claimed("other"));
         assert!(matches!(claim.store("value").unwrap(), Stored::Yes(_)));
         assert!(namespace.to_async().lock_with("key", &LockOptions::new()).await.unwrap().release());
-        let none = || async { Ok::<_, Infallible>(None::<Vec<u8>>) };
+        let none = || async { None::<Vec<u8>> };
         assert_eq!(namespace.to_async().get_or_create_optional("none", &how, none).await.unwrap(), None);
         assert_eq!(namespace.to_async().get_or_refresh("new", &how, || ok("new")).await.unwrap(), b"new");
         let two = |missing: Vec<&&str>| {
             assert_eq!(missing, [&"two"]);
-            async { Ok::<_, Infallible>(vec![Some(b"two".to_vec())]) }
+            async { vec![Some(b"two".to_vec())] }
         };
         let found = namespace.to_async().get_or_create_multi(&["new", "two"], &how, two).await.unwrap();
         assert_eq!(found, [Some(b"new".to_vec()), Some(b"two".to_vec())]);

@@ -87,15 +87,14 @@ fn a_typed_value_may_be_absent_or_refreshed_in_the_background() {
     let typed = cache.typed::<u64>();
     let minute = Expiry::After(Duration::from_secs(60));
     let absent = CreateOptions::new().absence_expiry(minute);
-    assert_eq!(typed.get_or_create_optional("none", &absent, || Ok::<_, Infallible>(None)).unwrap(), None);
+    assert_eq!(typed.get_or_create_optional("none", &absent, || None).unwrap(), None);
     let never = || -> Result<Option<u64>, Infallible> { panic!("the absence is remembered") };
     assert_eq!(typed.get_or_create_optional("none", &absent, never).unwrap(), None);
-    assert_eq!(typed.get_or_create_optional("some", &absent, || Ok::<_, Infallible>(Some(1))).unwrap(), Some(1));
+    assert_eq!(typed.get_or_create_optional("some", &absent, || Some(1)).unwrap(), Some(1));
     assert_eq!(typed.get("some").unwrap(), Some(1));
     let stale = SetOptions::new().soft_expiry(Expiry::After(Duration::ZERO));
     typed.set_with("key", &1, &stale).unwrap();
-    let refreshed =
-        |value| typed.get_or_refresh("key", &CreateOptions::new(), move || Ok::<_, Infallible>(value)).unwrap();
+    let refreshed = |value| typed.get_or_refresh("key", &CreateOptions::new(), move || value).unwrap();
     assert_eq!(refreshed(2), 1);
     while typed.get("key").unwrap() != Some(2) {
         std::thread::sleep(Duration::from_millis(1));

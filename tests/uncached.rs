@@ -36,11 +36,11 @@ fn all_forms_go_on_without(cache: &Cache, key: &str, expected: fn(&Error) -> boo
     let how = at_once().or_uncached(true);
     let before = cache.stats().counters.uncached;
     assert_eq!(cache.get_or_create(key, &how, || ok("value")).unwrap(), b"value");
-    assert_eq!(cache.get_or_create_optional(key, &how, || Ok::<_, Infallible>(None::<Vec<u8>>)).unwrap(), None);
+    assert_eq!(cache.get_or_create_optional(key, &how, || None::<Vec<u8>>).unwrap(), None);
     assert_eq!(cache.get_or_refresh(key, &how, || ok("value")).unwrap(), b"value");
     let many = cache.get_or_create_multi(&[key], &how, |missing| {
         assert_eq!(missing, [&key]);
-        Ok::<_, Infallible>(vec![Some(b"value".to_vec())])
+        vec![Some(b"value".to_vec())]
     });
     assert_eq!(many.unwrap(), [Some(b"value".to_vec())]);
     let Lookup::Create(claim) = cache.claim(key, &how).unwrap() else { panic!("nobody has the value") };
@@ -117,8 +117,8 @@ fn a_mistake_of_the_caller_stays_an_error() {
         ok("value")
     });
     assert_eq!(value.unwrap(), b"value");
-    let few = cache.get_or_create_multi(&["a", "b"], &how, |_| Ok::<_, Infallible>(vec![None::<Vec<u8>>]));
-    assert!(matches!(few, Err(CreateError::Cache(Error::BadOption { .. }))));
+    let few = cache.get_or_create_multi(&["a", "b"], &how, |_| vec![None::<Vec<u8>>]);
+    assert!(matches!(few, Err(Error::BadOption { .. })));
     assert_eq!(cache.stats().counters.uncached, 0);
 }
 
@@ -189,7 +189,7 @@ fn typed_values_are_created_for_their_callers() {
     let (_place, cache) = cache();
     let reader = options().open_read_only(cache.path()).unwrap();
     let how = at_once().or_uncached(true);
-    let found = reader.typed::<u64>().get_or_create("key", &how, || Ok::<_, Infallible>(7));
+    let found = reader.typed::<u64>().get_or_create("key", &how, || 7);
     assert_eq!((found.unwrap(), reader.stats().counters.uncached), (7, 1));
 }
 
@@ -204,9 +204,9 @@ fn tasks_get_their_values() {
         let value = || async { ok("value") };
         assert_eq!(reader.to_async().get_or_create("key", &how, value).await.unwrap(), b"value");
         assert_eq!(reader.to_async().get_or_refresh("key", &how, value).await.unwrap(), b"value");
-        let none = || async { Ok::<_, Infallible>(None::<Vec<u8>>) };
+        let none = || async { None::<Vec<u8>> };
         assert_eq!(reader.to_async().get_or_create_optional("key", &how, none).await.unwrap(), None);
-        let many = |_: Vec<&&str>| async { Ok::<_, Infallible>(vec![Some(b"value".to_vec())]) };
+        let many = |_: Vec<&&str>| async { vec![Some(b"value".to_vec())] };
         assert_eq!(
             reader.to_async().get_or_create_multi(&["key"], &how, many).await.unwrap(),
             [Some(b"value".to_vec())]

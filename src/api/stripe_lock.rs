@@ -78,14 +78,15 @@ pub(super) fn lock_to_claim<'o>(
     opened.enter_to_claim(joined, stripe, lock)
 }
 
-/// Locks a stripe's lock region within a limit, and counts a wait. This process joins first, if it has not.
+/// Locks a stripe's lock region within a limit. This process joins first, if it has not.
 #[inline(always)]
 pub(super) fn lock_region(opened: &Opened, stripe: u32, limit: Duration) -> Result<(&Joined, RegionGuard<'_>)> {
     let joined = opened.member_within(limit)?;
     Ok((joined, lock_as(joined, opened, stripe, limit)?))
 }
 
-/// Locks a stripe's lock region for a member within a limit, and counts a wait.
+/// Locks a stripe's lock region for a member, and counts a wait. The hot path calls it: the pair that
+/// [`lock_region`] returns would be copied there.
 #[inline(always)]
 pub(super) fn lock_as<'a>(
     joined: &'a Joined,

@@ -5,7 +5,7 @@ use super::item::Stamp;
 use super::namespace::Namespace;
 use super::set_options::SetOptions;
 use super::stripe_lock::{Patience, lock_stripe};
-use super::writer::{Writer, check_key, check_size, namespace_in};
+use super::writer::{Writer, check_size, place_of};
 use crate::clock::Expiry;
 use crate::error::{Error, Result};
 use crate::shm::mapping::Mapping;
@@ -41,12 +41,15 @@ impl Cache {
         self.set_plain(key.as_ref(), value.as_ref())
     }
 
-    /// Compiled for neither options nor a namespace, so that it asks for none of what they can say.
+    /// Compiled for neither options nor a namespace, so that it asks for none of what they can say. The closure is its own:
+    /// one that [`set_stored`](Self::set_stored) shared would be called, not inlined.
     fn set_plain(&self, key: &[u8], value: &[u8]) -> Result<()> {
         if self.has_namespace != 0 {
             return self.set_by_default(key, value);
         }
-        self.set_in(None, key, value, &SetOptions::default()).map(|_| ())
+        self.put(None, key, value, &SetOptions::default(), |_, stripe, entry, draft| {
+            stripe.put(draft, entry);
+        })
     }
 
     /// [`set`](Cache::set) in a namespace, which may have times of its own.
@@ -191,12 +194,7 @@ impl Cache {
 /// The same for stored keys.
 impl Cache {
     fn set_stored(&self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<Stamp> {
-        self.set_in(self.in_namespace(), key, value, how)
-    }
-
-    #[inline(always)]
-    fn set_in(&self, namespace: Option<&Namespace>, key: &[u8], value: &[u8], how: &SetOptions) -> Result<Stamp> {
-        self.put(namespace, key, value, how, |_, stripe, entry, draft| Stamp(stripe.put(draft, entry)))
+        self.put(self.in_namespace(), key, value, how, |_, stripe, entry, draft| Stamp(stripe.put(draft, entry)))
     }
 
     fn add_stored(&self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<bool> {
@@ -291,9 +289,8 @@ impl Cache {
         put: impl FnOnce(&Writer<'_, '_>, &mut Exclusive<'_, Mapping>, Option<&Entry>, &Draft<'_>) -> R,
     ) -> Result<R> {
         let file = self.current()?;
-        check_key(key)?;
-        let place = namespace_in(&file, namespace, self.lock_wait)?;
-        let writer = Writer::of(&file, place, key, self.lock_wait);
+        let place = place_of(&file, namespace, key, self.lock_wait)?;
+        let writer = Writer::at(&file, place, key, self.lock_wait);
         let store = &writer.opened.store;
         store.prefetch_record(&store.sight_at(writer.location, &writer.key));
         let mut draft = writer.draft(value, how);

@@ -33,15 +33,13 @@ impl<'f, 'k> Writer<'f, 'k> {
         key: &'k [u8],
         lock_wait: Duration,
     ) -> Result<Self> {
-        check_key(key)?;
-        let place = namespace_in(opened, namespace, lock_wait)?;
-        Ok(Self::of(opened, place, key, lock_wait))
+        let place = place_of(opened, namespace, key, lock_wait)?;
+        Ok(Self::at(opened, place, key, lock_wait))
     }
 
-    /// For a stored key whose length was checked. Unlike one that [`new`](Self::new) wraps in a `Result`, this writer
-    /// stays in registers.
+    /// For a stored key whose place is known. The hot path makes its writer in this way: a result would be copied.
     #[inline(always)]
-    pub(super) fn of(
+    pub(super) fn at(
         opened: &'f Opened,
         (namespace, defaults): (u16, Defaults),
         key: &'k [u8],
@@ -108,17 +106,21 @@ impl<'f, 'k> Writer<'f, 'k> {
     }
 }
 
-/// The number and the defaults of a namespace in a file; without one, number 0 and no defaults.
+/// The number and the defaults of the namespace that a stored key belongs to.
 #[inline(always)]
-pub(super) fn namespace_in(opened: &Opened, namespace: Option<&Namespace>, limit: Duration) -> Result<(u16, Defaults)> {
+pub(super) fn place_of(
+    opened: &Opened,
+    namespace: Option<&Namespace>,
+    key: &[u8],
+    lock_wait: Duration,
+) -> Result<(u16, Defaults)> {
+    if key.len() > MAX_KEY {
+        return Err(Error::KeyTooLong { size: key.len(), limit: MAX_KEY });
+    }
     match namespace {
-        Some(namespace) => namespace.in_file(opened, limit),
+        Some(namespace) => namespace.in_file(opened, lock_wait),
         None => Ok((0, Defaults::default())),
     }
-}
-
-pub(super) fn check_key(key: &[u8]) -> Result<()> {
-    if key.len() > MAX_KEY { Err(Error::KeyTooLong { size: key.len(), limit: MAX_KEY }) } else { Ok(()) }
 }
 
 /// Whether a record fits into the rings of a file.

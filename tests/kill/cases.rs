@@ -237,7 +237,7 @@ pub const CASES: &[Case] = &[
         options: roomy,
         before: absent,
         work: |c, _| {
-            let create = || Ok::<_, std::convert::Infallible>(NEW.to_vec());
+            let create = || NEW.to_vec();
             assert_eq!(c.get_or_create(KEY, &CreateOptions::new(), create).unwrap(), NEW);
         },
         states: &[None, Some(NEW)],

@@ -1,6 +1,6 @@
 //! Many keys at once.
 
-use super::claim::Claim;
+use super::claim::{Claim, store_prepared};
 use super::created::Created;
 use super::lookup::Lookup;
 use crate::api::stripe_lock::Patience;
@@ -54,7 +54,8 @@ impl Batch {
         let made = self.take_claims(created)?;
         let mut patience = made.first().map_or(Patience::of(Duration::ZERO), |(_, claim, _)| claim.patience());
         for (places, claim, made) in made {
-            claim.finish_within(made.as_ref(), &mut patience);
+            // What keeps the cache from storing it is counted there; the caller has its values.
+            let _ = store_prepared(claim.prepare(made.as_ref()), &mut patience);
             self.give(&places, made.map(Created::into_value));
         }
         Ok(self.into_values())

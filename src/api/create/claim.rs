@@ -216,18 +216,6 @@ impl Claim {
         }
     }
 
-    /// Stores a created value, or that there is none. The caller has its value: if the cache cannot store it, that is
-    /// counted, and no error.
-    pub(super) fn finish(self, made: Option<&Created>) {
-        let mut patience = self.patience();
-        self.finish_within(made, &mut patience);
-    }
-
-    /// The same, with the time for locks that several claims share.
-    pub(super) fn finish_within(self, made: Option<&Created>, patience: &mut Patience) {
-        let _ = store_prepared(self.prepare(made), patience);
-    }
-
     /// For the lock of the key's stripe.
     pub(super) fn patience(&self) -> Patience {
         Patience::of(self.0.lock_wait)
@@ -354,7 +342,7 @@ impl Claim {
 pub(crate) type Prepared<'v> = Result<Storing<'v>, Stored>;
 
 /// Stores what was prepared.
-fn store_prepared(prepared: Prepared<'_>, patience: &mut Patience) -> Result<Stored> {
+pub(super) fn store_prepared(prepared: Prepared<'_>, patience: &mut Patience) -> Result<Stored> {
     match prepared {
         Ok(mut storing) => {
             let stored = storing.attempt(patience);

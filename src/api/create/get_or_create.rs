@@ -1,7 +1,7 @@
 //! `get_or_create` and its kin, for threads.
 
 use super::batch::{Batch, in_one_order};
-use super::claim::Claim;
+use super::claim::{Claim, store_prepared};
 use super::created::Created;
 use super::finding::{Finding, Next, Remaining};
 use super::lookup::Lookup;
@@ -49,7 +49,7 @@ impl Cache {
 /// Runs a creator and stores what it made. A creator that fails or panics drops the claim.
 fn created<R: CreatorOutput<Created>>(claim: Claim, create: impl FnOnce() -> R) -> Result<Vec<u8>, R::Error> {
     let made = create().into_result()?;
-    claim.finish(Some(&made));
+    store(claim, Some(&made));
     Ok(made.value)
 }
 
@@ -59,8 +59,15 @@ fn created_optional<R: CreatorOutput<Option<Created>>>(
     create: impl FnOnce() -> R,
 ) -> Result<Option<Vec<u8>>, R::Error> {
     let made = create().into_result()?;
-    claim.finish(made.as_ref());
+    store(claim, made.as_ref());
     Ok(made.map(Created::into_value))
+}
+
+/// Stores what was created, or that there is nothing. What keeps the cache from that is counted, and no error of the
+/// caller's: it has its value.
+fn store(claim: Claim, made: Option<&Created>) {
+    let mut patience = claim.patience();
+    let _ = store_prepared(claim.prepare(made), &mut patience);
 }
 
 impl Cache {
@@ -86,8 +93,8 @@ impl Cache {
     /// ```
     ///
     /// # Errors
-    /// [`CreateError::Creator`](crate::CreateError::Creator) with the error that the caller's own `create` returned; no other caller gets it.
-    /// [`CreateError::Cache`](crate::CreateError::Cache), or a plain [`Error`](crate::Error) if the creator cannot fail: with
+    /// [`CreateError::Creator`] with the error that the caller's own `create` returned; no other caller gets it.
+    /// [`CreateError::Cache`], or a plain [`Error`](crate::Error) if the creator cannot fail: with
     /// [`TimedOut`](crate::Error::TimedOut), with [`OwnClaim`](crate::Error::OwnClaim) for a creator that asks for its own
     /// key, with [`Busy`](crate::Error::Busy) when another holds the stripe's lock for too long, or as
     /// [`set`](Cache::set). A value that cannot be stored is returned all the same.
