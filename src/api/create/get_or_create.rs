@@ -93,8 +93,9 @@ impl Cache {
     /// ```
     ///
     /// # Errors
-    /// [`CreateError::Creator`] with the error that the caller's own `create` returned; no other caller gets it.
-    /// [`CreateError::Cache`], or a plain [`Error`](crate::Error) if the creator cannot fail: with
+    /// [`CreateError::Creator`](crate::CreateError::Creator) with the error that the caller's own `create` returned; no
+    /// other caller gets it. [`CreateError::Cache`](crate::CreateError::Cache), or a plain [`Error`](crate::Error) if the
+    /// creator cannot fail: with
     /// [`TimedOut`](crate::Error::TimedOut), with [`OwnClaim`](crate::Error::OwnClaim) for a creator that asks for its own
     /// key, with [`Busy`](crate::Error::Busy) when another holds the stripe's lock for too long, or as
     /// [`set`](Cache::set). A value that cannot be stored is returned all the same.
