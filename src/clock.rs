@@ -10,8 +10,8 @@ pub(crate) const LAST_TIME: u64 = (1 << 44) - 1;
 /// A source of wall time, which decides when items expire: see [`Options::clock`](crate::Options::clock).
 ///
 /// All processes that use a cache file must agree on the time. A program replaces the system's clock to read a cheaper
-/// one of its own, or, in its tests, to let items expire without waiting. `now` is called without a lock held, and may use
-/// the cache.
+/// one of its own, or, in its tests, to let items expire without waiting. `now` is called without a lock held, and may
+/// use the cache.
 pub trait Clock: Send + Sync {
     /// The time now.
     fn now(&self) -> SystemTime;
@@ -19,17 +19,17 @@ pub trait Clock: Send + Sync {
 
 /// The system's clock, or one that replaces it.
 ///
-/// A clock that replaces it is the caller's code, and may use the cache. So it is asked before a stripe is locked, and never
-/// under the lock: what is done there goes by the answer that the thread [noted](Self::note).
+/// A clock that replaces it is the caller's code, and may use the cache. So it is called before a stripe is locked and
+/// never under the lock: code under the lock uses the time that its thread [noted](Self::note).
 #[derive(Clone, Default)]
 pub(crate) struct Time(Option<Arc<dyn Clock>>);
 
 thread_local! {
-    /// What the caller's clock said before this thread took its last lock.
+    /// The time of the caller's clock before this thread took its last lock.
     static NOTED: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The answer of a clock.
+/// A clock that always returns the same time.
 struct Still(SystemTime);
 
 impl Clock for Still {
@@ -48,12 +48,12 @@ impl Time {
         milliseconds(self.0.as_ref().map_or_else(SystemTime::now, |clock| clock.now()))
     }
 
-    /// Whether to ask for the time runs the caller's code.
+    /// Whether asking for the time runs the caller's code.
     pub(crate) fn is_callers(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Asks a clock of the caller's, for what this thread is about to do under a lock.
+    /// If the caller replaced the clock, notes its time for what this thread is about to do under a lock.
     #[inline(always)]
     pub(crate) fn note(&self) {
         if self.is_callers() {
@@ -67,7 +67,7 @@ impl Time {
         NOTED.set(self.now_ms());
     }
 
-    /// The time for what this thread does under the lock that it took last.
+    /// The clock for what this thread does under the lock that it took last.
     pub(crate) fn under_lock(&self) -> Self {
         match &self.0 {
             None => Self(None),
@@ -75,7 +75,7 @@ impl Time {
         }
     }
 
-    /// That time in milliseconds.
+    /// The time of [`under_lock`](Self::under_lock), in milliseconds since 1970.
     pub(crate) fn under_lock_ms(&self) -> u64 {
         if self.is_callers() { NOTED.get() } else { self.now_ms() }
     }
@@ -87,7 +87,7 @@ impl std::fmt::Debug for Time {
     }
 }
 
-/// Milliseconds since 1970; 0 for what lies before.
+/// Milliseconds since 1970; 0 for an earlier time.
 pub(crate) fn milliseconds(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
@@ -100,21 +100,22 @@ pub enum Expiry {
     /// Never; it can still be evicted.
     #[default]
     Never,
-    /// So long from now, to the millisecond. A duration of zero is expired at once.
+    /// This long from now, to the millisecond. After a duration of zero the item is expired immediately.
     After(Duration),
-    /// At a moment of wall time, to the millisecond, up to the year 2527; a moment in the past is expired at once.
+    /// At a moment of wall time, to the millisecond, up to the year 2527. With a moment in the past the item is expired
+    /// immediately.
     At(SystemTime),
 }
 
 impl Expiry {
-    /// As a record stores it: milliseconds since 1970, 0 for never.
+    /// The form that a record stores: milliseconds since 1970, 0 for never.
     pub(crate) fn to_ms(self, now_ms: impl FnOnce() -> u64) -> u64 {
         let ms = match self {
             Expiry::Never => return 0,
             Expiry::After(wait) => now_ms().saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
             Expiry::At(time) => milliseconds(time),
         };
-        // 0 means never; the first millisecond of 1970 is as long past as the second.
+        // 0 means never, so the earliest expiry is the first millisecond of 1970, which is past all the same.
         ms.clamp(1, LAST_TIME)
     }
 }

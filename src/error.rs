@@ -1,4 +1,4 @@
-//! What can go wrong, said so that the reader knows what was expected, what was found, and what to do.
+//! The errors of Kennel. A message says what was expected, what was found, and what to do.
 
 use crate::names::UnknownName;
 use std::collections::TryReserveError;
@@ -9,18 +9,18 @@ use std::time::Duration;
 /// The result of an operation on a cache.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Any error of Kennel. A miss is none, and neither is a full cache.
+/// Any error of Kennel. Misses and evictions are not errors.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused something.
     #[error("cannot {what} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// What failed, such as `open`.
         what: &'static str,
-        /// On which file or directory.
+        /// The file or directory.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
 
@@ -32,20 +32,20 @@ pub enum Error {
     #[error("{} exists already: open it, or destroy it first", .0.display())]
     Exists(PathBuf),
 
-    /// The file is no cache file, or not one of this format, or damaged in its header.
+    /// The file is not a cache file, is one of another format, or has a damaged header.
     #[error("{}: {field}: expected {expected}, found {found}; {}", path.display(), about_bad_file(field))]
     BadFile {
         /// The file.
         path: PathBuf,
-        /// The part of the header.
+        /// The part of the header that is wrong.
         field: &'static str,
-        /// What stands there in a file that can be opened.
+        /// What a valid file contains there.
         expected: String,
-        /// What stands there.
+        /// What this file contains there.
         found: String,
     },
 
-    /// The file differs from what was asked for, and [`OnMismatch::Fail`](crate::OnMismatch::Fail) is set.
+    /// The file differs from the options, and [`OnMismatch::Fail`](crate::OnMismatch::Fail) is set.
     #[error("{}: asked for {what} {asked}, the file has {found}; open it with what it has, use it as it is \
              (`OnMismatch::UseExisting`), or let it be replaced (`OnMismatch::Recreate`)", path.display())]
     Mismatch {
@@ -53,16 +53,17 @@ pub enum Error {
         path: PathBuf,
         /// The option.
         what: &'static str,
-        /// Its value as asked for.
+        /// Its value in the options.
         asked: String,
         /// Its value in the file.
         found: String,
     },
 
-    /// The lock files that belong to the cache file are not where they must be. Whoever locked others would
-    /// lock alone.
-    #[error("the locks of {} are lost: {detail}; it was moved, linked or mounted without its lock directory, or that \
-             was deleted: restore it, or destroy the cache file and create it anew", path.display())]
+    /// The lock files that belong to the cache file are not where they must be. Replacing them would let two processes
+    /// lock the same stripe.
+    #[error("the locks of {} are lost: {detail}; the file was moved, linked or mounted without its lock directory, \
+             or that directory was deleted: restore the directory, or destroy the cache file and create it \
+             anew", path.display())]
     LocksLost {
         /// The cache file.
         path: PathBuf,
@@ -70,14 +71,14 @@ pub enum Error {
         detail: String,
     },
 
-    /// Strategy `lease`: on this file system a lease ends when its descriptor is closed, so that a living process
-    /// could be taken for dead.
-    #[error("strategy `lease` is refused for {}: on an overlay file system, as the root of a container is, the proof that \
-             a process lives is lost when any part of it closes descriptors that are not its own; use another file \
-             system (/dev/shm, a volume) or strategy `file`", .0.display())]
+    /// Strategy `lease`: on this file system a lease ends when its descriptor is closed, so other processes could take
+    /// a living process for dead.
+    #[error("strategy `lease` is refused for {}: on an overlay file system, such as the root of a container, a process \
+             loses the proof that it is alive when any part of it closes descriptors that are not its own; use another \
+             file system (/dev/shm, a volume) or strategy `file`", .0.display())]
     LeaseRefused(PathBuf),
 
-    /// The file is locked by another strategy than those this program has.
+    /// The file uses a lock strategy that this program does not have.
     #[error("{}: locked by strategy {found} (id {id}), which this program does not have; it was opened with {asked}", path.display())]
     UnknownStrategy {
         /// The file.
@@ -86,25 +87,25 @@ pub enum Error {
         found: String,
         /// Its number.
         id: u64,
-        /// The strategy that was asked for.
+        /// The strategy in the options.
         asked: String,
     },
 
-    /// Strategy `process`: the file is open, in another process or once more in this one.
-    #[error("{} is open already, and its lock strategy `process` lets it be open once; within a process share the \
-             handle, for several processes create it with another strategy", .0.display())]
+    /// Strategy `process`: the file is open already, in another process or in this one.
+    #[error("{} is open already, and its lock strategy `process` allows one handle: share that within the process, or \
+             create the file with another strategy for several processes", .0.display())]
     OpenElsewhere(PathBuf),
 
-    /// The file could have been written by somebody else.
+    /// Another user could have written the file.
     #[error("{} is not trusted: {detail}; if you trust those who can write it, open it with `trust`", path.display())]
     NotTrusted {
         /// The file.
         path: PathBuf,
-        /// Who could.
+        /// How: by its owner or its permission bits.
         detail: String,
     },
 
-    /// On this file system memory or locks are not shared between all who open the file.
+    /// On this file system mappings or locks are not coherent between all processes that open the file.
     #[error("{} lies on {kind}, where mappings or locks are not coherent; use a local file system, or \
              `allow_network` if only one host uses it and you know that its locks work", path.display())]
     NetworkFilesystem {
@@ -125,7 +126,7 @@ pub enum Error {
         advice: &'static str,
     },
 
-    /// All seats are taken by living members.
+    /// Living members have taken all seats.
     #[error("all {seats} seats of {} are taken by living processes; create it with more (`seats`)", path.display())]
     SeatsFull {
         /// The file.
@@ -134,14 +135,14 @@ pub enum Error {
         seats: u32,
     },
 
-    /// An option cannot be.
+    /// An option has an invalid value.
     #[error("option {option}: expected {expected}, found {given}")]
     BadOption {
         /// The option.
         option: &'static str,
         /// Its value.
         given: String,
-        /// What it may be.
+        /// Which values are valid.
         expected: String,
     },
 
@@ -157,12 +158,12 @@ pub enum Error {
     /// An item is larger than a quarter of a stripe's main ring.
     #[error(
         "an item of {size} bytes (header, key and value): expected at most {limit}; fewer stripes or a larger \
-             capacity take larger items"
+             capacity allow larger items"
     )]
     TooLarge {
-        /// Bytes it would take.
+        /// Its length in bytes, header included.
         size: u64,
-        /// Bytes it may take.
+        /// The longest.
         limit: u64,
     },
 
@@ -180,12 +181,12 @@ pub enum Error {
         value: u64,
         /// `+` or `-`.
         sign: char,
-        /// What was to be added or taken.
+        /// The amount to add or subtract.
         delta: u64,
     },
 
-    /// The stripe's lock was held by somebody else for the whole of the limit; nothing was written.
-    #[error("stripe {stripe} was locked by another for {waited:?}; a stopped process may hold it")]
+    /// Another thread or process held the stripe's lock until the time limit; nothing was written.
+    #[error("stripe {stripe} was locked by another thread or process for {waited:?}; a stopped process may hold it")]
     Busy {
         /// The stripe.
         stripe: u32,
@@ -193,23 +194,24 @@ pub enum Error {
         waited: Duration,
     },
 
-    /// Somebody else held the key's claim, or others all claims of its stripe, until the caller's time ran out.
+    /// Until the caller's time limit, another caller held the key's claim, or others held all claims of its stripe.
     #[error(
-        "the key is still claimed by another after {waited:?}; wait longer, or create it all the same \
+        "another caller still claims the key after {waited:?}; wait longer, or create it all the same \
              (`CreateOptions::unprotected`)"
     )]
     TimedOut {
-        /// For how long it was waited.
+        /// How long the caller waited.
         waited: Duration,
     },
 
-    /// The same thread or task holds the key's claim already: waiting for itself it would wait in vain.
+    /// This thread or task holds the key's claim already, and would wait for itself for ever.
     #[error(
-        "this thread or task has claimed the key already; it is created, or locked, within its own creation or lock"
+        "this thread or task has claimed the key already: within its creation or lock, do not create or lock the key \
+             again"
     )]
     OwnClaim,
 
-    /// All entries of the file's table of namespaces are used.
+    /// The file's table of namespaces is full.
     #[error("all {namespaces} namespaces of {} are used; create it with more (`namespaces`)", path.display())]
     NamespacesFull {
         /// The file.
@@ -218,12 +220,12 @@ pub enum Error {
         namespaces: u32,
     },
 
-    /// A typed value cannot be serialized, or what is stored is no value of the type.
+    /// A typed value cannot be serialized, or the stored bytes are not a value of the type.
     #[error("cannot {what} a typed value: {detail}")]
     Codec {
         /// `serialize` or `read`.
         what: &'static str,
-        /// Why not.
+        /// The reason.
         detail: String,
     },
 
@@ -238,7 +240,7 @@ pub enum Error {
         needed: usize,
     },
 
-    /// The caller's buffer does not take the value.
+    /// The caller's buffer is too small for the value.
     #[error("a buffer of {given} bytes for a value of {needed}")]
     BufferTooSmall {
         /// Length of the value.
@@ -248,17 +250,17 @@ pub enum Error {
     },
 }
 
-/// Whether a file whose header is wrong in this part is not known for a cache file.
+/// Whether a file whose header is wrong in this part may never have been a cache file.
 fn is_no_cache_file(field: &str) -> bool {
     matches!(field, "magic" | "length" | "file type")
 }
 
-/// What is to be done about a file whose header is wrong in this part.
+/// What to do about a file whose header is wrong in this part.
 fn about_bad_file(field: &str) -> &'static str {
     if field == "file type" {
-        "this is no cache file, and is left alone: name another path, or remove what lies there yourself"
+        "this is no cache file, and is left alone: name another path, or remove it yourself"
     } else if field == "content" {
-        "a power failure can leave a file so, and nothing is lost with it: destroy it, or let it be replaced \
+        "a power failure can leave a file like this, and nothing is lost with it: destroy it, or let it be replaced \
          (`OnMismatch::Recreate`)"
     } else if is_no_cache_file(field) {
         "this is no cache file, and is left alone: name another, or remove it yourself if you know that it once was one"
@@ -268,29 +270,29 @@ fn about_bad_file(field: &str) -> &'static str {
 }
 
 impl Error {
-    /// Whether the file is something else than a damaged cache file, or one of another format.
+    /// Whether the file is neither a damaged cache file nor one of another format.
     pub(crate) fn is_no_cache_file(&self) -> bool {
         matches!(self, Error::BadFile { field, .. } if is_no_cache_file(field))
     }
 
-    /// Whether the caller made a mistake, which no cache would forgive, and not the cache failed.
+    /// Whether the error is the caller's mistake, not a failure of the cache.
     pub(crate) fn is_of_caller(&self) -> bool {
         matches!(self, Error::OwnClaim | Error::BadOption { .. })
     }
 
-    /// What a failure to get memory for a value becomes.
+    /// Converts a failed allocation for a value.
     pub(crate) fn no_memory(needed: usize) -> impl FnOnce(TryReserveError) -> Error {
         move |_| Error::NoMemory { needed }
     }
 
-    /// What a failure of the system becomes; the path is copied only then.
+    /// Converts an error of the system; copies the path only if there is one.
     pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::Io { what, path: path.into(), source }
     }
 }
 
-/// The kind is that of the system's own error, or the nearest one; the error itself can be taken out again with
-/// [`io::Error::downcast`].
+/// The kind is that of the system's own error, or else the nearest one; [`io::Error::downcast`] returns the error
+/// itself.
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         io::Error::new(io_kind(&error), error)

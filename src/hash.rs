@@ -1,13 +1,13 @@
-//! From a key to the places it may lie in.
+//! From a key to its stripe, bucket and tag.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Bits of the hash that choose the stripe; as many as the largest number of stripes needs.
+/// Bits of the hash that choose the stripe: as many as the largest number of stripes needs.
 const STRIPE_BITS: u32 = 12;
 /// Bits of the hash that a slot keeps.
 pub(crate) const TAG_BITS: u32 = 12;
 
-/// A key with its hash: xxh3 with the file's random seed, cut into three disjoint parts.
+/// A key with its hash: xxh3 with the file's random seed, divided into three disjoint parts.
 ///
 /// ```text
 /// bits 63..24 bucket (by multiply-shift) | 23..12 tag | 11..0 stripe (by modulus)
@@ -24,7 +24,8 @@ impl<'a> Key<'a> {
         Self { bytes, hash: xxh3_64_with_seed(bytes, seed) }
     }
 
-    /// 128 bits for a claim, which holds no key: two keys that collide here would wait for each other.
+    /// A 128-bit hash for a claim, which does not contain the key: callers of two keys that collide wait for each
+    /// other.
     pub(crate) fn wide(&self, seed: u64) -> [u64; 2] {
         [self.hash, xxh3_64_with_seed(self.bytes, !seed)]
     }
@@ -44,7 +45,7 @@ impl<'a> Key<'a> {
     /// reduction", 2016.
     #[inline]
     pub(crate) fn bucket(&self, buckets: u64) -> u64 {
-        // The bits stay where they are, so that the bucket is just the upper half of the product.
+        // The bits are not shifted down, so the bucket is the upper half of the product.
         let high = self.hash & (u64::MAX << (STRIPE_BITS + TAG_BITS));
         ((u128::from(high) * u128::from(buckets)) >> 64) as u64
     }

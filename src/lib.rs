@@ -1,9 +1,9 @@
-//! Kennel is a cache in one memory-mapped file that any number of processes of a host open and use directly. There is no
-//! server. A read takes no lock and makes no system call; a write locks one stripe of many. A process that is killed at
-//! any moment leaves nothing behind that blocks or misleads the others.
+//! Kennel is a cache in one memory-mapped file that any number of processes of a host open and use directly. There is
+//! no server. A read takes no lock and makes no system call; a write locks one stripe of many. A process that is killed
+//! at any moment leaves nothing behind that blocks or misleads the others.
 //!
-//! The cache has a fixed size and evicts what is used least, so any read may miss. It is tested on Linux, and under Wine
-//! for Windows; for macOS it is only type-checked. It needs a 64-bit little-endian target.
+//! The cache has a fixed size and evicts what is used least, so any read may miss. It is tested on Linux, and under
+//! Wine for Windows; for macOS it is only type-checked. It needs a 64-bit little-endian target.
 //!
 //! # Example
 //!
@@ -18,7 +18,7 @@
 //! let five_minutes = Expiry::After(Duration::from_secs(300));
 //! cache.set_with("page:42", "<h1>Hello</h1>", &SetOptions::new().expiry(five_minutes))?;
 //!
-//! // A second handle, as another process has it.
+//! // A second handle, such as another process would open.
 //! let other = Cache::open(&path)?;
 //! assert_eq!(other.get("page:42").as_deref(), Some(&b"<h1>Hello</h1>"[..]));
 //! assert_eq!(other.get("page:43"), None);
@@ -34,9 +34,9 @@
 //! | type | what it is for |
 //! |---|---|
 //! | [`Options`] | creates, opens and destroys cache files; the sizes of a new file |
-//! | [`Cache`] | the handle: [`get`](Cache::get), [`set`](Cache::set), [`delete`](Cache::delete), [`get_or_create`](Cache::get_or_create), [`lock`](Cache::lock), [`stats`](Cache::stats); cheap to clone, to be shared between threads |
+//! | [`Cache`] | the handle: [`get`](Cache::get), [`set`](Cache::set), [`delete`](Cache::delete), [`get_or_create`](Cache::get_or_create), [`lock`](Cache::lock), [`stats`](Cache::stats); cheap to clone, shared between threads |
 //! | [`NamespaceOptions`] | a named part of a cache, with times to live of its own, which can be invalidated as a whole: see [`Cache::namespace`] |
-//! | [`SetOptions`], [`CreateOptions`] | expiry, and how a missing value is created and waited for |
+//! | [`SetOptions`], [`CreateOptions`] | expiry, and how callers create a missing value and wait for it |
 //! | [`Claim`] | the right to create a value, for callers that cannot pass a closure |
 //! | [`LockStrategy`] | how stripes are locked; [`locks`] is the contract for a strategy of your own |
 //! | [`Error`], [`CreateError`] | what can go wrong; a miss is not an error |
@@ -51,16 +51,16 @@
 //! | `tokio` | `AsyncCache`: a handle for tasks, which wait without a thread |
 //! | `serde` | `Serialize` for [`Stats`], [`Verification`] and their parts |
 //!
-//! The features `crash-points` and `plant` are for Kennel's own tests. They make every call slower, and are not part of
-//! what a version promises.
+//! The features `crash-points` and `plant` are for Kennel's own tests. They make every call slower, and may change in
+//! any version.
 //!
 //! # Where to go from here
 //!
 //! These pages are part of the package, in its folder `docs`.
 //!
-//! * `guarantees.md`: what is promised, what is not, and the test that keeps each promise.
+//! * `guarantees.md`: what Kennel promises, what it does not, and the test of each promise.
 //! * `platforms.md`: what differs between Linux, macOS and Windows.
-//! * `architecture.md`: the way of a `get` and of a `set` through this crate.
+//! * `architecture.md`: the parts of this crate, and the path of a `get` and of a `set` through them.
 //! * `format.md`: every byte of the file.
 //!
 //! The crate `kennel-conformance` checks whether a lock strategy of your own keeps the contract of [`locks`].
@@ -112,19 +112,19 @@ pub use upkeep::place::{default_path, default_paths};
 #[cfg(not(loom))]
 pub use upkeep::settings::{DEFAULT_CAPACITY, OnMismatch};
 
-/// Faults that are planted in the engine, for the tests that must find them.
+/// Faults to plant in the engine, for the tests that must find them.
 #[cfg(all(feature = "plant", not(loom)))]
 pub mod planted {
     pub use crate::plant::{Plant, plant};
 }
 
-/// What only the fuzz targets reach.
+/// Functions for the fuzz targets alone.
 #[cfg(fuzzing)]
 pub mod fuzzed {
     pub use crate::store::fuzzed::{RecordInput, check_record};
 }
 
-/// The crash points of the engine, for tests that end a process at each of them.
+/// The crash points of the engine, for tests that kill a process at each of them.
 #[cfg(feature = "crash-points")]
 pub mod crash {
     pub use crate::shm::step::{Died, Event, Plan, Step, arm, passed, unwatch, watch};

@@ -1,8 +1,8 @@
-//! Options that are one of a few words: their names, and the error for a name that is none of them.
+//! Options whose values have names, and the error for an unknown name.
 
 use std::fmt;
 
-/// A text that names none of the values it could name. It is what the `FromStr` of this crate's options returns.
+/// The error of `FromStr` for this crate's options: a text that is not the name of a value.
 ///
 /// ```
 /// let error = "spin".parse::<kennel::LockStrategy>().unwrap_err();
@@ -27,13 +27,13 @@ impl UnknownName {
         self.what
     }
 
-    /// The text.
+    /// The text that was given.
     #[must_use]
     pub fn found(&self) -> &str {
         &self.found
     }
 
-    /// The names that there are, as a phrase such as `discard or verify`.
+    /// The valid names, as a phrase such as `discard or verify`.
     #[must_use]
     pub fn expected(&self) -> &'static str {
         self.expected
@@ -48,7 +48,7 @@ impl fmt::Display for UnknownName {
 
 impl std::error::Error for UnknownName {}
 
-/// Gives an enum without fields `name`, and `Display` and `FromStr` that agree with it.
+/// Implements `name` for an enum without fields, and `Display` and `FromStr` that agree with it.
 macro_rules! names {
     ($type:ident, $what:literal, $expected:literal, $($variant:ident = $name:literal),+ $(,)?) => {
         impl $type {

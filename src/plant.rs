@@ -1,24 +1,24 @@
-//! Protections that can be broken on purpose, to prove that the tests which look for their absence find it.
+//! Faults that tests plant on purpose, to prove that the torture test finds them.
 //!
-//! Compiled in with the feature `plant` only, and even then nothing is broken until [`plant`] is called. Each fault has
-//! one hook in the engine, at the protection that it takes away.
+//! They are compiled in only with the feature `plant`, and even then nothing is broken until [`plant`] is called. Each
+//! fault has one hook in the engine, at the protection that it disables.
 
-/// What is broken in this process.
+/// A fault of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Plant {
-    /// Readers do not look at versions: neither at an odd one before, nor at a changed one after.
+    /// Readers ignore versions: both an odd one before the read and a changed one after it.
     Torn = 1,
-    /// A record that was superseded is not marked dead, and linked again.
+    /// A superseded record is not marked dead, and is linked again.
     Revived,
-    /// The lock of a stripe is said to be held without being taken.
+    /// Locking a stripe reports success without taking the lock.
     Unlocked,
-    /// The lock is given up before the last stores of a write, as by one that was taken for dead.
+    /// The lock is released before the last stores of a write, as if its holder had been taken for dead.
     #[cfg(all(feature = "plant", not(loom)))]
     LateStore,
-    /// Whoever claims a key does not look whether it is claimed already.
+    /// A caller that claims a key does not check whether it is claimed already.
     DoubleClaim,
-    /// A handle whose file was replaced goes on using it.
+    /// A handle whose file was replaced goes on using the old file.
     Unfollowed,
 }
 
@@ -41,7 +41,7 @@ mod active {
 
     static PLANTED: AtomicU8 = AtomicU8::new(0);
 
-    /// Breaks a protection for the rest of this process's life.
+    /// Plants a fault for the rest of this process's life.
     pub fn plant(what: Plant) {
         PLANTED.store(what as u8, Ordering::Relaxed);
     }
@@ -51,7 +51,7 @@ mod active {
         PLANTED.load(Ordering::Relaxed) == what as u8
     }
 
-    /// Long enough for others to take the lock that was given up.
+    /// Waits long enough for others to take the lock that was released.
     pub(crate) fn linger() {
         std::thread::sleep(Duration::from_micros(200));
     }

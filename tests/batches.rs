@@ -77,7 +77,7 @@ impl Clock for NosyClock {
 
 #[test]
 fn a_clock_may_use_the_cache() {
-    for strategy in [LockStrategy::File, LockStrategy::Lease, LockStrategy::Process] {
+    for strategy in [LockStrategy::File, LockStrategy::Lease, LockStrategy::Process, LockStrategy::RwFile] {
         let (place, clock) = (Place::new(), Arc::new(NosyClock::default()));
         let options = options().stripes(1).locks(strategy).lock_wait(Duration::from_millis(200)).clock(clock.clone());
         let cache = options.create(place.path()).unwrap();
@@ -112,7 +112,7 @@ const CHANGED: &str = "a value that is written to another place";
 #[cfg(feature = "crash-points")]
 #[test]
 fn room_for_a_value_is_made_under_no_lock() {
-    for strategy in [LockStrategy::File, LockStrategy::Lease] {
+    for strategy in [LockStrategy::File, LockStrategy::Lease, LockStrategy::RwFile] {
         let place = Place::new();
         let options = options().stripes(1).locks(strategy).lock_wait(Duration::from_millis(200));
         let cache = options.create(place.path()).unwrap();

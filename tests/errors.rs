@@ -44,7 +44,7 @@ fn io_names_what_was_tried_where_and_why_not() {
     fs::create_dir(place.path()).unwrap();
     let said = format!(
         "{}: file type: expected a regular file, found a directory; this is no cache file, and is left alone: name another \
-         path, or remove what lies there yourself",
+         path, or remove it yourself",
         real(&place)
     );
     assert_eq!(message(small().open(place.path())), said);
@@ -466,7 +466,7 @@ fn key_too_long_too_large_and_buffer_too_small_name_size_and_limit() {
         message(cache.set("key", vec![0; 60_000])),
         format!(
             "an item of 60040 bytes (header, key and value): expected at most {limit}; fewer stripes or a larger capacity \
-             take larger items"
+             allow larger items"
         )
     );
     cache.set("key", "value").unwrap();
@@ -521,7 +521,8 @@ fn busy_says_which_stripe_and_how_long_and_nothing_is_written() {
         })
         .collect();
     let (stripe, how) = (Raw::load(&place.path()).stripe_of(b"key"), SetOptions::new());
-    let expected = format!("stripe {stripe} was locked by another for 20ms; a stopped process may hold it");
+    let expected =
+        format!("stripe {stripe} was locked by another thread or process for 20ms; a stopped process may hold it");
     let refused = [
         message(cache.set("key", "after")),
         message(cache.add("key", "after", &how)),

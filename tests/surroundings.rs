@@ -119,8 +119,8 @@ fn a_limit_on_the_size_of_files_is_an_error_at_create() {
 fn a_file_of_zeros_is_destroyed_or_replaced_when_that_is_asked_for() {
     let place = Place::new();
     let said = format!(
-        "{}: content: expected a header, found nothing but zeros; a power failure can leave a file so, and nothing is lost \
-         with it: destroy it, or let it be replaced (`OnMismatch::Recreate`)",
+        "{}: content: expected a header, found nothing but zeros; a power failure can leave a file like this, and nothing \
+         is lost with it: destroy it, or let it be replaced (`OnMismatch::Recreate`)",
         common::real(place.dir()).join("cache").display()
     );
     // One as it is allocated, with holes only, and one that is written.

@@ -306,11 +306,16 @@ fn read_locked<T: Take>(key: &Key<'_>, tally: Tally<'_>, want: &mut T) -> Option
     let store = &tally.opened.store;
     let held = lock_for_read(tally.opened, store.stripe_of(key))?;
     held.settle_bucket(store.bucket_of(key));
-    if T::RUNS_CALLERS_CODE || tally.opened.settings.time.is_callers() {
-        // It may use the cache, and so must hold no lock. What a dead writer left is settled all the same.
+    if runs_callers_code::<T>(tally.opened) {
+        // What a dead writer left is settled all the same.
         drop(held);
     }
     Some(tally.look(key, want))
+}
+
+/// Whether a look runs code of the caller's. That may use the cache, and so must run under no lock.
+fn runs_callers_code<T: Take>(opened: &Opened) -> bool {
+    T::RUNS_CALLERS_CODE || opened.settings.time.is_callers()
 }
 
 /// Reads where more is asked for than a version: a reader's lock, or checksums.
@@ -324,6 +329,8 @@ fn read_carefully<T: Want>(key: Key<'_>, tally: Tally<'_>, want: &mut T) -> Opti
         tally.count(MemberCount::BoundedMisses, 1);
         return None;
     };
+    // The bucket's version alone makes a look sound.
+    let shared = shared.filter(|_| !runs_callers_code::<T>(opened));
     if opened.settings.verify_reads || distrust == Distrust::Verify {
         let mut sound = Sound { key, want };
         let looked = tally.look(&key, &mut sound);

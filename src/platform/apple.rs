@@ -1,4 +1,4 @@
-//! What only macOS does, and its relatives.
+//! macOS and its relatives only.
 
 pub(crate) use super::super::lacking::{
     MAPPINGS_KEEP_LOCKS, clock_ahead_ms, heavy_barrier, is_in_memory, keep_from_children, light_barrier,
@@ -12,20 +12,21 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-/// The path that the open file has now, if it still has one.
+/// The current path of an open file, if it still has one.
 pub(super) fn path_of(file: &File) -> Option<PathBuf> {
     let path = rustix::fs::getpath(file).ok()?;
     Some(OsString::from_vec(path.into_bytes()).into())
 }
 
-/// A number that changes when the host starts anew: random, made by the kernel at its start. The moment of the start,
-/// which `kern.boottime` tells, would change with every correction of the clock.
+/// The id of the boot: a random number that the kernel draws when the host starts. The time of the start
+/// (`kern.boottime`) would not do, since it changes with every correction of the clock.
 #[allow(unsafe_code, reason = "there is no safe way to ask the kernel for this")]
 pub(crate) fn boot_id() -> [u64; 2] {
     let mut text = [0u8; 64];
     let mut len = text.len();
     let name = c"kern.bootsessionuuid";
-    // SAFETY: the name ends with a zero, the buffer is writable for the length given, and nothing is set.
+    // SAFETY: the name ends with a zero, the buffer is writable for the length given, and the call sets no value of the
+    // system.
     let failed =
         unsafe { libc::sysctlbyname(name.as_ptr(), text.as_mut_ptr().cast(), &raw mut len, std::ptr::null_mut(), 0) };
     if failed != 0 {
@@ -38,13 +39,13 @@ pub(crate) fn boot_id() -> [u64; 2] {
     }
 }
 
-/// Gives the file its length with all its blocks reserved, so that the disk cannot be full later.
+/// Sets the file's length and reserves all its blocks, so that the disk cannot be full later.
 pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
     fs2::FileExt::allocate(file, len)?;
     file.set_len(len)
 }
 
-/// The kind of a file system on which mappings or locks are not shared as they must be.
+/// The kind of the file's file system, if mappings or locks on it are not coherent between its users.
 pub(crate) fn network_filesystem(file: &File) -> Option<String> {
     let stat = rustix::fs::fstatfs(file).ok()?;
     let name: Vec<u8> = stat.f_fstypename.iter().take_while(|&&c| c != 0).map(|&c| c as u8).collect();

@@ -1,4 +1,4 @@
-//! What only Linux does.
+//! Linux only.
 
 use super::super::unread_boot;
 use memmap2::MmapRaw;
@@ -13,26 +13,26 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
 use std::time::Duration;
 
-/// A path that leads to the very file that is open, even if its name is gone.
+/// A path to an open file, which leads to it even if the file has lost its name.
 pub(super) fn path_of(file: &File) -> Option<PathBuf> {
     Some(PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())))
 }
 
-/// A number that changes when the host starts anew: random, made by the kernel at its start.
+/// The id of the boot: a random number that the kernel draws when the host starts.
 pub(crate) fn boot_id() -> [u64; 2] {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     match u128::from_str_radix(&text.trim().replace('-', ""), 16) {
         Ok(id) => [id as u64, (id >> 64) as u64],
-        // Without /proc, as in a changed root.
+        // There is no `/proc`, as in some chroots.
         Err(_) => unread_boot(),
     }
 }
 
-/// By how many milliseconds this process's monotonic clock is ahead of the host's: a container can have a time namespace
-/// of its own. Without `/proc`, or on a kernel without such namespaces, it is taken to be the host's.
+/// How many milliseconds this process's monotonic clock is ahead of the host's: a container can have a time namespace
+/// of its own. Without `/proc`, or on a kernel without such namespaces, this assumes the host's clock.
 pub(crate) fn clock_ahead_ms() -> i64 {
     let namespace = |name| std::fs::read_link(format!("/proc/self/ns/{name}")).ok();
-    // The offsets that a process reads of itself are those of its children: the same, unless it has called `unshare`.
+    // `timens_offsets` shows the offsets for the process's children, which are its own unless it has called `unshare`.
     if namespace("time") != namespace("time_for_children") {
         return 0;
     }
@@ -50,24 +50,24 @@ fn monotonic_offset_ms(line: &str) -> Option<i64> {
     Some(seconds * 1_000 + nanoseconds / 1_000_000)
 }
 
-/// Gives the file its length with all its blocks reserved, so that the disk cannot be full later.
+/// Sets the file's length and reserves all its blocks, so that the disk cannot be full later.
 pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len) {
         Ok(()) => Ok(()),
-        // The file system cannot.
+        // The file system cannot reserve blocks.
         Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => file.set_len(len),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Whether a file lies on a file system that does not outlive the boot.
+/// Whether a file lies on a file system that a restart empties.
 pub(crate) fn is_in_memory(file: &File) -> bool {
     const TMPFS: u32 = 0x0102_1994;
     const RAMFS: u32 = 0x8584_58f6;
     rustix::fs::fstatfs(file).is_ok_and(|stat| matches!(stat.f_type as u32, TMPFS | RAMFS))
 }
 
-/// The kind of a file system on which mappings or locks are not shared as they must be.
+/// The kind of the file's file system, if mappings or locks on it are not coherent between its users.
 pub(crate) fn network_filesystem(file: &File) -> Option<String> {
     const KINDS: [(u32, &str); 9] = [
         (0x6969, "NFS"),
@@ -84,8 +84,8 @@ pub(crate) fn network_filesystem(file: &File) -> Option<String> {
     KINDS.into_iter().find(|&(kind, _)| kind == magic).map(|(_, name)| name.to_owned())
 }
 
-/// Opens a file that has no name yet, in the directory where it will get one, if the file system can, and if it can get
-/// one: that takes `/proc`, which may be missing in a changed root.
+/// Opens a file without a name, in the directory where it will get one. `None` if the file system does not support
+/// that, or if the file could not get its name later: that takes `/proc`, which may be missing in a chroot.
 pub(crate) fn nameless_file(directory: &Path) -> io::Result<Option<File>> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     match rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR) {
@@ -99,7 +99,7 @@ pub(crate) fn nameless_file(directory: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Makes every page of a mapping present and writable; `false` where the system has no call for it.
+/// Makes every page of a mapping present and writable; `false` if the system has no call for that.
 pub(crate) fn populate(map: &MmapRaw) -> io::Result<bool> {
     map.advise(memmap2::Advice::PopulateWrite).map(|()| true)
 }
@@ -107,32 +107,32 @@ pub(crate) fn populate(map: &MmapRaw) -> io::Result<bool> {
 /// Whether a mapping can keep the lock of a file whose descriptor was closed.
 pub(crate) const MAPPINGS_KEEP_LOCKS: bool = true;
 
-/// Whether a mapping of this very file does: not on overlayfs, where it belongs to the file beneath.
+/// Whether a mapping of this file keeps its lock: not on overlayfs, where the mapping belongs to the underlying file.
 pub(crate) fn mappings_keep_locks(file: &File) -> bool {
     const OVERLAYFS: u32 = 0x794c_7630;
     rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type as u32 != OVERLAYFS)
 }
 
-/// Where a file has data at or after an offset, unless nothing but holes follows.
+/// The offset of the first data of a file at or after `offset`; `None` if only holes follow.
 pub(crate) fn next_data(file: &File, offset: u64) -> io::Result<Option<u64>> {
     match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(offset)) {
         Ok(at) => Ok(Some(at)),
         Err(Errno::NXIO) => Ok(None),
-        // The file system keeps no account of holes.
+        // The file system does not report holes.
         Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(Some(offset)),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Keeps a mapping from children that are forked from here on.
+/// Excludes a mapping from children forked from now on.
 pub(crate) fn keep_from_children(map: &MmapRaw) -> io::Result<()> {
     map.advise(memmap2::Advice::DontFork)
 }
 
-/// The largest size of a page that Linux is built for.
+/// The largest page size that Linux can be built for.
 const MOST_PAGE: usize = 64 << 10;
 
-/// A word that has its pages for itself.
+/// A word on pages of its own.
 #[repr(C, align(65536))]
 struct Alone {
     word: AtomicU32,
@@ -141,55 +141,55 @@ struct Alone {
 
 static PROCESS_WORD: Alone = Alone { word: AtomicU32::new(0), _rest: [0; MOST_PAGE - size_of::<AtomicU32>()] };
 
-/// A word that is 0 when a process begins.
+/// A word that is 0 when a process starts.
 #[inline(always)]
 pub(crate) fn process_word() -> &'static AtomicU32 {
     &PROCESS_WORD.word
 }
 
-/// Has the word be 0 in each forked child, too, by whatever call the child is made; `false`: the kernel, one older than
-/// 4.14, cannot do that.
+/// Makes [`process_word`] 0 in each forked child, too, whatever call creates the child. Returns `false` if the kernel
+/// cannot do that, as before version 4.14.
 #[allow(unsafe_code, reason = "the advice changes what a child finds in memory")]
 pub(crate) fn zero_process_word_in_children() -> bool {
     let at: *const Alone = &raw const PROCESS_WORD;
-    // SAFETY: the pages are those of the static, which begins and ends with a page, and nothing else lies there. It holds
-    // an atomic word, whose every value is valid.
+    // SAFETY: the pages are those of the static, which begins and ends at a page boundary and holds nothing but an
+    // atomic word, whose every value is valid.
     unsafe { madvise(at.cast_mut().cast(), MOST_PAGE, Advice::LinuxWipeOnFork) }.is_ok()
 }
 
-/// Half of a barrier between two threads, for the one that passes it often: the other passes [`heavy_barrier`]. It keeps
-/// the compiler from moving accesses across it.
+/// One half of a barrier between two threads, for the thread that passes it often; the other passes [`heavy_barrier`].
+/// This half only keeps the compiler from moving accesses across it.
 #[inline(always)]
 pub(crate) fn light_barrier() {
     compiler_fence(Ordering::SeqCst);
 }
 
-/// Has every thread of this process pass a memory barrier; `false`: the kernel cannot do that, or must not.
+/// Makes every thread of this process pass a memory barrier; `false` if the kernel cannot do that, or is forbidden to.
 pub(crate) fn heavy_barrier() -> bool {
     let all_pass = || membarrier(MembarrierCommand::PrivateExpedited).is_ok();
     all_pass() || (membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok() && all_pass())
 }
 
-/// Sleeps until somebody wakes who sleeps on `half`, or `limit` has passed; not at all if it is not `seen` any more. It
-/// may end early for no reason. A futex, shared between processes: without the PRIVATE flag it is known by the file's
-/// page and not by the address.
+/// Sleeps until another thread wakes the sleepers of `half`, or `limit` has passed; returns immediately if `half` is no
+/// longer `seen`. It may return early for no reason. This is a futex, shared between processes: without the PRIVATE
+/// flag the kernel identifies it by the file's page and not by the address.
 pub(crate) fn sleep_on(half: &AtomicU32, seen: u32, _is_same: impl Fn() -> bool, limit: Duration) {
     let limit = futex::Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
-    // Woken, another word, a signal, time over: the caller looks again in each case.
+    // A wake-up, another value, a signal, the limit: in each case the caller looks again.
     let _ = futex::wait(half, futex::Flags::empty(), seen, Some(&limit));
 }
 
-/// Wakes one who sleeps on `half`, in whatever process.
+/// Wakes one thread, of any process, that sleeps on `half`.
 pub(crate) fn wake_one(half: &AtomicU32) {
     wake(half, 1);
 }
 
-/// Wakes all who sleep on `half`, in whatever process.
+/// Wakes all threads, of any process, that sleep on `half`.
 pub(crate) fn wake_all(half: &AtomicU32) {
     wake(half, i32::MAX as u32);
 }
 
 fn wake(half: &AtomicU32, most: u32) {
-    // It fails only for an address that is none.
+    // It fails only for an invalid address.
     let _ = futex::wake(half, futex::Flags::empty(), most);
 }

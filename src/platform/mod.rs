@@ -1,22 +1,22 @@
-//! What differs between operating systems, and nothing else: no other file of the library asks which system it
-//! runs on. `docs/platforms.md` says for each system what stands behind these functions.
+//! Everything that differs between operating systems: no other file of the library depends on the system.
+//! `docs/platforms.md` describes how each system implements these functions.
 //!
 //! | file | system |
 //! |---|---|
 //! | `unix.rs`, `unix_folder.rs` | what Linux, macOS and the other Unix systems have in common |
-//! | `linux.rs`, `apple.rs`, `other_unix.rs` | what they do not |
+//! | `linux.rs`, `apple.rs`, `other_unix.rs` | what differs between Unix systems |
 //! | `windows.rs` | Windows |
-//! | `wait.rs`, `lacking.rs` | where a system has nothing of the kind |
+//! | `wait.rs`, `lacking.rs` | substitutes for what a system lacks |
 
 #[cfg(not(any(unix, windows)))]
-compile_error!("Kennel needs files that processes map and lock together: a Unix system, or Windows");
+compile_error!("Kennel needs files that processes can map and lock together: a Unix system or Windows");
 
 #[cfg(not(target_os = "linux"))]
 mod lacking;
 #[cfg_attr(unix, path = "unix.rs")]
 #[cfg_attr(windows, path = "windows.rs")]
 mod system;
-// Where the system has nothing better; and in the tests, wherever they run.
+// Used where the system has nothing better, and tested on every system.
 #[cfg(any(test, not(target_os = "linux")))]
 mod wait;
 
@@ -32,7 +32,7 @@ pub(crate) use system::{
     zero_process_word_in_children,
 };
 
-/// What tells a file from every other on this host, for as long as it exists.
+/// Identifies a file on this host for as long as the file exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     /// Inode number; on Windows the file index.
@@ -41,10 +41,10 @@ pub(crate) struct Identity {
     pub device: u64,
 }
 
-/// A file that was opened, and what the system said of it then: each caller after that need not ask again.
+/// An open file with its identity and metadata, so that no caller need ask the system again.
 pub(crate) struct Examined {
     pub file: std::fs::File,
-    /// It stays the same for as long as the file is open.
+    /// It does not change while the file is open.
     pub identity: Identity,
     pub meta: std::fs::Metadata,
 }
@@ -56,24 +56,24 @@ impl Examined {
     }
 }
 
-/// What lies at a path where a regular file was expected; the source of an [`io::Error`](std::io::Error).
+/// What was found where a regular file was expected; the source of an [`io::Error`](std::io::Error).
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("expected a regular file, found {0}")]
 pub(crate) struct Irregular(pub &'static str);
 
-/// An error unless a file is a regular one.
+/// Returns an error unless a file is regular.
 fn must_be_regular(kind: std::fs::FileType) -> std::io::Result<()> {
     let error = |found| std::io::Error::new(std::io::ErrorKind::InvalidInput, Irregular(found));
     irregular(kind).map_or(Ok(()), |found| Err(error(found)))
 }
 
-/// The inode number of a directory; an error unless names in it can be looked up.
+/// The inode number of a directory; an error unless this process can look up names in it.
 pub(crate) fn look_into(directory: &std::path::Path) -> std::io::Result<u64> {
     let own = std::fs::symlink_metadata(directory.join("."))?;
     Ok(system::directory_inode_of(directory, &own))
 }
 
-/// An error unless a directory lies at a path itself, and not at the end of a link.
+/// Returns an error unless a path is that of a directory; a link to a directory is an error, too.
 pub(crate) fn must_be_directory(path: &std::path::Path) -> std::io::Result<()> {
     let kind = std::fs::symlink_metadata(path)?.file_type();
     if kind.is_dir() {
@@ -92,33 +92,34 @@ pub(crate) struct DefaultPlace {
     pub name: String,
 }
 
-/// A file being made: without a name where the system can, else in its lock directory.
+/// A file being created: without a name where the system supports that, else in its lock directory.
 pub(crate) struct NewFile {
     pub file: std::fs::File,
-    /// Where it lies until it gets its name.
+    /// Its path until it gets its name; `None` if it has none.
     pub temporary: Option<tempfile::TempPath>,
 }
 
-/// What a fork calls: before it, after it in the parent, after it in the child.
+/// A function that runs before a fork, or after it in the parent or in the child.
 pub(crate) type ForkHandler = extern "C" fn();
 
-/// Stands for the boot where the system does not tell which it is: another number in each process. So a process that
-/// finds a file which nobody has open takes it for one from before a restart, which is slow and never wrong.
+/// Stands for the boot on a system that does not identify it: a number that differs in each process. So a process that
+/// opens a file which no other process has open treats it as one from before a restart, which is slow and never wrong.
 #[cfg(not(target_os = "linux"))]
 fn unknown_boot() -> [u64; 2] {
     number_of_process(u64::MAX)
 }
 
-/// The second half of a number that stands for a boot that the system would tell, but not here.
+/// The second half of a number that stands for a boot whose id could not be read.
 const UNREAD: u64 = u64::MAX - 1;
 
-/// Stands for the boot where the system would tell which it is, but not here: another number in each process.
+/// Stands for the boot where this process cannot read the id that the system has: a number that differs in each
+/// process.
 #[cfg(target_os = "linux")]
 fn unread_boot() -> [u64; 2] {
     number_of_process(UNREAD)
 }
 
-/// Whether a number stands for a boot that could not be read.
+/// Whether a number stands for a boot whose id could not be read.
 pub(crate) fn is_unread_boot(boot: [u64; 2]) -> bool {
     boot[1] == UNREAD
 }

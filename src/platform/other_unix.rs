@@ -1,4 +1,4 @@
-//! What Unix systems do of which nothing else is known. Nobody has run Kennel on one.
+//! All other Unix systems. Kennel has not been run on any of them.
 
 pub(crate) use super::super::lacking::{
     MAPPINGS_KEEP_LOCKS, clock_ahead_ms, heavy_barrier, is_in_memory, keep_from_children, light_barrier,
@@ -10,23 +10,23 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
-/// A path that leads to the very file that is open: there is none.
+/// A path to an open file: unknown here.
 pub(super) fn path_of(_: &File) -> Option<PathBuf> {
     None
 }
 
-/// A number that changes when the host starts anew.
+/// The id of the boot: unknown here.
 pub(crate) fn boot_id() -> [u64; 2] {
     unknown_boot()
 }
 
-/// Gives the file its length with all its blocks reserved, where the file system does that.
+/// Sets the file's length and reserves all its blocks, where the file system supports that.
 pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
     fs2::FileExt::allocate(file, len)?;
     file.set_len(len)
 }
 
-/// The kind of a file system on which mappings or locks are not shared as they must be: not known.
+/// The kind of the file's file system, if mappings or locks on it are not coherent between its users: unknown here.
 pub(crate) fn network_filesystem(_: &File) -> Option<String> {
     None
 }

@@ -21,19 +21,19 @@ pub(crate) use kind::{
     wake_all, wake_one, zero_process_word_in_children,
 };
 
-/// Whether another file can take the name of one that is mapped, and a mapped one be removed: it lives on without.
+/// Whether a mapped file can be replaced or removed. Unix allows that: the file lives on without a name.
 pub(crate) const CAN_REPLACE_MAPPED: bool = true;
 
 pub(crate) fn identity(file: &File) -> io::Result<Identity> {
     identity_of(file, &file.metadata()?)
 }
 
-/// The same, of a file whose metadata is at hand.
+/// [`identity`] of a file whose metadata the caller has.
 pub(crate) fn identity_of(_: &File, meta: &Metadata) -> io::Result<Identity> {
     Ok(Identity { inode: meta.ino(), device: meta.dev() })
 }
 
-/// The identity of what lies at a path; `None` if nothing does. It takes no descriptor, and follows no symbolic link.
+/// The identity of the file at a path; `None` if there is none. This opens no descriptor and follows no symbolic link.
 pub(crate) fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
     match std::fs::symlink_metadata(path) {
         Ok(meta) => Ok(Some(Identity { inode: meta.ino(), device: meta.dev() })),
@@ -42,7 +42,7 @@ pub(crate) fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
     }
 }
 
-/// What a file is that is no regular one.
+/// What an irregular file is; `None` for a regular one.
 pub(crate) fn irregular(kind: FileType) -> Option<&'static str> {
     match kind {
         kind if kind.is_file() => None,
@@ -54,10 +54,10 @@ pub(crate) fn irregular(kind: FileType) -> Option<&'static str> {
     }
 }
 
-/// Opens an existing regular file, and nothing else: through no symbolic link, and without waiting for the other end of a
-/// named pipe.
+/// Opens an existing file if it is regular. It follows no symbolic link, and does not wait for the other end of a named
+/// pipe.
 pub(crate) fn open_file(path: &Path, writable: bool) -> io::Result<Examined> {
-    // Before it is opened, too: some devices act on that.
+    // Checked before the open, too, since some devices react to being opened.
     must_be_regular(std::fs::symlink_metadata(path)?.file_type())?;
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = OpenOptions::new().read(true).write(writable).custom_flags(flags).open(path)?;
@@ -66,33 +66,33 @@ pub(crate) fn open_file(path: &Path, writable: bool) -> io::Result<Examined> {
     Ok(examined)
 }
 
-/// Whether no path leads to an open file any more.
+/// Whether an open file has lost all its names.
 pub(crate) fn is_unlinked(file: &File) -> bool {
     file.metadata().is_ok_and(|meta| meta.nlink() == 0)
 }
 
-/// A path from the root as people write it: as the system tells it.
+/// An absolute path as people write it: on Unix, the path itself.
 pub(crate) fn usual_form(path: PathBuf) -> PathBuf {
     path
 }
 
-/// The inode number of a directory; 0 when there is none.
+/// The inode number of a directory; 0 if the directory does not exist.
 pub(crate) fn directory_inode(directory: &Path) -> u64 {
     std::fs::metadata(directory).map_or(0, |meta| meta.ino())
 }
 
-/// The same, of one whose metadata is at hand.
+/// [`directory_inode`] of a directory whose metadata the caller has.
 pub(super) fn directory_inode_of(_: &Path, meta: &Metadata) -> u64 {
     meta.ino()
 }
 
-/// What is locked to keep others out of the directory of all lock directories: the directory itself, so that nothing is
-/// left behind.
+/// The path whose lock protects the directory of all lock directories: the directory itself, so that no file is left
+/// behind.
 pub(crate) fn root_lock_path(root: &Path) -> PathBuf {
     root.into()
 }
 
-/// Opens what is locked there.
+/// Opens [`root_lock_path`], to lock it.
 pub(crate) fn open_root_lock(root: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(root)
 }
@@ -102,15 +102,16 @@ pub(crate) fn is_vanishing(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
 }
 
-/// Tries to take the data file's lock; the error is that of `fs2` when somebody else has it.
+/// Tries to take the data file's lock; if it is held already, the error is that of `fs2`.
 pub(crate) fn try_lock_data(file: &File) -> io::Result<()> {
     fs2::FileExt::try_lock_exclusive(file)
 }
 
-/// Opens the very file that is open, as an open file of its own: even if its name is gone, where the system lets that
-/// be said, else by `path` if that is still its name. `expected` is which file it is.
+/// Opens an open file again, as an open file of its own. Where the system supports that, this works even if the file
+/// has lost its name; elsewhere `path` must still be its name. `expected` is the identity of the file.
 pub(crate) fn reopen(file: &File, expected: Identity, path: &Path) -> io::Result<Examined> {
-    // The path of the system may be a link, and the last descriptor of that number may have been a named pipe.
+    // The system's path may be a link, so links are followed. The descriptor's number may be that of a named pipe by
+    // now, so the open does not wait.
     let open_own = |path: &Path| OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path);
     if let Some(own) = kind::path_of(file).and_then(|own| open_own(&own).ok()) {
         let own = Examined::of(own)?;
@@ -122,8 +123,8 @@ pub(crate) fn reopen(file: &File, expected: Identity, path: &Path) -> io::Result
     if named.identity == expected { Ok(named) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
-/// Milliseconds of the monotonic clock, which nobody sets. Processes read it alike unless they are in different time
-/// namespaces: see [`clock_ahead_ms`].
+/// Milliseconds of the monotonic clock, which cannot be set. All processes read the same time, unless they are in
+/// different time namespaces: see [`clock_ahead_ms`].
 #[allow(unsafe_code, reason = "rustix reads the clock without the C library, from a page that valgrind does not map")]
 pub(crate) fn own_clock_ms() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -132,7 +133,7 @@ pub(crate) fn own_clock_ms() -> u64 {
     now.tv_sec as u64 * 1_000 + now.tv_nsec as u64 / 1_000_000
 }
 
-/// Why the content of a file cannot be trusted: somebody else could have written it.
+/// Why the content of a file cannot be trusted: another user could have written it.
 pub(crate) fn untrusted(meta: &Metadata) -> Option<String> {
     let me = my_user();
     if meta.uid() != me {
@@ -142,15 +143,15 @@ pub(crate) fn untrusted(meta: &Metadata) -> Option<String> {
     (others != 0).then(|| format!("expected a file that only its owner writes, found mode {:o}", meta.mode() & 0o777))
 }
 
-/// Makes a directory that is no more open than the cache file is. One that is there already must be ours, unless
-/// others are trusted.
+/// Creates a directory that grants no more access than the cache file. An existing directory must belong to this user,
+/// unless `trust` is set.
 pub(crate) fn make_private_dir(path: &Path, file_mode: u32, trust: bool) -> io::Result<()> {
-    // Whoever may read or write the file may enter the directory, and writers may use its locks.
+    // Users that can access the file can enter the directory, and those that can write the file can use its locks.
     let mode = file_mode | (file_mode & 0o444) >> 2;
     let made = DirBuilder::new().mode(mode).create(path);
     match made {
         Ok(()) => {
-            // A directory that gives what is made in it its own group goes on doing so.
+            // Keep the set-group-ID bit, which gives new files the group of the directory.
             let group = std::fs::metadata(path)?.mode() & 0o2000;
             std::fs::set_permissions(path, Permissions::from_mode(mode | group))
         }
@@ -162,7 +163,7 @@ pub(crate) fn make_private_dir(path: &Path, file_mode: u32, trust: bool) -> io::
     }
 }
 
-/// In a directory that others can write, somebody may have made this one first.
+/// In a directory that other users can write, one of them may have created this directory first.
 fn check_own(path: &Path) -> io::Result<()> {
     let (me, owner) = (my_user(), std::fs::symlink_metadata(path)?.uid());
     if owner == me {
@@ -177,13 +178,13 @@ pub(crate) fn mode(meta: &Metadata) -> u32 {
     meta.mode() & 0o777
 }
 
-/// The length of the largest file that this process may make; `None` without a limit.
+/// The length of the largest file that this process may create; `None` if there is no limit.
 pub(crate) fn largest_file() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Fsize).current
 }
 
-/// Sets the permission bits as asked for, whatever the process's umask. A file with several names is left alone: in a
-/// directory of several users one of them may be a name of somebody's own file.
+/// Sets the permission bits, whatever the process's umask. A file with several names is an error: in a directory that
+/// several users share, one of the names may be that of another user's file.
 pub(crate) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     if file.metadata()?.nlink() > 1 {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the file has several names (hard links)"));
@@ -191,9 +192,9 @@ pub(crate) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(mode))
 }
 
-/// Gives a new file its name: all at once, and only if nobody has it, unless it is to replace him.
+/// Gives a new file its name, atomically. Unless the file is to replace another, the name must be free.
 ///
-/// To replace it takes another name on the same file system, in a directory that exists.
+/// To replace a file takes `replace_through`: another name on the same file system, in a directory that exists.
 pub(crate) fn name_new_file(new: &mut NewFile, path: &Path, replace_through: Option<&Path>) -> io::Result<()> {
     match (new.temporary.take(), replace_through) {
         (Some(temporary), Some(_)) => Ok(temporary.persist(path)?),
@@ -209,7 +210,7 @@ fn link(file: &File, path: &Path) -> io::Result<()> {
     Ok(rustix::fs::linkat(rustix::fs::CWD, from, rustix::fs::CWD, path, flags)?)
 }
 
-/// A link cannot replace, a rename can: so under another name in between.
+/// A link cannot replace a file, but a rename can: so the file first gets another name.
 fn link_over(file: &File, through: &Path, path: &Path) -> io::Result<()> {
     link(file, through)?;
     let renamed = std::fs::rename(through, path);
@@ -219,15 +220,15 @@ fn link_over(file: &File, through: &Path, path: &Path) -> io::Result<()> {
     renamed
 }
 
-/// Gives a file that others have open another name.
+/// Renames a file that others have open.
 pub(crate) fn move_aside(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)
 }
 
-/// Places for the cache of this user when no path is given, the best first.
+/// Places for this user's cache when no path is given, the best one first.
 pub(crate) fn default_places() -> Vec<DefaultPlace> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    // The specification of this variable says that a relative path is to be ignored. `su` and `sudo -E` leave it set to the
+    // The specification of this variable says to ignore a relative path. `su` and `sudo -E` leave it set to the
     // directory of another user.
     let is_ours = |directory: &PathBuf| std::fs::metadata(directory).is_ok_and(|meta| meta.uid() == my_user());
     let runtime = runtime.filter(|directory| directory.is_absolute() && is_ours(directory));
@@ -249,7 +250,7 @@ pub(crate) fn may_create_in(directory: &Path) -> bool {
     directory.is_dir() && is_allowed()
 }
 
-/// Whether nothing lies at a path, or something of this user.
+/// Whether a path is free, or that of a file of this user.
 pub(crate) fn is_ours_or_free(path: &Path) -> bool {
     match std::fs::symlink_metadata(path) {
         Ok(meta) => meta.uid() == my_user(),
@@ -257,39 +258,40 @@ pub(crate) fn is_ours_or_free(path: &Path) -> bool {
     }
 }
 
-/// What a forked child inherits of an open file.
+/// The part of an open file that a forked child inherits.
 pub(crate) type Descriptor = RawFd;
 
 pub(crate) fn descriptor(file: &File) -> Option<Descriptor> {
     Some(file.as_raw_fd())
 }
 
-/// Lets go of a file whose descriptor was closed by [`close_inherited`]; its number may be somebody else's by now.
+/// Drops a file whose descriptor [`close_inherited`] has closed. It does not close the descriptor again: the number may
+/// be that of another file by now.
 pub(crate) fn forget(file: File) {
     let _ = file.into_raw_fd();
 }
 
-/// Closes a descriptor that a forked child inherited, in that child, if it still leads to this file.
+/// In a forked child, closes a descriptor that the child inherited, if it still refers to the expected file.
 #[allow(unsafe_code, reason = "the owner of the descriptor is gone, or will never touch it again")]
 pub(crate) fn close_inherited(descriptor: Descriptor, expected: Identity) {
-    // SAFETY: the descriptor is one of the parent's locked files; in this process nobody uses it, since whatever
-    // owns it sees that it was forked. One of any other file is given back below without being closed.
+    // SAFETY: the descriptor is that of one of the parent's locked files. Nothing in this process uses it, since its
+    // owner detects the fork. A descriptor of any other file is released below without being closed.
     let file = unsafe { File::from_raw_fd(descriptor) };
     if identity(&file).is_ok_and(|found| found == expected) { drop(file) } else { forget(file) }
 }
 
-/// Has every fork of this process call these functions.
-#[allow(unsafe_code, reason = "there is no safe way to be told of a fork")]
+/// Makes every fork of this process call these functions.
+#[allow(unsafe_code, reason = "there is no safe way to be notified of a fork")]
 pub(crate) fn at_fork(before: ForkHandler, in_parent: ForkHandler, in_child: ForkHandler) {
-    // SAFETY: the three handlers are functions of this program that live as long as it does. It fails only without
-    // memory; then a forked child keeps its parent's locks until it ends.
+    // SAFETY: the three handlers are functions of this program that live as long as it does. The call fails only for
+    // lack of memory; then a forked child keeps its parent's locks until it ends.
     let _ = unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
 }
 
-/// Ends this process at once, nothing cleaned up.
+/// Ends this process immediately, without cleaning up.
 #[cfg(feature = "crash-points")]
 pub(crate) fn end_process() -> ! {
-    // Cannot fail for our own pid; should it, the abort below ends the process all the same.
+    // This cannot fail for the process's own pid; if it did, the abort below would end the process.
     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     std::process::abort()
 }

@@ -1,4 +1,4 @@
-//! Directories of which only the names matter that are looked up in the open directory itself.
+//! Open directories, in which names are looked up without a path to the directory.
 
 use super::super::Examined;
 use super::my_user;
@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// An open directory. Whoever puts a symbolic link in the place of its path leads none of these functions elsewhere.
+/// An open directory. A symbolic link that replaces its path does not redirect these functions.
 pub(crate) struct Folder(OwnedFd);
 
 impl Folder {
@@ -39,8 +39,8 @@ impl Folder {
         names.filter(|name| !name.as_ref().is_ok_and(|name| name == "." || name == "..")).collect()
     }
 
-    /// Opens a regular file in it to read and write: one that has no other name, and is of this user, unless others are
-    /// trusted. Anything else is an error.
+    /// Opens a regular file in it for reading and writing. The file must have no other name, and must belong to this
+    /// user unless `trust` is set.
     pub(crate) fn file(&self, name: &OsStr, trust: bool) -> io::Result<Examined> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let examined = Examined::of(File::from(openat(&self.0, name, flags, Mode::empty())?))?;

@@ -1,10 +1,10 @@
-//! Sleeping on a word of shared memory without a call of the system: by looking again, after pauses that grow. That is
-//! slower than being woken and never wrong, since every sleep has a limit.
+//! Sleeping on a word of shared memory without a system call for it: by polling, with growing pauses. That is slower
+//! than a wake-up and never wrong, since every sleep has a limit.
 
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
-/// Sleeps until `is_same` says no, or `limit` has passed.
+/// Sleeps until `is_same` returns `false`, or `limit` has passed.
 pub(crate) fn sleep_on(_half: &AtomicU32, _seen: u32, is_same: impl Fn() -> bool, limit: Duration) {
     let start = Instant::now();
     let mut pause = Duration::from_micros(50);
@@ -18,10 +18,10 @@ pub(crate) fn sleep_on(_half: &AtomicU32, _seen: u32, is_same: impl Fn() -> bool
     }
 }
 
-/// Whoever sleeps looks by itself.
+/// Does nothing: sleepers poll.
 pub(crate) fn wake_one(_half: &AtomicU32) {}
 
-/// Whoever sleeps looks by itself.
+/// Does nothing: sleepers poll.
 pub(crate) fn wake_all(_half: &AtomicU32) {}
 
 #[cfg(all(test, not(loom)))]
@@ -32,14 +32,14 @@ mod tests {
     use crate::shm::memory::Word;
     use crate::shm::{Memory, Step};
 
-    /// A way in which threads sleep and are woken.
+    /// A way for threads to sleep and to wake others.
     struct Way {
         sleep: fn(Word<'_>, u64, Duration),
         wake_one: fn(&AtomicU32),
         wake_all: fn(&AtomicU32),
     }
 
-    /// That of the system, and that by looking again.
+    /// The system's way, and polling.
     const WAYS: [Way; 2] = [
         Way {
             sleep: |word, seen, limit| {

@@ -1,5 +1,5 @@
-//! Windows. What is said here of the system is said by Microsoft's documentation, unless it says otherwise.
-#![allow(unsafe_code, reason = "what the standard library does not offer; each call says why it may")]
+//! Windows. Statements about the system come from Microsoft's documentation, unless they name another source.
+#![allow(unsafe_code, reason = "calls that the standard library does not offer; each block states why it is sound")]
 
 pub(crate) use super::lacking::{
     MAPPINGS_KEEP_LOCKS, clock_ahead_ms, heavy_barrier, is_in_memory, keep_from_children, light_barrier,
@@ -28,8 +28,8 @@ use windows_sys::Win32::Storage::FileSystem::{
 use windows_sys::Win32::System::IO::OVERLAPPED;
 use windows_sys::Win32::System::SystemInformation::GetTickCount64;
 
-/// Whether another file can take the name of one that is mapped, and a mapped one be removed. Both are refused with
-/// `ERROR_ACCESS_DENIED`; what can be done is to give the mapped file another name.
+/// Whether a mapped file can be replaced or removed. Windows refuses both with `ERROR_ACCESS_DENIED`, but lets a mapped
+/// file be renamed.
 pub(crate) const CAN_REPLACE_MAPPED: bool = false;
 
 /// Turns the answer of a call into a result.
@@ -45,14 +45,14 @@ pub(crate) fn identity(file: &File) -> io::Result<Identity> {
     Ok(Identity { inode, device: info.dwVolumeSerialNumber.into() })
 }
 
-/// The same, of a file whose metadata is at hand: that does not tell it here.
+/// [`identity`] of a file whose metadata the caller has; it does not contain the identity here.
 pub(crate) fn identity_of(file: &File, _: &Metadata) -> io::Result<Identity> {
     identity(file)
 }
 
-/// The identity of what lies at a path; `None` if nothing does.
+/// The identity of the file at a path; `None` if there is none.
 pub(crate) fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
-    // No access is asked for, so that nobody who shares the file with few can refuse it.
+    // The handle asks for no access, so that the share mode of another handle cannot refuse it.
     let opened = OpenOptions::new().access_mode(0).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path);
     match opened {
         Ok(file) => identity(&file).map(Some),
@@ -61,7 +61,7 @@ pub(crate) fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
     }
 }
 
-/// What a file is that is no regular one.
+/// What an irregular file is; `None` for a regular one.
 pub(crate) fn irregular(kind: FileType) -> Option<&'static str> {
     match kind {
         kind if kind.is_dir() => Some("a directory"),
@@ -70,38 +70,39 @@ pub(crate) fn irregular(kind: FileType) -> Option<&'static str> {
     }
 }
 
-/// Opens an existing regular file, and nothing else.
+/// Opens an existing file if it is regular.
 pub(crate) fn open_file(path: &Path, writable: bool) -> io::Result<Examined> {
     must_be_regular(std::fs::symlink_metadata(path)?.file_type())?;
     Examined::of(OpenOptions::new().read(true).write(writable).open(path)?)
 }
 
-/// Whether no path leads to an open file any more. A file that is mapped cannot be removed here.
+/// Whether an open file has lost all its names: always `false`, since a mapped file cannot be removed here.
 pub(crate) fn is_unlinked(_file: &File) -> bool {
     false
 }
 
-/// A path from the root as people write it.
+/// An absolute path as people write it.
 ///
-/// The system tells one in the form that begins with `\\?\`, which few people and programs know. Where the usual form
-/// leads to the same file, it is used.
+/// The system returns a path that begins with `\\?\`, a form that few people and programs know. This returns the usual
+/// form if that leads to the same file.
 pub(crate) fn usual_form(path: PathBuf) -> PathBuf {
     let usual = path.to_str().and_then(|path| path.strip_prefix(r"\\?\")).filter(|path| is_usual(path));
     usual.map(PathBuf::from).unwrap_or(path)
 }
 
-/// The usual form of a path may have 259 characters, that of a directory 247; names of locks come after it.
+/// The usual form of a path may have 259 characters, that of a directory 247. The rest is for the names of the locks
+/// below it.
 const LONGEST_USUAL: usize = 180;
 
-/// Whether a path without that prefix leads where it leads with it: it begins with a drive, and no part of it is one of
-/// those that are read in another way.
+/// Whether a path leads to the same file with and without that prefix: it begins with a drive, and none of its parts
+/// changes its meaning without the prefix.
 fn is_usual(path: &str) -> bool {
     let mut parts = path.split('\\');
     let has_drive = matches!(parts.next().map(str::as_bytes), Some([letter, b':']) if letter.is_ascii_alphabetic());
     has_drive && path.len() <= LONGEST_USUAL && parts.all(|part| !part.ends_with(['.', ' ']) && !is_device(part))
 }
 
-/// Whether a name is that of a device, in every directory, whatever follows a dot.
+/// Whether a name is that of a device. It is one in every directory, with any extension.
 fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
     let number = stem.strip_prefix("COM").or(stem.strip_prefix("LPT"));
@@ -109,7 +110,7 @@ fn is_device(name: &str) -> bool {
         || number.is_some_and(|number| ["¹", "²", "³"].contains(&number) || matches!(number.as_bytes(), [b'0'..=b'9']))
 }
 
-/// A directory of which the names are looked up.
+/// A directory in which names are looked up.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
@@ -124,7 +125,7 @@ impl Folder {
         Self::open(&self.0.join(name))
     }
 
-    /// Whether it belongs to this user: owners are not looked at.
+    /// Whether it belongs to this user: always `true`, since Kennel does not check owners here.
     pub(crate) fn is_ours(&self) -> io::Result<bool> {
         Ok(true)
     }
@@ -134,7 +135,7 @@ impl Folder {
         std::fs::read_dir(&self.0)?.map(|entry| Ok(entry?.file_name())).collect()
     }
 
-    /// Opens a regular file in it to read and write. Anything else is an error.
+    /// Opens a regular file in it for reading and writing.
     pub(crate) fn file(&self, name: &OsStr, _trust: bool) -> io::Result<Examined> {
         open_file(&self.0.join(name), true)
     }
@@ -155,40 +156,40 @@ impl Folder {
     }
 }
 
-/// The file index of a directory; 0 when there is none.
+/// The file index of a directory; 0 if the directory does not exist.
 pub(crate) fn directory_inode(directory: &Path) -> u64 {
     let opened = OpenOptions::new().read(true).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(directory);
     opened.and_then(|directory| identity(&directory)).map_or(0, |identity| identity.inode)
 }
 
-/// The same, of one whose metadata is at hand: that does not tell it here.
+/// [`directory_inode`] of a directory whose metadata the caller has; it does not contain the index here.
 pub(super) fn directory_inode_of(directory: &Path, _: &Metadata) -> u64 {
     directory_inode(directory)
 }
 
-/// What is locked to keep others out of the directory of all lock directories: a file in it, since a directory cannot be
+/// The path whose lock protects the directory of all lock directories: a file in it, since a directory cannot be
 /// locked.
 pub(crate) fn root_lock_path(root: &Path) -> PathBuf {
     root.join("root.lock")
 }
 
-/// Opens what is locked there.
+/// Opens [`root_lock_path`], to lock it.
 pub(crate) fn open_root_lock(root: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).open(root_lock_path(root))
 }
 
-/// Whether an error says that the file was being removed while it was opened. One whose removal waits for the last
+/// Whether an error says that the file was being removed while it was opened. A file whose removal waits for the last
 /// handle to be closed denies access.
 pub(crate) fn is_vanishing(error: &io::Error) -> bool {
     let code = error.raw_os_error().map(|code| code as u32);
     error.kind() == io::ErrorKind::NotFound || matches!(code, Some(ERROR_ACCESS_DENIED | ERROR_DELETE_PENDING))
 }
 
-/// Tries to take the data file's lock; the error is that of `fs2` when somebody else has it.
+/// Tries to take the data file's lock; if it is held already, the error is that of `fs2`.
 ///
-/// A lock is mandatory here: nobody else can read or write what it covers. `fs2` covers the whole file, and then no
-/// other process could read its header. So one byte is locked that no file has; "locking a region that goes beyond
-/// the current end-of-file position is not an error".
+/// Locks are mandatory here: no other handle can read or write the bytes that a lock covers. `fs2` would lock the whole
+/// file, so that no other process could read its header. So this locks one byte beyond the end of every file; "locking
+/// a region that goes beyond the current end-of-file position is not an error".
 pub(crate) fn try_lock_data(file: &File) -> io::Result<()> {
     let mut beyond = OVERLAPPED::default();
     beyond.Anonymous.Anonymous.OffsetHigh = i32::MAX as u32;
@@ -198,7 +199,7 @@ pub(crate) fn try_lock_data(file: &File) -> io::Result<()> {
     done(unsafe { LockFileEx(file.as_raw_handle(), flags, 0, 1, 0, &raw mut beyond) })
 }
 
-/// Opens the very file that is open, as an open file of its own, even if its name is another by now.
+/// Opens an open file again, as an open file of its own, even if it has another name by now.
 pub(crate) fn reopen(file: &File, _: Identity, _: &Path) -> io::Result<Examined> {
     let (access, share) = (GENERIC_READ | GENERIC_WRITE, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE);
     // SAFETY: the handle is open for as long as `file` is borrowed.
@@ -206,11 +207,11 @@ pub(crate) fn reopen(file: &File, _: Identity, _: &Path) -> io::Result<Examined>
     if handle == INVALID_HANDLE_VALUE {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the handle was just opened, and nobody else has it.
+    // SAFETY: the handle was just opened, and has no other owner.
     Examined::of(unsafe { File::from_raw_handle(handle) })
 }
 
-/// What `SystemTimeOfDayInformation` fills in; times in units of 100 ns.
+/// The result of `SystemTimeOfDayInformation`; times in units of 100 ns.
 #[repr(C)]
 #[derive(Default)]
 struct TimeOfDay {
@@ -223,11 +224,12 @@ struct TimeOfDay {
     sleep_time_bias: u64,
 }
 
-/// A number that changes when the host starts anew: the moment of the start.
+/// The id of the boot: the time at which the host started.
 ///
-/// When the clock is set the kernel moves that moment along and notes by how much (`boot_time_bias`), so the difference
-/// stays. Microsoft documents the call and calls the fields reserved; they have been these since Windows 2000. Should
-/// one mean something else one day, a cache that nobody has open is reset more often than it must, and no more.
+/// When the clock is set, the kernel adjusts that time and records the adjustment in `boot_time_bias`, so the
+/// difference stays the same. Microsoft documents the call, but calls the fields reserved; they have been these since
+/// Windows 2000. If one of them changed its meaning, a cache that no process has open would be reset more often than
+/// necessary, and nothing worse.
 pub(crate) fn boot_id() -> [u64; 2] {
     let mut time = TimeOfDay::default();
     let len = size_of::<TimeOfDay>() as u32;
@@ -241,19 +243,20 @@ pub(crate) fn boot_id() -> [u64; 2] {
     [(time.boot_time as u64).wrapping_sub(time.boot_time_bias), 2]
 }
 
-/// Milliseconds since the host started: a clock that all processes share and nobody sets. It steps every 10 to 16 ms.
+/// Milliseconds since the host started: a clock that all processes share and that cannot be set. It steps every 10 to
+/// 16 ms.
 pub(crate) fn own_clock_ms() -> u64 {
-    // SAFETY: takes nothing and cannot fail.
+    // SAFETY: the call takes no argument and cannot fail.
     unsafe { GetTickCount64() }
 }
 
-/// Gives the file its length. NTFS and ReFS reserve what is set, unless the file is sparse or compressed.
+/// Sets the file's length. NTFS and ReFS reserve its blocks, unless the file is sparse or compressed.
 pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
     file.set_len(len)
 }
 
-/// The kind of a file system on which mappings or locks are not shared as they must be: only a file that came over
-/// the network has a protocol.
+/// The kind of the file's file system, if mappings or locks on it are not coherent between its users: only a file on
+/// the network has a remote protocol.
 pub(crate) fn network_filesystem(file: &File) -> Option<String> {
     let mut info = FILE_REMOTE_PROTOCOL_INFO::default();
     let len = size_of::<FILE_REMOTE_PROTOCOL_INFO>() as u32;
@@ -264,13 +267,13 @@ pub(crate) fn network_filesystem(file: &File) -> Option<String> {
     (answer != 0).then(|| "a network share".to_owned())
 }
 
-/// Why the content of a file cannot be trusted. The access list of the user's own folders keeps others out; it is not
-/// looked at.
+/// Why the content of a file cannot be trusted: always `None`. The access list of the user's own folders keeps other
+/// users out; Kennel does not check it.
 pub(crate) fn untrusted(_: &Metadata) -> Option<String> {
     None
 }
 
-/// Makes a directory; it inherits the access list of the one it lies in. Mode bits do not exist.
+/// Creates a directory, which inherits the access list of its parent. Mode bits do not exist.
 pub(crate) fn make_private_dir(path: &Path, _: u32, _: bool) -> io::Result<()> {
     match std::fs::create_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => must_be_directory(path),
@@ -278,12 +281,12 @@ pub(crate) fn make_private_dir(path: &Path, _: u32, _: bool) -> io::Result<()> {
     }
 }
 
-/// Mode bits do not exist; what is asked for is what there is.
+/// Mode bits do not exist: every file has the default ones.
 pub(crate) fn mode(_: &Metadata) -> u32 {
     0o600
 }
 
-/// The length of the largest file that this process may make: there is no limit but that of the file system.
+/// The length of the largest file that this process may create: only the file system limits it.
 pub(crate) fn largest_file() -> Option<u64> {
     None
 }
@@ -293,7 +296,7 @@ pub(crate) fn set_mode(_: &File, _: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a new file its name, and only if nobody has it: one that is to be replaced was put aside before.
+/// Gives a new file its name, which must be free: the caller has renamed a file that is to be replaced.
 pub(crate) fn name_new_file(new: &mut NewFile, path: &Path, _replace_through: Option<&Path>) -> io::Result<()> {
     let Some(temporary) = &mut new.temporary else { return Ok(()) };
     let wide = |path: &Path| path.as_os_str().encode_wide().chain([0]).collect::<Vec<u16>>();
@@ -304,18 +307,17 @@ pub(crate) fn name_new_file(new: &mut NewFile, path: &Path, _replace_through: Op
     Ok(())
 }
 
-/// Gives a file that others have open another name. Whoever opened it without sharing its name (`FILE_SHARE_DELETE`)
-/// keeps others from that.
+/// Renames a file that others have open. This fails while another program has it open without `FILE_SHARE_DELETE`.
 pub(crate) fn move_aside(from: &Path, to: &Path) -> io::Result<()> {
-    const ADVICE: &str = "a program that does not share it, such as a virus scanner or a backup, has it open; try again \
-                          when it is through, or exempt the file";
+    const ADVICE: &str = "a program such as a virus scanner or a backup has it open and does not share it; try again \
+                          when that program has finished, or exempt the file";
     std::fs::rename(from, to).map_err(|error| match error.raw_os_error().map(|code| code as u32) {
         Some(ERROR_SHARING_VIOLATION) => io::Error::new(error.kind(), format!("{error}: {ADVICE}")),
         _ => error,
     })
 }
 
-/// Places for the cache of this user when no path is given, the best first.
+/// Places for this user's cache when no path is given, the best one first.
 pub(crate) fn default_places() -> Vec<DefaultPlace> {
     let local = std::env::var_os("LOCALAPPDATA").map(PathBuf::from).filter(|directory| directory.is_absolute());
     let directories = local.into_iter().chain([std::env::temp_dir()]);
@@ -328,12 +330,13 @@ pub(crate) fn may_create_in(directory: &Path) -> bool {
     directory.is_dir()
 }
 
-/// Whether nothing of another user lies at a path: both default places lie in folders of this user's own.
+/// Whether a path is free, or that of a file of this user: always `true`, since both default places lie in folders of
+/// this user.
 pub(crate) fn is_ours_or_free(_: &Path) -> bool {
     true
 }
 
-/// What a forked child inherits of an open file: there is no fork.
+/// The part of an open file that a forked child inherits: Windows has no fork.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Descriptor {}
 
@@ -349,20 +352,20 @@ pub(crate) fn close_inherited(descriptor: Descriptor, _: Identity) {
     match descriptor {}
 }
 
-/// There is no fork, so nobody is called.
+/// Does nothing: Windows has no fork.
 pub(crate) fn at_fork(_before: ForkHandler, _in_parent: ForkHandler, _in_child: ForkHandler) {}
 
-/// The status of a process that ended itself: no program ends with it that failed, nor one that panicked.
+/// The exit status of a process that killed itself; neither a failure nor a panic has this status.
 #[cfg(feature = "crash-points")]
 const ENDED_AT_A_STEP: u32 = 1000;
 
-/// Ends this process at once, nothing cleaned up.
+/// Ends this process immediately, without cleaning up.
 #[cfg(feature = "crash-points")]
 pub(crate) fn end_process() -> ! {
     use windows_sys::Win32::System::Threading::{GetCurrentProcess, TerminateProcess};
-    // SAFETY: takes nothing, and its answer is a constant.
+    // SAFETY: the call takes no argument and returns a constant.
     let me = unsafe { GetCurrentProcess() };
-    // SAFETY: that handle needs not be open. The call does not return; should it, the abort ends the process.
+    // SAFETY: that handle need not be opened. The call does not return; if it did, the abort would end the process.
     unsafe { TerminateProcess(me, ENDED_AT_A_STEP) };
     std::process::abort()
 }
@@ -372,7 +375,7 @@ mod tests {
     use super::*;
     use windows_sys::Win32::Foundation::{ERROR_DISK_FULL, ERROR_DISK_QUOTA_EXCEEDED, ERROR_LOCK_VIOLATION};
 
-    /// Wine makes files sparse and never says that the disk is full; Windows does, with these codes.
+    /// Wine makes files sparse and never reports a full disk; Windows does, with these codes.
     #[test]
     fn a_full_disk_is_told_from_other_errors() {
         let kind = |code: u32| io::Error::from_raw_os_error(code as i32).kind();
@@ -420,7 +423,7 @@ mod tests {
     #[test]
     fn a_boot_has_one_number() {
         let first = boot_id();
-        assert_eq!(first[1], 2, "the moment of the start is not told");
+        assert_eq!(first[1], 2, "the time of the start is unknown");
         std::thread::sleep(std::time::Duration::from_millis(20));
         assert_eq!(boot_id(), first);
     }

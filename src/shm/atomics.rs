@@ -1,6 +1,7 @@
 //! The one place that chooses between the atomics of the standard library and those of a model checker.
 //!
-//! `--cfg loom` builds what a checker can run, with loom's atomics. With `--cfg shuttle` beside it they are shuttle's.
+//! `--cfg loom` builds the part that a model checker can run, with loom's atomics; with `--cfg shuttle` as well, with
+//! shuttle's.
 
 #[cfg(all(loom, not(shuttle)))]
 pub(crate) use loom as checker;

@@ -1,7 +1,7 @@
-//! The format of a cache file: the only place that draws its bytes.
+//! The layout of a cache file: the only place that defines its bytes.
 //!
 //! ```text
-//! header   4 KiB           what the file is, who it is, what state it is in
+//! header   4 KiB           fixed parameters, identity, state
 //! seats    seats x 1280    one per member: generation, lease, counter lines
 //! namespaces  namespaces x 256   named parts of the cache: defaults and epochs
 //! stripes  S x (512 + claims x 64)    lock word, intent, rings, counters, claims
@@ -9,9 +9,9 @@
 //! arenas   S x (small ring | main ring)   records
 //! ```
 //!
-//! Everything is little-endian and made of 64-bit words at offsets divisible by eight. The structs below
-//! are never laid over the live mapping: they hold the drawing, compile-time assertions hold the drawing
-//! to its size, and [`FIELDS`] holds `docs/format.md` and the fingerprint to the drawing.
+//! Everything is little-endian and made of 64-bit words at offsets divisible by eight. The structs below are never laid
+//! over the live mapping. They define the layout, compile-time assertions check their sizes, and [`FIELDS`] ties
+//! `docs/format.md` and the fingerprint to them.
 
 use bytemuck::{Pod, Zeroable};
 use std::mem::{offset_of, size_of};
@@ -23,11 +23,11 @@ compile_error!("kennel needs a little-endian target: the words of a cache file a
 
 /// The first eight bytes of every cache file.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"KENNELca");
-/// Raised by every change of the format.
+/// The version of the format; every change of the format raises it.
 pub(crate) const FORMAT: u32 = 2;
 /// Counters in a counter line.
 pub(crate) const COUNTERS: usize = 16;
-/// Counter lines of a seat that belong to one thread each; one more is shared by all further threads.
+/// Counter lines of a seat that belong to one thread each; all further threads share one more.
 pub(crate) const OWN_LINES: usize = 8;
 /// Slots of a bucket.
 pub(crate) const SLOTS: u64 = 7;
@@ -40,7 +40,7 @@ pub(crate) const STRATEGY_NAME: usize = 32;
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub(crate) struct Header {
-    // What the file is: written once, before anybody else can see the file.
+    // Fixed parameters: written once, before any other process can see the file.
     pub magic: u64,
     pub format: u32,
     pub header_len: u32,
@@ -64,21 +64,21 @@ pub(crate) struct Header {
     pub strategy_name: [u8; STRATEGY_NAME],
     pub created_ms: u64,
     pub reserved_fixed: [u64; 44],
-    // Who the file is: changed only when a copy is adopted, under the data file's lock.
+    // Identity: changed only when a copy is adopted, under the data file's lock.
     pub file_id: [u64; 2],
     pub data_inode: u64,
     pub data_device: u64,
     pub lock_dir_inode: u64,
     pub reserved_identity: [u64; 3],
-    // What state it is in: one line that every operation reads and that is seldom written.
+    // State: one cache line, which every operation reads and few operations write.
     pub boot_id: [u64; 2],
     pub epochs: u64,
     pub flush: u64,
     pub replaced: u64,
-    /// Stripes still flagged verify-me, or more; 0: none.
+    /// An upper bound on the number of stripes still flagged verify-me; 0 if no stripe is.
     pub unverified: u64,
     pub reserved_state: [u64; 2],
-    // Changed under the data file's lock, on a line of its own.
+    // Membership: changed under the data file's lock, on a cache line of its own.
     pub seats_used: u64,
     pub seat_cursor: u64,
     pub resets: u64,
@@ -90,13 +90,13 @@ pub(crate) struct Header {
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub(crate) struct Seat {
-    /// Raised at each attach; with the seat's number it names a member for ever.
+    /// Raised at each attach: no two members have the same seat and generation.
     pub generation: u64,
-    /// 1 while a member sits here; a killed one leaves it at 1.
+    /// 1 while a member has this seat; a killed member leaves it at 1.
     pub taken: u64,
     /// Inode number of the lease file; 0 until the seat was first used.
     pub lease_inode: u64,
-    /// For people only, never for a decision.
+    /// For people only: no decision depends on it.
     pub pid: u64,
     /// Wall time of the attach in milliseconds.
     pub started_ms: u64,
@@ -148,17 +148,17 @@ pub(crate) struct Stripe {
     pub live: u64,
     /// Hard epoch of the cache that `live` counts for.
     pub live_epoch: u64,
-    /// So many claims from the first on may be held; 0 spares a write the look at them.
+    /// Only this many claims, counted from the first, can be held; at 0 a write does not look at them.
     pub claims_used: u64,
     // Line 3: seldom written.
-    /// 0, or what a crash of the operating system left: 1, nothing here is trusted without its checksum; 2, nothing
-    /// here is used, and the next to lock the stripe empties it.
+    /// 0: trusted. After a crash of the operating system, 1: a record is used only if it passes its checksum; 2: no
+    /// record is used, and the next process to lock the stripe empties it.
     pub verify_me: u64,
     pub repair_attempts: u64,
     pub repaired_intent: u64,
     pub repaired_by_seat: u64,
     pub repaired_by_pid: u64,
-    /// The last number that a claim was given; none repeats.
+    /// The number of the newest claim; numbers never repeat.
     pub claim_number: u64,
     pub reserved_seldom: [u64; 2],
     // Lines 4 and 5.
@@ -170,14 +170,14 @@ pub(crate) struct Stripe {
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub(crate) struct Claim {
-    /// Number of the claim with its state; it stays when the claim has ended.
+    /// Number of the claim with its state; both stay after the claim has ended.
     pub number: u64,
     pub key_hash: [u64; 2],
     /// Seat and generation.
     pub owner: u64,
     /// Thread or task of the owner.
     pub task: u64,
-    /// Greatest age, and the host's monotonic clock at the start.
+    /// Maximum age, and the host's monotonic clock at the start.
     pub started: u64,
     /// Epochs of the cache at the start.
     pub epochs: u64,
@@ -206,7 +206,8 @@ pub(crate) struct Record {
     pub expiry: u64,
 }
 
-/// The extension of a record that has caller's flags, a soft expiry or a namespace.
+/// The extension of a record that has caller's flags, a soft expiry, a namespace, a cost or no value, or that was
+/// created under a claim or without protection.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub(crate) struct Extension {
@@ -226,9 +227,9 @@ pub(crate) const CLAIM_LEN: u64 = size_of::<Claim>() as u64;
 pub(crate) const BUCKET_LEN: u64 = size_of::<Bucket>() as u64;
 pub(crate) const RECORD_LEN: u64 = size_of::<Record>() as u64;
 pub(crate) const EXTENSION_LEN: u64 = size_of::<Extension>() as u64;
-/// Offset of the line of the header that says what state the file is in.
+/// Offset of the header's state line.
 pub(crate) const STATE_AT: u64 = offset_of!(Header, boot_id) as u64;
-/// Words of that line.
+/// Indices of words in the state line.
 pub(crate) const STATE_EPOCHS: usize = 2;
 pub(crate) const STATE_REPLACED: usize = 4;
 pub(crate) const STATE_UNVERIFIED: usize = 5;
@@ -239,7 +240,7 @@ const _: () = {
     assert!(HEADER_LEN == 4096 && SEAT_LEN == 1280 && NAMESPACE_LEN == 256);
     assert!(STRIPE_LEN == 512 && CLAIM_LEN == 64 && BUCKET_LEN == 64);
     assert!(RECORD_LEN == 32 && EXTENSION_LEN == 24);
-    // Each part of the header that is written on its own starts a line.
+    // Each part of the header that is written on its own starts a cache line.
     assert!(offset_of!(Header, file_len) == CHECKED.start && offset_of!(Header, file_id) == CHECKED.end);
     assert!(offset_of!(Header, boot_id) % 64 == 0 && offset_of!(Header, seats_used) % 64 == 0);
     assert!(offset_of!(Stripe, intent) == 64 && offset_of!(Stripe, small_head) == 128);
@@ -250,7 +251,7 @@ const _: () = {
     assert!(offset_of!(Header, unverified) as u64 == STATE_AT + 8 * STATE_UNVERIFIED as u64);
 };
 
-/// A field of the drawing: struct, name, offset and size in bytes.
+/// A field of the layout: struct, name, offset and size in bytes.
 pub(crate) type Field = (&'static str, &'static str, usize, usize);
 
 macro_rules! fields {
@@ -297,7 +298,7 @@ fields! {
     Extension { soft_expiry: 8, created: 8, flags: 8 }
 }
 
-/// A number that two builds share only if they draw the same bytes.
+/// A hash of the layout: two builds that lay out the bytes differently have different fingerprints.
 pub(crate) const FINGERPRINT: u64 = {
     let mut bytes = [0u8; FIELDS.len() * 16];
     let mut i = 0;
@@ -326,7 +327,7 @@ macro_rules! at {
 }
 pub(crate) use at;
 
-/// What a caller chooses about a file, all in bytes or counts.
+/// The sizes that a caller chooses for a file, in bytes or counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub capacity: u64,
@@ -338,8 +339,8 @@ pub(crate) struct Shape {
     pub claims: u32,
 }
 
-/// The sizes and offsets of one file, proven to fit together. Every offset the engine uses is computed from
-/// these private copies, never from what the mapping says later.
+/// The sizes and offsets of one file, proven to fit together. Every offset that the engine uses is computed from these
+/// private copies, never from later contents of the mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
     pub shape: Shape,
@@ -357,14 +358,14 @@ pub(crate) struct Geometry {
     pub file_len: u64,
 }
 
-/// The size of a ring and how its positions are cut into lap and offset.
+/// The size of a ring, and how its positions are divided into lap and offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RingShape {
     /// Length in units of eight bytes.
     pub units: u64,
     /// Bits of a position that hold the offset; the bits above hold the lap.
     pub bits: u32,
-    /// Those bits, all of them set.
+    /// A mask of the offset bits.
     pub mask: u64,
 }
 
@@ -381,7 +382,7 @@ impl RingShape {
     }
 }
 
-/// Why a [`Shape`] cannot be: the option, and what would do.
+/// The option that makes a [`Shape`] invalid, and its valid values.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BadShape {
     pub option: &'static str,
@@ -392,12 +393,12 @@ pub(crate) struct BadShape {
 pub(crate) const MAX_STRIPES: u32 = 4096;
 pub(crate) const MAX_SEATS: u32 = 1 << 20;
 pub(crate) const MAX_CAPACITY: u64 = 1 << 44;
-/// The smallest arena of a stripe: its rings must take a few records each.
+/// The smallest arena of a stripe: each of its rings must hold a few records.
 pub(crate) const MIN_ARENA: u64 = 2048;
-/// A header has 32 bits for the length of its record, in units of eight bytes; a pad is shorter than the record that did
-/// not fit into its place.
+/// A record's header has 32 bits for its length in units of eight bytes. They suffice for a pad, too: it is shorter
+/// than the record that did not fit in its place.
 const LONGEST_RECORD: u64 = u32::MAX as u64 * 8;
-/// Share of the arena that is the small ring, as one part of so many.
+/// The small ring is one part in this many of the arena.
 const SMALL_PART: u64 = 10;
 /// Live slots fill this share of the index (in percent) at the mean item size; ghosts live in the rest.
 const LIVE_PERCENT: u64 = 45;
@@ -408,7 +409,7 @@ pub(crate) const fn round_up(n: u64, to: u64) -> u64 {
 }
 
 impl Geometry {
-    /// Computes the layout of a file, or says which option cannot be.
+    /// Computes the layout of a file, or names the invalid option.
     pub(crate) fn new(shape: Shape) -> Result<Self, BadShape> {
         check_shape(&shape)?;
         let stripes = u64::from(shape.stripes);
@@ -420,7 +421,7 @@ impl Geometry {
             return Err(BadShape {
                 option: "mean_item",
                 given: shape.mean_item,
-                expected: "larger items, or more stripes: at most 2^32 buckets fit into a stripe".into(),
+                expected: "larger items or more stripes: a stripe has fewer than 2^32 buckets".into(),
             });
         }
         let seats_at = HEADER_LEN;
@@ -484,7 +485,8 @@ impl Geometry {
         self.seat(seat) + at!(Seat.lines)
     }
 
-    /// The largest record, header included, in bytes: a quarter of the main ring, or what a header can say.
+    /// The largest record in bytes, header included: a quarter of the main ring, or the longest that a header can
+    /// express.
     pub(crate) fn largest_record(&self) -> u64 {
         (self.main.bytes() / 4).min(LONGEST_RECORD)
     }

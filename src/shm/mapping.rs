@@ -1,9 +1,10 @@
-//! The mapping of a cache file: the one file that touches mapped memory.
+//! The mapping of a cache file. No other source file touches mapped memory.
 //!
-//! Other processes write this memory while we read it, so it is never borrowed as bytes or structs: only
-//! atomic words, and copies made of relaxed word accesses or of an assembly block, whose racing the
-//! language does not judge. Whoever truncates the file under us ends us with SIGBUS; the documents say so.
-#![allow(unsafe_code, reason = "mapped memory cannot be touched without; each use says why it may")]
+//! Other processes write this memory while this one reads it, so it is never borrowed as bytes or structs. It is
+//! accessed as atomic words, and copied by relaxed word accesses or by an assembly block, to whose races the rules of
+//! the language do not apply. If somebody truncates a mapped file, SIGBUS ends the processes that use it; the documents
+//! say so.
+#![allow(unsafe_code, reason = "only unsafe code can access mapped memory; each block states why it is sound")]
 
 use super::atomics::AtomicU64;
 use super::layout::{HEADER_LEN, STATE_AT};
@@ -16,15 +17,15 @@ use std::io;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// From this length on a copy goes through vector registers.
+/// Copies of at least this length go through vector registers.
 const VECTOR_FROM: usize = 64;
 
-/// From this length on a copy out is one string instruction: it was as fast as the widest registers that the processor
-/// has, and nobody need ask which these are.
+/// Copies out of at least this length are one string instruction. It measured as fast as the processor's widest vector
+/// registers, and needs no detection of what these are.
 #[cfg(all(target_arch = "x86_64", not(any(miri, kennel_tsan))))]
 const STRING_FROM: usize = 1024;
-/// So much of a copy by a string instruction is asked for at once before it: left to itself, the processor fetches a few
-/// lines at a time, and begins anew at each page.
+/// How many bytes of a copy by a string instruction are prefetched before it starts. Without this the processor fetches
+/// a few lines at a time, and starts again at each page.
 #[cfg(all(target_arch = "x86_64", not(any(miri, kennel_tsan))))]
 const AHEAD: usize = 4096;
 
@@ -35,7 +36,7 @@ pub(crate) struct Mapping {
 }
 
 impl Mapping {
-    /// Maps the first `len` bytes of `file`, shared with all who map them.
+    /// Maps the first `len` bytes of `file`, shared with all other mappings of them.
     pub(crate) fn new(file: &File, len: u64, writable: bool) -> io::Result<Self> {
         let size = usize::try_from(len).map_err(io::Error::other)?;
         let mut options = MmapOptions::new();
@@ -47,8 +48,8 @@ impl Mapping {
         Ok(Self { map, len })
     }
 
-    /// Makes every page present ahead of its first use: writable where the system has a call for that, else by
-    /// reading a word of each.
+    /// Makes every page present before its first use: writable where the system has a call for that; elsewhere by
+    /// reading a word of each page.
     pub(crate) fn populate(&self) -> io::Result<()> {
         if !platform::populate(&self.map)? {
             (0..self.len).step_by(4096).for_each(|page| {
@@ -58,12 +59,12 @@ impl Mapping {
         Ok(())
     }
 
-    /// The address of `len` bytes at `offset`, proven to lie within the mapping. Rounded down to a word: an offset
-    /// that is none is a bug of ours, but must not become a misaligned access.
+    /// The address of `len` bytes at `offset`, proven to lie within the mapping. It is rounded down to a word: an
+    /// unaligned offset is a bug in this crate, but must not become a misaligned access.
     #[inline(always)]
     fn at(&self, offset: u64, len: u64) -> *const u8 {
         debug_assert_eq!(offset % 8, 0);
-        // A sum that wraps is less than what was added.
+        // A sum that wraps is less than `len`.
         let end = offset.wrapping_add(len);
         if end > self.len || end < len {
             outside(offset, len, self.len);
@@ -72,12 +73,12 @@ impl Mapping {
         unsafe { self.map.as_ptr().add((offset & !7) as usize) }
     }
 
-    /// As [`at`](Self::at), for a number of words that is known when this is compiled: one comparison.
+    /// [`at`](Self::at) for a number of words known at compile time: one comparison.
     #[inline(always)]
     fn words_at(&self, offset: u64, words: usize) -> *const AtomicU64 {
         let len = words as u64 * 8;
         debug_assert_eq!(offset % 8, 0);
-        // Every mapping is a header long.
+        // Every mapping is at least a header long.
         if len > HEADER_LEN || offset > self.len - len {
             return self.at(offset, len).cast();
         }
@@ -87,11 +88,12 @@ impl Mapping {
 }
 
 impl<'a> Word<'a> {
-    /// The lower 32 bits, for a kernel to sleep on. The program itself reads and writes the whole word only.
+    /// The lower 32 bits, which the kernel compares before a thread sleeps. This program reads and writes only whole
+    /// words.
     pub(crate) fn low_half(self) -> &'a AtomicU32 {
         let whole: *const AtomicU64 = self.0;
-        // SAFETY: four of the eight bytes that the word borrows, aligned to eight; all access to them is atomic. On
-        // a little-endian machine, which the format asks for, they are the lower ones.
+        // SAFETY: four of the eight bytes that the word borrows, aligned to eight; all access to them is atomic. On a
+        // little-endian machine, which the format requires, they are the lower ones.
         unsafe { &*whole.cast::<AtomicU32>() }
     }
 }
@@ -106,8 +108,9 @@ impl Memory for Mapping {
     #[inline(always)]
     fn row(&self, offset: u64, words: usize) -> Row<'_> {
         let at = self.words_at(offset, words);
-        // SAFETY: so many bytes within a mapping that lives as long as `self`, aligned since a mapping starts at a
-        // page and the address is rounded to a word; every access to them by anybody is atomic.
+        // SAFETY: `at` is the address of `words` words within a mapping that lives as long as `self`. It is aligned,
+        // since a mapping starts at a page and the address is rounded to a word. Every process accesses these words
+        // atomically.
         Row(unsafe { std::slice::from_raw_parts(at, words) })
     }
 
@@ -123,9 +126,9 @@ impl Memory for Mapping {
     #[inline(always)]
     fn matching(words: Words<'_, 8>, pattern: u64) -> u32 {
         let mask: u32;
-        // SAFETY: the block reads the 64 bytes that `words` borrows, and nothing else. What it reads may be
-        // changing; each word's upper half comes from one load of 16 bytes, aligned to eight at least, and a word
-        // torn all the same is found by the version check.
+        // SAFETY: the block reads the 64 bytes that `words` borrows, and nothing else. Another process may be writing
+        // them: each word's upper half comes from one load of 16 bytes, aligned to at least eight, and the version
+        // check detects a word that is torn all the same.
         unsafe {
             std::arch::asm!(
                 "movups {a}, [{at}]",
@@ -198,9 +201,9 @@ impl Memory for Mapping {
         let vector = if from.len() < VECTOR_FROM { 0 } else { from.len() & !63 };
         reached(step);
         if vector > 0 {
-            // SAFETY: `vector` bytes fit both ranges; the mapping is writable, or the caller would hold no lock.
+            // SAFETY: `vector` bytes fit both ranges; the mapping is writable, since the caller holds a lock.
             unsafe { copy_blocks(from.as_ptr(), to, vector) };
-            // A second crash point, for a record of which only the first part was written.
+            // A second crash point: only the first part of the record is written.
             reached(step);
         }
         for (i, chunk) in from[vector..].chunks(8).enumerate() {
@@ -209,7 +212,7 @@ impl Memory for Mapping {
     }
 }
 
-/// Asks for the cache line at an address ahead of its use, where there is an instruction for that.
+/// Prefetches the cache line at an address, if the target has an instruction for that.
 #[inline(always)]
 fn prefetch(at: *const u8) {
     #[cfg(target_arch = "x86_64")]
@@ -265,11 +268,11 @@ unsafe fn word_at(at: *const u8) -> u64 {
     unsafe { AtomicU64::from_ptr(at.cast_mut().cast()) }.load(Relaxed)
 }
 
-/// Copies 16 bytes or more out of memory that others may be writing, through vector registers: the last registers
-/// hold the last bytes, some of which the ones before may have copied already, so no length needs a tail.
+/// Copies 16 bytes or more out of memory that others may be writing, through vector registers. The last registers hold
+/// the last bytes and may overlap the ones before, so no length needs a tail.
 ///
-/// The blocks are opaque to the compiler and not marked `nomem`: they stay between the fences around them. What they
-/// load may be torn anywhere; the version check finds that like any other mixture.
+/// The blocks are opaque to the compiler and not marked `nomem`, so they stay between the fences around them. A load
+/// may be torn anywhere; the version check detects that like any other mixture of old and new bytes.
 ///
 /// # Safety
 /// `from` must be readable and `to` writable for `len` bytes, which must be 16 or more.
@@ -341,10 +344,11 @@ unsafe fn copy_vectors(from: *const u8, to: *mut u8, len: usize) {
     }
 }
 
-/// The same by words, where there is no assembly block.
+/// The portable form of the vector copy: word by word.
 ///
 /// # Safety
-/// As above, and `from` must be aligned to eight bytes and readable for `len` rounded up to eight.
+/// `from` must be aligned to eight bytes and readable for `len` rounded up to eight, `to` writable for `len` bytes,
+/// which must be 16 or more.
 #[cfg(not(all(target_arch = "x86_64", not(any(miri, kennel_tsan)))))]
 unsafe fn copy_vectors(from: *const u8, to: *mut u8, len: usize) {
     for at in (0..len).step_by(8) {
@@ -361,9 +365,9 @@ unsafe fn copy_vectors(from: *const u8, to: *mut u8, len: usize) {
 
 /// Copies a multiple of 64 bytes through vector registers. One side is shared, the other private.
 ///
-/// The block is opaque to the compiler and not marked `nomem`: it stays between the fences around it. Each
-/// 8-byte word is read or written by a single instruction, as wide vector moves are on every x86-64 that
-/// we know; a word torn in between would be caught by the version check like any other mixture.
+/// The block is opaque to the compiler and not marked `nomem`, so it stays between the fences around it. Each 8-byte
+/// word is read or written whole, since wide vector moves do not split a word on any x86-64 that we know; the version
+/// check would detect a torn word like any other mixture of old and new bytes.
 ///
 /// # Safety
 /// Both ranges must be valid for `len` bytes.
@@ -398,7 +402,7 @@ unsafe fn copy_blocks(from: *const u8, to: *mut u8, len: usize) {
     }
 }
 
-/// The same by words, where there is no assembly block.
+/// The portable form of the block copy: word by word.
 ///
 /// # Safety
 /// Both ranges must be valid for `len` bytes, and both addresses of a shared range aligned to eight.

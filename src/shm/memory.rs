@@ -1,9 +1,8 @@
-//! Memory that others change under our hands: words, and copies that race with writers.
+//! Memory that other processes change while this one uses it: words, and copies that race with writers.
 //!
-//! Everything above this file sees shared memory only through [`Memory`]. Loads and stores are atomic
-//! words; a store says which [`Step`] of which operation it is, so no store can be without a crash point.
-//! Two memories exist: the mapping of a file, and plain words on the heap, on which the model checkers and
-//! Miri run the very same engine.
+//! All other code sees shared memory only through [`Memory`]. Loads and stores access atomic words; each store names
+//! its [`Step`], so every store is a crash point. There are two memories: the mapping of a file, and words on the heap,
+//! on which the model checkers and Miri run the same engine.
 
 use super::atomics::{AtomicU64, Ordering};
 use super::layout::STATE_AT;
@@ -11,7 +10,7 @@ use super::layout::STATE_AT;
 use super::reorder::barrier;
 use super::step::{Step, loading, reached};
 
-/// Tests of deaths watch the barriers between stores.
+/// Only tests of deaths observe the barriers between stores.
 #[cfg(not(all(test, not(loom))))]
 #[inline(always)]
 fn barrier(_: Ordering) {}
@@ -27,7 +26,7 @@ impl Word<'_> {
         self.0.load(order)
     }
 
-    /// A load whose order something else provides: the stripe's lock, or a fence and a version check.
+    /// A relaxed load: its order comes from the stripe's lock, or from a fence and a version check.
     #[inline]
     pub(crate) fn get(self) -> u64 {
         self.load(Ordering::Relaxed)
@@ -40,13 +39,13 @@ impl Word<'_> {
         self.0.store(value, order);
     }
 
-    /// A store whose order something else provides.
+    /// A relaxed store: its order comes from elsewhere, such as a lock or a fence.
     #[inline]
     pub(crate) fn set(self, step: Step, value: u64) {
         self.store(step, value, Ordering::Relaxed);
     }
 
-    /// Adds to a word that only the caller writes: a load and a store, no locked instruction.
+    /// Adds to a word that only the caller writes, by a load and a store: no locked instruction.
     #[inline]
     pub(crate) fn bump(self, step: Step, by: u64) {
         self.set(step, self.get().wrapping_add(by));
@@ -58,7 +57,7 @@ impl Word<'_> {
         self.0.fetch_add(by, Ordering::Relaxed)
     }
 
-    /// Adds 1, for others to see after what was stored before.
+    /// Adds 1 with release ordering: a thread that acquires the new value sees all stores before it.
     pub(crate) fn announce(self, step: Step) {
         reached(step);
         self.0.fetch_add(1, Ordering::Release);
@@ -69,13 +68,13 @@ impl Word<'_> {
         reached(step);
         barrier(order);
         let before = self.0.compare_exchange(old, new, order, Ordering::Relaxed);
-        // What follows an exchange that acquires is not executed before it either.
+        // No later access is executed before an acquiring exchange either.
         barrier(order);
         before
     }
 }
 
-/// Words of shared memory that lie in a row.
+/// `N` consecutive words of shared memory.
 #[derive(Clone, Copy)]
 pub(crate) struct Words<'a, const N: usize>(pub(super) &'a [AtomicU64; N]);
 
@@ -85,30 +84,30 @@ impl<'a, const N: usize> Words<'a, N> {
         Word(&self.0[i])
     }
 
-    /// A load whose order something else provides.
+    /// A relaxed load: see [`Word::get`].
     #[inline]
     pub(crate) fn get(self, i: usize) -> u64 {
         self.at(i).get()
     }
 }
 
-/// As many words of shared memory as one asked for, in a row.
+/// Consecutive words of shared memory, as many as the caller asked for.
 #[derive(Clone, Copy)]
 pub(crate) struct Row<'a>(pub(super) &'a [AtomicU64]);
 
 impl<'a> Row<'a> {
-    /// A row of private words, seen as shared ones.
+    /// Private words in the place of shared ones.
     pub(crate) fn of(words: &'a [AtomicU64]) -> Self {
         Self(words)
     }
 
-    /// A load whose order something else provides.
+    /// A relaxed load: see [`Word::get`].
     #[inline(always)]
     pub(crate) fn get(self, i: usize) -> u64 {
         Word(&self.0[i]).get()
     }
 
-    /// Whether the bytes from word `first` on are these, the last word filled up with zeros.
+    /// Whether the words from `first` on hold `bytes`, the last word padded with zeros.
     #[inline(always)]
     pub(crate) fn holds(self, first: usize, bytes: &[u8]) -> bool {
         let (words, rest) = bytes.as_chunks::<8>();
@@ -122,12 +121,13 @@ impl<'a> Row<'a> {
 /// Shared memory: a run of words, and byte copies in and out of it.
 ///
 /// Offsets are in bytes, divisible by eight, and lie within the memory: the engine computes them from a
-/// [`Geometry`](super::Geometry) that was proven to fit. One that does not is a bug of ours, stopped here.
+/// [`Geometry`](super::Geometry) that was proven to fit. An offset that does not is a bug in this crate, and panics
+/// here.
 pub(crate) trait Memory: Send + Sync {
-    /// Words in a row: one check of the offset for all of them.
+    /// Consecutive words, with one check of the offset for all of them.
     fn row(&self, offset: u64, words: usize) -> Row<'_>;
 
-    /// As many words as the type says.
+    /// [`row`](Self::row) of a length that the type gives.
     #[inline(always)]
     fn words<const N: usize>(&self, offset: u64) -> Words<'_, N> {
         match self.row(offset, N).0.first_chunk() {
@@ -141,31 +141,32 @@ pub(crate) trait Memory: Send + Sync {
         Word(&self.words::<1>(offset).0[0])
     }
 
-    /// The words of the header that say what state the file is in: the line that every operation looks at.
+    /// The header's state line, which every operation reads.
     #[inline(always)]
     fn state(&self) -> Words<'_, 8> {
         self.words(STATE_AT)
     }
 
-    /// Which of eight words have `pattern` in their bits from 51 up, a bit each. Without a branch per word: which one
-    /// it is cannot be predicted, and a misprediction would wait for the line to come from memory.
+    /// A mask of the words that have `pattern` in their bits from 51 up, one bit per word. There is no branch per word:
+    /// the processor cannot predict which word matches, and after a misprediction it would wait for the cache line from
+    /// memory.
     #[inline(always)]
     fn matching(words: Words<'_, 8>, pattern: u64) -> u32 {
         (0..8).fold(0, |bits, i| bits | u32::from(words.get(i) >> 51 == pattern) << i)
     }
 
-    /// Brings a changed range to the device, where there is one.
+    /// Syncs a changed range to the device, if there is one.
     fn sync(&self, _offset: u64, _len: u64) -> std::io::Result<()> {
         Ok(())
     }
 
-    /// Wakes all, in any process, who sleep on the word at `offset`.
+    /// Wakes all threads, of any process, that sleep on the word at `offset`.
     fn wake(&self, _offset: u64) {}
 
-    /// Asks for the cache line at `offset` ahead of its use.
+    /// Prefetches the cache line at `offset`.
     fn prefetch(&self, _offset: u64) {}
 
-    /// Copies bytes out while others may write them; whether they belong together is checked afterwards.
+    /// Copies bytes out while others may write them. Afterwards the caller must check that no writer came in between.
     #[inline]
     fn copy_out(&self, offset: u64, into: &mut [u8]) {
         let mut at = offset;
@@ -181,7 +182,7 @@ pub(crate) trait Memory: Send + Sync {
         }
     }
 
-    /// As [`copy_out`](Memory::copy_out), to the end of a vector that grows by `len` bytes.
+    /// [`copy_out`](Memory::copy_out) of `len` bytes to the end of a vector.
     #[inline]
     fn append_out(&self, offset: u64, len: usize, into: &mut Vec<u8>) {
         let start = into.len();
@@ -189,7 +190,7 @@ pub(crate) trait Memory: Send + Sync {
         self.copy_out(offset, &mut into[start..]);
     }
 
-    /// Copies bytes in; the last word is filled up with zeros.
+    /// Copies bytes in; the last word is padded with zeros.
     #[inline]
     fn copy_in(&self, step: Step, offset: u64, from: &[u8]) {
         let mut at = offset;
@@ -205,13 +206,13 @@ pub(crate) trait Memory: Send + Sync {
     }
 }
 
-/// Up to eight bytes as a little-endian word, zeros above.
+/// Up to eight bytes as a little-endian word, padded with zeros.
 #[inline]
 pub(crate) fn word_of(bytes: &[u8]) -> u64 {
     if let Ok(bytes) = bytes.try_into() {
         return u64::from_le_bytes(bytes);
     }
-    // Byte by byte: a copy of unknown length would be a call.
+    // Byte by byte, since a copy of unknown length would be a function call.
     bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
 }
 
@@ -221,7 +222,7 @@ pub(crate) struct Heap(Vec<(u64, Vec<AtomicU64>)>);
 
 #[cfg(any(test, loom))]
 impl Heap {
-    /// Parts of a file, by offset and length.
+    /// A memory with these parts of a file, each an offset and a length in bytes, filled with zeros.
     pub(crate) fn of_parts(parts: &[(u64, u64)]) -> Self {
         let words = |len: u64| (0..len.div_ceil(8)).map(|_| AtomicU64::new(0)).collect();
         Self(parts.iter().map(|&(start, len)| (start, words(len))).collect())
@@ -230,12 +231,12 @@ impl Heap {
 
 #[cfg(all(test, not(loom)))]
 impl Heap {
-    /// All words as they are now.
+    /// The values of all words.
     pub(crate) fn contents(&self) -> Vec<u64> {
         self.0.iter().flat_map(|(_, words)| words).map(|word| word.load(Ordering::Relaxed)).collect()
     }
 
-    /// Takes back what was stored since `contents` were taken, for each changed word that `is_lost` says.
+    /// Restores words that changed since `contents` were taken: each one for which `is_lost` returns `true`.
     pub(crate) fn take_back(&self, contents: &[u64], mut is_lost: impl FnMut() -> bool) {
         for (word, &old) in self.0.iter().flat_map(|(_, words)| words).zip(contents) {
             if word.load(Ordering::Relaxed) != old && is_lost() {

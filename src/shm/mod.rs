@@ -1,6 +1,6 @@
-//! The lowest floor: the bytes of the cache file and the only code that touches them.
+//! The bytes of the cache file, and the only code that touches them.
 //!
-//! What lies here knows offsets and words. It does not know what a key, a lock or an eviction is.
+//! This module knows offsets and words. It knows nothing of keys, locks or evictions.
 
 pub(crate) mod atomics;
 pub(crate) mod layout;

@@ -1,13 +1,13 @@
-//! What a killed process leaves when its stores ran in another order than they were written down in.
+//! The states that a killed process leaves when its stores were not executed in program order.
 //!
-//! A killed process leaves every store that it executed; the kernel sees to that before it gives the lock on. But
-//! relaxed stores to different words may be executed in any order that no barrier forbids: the compiler may
-//! reorder them. So a death between two barriers leaves all stores before the first, and *any* of those between
-//! them. A model checker does not show that, for it executes each thread as it is written, and whoever takes the
-//! lock over has seen the dead thread end.
+//! Every store that a killed process executed stays: the kernel completes it before it passes the lock on. But the
+//! compiler may reorder relaxed stores to different words unless a barrier forbids it. So a death between two barriers
+//! leaves all stores before the first, and *any* of those between the two. A model checker does not show these states:
+//! it executes each thread in program order, and a thread that takes the lock over has synchronized with the end of the
+//! dead one.
 //!
-//! A test sets an observer here. It is called at each barrier, keeps what memory was like at the last one, and at
-//! the barrier of its choice takes some of the stores back and unwinds.
+//! A test sets an observer here, which is called at each barrier. The observer keeps the contents of memory at the last
+//! barrier. At the barrier of its choice it takes back some of the stores since, and unwinds.
 
 use std::cell::RefCell;
 use std::sync::atomic::Ordering;
@@ -18,12 +18,14 @@ thread_local! {
     static OBSERVER: RefCell<Option<Observer>> = const { RefCell::new(None) };
 }
 
-/// Calls `observer` at each barrier of this thread, until it unwinds or another, or none, is set.
+/// Calls `observer` at each barrier of this thread, until the observer unwinds or the next call replaces it; `None`
+/// removes it.
 pub(crate) fn observe_barriers(observer: Option<Observer>) {
     OBSERVER.set(observer);
 }
 
-/// Called at an access of `order`. If that is one of a release, no store in front of it is executed after it.
+/// Called at each access with its `order`. An access with release ordering or stronger is a barrier: no earlier store
+/// is executed after it.
 pub(super) fn barrier(order: Ordering) {
     if matches!(order, Ordering::Relaxed | Ordering::Acquire) {
         return;

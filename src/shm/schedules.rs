@@ -1,7 +1,7 @@
-//! Schedules drawn at random, for the models that run under shuttle.
+//! Random schedules for the models that run under shuttle.
 //!
-//! loom goes through all interleavings of a few steps; this draws some of those of hundreds of operations. shuttle's
-//! atomics are sequentially consistent, so what is looked for is a wrong order of steps, not a missing fence.
+//! loom explores all interleavings of a few steps; shuttle samples those of hundreds of operations. Its atomics are
+//! sequentially consistent, so these models find steps in a wrong order, not a missing fence.
 
 use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler, Scheduler};
 use shuttle::{Config, FailurePersistence, Runner};
@@ -13,14 +13,14 @@ const SCHEDULES: &str = "KENNEL_SCHEDULES";
 /// A file with the one schedule to run; set by `cargo xtask shuttle --replay`.
 const REPLAY: &str = "KENNEL_REPLAY";
 
-/// Preemptions in a schedule of the second kind, and one.
+/// The depth of a PCT schedule: its number of priority changes, plus one.
 const DEPTH: usize = 4;
 
-/// Runs a model under half as many schedules of each of two kinds.
+/// Runs a model under schedules of two kinds, half of them each.
 ///
-/// In the one anybody may go on at every access to shared memory. In the other threads have priorities, which change
-/// at few places (PCT, Burckhardt et al., ASPLOS 2010): of a bug that needs `d` such places among `n` steps of `k`
-/// threads, one schedule finds at least every `k n^(d-1)`th.
+/// In a random schedule any thread may run next at every access to shared memory. In a PCT schedule (Burckhardt et al.,
+/// ASPLOS 2010) threads have priorities, which change at a few places: such a schedule finds a bug that needs `d` of
+/// these places among `n` steps of `k` threads with a probability of at least `1 / (k n^(d-1))`.
 pub(crate) fn check(model: impl Fn() + Send + Sync + 'static) {
     let model = Arc::new(model);
     if let Some(file) = env::var_os(REPLAY) {
@@ -35,7 +35,7 @@ fn run(scheduler: impl Scheduler + 'static, model: &Arc<impl Fn() + Send + Sync 
     let mut config = Config::new();
     config.silence_warnings = true;
     config.stack_size = 1 << 18;
-    // Too long to be printed.
+    // A schedule is too long to print.
     config.failure_persistence = FailurePersistence::File(Some(env::temp_dir()));
     let model = model.clone();
     Runner::new(scheduler, config).run(move || model());

@@ -1,9 +1,8 @@
 //! Names for every store to shared memory: the points at which a process can die.
 //!
-//! Each store of the engine passes its [`Step`] to [`reached`] first. In a normal build that is nothing.
-//! With the feature `crash-points` (or in the crate's own tests) a plan can be armed that ends the
-//! process, or unwinds the thread, at the n-th passing of a step; that is how the kill tests reach every
-//! state that a killed process can leave behind.
+//! Before each store the engine passes its [`Step`] to [`reached`], which does nothing in a normal build. With the
+//! feature `crash-points` (or in the crate's own tests) a test can arm a plan that kills the process, or unwinds the
+//! thread, at the n-th passing of a step. So the kill tests reach every state that a killed process can leave behind.
 
 macro_rules! steps {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
@@ -13,7 +12,7 @@ macro_rules! steps {
 
         #[cfg(any(test, feature = "crash-points"))]
         impl Step {
-            /// Every step there is, in the order in which they are written down here.
+            /// Every step, in the order of declaration.
             #[cfg(feature = "crash-points")]
             pub const ALL: &'static [Step] = &[$(Step::$name,)*];
 
@@ -31,7 +30,7 @@ steps! {
     IntentFields = "intent-fields",
     /// The intent's kind: from here on the operation is completed or undone by a repair.
     IntentKind = "intent-kind",
-    /// The intent is taken back: the operation is complete.
+    /// The intent is cleared: the operation is complete.
     IntentClear = "intent-clear",
     /// The stripe's stamp counter, raised before a record carries the new stamp.
     Stamp = "stamp",
@@ -51,11 +50,11 @@ steps! {
     Slot = "slot",
     /// A bucket's version becomes even: readers see the change.
     BucketEven = "bucket-even",
-    /// A mark on a record that says: no slot will point here again.
+    /// The dead mark of a record: no slot will point to it again.
     Dead = "dead",
     /// An access mark, raised by a reader.
     Mark = "mark",
-    /// A record overwritten where it lies, its bucket odd.
+    /// A record overwritten in place while its bucket is odd.
     InPlace = "in-place",
     /// A record's expiry changed by `touch`.
     Expiry = "expiry",
@@ -63,7 +62,7 @@ steps! {
     Live = "live",
     /// A counter.
     Counter = "counter",
-    /// The count of attempts to repair a stripe, and the note of who repaired it.
+    /// The number of attempts to repair a stripe, and which member repaired it.
     Repair = "repair",
     /// A ring's head or tail while a stripe is being emptied or rebuilt.
     RingReset = "ring-reset",
@@ -71,13 +70,13 @@ steps! {
     VerifyMe = "verify-me",
     /// A field of a claim that is not held yet.
     ClaimFields = "claim-fields",
-    /// The stripe's counter of claims, and how many claims may be held.
+    /// The number of the stripe's newest claim, and how many of its claims can be held.
     ClaimCount = "claim-count",
     /// A claim's number and state: from here on it is held.
     ClaimTake = "claim-take",
     /// A claim's number and state: from here on it is not held.
     ClaimEnd = "claim-end",
-    /// A field of a namespace; its name's hash, which comes last, makes it one.
+    /// A field of a namespace; the hash of its name, stored last, makes it valid.
     Namespace = "namespace",
     /// The epochs of the header or of a namespace.
     Epoch = "epoch",
@@ -85,7 +84,7 @@ steps! {
     FlushMark = "flush-mark",
     /// A field of a seat.
     Seat = "seat",
-    /// The lock word of a lock region: taken, given back, taken over, or marked by one who waits.
+    /// The lock word of a lock region: locked, unlocked, taken over, or marked by a waiter.
     LockWord = "lock-word",
     /// The word that waiters of a lock region sleep on.
     SleepWord = "sleep-word",
@@ -97,12 +96,12 @@ steps! {
 #[inline(always)]
 pub(crate) fn reached(_: Step) {}
 
-/// A range of the file was brought to the device.
+/// Called after a range of the file was synced to the device.
 #[cfg(not(feature = "crash-points"))]
 #[inline(always)]
 pub(crate) fn synced(_: u64, _: u64) {}
 
-/// A load of shared memory that may race is about to be done.
+/// Called before a load of shared memory that may race.
 #[cfg(not(feature = "crash-points"))]
 #[inline(always)]
 pub(crate) fn loading() {}
@@ -117,14 +116,14 @@ mod watched {
     use super::Step;
     use std::cell::RefCell;
 
-    /// What a watcher is told of.
+    /// What a watcher is notified of.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Event {
-        /// A load of shared memory that may race is about to be done.
+        /// A load of shared memory that may race is about to happen.
         Load,
-        /// A store is about to be done.
+        /// A store is about to happen.
         Store(Step),
-        /// A range of the file, by offset and length in bytes, was brought to the device.
+        /// A range of the file, by offset and length in bytes, was synced to the device.
         Synced(u64, u64),
     }
 
@@ -134,20 +133,20 @@ mod watched {
         static WATCHER: RefCell<Option<Watcher>> = const { RefCell::new(None) };
     }
 
-    /// Calls `watcher` at every event of this thread until [`unwatch`]. It may stop the thread for a while, so that others
-    /// run in between, and it may unwind it: a death, after which nobody watches.
+    /// Calls `watcher` at every event of this thread until [`unwatch`]. The watcher may block, so that other threads
+    /// run in between. It may also unwind, which stands for a death and ends the watch.
     pub fn watch(watcher: impl FnMut(Event) + 'static) {
-        // `set` would drop the watcher before while the cell is borrowed; what it owns may be told of here, too.
+        // `set` would drop the old watcher while the cell is borrowed, and dropping what it owns may cause events, too.
         drop(WATCHER.replace(Some(Box::new(watcher))));
     }
 
-    /// Ends what [`watch`] began.
+    /// Ends the [`watch`] of this thread.
     pub fn unwatch() {
         drop(WATCHER.replace(None));
     }
 
     pub(super) fn tell(event: Event) {
-        // Not while the watcher is at work itself, nor where a thread's last values are being dropped.
+        // No event while the watcher itself runs, or while the thread's locals are being dropped.
         if let Ok(Some(mut watcher)) = WATCHER.try_with(RefCell::take) {
             watcher(event);
             drop(WATCHER.replace(Some(watcher)));
@@ -171,15 +170,15 @@ mod armed {
     use super::Step;
     use std::cell::Cell;
 
-    /// What happens at which passing.
+    /// What happens at the armed step.
     #[derive(Clone, Copy, Debug)]
     pub enum Plan {
-        /// The thread unwinds with [`Died`] as its payload: a death that a test in one process can watch.
+        /// The thread unwinds with [`Died`] as its payload: a death that a test can observe within its own process.
         Unwind,
-        /// The process ends at once, nothing cleaned up: `SIGKILL`, or `TerminateProcess`, to itself.
+        /// The process kills itself immediately, without cleaning up: by `SIGKILL` or `TerminateProcess`.
         #[cfg(feature = "crash-points")]
         Kill,
-        /// The thread sleeps for as long as it is let live: a stopped process.
+        /// The thread sleeps until its process ends: it stands for a stopped process.
         #[cfg(feature = "crash-points")]
         Stop,
     }
@@ -193,13 +192,13 @@ mod armed {
         static PASSED: Cell<u64> = const { Cell::new(0) };
     }
 
-    /// Arms this thread: at the `nth` passing (from 0) of `step`, or of any step when `None`, `plan` happens.
+    /// Arms this thread: `plan` happens at the `nth` passing (from 0) of `step`, or of any step if `step` is `None`.
     pub fn arm(step: Option<Step>, nth: u64, plan: Plan) {
         ARMED.set(Some((step, nth, plan)));
         PASSED.set(0);
     }
 
-    /// Disarms this thread and says how many steps it passed since it was armed.
+    /// Disarms this thread, and returns how many steps it passed since it was armed.
     pub fn passed() -> u64 {
         ARMED.set(None);
         PASSED.get()

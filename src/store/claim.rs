@@ -1,12 +1,12 @@
 //! Claims: one key being created, or locked, by one owner.
 //!
 //! ```text
-//! number    63..8 number of the claim | 7..0 state      the number is never given twice in a stripe
+//! number    63..8 number of the claim | 7..0 state      a stripe never uses a number twice
 //! key_hash  128 bits of the key
-//! owner     63..32 seat | 31..0 generation              names a member for ever
+//! owner     63..32 seat | 31..0 generation              identifies a member for ever
 //! task      thread or task of the owner
 //! started   63..40 greatest age in tenths of a second, 0: none | 39..0 milliseconds of the monotonic clock
-//! epochs    those of the cache at the start
+//! epochs    epochs of the cache at the start
 //! namespace_epochs   63..48 namespace | 47..0 its epochs at the start
 //!
 //!            take, under the lock             the owner:  stored, failed, not stored
@@ -15,14 +15,14 @@
 //!                                          a dead owner, too great an age:      failed
 //! ```
 //!
-//! *A claim is taken under the stripe's lock only, in one hold with a look at all claims and at the key itself*:
-//! so no two are held for one key, and nothing is created that was stored a moment before. *It ends by one
-//! compare-exchange of its number*, by whoever ends it, with the lock or without: it cannot end twice, and what ends
-//! is this claim and no later one. An owner stores its value under the lock, while its claim is held.
+//! *A claim is taken only under the stripe's lock, in the same hold in which all claims and the key itself are looked
+//! at.* So no key has two claims, and no caller creates a value that was stored a moment before. *A claim ends by one
+//! compare-exchange of its number*, with or without the lock. So it cannot end twice, and the exchange cannot end a
+//! later claim. An owner stores its value under the lock, while its claim is held.
 //!
-//! Waiters sleep on the number's word, outside the lock. It changes when the claim ends and never comes back to
-//! what it was, so a wake cannot be lost. The number stays in the word with the way the claim ended, until
-//! the slot is taken again.
+//! Waiters sleep on the word with the number, outside the lock. The word changes when the claim ends and never returns
+//! to its old value, so no wake-up is lost. Until the slot is taken again, the word keeps the number and the way the
+//! claim ended.
 
 use super::epochs::Epochs;
 use super::exclusive::{Entry, Exclusive};
@@ -40,13 +40,13 @@ const STATE_BITS: u32 = 8;
 const STARTED_BITS: u32 = 40;
 const EPOCHS: u64 = (1 << 48) - 1;
 
-/// What a claim is for. The values are part of the format.
+/// The purpose of a claim. The values are part of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub(crate) enum Kind {
-    /// A value is being created: a write of the key and an invalidation void the claim.
+    /// A value is being created: a write of the key or an invalidation voids the claim.
     Create = 1,
-    /// The key is locked: nothing voids that.
+    /// The key is locked: nothing voids the claim.
     Lock = 2,
 }
 
@@ -54,13 +54,13 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub(crate) enum End {
-    /// The value is there, or the lock was given back: waiters look.
+    /// The value is stored, or the lock released: waiters look again.
     Done = 3,
-    /// Nothing came of it: the next waiter tries.
+    /// The creation failed: the next waiter tries.
     Failed = 4,
-    /// The value is not to be cached: all waiters create for themselves.
+    /// The value must not be cached: each waiter creates its own.
     NotStored = 5,
-    /// Somebody wrote the key, or an invalidation came.
+    /// The key was written or deleted, or an invalidation came.
     Void = 6,
 }
 
@@ -81,7 +81,7 @@ impl Number {
         self.kind().is_some()
     }
 
-    /// Whether the state is one that a claim can be in: never taken, held or ended.
+    /// Whether the state is a valid one: never taken, held or ended.
     pub(super) fn is_known(self) -> bool {
         let ends = [End::Done, End::Failed, End::NotStored, End::Void];
         self.0 == 0 || self.is_held() || ends.iter().any(|&end| end as u64 == self.0 & 0xff)
@@ -92,7 +92,7 @@ impl Number {
     }
 }
 
-/// One claim of one stripe, for ever.
+/// Identifies one claim of a stripe for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
     pub stripe: u32,
@@ -101,18 +101,18 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
-    /// What a waiter expects in the word that it sleeps on.
+    /// The word of the held claim, which a waiter passes as the expected value when it goes to sleep.
     pub(crate) fn expected(&self) -> u64 {
         self.number.0
     }
 
-    /// A number for this claim among those of its file.
+    /// An identifier of this claim in its file.
     pub(crate) fn id(&self) -> u64 {
         self.number.0 ^ u64::from(self.stripe) << 40
     }
 }
 
-/// Who holds a claim.
+/// The holder of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
     /// Seat, and the lower half of its generation.
@@ -134,7 +134,7 @@ impl Owner {
     }
 }
 
-/// A namespace with its epochs of one moment, in one word.
+/// A namespace with its epochs at one moment, in one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NamespaceEpochs(pub u64);
 
@@ -152,7 +152,7 @@ impl NamespaceEpochs {
     }
 }
 
-/// What a claimant brings.
+/// The parameters of an attempt to claim.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claimant {
     pub kind: Kind,
@@ -173,13 +173,13 @@ impl Claimant {
     }
 }
 
-/// What became of an attempt to claim.
+/// The result of an attempt to claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Claimed {
     Mine(Ticket),
-    /// Somebody else holds the claim of this key.
+    /// Another owner holds the claim of this key.
     Held(Ticket, Owner),
-    /// All claims of the stripe are held, by these.
+    /// All claims of the stripe are held, by these owners.
     Full(Vec<(Ticket, Owner)>),
 }
 
@@ -201,16 +201,17 @@ impl<M: Memory> Store<M> {
         self.number(ticket.stripe, ticket.slot) == ticket.number
     }
 
-    /// Whether a claim ended so that those who waited for it create for themselves.
+    /// Whether a claim ended as [`End::NotStored`], so that each waiter creates its own value.
     pub(crate) fn was_not_stored(&self, ticket: &Ticket) -> bool {
         self.number(ticket.stripe, ticket.slot) == ticket.number.ended(End::NotStored)
     }
 
-    /// Ends a claim, with the stripe's lock or without; `false`: it had ended already.
+    /// Ends a claim, with or without the stripe's lock; `false` if it had ended already.
     pub(crate) fn end_claim(&self, ticket: &Ticket, how: End) -> bool {
         let word = self.claim_word(ticket.stripe, ticket.slot, at!(Claim.number));
         let (held, ended) = (ticket.number.0, ticket.number.ended(how).0);
-        // Releases what the owner did; acquired by the next who takes a claim of this key, and by waiters.
+        // Releases what the owner did to waiters and to the next owner of a claim of this key: both acquire it in
+        // `number`.
         let is_ended = word.compare_exchange(Step::ClaimEnd, held, ended, Ordering::AcqRel).is_ok();
         if is_ended {
             self.mem.wake(self.sleep_at(ticket));
@@ -242,11 +243,11 @@ impl<M: Memory> Store<M> {
 
     fn is_claim_of(&self, ticket: &Ticket, key: &Key<'_>) -> bool {
         let word = |field| self.claim_word(ticket.stripe, ticket.slot, field).get();
-        // The second half is computed only if the first fits.
+        // The second half is computed only if the first matches.
         word(at!(Claim.key_hash)) == key.hash && word(at!(Claim.key_hash) + 8) == key.wide(self.seed)[1]
     }
 
-    /// Whether an invalidation came since a claim began. It knows nothing of a lock claim.
+    /// Whether an invalidation came after a claim began. The answer means nothing for a lock claim.
     fn is_claim_outdated(&self, ticket: &Ticket) -> bool {
         let epochs = Epochs(self.claim_word(ticket.stripe, ticket.slot, at!(Claim.epochs)).get());
         let namespace = self.namespace_of(ticket);
@@ -260,24 +261,24 @@ impl<M: Memory> Store<M> {
         max_age != 0 && age_ms > max_age * 100
     }
 
-    /// The claim of a key and its owner, as they look without the lock; whether the owner lives is not asked.
+    /// The claim of a key and its owner, read without the lock. The owner may be dead.
     pub(crate) fn claim_seen(&self, key: &Key<'_>, now_ms: u64) -> Option<(Ticket, Owner)> {
         self.held_claims(self.stripe_of(key)).find_map(|(ticket, kind)| {
             let owner = self.owner_of(&ticket);
             let counts = self.is_claim_of(&ticket, key)
                 && !self.is_too_old(&ticket, now_ms)
                 && !(kind == Kind::Create && self.is_claim_outdated(&ticket));
-            // All of the above belongs to this claim if its number still stands after it was loaded: see `take`.
+            // If the number is unchanged after these loads, all that they returned belongs to this claim: see `take`.
             fence(Ordering::Acquire);
             (counts && self.is_claim_held(&ticket)).then_some((ticket, owner))
         })
     }
 
-    /// Voids all claims that an invalidation came to; the epochs are raised already. A claim that is taken meanwhile
-    /// with epochs from before is voided by the next who looks at it.
+    /// Voids all claims that began before an invalidation; the caller has raised the epochs. If a claim with older
+    /// epochs is taken meanwhile, the next operation that looks at it voids it.
     pub(super) fn void_outdated(&self) {
-        // Either this sees a claim that was taken before, or its taker sees the new epochs: each stores the one, passes
-        // a fence, and loads the other.
+        // Pairs with the fence in `sweep`. One side stores the epochs and then loads the claims, the other stores a
+        // claim and then loads the epochs, each with a fence in between; so one of the two sees the other.
         fence(Ordering::SeqCst);
         for stripe in 0..self.geometry.shape.stripes {
             for (ticket, kind) in self.held_claims(stripe) {
@@ -290,7 +291,7 @@ impl<M: Memory> Store<M> {
 }
 
 impl<M: Memory> Exclusive<'_, M> {
-    /// Claims a key. The caller has looked, in this same hold of the lock, whether it is still needed. Claims of
+    /// Claims a key. In this same hold of the lock, the caller has checked that the claim is still needed. Claims of
     /// `dead` members, which never come back, end here.
     pub(crate) fn claim(&mut self, key: &Key<'_>, by: &Claimant, dead: &[u64]) -> Claimed {
         let (store, stripe) = (self.store, self.stripe);
@@ -306,12 +307,12 @@ impl<M: Memory> Exclusive<'_, M> {
         }
     }
 
-    /// The claim of a key that is held.
+    /// The held claim of a key.
     fn claim_of(&self, key: &Key<'_>) -> Option<(Ticket, Kind)> {
         self.store.held_claims(self.stripe).find(|(ticket, _)| self.store.is_claim_of(ticket, key))
     }
 
-    /// Ends the claims whose owners are dead, that are too old, or that an invalidation came to.
+    /// Ends the claims whose owners are dead, that are too old, or that began before an invalidation.
     fn sweep(&mut self, now_ms: u64, dead: &[u64]) {
         let store = self.store;
         fence(Ordering::SeqCst); // See `void_outdated`.
@@ -334,7 +335,8 @@ impl<M: Memory> Exclusive<'_, M> {
         }
     }
 
-    /// A slot whose claim has ended: the first that no waiter need look at, or else the one that ended first.
+    /// A slot whose claim has ended: the first whose word no waiter need read any more, or else the one with the lowest
+    /// number. Waiters must read only [`End::NotStored`].
     fn free_slot(&self) -> Option<u32> {
         let free = |slot: &u32| !self.store.number(self.stripe, *slot).is_held();
         let slots = 0..self.store.geometry.shape.claims;
@@ -346,7 +348,7 @@ impl<M: Memory> Exclusive<'_, M> {
 
     fn take(&mut self, slot: u32, key: &Key<'_>, by: &Claimant) -> Ticket {
         let (store, stripe) = (self.store, self.stripe);
-        // Who sees a field of this claim without the lock sees that the one before it has ended.
+        // A thread that sees a field of this claim without the lock also sees that the previous claim has ended.
         fence(Ordering::Release);
         let last = self.word(at!(Stripe.claim_number));
         last.bump(Step::ClaimCount, 1);
@@ -361,7 +363,8 @@ impl<M: Memory> Exclusive<'_, M> {
         set(at!(Claim.epochs), by.epochs.0);
         set(at!(Claim.namespace_epochs), by.namespace.0);
         self.set_claims_used(store.claims_used(stripe).max(slot + 1));
-        // Releases all of the above: no number that is given is lost by a death, and who sees it sees its fields.
+        // Releases all stores above: a thread that sees the number sees the claim's fields, and no number in use is
+        // lost in a death.
         store.claim_word(stripe, slot, at!(Claim.number)).store(Step::ClaimTake, number.0, Ordering::Release);
         if by.kind == Kind::Create {
             self.count(StripeCount::Creations);
@@ -369,7 +372,7 @@ impl<M: Memory> Exclusive<'_, M> {
         Ticket { stripe, slot, number }
     }
 
-    /// Voids the claim of a key that is being written or deleted by somebody else, if it is to create it.
+    /// Voids the claim to create a key, because another caller writes or deletes the key.
     #[inline]
     pub(crate) fn void(&mut self, key: &Key<'_>) {
         if self.word(at!(Stripe.claims_used)).get() != 0 {
@@ -385,13 +388,13 @@ impl<M: Memory> Exclusive<'_, M> {
         self.forget_ended();
     }
 
-    /// Spares those who come later the look at claims that have ended, which their owners do without the lock.
+    /// Lowers the number of claims to look at. Owners end their claims without the lock and cannot do this themselves.
     fn forget_ended(&self) {
         let last = self.store.held_claims(self.stripe).map(|(ticket, _)| ticket.slot + 1).max();
         self.set_claims_used(last.unwrap_or(0));
     }
 
-    /// Voids all claims to create of the namespaces that are meant.
+    /// Voids all claims to create in the namespaces that `meant` selects.
     pub(crate) fn void_all(&mut self, meant: impl Fn(NamespaceEpochs) -> bool) {
         for (ticket, kind) in self.store.held_claims(self.stripe) {
             if kind == Kind::Create && meant(self.store.namespace_of(&ticket)) {
@@ -400,13 +403,14 @@ impl<M: Memory> Exclusive<'_, M> {
         }
     }
 
-    /// Stores what the owner of a claim created, and ends the claim; `None`: it had ended, and nothing is stored.
+    /// Stores the value that a claim's owner created, and ends the claim; `None` if the claim had ended: nothing is
+    /// stored.
     pub(crate) fn store_claimed(&mut self, ticket: &Ticket, draft: &Draft<'_>, entry: Option<&Entry>) -> Option<u64> {
         if !self.store.is_claim_held(ticket) || self.store.is_claim_outdated(ticket) {
             self.store.end_claim(ticket, End::Void);
             return None;
         }
-        // An invalidation that comes from here on does not find the record current: it has the claim's epochs.
+        // An invalidation from here on makes the record outdated, because the record has the claim's epochs.
         let stamp = self.put_created(draft, entry);
         self.store.end_claim(ticket, End::Done);
         self.forget_ended();

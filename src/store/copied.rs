@@ -1,7 +1,7 @@
-//! Private copies of records: what is checked is what is used.
+//! Private copies of records, so that the bytes that were checked are the bytes that are used.
 //!
-//! A checksum says something about the bytes that it was computed from. Bytes in shared memory may be others a moment
-//! later, so a record is copied first, with its header and its extension, and the copy is checked and handed on.
+//! A checksum holds for the bytes that it was computed from. Bytes in shared memory may change a moment later. So a
+//! record is copied first, with its header and its extension, and then the copy is checked and used.
 
 use super::exclusive::{Entry, Exclusive};
 use super::read::Found;
@@ -21,21 +21,22 @@ pub(crate) struct Copied {
 }
 
 impl Copied {
-    /// Whether it passes its checksum.
+    /// Whether the copy passes its checksum.
     fn is_sound(&self, key: &Key<'_>) -> bool {
         is_sound(key, &self.value, self.head, self.extension, self.spot)
     }
 }
 
 impl<M: Memory> Store<M> {
-    /// A record that a look found. Its length may be half changed: `still` is asked before.
+    /// Copies a record that a lookup found. The caller calls `still` first, because the length may come from an
+    /// unfinished write.
     #[inline]
     pub(crate) fn copied(&self, found: &Found<'_>) -> Result<Copied, TryReserveError> {
         let value = self.value_at(found.value_at(), found.value_len)?;
         Ok(Copied { head: found.head, extension: self.extension(found.at, found.head), value, spot: found.spot() })
     }
 
-    /// A value, copied out, if there is memory for it.
+    /// Copies a value out, if its memory can be allocated.
     #[inline]
     fn value_at(&self, at: u64, len: usize) -> Result<Vec<u8>, TryReserveError> {
         let mut value = Vec::new();
@@ -44,8 +45,8 @@ impl<M: Memory> Store<M> {
         Ok(value)
     }
 
-    /// Whether a copy passes its checksum, and a read may see what it says: an extension may have changed after it was
-    /// looked at in the file.
+    /// Whether a copy passes its checksum and a read may see it. Visibility is checked again on the copy, because the
+    /// extension in the file may have changed since the first check.
     pub(crate) fn is_true(&self, copied: &Copied, key: &Key<'_>, sees_absence: bool) -> bool {
         copied.is_sound(key)
             && copied.head.epoch() >= self.epochs().hard()
@@ -54,7 +55,7 @@ impl<M: Memory> Store<M> {
 }
 
 impl<M: Memory> Exclusive<'_, M> {
-    /// A key's record; with `verify` only if a read that checks checksums would return it.
+    /// Copies a key's record; with `verify`, only if a read that verifies checksums would return it.
     pub(crate) fn copied(
         &self,
         key: &Key<'_>,

@@ -1,7 +1,7 @@
 //! Durable points: what a `flush` promises, and how a writer withdraws it.
 //!
-//! The device writes pages back at any time and in any order; only a sync waits for it. So the mark in the header must
-//! never say CLEAN *on the device* once a page of a later write may be there.
+//! The operating system writes pages to the device at any time and in any order; only a sync waits for it. So the mark
+//! in the header must not say CLEAN *on the device* once the device may hold a page of a later write.
 //!
 //! ```text
 //! DIRTY(n) --flush--> FLUSHING(n+1) --all stripes passed, file synced--> CLEAN(n+1) --header synced--> done
@@ -10,15 +10,15 @@
 //!   +----------------------------- header synced -------------------- DIRTYING(n+1)
 //! ```
 //!
-//! There are no other edges. *A writer stores only after it has seen DIRTY.* It makes that of FLUSHING without a sync,
-//! because FLUSHING follows DIRTY alone: the device cannot hold a CLEAN that is still to be withdrawn. It makes it of
-//! CLEAN in two steps, with a sync in between, after which the device no longer says CLEAN. Whoever meets DIRTYING does
-//! that sync itself.
+//! There are no other edges. *A writer stores only after it has seen DIRTY.* It turns FLUSHING into DIRTY without a
+//! sync: FLUSHING follows only DIRTY, so the device holds no CLEAN to withdraw. It turns CLEAN into DIRTY in two steps
+//! with a sync in between, after which the device no longer says CLEAN. A process that meets DIRTYING does that sync
+//! itself.
 //!
-//! *Flushes at the same time share a phase.* One that meets FLUSHING(n) joins it: it passes all stripes and syncs the
-//! file itself, and whoever is first makes it CLEAN(n). A number is used for one phase only, so a mark that is
-//! FLUSHING(n) before the passes and after the sync was FLUSHING(n) in between, and nobody wrote. One that meets
-//! CLEAN(n) finds its work done: nothing was written since, and only the header may still have to be synced.
+//! *Concurrent flushes share a phase.* A flush that meets FLUSHING(n) joins it: it passes all stripes and syncs the
+//! file itself, and the first flush to finish sets CLEAN(n). A number is used for one phase only. So a mark that is
+//! FLUSHING(n) before the passes and after the sync was FLUSHING(n) all the time in between, and nothing was written. A
+//! flush that meets CLEAN(n) finds its work done: nothing was written since, and only the header may still need a sync.
 
 use super::table::Store;
 use crate::shm::atomics::Ordering;
@@ -27,11 +27,11 @@ use crate::shm::memory::Word;
 use crate::shm::{Memory, Step};
 use std::io;
 
-/// Changes of the mark that one operation tries. Each that fails is another's; only a word that somebody changes
-/// without end outlasts them.
+/// How often one operation tries to change the mark. Each failure is another process's success, so only a mark that
+/// some process changes endlessly exhausts the attempts.
 const ATTEMPTS: u32 = 100;
 
-/// The phase in the header's flush mark; above it is the number of the phase.
+/// The phase in the header's flush mark; the bits above it hold the phase's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flush {
     Dirty,
@@ -60,7 +60,7 @@ impl<M: Memory> Store<M> {
         self.mem.word(at!(flush))
     }
 
-    /// Says, before the first store of a writer, that the file is not what was flushed.
+    /// Withdraws the flush before a writer's first store: the file will no longer be what was flushed.
     #[inline]
     pub(crate) fn mark_dirty(&self) -> io::Result<()> {
         let word = self.flush_mark().load(Ordering::Acquire);
@@ -82,21 +82,21 @@ impl<M: Memory> Store<M> {
         Err(restless())
     }
 
-    /// The second step from CLEAN to DIRTY: the device is told first.
+    /// The second step from CLEAN to DIRTY, after a sync of the header.
     fn withdraw(&self, dirtying: u64) -> io::Result<()> {
         self.mem.sync(0, HEADER_LEN)?;
         self.pass_on(dirtying, Flush::Dirty);
         Ok(())
     }
 
-    /// Changes the phase, unless another writer or a flush has changed it. The caller looks at the mark again.
+    /// Changes the phase, unless another process has changed it. The caller loads the mark again.
     fn pass_on(&self, word: u64, next: Flush) {
         let _ = self.flush_mark().compare_exchange(Step::FlushMark, word, next.with(word), Ordering::AcqRel);
     }
 
-    /// Makes a durable point; `false`: somebody wrote meanwhile. Whatever a dead holder left undone has been completed.
-    /// `pass` locks and unlocks each stripe, so that writers who were at work are through; `false` from it says that
-    /// one of them died.
+    /// Makes a durable point; `false` if there was a write meanwhile. The caller has repaired what dead holders left
+    /// undone. `pass` locks and unlocks each stripe, so that all writers that were at work have finished; it returns
+    /// `false` if one of them died.
     pub(crate) fn flush(&self, pass: impl FnOnce() -> bool) -> io::Result<bool> {
         let mut word = self.begin_flush()?;
         if Flush::of(word) == Flush::Flushing {
@@ -114,7 +114,7 @@ impl<M: Memory> Store<M> {
         Ok(self.flush_mark().load(Ordering::Acquire) == word)
     }
 
-    /// The phase that a flush begins or joins: FLUSHING, or CLEAN if nothing is left to be done.
+    /// Begins or joins a phase and returns its mark: FLUSHING, or CLEAN if everything but the header is synced.
     fn begin_flush(&self) -> io::Result<u64> {
         let mark = self.flush_mark();
         for _ in 0..ATTEMPTS {
@@ -136,7 +136,7 @@ impl<M: Memory> Store<M> {
 
 fn restless() -> io::Error {
     io::Error::other(format!(
-        "expected the flush mark in the header to stand still, found it changed {ATTEMPTS} times in a row: the file is \
-         damaged, or a program writes to it that is no user of the cache"
+        "expected a stable flush mark in the header, found it changed {ATTEMPTS} times in a row: the file is damaged, \
+         or a program that does not use Kennel writes to it"
     ))
 }

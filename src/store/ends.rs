@@ -1,8 +1,8 @@
-//! The two ends of a stripe's rings, while its lock is held.
+//! Tail and head of a stripe's rings, while its lock is held.
 //!
-//! Only the holder of the lock moves them. So it loads them once, checks them once, and computes with its private
-//! copies from then on: whatever happens to the words in the file meanwhile, no walk leads beyond its ring and none is
-//! without an end. Each step of an end is stored to the file as well, for readers, repairs and the next holder.
+//! Only the holder of the lock moves them. So it loads them once, checks them once, and then computes with private
+//! copies: even if damage changes the words in the file meanwhile, every walk ends and stays within its ring. The
+//! holder also stores each move to the file, for readers, repairs and the next holder.
 
 use super::slot::Ring;
 use crate::shm::layout::at;
@@ -15,7 +15,7 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    /// Ends from the words of a stripe's head, whatever these say.
+    /// Loads the ends from the words of a stripe's head, without a check.
     #[inline(always)]
     pub(super) fn load(word: impl Fn(u64) -> u64) -> Self {
         Self {

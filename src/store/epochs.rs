@@ -1,9 +1,9 @@
-//! Epochs: what invalidations raise, so that values from before them are gone or stale; and how far a stripe is trusted.
+//! Epochs, which an invalidation raises so that older values are gone or stale; and the trust in a stripe's bytes.
 
 use super::record::{EPOCH_BITS, EPOCH_MASK};
 use crate::names::names;
 
-/// Hard and soft epoch, packed into one word so that both are read at one moment.
+/// Hard and soft epoch, packed into one word so that one load reads both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Epochs(pub u64);
 
@@ -23,7 +23,7 @@ impl Epochs {
         self.hard().max(self.soft())
     }
 
-    /// After an invalidation; `None` when the epochs are used up, since they never wrap.
+    /// The epochs after an invalidation, or `None` if no epoch is left: epochs never wrap.
     pub(crate) fn after(self, how: Invalidation) -> Option<Self> {
         let next = self.current() + 1;
         let raised = match how {
@@ -37,22 +37,23 @@ impl Epochs {
 /// What an invalidation does to the values that were created before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Invalidation {
-    /// They are gone. Its name is `hard`.
+    /// Removes them. Its name is `hard`.
     Hard,
-    /// They are stale: `get` still returns them, `get_or_create` creates them anew and returns them to those who would
-    /// have to wait. Its name is `soft`.
+    /// Makes them stale: `get` still returns them. One caller of `get_or_create` creates the value again, and callers
+    /// that would have to wait get the stale one. Its name is `soft`.
     Soft,
 }
 
 names!(Invalidation, "invalidation", "hard or soft", Hard = "hard", Soft = "soft");
 
-/// A stripe's verify-me flag: what an operating-system crash left of it. The values are part of the format.
+/// A stripe's verify-me flag: how far its bytes are trusted after an operating-system crash. The values are part of the
+/// format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub(crate) enum Distrust {
     None = 0,
-    /// Reads check checksums, and the next to lock the stripe builds its index anew.
+    /// Reads verify checksums, and the next process that locks the stripe rebuilds its index.
     Verify = 1,
-    /// Reads miss, and the next to lock the stripe empties it.
+    /// Reads miss, and the next process that locks the stripe empties it.
     Discard = 2,
 }

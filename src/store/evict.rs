@@ -1,15 +1,15 @@
 //! Making room: S3-FIFO on two rings.
 //!
-//! New keys enter the small ring, about a tenth of the arena. At its tail a record that was read at least
-//! twice since it came is promoted to the main ring; any other leaves, and its slot turns into a ghost. A key
-//! that comes back while its ghost is remembered enters the main ring. At the main ring's tail a record with
-//! access marks loses one and is inserted again at the head; one without goes.
-//! (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023.)
+//! New keys enter the small ring, about a tenth of the arena. A record that was read at least twice since it entered is
+//! promoted to the main ring when it reaches the small ring's tail; any other is evicted, and its slot becomes a ghost.
+//! A key that is written again while its ghost remains enters the main ring. At the main ring's tail, a record with
+//! access marks loses one and is inserted again at the head; a record without marks is evicted. (Yang et al., "FIFO
+//! queues are all you need for cache eviction", SOSP 2023.)
 //!
-//! Two rules of our own: whenever the main ring has a free gap that takes it, a record that leaves the small
-//! ring moves there, read or not; and ghosts live in the spare slots of the index, the oldest replaced first.
+//! Kennel adds two rules. Whenever a free gap in the main ring fits it, a record that leaves the small ring moves
+//! there, read or not. Ghosts live in the spare slots of the index, and the oldest is replaced first.
 //!
-//! Each record that is moved or evicted is an operation of its own, with an intent of its own.
+//! Each move or eviction of a record is an operation with an intent of its own.
 
 use super::exclusive::{Exclusive, close_bucket, open_bucket};
 use super::intent::Intent;
@@ -18,12 +18,12 @@ use super::slot::{Ring, Slot};
 use super::tally::StripeCount;
 use crate::shm::{Memory, Step};
 
-/// Marks from which on a record at the small ring's tail is promoted.
+/// Number of marks from which on a record at the small ring's tail is promoted.
 const PROMOTED_FROM: u64 = 2;
-/// Records that one operation may move before it lets the tail leave whatever its marks.
+/// Number of records that one operation may move; after that, records at the tail are evicted whatever their marks.
 const MOST_MOVES: u32 = 64;
 
-/// How much one operation may still move; it bounds the time that a lock is held.
+/// How much one operation may still move, which bounds the time that it holds the lock.
 pub(crate) struct Budget {
     moves: u32,
     units: u64,
@@ -45,8 +45,8 @@ impl<M: Memory> Exclusive<'_, M> {
         Budget { moves: MOST_MOVES, units: self.shape(Ring::Main).units / 4 }
     }
 
-    /// Makes room for a record of `units` and returns its position at the ring's head. Whatever the caller
-    /// knew of slots and records before this call may have changed.
+    /// Makes room for a record of `units` and returns its position at the ring's head. Slots and records that the
+    /// caller has looked up before may have changed after this call.
     pub(super) fn reserve(&mut self, ring: Ring, units: u64, budget: &mut Budget) -> u64 {
         loop {
             if let Some(position) = self.room_at_head(ring, units) {
@@ -56,7 +56,8 @@ impl<M: Memory> Exclusive<'_, M> {
         }
     }
 
-    /// The head's position, if `units` in one piece are free there; at the ring's end a pad is laid first.
+    /// The head's position, if `units` in one piece are free there; if they do not fit before the ring's end, a pad
+    /// fills the rest of the lap first.
     fn room_at_head(&self, ring: Ring, units: u64) -> Option<u64> {
         let shape = self.shape(ring);
         let head = self.ring_head(ring);
@@ -80,7 +81,7 @@ impl<M: Memory> Exclusive<'_, M> {
         next
     }
 
-    /// Lets the record at a ring's tail go, or moves it on; in any case the tail passes it.
+    /// Evicts the record at a ring's tail, or moves it; in either case the tail passes it.
     fn leave_one(&mut self, ring: Ring, budget: &mut Budget) {
         let tail = self.tail(ring);
         let shape = self.shape(ring);
@@ -88,7 +89,7 @@ impl<M: Memory> Exclusive<'_, M> {
         let head = self.head_at(ring, tail, at);
         let units = head.units();
         if !shape.can_step(tail, units, self.used(ring)) || !is_known(head) {
-            // Only damage leads here: the walk cannot go on, and nobody knows what lies behind.
+            // Only damage leads here: the walk cannot go on, because the start of the next record is unknown.
             self.count(StripeCount::Dropped);
             self.empty();
             return;
@@ -104,7 +105,7 @@ impl<M: Memory> Exclusive<'_, M> {
         }
     }
 
-    /// The header of what lies at a position; of a pad, which may be a single word, only its shape is loaded.
+    /// The header of the record or pad at a position. A pad may be a single word, so only its shape is loaded.
     pub(super) fn head_at(&self, ring: Ring, position: u64, at: u64) -> Head {
         let shape = self.store.mem.word(at).get();
         let short = Head { shape, seal: 0, stamp: 0, expiry: 0 };
@@ -140,11 +141,11 @@ impl<M: Memory> Exclusive<'_, M> {
         let position =
             if promoted { Some(self.reserve(Ring::Main, units, budget)) } else { self.room_at_head(Ring::Main, units) };
         if self.tail(Ring::Small) != slot.position() {
-            return; // Damage was met in the main ring, and the stripe emptied.
+            return; // `reserve` met damage in the main ring and emptied the stripe.
         }
         match position {
             Some(position) => {
-                // In its new ring it starts without marks.
+                // A record starts in its new ring without marks.
                 self.relocate(slot_at, slot.with_marks(0), at, head, Ring::Main, position);
                 self.count(StripeCount::Promotions);
             }
@@ -172,7 +173,7 @@ impl<M: Memory> Exclusive<'_, M> {
         }
     }
 
-    /// Unlinks a record that leaves without a successor: it is marked dead before, under an intent.
+    /// Unlinks a record that has no successor. Under an intent, it marks the record dead and then changes its slot.
     pub(super) fn unlink(&mut self, intent: Intent, slot_at: u64, old: Slot, new: Slot, head: Head) {
         let live = self.live_with(Some(head.epoch()), None);
         self.begin(intent, slot_at, old, new, live);
@@ -193,11 +194,11 @@ impl<M: Memory> Exclusive<'_, M> {
         self.end();
     }
 
-    /// Moves the record at the main ring's tail to its head although the gap between them is smaller than
-    /// the record: through private memory, its bucket odd and its slot empty meanwhile.
+    /// Moves the record at the main ring's tail to the ring's head although the gap between them is smaller than the
+    /// record. The record goes through private memory; its bucket is odd and its slot empty meanwhile.
     ///
-    /// There is always room, once the record itself has gone: if the tail lies in the rest of this lap, so
-    /// does the record's end; else the gap reaches the end of the lap, and a pad takes that part of it.
+    /// The head always has room once the record itself has left. If the tail lies in the rest of this lap, so does the
+    /// record's end; otherwise the gap reaches the end of the lap, and a pad takes that part of it.
     fn relocate_tight(&mut self, slot_at: u64, slot: Slot, at: u64, head: Head, passed: u64) {
         let shape = self.shape(Ring::Main);
         let mut position = self.ring_head(Ring::Main);
@@ -217,7 +218,7 @@ impl<M: Memory> Exclusive<'_, M> {
         self.end();
     }
 
-    /// Writes the record in private memory where `moved` says, and lets the head pass it.
+    /// Writes the record in private memory to the position in `moved`, and moves the head past it.
     fn write_copy(&mut self, slot: Slot, moved: Slot, head: Head) {
         let (ring, position) = (moved.ring(), moved.position());
         let at = self.address(ring, position);
@@ -226,7 +227,7 @@ impl<M: Memory> Exclusive<'_, M> {
     }
 }
 
-/// Whether this is a pad, or a record whose lengths can be.
+/// Whether this is a pad, or a record with possible lengths.
 pub(super) fn is_known(head: Head) -> bool {
     head.is_pad() || (head.is_record() && head.value_len().is_some())
 }

@@ -1,10 +1,10 @@
-//! A stripe under its lock: the witness that all who change a stripe must hold, and the single steps that
-//! their operations are made of.
+//! A stripe under its lock: the witness that every change of a stripe requires, and the single steps that make up an
+//! operation.
 //!
-//! The order of the steps is what a repair relies on, and what readers rely on. Where one must not be seen before
-//! the one in front of it, a release fence stands between them; for a process that is killed the fence keeps the
-//! compiler from reordering, for a reader on another core also the processor. `docs/orderings.md` says of each fence
-//! what it is for, and which test fails without it; where two steps have none between them, either order will do.
+//! Repairs and readers rely on the order of the steps. If one step must not become visible before the step in front of
+//! it, a release fence stands between them. For a process that is killed, the fence keeps the compiler from reordering
+//! them; for a reader on another core, also the processor. `docs/orderings.md` says what each fence is for and which
+//! test fails without it. Two steps without a fence between them may happen in either order.
 
 use super::ends::Ends;
 use super::epochs::{Distrust, Epochs};
@@ -22,16 +22,16 @@ use crate::shm::{Memory, Step};
 use crate::sync::locks::RegionGuard;
 use std::cell::Cell;
 
-/// Who holds the lock, for the note that a repair leaves.
+/// The holder of the lock, for the note that a repair leaves.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Who {
     pub seat: u32,
     pub pid: u32,
-    /// A random number of this process, from which an emptied stripe takes its new stamps.
+    /// A random number of this process, from which an emptied stripe derives its new stamps.
     pub nonce: u64,
 }
 
-/// What tells the time.
+/// A source of wall time.
 pub(crate) trait Wall {
     /// Milliseconds since 1970.
     fn now_ms(&self) -> u64;
@@ -45,31 +45,31 @@ impl Wall for u64 {
     }
 }
 
-/// Keys of up to so many bytes are looked at without asking for memory.
+/// The longest key that is examined without an allocation.
 const SHORT_KEY: usize = 64;
 /// Words of a stripe's head.
 const HEAD_WORDS: usize = (STRIPE_LEN / 8) as usize;
 
-/// A stripe whose lock is held. What takes `&mut Exclusive` cannot run without the lock.
+/// A stripe whose lock is held. A function that takes `&mut Exclusive` cannot run without the lock.
 pub(crate) struct Exclusive<'a, M: Memory> {
     pub(super) store: &'a Store<M>,
     pub(super) stripe: u32,
-    /// Found once: every step of an operation loads or stores a word of it.
+    /// Located once, because every step of an operation loads or stores a word of it.
     head: Words<'a, HEAD_WORDS>,
     pub(super) ends: Ends,
     wall: &'a dyn Wall,
-    /// The time of this operation, in milliseconds since 1970, once a record that expires has asked for it: most
-    /// operations meet none.
+    /// The time of this operation, in milliseconds since 1970. It is read when the first record that expires needs it:
+    /// most operations meet none.
     now_ms: Cell<Option<u64>>,
     who: &'a Who,
-    /// As they were when the stripe was taken: live records are counted from these on.
+    /// The epochs when the stripe was entered. Records of these or later epochs count as live.
     pub(super) epochs: Epochs,
-    /// Private memory for a record that is looked at or moved.
+    /// Private memory for a record that is examined or moved.
     pub(super) scratch: Vec<u8>,
     _lock: RegionGuard<'a>,
 }
 
-/// A key's record as the holder of the lock finds it.
+/// A key's record, found under the lock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
     pub slot_at: u64,
@@ -80,10 +80,10 @@ pub(crate) struct Entry {
 }
 
 impl<'a, M: Memory> Exclusive<'a, M> {
-    /// Takes a stripe over with its lock: whatever the holder before left undone is done first.
+    /// Enters a locked stripe, and first completes what the previous holder left undone.
     ///
     /// # Errors
-    /// When the file was durable and the mark that it no longer is cannot be brought to the device.
+    /// If the file was flushed and the flush mark cannot be withdrawn on the device.
     pub(crate) fn enter(
         store: &'a Store<M>,
         stripe: u32,
@@ -95,8 +95,9 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         Self::enter_to_claim(store, stripe, wall, who, lock)
     }
 
-    /// As [`enter`](Self::enter), for one who looks, claims and ends claims: these are no writes, and what was flushed
-    /// stays so unless there is something to repair. Before storing an item, [`mark_dirty`](Store::mark_dirty).
+    /// [`enter`](Self::enter) for a caller that only looks up keys, claims them and ends claims. These are not writes,
+    /// so a flushed file stays flushed unless there is something to repair. The caller must call
+    /// [`mark_dirty`](Store::mark_dirty) before it stores an item.
     pub(crate) fn enter_to_claim(
         store: &'a Store<M>,
         stripe: u32,
@@ -109,8 +110,8 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         Ok(this)
     }
 
-    /// As [`enter`](Self::enter), for as long as `work` takes. The stripe is made where it stays: to load in wide pieces
-    /// what has just been stored in narrow ones, as a move does, takes longer than a write's own loads.
+    /// [`enter`](Self::enter) for the duration of `work`. The `Exclusive` is built in place: a move would load in wide
+    /// pieces what has just been stored in narrow ones, which takes longer than a write's own loads.
     #[inline(always)]
     pub(crate) fn within<R>(
         store: &'a Store<M>,
@@ -134,7 +135,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         Self { store, stripe, head, ends, wall, now_ms, who, epochs, scratch, _lock: lock }
     }
 
-    /// Does what the holder before left undone.
+    /// Completes what the previous holder left undone.
     #[inline(always)]
     fn settle(&mut self) -> std::io::Result<()> {
         if self.is_settled() { Ok(()) } else { self.settle_all() }
@@ -164,7 +165,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         Ok(())
     }
 
-    /// The time of this operation, in milliseconds since 1970; the same each time it is asked for.
+    /// The time of this operation, in milliseconds since 1970. Each call returns the same time.
     pub(super) fn now_ms(&self) -> u64 {
         let now_ms = self.now_ms.get().unwrap_or_else(|| self.wall.now_ms());
         self.now_ms.set(Some(now_ms));
@@ -187,7 +188,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         Slot(self.store.mem.word(slot_at).get())
     }
 
-    /// Offset in the file of a position of this stripe.
+    /// Offset in the file of a ring position in this stripe.
     #[inline]
     pub(super) fn address(&self, ring: Ring, position: u64) -> u64 {
         self.store.address(self.stripe, ring, position)
@@ -198,7 +199,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         Spot { stripe: self.stripe, ring: slot.ring(), position: slot.position() }
     }
 
-    /// Writes down what is about to happen. From here until [`end`](Self::end) a death is repaired.
+    /// Stores the intent. From here until [`end`](Self::end), the next holder repairs what a death leaves.
     #[inline]
     pub(super) fn begin(&self, intent: Intent, slot_at: u64, old: Slot, new: Slot, live_after: u64) {
         let word = self.word(at!(Stripe.intent));
@@ -209,12 +210,12 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         field(at!(Stripe.intent_live_done), live_after);
         field(at!(Stripe.intent_live_undone), self.word(at!(Stripe.live)).get());
         fence(Ordering::Release);
-        // The number above the kind lets a reader of the whole stripe see that something was done at all.
+        // The number above the kind tells a reader that copies the whole stripe that an operation took place at all.
         word.set(Step::IntentKind, (word.get() >> 8).wrapping_add(1) << 8 | intent as u64);
         fence(Ordering::Release);
     }
 
-    /// Takes the intent back: what was begun is complete.
+    /// Clears the intent: the operation is complete.
     #[inline]
     pub(super) fn end(&self) {
         fence(Ordering::Release);
@@ -223,7 +224,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         fence(Ordering::Release);
     }
 
-    /// Stores a slot so that readers see the bucket before or after, nothing in between.
+    /// Stores a slot so that readers see the bucket either before or after the change.
     #[inline]
     pub(super) fn relink(&self, slot_at: u64, slot: Slot) {
         let (version, word) = self.version_and_slot(slot_at);
@@ -232,7 +233,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         close_bucket(version);
     }
 
-    /// The version of the bucket that a slot lies in, and the slot.
+    /// The word of the version of a slot's bucket, and the word of the slot.
     #[inline(always)]
     pub(super) fn version_and_slot(&self, slot_at: u64) -> (Word<'a>, Word<'a>) {
         let bucket = self.store.mem.words::<8>(bucket_of(slot_at));
@@ -244,7 +245,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         self.store.mem.word(bucket_at)
     }
 
-    /// As [`settle`], of the bucket at an offset.
+    /// Makes the version of the bucket at an offset even, if its writer is dead.
     #[inline]
     pub(crate) fn settle_bucket(&self, bucket_at: u64) {
         settle(self.version_of(bucket_at));
@@ -255,18 +256,18 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         self.version_of(self.store.bucket_of(key)).get()
     }
 
-    /// Changes a bucket's version and nothing else. Whoever creates one of its keys without a claim sees by it that the
-    /// key was deleted, although there was nothing to delete.
+    /// Changes a bucket's version and nothing else. It tells a process that creates one of the bucket's keys without a
+    /// claim that the key was deleted, although there was no record to delete.
     pub(super) fn renew_bucket(&self, bucket_at: u64) {
         close_bucket(self.version_of(bucket_at));
     }
 
-    /// Leaves a trace of a deletion that found nothing.
+    /// Makes a deletion that found no record visible to a creation without a claim.
     pub(crate) fn note_deletion(&self, key: &Key<'_>) {
         self.renew_bucket(self.store.bucket_of(key));
     }
 
-    /// Says of a record that no slot will point to it again. Readers do not care; the tail and repairs do.
+    /// Marks a record dead: no slot will point to it again. Readers ignore the mark; the tail and repairs need it.
     pub(super) fn kill(&self, slot: Slot) {
         if let Some(at) = self.store.record_at(self.stripe, slot.ring(), slot.position()) {
             let expiry = self.store.mem.word(at + at!(Record.expiry));
@@ -274,7 +275,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         }
     }
 
-    /// The number of live records once a record of epoch `removed` has gone and one of `added` has come.
+    /// The number of live records after one of epoch `removed` is removed and one of epoch `added` is added.
     #[inline]
     pub(super) fn live_with(&self, removed: Option<u64>, added: Option<u64>) -> u64 {
         let epoch = self.word(at!(Stripe.live_epoch)).get();
@@ -297,8 +298,9 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         }
     }
 
-    /// The epoch for a record that was to be of `epoch`. A clear since the stripe was taken is for the next holder, who
-    /// counts anew from it on: what is written in this hold was begun before, and is cleared with the rest.
+    /// The epoch for a record that was begun at `epoch`: at most the epoch at which this hold of the lock began. A
+    /// clear since then concerns the next holder, which restarts the count of live records; everything written in this
+    /// hold was begun before the clear and is cleared with the rest.
     #[inline]
     pub(crate) fn epoch_for(&self, epoch: u64) -> u64 {
         epoch.min(self.epoch())
@@ -320,7 +322,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         self.word(at!(Stripe.counters) + what as u64 * 8).bump(Step::Counter, by);
     }
 
-    /// The next stamp, raised in the stripe before any record carries it.
+    /// Raises the stripe's stamp, before any record carries it, and returns it.
     #[inline]
     pub(super) fn next_stamp(&self) -> u64 {
         let word = self.word(at!(Stripe.stamp));
@@ -329,7 +331,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         stamp
     }
 
-    /// A stamp that no record of this stripe is likely to have borne, with room for 2^63 more.
+    /// A stamp that no record of this stripe is likely to have had, with room for 2^63 more above it.
     fn fresh_stamp(&self) -> u64 {
         mix(self.word(at!(Stripe.stamp)).get() ^ self.who.nonce) >> 1
     }
@@ -364,19 +366,19 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         self.store.mem.append_out(at, (head.units() * 8) as usize, &mut self.scratch);
     }
 
-    /// Writes the record in private memory to another place, sealed for it.
+    /// Writes the record in private memory to `at`, with its checksum changed for the new place.
     pub(super) fn store_record(&mut self, at: u64, seal: u64, from: Spot, to: Spot) {
         self.scratch[8..16].copy_from_slice(&reseal(seal, from, to).to_le_bytes());
         self.store.mem.copy_in(Step::RecordBody, at, &self.scratch);
     }
 
-    /// The record of a key, whether expired, cleared or not.
+    /// The record of a key, even if it is expired or cleared.
     #[inline(always)]
     pub(crate) fn find(&self, key: &Key<'_>) -> Option<Entry> {
         self.find_in(self.store.bucket_of(key), key)
     }
 
-    /// [`find`](Self::find) in the key's bucket, which was located.
+    /// [`find`](Self::find) in the key's bucket, already located.
     #[inline(always)]
     pub(crate) fn find_in(&self, bucket_at: u64, key: &Key<'_>) -> Option<Entry> {
         let bucket = self.store.mem.words::<8>(bucket_at);
@@ -394,7 +396,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         None
     }
 
-    /// The record a slot points to, if it is this key's: most have no extension.
+    /// The record a slot points to, if it is this key's. Most records have no extension, so that form is tried first.
     #[inline]
     fn record_of(&self, slot: Slot, key: &Key<'_>) -> Option<Record> {
         let plain = self.store.plain_record(self.stripe, slot, key);
@@ -410,7 +412,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         !entry.head.is_expired(|| self.now_ms()) && !self.store.is_hidden(entry.at, entry.head, false)
     }
 
-    /// As [`is_current`](Self::is_current), for one who also wants to know that there is no value.
+    /// [`is_current`](Self::is_current) for a caller that also accepts a record that says that the key has no value.
     pub(crate) fn is_known(&self, entry: &Entry) -> bool {
         !entry.head.is_expired(|| self.now_ms()) && !self.store.is_cleared(entry.at, entry.head)
     }
@@ -448,19 +450,19 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         (0..self.store.geometry.buckets).map(move |i| first + i * BUCKET_LEN)
     }
 
-    /// Empties the stripe. Positions start again, in a new era of the versions, and stamps at a fresh base.
+    /// Empties the stripe. Positions start again in a new era of the versions, and stamps at a fresh base.
     pub(crate) fn empty(&mut self) {
         self.empty_for_now();
         self.end();
     }
 
-    /// The same, with the intent left standing, whatever intent stood before.
+    /// [`empty`](Self::empty) without clearing the intent. The intent to empty replaces any earlier one.
     pub(super) fn empty_for_now(&mut self) {
         self.begin(Intent::Empty, 0, Slot::EMPTY, Slot::EMPTY, 0);
         self.empty_begun();
     }
 
-    /// What an emptying does once its intent stands; doing it twice does no harm.
+    /// The steps of emptying once its intent is stored. Repeating them does no harm.
     pub(super) fn empty_begun(&mut self) {
         for bucket_at in self.buckets() {
             let version = self.version_of(bucket_at);
@@ -477,7 +479,8 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         self.set_live(0);
     }
 
-    /// Where the fault [`LateStore`](crate::plant::Plant::LateStore) is planted: what follows is stored without the lock.
+    /// Gives up the lock if the fault [`LateStore`](crate::plant::Plant::LateStore) is planted: the stores that follow
+    /// happen without it.
     #[cfg(all(feature = "plant", not(loom)))]
     pub(super) fn lock_is_given_up_if_planted(&mut self) {
         if crate::plant::planted(crate::plant::Plant::LateStore) {
@@ -486,7 +489,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         }
     }
 
-    /// Leaves a note of what was repaired, and by whom, for `stat`.
+    /// Records the operation that was repaired, and the process that repaired it, for `stat`.
     pub(super) fn note_repair(&self, intent: u64) {
         self.word(at!(Stripe.repaired_intent)).set(Step::Repair, intent);
         self.word(at!(Stripe.repaired_by_seat)).set(Step::Repair, self.who.seat.into());
@@ -495,7 +498,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     }
 }
 
-/// Makes a bucket's version odd: what follows is not read by anybody.
+/// Makes a bucket's version odd, so that readers reject what they see until it is even again.
 #[inline(always)]
 pub(super) fn open_bucket(version: Word<'_>) {
     version.set(Step::BucketOdd, version.get() | 1);
@@ -508,7 +511,7 @@ pub(super) fn close_bucket(version: Word<'_>) {
     version.store(Step::BucketEven, (version.get() | 1).wrapping_add(1), Ordering::Release);
 }
 
-/// Whoever holds the lock and meets an odd version makes it even: its writer is dead.
+/// Makes an odd version even: the caller holds the lock, so the version's writer is dead.
 #[inline(always)]
 fn settle(version: Word<'_>) {
     if version.get() & 1 == 1 {
@@ -521,7 +524,7 @@ pub(super) fn bucket_of(slot_at: u64) -> u64 {
     slot_at & !(BUCKET_LEN - 1)
 }
 
-/// Offsets of those words of a bucket that `words` has a bit for.
+/// Offsets of the words of a bucket whose bits are set in `words`.
 #[inline]
 pub(super) fn slots_in(bucket_at: u64, mut words: u32) -> impl Iterator<Item = u64> {
     std::iter::from_fn(move || {

@@ -1,13 +1,13 @@
-//! The record's arithmetic on any bytes, for the fuzz target `record`.
+//! Checks the arithmetic of records on arbitrary bytes, for the fuzz target `record`.
 
 use super::record::{Draft, Extension, Head, Spot, is_sound, reseal};
 use super::slot::Ring;
 use crate::hash::Key;
 
-/// What a fuzz input says of an item and of a record's words.
+/// An item and the words of a record, from a fuzz input.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordInput<'a> {
-    /// The words of a header and an extension, as damage may leave them.
+    /// The words of a header and an extension, possibly damaged.
     pub words: [u64; 7],
     /// Key of the item.
     pub key: &'a [u8],
@@ -19,10 +19,10 @@ pub struct RecordInput<'a> {
     pub positions: [u64; 2],
 }
 
-/// Checks what the engine relies on.
+/// Checks the properties of records that the engine relies on.
 ///
 /// # Panics
-/// When it does not hold.
+/// If one of them does not hold.
 pub fn check_record(input: &RecordInput<'_>) {
     let [shape, seal, stamp, expiry, soft_expiry, created, flags] = input.words;
     let words = Head { shape, seal, stamp, expiry };
@@ -43,7 +43,7 @@ pub fn check_record(input: &RecordInput<'_>) {
     assert_eq!(head.value_len(), Some(input.value.len() as u64), "a value's length did not come back");
     assert_eq!(head.value_at() + input.value.len() as u64 + head.slack(), units * 8);
     let kept = draft.extension(stamp).beside();
-    assert!(draft.beside.is_none_or(|beside| kept == beside), "what is beside the value did not come back: {kept:?}");
+    assert!(draft.beside.is_none_or(|beside| kept == beside), "the metadata came back different: {kept:?}");
     assert!(is_sound(&key, input.value, head, draft.extension(stamp), spot(0)), "a record does not pass");
     let moved = Head { seal: reseal(head.seal, spot(0), spot(1)), ..head };
     assert!(is_sound(&key, input.value, moved, draft.extension(stamp), spot(1)), "a moved record does not pass");

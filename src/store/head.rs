@@ -1,4 +1,4 @@
-//! What a stripe's head says to people: how full its rings are, the operation in flight, and the last repair.
+//! Reads from a stripe's head, for statistics: how full the rings are, the operation in flight and the last repair.
 
 use super::intent::Intent;
 use super::slot::Ring;
@@ -10,7 +10,7 @@ use crate::shm::layout::at;
 pub(crate) struct LastRepair {
     pub by_seat: u32,
     pub by_pid: u32,
-    /// Name of the operation that was found half done.
+    /// Name of the operation that the repair found unfinished.
     pub intent: String,
 }
 
@@ -22,11 +22,11 @@ impl<M: Memory> Store<M> {
             Ring::Main => (at!(Stripe.main_tail), at!(Stripe.main_head)),
         };
         let word = |field| self.stripe_word(stripe, field).get();
-        // The head may have moved between the two loads: the number may be off by a record.
+        // The head may move between the two loads, so the result may be off by a record.
         self.ring_shape(ring).used(word(tail), word(head)).unwrap_or(0) * 8
     }
 
-    /// Name of the operation in flight, if there is one.
+    /// Name of the operation in flight, if any.
     pub(crate) fn intent_name(&self, stripe: u32) -> Option<String> {
         let intent = self.stripe_word(stripe, at!(Stripe.intent)).get();
         (intent & 0xff != 0).then(|| name_of(intent))

@@ -1,12 +1,12 @@
-//! The words of the header and of stripes that the life of a cache file changes: where it lies, who replaced it, which
-//! boot it is from. The floor above decides what they say; this file knows where they are.
+//! Access to the words of the header and of stripes that change in the life of a cache file: its identity, its
+//! replacement, its boot. The floor above decides their values; this file knows their offsets.
 
 use super::durable::Flush;
 use crate::shm::atomics::{Ordering, fence};
 use crate::shm::layout::at;
 use crate::shm::{Geometry, Memory, Step};
 
-/// A mapped file whose header is looked at, or changed under the lock of the data file.
+/// A mapped file whose header is read, or changed under the lock of the data file.
 pub(crate) struct HeaderWords<'a, M>(pub &'a M);
 
 impl<M> Clone for HeaderWords<'_, M> {
@@ -17,7 +17,7 @@ impl<M> Clone for HeaderWords<'_, M> {
 
 impl<M> Copy for HeaderWords<'_, M> {}
 
-/// Where a file lies, as it says itself.
+/// The identity and the place of a file, as its header records them.
 #[derive(Clone, Copy)]
 pub(crate) struct IdentityWords {
     pub file_id: [u64; 2],
@@ -44,7 +44,8 @@ impl<M: Memory> HeaderWords<'_, M> {
         }
     }
 
-    /// Stores where the file lies last: until then it counts as a copy, and a death on the way leaves one.
+    /// Stores the inode of the data file last: until then every opener takes the file for a copy, so a death in between
+    /// leaves a copy.
     pub(crate) fn set_identity(self, identity: IdentityWords) {
         self.set(at!(file_id), identity.file_id[0]);
         self.set(at!(file_id) + 8, identity.file_id[1]);
@@ -63,18 +64,18 @@ impl<M: Memory> HeaderWords<'_, M> {
         self.0.word(at!(boot_id) + 8).store(Step::Header, id[1], Ordering::Release);
     }
 
-    /// 0, or the mark of whoever replaced the file.
+    /// 0, or the mark that says that the file was replaced or destroyed.
     pub(crate) fn replaced_mark(self) -> u64 {
         self.get(at!(replaced))
     }
 
-    /// Says to all that have this file open that another took its place, or that it is gone: a number other than 0 that
-    /// does not repeat. The caller holds the data lock, or the file has no name.
+    /// Tells all processes that have this file open that another file took its place, or that it is gone. The mark is a
+    /// number other than 0 that does not repeat. The caller holds the data lock, or the file has no name.
     pub(crate) fn set_replaced_mark(self, mark: u64) {
         self.set(at!(replaced), mark);
     }
 
-    /// Whether the file says that a flush was its last act.
+    /// Whether the flush mark says that nothing was written after the last flush.
     pub(crate) fn was_flushed(self) -> bool {
         Flush::of(self.get(at!(flush))) == Flush::Clean
     }
@@ -84,16 +85,16 @@ impl<M: Memory> HeaderWords<'_, M> {
         flush.set(Step::FlushMark, Flush::Dirty.with(flush.get()));
     }
 
-    /// Takes a file from its boot, and any flush from its past: until a reset is complete every opener begins it anew, and
-    /// believes nothing. A copy is disowned before it gets an identity of its own.
+    /// Clears the boot id and the flush mark: until a reset is complete, every opener starts it again and trusts
+    /// nothing. A copy is disowned before it gets an identity of its own.
     pub(crate) fn disown(self) {
         self.forget_flush();
         fence(Ordering::SeqCst);
         self.set_boot_id([0, 0]);
     }
 
-    /// The end of a reset, which has flagged so many stripes. The boot is stored last: a reset that is killed is begun
-    /// again by the next opener.
+    /// Ends a reset that flagged `flagged` stripes. The boot id is stored last, so the next opener starts a killed
+    /// reset again.
     pub(crate) fn end_reset(self, flagged: u64, was_flushed: bool, boot_id: [u64; 2]) {
         if !was_flushed {
             self.forget_flush();
@@ -105,7 +106,7 @@ impl<M: Memory> HeaderWords<'_, M> {
         self.set_boot_id(boot_id);
     }
 
-    /// What is not zero of a new stripe: its first stamp, and where its rings begin.
+    /// Stores the words of a new stripe that are not zero: its first stamp and the start of its rings.
     pub(crate) fn start_stripe(self, geometry: &Geometry, stripe: u32, stamp: u64, small: u64, main: u64) {
         let stripe_at = geometry.stripe(stripe);
         self.set(stripe_at + at!(Stripe.stamp), stamp);
@@ -115,12 +116,13 @@ impl<M: Memory> HeaderWords<'_, M> {
         self.set(stripe_at + at!(Stripe.main_head), main);
     }
 
-    /// The inode of the lock file of each stripe's lock region; 0 where there is none.
+    /// The inode of the lock file of a stripe's lock region; 0 if there is none.
     pub(crate) fn lock_inode(self, geometry: &Geometry, stripe: u32) -> u64 {
         self.get(geometry.stripe(stripe) + at!(Stripe.lock_inode))
     }
 
-    /// Has each stripe name the lock file of its lock region. One lock file for all regions is named by each of them.
+    /// Stores in each stripe the inode of its lock region's lock file. If one lock file serves all regions, every
+    /// stripe names it.
     pub(crate) fn set_lock_inodes(self, geometry: &Geometry, inodes: &[u64]) {
         for stripe in 0..geometry.shape.stripes {
             let region = geometry.lock_region(stripe) as usize;

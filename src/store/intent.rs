@@ -1,21 +1,22 @@
-//! The intent: one operation in flight per stripe, written down before it is begun.
+//! The intent: the operation in flight in a stripe, recorded before it starts.
 //!
-//! Whoever locks a stripe and finds an intent knows that its holder died in the middle. A repair touches only
-//! what the intent names. *It completes what readers may have seen and undoes the rest*:
+//! A process that locks a stripe and finds an intent knows that the previous holder died in the middle of that
+//! operation. A repair touches only what the intent names. *It completes what readers may have seen and undoes the
+//! rest*:
 //!
-//! | intent | the record that is to be | the repair |
+//! | intent | the new record | the repair |
 //! |---|---|---|
-//! | set, move | between tail and head, and sound | links it, marks the one before dead |
-//! | set, move | not yet | leaves the one before, if it is sound |
+//! | set, move | between tail and head, and sound | links it, marks the old one dead |
+//! | set, move | not yet there | keeps the old one, if it is sound |
 //! | delete, evict, expire | none | marks the record dead, stores the new slot |
 //! | in place | half written, if its bucket is odd | empties the slot, marks the record dead |
 //! | empty | none | empties the stripe again |
 //!
-//! A record lies between tail and head only after all its bytes were stored; a slot is stored only after that.
-//! So a `set` that a reader may have seen is always completed. A repair that is itself killed is begun again by
-//! the next holder, since each of its steps may be done twice; the third attempt in a row empties the stripe.
+//! A record lies between tail and head only after all its bytes are stored, and its slot is stored only after that. So
+//! a repair always completes a `set` that a reader may have seen. If a repair is itself killed, the next holder starts
+//! it again, because every step can be repeated safely; the third attempt in a row empties the stripe.
 
-/// What is in flight. The values are part of the format.
+/// The kind of operation in flight. The values are part of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub(crate) enum Intent {
@@ -34,7 +35,7 @@ impl Intent {
         [Set, Move, Delete, Evict, Expire, InPlace, Empty].into_iter().find(|&intent| intent as u64 == word & 0xff)
     }
 
-    /// As `stat` spells it.
+    /// The name that `stat` prints.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Intent::Set => "set",

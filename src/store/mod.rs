@@ -1,14 +1,14 @@
 //! The engine: an index of buckets over two ring logs per stripe.
 //!
-//! Generic over its [`Memory`], so the same code runs on a mapped file, under the model checker and under
+//! The engine is generic over its [`Memory`], so the same code runs on a mapped file, under the model checker and under
 //! Miri. It knows offsets, records and epochs; it does not know files, paths, processes or options.
 //!
-//! * [`read`] looks a key up without a lock; [`write`] changes a stripe under its lock.
-//! * [`intent`] is what makes a kill harmless: an operation is written down before it is done.
-//! * [`claim`] lets one create a key while others wait; [`namespace`] are the namespaces.
-//! * [`evict`] makes room; [`rebuild`] makes a stripe anew after an operating-system crash, unless a [`durable`] point
-//!   came last.
-//! * [`verify`] checks what all of them promise to each other.
+//! * [`read`] looks up a key without a lock; [`write`] changes a stripe under its lock.
+//! * [`intent`] makes a kill harmless: each operation is recorded before it starts.
+//! * [`claim`] lets one caller create a key's value while others wait; [`namespace`] manages the namespaces.
+//! * [`evict`] makes room; [`rebuild`] rebuilds a stripe's index after an operating-system crash, unless nothing was
+//!   written since the last [`durable`] point.
+//! * [`verify`] checks the invariants that these modules rely on.
 
 pub(crate) mod claim;
 pub(crate) mod copied;

@@ -1,8 +1,8 @@
-//! The protocols on words, under the model checkers: a reader without a lock against one holder of it.
+//! Models of the protocols on words for the model checkers: a lock-free reader beside one holder of the lock.
 //!
-//! loom runs the very code of the engine through every interleaving of its loads and stores, and through every
-//! value that a relaxed load may return, up to a bound of preemptions. A file far smaller than any real one
-//! keeps that finite: one stripe, one bucket, rings of a few records.
+//! loom runs the engine's own code through every interleaving of its loads and stores, and through every value that a
+//! relaxed load may return, up to a bound of preemptions. A file far smaller than any real one keeps that finite: one
+//! stripe, one bucket, rings of a few records.
 
 use super::claim::{Claimant, Claimed, End, Kind, NamespaceEpochs, Owner, Ticket};
 use super::epochs::{Epochs, Invalidation};
@@ -31,7 +31,7 @@ struct Engine<M = Heap> {
 }
 
 impl Engine {
-    /// With as many buckets as items of the mean size need.
+    /// An engine with as many buckets as items of the mean size need.
     fn new(capacity: u64, mean_item: u64) -> Self {
         Self::within(capacity, mean_item, |heap| heap)
     }
@@ -63,7 +63,8 @@ impl<M: Memory> Engine<M> {
         stripe.put(&Draft::new(key, value, 0, None, 0), entry.as_ref());
     }
 
-    /// One look: the first and the last word of the value, if it is a valid hit; whether anything was said at all.
+    /// Looks a key up once: the first and the last word of the value for a valid hit, `Some(None)` for a miss, `None`
+    /// if a writer was at work.
     fn look(&self, key: &[u8]) -> Option<Option<(u64, u64)>> {
         let look = self.store.look(&self.store.key(key), || 0, &mut Ends, false);
         match look {
@@ -86,7 +87,8 @@ impl Take for Ends {
     }
 }
 
-/// Every interleaving with at most three preemptions; what is done before the threads start counts as branches.
+/// Tries every interleaving with at most three preemptions. The operations before the threads start count as branches,
+/// too.
 fn checker() -> loom::model::Builder {
     let mut checker = loom::model::Builder::new();
     checker.preemption_bound = Some(3);
@@ -94,14 +96,14 @@ fn checker() -> loom::model::Builder {
     checker
 }
 
-/// A value made of one word again and again.
+/// A value that repeats one word.
 fn value(word: u64, words: usize) -> Vec<u8> {
     word.to_le_bytes().repeat(words)
 }
 
-/// A reader here looks at the first slot of a bucket alone. What empties a stripe stores to all seven, so a reader of all
-/// may find each of them old or new, whatever it finds of the others: a hundred times as many executions, and no more
-/// to be seen where one record is all there is.
+/// A memory in which a reader looks only at the first slot of a bucket. Emptying a stripe stores to all seven slots,
+/// and a reader of all of them may find each one old or new, independently of the others. That means a hundred times as
+/// many executions, which show nothing more if there is only one record.
 struct FirstSlots(Heap);
 
 impl Memory for FirstSlots {
@@ -114,7 +116,7 @@ impl Memory for FirstSlots {
     }
 }
 
-/// Runs `write` beside a reader of `key`, who may see only what `allowed` says.
+/// Runs `write` beside a reader of `key`, which may see only the words in `allowed`.
 fn reader_beside(
     capacity: u64,
     before: fn(&Engine),
@@ -125,7 +127,7 @@ fn reader_beside(
     reader_beside_in(|heap| heap, capacity, before, write, key, allowed);
 }
 
-/// As [`reader_beside`], in a memory made of a heap.
+/// [`reader_beside`] in a memory that `memory` makes of a heap.
 ///
 /// The writer is the first thread: loom looks for the places to switch at from the last *store* before a load,
 /// and forgets another thread's load when a thread loads the word itself before it stores to it.
@@ -149,17 +151,17 @@ fn reader_beside_in<M: Memory + 'static>(
                 assert_eq!(first, last, "a torn value");
                 first
             });
-            assert!(allowed.contains(&word), "{word:?} is none of {allowed:?}");
+            assert!(allowed.contains(&word), "{word:?} is not in {allowed:?}");
             seen.lock().unwrap().insert(word);
         });
         write(&engine);
         reader.join().unwrap();
     });
-    // A model that does not reach every outcome has not looked everywhere.
-    assert_eq!(seen.lock().unwrap().len(), allowed.len(), "of {allowed:?} only these were seen: {seen:?}");
+    // A model that misses an outcome has not tried everything.
+    assert_eq!(seen.lock().unwrap().len(), allowed.len(), "expected {allowed:?}, saw only {seen:?}");
 }
 
-/// What readers saw, over all interleavings.
+/// What readers saw over all interleavings.
 type Seen = std::sync::Arc<std::sync::Mutex<std::collections::BTreeSet<Option<u64>>>>;
 
 #[test]
@@ -187,7 +189,7 @@ fn loom_a_reader_does_not_see_reused_memory() {
 
 #[test]
 fn loom_a_large_record_is_valid_by_its_slot_alone() {
-    // Larger than what is written in place, so that a change elsewhere in the bucket does not matter.
+    // Too large to be overwritten in place, so that a change elsewhere in the bucket does not matter.
     let before = |engine: &Engine| engine.set(b"key", &value(1, 64));
     reader_beside(4096, before, |engine| engine.set(b"other", &value(2, 2)), b"key", &[Some(1)]);
     reader_beside(4096, before, |engine| engine.set(b"key", &value(2, 64)), b"key", &[Some(1), Some(2)]);
@@ -205,7 +207,7 @@ fn loom_a_large_record_whose_memory_is_reused_is_not_returned() {
 
 #[test]
 fn loom_a_move_is_not_seen() {
-    // A record read twice is promoted when its place is needed.
+    // A record that was read twice is promoted when its memory is needed.
     let before = |engine: &Engine| {
         fill(engine);
         for _ in 0..2 {
@@ -217,7 +219,8 @@ fn loom_a_move_is_not_seen() {
 
 #[test]
 fn loom_a_move_through_private_memory_is_not_seen() {
-    // The main ring is full, and its tail a record that was read: it moves over its own place, its slot empty meanwhile.
+    // The main ring is full, and the record at its tail was read: its move overlaps its old place, with an empty slot
+    // meanwhile.
     let before = |engine: &Engine| {
         fill(engine);
         engine.store.look(&engine.store.key(b"f\0"), || 0, &mut Ends, true);
@@ -229,8 +232,8 @@ fn loom_a_move_through_private_memory_is_not_seen() {
     reader_beside(2048, before, write, b"f\0", &[Some(9)]);
 }
 
-/// Leaves no free gap: the main ring full of large records, the small ring of small ones, `key` at its tail. The
-/// next small record takes the very memory of `key`.
+/// Fills the cache without a free gap: large records in the main ring, small ones in the small ring, with `key` at its
+/// tail. The next small record takes the memory of `key`.
 fn fill(engine: &Engine) {
     let quarter = engine.store.ring_shape(Ring::Main).units / 4;
     for n in 0..4u8 {
@@ -240,12 +243,12 @@ fn fill(engine: &Engine) {
         engine.set(key, &value(1, 3));
     }
     let full = |ring| engine.store.ring_shape(ring).units - engine.enter().used(ring);
-    assert!(full(Ring::Small) == 0 && full(Ring::Main) < 8, "the scene is set");
+    assert!(full(Ring::Small) == 0 && full(Ring::Main) < 8, "the rings are full");
 }
 
 #[test]
 fn loom_a_repair_is_seen_whole_or_not_at_all() {
-    // As a killed writer leaves it: the record complete, the bucket odd, the intent set.
+    // The state that a killed writer leaves: the record complete, the bucket odd, the intent set.
     let before = |engine: &Engine| {
         engine.set(b"key", &value(1, 2));
         let at = engine.store.geometry.bucket(0, 0);
@@ -260,7 +263,7 @@ fn loom_a_repair_is_seen_whole_or_not_at_all() {
 
 #[test]
 fn loom_a_reader_beside_an_emptying_does_not_see_reused_memory() {
-    // Positions begin again at once, so the next record takes the very memory of `key`.
+    // Positions start again immediately, so the next record takes the memory of `key`.
     let before = |engine: &Engine<_>| engine.set(b"key", &value(1, 2));
     let write = |engine: &Engine<_>| {
         engine.enter().empty();
@@ -284,12 +287,12 @@ fn loom_a_clear_is_seen_by_all_that_begins_after_it() {
     });
 }
 
-/// A claimant in the middle of its creation: its claim, and the epochs from before it looked at the key.
+/// A claimant in the middle of its creation: its claim, and the epochs that it read before it looked at the key.
 type Creator = (Ticket, Epochs);
 
 impl Engine {
-    /// Looks at a key and claims it, as one who would create it does: `Err` with the claim of another, `None` if there
-    /// is a value.
+    /// Looks at a key and claims it in order to create it: `Err` with the claim of another owner, `None` if there is a
+    /// value.
     fn claim(&self, key: &[u8], member: u64) -> Option<Result<Creator, Ticket>> {
         let mut stripe = self.enter();
         let epochs = self.store.epochs();
@@ -303,11 +306,11 @@ impl Engine {
         match stripe.claim(&key, &by, &[]) {
             Claimed::Mine(ticket) => Some(Ok((ticket, epochs))),
             Claimed::Held(ticket, _) => Some(Err(ticket)),
-            Claimed::Full(_) => panic!("there are claims enough"),
+            Claimed::Full(_) => panic!("a claim slot is free"),
         }
     }
 
-    /// Stores what was created; whether it was.
+    /// Stores the created value and returns whether that succeeded.
     fn store_created(&self, key: &[u8], (ticket, epochs): Creator, value: &[u8]) -> bool {
         let mut stripe = self.enter();
         let key = self.store.key(key);
@@ -316,7 +319,8 @@ impl Engine {
         stripe.store_claimed(&ticket, &draft, entry.as_ref()).is_some()
     }
 
-    /// Waits as a sleeper does, who is woken by every change of the word; loom ends a model in which it never comes.
+    /// Waits until the claim ends, like a sleeper that each change of the word wakes. loom aborts a model in which no
+    /// change comes.
     fn wait_for_end(&self, ticket: &Ticket) {
         while self.store.is_claim_held(ticket) {
             thread::yield_now();
@@ -354,7 +358,7 @@ fn loom_what_an_invalidation_came_to_is_not_found() {
         let engine = Arc::new(Engine::new(2048, 130));
         let beside = engine.clone();
         let creator = thread::spawn(move || {
-            let Some(Ok(creator)) = beside.claim(b"key", 1) else { panic!("nobody else creates it") };
+            let Some(Ok(creator)) = beside.claim(b"key", 1) else { panic!("no other caller creates the key") };
             beside.store_created(b"key", creator, &value(1, 2));
             creator.1
         });
@@ -369,7 +373,7 @@ fn loom_what_an_invalidation_came_to_is_not_found() {
 fn loom_a_write_voids_a_creation_or_comes_after_it() {
     checker().check(|| {
         let engine = Arc::new(Engine::new(2048, 130));
-        let Some(Ok(creator)) = engine.claim(b"key", 1) else { panic!("nobody else creates it") };
+        let Some(Ok(creator)) = engine.claim(b"key", 1) else { panic!("no other caller creates the key") };
         let beside = engine.clone();
         let creating = thread::spawn(move || beside.store_created(b"key", creator, &value(1, 2)));
         engine.set(b"key", &value(2, 2));
@@ -384,12 +388,12 @@ fn loom_who_waits_for_a_claim_that_an_invalidation_came_to_is_woken() {
         let engine = Arc::new(Engine::new(2048, 130));
         let beside = engine.clone();
         let clearer = thread::spawn(move || assert!(beside.store.raise_epoch(0, Invalidation::Soft)));
-        let Some(Ok((first, began))) = engine.claim(b"key", 1) else { panic!("nobody else creates it") };
-        // A second caller: it finds the claim void, or goes to sleep on it, and then the invalidation must end it.
+        let Some(Ok((first, began))) = engine.claim(b"key", 1) else { panic!("no other caller creates the key") };
+        // The second caller finds the claim void, or sleeps on it, and then the invalidation must end it.
         let second = engine.claim(b"key", 2).unwrap();
         clearer.join().unwrap();
         let is_void = !engine.store.is_claim_held(&first);
-        assert!(is_void || began == engine.store.epochs(), "nobody wakes who sleeps on it: {second:?}");
+        assert!(is_void || began == engine.store.epochs(), "nothing wakes a sleeper on it: {second:?}");
     });
 }
 
@@ -397,13 +401,13 @@ fn loom_who_waits_for_a_claim_that_an_invalidation_came_to_is_woken() {
 fn loom_a_claim_ends_once_and_never_a_later_one() {
     checker().check(|| {
         let engine = Arc::new(Engine::new(2048, 130));
-        let Some(Ok((first, _))) = engine.claim(b"key", 1) else { panic!("nobody else creates it") };
+        let Some(Ok((first, _))) = engine.claim(b"key", 1) else { panic!("no other caller creates the key") };
         let beside = engine.clone();
-        // The owner gives up while another voids the claim and takes the key for itself.
+        // The owner gives up while another thread voids the claim and then claims the key itself.
         let owner = thread::spawn(move || beside.store.end_claim(&first, End::Failed));
         let voided = engine.store.end_claim(&first, End::Void);
         let Some(Ok((second, _))) = engine.claim(b"key", 2) else { panic!("the claim has ended") };
-        assert!(owner.join().unwrap() != voided, "one of them ended it");
+        assert!(owner.join().unwrap() != voided, "exactly one of them ends it");
         assert!(engine.store.is_claim_held(&second));
     });
 }
@@ -414,9 +418,9 @@ fn loom_an_invalidation_voids_no_claim_that_began_after_it() {
         let engine = Arc::new(Engine::new(2048, 130));
         assert!(engine.store.raise_epoch(0, Invalidation::Hard));
         let beside = engine.clone();
-        // The second half of an invalidation: the epochs have been raised.
+        // The second half of an invalidation: the epochs are already raised.
         let clearer = thread::spawn(move || beside.store.void_outdated());
-        let Some(Ok((ticket, _))) = engine.claim(b"key", 1) else { panic!("nobody else creates it") };
+        let Some(Ok((ticket, _))) = engine.claim(b"key", 1) else { panic!("no other caller creates the key") };
         clearer.join().unwrap();
         assert!(engine.store.is_claim_held(&ticket));
     });
@@ -426,8 +430,8 @@ fn loom_an_invalidation_voids_no_claim_that_began_after_it() {
 fn loom_who_claims_a_key_next_sees_what_its_owner_did() {
     checker().check(|| {
         let engine = Arc::new(Engine::new(2048, 130));
-        let Some(Ok((first, _))) = engine.claim(b"key", 1) else { panic!("nobody else creates it") };
-        // What a lock of a key guards may lie anywhere; the owner ends the claim without the stripe's lock.
+        let Some(Ok((first, _))) = engine.claim(b"key", 1) else { panic!("no other caller creates the key") };
+        // The data that a key lock guards may lie anywhere; the owner ends its claim without the stripe's lock.
         let work = Arc::new(AtomicU64::new(0));
         let (beside, done) = (engine.clone(), work.clone());
         let owner = thread::spawn(move || {
@@ -435,7 +439,7 @@ fn loom_who_claims_a_key_next_sees_what_its_owner_did() {
             assert!(beside.store.end_claim(&first, End::NotStored));
         });
         if let Some(Ok(_)) = engine.claim(b"key", 2) {
-            assert_eq!(work.load(Ordering::Relaxed), 1, "the work of the owner before is not seen");
+            assert_eq!(work.load(Ordering::Relaxed), 1, "the work of the previous owner is not visible");
         }
         owner.join().unwrap();
     });
@@ -447,8 +451,8 @@ fn loom_a_claim_that_is_seen_without_the_lock_is_of_one_owner() {
     let in_model = seen.clone();
     checker().check(move || {
         let engine = Arc::new(Engine::new(2048, 130));
-        let Some(Ok((first, _))) = engine.claim(b"key", 1) else { panic!("nobody else creates it") };
-        // There is one place for a claim. It becomes free without the lock, and is taken for another key.
+        let Some(Ok((first, _))) = engine.claim(b"key", 1) else { panic!("no other caller creates the key") };
+        // There is one slot for claims. It becomes free without the lock, and is taken for another key.
         let (ender, reader, seen) = (engine.clone(), engine.clone(), in_model.clone());
         let owner = thread::spawn(move || assert!(ender.store.end_claim(&first, End::Failed)));
         let reader = thread::spawn(move || {
@@ -470,7 +474,7 @@ fn loom_a_claim_that_is_seen_without_the_lock_is_of_one_owner() {
         owner.join().unwrap();
         reader.join().unwrap();
     });
-    assert_eq!(*seen.lock().unwrap(), [None, Some(1)].into(), "both ends are reached");
+    assert_eq!(*seen.lock().unwrap(), [None, Some(1)].into(), "both outcomes are reached");
 }
 
 #[test]
@@ -495,6 +499,6 @@ fn loom_a_namespace_is_found_whole_or_not_at_all() {
         reader.join().unwrap();
     });
     for seen in [found, listed] {
-        assert_eq!(*seen.lock().unwrap(), [None, Some(1)].into(), "both ends are reached");
+        assert_eq!(*seen.lock().unwrap(), [None, Some(1)].into(), "both outcomes are reached");
     }
 }

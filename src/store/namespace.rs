@@ -1,7 +1,8 @@
-//! Namespaces: namespaces with defaults and epochs of their own.
+//! Namespaces: named parts of the cache with defaults and epochs of their own.
 //!
-//! A record names its namespace by number, from 1; number 0 is no namespace. Entries are added under the lock of stripe
-//! 0 and never removed; the hash of the name is stored last, so a killed adder leaves an entry that is not used.
+//! A record names its namespace by number, from 1; number 0 means no namespace. Entries are added under the lock of
+//! stripe 0 and never removed. The hash of the name is stored last, so a process that is killed while it adds leaves an
+//! unused entry.
 
 use super::claim::NamespaceEpochs;
 use super::epochs::Epochs;
@@ -16,7 +17,7 @@ use crate::shm::memory::Word;
 use crate::shm::{Memory, Step};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Times to live that a namespace's entry holds, in milliseconds; 0: none.
+/// Default times to live in a namespace's entry, in milliseconds; 0: none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Defaults {
     pub hard_ttl_ms: u64,
@@ -24,7 +25,7 @@ pub(crate) struct Defaults {
     pub none_ttl_ms: u64,
 }
 
-/// 0 says that an entry is not used.
+/// Never 0, which marks an unused entry.
 fn name_hash(name: &str) -> u64 {
     xxh3_64(name.as_bytes()).max(1)
 }
@@ -34,12 +35,12 @@ impl<M: Memory> Store<M> {
         self.mem.word(self.geometry.namespaces_at + (u64::from(namespace) - 1) * NAMESPACE_LEN + field)
     }
 
-    /// The epochs of a namespace, or of the cache: namespace 0.
+    /// The word with the epochs of a namespace, or of the whole cache if `namespace` is 0.
     pub(super) fn epochs_word(&self, namespace: u16) -> Word<'_> {
         if namespace == 0 { self.mem.word(at!(epochs)) } else { self.namespace_word(namespace, at!(Namespace.epochs)) }
     }
 
-    /// The epochs of a namespace; one that does not exist has none.
+    /// The epochs of a namespace; 0 for number 0 and for a namespace that does not exist.
     pub(crate) fn namespace_epochs(&self, namespace: u16) -> Epochs {
         if namespace == 0 || u32::from(namespace) > self.geometry.shape.namespaces {
             return Epochs(0);
@@ -47,12 +48,12 @@ impl<M: Memory> Store<M> {
         Epochs(self.namespace_word(namespace, at!(Namespace.epochs)).get())
     }
 
-    /// A namespace with its epochs of this moment.
+    /// A namespace with its current epochs.
     pub(crate) fn namespace_now(&self, namespace: u16) -> NamespaceEpochs {
         NamespaceEpochs::new(namespace, self.namespace_epochs(namespace))
     }
 
-    /// The number of a namespace that was added, by its name.
+    /// The number of the namespace with this name, if it was added.
     pub(crate) fn namespace_named(&self, name: &str) -> Option<u16> {
         let hash = name_hash(name);
         self.namespaces().find(|&namespace| {
@@ -75,7 +76,7 @@ impl<M: Memory> Store<M> {
         used.map(name).collect()
     }
 
-    /// What a namespace's entry says about times to live.
+    /// The default times to live of a namespace.
     pub(crate) fn namespace_defaults(&self, namespace: u16) -> Defaults {
         let word = |field| self.namespace_word(namespace, field).get();
         Defaults {
@@ -86,7 +87,7 @@ impl<M: Memory> Store<M> {
     }
 
     fn namespaces(&self) -> impl Iterator<Item = u16> + use<M> {
-        // There are at most as many as a record can name.
+        // A file has at most as many namespaces as a record can number.
         (1..=self.geometry.shape.namespaces).map(|namespace| namespace as u16)
     }
 
@@ -101,8 +102,8 @@ impl<M: Memory> Store<M> {
 }
 
 impl<M: Memory> Exclusive<'_, M> {
-    /// Adds a namespace unless it is there; `None`: all entries are used. The stripe is number 0, for all who add, and
-    /// the name has at most [`NAMESPACE_NAME`] bytes.
+    /// Finds a namespace by name, or adds it; `None` if all entries are used. The stripe is number 0, whose lock every
+    /// adder takes, and the name has at most [`NAMESPACE_NAME`] bytes.
     pub(crate) fn add_namespace(&mut self, name: &str, defaults: Defaults) -> Option<u16> {
         let store = self.store;
         if let Some(namespace) = store.namespace_named(name) {
@@ -123,10 +124,11 @@ impl<M: Memory> Exclusive<'_, M> {
         Some(namespace)
     }
 
-    /// Removes all records of a namespace from this stripe, where its epochs cannot be raised.
+    /// Removes all records of a namespace from this stripe. The caller does this when the namespace's epochs cannot be
+    /// raised.
     pub(crate) fn remove_namespace(&mut self, namespace: u16) {
         self.void_all(|of| of.namespace() == namespace);
-        // Keys of the namespace that are created without a claim may lie in any bucket.
+        // A key that is being created without a claim may lie in any bucket: a changed version voids its creation.
         self.buckets().for_each(|bucket_at| self.renew_bucket(bucket_at));
         for slot_at in self.buckets().flat_map(slots) {
             let slot = self.slot(slot_at);

@@ -3,21 +3,21 @@
 //! ```text
 //! version = bucket.version            acquire; odd: a writer is at work, try again
 //! find a live slot whose tag fits; compare the key in its record
-//! take what is wanted out of the record
+//! copy the wanted part out of the record
 //! fence(acquire)
-//! bucket.version == version           else all of it may be a mixture: try again
+//! bucket.version == version           else the copy may be torn: try again
 //! ```
 //!
-//! *A hit is valid if and only if the bucket's version was even before the slots were read and is the same
-//! after the last byte was copied.* A miss is checked in the same way. Partners: the writer makes the version
-//! odd, passes a release fence, changes the slots, and makes the version even with a release store; and whoever
-//! re-uses a record's memory has unlinked its slot in this way, and passes a release fence before the first
-//! new byte. So a reader that saw any new byte sees the new version too.
+//! *A hit is valid if and only if the bucket's version was even before the slots were read and is the same after the
+//! last byte was copied.* A miss is checked in the same way. The writer's side consists of two sequences. To change
+//! slots, it makes the version odd, passes a release fence, changes the slots, and makes the version even with a
+//! release store. To reuse a record's memory, it first unlinks the record's slot in this way, and passes a release
+//! fence before the first new byte. So a reader that saw any new byte sees the new version too.
 //!
-//! *A record larger than [`IN_PLACE_LIMIT`] is valid if and only if its slot, access marks aside, and the era
-//! in the version are the same after the last byte was copied*, whatever else changed in the bucket: such a
-//! record is never written in place, and its slot is emptied before its memory is. Otherwise a long copy would
-//! be in vain each time a neighbour is written.
+//! *A record larger than [`IN_PLACE_LIMIT`] is valid if and only if its slot, access marks aside, and the era in the
+//! version are the same after the last byte was copied*, whatever else changed in the bucket: such a record is never
+//! overwritten in place, and its slot is emptied before its memory is reused. Otherwise each write of a neighbour would
+//! waste a long copy.
 
 use super::record::{Head, IN_PLACE_LIMIT, Spot};
 use super::slot::Slot;
@@ -29,48 +29,48 @@ use crate::shm::atomics::{Ordering, fence};
 use crate::shm::layout::{RECORD_LEN, SLOTS, round_up};
 use crate::shm::memory::Words;
 
-/// The word of a record without an extension at which its key begins.
+/// The index of the word at which the key begins in a record without an extension.
 const KEY_FROM: usize = (RECORD_LEN / 8) as usize;
-/// The bits of a bucket's version that count how often its stripe's positions started again.
+/// From this bit on, a bucket's version counts how often its stripe's positions started again.
 pub(crate) const ERA_SHIFT: u32 = 48;
 
-/// What one look at the index gave.
+/// The result of one lookup in the index.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Look<T> {
-    /// What was taken out of the key's record, all of it between two changes.
+    /// The wanted part of the key's record, which did not change while it was copied.
     Hit(T),
     /// The key has no valid record.
     Miss,
-    /// A writer was, or came, in between.
+    /// A writer was at work in the bucket.
     Changing,
 }
 
-/// What a read wants of a record.
+/// The part of a record that a read wants.
 pub(crate) trait Take {
     type Out;
-    /// Whether a record that says that the key has no value is wanted, too.
+    /// Whether the read also wants a record that says that the key has no value.
     const SEES_ABSENCE: bool = false;
-    /// Whether [`take`](Self::take) runs code of the caller's, which must not run under a lock.
+    /// Whether [`take`](Self::take) runs the caller's code, which must not run under a lock.
     const RUNS_CALLERS_CODE: bool = false;
 
-    /// Copies it out. It counts only if the record turns out to be the same afterwards, and is dropped otherwise;
-    /// `None` says that the record was seen to change.
+    /// Copies that part out. The result is used only if the record proves unchanged afterwards, and is dropped
+    /// otherwise; `None` says that the record was seen to change.
     fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Self::Out>;
 }
 
-/// A key's bucket, as a look sees it first.
+/// A key's bucket, as a lookup first sees it.
 #[derive(Clone, Copy)]
 pub(crate) struct Sight<'a> {
     stripe: u32,
     bucket: Words<'a, 8>,
     version: u64,
-    /// Which words of the bucket are live slots with the key's tag, a bit each.
+    /// A bit for each word of the bucket that is a live slot with the key's tag.
     candidates: u32,
 }
 
 impl<'a> Sight<'a> {
-    /// The first candidate: which word it is, and the slot. It is loaded once more, acquiring: the record was complete
-    /// before a slot pointed to it. `still` needs that where it goes by the slot alone.
+    /// The index of the first candidate, and its slot. The slot is loaded again with acquire, because the record was
+    /// complete before a slot pointed to it; `still` relies on that where it validates by the slot alone.
     #[inline(always)]
     fn first(&self) -> (usize, Slot) {
         let i = (self.candidates.trailing_zeros() & 7) as usize;
@@ -82,7 +82,7 @@ impl<'a> Sight<'a> {
         (self.version & 1 == 0).then_some(self.version)
     }
 
-    /// A miss, if the bucket is still what it was.
+    /// A miss, if the bucket has not changed.
     #[inline(always)]
     fn missed<T>(&self) -> Look<T> {
         fence(Ordering::Acquire);
@@ -106,13 +106,13 @@ pub(crate) struct Record {
     pub value_len: usize,
 }
 
-/// A record that a look found.
+/// A record that a lookup found.
 #[derive(Clone, Copy)]
 pub(crate) struct Found<'a> {
     pub stripe: u32,
     bucket: Words<'a, 8>,
     version: u64,
-    /// Which word of the bucket the slot is.
+    /// Index of the slot's word in the bucket.
     i: usize,
     pub slot: Slot,
     /// Offset of the record.
@@ -134,10 +134,10 @@ impl Found<'_> {
 }
 
 impl<M: Memory> Store<M> {
-    /// Looks for a key once, takes what is wanted out of its record, and raises its access mark if `mark` says so.
-    /// `now_ms` is asked only about a record that expires.
+    /// Looks a key up once, copies the wanted part out of its record, and raises its access mark if `mark` says so.
+    /// `now_ms` is called only for a record that expires.
     ///
-    /// Inlined into each kind of read, so that what is found stays in registers.
+    /// Inlined into each kind of read, so that intermediate results stay in registers.
     #[inline(always)]
     pub(crate) fn look<T: Take>(
         &self,
@@ -149,26 +149,26 @@ impl<M: Memory> Store<M> {
         self.look_at(key, self.sight(key), now_ms, want, mark)
     }
 
-    /// The first half of a look: the key's bucket.
+    /// The first half of a lookup: the key's bucket.
     #[inline(always)]
     pub(crate) fn sight(&self, key: &Key<'_>) -> Sight<'_> {
         self.sight_at(self.locate(key), key)
     }
 
-    /// [`sight`](Self::sight) of a key that was located.
+    /// [`sight`](Self::sight) of a key that is already located.
     #[inline(always)]
     pub(crate) fn sight_at(&self, Location { stripe, bucket_at }: Location, key: &Key<'_>) -> Sight<'_> {
         let bucket = self.mem.words::<8>(bucket_at);
         let version = bucket.at(0).load(Ordering::Acquire);
-        // The first word is the version.
+        // Bit 0 stands for the version.
         let candidates = M::matching(bucket, Slot::live_pattern(key)) & !1;
         Sight { stripe, bucket, version, candidates }
     }
 
-    /// The second half: the record, if the bucket has a candidate.
+    /// The second half of a lookup: the record, if the bucket has a candidate.
     ///
-    /// On this way is what nearly every read meets: one candidate, which is the key's, and a plain record that does
-    /// not expire. Whatever differs from that is looked at closely.
+    /// The fast path handles what nearly every read meets: the first candidate is the key's, and a plain record that is
+    /// neither expired nor cleared. All other cases go to `look_closely`.
     #[inline(always)]
     pub(crate) fn look_at<T: Take>(
         &self,
@@ -193,8 +193,8 @@ impl<M: Memory> Store<M> {
         }
     }
 
-    /// A whole look, whatever it meets. Its arguments fit in registers, so that the other way, on which it is seldom
-    /// called, need not put anything into memory for it.
+    /// The slow path: a whole lookup that handles every case. Its arguments fit in registers, so that the fast path
+    /// need not store anything to memory for a call that is rare.
     #[inline(never)]
     fn look_closely<T: Take>(
         &self,
@@ -244,14 +244,14 @@ impl<M: Memory> Store<M> {
         Look::Hit(taken)
     }
 
-    /// As [`record_of`](Self::record_of), for a record without an extension only: where its key and value lie then
-    /// follows from the length of the key, and the processor need not wait for the header to begin loading them.
+    /// [`record_of`](Self::record_of) for records without an extension only. The key's length then says where key and
+    /// value lie, so the processor need not wait for the header before it starts to load them.
     #[inline(always)]
     pub(super) fn plain_record(&self, stripe: u32, slot: Slot, key: &Key<'_>) -> Option<Record> {
         let key_end = RECORD_LEN + round_up(key.bytes.len() as u64, 8);
         let Place { at, left } = self.place_of(stripe, slot, key_end / 8)?;
-        // A small record begins anywhere in a line and ends two lines on; whether the value is taken is known only once
-        // the header has come, and the processor may not guess so far ahead.
+        // A small record may begin anywhere in a cache line and end two lines later. Only the header says whether its
+        // value is wanted, and the processor may not speculate so far ahead.
         self.mem.prefetch(at + 64);
         self.mem.prefetch(at + 128);
         let row = self.mem.row(at, (key_end / 8) as usize);
@@ -263,7 +263,7 @@ impl<M: Memory> Store<M> {
         row.holds(KEY_FROM, key.bytes).then_some(Record { at, head, value_at: at + key_end, value_len })
     }
 
-    /// The record a slot points to, if it is one of this key and its lengths lie within its ring.
+    /// The record a slot points to, if it is this key's and its lengths lie within its ring.
     #[cold]
     pub(crate) fn record_of(&self, stripe: u32, slot: Slot, key: &Key<'_>) -> Option<Record> {
         let record = self.record_in(stripe, slot).filter(|record| record.head.key_len() == key.bytes.len() as u64)?;
@@ -272,8 +272,8 @@ impl<M: Memory> Store<M> {
         is_key.then_some(record)
     }
 
-    /// The record a slot points to, if its lengths lie within its ring: header, extension, key and value can be loaded
-    /// by the header that comes back, whatever the one in the file says by then.
+    /// The record a slot points to, if its lengths lie within its ring. The returned header gives safe bounds for
+    /// loading extension, key and value, even if the header in the file has changed since.
     pub(super) fn record_in(&self, stripe: u32, slot: Slot) -> Option<Record> {
         let Place { at, left } = self.place_of(stripe, slot, RECORD_LEN / 8)?;
         let head = self.head(at);
@@ -284,7 +284,7 @@ impl<M: Memory> Store<M> {
         Some(Record { at, head, value_at: at + head.value_at(), value_len })
     }
 
-    /// Whether all that was loaded from a found record before this call belongs to that record.
+    /// Whether everything that was loaded from a found record before this call belongs to that record.
     #[inline(always)]
     pub(crate) fn still(&self, found: &Found<'_>) -> bool {
         fence(Ordering::Acquire);
@@ -294,8 +294,8 @@ impl<M: Memory> Store<M> {
             || still_linked(found.bucket, found.version, version, found.i, found.slot, found.head.units())
     }
 
-    /// Raises the access mark of a record that was read, unless it stands highest; that the record has left
-    /// meanwhile is no matter.
+    /// Raises the access mark of a record that was read, unless it is at its highest. If the record has left meanwhile,
+    /// the exchange fails, which does no harm.
     #[inline(always)]
     fn mark(&self, found: &Found<'_>) {
         if let Some(marked) = found.slot.marked() {
@@ -304,7 +304,7 @@ impl<M: Memory> Store<M> {
         }
     }
 
-    /// Asks for the first lines of the record that a look at this bucket will go to.
+    /// Prefetches the first lines of the record that a lookup in this bucket will load.
     #[inline(always)]
     pub(crate) fn prefetch_record(&self, sight: &Sight<'_>) {
         if sight.candidates == 0 {
@@ -312,12 +312,12 @@ impl<M: Memory> Store<M> {
         }
         let (_, slot) = sight.first();
         if let Some(place) = self.place_of(sight.stripe, slot, RECORD_LEN / 8) {
-            // A small record begins anywhere in a line and ends two lines on.
+            // A small record may begin anywhere in a cache line and end two lines later.
             (0..3).for_each(|line| self.mem.prefetch(place.at + line * 64));
         }
     }
 
-    /// Appends the keys of a bucket that a read would find; `false` when a writer came in between.
+    /// Appends the keys of a bucket that a read would find; `false` if a writer changed the bucket meanwhile.
     pub(crate) fn keys_of_bucket(&self, stripe: u32, bucket: u64, now_ms: u64, keys: &mut Vec<Vec<u8>>) -> bool {
         let bucket_at = self.geometry.bucket(stripe, bucket);
         let version = self.mem.word(bucket_at).load(Ordering::Acquire);
@@ -345,9 +345,9 @@ impl<M: Memory> Store<M> {
     }
 }
 
-/// Whether a record that is never written in place is linked as it was, although its bucket has changed.
+/// Whether a record that is never overwritten in place still has its slot, although its bucket has changed.
 ///
-/// This is rare and takes its arguments in registers: an argument in memory would have to be put there beforehand.
+/// This call is rare and takes its arguments in registers: an argument in memory would cost every read a store.
 #[cold]
 fn still_linked(bucket: Words<'_, 8>, before: u64, version: u64, i: usize, slot: Slot, units: u64) -> bool {
     units * 8 > IN_PLACE_LIMIT
@@ -356,7 +356,7 @@ fn still_linked(bucket: Words<'_, 8>, before: u64, version: u64, i: usize, slot:
         && Slot(bucket.get(i)).same(slot)
 }
 
-/// The slots of a bucket, in their order.
+/// The slots of a bucket, in order.
 fn slots_of(bucket: Words<'_, 8>) -> impl Iterator<Item = Slot> {
     (1..=SLOTS as usize).map(move |i| Slot(bucket.get(i)))
 }

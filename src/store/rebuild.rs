@@ -1,8 +1,8 @@
-//! What happens to a file whose pages come from different moments: the rebuild of a stripe from its rings.
+//! Rebuilds a stripe's index from its rings, for a file whose pages come from different moments.
 //!
-//! After an operating-system crash, or in a copy of a live file, any page can be older than any other. Each
-//! stripe is then flagged *verify-me*: reads check checksums, and the first to lock the stripe builds its
-//! buckets anew from what the rings hold. All its buckets stay odd until the end.
+//! After an operating-system crash, or in a copy of a live file, any page can be older than any other. Each stripe is
+//! then flagged *verify-me*: reads verify checksums, and the first process that locks the stripe rebuilds its buckets
+//! from the records in its rings. All buckets stay odd until the end.
 
 use super::evict::is_known;
 use super::exclusive::{Exclusive, close_bucket, open_bucket, slots};
@@ -15,10 +15,10 @@ use crate::shm::layout::at;
 use crate::shm::{Memory, Step};
 
 impl<M: Memory> Exclusive<'_, M> {
-    /// Builds the stripe's index anew from its rings. What is not sound, or not of the current epochs, goes.
+    /// Rebuilds the stripe's index from its rings. Records that are damaged, or not of the current epochs, are dropped.
     #[cold]
     pub(super) fn rebuild(&mut self) {
-        self.end(); // An intent from before names slots that no longer are.
+        self.end(); // An intent from before the crash names slots that no longer exist.
         for bucket_at in self.buckets() {
             open_bucket(self.version_of(bucket_at));
             slots(bucket_at).for_each(|slot_at| self.store.mem.word(slot_at).set(Step::Slot, 0));
@@ -40,22 +40,22 @@ impl<M: Memory> Exclusive<'_, M> {
         self.trust();
     }
 
-    /// Empties a stripe that a crash left behind.
+    /// Empties a stripe that is not trusted after a crash.
     #[cold]
     pub(super) fn discard(&mut self) {
         self.empty();
         self.trust();
     }
 
-    /// From here on the stripe's bytes are its own again. The closing of the last bucket orders all before it; should
-    /// that alone be missing, the next holder makes up for it.
+    /// Marks the stripe as trusted. The release store that closed the last bucket orders everything before it. If a
+    /// death leaves only that bucket odd, the next holder closes it.
     fn trust(&self) {
         self.word(at!(Stripe.repair_attempts)).set(Step::VerifyMe, 0);
         self.word(at!(Stripe.verify_me)).set(Step::VerifyMe, 0);
         self.store.forget_unverified();
     }
 
-    /// Walks a ring from its tail, linking what is sound; returns the highest stamp met.
+    /// Walks a ring from its tail and links the sound records; returns the highest stamp among them.
     fn rebuild_ring(&mut self, ring: Ring) -> u64 {
         let shape = self.shape(ring);
         let (mut position, end, mut highest) = (self.tail(ring), self.ring_head(ring), 0);
@@ -64,13 +64,13 @@ impl<M: Memory> Exclusive<'_, M> {
             let head = self.head_at(ring, position, at);
             let units = head.units();
             if !shape.can_step(position, units, shape.used(position, end).unwrap_or(0)) {
-                // Nobody knows where the next record would begin: the ring ends here.
+                // The start of the next record is unknown: the ring ends here.
                 self.count(StripeCount::Dropped);
                 self.set_head(ring, position);
                 break;
             }
             if !is_known(head) {
-                // The walk goes on behind it, and so will the tail one day.
+                // A pad of the same length lets this walk, and later the tail, step over it.
                 self.store.mem.word(at).set(Step::Pad, pad(units));
             } else if let Some(head) = self.rebuild_record(ring, position) {
                 highest = highest.max(head.stamp);
@@ -80,7 +80,7 @@ impl<M: Memory> Exclusive<'_, M> {
         highest
     }
 
-    /// Links the record at a position if it is sound and current, and no newer one of its key is linked.
+    /// Links the record at a position if it is sound and current, unless a newer one of its key is linked.
     fn rebuild_record(&mut self, ring: Ring, position: u64) -> Option<Head> {
         let found = Slot(0).as_live(ring, position);
         let (key_len, head, at) = self.load_held(found)?;
@@ -109,7 +109,7 @@ impl<M: Memory> Exclusive<'_, M> {
         stays.then_some(head)
     }
 
-    /// Links a sound record unless a newer one of its key is linked; the older one is marked dead.
+    /// Links a sound record unless a newer one of its key is linked; marks the older one dead.
     fn link_newest(&mut self, key: &crate::hash::Key<'_>, slot: Slot, head: Head) {
         let bucket_at = self.store.bucket_of(key);
         let linked = slots(bucket_at).find(|&slot_at| {
@@ -136,7 +136,7 @@ impl<M: Memory> Exclusive<'_, M> {
 }
 
 impl<M: Memory> Store<M> {
-    /// One stripe fewer is flagged; when the count was too high, as after a death, it only costs a look.
+    /// Lowers the count of flagged stripes. After a death the count may stay too high, which only costs an extra check.
     fn forget_unverified(&self) {
         let word = self.mem.word(at!(unverified));
         for _ in 0..EXCHANGES {

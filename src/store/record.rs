@@ -12,9 +12,9 @@
 //! value, padded to 8 bytes
 //! ```
 //!
-//! The length of the value is what the allocated length leaves: so an overwrite in place changes one byte.
-//! The checksum covers key, value and all that does not change while the record lives, and is mixed with the
-//! stripe, ring and position; a copy of the record's bytes anywhere else does not pass. Expiries change in
+//! The length of the value is the rest of the allocated length, so an overwrite in place changes only one byte of the
+//! lengths. The checksum covers key, value and everything else that does not change while the record lives. It is mixed
+//! with the stripe, ring and position, so a copy of the record's bytes anywhere else does not pass. Expiries change in
 //! place (`touch`) and have check bits of their own.
 
 use super::slot::Ring;
@@ -35,11 +35,11 @@ const CHECK_BITS: u32 = 19;
 /// Bits of an epoch that a record keeps.
 pub(crate) const EPOCH_BITS: u32 = 24;
 pub(crate) const EPOCH_MASK: u64 = (1 << EPOCH_BITS) - 1;
-/// Most unused bytes behind a value.
+/// Largest number of unused bytes behind a value.
 pub(crate) const MAX_SLACK: u64 = 255;
 /// Longest key, in bytes.
 pub const MAX_KEY: usize = u16::MAX as usize;
-/// Records of at most so many bytes can be overwritten where they lie.
+/// Largest record that can be overwritten in place, in allocated bytes.
 pub(crate) const IN_PLACE_LIMIT: u64 = 512;
 const _: () = assert!(LAST_TIME == TIME);
 
@@ -51,7 +51,7 @@ pub(crate) const fn mix(mut x: u64) -> u64 {
     x ^ x >> 33
 }
 
-/// Where a record lies.
+/// The place of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Spot {
     pub stripe: u32,
@@ -60,7 +60,7 @@ pub(crate) struct Spot {
 }
 
 impl Spot {
-    /// What the checksum is mixed with.
+    /// The number that is mixed into the checksum.
     #[inline]
     fn salt(self) -> u32 {
         let ring = if self.ring == Ring::Main { 1 << 63 } else { 0 };
@@ -95,7 +95,8 @@ impl Head {
         self.shape & 0xffff == KIND_PAD
     }
 
-    /// Neither of the kinds that exist: damage, or bytes never written.
+    /// Whether this is a record, plain or extended. Anything else but a pad is damage, or bytes that were never
+    /// written.
     #[inline]
     pub(crate) fn is_record(self) -> bool {
         matches!(self.shape & 0xffff, KIND_PLAIN | KIND_EXTENDED)
@@ -106,7 +107,7 @@ impl Head {
         self.shape & 0xff == KIND_EXTENDED
     }
 
-    /// Whether this is a record without an extension whose key has `key_len` bytes: one comparison.
+    /// Whether this is a record without an extension whose key has `key_len` bytes, in one comparison.
     #[inline(always)]
     pub(crate) fn is_plain_with(self, key_len: usize) -> bool {
         self.shape & 0xffff_ffff == (key_len as u64) << 16 | KIND_PLAIN
@@ -188,7 +189,7 @@ pub(crate) struct Extension {
 /// Set in `flags`: the record says that the key has no value.
 const ABSENCE: u64 = 1 << 63;
 const COST_AT: u32 = 48;
-/// The cost of a creation is kept as a number of milliseconds of so many bits, and a shift of four bits above them.
+/// A creation's cost is stored as a number of milliseconds of this many bits, and a four-bit shift above them.
 const COST_BITS: u32 = 11;
 const MOST_COST: u64 = ((1 << COST_BITS) - 1) << 15;
 
@@ -215,13 +216,13 @@ impl Extension {
         self.soft_expiry & TIME
     }
 
-    /// What the creation of the value took, in milliseconds, to the nearest 2048th.
+    /// How long the creation of the value took, in milliseconds, cut to its eleven leading bits.
     pub(crate) fn cost_ms(self) -> u64 {
         let cost = self.flags >> COST_AT;
         (cost & ((1 << COST_BITS) - 1)) << (cost >> COST_BITS & 15)
     }
 
-    /// What a new record must be given to be like this one.
+    /// The metadata that a new record needs to be like this one.
     pub(crate) fn beside(self) -> Beside {
         Beside {
             flags: self.caller_flags(),
@@ -239,26 +240,26 @@ impl Extension {
     }
 }
 
-/// What is stored beside a value, in the extension of its record.
+/// Metadata of a value, in the extension of its record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Beside {
     pub flags: u32,
     /// Number of the namespace, from 1; 0: none.
     pub namespace: u16,
-    /// Epoch of the namespace, read before the old value was.
+    /// Epoch of the namespace, read before the old value.
     pub namespace_epoch: u64,
-    /// When the value is stale, in milliseconds since 1970; 0: never.
+    /// The time at which the value becomes stale, in milliseconds since 1970; 0: never.
     pub soft_expires_ms: u64,
-    /// Wall time of the creation, in milliseconds. A plain write stores it only with something else beside the value.
+    /// Wall time of the creation, in milliseconds. A plain write stores it only together with other metadata.
     pub created_ms: u64,
-    /// What the creation took.
+    /// How long the creation took, in milliseconds.
     pub cost_ms: u64,
-    /// There is no value, and that is known.
+    /// Whether the record says that the key has no value.
     pub is_absence: bool,
 }
 
 impl Beside {
-    /// Itself, if there is anything for a plain write to store: the time alone is not.
+    /// This metadata if a plain write must store it: the creation time alone does not count.
     #[inline]
     pub(crate) fn if_any(self) -> Option<Self> {
         let Self { flags, namespace, namespace_epoch: _, soft_expires_ms, created_ms: _, cost_ms, is_absence } = self;
@@ -286,11 +287,11 @@ pub(crate) struct Draft<'a> {
     pub key: Key<'a>,
     pub value: &'a [u8],
     pub expires_ms: u64,
-    /// Most records have none, and no extension then.
+    /// `None` for most records, which then have no extension.
     pub beside: Option<Beside>,
-    /// Epoch of the cache, read before the old value was.
+    /// Epoch of the cache, read before the old value.
     pub epoch: u64,
-    /// Of key and value: made before the stripe is locked.
+    /// Hash of key and value, computed before the stripe is locked.
     sum: u64,
     /// The lower half of the header's first word: kind, and length of the key.
     kind: u64,
@@ -316,8 +317,8 @@ impl<'a> Draft<'a> {
         self.used.div_ceil(8)
     }
 
-    /// Whether it can overwrite a small record of the same key where that lies: both of one kind, and the allocation
-    /// fits.
+    /// Whether the draft can overwrite a small record of the same key in place: both are of one kind, and the
+    /// allocation fits.
     #[inline(always)]
     pub(crate) fn fits_in(&self, head: Head) -> bool {
         let allocated = head.units() * 8;
@@ -355,8 +356,9 @@ pub(crate) fn pad(units: u64) -> u64 {
 
 /// Bytes that a record of these lengths takes in the arena, its header included.
 ///
-/// Keys and values are padded to eight bytes each. Caller's flags other than 0, a soft expiry, a namespace, or that the value
-/// was created by [`Cache::get_or_create`](crate::Cache::get_or_create) and its kin, cost 24 bytes more.
+/// Keys and values are padded to eight bytes each. A record takes 24 bytes more if it has flags of the caller other
+/// than 0, a soft expiry or a namespace, or if its value was created by
+/// [`Cache::get_or_create`](crate::Cache::get_or_create) or a method like it.
 ///
 /// ```
 /// assert_eq!(kennel::record_size(16, 64), 112);
@@ -366,12 +368,12 @@ pub const fn record_size(key_len: usize, value_len: usize) -> u64 {
     RECORD_LEN + round_up(key_len as u64, 8) + round_up(value_len as u64, 8)
 }
 
-/// Odd numbers, by which the words that a checksum covers are multiplied so that no two of them can be exchanged; the
-/// digits of pi.
+/// Odd factors for the words that a checksum covers, so that exchanging two of the words changes it. They are the
+/// digits of pi, made odd.
 const FACTORS: [u64; 5] =
     [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7345, 0xa409_3822_299f_31d1, 0x082e_fa98_ec4e_6c89, 0x4528_21e6_38d0_1377];
 
-/// What the checksum takes of key and value.
+/// The contribution of key and value to the checksum.
 #[inline]
 fn sum(key_hash: u64, value: &[u8]) -> u64 {
     xxh3_64_with_seed(value, key_hash)
@@ -392,14 +394,14 @@ fn checksum(sum: u64, head: Head, extension: impl FnOnce() -> Extension, spot: S
     (sum ^ sum >> 32) as u32 ^ spot.salt()
 }
 
-/// Whether a record found at `spot` is what was written there, in full.
+/// Whether a record found at `spot` was written there, in full.
 pub(crate) fn is_sound(key: &Key<'_>, value: &[u8], head: Head, extension: Extension, spot: Spot) -> bool {
     head.seal as u32 == checksum(sum(key.hash, value), head, || extension, spot)
         && head.expiry_is_sound()
         && (!head.is_extended() || extension.soft_is_sound(head.stamp))
 }
 
-/// The seal of the same record at another spot; nothing is hashed again.
+/// The seal of the same record at another spot, without hashing anything again.
 pub(crate) fn reseal(seal: u64, from: Spot, to: Spot) -> u64 {
     seal ^ u64::from(from.salt() ^ to.salt())
 }
@@ -457,7 +459,7 @@ mod tests {
             assert_eq!(
                 sound(b"key", b"some value", expiry, d.extension(123), spot(40)),
                 bit == 63,
-                "dead is no damage"
+                "a dead mark is not damage"
             );
             let ext = Extension { flags: d.extension(123).flags ^ flip, ..d.extension(123) };
             assert!(!sound(b"key", b"some value", head, ext, spot(40)));

@@ -1,7 +1,7 @@
-//! Deaths between two barriers: of the stores between them any may have been executed, and any not.
+//! Deaths between two barriers: any subset of the stores between them may have been executed.
 //!
-//! This is what the release fences of a write are for where no reader on another core is concerned; see
-//! `docs/orderings.md`. Each of them was taken out once, and one of these tests failed.
+//! For repairs, the release fences of a write bound what may be lost; `docs/orderings.md` lists each fence, also those
+//! for readers on other cores. Each fence was removed once, and one of these tests failed.
 
 use super::epochs::Invalidation;
 use super::read::Look;
@@ -20,11 +20,11 @@ struct DiedAtBarrier;
 /// Which of the stores between two barriers are lost.
 #[derive(Clone, Copy)]
 enum Lost {
-    /// Each with even odds.
+    /// Each is lost with even odds.
     Some,
-    /// All but about one in eight: late stores were executed early.
+    /// All but about one in eight are lost: late stores were executed early.
     Most,
-    /// About one in eight: an early store was left for later.
+    /// About one in eight is lost: an early store was delayed.
     Few,
 }
 
@@ -42,7 +42,7 @@ impl Lost {
     }
 }
 
-/// Runs `work`, which dies before the barrier number `nth`; whether it came that far.
+/// Runs `work`, which dies before its barrier number `nth`, and returns whether it reached that barrier.
 fn die_before_barrier(engine: &Engine, nth: u64, seed: u64, work: impl FnOnce(&Engine)) -> bool {
     let (mem, mut random) = (engine.store.mem.clone(), Random(seed));
     let (mut left, mut before) = (nth, (nth == 0).then(|| engine.store.mem.contents()));
@@ -62,14 +62,14 @@ fn die_before_barrier(engine: &Engine, nth: u64, seed: u64, work: impl FnOnce(&E
     end.is_err_and(|death| death.downcast_ref::<DiedAtBarrier>().is_some() || resume_unwind(death))
 }
 
-/// What `busy_step` of this number may have left under its key.
+/// The key of one `busy_step`, and its value before that step.
 struct Touched {
     key: [u8; 8],
     before: Option<Vec<u8>>,
 }
 
 impl Touched {
-    /// Before the repair: what readers may have been given, if a reader is answered at all.
+    /// The value that a reader may have got before the repair, if a lookup gives an answer at all.
     fn seen(&self, engine: &Engine) -> Option<Vec<u8>> {
         match engine.store.look(&engine.store.key(&self.key), || 0, &mut Copied, false) {
             Look::Hit(value) => Some(value),
@@ -77,7 +77,7 @@ impl Touched {
         }
     }
 
-    /// After it: the new value, once it was seen, is not taken back for the old one.
+    /// Checks the value after the repair: a new value that a reader saw must not be replaced by the old one.
     fn check(&self, engine: &Engine, seen: Option<Vec<u8>>, round: u64) {
         let Some(now) = engine.peek(&self.key) else { return };
         let is_new = now.iter().all(|&byte| byte == round as u8);
@@ -87,7 +87,7 @@ impl Touched {
     }
 }
 
-/// The workload, now and then after a clear, so that live records are counted anew.
+/// The workload, sometimes after a clear, so that live records are counted anew.
 fn work(engine: &Engine, round: u64) {
     if round.is_multiple_of(50) {
         assert!(engine.store.raise_epoch(0, Invalidation::Hard));
@@ -95,12 +95,13 @@ fn work(engine: &Engine, round: u64) {
     busy_step(engine, round);
 }
 
-/// Whoever repairs says so before anything else, or a repair that kills would be tried for ever.
+/// Dies in a repair, and checks that the repair counted its attempt before anything else: otherwise a repair that kills
+/// would be tried for ever.
 fn repair_and_die(engine: &Engine, nth: u64, round: u64) {
     let attempts = at!(Stripe.repair_attempts);
     let (before, attempted) = (engine.store.mem.contents(), engine.word(attempts));
     let died = die_before_barrier(engine, nth, round, |engine| drop(engine.enter()));
-    // At the first two barriers: later ones come after the count was taken back.
+    // Only at the first two barriers: later ones come after the count was reset.
     let is_begun = died && nth < 2 && before != engine.store.mem.contents();
     let is_halfway = is_begun && engine.word(at!(Stripe.intent)) & 0xff != 0;
     assert!(!is_halfway || engine.word(attempts) != attempted, "round {round}: an attempt was not counted");
@@ -108,7 +109,7 @@ fn repair_and_die(engine: &Engine, nth: u64, round: u64) {
 
 #[test]
 fn whatever_of_the_stores_between_two_barriers_a_death_leaves_is_repaired() {
-    // Rings of several lengths and fills, so that ends of laps, pads and tight moves fall together in many ways.
+    // Rings of several lengths and fill levels, so that ends of laps, pads and tight moves coincide in many ways.
     for (shape, (capacity, mean_item)) in
         [(8 << 10, 60), (4 << 10, 200), (6 << 10, 40), (5 << 10, 90)].into_iter().enumerate()
     {
@@ -139,16 +140,16 @@ fn deaths_between_barriers(engine: &Engine, seed: u64, rounds: u64) {
     assert!(deaths > rounds / 8, "only {deaths} deaths in {rounds} rounds");
 }
 
-/// In the test above it is a matter of luck whether a death comes right there.
+/// The test above hits this window only by chance.
 #[test]
 fn whatever_of_a_new_count_of_live_records_a_death_leaves_is_counted_anew() {
     let engine = Engine::new(8 << 10, 60);
     let mut deaths = 0;
     for (seed, nth) in (0..8).flat_map(|nth| [nth; 40]).enumerate() {
         (0..KEYS).for_each(|round| busy_step(&engine, round));
-        assert!(engine.word(at!(Stripe.live)) > 0, "there is something to forget");
+        assert!(engine.word(at!(Stripe.live)) > 0, "no live record to forget");
         assert!(engine.store.raise_epoch(0, Invalidation::Hard));
-        // The first to come after the clear counts anew, and then does its own work.
+        // The first operation after the clear restarts the count, and then does its own work.
         deaths += u64::from(die_before_barrier(&engine, nth, seed as u64, |engine| busy_step(engine, 3)));
         drop(engine.enter());
         engine.verify();

@@ -1,4 +1,4 @@
-//! The repair of a stripe whose holder died in the middle of an operation: what [`Intent`] says of each kind is done here.
+//! Repairs a stripe whose holder died in the middle of an operation, as the table in [`intent`](super::intent) says.
 
 use super::exclusive::{Exclusive, bucket_of, slots};
 use super::intent::Intent;
@@ -14,7 +14,7 @@ use crate::shm::{Memory, Step};
 const ATTEMPTS: u64 = 2;
 
 impl<M: Memory> Exclusive<'_, M> {
-    /// Completes or undoes what a dead holder left in flight.
+    /// Completes or undoes the operation that a dead holder left in flight.
     #[cold]
     pub(super) fn repair(&mut self) {
         let word = self.word(at!(Stripe.intent)).get();
@@ -25,15 +25,15 @@ impl<M: Memory> Exclusive<'_, M> {
         match Intent::of(word) {
             Some(Intent::Empty) => self.empty_begun(),
             Some(intent) if attempts.get() <= ATTEMPTS && self.is_slot(slot_at) => self.repair_slot(intent, slot_at),
-            // An intent that names what cannot be is damage; one that killed its repairs twice is not tried again. Who dies
-            // while emptying leaves an intent to empty: the one before would be about what is gone.
+            // An impossible intent is damage, and an intent whose repair died twice is not tried again. A death while
+            // emptying leaves the intent to empty: the earlier intent would name records that are gone.
             _ => {
                 self.empty_for_now();
                 self.count(StripeCount::Dropped);
             }
         }
         self.note_repair(word & 0xff);
-        // Before the end: a count that outlives its intent would be taken for attempts at the next one.
+        // Before `end`: a count that outlived its intent would pass for attempts to repair the next one.
         attempts.set(Step::Repair, 0);
         self.end();
     }
@@ -61,7 +61,7 @@ impl<M: Memory> Exclusive<'_, M> {
                 self.kill(gone);
             }
         }
-        // The slot may have been marked by readers since, and moved slots take their marks along.
+        // Readers may have marked the slot since. A moved slot already carries its marks.
         let marked = if now.same(stays) { now } else { stays };
         self.relink(slot_at, marked);
         self.set_live(match intent {
@@ -74,7 +74,7 @@ impl<M: Memory> Exclusive<'_, M> {
         });
     }
 
-    /// Whether a slot's record is one of the current epoch.
+    /// Whether a slot's record is live in the current epoch.
     fn counts(&self, slot: Slot) -> bool {
         let epoch = self.word(at!(Stripe.live_epoch)).get();
         let at = self.store.record_at(self.stripe, slot.ring(), slot.position());
@@ -96,7 +96,7 @@ impl<M: Memory> Exclusive<'_, M> {
             && is_sound(&key, rest, head, self.store.extension(at, head), spot)
     }
 
-    /// Loads key and value of a slot's record into private memory, if its lengths can be.
+    /// Loads key and value of a slot's record into private memory, if its lengths are possible.
     pub(super) fn load_held(&mut self, slot: Slot) -> Option<(usize, Head, u64)> {
         let Record { at, head, value_len, .. } = self.store.record_in(self.stripe, slot)?;
         self.scratch.clear();
@@ -105,8 +105,8 @@ impl<M: Memory> Exclusive<'_, M> {
         Some((head.key_len() as usize, head, at))
     }
 
-    /// Counts the live records of the current epoch by looking at every slot: where a repair could neither
-    /// complete nor undo, since something was lost.
+    /// Counts the live records of the current epoch by looking at every slot: after a rebuild, and after a repair that
+    /// lost something and so could neither complete nor undo its operation.
     pub(super) fn recount(&self) -> u64 {
         let slots = self.buckets().flat_map(slots);
         slots.filter(|&slot_at| self.counts(self.slot(slot_at))).count() as u64

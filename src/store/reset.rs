@@ -1,4 +1,4 @@
-//! What becomes of a stripe's words when the host was restarted, or the file is a copy.
+//! Resets a stripe after the host was restarted, or in a copy of a file.
 
 use super::epochs::Distrust;
 use super::header::HeaderWords;
@@ -7,7 +7,8 @@ use crate::shm::layout::at;
 use crate::shm::{Geometry, Memory, Step};
 
 impl<M: Memory> HeaderWords<'_, M> {
-    /// Takes a stripe from whoever locked it or claimed its keys: none of them lives. Returns whether it is flagged.
+    /// Releases a stripe's lock and ends its claims, whose owners are all dead. Returns whether the stripe is flagged
+    /// *verify-me*.
     pub(crate) fn reset_stripe(self, geometry: &Geometry, stripe: u32, distrust: Distrust, random: u64) -> bool {
         let stripe_at = geometry.stripe(stripe);
         let zero = |at| self.0.word(at).set(Step::Header, 0);
@@ -16,7 +17,7 @@ impl<M: Memory> HeaderWords<'_, M> {
         self.end_all_claims(geometry, stripe);
         let stamp = self.0.word(stripe_at + at!(Stripe.stamp));
         let distrust = match after_jump(stamp.get(), mix(random ^ u64::from(stripe))) {
-            // A stripe that is emptied begins with stamps of its own.
+            // Emptying the stripe will choose a new base for its stamps.
             _ if distrust == Distrust::Discard => distrust,
             None => Distrust::Discard,
             Some(jumped) => {
@@ -31,7 +32,7 @@ impl<M: Memory> HeaderWords<'_, M> {
         verify_me.get() != 0
     }
 
-    /// Ends all claims of a stripe: none of their owners lives.
+    /// Ends all claims of a stripe, whose owners are all dead.
     pub(crate) fn end_all_claims(self, geometry: &Geometry, stripe: u32) {
         for claim in 0..geometry.shape.claims {
             self.0.word(geometry.claim(stripe, claim) + at!(Claim.number)).set(Step::Header, 0);
@@ -40,12 +41,12 @@ impl<M: Memory> HeaderWords<'_, M> {
     }
 }
 
-/// The shortest jump of a counter of stamps; the longest is twice as long. No twin gives out so many from one reset to
-/// the next, and two twins hardly ever jump equally far.
+/// The shortest jump of a stamp counter; the longest is twice as long. No copy of a file assigns that many stamps
+/// between two resets, and two copies hardly ever jump equally far.
 const JUMP: u64 = 1 << 47;
 
-/// A counter of stamps after a jump: above the stamps of all records, which stay in their order. `None`: stamps have run
-/// out, after some ten thousand jumps, and the stripe must start anew.
+/// A stamp counter after a jump: above the stamps of all records, whose order is kept. `None` if the stamps have run
+/// out, after tens of thousands of jumps; the stripe must then be emptied.
 fn after_jump(stamp: u64, random: u64) -> Option<u64> {
     stamp.checked_add(JUMP + random % JUMP).filter(|&jumped| jumped < u64::MAX - JUMP)
 }

@@ -1,7 +1,7 @@
-//! Positions of a ring log: a lap above, an offset in units of eight bytes below.
+//! Positions of a ring log: the lap in the upper bits, an offset in units of eight bytes in the lower ones.
 //!
-//! A position only grows. Its offset is a mask away, so neither a read nor a reservation divides; the laps
-//! make an old position differ from a new one at the same place.
+//! Positions only grow. A mask gives the offset, so neither reads nor reservations divide; the lap tells an old
+//! position from a new one at the same place.
 
 use super::slot::POSITION_BITS;
 use crate::shm::layout::RingShape;
@@ -28,7 +28,7 @@ impl RingShape {
         }
     }
 
-    /// Whether these two can be tail and head of one ring: at most a lap apart, neither beyond the ring's end.
+    /// Whether `tail` and `head` can belong to one ring: at most a lap apart, neither beyond the ring's end.
     #[inline(always)]
     pub(crate) fn can_have(self, tail: u64, head: u64) -> bool {
         tail <= head
@@ -38,10 +38,10 @@ impl RingShape {
             && head >> POSITION_BITS == 0
     }
 
-    /// Units from `tail` to `head`, or `None` when these two cannot be tail and head of one ring.
+    /// Units from `tail` to `head`, or `None` if they cannot belong to one ring.
     pub(crate) fn used(self, tail: u64, head: u64) -> Option<u64> {
         let laps = (head >> self.bits).wrapping_sub(tail >> self.bits);
-        // Positions between the ring's end and the next lap are none.
+        // Numbers between the ring's end and the next lap are not positions.
         let none = self.mask + 1 - self.units;
         self.can_have(tail, head).then(|| head - tail - laps * none)
     }
@@ -51,15 +51,16 @@ impl RingShape {
         position >= tail && position < head && self.offset(position) < self.units
     }
 
-    /// Whether a walk that meets `units` at `position`, with `left` units to go to the head, can step over them: a
-    /// record lies in one piece.
+    /// Whether a walk can step over a record of `units` at `position`, with `left` units before the head: a record lies
+    /// in one piece.
     pub(crate) fn can_step(self, position: u64, units: u64, left: u64) -> bool {
         units != 0 && units <= left && self.offset(position) + units <= self.units
     }
 
-    /// The position from which on a stripe is emptied so that positions can start again: far enough before the end
-    /// that no hold of the lock reaches it. One hold writes at most 64 records, each a quarter of the ring with as much
-    /// moved to make room for it, and less than a quarter lost at a lap's end: less than a lap.
+    /// The position from which on a stripe is emptied, so that its positions start again. No hold of the lock gets from
+    /// here to the last position: it writes at most 64 records, and each takes less than a lap, namely at most a
+    /// quarter of the ring for itself, as much again for records moved to make room, and less than a quarter lost at a
+    /// lap's end.
     pub(crate) fn limit(self) -> u64 {
         (1 << POSITION_BITS) - (64 << self.bits)
     }
@@ -93,7 +94,7 @@ mod tests {
         assert_eq!(RING.used(8, 16 + 2), Some(4));
         assert_eq!(RING.used(3, 16 + 4), None, "more than the ring holds");
         assert_eq!(RING.used(4, 3), None, "head before tail");
-        // Found by fuzzing `open`: the distance wrapped, and looked like one of a few units.
+        // Found by fuzzing `open`: the distance wrapped, and looked like a few units.
         assert_eq!(RING.used(u64::MAX - 7, 0), None, "head before tail, by the largest distance there is");
         assert_eq!(RING.used(12, 16), None, "an offset beyond the end");
         assert_eq!(RING.used(0, 1 << 48), None, "a position beyond the last");

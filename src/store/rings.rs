@@ -1,4 +1,4 @@
-//! The rings of a stripe, as the holder of its lock moves their ends. What the ends are is in [`Ends`](super::ends::Ends).
+//! Moves the ends of a stripe's rings, with its lock held. [`Ends`](super::ends::Ends) holds private copies of them.
 
 use super::exclusive::Exclusive;
 use super::slot::{Ring, Slot};
@@ -23,7 +23,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         self.word(if ring == Ring::Small { small } else { main })
     }
 
-    /// Units between tail and head; the rings were found sane when the stripe was entered.
+    /// Units between tail and head, which were checked when the stripe was entered.
     #[inline]
     pub(super) fn used(&self, ring: Ring) -> u64 {
         self.shape(ring).used(self.tail(ring), self.ring_head(ring)).unwrap_or(self.shape(ring).units)
@@ -36,7 +36,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         self.shape(ring).holds(self.tail(ring), self.ring_head(ring), slot.position())
     }
 
-    /// Everything up to `position` is now part of the ring: complete records, or pads.
+    /// Moves the head to `position`: everything before it is now part of the ring, as complete records or pads.
     #[inline]
     pub(super) fn set_head(&self, ring: Ring, position: u64) {
         self.ends.head(ring).set(position);
@@ -44,8 +44,8 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         self.ring_word(ring, at!(Stripe.small_head), at!(Stripe.main_head)).set(Step::Head, position);
     }
 
-    /// Everything before `position` may be overwritten. The fence stands between the unlinking of the slots
-    /// that pointed there and the first new byte.
+    /// Moves the tail to `position`: everything before it may be overwritten. The fence orders the new tail, and the
+    /// unlinking of the slots that pointed there, before the first new byte.
     #[inline]
     pub(super) fn set_tail(&self, ring: Ring, position: u64) {
         self.ends.tail(ring).set(position);
@@ -53,7 +53,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         fence(Ordering::Release);
     }
 
-    /// Whether tail and head can be those of one ring, and positions are not about to run out.
+    /// Whether the tail and head of each ring can belong together, and positions are not about to run out.
     #[inline(always)]
     pub(super) fn has_sane_rings(&self) -> bool {
         [Ring::Small, Ring::Main].into_iter().all(|ring| {
@@ -62,7 +62,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         })
     }
 
-    /// Makes both rings empty, at the given positions.
+    /// Empties both rings, which start again at the given positions.
     pub(super) fn reset_rings(&self, small: u64, main: u64) {
         let ends = [
             (at!(Stripe.small_tail), small),

@@ -11,8 +11,8 @@
 //! | 1 | 0 | a record in the small ring |
 //! | 1 | 1 | a record in the main ring |
 //!
-//! A position is monotone (a lap of the ring above, an offset below), so a slot that is equal to what it was
-//! still means the same record.
+//! Positions only grow (the lap of the ring in the upper bits, an offset in the lower ones), so a slot that has not
+//! changed still means the same record.
 
 use crate::hash::{Key, TAG_BITS};
 
@@ -24,7 +24,7 @@ const MAIN_OR_GHOST: u64 = 1 << 50;
 const LIVE: u64 = 1 << 51;
 const TAG_SHIFT: u32 = 64 - TAG_BITS;
 
-/// Which of a stripe's two rings.
+/// One of a stripe's two rings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ring {
     Small,
@@ -42,13 +42,13 @@ impl Slot {
         Self(key.tag() << TAG_SHIFT | LIVE | main | (position & POSITION))
     }
 
-    /// What a live slot of this key has in its top bits: see [`Slot::is_live_of`].
+    /// The top bits of a live slot of this key: see [`Slot::is_live_of`].
     #[inline]
     pub(crate) fn live_pattern(key: &Key<'_>) -> u64 {
         key.tag() << 1 | 1
     }
 
-    /// What a ghost of this key has there; an empty slot may have it, too.
+    /// The top bits of a ghost of this key; an empty slot may have the same bits.
     pub(crate) fn ghost_pattern(key: &Key<'_>) -> u64 {
         key.tag() << 1
     }
@@ -70,7 +70,7 @@ impl Slot {
         self.is_ghost() && self.0 >> TAG_SHIFT == key.tag()
     }
 
-    /// Neither live nor ghost; any bit left then is damage.
+    /// Whether the slot is neither live nor a ghost. Any bit set in such a slot is damage.
     pub(crate) fn is_empty(self) -> bool {
         self.0 & (LIVE | MAIN_OR_GHOST) == 0
     }
@@ -80,7 +80,7 @@ impl Slot {
         if self.0 & MAIN_OR_GHOST == 0 { Ring::Small } else { Ring::Main }
     }
 
-    /// All ones for the main ring, zero for the small one: what chooses between them without a branch.
+    /// All ones for the main ring, zero for the small one: a mask that selects one of them without a branch.
     #[inline(always)]
     pub(crate) fn main_mask(self) -> u64 {
         ((self.0 << MAIN_OR_GHOST.leading_zeros()) as i64 >> 63) as u64
@@ -99,7 +99,7 @@ impl Slot {
         (self.0 & MARKS) >> 48
     }
 
-    /// One access mark more, unless there are three already.
+    /// The slot with one more access mark, unless it has three already.
     #[inline]
     pub(crate) fn marked(self) -> Option<Self> {
         (self.0 & MARKS != MARKS).then(|| Self(self.0 + MARK))
@@ -109,8 +109,8 @@ impl Slot {
         Self(self.0 & !MARKS | marks << 48)
     }
 
-    /// Slots are taken for new keys in the order of this: empty ones, ghosts from the oldest on, records from the least
-    /// marked on, of these those of the small ring first, and then the oldest.
+    /// The order in which slots are taken for new keys: empty ones; ghosts, the oldest first; records, the least marked
+    /// first. Among equally marked records, those in the small ring are first, then the oldest.
     #[inline]
     pub(crate) fn cost(self) -> u64 {
         let main = u64::from(self.ring() == Ring::Main);
@@ -121,23 +121,23 @@ impl Slot {
         }
     }
 
-    /// The same record, wherever its marks stand.
+    /// Whether both slots mean the same record, regardless of their marks.
     #[inline]
     pub(crate) fn same(self, other: Self) -> bool {
         (self.0 ^ other.0) & !MARKS == 0
     }
 
-    /// The memory of a record that left the small ring.
+    /// The ghost of a record that left the small ring.
     pub(crate) fn ghost(self) -> Self {
         Self(self.0 & !(LIVE | MARKS) | MAIN_OR_GHOST)
     }
 
-    /// A live slot at a position whose key is not known yet.
+    /// A live slot of a record whose key is not known yet.
     pub(crate) fn as_live(self, ring: Ring, position: u64) -> Self {
         Self(self.0 | LIVE).moved(ring, position)
     }
 
-    /// The same key, its record moved.
+    /// The slot of the same key after its record has moved.
     pub(crate) fn moved(self, ring: Ring, position: u64) -> Self {
         let main = if ring == Ring::Main { MAIN_OR_GHOST } else { 0 };
         Self(self.0 & !(POSITION | MAIN_OR_GHOST) | main | (position & POSITION))

@@ -1,4 +1,4 @@
-//! The hash table in a cache file: where its parts lie, and the words of the header that concern every look at them.
+//! The hash table in a cache file: where its parts lie, and the words of the header on which every lookup depends.
 
 use super::epochs::{Distrust, Epochs, Invalidation};
 use super::record::{Extension, Head};
@@ -16,11 +16,11 @@ pub(crate) struct Store<M> {
     pub seed: u64,
 }
 
-/// Attempts to exchange a word that others exchange, too. Each that fails is another's success, so only a word that
-/// changes without end, by somebody who means harm, outlasts them.
+/// How often to retry the exchange of a word that other processes exchange too. Each failure is another process's
+/// success, so only a word that a hostile process changes endlessly exhausts the attempts.
 pub(crate) const EXCHANGES: u32 = 10_000;
 
-/// Where a key belongs: found once for each operation.
+/// The stripe and bucket of a key, located once for each operation.
 #[derive(Clone, Copy)]
 pub(crate) struct Location {
     pub stripe: u32,
@@ -28,7 +28,7 @@ pub(crate) struct Location {
     pub bucket_at: u64,
 }
 
-/// Where a position of a ring lies.
+/// The place of a ring position.
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
     /// Offset in the file.
@@ -46,7 +46,7 @@ impl<M: Memory> Store<M> {
         key.stripe(self.geometry.shape.stripes)
     }
 
-    /// Where a key belongs.
+    /// Locates the stripe and bucket of a key.
     #[inline(always)]
     pub(crate) fn locate(&self, key: &Key<'_>) -> Location {
         Location { stripe: self.stripe_of(key), bucket_at: self.bucket_of(key) }
@@ -75,25 +75,25 @@ impl<M: Memory> Store<M> {
         }
     }
 
-    /// Offset of the record at a position, unless the position's offset lies beyond the ring.
+    /// Offset of the record at a position, unless the record's header would extend beyond the ring.
     pub(crate) fn record_at(&self, stripe: u32, ring: Ring, position: u64) -> Option<u64> {
         let shape = self.ring_shape(ring);
         let fits = shape.offset(position) + RECORD_LEN / 8 <= shape.units;
         fits.then(|| self.address(stripe, ring, position))
     }
 
-    /// Where the record of a slot lies, unless its ring ends before it has `units` behind it.
+    /// The place of a slot's record, unless its ring ends less than `units` after it.
     ///
-    /// Which ring it is, nobody can predict, and a misprediction would wait for the bucket to come from memory. So it is
-    /// computed, with units from the start of the stripe's arena on; the mask of the small ring is part of the main
-    /// ring's, which is larger.
+    /// The ring is unpredictable, and a misprediction would cost a wait for the bucket to arrive from memory. So the
+    /// place is computed without a branch, in units from the start of the stripe's arena. The mask of the small ring is
+    /// part of the mask of the main ring, which is larger.
     #[inline(always)]
     pub(crate) fn place_of(&self, stripe: u32, slot: Slot, units: u64) -> Option<Place> {
         let Geometry { small, main, .. } = &self.geometry;
         let is_main = slot.main_mask();
         let start = (slot.0 & (small.mask | is_main & main.mask)) + (is_main & small.units);
         let end = small.units + (is_main & main.units);
-        // Said once to be a multiple of eight, it need not be made one at each use.
+        // The arena is aligned here once, so that the compiler need not align each use.
         let at = (self.geometry.arena(stripe) & !7) + start * 8;
         (start + units <= end).then(|| Place { at, left: end - start })
     }
@@ -123,13 +123,13 @@ impl<M: Memory> Store<M> {
         Epochs(self.mem.state().get(STATE_EPOCHS))
     }
 
-    /// Raises the epochs of a namespace, or of the whole cache: namespace 0. `false`: they are used up, or records may carry
-    /// epochs from before a crash that the file has lost, or the word never stands still; then what is meant must be
-    /// removed, stripe by stripe.
+    /// Raises the epochs of a namespace, or of the whole cache if `namespace` is 0. Returns `false` if the epochs are
+    /// used up, if records may carry epochs that the file lost in a crash, or if the word keeps changing; the caller
+    /// must then remove the records, stripe by stripe.
     pub(crate) fn raise_epoch(&self, namespace: u16, how: Invalidation) -> bool {
         let word = self.epochs_word(namespace);
-        // Nothing else is handed over with the epochs: that whoever hears of the invalidation sees this word or a later one
-        // is what a single word promises.
+        // Relaxed is enough, because no other data is published with the epochs. A thread that learns of the
+        // invalidation sees this value of the word or a later one, as the coherence of a single word guarantees.
         for _ in 0..EXCHANGES {
             if self.mem.word(at!(unverified)).get() != 0 {
                 return false;
@@ -155,7 +155,7 @@ impl<M: Memory> Store<M> {
         self.is_hidden_by(self.extension(at, head), true)
     }
 
-    /// Whether a reader must not see a record: it was cleared, or says that there is no value and the reader, as
+    /// Whether a read must not return a record: it was cleared, or it says that there is no value and the read, like
     /// most, wants one.
     #[inline(always)]
     pub(crate) fn is_hidden(&self, at: u64, head: Head, sees_absence: bool) -> bool {
@@ -167,7 +167,7 @@ impl<M: Memory> Store<M> {
         self.is_hidden_by(self.extension(at, head), sees_absence)
     }
 
-    /// The same of an extension that was loaded.
+    /// [`is_hidden`](Self::is_hidden) by what a loaded extension says.
     pub(super) fn is_hidden_by(&self, extension: Extension, sees_absence: bool) -> bool {
         extension.namespace_epoch() < self.namespace_epochs(extension.namespace()).hard()
             || (!sees_absence && extension.is_absence())
@@ -185,14 +185,13 @@ impl<M: Memory> Store<M> {
         self.mem.word(self.geometry.stripe(stripe) + field)
     }
 
-    /// 0, or the mark of whoever replaced the file.
+    /// 0, or the mark that says that the file was replaced or destroyed.
     #[inline(always)]
     pub(crate) fn replaced_mark(&self) -> u64 {
         self.mem.state().get(STATE_REPLACED)
     }
 
-    /// Not 0 if the header says anything that a read must look into: that the file was replaced, or that a crash lies
-    /// behind and a stripe is not trusted yet.
+    /// Not 0 if a read must look further: the file was replaced, or a stripe is not trusted yet after a crash.
     #[inline(always)]
     pub(crate) fn unsettled(&self) -> u64 {
         let state = self.mem.state();

@@ -1,15 +1,14 @@
-//! What is counted, and where.
+//! The counters, and where they lie.
 //!
-//! What happens under a stripe's lock is counted in the stripe's head: the line is there already, and a
-//! count per stripe costs nothing more. What happens without a lock is counted on the member's own lines,
-//! which no other thread writes.
+//! Events under a stripe's lock are counted in the stripe's head: the operation has loaded those lines anyway. Events
+//! without a lock are counted on the member's own lines, which no other process writes.
 
 use super::epochs::Distrust;
 use super::table::Store;
 use crate::shm::layout::{COUNTERS, OWN_LINES, at};
 use crate::shm::{Memory, Step};
 
-/// Counted in a stripe's head, under its lock.
+/// Events that are counted in a stripe's head, under its lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum StripeCount {
@@ -27,7 +26,7 @@ pub(crate) enum StripeCount {
     Takeovers,
 }
 
-/// Counted on a member's lines, without a lock.
+/// Events that are counted on a member's lines, without a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum MemberCount {
@@ -43,17 +42,17 @@ pub(crate) enum MemberCount {
     Uncached,
 }
 
-/// One counter line, summed or single.
+/// The counters of one line, or sums over several lines.
 pub(crate) type Line = [u64; COUNTERS];
 
 impl<M: Memory> Store<M> {
-    /// Counts on a member's line that nobody else counts on.
+    /// Counts on a line of the member that only this thread writes.
     #[inline(always)]
     pub(crate) fn count(&self, line_at: u64, what: MemberCount, by: u64) {
         self.mem.words::<COUNTERS>(line_at).at(what as usize).bump(Step::Counter, by);
     }
 
-    /// Counts on a member's line that threads share.
+    /// Counts on the line of the member that threads share.
     pub(crate) fn count_shared(&self, line_at: u64, what: MemberCount, by: u64) {
         self.mem.words::<COUNTERS>(line_at).at(what as usize).fetch_add(Step::Counter, by);
     }
@@ -63,7 +62,7 @@ impl<M: Memory> Store<M> {
         std::array::from_fn(|i| self.stripe_word(stripe, at!(Stripe.counters) + i as u64 * 8).get())
     }
 
-    /// The counters of all members that ever were: a seat's lines go on counting for its next member.
+    /// The sums over all present and past members: a seat's next member continues its counters.
     pub(crate) fn member_counts(&self) -> Line {
         let seats = self.mem.word(at!(seats_used)).get().min(self.geometry.shape.seats.into()) as u32;
         let mut sum = [0u64; COUNTERS];
@@ -78,8 +77,8 @@ impl<M: Memory> Store<M> {
         sum
     }
 
-    /// Records that a stripe holds of the cache's current epoch; those whose namespace was invalidated, or that
-    /// expired, count until their memory is taken back.
+    /// The number of a stripe's records of the cache's current epoch. Records that have expired, or whose namespace was
+    /// invalidated, count until their memory is reclaimed.
     pub(crate) fn live(&self, stripe: u32) -> u64 {
         if self.distrust(stripe) == Distrust::Discard {
             return 0;

@@ -1,4 +1,4 @@
-//! The engine on heap memory: against a map, over ring ends, and with deaths at every step.
+//! Tests of the engine on heap memory: against a map, over ring ends, and with deaths at every step.
 
 use super::claim::{Claimant, Claimed, End, Kind, NamespaceEpochs, Owner, Ticket};
 use super::epochs::Invalidation;
@@ -32,7 +32,7 @@ impl Engine {
 
     fn with(shape: Shape) -> Self {
         let geometry = Geometry::new(shape).unwrap();
-        // Only what the engine touches: Miri pays for every word.
+        // Only the parts that the engine touches, because Miri pays for every word.
         let parts = [
             (0, HEADER_LEN),
             (geometry.namespaces_at, geometry.buckets_at - geometry.namespaces_at),
@@ -75,7 +75,7 @@ impl Engine {
         self.look(key, true)
     }
 
-    /// A look that does not raise the access mark.
+    /// A lookup that does not raise the access mark.
     pub(super) fn peek(&self, key: &[u8]) -> Option<Vec<u8>> {
         self.look(key, false)
     }
@@ -86,7 +86,7 @@ impl Engine {
         match look {
             Look::Hit(value) => Some(value),
             Look::Miss => None,
-            Look::Changing => panic!("nobody else is at work"),
+            Look::Changing => panic!("no writer is at work"),
         }
     }
 
@@ -101,14 +101,14 @@ impl Engine {
     }
 }
 
-/// A value as it is copied out.
+/// Copies a value out.
 pub(super) struct Copied;
 
 impl Take for Copied {
     type Out = Vec<u8>;
 
     fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Vec<u8>> {
-        // The length may have been read in the middle of a change, and must not become memory.
+        // The length may come from an unfinished write, so it must not be allocated before this check.
         store.still(found).then(|| {
             let mut value = Vec::new();
             store.mem.append_out(found.value_at(), found.value_len, &mut value);
@@ -117,7 +117,7 @@ impl Take for Copied {
     }
 }
 
-/// A value whose record passes its checksum.
+/// Copies a value out and checks its record's checksum.
 struct Sound<'a>(&'a Key<'a>);
 
 impl Take for Sound<'_> {
@@ -131,7 +131,7 @@ impl Take for Sound<'_> {
     }
 }
 
-/// A small pseudo-random generator, so that a failure is repeated by its seed.
+/// A small pseudo-random generator, so that its seed reproduces a failure.
 pub(super) struct Random(pub u64);
 
 impl Random {
@@ -170,7 +170,8 @@ fn alone_a_small_overwrite_stays_where_it_is() {
     engine.verify();
 }
 
-/// Random operations against a map: the engine may forget, but never lie, and its invariants hold throughout.
+/// Compares random operations with a map: the engine may forget, but must not return a wrong value, and its invariants
+/// hold throughout.
 fn against_a_map(engine: &mut Engine, seed: u64, steps: u32, sizes: &[u64], keys: u64) {
     let mut random = Random(seed);
     let mut model: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
@@ -182,7 +183,7 @@ fn against_a_map(engine: &mut Engine, seed: u64, steps: u32, sizes: &[u64], keys
                 let len = sizes[random.next(sizes.len() as u64) as usize];
                 let value: Vec<u8> = (0..len).map(|i| (u64::from(step) * 31 + i * 7 + number) as u8).collect();
                 engine.set(&key, &value);
-                assert_eq!(engine.get(&key).as_ref(), Some(&value), "a set is seen at once");
+                assert_eq!(engine.get(&key).as_ref(), Some(&value), "a set is visible immediately");
                 model.insert(key, value);
             }
             4 => {
@@ -211,15 +212,16 @@ fn against_a_map(engine: &mut Engine, seed: u64, steps: u32, sizes: &[u64], keys
 fn alone_random_operations_never_lie() {
     let (steps, seeds, capacity) = if cfg!(miri) { (60, 1, 4 << 10) } else { (6_000, 12, 16 << 10) };
     for seed in 0..seeds {
-        // Small values in place, values around the in-place limit, values that fill a quarter of the ring.
+        // Small values that are overwritten in place, values around that limit, and values that fill a quarter of the
+        // ring.
         let mut engine = Engine::new(capacity, 60);
         let largest = engine.store.geometry.largest_record() - 32 - 8;
         against_a_map(&mut engine, seed, steps, &[0, 1, 7, 8, 30, 200, 480, 500, 900.min(largest), largest], 60);
     }
 }
 
-/// A reader without a lock beside the one holder of it, in few buckets and rings of few records, so that memory is
-/// reused all the time. Under Miri each seed is another interleaving.
+/// A lock-free reader beside a writer, with few buckets and rings of few records, so that memory is reused all the
+/// time. Under Miri, each seed gives another interleaving.
 #[test]
 fn core_a_reader_beside_a_writer_sees_whole_values() {
     let rounds: u64 = if cfg!(miri) {
@@ -240,7 +242,7 @@ fn core_a_reader_beside_a_writer_sees_whole_values() {
             }
         });
         let mut newest = [0; 3];
-        // A look takes far less time than a write: as many of each would be over before anything is overwritten.
+        // A lookup takes far less time than a write, so equally many lookups would end before anything is overwritten.
         for n in (0..).take_while(|_| !writer.is_finished()) {
             let name = key(n % 3);
             let key = engine.store.key(&name);
@@ -256,7 +258,8 @@ fn core_a_reader_beside_a_writer_sees_whole_values() {
     engine.verify();
 }
 
-/// An emptied stripe begins again where it began, so the same slot points to the same place, with another value in it.
+/// An emptied stripe starts again at the same position, so the same slot points to the same place with another value in
+/// it.
 #[test]
 fn core_a_reader_beside_an_emptying_sees_whole_values() {
     let rounds: u64 = if cfg!(miri) { 6 } else { 10_000 };
@@ -281,7 +284,7 @@ fn core_a_reader_beside_an_emptying_sees_whole_values() {
     engine.verify();
 }
 
-/// `verify` copies a stripe without its lock: between two operations, or not at all.
+/// `verify` copies a stripe without its lock. It must get a copy from between two operations, or none.
 #[test]
 fn core_a_copy_beside_a_writer_is_of_one_moment() {
     let rounds = if cfg!(miri) { 2 } else { 2_000 };
@@ -307,7 +310,7 @@ fn a_full_index_evicts_before_the_arenas_are_full() {
 
 #[test]
 fn rings_wrap_around_at_every_offset() {
-    // The ring lengths are no multiples of the record's, so that each lap ends at another offset.
+    // The ring lengths are not multiples of the record's length, so each lap ends at another offset.
     for value in [1, 9, 17, 25, 65] {
         let engine = Engine::new(4 << 10, 40);
         for n in 0..3_000u64 {
@@ -361,8 +364,8 @@ fn what_expired_is_a_miss_and_gives_its_memory_back() {
     engine.verify();
 }
 
-/// A writer had taken its stripe when another process cleared the cache, and read the epochs after that. Its record was
-/// one of the new epoch and counted for the old one; the next holder began to count at zero, and `verify` and `stat`
+/// Once, a writer took its stripe, another process cleared the cache, and then the writer read the epochs. Its record
+/// had the new epoch but counted for the old one. The next holder restarted the count at zero, so `verify` and `stat`
 /// were one short for ever. Found by the fuzz target `schedule`.
 #[test]
 fn a_clear_while_a_stripe_is_held_does_not_confuse_the_count() {
@@ -392,7 +395,7 @@ pub(super) fn busy_step(engine: &Engine, n: u64) {
     }
 }
 
-/// The last step a death happened at, and whether one happened.
+/// Lets `work` die and returns the step at which it did, if it did.
 fn die_at(engine: &Engine, step: Option<Step>, nth: u64, work: impl FnOnce(&Engine)) -> Option<Step> {
     arm(step, nth, Plan::Unwind);
     let end = catch_unwind(AssertUnwindSafe(|| work(engine)));
@@ -431,7 +434,7 @@ fn a_death_at_every_step_is_repaired_by_the_next_holder() {
     assert!(engine.word(at!(Stripe.repaired_intent)) != 0);
 }
 
-/// An engine whose last write, which is this, died, and whose next two repairs died, too.
+/// An engine whose last write, `write`, died, and whose two repairs after that died too.
 fn twice_repaired_in_vain(write: impl FnOnce(&Engine)) -> Engine {
     let engine = Engine::new(8 << 10, 60);
     for n in 0..40 {
@@ -452,8 +455,8 @@ fn the_third_repair_in_a_row_empties_the_stripe() {
     assert_eq!(engine.word(at!(Stripe.repair_attempts)), 0);
 }
 
-/// Found by fuzzing schedules: a repair that gave up emptied the stripe, and died before it had taken back the intent that
-/// it gave up on. The next one did what that said, and counted records that were gone.
+/// Found by fuzzing schedules: a repair that gave up emptied the stripe, and died before it had cleared the intent that
+/// it gave up. The next repair followed that intent and counted records that were gone.
 #[test]
 fn a_death_at_any_step_of_the_repair_that_gives_up_leaves_the_stripe_empty() {
     let mut deaths = 0;
@@ -479,7 +482,7 @@ fn a_rebuild_finds_what_the_rings_hold() {
     let before: Vec<_> = (0..37u64).map(|k| engine.peek(&k.to_le_bytes())).collect();
     engine.store.mem.word(at!(unverified)).set(Step::Header, 1);
     engine.store.stripe_word(0, at!(Stripe.verify_me)).set(Step::Header, 1);
-    // A rebuild that is killed is begun again.
+    // The next holder starts a killed rebuild again.
     assert!(die_at(&engine, Some(Step::Slot), 30, |engine| drop(engine.enter())).is_some());
     drop(engine.enter());
     engine.verify();
@@ -530,7 +533,7 @@ impl Engine {
 }
 
 fn mine(claimed: Claimed) -> Ticket {
-    let Claimed::Mine(ticket) = claimed else { panic!("nobody else has it: {claimed:?}") };
+    let Claimed::Mine(ticket) = claimed else { panic!("no other owner claims the key: {claimed:?}") };
     ticket
 }
 
@@ -543,7 +546,7 @@ fn alone_a_claim_is_held_until_it_ends() {
     assert_eq!(engine.get(b"key").unwrap(), b"value");
     assert!(!engine.store.is_claim_held(&ticket) && !engine.store.end_claim(&ticket, End::Failed));
     assert!(!engine.store_created(b"key", &ticket, b"again"));
-    // Two claims there are; the third is told who holds them, and the places of the dead come free.
+    // There are two claim slots. A third claimant learns who holds them, and the slots of dead members become free.
     let (first, second) = (mine(engine.claim(b"a", 1)), mine(engine.claim(b"b", 2)));
     assert!(matches!(engine.claim(b"c", 3), Claimed::Full(held) if held.len() == 2));
     engine.verify();
@@ -577,7 +580,7 @@ fn alone_a_slot_is_not_used_again_while_its_end_matters() {
     assert!(engine.store.was_not_stored(&refused) && !engine.store.was_not_stored(&other));
 }
 
-/// A claimant dies at any of its steps: the key can be claimed, once its death is known, by the next.
+/// A claimant dies at each of its steps. Once its death is known, the next claimant can claim the key.
 #[test]
 fn a_death_at_every_step_of_a_claim_leaves_the_key_to_the_next() {
     let mut seen: HashMap<Step, u32> = HashMap::new();

@@ -1,7 +1,7 @@
-//! Checks what the engine promises to itself: the invariants of a stripe while no operation is in flight.
+//! Checks the invariants of a stripe that hold while no operation is in flight.
 //!
-//! A stripe is copied whole into private memory first, either with its lock held or between two equal looks
-//! at its intent, and the copy is checked by the code that reads the live one.
+//! A stripe is first copied whole into private memory, either with its lock held or between two loads of its intent
+//! that must be equal. The code that reads live stripes then checks the copy.
 
 use super::claim::Number;
 use super::exclusive::slots;
@@ -23,7 +23,7 @@ pub struct Problem {
     pub stripe: u32,
     /// The invariant's name, as `docs/format.md` lists it.
     pub invariant: String,
-    /// What was found where.
+    /// The finding, and its place.
     pub detail: String,
 }
 
@@ -33,7 +33,7 @@ impl std::fmt::Display for Problem {
     }
 }
 
-/// Problems of one stripe that are listed; further ones only repeat the story.
+/// The most problems that are listed for one stripe; more of them would add nothing new.
 const MOST_PROBLEMS: usize = 64;
 
 /// Parts of the file, copied to private memory; they keep their offsets.
@@ -44,13 +44,13 @@ impl Memory for Snapshot {
         let part = self.0.iter().find(|(start, part)| (*start..start + part.len() as u64 * 8).contains(&offset));
         match part.and_then(|(start, part)| part[((offset - start) / 8) as usize..].get(..words)) {
             Some(words) => Row::of(words),
-            None => unreachable!("{words} words at {offset} lie in no part that the check of a stripe looks at"),
+            None => unreachable!("{words} words at {offset} are in no part of the snapshot"),
         }
     }
 }
 
 impl<M: Memory> Store<M> {
-    /// Copies all that belongs to a stripe. The caller holds its lock, or compares the intent before and after.
+    /// Copies everything that belongs to a stripe. The caller holds its lock, or compares the intent before and after.
     pub(crate) fn snapshot(&self, stripe: u32) -> Store<Snapshot> {
         let g: &Geometry = &self.geometry;
         let parts = [
@@ -67,7 +67,7 @@ impl<M: Memory> Store<M> {
         Store { mem: Snapshot(parts.into_iter().map(copy).collect()), geometry: self.geometry, seed: self.seed }
     }
 
-    /// Copies a stripe without its lock: `None` when a writer was at work.
+    /// Copies a stripe without its lock; `None` if a writer was at work.
     pub(crate) fn snapshot_between_writes(&self, stripe: u32) -> Option<Store<Snapshot>> {
         let intent = self.stripe_word(stripe, at!(Stripe.intent));
         let before = intent.load(Ordering::Acquire);
@@ -80,7 +80,7 @@ impl<M: Memory> Store<M> {
     }
 }
 
-/// Checks every invariant of one stripe; returns how many live records it has, and what does not hold.
+/// Checks every invariant of one stripe. Returns the number of its live records, and the violations.
 pub(crate) fn check(store: &Store<Snapshot>, stripe: u32) -> (u64, Vec<Problem>) {
     let mut check = Check { store, stripe, problems: Vec::new(), records: HashMap::new(), keys: HashMap::new() };
     for ring in [Ring::Small, Ring::Main] {
@@ -97,9 +97,9 @@ struct Check<'a> {
     store: &'a Store<Snapshot>,
     stripe: u32,
     problems: Vec<Problem>,
-    /// Records met on the walk, by ring and position: live, and pointed to by a slot.
+    /// Records met on the walk, by position, and by ring: `true` for the main ring.
     records: HashMap<(bool, u64), Met>,
-    /// Where each key's live record was met.
+    /// The position of each key's live record.
     keys: HashMap<Vec<u8>, u64>,
 }
 
@@ -222,13 +222,13 @@ impl Check<'_> {
         if slot.is_ghost() {
             let tail = self.ends(Ring::Small).0;
             if slot.position() > tail || slot.marks() != 0 {
-                self.problem("ghosts", format!("{here}: not behind the small ring's tail {tail:#x}"));
+                self.problem("ghosts", format!("{here}: beyond the small ring's tail {tail:#x}, or marked"));
             }
             return false;
         }
         if !slot.is_live() {
             if slot != Slot::EMPTY {
-                self.problem("empty slots", format!("{here}: bits {:#x} left", slot.0));
+                self.problem("empty slots", format!("{here}: bits {:#x} are set", slot.0));
             }
             return false;
         }
@@ -253,7 +253,7 @@ impl Check<'_> {
         counts
     }
 
-    /// A live record that no slot points to would come back in a rebuild.
+    /// Reports live records that no slot points to: a rebuild would bring them back.
     fn unindexed(&mut self) {
         let lost: Vec<_> =
             self.records.iter().filter(|(_, met)| !met.dead && met.slots == 0).map(|(&at, _)| at).collect();
@@ -290,7 +290,7 @@ impl Check<'_> {
                 continue;
             }
             if u64::from(claim) >= used {
-                self.problem("claims", format!("claim {claim} is held, and the stripe says that only {used} may be"));
+                self.problem("claims", format!("claim {claim} is held, but only {used} claims are in use"));
             }
             if number.number() > last {
                 let number = number.number();
@@ -298,7 +298,7 @@ impl Check<'_> {
             }
             let seat = word(at!(Claim.owner)) >> 32;
             if seat >= self.store.geometry.shape.seats.into() {
-                self.problem("claims", format!("claim {claim}: its owner sits at {seat}, beyond the last seat"));
+                self.problem("claims", format!("claim {claim}: its owner's seat {seat} lies beyond the last seat"));
             }
             let hash = (word(at!(Claim.key_hash)), word(at!(Claim.key_hash) + 8));
             if let Some(other) = keys.insert(hash, claim) {

@@ -1,12 +1,12 @@
-//! Writing one key, the stripe's lock held.
+//! Writes one key, with the stripe's lock held.
 //!
 //! ```text
 //! reserve at the ring's head; every record moved or evicted for it is an operation of its own
 //! find the key's slot, or the victim in a full bucket
-//! write the intent down
+//! store the intent
 //! raise the stamp; write the record; advance the head      the ring now holds it
 //! bucket odd; store the slot; bucket even                  readers see it
-//! mark the superseded record dead; take the intent back
+//! mark the superseded record dead; clear the intent
 //! ```
 
 use super::exclusive::{Entry, Exclusive, close_bucket, open_bucket, slots, slots_in};
@@ -21,17 +21,16 @@ use crate::shm::layout::at;
 use crate::shm::{Memory, Step};
 
 impl<M: Memory> Exclusive<'_, M> {
-    /// Stores an item and returns its stamp. The caller has checked that its record is not too large, and looked for
-    /// what the key has now: `entry` is what [`find`](Self::find) gave. The draft's epoch is none after
-    /// [`epoch`](Self::epoch).
-    // Inlined whatever else calls it, with what it calls: `set` without options is the path that matters.
+    /// Stores an item and returns its stamp. The caller has checked that the record is not too large; `entry` is the
+    /// result of [`find`](Self::find) for the key. The draft's epoch is not above [`epoch`](Self::epoch).
+    // Always inlined, with the functions it calls: `set` without options is the path that matters.
     #[inline(always)]
     pub(crate) fn put(&mut self, draft: &Draft<'_>, entry: Option<&Entry>) -> u64 {
         self.void(&draft.key);
         self.put_created(draft, entry)
     }
 
-    /// As [`put`](Self::put), by the one who holds the key's claim.
+    /// [`put`](Self::put) for the owner of the key's claim, which stays valid.
     #[inline(always)]
     pub(super) fn put_created(&mut self, draft: &Draft<'_>, entry: Option<&Entry>) -> u64 {
         debug_assert!(draft.epoch <= self.epoch());
@@ -42,7 +41,7 @@ impl<M: Memory> Exclusive<'_, M> {
         }
     }
 
-    /// Writes a record at the head of a ring; room is made for it before.
+    /// Makes room at the head of a ring and writes a record there.
     #[inline(never)]
     fn insert(&mut self, draft: &Draft<'_>, entry: Option<&Entry>) -> u64 {
         let units = draft.units();
@@ -51,7 +50,7 @@ impl<M: Memory> Exclusive<'_, M> {
         let bucket = self.store.mem.word(self.store.bucket_of(&draft.key));
         let before = bucket.get();
         let position = self.reserve(ring, units, &mut budget);
-        // What is moved or evicted for the room may be in this bucket, and may be this key's.
+        // Making room may have moved or evicted records of this bucket, even this key's own.
         let old = if bucket.get() == before { entry.copied() } else { self.find(&draft.key) };
         let slot_at = old.map_or_else(|| self.vacate(&draft.key), |old| old.slot_at);
         self.append(draft, ring, position, slot_at, old)
@@ -81,8 +80,8 @@ impl<M: Memory> Exclusive<'_, M> {
         stamp
     }
 
-    /// Overwrites a small record where it lies, its bucket odd. The page is touched for writing before, so
-    /// that a page fault does not make readers wait.
+    /// Overwrites a small record in place while its bucket is odd. A store before that touches the page, so that
+    /// readers do not wait for a page fault.
     #[inline(always)]
     fn overwrite(&mut self, entry: &Entry, draft: &Draft<'_>) -> u64 {
         let shape = self.store.mem.word(entry.at);
@@ -108,23 +107,23 @@ impl<M: Memory> Exclusive<'_, M> {
         self.count(StripeCount::Deletes);
     }
 
-    /// Changes when a record expires: one word, so no reader can see half of it.
+    /// Changes a record's expiry. It is one word, so no reader can see half of it.
     pub(crate) fn touch(&mut self, entry: &Entry, expires_ms: u64) {
         let word = self.store.mem.word(entry.at + at!(Record.expiry));
         word.set(Step::Expiry, timed(expires_ms, entry.head.stamp));
     }
 
-    /// Counts a write that asks what the key has as a use of it, as a read is.
+    /// Counts a write that looks at the key's old value as a use of it, like a read.
     pub(crate) fn mark(&self, entry: &Entry) {
         if let Some(marked) = entry.slot.marked() {
             let word = self.store.mem.word(entry.slot_at);
-            // A reader may have marked it meanwhile; that is as good.
+            // A failure means that a reader has marked the slot meanwhile, which is as good.
             let _ = word.compare_exchange(Step::Mark, entry.slot.0, marked.0, Ordering::Relaxed);
         }
     }
 
-    /// An overwritten key stays in its ring, a remembered one comes back into the main ring, a new one or one
-    /// too large for the small ring is where it belongs.
+    /// Chooses the ring of a record. One too large for the small ring goes to the main ring. An overwritten key stays
+    /// in its ring, a key with a ghost returns to the main ring, and a new key enters the small ring.
     fn ring_for(&self, key: &Key<'_>, entry: Option<&Entry>, units: u64) -> Ring {
         if units > self.shape(Ring::Small).units / 4 {
             return Ring::Main;
@@ -145,8 +144,8 @@ impl<M: Memory> Exclusive<'_, M> {
         slots_in(bucket_at, candidates).find(|&slot_at| self.slot(slot_at).is_ghost_of(key))
     }
 
-    /// A slot for a key that has none: its ghost's, an empty one, the oldest ghost's, or the least marked one's,
-    /// whose record is evicted first.
+    /// Finds a slot for a key that has none: its ghost's, an empty one, the oldest ghost's, or the least marked
+    /// record's, which is evicted first.
     fn vacate(&mut self, key: &Key<'_>) -> u64 {
         let bucket_at = self.store.bucket_of(key);
         let spare = self.ghost_of(key).or_else(|| slots(bucket_at).min_by_key(|&at| self.slot(at).cost()));
@@ -162,7 +161,7 @@ impl<M: Memory> Exclusive<'_, M> {
         let head = self.store.record_at(self.stripe, slot.ring(), slot.position()).map(|at| self.store.head(at));
         match head.filter(|_| self.is_held(slot)) {
             Some(head) => self.unlink(Intent::Evict, slot_at, slot, Slot::EMPTY, head),
-            // A slot that points outside its ring is damage: there is no record to mark.
+            // A slot that points outside its ring is damage: there is no record to mark dead.
             None => self.relink(slot_at, Slot::EMPTY),
         }
         self.count(StripeCount::EvictionsIndex);

@@ -1,19 +1,20 @@
-//! Calls that are under way on this process's threads, so that what a call may use is not freed under it.
+//! Calls in progress on this process's threads, so that no file is freed while a call may use it.
 //!
-//! A call borrows a file without counting itself on it: threads would take that counter from each other. Each thread
-//! counts its calls in a word of its own storage instead, which it finds without a load, and lists that word once.
+//! A call borrows a file without a reference count on it: the threads would contend for that counter's cache line.
+//! Instead each thread counts its calls in a word of its own thread-local storage, which it finds without a load, and
+//! registers that word once in a list.
 //!
 //! ```text
-//! a call                                  who frees a file
+//! a call                                  the thread that frees a file
 //!   calls += 1                              store the address of another file
 //!   light barrier                           heavy barrier: every thread passes one
 //!   load the file's address, use it         wait until each listed word was seen to be 0
 //!   calls -= 1                              free the file
 //! ```
 //!
-//! A thread whose word was seen to be 0 has ended the calls that could have loaded the old address, and every later call
-//! loads the new one. This is an asymmetric barrier around a hazard that covers every file at once.
-#![allow(unsafe_code, reason = "threads look at words in each other's storage; the one use says why it may")]
+//! A thread whose word was seen to be 0 has ended the calls that could have loaded the old address, and every later
+//! call loads the new one. This is a hazard pointer with an asymmetric barrier; one hazard covers all files.
+#![allow(unsafe_code, reason = "threads read words in each other's storage; the one use says why that is sound")]
 
 use super::threads::SELF;
 use crate::platform;
@@ -22,14 +23,14 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// Threads that can be listed. All further ones count their calls on one word together.
+/// Maximum number of listed threads. All further threads count their calls on one shared word.
 const MOST_LISTED: usize = 2048;
 
-/// The words of the threads that are listed, each anywhere; null elsewhere.
+/// Addresses of the listed threads' words, in no order; a free place is null.
 static LISTED: [AtomicPtr<AtomicU32>; MOST_LISTED] = [const { AtomicPtr::new(ptr::null_mut()) }; MOST_LISTED];
-/// How many threads look at listed words at this moment. No listed thread gives its storage back meanwhile.
+/// Number of threads that are reading listed words now. Until it is 0 no listed thread frees its thread-local storage.
 static LOOKING: AtomicU32 = AtomicU32::new(0);
-/// How many calls are under way on threads that are not listed.
+/// Number of calls in progress on threads that are not listed.
 static UNLISTED_CALLS: AtomicU32 = AtomicU32::new(0);
 
 /// A thread's place in the list, given back when the thread ends.
@@ -50,11 +51,11 @@ impl Listing {
 
 impl Drop for Listing {
     fn drop(&mut self) {
-        // What this thread still calls is counted as an unlisted thread's.
+        // Further calls of this thread count as those of an unlisted thread.
         SELF.with(|this| this.is_listed.set(false));
         if let Some(place) = self.0 {
             place.store(ptr::null_mut(), Ordering::SeqCst);
-            // Whoever begins to look after this finds null.
+            // A thread that starts to read the list after this store finds null.
             while LOOKING.load(Ordering::SeqCst) != 0 {
                 std::thread::yield_now();
             }
@@ -62,7 +63,7 @@ impl Drop for Listing {
     }
 }
 
-/// A call that is under way on a listed thread. It ends on that thread.
+/// A call in progress on a listed thread. It ends on the same thread.
 pub(crate) struct OwnCall(PhantomData<*const ()>);
 
 impl OwnCall {
@@ -74,7 +75,7 @@ impl OwnCall {
                 return None;
             }
             this.calls.store(this.calls.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-            // What the call loads is loaded after this. Its partner is the barrier that `have_ended` comes after.
+            // Orders the count before the loads of the call. Partner: the heavy barrier that precedes `have_ended`.
             platform::light_barrier();
             Some(Self(PhantomData))
         })
@@ -84,12 +85,12 @@ impl OwnCall {
 impl Drop for OwnCall {
     #[inline(always)]
     fn drop(&mut self) {
-        // Releases what the call loaded to the `Acquire` of `have_ended`.
+        // Orders the loads of the call before the `Acquire` of `have_ended`.
         SELF.with(|this| this.calls.store(this.calls.load(Ordering::Relaxed) - 1, Ordering::Release));
     }
 }
 
-/// A call that is under way on any thread: within, `None` says that the thread is not listed.
+/// A call in progress on any thread; `None` inside if the thread is not listed.
 pub(crate) struct AnyCall(Option<OwnCall>);
 
 impl AnyCall {
@@ -102,7 +103,7 @@ impl AnyCall {
         }
     }
 
-    /// A thread's first call lists the thread, if there is room.
+    /// The first call of a thread: registers the thread in the list if there is room.
     #[cold]
     #[inline(never)]
     fn begin_first() -> Self {
@@ -126,16 +127,17 @@ impl Drop for AnyCall {
     }
 }
 
-/// Looks at a thread between two of the clock.
+/// How often a thread's word is read between two readings of the clock.
 const LOOKS: u32 = 100;
 
-/// Whether each thread was seen in no call, within a time: then all calls have ended that were under way before. Every
-/// thread has passed a [heavy barrier](platform::heavy_barrier) since what is to be known of these calls was stored.
+/// Waits up to `limit` until each thread was seen outside a call; `true` then means that all calls in progress at the
+/// start have ended. Precondition: every thread has passed a [heavy barrier](platform::heavy_barrier) since the caller
+/// stored the address of the new file.
 pub(crate) fn have_ended(limit: Duration) -> bool {
     let start = Instant::now();
     let has_ended = |calls: &AtomicU32| {
         loop {
-            // A busy thread is in no call only for a moment between two.
+            // A busy thread is outside a call only for the moment between two calls.
             if (0..LOOKS).any(|_| calls.load(Ordering::Acquire) == 0) {
                 return true;
             }
@@ -147,21 +149,21 @@ pub(crate) fn have_ended(limit: Duration) -> bool {
     };
     LOOKING.fetch_add(1, Ordering::SeqCst);
     let have_listed_ended = LISTED.iter().all(|place| {
-        // SAFETY: null, or the word of a thread that does not end before `LOOKING` is 0 again.
+        // SAFETY: the pointer is null, or leads to the word of a thread that does not end before `LOOKING` is 0 again.
         unsafe { place.load(Ordering::SeqCst).as_ref() }.is_none_or(has_ended)
     });
     LOOKING.fetch_sub(1, Ordering::Release);
     have_listed_ended && has_ended(&UNLISTED_CALLS)
 }
 
-/// In a forked child only the thread that forked lives on.
+/// Resets the counts and the list in a forked child, where only the thread that forked lives on.
 pub(super) fn forget_other_threads() {
     LOOKING.store(0, Ordering::Relaxed);
     let mine = SELF.with(|this| this.is_listed.get().then_some(&raw const this.calls));
     for place in LISTED.iter().filter(|place| Some(place.load(Ordering::Relaxed).cast_const()) != mine) {
         place.store(ptr::null_mut(), Ordering::Relaxed);
     }
-    // The calls of one that is not listed stay counted: this thread may be in one.
+    // If this thread is not listed, the shared count stays as it is: this thread may be in a call itself.
     if mine.is_some() {
         UNLISTED_CALLS.store(0, Ordering::Relaxed);
     }
@@ -173,7 +175,7 @@ mod tests {
     use std::sync::mpsc;
     use std::thread;
 
-    /// A call on a thread of its own, until the sender that is returned is dropped.
+    /// Makes a call on a new thread; the call lasts until the returned sender is dropped.
     fn call_elsewhere<'s>(scope: &'s thread::Scope<'s, '_>) -> mpsc::Sender<()> {
         let (tell, told) = mpsc::channel();
         let (stop, stopped) = mpsc::channel::<()>();
@@ -205,7 +207,7 @@ mod tests {
         assert!(have_ended(Duration::from_secs(60)));
     }
 
-    /// As of the 2049th thread. To start that many would take the places of other tests' threads.
+    /// Stands for the 2049th thread. Starting that many threads would take the places of other tests' threads.
     #[test]
     fn a_call_of_a_thread_that_is_not_listed_is_seen() {
         let call = AnyCall::begin_unlisted();
@@ -214,7 +216,7 @@ mod tests {
         assert!(have_ended(Duration::from_secs(60)));
     }
 
-    /// Threads begin, call and end while another looks at their words without a pause.
+    /// Threads start, make a call and end while another thread reads their words in a loop.
     #[test]
     fn threads_end_while_somebody_looks() {
         let rounds = if cfg!(miri) { 5 } else { 500 };

@@ -1,30 +1,30 @@
-//! Descriptors that this library keeps open, and whether they still lead to the files that it opened.
+//! The descriptors that this library keeps open, with a check that they still lead to the files that it opened.
 //!
 //! A program may close descriptors that it never opened: a daemon closes all that it inherited. Files of its own then
-//! get the numbers. So each descriptor is listed here with the [identity](Identity) of its file. Before a descriptor is
-//! used or closed, the kernel is asked which file it leads to now, and one of another file is left alone. A number that is
-//! listed again was closed for whoever had it before. What cannot be told apart is a file of this library that the
-//! program has opened itself, under the very number that was closed.
+//! get the same numbers. So each descriptor is listed here with the [identity](Identity) of its file. Before a
+//! descriptor is used or closed, the kernel is asked which file it leads to now; a descriptor of another file is left
+//! alone. When a number is listed again, the program must have closed the earlier descriptor, so its entry is dropped.
+//! One case cannot be detected: the program closes a descriptor, and opens the same file itself under the same number.
 //!
-//! The list also says which descriptors hold locks. A lock of `flock` kind belongs to the open file, which a forked child
-//! inherits; so a child closes those, and closes them only: to unlock there would take the parent's lock away.
+//! The list also says which descriptors hold locks. A `flock` lock belongs to the open file description, which a forked
+//! child inherits; so a child closes those descriptors. It must not unlock them: that would release the parent's lock.
 #![allow(unsafe_code, reason = "a child may have to replace the list; see `current`")]
 
 use crate::platform::{self, Descriptor, Identity};
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-/// A descriptor that this process has open.
+/// An open descriptor of this process.
 struct Entry {
-    /// No other entry ever has it.
+    /// Unique among all entries, past and future.
     number: u64,
     descriptor: Descriptor,
     file: Identity,
     holds_locks: bool,
 }
 
-/// The descriptors of this process. Whoever opens or closes one holds the mutex around the list, and so does a fork: no
-/// child is born with a descriptor that is not listed.
+/// The descriptors of this process. A thread that opens or closes one holds the mutex around the list, and so does a
+/// fork: no child inherits a descriptor that is not listed.
 #[derive(Default)]
 pub(super) struct List(Vec<Entry>);
 
@@ -34,17 +34,18 @@ static FIRST: Shared = Mutex::new(List(Vec::new()));
 static CURRENT: AtomicPtr<Shared> = AtomicPtr::new((&raw const FIRST).cast_mut());
 
 fn current() -> &'static Shared {
-    // SAFETY: the pointer leads to `FIRST`, or to a list that `forget_inherited` leaked: both live as long as the program.
+    // SAFETY: the pointer leads to `FIRST`, or to a list that `forget_inherited` leaked; neither is ever freed.
     unsafe { &*CURRENT.load(Ordering::Acquire) }
 }
 
-/// The list of this process, and no fork while it is held.
+/// Locks the list of this process. No thread can fork through the handlers while the guard is held.
 pub(super) fn list() -> MutexGuard<'static, List> {
     current().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// In a child that was forked without the handlers: closes what holds locks. Where another thread of the parent was at
-/// the list at that moment, the child begins with an empty one. What it inherited then stays open, and is never used.
+/// In a child that was forked without the handlers: closes the descriptors that hold locks. If another thread of the
+/// parent held the list at the fork, the child starts with an empty list instead; the inherited descriptors then stay
+/// open, and are never used.
 pub(super) fn forget_inherited() {
     match current().try_lock() {
         Ok(mut list) => list.close_locks(),
@@ -62,13 +63,13 @@ impl List {
         number
     }
 
-    /// Takes an entry out; `false`: its descriptor was closed, here or by the program.
+    /// Removes an entry; `false` if it is gone already, since its descriptor was closed here or by the program.
     pub(super) fn remove(&mut self, number: u64) -> bool {
         let place = self.0.iter().position(|entry| entry.number == number);
         place.map(|place| self.0.swap_remove(place)).is_some()
     }
 
-    /// In a forked child: closes every descriptor that holds locks.
+    /// Closes every descriptor that holds locks. Called in a forked child.
     pub(super) fn close_locks(&mut self) {
         self.0.retain(|entry| {
             if entry.holds_locks {

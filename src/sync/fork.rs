@@ -1,14 +1,15 @@
-//! What a forked child must not inherit.
+//! State that a forked child must not inherit.
 //!
-//! Each process has a number, its [`generation`]. Whatever is tied to the process ([`PerProcess`]) was made under one, and
-//! is made anew at its next use where the number is another.
+//! Each process has a number, its [`generation`]. A value that belongs to a process ([`PerProcess`]) carries the number
+//! of the process that made it; a process with another number makes its own value at the next use.
 //!
-//! A fork is noticed in two ways. Handlers of `pthread_atfork` hold the [list of descriptors](descriptors) still during
-//! the fork, and in the child close those that hold locks and give it its number. `_Fork` and a bare `clone` run no
-//! handlers. On Linux the number lies on a page that the kernel zeroes in every child, so such a child finds that it has
-//! none, and does the same at its first use. It can do so only as far as its parent had one thread: what another thread was
-//! at in that moment stays half done in the child, in the C library's memory as in ours.
-#![allow(unsafe_code, reason = "process-wide pointers; each use says why it may")]
+//! A fork is noticed in two ways. Handlers of `pthread_atfork` lock the [list of descriptors](descriptors) during the
+//! fork; in the child they close the descriptors that hold locks and give the child its number. `_Fork` and a bare
+//! `clone` run no handlers. On Linux the number lies on a page that the kernel zeroes in every child, so such a child
+//! finds that it has no number, and does the same work at its first use. That is fully reliable only if the parent had
+//! one thread: an operation that another thread was in at the fork stays half done in the child, in the C library's
+//! memory as in ours.
+#![allow(unsafe_code, reason = "process-wide pointers; each use says why it is sound")]
 
 use super::{calls, descriptors, threads};
 use crate::platform;
@@ -17,20 +18,20 @@ use std::io;
 use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-/// The word of a process whose number is being found out.
+/// The process word while a thread is assigning the number.
 const SETTLING: u32 = u32::MAX;
-/// A number that no process gets: they count up from 1.
+/// A number that no process gets: the numbers count up from 1.
 const NOBODY: u32 = SETTLING - 1;
-/// The last number that a process got, among this one and those that it comes from.
+/// The last number given to this process or one of its ancestors.
 static LAST: AtomicU32 = AtomicU32::new(0);
 
-/// A number that differs between a process and its forked children. 0 or [`SETTLING`]: this process has none yet.
+/// The number of this process, which differs from that of its forked children. 0 or [`SETTLING`]: it has no number yet.
 #[inline]
 pub(crate) fn generation() -> u32 {
     platform::process_word().load(Ordering::Relaxed)
 }
 
-/// This process's number. It is given at the first use of a process, or of a child of a fork that ran no handlers.
+/// The number of this process, assigned here at its first use unless the handlers of a fork assigned it.
 pub(crate) fn settled() -> u32 {
     let word = platform::process_word();
     loop {
@@ -54,15 +55,15 @@ fn begin_process() -> u32 {
     number
 }
 
-/// What the process that made it has in its address space, and no forked child: a child forgets it.
+/// A value whose memory exists only in the process that made it. A forked child does not run its destructor.
 pub(crate) struct Unforked<T> {
-    /// `Some` until it is dropped.
+    /// `Some` until this is dropped.
     value: Option<T>,
     generation: u32,
 }
 
 impl<T> Unforked<T> {
-    /// Makes it while nobody forks: no child is born with one that is half made.
+    /// Makes the value while no thread can fork, so that no child inherits a half-made one.
     pub(crate) fn make(value: impl FnOnce() -> io::Result<T>) -> io::Result<Self> {
         let generation = settled();
         let _still = descriptors::list();
@@ -73,7 +74,7 @@ impl<T> Unforked<T> {
 impl<T> Drop for Unforked<T> {
     fn drop(&mut self) {
         if self.generation != generation() {
-            // What lies there in a child is somebody else's.
+            // In a child these addresses may belong to something else.
             std::mem::forget(self.value.take());
         }
     }
@@ -85,16 +86,16 @@ mod handlers {
     use std::sync::MutexGuard;
 
     thread_local! {
-        /// The list, held by the thread that is forking from before until after.
+        /// The list's guard, which the forking thread holds from before the fork until after it.
         static HELD: RefCell<Option<MutexGuard<'static, List>>> = const { RefCell::new(None) };
     }
 
     pub(super) fn register() {
         static ONCE: Once = Once::new();
-        // Miri knows no fork.
+        // Miri does not support `fork`.
         if !cfg!(miri) {
             ONCE.call_once(|| {
-                // First, since a fork that is under way runs no handler that is registered now.
+                // The page comes first: a fork in progress on another thread does not run handlers registered now.
                 platform::zero_process_word_in_children();
                 platform::at_fork(before, in_parent, in_child);
             });
@@ -103,7 +104,7 @@ mod handlers {
 
     extern "C" fn before() {
         let guard = descriptors::list();
-        // Without its thread-local storage a thread is about to end; it forks unprotected rather than not.
+        // A thread without thread-local storage is about to end; it may fork, but without the protection.
         let _ = HELD.try_with(|held| held.replace(Some(guard)));
     }
 
@@ -115,7 +116,7 @@ mod handlers {
         platform::process_word().store(0, Ordering::Relaxed);
         threads::forget_other_threads();
         calls::forget_other_threads();
-        // Without the list, the child's first use does the rest.
+        // If the list was not held, the child's first use does the rest.
         if let Ok(Some(mut list)) = HELD.try_with(RefCell::take) {
             list.close_locks();
             begin_process();
@@ -123,7 +124,7 @@ mod handlers {
     }
 }
 
-/// The process for which something was prepared, which its forked children do not inherit. To ask is two loads.
+/// The process for which something was prepared; its forked children do not inherit that. A check costs two loads.
 pub(crate) struct Preparer(AtomicU32);
 
 impl Preparer {
@@ -131,22 +132,22 @@ impl Preparer {
         Self(AtomicU32::new(NOBODY))
     }
 
-    /// This process has prepared it.
+    /// Records that this process has prepared it.
     pub(crate) fn set(&self) {
-        // Releases what was prepared to the `Acquire` of `difference`.
+        // Publishes the prepared state to the `Acquire` of `difference`.
         self.0.store(settled(), Ordering::Release);
     }
 
-    /// 0 if this process has prepared it: a number, so that one branch tests it together with others.
+    /// 0 if this process has prepared it. The result is a number so that one branch can test it together with others.
     #[inline(always)]
     pub(crate) fn difference(&self) -> u64 {
         (self.0.load(Ordering::Acquire) ^ generation()).into()
     }
 }
 
-/// A value of this process: a forked child finds none and installs its own. Reading it is two loads.
+/// A value of this process: a forked child finds none and installs its own. A read costs two loads.
 ///
-/// What a parent installed stays allocated until the whole is dropped, so references to it stay good.
+/// Values that ancestors installed stay allocated until the whole list is dropped, so references to them stay valid.
 pub(crate) struct PerProcess<T> {
     newest: AtomicPtr<Node<T>>,
 }
@@ -157,9 +158,9 @@ struct Node<T> {
     older: *mut Node<T>,
 }
 
-// SAFETY: a node's value is only shared by reference, from any thread, and dropped with the whole.
+// SAFETY: a node's value is only shared by reference, from any thread, and dropped with the whole list.
 unsafe impl<T: Send + Sync> Send for PerProcess<T> {}
-// SAFETY: as above; the list itself is changed by compare-exchange only.
+// SAFETY: the reason above holds, and the list itself changes only by compare-exchange.
 unsafe impl<T: Send + Sync> Sync for PerProcess<T> {}
 
 impl<T> PerProcess<T> {
@@ -167,18 +168,18 @@ impl<T> PerProcess<T> {
         Self { newest: AtomicPtr::new(std::ptr::null_mut()) }
     }
 
-    /// The value that this process installed, if it did.
+    /// The value that this process installed, if any.
     #[inline]
     pub(crate) fn get(&self) -> Option<&T> {
         let node = self.newest.load(Ordering::Acquire);
-        // SAFETY: null, or a node that was leaked into the list and is freed only by `drop`.
+        // SAFETY: the pointer is null, or leads to a node that was leaked into the list and is freed only by `drop`.
         let node = unsafe { node.as_ref() }?;
         (node.generation == generation()).then_some(&node.value)
     }
 
-    /// Installs this process's value; if another thread was faster, that one's is kept and `value` dropped.
+    /// Installs this process's value. If another thread was faster, its value stays and `value` is dropped.
     pub(crate) fn install(&self, value: T) -> &T {
-        // Only `get` looks into a node of somebody else's, and acquires it.
+        // `Relaxed` is enough: only `get` reads another thread's node, and it loads the pointer with `Acquire`.
         let mut older = self.newest.load(Ordering::Relaxed);
         let mut node = Box::new(Node { generation: settled(), value, older });
         loop {
@@ -192,7 +193,7 @@ impl<T> PerProcess<T> {
                 Ok(_) => return unsafe { &(*raw).value },
                 Err(seen) => {
                     older = seen;
-                    // SAFETY: `raw` came from `into_raw` above and nobody else saw it.
+                    // SAFETY: `raw` came from `into_raw` above, and no other thread saw it.
                     node = unsafe { Box::from_raw(raw) };
                 }
             }
@@ -204,7 +205,7 @@ impl<T> Drop for PerProcess<T> {
     fn drop(&mut self) {
         let mut node = *self.newest.get_mut();
         while !node.is_null() {
-            // SAFETY: each node of the list came from `Box::into_raw` and is taken out once, here.
+            // SAFETY: each node of the list came from `Box::into_raw`, and only this line takes it out, once.
             let owned = unsafe { Box::from_raw(node) };
             node = owned.older;
         }
@@ -215,7 +216,7 @@ impl<T> Drop for PerProcess<T> {
 mod tests {
     use super::*;
 
-    /// A child that no handler ran in has the word 0 until its first use, and another one while that settles it.
+    /// Without handlers a child has the word 0 until its first use, and `SETTLING` while a thread assigns its number.
     #[test]
     fn what_nobody_prepared_is_of_no_process() {
         let preparer = Preparer::nobody();

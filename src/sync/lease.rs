@@ -1,16 +1,16 @@
-//! A member's lease: an exclusive lock on a file, held for as long as the member lives and not a moment longer.
+//! A member's lease: an exclusive lock on a file, held exactly as long as the member lives.
 //!
-//! On Linux a *mapping* of the file holds it: the descriptor is closed, and the open file with its lock lives on for
-//! as long as the page is mapped. Nothing that a program does to its descriptors can lose such a lease, and a forked
-//! child does not get the mapping, so nothing that outlives the member keeps it. Two things must be seen to:
+//! On Linux a *mapping* of the file holds the lock: the descriptor is closed, and the open file description with its
+//! lock lives on for as long as the page is mapped. Nothing that a program does to its descriptors can lose such a
+//! lease, and a forked child does not get the mapping, so nothing outlives the member with it. Two cases need care:
 //!
-//! * a child that is forked between the mapping and the word that keeps it from children would have it; so both
-//!   happen under the mutex that a fork takes first;
+//! * a child forked after the page is mapped but before it is marked as not inherited would get the mapping. So both
+//!   steps happen under the mutex that a fork takes first;
 //! * on a file system that is laid over others (overlayfs) the mapping belongs to the file beneath, and the lock is
-//!   lost with the descriptor. Overlayfs is known by its number, any other by trying: if the lease can be taken
-//!   again, it is held by that second descriptor instead.
+//!   lost with the descriptor. Overlayfs is recognized by its file system number, any other such system by a test: if
+//!   the lock can be taken a second time, that second descriptor holds the lease instead.
 //!
-//! Elsewhere, and there, a descriptor holds it, which a forked child closes.
+//! On such file systems, and on other operating systems, a descriptor holds the lease; a forked child closes it.
 
 use super::fork::Unforked;
 use super::lock_file::LockFile;
@@ -19,14 +19,14 @@ use memmap2::{MmapOptions, MmapRaw};
 use std::io;
 use std::path::Path;
 
-/// A lease that is held.
+/// A held lease.
 pub(crate) enum Lease {
     Mapped { _page: Unforked<MmapRaw> },
     Kept { _file: LockFile },
 }
 
 impl Lease {
-    /// Keeps the lock of a lease file for the life of this process. `file` is locked, and lies at `path`.
+    /// Keeps the lock of a lease file until the lease is dropped. `file` is locked, and its path is `path`.
     pub(super) fn keep(file: LockFile, path: &Path) -> io::Result<Self> {
         if platform::mappings_keep_locks(&file) { Self::map(file, path) } else { Ok(Self::Kept { _file: file }) }
     }
@@ -46,8 +46,8 @@ impl Lease {
         Ok(Self::Mapped { _page: page })
     }
 
-    /// Whether whoever can take this lease has proved the member dead, whatever the member does to its descriptors.
-    /// Where nothing better than a descriptor exists, that one has to do.
+    /// Whether a process that can take this lease has proved the member dead, no matter what the member does to its
+    /// descriptors. On systems where only a descriptor can hold a lease, a descriptor counts as proof.
     pub(crate) fn is_proof(&self) -> bool {
         match self {
             Self::Mapped { .. } => true,
@@ -75,7 +75,7 @@ mod tests {
             })
         };
         let lease = Lease::map(lock, file.path()).unwrap();
-        // The one of `file` itself is left.
+        // Only the descriptor of `file` itself is left.
         assert_eq!(descriptors().count(), 1);
         assert!(lease.is_proof() && !taken_again(file.path()));
         drop(lease);
@@ -84,8 +84,7 @@ mod tests {
 
     #[test]
     fn where_the_lock_goes_with_the_descriptor_one_is_kept() {
-        // Overlayfs is told by its number before this; what another file system does is seen by trying. Here the lock
-        // is given back by hand.
+        // The missing lock stands for a file system other than overlayfs that loses the lock with the descriptor.
         let file = tempfile::NamedTempFile::new().unwrap();
         let lock = LockFile::open(file.path()).unwrap();
         let lease = Lease::map(lock, file.path()).unwrap();

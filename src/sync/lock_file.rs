@@ -1,4 +1,4 @@
-//! A file that is opened to be locked.
+//! A file that is opened in order to lock it.
 
 use super::own_file::OwnFile;
 use crate::platform::{self, Examined, Identity};
@@ -7,25 +7,24 @@ use std::io;
 use std::ops::Deref;
 use std::path::Path;
 
-/// An open file that holds locks; a forked child loses it.
+/// An open file that holds locks; a forked child closes its copy.
 ///
-/// A lock of `flock` kind belongs to the open file, and a forked child inherits that: with a plain
-/// [`File`] the child would keep its parent's locks when the parent dies. Strategies of your own keep theirs in
-/// this one, or do without such locks.
+/// A `flock` lock belongs to the open file description, which a forked child inherits: with a plain [`File`] the child
+/// would keep its parent's locks after the parent dies. A custom strategy must use this type for `flock` locks.
 #[derive(Debug)]
 pub struct LockFile(OwnFile);
 
 impl LockFile {
-    /// Opens an existing regular file for locking, to read and write. What is anything else is not opened, and a symbolic
-    /// link is not followed.
+    /// Opens an existing regular file for locking, with read and write access. Refuses any other kind of file, and does
+    /// not follow a symbolic link.
     ///
     /// # Errors
-    /// Whatever the system says.
+    /// The error of the operating system.
     pub fn open(path: &Path) -> io::Result<Self> {
         Self::opened_by(|| platform::open_file(path, true))
     }
 
-    /// Makes a file for locking, with these permission bits whatever the umask.
+    /// Creates a file for locking, with exactly the permission bits of `mode`: the umask does not apply.
     pub(crate) fn create(path: &Path, mode: u32) -> io::Result<Self> {
         let create = || OpenOptions::new().read(true).write(true).create_new(true).open(path);
         let file = Self::opened_by(|| Examined::of(create()?))?;
@@ -33,12 +32,13 @@ impl LockFile {
         Ok(file)
     }
 
-    /// Opens the very file that is open, whose name is or was `path`, once more.
+    /// Opens the file behind `file` a second time. Its path is, or was, `path`.
     pub(crate) fn reopen(file: &File, identity: Identity, path: &Path) -> io::Result<Self> {
         Self::opened_by(|| platform::reopen(file, identity, path))
     }
 
-    /// The same for a file whose descriptor somebody may have closed: then by its path, if that still leads there.
+    /// [`reopen`](Self::reopen) for a file whose descriptor the program may have closed: in that case the file is
+    /// opened by `path`, if that still leads to it.
     pub(crate) fn reopen_own(own: &OwnFile, path: &Path) -> io::Result<Self> {
         if let Some(file) = own.get() {
             return Self::reopen(file, own.identity(), path);
@@ -47,37 +47,37 @@ impl LockFile {
         if named.identity() == own.identity() { Ok(named) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
-    /// Closes it without unlocking it: it holds no lock, or leaves it to a mapping of the file.
+    /// Closes the file without unlocking it: either it holds no lock, or a mapping of the file keeps the lock.
     pub(super) fn close_as_it_is(self) {
         self.0.close_as_it_is();
     }
 
-    /// Which file was opened.
+    /// The identity of the file that was opened.
     pub(crate) fn identity(&self) -> Identity {
         self.0.identity()
     }
 
-    /// Tries to lock it exclusively: `false` while another open file has a lock on it.
+    /// Tries to lock the file exclusively: `false` while another open file description holds a lock on it.
     pub(crate) fn try_lock_exclusive(&self) -> io::Result<bool> {
         was_locked(fs2::FileExt::try_lock_exclusive(&**self))
     }
 
-    /// Tries to lock it together with others that share it.
+    /// Tries to take a shared lock: `false` while another open file description holds an exclusive one.
     pub(crate) fn try_lock_shared(&self) -> io::Result<bool> {
         was_locked(fs2::FileExt::try_lock_shared(&**self))
     }
 
-    /// Tries to lock a data file exclusively, in a way that leaves its content to all who read it.
+    /// Tries to lock a data file exclusively, in a way that does not block reads of its content.
     pub(crate) fn try_lock_data(&self) -> io::Result<bool> {
         was_locked(platform::try_lock_data(self))
     }
 
-    /// Whether its descriptor still leads to the file that was opened.
+    /// Whether the descriptor still leads to the file that was opened.
     pub(super) fn is_own(&self) -> bool {
         self.0.get().is_some()
     }
 
-    /// Opens a file for locking by this function.
+    /// Opens a file for locking with the function `open`.
     pub(crate) fn opened_by(open: impl FnOnce() -> io::Result<Examined>) -> io::Result<Self> {
         OwnFile::opened_by(open, true).map(Self)
     }
@@ -91,7 +91,7 @@ impl Deref for LockFile {
     }
 }
 
-/// Tells a lock that another open file has from other errors.
+/// `Ok(false)` if the error says that another open file description holds the lock; other errors pass through.
 fn was_locked(result: io::Result<()>) -> io::Result<bool> {
     match result {
         Ok(()) => Ok(true),

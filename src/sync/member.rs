@@ -1,9 +1,9 @@
-//! Members: each attached process has a seat in the file, and proves that it lives by holding a lease.
+//! Members: each attached process has a seat in the file, and holds a lease as proof that it lives.
 //!
-//! A seat is a number with a generation that each attach raises; together they name one member for ever, where
-//! a process id would mean another process in each container and another one tomorrow. The lease is an
-//! exclusive lock on a file of the lock directory: *whoever can take it has proved the member dead.* The
-//! counters of a seat are not reset: its next member goes on counting, so nothing is lost when one is killed.
+//! A seat has a number and a generation that each attach raises. Together they name one member for ever, whereas a
+//! process id means another process in each container, and may be reused. The lease is an exclusive lock on a file of
+//! the lock directory: *a process that can take it has proved the member dead.* The counters of a seat are not reset:
+//! its next member goes on counting, so no counts are lost when a member is killed.
 
 use super::lease::Lease;
 use super::lock_file::LockFile;
@@ -26,11 +26,11 @@ pub(crate) struct Owner {
     pub generation: u32,
 }
 
-/// Why there is no seat.
+/// Why a process got no seat.
 pub(crate) enum SeatError {
     /// All seats have living members.
     Full,
-    /// A lease file that should be there is not, or is another one.
+    /// A lease file is missing, or is not the one that was created for the seat.
     Lost(String),
     Io(io::Error),
 }
@@ -45,26 +45,27 @@ fn lease_path(directory: &Path, seat: u32) -> PathBuf {
     directory.join(format!("{seat:06}.lease"))
 }
 
-/// Whether a name in a lock directory is that of a lease file.
+/// Whether a name in a lock directory has the form of a lease file's name.
 pub(crate) fn is_lease_name(name: &str) -> bool {
     name.strip_suffix(".lease").is_some_and(|seat| seat.len() >= 6 && seat.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
-/// Makes the lease file of a seat that nobody used since the last reset. One may be there already: from before that
-/// reset, or of a member that was killed before it stored its number. It proves nothing, and the data lock is held.
+/// Makes the lease file of a seat that no member has used since the last reset. A file may exist already: from before
+/// that reset, or from a member that was killed before it stored the inode number. Such a file proves nothing, and
+/// reusing it is safe because the caller holds the data lock.
 fn make_lease(path: &Path, mode: u32) -> io::Result<LockFile> {
     match LockFile::create(path, mode) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         made => return made,
     }
     match LockFile::open(path) {
-        // Of another user, who did not come to setting its mode.
+        // Another user made it, and was killed before setting its mode.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             fs::remove_file(path)?;
             LockFile::create(path, mode)
         }
         Ok(file) => {
-            // Another user's is good as it is, since it could be opened.
+            // On another user's file this fails, which does not matter: the file could be opened.
             let _ = platform::set_mode(&file, mode);
             Ok(file)
         }
@@ -72,12 +73,12 @@ fn make_lease(path: &Path, mode: u32) -> io::Result<LockFile> {
     }
 }
 
-/// How long a seat is looked for while all seem taken.
+/// How long to look for a seat while all seem taken.
 const TAKE_WAIT: Duration = Duration::from_millis(100);
-/// Seats that are looked at for a dead member before a free one is taken.
+/// Number of taken seats that are tested for a dead member before a free seat is used.
 const PROBES: u64 = 8;
 
-/// The seats of a file, and its lock words. Whoever changes a seat holds the data file's lock.
+/// The seats of a file, and its lock words. A process that changes a seat holds the data file's lock.
 pub(crate) struct Seats<'a, M> {
     pub mem: &'a M,
     pub geometry: &'a Geometry,
@@ -92,14 +93,14 @@ impl<M> Clone for Seats<'_, M> {
 impl<M> Copy for Seats<'_, M> {}
 
 impl<'a, M: Memory> Seats<'a, M> {
-    /// The words of a lock region lie in the head of its first stripe.
+    /// The lock word of a region. Its two words lie in the head of the region's first stripe.
     #[inline]
     pub(crate) fn lock_word(self, region: u32) -> LockWord<'a> {
         let words = self.mem.words::<2>(self.geometry.stripe(region) + at!(Stripe.lock_word));
         LockWord { lock: words.at(0), sleep: words.at(1) }
     }
 
-    /// Lower half of a seat's generation; `None` if there is no such seat.
+    /// Lower half of a seat's generation; `None` if the seat number is out of range.
     pub(crate) fn generation(self, seat: u32) -> Option<u32> {
         (seat < self.geometry.shape.seats).then(|| self.word(seat, at!(Seat.generation)).get() as u32)
     }
@@ -112,8 +113,8 @@ impl<'a, M: Memory> Seats<'a, M> {
         self.mem.word(at!(seats_used)).get().min(self.geometry.shape.seats.into()) as u32
     }
 
-    /// Takes a seat with its lease: a dead member's, or a free one. Somebody who looks whether a member lives holds
-    /// its lease for a moment, so one failure does not mean that all seats are taken. A lease file that has to be made
+    /// Takes a seat with its lease: a dead member's, or a free one. It retries, because a process that tests whether a
+    /// member lives holds that lease for a moment: one failure does not mean that all seats are taken. A new lease file
     /// gets `mode`.
     pub(crate) fn take(&self, directory: &Path, mode: u32, now_ms: u64) -> Result<(Owner, Lease), SeatError> {
         let mut taken = None;
@@ -150,7 +151,7 @@ impl<'a, M: Memory> Seats<'a, M> {
         Ok(None)
     }
 
-    /// Probes a few taken seats in turn, so that those of killed members come back into use.
+    /// Tests a few taken seats in rotation, so that seats of killed members come back into use.
     fn take_dead(&self, directory: &Path, mode: u32) -> Result<Option<(u32, LockFile)>, SeatError> {
         let used = u64::from(self.used());
         let cursor = self.mem.word(at!(seat_cursor));
@@ -166,11 +167,11 @@ impl<'a, M: Memory> Seats<'a, M> {
         Ok(None)
     }
 
-    /// Makes a seat whose lease is held this process's. What names the member before means a dead one from here on.
+    /// Gives a seat to this process, which holds its lease. From here on the previous name belongs to a dead member.
     fn sit(&self, seat: u32, now_ms: u64) -> Owner {
         let generation = self.word(seat, at!(Seat.generation));
         let raised = generation.get().wrapping_add(1);
-        // Seen by whoever reads the name in a lock word, through that word's own `Release`.
+        // A process that reads the new name in a lock word sees this generation, through that word's own `Release`.
         generation.store(Step::Seat, raised, Ordering::Release);
         self.word(seat, at!(Seat.pid)).set(Step::Seat, std::process::id().into());
         self.word(seat, at!(Seat.started_ms)).set(Step::Seat, now_ms);
@@ -178,14 +179,15 @@ impl<'a, M: Memory> Seats<'a, M> {
         Owner { seat, generation: raised as u32 }
     }
 
-    /// Sits down where seats need no lease: all threads that use the file are this process's, or promised to be.
+    /// Takes seat 0 under a strategy without leases: all threads that use the file belong to this process, or the
+    /// caller promised so.
     pub(crate) fn take_only(&self, now_ms: u64) -> Owner {
         self.mem.word(at!(seats_used)).set(Step::Seat, 1);
         self.sit(0, now_ms)
     }
 
-    /// Tries to take a seat's lease to sit there: `None` while its member lives. The first to use a seat makes its
-    /// lease file.
+    /// Tries to take a seat's lease in order to use the seat: `None` while its member lives. The first user of a seat
+    /// makes its lease file.
     fn try_lease(&self, directory: &Path, mode: u32, seat: u32) -> Result<Option<LockFile>, SeatError> {
         let inode = self.word(seat, at!(Seat.lease_inode));
         if inode.get() != 0 {
@@ -196,15 +198,15 @@ impl<'a, M: Memory> Seats<'a, M> {
         Ok(lease.try_lock_exclusive()?.then_some(lease))
     }
 
-    /// Tries to take the lease of a seat that was used: `None` while its member lives. While the lease is kept nobody
-    /// sits there. Never makes a file: a second one would prove nothing.
+    /// Tries to take the lease of a seat that has been used: `None` while its member lives. While the caller keeps the
+    /// lease, no process can take the seat. Never makes a lease file: a second one would prove nothing.
     pub(crate) fn prove_dead(self, directory: &Path, seat: u32) -> Result<Option<LockFile>, SeatError> {
         let path = lease_path(directory, seat);
         let lease = LockFile::open(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
                 SeatError::Lost(format!("expected the lease file {}, found none", path.display()))
             }
-            // No regular file.
+            // The path leads to something other than a regular file.
             io::ErrorKind::InvalidInput => SeatError::Lost(format!("lease file {}: {error}", path.display())),
             kind => SeatError::Io(io::Error::new(kind, format!("lease file {}: {error}", path.display()))),
         })?;
@@ -216,7 +218,7 @@ impl<'a, M: Memory> Seats<'a, M> {
         Ok(lease.try_lock_exclusive()?.then_some(lease))
     }
 
-    /// Whether anybody ever sat there, since the host started.
+    /// Whether the seat has had a member since the last reset.
     pub(crate) fn was_used(self, seat: u32) -> bool {
         self.word(seat, at!(Seat.lease_inode)).get() != 0
     }
@@ -233,17 +235,17 @@ impl<'a, M: Memory> Seats<'a, M> {
         Ok(false)
     }
 
-    /// Leaves a seat in good order.
+    /// Leaves a seat when its member detaches.
     pub(crate) fn leave(&self, seat: u32) {
         self.word(seat, at!(Seat.taken)).set(Step::Seat, 0);
     }
 
-    /// Seats whose member has not left; a killed one counts until its seat is taken again.
+    /// Number of seats whose member has not left; a killed member counts until its seat is taken again.
     pub(crate) fn taken(&self) -> u32 {
         (0..self.used()).filter(|&seat| self.word(seat, at!(Seat.taken)).get() != 0).count() as u32
     }
 
-    /// Forgets all members, after a restart of the host: seats, leases and owners start anew.
+    /// Forgets all members when the file is reset: seats, leases and owners start afresh.
     pub(crate) fn reset(&self, base: u64) {
         for seat in 0..self.used() {
             self.word(seat, at!(Seat.taken)).set(Step::Header, 0);

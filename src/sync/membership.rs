@@ -1,4 +1,4 @@
-//! A process as a member of a cache file: its seat, its lease, and the locks that it has attached to.
+//! A process as a member of a cache file: its seat, its lease, and the locks that it is attached to.
 
 use super::lease::Lease;
 use super::locks::Locks;

@@ -1,4 +1,4 @@
-//! Who may change what: members, their seats and leases, and the locks of stripes.
+//! Exclusion among threads and processes: members, their seats and leases, and the locks of stripes.
 //!
 //! Lower floors know nothing of processes; this one knows nothing of keys and records.
 

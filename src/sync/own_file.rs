@@ -5,15 +5,15 @@ use crate::platform::{self, Examined, Identity};
 use std::fs::File;
 use std::io;
 
-/// A file that this library keeps open, as long as nobody closes its descriptor.
+/// A file that this library keeps open, unless the program closes its descriptor.
 #[derive(Debug)]
 pub(crate) struct OwnFile {
-    /// `Some` until it is dropped.
+    /// `Some` until this is dropped.
     file: Option<File>,
     identity: Identity,
-    /// The number of its entry; `None` where the system has no descriptors.
+    /// The number of its entry in the list; `None` where the system has no descriptors.
     listed: Option<u64>,
-    /// Whether it is unlocked before it is closed.
+    /// Whether to unlock the file before closing it.
     unlocks: bool,
 }
 
@@ -23,7 +23,7 @@ impl OwnFile {
         Self::opened_by(|| Ok(file), false)
     }
 
-    /// Opens a file while nobody forks.
+    /// Opens a file while no thread can fork.
     pub(super) fn opened_by(open: impl FnOnce() -> io::Result<Examined>, holds_locks: bool) -> io::Result<Self> {
         fork::settled();
         let mut list = descriptors::list();
@@ -40,7 +40,7 @@ impl OwnFile {
         }
     }
 
-    /// The file, if its descriptor still leads there.
+    /// The file, if its descriptor still leads to it.
     pub(crate) fn get(&self) -> Option<&File> {
         self.file.as_ref().filter(|file| is_of(file, self.identity))
     }
@@ -49,7 +49,7 @@ impl OwnFile {
         self.identity
     }
 
-    /// Closes it without unlocking it.
+    /// Closes the file without unlocking it.
     pub(super) fn close_as_it_is(mut self) {
         self.unlocks = false;
     }
@@ -61,7 +61,7 @@ fn is_of(file: &File, identity: Identity) -> bool {
 
 impl Drop for OwnFile {
     fn drop(&mut self) {
-        // A child that nobody told of its birth closes here what it must not unlock.
+        // In a child whose fork ran no handlers this closes inherited descriptors, which the child must not unlock.
         fork::settled();
         let Some(file) = self.file.take() else { return };
         let mut list = descriptors::list();
@@ -70,16 +70,16 @@ impl Drop for OwnFile {
             return platform::forget(file);
         }
         if self.unlocks {
-            // A child that was forked while the list was not watched, or without the handlers, may have the open file, too.
+            // A child forked while the list was not held, or without the handlers, may share the open file description.
             let _ = fs2::FileExt::unlock(&file);
         }
-        // Closed while the list is held: a child born in between would keep it, and nobody would know.
+        // Close while the list is held, or a child forked before the close would keep an unlisted descriptor.
         drop(file);
     }
 }
 
 #[cfg(all(test, unix))]
-#[allow(unsafe_code, reason = "the tests close descriptors of somebody else")]
+#[allow(unsafe_code, reason = "the tests close descriptors that they do not own")]
 mod tests {
     use super::*;
     use std::os::fd::AsRawFd;
@@ -89,15 +89,15 @@ mod tests {
         OwnFile::opened_by(|| Examined::of(File::open(path)?), holds_locks).unwrap()
     }
 
-    /// Lets another file have the descriptor of a file, as if the program had closed it and opened that.
+    /// Makes the descriptor of `file` lead to `by`, as if the program had closed `file` and opened `by`.
     fn replace(file: &OwnFile, by: &File) {
-        // SAFETY: what closes a descriptor of somebody else is the subject of these tests.
+        // SAFETY: code that closes somebody else's descriptor is the subject of these tests.
         let number = unsafe { libc::dup2(by.as_raw_fd(), file.unchecked().as_raw_fd()) };
         assert_eq!(number, file.unchecked().as_raw_fd());
     }
 
     fn is_open(descriptor: i32) -> bool {
-        // SAFETY: the call asks, and changes nothing.
+        // SAFETY: the call only queries, and changes nothing.
         unsafe { libc::fcntl(descriptor, libc::F_GETFD) >= 0 }
     }
 
@@ -112,7 +112,7 @@ mod tests {
             assert!(file.get().is_none());
             drop(file);
             assert!(is_open(descriptor), "closed what was another file's");
-            // SAFETY: nobody else has the descriptor, which `replace` made.
+            // SAFETY: nothing else owns the descriptor, which `replace` made.
             unsafe { libc::close(descriptor) };
         }
     }
@@ -122,7 +122,7 @@ mod tests {
         let one = tempfile::NamedTempFile::new().unwrap();
         let before = open(one.path(), true);
         let descriptor = before.unchecked().as_raw_fd();
-        // SAFETY: as in `replace`.
+        // SAFETY: closing a descriptor that `before` still owns is the subject of this test.
         unsafe { libc::close(descriptor) };
         let mut later = vec![open(one.path(), true)];
         // Other tests open files, too.

@@ -1,5 +1,5 @@
-//! Two threads and what passes between them, for miri: over its seeds a load without the order it needs returns an
-//! old value, and memory that is not handed over is a data race.
+//! Handovers between threads, for Miri: over its seeds, a load that lacks an ordering returns an old value, and memory
+//! without a happens-before edge is reported as a data race.
 
 use super::fork::PerProcess;
 use super::locks::{LockError, LockFactory, LockPlace, LockRegions, LockStrategy};
@@ -14,12 +14,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// Adds one as [`bump`](crate::shm::memory::Word::bump) does: whoever is alone on a word needs no more.
+/// Adds one by a load and a store, as [`bump`](crate::shm::memory::Word::bump) does: enough for a word with one writer.
 fn bump(word: &AtomicU64) {
     word.store(word.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
 
-/// Each of two threads adds one, twice, while it holds region 0.
+/// Two threads each add one, twice, while they hold region 0; returns the sum.
 fn bumped_under(strategy: &LockStrategy) -> u64 {
     let locks = strategy.attach(&LockPlace::new(Path::new(""), 1), Owner { seat: 0, generation: 1 }).unwrap();
     let shape =
@@ -46,7 +46,7 @@ fn core_a_region_of_one_process_hands_over_what_it_guards() {
     assert_eq!(bumped_under(&LockStrategy::Process), 4);
 }
 
-/// A lock that excludes, and orders nothing: ordering is the engine's business.
+/// A lock that excludes but orders nothing: by the contract the engine provides the ordering.
 struct Bare(AtomicBool);
 
 impl LockFactory for Bare {
@@ -87,7 +87,7 @@ fn core_a_guard_orders_what_a_bare_lock_does_not() {
 
 #[test]
 fn core_what_a_process_installs_is_seen_whole() {
-    // Whatever is made at its first use orders those who come to it, and would hide a race: let that be over.
+    // Initialization at the first use would order the threads and hide a race, so it happens here, before they start.
     assert_eq!(PerProcess::new().install(1), &1);
     let slot = PerProcess::new();
     thread::scope(|scope| {

@@ -1,40 +1,39 @@
-//! Numbers of this process's threads: small, each of one living thread at a time, given back when it ends.
+//! Small numbers for this process's threads. A number belongs to one living thread at a time; its end frees the number.
 //!
-//! A number says which counter line a thread counts on, and which thread holds a lock word. Whoever has taken a
-//! number that no thread has is sure that no thread gets it meanwhile: for a thread the number is what the lease is
-//! for a process.
+//! A thread's number selects its counter line, and names the thread in a lock word. A waiter that takes a free number
+//! keeps every thread from getting it meanwhile: the number proves a thread dead as the lease proves a process dead.
 
 use crate::shm::layout::{COUNTERS, OWN_LINES};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// Numbers from 0 up to this are of one thread each. All further threads share [`SHARED`].
+/// Each number below this belongs to one thread. All further threads share [`SHARED`].
 pub(crate) const OWN_NUMBERS: u32 = 2046;
-/// The number of every thread that found all others taken, or that is about to end.
+/// The number of every thread that found all others taken, or that is ending.
 pub(crate) const SHARED: u32 = OWN_NUMBERS;
 
 const WORDS: usize = OWN_NUMBERS.div_ceil(64) as usize;
 
-/// A bit for each number that is taken.
+/// One bit per number, set while the number is taken.
 static TAKEN: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
 
 /// A number that is taken until this is dropped.
 pub(crate) struct Number(u32);
 
 impl Number {
-    /// Takes a number, unless somebody has it.
+    /// Takes a number; `None` if it is taken.
     pub(crate) fn try_take(number: u32) -> Option<Self> {
         if number >= OWN_NUMBERS {
             return None;
         }
         let (word, bit) = place(number);
-        // Acquires what the number's last thread counted on its line, so that this one goes on from there.
+        // Acquires the counts of the number's last thread, so that this thread goes on from them.
         let before = TAKEN[word].fetch_or(bit, Ordering::Acquire);
-        // Not `then_some`: it would make one, and drop it, whatever the answer.
+        // Not `then_some`: it would construct a `Number` in either case, and drop it.
         (before & bit == 0).then(|| Self(number))
     }
 
-    /// The lowest that is free.
+    /// Takes the lowest free number.
     fn take() -> Self {
         let is_free = |number: &u32| {
             let (word, bit) = place(*number);
@@ -48,7 +47,7 @@ impl Drop for Number {
     fn drop(&mut self) {
         if self.0 < OWN_NUMBERS {
             let (word, bit) = place(self.0);
-            // Releases to the `Acquire` of whoever takes it next.
+            // Partner: the `Acquire` of the thread that takes the number next.
             TAKEN[word].fetch_and(!bit, Ordering::Release);
         }
     }
@@ -58,16 +57,16 @@ fn place(number: u32) -> (usize, u64) {
     ((number / 64) as usize, 1 << (number % 64))
 }
 
-/// Where in a seat a thread counts: on a line of its own, or on one that threads share.
+/// The counter line of a seat that a thread counts on: its own, or the shared one.
 ///
-/// A word: bits 63..3 the offset from the seat's first line on | 0 not a line of its own, or not known yet.
+/// Bits 63..3: offset from the seat's first line. Bit 0: the line is not the thread's own, or is not known yet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct CountLine(u64);
 
 impl CountLine {
     /// The line of all threads that have none of their own.
     const SHARED: Self = Self::new(OWN_LINES);
-    /// That of a thread that has not asked yet: no line is this one, since the shared one is not the first.
+    /// A thread's value before its first request. It equals no line's value, since the shared line is not the first.
     const UNKNOWN: Self = Self(1);
 
     const fn new(line: usize) -> Self {
@@ -75,14 +74,14 @@ impl CountLine {
     }
 }
 
-/// The counter lines of a seat, as a thread finds its own.
+/// The counter lines of a seat, in a form from which a thread finds its own line.
 ///
-/// A word: bits 63..3 the offset of the first line in the file | 0 every thread counts on the shared one.
+/// Bits 63..3: offset of the first line in the file. Bit 0: every thread counts on the shared line.
 #[derive(Clone, Copy)]
 pub(crate) struct SeatLines(u64);
 
 impl SeatLines {
-    /// Of a seat whose first line is at `first`.
+    /// The lines of a seat whose first line is at `first`.
     pub(crate) fn new(first: u64, all_share: bool) -> Self {
         Self(first | u64::from(all_share))
     }
@@ -96,28 +95,28 @@ impl SeatLines {
         Self(word)
     }
 
-    /// Offset in the file of the line that only this thread counts on; `None`: there is none, or the thread has not
-    /// asked for it yet. One test says all of that.
+    /// Offset in the file of the line that only this thread counts on; `None` if it has no such line, or has not
+    /// requested one yet. A single test covers both.
     #[inline(always)]
     pub(crate) fn own(self) -> Option<u64> {
         let at = self.0 + SELF.with(|this| this.line.get()).0;
         (at & 7 == 0).then_some(at)
     }
 
-    /// Offset in the file of the line that this thread counts on, and whether others do, too.
+    /// Offset in the file of the line that this thread counts on, and whether other threads count on it too.
     pub(crate) fn any(self) -> (u64, bool) {
         let line = if self.0 & 1 == 1 { CountLine::SHARED } else { line_of_thread() };
         ((self.0 & !7) + (line.0 & !7), line == CountLine::SHARED)
     }
 }
 
-/// What a thread keeps of its own: one address, which a read finds once, leads to all of it.
+/// A thread's own state, in one struct so that a read computes one address for all of it.
 pub(super) struct ThisThread {
     line: Cell<CountLine>,
     number: Cell<u32>,
-    /// Calls that are under way, one within the other. The thread alone stores; [others look](super::calls).
+    /// Number of nested calls in progress. Only this thread stores it; [other threads read it](super::calls).
     pub(super) calls: AtomicU32,
-    /// Whether others find `calls`.
+    /// Whether the [list](super::calls) has the address of `calls`.
     pub(super) is_listed: Cell<bool>,
 }
 
@@ -133,13 +132,13 @@ struct Own(Number);
 
 impl Drop for Own {
     fn drop(&mut self) {
-        // What this thread still does from here on it does as one without a number.
+        // From here on this thread acts as one without a number.
         SELF.with(|this| this.set_number(SHARED));
     }
 }
 
 thread_local! {
-    /// Found with one load: what has nothing to drop needs no test whether it still lives.
+    /// An access is one load: without a destructor it needs no test whether the value is still alive.
     pub(super) static SELF: ThisThread = const {
         ThisThread {
             line: Cell::new(CountLine::UNKNOWN),
@@ -151,7 +150,7 @@ thread_local! {
     static OWN: Own = Own(Number::take());
 }
 
-/// Gives this thread a number, unless it has asked for one before.
+/// Gives this thread a number, unless it has requested one before.
 #[inline(always)]
 fn know_thread() {
     if SELF.with(|this| this.line.get()) == CountLine::UNKNOWN {
@@ -173,13 +172,13 @@ pub(crate) fn number_of_thread() -> u32 {
     SELF.with(|this| this.number.get())
 }
 
-/// The line on which this thread counts.
+/// The line that this thread counts on.
 fn line_of_thread() -> CountLine {
     know_thread();
     SELF.with(|this| this.line.get())
 }
 
-/// In a forked child only the thread that forked lives on.
+/// Frees the other threads' numbers in a forked child, where only the thread that forked lives on.
 pub(super) fn forget_other_threads() {
     let mine = number_of_thread();
     TAKEN.iter().for_each(|word| word.store(0, Ordering::Relaxed));

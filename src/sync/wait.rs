@@ -1,29 +1,30 @@
-//! Waiting for something that another process holds, with a limit.
+//! Waits, with a limit, for something that another process holds.
 
 use crossbeam::utils::Backoff;
 use std::time::{Duration, Instant};
 
-/// The first and the longest sleep between two attempts.
+/// The shortest and the longest sleep between two attempts.
 const SLEEPS: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(1));
 /// The longest sleep where many processes may wait.
 const CROWD_SLEEP: Duration = Duration::from_millis(50);
-/// Where many processes may wait, a sleep takes at most this part of the time waited so far.
+/// Where many processes may wait, a sleep lasts at most the time waited so far divided by this.
 const CROWD_PART: u32 = 8;
 
-/// Calls `attempt` until it says yes or `limit` has passed: at once, then spinning and yielding, then with sleeps
-/// that grow from 50 µs to 1 ms. There is no way to be woken by a file lock, and a blocking call could hang for
-/// as long as a stopped process holds it. Returns whether it had to wait, or `None` at the limit.
+/// Calls `attempt` until it returns `true` or `limit` has passed: first immediately, then while spinning and yielding,
+/// then between sleeps that grow from 50 µs to 1 ms. It polls because a file lock cannot wake a waiter with a limit,
+/// and a blocking call would hang for as long as a stopped process holds the lock. Returns whether it had to wait, or
+/// `None` at the limit.
 pub(crate) fn wait_for<E>(limit: Duration, attempt: impl FnMut() -> Result<bool, E>) -> Result<Option<bool>, E> {
     wait(limit, |_| SLEEPS.1, attempt)
 }
 
-/// As [`wait_for`], for what a thousand processes may want at once, such as the opening lock of a file: the sleeps grow
-/// with the time waited, up to 50 ms, so that the attempts of those who wait leave the processors to those who work.
+/// [`wait_for`] for a lock that a thousand processes may want at the same time, such as the opening lock of a file. The
+/// sleeps grow with the time waited, up to 50 ms, so that the waiters' attempts leave the processors to the others.
 pub(crate) fn wait_in_crowd<E>(limit: Duration, attempt: impl FnMut() -> Result<bool, E>) -> Result<Option<bool>, E> {
     wait(limit, |waited| (waited / CROWD_PART).clamp(SLEEPS.1, CROWD_SLEEP), attempt)
 }
 
-/// `longest` gives the longest sleep after a time waited.
+/// Waits as [`wait_for`] describes; `longest` maps the time waited so far to the longest sleep.
 fn wait<E>(
     limit: Duration,
     longest: impl Fn(Duration) -> Duration,
@@ -53,7 +54,8 @@ fn wait<E>(
     }
 }
 
-/// Ends what others can make begin again and again: a file can be replaced whenever it is opened.
+/// Limits the retries of an operation that other processes can make start over each time: a file may be replaced
+/// whenever it is being opened.
 pub(crate) struct Attempts {
     left: u32,
     start: Instant,
@@ -61,14 +63,14 @@ pub(crate) struct Attempts {
 }
 
 impl Attempts {
-    /// So many attempts follow each other at once; they are made even if there is no time at all.
+    /// Number of attempts without a pause between them. They are made even if the limit is zero.
     const AT_ONCE: u32 = 16;
 
     pub(crate) fn within(limit: Duration) -> Self {
         Self { left: Self::AT_ONCE, start: Instant::now(), limit }
     }
 
-    /// Whether one more attempt may be made, after a pause if there were many.
+    /// Whether one more attempt may be made. Pauses first once there were many.
     pub(crate) fn again(&mut self) -> bool {
         if self.left > 0 {
             self.left -= 1;
@@ -109,7 +111,7 @@ mod tests {
             Ok(false)
         });
         assert_eq!(never, Ok(None));
-        // Every millisecond there would be hundreds.
+        // With an attempt every millisecond there would be hundreds.
         assert!((2..120).contains(&attempts), "{attempts}");
     }
 

@@ -1,4 +1,4 @@
-//! Owners of claims: how this process names itself in one, and whether the owner of another still lives.
+//! Owners of claims: the name that this process puts in a claim, and the test whether another claim's owner lives.
 
 use super::notes::{Life, Rest, TEST_EVERY};
 use super::opened::{Joined, Opened, seat_error};
@@ -9,48 +9,48 @@ use crate::store::claim::{Owner, Ticket};
 use crate::sync::clock::monotonic_ms;
 
 impl Opened {
-    /// How this process names itself in claims.
+    /// The name of this process in claims.
     pub(crate) fn owner(&self, joined: &Joined, task: u64) -> Owner {
         let seat = joined.member.seat;
         let generation = self.seats().generation(seat).unwrap_or(0);
         Owner { member: Owner::member_of(seat, generation), task }
     }
 
-    /// Notes a creation without the cache, for which this process has no seat.
+    /// Counts a creation without the cache in a process that has no seat.
     pub(crate) fn note_uncached(&self) {
         self.notes.note_uncached();
     }
 
-    /// Creations without the cache that no seat's counters know of.
+    /// Number of creations without the cache that no seat's counters include.
     pub(crate) fn uncached_elsewhere(&self) -> u64 {
         self.notes.uncached()
     }
 
-    /// Whether somebody has claimed a key who is not known to be dead, and whose next test is not due: a look without a
-    /// lock, which begins no test itself.
+    /// Whether a key is claimed by an owner that is not known to be dead, and whose next test is not due. This takes no
+    /// lock and starts no test.
     pub(crate) fn is_in_hand(&self, key: &Key<'_>) -> bool {
         let Some((ticket, owner)) = self.store.claim_seen(key, monotonic_ms()) else { return false };
         let is_ours = || self.joined().is_some_and(|joined| self.owner(joined, 0).member == owner.member);
         !self.settings.locks.is_shared() || is_ours() || self.notes.test_due_in(&ticket, self.up_ms()).is_some()
     }
 
-    /// Lets the key of a hash rest from now on.
+    /// Starts a rest for the key of a hash: this process leaves its stale value alone for a time.
     pub(crate) fn rest(&self, key_hash: u64, why: Rest) {
         self.notes.rest(key_hash, why, self.up_ms());
     }
 
-    /// Whether it rests.
+    /// Whether the key of a hash rests.
     pub(crate) fn rests(&self, key_hash: u64, why: Rest) -> bool {
         self.notes.rests(key_hash, why, || self.up_ms())
     }
 
-    /// Tests whether the owner of a claim lives, at most once a second for each claim. Dead is whose seat has another
-    /// generation, or whose lease can be taken; it stays so, whoever sits there later.
+    /// Tests whether the owner of a claim lives, at most once a second for each claim. An owner is dead if its seat has
+    /// another generation, or if its lease can be taken. It stays dead, even if another process takes the seat later.
     pub(crate) fn test_owner(&self, me: Owner, ticket: &Ticket, owner: Owner) -> Result<Life> {
         if !self.settings.locks.is_shared() || owner.member == me.member {
             return Ok(Life::Alive(TEST_EVERY));
         }
-        // Nobody ever sat there: the owner is damage.
+        // The seat never had a member: the claim is damaged.
         let never_was = !self.seats().was_used(owner.seat());
         if never_was || self.seats().generation(owner.seat()) != Some(owner.generation()) {
             return Ok(Life::Dead);

@@ -1,5 +1,6 @@
-//! Making a cache file: without a name, or in its lock directory, its locks first, then moved into place. Nobody maps
-//! a half-made file, two creators yield one, and a killed one leaves at most a lock directory.
+//! Creating a cache file. It begins without a name, or in its lock directory; its locks are made first, and the
+//! finished file is moved into place. So no process maps a half-made file, two creators yield one file, and a killed
+//! creator leaves at most a lock directory.
 
 use super::header::{Fixed, Own};
 use super::opened::Opened;
@@ -20,8 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempPath;
 
-/// Makes a cache file and opens it. With `replace` it takes the place of the file that is there; its caller
-/// holds that one's data lock.
+/// Creates a cache file and opens it. With `replace` it replaces the existing file, whose data lock the caller holds.
 pub(crate) fn create(real: &Path, settings: &Settings, replace: bool) -> Result<Opened> {
     if !replace {
         must_be_free(real)?;
@@ -30,11 +30,11 @@ pub(crate) fn create(real: &Path, settings: &Settings, replace: bool) -> Result<
     let id = [settings.random()?, settings.random()?];
     let parent = real.parent().unwrap_or(Path::new("/"));
     let nameless = platform::nameless_file(parent).map_err(Error::io("create a file in", parent))?;
-    // Who needs no lock directory, not even for a short time, touches none.
+    // This case needs no lock directory, not even for a short time.
     if nameless.is_some() && !replace && !settings.locks.is_shared() {
         return make(real, settings, &fixed, nameless, id, replace);
     }
-    // Until the file has its name and its first member a lease, nobody may take its locks for left behind.
+    // Until the file has its name and its first member a lease, no process may tidy its locks away.
     let root_lock = RootLock::shared(real, settings)?;
     let made = make(real, settings, &fixed, nameless, id, replace);
     drop(root_lock);
@@ -42,7 +42,7 @@ pub(crate) fn create(real: &Path, settings: &Settings, replace: bool) -> Result<
     made
 }
 
-/// Makes the file, takes a seat in it, and gives it its name.
+/// Creates the file, takes a seat in it, and gives it its name.
 fn make(
     real: &Path,
     settings: &Settings,
@@ -62,17 +62,17 @@ fn make(
     if let (Err(_), Some(aside)) = (&named, &aside)
         && matches!(platform::identity_at(real), Ok(None))
     {
-        // Should somebody create a file right now it is mapped, and so it is not replaced.
+        // If another process creates a file just now, that file is mapped, so the rename does not replace it.
         let _ = fs::rename(aside, real);
     }
     if !settings.locks.is_shared() {
-        // Only the new file lay there, if anything.
+        // The directory held the new file, or nothing.
         let _ = fs::remove_dir(&directory);
     }
     named.map(|()| opened)
 }
 
-/// Gives the file all that a cache file has but its name, and makes this process its first member.
+/// Gives the file everything but its name, and makes this process its first member.
 fn open_new(
     real: &Path,
     new: &NewFile,
@@ -89,20 +89,21 @@ fn open_new(
     let own = Own { id, data: data.identity, lock_directory: platform::directory_inode(directory) };
     let mapping = Mapping::new(&new.file, fixed.geometry.file_len, true).map_err(Error::io("map", real))?;
     fill(&mapping, fixed, own, &inodes, settings)?;
-    // Nobody else knows the file. A strategy for one process keeps the lock.
+    // No other process knows the file, so this does not wait. A strategy for one process keeps the lock.
     let path = new.temporary.as_deref().unwrap_or(real);
     let lock = DataLock::take(&data, path, settings.lock_wait)?.ok_or_else(|| held_too_long(real, settings))?;
     let opened = Opened::new_locked(real, data, mapping, fixed, settings, lock)?;
     if settings.populate {
         opened.store.mem.populate().map_err(Error::io("populate", real))?;
     }
-    // A file system may write down a name before the content. After a power failure a file that has its name has its header.
+    // A file system may write a name to disk before the content. This makes sure that after a power failure a file that
+    // has its name also has its header.
     opened.store.mem.sync(0, HEADER_LEN).map_err(Error::io("write", real))?;
     Ok(opened)
 }
 
-/// Gives a new file its name. One that replaces another goes through its lock directory: should its creator be killed
-/// there, whoever tidies up removes it.
+/// Gives a new file its name. A file that replaces another is first named in its lock directory: if its creator is
+/// killed there, the next process that tidies up removes it.
 fn give_name(new: &mut NewFile, real: &Path, settings: &Settings, replace_through: Option<&PathBuf>) -> Result<()> {
     let through = match replace_through {
         Some(directory) => {
@@ -118,7 +119,7 @@ fn give_name(new: &mut NewFile, real: &Path, settings: &Settings, replace_throug
     })
 }
 
-/// Opens a new file in the lock directory that it will have, and that it goes with when its creator is killed.
+/// Opens a new file in its future lock directory, with which it is removed if its creator is killed.
 fn new_file_in(directory: &Path, settings: &Settings) -> Result<NewFile> {
     platform::make_private_dir(directory, settings.mode, settings.trust)
         .map_err(Error::io("create the lock directory", directory))?;
@@ -129,7 +130,7 @@ fn new_file_in(directory: &Path, settings: &Settings) -> Result<NewFile> {
     Ok(NewFile { file, temporary: Some(temporary) })
 }
 
-/// Makes a lock directory with its lock files, under the root's lock; returns their inode numbers.
+/// Makes a lock directory with its lock files, and returns their inode numbers. The caller holds the [`RootLock`].
 pub(super) fn make_locks(directory: &Path, settings: &Settings, geometry: &Geometry) -> Result<Arc<[u64]>> {
     if !settings.locks.is_shared() {
         return Ok(Arc::new([]));
@@ -150,7 +151,7 @@ pub(super) fn make_locks(directory: &Path, settings: &Settings, geometry: &Geome
 
 fn allocate(file: &File, len: u64, real: &Path) -> Result<()> {
     if platform::largest_file().is_some_and(|largest| len > largest) {
-        // The system would end the process with a signal, unless somebody handles that.
+        // The system would end the process with a signal, unless the program handles it.
         let advice = ": this process may not write files of that size (`ulimit -f`); raise the limit, or choose a smaller \
                       capacity";
         return Err(Error::NoSpace { path: real.into(), needed: len, advice });
@@ -169,7 +170,7 @@ fn allocate(file: &File, len: u64, real: &Path) -> Result<()> {
     })
 }
 
-/// Writes the header, and what of the stripes is not zero.
+/// Writes the header, and the words of the stripes that are not zero.
 fn fill(mapping: &Mapping, fixed: &Fixed, own: Own, inodes: &[u64], settings: &Settings) -> Result<()> {
     let page = fixed.page(own, settings.boot_id);
     mapping.copy_in(Step::Header, 0, bytemuck::bytes_of(&page));

@@ -1,12 +1,12 @@
-//! The file that a handle and its clones use now. One that was replaced is let go when the last call that uses it ends.
+//! The file that a handle and its clones use now. A replaced file is freed when the last call that uses it ends.
 //!
-//! A call does not count itself on the file, since threads would take that counter from each other. It notes on a word of
-//! its own thread that it is [under way](threads), and then loads the file's address. Whoever goes over to the file that
-//! took another's place stores the new address first, then has every thread pass a memory barrier, and then looks at the
-//! words of all threads. A thread that is seen in no call has ended those that could have loaded the old address, and
-//! every later one loads the new address. What holds a file for longer than a call, such as a claim or a scan, has a
-//! reference of its own.
-#![allow(unsafe_code, reason = "calls borrow what a pointer leads to; each use says why it is there")]
+//! A call does not raise a reference count on the file, since the threads would contend for that counter's cache line.
+//! It records in a word of its own thread that it is [in progress](calls), and then loads the file's address. A thread
+//! that switches to a successor stores the new address first, then makes every thread pass a memory barrier, and then
+//! reads the words of all threads. A thread that is seen outside a call has ended the calls that could have loaded the
+//! old address, and its later calls load the new address. A claim or a scan, which uses a file for longer than a call,
+//! holds a reference of its own.
+#![allow(unsafe_code, reason = "calls borrow through a raw pointer; each use says why it is sound")]
 
 use super::opened::Opened;
 use crate::clock::Time;
@@ -22,15 +22,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::Duration;
 
-/// How long whoever goes over to another file waits for the calls that may use the one before. Most end within a
-/// microsecond, those of threads that the scheduler has put aside within milliseconds.
+/// How long a thread that switches to another file waits for the calls that may use the previous one. Most calls end
+/// within a microsecond, those of preempted threads within milliseconds.
 const RELEASE_WAIT: Duration = Duration::from_millis(10);
-/// Files that one call goes over to, one after the other, before it takes the one that it has.
+/// Maximum number of successors that one call follows before it uses the file that it has reached.
 const MOST_FOLLOWED: u32 = 64;
 
-/// What the clones of a handle share.
+/// The state that the clones of a handle share.
 pub(crate) struct Current {
-    /// From [`Arc::into_raw`]; the reference is this handle's.
+    /// From [`Arc::into_raw`]; this handle owns the reference.
     opened: AtomicPtr<Opened>,
     /// Replaced files that calls may still use.
     retired: AtomicPtr<Retired>,
@@ -43,9 +43,9 @@ struct Retired {
     next: *mut Retired,
 }
 
-/// A file, for as long as a call uses it.
+/// A file in use by a call.
 pub(crate) struct InUse<'a, Call> {
-    /// Not counted: the call keeps it from being let go.
+    /// Not counted as a reference: the call keeps the file from being freed.
     opened: ManuallyDrop<Arc<Opened>>,
     _call: Call,
     _handle: PhantomData<&'a Current>,
@@ -67,36 +67,36 @@ impl Current {
         Self { opened, retired: AtomicPtr::new(ptr::null_mut()), real, time }
     }
 
-    /// The file as far as this handle knows, for a call that has begun just now.
+    /// The file that this handle uses, for a call that has just begun.
     #[inline(always)]
     fn in_use<Call>(&self, call: Call) -> InUse<'_, Call> {
         let raw = self.opened.load(Ordering::Acquire);
-        // SAFETY: an `Arc` is nowhere at null. Said to the compiler, it saves each call a test.
+        // SAFETY: an `Arc` is never at null. The hint saves each call a test.
         unsafe { std::hint::assert_unchecked(!raw.is_null()) };
-        // SAFETY: the pointer came from `Arc::into_raw`, and its reference is dropped only when no call is under way that
-        // may have loaded it, as this one is. It is not counted down again: see `InUse`.
+        // SAFETY: the pointer came from `Arc::into_raw`, and its reference is dropped only when no call is in progress
+        // that may have loaded it, and this call is in progress. `ManuallyDrop` keeps the count unchanged: see `InUse`.
         let opened = ManuallyDrop::new(unsafe { Arc::from_raw(raw) });
         InUse { opened, _call: call, _handle: PhantomData }
     }
 
-    /// The file as far as this handle knows, for a read on a thread that has a number of its own.
+    /// The file that this handle uses, for a read on a listed thread; `None` on any other thread.
     #[inline(always)]
     pub(crate) fn in_own_use(&self) -> Option<InUse<'_, OwnCall>> {
         Some(self.in_use(OwnCall::begin()?))
     }
 
-    /// The file as far as this handle knows, for the length of a call.
+    /// The file that this handle uses, for the length of a call.
     #[inline(always)]
     pub(crate) fn in_any_use(&self) -> InUse<'_, AnyCall> {
         self.in_use(AnyCall::begin())
     }
 
-    /// The file as far as this handle knows, for longer than a call.
+    /// The file that this handle uses, for longer than a call.
     pub(crate) fn opened(&self) -> Arc<Opened> {
         Arc::clone(&self.in_any_use())
     }
 
-    /// The file to write to: if it was replaced, the one that took its place.
+    /// The file to write to: the current one, or its successor if it was replaced.
     #[inline(always)]
     pub(crate) fn to_write(&self, limit: Duration) -> Result<InUse<'_, AnyCall>> {
         let in_use = self.in_any_use();
@@ -113,12 +113,12 @@ impl Current {
         self.follow(|opened| Ok(opened.follow(limit)?.cloned()))
     }
 
-    /// The file to read from; `None` while a replaced one's successor is not to be had.
+    /// The file to read from; `None` while the successor of a replaced file cannot be opened.
     pub(crate) fn to_read(&self) -> Option<InUse<'_, AnyCall>> {
         self.follow(|opened| opened.follow_for_read().map(Option::<&Arc<Opened>>::cloned).ok_or(())).ok()
     }
 
-    /// Goes over from file to file, as `next` finds them. `None` of it: the file's mark means nothing.
+    /// Switches from each replaced file to the successor that `next` finds. `Ok(None)` from `next`: the mark is stale.
     fn follow<E>(
         &self,
         mut next: impl FnMut(&Arc<Opened>) -> Result<Option<Arc<Opened>>, E>,
@@ -132,7 +132,7 @@ impl Current {
                 return Ok(in_use);
             }
             let before = Arc::clone(&in_use);
-            // A call would wait for its own end.
+            // The call must end here: `release` would otherwise wait for the end of this very call.
             drop(in_use);
             if let Some(next) = next(&before)? {
                 self.go_over(&before, next);
@@ -143,11 +143,12 @@ impl Current {
         Ok(self.in_any_use())
     }
 
-    /// Puts a file in the place of another, unless another thread was faster.
+    /// Replaces the handle's file by its successor, unless another thread was faster.
     fn go_over(&self, before: &Arc<Opened>, next: Arc<Opened>) {
         let (old, new) = (Arc::as_ptr(before).cast_mut(), Arc::into_raw(next).cast_mut());
         let is_done = self.opened.compare_exchange(old, new, Ordering::SeqCst, Ordering::Relaxed).is_ok();
-        // SAFETY: the one of the two that is not in place now: the reference was this handle's, or was made above.
+        // SAFETY: the pointer of the two that is not stored in `opened` now. Its reference belonged to this handle, or
+        // was made above.
         let other = unsafe { Arc::from_raw(if is_done { old } else { new }) };
         if is_done {
             self.retire(Box::into_raw(Box::new(Retired { _opened: other, next: ptr::null_mut() })));
@@ -158,16 +159,16 @@ impl Current {
         !self.retired.load(Ordering::Relaxed).is_null()
     }
 
-    /// Adds to the retired files a list of which this is the first.
+    /// Adds a list of retired files, given its first node, to `retired`.
     fn retire(&self, first: *mut Retired) {
         let mut last = first;
-        // SAFETY: nobody else has the list, whose nodes came from boxes.
+        // SAFETY: no other thread has the list, whose nodes came from boxes.
         while let Some(next) = ptr::NonNull::new(unsafe { (*last).next }) {
             last = next.as_ptr();
         }
         let mut head = self.retired.load(Ordering::Relaxed);
         loop {
-            // SAFETY: as above.
+            // SAFETY: no other thread has the list yet.
             unsafe { (*last).next = head };
             match self.retired.compare_exchange(head, first, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return,
@@ -176,8 +177,8 @@ impl Current {
         }
     }
 
-    /// Lets go of the retired files, unless a call may still use one when the time to wait is over. Then the next write,
-    /// or whoever goes over to another file, tries again.
+    /// Drops the retired files, unless a call may still use one after `limit`. In that case the next write, or the next
+    /// switch to another file, tries again.
     fn release(&self, limit: Duration) {
         let first = self.retired.swap(ptr::null_mut(), Ordering::Acquire);
         if first.is_null() {
@@ -193,7 +194,7 @@ impl Current {
 
 fn drop_all(mut first: *mut Retired) {
     while !first.is_null() {
-        // SAFETY: the nodes came from boxes, and nobody else has the list.
+        // SAFETY: the nodes came from boxes, and no other thread has the list.
         let retired = unsafe { Box::from_raw(first) };
         first = retired.next;
     }
@@ -202,7 +203,7 @@ fn drop_all(mut first: *mut Retired) {
 impl Drop for Current {
     fn drop(&mut self) {
         drop_all(*self.retired.get_mut());
-        // SAFETY: the reference is this handle's, and no call borrows the handle any more.
+        // SAFETY: the reference belongs to this handle, and no call borrows the handle any more.
         drop(unsafe { Arc::from_raw(*self.opened.get_mut()) });
     }
 }

@@ -1,4 +1,4 @@
-//! A durable point: what the cache holds now survives a crash of the operating system, until the next write.
+//! A durable point: the present content of the cache survives a crash of the operating system, until the next write.
 
 use super::opened::Opened;
 use crate::error::{Error, Result};
@@ -6,11 +6,11 @@ use crate::store::HeaderWords;
 use crate::sync::locks::{LockError, RegionGuard};
 use std::time::Duration;
 
-/// Makes a durable point. `false`: somebody wrote meanwhile, and the file is not marked as flushed.
+/// Makes a durable point. `false`: another thread wrote meanwhile, and the file is not marked as flushed.
 pub(crate) fn flush(opened: &Opened) -> Result<bool> {
     let stripes = 0..opened.geometry().shape.stripes;
-    // First whatever is half done is completed, which is a write; then nothing is left but to wait for writers. What has
-    // been flushed already stays so.
+    // First repair half-done work, which is a write; after that the only thing left is to wait for writers. Pages that
+    // were flushed already stay so.
     for stripe in stripes.clone() {
         let lock = lock(opened, stripe)?;
         opened.enter_to_claim(opened.member()?, stripe, lock)?;
@@ -24,7 +24,7 @@ pub(crate) fn flush(opened: &Opened) -> Result<bool> {
     flushed.map_err(Error::io("flush", &opened.real))
 }
 
-/// Locks and unlocks a stripe, so that a writer who was in it is through; whether it left nothing to repair.
+/// Locks and unlocks a stripe, in order to wait for a writer in it. Returns whether that writer left nothing to repair.
 fn is_quiet(opened: &Opened, stripe: u32) -> Result<bool> {
     let _lock = lock(opened, stripe)?;
     Ok(HeaderWords(&opened.store.mem).is_quiet(opened.geometry(), stripe))
@@ -36,7 +36,7 @@ fn lock(opened: &Opened, stripe: u32) -> Result<RegionGuard<'_>> {
     lock.map_err(|error| lock_error(opened, stripe, limit, error))
 }
 
-/// What a lock's refusal means to the caller.
+/// The error that the caller gets for a failed lock.
 pub(crate) fn lock_error(opened: &Opened, stripe: u32, waited: Duration, error: LockError) -> Error {
     match error {
         LockError::Busy => Error::Busy { stripe, waited },

@@ -1,4 +1,4 @@
-//! From a file that was replaced to the one that took its place.
+//! The step from a replaced file to its successor.
 
 use super::open::open;
 use super::opened::Opened;
@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Reads of a replaced file look for the new one so often; until it is there they miss.
+/// How often reads of a replaced file look for its successor; until they find it they miss.
 const FOLLOW_EVERY_MS: u64 = 100;
 
 impl Opened {
-    /// The file that took this one's place: `None` if none did, and the mark was left by somebody who died.
+    /// The file that replaced this one; `None` if there is none, and a dead process left the mark.
     pub(crate) fn follow(&self, limit: Duration) -> Result<Option<&Arc<Opened>>> {
         if planted(Plant::Unfollowed) {
             return Ok(None);
@@ -24,11 +24,11 @@ impl Opened {
         let mark = self.words().replaced_mark();
         let is_current = self.is_named()?;
         if is_current && self.settings.read_only {
-            // Whoever left the mark may be about to replace the file, or dead: only the opening lock would tell. So the
-            // mark is not remembered, and the next call looks again.
+            // The process that left the mark may be about to replace the file, or dead: only the opening lock would
+            // tell. So the mark is not remembered as stale, and the next call checks again.
             return Ok(None);
         }
-        // Nobody replaces a file whose lock we keep.
+        // No other process can replace a file whose lock this one keeps.
         let is_ours = self.keeps_data_lock();
         if !is_ours || !is_current {
             let next = self.open_next(limit)?;
@@ -43,7 +43,7 @@ impl Opened {
         Ok(None)
     }
 
-    /// Opens what the path names now, whatever its sizes.
+    /// Opens the file that the path names now, whatever its sizes.
     pub(super) fn open_next(&self, limit: Duration) -> Result<Opened> {
         let settings = Settings {
             sizes: Sizes::default(),
@@ -54,12 +54,13 @@ impl Opened {
         };
         let mut next = open(&self.real, &settings)?;
         next.settings.lock_wait = self.settings.lock_wait;
-        // For a file that this process makes if that one is removed.
+        // These sizes are for a new file, in case this process has to create one after that file is removed.
         next.settings.sizes = self.settings.sizes;
         Ok(next)
     }
 
-    /// As [`follow`](Self::follow) for a read, which must not wait: it tries now and then, and at once.
+    /// [`follow`](Self::follow) for a read: it never waits for a lock, and tries at most every `FOLLOW_EVERY_MS`.
+    /// `None`: the successor is not known yet.
     pub(crate) fn follow_for_read(&self) -> Option<Option<&Arc<Opened>>> {
         if let Some(next) = self.next.get() {
             return Some(Some(next));

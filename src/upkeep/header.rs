@@ -1,5 +1,4 @@
-//! The header as it is written once and read at every open: parsed into a type that exists only if all of it
-//! is good.
+//! The header, which is written once and read at every open. Parsing yields a [`Fixed`] only if every field is valid.
 
 use crate::error::{Error, Result};
 use crate::names::names;
@@ -17,17 +16,17 @@ use xxhash_rust::xxh3::xxh3_64;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AfterCrash {
-    /// Nothing: the cache starts empty. Its name is `discard`.
+    /// Nothing: the cache starts empty. Name `discard`.
     #[default]
     Discard,
-    /// Whatever passes its checksum. It may be any value that was ever set for its key, deleted ones included. Its name is
-    /// `verify`.
+    /// All records whose checksum is valid. Such a record may have any value that was ever set for its key, even one
+    /// that was deleted. Name `verify`.
     Verify,
 }
 
 names!(AfterCrash, "answer to a crash", "discard or verify", Discard = "discard", Verify = "verify");
 
-/// What never changes about a file.
+/// The properties of a file that never change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fixed {
     pub geometry: Geometry,
@@ -38,7 +37,7 @@ pub(crate) struct Fixed {
     pub created_ms: u64,
 }
 
-/// Who the file is.
+/// The identity of a cache file, as its header records it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Own {
     pub id: [u64; 2],
@@ -76,12 +75,12 @@ impl Fixed {
         header
     }
 
-    /// Reads and proves the first page of a file.
+    /// Reads and validates the first page of a file.
     pub(crate) fn read(data: &File, real: &Path) -> Result<Self> {
         Ok(Self::read_with_id(data, real)?.0)
     }
 
-    /// The same with the file's id, which changes when a copy is adopted.
+    /// [`read`](Self::read), with the file's id, which changes when a copy is adopted.
     pub(crate) fn read_with_id(data: &File, real: &Path) -> Result<(Self, [u64; 2])> {
         let len = data.metadata().map_err(Error::io("examine", real))?.len();
         let page = first_page(data, real)?;
@@ -93,7 +92,7 @@ impl Fixed {
         Ok((fixed, bytemuck::pod_read_unaligned::<Header>(&page).file_id))
     }
 
-    /// Proves the first page of an existing file good, or says what is wrong with it.
+    /// Validates the first page of an existing file, or returns an error that says what is wrong with it.
     pub(crate) fn parse(page: &[u8], file_len: u64, path: &Path) -> Result<Self> {
         let bad = |field, expected: String, found: String| Error::BadFile { path: path.into(), field, expected, found };
         let Ok(header) = bytemuck::try_pod_read_unaligned::<Header>(page) else {
@@ -156,8 +155,8 @@ impl Own {
         Self { id: file_id, data, lock_directory: lock_directory_inode }
     }
 
-    /// Whether the file that says this of itself is a copy: it lies elsewhere. Device numbers mean something only
-    /// until the host starts anew.
+    /// Whether the file with this header, found as `found`, is a copy: then its inode or device differs. Device numbers
+    /// are only comparable until the host restarts.
     pub(crate) fn is_copied_to(self, found: Identity, same_boot: bool) -> bool {
         self.data.inode != found.inode || (same_boot && self.data.device != found.device)
     }
@@ -172,7 +171,7 @@ impl Own {
     }
 }
 
-/// The first page, or what there is of it.
+/// The first page, or less if the file is shorter.
 fn first_page(mut file: &File, real: &Path) -> Result<Vec<u8>> {
     let mut page = Vec::with_capacity(HEADER_LEN as usize);
     file.rewind().map_err(Error::io("read", real))?;
@@ -180,7 +179,7 @@ fn first_page(mut file: &File, real: &Path) -> Result<Vec<u8>> {
     Ok(page)
 }
 
-/// Whether a file has nothing but zeros in it. Holes are passed over where the file system tells them.
+/// Whether a file contains only zeros. Skips holes where the file system reports them.
 fn holds_nothing(mut file: &File, real: &Path) -> Result<bool> {
     let failed = || Error::io("read", real);
     let (mut at, mut chunk) = (0, vec![0; 64 << 10]);

@@ -1,6 +1,7 @@
-//! The life of a cache file: where it lies, how it is made, opened, reset, flushed and destroyed; and who in it lives.
+//! The life of a cache file: where it lies, how it is created, opened, reset, flushed and destroyed, and which of its
+//! members live.
 //!
-//! This floor knows files, locks and members; of keys and values it knows nothing.
+//! This floor knows files, locks and members. It knows nothing of keys and values.
 
 pub(crate) mod claims;
 pub(crate) mod create;

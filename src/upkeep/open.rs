@@ -1,4 +1,5 @@
-//! Opening a cache file: proving that it is one, that it is ours, and that its locks are everybody's.
+//! Opening a cache file: the proof that it is a cache file, that this process may trust it, and that its locks are
+//! those that all other processes use.
 
 use super::create::{create, make_locks};
 use super::header::{Fixed, Own};
@@ -21,7 +22,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long the lock of the data file is tried before the strategy is looked at without it.
+/// How long to try for the lock of the data file before reading the file's strategy without the lock.
 const SHORT_WAIT: Duration = Duration::from_millis(50);
 
 /// Opens the cache file at a path.
@@ -37,7 +38,7 @@ pub(crate) fn open(path: &Path, settings: &Settings) -> Result<Opened> {
     }
 }
 
-/// `None`: the file was replaced or destroyed meanwhile.
+/// One attempt to open the file; `None` if it was replaced or destroyed meanwhile.
 fn try_open(path: &Path, settings: &Settings) -> Result<Option<Opened>> {
     let real = resolve(path)?;
     let data = open_data(&real, !settings.read_only)?;
@@ -48,13 +49,13 @@ fn try_open(path: &Path, settings: &Settings) -> Result<Option<Opened>> {
     }
     let Some(lock) = lock_data(&data, &real, settings)? else { return Ok(None) };
     match open_locked(&real, data, settings, lock) {
-        // Where a file is moved aside to be replaced, somebody else made one in between.
+        // On systems that move a file aside to replace it, another process created one in between.
         Err(Error::Exists(_)) => Ok(None),
         other => other.map(Some),
     }
 }
 
-/// Opens the cache file at a path, or makes it.
+/// Opens the cache file at a path, or creates it.
 pub(crate) fn open_or_create(path: &Path, settings: &Settings) -> Result<Opened> {
     let mut attempts = Attempts::within(settings.lock_wait);
     loop {
@@ -72,12 +73,12 @@ pub(crate) fn open_or_create(path: &Path, settings: &Settings) -> Result<Opened>
     }
 }
 
-/// Takes the lock of the data file; `None` if the path names another file by then: whoever had the lock before may have
-/// replaced or destroyed this one.
+/// Takes the lock of the data file; `None` if the path now names another file, since the previous holder of the lock
+/// may have replaced or destroyed this one.
 fn lock_data(data: &Examined, real: &Path, settings: &Settings) -> Result<Option<DataLock>> {
     match wait_for_data_lock(data, real, settings) {
         Ok(lock) => Ok(still_names(real, data.identity)?.then_some(lock)),
-        // It cannot be opened once more by its path.
+        // The path no longer leads to the file, so it cannot be opened a second time for its lock.
         Err(Error::NotFound(_)) => Ok(None),
         Err(error) => Err(error),
     }
@@ -109,7 +110,7 @@ fn open_read_only(real: &Path, data: Examined, settings: &Settings) -> Result<Op
 
 fn open_locked(real: &Path, data: Examined, settings: &Settings, lock: DataLock) -> Result<Opened> {
     let fixed = match Fixed::read(&data.file, real) {
-        // Never what is no cache file at all.
+        // A file that is not a cache file at all is never replaced.
         Err(error @ Error::BadFile { .. })
             if settings.on_mismatch == OnMismatch::Recreate && !error.is_no_cache_file() =>
         {
@@ -118,7 +119,7 @@ fn open_locked(real: &Path, data: Examined, settings: &Settings, lock: DataLock)
         other => other?,
     };
     let mapping = Mapping::new(&data.file, fixed.geometry.file_len, true).map_err(Error::io("map", real))?;
-    // What is made for this file from here on is open to those to whom the file is.
+    // Files that are made for this one from here on get its permissions.
     let mode = platform::mode(&data.meta);
     let own_settings = match settings.with_strategy_of(&fixed, real) {
         Err(Error::Mismatch { .. }) if settings.on_mismatch == OnMismatch::Recreate => {
@@ -136,7 +137,7 @@ fn open_locked(real: &Path, data: Examined, settings: &Settings, lock: DataLock)
     }
     let _root_lock = make_ours(real, data.identity, &mapping, &fixed, &own_settings)?;
     if !own_settings.locks.is_shared() {
-        // Owners are threads of one process, which is this one from here on.
+        // Owners of claims are threads of one process, which is this one from here on: all existing claims are stale.
         let words = HeaderWords(&mapping);
         (0..fixed.geometry.shape.stripes).for_each(|stripe| words.end_all_claims(&fixed.geometry, stripe));
     }
@@ -146,7 +147,7 @@ fn open_locked(real: &Path, data: Examined, settings: &Settings, lock: DataLock)
     Opened::new_locked(real, data, mapping, &fixed, &own_settings, lock)
 }
 
-/// Proves that file and locks belong together; adopts a copy, and resets what another boot left.
+/// Proves that file and locks belong together. Adopts a copy, and resets a file from another boot.
 fn make_ours(
     real: &Path,
     found: platform::Identity,
@@ -158,7 +159,7 @@ fn make_ours(
     let same_boot = words.boot_id() == settings.boot_id;
     if own.is_copied_to(found, same_boot) {
         let root_lock = adopt(real, mapping, fixed, settings, found)?;
-        // The original may have been written to while it was copied, so its flush mark says nothing.
+        // The original may have been written to during the copy, so the copy's flush mark proves nothing.
         reset(mapping, fixed, settings, false)?;
         return Ok(root_lock);
     }
@@ -166,7 +167,8 @@ fn make_ours(
         check_lock_directory(real, &lock_directory(real, own.id), own)?;
     }
     if words.replaced_mark() != 0 {
-        // No recreator is at work, since we hold the lock: one that died left its mark behind, and perhaps a new file.
+        // No process is replacing the file, since this one holds the lock: a dead process left the mark, and perhaps a
+        // new file.
         tidy(real, settings.trust);
     }
     words.set_replaced_mark(0);
@@ -186,13 +188,13 @@ fn check_lock_directory(real: &Path, directory: &Path, own: Own) -> Result<()> {
     let failed = |part: &Path, source: std::io::Error| match source.kind() {
         ErrorKind::NotFound => lost(format!("expected the directory {}, found none", directory.display())),
         ErrorKind::NotADirectory => lost(format!("{}: {source}", part.display())),
-        // That they cannot be reached does not mean that they are lost.
+        // Locks that cannot be reached are not necessarily lost.
         _ => Error::Io { what: "enter the lock directory", path: part.into(), source },
     };
     let root = locks_root(real);
     platform::must_be_directory(&root).map_err(|error| failed(&root, error))?;
     platform::must_be_directory(directory).map_err(|error| {
-        // Whether its name can be looked up is a matter of the directory that it lies in.
+        // Other errors concern the lookup of its name, which depends on the directory that contains it.
         let part = if error.kind() == ErrorKind::NotADirectory { directory } else { &root };
         failed(part, error)
     })?;
@@ -204,8 +206,8 @@ fn check_lock_directory(real: &Path, directory: &Path, own: Own) -> Result<()> {
     Ok(())
 }
 
-/// Makes a copy a cache file of its own: its id and locks first, so that it shares none with the original. What is
-/// returned keeps its locks from being taken for left behind until it has a member.
+/// Turns a copy into a cache file of its own: first it gets its own id and locks, so that it shares none with the
+/// original. The returned lock keeps the new locks from being tidied away until the file has a member.
 fn adopt(
     real: &Path,
     mapping: &Mapping,
@@ -213,7 +215,7 @@ fn adopt(
     settings: &Settings,
     found: platform::Identity,
 ) -> Result<Option<RootLock>> {
-    // Until the reset is complete the file belongs to no boot: an opener who finds it so resets it again.
+    // Until the reset is complete the file belongs to no boot, and an opener resets it again.
     HeaderWords(mapping).disown();
     let id = [settings.random()?, settings.random()?];
     let directory = lock_directory(real, id);
@@ -224,7 +226,7 @@ fn adopt(
     Ok(root_lock)
 }
 
-/// Whether a process lives that has the file open for writing.
+/// Whether any living process has the file open for writing.
 fn has_members(real: &Path, mapping: &Mapping, fixed: &Fixed, settings: &Settings) -> Result<bool> {
     if !settings.locks.is_shared() {
         return Ok(false);
@@ -234,8 +236,9 @@ fn has_members(real: &Path, mapping: &Mapping, fixed: &Fixed, settings: &Setting
     seats.any_alive(&lock_directory(real, Own::load(mapping).id)).map_err(failed)
 }
 
-/// Replaces a file that differs, or whose header is damaged; then it is not mapped. Its lock is kept until the new
-/// one is in place; those who have the old one open see its mark, wait for that lock, and go over.
+/// Replaces a file that differs from the settings, or whose header is damaged (then `old` is `None`). The lock is kept
+/// until the new file is in place. Processes that have the old file open see its mark, wait for that lock, and switch
+/// to the new file.
 fn recreate(real: &Path, data: Examined, old: Option<Mapping>, settings: &Settings, lock: DataLock) -> Result<Opened> {
     if let Some(old) = &old {
         HeaderWords(old).set_replaced_mark(settings.random()? | 1);
@@ -243,14 +246,14 @@ fn recreate(real: &Path, data: Examined, old: Option<Mapping>, settings: &Settin
     let made = create(real, settings, true);
     if made.is_err()
         && let Some(old) = &old
-        // Should that not be known, the mark stays, which costs its handles a look at the path now and then.
+        // On an error the mark stays, which costs the file's handles a check of the path now and then.
         && still_names(real, data.identity).unwrap_or(false)
     {
         HeaderWords(old).set_replaced_mark(0);
     }
     drop((old, data, lock));
     if !platform::CAN_REPLACE_MAPPED {
-        // Only now nobody keeps the old one from being removed.
+        // Only now is the old file closed here, and can be removed.
         tidy(real, settings.trust);
     }
     made
@@ -275,7 +278,7 @@ pub(crate) fn destroy(path: &Path, settings: &Settings) -> Result<()> {
 fn destroy_locked(real: &Path, data: Examined, settings: &Settings, lock: DataLock) -> Result<()> {
     let header = match Fixed::read(&data.file, real) {
         Ok(_) => Some(Mapping::new(&data.file, HEADER_LEN, true).map_err(Error::io("map", real))?),
-        // Nobody has a damaged file open. What is no cache file is not ours to remove.
+        // No process has a damaged file open. A file that is not a cache file must not be removed.
         Err(error @ Error::BadFile { .. }) if !error.is_no_cache_file() => None,
         Err(error) => return Err(error),
     };
@@ -286,7 +289,7 @@ fn destroy_locked(real: &Path, data: Examined, settings: &Settings, lock: DataLo
     if let (Err(_), Some(header)) = (&taken, &header) {
         HeaderWords(header).set_replaced_mark(0);
     }
-    // What is mapped or open by ourselves would keep it from being removed.
+    // A mapping or descriptor of this process would keep the file from being removed.
     drop((header, data, lock));
     tidy(real, settings.trust);
     taken.map(drop)

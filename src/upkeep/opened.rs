@@ -1,4 +1,4 @@
-//! A cache file as this program has it open: the mapping, and for each process a membership.
+//! An open cache file: its mapping, and a membership for each process that inherits the handle.
 
 use super::header::{Fixed, Own};
 use super::notes::Notes;
@@ -32,58 +32,58 @@ impl Wall for Time {
 
 /// An open cache file.
 pub(crate) struct Opened {
-    /// No other that this program opens ever has it.
+    /// Unique among all files that this program opens.
     pub number: u64,
     pub real: PathBuf,
     pub store: Store<Mapping>,
-    /// Never locked itself: a child of this process shares it.
+    /// Never locked: children of this process share its open file description.
     pub(super) data: OwnFile,
     pub settings: Settings,
     pub strategy_name: String,
     /// This process's membership; a read-only handle has none.
     member: PerProcess<Joined>,
     plain_reads: PlainReads,
-    /// A read found that this process cannot join; no other read tries again.
+    /// Set when a read found that this process cannot join; later reads do not try again.
     unjoined: PerProcess<()>,
-    /// Opened read-only, and a copy that nobody has made a cache file of its own yet.
+    /// The file was opened read-only, and is a copy that no process has adopted yet.
     is_copy: bool,
-    /// The file that took this one's place.
+    /// The file that replaced this one.
     pub(super) next: OnceLock<Arc<Opened>>,
-    /// The mark of replacement that means nothing to this process: none, or one that was left by somebody who died.
+    /// The replaced mark that means "not replaced" to this process: 0, or a mark that a dead process left.
     pub(super) stale_mark: AtomicU64,
-    /// When a read may look again for the file that took this one's place, in milliseconds since `born`.
+    /// When a read may next look for the file that replaced this one, in milliseconds since `born`.
     pub(super) next_follow_ms: AtomicU64,
-    /// When it may be looked whether the file was removed, in milliseconds since `born`.
+    /// When to check next whether the file was removed, in milliseconds since `born`.
     pub(super) next_removal_ms: AtomicU64,
     born: Instant,
-    /// What this process alone knows of claims.
+    /// This process's private notes on claims.
     pub(super) notes: Notes,
-    /// Removes what is left of a replaced file and could not be removed while it was in use; dropped last.
+    /// Removes the remains of a replaced file that could not be removed while it was in use. Must be dropped last.
     tidy_at_end: TidyAtEnd,
 }
 
-/// How long one who only asks whether a file was replaced waits for whoever replaces it.
+/// How long a check whether a file was replaced waits for the process that replaces it.
 const FOLLOW_WAIT: Duration = Duration::from_millis(20);
 
-/// How long a read of a forked child waits for its membership.
+/// How long a read in a forked child waits for its membership.
 const READ_JOIN_WAIT: Duration = Duration::from_millis(20);
 
-/// A process that joined.
+/// The membership of a process that has joined.
 pub(crate) struct Joined {
     pub member: Member,
     pub who: Who,
     /// The seat's counter lines.
     pub lines: SeatLines,
-    /// Reads ask for more than a version: a reader's lock, or checksums.
+    /// Reads need more than a version check: a reader's lock, or checksums.
     reads_carefully: bool,
-    /// Strategy `process` keeps the data file's lock for as long as it has the file open.
+    /// The data file's lock, which strategy `process` keeps for as long as the file is open.
     _only: Option<DataLock>,
 }
 
-/// What a read needs of this process's membership if it asks for no more than a version.
+/// The part of this process's membership that a read needs if a version check is enough for it.
 struct PlainReads {
     of: Preparer,
-    /// A [`SeatLines`] of that process.
+    /// The [`SeatLines`] of that process.
     lines: AtomicU64,
 }
 
@@ -99,7 +99,7 @@ impl PlainReads {
 }
 
 impl Opened {
-    /// Wraps a mapped file to read only.
+    /// Wraps a file that is mapped read-only.
     pub(super) fn new_read_only(
         real: &Path,
         data: Examined,
@@ -114,7 +114,7 @@ impl Opened {
         Ok(opened)
     }
 
-    /// Wraps a mapped file whose data lock the caller holds; this process becomes a member.
+    /// Wraps a mapped file whose data lock the caller holds, and makes this process a member.
     pub(super) fn new_locked(
         real: &Path,
         data: Examined,
@@ -160,7 +160,7 @@ impl Opened {
         HeaderWords(&self.store.mem)
     }
 
-    /// Whether this process keeps the data file's lock: nobody else can replace the file.
+    /// Whether this process keeps the data file's lock, so that no other process can replace the file.
     pub(super) fn keeps_data_lock(&self) -> bool {
         self.joined().is_some_and(|joined| joined._only.is_some())
     }
@@ -187,7 +187,7 @@ impl Opened {
         DataLock::take_again(&self.data, &self.real, limit)?.ok_or_else(|| held_too_long(&self.real, &self.settings))
     }
 
-    /// Makes this process a member. The data lock is held.
+    /// Makes this process a member. The caller holds the data lock.
     fn join(&self, only: Option<DataLock>) -> Result<Joined> {
         let seats = self.seats();
         let now_ms = self.settings.time.now_ms();
@@ -225,19 +225,19 @@ impl Opened {
         regions.map(|stripe| self.words().lock_inode(self.geometry(), stripe)).collect()
     }
 
-    /// This process's membership, if it has joined.
+    /// This process's membership; `None` if it has not joined.
     #[inline]
     pub(crate) fn joined(&self) -> Option<&Joined> {
         self.member.get()
     }
 
-    /// This process's membership; a forked child joins here.
+    /// This process's membership. A forked child joins here.
     #[inline]
     pub(crate) fn member(&self) -> Result<&Joined> {
         self.member_within(self.settings.lock_wait)
     }
 
-    /// The same within a limit of the caller's.
+    /// [`member`](Self::member), waiting up to `limit` for the data lock.
     #[inline]
     pub(crate) fn member_within(&self, limit: Duration) -> Result<&Joined> {
         match self.member.get() {
@@ -246,7 +246,7 @@ impl Opened {
         }
     }
 
-    /// This process's membership for a read, which does without if it must.
+    /// This process's membership for a read, which can proceed without one.
     #[inline]
     pub(crate) fn joined_for_read(&self) -> Option<&Joined> {
         match self.member.get() {
@@ -280,7 +280,7 @@ impl Opened {
         self.join_under(lock)
     }
 
-    /// Makes this process a member under the data lock, which strategy `process` keeps.
+    /// Makes this process a member under the data lock. Strategy `process` keeps that lock.
     fn join_under(&self, lock: DataLock) -> Result<&Joined> {
         let (only, _lock) = if self.settings.locks.is_one_process() { (Some(lock), None) } else { (None, Some(lock)) };
         let joined = self.member.install(self.join(only)?);
@@ -290,14 +290,15 @@ impl Opened {
         Ok(joined)
     }
 
-    /// Whether this process is a member and a read has nothing to look into: no reader's lock, no checksums, no replaced
-    /// file, no crash that lies behind, and nothing besides, which is the caller's. One test says all of that.
+    /// Whether a read may take the fast path: this process is a member, reads need neither a lock nor checksums, the
+    /// file was not replaced, no stripe is distrusted after a crash, and `besides`, the caller's own condition, is 0. A
+    /// single test covers all of it.
     #[inline(always)]
     pub(crate) fn is_plain_to_read(&self, besides: u64) -> bool {
         self.plain_reads.of.difference() | self.store.unsettled() | besides == 0
     }
 
-    /// The counter lines of this process's seat, for a read that found the file plain to read.
+    /// The counter lines of this process's seat, for a read that [may take the fast path](Self::is_plain_to_read).
     #[inline(always)]
     pub(crate) fn plain_lines(&self) -> SeatLines {
         SeatLines::of_word(self.plain_reads.lines.load(Ordering::Relaxed))
@@ -316,7 +317,7 @@ impl Opened {
         joined.member.locks.lock(seats, self.geometry().lock_region(stripe), limit)
     }
 
-    /// Takes a stripe over with its lock.
+    /// Enters a stripe whose lock is held, for writing.
     pub(crate) fn enter<'a>(
         &'a self,
         joined: &'a Joined,
@@ -327,7 +328,7 @@ impl Opened {
             .map_err(Error::io("mark as written", &self.real))
     }
 
-    /// The same for as long as `work` takes.
+    /// [`enter`](Self::enter) for the duration of `work`.
     #[inline(always)]
     pub(crate) fn within<'a, R>(
         &'a self,
@@ -340,7 +341,7 @@ impl Opened {
             .map_err(Error::io("mark as written", &self.real))
     }
 
-    /// Takes a stripe over to look, claim, and end claims.
+    /// Enters a stripe whose lock is held, to read, make claims, and end claims.
     pub(crate) fn enter_to_claim<'a>(
         &'a self,
         joined: &'a Joined,
@@ -351,24 +352,24 @@ impl Opened {
             .map_err(Error::io("mark as written", &self.real))
     }
 
-    /// Whether the file was replaced or destroyed by somebody.
+    /// Whether the file was replaced or destroyed.
     #[inline(always)]
     pub(crate) fn is_replaced(&self) -> bool {
         self.replaced_difference() != 0
     }
 
-    /// 0 unless it was: a number, so that one branch tests it together with others.
+    /// 0 unless the file was replaced. The result is a number so that one branch can test it together with others.
     #[inline(always)]
     pub(super) fn replaced_difference(&self) -> u64 {
         self.store.replaced_mark() ^ self.stale_mark.load(Ordering::Relaxed)
     }
 
-    /// Whether others who use the path find this file. A mark that was left by somebody who died says nothing.
+    /// Whether other processes find this file at the path. A mark that a dead process left does not count.
     pub(crate) fn is_current(&self) -> bool {
         if !self.is_replaced() {
             return true;
         }
-        // Whoever replaces it keeps the lock until the path leads to the other.
+        // A process that replaces the file keeps the lock until the path leads to the new one.
         let lock = DataLock::take_again(&self.data, &self.real, FOLLOW_WAIT);
         matches!(lock, Ok(Some(_))) && self.is_named().unwrap_or(false)
     }
@@ -379,8 +380,8 @@ impl Opened {
         Ok(named == Some(self.data.identity()))
     }
 
-    /// A read-only handle cannot reset a file from before a restart of the host, nor adopt a copy: whether this is
-    /// one of them.
+    /// Whether the file is from before a restart of the host, or a copy, and this handle is read-only, so that it can
+    /// neither reset nor adopt the file.
     #[inline]
     pub(crate) fn is_foreign(&self) -> bool {
         self.settings.read_only && (self.is_copy || self.words().boot_id() != self.settings.boot_id)
@@ -392,7 +393,7 @@ impl Drop for Opened {
         if let Some(joined) = self.member.get() {
             self.seats().leave(joined.member.seat);
         }
-        // A read-only handle writes nothing; where it kept the file from being removed, it removes it.
+        // A read-only handle writes nothing. On systems where it kept the file from being removed, it removes the file.
         let tidies = self.joined().is_some() || !platform::CAN_REPLACE_MAPPED;
         if tidies && self.is_replaced() {
             self.tidy_at_end.of = Some((self.real.clone(), self.settings.trust));
@@ -400,7 +401,7 @@ impl Drop for Opened {
     }
 }
 
-/// What went wrong with the seats of a file, said of that file.
+/// Turns an error of the seats into one that names the file.
 pub(super) fn seat_error(what: &'static str, real: &Path, geometry: &Geometry) -> impl FnOnce(SeatError) -> Error {
     let (path, seats) = (real.to_path_buf(), geometry.shape.seats);
     move |error| match error {

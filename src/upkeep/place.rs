@@ -1,7 +1,7 @@
-//! Where a cache file and its locks lie.
+//! The paths of a cache file and its locks.
 //!
-//! Symbolic links are resolved first, so that all who mean one file find one lock directory:
-//! `REALPATH.locks/FILE-ID/`. The file id ties the locks to the file; a file that was replaced has others.
+//! Symbolic links are resolved first, so that all processes that use one file find the same lock directory:
+//! `REALPATH.locks/FILE-ID/`. The file id ties the locks to the file: the successor of a replaced file has other locks.
 
 use super::settings::Settings;
 use crate::error::{Error, Result};
@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The path for the cache of this user when none is given: the first of [`default_paths`].
+/// The path of this user's cache if the caller gives none: the first of [`default_paths`].
 ///
 /// ```
 /// println!("{}", kennel::default_path().display());
@@ -24,13 +24,14 @@ pub fn default_path() -> PathBuf {
     default_paths().next().unwrap_or_else(|| PathBuf::from("kennel.cache"))
 }
 
-/// The paths that the cache of this user can have when none is given, the best first; there is at least one. Each is
-/// looked at when it is asked for.
+/// The candidate paths of this user's cache if the caller gives none, the best first; there is at least one. The
+/// iterator checks each path only when it is about to yield it.
 ///
-/// They lie in the user's runtime directory (`XDG_RUNTIME_DIR`), in `/dev/shm` and in the temporary directory; on Windows
-/// in the user's local application data and in the temporary directory. A path is left out if this process cannot create
-/// files in its directory, if the runtime directory belongs to another user, or if another user has put something in the
-/// place of the file or of its locks. Only an attempt shows whether a cache of the wanted size fits there:
+/// They lie in the user's runtime directory (`XDG_RUNTIME_DIR`), in `/dev/shm` and in the temporary directory; on
+/// Windows in the user's local application data and in the temporary directory. A path is left out if this process
+/// cannot create files in its directory, if the runtime directory belongs to another user, or if another user has put
+/// something at the path of the file or of its locks. Only an attempt shows whether a cache of the desired size fits
+/// there:
 ///
 /// ```no_run
 /// # fn main() -> kennel::Result<()> {
@@ -51,7 +52,7 @@ pub fn default_paths() -> impl Iterator<Item = PathBuf> {
     let path = |place: DefaultPlace| place.directory.join(place.name);
     let last = places.last().cloned();
     let mut usable = places.into_iter().filter(is_usable).peekable();
-    // Without any, an attempt to create a cache at the last fails with an error that says why.
+    // If no path is usable, the last one is kept: creating a cache there fails with an error that says why.
     let otherwise = if usable.peek().is_none() { last } else { None };
     usable.chain(otherwise).map(path)
 }
@@ -62,7 +63,7 @@ fn is_usable(place: &DefaultPlace) -> bool {
     platform::may_create_in(&place.directory) && no_other_has(&path) && no_other_has(&locks_root(&path))
 }
 
-/// A cache file's path with all symbolic links resolved; the file itself need not exist.
+/// Resolves all symbolic links in a cache file's path. The file itself need not exist.
 pub(crate) fn resolve(path: &Path) -> Result<PathBuf> {
     linkless(path).map(platform::usual_form)
 }
@@ -85,7 +86,7 @@ fn linkless(path: &Path) -> Result<PathBuf> {
     Ok(parent.join(name))
 }
 
-/// The directory of all lock directories that belong to this path.
+/// The directory that contains all lock directories of this path.
 pub(crate) fn locks_root(real: &Path) -> PathBuf {
     let mut name = real.as_os_str().to_owned();
     name.push(".locks");
@@ -102,7 +103,7 @@ pub(crate) fn format_id(id: [u64; 2]) -> String {
     format!("{:016x}{:016x}", id[1], id[0])
 }
 
-/// Opens an existing cache file; what is no regular file is not opened.
+/// Opens an existing cache file. Refuses anything but a regular file.
 pub(crate) fn open_data(real: &Path, writable: bool) -> Result<Examined> {
     platform::open_file(real, writable).map_err(not_opened(real))
 }
@@ -118,13 +119,13 @@ fn not_opened(real: &Path) -> impl FnOnce(io::Error) -> Error {
     }
 }
 
-/// Something else than a file lies where a cache file should be.
+/// The error for something other than a regular file at the path of a cache file.
 fn no_file(real: &Path, found: &str) -> Error {
     let expected = "a regular file".into();
     Error::BadFile { path: real.into(), field: "file type", expected, found: found.into() }
 }
 
-/// An error unless nothing lies at a path.
+/// Returns an error if anything exists at a path.
 pub(crate) fn must_be_free(real: &Path) -> Result<()> {
     match fs::symlink_metadata(real) {
         Ok(meta) => Err(platform::irregular(meta.file_type())
@@ -134,20 +135,20 @@ pub(crate) fn must_be_free(real: &Path) -> Result<()> {
     }
 }
 
-/// The lock of the data file, under which it is opened, reset, replaced, and seats change hands. Dropping
-/// it unlocks.
-pub(crate) struct DataLock(#[expect(dead_code, reason = "held, never looked at")] LockFile);
+/// The lock of the data file. A process holds it while it opens, resets or replaces the file, and while it takes a
+/// seat. Dropping this unlocks the file.
+pub(crate) struct DataLock(#[expect(dead_code, reason = "held, never read")] LockFile);
 
 impl DataLock {
-    /// Takes the lock of the file that `data` is: `None` when somebody else held it for the whole of `limit`.
+    /// Takes the lock of the file `data`; `None` if it was held elsewhere for the whole `limit`.
     ///
-    /// The file is opened once more for it: such a lock belongs to the open file, and `data` is shared with
-    /// every child of this process.
+    /// The file is opened a second time for the lock, which belongs to an open file description: children of this
+    /// process share that of `data`.
     pub(crate) fn take(data: &Examined, real: &Path, limit: Duration) -> Result<Option<Self>> {
         Self::of(LockFile::reopen(&data.file, data.identity, real), real, limit)
     }
 
-    /// As [`take`](Self::take), for a file that has been open for a long time.
+    /// [`take`](Self::take) for a file opened long ago, whose descriptor the program may have closed since.
     pub(crate) fn take_again(data: &OwnFile, real: &Path, limit: Duration) -> Result<Option<Self>> {
         Self::of(LockFile::reopen_own(data, real), real, limit)
     }
@@ -160,18 +161,17 @@ impl DataLock {
     }
 }
 
-/// Whether a path names this file. An error is no answer: whoever took it for a "no" would open the path again and
-/// again.
+/// Whether a path names this file. A caller must not take an error for a "no": it would retry without end.
 pub(crate) fn is_named(path: &Path, file: Identity) -> io::Result<bool> {
     Ok(platform::identity_at(path)? == Some(file))
 }
 
-/// The same of a cache file and its path.
+/// [`is_named`] for a cache file, with an error that names its path.
 pub(crate) fn still_names(real: &Path, data: Identity) -> Result<bool> {
     is_named(real, data).map_err(Error::io("examine", real))
 }
 
-/// The opening lock of a file, or another of those around it, was held by others for too long.
+/// The error for an opening lock, of a file or of its lock directories, that other processes held for too long.
 pub(crate) fn held_too_long(real: &Path, settings: &Settings) -> Error {
     if settings.locks.is_one_process() {
         return Error::OpenElsewhere(real.into());
@@ -179,9 +179,9 @@ pub(crate) fn held_too_long(real: &Path, settings: &Settings) -> Error {
     timed_out(real, format!("another process held its opening lock for {:?}", settings.lock_wait))
 }
 
-/// The file was replaced each time that it was opened.
+/// The error for a file that was replaced at each attempt to open it.
 pub(crate) fn replaced_too_often(real: &Path, settings: &Settings) -> Error {
-    timed_out(real, format!("others created, replaced or destroyed it again and again for {:?}", settings.lock_wait))
+    timed_out(real, format!("other processes kept creating, replacing or destroying it for {:?}", settings.lock_wait))
 }
 
 fn timed_out(real: &Path, why: String) -> Error {

@@ -1,8 +1,9 @@
-//! A file that somebody removed without Kennel, by `rm` for example.
+//! Files that were removed without Kennel, for example by `rm`.
 //!
-//! Nothing in the file says so. Those who have it open share it still, and whoever opens its path next makes another. So
-//! the file itself is asked, off the hot paths and once a second at most, whether it has a name left; that answer does
-//! not depend on the path, which may mean something else to a process that changed its root directory.
+//! Nothing in the file records such a removal. Processes that have the file open still share it, while the next process
+//! that opens the path creates another file. So a handle asks the system whether its file has a name left, off the hot
+//! paths and at most once a second. The answer does not depend on the path, which may mean something else to a process
+//! that changed its root directory.
 
 use super::create::create;
 use super::opened::Opened;
@@ -13,13 +14,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// So often it is looked whether the file was removed.
+/// How often to check whether the file was removed.
 const LOOK_EVERY_MS: u64 = 1000;
 
 impl Opened {
-    /// Goes over to the file at the path if this one was removed without Kennel, and tells all others who have it open.
-    /// There must be a file to go to, or this handle must be one that makes it: until then the removed file serves those
-    /// who have it.
+    /// Switches to the file at the path if this one was removed without Kennel, and marks this one as replaced for the
+    /// other processes that have it open. Requires a file at the path, or a handle that creates one: until then the
+    /// handles of the removed file go on using it.
     pub(crate) fn notice_removal(&self) {
         let (now, due) = (self.up_ms(), self.next_removal_ms.load(Ordering::Relaxed));
         let later = now + LOOK_EVERY_MS;
@@ -36,14 +37,14 @@ impl Opened {
         let _ = self.next.set(Arc::new(next));
         let mark = self.words().replaced_mark();
         match self.settings.random() {
-            // No lock is needed: nobody can open this file any more, nor replace it.
+            // No lock is needed: no process can open or replace this file any more.
             Ok(random) if !self.settings.read_only => self.words().set_replaced_mark(random | 1),
-            // A file that is mapped to be read is left by this handle alone.
+            // A read-only mapping cannot be marked, so only this handle leaves the file.
             _ => self.stale_mark.store(!mark, Ordering::Relaxed),
         }
     }
 
-    /// The file at the path; one is made if there is none.
+    /// Opens the file at the path, or creates it if the settings allow that.
     fn at_path(&self) -> Option<Opened> {
         match self.open_next(Duration::ZERO) {
             Err(Error::NotFound(_)) if self.settings.creates => {

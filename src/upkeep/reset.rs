@@ -1,12 +1,12 @@
-//! What is done to a file that a restart of the host, or a copy, left behind.
+//! The reset of a file from before a restart of the host, and of a copy.
 //!
-//! Nobody of the boot before lives, so lock words, claims and seats mean nothing; and any page can be older than
-//! any other, unless the last act was a flush. The new boot id is stored last: a reset that is killed is begun
-//! again by the next opener.
+//! No process from before the restart lives, so lock words, claims and seats mean nothing. Any page can be older than
+//! any other, unless the last operation was a flush. The new boot id is stored last: if the process is killed during a
+//! reset, the next opener starts it again.
 //!
-//! A file can have a twin: its copy, or what it was before an older state of it was restored. Both hold the same
-//! records and count on from the same stamps, and a stamp of one must not be given out by the other. So where records
-//! stay the counter of stamps jumps.
+//! A file can have a twin: its copy, or its own state before a backup of it was restored. Both hold the same records
+//! and go on counting from the same stamps, and the two must not give out the same stamp. So where records are kept,
+//! the counter of stamps jumps.
 
 use super::header::{AfterCrash, Fixed};
 use super::settings::Settings;
@@ -15,8 +15,7 @@ use crate::shm::mapping::Mapping;
 use crate::store::{Distrust, HeaderWords};
 use crate::sync::member::Seats;
 
-/// Resets a file under its data lock. Whether a flush is believed if the file says that it was its last act is the
-/// caller's to say.
+/// Resets a file. The caller holds its data lock. `believe_flush`: trust the mark that a flush came last.
 pub(super) fn reset(mapping: &Mapping, fixed: &Fixed, settings: &Settings, believe_flush: bool) -> Result<()> {
     let words = HeaderWords(mapping);
     let flushed = believe_flush && words.was_flushed();

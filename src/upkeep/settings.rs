@@ -1,4 +1,4 @@
-//! What a caller chose for a cache file, and what this process knows that opens it.
+//! The settings of a cache file: the caller's options, and facts about the process that opens it.
 
 use super::header::{AfterCrash, Fixed};
 use crate::clock::Time;
@@ -17,30 +17,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Bytes that the arenas of a cache hold when nothing else is said.
+/// Capacity of a cache, in bytes of its arenas, if the caller does not set one.
 pub const DEFAULT_CAPACITY: u64 = 64 << 20;
 const DEFAULT_MEAN_ITEM: u64 = 256;
 const DEFAULT_SEATS: u32 = 1024;
 const DEFAULT_NAMESPACES: u32 = 64;
 const DEFAULT_CLAIMS: u32 = 64;
-/// Most stripes that are chosen when nothing is said; each lock region may cost a process a descriptor.
+/// Maximum number of stripes by default. Each lock region may cost a process a descriptor.
 const MOST_DEFAULT_STRIPES: u64 = 256;
-/// A stripe that is chosen by default holds at least so many items of the mean size.
+/// Minimum number of items of the mean size in a stripe, by default.
 const LEAST_ITEMS: u64 = 300;
 
-/// What happens when a file exists and is not as it was asked for.
+/// What to do with an existing file that differs from the options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnMismatch {
-    /// [`Error::Mismatch`], or [`Error::BadFile`] for another format. Its name is `fail`.
+    /// Fail with [`Error::Mismatch`], or with [`Error::BadFile`] for another format. Name `fail`.
     #[default]
     Fail,
-    /// The file is used as it is; `stats` describes it. Its name is `use_existing`.
+    /// Use the file as it is; `stats` describes it. Name `use_existing`.
     UseExisting,
-    /// The file is replaced by one as asked for, and those who have it open go over to the new one; but while
-    /// living members use one that differs only in sizes, it is used as it is. What is no cache file is never
-    /// replaced, unless it holds nothing but zeros. Where nobody can tell whether the host was restarted, a file on a
-    /// disk is emptied. Its name is `recreate`.
+    /// Replace the file by one that matches the options; processes that have the old file open switch to the new one.
+    /// There are two exceptions: a file that differs only in sizes is used as it is while it has living members, and a
+    /// file that is not a cache file is never replaced, unless it contains only zeros. If the system cannot tell
+    /// whether the host was restarted, a file on a disk is emptied. Name `recreate`.
     Recreate,
 }
 
@@ -53,7 +53,7 @@ names!(
     Recreate = "recreate",
 );
 
-/// The sizes that a caller named; the others are as they are, or by default.
+/// The sizes that the caller set. The others come from an existing file, or are defaults.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sizes {
     pub capacity: Option<u64>,
@@ -65,7 +65,7 @@ pub(crate) struct Sizes {
     pub claims: Option<u32>,
 }
 
-/// Everything a caller chose, and what this process knows.
+/// All options of the caller, and facts about this process.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub sizes: Sizes,
@@ -79,14 +79,14 @@ pub(crate) struct Settings {
     pub allow_network: bool,
     pub populate: bool,
     pub read_only: bool,
-    /// Where there is no file, one is made.
+    /// Create the file if it does not exist.
     pub creates: bool,
     pub lock_wait: Duration,
     pub seed: Option<u64>,
     pub time: Time,
     pub boot_id: [u64; 2],
     pub near_last_position: bool,
-    /// Numbers in place of random ones.
+    /// A sequence of numbers to use in place of random ones.
     pub numbers: Option<Arc<AtomicU64>>,
 }
 
@@ -138,7 +138,7 @@ impl Settings {
         })
     }
 
-    /// What a new file says about itself for ever.
+    /// The properties of a new file that never change.
     pub(super) fn fixed(&self, geometry: Geometry) -> Result<Fixed> {
         let name = self.locks.name();
         if name.is_empty() || name.len() > STRATEGY_NAME || name.contains('\0') {
@@ -172,7 +172,7 @@ impl Settings {
         })
     }
 
-    /// Where the rings of a new file begin; tests begin close to the last position.
+    /// The first positions of a new file's rings; tests start close to the last position.
     pub(super) fn first_positions(&self, geometry: &Geometry) -> (u64, u64) {
         let first = |ring: RingShape| if self.near_last_position { ring.limit() - ring.units } else { 0 };
         let lap_start = |ring: RingShape| first(ring) >> ring.bits << ring.bits;
@@ -196,7 +196,7 @@ impl Settings {
         }
     }
 
-    /// These settings with the strategy of a file, if this program has it.
+    /// These settings with the lock strategy of a file; an error if this program lacks it or the options exclude it.
     pub(super) fn with_strategy_of(&self, fixed: &Fixed, real: &Path) -> Result<Self> {
         if self.locks.id() == fixed.strategy_id && self.locks.name() == fixed.strategy_name {
             return Ok(self.clone());
@@ -216,7 +216,7 @@ impl Settings {
         }
     }
 
-    /// Compares the sizes that the caller named with those of a file.
+    /// Returns an error if a size that the caller set differs from that of a file.
     pub(super) fn check_sizes(&self, fixed: &Fixed, real: &Path) -> Result<()> {
         let (asked, found) = (self.sizes, fixed.geometry.shape);
         let sizes: [(&'static str, Option<u64>, u64); 7] = [
@@ -236,17 +236,17 @@ impl Settings {
         Ok(())
     }
 
-    /// These settings for a file that cannot be from another boot: its number of the boot is the number of this one, where
-    /// either could not be read.
+    /// These settings with the boot id of the file, if either of the two ids could not be read, and the file lies in
+    /// memory, so that it cannot be from another boot.
     pub(super) fn with_boot_of(self, data: &File, mapping: &Mapping) -> Self {
         let found = HeaderWords(mapping).boot_id();
-        // Zero stands for a reset that did not come to its end.
+        // Zero means that a reset did not finish.
         let is_told = found != [0, 0] && found != self.boot_id;
         let is_unread = platform::is_unread_boot(found) || platform::is_unread_boot(self.boot_id);
         if is_told && is_unread && platform::is_in_memory(data) { Self { boot_id: found, ..self } } else { self }
     }
 
-    /// An error where nobody can tell whether a file is from this boot: it is not emptied on suspicion.
+    /// Returns an error if the system cannot tell whether a file is from this boot: a mere suspicion must not empty it.
     pub(super) fn check_boot(&self, real: &Path) -> Result<()> {
         if !platform::is_unread_boot(self.boot_id) {
             return Ok(());
@@ -265,7 +265,8 @@ impl Settings {
     }
 }
 
-/// As many stripes as leave room for a value of about half a megabyte and for a few hundred items in each.
+/// The default number of stripes: as many as leave room in each for a value of about half a megabyte, and for a few
+/// hundred items.
 fn default_stripes(capacity: u64, mean_item: u64) -> u32 {
     let by_value = if capacity < 64 << 20 { (capacity >> 21).min(8) } else { (capacity >> 24).max(8) };
     let by_items = capacity / ((RECORD_LEN + mean_item) * LEAST_ITEMS);

@@ -1,10 +1,10 @@
-//! Removing what nobody uses any more beside a cache file: the lock directories of files that were destroyed or replaced,
-//! and what killed creators left.
+//! Removing unused files beside a cache file: the lock directories of destroyed or replaced files, and the remains of
+//! killed creators.
 //!
-//! Only what Kennel made is removed, and only that is opened. It is known by its kind, its owner and the exact form of its
-//! name: real directories and regular files of this user (of any user, where others are trusted), at the names that are
-//! made here and nowhere else. No symbolic link is followed. A directory that holds anything else stays, with all that is
-//! in it.
+//! Only files that Kennel made are opened and removed. They are recognized by their kind, their owner and the exact
+//! form of their names: real directories and regular files of this user (of any user, where others are trusted), with
+//! names that only Kennel gives. No symbolic link is followed. A directory that holds anything else stays, with all its
+//! content.
 
 use super::header::Fixed;
 use super::place::{format_id, held_too_long, is_named, lock_directory, locks_root, open_data};
@@ -21,30 +21,31 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The name of a new file in its lock directory, until it gets its own.
+/// The name of a new file in its lock directory, until it gets its final name.
 pub(super) const NEW: &str = "new";
-/// The name of a replaced file in the lock directory that it is moved to.
+/// The name of a replaced file in the lock directory to which it is moved.
 const REPLACED: &str = "replaced";
 
-/// The lock of the directory of all lock directories of a path: shared by those who make one there, until it has a
-/// lease of its own, and exclusive for those who tidy up.
-pub(crate) struct RootLock(#[expect(dead_code, reason = "held, never looked at")] LockFile);
+/// The lock of the directory that contains all lock directories of a path. A process that makes a lock directory holds
+/// it shared, until the new directory has a lease; a process that tidies up holds it exclusively.
+pub(crate) struct RootLock(#[expect(dead_code, reason = "held, never read")] LockFile);
 
-/// How long one who tidies waits for those who create.
+/// How long a process that tidies up waits for those that create.
 const TIDY_WAIT: Duration = Duration::from_secs(1);
 
 impl RootLock {
-    /// As [`shared`](Self::shared), for one who makes the locks of a file; a strategy without lock files needs none.
+    /// [`shared`](Self::shared) for a process that makes the locks of a file; `None` for a strategy that is not shared,
+    /// and so has no locks to make.
     pub(crate) fn to_make_locks(real: &Path, settings: &Settings) -> Result<Option<Self>> {
         settings.locks.is_shared().then(|| Self::shared(real, settings)).transpose()
     }
 
-    /// Makes the directory, and keeps tidiers out of it.
+    /// Creates the directory if needed, and keeps processes that tidy up out of it.
     pub(crate) fn shared(real: &Path, settings: &Settings) -> Result<Self> {
         let root = locks_root(real);
         let mut attempts = Attempts::within(settings.lock_wait);
         loop {
-            // One who tidies up may remove the directory between any two of these steps.
+            // A process that tidies up may remove the directory between any two of these steps.
             let made = platform::make_private_dir(&root, settings.mode, settings.trust);
             let lock = match made.and_then(|()| Self::open(&root)) {
                 Err(error) if platform::is_vanishing(&error) && attempts.again() => continue,
@@ -63,7 +64,7 @@ impl RootLock {
         }
     }
 
-    /// Keeps creators out; `None` when one does not end.
+    /// Keeps creators out; `None` if one of them does not finish in time.
     fn exclusive(root: &Path) -> io::Result<Option<Self>> {
         let lock = Self::open(root)?;
         let got = wait_in_crowd(TIDY_WAIT, || lock.try_lock_exclusive())?;
@@ -75,7 +76,7 @@ impl RootLock {
         LockFile::opened_by(|| Examined::of(platform::open_root_lock(root)?))
     }
 
-    /// Whether the directory that is locked is the one at the path.
+    /// Whether the locked directory is the one at the path.
     fn is_of(root: &Path, lock: &LockFile) -> io::Result<bool> {
         is_named(&platform::root_lock_path(root), lock.identity())
     }
@@ -84,13 +85,14 @@ impl RootLock {
     fn remove_empty(self, root: &Path) {
         let path = platform::root_lock_path(root);
         if path == root {
-            // Only an empty one goes, and while it is locked: a creator finds then that it is gone.
+            // This removes only an empty directory, and while it is locked: a creator then finds that it is gone.
             let _ = fs::remove_dir(root);
             return;
         }
         let Ok(mut entries) = fs::read_dir(root) else { return };
         if entries.all(|entry| entry.is_ok_and(|entry| entry.path() == path)) {
-            // The same for the file in it, which keeps the directory from going while another creator has one.
+            // Remove the lock file while it is locked, too. If a creator makes a new lock file meanwhile, that file
+            // keeps the directory from being removed.
             let _ = fs::remove_file(&path);
             drop(self);
             let _ = fs::remove_dir(root);
@@ -98,11 +100,11 @@ impl RootLock {
     }
 }
 
-/// Takes the path from a cache file that others may have mapped; for them it lives on without. The data lock is held.
-/// Returns where the file lies now, if anywhere.
+/// Frees the path of a cache file that other processes may have mapped; they go on using the file without a path. The
+/// caller holds the data lock. Returns the path to which the file was moved, if it was moved.
 ///
-/// Where a mapped file cannot be removed it is moved into a lock directory of its own, and goes with that: when the
-/// last who has it open closes it, or when somebody tidies up later.
+/// On systems that cannot remove a mapped file, the file is moved into a lock directory of its own, and removed with
+/// that directory: when the last process that has it open closes it, or when a process tidies up later.
 pub(crate) fn take_path(real: &Path, settings: &Settings) -> Result<Option<PathBuf>> {
     if platform::CAN_REPLACE_MAPPED {
         fs::remove_file(real).map_err(Error::io("remove", real))?;
@@ -117,9 +119,9 @@ pub(crate) fn take_path(real: &Path, settings: &Settings) -> Result<Option<PathB
     Ok(Some(aside))
 }
 
-/// Removes what nobody uses beside the cache file at a path, or where one was.
+/// Removes unused files beside the cache file at a path, even if that file is gone.
 ///
-/// An error leaves things as they are: they are in nobody's way, and whoever comes next tries again.
+/// On an error the files stay: they do no harm, and the next process that tidies up tries again.
 pub(crate) fn tidy(real: &Path, trust: bool) {
     let _ = try_to_tidy(real, trust);
 }
@@ -135,7 +137,7 @@ fn try_to_tidy(real: &Path, trust: bool) -> Result<()> {
     let keep = id_of(real)?;
     for name in folder.names().map_err(failed())? {
         if is_id(&name) && keep.as_deref().is_none_or(|keep| name != keep) {
-            // One that cannot be removed must not keep the others.
+            // A directory that cannot be removed must not keep the others from being removed.
             let _ = remove_unused(&folder, &name, trust);
         }
     }
@@ -143,8 +145,8 @@ fn try_to_tidy(real: &Path, trust: bool) -> Result<()> {
     Ok(())
 }
 
-/// The id of the cache file at a path; `None` if nothing lies there. Where that cannot be told it is an error: the locks of
-/// a file whose header cannot be read now must be there when it can.
+/// The id of the cache file at a path; `None` if nothing lies there. Returns an error if the header cannot be read: the
+/// locks of such a file must still exist when it can be read again.
 fn id_of(real: &Path) -> Result<Option<String>> {
     let data = match open_data(real, false) {
         Err(Error::NotFound(_)) => return Ok(None),
@@ -159,7 +161,7 @@ fn is_id(name: &OsStr) -> bool {
     digits.len() == 32 && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Removes a lock directory if nobody uses it: if all its locks and leases can be taken.
+/// Removes a lock directory if no process uses it, which means that all its locks and leases can be taken.
 fn remove_unused(root: &Folder, name: &OsStr, trust: bool) -> io::Result<()> {
     let folder = root.folder(name)?;
     if !trust && !folder.is_ours()? {
@@ -172,19 +174,19 @@ fn remove_unused(root: &Folder, name: &OsStr, trust: bool) -> io::Result<()> {
         }
     }
     names.iter().try_for_each(|name| folder.remove_file(name))?;
-    // Windows removes no directory that is open.
+    // Windows does not remove an open directory.
     drop(folder);
     root.remove_folder(name)
 }
 
-/// Whether a file of a lock directory is one that Kennel made, and used by nobody.
+/// Whether Kennel made this file of a lock directory, and no process uses it.
 ///
-/// Its lock is given back at once, since a process may have fewer descriptors than a cache has locks. Nobody comes to use it
-/// then: new members join the current file.
+/// The lock is released immediately, since a process may have fewer descriptors than a cache has locks. No process
+/// starts to use the file after that: new members join the current cache file.
 fn is_free(folder: &Folder, name: &OsStr, trust: bool) -> io::Result<bool> {
     let text = name.to_str().unwrap_or_default();
     if text == NEW || text == REPLACED {
-        // No creator is at work, since the root's lock is held.
+        // No creator is using the file, since the caller holds the root's lock.
         return folder.has_file(name);
     }
     if !is_lock_name(text) && !is_lease_name(text) {
@@ -194,8 +196,8 @@ fn is_free(folder: &Folder, name: &OsStr, trust: bool) -> io::Result<bool> {
     lock.try_lock_exclusive()
 }
 
-/// Tidies up when it is dropped, if it was told to: the last part of what has a file mapped, it is dropped when the
-/// mapping is gone.
+/// Tidies up when it is dropped, if `of` is set. It is the last field of the struct that has a file mapped, so the
+/// mapping is gone before it is dropped.
 #[derive(Default)]
 pub(crate) struct TidyAtEnd {
     /// The path, and whether other users are trusted.

@@ -1,4 +1,4 @@
-//! The drawing against its document, and shapes at their limits.
+//! The layout against its document, and shapes at their limits.
 
 use super::*;
 
@@ -71,7 +71,7 @@ fn each_impossible_shape_names_its_option() {
     }
 }
 
-/// A record's length was cut to 32 bits where a quarter of a ring is more than these can say.
+/// A regression: a record's length was cut to 32 bits where a quarter of a ring was longer.
 #[test]
 fn the_longest_record_of_the_largest_rings_fits_its_header() {
     for capacity in [140 << 30, 143 << 30, 1 << 40, MAX_CAPACITY] {

@@ -1,8 +1,8 @@
-//! The phases of the flush mark, beside a device that keeps any subset of pages.
+//! Models of the phases of the flush mark, beside a device that keeps any subset of pages.
 //!
-//! The device of the model has three pages: the header, and two of data, which are whole while they are equal. It writes
-//! a page back whenever it likes, and a sync writes back all that it is asked for. Power may be lost after any of this:
-//! then a header that says CLEAN must stand beside whole data.
+//! The model's device has three pages: the header, and two of data, which are whole while they are equal. It writes a
+//! page back at any time, and a sync writes back every page in its range. Power may fail after any of these steps: then
+//! a header that says CLEAN must stand beside whole data.
 
 use super::{Arc, AtomicU64, Heap, Memory, ModelLock, Ordering, Row, Shape, Step, Store, checker, thread};
 use crate::shm::Geometry;
@@ -16,9 +16,8 @@ const MARK: usize = 0;
 
 /// The mark in memory as the engine uses it, pages of data beside it, and what the device holds.
 ///
-/// For loom data and device lie outside of the memory that it models: to a device memory is one and the same, while
-/// loom gives an exchange no place among plain stores. `moments` is exchanged at each access to them, so that loom tries
-/// every order.
+/// Data and device lie outside the memory that loom models: a device sees one and the same memory, while loom does not
+/// order an exchange among plain stores. Each access to them exchanges `moments`, so that loom tries every order.
 struct Disk {
     heap: Heap,
     moments: AtomicU64,
@@ -32,7 +31,7 @@ struct Pages {
 }
 
 impl Disk {
-    /// A moment at which something is done to data or device; nobody comes in between until the next access.
+    /// Marks an access to data or device. No other thread runs between this and the access.
     fn moment(&self) {
         self.moments.fetch_add(1, Ordering::AcqRel);
     }
@@ -42,7 +41,7 @@ impl Disk {
     }
 
     fn write_back(&self, page: usize) {
-        // An exchange that changes nothing: a load could return an older mark.
+        // An exchange that changes nothing, because a load could return an older mark.
         let mark = (page == MARK).then(|| self.word(at!(flush)).fetch_add(Step::Header, 0));
         let data = || {
             self.moment();
@@ -52,7 +51,7 @@ impl Disk {
         self.pages().device[page] = word;
     }
 
-    /// What a loss of power leaves at this moment; whether the file would be trusted.
+    /// Checks what a loss of power would leave at this moment, and returns whether the file would be trusted.
     fn check(&self) -> bool {
         let [mark, first, second] = self.pages().device;
         let is_trusted = Flush::of(mark) == Flush::Clean;
@@ -79,7 +78,7 @@ struct File {
 }
 
 impl File {
-    /// With a mark in memory and on the device.
+    /// A file with this mark in memory and on the device.
     fn new(mark: u64) -> Self {
         let shape =
             Shape { capacity: 2048, mean_item: 2048, stripes: 1, lock_regions: 1, seats: 1, namespaces: 1, claims: 1 };
@@ -109,8 +108,8 @@ impl File {
     }
 }
 
-/// Runs two flushes, a writer, and the device from a mark on; which answers the flushes gave, and whether the file was
-/// trusted after a loss of power.
+/// Runs two flushes, a writer and the device, starting from a mark. Both outcomes must occur: that the file is trusted
+/// after a loss of power, and that it is not.
 fn flushes_beside_a_writer(mark: u64, pages: &'static [usize]) {
     let seen = std::sync::Arc::new(Mutex::new(BTreeSet::new()));
     let in_model = seen.clone();

@@ -13,21 +13,21 @@ use std::sync::{Mutex, MutexGuard};
 const KEYS: usize = 8;
 /// Operations of each thread.
 const ROUNDS: u32 = 25;
-/// Lengths of values, in words: some are written in place, some not, some are valid by their slots alone.
+/// Lengths of values in words: some are overwritten in place, some are not, some are valid by their slots alone.
 const WORDS: [usize; 4] = [2, 3, 20, 66];
 
-/// What a read of a key may return. Writes of a key are numbered in the order in which they are done.
+/// What a read of a key may return. The writes of a key are numbered in the order in which they take place.
 #[derive(Clone, Copy, Default)]
 struct Known {
     /// The last write that began.
     begun: u64,
-    /// The last that is over.
+    /// The last write that has finished.
     over: u64,
-    /// All before this one are gone for good: replaced, deleted, cleared, or a later one was read.
+    /// All writes before this one are gone for good: replaced, deleted or cleared, or a later one was read.
     first: u64,
 }
 
-/// What came up, over all schedules; a model in which something never does has not looked everywhere.
+/// Events over all schedules. A model in which an expected event never occurs has not tried everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Hit,
@@ -42,21 +42,21 @@ type Events = std::sync::Arc<Mutex<BTreeMap<Event, u32>>>;
 
 struct World {
     engine: Engine,
-    /// No thread of a model stops while it holds this: it holds the standard library's locks, which shuttle does not see.
+    /// No thread of a model blocks while it holds this, because shuttle does not see locks of the standard library.
     known: Mutex<[Known; KEYS]>,
     /// The last claim of each key.
     claims: Mutex<[Option<Ticket>; KEYS]>,
     events: Events,
 }
 
-/// Every word of a value.
+/// Copies every word of a value.
 struct Words;
 
 impl Take for Words {
     type Out = Vec<u64>;
 
     fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Vec<u64>> {
-        // The length may have been read in the middle of a change.
+        // The length may come from an unfinished write.
         store.still(found).then(|| {
             let words = found.value_len as u64 / 8;
             (0..words).map(|i| store.mem.word(found.value_at() + i * 8).get()).collect()
@@ -68,7 +68,8 @@ fn name(key: usize) -> [u8; 2] {
     [b'k', key as u8]
 }
 
-/// A value that proves itself: key and number of the write in each word, and as many words as belong to that number.
+/// A value that identifies its write: each word holds the key and the number of the write, which also determines the
+/// length.
 fn value(key: usize, number: u64) -> Vec<u8> {
     (number << 8 | key as u64).to_le_bytes().repeat(WORDS[number as usize % WORDS.len()])
 }
@@ -78,7 +79,7 @@ impl World {
         let shape =
             Shape { capacity: 4096, mean_item: 200, stripes: 1, lock_regions: 1, seats: 1, namespaces: 1, claims: 2 };
         let geometry = Geometry::new(shape).unwrap();
-        // All of it, since the whole is checked in the end.
+        // The whole file, because `verify` checks all of it at the end.
         let mem = Heap::of_parts(&[(0, geometry.file_len)]);
         let engine = Engine { store: Store { mem, geometry, seed: 11 }, lock: ModelLock::new() };
         Self { engine, known: Mutex::default(), claims: Mutex::default(), events: events.clone() }
@@ -92,14 +93,14 @@ impl World {
         *self.events.lock().unwrap().entry(event).or_default() += 1;
     }
 
-    /// A number for a write of a key, whose lock, or claim, is held.
+    /// A number for a write of a key. The caller holds the stripe's lock or the key's claim.
     fn begin(&self, key: usize) -> u64 {
         let known = &mut self.known()[key];
         known.begun += 1;
         known.begun
     }
 
-    /// A write is over. What was before it is gone; so is its own value, if it `leaves` none.
+    /// Ends a write. The values before it are gone, and so is its own if it `leaves` none.
     fn end(&self, key: usize, number: u64, leaves: bool) {
         let known = &mut self.known()[key];
         known.over = known.over.max(number);
@@ -156,14 +157,15 @@ impl World {
         self.came_up(Event::Hit);
     }
 
-    /// A claim that has ended does not come back: if the other's is held, and then mine still is, both are at once.
+    /// Asserts that no two owners hold a claim of this key. An ended claim never revives: if the other claim is held
+    /// now and this one is still held afterwards, both were held at the same time.
     fn assert_alone(&self, key: usize, mine: Ticket) {
         let other = self.claims.lock().unwrap()[key].replace(mine);
         let is_held = |ticket| self.engine.store.is_claim_held(ticket);
         assert!(!(other.as_ref().is_some_and(is_held) && is_held(&mine)), "two create key {key}");
     }
 
-    /// Creates a key unless it has a value, as `get_or_create` does; who finds another at it waits.
+    /// Creates a key unless it has a value, as `get_or_create` does. If another claim is held, waits for its end.
     fn create(&self, key: usize, member: u64) {
         match self.engine.claim(&name(key), member) {
             None => {}
@@ -187,7 +189,7 @@ impl World {
     }
 }
 
-/// Runs threads with these roles until each has done its operations; then the stripe's invariants hold.
+/// Runs threads with these roles until each has done its operations, and then checks the stripe's invariants.
 fn run(roles: &'static [fn(&World, u64)], seen: &[Event]) {
     let events = Events::default();
     let in_model = events.clone();
@@ -204,7 +206,7 @@ fn run(roles: &'static [fn(&World, u64)], seen: &[Event]) {
         assert!(problems.is_empty(), "{problems:#?}");
     });
     let events = events.lock().unwrap();
-    assert!(seen.iter().all(|event| events.contains_key(event)), "only these came up: {events:?}");
+    assert!(seen.iter().all(|event| events.contains_key(event)), "only these events occurred: {events:?}");
 }
 
 fn writer(world: &World, _: u64) {
@@ -220,7 +222,7 @@ fn reader(world: &World, _: u64) {
     world.read(thread_rng().gen_range(0..KEYS));
 }
 
-/// Two keys only, so that creators meet.
+/// Uses only two keys, so that creators meet.
 fn creator(world: &World, n: u64) {
     let key = thread_rng().gen_range(0..2);
     world.create(key, n);

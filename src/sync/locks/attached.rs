@@ -1,4 +1,4 @@
-//! The locks of a cache file as one process has attached to them, and the guard of one that is held.
+//! The locks of a cache file as one process is attached to them, and the guard of a held lock.
 
 use super::contract::{LockError, LockRegions, Mode};
 use super::file::FileLocks;
@@ -23,9 +23,9 @@ pub(crate) enum Locks {
 }
 
 impl Locks {
-    /// Locks a region exclusively. `seats` are those of the file that was attached to.
+    /// Locks a region exclusively. `seats` are the seats of the file that these locks belong to.
     ///
-    /// A word is locked within the write that needs it; whatever takes a call anyway is called.
+    /// A lock word is taken inline in the write that needs it; the other strategies cost a function call anyway.
     #[inline(always)]
     pub(crate) fn lock<'a, M: Memory>(
         &'a self,
@@ -46,7 +46,7 @@ impl Locks {
         Ok(RegionGuard::new(self, region, word, Mode::Exclusive, waited))
     }
 
-    /// Locks a region by more than a word; returns whether it had to wait.
+    /// Locks a region with a strategy other than `lease`; returns whether it had to wait.
     fn lock_whole(&self, region: u32, limit: Duration) -> Result<bool, LockError> {
         match self {
             Locks::File(locks) => locks.lock(region, limit),
@@ -57,25 +57,25 @@ impl Locks {
         }
     }
 
-    /// Whether a lock keeps anybody out. With `none` only the writer itself may look after half done work.
+    /// Whether the locks exclude other writers. With `none` only the writer itself may repair half-done work.
     pub(crate) fn exclude(&self) -> bool {
         !matches!(self, Locks::None)
     }
 
-    /// Whether a read has to take a lock of its own first.
+    /// Whether a read must take a lock.
     #[inline]
     pub(crate) fn reads_are_locked(&self) -> bool {
         matches!(self, Locks::RwFile(_))
     }
 
-    /// Takes the lock for reading, where reads take one.
+    /// Takes the shared lock if reads need one, else returns `None`.
     pub(crate) fn lock_shared(&self, region: u32, limit: Duration) -> Result<Option<RegionGuard<'_>>, LockError> {
         let Locks::RwFile(lock) = self else { return Ok(None) };
         let waited = lock.lock(limit, Mode::Shared)?;
         Ok(Some(RegionGuard::new(self, region, None, Mode::Shared, waited)))
     }
 
-    /// Unlocks what is held by more than a word.
+    /// Unlocks a region with a strategy other than `lease`.
     fn unlock(&self, region: u32, mode: Mode) {
         match self {
             _ if planted(Plant::Unlocked) => {}
@@ -88,23 +88,23 @@ impl Locks {
     }
 }
 
-/// A held lock region; dropping it unlocks, except in a child that was forked meanwhile.
+/// A held lock region. Dropping the guard unlocks the region, except in a child that was forked meanwhile.
 #[must_use]
 pub(crate) struct RegionGuard<'a> {
     locks: &'a Locks,
-    /// The word that is locked; `None`: something else is, in a mode.
+    /// The lock word with strategy `lease`; `None` with any other strategy, which holds the region in `mode`.
     word: Option<Held<'a>>,
     mode: Mode,
     region: u32,
     generation: u32,
-    /// Somebody else held it at first.
+    /// Whether the caller had to wait for the lock.
     pub waited: bool,
 }
 
 impl<'a> RegionGuard<'a> {
     #[inline]
     fn new(locks: &'a Locks, region: u32, word: Option<Held<'a>>, mode: Mode, waited: bool) -> Self {
-        // What the holder before stored is seen by the loads that follow.
+        // Makes the previous holder's stores visible to the loads that follow.
         fence(Ordering::Acquire);
         Self { locks, word, mode, region, generation: fork::generation(), waited }
     }
@@ -122,7 +122,7 @@ impl RegionGuard<'_> {
         }
     }
 
-    /// Unlocks ahead of time; dropping the guard does nothing then, as in a forked child.
+    /// Unlocks early. Dropping the guard then does nothing, as in a forked child.
     #[cfg(feature = "plant")]
     pub(crate) fn give_up(&mut self) {
         self.give_back();

@@ -17,11 +17,11 @@ pub(crate) struct FileLocks {
 }
 
 struct Region {
-    /// An `flock` belongs to the open file: the threads that share it exclude each other by this.
+    /// Excludes the threads of this process from each other: they share one open file, which the `flock` belongs to.
     front: Flag,
-    /// Opened at the first use; most processes touch few of many regions.
+    /// Opened at the first use: most processes use only a few of many regions.
     file: SharedFile,
-    /// The last holder could not unlock: the file is locked by us although nobody holds it.
+    /// The last holder failed to unlock: the file is still locked by this process although no thread holds the region.
     stuck: AtomicBool,
 }
 
@@ -35,7 +35,7 @@ impl FileLocks {
         Self { directory: place.directory.clone(), regions: (0..place.regions).map(region).collect() }
     }
 
-    /// Returns whether it had to wait.
+    /// Locks a region; returns whether it had to wait.
     pub(super) fn lock(&self, number: u32, limit: Duration) -> Result<bool, LockError> {
         let region = &self.regions[number as usize];
         let waited = wait_for(limit, || {
@@ -53,15 +53,15 @@ impl FileLocks {
 
     pub(super) fn unlock(&self, number: u32) {
         let region = &self.regions[number as usize];
-        // Unlocking an open file that is locked does not fail; should it, we still own the lock, and the next of our
-        // threads goes on with it.
+        // Unlocking a locked file does not fail. If it did, this process would still own the lock, and its next thread
+        // would use it.
         region.stuck.store(!region.file.unlock(), Ordering::Relaxed);
         region.front.clear();
     }
 }
 
 impl Region {
-    /// Called by the thread that holds the front.
+    /// Tries to lock the file. The calling thread holds `front`.
     fn try_lock(&self, directory: &Path) -> io::Result<bool> {
         if self.stuck.load(Ordering::Relaxed) {
             return Ok(true);
@@ -70,8 +70,8 @@ impl Region {
     }
 }
 
-/// A lock file as the threads of this process share it. It is opened at its first use, and again if somebody closed its
-/// descriptor.
+/// A lock file that the threads of this process share. It is opened at its first use, and again if the program has
+/// closed its descriptor.
 pub(super) struct SharedFile {
     number: u32,
     inode: u64,
@@ -83,7 +83,7 @@ impl SharedFile {
         Self { number, inode, file: Mutex::new(None) }
     }
 
-    /// Does something with the file, which lies in this directory.
+    /// Calls `work` with the file, which lies in `directory`.
     pub(super) fn with<R>(&self, directory: &Path, work: impl FnOnce(&LockFile) -> io::Result<R>) -> io::Result<R> {
         let mut file = self.file();
         if !file.as_ref().is_some_and(Marked::is_own) {
@@ -96,7 +96,7 @@ impl SharedFile {
         work(&file.file)
     }
 
-    /// Unlocks the file; `false`: it is locked still. With its descriptor a lock has gone, too.
+    /// Unlocks the file; `false` if it is still locked. If its descriptor is gone, so is the lock.
     pub(super) fn unlock(&self) -> bool {
         let file = self.file();
         file.as_ref().is_none_or(|file| fs2::FileExt::unlock(&*file.file).is_ok() || !file.file.is_own())
@@ -107,11 +107,10 @@ impl SharedFile {
     }
 }
 
-/// An open lock file, its descriptor at a position where nothing is read or written, as a mark.
+/// An open lock file whose descriptor is marked by its file position, at which nothing is read or written.
 ///
-/// A daemon closes all descriptors that it has inherited, and opens files of its own, which get their numbers: one of those
-/// must not be locked. To ask for the position takes little more than half of the time that it takes to ask which file it
-/// is.
+/// A daemon closes all descriptors that it has inherited, and opens files of its own, which get the same numbers; such
+/// a file must not be locked. Reading the position takes little more than half the time of reading the file's identity.
 struct Marked {
     file: LockFile,
     mark: u64,
@@ -120,12 +119,12 @@ struct Marked {
 impl Marked {
     fn new(file: LockFile) -> io::Result<Self> {
         let mark = mark_of(file.identity());
-        // Where a descriptor cannot be there, each lock asks which file it is.
+        // Where a descriptor cannot be set to this position, each lock reads the identity instead.
         let _ = (&*file).seek(SeekFrom::Start(mark));
         Ok(Self { file, mark })
     }
 
-    /// Whether the descriptor is the one that was marked, or at least leads to the same file.
+    /// Whether the descriptor carries the mark, or at least leads to the same file.
     fn is_own(&self) -> bool {
         self.is_marked() || self.file.is_own()
     }
@@ -135,15 +134,15 @@ impl Marked {
     }
 }
 
-/// A position for a file's descriptor, below what the common file systems allow for any file, and above the length of
-/// nearly all. Lock files, which a process may have many of, differ in it.
+/// The mark for a file's descriptor: a position below the file size limit of the common file systems and above the
+/// length of nearly all files. It differs between lock files, of which a process may have many.
 fn mark_of(file: platform::Identity) -> u64 {
     const ABOVE: u64 = 1 << 39;
     let spread = file.device.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     ABOVE | file.inode.wrapping_add(spread) & (ABOVE - 1)
 }
 
-/// Opens a lock file that must exist and be the one that was made with the cache file.
+/// Opens a lock file, which must be the one that was made with the cache file.
 fn open_lock_file(directory: &Path, number: u32, inode: u64) -> io::Result<LockFile> {
     let path = lock_file_path(directory, number);
     let explain = |why: String| {
@@ -152,7 +151,7 @@ fn open_lock_file(directory: &Path, number: u32, inode: u64) -> io::Result<LockF
     };
     let file = LockFile::open(&path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => explain("expected the file that was made with the cache, found none".into()),
-        // No regular file.
+        // The path leads to something other than a regular file.
         io::ErrorKind::InvalidInput => explain(format!("{error}: it was replaced")),
         kind => io::Error::new(kind, format!("lock file {}: {error}", path.display())),
     })?;

@@ -1,7 +1,7 @@
-//! Strategy `lease`: a word per lock region, in the file itself.
+//! Strategy `lease`: one word per lock region, in the cache file itself.
 //!
-//! The protocol is in [`lock_word`](super::lock_word); here is what it stands on: how a dead owner is told from a
-//! living one, how long is waited, and how.
+//! [`lock_word`](super::lock_word) has the protocol. This module has its environment: the test whether an owner is
+//! dead, the limit of a wait, and the sleep.
 
 use super::contract::LockError;
 use super::lock_word::{Host, LockWord, Name};
@@ -16,12 +16,12 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// When a waiter looks for the first time whether the owner lives, and how often from then on. A test costs some
-/// 20 µs, and the lock of a dead member is to be given on within 100 ms.
+/// Time until a waiter first tests whether the owner lives, and the time between further tests. A test costs about 20
+/// µs, and a dead member's lock must pass to a waiter within 100 ms.
 const TESTS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(10));
 
 pub(crate) struct LeaseLocks {
-    /// Where the leases are.
+    /// The directory of the lease files.
     directory: PathBuf,
     /// This process.
     member: Owner,
@@ -39,7 +39,7 @@ impl LeaseLocks {
         Self { directory, member }
     }
 
-    /// Also returns whether it had to wait.
+    /// Locks a region; also returns whether it had to wait.
     #[inline]
     pub(super) fn lock<'a, M: Memory>(
         &self,
@@ -81,12 +81,12 @@ struct Waiter<'a, M> {
     backoff: Backoff,
     start: Instant,
     limit: Duration,
-    /// Of the limit, at the turn that runs.
+    /// The part of the limit that is left in the current turn.
     left: Duration,
-    /// Until the owner is tested again.
+    /// Time until the next test of the owner.
     test_in: Duration,
     next_test: Duration,
-    /// Why the last test could not say whether the owner lives. It may live and unlock, so the wait goes on.
+    /// Why the last test could not tell whether the owner lives. It may live and unlock, so the wait goes on.
     no_answer: Option<io::Error>,
 }
 
@@ -99,13 +99,13 @@ impl<'a, M> Waiter<'a, M> {
     }
 }
 
-/// What keeps an owner dead.
+/// Proof that an owner is dead, and stays so while this value lives.
 enum Proof {
-    /// There never was one of that name, or its seat has had another generation since.
+    /// No owner ever had that name, or its seat has another generation now.
     Gone,
-    /// Its lease.
+    /// The lease of its seat is taken.
     Member { _lease: LockFile },
-    /// The number of the thread of this process that it was.
+    /// The owner was a thread of this process, whose number is taken.
     Thread { _number: Number },
 }
 
@@ -123,7 +123,7 @@ impl<M: Memory> Host for Waiter<'_, M> {
     fn is_test_due(&mut self) -> bool {
         let now = self.start.elapsed();
         self.left = self.limit.saturating_sub(now);
-        // The last turn tests in any case: a short wait takes a dead one's lock, too.
+        // The last turn always tests, so that even a short wait can take over a dead owner's lock.
         let is_due = now >= self.next_test || self.left.is_zero();
         if is_due {
             self.next_test = now + TESTS.1;
@@ -138,8 +138,8 @@ impl<M: Memory> Host for Waiter<'_, M> {
         let (Some(thread), Some(generation)) = (owner.thread(), self.seats.generation(seat)) else {
             return Some(Proof::Gone);
         };
-        // The name was read with `Acquire`, so this is the generation it was made of, or a later one. A name of a seat
-        // that was never used is damage; whoever will sit there has another generation.
+        // The name was read with `Acquire`, so this is the generation in the name or a later one. A name with a seat
+        // that was never used is damage; the seat's first member will have another generation.
         if generation != owner.generation() || !self.seats.was_used(seat) {
             return Some(Proof::Gone);
         }
@@ -166,8 +166,8 @@ impl<M: Memory> Host for Waiter<'_, M> {
     }
 }
 
-/// Whether a name of this very process is that of no thread which could hold anything. This thread holds nothing, or
-/// it would not ask; another one lives as long as its number is taken.
+/// Tries to prove that no living thread has a name of this process. This thread itself does not hold the region, or it
+/// would not wait for it; another thread lives as long as its number is taken.
 fn prove_dead_here(thread: u32) -> Option<Proof> {
     if thread == threads::number_of_thread() && thread != threads::SHARED {
         return Some(Proof::Gone);

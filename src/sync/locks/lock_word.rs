@@ -1,4 +1,4 @@
-//! The word of strategy `lease`: who holds a lock region, and whether anybody sleeps for it.
+//! The lock word of strategy `lease`: the holder of a lock region, and a mark that waiters may sleep.
 //!
 //! ```text
 //! bit   63       62 .. 52          51 .. 32   31 .. 0
@@ -8,26 +8,26 @@
 //! | word | means |
 //! |---|---|
 //! | 0 | free |
-//! | a name | its thread holds the region, nobody sleeps |
-//! | a name and *waiters* | its thread holds it, and whoever unlocks wakes one |
+//! | a name | that thread holds the region, no thread sleeps |
+//! | a name and *waiters* | that thread holds the region, and wakes one waiter when it unlocks |
 //!
 //! | from | to | by |
 //! |---|---|---|
-//! | 0 | a name | a thread that locks; with *waiters* if it has slept, since others may still sleep |
-//! | a name | the same and *waiters* | a thread that is about to sleep |
+//! | 0 | a name | a thread that locks; it adds *waiters* if it has slept, since others may still sleep |
+//! | a name | the same name and *waiters* | a thread that is about to sleep |
 //! | a name, with *waiters* or not | 0 | the thread that it names |
 //! | a name, with *waiters* or not | another name | a thread that has proved the named one dead, and keeps the proof |
 //!
-//! There are no other edges. A name is never used again for another owner: a seat's generation is raised before the
-//! seat is used, and a thread's number is one living thread's. So a compare-exchange that finds a dead one's exact
-//! word finds it still held by the dead one.
+//! There are no other transitions. A name is never reused for another owner: a seat's generation is raised before the
+//! seat is used, and a thread's number belongs to one living thread. So if a compare-exchange finds a dead owner's
+//! exact word, that dead owner still holds the region (no ABA).
 //!
-//! *Sleeping.* A second word counts wake-ups. A waiter reads it first, then looks at the lock word and marks it, then
-//! sleeps only if the count is still what it read. Who unlocks empties the lock word, and then, if it was marked,
-//! raises the count and wakes one. Either the mark came in time, and the count is raised after it was read, or it
-//! fails, because the word is another by then.
+//! *Sleeping.* A second word counts wake-ups. A waiter reads the count first, then reads the lock word and marks it,
+//! then sleeps only if the count is unchanged. The unlocking thread sets the lock word to 0 and then, if it was marked,
+//! raises the count and wakes one waiter. Either the mark is set in time, and the count is raised after the waiter read
+//! it, so the waiter does not sleep or is woken; or setting the mark fails, because the lock word has changed.
 //!
-//! Generic over what surrounds it ([`Host`]), so that the model checker runs this very code.
+//! The protocol is generic over its environment ([`Host`]), so that the model checker runs this very code.
 
 use crate::shm::Step;
 use crate::shm::atomics::Ordering;
@@ -37,12 +37,12 @@ const SEAT_SHIFT: u32 = 32;
 const THREAD_SHIFT: u32 = 52;
 const WAITERS: u64 = 1 << 63;
 
-/// Who holds a region: a thread of a member.
+/// The name of a region's holder: a thread of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Name(u64);
 
 impl Name {
-    /// `seat` is below 2^20 and `thread` below 2^11 - 1, as the format and the numbers of threads have it.
+    /// `seat` is below 2^20, a limit of the format; `thread` is below 2^11 - 1, a limit of the threads' numbers.
     #[inline]
     pub(crate) const fn new(seat: u32, generation: u32, thread: u32) -> Self {
         Self((thread as u64 + 1) << THREAD_SHIFT | (seat as u64) << SEAT_SHIFT | generation as u64)
@@ -56,32 +56,32 @@ impl Name {
         self.0 as u32
     }
 
-    /// `None`: no thread ever wrote this.
+    /// `None`: no thread ever wrote this name.
     pub(crate) fn thread(self) -> Option<u32> {
         ((self.0 >> THREAD_SHIFT) as u32).checked_sub(1)
     }
 }
 
-/// Exchanges that a waiter loses to others, one after the other, before it looks at its time and sleeps: a word that changes
-/// all the time must not keep it beyond that.
+/// How many exchanges in a row a waiter may lose before it checks its limit and sleeps: a word that changes all the
+/// time must not make it overrun the limit.
 const MOST_LOST: u32 = 1000;
 
-/// What the protocol needs of the world around it, for one wait.
+/// What the protocol needs from its environment, for one wait.
 pub(crate) trait Host {
-    /// Keeps an owner dead: while it lives nobody can be what the name says.
+    /// Proof that an owner is dead: while this value lives, no thread can have the owner's name.
     type Proof;
 
-    /// Spends a moment; `false` when it is time to sleep instead.
+    /// Spins for a moment; `false` when the waiter should sleep instead.
     fn spin(&mut self) -> bool;
 
-    /// Called once a turn: whether the owner is to be tested in this one.
+    /// Called once per turn of the wait: whether to test the owner in this turn.
     fn is_test_due(&mut self) -> bool;
 
-    /// A proof that an owner is dead; `None` if it may live.
+    /// Tries to prove that an owner is dead; `None` if it may live.
     fn prove_dead(&mut self, owner: Name) -> Option<Self::Proof>;
 
-    /// Sleeps while the low half of `word` is that of `seen`, until a wake-up or a moment has passed. `false`: the time
-    /// to wait is over.
+    /// Sleeps while the low half of `word` equals that of `seen`, until woken or for a moment. `false`: the limit has
+    /// passed.
     fn sleep(&mut self, word: Word<'_>, seen: u64) -> bool;
 }
 
@@ -95,15 +95,15 @@ pub(crate) struct LockWord<'a> {
 impl LockWord<'_> {
     /// Takes a free region.
     ///
-    /// `Acquire` sees what the holder before stored; its partner is the `Release` of [`unlock`](Self::unlock). `Release`
-    /// is for the waiters' `Acquire` load in [`wait`](Self::wait): who reads a name sees its seat's generation.
+    /// `Acquire` makes the previous holder's stores visible; its partner is the `Release` of [`unlock`](Self::unlock).
+    /// `Release` is for the waiters' `Acquire` load in [`wait`](Self::wait): a waiter that reads a name sees its seat's
+    /// generation.
     #[inline]
     pub(crate) fn try_lock(self, me: Name) -> bool {
         self.lock.compare_exchange(Step::LockWord, 0, me.0, Ordering::AcqRel).is_ok()
     }
 
-    /// Takes a region that somebody holds: when it is given back, or when its owner is proved dead. `false`: the time
-    /// to wait is over.
+    /// Takes a held region once it is unlocked or its owner is proved dead. `false`: the limit has passed.
     pub(crate) fn wait<H: Host>(self, me: Name, host: &mut H) -> bool {
         while host.spin() {
             if self.lock.get() == 0 && self.try_lock(me) {
@@ -112,10 +112,10 @@ impl LockWord<'_> {
         }
         let (mut mine, mut lost) = (me.0, 0);
         loop {
-            // Before the look at the lock word. `Acquire`, its partner is the `Release` in `unlock_marked`: who sees
-            // the count raised sees the lock word that was emptied before.
+            // Must precede the load of the lock word. `Acquire`; its partner is the `Release` in `unlock_marked`: a
+            // waiter that sees the count raised sees that the lock word was set to 0 before.
             let count = self.sleep.load(Ordering::Acquire);
-            // Partner: the `Release` of whoever put a name here.
+            // Partner: the `Release` of the thread that stored its name here.
             let seen = self.lock.load(Ordering::Acquire);
             lost += 1;
             if seen == 0 {
@@ -131,7 +131,7 @@ impl LockWord<'_> {
                 && is_test_due
                 && let Some(_kept) = host.prove_dead(Name(seen & !WAITERS))
             {
-                // Whoever sleeps for the dead one sleeps for me now.
+                // Threads that slept for the dead owner sleep for this one now, so the mark stays.
                 if self.exchange(seen, mine | seen & WAITERS) {
                     return true;
                 }
@@ -148,14 +148,14 @@ impl LockWord<'_> {
         }
     }
 
-    /// Orders as in [`try_lock`](Self::try_lock); a mark must not hide the name's `Release` behind it, and does not:
-    /// an exchange goes on with the release sequence of the store that it replaces.
+    /// Exchanges the lock word, with the orderings of [`try_lock`](Self::try_lock). Setting the mark does not hide the
+    /// `Release` of the name's store: an exchange continues the release sequence of the store that it replaces.
     fn exchange(self, old: u64, new: u64) -> bool {
         self.lock.compare_exchange(Step::LockWord, old, new, Ordering::AcqRel).is_ok()
     }
 
-    /// Gives back what `me` holds; `wake` wakes one who sleeps on the word it gets. `Release`: see
-    /// [`try_lock`](Self::try_lock).
+    /// Unlocks a region that `me` holds; `wake` wakes one thread that sleeps on the word that is passed to it. For
+    /// `Release` see [`try_lock`](Self::try_lock).
     #[inline]
     pub(crate) fn unlock(self, me: Name, wake: impl FnOnce(Word<'_>)) {
         if self.lock.compare_exchange(Step::LockWord, me.0, 0, Ordering::Release).is_err() {
@@ -165,9 +165,9 @@ impl LockWord<'_> {
 
     #[cold]
     fn unlock_marked(self, me: Name, wake: impl FnOnce(Word<'_>)) {
-        // Anything but my own name with the mark is damage, and not mine to give back.
+        // Anything but my own name with the mark is damage, which this thread must not overwrite.
         if self.lock.compare_exchange(Step::LockWord, me.0 | WAITERS, 0, Ordering::Release).is_ok() {
-            // `Release` for the load of the count in `wait`.
+            // `Release`, for the load of the count in `wait`.
             self.sleep.announce(Step::SleepWord);
             wake(self.sleep);
         }

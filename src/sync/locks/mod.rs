@@ -1,12 +1,12 @@
 //! The locks of stripes: one contract, several strategies.
 //!
-//! *Contract.* Between [`lock`](LockRegions::lock) and [`unlock`](LockRegions::unlock) of a lock region no
-//! other thread or process that attached to the same place holds that region. `lock` ends within its limit,
-//! with the lock or with [`LockError::Busy`]. The lock of a process that died is given to the next who asks;
-//! that of a process that was stopped is not. A forked child does not hold what its parent holds. Regions do
-//! not wait for each other. Memory ordering is the engine's business: it puts a fence on either side.
+//! *Contract.* Between [`lock`](LockRegions::lock) and [`unlock`](LockRegions::unlock) of a lock region, no other
+//! thread or process that attached to the same place holds that region. `lock` returns within its limit, with the lock
+//! or with [`LockError::Busy`]. The lock of a dead process goes to the next thread that asks; the lock of a stopped
+//! process does not. A forked child does not hold its parent's locks. Regions are independent of each other. A strategy
+//! need not order memory: the engine puts a fence on either side.
 //!
-//! The crate `kennel-conformance` checks all of this, for these strategies and for a caller's own.
+//! The crate `kennel-conformance` checks this contract, for the built-in strategies and for custom ones.
 
 #[cfg(not(loom))]
 mod attached;

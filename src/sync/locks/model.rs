@@ -1,4 +1,4 @@
-//! A lock for the model checkers.
+//! A stand-in for the stripe locks, for the model checkers.
 
 use crate::shm::atomics::checker::sync::{Mutex, MutexGuard};
 

@@ -1,8 +1,9 @@
-//! The lock word under the model checkers: locking, sleeping, taking over, and names that come back.
+//! The lock word under the model checkers: locking, sleeping, taking over, and reuse of seats and thread numbers.
 //!
 //! loom runs the code of [`lock_word`](super::lock_word) through every interleaving up to a bound of preemptions, and
-//! through every value that a load may return; shuttle runs longer histories, at random. Beside it stands a world in which nothing is timed: who sleeps is woken
-//! or sleeps for ever, which loom calls a deadlock; leases and numbers of threads are flags, taken and given back.
+//! through every value that a load may return; shuttle runs longer histories, at random. The environment is a world
+//! without time: a sleeper is woken or sleeps for ever, which loom reports as a deadlock. Leases and numbers of threads
+//! are flags, taken and given back.
 
 use super::lock_word::{Host, LockWord, Name};
 use crate::shm::atomics::checker::sync::{Arc, Condvar, Mutex};
@@ -16,9 +17,9 @@ mod schedules;
 /// Offsets of the words of this world.
 const LOCK: u64 = 0;
 const SLEEP: u64 = 8;
-/// What the lock guards: a number that each holder adds 1 to, in a load and a store of its own.
+/// The data that the lock guards: a number to which each holder adds 1, by a load and a separate store.
 const GUARDED: u64 = 16;
-/// Generation of the one seat that owners come and go on.
+/// Generation of the seat whose owners come and go.
 const GENERATION: u64 = 24;
 
 /// The seat whose owners die.
@@ -27,14 +28,14 @@ const SEAT: u32 = 1;
 struct World {
     words: Heap,
     futex: (Mutex<()>, Condvar),
-    /// What can be taken by one at a time: the seat's lease, or a thread's number.
+    /// Flags that one thread at a time can take: the seat's lease, and a thread's number.
     taken: Mutex<[bool; 2]>,
 }
 
 const LEASE: usize = 0;
 const NUMBER: usize = 1;
 
-/// A lease or number that is held, until this is dropped.
+/// A lease or number that is held until this is dropped.
 struct Taken<'a>(&'a World, usize);
 
 impl Drop for Taken<'_> {
@@ -69,7 +70,7 @@ impl World {
         }
     }
 
-    /// What is done under the lock: two at once would lose one addition.
+    /// The work under the lock: two simultaneous holders would lose an addition.
     fn add(&self) {
         let word = self.words.word(GUARDED);
         word.set(Step::Live, word.get() + 1);
@@ -90,14 +91,14 @@ impl World {
     }
 }
 
-/// Whether, and what, a waiter finds out about owners.
+/// What a waiter tests about owners, if anything.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Tests {
-    /// Owners live, and waiters sleep until they are woken.
+    /// No test: owners live, and waiters sleep until they are woken.
     Nothing,
-    /// The seat's owner may be dead; who sleeps looks again some time.
+    /// Whether the seat's owner is dead; a sleeper wakes by itself and tests again.
     Seat,
-    /// A thread of this process that never was.
+    /// Whether a thread of this process, named in the word, does not exist.
     Number,
 }
 
@@ -118,7 +119,7 @@ impl<'a> Host for Waiter<'a> {
         self.tests != Tests::Nothing
     }
 
-    /// As the strategy does it, with flags in the place of files.
+    /// The test of strategy `lease`, with flags in place of files.
     fn prove_dead(&mut self, owner: Name) -> Option<Self::Proof> {
         if self.tests == Tests::Number {
             if owner == self.me {
@@ -148,7 +149,7 @@ impl<'a> Host for Waiter<'a> {
     }
 }
 
-/// A thread of a process that nothing happens to.
+/// A thread of a process that never dies.
 fn living(thread: u32) -> Name {
     Name::new(2, 1, thread)
 }
@@ -158,7 +159,7 @@ fn mortal(generation: u32) -> Name {
     Name::new(SEAT, generation, 0)
 }
 
-/// The name of a thread that may or may not be there.
+/// The name of a thread that may or may not exist.
 const THREAD: Name = Name::new(2, 1, 7);
 
 fn check(model: impl Fn() + Sync + Send + 'static) {
@@ -173,7 +174,7 @@ fn spawn(world: &Arc<World>, work: impl FnOnce(&World) + Send + 'static) -> thre
     thread::spawn(move || work(&world))
 }
 
-/// Fails with the lock's `Acquire` or the unlock's `Release` taken away, or with an unlock that wakes nobody.
+/// Fails if the lock's `Acquire` or the unlock's `Release` is removed, or if unlocking wakes no waiter.
 #[test]
 fn loom_a_lock_word_excludes_and_hands_on_what_was_stored() {
     check(|| {
@@ -190,8 +191,8 @@ fn loom_a_lock_word_excludes_and_hands_on_what_was_stored() {
     });
 }
 
-/// Fails if a waiter counts after it marked, if it sleeps without a mark, if the count is not raised, or if who has
-/// slept takes the word without a mark.
+/// Fails if a waiter reads the count after it marked the word, if it sleeps without a mark, if the count is not raised,
+/// or if a thread that has slept takes the word without a mark.
 #[test]
 fn loom_no_wake_up_is_lost() {
     check(|| {
@@ -205,7 +206,7 @@ fn loom_no_wake_up_is_lost() {
     });
 }
 
-/// A seat's owner was killed while it held the lock.
+/// A world in which a seat's owner was killed while it held the lock.
 fn with_a_dead_owner() -> Arc<World> {
     let world = Arc::new(World::new());
     world.words.word(GENERATION).set(Step::Seat, 1);
@@ -213,7 +214,7 @@ fn with_a_dead_owner() -> Arc<World> {
     world
 }
 
-/// Fails if who takes over stores its name without comparing.
+/// Fails if a thread takes over with a plain store of its name instead of a compare-exchange.
 #[test]
 fn loom_a_dead_owners_lock_is_taken_over_by_one() {
     check(|| {
@@ -225,8 +226,8 @@ fn loom_a_dead_owners_lock_is_taken_over_by_one() {
     });
 }
 
-/// One who sleeps for the dead one, and is not due to test it, is woken by whoever took over. Fails if that one drops
-/// the mark.
+/// A thread that sleeps for a dead owner, and does not test it, is woken by the thread that took over. Fails if the
+/// latter drops the mark.
 #[test]
 fn loom_who_sleeps_for_a_dead_owner_is_woken_by_its_successor() {
     check(|| {
@@ -239,9 +240,9 @@ fn loom_who_sleeps_for_a_dead_owner_is_woken_by_its_successor() {
     });
 }
 
-/// The seat of the dead one is taken by a new member, who locks, and is killed with the lock held, while a waiter tests
-/// the owner. Fails, by waiting without end, if the new member does not raise the generation. Not if a waiter does not
-/// keep the lease: a generation that never comes back is enough.
+/// While a waiter tests the dead owner, a new member takes its seat, locks, and is killed with the lock held. Fails, by
+/// an endless wait, if the new member does not raise the generation. It would pass if a waiter did not keep the lease:
+/// generations are never reused, and that is enough.
 #[test]
 fn loom_a_seat_may_be_taken_again_while_its_owner_is_tested() {
     check(|| {
@@ -253,7 +254,7 @@ fn loom_a_seat_may_be_taken_again_while_its_owner_is_tested() {
             world.lock(mortal(2), Tests::Seat);
             world.add();
             adds += 1;
-            // Killed.
+            // The new member is killed.
             drop(lease);
         }
         waiter.join().unwrap();
@@ -262,8 +263,8 @@ fn loom_a_seat_may_be_taken_again_while_its_owner_is_tested() {
     });
 }
 
-/// A word that damage made of this process's name and a thread's number: it is taken over while a thread of that very
-/// number comes, locks, and holds. Fails if the number is looked at and not kept.
+/// Damage left a word with this process's name and a thread's number. A waiter takes it over while a thread of that
+/// very number starts, locks, and holds the lock. Fails if the waiter does not keep the number taken.
 #[test]
 fn loom_a_thread_may_get_the_number_in_a_damaged_word() {
     check(|| {

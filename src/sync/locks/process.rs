@@ -6,10 +6,10 @@ use crossbeam::utils::CachePadded;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// A lock among threads that can be waited for with a limit.
+/// A lock among threads, for waits with a limit.
 ///
-/// It sleeps with growing pauses instead of parking: what it guards is held for a microsecond, and parking
-/// keeps state of its own that a fork could catch in the middle.
+/// Waiters sleep with growing pauses instead of parking: the lock is held for about a microsecond, and a fork could
+/// happen in the middle of a change to the parking state.
 #[derive(Default)]
 pub(super) struct Flag(CachePadded<AtomicBool>);
 
@@ -30,7 +30,7 @@ impl ProcessLocks {
         Self((0..regions).map(|_| Flag::default()).collect())
     }
 
-    /// Returns whether it had to wait.
+    /// Locks a region; returns whether it had to wait.
     pub(super) fn lock(&self, region: u32, limit: Duration) -> Result<bool, LockError> {
         let flag = &self.0[region as usize];
         wait_for::<LockError>(limit, || Ok(flag.try_set()))?.ok_or(LockError::Busy)

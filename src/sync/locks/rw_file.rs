@@ -10,12 +10,12 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// The threads of a process share one open file and so one `flock`: the first reader takes it, the last
-/// one gives it back, and a writer needs all of it.
+/// The threads of a process share one open file, and so one `flock`: its first reader takes the shared lock, its last
+/// reader releases it, and a writer takes the exclusive lock.
 pub(crate) struct RwFileLock {
     directory: PathBuf,
     file: SharedFile,
-    /// Held by a writer throughout, by a reader only while it comes or goes.
+    /// A writer holds this flag as long as the lock, a reader only while it locks or unlocks.
     front: Flag,
     readers: AtomicU32,
 }
@@ -28,7 +28,7 @@ impl RwFileLock {
         Ok(Self { directory, file, front: Flag::default(), readers: AtomicU32::new(0) })
     }
 
-    /// Returns whether it had to wait.
+    /// Locks the file in `mode`; returns whether it had to wait.
     pub(super) fn lock(&self, limit: Duration, mode: Mode) -> Result<bool, LockError> {
         let waited = wait_for(limit, || {
             if !self.front.try_set() {
@@ -38,7 +38,7 @@ impl RwFileLock {
                 Mode::Shared => self.enter_shared(),
                 Mode::Exclusive => self.enter_exclusive(),
             };
-            // A writer keeps the front; everybody else clears it again.
+            // A writer that got the lock keeps the flag.
             if mode == Mode::Shared || !matches!(got, Ok(true)) {
                 self.front.clear();
             }
@@ -65,7 +65,8 @@ impl RwFileLock {
 
     pub(super) fn unlock(&self, mode: Mode) {
         if mode == Mode::Shared {
-            // The front is held for moments by those who come or go, or by a writer only while none reads.
+            // This wait is short: other threads hold the flag only while they lock or unlock, since no writer can hold
+            // the lock while this thread reads.
             while !self.front.try_set() {
                 std::thread::yield_now();
             }
@@ -74,7 +75,7 @@ impl RwFileLock {
                 return;
             }
         }
-        // Unlocking an open file that is locked does not fail.
+        // Unlocking a locked file does not fail.
         self.file.unlock();
         self.front.clear();
     }

@@ -1,4 +1,4 @@
-//! The strategies by name, and how one is attached to.
+//! The lock strategies by name, and how a process attaches to one.
 
 use super::attached::Locks;
 use super::contract::{LockFactory, LockPlace};
@@ -13,35 +13,37 @@ use std::io;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// How the stripes of a cache file are locked: chosen when it is created, the same for all who use it.
+/// How the stripes of a cache file are locked. The strategy is chosen when the file is created; all processes that use
+/// the file share it.
 ///
 /// Two strategies are equal if they have the same [name](Self::name) and [id](Self::id). `Display` writes the name, and
-/// `FromStr` reads the names of the built-in ones.
+/// `FromStr` reads the names of the built-in strategies.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum LockStrategy {
-    /// One lock file per lock region, locked exclusively through `fs2`; an in-process flag in front, since such
-    /// a lock belongs to the open file and not to the thread. Name `file`.
+    /// One lock file per lock region, locked exclusively through `fs2`. An in-process flag excludes the threads of a
+    /// process from each other, since such a lock belongs to the open file and not to the thread. Name `file`.
     #[default]
     File,
-    /// A word per lock region in the cache file itself: locking and unlocking make no system call while nobody else
-    /// wants the lock, and waiters sleep until they are woken. An owner's death is proved by its lease. Refused
-    /// where such a lease does not hold ([`Error::LeaseRefused`](crate::Error::LeaseRefused)). Name `lease`.
+    /// One word per lock region in the cache file itself: locking and unlocking make no system call without contention,
+    /// and waiters sleep until they are woken. An owner's lease proves whether it lives. Opening fails with
+    /// [`Error::LeaseRefused`](crate::Error::LeaseRefused) where the system cannot hold such a lease. Name `lease`.
     Lease,
-    /// Threads of one process. The process keeps the lock of the data file for as long as it has it open;
-    /// another that opens it gets [`Error::OpenElsewhere`](crate::Error::OpenElsewhere). Name `process`.
+    /// Locks among the threads of one process. That process locks the data file for as long as it has it open; another
+    /// process that opens the file gets [`Error::OpenElsewhere`](crate::Error::OpenElsewhere). Name `process`.
     Process,
-    /// No lock at all: the caller promises that one thread of one process writes. Readers are free. Name `none`.
+    /// No locks: the caller promises that only one thread of one process writes. Any thread and process may read. Name
+    /// `none`.
     None,
-    /// One reader/writer lock file for the whole cache, reads under the shared lock: the arrangement that
-    /// Kennel replaces, kept to be measured against. Name `rw-file`.
+    /// One reader/writer lock file for the whole cache; reads take the shared lock. This is the design that Kennel
+    /// replaces, kept as a baseline for measurements. Name `rw-file`.
     RwFile,
-    /// The caller's own.
+    /// A custom strategy.
     Custom(Arc<dyn LockFactory>),
 }
 
 impl LockStrategy {
-    /// The name that is stored in the file.
+    /// The name of the strategy, which is stored in the file.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -54,7 +56,7 @@ impl LockStrategy {
         }
     }
 
-    /// The number that is stored beside the name: two strategies of one name are told apart by it.
+    /// The number of the strategy, which is stored beside the name. It distinguishes strategies of the same name.
     #[must_use]
     pub fn id(&self) -> u64 {
         match self {
@@ -67,17 +69,17 @@ impl LockStrategy {
         }
     }
 
-    /// Whether several processes may write: only then there are lock files and leases.
+    /// Whether several processes may write. Only then the cache has lock files and leases.
     pub(crate) fn is_shared(&self) -> bool {
         matches!(self, LockStrategy::File | LockStrategy::Lease | LockStrategy::RwFile | LockStrategy::Custom(_))
     }
 
-    /// Whether one process keeps the data file's lock for as long as it has the file open.
+    /// Whether a process keeps the data file's lock for as long as it has the file open.
     pub(crate) fn is_one_process(&self) -> bool {
         matches!(self, LockStrategy::Process)
     }
 
-    /// Lock files that a cache with so many lock regions has.
+    /// Number of lock files of a cache with this many lock regions.
     pub(crate) fn lock_files(&self, regions: u32) -> u32 {
         match self {
             LockStrategy::File => regions,
@@ -86,7 +88,7 @@ impl LockStrategy {
         }
     }
 
-    /// Makes what the strategy needs at a new cache file's place.
+    /// Creates what the strategy needs in the lock directory of a new cache file.
     pub(crate) fn prepare(&self, place: &LockPlace) -> io::Result<()> {
         match self {
             LockStrategy::Custom(factory) => factory.prepare(place),
@@ -94,7 +96,7 @@ impl LockStrategy {
         }
     }
 
-    /// Attaches this process, which is `member`, to the locks at a place.
+    /// Attaches this process, as `member`, to the locks at a place.
     pub(crate) fn attach(&self, place: &LockPlace, member: Owner) -> io::Result<Locks> {
         Ok(match self {
             LockStrategy::File => Locks::File(FileLocks::new(place)),

@@ -1,4 +1,4 @@
-//! Threads and owners that lock for longer than loom could follow.
+//! Runs of threads and owners that are too long for loom.
 
 use super::{GENERATION, LEASE, Tests, World, living, mortal, spawn};
 use crate::shm::atomics::Ordering;
@@ -8,7 +8,7 @@ use crate::shm::schedules::check;
 use crate::shm::{Memory, Step};
 use shuttle::rand::{Rng, thread_rng};
 
-/// How often each thread locks.
+/// Number of times each thread locks.
 const ROUNDS: u32 = 12;
 
 impl World {
@@ -16,8 +16,8 @@ impl World {
         (0..ROUNDS).for_each(|_| self.lock_and_add(living(thread), tests));
     }
 
-    /// One owner's life on the seat: it takes the lease, locks, and is killed, or gives the lock back first. Whether
-    /// the seat was free.
+    /// One owner's life on the seat: it takes the lease, locks, and is killed, in half of the runs after unlocking.
+    /// Returns whether the seat was free.
     fn live_and_die(&self) -> bool {
         let Some(_lease) = self.try_take(LEASE) else { return false };
         let generation = self.words.word(GENERATION);
@@ -32,7 +32,7 @@ impl World {
     }
 }
 
-/// A wake-up that is lost is a deadlock, and two who are in at once lose an addition.
+/// A lost wake-up would show as a deadlock; two simultaneous holders would lose an addition.
 #[test]
 fn shuttle_threads_lock_and_sleep_again_and_again() {
     check(|| {
@@ -44,7 +44,7 @@ fn shuttle_threads_lock_and_sleep_again_and_again() {
     });
 }
 
-/// Owners come to one seat, lock and die, and others take over from the dead.
+/// Owners take one seat in turn, lock and die; other threads take over their locks.
 #[test]
 fn shuttle_owners_come_and_die_again_and_again() {
     check(|| {
