@@ -14,7 +14,7 @@ use std::time::Duration;
 /// threads and processes may use it.
 ///
 /// Reads take no lock and never fail: a value that cannot be read is a miss. Writes lock one stripe, and end in
-/// [`Error::Busy`](crate::Error::Busy) when a stopped process holds its lock. A forked child may go on using the
+/// [`Error::Busy`] when a stopped process holds its lock. A forked child may go on using the
 /// handle: it becomes a member of its own at its first use.
 ///
 /// ```
@@ -144,14 +144,14 @@ impl Cache {
         self.file.to_read()
     }
 
-    /// How long a write waits for the lock of its stripe, before it ends in [`Busy`](crate::Error::Busy).
+    /// How long a write waits for the lock of its stripe, before it ends in [`Busy`](Error::Busy).
     #[must_use]
     pub fn lock_wait(&self) -> Duration {
         self.lock_wait
     }
 
     /// The same handle with another limit: writes, and claims of keys, wait up to that long for the lock of their stripe.
-    /// With a limit of zero they only try, and end in [`Busy`](crate::Error::Busy) if another holds the lock.
+    /// With a limit of zero they only try, and end in [`Busy`](Error::Busy) if another holds the lock.
     ///
     /// ```
     /// # use std::time::Duration;

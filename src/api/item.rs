@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stamp(pub u64);
 
-/// A value with what is stored beside it. The value is bytes, or of the type of a [typed](crate::Cache) handle.
+/// A value with what is stored beside it. The value is bytes, or of the type of a typed handle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Item<V = Vec<u8>> {
