@@ -73,6 +73,8 @@ mod api;
 mod clock;
 #[cfg(not(loom))]
 mod error;
+#[cfg(not(loom))]
+mod file;
 mod hash;
 mod names;
 mod plant;
@@ -80,8 +82,6 @@ mod platform;
 mod shm;
 mod store;
 mod sync;
-#[cfg(not(loom))]
-mod upkeep;
 
 #[cfg(all(feature = "tokio", not(loom)))]
 pub use api::AsyncCache;
@@ -97,6 +97,12 @@ pub use api::{
 pub use clock::{Clock, Expiry};
 #[cfg(not(loom))]
 pub use error::{Error, Result};
+#[cfg(not(loom))]
+pub use file::header::AfterCrash;
+#[cfg(not(loom))]
+pub use file::place::{default_path, default_paths};
+#[cfg(not(loom))]
+pub use file::settings::{DEFAULT_CAPACITY, OnMismatch};
 pub use names::UnknownName;
 pub use store::Invalidation;
 pub use store::record::{MAX_KEY, record_size};
@@ -105,12 +111,6 @@ pub use store::verify::Problem;
 pub use sync::locks;
 #[cfg(not(loom))]
 pub use sync::locks::LockStrategy;
-#[cfg(not(loom))]
-pub use upkeep::header::AfterCrash;
-#[cfg(not(loom))]
-pub use upkeep::place::{default_path, default_paths};
-#[cfg(not(loom))]
-pub use upkeep::settings::{DEFAULT_CAPACITY, OnMismatch};
 
 /// Faults to plant in the engine, for the tests that must find them.
 #[cfg(all(feature = "plant", not(loom)))]

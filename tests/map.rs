@@ -19,7 +19,7 @@ const FLOORS: [&[&str]; 8] = [
     &["sync"],
     &["store"],
     &["error"],
-    &["upkeep"],
+    &["file"],
     &["api"],
 ];
 
@@ -300,7 +300,7 @@ fn the_map_sees_what_it_must_see() {
     assert!(edges.len() > 200, "only {} imports were found", edges.len());
     assert!(edges.contains(&(module("store/read"), module("shm/memory"))), "a path into another floor");
     assert!(edges.contains(&(module("store/read"), module("store/record"))), "a path to a neighbour");
-    assert!(edges.contains(&(module("upkeep/opened"), module("store/table"))), "a path through a window");
+    assert!(edges.contains(&(module("file/attached"), module("store/table"))), "a path through a window");
     assert!(!house.rooms.contains_key(&module("store/tests")), "tests are not part of the house");
     assert_eq!(expand("a::{b, c::{d, self}}"), ["a::b", "a::c::d", "a::c::self"]);
 }

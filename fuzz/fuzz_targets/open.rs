@@ -275,7 +275,7 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    fn look(&self, key: u8, value: Option<&[u8]>) {
+    fn lookup(&self, key: u8, value: Option<&[u8]>) {
         if let (true, Some(value)) = (self.is_checked, value) {
             let was_set = self.base.iter().chain(&self.set).any(|(of, set)| *of == key && set == value);
             assert!(was_set, "key {key}: {value:?} was never set");
@@ -286,11 +286,11 @@ impl Case<'_> {
         let mut buf = [0; 300];
         for number in 0..KEYS {
             let key = key_of(number);
-            self.look(number, self.cache.get(&key).as_deref());
+            self.lookup(number, self.cache.get(&key).as_deref());
             if number % 4 == 0 {
-                self.look(number, self.cache.get_item(&key).map(|item| item.value).as_deref());
+                self.lookup(number, self.cache.get_item(&key).map(|item| item.value).as_deref());
                 let len = self.cache.get_into(&key, &mut buf).ok().flatten();
-                self.look(number, len.map(|len| &buf[..len]));
+                self.lookup(number, len.map(|len| &buf[..len]));
                 let _ = self.cache.contains(&key);
             }
         }
@@ -337,7 +337,7 @@ impl Case<'_> {
             8 => {
                 let keys: Vec<_> = (0..KEYS).rev().map(key_of).collect();
                 let found = cache.get_multi(&keys);
-                (0..KEYS).rev().zip(found).for_each(|(key, value)| self.look(key, value.as_deref()));
+                (0..KEYS).rev().zip(found).for_each(|(key, value)| self.lookup(key, value.as_deref()));
             }
             9 => drop(cache.flush()),
             10 => {
@@ -366,7 +366,7 @@ impl Case<'_> {
         for key in 20..26 {
             let value = self.value(key, 50);
             let created = cache.get_or_create(key_of(key), &wait, || Ok::<_, ()>(value));
-            self.look(key, created.ok().as_deref());
+            self.lookup(key, created.ok().as_deref());
         }
         let lock = cache.try_lock("a lock").ok().flatten();
         let _ = (lock.map(|lock| lock.release()), cache.is_claimed("a lock"), cache.namespaces());

@@ -8,7 +8,7 @@
 //! *not* pass is not asserted here: libFuzzer sees the comparisons, and makes checksums that fit.
 //!
 //! Planted and found:
-//! * the cost of a creation is kept with one bit more than it has room for (`Beside::extension`): "what is beside the
+//! * the cost of a creation is kept with one bit more than it has room for (`Metadata::extension`): "what is beside the
 //!   value did not come back", in 1 s, at the 7 077th input.
 //!
 //! The metadata is decoded from words, encoded and decoded again. So an error in the decoder alone goes unnoticed: a

@@ -10,7 +10,7 @@
 //! finds nothing.
 //!
 //! Planted and found, with the committed seeds:
-//! * a read does not check the bucket's version again after it copied the value (`still`): "a torn value", in 1 s, at
+//! * a read does not check the bucket's version again after it copied the value (`validate`): "a torn value", in 1 s, at
 //!   the 82nd input;
 //! * a repair undoes a complete record although its bucket's version is even again, so that readers have seen it
 //!   (`repair_slot`): `verify` finds it, in 3 s, at the 170th input.

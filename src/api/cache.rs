@@ -2,9 +2,9 @@
 
 use super::namespace::{Namespace, NamespaceOptions, with_stored_key};
 use crate::error::{Error, Result};
+use crate::file::AttachedFile;
+use crate::file::current::{Current, InUse};
 use crate::sync::calls::AnyCall;
-use crate::upkeep::Opened;
-use crate::upkeep::current::{Current, InUse};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub struct Cache {
 }
 
 impl Cache {
-    pub(super) fn new(opened: Opened) -> Self {
+    pub(super) fn new(opened: AttachedFile) -> Self {
         let lock_wait = opened.settings.lock_wait;
         Self { file: Arc::new(Current::new(opened)), namespace: None, has_namespace: 0, lock_wait }
     }
@@ -129,7 +129,7 @@ impl Cache {
     }
 
     /// The file in use, for longer than a call. This counts on a word that all threads share.
-    pub(super) fn opened(&self) -> Arc<Opened> {
+    pub(super) fn opened(&self) -> Arc<AttachedFile> {
         self.file.opened()
     }
 

@@ -8,17 +8,17 @@ use super::count::count;
 use super::stripe_lock::{Patience, lock_to_claim};
 use super::writer::Writer;
 use crate::error::{Error, Result};
+use crate::file::AttachedFile;
+use crate::file::notes::Life;
 use crate::hash::Key;
 use crate::platform::sleep_on;
 use crate::shm::Memory;
 use crate::shm::mapping::Mapping;
-use crate::store::claim::{Claimant, Claimed, End, Kind, NamespaceEpochs, Owner, Ticket};
-use crate::store::exclusive::Exclusive;
+use crate::store::claim::{ClaimId, Claimant, Claimed, End, Kind, NamespaceEpochs, Owner};
+use crate::store::stripe_guard::StripeGuard;
 use crate::store::{Epochs, tally::MemberCount};
 use crate::sync::clock::monotonic_ms;
 use crate::sync::fork;
-use crate::upkeep::Opened;
-use crate::upkeep::notes::Life;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -100,8 +100,8 @@ thread_local! {
 
 /// A claim that this process holds, until it is ended or dropped. A forked child does not hold it.
 pub(super) struct Held {
-    opened: Arc<Opened>,
-    ticket: Ticket,
+    opened: Arc<AttachedFile>,
+    ticket: ClaimId,
     generation: u32,
     /// How it ends if nothing is said.
     dropped: End,
@@ -112,12 +112,12 @@ impl Held {
         self.generation == fork::generation()
     }
 
-    pub(super) fn opened(&self) -> &Arc<Opened> {
+    pub(super) fn opened(&self) -> &Arc<AttachedFile> {
         &self.opened
     }
 
     /// The claim, if this process may end it.
-    pub(super) fn ticket(&self) -> Option<&Ticket> {
+    pub(super) fn ticket(&self) -> Option<&ClaimId> {
         self.is_ours().then_some(&self.ticket)
     }
 
@@ -145,13 +145,13 @@ impl Drop for Held {
 
 /// What one who creates a value goes by: the epochs from before the key was looked at.
 #[derive(Clone, Copy)]
-pub(super) struct Began {
+pub(super) struct EpochSnapshot {
     pub epochs: Epochs,
     pub namespace: NamespaceEpochs,
 }
 
-impl Began {
-    pub(super) fn now(opened: &Opened, namespace: u16) -> Self {
+impl EpochSnapshot {
+    pub(super) fn now(opened: &AttachedFile, namespace: u16) -> Self {
         Self { epochs: opened.store.epochs(), namespace: opened.store.namespace_now(namespace) }
     }
 }
@@ -160,7 +160,7 @@ impl Began {
 pub(super) enum Step<T> {
     /// The look at the key found something, and no claim is needed.
     Found(T),
-    Mine(Held, Began),
+    Mine(Held, EpochSnapshot),
     /// Somebody else holds it, or all claims are held. When the caller's time is up, no pause is offered.
     Taken(Option<Pause>),
     /// The one who was waited for created something that is not to be stored.
@@ -171,8 +171,8 @@ pub(super) enum Step<T> {
 
 /// A wait until something may have changed.
 pub(super) struct Pause {
-    opened: Arc<Opened>,
-    on: Option<Ticket>,
+    opened: Arc<AttachedFile>,
+    on: Option<ClaimId>,
     limit: Duration,
 }
 
@@ -211,7 +211,7 @@ pub(super) struct Seeker {
     deadline: Option<Instant>,
     began: Instant,
     /// What was waited for, and in which file.
-    waited_for: Option<(Arc<Opened>, Ticket)>,
+    waited_for: Option<(Arc<AttachedFile>, ClaimId)>,
     /// It is counted that this caller waits.
     is_counted: bool,
     /// For stripes' locks; by default as long as the handle waits for one.
@@ -273,7 +273,7 @@ impl Seeker {
         &mut self,
         cache: &Cache,
         key: &[u8],
-        mut look: impl FnMut(&Opened, &Exclusive<'_, Mapping>, &Key<'_>) -> Option<T>,
+        mut look: impl FnMut(&AttachedFile, &StripeGuard<'_, Mapping>, &Key<'_>) -> Option<T>,
     ) -> Result<Step<T>> {
         cache.notice_removal();
         if self.waited_for.as_ref().is_some_and(|(opened, ticket)| opened.store.was_not_stored(ticket)) {
@@ -282,11 +282,11 @@ impl Seeker {
         loop {
             let file = cache.current()?;
             let writer = Writer::new(&file, cache.in_namespace(), key, cache.lock_wait)?;
-            let opened: &Arc<Opened> = &file;
+            let opened: &Arc<AttachedFile> = &file;
             let (claimed, began) = {
                 let mut stripe = self.lock(cache, opened, writer.stripe())?;
                 // Before the key is looked at: an invalidation from here on is seen by whoever stores.
-                let began = Began::now(opened, writer.namespace);
+                let began = EpochSnapshot::now(opened, writer.namespace);
                 if let Some(found) = look(opened, &stripe, &writer.key) {
                     return Ok(Step::Found(found));
                 }
@@ -328,7 +328,7 @@ impl Seeker {
     }
 
     /// Locks a stripe for a look at its claims. Who is in a hurry only tries.
-    fn lock<'o>(&mut self, cache: &Cache, opened: &'o Opened, stripe: u32) -> Result<Exclusive<'o, Mapping>> {
+    fn lock<'o>(&mut self, cache: &Cache, opened: &'o AttachedFile, stripe: u32) -> Result<StripeGuard<'o, Mapping>> {
         if self.hurry {
             return lock_to_claim(opened, stripe, &mut Patience::of(Duration::ZERO), Duration::ZERO);
         }
@@ -342,7 +342,7 @@ impl Seeker {
         self.left().map_or(Duration::MAX, |left| left.max(LEAST_LOCK_WAIT))
     }
 
-    fn claimant(&self, opened: &Opened, began: &Began) -> Result<Claimant> {
+    fn claimant(&self, opened: &AttachedFile, began: &EpochSnapshot) -> Result<Claimant> {
         Ok(Claimant {
             kind: self.kind,
             owner: opened.owner(opened.member()?, self.task.0),
@@ -353,7 +353,7 @@ impl Seeker {
         })
     }
 
-    fn held(&self, opened: &Arc<Opened>, ticket: Ticket) -> Held {
+    fn held(&self, opened: &Arc<AttachedFile>, ticket: ClaimId) -> Held {
         let dropped = match self.kind {
             Kind::Create => End::Failed,
             Kind::Lock => End::Done,
@@ -362,7 +362,7 @@ impl Seeker {
     }
 
     /// A pause of at most `limit`, unless the caller's time is up.
-    fn pause(&self, opened: &Arc<Opened>, on: Option<Ticket>, limit: Duration) -> Option<Pause> {
+    fn pause(&self, opened: &Arc<AttachedFile>, on: Option<ClaimId>, limit: Duration) -> Option<Pause> {
         let left = self.left();
         if left.is_some_and(|left| left.is_zero()) {
             return None;

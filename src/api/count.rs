@@ -1,12 +1,12 @@
 //! Counts of what happens without a stripe's lock, on lines that belong to one thread of a member.
 
+use crate::file::AttachedFile;
 use crate::store::tally::MemberCount;
 use crate::sync::threads::SeatLines;
-use crate::upkeep::Opened;
 
 /// Counts on this thread's line of a member's seat.
 #[inline(always)]
-pub(super) fn count_on(opened: &Opened, lines: SeatLines, what: MemberCount, by: u64) {
+pub(super) fn count_on(opened: &AttachedFile, lines: SeatLines, what: MemberCount, by: u64) {
     match lines.own() {
         Some(line_at) => opened.store.count(line_at, what, by),
         None => count_on_any(opened, lines, what, by),
@@ -14,7 +14,7 @@ pub(super) fn count_on(opened: &Opened, lines: SeatLines, what: MemberCount, by:
 }
 
 #[cold]
-fn count_on_any(opened: &Opened, lines: SeatLines, what: MemberCount, by: u64) {
+fn count_on_any(opened: &AttachedFile, lines: SeatLines, what: MemberCount, by: u64) {
     let (line_at, is_shared) = lines.any();
     if is_shared {
         opened.store.count_shared(line_at, what, by);
@@ -24,7 +24,7 @@ fn count_on_any(opened: &Opened, lines: SeatLines, what: MemberCount, by: u64) {
 }
 
 /// Counts on this thread's line, outside the read path.
-pub(super) fn count(opened: &Opened, what: MemberCount) {
+pub(super) fn count(opened: &AttachedFile, what: MemberCount) {
     if let Some(joined) = opened.joined() {
         count_on(opened, joined.lines, what, 1);
     }

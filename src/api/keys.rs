@@ -3,8 +3,8 @@
 use super::cache::Cache;
 use super::namespace::Namespace;
 use super::stripe_lock::lock_for_read;
-use crate::store::Distrust;
-use crate::upkeep::Opened;
+use crate::file::AttachedFile;
+use crate::store::CrashState;
 use crossbeam::utils::Backoff;
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ const LOOKS: u32 = 64;
 #[must_use = "an iterator reads nothing until it is used"]
 pub struct Keys {
     /// The file that the scan began on, unless it is one that reads miss in.
-    opened: Option<Arc<Opened>>,
+    opened: Option<Arc<AttachedFile>>,
     /// The next bucket: its stripe, and its number there.
     next: (u32, u64),
     /// The namespace whose keys these are.
@@ -72,8 +72,8 @@ fn callers_key(namespace: Option<&Namespace>, stored: Vec<u8>) -> Option<Vec<u8>
     }
 }
 
-fn keys_of(opened: &Opened, stripe: u32, bucket: u64) -> Vec<Vec<u8>> {
-    if opened.store.distrust(stripe) == Distrust::Discard {
+fn keys_of(opened: &AttachedFile, stripe: u32, bucket: u64) -> Vec<Vec<u8>> {
+    if opened.store.distrust(stripe) == CrashState::Discard {
         return Vec::new();
     }
     let now_ms = opened.settings.time.now_ms();

@@ -2,9 +2,9 @@
 
 use super::stripe_lock::lock_stripe;
 use crate::error::{Error, Result};
+use crate::file::AttachedFile;
 use crate::shm::layout::NAMESPACE_NAME;
 use crate::store::namespace::Defaults;
-use crate::upkeep::Opened;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -106,7 +106,7 @@ impl Namespace {
 
     /// The namespace's number in a file, and its defaults. A namespace that the file does not have is added, under a lock
     /// for which this waits up to a limit.
-    pub(super) fn in_file(&self, opened: &Opened, limit: Duration) -> Result<(u16, Defaults)> {
+    pub(super) fn in_file(&self, opened: &AttachedFile, limit: Duration) -> Result<(u16, Defaults)> {
         let file = opened.number & ((1 << 48) - 1);
         let found = self.found.load(Ordering::Relaxed);
         let number = if found != 0 && found & ((1 << 48) - 1) == file {
@@ -119,7 +119,7 @@ impl Namespace {
         Ok((number, self.defaults(opened.store.namespace_defaults(number))))
     }
 
-    fn find_or_add(&self, opened: &Opened, limit: Duration) -> Result<u16> {
+    fn find_or_add(&self, opened: &AttachedFile, limit: Duration) -> Result<u16> {
         if let Some(number) = opened.store.namespace_named(&self.name) {
             return Ok(number);
         }

@@ -3,12 +3,12 @@
 use super::cache::Cache;
 use crate::clock::{Clock, Time};
 use crate::error::{Error, Result};
+use crate::file::create::create;
+use crate::file::header::AfterCrash;
+use crate::file::open;
+use crate::file::place::resolve;
+use crate::file::settings::{OnMismatch, Settings};
 use crate::sync::locks::LockStrategy;
-use crate::upkeep::create::create;
-use crate::upkeep::header::AfterCrash;
-use crate::upkeep::open;
-use crate::upkeep::place::resolve;
-use crate::upkeep::settings::{OnMismatch, Settings};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

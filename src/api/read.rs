@@ -7,17 +7,17 @@ use super::stripe_lock::lock_for_read;
 use super::values::Values;
 use super::wants::{Append, In, Into, Nothing, Sound, TooSmall, TryValue, TryWhole, Value, Want, WholeItem};
 use crate::error::{Error, Result};
+use crate::file::AttachedFile;
+use crate::file::current::InUse;
 use crate::hash::Key;
 use crate::shm::Memory;
-use crate::store::Distrust;
-use crate::store::read::{Look, Sight, Take};
+use crate::store::CrashState;
+use crate::store::read::{BucketView, Extract, Look};
 use crate::store::record::MAX_KEY;
 use crate::store::tally::MemberCount;
 use crate::sync::calls::OwnCall;
 use crate::sync::locks::{LockError, RegionGuard};
 use crate::sync::threads::SeatLines;
-use crate::upkeep::Opened;
-use crate::upkeep::current::InUse;
 use crossbeam::utils::Backoff;
 
 /// Looks that a read takes at a bucket that others are changing before it goes the slow way.
@@ -58,7 +58,7 @@ impl Cache {
             && let Some(ready) = Ready::of(&file, 0)
         {
             let (key, tally) = (ready.opened.store.key(key), ready.tally());
-            return tally.go_on(tally.look(&key, want), key, want).transpose();
+            return tally.go_on(tally.lookup(&key, want), key, want).transpose();
         }
         self.read_slow_with(key, want, |_, read| read).transpose()
     }
@@ -71,7 +71,7 @@ impl Cache {
         let ready = Ready::of(&file, 0)?;
         let (opened, time) = (ready.opened, &self.file.time);
         let key = opened.store.key(key);
-        match opened.store.look(&key, || time.now_ms(), &mut TryWhole::<true>(time), true) {
+        match opened.store.lookup(&key, || time.now_ms(), &mut TryWhole::<true>(time), true) {
             Look::Hit(known) => known.ok(),
             Look::Miss | Look::Changing => None,
         }
@@ -174,7 +174,7 @@ impl Cache {
             && let Some(ready) = Ready::of(&file, self.has_namespace)
         {
             let key = ready.opened.store.key(key);
-            return ready.read_at(&key, ready.opened.store.sight(&key), want);
+            return ready.read_at(&key, ready.opened.store.bucket_view(&key), want);
         }
         self.read_otherwise(key, want)
     }
@@ -196,7 +196,7 @@ impl Cache {
             && let Some(ready) = Ready::of(&file, 0)
         {
             let key = ready.opened.store.key(key);
-            return ready.read_at(&key, ready.opened.store.sight(&key), want);
+            return ready.read_at(&key, ready.opened.store.bucket_view(&key), want);
         }
         self.read_slow(key, want)
     }
@@ -239,7 +239,7 @@ impl Cache {
             }
             let mut sights = [const { None }; BATCH];
             for (key, sight) in hashed.iter().flatten().zip(&mut sights) {
-                store.prefetch_record(sight.insert(store.sight(key)));
+                store.prefetch_record(sight.insert(store.bucket_view(key)));
             }
             for (key, sight) in hashed.iter().flatten().zip(sights.iter().flatten()) {
                 let read = ready.read_at(key, *sight, want);
@@ -271,18 +271,18 @@ impl Cache {
         let key = opened.store.key(key);
         // A forked child joins at its first use. If it cannot, it reads without counting.
         let tally = Tally { opened, lines: opened.joined_for_read().map(|joined| joined.lines) };
-        counted(tally, read_carefully(key, tally, want))
+        counted(tally, read_verified(key, tally, want))
     }
 }
 
 /// After a change came in between: some more looks, then the stripe's lock for a short time, then a miss.
 #[cold]
 #[inline(never)]
-fn read_again<T: Take>(key: Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<T::Out> {
+fn read_retry<T: Extract>(key: Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<T::Out> {
     let backoff = Backoff::new();
     for look in 1..=LOOKS {
         backoff.snooze();
-        let read = match tally.look(&key, want) {
+        let read = match tally.lookup(&key, want) {
             Look::Hit(value) => Some(value),
             Look::Miss => None,
             Look::Changing => continue,
@@ -302,7 +302,7 @@ fn read_again<T: Take>(key: Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<T
 }
 
 /// Reads with the stripe's lock held, after whatever its holder before left undone. `None`: it was not to be had.
-fn read_locked<T: Take>(key: &Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<Look<T::Out>> {
+fn read_locked<T: Extract>(key: &Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<Look<T::Out>> {
     let store = &tally.opened.store;
     let held = lock_for_read(tally.opened, store.stripe_of(key))?;
     held.settle_bucket(store.bucket_of(key));
@@ -310,19 +310,19 @@ fn read_locked<T: Take>(key: &Key<'_>, tally: Tally<'_>, want: &mut T) -> Option
         // What a dead writer left is settled all the same.
         drop(held);
     }
-    Some(tally.look(key, want))
+    Some(tally.lookup(key, want))
 }
 
 /// Whether a look runs code of the caller's. That may use the cache, and so must run under no lock.
-fn runs_callers_code<T: Take>(opened: &Opened) -> bool {
+fn runs_callers_code<T: Extract>(opened: &AttachedFile) -> bool {
     T::RUNS_CALLERS_CODE || opened.settings.time.is_callers()
 }
 
 /// Reads where more is asked for than a version: a reader's lock, or checksums.
-fn read_carefully<T: Want>(key: Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<T::Out> {
+fn read_verified<T: Want>(key: Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<T::Out> {
     let opened = tally.opened;
     let distrust = opened.store.distrust(opened.store.stripe_of(&key));
-    if distrust == Distrust::Discard || (opened.is_foreign() && !opened.settings.verify_reads) {
+    if distrust == CrashState::Discard || (opened.is_foreign() && !opened.settings.verify_reads) {
         return None;
     }
     let Ok(shared) = lock_shared(opened) else {
@@ -331,19 +331,19 @@ fn read_carefully<T: Want>(key: Key<'_>, tally: Tally<'_>, want: &mut T) -> Opti
     };
     // The bucket's version alone makes a look sound.
     let shared = shared.filter(|_| !runs_callers_code::<T>(opened));
-    if opened.settings.verify_reads || distrust == Distrust::Verify {
+    if opened.settings.verify_reads || distrust == CrashState::Verify {
         let mut sound = Sound { key, want };
-        let looked = tally.look(&key, &mut sound);
+        let looked = tally.lookup(&key, &mut sound);
         drop(shared);
         return tally.go_on(looked, key, &mut sound).flatten();
     }
-    let looked = tally.look(&key, want);
+    let looked = tally.lookup(&key, want);
     drop(shared);
     tally.go_on(looked, key, want)
 }
 
 /// The lock of a reader, where reads take one. It is given back before the slow way, which takes the writer's.
-fn lock_shared(opened: &Opened) -> Result<Option<RegionGuard<'_>>, LockError> {
+fn lock_shared(opened: &AttachedFile) -> Result<Option<RegionGuard<'_>>, LockError> {
     match opened.joined() {
         Some(joined) => joined.member.locks.lock_shared(0, opened.settings.lock_wait),
         None => Ok(None),
@@ -353,23 +353,23 @@ fn lock_shared(opened: &Opened) -> Result<Option<RegionGuard<'_>>, LockError> {
 /// One thread's reads of a file, and where they are counted: nowhere without a membership.
 #[derive(Clone, Copy)]
 struct Tally<'a> {
-    opened: &'a Opened,
+    opened: &'a AttachedFile,
     lines: Option<SeatLines>,
 }
 
 impl Tally<'_> {
     /// One look.
     #[inline(always)]
-    fn look<T: Take>(&self, key: &Key<'_>, want: &mut T) -> Look<T::Out> {
-        self.opened.store.look(key, || self.opened.settings.time.now_ms(), want, self.lines.is_some())
+    fn lookup<T: Extract>(&self, key: &Key<'_>, want: &mut T) -> Look<T::Out> {
+        self.opened.store.lookup(key, || self.opened.settings.time.now_ms(), want, self.lines.is_some())
     }
 
     /// What a first look gave, or what further ones give.
-    fn go_on<T: Take>(self, looked: Look<T::Out>, key: Key<'_>, want: &mut T) -> Option<T::Out> {
+    fn go_on<T: Extract>(self, looked: Look<T::Out>, key: Key<'_>, want: &mut T) -> Option<T::Out> {
         match looked {
             Look::Hit(value) => Some(value),
             Look::Miss => None,
-            Look::Changing => read_again(key, self, want),
+            Look::Changing => read_retry(key, self, want),
         }
     }
 
@@ -389,7 +389,7 @@ impl Tally<'_> {
 /// A file that is ready for the fast path: this process is a member, and there is nothing else to look into.
 #[derive(Clone, Copy)]
 struct Ready<'a> {
-    opened: &'a Opened,
+    opened: &'a AttachedFile,
 }
 
 impl<'a> Ready<'a> {
@@ -406,9 +406,9 @@ impl<'a> Ready<'a> {
 
     /// A read whose bucket was seen just now: one look, and further ones if it must be.
     #[inline(always)]
-    fn read_at<T: Take>(self, key: &Key<'_>, sight: Sight<'_>, want: &mut T) -> Option<T::Out> {
+    fn read_at<T: Extract>(self, key: &Key<'_>, sight: BucketView<'_>, want: &mut T) -> Option<T::Out> {
         let Self { opened } = self;
-        match opened.store.look_at(key, sight, || opened.settings.time.now_ms(), want, true) {
+        match opened.store.lookup_fast(key, sight, || opened.settings.time.now_ms(), want, true) {
             Look::Hit(value) => {
                 count_on(opened, opened.plain_lines(), MemberCount::Hits, 1);
                 Some(value)
@@ -417,15 +417,15 @@ impl<'a> Ready<'a> {
                 count_on(opened, opened.plain_lines(), MemberCount::Misses, 1);
                 None
             }
-            Look::Changing => self.read_again(key.bytes, key.hash, want),
+            Look::Changing => self.read_retry(key.bytes, key.hash, want),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn read_again<T: Take>(self, bytes: &[u8], hash: u64, want: &mut T) -> Option<T::Out> {
+    fn read_retry<T: Extract>(self, bytes: &[u8], hash: u64, want: &mut T) -> Option<T::Out> {
         let tally = self.tally();
-        tally.counted(read_again(Key { bytes, hash }, tally, want))
+        tally.counted(read_retry(Key { bytes, hash }, tally, want))
     }
 }
 

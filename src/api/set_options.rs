@@ -2,7 +2,7 @@
 
 use crate::clock::Expiry;
 use crate::store::namespace::Defaults;
-use crate::store::record::Beside;
+use crate::store::record::Metadata;
 use std::time::Duration;
 
 /// What is stored beside a value.
@@ -51,10 +51,10 @@ impl SetOptions {
 
     /// The expiry and what lies beside the value of an item stored now. `defaults` hold where these options give no time.
     #[inline(always)]
-    pub(super) fn times(&self, defaults: Defaults, now_ms: impl Fn() -> u64) -> (u64, Beside) {
+    pub(super) fn times(&self, defaults: Defaults, now_ms: impl Fn() -> u64) -> (u64, Metadata) {
         let expires_ms = expiry_or(self.expiry, defaults.hard_ttl_ms, &now_ms);
         let soft_expires_ms = expiry_or(self.soft_expiry, defaults.soft_ttl_ms, &now_ms);
-        (expires_ms, Beside { flags: self.flags, soft_expires_ms, ..Beside::default() })
+        (expires_ms, Metadata { flags: self.flags, soft_expires_ms, ..Metadata::default() })
     }
 }
 

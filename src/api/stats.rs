@@ -2,15 +2,15 @@
 
 use super::cache::Cache;
 use super::stripe_lock::Patience;
+use crate::file::AttachedFile;
 use crate::names::names;
 use crate::shm::layout::{FORMAT, SLOTS};
 use crate::store::head::LastRepair;
 use crate::store::slot::Ring;
 use crate::store::tally::{Line, MemberCount, StripeCount};
 use crate::store::verify::{Problem, check};
-use crate::store::{Distrust, record::record_size};
+use crate::store::{CrashState, record::record_size};
 use crate::sync::member::Seats;
-use crate::upkeep::Opened;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -322,7 +322,7 @@ impl Cache {
 
 /// Checks a stripe without its lock. What is wrong is looked at again: the few changes that no intent covers, such as
 /// a tail that passes dead records, can be caught in the middle.
-fn check_quietly(opened: &Opened, stripe: u32) -> Option<(u64, Vec<Problem>)> {
+fn check_quietly(opened: &AttachedFile, stripe: u32) -> Option<(u64, Vec<Problem>)> {
     let mut checked = check(&quiet_snapshot(opened, stripe)?, stripe);
     for _ in 0..SECOND_LOOKS {
         if checked.1.is_empty() {
@@ -336,8 +336,8 @@ fn check_quietly(opened: &Opened, stripe: u32) -> Option<(u64, Vec<Problem>)> {
 
 /// A copy of a stripe taken between two writes, if there was time enough between any two. A stripe that nobody
 /// trusts yet is not checked.
-fn quiet_snapshot(opened: &Opened, stripe: u32) -> Option<crate::store::Store<crate::store::verify::Snapshot>> {
-    if opened.store.distrust(stripe) != Distrust::None {
+fn quiet_snapshot(opened: &AttachedFile, stripe: u32) -> Option<crate::store::Store<crate::store::verify::Snapshot>> {
+    if opened.store.distrust(stripe) != CrashState::None {
         return None;
     }
     for _ in 0..LOOKS {
@@ -350,7 +350,7 @@ fn quiet_snapshot(opened: &Opened, stripe: u32) -> Option<crate::store::Store<cr
 }
 
 /// Evictions by the index are a percent or two when the arenas are the limit; far more, and the index is.
-fn limit(opened: &Opened, counters: &Counters, used_bytes: u64) -> Limit {
+fn limit(opened: &AttachedFile, counters: &Counters, used_bytes: u64) -> Limit {
     let geometry = opened.geometry();
     let arenas = (geometry.small.bytes() + geometry.main.bytes()) * u64::from(geometry.shape.stripes);
     let by_index = counters.evictions_index;
@@ -363,7 +363,7 @@ fn limit(opened: &Opened, counters: &Counters, used_bytes: u64) -> Limit {
     }
 }
 
-fn stripe_stats(opened: &Opened, stripe: u32) -> StripeStats {
+fn stripe_stats(opened: &AttachedFile, stripe: u32) -> StripeStats {
     let (store, geometry) = (&opened.store, opened.geometry());
     let mut counters = Counters::default();
     counters.add_stripe(&store.stripe_counts(stripe));
@@ -381,7 +381,7 @@ fn stripe_stats(opened: &Opened, stripe: u32) -> StripeStats {
             by_pid,
             intent,
         }),
-        verify_me: store.distrust(stripe) != Distrust::None,
+        verify_me: store.distrust(stripe) != CrashState::None,
         counters,
     }
 }

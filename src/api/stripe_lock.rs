@@ -2,13 +2,13 @@
 
 use super::count::count;
 use crate::error::{Error, Result};
+use crate::file::AttachedFile;
+use crate::file::attached::Membership;
+use crate::file::flush::lock_error;
 use crate::shm::mapping::Mapping;
-use crate::store::exclusive::Exclusive;
+use crate::store::stripe_guard::StripeGuard;
 use crate::store::tally::MemberCount;
 use crate::sync::locks::{LockError, RegionGuard};
-use crate::upkeep::Opened;
-use crate::upkeep::flush::lock_error;
-use crate::upkeep::opened::Joined;
 use std::time::{Duration, Instant};
 
 /// How long a read waits for the stripe's lock on the slow way.
@@ -27,7 +27,11 @@ impl Patience {
     }
 
     /// Locks a stripe and takes it over.
-    pub(super) fn lock_stripe<'o>(&mut self, opened: &'o Opened, stripe: u32) -> Result<Exclusive<'o, Mapping>> {
+    pub(super) fn lock_stripe<'o>(
+        &mut self,
+        opened: &'o AttachedFile,
+        stripe: u32,
+    ) -> Result<StripeGuard<'o, Mapping>> {
         let (joined, lock) = self.lock_region(opened, stripe, Duration::MAX)?;
         opened.enter(joined, stripe, lock)
     }
@@ -35,10 +39,10 @@ impl Patience {
     /// Locks a stripe's lock region. It reads the clock only if another holds the lock.
     pub(super) fn lock_region<'o>(
         &mut self,
-        opened: &'o Opened,
+        opened: &'o AttachedFile,
         stripe: u32,
         limit: Duration,
-    ) -> Result<(&'o Joined, RegionGuard<'o>)> {
+    ) -> Result<(&'o Membership, RegionGuard<'o>)> {
         let limit = limit.min(self.left);
         // A process that has not joined yet waits for its seat as well.
         let is_member = opened.joined().is_some();
@@ -62,25 +66,29 @@ impl Patience {
 }
 
 /// Locks a stripe within a limit, and takes it over.
-pub(super) fn lock_stripe(opened: &Opened, stripe: u32, limit: Duration) -> Result<Exclusive<'_, Mapping>> {
+pub(super) fn lock_stripe(opened: &AttachedFile, stripe: u32, limit: Duration) -> Result<StripeGuard<'_, Mapping>> {
     let (joined, lock) = lock_region(opened, stripe, limit)?;
     opened.enter(joined, stripe, lock)
 }
 
 /// Locks a stripe to claim a key, within the caller's patience and a limit.
 pub(super) fn lock_to_claim<'o>(
-    opened: &'o Opened,
+    opened: &'o AttachedFile,
     stripe: u32,
     patience: &mut Patience,
     limit: Duration,
-) -> Result<Exclusive<'o, Mapping>> {
+) -> Result<StripeGuard<'o, Mapping>> {
     let (joined, lock) = patience.lock_region(opened, stripe, limit)?;
     opened.enter_to_claim(joined, stripe, lock)
 }
 
 /// Locks a stripe's lock region within a limit. This process joins first, if it has not.
 #[inline(always)]
-pub(super) fn lock_region(opened: &Opened, stripe: u32, limit: Duration) -> Result<(&Joined, RegionGuard<'_>)> {
+pub(super) fn lock_region(
+    opened: &AttachedFile,
+    stripe: u32,
+    limit: Duration,
+) -> Result<(&Membership, RegionGuard<'_>)> {
     let joined = opened.member_within(limit)?;
     Ok((joined, lock_as(joined, opened, stripe, limit)?))
 }
@@ -89,8 +97,8 @@ pub(super) fn lock_region(opened: &Opened, stripe: u32, limit: Duration) -> Resu
 /// [`lock_region`] returns would be copied there.
 #[inline(always)]
 pub(super) fn lock_as<'a>(
-    joined: &'a Joined,
-    opened: &'a Opened,
+    joined: &'a Membership,
+    opened: &'a AttachedFile,
     stripe: u32,
     limit: Duration,
 ) -> Result<RegionGuard<'a>> {
@@ -106,7 +114,7 @@ pub(super) fn lock_as<'a>(
 }
 
 #[cold]
-fn not_locked(opened: &Opened, stripe: u32, limit: Duration, error: LockError) -> Error {
+fn not_locked(opened: &AttachedFile, stripe: u32, limit: Duration, error: LockError) -> Error {
     // An attempt without a wait is no failure to be counted.
     if !limit.is_zero() {
         count(opened, MemberCount::Busy);
@@ -115,7 +123,7 @@ fn not_locked(opened: &Opened, stripe: u32, limit: Duration, error: LockError) -
 }
 
 /// Locks a stripe for a read, within a short time. With strategy `none` a read never locks: the one writer may be alive.
-pub(super) fn lock_for_read(opened: &Opened, stripe: u32) -> Option<Exclusive<'_, Mapping>> {
+pub(super) fn lock_for_read(opened: &AttachedFile, stripe: u32) -> Option<StripeGuard<'_, Mapping>> {
     let joined = opened.joined().filter(|joined| joined.member.locks.exclude())?;
     let lock = opened.lock(joined, stripe, READ_WAIT).ok()?;
     opened.enter(joined, stripe, lock).ok()

@@ -8,12 +8,12 @@ use crate::hash::Key;
 use crate::shm::Memory;
 use crate::store::Store;
 use crate::store::copied::Copied;
-use crate::store::read::{Found, Take};
+use crate::store::read::{Extract, RecordRef};
 use std::alloc::{Layout, handle_alloc_error};
 use std::collections::TryReserveError;
 
 /// What a read takes out of a record, in place or from a private copy whose checksum was checked.
-pub(super) trait Want: Take {
+pub(super) trait Want: Extract {
     fn take_copied<M: Memory>(&mut self, store: &Store<M>, copied: Copied) -> Self::Out;
 
     /// What to return when there is no memory for the copy. By default the process ends, as with Rust's collections.
@@ -25,12 +25,12 @@ pub(super) trait Want: Take {
 /// The value in a vector. Its length is checked before memory is allocated.
 pub(super) struct Value;
 
-impl Take for Value {
+impl Extract for Value {
     type Out = Vec<u8>;
 
     #[inline(always)]
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Vec<u8>> {
-        if !store.still(found) {
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<Vec<u8>> {
+        if !store.validate(found) {
             return None;
         }
         let mut value = Vec::with_capacity(found.value_len);
@@ -46,8 +46,8 @@ impl Want for Value {
 }
 
 /// Takes what is wanted from a copy of a whole record. The length is checked before memory is allocated.
-fn copied<M: Memory, T: Want>(store: &Store<M>, found: &Found<'_>, want: &mut T) -> Option<T::Out> {
-    store.still(found).then(|| match store.copied(found) {
+fn copied<M: Memory, T: Want>(store: &Store<M>, found: &RecordRef<'_>, want: &mut T) -> Option<T::Out> {
+    store.validate(found).then(|| match store.copied(found) {
         Ok(copied) => want.take_copied(store, copied),
         Err(error) => want.no_memory(error, found.value_len),
     })
@@ -57,14 +57,14 @@ fn copied<M: Memory, T: Want>(store: &Store<M>, found: &Found<'_>, want: &mut T)
 /// of the batch, cuts them off first.
 pub(super) struct Append<'a>(pub &'a mut Values);
 
-impl Take for Append<'_> {
+impl Extract for Append<'_> {
     type Out = ();
 
     #[inline(always)]
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<()> {
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<()> {
         let bytes = self.0.open_end();
         // The length is checked before memory is allocated.
-        if bytes.capacity() - bytes.len() < found.value_len && !store.still(found) {
+        if bytes.capacity() - bytes.len() < found.value_len && !store.validate(found) {
             return None;
         }
         store.mem.append_out(found.value_at(), found.value_len, bytes);
@@ -81,10 +81,10 @@ impl Want for Append<'_> {
 /// The value with its flags, stamp and times.
 pub(super) struct WholeItem<'a>(pub &'a Time);
 
-impl Take for WholeItem<'_> {
+impl Extract for WholeItem<'_> {
     type Out = Item;
 
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Item> {
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<Item> {
         copied(store, found, self)
     }
 }
@@ -98,11 +98,11 @@ impl Want for WholeItem<'_> {
 /// All that a record says, or that there is no memory for it. With `ABSENCE` a record may also say that the key has no value.
 pub(super) struct TryWhole<'a, const ABSENCE: bool>(pub &'a Time);
 
-impl<const ABSENCE: bool> Take for TryWhole<'_, ABSENCE> {
+impl<const ABSENCE: bool> Extract for TryWhole<'_, ABSENCE> {
     type Out = Result<Known>;
     const SEES_ABSENCE: bool = ABSENCE;
 
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Result<Known>> {
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<Result<Known>> {
         copied(store, found, self)
     }
 }
@@ -120,10 +120,10 @@ impl<const ABSENCE: bool> Want for TryWhole<'_, ABSENCE> {
 /// The value, or that there is no memory for it.
 pub(super) struct TryValue;
 
-impl Take for TryValue {
+impl Extract for TryValue {
     type Out = Result<Vec<u8>>;
 
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Result<Vec<u8>>> {
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<Result<Vec<u8>>> {
         copied(store, found, self)
     }
 }
@@ -141,11 +141,11 @@ impl Want for TryValue {
 /// The length of the value, which is copied to the caller's buffer if it fits.
 pub(super) struct Into<'a>(pub &'a mut [u8]);
 
-impl Take for Into<'_> {
+impl Extract for Into<'_> {
     type Out = usize;
 
     #[inline(always)]
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<usize> {
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<usize> {
         if let Some(room) = self.0.get_mut(..found.value_len) {
             store.mem.copy_out(found.value_at(), room);
         }
@@ -171,13 +171,13 @@ pub(super) struct TooSmall {
     pub given: usize,
 }
 
-impl<B: AsMut<[u8]>, F: FnMut(usize) -> B> Take for In<F> {
+impl<B: AsMut<[u8]>, F: FnMut(usize) -> B> Extract for In<F> {
     type Out = Result<B, TooSmall>;
     const RUNS_CALLERS_CODE: bool = true;
 
     #[inline(always)]
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Self::Out> {
-        if !store.still(found) {
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<Self::Out> {
+        if !store.validate(found) {
             return None;
         }
         let mut made = (self.0)(found.value_len);
@@ -201,11 +201,11 @@ impl<B: AsMut<[u8]>, F: FnMut(usize) -> B> Want for In<F> {
 /// Only whether there is a value.
 pub(super) struct Nothing;
 
-impl Take for Nothing {
+impl Extract for Nothing {
     type Out = ();
 
     #[inline(always)]
-    fn take<M: Memory>(&mut self, _: &Store<M>, _: &Found) -> Option<()> {
+    fn take<M: Memory>(&mut self, _: &Store<M>, _: &RecordRef) -> Option<()> {
         Some(())
     }
 }
@@ -220,13 +220,13 @@ pub(super) struct Sound<'a, T> {
     pub want: &'a mut T,
 }
 
-impl<T: Want> Take for Sound<'_, T> {
+impl<T: Want> Extract for Sound<'_, T> {
     type Out = Option<T::Out>;
     const SEES_ABSENCE: bool = T::SEES_ABSENCE;
     const RUNS_CALLERS_CODE: bool = T::RUNS_CALLERS_CODE;
 
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Self::Out> {
-        if !store.still(found) {
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<Self::Out> {
+        if !store.validate(found) {
             return None;
         }
         let copied = match store.copied(found) {
@@ -234,7 +234,7 @@ impl<T: Want> Take for Sound<'_, T> {
             Err(error) => return Some(Some(self.want.no_memory(error, found.value_len))),
         };
         // A mixture of two records is no damage.
-        if !store.still(found) {
+        if !store.validate(found) {
             return None;
         }
         let is_true = store.is_true(&copied, &self.key, T::SEES_ABSENCE);

@@ -8,12 +8,12 @@ use super::stripe_lock::{Patience, lock_stripe};
 use super::writer::{Writer, check_size, place_of};
 use crate::clock::Expiry;
 use crate::error::{Error, Result};
+use crate::file::AttachedFile;
+use crate::file::flush::flush;
 use crate::shm::mapping::Mapping;
 use crate::store::Invalidation;
-use crate::store::exclusive::{Entry, Exclusive};
-use crate::store::record::Draft;
-use crate::upkeep::Opened;
-use crate::upkeep::flush::flush;
+use crate::store::record::NewRecord;
+use crate::store::stripe_guard::{Entry, StripeGuard};
 use std::cell::OnceCell;
 use std::time::Duration;
 
@@ -253,7 +253,7 @@ impl Cache {
                 check_size(writer.opened, &draft).map(|()| draft)
             },
             |writer, stripe, draft| {
-                writer.date(draft, stripe);
+                writer.assign_epochs(draft, stripe);
                 let entry = stripe.find_in(writer.location.bucket_at, &writer.key);
                 stripe.put(draft, entry.as_ref());
             },
@@ -271,7 +271,7 @@ impl Cache {
         key: &[u8],
         value: &[u8],
         how: &SetOptions,
-        wanted: impl FnOnce(&Writer<'_, '_>, &Exclusive<'_, Mapping>, Option<&Entry>) -> bool,
+        wanted: impl FnOnce(&Writer<'_, '_>, &StripeGuard<'_, Mapping>, Option<&Entry>) -> bool,
     ) -> Result<Option<Stamp>> {
         self.put(self.in_namespace(), key, value, how, |writer, stripe, entry, draft| {
             wanted(writer, stripe, entry).then(|| Stamp(stripe.put(draft, entry)))
@@ -286,17 +286,17 @@ impl Cache {
         key: &[u8],
         value: &[u8],
         how: &SetOptions,
-        put: impl FnOnce(&Writer<'_, '_>, &mut Exclusive<'_, Mapping>, Option<&Entry>, &Draft<'_>) -> R,
+        put: impl FnOnce(&Writer<'_, '_>, &mut StripeGuard<'_, Mapping>, Option<&Entry>, &NewRecord<'_>) -> R,
     ) -> Result<R> {
         let file = self.current()?;
         let place = place_of(&file, namespace, key, self.lock_wait)?;
         let writer = Writer::at(&file, place, key, self.lock_wait);
         let store = &writer.opened.store;
-        store.prefetch_record(&store.sight_at(writer.location, &writer.key));
+        store.prefetch_record(&store.bucket_view_at(writer.location, &writer.key));
         let mut draft = writer.draft(value, how);
         check_size(writer.opened, &draft)?;
         writer.locked(|stripe| {
-            writer.date(&mut draft, stripe);
+            writer.assign_epochs(&mut draft, stripe);
             let entry = stripe.find_in(writer.location.bucket_at, &writer.key);
             put(&writer, stripe, entry.as_ref(), &draft)
         })
@@ -322,8 +322,8 @@ impl Cache {
         let sum = add(value, delta).ok_or(Error::Overflow { value, sign, delta })?;
         let text = sum.to_string();
         // Even if there is nothing but the time of its creation.
-        let beside = copied.head.is_extended().then(|| writer.beside_of(&copied, namespace_epoch));
-        let draft = Draft::new(writer.key, text.as_bytes(), entry.head.expires_ms(), beside, epoch);
+        let beside = copied.head.is_extended().then(|| writer.metadata_of(&copied, namespace_epoch));
+        let draft = NewRecord::new(writer.key, text.as_bytes(), entry.head.expires_ms(), beside, epoch);
         stripe.put(&draft, Some(&entry));
         Ok(Some(sum))
     }
@@ -337,7 +337,7 @@ impl Cache {
         items: &'i [I],
         key_of: impl Fn(&'i I) -> &'i [u8],
         prepare: impl Fn(&Writer<'_, 'i>, &'i I) -> Result<P>,
-        mut each: impl FnMut(&Writer<'_, 'i>, &mut Exclusive<'_, Mapping>, &mut P) -> R,
+        mut each: impl FnMut(&Writer<'_, 'i>, &mut StripeGuard<'_, Mapping>, &mut P) -> R,
     ) -> Vec<Result<R>> {
         // While the file cannot be used only the items that ask for it fail.
         let file = OnceCell::new();
@@ -378,10 +378,10 @@ impl Cache {
 
 /// Locks the stripe of several items for the first of them. After a failure the next item tries again.
 fn lock_once<'o, 'l>(
-    locked: &'l mut Option<Exclusive<'o, Mapping>>,
+    locked: &'l mut Option<StripeGuard<'o, Mapping>>,
     writer: &Writer<'o, '_>,
     patience: &mut Patience,
-) -> Result<&'l mut Exclusive<'o, Mapping>> {
+) -> Result<&'l mut StripeGuard<'o, Mapping>> {
     match locked {
         Some(held) => Ok(held),
         None => Ok(locked.insert(patience.lock_stripe(writer.opened, writer.stripe())?)),
@@ -391,7 +391,7 @@ fn lock_once<'o, 'l>(
 /// Items of a batch that are written under one hold of a stripe's lock.
 const MOST_PER_LOCK: usize = 64;
 
-fn delete_in(stripe: &mut Exclusive<'_, Mapping>, writer: &Writer<'_, '_>) -> bool {
+fn delete_in(stripe: &mut StripeGuard<'_, Mapping>, writer: &Writer<'_, '_>) -> bool {
     stripe.void(&writer.key);
     // What is expired or cleared is removed all the same, but was not there.
     let Some(entry) = stripe.find_in(writer.location.bucket_at, &writer.key) else {
@@ -406,11 +406,11 @@ fn delete_in(stripe: &mut Exclusive<'_, Mapping>, writer: &Writer<'_, '_>) -> bo
 /// Raises the epochs of a namespace, or of the cache: namespace 0. Where epochs cannot be raised, `remove` empties stripe
 /// after stripe.
 fn invalidate(
-    opened: &Opened,
+    opened: &AttachedFile,
     namespace: u16,
     how: Invalidation,
     lock_wait: Duration,
-    remove: impl Fn(&mut Exclusive<'_, Mapping>),
+    remove: impl Fn(&mut StripeGuard<'_, Mapping>),
 ) -> Result<()> {
     opened.member()?;
     let mark_dirty = || opened.store.mark_dirty().map_err(Error::io("mark as written", &opened.real));

@@ -4,21 +4,21 @@ use super::namespace::Namespace;
 use super::set_options::SetOptions;
 use super::stripe_lock::{lock_as, lock_stripe};
 use crate::error::{Error, Result};
+use crate::file::AttachedFile;
 use crate::hash::Key;
 use crate::shm::mapping::Mapping;
-use crate::store::Location;
+use crate::store::KeyLocation;
 use crate::store::copied::Copied;
-use crate::store::exclusive::{Entry, Exclusive};
 use crate::store::namespace::Defaults;
-use crate::store::record::{Beside, Draft, MAX_KEY};
-use crate::upkeep::Opened;
+use crate::store::record::{MAX_KEY, Metadata, NewRecord};
+use crate::store::stripe_guard::{Entry, StripeGuard};
 use std::time::Duration;
 
 /// A key on its way into a file.
 pub(super) struct Writer<'f, 'k> {
-    pub opened: &'f Opened,
+    pub opened: &'f AttachedFile,
     pub key: Key<'k>,
-    pub location: Location,
+    pub location: KeyLocation,
     pub namespace: u16,
     pub defaults: Defaults,
     lock_wait: Duration,
@@ -28,7 +28,7 @@ impl<'f, 'k> Writer<'f, 'k> {
     /// For a stored key. Without a namespace it has no defaults.
     #[inline(always)]
     pub(super) fn new(
-        opened: &'f Opened,
+        opened: &'f AttachedFile,
         namespace: Option<&Namespace>,
         key: &'k [u8],
         lock_wait: Duration,
@@ -40,7 +40,7 @@ impl<'f, 'k> Writer<'f, 'k> {
     /// For a stored key whose place is known. The hot path makes its writer in this way: a result would be copied.
     #[inline(always)]
     pub(super) fn at(
-        opened: &'f Opened,
+        opened: &'f AttachedFile,
         (namespace, defaults): (u16, Defaults),
         key: &'k [u8],
         lock_wait: Duration,
@@ -53,13 +53,13 @@ impl<'f, 'k> Writer<'f, 'k> {
         self.location.stripe
     }
 
-    pub(super) fn lock(&self) -> Result<Exclusive<'_, Mapping>> {
+    pub(super) fn lock(&self) -> Result<StripeGuard<'_, Mapping>> {
         lock_stripe(self.opened, self.stripe(), self.lock_wait)
     }
 
     /// Does something with the key's stripe locked.
     #[inline(always)]
-    pub(super) fn locked<R>(&self, work: impl FnOnce(&mut Exclusive<'f, Mapping>) -> R) -> Result<R> {
+    pub(super) fn locked<R>(&self, work: impl FnOnce(&mut StripeGuard<'f, Mapping>) -> R) -> Result<R> {
         let (opened, stripe) = (self.opened, self.stripe());
         let joined = opened.member_within(self.lock_wait)?;
         let lock = lock_as(joined, opened, stripe, self.lock_wait)?;
@@ -67,7 +67,7 @@ impl<'f, 'k> Writer<'f, 'k> {
     }
 
     /// Whether a read would return the value of the key's entry. Where reads verify checksums it must pass its own.
-    pub(super) fn would_read(&self, stripe: &Exclusive<'_, Mapping>, entry: Option<&Entry>) -> bool {
+    pub(super) fn would_read(&self, stripe: &StripeGuard<'_, Mapping>, entry: Option<&Entry>) -> bool {
         let verify = self.opened.settings.verify_reads;
         entry.is_some_and(|entry| {
             stripe.is_current(entry) && (!verify || matches!(stripe.copied(&self.key, entry, true, false), Ok(Some(_))))
@@ -76,14 +76,14 @@ impl<'f, 'k> Writer<'f, 'k> {
 
     /// What lies beside a record, for the value that takes its place. Its epoch of another namespace than the caller's
     /// stays as it was.
-    pub(super) fn beside_of(&self, copied: &Copied, namespace_epoch: u64) -> Beside {
+    pub(super) fn metadata_of(&self, copied: &Copied, namespace_epoch: u64) -> Metadata {
         let beside = copied.extension.beside();
-        if beside.namespace == self.namespace { Beside { namespace_epoch, ..beside } } else { beside }
+        if beside.namespace == self.namespace { Metadata { namespace_epoch, ..beside } } else { beside }
     }
 
     /// The item to be written, whose size is not checked yet.
     #[inline(always)]
-    pub(super) fn draft<'v>(&self, value: &'v [u8], how: &SetOptions) -> Draft<'v>
+    pub(super) fn draft<'v>(&self, value: &'v [u8], how: &SetOptions) -> NewRecord<'v>
     where
         'k: 'v,
     {
@@ -91,14 +91,14 @@ impl<'f, 'k> Writer<'f, 'k> {
         let time = &self.opened.settings.time;
         let now_ms = || time.now_ms();
         let (expires_ms, beside) = how.times(self.defaults, now_ms);
-        let beside = Beside { namespace: self.namespace, ..beside }.if_any();
-        let beside = beside.map(|beside| Beside { created_ms: now_ms(), ..beside });
-        Draft::new(self.key, value, expires_ms, beside, 0)
+        let beside = Metadata { namespace: self.namespace, ..beside }.if_any();
+        let beside = beside.map(|beside| Metadata { created_ms: now_ms(), ..beside });
+        NewRecord::new(self.key, value, expires_ms, beside, 0)
     }
 
     /// Gives a draft the epochs of this moment. The stripe is locked, and nobody has looked at the old value yet.
     #[inline(always)]
-    pub(super) fn date(&self, draft: &mut Draft<'_>, stripe: &Exclusive<'_, Mapping>) {
+    pub(super) fn assign_epochs(&self, draft: &mut NewRecord<'_>, stripe: &StripeGuard<'_, Mapping>) {
         draft.epoch = stripe.epoch();
         if let Some(beside) = &mut draft.beside {
             beside.namespace_epoch = self.opened.store.namespace_epochs(self.namespace).current();
@@ -109,7 +109,7 @@ impl<'f, 'k> Writer<'f, 'k> {
 /// The number and the defaults of the namespace that a stored key belongs to.
 #[inline(always)]
 pub(super) fn place_of(
-    opened: &Opened,
+    opened: &AttachedFile,
     namespace: Option<&Namespace>,
     key: &[u8],
     lock_wait: Duration,
@@ -125,7 +125,7 @@ pub(super) fn place_of(
 
 /// Whether a record fits into the rings of a file.
 #[inline]
-pub(super) fn check_size(opened: &Opened, draft: &Draft<'_>) -> Result<()> {
+pub(super) fn check_size(opened: &AttachedFile, draft: &NewRecord<'_>) -> Result<()> {
     let (size, limit) = (draft.units() * 8, opened.geometry().largest_record());
     if size > limit { Err(Error::TooLarge { size, limit }) } else { Ok(()) }
 }

@@ -25,8 +25,8 @@
 //! claim ended.
 
 use super::epochs::Epochs;
-use super::exclusive::{Entry, Exclusive};
-use super::record::Draft;
+use super::record::NewRecord;
+use super::stripe_guard::{Entry, StripeGuard};
 use super::table::Store;
 use super::tally::StripeCount;
 use crate::hash::Key;
@@ -94,13 +94,13 @@ impl Number {
 
 /// Identifies one claim of a stripe for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ticket {
+pub(crate) struct ClaimId {
     pub stripe: u32,
     slot: u32,
     number: Number,
 }
 
-impl Ticket {
+impl ClaimId {
     /// The word of the held claim, which a waiter passes as the expected value when it goes to sleep.
     pub(crate) fn expected(&self) -> u64 {
         self.number.0
@@ -176,11 +176,11 @@ impl Claimant {
 /// The result of an attempt to claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Claimed {
-    Mine(Ticket),
+    Mine(ClaimId),
     /// Another owner holds the claim of this key.
-    Held(Ticket, Owner),
+    Held(ClaimId, Owner),
     /// All claims of the stripe are held, by these owners.
-    Full(Vec<(Ticket, Owner)>),
+    Full(Vec<(ClaimId, Owner)>),
 }
 
 impl<M: Memory> Store<M> {
@@ -189,7 +189,7 @@ impl<M: Memory> Store<M> {
     }
 
     /// Offset of the word to sleep on.
-    pub(crate) fn sleep_at(&self, ticket: &Ticket) -> u64 {
+    pub(crate) fn sleep_at(&self, ticket: &ClaimId) -> u64 {
         self.geometry.claim(ticket.stripe, ticket.slot) + at!(Claim.number)
     }
 
@@ -197,17 +197,17 @@ impl<M: Memory> Store<M> {
         Number(self.claim_word(stripe, slot, at!(Claim.number)).load(Ordering::Acquire))
     }
 
-    pub(crate) fn is_claim_held(&self, ticket: &Ticket) -> bool {
+    pub(crate) fn is_claim_held(&self, ticket: &ClaimId) -> bool {
         self.number(ticket.stripe, ticket.slot) == ticket.number
     }
 
     /// Whether a claim ended as [`End::NotStored`], so that each waiter creates its own value.
-    pub(crate) fn was_not_stored(&self, ticket: &Ticket) -> bool {
+    pub(crate) fn was_not_stored(&self, ticket: &ClaimId) -> bool {
         self.number(ticket.stripe, ticket.slot) == ticket.number.ended(End::NotStored)
     }
 
     /// Ends a claim, with or without the stripe's lock; `false` if it had ended already.
-    pub(crate) fn end_claim(&self, ticket: &Ticket, how: End) -> bool {
+    pub(crate) fn end_claim(&self, ticket: &ClaimId, how: End) -> bool {
         let word = self.claim_word(ticket.stripe, ticket.slot, at!(Claim.number));
         let (held, ended) = (ticket.number.0, ticket.number.ended(how).0);
         // Releases what the owner did to waiters and to the next owner of a claim of this key: both acquire it in
@@ -225,36 +225,36 @@ impl<M: Memory> Store<M> {
     }
 
     /// The held claims of a stripe.
-    fn held_claims(&self, stripe: u32) -> impl Iterator<Item = (Ticket, Kind)> {
+    fn held_claims(&self, stripe: u32) -> impl Iterator<Item = (ClaimId, Kind)> {
         (0..self.claims_used(stripe)).filter_map(move |slot| {
             let number = self.number(stripe, slot);
-            Some((Ticket { stripe, slot, number }, number.kind()?))
+            Some((ClaimId { stripe, slot, number }, number.kind()?))
         })
     }
 
-    fn owner_of(&self, ticket: &Ticket) -> Owner {
+    fn owner_of(&self, ticket: &ClaimId) -> Owner {
         let word = |field| self.claim_word(ticket.stripe, ticket.slot, field).get();
         Owner { member: word(at!(Claim.owner)), task: word(at!(Claim.task)) }
     }
 
-    fn namespace_of(&self, ticket: &Ticket) -> NamespaceEpochs {
+    fn namespace_of(&self, ticket: &ClaimId) -> NamespaceEpochs {
         NamespaceEpochs(self.claim_word(ticket.stripe, ticket.slot, at!(Claim.namespace_epochs)).get())
     }
 
-    fn is_claim_of(&self, ticket: &Ticket, key: &Key<'_>) -> bool {
+    fn is_claim_of(&self, ticket: &ClaimId, key: &Key<'_>) -> bool {
         let word = |field| self.claim_word(ticket.stripe, ticket.slot, field).get();
         // The second half is computed only if the first matches.
         word(at!(Claim.key_hash)) == key.hash && word(at!(Claim.key_hash) + 8) == key.wide(self.seed)[1]
     }
 
     /// Whether an invalidation came after a claim began. The answer means nothing for a lock claim.
-    fn is_claim_outdated(&self, ticket: &Ticket) -> bool {
+    fn is_claim_outdated(&self, ticket: &ClaimId) -> bool {
         let epochs = Epochs(self.claim_word(ticket.stripe, ticket.slot, at!(Claim.epochs)).get());
         let namespace = self.namespace_of(ticket);
         epochs != self.epochs() || namespace != self.namespace_now(namespace.namespace())
     }
 
-    fn is_too_old(&self, ticket: &Ticket, now_ms: u64) -> bool {
+    fn is_too_old(&self, ticket: &ClaimId, now_ms: u64) -> bool {
         let started = self.claim_word(ticket.stripe, ticket.slot, at!(Claim.started)).get();
         let max_age = started >> STARTED_BITS;
         let age_ms = now_ms.saturating_sub(started & ((1 << STARTED_BITS) - 1));
@@ -262,7 +262,7 @@ impl<M: Memory> Store<M> {
     }
 
     /// The claim of a key and its owner, read without the lock. The owner may be dead.
-    pub(crate) fn claim_seen(&self, key: &Key<'_>, now_ms: u64) -> Option<(Ticket, Owner)> {
+    pub(crate) fn claim_seen(&self, key: &Key<'_>, now_ms: u64) -> Option<(ClaimId, Owner)> {
         self.held_claims(self.stripe_of(key)).find_map(|(ticket, kind)| {
             let owner = self.owner_of(&ticket);
             let counts = self.is_claim_of(&ticket, key)
@@ -290,7 +290,7 @@ impl<M: Memory> Store<M> {
     }
 }
 
-impl<M: Memory> Exclusive<'_, M> {
+impl<M: Memory> StripeGuard<'_, M> {
     /// Claims a key. In this same hold of the lock, the caller has checked that the claim is still needed. Claims of
     /// `dead` members, which never come back, end here.
     pub(crate) fn claim(&mut self, key: &Key<'_>, by: &Claimant, dead: &[u64]) -> Claimed {
@@ -308,7 +308,7 @@ impl<M: Memory> Exclusive<'_, M> {
     }
 
     /// The held claim of a key.
-    fn claim_of(&self, key: &Key<'_>) -> Option<(Ticket, Kind)> {
+    fn claim_of(&self, key: &Key<'_>) -> Option<(ClaimId, Kind)> {
         self.store.held_claims(self.stripe).find(|(ticket, _)| self.store.is_claim_of(ticket, key))
     }
 
@@ -346,7 +346,7 @@ impl<M: Memory> Exclusive<'_, M> {
         })
     }
 
-    fn take(&mut self, slot: u32, key: &Key<'_>, by: &Claimant) -> Ticket {
+    fn take(&mut self, slot: u32, key: &Key<'_>, by: &Claimant) -> ClaimId {
         let (store, stripe) = (self.store, self.stripe);
         // A thread that sees a field of this claim without the lock also sees that the previous claim has ended.
         fence(Ordering::Release);
@@ -369,7 +369,7 @@ impl<M: Memory> Exclusive<'_, M> {
         if by.kind == Kind::Create {
             self.count(StripeCount::Creations);
         }
-        Ticket { stripe, slot, number }
+        ClaimId { stripe, slot, number }
     }
 
     /// Voids the claim to create a key, because another caller writes or deletes the key.
@@ -405,7 +405,12 @@ impl<M: Memory> Exclusive<'_, M> {
 
     /// Stores the value that a claim's owner created, and ends the claim; `None` if the claim had ended: nothing is
     /// stored.
-    pub(crate) fn store_claimed(&mut self, ticket: &Ticket, draft: &Draft<'_>, entry: Option<&Entry>) -> Option<u64> {
+    pub(crate) fn store_claimed(
+        &mut self,
+        ticket: &ClaimId,
+        draft: &NewRecord<'_>,
+        entry: Option<&Entry>,
+    ) -> Option<u64> {
         if !self.store.is_claim_held(ticket) || self.store.is_claim_outdated(ticket) {
             self.store.end_claim(ticket, End::Void);
             return None;

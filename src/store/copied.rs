@@ -3,9 +3,9 @@
 //! A checksum holds for the bytes that it was computed from. Bytes in shared memory may change a moment later. So a
 //! record is copied first, with its header and its extension, and then the copy is checked and used.
 
-use super::exclusive::{Entry, Exclusive};
-use super::read::Found;
-use super::record::{Extension, Head, Spot, is_sound};
+use super::read::RecordRef;
+use super::record::{Extension, Head, RecordLocation, is_sound};
+use super::stripe_guard::{Entry, StripeGuard};
 use super::table::Store;
 use crate::hash::Key;
 use crate::shm::Memory;
@@ -17,7 +17,7 @@ pub(crate) struct Copied {
     pub extension: Extension,
     pub value: Vec<u8>,
     /// The record's place, for its checksum.
-    spot: Spot,
+    spot: RecordLocation,
 }
 
 impl Copied {
@@ -28,10 +28,10 @@ impl Copied {
 }
 
 impl<M: Memory> Store<M> {
-    /// Copies a record that a lookup found. The caller calls `still` first, because the length may come from an
+    /// Copies a record that a lookup found. The caller calls `validate` first, because the length may come from an
     /// unfinished write.
     #[inline]
-    pub(crate) fn copied(&self, found: &Found<'_>) -> Result<Copied, TryReserveError> {
+    pub(crate) fn copied(&self, found: &RecordRef<'_>) -> Result<Copied, TryReserveError> {
         let value = self.value_at(found.value_at(), found.value_len)?;
         Ok(Copied { head: found.head, extension: self.extension(found.at, found.head), value, spot: found.spot() })
     }
@@ -54,7 +54,7 @@ impl<M: Memory> Store<M> {
     }
 }
 
-impl<M: Memory> Exclusive<'_, M> {
+impl<M: Memory> StripeGuard<'_, M> {
     /// Copies a key's record; with `verify`, only if a read that verifies checksums would return it.
     pub(crate) fn copied(
         &self,

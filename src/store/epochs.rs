@@ -50,7 +50,7 @@ names!(Invalidation, "invalidation", "hard or soft", Hard = "hard", Soft = "soft
 /// format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
-pub(crate) enum Distrust {
+pub(crate) enum CrashState {
     None = 0,
     /// Reads verify checksums, and the next process that locks the stripe rebuilds its index.
     Verify = 1,

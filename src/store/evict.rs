@@ -11,10 +11,10 @@
 //!
 //! Each move or eviction of a record is an operation with an intent of its own.
 
-use super::exclusive::{Exclusive, close_bucket, open_bucket};
 use super::intent::Intent;
 use super::record::{Head, pad};
 use super::slot::{Ring, Slot};
+use super::stripe_guard::{StripeGuard, close_bucket, open_bucket};
 use super::tally::StripeCount;
 use crate::shm::{Memory, Step};
 
@@ -40,7 +40,7 @@ impl Budget {
     }
 }
 
-impl<M: Memory> Exclusive<'_, M> {
+impl<M: Memory> StripeGuard<'_, M> {
     pub(super) fn budget(&self) -> Budget {
         Budget { moves: MOST_MOVES, units: self.shape(Ring::Main).units / 4 }
     }

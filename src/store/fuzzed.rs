@@ -1,6 +1,6 @@
 //! Checks the arithmetic of records on arbitrary bytes, for the fuzz target `record`.
 
-use super::record::{Draft, Extension, Head, Spot, is_sound, reseal};
+use super::record::{Extension, Head, NewRecord, RecordLocation, is_sound, reseal};
 use super::slot::Ring;
 use crate::hash::Key;
 
@@ -27,7 +27,7 @@ pub fn check_record(input: &RecordInput<'_>) {
     let [shape, seal, stamp, expiry, soft_expiry, created, flags] = input.words;
     let words = Head { shape, seal, stamp, expiry };
     let key = Key::new(input.key, 7);
-    let spot = |n: usize| Spot { stripe: 1, ring: Ring::Main, position: input.positions[n] >> 16 };
+    let spot = |n: usize| RecordLocation { stripe: 1, ring: Ring::Main, position: input.positions[n] >> 16 };
     if let Some(len) = words.value_len() {
         assert_eq!(words.value_at() + len + words.slack(), words.units() * 8, "lengths that do not add up");
     }
@@ -35,7 +35,7 @@ pub fn check_record(input: &RecordInput<'_>) {
     let damaged = is_sound(&key, input.value, words, extension, spot(0));
     assert!(!damaged || words.expires_ms() <= crate::clock::LAST_TIME);
 
-    let draft = Draft::new(key, input.value, expiry, extension.beside().if_any(), created);
+    let draft = NewRecord::new(key, input.value, expiry, extension.beside().if_any(), created);
     let units = draft.units() + input.spare.min(31);
     let head = draft.head(units, stamp, spot(0));
     assert!(head.is_record() && !head.is_pad() && !head.is_dead());

@@ -17,7 +17,6 @@ pub(crate) mod durable;
 mod ends;
 pub(crate) mod epochs;
 pub(crate) mod evict;
-pub(crate) mod exclusive;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzed;
 pub(crate) mod head;
@@ -36,6 +35,7 @@ mod reset;
 pub(crate) mod ring;
 mod rings;
 pub(crate) mod slot;
+pub(crate) mod stripe_guard;
 pub(crate) mod table;
 pub(crate) mod tally;
 #[cfg(all(test, not(loom)))]
@@ -44,6 +44,6 @@ pub(crate) mod verify;
 pub(crate) mod write;
 
 pub use epochs::Invalidation;
-pub(crate) use epochs::{Distrust, Epochs};
+pub(crate) use epochs::{CrashState, Epochs};
 pub(crate) use header::{HeaderWords, IdentityWords};
-pub(crate) use table::{Location, Store};
+pub(crate) use table::{KeyLocation, Store};

@@ -4,13 +4,13 @@
 //! relaxed load may return, up to a bound of preemptions. A file far smaller than any real one keeps that finite: one
 //! stripe, one bucket, rings of a few records.
 
-use super::claim::{Claimant, Claimed, End, Kind, NamespaceEpochs, Owner, Ticket};
+use super::claim::{ClaimId, Claimant, Claimed, End, Kind, NamespaceEpochs, Owner};
 use super::epochs::{Epochs, Invalidation};
-use super::exclusive::{Exclusive, Who};
 use super::namespace::Defaults;
-use super::read::{Found, Look, Take};
-use super::record::{Beside, Draft};
+use super::read::{Extract, Look, RecordRef};
+use super::record::{Metadata, NewRecord};
 use super::slot::Ring;
+use super::stripe_guard::{HolderId, StripeGuard};
 use super::table::Store;
 use crate::shm::atomics::checker::sync::Arc;
 use crate::shm::atomics::checker::thread;
@@ -52,21 +52,21 @@ impl<M: Memory> Engine<M> {
         Self { store: Store { mem: memory(Heap::of_parts(&parts)), geometry, seed: 11 }, lock: ModelLock::new() }
     }
 
-    fn enter(&self) -> Exclusive<'_, M> {
-        Exclusive::enter(&self.store, 0, &0, &Who { seat: 0, pid: 0, nonce: 0 }, self.lock.lock()).unwrap()
+    fn enter(&self) -> StripeGuard<'_, M> {
+        StripeGuard::enter(&self.store, 0, &0, &HolderId { seat: 0, pid: 0, nonce: 0 }, self.lock.lock()).unwrap()
     }
 
     fn set(&self, key: &[u8], value: &[u8]) {
         let mut stripe = self.enter();
         let key = self.store.key(key);
         let entry = stripe.find(&key);
-        stripe.put(&Draft::new(key, value, 0, None, 0), entry.as_ref());
+        stripe.put(&NewRecord::new(key, value, 0, None, 0), entry.as_ref());
     }
 
     /// Looks a key up once: the first and the last word of the value for a valid hit, `Some(None)` for a miss, `None`
     /// if a writer was at work.
-    fn look(&self, key: &[u8]) -> Option<Option<(u64, u64)>> {
-        let look = self.store.look(&self.store.key(key), || 0, &mut Ends, false);
+    fn lookup(&self, key: &[u8]) -> Option<Option<(u64, u64)>> {
+        let look = self.store.lookup(&self.store.key(key), || 0, &mut Ends, false);
         match look {
             Look::Hit(value) => Some(Some(value)),
             Look::Miss => Some(None),
@@ -78,10 +78,10 @@ impl<M: Memory> Engine<M> {
 /// The first and the last word of a value.
 struct Ends;
 
-impl Take for Ends {
+impl Extract for Ends {
     type Out = (u64, u64);
 
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<(u64, u64)> {
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<(u64, u64)> {
         let last = found.value_at() + found.value_len as u64 - 8;
         Some((store.mem.word(found.value_at()).get(), store.mem.word(last).get()))
     }
@@ -146,7 +146,7 @@ fn reader_beside_in<M: Memory + 'static>(
         before(&engine);
         let (beside, seen) = (engine.clone(), in_model.clone());
         let reader = thread::spawn(move || {
-            let Some(read) = beside.look(key) else { return };
+            let Some(read) = beside.lookup(key) else { return };
             let word = read.map(|(first, last)| {
                 assert_eq!(first, last, "a torn value");
                 first
@@ -211,7 +211,7 @@ fn loom_a_move_is_not_seen() {
     let before = |engine: &Engine| {
         fill(engine);
         for _ in 0..2 {
-            engine.store.look(&engine.store.key(b"key"), || 0, &mut Ends, true);
+            engine.store.lookup(&engine.store.key(b"key"), || 0, &mut Ends, true);
         }
     };
     reader_beside(2048, before, |engine| engine.set(b"other", &value(2, 3)), b"key", &[Some(1)]);
@@ -223,7 +223,7 @@ fn loom_a_move_through_private_memory_is_not_seen() {
     // meanwhile.
     let before = |engine: &Engine| {
         fill(engine);
-        engine.store.look(&engine.store.key(b"f\0"), || 0, &mut Ends, true);
+        engine.store.lookup(&engine.store.key(b"f\0"), || 0, &mut Ends, true);
     };
     let write = |engine: &Engine| {
         let quarter = engine.store.ring_shape(Ring::Main).units / 4;
@@ -281,19 +281,19 @@ fn loom_a_clear_is_seen_by_all_that_begins_after_it() {
             let engine = engine.clone();
             thread::spawn(move || assert!(engine.store.raise_epoch(0, Invalidation::Hard)))
         };
-        let _ = engine.look(b"key");
+        let _ = engine.lookup(b"key");
         clearer.join().unwrap();
-        assert_eq!(engine.look(b"key"), Some(None));
+        assert_eq!(engine.lookup(b"key"), Some(None));
     });
 }
 
 /// A claimant in the middle of its creation: its claim, and the epochs that it read before it looked at the key.
-type Creator = (Ticket, Epochs);
+type Creator = (ClaimId, Epochs);
 
 impl Engine {
     /// Looks at a key and claims it in order to create it: `Err` with the claim of another owner, `None` if there is a
     /// value.
-    fn claim(&self, key: &[u8], member: u64) -> Option<Result<Creator, Ticket>> {
+    fn claim(&self, key: &[u8], member: u64) -> Option<Result<Creator, ClaimId>> {
         let mut stripe = self.enter();
         let epochs = self.store.epochs();
         let key = self.store.key(key);
@@ -314,14 +314,14 @@ impl Engine {
     fn store_created(&self, key: &[u8], (ticket, epochs): Creator, value: &[u8]) -> bool {
         let mut stripe = self.enter();
         let key = self.store.key(key);
-        let draft = Draft::new(key, value, 0, None, epochs.current());
+        let draft = NewRecord::new(key, value, 0, None, epochs.current());
         let entry = stripe.find(&key);
         stripe.store_claimed(&ticket, &draft, entry.as_ref()).is_some()
     }
 
     /// Waits until the claim ends, like a sleeper that each change of the word wakes. loom aborts a model in which no
     /// change comes.
-    fn wait_for_end(&self, ticket: &Ticket) {
+    fn wait_for_end(&self, ticket: &ClaimId) {
         while self.store.is_claim_held(ticket) {
             thread::yield_now();
         }
@@ -364,7 +364,7 @@ fn loom_what_an_invalidation_came_to_is_not_found() {
         });
         assert!(engine.store.raise_epoch(0, Invalidation::Hard));
         let began = creator.join().unwrap();
-        let found = engine.look(b"key").unwrap().is_some();
+        let found = engine.lookup(b"key").unwrap().is_some();
         assert_eq!(found, began == engine.store.epochs(), "found if and only if it was begun after the invalidation");
     });
 }
@@ -378,7 +378,7 @@ fn loom_a_write_voids_a_creation_or_comes_after_it() {
         let creating = thread::spawn(move || beside.store_created(b"key", creator, &value(1, 2)));
         engine.set(b"key", &value(2, 2));
         creating.join().unwrap();
-        assert_eq!(engine.look(b"key"), Some(Some((2, 2))), "a creation never overwrites a later write");
+        assert_eq!(engine.lookup(b"key"), Some(Some((2, 2))), "a creation never overwrites a later write");
     });
 }
 

@@ -6,10 +6,10 @@
 
 use super::claim::NamespaceEpochs;
 use super::epochs::Epochs;
-use super::exclusive::{Exclusive, slots};
 use super::intent::Intent;
 use super::read::Record;
 use super::slot::Slot;
+use super::stripe_guard::{StripeGuard, slots};
 use super::table::Store;
 use crate::shm::atomics::Ordering;
 use crate::shm::layout::{NAMESPACE_LEN, NAMESPACE_NAME, at};
@@ -101,7 +101,7 @@ impl<M: Memory> Store<M> {
     }
 }
 
-impl<M: Memory> Exclusive<'_, M> {
+impl<M: Memory> StripeGuard<'_, M> {
     /// Finds a namespace by name, or adds it; `None` if all entries are used. The stripe is number 0, whose lock every
     /// adder takes, and the name has at most [`NAMESPACE_NAME`] bytes.
     pub(crate) fn add_namespace(&mut self, name: &str, defaults: Defaults) -> Option<u16> {

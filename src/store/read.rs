@@ -19,9 +19,9 @@
 //! overwritten in place, and its slot is emptied before its memory is reused. Otherwise each write of a neighbour would
 //! waste a long copy.
 
-use super::record::{Head, IN_PLACE_LIMIT, Spot};
+use super::record::{Head, IN_PLACE_LIMIT, RecordLocation};
 use super::slot::Slot;
-use super::table::{Location, Place, Store};
+use super::table::{KeyLocation, Place, Store};
 use crate::hash::Key;
 use crate::plant::{Plant, planted};
 use crate::shm::Memory;
@@ -46,7 +46,7 @@ pub(crate) enum Look<T> {
 }
 
 /// The part of a record that a read wants.
-pub(crate) trait Take {
+pub(crate) trait Extract {
     type Out;
     /// Whether the read also wants a record that says that the key has no value.
     const SEES_ABSENCE: bool = false;
@@ -55,12 +55,12 @@ pub(crate) trait Take {
 
     /// Copies that part out. The result is used only if the record proves unchanged afterwards, and is dropped
     /// otherwise; `None` says that the record was seen to change.
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Self::Out>;
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<Self::Out>;
 }
 
 /// A key's bucket, as a lookup first sees it.
 #[derive(Clone, Copy)]
-pub(crate) struct Sight<'a> {
+pub(crate) struct BucketView<'a> {
     stripe: u32,
     bucket: Words<'a, 8>,
     version: u64,
@@ -68,9 +68,9 @@ pub(crate) struct Sight<'a> {
     candidates: u32,
 }
 
-impl<'a> Sight<'a> {
+impl<'a> BucketView<'a> {
     /// The index of the first candidate, and its slot. The slot is loaded again with acquire, because the record was
-    /// complete before a slot pointed to it; `still` relies on that where it validates by the slot alone.
+    /// complete before a slot pointed to it; `validate` relies on that where it validates by the slot alone.
     #[inline(always)]
     fn first(&self) -> (usize, Slot) {
         let i = (self.candidates.trailing_zeros() & 7) as usize;
@@ -90,10 +90,10 @@ impl<'a> Sight<'a> {
     }
 
     #[inline(always)]
-    fn found(&self, i: usize, slot: Slot, record: Record) -> Found<'a> {
+    fn found(&self, i: usize, slot: Slot, record: Record) -> RecordRef<'a> {
         let Self { stripe, bucket, version, .. } = *self;
         let Record { at, head, value_at, value_len } = record;
-        Found { stripe, bucket, version, i, slot, at, head, value_at, value_len }
+        RecordRef { stripe, bucket, version, i, slot, at, head, value_at, value_len }
     }
 }
 
@@ -108,7 +108,7 @@ pub(crate) struct Record {
 
 /// A record that a lookup found.
 #[derive(Clone, Copy)]
-pub(crate) struct Found<'a> {
+pub(crate) struct RecordRef<'a> {
     pub stripe: u32,
     bucket: Words<'a, 8>,
     version: u64,
@@ -122,14 +122,14 @@ pub(crate) struct Found<'a> {
     pub value_len: usize,
 }
 
-impl Found<'_> {
+impl RecordRef<'_> {
     #[inline(always)]
     pub(crate) fn value_at(&self) -> u64 {
         self.value_at
     }
 
-    pub(crate) fn spot(&self) -> Spot {
-        Spot { stripe: self.stripe, ring: self.slot.ring(), position: self.slot.position() }
+    pub(crate) fn spot(&self) -> RecordLocation {
+        RecordLocation { stripe: self.stripe, ring: self.slot.ring(), position: self.slot.position() }
     }
 }
 
@@ -139,41 +139,45 @@ impl<M: Memory> Store<M> {
     ///
     /// Inlined into each kind of read, so that intermediate results stay in registers.
     #[inline(always)]
-    pub(crate) fn look<T: Take>(
+    pub(crate) fn lookup<T: Extract>(
         &self,
         key: &Key<'_>,
         now_ms: impl Fn() -> u64,
         want: &mut T,
         mark: bool,
     ) -> Look<T::Out> {
-        self.look_at(key, self.sight(key), now_ms, want, mark)
+        self.lookup_fast(key, self.bucket_view(key), now_ms, want, mark)
     }
 
     /// The first half of a lookup: the key's bucket.
     #[inline(always)]
-    pub(crate) fn sight(&self, key: &Key<'_>) -> Sight<'_> {
-        self.sight_at(self.locate(key), key)
+    pub(crate) fn bucket_view(&self, key: &Key<'_>) -> BucketView<'_> {
+        self.bucket_view_at(self.locate(key), key)
     }
 
-    /// [`sight`](Self::sight) of a key that is already located.
+    /// [`sight`](Self::bucket_view) of a key that is already located.
     #[inline(always)]
-    pub(crate) fn sight_at(&self, Location { stripe, bucket_at }: Location, key: &Key<'_>) -> Sight<'_> {
+    pub(crate) fn bucket_view_at(
+        &self,
+        KeyLocation { stripe, bucket_at }: KeyLocation,
+        key: &Key<'_>,
+    ) -> BucketView<'_> {
         let bucket = self.mem.words::<8>(bucket_at);
         let version = bucket.at(0).load(Ordering::Acquire);
         // Bit 0 stands for the version.
         let candidates = M::matching(bucket, Slot::live_pattern(key)) & !1;
-        Sight { stripe, bucket, version, candidates }
+        BucketView { stripe, bucket, version, candidates }
     }
 
     /// The second half of a lookup: the record, if the bucket has a candidate.
     ///
     /// The fast path handles what nearly every read meets: the first candidate is the key's, and a plain record that is
-    /// neither expired nor cleared. All other cases go to `look_closely`.
+    /// neither expired nor cleared. All other cases go to `lookup_slow`.
     #[inline(always)]
-    pub(crate) fn look_at<T: Take>(
+    pub(crate) fn lookup_fast<T: Extract>(
         &self,
         key: &Key<'_>,
-        sight: Sight<'_>,
+        sight: BucketView<'_>,
         now_ms: impl Fn() -> u64,
         want: &mut T,
         mark: bool,
@@ -189,14 +193,14 @@ impl<M: Memory> Store<M> {
             Some(record) if self.is_fresh(record.head, &now_ms) => {
                 self.take_found(&sight.found(i, slot, record), want, mark)
             }
-            _ => self.look_closely(key.bytes, key.hash, now_ms, want, mark),
+            _ => self.lookup_slow(key.bytes, key.hash, now_ms, want, mark),
         }
     }
 
     /// The slow path: a whole lookup that handles every case. Its arguments fit in registers, so that the fast path
     /// need not store anything to memory for a call that is rare.
     #[inline(never)]
-    fn look_closely<T: Take>(
+    fn lookup_slow<T: Extract>(
         &self,
         bytes: &[u8],
         hash: u64,
@@ -205,7 +209,7 @@ impl<M: Memory> Store<M> {
         mark: bool,
     ) -> Look<T::Out> {
         let key = Key { bytes, hash };
-        let mut sight = self.sight(&key);
+        let mut sight = self.bucket_view(&key);
         if sight.version & 1 == 1 && !planted(Plant::Torn) {
             return Look::Changing;
         }
@@ -233,9 +237,9 @@ impl<M: Memory> Store<M> {
     }
 
     #[inline(always)]
-    fn take_found<T: Take>(&self, found: &Found<'_>, want: &mut T, mark: bool) -> Look<T::Out> {
+    fn take_found<T: Extract>(&self, found: &RecordRef<'_>, want: &mut T, mark: bool) -> Look<T::Out> {
         let Some(taken) = want.take(self, found) else { return Look::Changing };
-        if !self.still(found) {
+        if !self.validate(found) {
             return Look::Changing;
         }
         if mark {
@@ -286,7 +290,7 @@ impl<M: Memory> Store<M> {
 
     /// Whether everything that was loaded from a found record before this call belongs to that record.
     #[inline(always)]
-    pub(crate) fn still(&self, found: &Found<'_>) -> bool {
+    pub(crate) fn validate(&self, found: &RecordRef<'_>) -> bool {
         fence(Ordering::Acquire);
         let version = found.bucket.get(0);
         version == found.version
@@ -297,7 +301,7 @@ impl<M: Memory> Store<M> {
     /// Raises the access mark of a record that was read, unless it is at its highest. If the record has left meanwhile,
     /// the exchange fails, which does no harm.
     #[inline(always)]
-    fn mark(&self, found: &Found<'_>) {
+    fn mark(&self, found: &RecordRef<'_>) {
         if let Some(marked) = found.slot.marked() {
             let slot = found.bucket.at(found.i);
             let _ = slot.compare_exchange(crate::shm::Step::Mark, found.slot.0, marked.0, Ordering::Relaxed);
@@ -306,7 +310,7 @@ impl<M: Memory> Store<M> {
 
     /// Prefetches the first lines of the record that a lookup in this bucket will load.
     #[inline(always)]
-    pub(crate) fn prefetch_record(&self, sight: &Sight<'_>) {
+    pub(crate) fn prefetch_record(&self, sight: &BucketView<'_>) {
         if sight.candidates == 0 {
             return;
         }

@@ -5,16 +5,16 @@
 //! from the records in its rings. All buckets stay odd until the end.
 
 use super::evict::is_known;
-use super::exclusive::{Exclusive, close_bucket, open_bucket, slots};
 use super::record::{Head, pad};
 use super::slot::{Ring, Slot};
+use super::stripe_guard::{StripeGuard, close_bucket, open_bucket, slots};
 use super::table::{EXCHANGES, Store};
 use super::tally::StripeCount;
 use crate::shm::atomics::Ordering;
 use crate::shm::layout::at;
 use crate::shm::{Memory, Step};
 
-impl<M: Memory> Exclusive<'_, M> {
+impl<M: Memory> StripeGuard<'_, M> {
     /// Rebuilds the stripe's index from its rings. Records that are damaged, or not of the current epochs, are dropped.
     #[cold]
     pub(super) fn rebuild(&mut self) {

@@ -53,13 +53,13 @@ pub(crate) const fn mix(mut x: u64) -> u64 {
 
 /// The place of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Spot {
+pub(crate) struct RecordLocation {
     pub stripe: u32,
     pub ring: Ring,
     pub position: u64,
 }
 
-impl Spot {
+impl RecordLocation {
     /// The number that is mixed into the checksum.
     #[inline]
     fn salt(self) -> u32 {
@@ -223,8 +223,8 @@ impl Extension {
     }
 
     /// The metadata that a new record needs to be like this one.
-    pub(crate) fn beside(self) -> Beside {
-        Beside {
+    pub(crate) fn beside(self) -> Metadata {
+        Metadata {
             flags: self.caller_flags(),
             namespace: self.namespace(),
             namespace_epoch: self.namespace_epoch(),
@@ -242,7 +242,7 @@ impl Extension {
 
 /// Metadata of a value, in the extension of its record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Beside {
+pub(crate) struct Metadata {
     pub flags: u32,
     /// Number of the namespace, from 1; 0: none.
     pub namespace: u16,
@@ -258,7 +258,7 @@ pub(crate) struct Beside {
     pub is_absence: bool,
 }
 
-impl Beside {
+impl Metadata {
     /// This metadata if a plain write must store it: the creation time alone does not count.
     #[inline]
     pub(crate) fn if_any(self) -> Option<Self> {
@@ -283,12 +283,12 @@ impl Beside {
 
 /// An item about to be written.
 #[derive(Clone, Copy)]
-pub(crate) struct Draft<'a> {
+pub(crate) struct NewRecord<'a> {
     pub key: Key<'a>,
     pub value: &'a [u8],
     pub expires_ms: u64,
     /// `None` for most records, which then have no extension.
-    pub beside: Option<Beside>,
+    pub beside: Option<Metadata>,
     /// Epoch of the cache, read before the old value.
     pub epoch: u64,
     /// Hash of key and value, computed before the stripe is locked.
@@ -299,9 +299,9 @@ pub(crate) struct Draft<'a> {
     used: u64,
 }
 
-impl<'a> Draft<'a> {
+impl<'a> NewRecord<'a> {
     #[inline(always)]
-    pub(crate) fn new(key: Key<'a>, value: &'a [u8], expires_ms: u64, beside: Option<Beside>, epoch: u64) -> Self {
+    pub(crate) fn new(key: Key<'a>, value: &'a [u8], expires_ms: u64, beside: Option<Metadata>, epoch: u64) -> Self {
         let (kind, key_at) = match beside {
             None => (KIND_PLAIN, RECORD_LEN),
             Some(_) => (KIND_EXTENDED, RECORD_LEN + EXTENSION_LEN),
@@ -336,7 +336,7 @@ impl<'a> Draft<'a> {
 
     /// The header for a record of `units` at `spot`.
     #[inline(always)]
-    pub(crate) fn head(&self, units: u64, stamp: u64, spot: Spot) -> Head {
+    pub(crate) fn head(&self, units: u64, stamp: u64, spot: RecordLocation) -> Head {
         let slack = units * 8 - self.used;
         let mut head = Head {
             shape: units << 32 | self.kind,
@@ -380,7 +380,7 @@ fn sum(key_hash: u64, value: &[u8]) -> u64 {
 }
 
 #[inline(always)]
-fn checksum(sum: u64, head: Head, extension: impl FnOnce() -> Extension, spot: Spot) -> u32 {
+fn checksum(sum: u64, head: Head, extension: impl FnOnce() -> Extension, spot: RecordLocation) -> u32 {
     let [of_shape, of_seal, of_stamp, of_created, of_flags] = FACTORS;
     let mut sum = sum
         .wrapping_add(head.shape.wrapping_mul(of_shape))
@@ -395,14 +395,14 @@ fn checksum(sum: u64, head: Head, extension: impl FnOnce() -> Extension, spot: S
 }
 
 /// Whether a record found at `spot` was written there, in full.
-pub(crate) fn is_sound(key: &Key<'_>, value: &[u8], head: Head, extension: Extension, spot: Spot) -> bool {
+pub(crate) fn is_sound(key: &Key<'_>, value: &[u8], head: Head, extension: Extension, spot: RecordLocation) -> bool {
     head.seal as u32 == checksum(sum(key.hash, value), head, || extension, spot)
         && head.expiry_is_sound()
         && (!head.is_extended() || extension.soft_is_sound(head.stamp))
 }
 
 /// The seal of the same record at another spot, without hashing anything again.
-pub(crate) fn reseal(seal: u64, from: Spot, to: Spot) -> u64 {
+pub(crate) fn reseal(seal: u64, from: RecordLocation, to: RecordLocation) -> u64 {
     seal ^ u64::from(from.salt() ^ to.salt())
 }
 
@@ -410,13 +410,13 @@ pub(crate) fn reseal(seal: u64, from: Spot, to: Spot) -> u64 {
 mod tests {
     use super::*;
 
-    fn spot(position: u64) -> Spot {
-        Spot { stripe: 3, ring: Ring::Small, position }
+    fn spot(position: u64) -> RecordLocation {
+        RecordLocation { stripe: 3, ring: Ring::Small, position }
     }
 
-    fn draft<'a>(key: &'a [u8], value: &'a [u8], flags: u32) -> Draft<'a> {
-        let beside = Beside { flags, ..Beside::default() }.if_any();
-        Draft::new(Key::new(key, 9), value, 1_700_000_000_000, beside, 77)
+    fn draft<'a>(key: &'a [u8], value: &'a [u8], flags: u32) -> NewRecord<'a> {
+        let beside = Metadata { flags, ..Metadata::default() }.if_any();
+        NewRecord::new(Key::new(key, 9), value, 1_700_000_000_000, beside, 77)
     }
 
     #[test]
@@ -443,8 +443,8 @@ mod tests {
         assert!(!sound(b"kez", b"some value", head, d.extension(123), spot(40)));
         assert!(!sound(b"key", b"some valuf", head, d.extension(123), spot(40)));
         assert!(!sound(b"key", b"some value", head, d.extension(123), spot(41)));
-        assert!(!sound(b"key", b"some value", head, d.extension(123), Spot { ring: Ring::Main, ..spot(40) }));
-        assert!(!sound(b"key", b"some value", head, d.extension(123), Spot { stripe: 4, ..spot(40) }));
+        assert!(!sound(b"key", b"some value", head, d.extension(123), RecordLocation { ring: Ring::Main, ..spot(40) }));
+        assert!(!sound(b"key", b"some value", head, d.extension(123), RecordLocation { stripe: 4, ..spot(40) }));
         for bit in 0..64 {
             let flip = 1u64 << bit;
             assert!(!sound(b"key", b"some value", Head { seal: head.seal ^ flip, ..head }, d.extension(123), spot(40)));
@@ -470,7 +470,7 @@ mod tests {
     fn a_move_needs_no_second_hash() {
         let d = draft(b"key", b"value", 0);
         let mut head = d.head(d.units(), 123, spot(40));
-        let to = Spot { stripe: 3, ring: Ring::Main, position: 999 };
+        let to = RecordLocation { stripe: 3, ring: Ring::Main, position: 999 };
         head.seal = reseal(head.seal, spot(40), to);
         assert!(is_sound(&d.key, b"value", head, Extension::default(), to));
     }
@@ -478,7 +478,7 @@ mod tests {
     #[test]
     fn what_lies_beside_a_value_comes_back() {
         for cost_ms in [0, 1, 2047, 2048, 4096, 65_536, MOST_COST] {
-            let beside = Beside {
+            let beside = Metadata {
                 flags: u32::MAX,
                 namespace: u16::MAX,
                 namespace_epoch: EPOCH_MASK,
@@ -489,9 +489,9 @@ mod tests {
             };
             assert_eq!(beside.extension(5).beside(), beside);
         }
-        let rough = Beside { cost_ms: 10_001, ..Beside::default() }.extension(5).cost_ms();
+        let rough = Metadata { cost_ms: 10_001, ..Metadata::default() }.extension(5).cost_ms();
         assert!((9_996..=10_001).contains(&rough), "{rough}");
-        let most = Beside { cost_ms: u64::MAX, ..Beside::default() }.extension(5).cost_ms();
+        let most = Metadata { cost_ms: u64::MAX, ..Metadata::default() }.extension(5).cost_ms();
         assert_eq!(most, MOST_COST, "a day or longer");
     }
 }

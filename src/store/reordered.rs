@@ -71,7 +71,7 @@ struct Touched {
 impl Touched {
     /// The value that a reader may have got before the repair, if a lookup gives an answer at all.
     fn seen(&self, engine: &Engine) -> Option<Vec<u8>> {
-        match engine.store.look(&engine.store.key(&self.key), || 0, &mut Copied, false) {
+        match engine.store.lookup(&engine.store.key(&self.key), || 0, &mut Copied, false) {
             Look::Hit(value) => Some(value),
             Look::Miss | Look::Changing => None,
         }

@@ -1,10 +1,10 @@
 //! Repairs a stripe whose holder died in the middle of an operation, as the table in [`intent`](super::intent) says.
 
-use super::exclusive::{Exclusive, bucket_of, slots};
 use super::intent::Intent;
 use super::read::Record;
 use super::record::{Head, is_sound};
 use super::slot::Slot;
+use super::stripe_guard::{StripeGuard, bucket_of, slots};
 use super::tally::StripeCount;
 use crate::shm::atomics::{Ordering, fence};
 use crate::shm::layout::at;
@@ -13,7 +13,7 @@ use crate::shm::{Memory, Step};
 /// Attempts to repair a stripe before it is emptied instead.
 const ATTEMPTS: u64 = 2;
 
-impl<M: Memory> Exclusive<'_, M> {
+impl<M: Memory> StripeGuard<'_, M> {
     /// Completes or undoes the operation that a dead holder left in flight.
     #[cold]
     pub(super) fn repair(&mut self) {

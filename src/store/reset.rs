@@ -1,6 +1,6 @@
 //! Resets a stripe after the host was restarted, or in a copy of a file.
 
-use super::epochs::Distrust;
+use super::epochs::CrashState;
 use super::header::HeaderWords;
 use super::record::mix;
 use crate::shm::layout::at;
@@ -9,7 +9,7 @@ use crate::shm::{Geometry, Memory, Step};
 impl<M: Memory> HeaderWords<'_, M> {
     /// Releases a stripe's lock and ends its claims, whose owners are all dead. Returns whether the stripe is flagged
     /// *verify-me*.
-    pub(crate) fn reset_stripe(self, geometry: &Geometry, stripe: u32, distrust: Distrust, random: u64) -> bool {
+    pub(crate) fn reset_stripe(self, geometry: &Geometry, stripe: u32, distrust: CrashState, random: u64) -> bool {
         let stripe_at = geometry.stripe(stripe);
         let zero = |at| self.0.word(at).set(Step::Header, 0);
         zero(stripe_at + at!(Stripe.lock_word));
@@ -18,15 +18,15 @@ impl<M: Memory> HeaderWords<'_, M> {
         let stamp = self.0.word(stripe_at + at!(Stripe.stamp));
         let distrust = match after_jump(stamp.get(), mix(random ^ u64::from(stripe))) {
             // Emptying the stripe will choose a new base for its stamps.
-            _ if distrust == Distrust::Discard => distrust,
-            None => Distrust::Discard,
+            _ if distrust == CrashState::Discard => distrust,
+            None => CrashState::Discard,
             Some(jumped) => {
                 stamp.set(Step::Stamp, jumped);
                 distrust
             }
         };
         let verify_me = self.0.word(stripe_at + at!(Stripe.verify_me));
-        if distrust != Distrust::None {
+        if distrust != CrashState::None {
             verify_me.set(Step::VerifyMe, distrust as u64);
         }
         verify_me.get() != 0

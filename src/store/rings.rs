@@ -1,13 +1,13 @@
 //! Moves the ends of a stripe's rings, with its lock held. [`Ends`](super::ends::Ends) holds private copies of them.
 
-use super::exclusive::Exclusive;
 use super::slot::{Ring, Slot};
+use super::stripe_guard::StripeGuard;
 use crate::shm::atomics::{Ordering, fence};
 use crate::shm::layout::at;
 use crate::shm::memory::Word;
 use crate::shm::{Memory, Step};
 
-impl<'a, M: Memory> Exclusive<'a, M> {
+impl<'a, M: Memory> StripeGuard<'a, M> {
     #[inline]
     pub(super) fn tail(&self, ring: Ring) -> u64 {
         self.ends.tail(ring).get()

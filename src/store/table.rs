@@ -1,6 +1,6 @@
 //! The hash table in a cache file: where its parts lie, and the words of the header on which every lookup depends.
 
-use super::epochs::{Distrust, Epochs, Invalidation};
+use super::epochs::{CrashState, Epochs, Invalidation};
 use super::record::{Extension, Head};
 use super::slot::{Ring, Slot};
 use crate::hash::Key;
@@ -22,7 +22,7 @@ pub(crate) const EXCHANGES: u32 = 10_000;
 
 /// The stripe and bucket of a key, located once for each operation.
 #[derive(Clone, Copy)]
-pub(crate) struct Location {
+pub(crate) struct KeyLocation {
     pub stripe: u32,
     /// Offset of the bucket in the file.
     pub bucket_at: u64,
@@ -48,8 +48,8 @@ impl<M: Memory> Store<M> {
 
     /// Locates the stripe and bucket of a key.
     #[inline(always)]
-    pub(crate) fn locate(&self, key: &Key<'_>) -> Location {
-        Location { stripe: self.stripe_of(key), bucket_at: self.bucket_of(key) }
+    pub(crate) fn locate(&self, key: &Key<'_>) -> KeyLocation {
+        KeyLocation { stripe: self.stripe_of(key), bucket_at: self.bucket_of(key) }
     }
 
     /// Offset of the bucket a key belongs to.
@@ -200,14 +200,14 @@ impl<M: Memory> Store<M> {
 
     /// How far a stripe's bytes can be trusted.
     #[inline]
-    pub(crate) fn distrust(&self, stripe: u32) -> Distrust {
+    pub(crate) fn distrust(&self, stripe: u32) -> CrashState {
         if self.mem.state().get(STATE_UNVERIFIED) == 0 {
-            return Distrust::None;
+            return CrashState::None;
         }
         match self.stripe_word(stripe, at!(Stripe.verify_me)).load(Ordering::Relaxed) {
-            0 => Distrust::None,
-            1 => Distrust::Verify,
-            _ => Distrust::Discard,
+            0 => CrashState::None,
+            1 => CrashState::Verify,
+            _ => CrashState::Discard,
         }
     }
 }

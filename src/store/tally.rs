@@ -3,7 +3,7 @@
 //! Events under a stripe's lock are counted in the stripe's head: the operation has loaded those lines anyway. Events
 //! without a lock are counted on the member's own lines, which no other process writes.
 
-use super::epochs::Distrust;
+use super::epochs::CrashState;
 use super::table::Store;
 use crate::shm::layout::{COUNTERS, OWN_LINES, at};
 use crate::shm::{Memory, Step};
@@ -80,7 +80,7 @@ impl<M: Memory> Store<M> {
     /// The number of a stripe's records of the cache's current epoch. Records that have expired, or whose namespace was
     /// invalidated, count until their memory is reclaimed.
     pub(crate) fn live(&self, stripe: u32) -> u64 {
-        if self.distrust(stripe) == Distrust::Discard {
+        if self.distrust(stripe) == CrashState::Discard {
             return 0;
         }
         let epoch = self.stripe_word(stripe, at!(Stripe.live_epoch)).get();

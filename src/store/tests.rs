@@ -1,10 +1,10 @@
 //! Tests of the engine on heap memory: against a map, over ring ends, and with deaths at every step.
 
-use super::claim::{Claimant, Claimed, End, Kind, NamespaceEpochs, Owner, Ticket};
+use super::claim::{ClaimId, Claimant, Claimed, End, Kind, NamespaceEpochs, Owner};
 use super::epochs::Invalidation;
-use super::exclusive::{Exclusive, Who};
-use super::read::{Found, Look, Take};
-use super::record::Draft;
+use super::read::{Extract, Look, RecordRef};
+use super::record::NewRecord;
+use super::stripe_guard::{HolderId, StripeGuard};
 use super::table::Store;
 use super::verify::check;
 use crate::hash::Key;
@@ -43,10 +43,10 @@ impl Engine {
         Self { store, locks: Locks::None, now_ms: 1_000_000 }
     }
 
-    pub(super) fn enter(&self) -> Exclusive<'_, Arc<Heap>> {
+    pub(super) fn enter(&self) -> StripeGuard<'_, Arc<Heap>> {
         let seats = Seats { mem: &self.store.mem, geometry: &self.store.geometry };
         let lock = self.locks.lock(seats, 0, Duration::ZERO).unwrap();
-        Exclusive::enter(&self.store, 0, &self.now_ms, &Who { seat: 7, pid: 8, nonce: 9 }, lock).unwrap()
+        StripeGuard::enter(&self.store, 0, &self.now_ms, &HolderId { seat: 7, pid: 8, nonce: 9 }, lock).unwrap()
     }
 
     fn set(&self, key: &[u8], value: &[u8]) -> u64 {
@@ -57,11 +57,11 @@ impl Engine {
         self.put(&mut self.enter(), key, value, expires_ms)
     }
 
-    fn put(&self, stripe: &mut Exclusive<'_, Arc<Heap>>, key: &[u8], value: &[u8], expires_ms: u64) -> u64 {
+    fn put(&self, stripe: &mut StripeGuard<'_, Arc<Heap>>, key: &[u8], value: &[u8], expires_ms: u64) -> u64 {
         let key = self.store.key(key);
         let entry = stripe.find(&key);
         let epoch = stripe.epoch_for(self.store.epochs().current());
-        stripe.put(&Draft::new(key, value, expires_ms, None, epoch), entry.as_ref())
+        stripe.put(&NewRecord::new(key, value, expires_ms, None, epoch), entry.as_ref())
     }
 
     fn delete(&self, key: &[u8]) -> bool {
@@ -72,17 +72,17 @@ impl Engine {
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.look(key, true)
+        self.lookup(key, true)
     }
 
     /// A lookup that does not raise the access mark.
     pub(super) fn peek(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.look(key, false)
+        self.lookup(key, false)
     }
 
-    fn look(&self, key: &[u8], mark: bool) -> Option<Vec<u8>> {
+    fn lookup(&self, key: &[u8], mark: bool) -> Option<Vec<u8>> {
         let key = self.store.key(key);
-        let look = self.store.look(&key, || self.now_ms, &mut Sound(&key), mark);
+        let look = self.store.lookup(&key, || self.now_ms, &mut Sound(&key), mark);
         match look {
             Look::Hit(value) => Some(value),
             Look::Miss => None,
@@ -104,12 +104,12 @@ impl Engine {
 /// Copies a value out.
 pub(super) struct Copied;
 
-impl Take for Copied {
+impl Extract for Copied {
     type Out = Vec<u8>;
 
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Vec<u8>> {
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<Vec<u8>> {
         // The length may come from an unfinished write, so it must not be allocated before this check.
-        store.still(found).then(|| {
+        store.validate(found).then(|| {
             let mut value = Vec::new();
             store.mem.append_out(found.value_at(), found.value_len, &mut value);
             value
@@ -120,10 +120,10 @@ impl Take for Copied {
 /// Copies a value out and checks its record's checksum.
 struct Sound<'a>(&'a Key<'a>);
 
-impl Take for Sound<'_> {
+impl Extract for Sound<'_> {
     type Out = Vec<u8>;
 
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Vec<u8>> {
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<Vec<u8>> {
         let mut value = Vec::new();
         store.mem.append_out(found.value_at(), found.value_len, &mut value);
         assert!(store.is_true(&store.copied(found).unwrap(), self.0, true));
@@ -246,7 +246,7 @@ fn core_a_reader_beside_a_writer_sees_whole_values() {
         for n in (0..).take_while(|_| !writer.is_finished()) {
             let name = key(n % 3);
             let key = engine.store.key(&name);
-            let look = engine.store.look(&key, || engine.now_ms, &mut Copied, true);
+            let look = engine.store.lookup(&key, || engine.now_ms, &mut Copied, true);
             let Look::Hit(value) = look else { continue };
             let word = u64::from_le_bytes(value[..8].try_into().unwrap());
             assert!(value.chunks(8).all(|chunk| chunk == &value[..8]), "a torn value");
@@ -273,7 +273,7 @@ fn core_a_reader_beside_an_emptying_sees_whole_values() {
         });
         let (key, mut newest) = (engine.store.key(b"key"), 0);
         while !writer.is_finished() {
-            let look = engine.store.look(&key, || engine.now_ms, &mut Copied, false);
+            let look = engine.store.lookup(&key, || engine.now_ms, &mut Copied, false);
             let Look::Hit(value) = look else { continue };
             assert!(value.chunks(8).all(|chunk| chunk == &value[..8]), "a torn value");
             let number = u64::from_le_bytes(value[..8].try_into().unwrap());
@@ -522,17 +522,17 @@ impl Engine {
         self.claim_as(key, member, Kind::Create, &[])
     }
 
-    fn store_created(&self, key: &[u8], ticket: &Ticket, value: &[u8]) -> bool {
+    fn store_created(&self, key: &[u8], ticket: &ClaimId, value: &[u8]) -> bool {
         let mut stripe = self.enter();
         let key = self.store.key(key);
         let epoch = self.store.epochs().current();
-        let draft = Draft::new(key, value, 0, None, epoch);
+        let draft = NewRecord::new(key, value, 0, None, epoch);
         let entry = stripe.find(&key);
         stripe.store_claimed(ticket, &draft, entry.as_ref()).is_some()
     }
 }
 
-fn mine(claimed: Claimed) -> Ticket {
+fn mine(claimed: Claimed) -> ClaimId {
     let Claimed::Mine(ticket) = claimed else { panic!("no other owner claims the key: {claimed:?}") };
     ticket
 }

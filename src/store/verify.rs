@@ -4,9 +4,9 @@
 //! that must be equal. The code that reads live stripes then checks the copy.
 
 use super::claim::Number;
-use super::exclusive::slots;
-use super::record::{Head, Spot, is_sound};
+use super::record::{Head, RecordLocation, is_sound};
 use super::slot::{Ring, Slot};
+use super::stripe_guard::slots;
 use super::table::Store;
 use crate::shm::atomics::{AtomicU64, Ordering, fence};
 use crate::shm::layout::{BUCKET_LEN, at};
@@ -148,13 +148,13 @@ impl Check<'_> {
                 return self.problem("ring walk closes", detail);
             }
             if !short.is_pad() {
-                self.record(Spot { stripe: self.stripe, ring, position });
+                self.record(RecordLocation { stripe: self.stripe, ring, position });
             }
             position = shape.advance(position, units);
         }
     }
 
-    fn record(&mut self, spot: Spot) {
+    fn record(&mut self, spot: RecordLocation) {
         let Some((at, head, value_len)) = self.lengths(spot) else {
             let detail = format!("{:?} ring: neither a record nor a pad at {:#x}", spot.ring, spot.position);
             return self.problem("ring walk closes", detail);
@@ -191,7 +191,7 @@ impl Check<'_> {
         }
     }
 
-    fn lengths(&self, spot: Spot) -> Option<(u64, Head, usize)> {
+    fn lengths(&self, spot: RecordLocation) -> Option<(u64, Head, usize)> {
         let at = self.store.record_at(spot.stripe, spot.ring, spot.position)?;
         let head = self.store.head(at);
         let value_len = head.value_len().filter(|_| head.is_record())?;

@@ -9,10 +9,10 @@
 //! mark the superseded record dead; clear the intent
 //! ```
 
-use super::exclusive::{Entry, Exclusive, close_bucket, open_bucket, slots, slots_in};
 use super::intent::Intent;
-use super::record::{Draft, Spot, timed};
+use super::record::{NewRecord, RecordLocation, timed};
 use super::slot::{Ring, Slot};
+use super::stripe_guard::{Entry, StripeGuard, close_bucket, open_bucket, slots, slots_in};
 use super::tally::StripeCount;
 use crate::hash::Key;
 use crate::plant::{Plant, planted};
@@ -20,19 +20,19 @@ use crate::shm::atomics::Ordering;
 use crate::shm::layout::at;
 use crate::shm::{Memory, Step};
 
-impl<M: Memory> Exclusive<'_, M> {
+impl<M: Memory> StripeGuard<'_, M> {
     /// Stores an item and returns its stamp. The caller has checked that the record is not too large; `entry` is the
     /// result of [`find`](Self::find) for the key. The draft's epoch is not above [`epoch`](Self::epoch).
     // Always inlined, with the functions it calls: `set` without options is the path that matters.
     #[inline(always)]
-    pub(crate) fn put(&mut self, draft: &Draft<'_>, entry: Option<&Entry>) -> u64 {
+    pub(crate) fn put(&mut self, draft: &NewRecord<'_>, entry: Option<&Entry>) -> u64 {
         self.void(&draft.key);
         self.put_created(draft, entry)
     }
 
     /// [`put`](Self::put) for the owner of the key's claim, which stays valid.
     #[inline(always)]
-    pub(super) fn put_created(&mut self, draft: &Draft<'_>, entry: Option<&Entry>) -> u64 {
+    pub(super) fn put_created(&mut self, draft: &NewRecord<'_>, entry: Option<&Entry>) -> u64 {
         debug_assert!(draft.epoch <= self.epoch());
         self.count(StripeCount::Sets);
         match entry {
@@ -43,7 +43,7 @@ impl<M: Memory> Exclusive<'_, M> {
 
     /// Makes room at the head of a ring and writes a record there.
     #[inline(never)]
-    fn insert(&mut self, draft: &Draft<'_>, entry: Option<&Entry>) -> u64 {
+    fn insert(&mut self, draft: &NewRecord<'_>, entry: Option<&Entry>) -> u64 {
         let units = draft.units();
         let ring = self.ring_for(&draft.key, entry, units);
         let mut budget = self.budget();
@@ -57,7 +57,7 @@ impl<M: Memory> Exclusive<'_, M> {
     }
 
     /// Writes a record at the reserved head of a ring and links it.
-    fn append(&mut self, draft: &Draft<'_>, ring: Ring, position: u64, slot_at: u64, old: Option<Entry>) -> u64 {
+    fn append(&mut self, draft: &NewRecord<'_>, ring: Ring, position: u64, slot_at: u64, old: Option<Entry>) -> u64 {
         let old_slot = self.slot(slot_at);
         let marks = if old.is_some() { old_slot.marks() } else { 0 };
         let new = Slot::live(&draft.key, ring, position).with_marks(marks);
@@ -66,7 +66,7 @@ impl<M: Memory> Exclusive<'_, M> {
         let at = self.address(ring, position);
         self.begin(Intent::Set, slot_at, old_slot, new, live);
         let stamp = self.next_stamp();
-        let spot = Spot { stripe: self.stripe, ring, position };
+        let spot = RecordLocation { stripe: self.stripe, ring, position };
         self.write_record(at, draft, draft.head(units, stamp, spot));
         self.set_head(ring, self.shape(ring).advance(position, units));
         #[cfg(all(feature = "plant", not(loom)))]
@@ -83,7 +83,7 @@ impl<M: Memory> Exclusive<'_, M> {
     /// Overwrites a small record in place while its bucket is odd. A store before that touches the page, so that
     /// readers do not wait for a page fault.
     #[inline(always)]
-    fn overwrite(&mut self, entry: &Entry, draft: &Draft<'_>) -> u64 {
+    fn overwrite(&mut self, entry: &Entry, draft: &NewRecord<'_>) -> u64 {
         let shape = self.store.mem.word(entry.at);
         shape.set(Step::InPlace, shape.get());
         let live = self.live_with(Some(entry.head.epoch()), Some(draft.epoch));

@@ -128,9 +128,9 @@ impl ThisThread {
 }
 
 /// A thread's number, given back when the thread ends.
-struct Own(Number);
+struct OwnNumber(Number);
 
-impl Drop for Own {
+impl Drop for OwnNumber {
     fn drop(&mut self) {
         // From here on this thread acts as one without a number.
         SELF.with(|this| this.set_number(SHARED));
@@ -147,7 +147,7 @@ thread_local! {
             is_listed: Cell::new(false),
         }
     };
-    static OWN: Own = Own(Number::take());
+    static OWN: OwnNumber = OwnNumber(Number::take());
 }
 
 /// Gives this thread a number, unless it has requested one before.

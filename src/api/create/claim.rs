@@ -3,18 +3,18 @@
 use super::created::{Created, Overrides};
 use super::options::CreateOptions;
 use crate::api::cache::Cache;
-use crate::api::claim::{Began, Held};
+use crate::api::claim::{EpochSnapshot, Held};
 use crate::api::count::count;
 use crate::api::item::{Item, Stamp};
 use crate::api::stripe_lock::Patience;
 use crate::api::writer::check_size;
 use crate::error::{Error, Result};
+use crate::file::AttachedFile;
+use crate::file::notes::Rest;
 use crate::store::claim::End;
 use crate::store::namespace::Defaults;
-use crate::store::record::{Beside, Draft};
+use crate::store::record::{Metadata, NewRecord};
 use crate::store::tally::MemberCount;
-use crate::upkeep::Opened;
-use crate::upkeep::notes::Rest;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,9 +44,9 @@ pub struct Claim(Box<Creation>);
 pub(super) struct Creation {
     key: Vec<u8>,
     key_hash: u64,
-    opened: Arc<Opened>,
+    opened: Arc<AttachedFile>,
     right: Right,
-    began: Began,
+    began: EpochSnapshot,
     started: Instant,
     /// The value to be used meanwhile, if there is one.
     pub stale: Option<Item>,
@@ -63,11 +63,11 @@ impl Creation {
     /// The creation of a stored key with no value to be used meanwhile, and without a namespace's defaults.
     pub(super) fn new(
         cache: &Cache,
-        opened: &Arc<Opened>,
+        opened: &Arc<AttachedFile>,
         key: &[u8],
         how: &CreateOptions,
         right: Right,
-        began: Began,
+        began: EpochSnapshot,
     ) -> Self {
         Self {
             key: key.to_vec(),
@@ -260,7 +260,7 @@ impl Claim {
             return Err(Stored::Refused);
         };
         let expires_ms = expiry.to_ms(|| self.0.opened.settings.time.now_ms());
-        let beside = self.beside(Beside { is_absence: true, ..Beside::default() });
+        let beside = self.beside(Metadata { is_absence: true, ..Metadata::default() });
         Ok(Storing { claim: self, value: &[], expires_ms, beside })
     }
 
@@ -285,9 +285,9 @@ impl Claim {
         std::mem::replace(&mut self.0.right, Right::Used)
     }
 
-    fn beside(&self, beside: Beside) -> Beside {
+    fn beside(&self, beside: Metadata) -> Metadata {
         let cost = if self.0.how.early.is_some() { self.0.started.elapsed() } else { Duration::ZERO };
-        Beside {
+        Metadata {
             namespace: self.0.began.namespace.namespace(),
             namespace_epoch: self.0.began.namespace.epochs().current(),
             created_ms: self.0.opened.settings.time.now_ms(),
@@ -296,7 +296,7 @@ impl Claim {
         }
     }
 
-    fn put(&mut self, draft: &mut Draft<'_>, patience: &mut Patience) -> Result<Stored> {
+    fn put(&mut self, draft: &mut NewRecord<'_>, patience: &mut Patience) -> Result<Stored> {
         let opened = self.0.opened.clone();
         // In a file that another took the place of nobody would find it.
         if opened.is_replaced() {
@@ -326,7 +326,7 @@ impl Claim {
             // tell, and nothing is stored.
             Right::Unprotected(seen) => {
                 let is_as_it_was = seen == Some(stripe.version(&draft.key));
-                let now = Began::now(&opened, self.0.began.namespace.namespace());
+                let now = EpochSnapshot::now(&opened, self.0.began.namespace.namespace());
                 if !is_as_it_was || now.epochs != self.0.began.epochs || now.namespace != self.0.began.namespace {
                     return Ok(Stored::Voided);
                 }
@@ -358,7 +358,7 @@ pub(crate) struct Storing<'v> {
     value: &'v [u8],
     expires_ms: u64,
     /// Of every value it says when it was created: somebody may want to know its age.
-    beside: Beside,
+    beside: Metadata,
 }
 
 impl Storing<'_> {
@@ -367,7 +367,7 @@ impl Storing<'_> {
         let opened = self.claim.0.opened.clone();
         let key = std::mem::take(&mut self.claim.0.key);
         let current = self.claim.0.began.epochs.current();
-        let mut draft = Draft::new(opened.store.key(&key), self.value, self.expires_ms, Some(self.beside), current);
+        let mut draft = NewRecord::new(opened.store.key(&key), self.value, self.expires_ms, Some(self.beside), current);
         let stored = self.claim.put(&mut draft, patience);
         self.claim.0.key = key;
         stored
@@ -398,7 +398,7 @@ impl fmt::Debug for Claim {
 }
 
 /// Counts a creation without the cache: for this process alone, where it has no seat.
-pub(super) fn count_uncached(opened: &Opened) {
+pub(super) fn count_uncached(opened: &AttachedFile) {
     if opened.joined().is_some() {
         count(opened, MemberCount::Uncached);
     } else {

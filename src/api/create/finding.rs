@@ -10,20 +10,25 @@ use crate::api::item::Known;
 use crate::api::stripe_lock::Patience;
 use crate::clock::Time;
 use crate::error::{Error, Result};
+use crate::file::AttachedFile;
+use crate::file::notes::Rest;
 use crate::hash::Key;
 use crate::shm::mapping::Mapping;
 use crate::store::claim::Kind;
-use crate::store::exclusive::Exclusive;
+use crate::store::stripe_guard::StripeGuard;
 use crate::store::tally::MemberCount;
-use crate::upkeep::Opened;
-use crate::upkeep::notes::Rest;
 use std::time::{Duration, Instant};
 
 /// How long a claim lasts when nothing is said.
 const DEFAULT_MAX_AGE: Duration = Duration::from_secs(300);
 
 /// What is known of a key, the stripe's lock held.
-fn known_in(opened: &Opened, stripe: &Exclusive<'_, Mapping>, key: &Key<'_>, time: &Time) -> Result<Option<Known>> {
+fn known_in(
+    opened: &AttachedFile,
+    stripe: &StripeGuard<'_, Mapping>,
+    key: &Key<'_>,
+    time: &Time,
+) -> Result<Option<Known>> {
     let Some(entry) = stripe.find(key).filter(|entry| stripe.is_known(entry)) else { return Ok(None) };
     let copied = stripe.copied(key, &entry, opened.settings.verify_reads, true);
     let copied = copied.map_err(Error::no_memory(entry.value_len))?;

@@ -4,13 +4,13 @@ use super::claim::{Claim, Creation, Right, count_uncached};
 use super::freshness::FreshnessPolicy;
 use super::options::CreateOptions;
 use crate::api::cache::Cache;
-use crate::api::claim::{Began, Held};
+use crate::api::claim::{EpochSnapshot, Held};
 use crate::api::count::count;
 use crate::api::item::{Item, Known};
 use crate::api::writer::Writer;
 use crate::error::{Error, Result};
+use crate::file::AttachedFile;
 use crate::store::tally::MemberCount;
-use crate::upkeep::Opened;
 use std::sync::Arc;
 
 /// Rights to create stored keys.
@@ -21,7 +21,7 @@ impl Cache {
         key: &[u8],
         how: &CreateOptions,
         held: Held,
-        began: Began,
+        began: EpochSnapshot,
         usable: Option<Item>,
     ) -> Result<Claim> {
         let opened = held.opened().clone();
@@ -38,11 +38,11 @@ impl Cache {
     pub(super) fn unprotected(&self, key: &[u8], how: &CreateOptions) -> Result<Claim> {
         let file = self.current()?;
         let writer = Writer::new(&file, self.in_namespace(), key, self.lock_wait())?;
-        let opened: &Arc<Opened> = &file;
+        let opened: &Arc<AttachedFile> = &file;
         count(opened, MemberCount::Unprotected);
-        let began = Began::now(opened, writer.namespace);
+        let began = EpochSnapshot::now(opened, writer.namespace);
         // Before the key is looked at, and before the creator looks at whatever it makes the value of.
-        let seen = opened.store.sight(&writer.key).version();
+        let seen = opened.store.bucket_view(&writer.key).version();
         let known = self.known(key)?;
         let policy = FreshnessPolicy::of(how);
         let is_usable =
@@ -57,7 +57,7 @@ impl Cache {
     pub(super) fn uncached(&self, key: &[u8], how: &CreateOptions, error: Error) -> Claim {
         let opened = self.opened();
         count_uncached(&opened);
-        let began = Began::now(&opened, 0);
+        let began = EpochSnapshot::now(&opened, 0);
         Creation::new(self, &opened, key, how, Right::Uncached(error), began).into()
     }
 }

@@ -1,7 +1,7 @@
 //! Long histories of writers, readers and creators on a small cache, whose memory is reused all the time.
 
-use super::{Draft, End, Engine, Exclusive, Found, Geometry, Heap, Invalidation, Look, Memory};
-use super::{ModelLock, Shape, Store, Take, Ticket};
+use super::{ClaimId, Extract, ModelLock, Shape, Store};
+use super::{End, Engine, Geometry, Heap, Invalidation, Look, Memory, NewRecord, RecordRef, StripeGuard};
 use crate::shm::atomics::checker::sync::Arc;
 use crate::shm::atomics::checker::thread;
 use crate::shm::schedules::check;
@@ -45,19 +45,19 @@ struct World {
     /// No thread of a model yields while it holds this, because shuttle does not see locks of the standard library.
     known: Mutex<[Known; KEYS]>,
     /// The last claim of each key.
-    claims: Mutex<[Option<Ticket>; KEYS]>,
+    claims: Mutex<[Option<ClaimId>; KEYS]>,
     events: Events,
 }
 
 /// Copies every word of a value.
 struct Words;
 
-impl Take for Words {
+impl Extract for Words {
     type Out = Vec<u64>;
 
-    fn take<M: Memory>(&mut self, store: &Store<M>, found: &Found<'_>) -> Option<Vec<u64>> {
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<Vec<u64>> {
         // The length may come from an unfinished write.
-        store.still(found).then(|| {
+        store.validate(found).then(|| {
             let words = found.value_len as u64 / 8;
             (0..words).map(|i| store.mem.word(found.value_at() + i * 8).get()).collect()
         })
@@ -113,7 +113,7 @@ impl World {
         let (name, value) = (name(key), value(key, number));
         let key_of = self.engine.store.key(&name);
         let entry = stripe.find(&key_of);
-        stripe.put(&Draft::new(key_of, &value, 0, None, stripe.epoch()), entry.as_ref());
+        stripe.put(&NewRecord::new(key_of, &value, 0, None, stripe.epoch()), entry.as_ref());
         self.leave(stripe, key, number, true);
     }
 
@@ -128,7 +128,7 @@ impl World {
         self.leave(stripe, key, number, false);
     }
 
-    fn leave(&self, stripe: Exclusive<'_, Heap>, key: usize, number: u64, leaves: bool) {
+    fn leave(&self, stripe: StripeGuard<'_, Heap>, key: usize, number: u64, leaves: bool) {
         drop(stripe);
         self.end(key, number, leaves);
     }
@@ -143,7 +143,7 @@ impl World {
 
     fn read(&self, key: usize) {
         let before = self.known()[key];
-        let words = match self.engine.store.look(&self.engine.store.key(&name(key)), || 0, &mut Words, true) {
+        let words = match self.engine.store.lookup(&self.engine.store.key(&name(key)), || 0, &mut Words, true) {
             Look::Hit(words) => words,
             Look::Miss => return self.came_up(Event::Miss),
             Look::Changing => return self.came_up(Event::Changing),
@@ -159,7 +159,7 @@ impl World {
 
     /// Asserts that no two owners hold a claim of this key. An ended claim never revives: if the other claim is held
     /// now and this one is still held afterwards, both were held at the same time.
-    fn assert_alone(&self, key: usize, mine: Ticket) {
+    fn assert_alone(&self, key: usize, mine: ClaimId) {
         let other = self.claims.lock().unwrap()[key].replace(mine);
         let is_held = |ticket| self.engine.store.is_claim_held(ticket);
         assert!(!(other.as_ref().is_some_and(is_held) && is_held(&mine)), "two create key {key}");

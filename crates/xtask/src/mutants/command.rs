@@ -15,7 +15,7 @@ use crate::toolchain;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only places whose names contain this, such as "exclusive.rs begin"; all if not given
+    /// Only places whose names contain this, such as "stripe_guard.rs begin"; all if not given
     #[arg(value_name = "PLACE", default_value = "")]
     filter: String,
     /// Run every test that could notice, not only those in the table, and print which fail

@@ -30,7 +30,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// A name that stays the same when other parts of the file change: `store/exclusive.rs begin 1`.
+    /// A name that stays the same when other parts of the file change: `store/stripe_guard.rs begin 1`.
     pub(crate) fn name(&self) -> String {
         format!("{} {} {}", self.file, self.function, self.nth)
     }

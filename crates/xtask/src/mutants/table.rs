@@ -24,7 +24,7 @@ pub(crate) fn rows() -> Result<BTreeMap<String, Row>> {
     parse(&fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?)
 }
 
-/// Parses the tables under headings that name a file, such as ``## `store/exclusive.rs` ``. A row begins with the
+/// Parses the tables under headings that name a file, such as ``## `store/stripe_guard.rs` ``. A row begins with the
 /// function and the number of the place: ``| `begin` 1 | `fence(Release)` | ... | tests, or "nothing: why" |``.
 fn parse(text: &str) -> Result<BTreeMap<String, Row>> {
     let mut rows = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! The header, which is written once and read at every open. Parsing yields a [`Fixed`] only if every field is valid.
+//! The header, which is written once and read at every open. Parsing yields a [`FileParams`] only if every field is valid.
 
 use crate::error::{Error, Result};
 use crate::names::names;
@@ -28,7 +28,7 @@ names!(AfterCrash, "answer to a crash", "discard or verify", Discard = "discard"
 
 /// The properties of a file that never change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fixed {
+pub(crate) struct FileParams {
     pub geometry: Geometry,
     pub after_crash: AfterCrash,
     pub seed: u64,
@@ -39,15 +39,15 @@ pub(crate) struct Fixed {
 
 /// The identity of a cache file, as its header records it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Own {
+pub(crate) struct FileIdentity {
     pub id: [u64; 2],
     pub data: Identity,
     pub lock_directory: u64,
 }
 
-impl Fixed {
+impl FileParams {
     /// The first page of a new file.
-    pub(crate) fn page(&self, own: Own, boot_id: [u64; 2]) -> Header {
+    pub(crate) fn page(&self, own: FileIdentity, boot_id: [u64; 2]) -> Header {
         let mut header = Header::zeroed();
         let Shape { capacity, mean_item, stripes, lock_regions, seats, namespaces, claims } = self.geometry.shape;
         header.magic = MAGIC;
@@ -148,7 +148,7 @@ impl Fixed {
     }
 }
 
-impl Own {
+impl FileIdentity {
     pub(crate) fn load(mem: &impl Memory) -> Self {
         let IdentityWords { file_id, data_inode, data_device, lock_directory_inode } = HeaderWords(mem).identity();
         let data = Identity { inode: data_inode, device: data_device };

@@ -7,10 +7,10 @@
 //! test fails without it. Two steps without a fence between them may happen in either order.
 
 use super::ends::Ends;
-use super::epochs::{Distrust, Epochs};
+use super::epochs::{CrashState, Epochs};
 use super::intent::Intent;
 use super::read::{ERA_SHIFT, Record};
-use super::record::{Draft, Extension, Head, Spot, mix, reseal};
+use super::record::{Extension, Head, NewRecord, RecordLocation, mix, reseal};
 use super::slot::{Ring, Slot};
 use super::table::Store;
 use super::tally::StripeCount;
@@ -24,7 +24,7 @@ use std::cell::Cell;
 
 /// The holder of the lock, for the note that a repair leaves.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Who {
+pub(crate) struct HolderId {
     pub seat: u32,
     pub pid: u32,
     /// A random number of this process, from which an emptied stripe derives its new stamps.
@@ -50,8 +50,8 @@ const SHORT_KEY: usize = 64;
 /// Words of a stripe's head.
 const HEAD_WORDS: usize = (STRIPE_LEN / 8) as usize;
 
-/// A stripe whose lock is held. A function that takes `&mut Exclusive` cannot run without the lock.
-pub(crate) struct Exclusive<'a, M: Memory> {
+/// A stripe whose lock is held. A function that takes `&mut StripeGuard` cannot run without the lock.
+pub(crate) struct StripeGuard<'a, M: Memory> {
     pub(super) store: &'a Store<M>,
     pub(super) stripe: u32,
     /// Located once, because every step of an operation loads or stores a word of it.
@@ -61,7 +61,7 @@ pub(crate) struct Exclusive<'a, M: Memory> {
     /// The time of this operation, in milliseconds since 1970. It is read when the first record that expires needs it:
     /// most operations meet none.
     now_ms: Cell<Option<u64>>,
-    who: &'a Who,
+    who: &'a HolderId,
     /// The epochs when the stripe was entered. Records of these or later epochs count as live.
     pub(super) epochs: Epochs,
     /// Private memory for a record that is examined or moved.
@@ -79,7 +79,7 @@ pub(crate) struct Entry {
     pub value_len: usize,
 }
 
-impl<'a, M: Memory> Exclusive<'a, M> {
+impl<'a, M: Memory> StripeGuard<'a, M> {
     /// Enters a locked stripe, and first completes what the previous holder left undone.
     ///
     /// # Errors
@@ -88,7 +88,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         store: &'a Store<M>,
         stripe: u32,
         wall: &'a dyn Wall,
-        who: &'a Who,
+        who: &'a HolderId,
         lock: RegionGuard<'a>,
     ) -> std::io::Result<Self> {
         store.mark_dirty()?;
@@ -102,7 +102,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         store: &'a Store<M>,
         stripe: u32,
         wall: &'a dyn Wall,
-        who: &'a Who,
+        who: &'a HolderId,
         lock: RegionGuard<'a>,
     ) -> std::io::Result<Self> {
         let mut this = Self::new(store, stripe, wall, who, lock);
@@ -110,14 +110,14 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         Ok(this)
     }
 
-    /// [`enter`](Self::enter) for the duration of `work`. The `Exclusive` is built in place: a move would load in wide
+    /// [`enter`](Self::enter) for the duration of `work`. The `StripeGuard` is built in place: a move would load in wide
     /// pieces what has just been stored in narrow ones, which takes longer than a write's own loads.
     #[inline(always)]
     pub(crate) fn within<R>(
         store: &'a Store<M>,
         stripe: u32,
         wall: &'a dyn Wall,
-        who: &'a Who,
+        who: &'a HolderId,
         lock: RegionGuard<'a>,
         work: impl FnOnce(&mut Self) -> R,
     ) -> std::io::Result<R> {
@@ -128,7 +128,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     }
 
     #[inline(always)]
-    fn new(store: &'a Store<M>, stripe: u32, wall: &'a dyn Wall, who: &'a Who, lock: RegionGuard<'a>) -> Self {
+    fn new(store: &'a Store<M>, stripe: u32, wall: &'a dyn Wall, who: &'a HolderId, lock: RegionGuard<'a>) -> Self {
         let (epochs, head) = (store.epochs(), store.mem.words::<HEAD_WORDS>(store.geometry.stripe(stripe)));
         let ends = Ends::load(|field| head.get((field / 8) as usize));
         let (now_ms, scratch) = (Cell::new(None), Vec::new());
@@ -143,7 +143,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
 
     #[inline(always)]
     fn is_settled(&self) -> bool {
-        self.store.distrust(self.stripe) == Distrust::None
+        self.store.distrust(self.stripe) == CrashState::None
             && self.word(at!(Stripe.intent)).get() & 0xff == 0
             && self.has_sane_rings()
             && self.word(at!(Stripe.live_epoch)).get() == self.epochs.hard()
@@ -153,10 +153,10 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     fn settle_all(&mut self) -> std::io::Result<()> {
         self.store.mark_dirty()?;
         match self.store.distrust(self.stripe) {
-            Distrust::None if self.word(at!(Stripe.intent)).get() & 0xff != 0 => self.repair(),
-            Distrust::None => {}
-            Distrust::Verify => self.rebuild(),
-            Distrust::Discard => self.discard(),
+            CrashState::None if self.word(at!(Stripe.intent)).get() & 0xff != 0 => self.repair(),
+            CrashState::None => {}
+            CrashState::Verify => self.rebuild(),
+            CrashState::Discard => self.discard(),
         }
         if !self.has_sane_rings() {
             self.empty();
@@ -195,8 +195,8 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     }
 
     #[inline]
-    pub(super) fn spot(&self, slot: Slot) -> Spot {
-        Spot { stripe: self.stripe, ring: slot.ring(), position: slot.position() }
+    pub(super) fn spot(&self, slot: Slot) -> RecordLocation {
+        RecordLocation { stripe: self.stripe, ring: slot.ring(), position: slot.position() }
     }
 
     /// Stores the intent. From here until [`end`](Self::end), the next holder repairs what a death leaves.
@@ -251,7 +251,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
         settle(self.version_of(bucket_at));
     }
 
-    /// The version of a key's bucket: see [`Sight::version`](super::read::Sight::version).
+    /// The version of a key's bucket: see [`BucketView::version`](super::read::BucketView::version).
     pub(crate) fn version(&self, key: &Key<'_>) -> u64 {
         self.version_of(self.store.bucket_of(key)).get()
     }
@@ -337,7 +337,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     }
 
     /// Writes a record into memory that no slot points to.
-    pub(super) fn write_record(&self, at: u64, draft: &Draft<'_>, head: Head) {
+    pub(super) fn write_record(&self, at: u64, draft: &NewRecord<'_>, head: Head) {
         let mem = &self.store.mem;
         self.write_head(Step::RecordHeader, at, draft, head);
         mem.copy_in(Step::RecordBody, at + head.key_at(), draft.key.bytes);
@@ -346,7 +346,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
 
     /// Writes a record's header, and its extension if it has one.
     #[inline(always)]
-    pub(super) fn write_head(&self, step: Step, at: u64, draft: &Draft<'_>, head: Head) {
+    pub(super) fn write_head(&self, step: Step, at: u64, draft: &NewRecord<'_>, head: Head) {
         self.write_words(step, at, [head.shape, head.seal, head.stamp, head.expiry]);
         if head.is_extended() {
             let Extension { soft_expiry, created, flags } = draft.extension(head.stamp);
@@ -367,7 +367,7 @@ impl<'a, M: Memory> Exclusive<'a, M> {
     }
 
     /// Writes the record in private memory to `at`, with its checksum changed for the new place.
-    pub(super) fn store_record(&mut self, at: u64, seal: u64, from: Spot, to: Spot) {
+    pub(super) fn store_record(&mut self, at: u64, seal: u64, from: RecordLocation, to: RecordLocation) {
         self.scratch[8..16].copy_from_slice(&reseal(seal, from, to).to_le_bytes());
         self.store.mem.copy_in(Step::RecordBody, at, &self.scratch);
     }

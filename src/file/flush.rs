@@ -1,13 +1,13 @@
 //! A durable point: the present content of the cache survives a crash of the operating system, until the next write.
 
-use super::opened::Opened;
+use super::attached::AttachedFile;
 use crate::error::{Error, Result};
 use crate::store::HeaderWords;
 use crate::sync::locks::{LockError, RegionGuard};
 use std::time::Duration;
 
 /// Makes a durable point. `false`: another thread wrote meanwhile, and the file is not marked as flushed.
-pub(crate) fn flush(opened: &Opened) -> Result<bool> {
+pub(crate) fn flush(opened: &AttachedFile) -> Result<bool> {
     let stripes = 0..opened.geometry().shape.stripes;
     // First repair half-done work, which is a write; after that the only thing left is to wait for writers. Pages that
     // were flushed already stay so.
@@ -25,19 +25,19 @@ pub(crate) fn flush(opened: &Opened) -> Result<bool> {
 }
 
 /// Locks and unlocks a stripe, in order to wait for a writer in it. Returns whether that writer left nothing to repair.
-fn is_quiet(opened: &Opened, stripe: u32) -> Result<bool> {
+fn is_quiet(opened: &AttachedFile, stripe: u32) -> Result<bool> {
     let _lock = lock(opened, stripe)?;
     Ok(HeaderWords(&opened.store.mem).is_quiet(opened.geometry(), stripe))
 }
 
-fn lock(opened: &Opened, stripe: u32) -> Result<RegionGuard<'_>> {
+fn lock(opened: &AttachedFile, stripe: u32) -> Result<RegionGuard<'_>> {
     let limit = opened.settings.lock_wait;
     let lock = opened.lock(opened.member()?, stripe, limit);
     lock.map_err(|error| lock_error(opened, stripe, limit, error))
 }
 
 /// The error that the caller gets for a failed lock.
-pub(crate) fn lock_error(opened: &Opened, stripe: u32, waited: Duration, error: LockError) -> Error {
+pub(crate) fn lock_error(opened: &AttachedFile, stripe: u32, waited: Duration, error: LockError) -> Error {
     match error {
         LockError::Busy => Error::Busy { stripe, waited },
         LockError::Failed(source) if source.kind() == std::io::ErrorKind::NotFound => {

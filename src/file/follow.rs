@@ -1,7 +1,7 @@
 //! The step from a replaced file to its successor.
 
+use super::attached::AttachedFile;
 use super::open::open;
-use super::opened::Opened;
 use super::settings::{OnMismatch, Settings, Sizes};
 use crate::error::Result;
 use crate::plant::{Plant, planted};
@@ -12,9 +12,9 @@ use std::time::Duration;
 /// How often reads of a replaced file look for its successor; until they find it they miss.
 const FOLLOW_EVERY_MS: u64 = 100;
 
-impl Opened {
+impl AttachedFile {
     /// The file that replaced this one; `None` if there is none, and a dead process left the mark.
-    pub(crate) fn follow(&self, limit: Duration) -> Result<Option<&Arc<Opened>>> {
+    pub(crate) fn follow(&self, limit: Duration) -> Result<Option<&Arc<AttachedFile>>> {
         if planted(Plant::Unfollowed) {
             return Ok(None);
         }
@@ -44,7 +44,7 @@ impl Opened {
     }
 
     /// Opens the file that the path names now, whatever its sizes.
-    pub(super) fn open_next(&self, limit: Duration) -> Result<Opened> {
+    pub(super) fn open_next(&self, limit: Duration) -> Result<AttachedFile> {
         let settings = Settings {
             sizes: Sizes::default(),
             locks_asked: false,
@@ -61,7 +61,7 @@ impl Opened {
 
     /// [`follow`](Self::follow) for a read: it never waits for a lock, and tries at most every `FOLLOW_EVERY_MS`.
     /// `None`: the successor is not known yet.
-    pub(crate) fn follow_for_read(&self) -> Option<Option<&Arc<Opened>>> {
+    pub(crate) fn follow_for_read(&self) -> Option<Option<&Arc<AttachedFile>>> {
         if let Some(next) = self.next.get() {
             return Some(Some(next));
         }

@@ -1,6 +1,6 @@
 //! The settings of a cache file: the caller's options, and facts about the process that opens it.
 
-use super::header::{AfterCrash, Fixed};
+use super::header::{AfterCrash, FileParams};
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::names::names;
@@ -139,7 +139,7 @@ impl Settings {
     }
 
     /// The properties of a new file that never change.
-    pub(super) fn fixed(&self, geometry: Geometry) -> Result<Fixed> {
+    pub(super) fn fixed(&self, geometry: Geometry) -> Result<FileParams> {
         let name = self.locks.name();
         if name.is_empty() || name.len() > STRATEGY_NAME || name.contains('\0') {
             return Err(Error::BadOption {
@@ -148,7 +148,7 @@ impl Settings {
                 expected: format!("a name of 1 to {STRATEGY_NAME} bytes"),
             });
         }
-        Ok(Fixed {
+        Ok(FileParams {
             geometry,
             after_crash: self.after_crash,
             seed: match self.seed {
@@ -197,7 +197,7 @@ impl Settings {
     }
 
     /// These settings with the lock strategy of a file; an error if this program lacks it or the options exclude it.
-    pub(super) fn with_strategy_of(&self, fixed: &Fixed, real: &Path) -> Result<Self> {
+    pub(super) fn with_strategy_of(&self, fixed: &FileParams, real: &Path) -> Result<Self> {
         if self.locks.id() == fixed.strategy_id && self.locks.name() == fixed.strategy_name {
             return Ok(self.clone());
         }
@@ -217,7 +217,7 @@ impl Settings {
     }
 
     /// Returns an error if a size that the caller set differs from that of a file.
-    pub(super) fn check_sizes(&self, fixed: &Fixed, real: &Path) -> Result<()> {
+    pub(super) fn check_sizes(&self, fixed: &FileParams, real: &Path) -> Result<()> {
         let (asked, found) = (self.sizes, fixed.geometry.shape);
         let sizes: [(&'static str, Option<u64>, u64); 7] = [
             ("a capacity of", asked.capacity, found.capacity),

@@ -1,9 +1,9 @@
 //! Opening a cache file: the proof that it is a cache file, that this process may trust it, and that its locks are
 //! those that all other processes use.
 
+use super::attached::{AttachedFile, seat_error};
 use super::create::{create, make_locks};
-use super::header::{Fixed, Own};
-use super::opened::{Opened, seat_error};
+use super::header::{FileIdentity, FileParams};
 use super::place::{
     DataLock, held_too_long, lock_directory, locks_root, open_data, replaced_too_often, resolve, still_names,
 };
@@ -26,7 +26,7 @@ use std::time::Duration;
 const SHORT_WAIT: Duration = Duration::from_millis(50);
 
 /// Opens the cache file at a path.
-pub(crate) fn open(path: &Path, settings: &Settings) -> Result<Opened> {
+pub(crate) fn open(path: &Path, settings: &Settings) -> Result<AttachedFile> {
     let mut attempts = Attempts::within(settings.lock_wait);
     loop {
         if let Some(opened) = try_open(path, settings)? {
@@ -39,7 +39,7 @@ pub(crate) fn open(path: &Path, settings: &Settings) -> Result<Opened> {
 }
 
 /// One attempt to open the file; `None` if it was replaced or destroyed meanwhile.
-fn try_open(path: &Path, settings: &Settings) -> Result<Option<Opened>> {
+fn try_open(path: &Path, settings: &Settings) -> Result<Option<AttachedFile>> {
     let real = resolve(path)?;
     let data = open_data(&real, !settings.read_only)?;
     settings.check_filesystem(&data.file, &real)?;
@@ -56,7 +56,7 @@ fn try_open(path: &Path, settings: &Settings) -> Result<Option<Opened>> {
 }
 
 /// Opens the cache file at a path, or creates it.
-pub(crate) fn open_or_create(path: &Path, settings: &Settings) -> Result<Opened> {
+pub(crate) fn open_or_create(path: &Path, settings: &Settings) -> Result<AttachedFile> {
     let mut attempts = Attempts::within(settings.lock_wait);
     loop {
         match open(path, settings) {
@@ -88,14 +88,14 @@ fn wait_for_data_lock(data: &Examined, real: &Path, settings: &Settings) -> Resu
     if let Some(lock) = DataLock::take(data, real, SHORT_WAIT.min(settings.lock_wait))? {
         return Ok(lock);
     }
-    if Fixed::read(&data.file, real).is_ok_and(|fixed| fixed.strategy_name == LockStrategy::Process.name()) {
+    if FileParams::read(&data.file, real).is_ok_and(|fixed| fixed.strategy_name == LockStrategy::Process.name()) {
         return Err(Error::OpenElsewhere(real.into()));
     }
     DataLock::take(data, real, settings.lock_wait)?.ok_or_else(|| held_too_long(real, settings))
 }
 
-fn open_read_only(real: &Path, data: Examined, settings: &Settings) -> Result<Opened> {
-    let fixed = Fixed::read(&data.file, real)?;
+fn open_read_only(real: &Path, data: Examined, settings: &Settings) -> Result<AttachedFile> {
+    let fixed = FileParams::read(&data.file, real)?;
     let settings = Settings { locks_asked: false, ..settings.clone() };
     if settings.on_mismatch == OnMismatch::Fail {
         settings.check_sizes(&fixed, real)?;
@@ -105,11 +105,11 @@ fn open_read_only(real: &Path, data: Examined, settings: &Settings) -> Result<Op
     if HeaderWords(&mapping).boot_id() != settings.boot_id && !settings.verify_reads {
         settings.check_boot(real)?;
     }
-    Opened::new_read_only(real, data, mapping, &fixed, &settings)
+    AttachedFile::new_read_only(real, data, mapping, &fixed, &settings)
 }
 
-fn open_locked(real: &Path, data: Examined, settings: &Settings, lock: DataLock) -> Result<Opened> {
-    let fixed = match Fixed::read(&data.file, real) {
+fn open_locked(real: &Path, data: Examined, settings: &Settings, lock: DataLock) -> Result<AttachedFile> {
+    let fixed = match FileParams::read(&data.file, real) {
         // A file that is not a cache file at all is never replaced.
         Err(error @ Error::BadFile { .. })
             if settings.on_mismatch == OnMismatch::Recreate && !error.is_no_cache_file() =>
@@ -144,7 +144,7 @@ fn open_locked(real: &Path, data: Examined, settings: &Settings, lock: DataLock)
     if settings.populate {
         mapping.populate().map_err(Error::io("populate", real))?;
     }
-    Opened::new_locked(real, data, mapping, &fixed, &own_settings, lock)
+    AttachedFile::new_locked(real, data, mapping, &fixed, &own_settings, lock)
 }
 
 /// Proves that file and locks belong together. Adopts a copy, and resets a file from another boot.
@@ -152,10 +152,10 @@ fn make_ours(
     real: &Path,
     found: platform::Identity,
     mapping: &Mapping,
-    fixed: &Fixed,
+    fixed: &FileParams,
     settings: &Settings,
 ) -> Result<Option<RootLock>> {
-    let (own, words) = (Own::load(mapping), HeaderWords(mapping));
+    let (own, words) = (FileIdentity::load(mapping), HeaderWords(mapping));
     let same_boot = words.boot_id() == settings.boot_id;
     if own.is_copied_to(found, same_boot) {
         let root_lock = adopt(real, mapping, fixed, settings, found)?;
@@ -178,12 +178,12 @@ fn make_ours(
     if settings.on_mismatch != OnMismatch::Recreate && !words.was_flushed() {
         settings.check_boot(real)?;
     }
-    Own { data: found, ..own }.store(mapping);
+    FileIdentity { data: found, ..own }.store(mapping);
     reset(mapping, fixed, settings, true)?;
     Ok(None)
 }
 
-fn check_lock_directory(real: &Path, directory: &Path, own: Own) -> Result<()> {
+fn check_lock_directory(real: &Path, directory: &Path, own: FileIdentity) -> Result<()> {
     let lost = |detail| Error::LocksLost { path: real.into(), detail };
     let failed = |part: &Path, source: std::io::Error| match source.kind() {
         ErrorKind::NotFound => lost(format!("expected the directory {}, found none", directory.display())),
@@ -211,7 +211,7 @@ fn check_lock_directory(real: &Path, directory: &Path, own: Own) -> Result<()> {
 fn adopt(
     real: &Path,
     mapping: &Mapping,
-    fixed: &Fixed,
+    fixed: &FileParams,
     settings: &Settings,
     found: platform::Identity,
 ) -> Result<Option<RootLock>> {
@@ -222,24 +222,30 @@ fn adopt(
     let root_lock = RootLock::to_make_locks(real, settings)?;
     let inodes = make_locks(&directory, settings, &fixed.geometry)?;
     HeaderWords(mapping).set_lock_inodes(&fixed.geometry, &inodes);
-    Own { id, data: found, lock_directory: platform::directory_inode(&directory) }.store(mapping);
+    FileIdentity { id, data: found, lock_directory: platform::directory_inode(&directory) }.store(mapping);
     Ok(root_lock)
 }
 
 /// Whether any living process has the file open for writing.
-fn has_members(real: &Path, mapping: &Mapping, fixed: &Fixed, settings: &Settings) -> Result<bool> {
+fn has_members(real: &Path, mapping: &Mapping, fixed: &FileParams, settings: &Settings) -> Result<bool> {
     if !settings.locks.is_shared() {
         return Ok(false);
     }
     let seats = Seats { mem: mapping, geometry: &fixed.geometry };
     let failed = seat_error("look at the seats of", real, &fixed.geometry);
-    seats.any_alive(&lock_directory(real, Own::load(mapping).id)).map_err(failed)
+    seats.any_alive(&lock_directory(real, FileIdentity::load(mapping).id)).map_err(failed)
 }
 
 /// Replaces a file that differs from the settings, or whose header is damaged (then `old` is `None`). The lock is kept
 /// until the new file is in place. Processes that have the old file open see its mark, wait for that lock, and switch
 /// to the new file.
-fn recreate(real: &Path, data: Examined, old: Option<Mapping>, settings: &Settings, lock: DataLock) -> Result<Opened> {
+fn recreate(
+    real: &Path,
+    data: Examined,
+    old: Option<Mapping>,
+    settings: &Settings,
+    lock: DataLock,
+) -> Result<AttachedFile> {
     if let Some(old) = &old {
         HeaderWords(old).set_replaced_mark(settings.random()? | 1);
     }
@@ -276,7 +282,7 @@ pub(crate) fn destroy(path: &Path, settings: &Settings) -> Result<()> {
 }
 
 fn destroy_locked(real: &Path, data: Examined, settings: &Settings, lock: DataLock) -> Result<()> {
-    let header = match Fixed::read(&data.file, real) {
+    let header = match FileParams::read(&data.file, real) {
         Ok(_) => Some(Mapping::new(&data.file, HEADER_LEN, true).map_err(Error::io("map", real))?),
         // No process has a damaged file open. A file that is not a cache file must not be removed.
         Err(error @ Error::BadFile { .. }) if !error.is_no_cache_file() => None,

@@ -1,6 +1,6 @@
 //! An open cache file: its mapping, and a membership for each process that inherits the handle.
 
-use super::header::{Fixed, Own};
+use super::header::{FileIdentity, FileParams};
 use super::notes::Notes;
 use super::place::{DataLock, format_id, held_too_long, lock_directory};
 use super::settings::Settings;
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::platform::{self, Examined};
 use crate::shm::Geometry;
 use crate::shm::mapping::Mapping;
-use crate::store::exclusive::{Exclusive, Wall, Who};
+use crate::store::stripe_guard::{HolderId, StripeGuard, Wall};
 use crate::store::{HeaderWords, Store};
 use crate::sync::fork::{PerProcess, Preparer};
 use crate::sync::lease::Lease;
@@ -31,7 +31,7 @@ impl Wall for Time {
 }
 
 /// An open cache file.
-pub(crate) struct Opened {
+pub(crate) struct AttachedFile {
     /// Unique among all files that this program opens.
     pub number: u64,
     pub real: PathBuf,
@@ -41,14 +41,14 @@ pub(crate) struct Opened {
     pub settings: Settings,
     pub strategy_name: String,
     /// This process's membership; a read-only handle has none.
-    member: PerProcess<Joined>,
+    member: PerProcess<Membership>,
     plain_reads: PlainReads,
     /// Set when a read found that this process cannot join; later reads do not try again.
     unjoined: PerProcess<()>,
     /// The file was opened read-only, and is a copy that no process has adopted yet.
     is_copy: bool,
     /// The file that replaced this one.
-    pub(super) next: OnceLock<Arc<Opened>>,
+    pub(super) next: OnceLock<Arc<AttachedFile>>,
     /// The replaced mark that means "not replaced" to this process: 0, or a mark that a dead process left.
     pub(super) stale_mark: AtomicU64,
     /// When a read may next look for the file that replaced this one, in milliseconds since `born`.
@@ -69,9 +69,9 @@ const FOLLOW_WAIT: Duration = Duration::from_millis(20);
 const READ_JOIN_WAIT: Duration = Duration::from_millis(20);
 
 /// The membership of a process that has joined.
-pub(crate) struct Joined {
+pub(crate) struct Membership {
     pub member: Member,
-    pub who: Who,
+    pub who: HolderId,
     /// The seat's counter lines.
     pub lines: SeatLines,
     /// Reads need more than a version check: a reader's lock, or checksums.
@@ -98,17 +98,17 @@ impl PlainReads {
     }
 }
 
-impl Opened {
+impl AttachedFile {
     /// Wraps a file that is mapped read-only.
     pub(super) fn new_read_only(
         real: &Path,
         data: Examined,
         mapping: Mapping,
-        fixed: &Fixed,
+        fixed: &FileParams,
         settings: &Settings,
     ) -> Result<Self> {
         let mut opened = Self::unattached(real, data, mapping, fixed, settings)?;
-        let own = Own::load(&opened.store.mem);
+        let own = FileIdentity::load(&opened.store.mem);
         let same_boot = opened.words().boot_id() == settings.boot_id;
         opened.is_copy = own.is_copied_to(opened.data.identity(), same_boot);
         Ok(opened)
@@ -119,7 +119,7 @@ impl Opened {
         real: &Path,
         data: Examined,
         mapping: Mapping,
-        fixed: &Fixed,
+        fixed: &FileParams,
         settings: &Settings,
         lock: DataLock,
     ) -> Result<Self> {
@@ -128,7 +128,13 @@ impl Opened {
         Ok(opened)
     }
 
-    fn unattached(real: &Path, data: Examined, mapping: Mapping, fixed: &Fixed, settings: &Settings) -> Result<Self> {
+    fn unattached(
+        real: &Path,
+        data: Examined,
+        mapping: Mapping,
+        fixed: &FileParams,
+        settings: &Settings,
+    ) -> Result<Self> {
         static LAST: AtomicU64 = AtomicU64::new(0);
         Ok(Self {
             number: LAST.fetch_add(1, Ordering::Relaxed) + 1,
@@ -174,7 +180,7 @@ impl Opened {
     }
 
     pub(super) fn own_id(&self) -> [u64; 2] {
-        Own::load(&self.store.mem).id
+        FileIdentity::load(&self.store.mem).id
     }
 
     /// Milliseconds since this file was opened.
@@ -188,7 +194,7 @@ impl Opened {
     }
 
     /// Makes this process a member. The caller holds the data lock.
-    fn join(&self, only: Option<DataLock>) -> Result<Joined> {
+    fn join(&self, only: Option<DataLock>) -> Result<Membership> {
         let seats = self.seats();
         let now_ms = self.settings.time.now_ms();
         let directory = lock_directory(&self.real, self.own_id());
@@ -212,12 +218,12 @@ impl Opened {
             std::io::ErrorKind::NotFound => Error::LocksLost { path: self.real.clone(), detail: source.to_string() },
             _ => Error::Io { what: "attach to the locks of", path: self.real.clone(), source },
         })?;
-        let who = Who { seat, pid: std::process::id(), nonce: self.settings.random()? };
+        let who = HolderId { seat, pid: std::process::id(), nonce: self.settings.random()? };
         // With strategy `none` several processes may share a seat.
         let lines = SeatLines::new(self.geometry().seat_lines(seat), !locks.exclude());
         let reads_carefully = self.settings.verify_reads || locks.reads_are_locked();
         let member = Member { seat, locks, _lease: lease };
-        Ok(Joined { member, who, lines, reads_carefully, _only: only })
+        Ok(Membership { member, who, lines, reads_carefully, _only: only })
     }
 
     fn lock_inodes(&self) -> Arc<[u64]> {
@@ -227,19 +233,19 @@ impl Opened {
 
     /// This process's membership; `None` if it has not joined.
     #[inline]
-    pub(crate) fn joined(&self) -> Option<&Joined> {
+    pub(crate) fn joined(&self) -> Option<&Membership> {
         self.member.get()
     }
 
     /// This process's membership. A forked child joins here.
     #[inline]
-    pub(crate) fn member(&self) -> Result<&Joined> {
+    pub(crate) fn member(&self) -> Result<&Membership> {
         self.member_within(self.settings.lock_wait)
     }
 
     /// [`member`](Self::member), waiting up to `limit` for the data lock.
     #[inline]
-    pub(crate) fn member_within(&self, limit: Duration) -> Result<&Joined> {
+    pub(crate) fn member_within(&self, limit: Duration) -> Result<&Membership> {
         match self.member.get() {
             Some(joined) => Ok(joined),
             None => self.join_late(limit),
@@ -248,7 +254,7 @@ impl Opened {
 
     /// This process's membership for a read, which can proceed without one.
     #[inline]
-    pub(crate) fn joined_for_read(&self) -> Option<&Joined> {
+    pub(crate) fn joined_for_read(&self) -> Option<&Membership> {
         match self.member.get() {
             Some(joined) => Some(joined),
             None if self.settings.read_only => None,
@@ -257,7 +263,7 @@ impl Opened {
     }
 
     #[cold]
-    fn join_for_read(&self) -> Option<&Joined> {
+    fn join_for_read(&self) -> Option<&Membership> {
         if self.unjoined.get().is_some() {
             return None;
         }
@@ -268,7 +274,7 @@ impl Opened {
         joined
     }
 
-    fn join_late(&self, limit: Duration) -> Result<&Joined> {
+    fn join_late(&self, limit: Duration) -> Result<&Membership> {
         if self.settings.read_only {
             return Err(Error::ReadOnly(self.real.clone()));
         }
@@ -281,7 +287,7 @@ impl Opened {
     }
 
     /// Makes this process a member under the data lock. Strategy `process` keeps that lock.
-    fn join_under(&self, lock: DataLock) -> Result<&Joined> {
+    fn join_under(&self, lock: DataLock) -> Result<&Membership> {
         let (only, _lock) = if self.settings.locks.is_one_process() { (Some(lock), None) } else { (None, Some(lock)) };
         let joined = self.member.install(self.join(only)?);
         if !joined.reads_carefully {
@@ -308,7 +314,7 @@ impl Opened {
     #[inline(always)]
     pub(crate) fn lock<'a>(
         &'a self,
-        joined: &'a Joined,
+        joined: &'a Membership,
         stripe: u32,
         limit: Duration,
     ) -> Result<RegionGuard<'a>, LockError> {
@@ -320,11 +326,11 @@ impl Opened {
     /// Enters a stripe whose lock is held, for writing.
     pub(crate) fn enter<'a>(
         &'a self,
-        joined: &'a Joined,
+        joined: &'a Membership,
         stripe: u32,
         lock: RegionGuard<'a>,
-    ) -> Result<Exclusive<'a, Mapping>> {
-        Exclusive::enter(&self.store, stripe, &self.settings.time, &joined.who, lock)
+    ) -> Result<StripeGuard<'a, Mapping>> {
+        StripeGuard::enter(&self.store, stripe, &self.settings.time, &joined.who, lock)
             .map_err(Error::io("mark as written", &self.real))
     }
 
@@ -332,23 +338,23 @@ impl Opened {
     #[inline(always)]
     pub(crate) fn within<'a, R>(
         &'a self,
-        joined: &'a Joined,
+        joined: &'a Membership,
         stripe: u32,
         lock: RegionGuard<'a>,
-        work: impl FnOnce(&mut Exclusive<'a, Mapping>) -> R,
+        work: impl FnOnce(&mut StripeGuard<'a, Mapping>) -> R,
     ) -> Result<R> {
-        Exclusive::within(&self.store, stripe, &self.settings.time, &joined.who, lock, work)
+        StripeGuard::within(&self.store, stripe, &self.settings.time, &joined.who, lock, work)
             .map_err(Error::io("mark as written", &self.real))
     }
 
     /// Enters a stripe whose lock is held, to read, make claims, and end claims.
     pub(crate) fn enter_to_claim<'a>(
         &'a self,
-        joined: &'a Joined,
+        joined: &'a Membership,
         stripe: u32,
         lock: RegionGuard<'a>,
-    ) -> Result<Exclusive<'a, Mapping>> {
-        Exclusive::enter_to_claim(&self.store, stripe, &self.settings.time, &joined.who, lock)
+    ) -> Result<StripeGuard<'a, Mapping>> {
+        StripeGuard::enter_to_claim(&self.store, stripe, &self.settings.time, &joined.who, lock)
             .map_err(Error::io("mark as written", &self.real))
     }
 
@@ -388,7 +394,7 @@ impl Opened {
     }
 }
 
-impl Drop for Opened {
+impl Drop for AttachedFile {
     fn drop(&mut self) {
         if let Some(joined) = self.member.get() {
             self.seats().leave(joined.member.seat);

@@ -8,7 +8,7 @@
 //! holds a reference of its own.
 #![allow(unsafe_code, reason = "calls borrow through a raw pointer; each use says why it is sound")]
 
-use super::opened::Opened;
+use super::attached::AttachedFile;
 use crate::clock::Time;
 use crate::error::Result;
 use crate::platform;
@@ -31,7 +31,7 @@ const MOST_FOLLOWED: u32 = 64;
 /// The state that the clones of a handle share.
 pub(crate) struct Current {
     /// From [`Arc::into_raw`]; this handle owns the reference.
-    opened: AtomicPtr<Opened>,
+    opened: AtomicPtr<AttachedFile>,
     /// Replaced files that calls may still use.
     retired: AtomicPtr<Retired>,
     pub real: PathBuf,
@@ -39,29 +39,29 @@ pub(crate) struct Current {
 }
 
 struct Retired {
-    _opened: Arc<Opened>,
+    _opened: Arc<AttachedFile>,
     next: *mut Retired,
 }
 
 /// A file in use by a call.
 pub(crate) struct InUse<'a, Call> {
     /// Not counted as a reference: the call keeps the file from being freed.
-    opened: ManuallyDrop<Arc<Opened>>,
+    opened: ManuallyDrop<Arc<AttachedFile>>,
     _call: Call,
     _handle: PhantomData<&'a Current>,
 }
 
 impl<Call> Deref for InUse<'_, Call> {
-    type Target = Arc<Opened>;
+    type Target = Arc<AttachedFile>;
 
     #[inline(always)]
-    fn deref(&self) -> &Arc<Opened> {
+    fn deref(&self) -> &Arc<AttachedFile> {
         &self.opened
     }
 }
 
 impl Current {
-    pub(crate) fn new(opened: Opened) -> Self {
+    pub(crate) fn new(opened: AttachedFile) -> Self {
         let (real, time) = (opened.real.clone(), opened.settings.time.clone());
         let opened = AtomicPtr::new(Arc::into_raw(Arc::new(opened)).cast_mut());
         Self { opened, retired: AtomicPtr::new(ptr::null_mut()), real, time }
@@ -92,7 +92,7 @@ impl Current {
     }
 
     /// The file that this handle uses, for longer than a call.
-    pub(crate) fn opened(&self) -> Arc<Opened> {
+    pub(crate) fn opened(&self) -> Arc<AttachedFile> {
         Arc::clone(&self.in_any_use())
     }
 
@@ -115,13 +115,13 @@ impl Current {
 
     /// The file to read from; `None` while the successor of a replaced file cannot be opened.
     pub(crate) fn to_read(&self) -> Option<InUse<'_, AnyCall>> {
-        self.follow(|opened| opened.follow_for_read().map(Option::<&Arc<Opened>>::cloned).ok_or(())).ok()
+        self.follow(|opened| opened.follow_for_read().map(Option::<&Arc<AttachedFile>>::cloned).ok_or(())).ok()
     }
 
     /// Switches from each replaced file to the successor that `next` finds. `Ok(None)` from `next`: the mark is stale.
     fn follow<E>(
         &self,
-        mut next: impl FnMut(&Arc<Opened>) -> Result<Option<Arc<Opened>>, E>,
+        mut next: impl FnMut(&Arc<AttachedFile>) -> Result<Option<Arc<AttachedFile>>, E>,
     ) -> Result<InUse<'_, AnyCall>, E> {
         if self.has_retired() {
             self.release(Duration::ZERO);
@@ -144,7 +144,7 @@ impl Current {
     }
 
     /// Replaces the handle's file by its successor, unless another thread was faster.
-    fn go_over(&self, before: &Arc<Opened>, next: Arc<Opened>) {
+    fn go_over(&self, before: &Arc<AttachedFile>, next: Arc<AttachedFile>) {
         let (old, new) = (Arc::as_ptr(before).cast_mut(), Arc::into_raw(next).cast_mut());
         let is_done = self.opened.compare_exchange(old, new, Ordering::SeqCst, Ordering::Relaxed).is_ok();
         // SAFETY: the pointer of the two that is not stored in `opened` now. Its reference belonged to this handle, or

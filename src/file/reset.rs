@@ -8,21 +8,21 @@
 //! and go on counting from the same stamps, and the two must not give out the same stamp. So where records are kept,
 //! the counter of stamps jumps.
 
-use super::header::{AfterCrash, Fixed};
+use super::header::{AfterCrash, FileParams};
 use super::settings::Settings;
 use crate::error::Result;
 use crate::shm::mapping::Mapping;
-use crate::store::{Distrust, HeaderWords};
+use crate::store::{CrashState, HeaderWords};
 use crate::sync::member::Seats;
 
 /// Resets a file. The caller holds its data lock. `believe_flush`: trust the mark that a flush came last.
-pub(super) fn reset(mapping: &Mapping, fixed: &Fixed, settings: &Settings, believe_flush: bool) -> Result<()> {
+pub(super) fn reset(mapping: &Mapping, fixed: &FileParams, settings: &Settings, believe_flush: bool) -> Result<()> {
     let words = HeaderWords(mapping);
     let flushed = believe_flush && words.was_flushed();
     let distrust = match (flushed, fixed.after_crash) {
-        (true, _) => Distrust::None,
-        (false, AfterCrash::Verify) => Distrust::Verify,
-        (false, AfterCrash::Discard) => Distrust::Discard,
+        (true, _) => CrashState::None,
+        (false, AfterCrash::Verify) => CrashState::Verify,
+        (false, AfterCrash::Discard) => CrashState::Discard,
     };
     Seats { mem: mapping, geometry: &fixed.geometry }.reset(settings.random()?);
     let random = settings.random()?;

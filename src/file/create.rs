@@ -2,8 +2,8 @@
 //! finished file is moved into place. So no process maps a half-made file, two creators yield one file, and a killed
 //! creator leaves at most a lock directory.
 
-use super::header::{Fixed, Own};
-use super::opened::Opened;
+use super::attached::AttachedFile;
+use super::header::{FileIdentity, FileParams};
 use super::place::{DataLock, held_too_long, lock_directory, must_be_free};
 use super::settings::Settings;
 use super::tidy::{NEW, RootLock, take_path, tidy};
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use tempfile::TempPath;
 
 /// Creates a cache file and opens it. With `replace` it replaces the existing file, whose data lock the caller holds.
-pub(crate) fn create(real: &Path, settings: &Settings, replace: bool) -> Result<Opened> {
+pub(crate) fn create(real: &Path, settings: &Settings, replace: bool) -> Result<AttachedFile> {
     if !replace {
         must_be_free(real)?;
     }
@@ -46,11 +46,11 @@ pub(crate) fn create(real: &Path, settings: &Settings, replace: bool) -> Result<
 fn make(
     real: &Path,
     settings: &Settings,
-    fixed: &Fixed,
+    fixed: &FileParams,
     nameless: Option<File>,
     id: [u64; 2],
     replace: bool,
-) -> Result<Opened> {
+) -> Result<AttachedFile> {
     let directory = lock_directory(real, id);
     let mut new = match nameless {
         Some(file) => NewFile { file, temporary: None },
@@ -78,21 +78,21 @@ fn open_new(
     new: &NewFile,
     directory: &Path,
     settings: &Settings,
-    fixed: &Fixed,
+    fixed: &FileParams,
     id: [u64; 2],
-) -> Result<Opened> {
+) -> Result<AttachedFile> {
     let data = new.file.try_clone().and_then(Examined::of).map_err(Error::io("examine", real))?;
     settings.check_filesystem(&new.file, real)?;
     platform::set_mode(&new.file, settings.mode).map_err(Error::io("set the mode of", real))?;
     allocate(&new.file, fixed.geometry.file_len, real)?;
     let inodes = make_locks(directory, settings, &fixed.geometry)?;
-    let own = Own { id, data: data.identity, lock_directory: platform::directory_inode(directory) };
+    let own = FileIdentity { id, data: data.identity, lock_directory: platform::directory_inode(directory) };
     let mapping = Mapping::new(&new.file, fixed.geometry.file_len, true).map_err(Error::io("map", real))?;
     fill(&mapping, fixed, own, &inodes, settings)?;
     // No other process knows the file, so this does not wait. A strategy for one process keeps the lock.
     let path = new.temporary.as_deref().unwrap_or(real);
     let lock = DataLock::take(&data, path, settings.lock_wait)?.ok_or_else(|| held_too_long(real, settings))?;
-    let opened = Opened::new_locked(real, data, mapping, fixed, settings, lock)?;
+    let opened = AttachedFile::new_locked(real, data, mapping, fixed, settings, lock)?;
     if settings.populate {
         opened.store.mem.populate().map_err(Error::io("populate", real))?;
     }
@@ -171,7 +171,7 @@ fn allocate(file: &File, len: u64, real: &Path) -> Result<()> {
 }
 
 /// Writes the header, and the words of the stripes that are not zero.
-fn fill(mapping: &Mapping, fixed: &Fixed, own: Own, inodes: &[u64], settings: &Settings) -> Result<()> {
+fn fill(mapping: &Mapping, fixed: &FileParams, own: FileIdentity, inodes: &[u64], settings: &Settings) -> Result<()> {
     let page = fixed.page(own, settings.boot_id);
     mapping.copy_in(Step::Header, 0, bytemuck::bytes_of(&page));
     let words = HeaderWords(mapping);

@@ -6,7 +6,7 @@
 //! names that only Kennel gives. No symbolic link is followed. A directory that holds anything else stays, with all its
 //! content.
 
-use super::header::Fixed;
+use super::header::FileParams;
 use super::place::{format_id, held_too_long, is_named, lock_directory, locks_root, open_data};
 use super::settings::Settings;
 use crate::error::{Error, Result};
@@ -152,7 +152,7 @@ fn id_of(real: &Path) -> Result<Option<String>> {
         Err(Error::NotFound(_)) => return Ok(None),
         other => other?,
     };
-    Ok(Some(format_id(Fixed::read_with_id(&data.file, real)?.1)))
+    Ok(Some(format_id(FileParams::read_with_id(&data.file, real)?.1)))
 }
 
 /// Whether a name has the form of a file id.

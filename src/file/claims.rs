@@ -1,16 +1,16 @@
 //! Owners of claims: the name that this process puts in a claim, and the test whether another claim's owner lives.
 
+use super::attached::{AttachedFile, Membership, seat_error};
 use super::notes::{Life, Rest, TEST_EVERY};
-use super::opened::{Joined, Opened, seat_error};
 use super::place::lock_directory;
 use crate::error::Result;
 use crate::hash::Key;
-use crate::store::claim::{Owner, Ticket};
+use crate::store::claim::{ClaimId, Owner};
 use crate::sync::clock::monotonic_ms;
 
-impl Opened {
+impl AttachedFile {
     /// The name of this process in claims.
-    pub(crate) fn owner(&self, joined: &Joined, task: u64) -> Owner {
+    pub(crate) fn owner(&self, joined: &Membership, task: u64) -> Owner {
         let seat = joined.member.seat;
         let generation = self.seats().generation(seat).unwrap_or(0);
         Owner { member: Owner::member_of(seat, generation), task }
@@ -46,7 +46,7 @@ impl Opened {
 
     /// Tests whether the owner of a claim lives, at most once a second for each claim. An owner is dead if its seat has
     /// another generation, or if its lease can be taken. It stays dead, even if another process takes the seat later.
-    pub(crate) fn test_owner(&self, me: Owner, ticket: &Ticket, owner: Owner) -> Result<Life> {
+    pub(crate) fn test_owner(&self, me: Owner, ticket: &ClaimId, owner: Owner) -> Result<Life> {
         if !self.settings.locks.is_shared() || owner.member == me.member {
             return Ok(Life::Alive(TEST_EVERY));
         }

@@ -5,8 +5,8 @@
 //! paths and at most once a second. The answer does not depend on the path, which may mean something else to a process
 //! that changed its root directory.
 
+use super::attached::AttachedFile;
 use super::create::create;
-use super::opened::Opened;
 use super::settings::Settings;
 use crate::error::Error;
 use crate::platform;
@@ -17,7 +17,7 @@ use std::time::Duration;
 /// How often to check whether the file was removed.
 const LOOK_EVERY_MS: u64 = 1000;
 
-impl Opened {
+impl AttachedFile {
     /// Switches to the file at the path if this one was removed without Kennel, and marks this one as replaced for the
     /// other processes that have it open. Requires a file at the path, or a handle that creates one: until then the
     /// handles of the removed file go on using it.
@@ -45,7 +45,7 @@ impl Opened {
     }
 
     /// Opens the file at the path, or creates it if the settings allow that.
-    fn at_path(&self) -> Option<Opened> {
+    fn at_path(&self) -> Option<AttachedFile> {
         match self.open_next(Duration::ZERO) {
             Err(Error::NotFound(_)) if self.settings.creates => {
                 let settings = Settings { lock_wait: Duration::ZERO, ..self.settings.clone() };

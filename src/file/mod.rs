@@ -3,6 +3,7 @@
 //!
 //! This floor knows files, locks and members. It knows nothing of keys and values.
 
+pub(crate) mod attached;
 pub(crate) mod claims;
 pub(crate) mod create;
 pub(crate) mod current;
@@ -11,11 +12,10 @@ mod follow;
 pub(crate) mod header;
 pub(crate) mod notes;
 pub(crate) mod open;
-pub(crate) mod opened;
 pub(crate) mod place;
 mod removal;
 mod reset;
 pub(crate) mod settings;
 pub(crate) mod tidy;
 
-pub(crate) use opened::Opened;
+pub(crate) use attached::AttachedFile;

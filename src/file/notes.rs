@@ -1,6 +1,6 @@
 //! One process's private notes on the claims and creations of a file, which save repeated tests and attempts.
 
-use crate::store::claim::Ticket;
+use crate::store::claim::ClaimId;
 use crate::store::record::mix;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -79,14 +79,14 @@ pub(crate) enum Life {
 
 impl Notes {
     /// Time until the next test of a claim's owner is due; `None` if it is due now.
-    pub(super) fn test_due_in(&self, ticket: &Ticket, now_ms: u64) -> Option<Duration> {
+    pub(super) fn test_due_in(&self, ticket: &ClaimId, now_ms: u64) -> Option<Duration> {
         let (note, name) = Note::of(&self.tests, ticket.id());
         let due_ms = note.time_ms(name)? + TEST_EVERY.as_millis() as u64;
         (now_ms < due_ms).then(|| Duration::from_millis(due_ms - now_ms))
     }
 
     /// Notes that a test of a claim's owner starts now.
-    pub(super) fn note_test(&self, ticket: &Ticket, now_ms: u64) {
+    pub(super) fn note_test(&self, ticket: &ClaimId, now_ms: u64) {
         let (note, name) = Note::of(&self.tests, ticket.id());
         note.set(name, now_ms);
     }
