@@ -356,14 +356,13 @@ impl AsyncCache {
         let task = how.task_or(Task::unique);
         match self.claim_as(key.as_ref(), &how.for_refresh(), task).await? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
-            Lookup::Create(mut claim) if claim.stale().is_some() => {
-                let stale = claim.take_stale();
+            Lookup::Create(mut claim) => {
+                let Some(stale) = claim.take_stale() else { return self.created(claim, task, create).await };
                 let (cache, create) = (self.clone(), create());
                 // A task of its own, so that it is within no other's creation.
                 tokio::spawn(async move { cache.created(claim, task, || create).await.is_ok() });
                 Ok(stale)
             }
-            Lookup::Create(claim) => self.created(claim, task, create).await,
             // A claim that needs a value finds no absence.
             Lookup::Absent => run(task, create).await.into_result().map(Created::into_value),
         }

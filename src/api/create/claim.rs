@@ -131,9 +131,9 @@ impl Claim {
         self.0.stale.as_ref()
     }
 
-    /// The same value, for a caller that does not wait for the new one.
-    pub(crate) fn take_stale(&mut self) -> Vec<u8> {
-        self.0.stale.take().map(|item| item.value).unwrap_or_default()
+    /// Takes the stale value, for a caller that does not wait for the new one.
+    pub(crate) fn take_stale(&mut self) -> Option<Vec<u8>> {
+        self.0.stale.take().map(|item| item.value)
     }
 
     /// The same claim for an owner that waits longer, or less, for the lock of the key's stripe when it stores. By default

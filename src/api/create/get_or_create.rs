@@ -148,14 +148,13 @@ impl Cache {
         let task = how.task_or(Task::unique);
         match self.claim(key, &how.for_refresh().task(task))? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
-            Lookup::Create(mut claim) if claim.stale().is_some() => {
-                let stale = claim.take_stale();
+            Lookup::Create(mut claim) => {
+                let Some(stale) = claim.take_stale() else { return task.run(|| created(claim, create)) };
                 let work = move || task.run(|| created(claim, create).map(drop));
                 // Without a thread the claim is dropped, and another caller tries.
                 let _ = std::thread::Builder::new().name("kennel-refresh".into()).spawn(move || drop(work()));
                 Ok(stale)
             }
-            Lookup::Create(claim) => task.run(|| created(claim, create)),
             // A claim that needs a value finds no absence.
             Lookup::Absent => create().into_result().map(Created::into_value),
         }

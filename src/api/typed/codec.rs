@@ -79,7 +79,10 @@ impl<T: Serialize + DeserializeOwned> Codec<T> {
     }
 
     fn decode_bytes(&self, bytes: &[u8]) -> Result<T> {
-        let (expected, found) = (self.fingerprint(), bytes.first_chunk::<8>().copied().unwrap_or_default());
+        let Some((&found, encoded)) = bytes.split_first_chunk::<8>() else {
+            return Err(unreadable(format!("expected a fingerprint of 8 bytes, found {} bytes", bytes.len())));
+        };
+        let expected = self.fingerprint();
         if found != expected {
             return Err(unreadable(format!(
                 "it was stored by another type, or another version of this one (its fingerprint is {:#018x}, expected \
@@ -88,7 +91,7 @@ impl<T: Serialize + DeserializeOwned> Codec<T> {
                 u64::from_le_bytes(expected),
             )));
         }
-        match postcard::take_from_bytes(bytes.get(expected.len()..).unwrap_or_default()) {
+        match postcard::take_from_bytes(encoded) {
             Ok((value, [])) => Ok(value),
             Ok((_, rest)) => Err(unreadable(format!("{} of {} bytes are left over", rest.len(), bytes.len()))),
             Err(error) => Err(unreadable(error.to_string())),
