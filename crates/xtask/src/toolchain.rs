@@ -24,6 +24,9 @@ impl Toolchain {
             Self::Nightly => nightly_cargo(),
         };
         command.current_dir(root());
+        if let Ok(flags) = env::var("RUSTFLAGS") {
+            command.env("RUSTFLAGS", with_test_hooks(&flags));
+        }
         command
     }
 
@@ -34,6 +37,12 @@ impl Toolchain {
             Self::Nightly => "cargo +nightly",
         }
     }
+}
+
+/// The flags of the environment with the one that opens the library's test hooks: flags in `RUSTFLAGS` take the place of
+/// those in `.cargo/config.toml`, which has it.
+fn with_test_hooks(flags: &str) -> String {
+    format!("{flags} --cfg kennel_test_hooks").trim_start().to_owned()
 }
 
 /// Nightly's cargo through rustup: `$CARGO` is the cargo of one toolchain, not rustup's proxy, and does not understand
@@ -125,6 +134,12 @@ fn has_component(listing: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn flags_of_the_environment_keep_the_test_hooks() {
+        assert_eq!(with_test_hooks("-C opt-level=1"), "-C opt-level=1 --cfg kennel_test_hooks");
+        assert_eq!(with_test_hooks(""), "--cfg kennel_test_hooks");
+    }
 
     #[test]
     fn the_root_is_the_workspace() {
