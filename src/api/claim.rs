@@ -161,7 +161,7 @@ pub(super) enum Step<T> {
     /// The look at the key found something, and no claim is needed.
     Found(T),
     Mine(Held, EpochSnapshot),
-    /// Somebody else holds it, or all claims are held. When the caller's time is up, no pause is offered.
+    /// Somebody else holds it. When the caller's time is up, no pause is offered.
     Taken(Option<Pause>),
     /// The one who was waited for created something that is not to be stored.
     NotStored,

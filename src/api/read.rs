@@ -1,4 +1,5 @@
-//! The read path: hash, look, copy, check. No lock, no system call.
+//! The read path: hash, look, copy, check. The fast path takes no lock and makes no system call; the slow ways are at the
+//! end of this file.
 
 use super::cache::Cache;
 use super::count::count_on;
@@ -237,19 +238,20 @@ impl Cache {
             for (key, hashed) in batch.iter().zip(&mut hashed) {
                 store.mem.prefetch(store.bucket_of(hashed.insert(store.key(key.as_ref()))));
             }
-            let mut sights = [const { None }; BATCH];
-            for (key, sight) in hashed.iter().flatten().zip(&mut sights) {
-                store.prefetch_record(sight.insert(store.bucket_view(key)));
+            let mut views = [const { None }; BATCH];
+            for (key, view) in hashed.iter().flatten().zip(&mut views) {
+                store.prefetch_record(view.insert(store.bucket_view(key)));
             }
-            for (key, sight) in hashed.iter().flatten().zip(sights.iter().flatten()) {
-                let read = ready.read_at(key, *sight, want);
+            for (key, view) in hashed.iter().flatten().zip(views.iter().flatten()) {
+                let read = ready.read_at(key, *view, want);
                 each(want, read);
             }
         }
     }
 
-    /// Reads a stored key where the file is not ready for the fast path: it was replaced, this process is a forked child
-    /// or the handle read-only, reads take a lock or verify checksums, or the system has crashed.
+    /// Reads a stored key where the file is not ready for the fast path: it was replaced, this thread is not listed yet,
+    /// this process is a forked child or the handle read-only, reads take a lock or verify checksums, or the system has
+    /// crashed.
     #[cold]
     #[inline(never)]
     fn read_slow<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
@@ -271,7 +273,7 @@ impl Cache {
         let key = opened.store.key(key);
         // A forked child joins at its first use. If it cannot, it reads without counting.
         let tally = Tally { opened, lines: opened.joined_for_read().map(|joined| joined.lines) };
-        counted(tally, read_verified(key, tally, want))
+        counted(tally, read_carefully(key, tally, want))
     }
 }
 
@@ -301,7 +303,8 @@ fn read_retry<T: Extract>(key: Key<'_>, tally: Tally<'_>, want: &mut T) -> Optio
     }
 }
 
-/// Reads with the stripe's lock held, after whatever its holder before left undone. `None`: it was not to be had.
+/// Reads with the stripe's lock held, after it has completed what a dead holder left undone. A look that runs the caller's
+/// code comes just after the lock's release. `None`: the lock could not be taken in time.
 fn read_locked<T: Extract>(key: &Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<Look<T::Out>> {
     let store = &tally.opened.store;
     let held = lock_for_read(tally.opened, store.stripe_of(key))?;
@@ -319,7 +322,7 @@ fn runs_callers_code<T: Extract>(opened: &AttachedFile) -> bool {
 }
 
 /// Reads where more is asked for than a version: a reader's lock, or checksums.
-fn read_verified<T: Want>(key: Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<T::Out> {
+fn read_carefully<T: Want>(key: Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<T::Out> {
     let opened = tally.opened;
     let distrust = opened.store.distrust(opened.store.stripe_of(&key));
     if distrust == CrashState::Discard || (opened.is_foreign() && !opened.settings.verify_reads) {
@@ -406,9 +409,9 @@ impl<'a> Ready<'a> {
 
     /// A read whose bucket was seen just now: one look, and further ones if it must be.
     #[inline(always)]
-    fn read_at<T: Extract>(self, key: &Key<'_>, sight: BucketView<'_>, want: &mut T) -> Option<T::Out> {
+    fn read_at<T: Extract>(self, key: &Key<'_>, view: BucketView<'_>, want: &mut T) -> Option<T::Out> {
         let Self { opened } = self;
-        match opened.store.lookup_fast(key, sight, || opened.settings.time.now_ms(), want, true) {
+        match opened.store.lookup_fast(key, view, || opened.settings.time.now_ms(), want, true) {
             Look::Hit(value) => {
                 count_on(opened, opened.plain_lines(), MemberCount::Hits, 1);
                 Some(value)

@@ -5,7 +5,7 @@ use super::item::Stamp;
 use super::namespace::Namespace;
 use super::set_options::SetOptions;
 use super::stripe_lock::{Patience, lock_stripe};
-use super::writer::{Writer, check_size, place_of};
+use super::writer::{Writer, check_size, namespace_of};
 use crate::clock::Expiry;
 use crate::error::{Error, Result};
 use crate::file::AttachedFile;
@@ -278,7 +278,8 @@ impl Cache {
         })
     }
 
-    /// Has `put` store a value in the place of the key's entry, which may be outdated.
+    /// Prepares a record, locks the key's stripe, and lets `store_in` store it in the place of the key's entry, which may be
+    /// outdated.
     #[inline(always)]
     fn put<R>(
         &self,
@@ -286,10 +287,10 @@ impl Cache {
         key: &[u8],
         value: &[u8],
         how: &SetOptions,
-        put: impl FnOnce(&Writer<'_, '_>, &mut StripeGuard<'_, Mapping>, Option<&Entry>, &NewRecord<'_>) -> R,
+        store_in: impl FnOnce(&Writer<'_, '_>, &mut StripeGuard<'_, Mapping>, Option<&Entry>, &NewRecord<'_>) -> R,
     ) -> Result<R> {
         let file = self.current()?;
-        let place = place_of(&file, namespace, key, self.lock_wait)?;
+        let place = namespace_of(&file, namespace, key, self.lock_wait)?;
         let writer = Writer::at(&file, place, key, self.lock_wait);
         let store = &writer.opened.store;
         store.prefetch_record(&store.bucket_view_at(writer.location, &writer.key));
@@ -298,7 +299,7 @@ impl Cache {
         writer.locked(|stripe| {
             writer.assign_epochs(&mut draft, stripe);
             let entry = stripe.find_in(writer.location.bucket_at, &writer.key);
-            put(&writer, stripe, entry.as_ref(), &draft)
+            store_in(&writer, stripe, entry.as_ref(), &draft)
         })
     }
 

@@ -33,7 +33,7 @@ impl<'f, 'k> Writer<'f, 'k> {
         key: &'k [u8],
         lock_wait: Duration,
     ) -> Result<Self> {
-        let place = place_of(opened, namespace, key, lock_wait)?;
+        let place = namespace_of(opened, namespace, key, lock_wait)?;
         Ok(Self::at(opened, place, key, lock_wait))
     }
 
@@ -108,7 +108,7 @@ impl<'f, 'k> Writer<'f, 'k> {
 
 /// The number and the defaults of the namespace that a stored key belongs to.
 #[inline(always)]
-pub(super) fn place_of(
+pub(super) fn namespace_of(
     opened: &AttachedFile,
     namespace: Option<&Namespace>,
     key: &[u8],

@@ -155,7 +155,7 @@ impl<M: Memory> Store<M> {
         self.bucket_view_at(self.locate(key), key)
     }
 
-    /// [`sight`](Self::bucket_view) of a key that is already located.
+    /// [`bucket_view`](Self::bucket_view) of a key that is already located.
     #[inline(always)]
     pub(crate) fn bucket_view_at(
         &self,
@@ -177,21 +177,21 @@ impl<M: Memory> Store<M> {
     pub(crate) fn lookup_fast<T: Extract>(
         &self,
         key: &Key<'_>,
-        sight: BucketView<'_>,
+        view: BucketView<'_>,
         now_ms: impl Fn() -> u64,
         want: &mut T,
         mark: bool,
     ) -> Look<T::Out> {
-        if sight.version & 1 == 1 && !planted(Plant::Torn) {
+        if view.version & 1 == 1 && !planted(Plant::Torn) {
             return Look::Changing;
         }
-        if sight.candidates == 0 {
-            return sight.missed();
+        if view.candidates == 0 {
+            return view.missed();
         }
-        let (i, slot) = sight.first();
-        match self.plain_record(sight.stripe, slot, key) {
+        let (i, slot) = view.first();
+        match self.plain_record(view.stripe, slot, key) {
             Some(record) if self.is_fresh(record.head, &now_ms) => {
-                self.take_found(&sight.found(i, slot, record), want, mark)
+                self.take_found(&view.found(i, slot, record), want, mark)
             }
             _ => self.lookup_slow(key.bytes, key.hash, now_ms, want, mark),
         }
@@ -209,20 +209,20 @@ impl<M: Memory> Store<M> {
         mark: bool,
     ) -> Look<T::Out> {
         let key = Key { bytes, hash };
-        let mut sight = self.bucket_view(&key);
-        if sight.version & 1 == 1 && !planted(Plant::Torn) {
+        let mut view = self.bucket_view(&key);
+        if view.version & 1 == 1 && !planted(Plant::Torn) {
             return Look::Changing;
         }
-        while sight.candidates != 0 {
-            let (i, slot) = sight.first();
-            sight.candidates &= sight.candidates - 1;
-            let Some(record) = self.record_of(sight.stripe, slot, &key) else { continue };
+        while view.candidates != 0 {
+            let (i, slot) = view.first();
+            view.candidates &= view.candidates - 1;
+            let Some(record) = self.record_of(view.stripe, slot, &key) else { continue };
             if record.head.is_expired(&now_ms) || self.is_hidden(record.at, record.head, T::SEES_ABSENCE) {
                 break;
             }
-            return self.take_found(&sight.found(i, slot, record), want, mark);
+            return self.take_found(&view.found(i, slot, record), want, mark);
         }
-        sight.missed()
+        view.missed()
     }
 
     /// Whether a record without an extension has neither expired nor been cleared.
@@ -310,12 +310,12 @@ impl<M: Memory> Store<M> {
 
     /// Prefetches the first lines of the record that a lookup in this bucket will load.
     #[inline(always)]
-    pub(crate) fn prefetch_record(&self, sight: &BucketView<'_>) {
-        if sight.candidates == 0 {
+    pub(crate) fn prefetch_record(&self, view: &BucketView<'_>) {
+        if view.candidates == 0 {
             return;
         }
-        let (_, slot) = sight.first();
-        if let Some(place) = self.place_of(sight.stripe, slot, RECORD_LEN / 8) {
+        let (_, slot) = view.first();
+        if let Some(place) = self.place_of(view.stripe, slot, RECORD_LEN / 8) {
             // A small record may begin anywhere in a cache line and end two lines later.
             (0..3).for_each(|line| self.mem.prefetch(place.at + line * 64));
         }

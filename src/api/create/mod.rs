@@ -1,10 +1,10 @@
-//! Creating what is missing: one creates, the others wait or take the stale value.
+//! Creating what is missing: one caller creates, the others wait or take the stale value.
 //!
-//! | the value is | who gets the claim | the others |
+//! | the value is | the claim goes to | the others |
 //! |---|---|---|
 //! | fresh | nobody | return it |
-//! | stale | creates it anew | return the stale one at once |
-//! | absent | creates it | wait up to their limit, then read again |
+//! | stale | the first caller, which creates it anew | return the stale one immediately |
+//! | absent | the first caller, which creates it | wait up to their limit, then read again |
 
 mod batch;
 mod claim;
