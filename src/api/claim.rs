@@ -1,7 +1,7 @@
 //! Claims as callers see them: the lock of a key, and the way to it.
 //!
-//! An attempt to claim is made under the stripe's lock, with another look at the key; whoever finds the claim held
-//! sleeps outside the lock, on the claim's own word, and tests now and then whether its owner still lives.
+//! An attempt to claim a key locks its stripe and looks at the key once more. A caller that finds the claim held releases the
+//! lock, sleeps on the claim's own word, and tests now and then whether the claim's owner is alive.
 
 use super::cache::Cache;
 use super::count::count;
@@ -24,22 +24,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Between two looks at a stripe whose claims are all held.
+/// The pause between two looks at a stripe whose claims are all held.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
-/// Dead owners that one caller meets, one after the other, before it pauses.
+/// How many dead owners in a row one caller meets before it pauses.
 const MOST_DEAD: usize = 4096;
-/// The stripe's own lock, which is held for microseconds, is waited for at least so long.
+/// The shortest wait for the stripe's own lock, which is held for microseconds.
 const LEAST_LOCK_WAIT: Duration = Duration::from_millis(250);
 
-/// For how long a caller waits for what somebody else holds or creates.
+/// How long a caller waits for a lock that another caller holds, or for a value that another creates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// Until it is there. The owner may be stopped, and nobody takes over from one who is: this may be for ever.
+    /// Without a limit. Nobody takes over from an owner that is stopped, so this may never end.
     Forever,
-    /// At most so long.
+    /// At most this long.
     For(Duration),
-    /// Not at all for what another holds or creates. Of the stripe's own lock, which a write holds for microseconds, up to
-    /// a quarter of a second is waited for, before [`Busy`](Error::Busy), or less by [`Cache::with_lock_wait`].
+    /// Not at all. The stripe's own lock, which a write holds for microseconds, is still awaited for up to a quarter of a
+    /// second before [`Busy`](Error::Busy), or for less with [`Cache::with_lock_wait`].
     No,
 }
 
@@ -55,26 +55,26 @@ impl Wait {
         let now = Instant::now();
         match self {
             Wait::Forever => None,
-            // What is too long for the clock is for ever.
+            // A time that the clock cannot represent means no limit.
             Wait::For(limit) => now.checked_add(limit),
             Wait::No => Some(now),
         }
     }
 }
 
-/// Whose a claim is: a thread, or a task that no thread is bound to. Whoever claims a key that it has claimed already
-/// is told so.
+/// The owner of a claim: a thread, or a task that is bound to no thread. An owner that claims a key for the second time gets
+/// [`OwnClaim`](Error::OwnClaim).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Task(u64);
 
 impl Task {
-    /// The thread that calls, or the task that was made its own by [`run`](Self::run).
+    /// The calling thread, or the task in whose name it runs: see [`run`](Self::run).
     #[must_use]
     pub fn of_thread() -> Self {
         MINE.try_with(Cell::get).unwrap_or_else(|_| Self::unique())
     }
 
-    /// A task of its own, unlike any other of this process.
+    /// A new task, different from all others of this process.
     #[must_use]
     pub fn unique() -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
@@ -98,12 +98,12 @@ thread_local! {
     static MINE: Cell<Task> = Cell::new(Task::unique());
 }
 
-/// A claim that this process holds, until it is ended or dropped. A forked child does not hold it.
+/// A claim that this process holds until it ends or drops it. A forked child does not hold it.
 pub(super) struct Held {
     opened: Arc<AttachedFile>,
     ticket: ClaimId,
     generation: u32,
-    /// How it ends if nothing is said.
+    /// How it ends when it is dropped.
     dropped: End,
 }
 
@@ -121,12 +121,12 @@ impl Held {
         self.is_ours().then_some(&self.ticket)
     }
 
-    /// Whether it keeps others out: it has not ended, and others still find the file that it is in.
+    /// Whether it excludes others: it has not ended, and its file has not been replaced.
     pub(super) fn is_held(&self) -> bool {
         self.is_ours() && self.opened.store.is_claim_held(&self.ticket) && self.opened.is_current()
     }
 
-    /// Ends it; `false`: it kept nobody out any more.
+    /// Ends it; `false` if it excluded nobody any more.
     pub(super) fn end(mut self, how: End) -> bool {
         self.dropped = how;
         let held = self.is_held();
@@ -143,7 +143,7 @@ impl Drop for Held {
     }
 }
 
-/// What one who creates a value goes by: the epochs from before the key was looked at.
+/// The epochs from before the look at the key, which decide whether a created value may be stored.
 #[derive(Clone, Copy)]
 pub(super) struct EpochSnapshot {
     pub epochs: Epochs,
@@ -156,14 +156,14 @@ impl EpochSnapshot {
     }
 }
 
-/// What a step on the way to a claim came to.
+/// The outcome of one step on the way to a claim.
 pub(super) enum Step<T> {
     /// The look at the key found something, and no claim is needed.
     Found(T),
     Mine(Held, EpochSnapshot),
     /// Somebody else holds it. When the caller's time is up, no pause is offered.
     Taken(Option<Pause>),
-    /// The one who was waited for created something that is not to be stored.
+    /// The caller that this one waited for created a value that is not to be stored.
     NotStored,
     /// All claims of the stripe are held by living owners.
     Full(Option<Pause>),
@@ -182,13 +182,13 @@ impl Pause {
         self.limit
     }
 
-    /// Whether what is waited for has not ended.
+    /// Whether the claim that this pause waits for has not ended.
     #[cfg(feature = "tokio")]
     pub(super) fn is_worth(&self) -> bool {
         self.on.as_ref().is_none_or(|ticket| self.opened.store.is_claim_held(ticket))
     }
 
-    /// Sleeps. A claim's end wakes.
+    /// Sleeps. The end of the claim wakes.
     pub(super) fn sleep(&self) {
         match &self.on {
             Some(ticket) => {
@@ -205,20 +205,20 @@ impl Pause {
 pub(super) struct Seeker {
     kind: Kind,
     task: Task,
-    /// Tasks within whose creations this one asks.
+    /// The tasks whose creators are running on this thread.
     within: Vec<Task>,
     max_age: Option<Duration>,
     deadline: Option<Instant>,
     began: Instant,
-    /// What was waited for, and in which file.
+    /// The claim that this caller waited for, and its file.
     waited_for: Option<(Arc<AttachedFile>, ClaimId)>,
-    /// It is counted that this caller waits.
+    /// Whether this caller's wait has been counted.
     is_counted: bool,
-    /// For stripes' locks; by default as long as the handle waits for one.
+    /// The time left for locks of stripes; by default what the handle waits for one.
     pub(super) patience: Option<Patience>,
-    /// Members that were proved dead.
+    /// Members whose death is proved.
     dead: Vec<u64>,
-    /// There is something to use meanwhile.
+    /// Whether the caller has a value to use meanwhile.
     hurry: bool,
 }
 
@@ -255,7 +255,7 @@ impl Seeker {
         self
     }
 
-    /// Whether the stripe's own lock, too, is not worth a wait.
+    /// Whether this caller does not even wait for the stripe's own lock.
     pub(super) fn hurry(&mut self, yes: bool) {
         self.hurry = yes;
     }
@@ -268,7 +268,7 @@ impl Seeker {
         self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// An attempt, and what must be known before the next one.
+    /// One attempt, and what the caller must know before the next one.
     pub(super) fn step<T>(
         &mut self,
         cache: &Cache,
@@ -285,7 +285,7 @@ impl Seeker {
             let opened: &Arc<AttachedFile> = &file;
             let (claimed, began) = {
                 let mut stripe = self.lock(cache, opened, writer.stripe())?;
-                // Before the key is looked at: an invalidation from here on is seen by whoever stores.
+                // Before the look at the key: the store of the value notices an invalidation from here on.
                 let began = EpochSnapshot::now(opened, writer.namespace);
                 if let Some(found) = look(opened, &stripe, &writer.key) {
                     return Ok(Step::Found(found));
@@ -297,7 +297,7 @@ impl Seeker {
                 Claimed::Held(ticket, owner) => {
                     let me = opened.owner(opened.member()?, self.task.0);
                     match opened.test_owner(me, &ticket, owner)? {
-                        // There are not so many members: the file is damaged, and changes all the time.
+                        // No file has so many members: this one is damaged, and changes all the time.
                         Life::Dead if self.dead.len() >= MOST_DEAD => {
                             self.dead.clear();
                             return Ok(Step::Taken(self.pause(opened, Some(ticket), FULL_PAUSE)));
@@ -327,7 +327,7 @@ impl Seeker {
         owner.member == me.member && (owner.task == me.task || self.within.contains(&Task(owner.task)))
     }
 
-    /// Locks a stripe for a look at its claims. Who is in a hurry only tries.
+    /// Locks a stripe for a look at its claims. A caller with a value to use only tries.
     fn lock<'o>(&mut self, cache: &Cache, opened: &'o AttachedFile, stripe: u32) -> Result<StripeGuard<'o, Mapping>> {
         if self.hurry {
             return lock_to_claim(opened, stripe, &mut Patience::of(Duration::ZERO), Duration::ZERO);
@@ -370,7 +370,7 @@ impl Seeker {
         Some(Pause { opened: opened.clone(), on, limit: left.map_or(limit, |left| left.min(limit)) })
     }
 
-    /// The caller waits: counted once, and remembered with what it waits for.
+    /// Counts the caller's wait once, and remembers the claim that it waits for.
     pub(super) fn waits(&mut self, pause: &Pause) {
         if !std::mem::replace(&mut self.is_counted, true) {
             count(&pause.opened, MemberCount::ClaimWaits);
@@ -397,30 +397,30 @@ impl LockOptions {
         Self::default()
     }
 
-    /// For how long it is waited.
+    /// How long to wait for the lock.
     #[must_use]
     pub fn wait(mut self, wait: Wait) -> Self {
         self.wait = wait;
         self
     }
 
-    /// After so long others may take the lock over, whether its owner lives or not; to a tenth of a second, at most 19
-    /// days. By default they never may.
+    /// The age after which others may take the lock over although its owner is alive; to a tenth of a second, at most 19
+    /// days. By default there is none.
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
         self
     }
 
-    /// When all claims of the key's stripe are held the lock is given without protection, and counted, instead of
-    /// waited for.
+    /// If all claims of the key's stripe are held, gives the lock without protection instead of waiting, and counts
+    /// that.
     #[must_use]
     pub fn unprotected_when_full(mut self, yes: bool) -> Self {
         self.unprotected = yes;
         self
     }
 
-    /// In whose name; by default the calling thread's.
+    /// The owner of the lock; by default the calling thread.
     #[must_use]
     pub fn task(mut self, task: Task) -> Self {
         self.task = Some(task);
@@ -434,20 +434,20 @@ impl LockOptions {
     }
 }
 
-/// The lock of a key; given back when it is dropped, by whatever thread of the process.
+/// The lock of a key. Dropping it, on any thread of the process, releases it.
 #[must_use]
 pub struct KeyLock(Option<Held>);
 
 impl KeyLock {
-    /// Whether others are kept out: not if all claims were held and
-    /// [`unprotected_when_full`](LockOptions::unprotected_when_full) was asked for, nor once another took it over, nor
-    /// once the cache file was destroyed or replaced, which takes all locks in it away.
+    /// Whether this lock excludes others. It does not if all claims were held and
+    /// [`unprotected_when_full`](LockOptions::unprotected_when_full) was set, after another took it over, or after the
+    /// cache file was destroyed or replaced, which ends all locks in it.
     #[must_use]
     pub fn is_protected(&self) -> bool {
         self.0.as_ref().is_some_and(Held::is_held)
     }
 
-    /// Gives it back; `false`: it kept nobody out any more, or never did.
+    /// Releases the lock; `false` if it excluded nobody any more, or never did.
     pub fn release(self) -> bool {
         self.0.is_some_and(|held| held.end(End::Done))
     }
@@ -471,7 +471,7 @@ impl Locking {
         Self { seeker, unprotected: options.unprotected }
     }
 
-    /// The lock, or what to wait for.
+    /// One step: the lock, or what to wait for.
     pub(super) fn step(&mut self, cache: &Cache, key: &[u8]) -> Result<Result<KeyLock, Pause>> {
         loop {
             let pause = match self.seeker.step(cache, key, |_, _, _| None::<()>)? {
@@ -482,7 +482,7 @@ impl Locking {
                     return Ok(Ok(KeyLock(None)));
                 }
                 Step::Taken(pause) | Step::Full(pause) => pause,
-                // Somebody created the key, and is through.
+                // The creation that held the key has ended.
                 Step::NotStored | Step::Found(()) => {
                     self.seeker.waited_for = None;
                     continue;
@@ -495,7 +495,7 @@ impl Locking {
     }
 }
 
-/// The same for stored keys.
+/// Locks of stored keys.
 impl Cache {
     fn lock_stored(&self, key: &[u8], options: &LockOptions) -> Result<KeyLock> {
         let task = options.task_or(Task::of_thread);
@@ -515,9 +515,9 @@ impl Cache {
 }
 
 impl Cache {
-    /// Locks a key for all threads and processes that lock it, too. It says nothing about the key's value: reads and
-    /// writes go on. The lock ends when it is dropped, or when its process dies, which others find out within a second.
-    /// It is a claim, as the creation of a key is: nobody creates the key meanwhile, and the other way round.
+    /// Locks a key against all threads and processes that lock or create it. The key's value is not locked: reads and
+    /// writes continue. The lock ends when it is dropped, or when its process dies, which others notice within a second.
+    /// Locks and creations of a key exclude each other, since both are claims.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -531,15 +531,15 @@ impl Cache {
     ///
     /// # Errors
     /// [`TimedOut`](Error::TimedOut); [`OwnClaim`](Error::OwnClaim) if this thread has claimed the key already;
-    /// [`Busy`](Error::Busy) when the stripe's own lock is not to be had; and as [`set`](Cache::set).
+    /// [`Busy`](Error::Busy) if the stripe's own lock cannot be taken in time; and the errors of [`set`](Cache::set).
     pub fn lock(&self, key: impl AsRef<[u8]>, wait: Wait) -> Result<KeyLock> {
         self.lock_with(key, &LockOptions::new().wait(wait))
     }
 
-    /// As [`lock`](Cache::lock), with options.
+    /// [`lock`](Cache::lock) with options.
     ///
     /// # Errors
-    /// As [`lock`](Cache::lock).
+    /// Those of [`lock`](Cache::lock).
     pub fn lock_with(&self, key: impl AsRef<[u8]>, options: &LockOptions) -> Result<KeyLock> {
         self.with_stored_key(key.as_ref(), |key| self.lock_stored(key, options))
     }
@@ -547,7 +547,7 @@ impl Cache {
     /// Locks a key if nobody has claimed it; `None` if somebody has, or if all claims of its stripe are held.
     ///
     /// # Errors
-    /// As [`lock`](Cache::lock), without `TimedOut`.
+    /// Those of [`lock`](Cache::lock) but `TimedOut`.
     pub fn try_lock(&self, key: impl AsRef<[u8]>) -> Result<Option<KeyLock>> {
         match self.lock(key, Wait::No) {
             Ok(lock) => Ok(Some(lock)),
@@ -556,8 +556,8 @@ impl Cache {
         }
     }
 
-    /// Whether somebody creates or locks a key, as it looks at this moment. It takes no lock, and does not ask whether
-    /// the owner still lives.
+    /// Whether a caller is creating or locking a key at this moment. This takes no lock, and does not test whether that
+    /// caller is alive.
     #[must_use]
     pub fn is_claimed(&self, key: impl AsRef<[u8]>) -> bool {
         self.with_stored_key(key.as_ref(), |key| self.is_claimed_stored(key))

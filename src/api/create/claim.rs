@@ -25,18 +25,18 @@ use std::time::{Duration, Instant};
 pub enum Stored {
     /// It is stored.
     Yes(Stamp),
-    /// The key was written or deleted, or an invalidation came, while the value was created; nothing is stored. So it
-    /// is, too, when the claim had passed its greatest age and another took over.
+    /// The key was written, deleted or invalidated while the value was created, or the claim passed its maximum age and
+    /// another caller took over. Nothing is stored.
     Voided,
-    /// The cache failed, and [`or_uncached`](CreateOptions::or_uncached) was asked for; nothing is stored.
+    /// The cache failed, and [`or_uncached`](CreateOptions::or_uncached) is set. Nothing is stored.
     Uncached,
-    /// It is not to be cached: the predicate of [`should_cache`](CreateOptions::should_cache) says so, or it is an
-    /// absence that has no expiry.
+    /// The predicate of [`should_cache`](CreateOptions::should_cache) refused the value, or it is an absence without an
+    /// expiry. Nothing is stored.
     Refused,
 }
 
-/// The right to create the value of a key, and the duty to say what became of it. Dropped, it says that the creation
-/// failed, and the next who waits tries. It may be moved to another thread.
+/// The right to create the value of a key, and the duty to report the outcome. Dropping it reports that the creation
+/// failed, and the next waiter tries. It may be moved to another thread.
 #[must_use]
 pub struct Claim(Box<Creation>);
 
@@ -50,12 +50,12 @@ pub(super) struct Creation {
     started: Instant,
     /// The value to be used meanwhile, if there is one.
     pub stale: Option<Item>,
-    /// Those of the key's namespace.
+    /// The defaults of the key's namespace.
     pub defaults: Defaults,
     how: CreateOptions,
     /// How long the handle waits for a stripe's lock.
     lock_wait: Duration,
-    /// In the background a stale value is to be replaced, and the new one is not stored yet.
+    /// Whether this creation replaces a stale value in the background and has not stored the new one yet.
     pub is_refresh: bool,
 }
 
@@ -84,7 +84,7 @@ impl Creation {
         }
     }
 
-    /// A refresh that came to nothing is not begun again at once.
+    /// After a refresh that stored nothing, no other begins for a while.
     fn rest_if_refresh(&mut self) {
         if std::mem::take(&mut self.is_refresh) {
             self.opened.rest(self.key_hash, Rest::Failed);
@@ -93,7 +93,7 @@ impl Creation {
 }
 
 impl Drop for Creation {
-    /// Before the claim ends, with what the creation holds.
+    /// Runs before the claim is dropped, and so before it ends.
     fn drop(&mut self) {
         self.rest_if_refresh();
     }
@@ -106,9 +106,9 @@ pub(super) enum Right {
     /// Others may write or create the key meanwhile. The version is that of the key's bucket at the start, unless a writer
     /// was at work there.
     Unprotected(Option<u64>),
-    /// The cache failed, by this error: nothing will be stored.
+    /// The cache failed with this error: nothing will be stored.
     Uncached(Error),
-    /// What became of the value is said.
+    /// The outcome is reported.
     Used,
 }
 
@@ -125,7 +125,7 @@ impl Claim {
         &self.0.key
     }
 
-    /// The value that is to be replaced, if it is stale and not gone.
+    /// The stale value that the new one replaces, if there is one.
     #[must_use]
     pub fn stale(&self) -> Option<&Item> {
         self.0.stale.as_ref()
@@ -136,22 +136,22 @@ impl Claim {
         self.0.stale.take().map(|item| item.value)
     }
 
-    /// The same claim for an owner that waits longer, or less, for the lock of the key's stripe when it stores. By default
-    /// it waits as the handle does by which the key was claimed.
+    /// Changes how long a store waits for the lock of the key's stripe. By default it waits as long as the handle that
+    /// claimed the key.
     pub fn waiting(mut self, lock_wait: Duration) -> Self {
         self.0.lock_wait = lock_wait;
         self
     }
 
-    /// Whether all others wait for this creation. They do not if all claims were held, or if this caller did not want
-    /// to wait any longer; nor once the claim has ended, or the cache file was destroyed or replaced.
+    /// Whether all others wait for this creation. They do not if all claims were held, if this caller's time for waiting
+    /// was over, after the claim has ended, or after the cache file was destroyed or replaced.
     #[must_use]
     pub fn is_protected(&self) -> bool {
         matches!(&self.0.right, Right::Claimed(held) if held.is_held())
     }
 
-    /// Why the value will not be stored: the error of the cache, if
-    /// [`or_uncached`](CreateOptions::or_uncached) was asked for and the cache failed.
+    /// The error of the cache because of which the value will not be stored, if
+    /// [`or_uncached`](CreateOptions::or_uncached) is set and the cache failed.
     #[must_use]
     pub fn uncached(&self) -> Option<&Error> {
         match &self.0.right {
@@ -160,18 +160,18 @@ impl Claim {
         }
     }
 
-    /// Stores the value and lets those go on who wait for it.
+    /// Stores the value and wakes its waiters.
     ///
     /// # Errors
-    /// [`TooLarge`](crate::Error::TooLarge): those who wait create for themselves. [`Busy`](crate::Error::Busy) and what
-    /// else a write may meet: nothing is stored, and the next who waits tries. Where
-    /// [`or_uncached`](CreateOptions::or_uncached) was asked for, these are [`Stored::Uncached`] instead.
+    /// [`TooLarge`](crate::Error::TooLarge): each waiter creates for itself. [`Busy`](crate::Error::Busy) and the other
+    /// errors of a write: nothing is stored, and the next waiter tries. With
+    /// [`or_uncached`](CreateOptions::or_uncached) these are [`Stored::Uncached`] instead.
     pub fn store(self, value: impl AsRef<[u8]>) -> Result<Stored> {
         let mut patience = self.patience();
         store_prepared(self.prepare_value(value.as_ref(), Overrides::default()), &mut patience)
     }
 
-    /// Stores the value as it says itself: see [`Created`].
+    /// Stores a value with the expiry and flags that it brings along: see [`Created`].
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -185,27 +185,27 @@ impl Claim {
     /// ```
     ///
     /// # Errors
-    /// As [`store`](Self::store).
+    /// Those of [`store`](Self::store).
     pub fn store_with(self, made: &Created) -> Result<Stored> {
         let mut patience = self.patience();
         store_prepared(self.prepare(Some(made)), &mut patience)
     }
 
-    /// Stores that there is no value, if an absence has an expiry: see
+    /// Stores that the key has no value, if the options give absences an expiry: see
     /// [`absence_expiry`](CreateOptions::absence_expiry).
     ///
     /// # Errors
-    /// As [`store`](Self::store).
+    /// Those of [`store`](Self::store).
     pub fn store_absence(self) -> Result<Stored> {
         let mut patience = self.patience();
         store_prepared(self.prepare(None), &mut patience)
     }
 
-    /// Stores a value as [`store_with`](Self::store_with) does, or `None` as [`store_absence`](Self::store_absence) does,
-    /// but does not wait for the lock of the key's stripe. An event loop, whose thread must not wait, tries this again later.
+    /// Does [`store_with`](Self::store_with) for a value and [`store_absence`](Self::store_absence) for `None`, without
+    /// waiting for the lock of the key's stripe. An event loop, whose thread must not wait, tries again later.
     ///
     /// # Errors
-    /// The claim, still held, while another has the lock. Within `Ok`: as [`store`](Self::store), without `Busy`.
+    /// The claim, still held, while another caller has the lock. Within `Ok`: the errors of [`store`](Self::store) but `Busy`.
     pub fn try_store(self, made: Option<&Created>) -> std::result::Result<Result<Stored>, Self> {
         match self.prepare(made) {
             Err(end) => Ok(Ok(end)),
@@ -216,12 +216,12 @@ impl Claim {
         }
     }
 
-    /// For the lock of the key's stripe.
+    /// The time that a store may wait for the lock of the key's stripe.
     pub(super) fn patience(&self) -> Patience {
         Patience::of(self.0.lock_wait)
     }
 
-    /// What was created, or that there is nothing, ready to be stored; or what becomes of it instead.
+    /// The created value, or its absence, ready to be stored; or the outcome if it is not to be stored.
     pub(crate) fn prepare(self, made: Option<&Created>) -> Prepared<'_> {
         match made {
             Some(made) => self.prepare_created(made),
@@ -264,7 +264,7 @@ impl Claim {
         Ok(Storing { claim: self, value: &[], expires_ms, beside })
     }
 
-    /// The value is not to be cached: those who wait create for themselves.
+    /// Stores nothing: each waiter creates for itself.
     pub fn refuse(mut self) {
         self.end_unstored();
     }
@@ -276,7 +276,7 @@ impl Claim {
         }
     }
 
-    /// The creation failed: the next who waits tries.
+    /// Reports that the creation failed: the next waiter tries.
     pub fn fail(self) {
         drop(self);
     }
@@ -298,7 +298,7 @@ impl Claim {
 
     fn put(&mut self, draft: &mut NewRecord<'_>, patience: &mut Patience) -> Result<Stored> {
         let opened = self.0.opened.clone();
-        // In a file that another took the place of nobody would find it.
+        // In a replaced file nobody would find it.
         if opened.is_replaced() {
             return Ok(Stored::Voided);
         }
@@ -311,7 +311,7 @@ impl Claim {
             self.end_unstored();
             return Err(error);
         }
-        // The right is used only with the stripe's lock in hand: who does not get it may try again.
+        // The right is used up only under the stripe's lock: a caller that does not get the lock may try again.
         let mut stripe = patience.lock_stripe(&opened, opened.store.stripe_of(&draft.key))?;
         let entry = stripe.find(&draft.key);
         match self.take_right() {
@@ -321,9 +321,9 @@ impl Claim {
                 let stored = stripe.store_claimed(ticket, draft, entry.as_ref());
                 Ok(stored.map_or(Stored::Voided, |stamp| Stored::Yes(Stamp(stamp))))
             }
-            // Nobody kept the others from the key: nothing may have come to it. Every write and every deletion of the key
-            // changed its bucket's version, and invalidations the epochs. So did changes of its neighbours; then nobody can
-            // tell, and nothing is stored.
+            // Nothing excluded others from the key, so it must be unchanged. Every write and every deletion of the key
+            // changes its bucket's version, and an invalidation changes the epochs. A change of another key in the bucket
+            // cannot be told apart, so nothing is stored then, either.
             Right::Unprotected(seen) => {
                 let is_as_it_was = seen == Some(stripe.version(&draft.key));
                 let now = EpochSnapshot::now(&opened, self.0.began.namespace.namespace());
@@ -338,7 +338,7 @@ impl Claim {
     }
 }
 
-/// A value that can be stored, or why it is not to be.
+/// A value that can be stored, or the outcome if it is not to be stored.
 pub(crate) type Prepared<'v> = Result<Storing<'v>, Stored>;
 
 /// Stores what was prepared.
@@ -352,7 +352,7 @@ pub(super) fn store_prepared(prepared: Prepared<'_>, patience: &mut Patience) ->
     }
 }
 
-/// A value on its way into the cache. Dropped, the creation has failed.
+/// A value that is about to be stored. Dropping it reports that the creation failed.
 pub(crate) struct Storing<'v> {
     claim: Claim,
     value: &'v [u8],
@@ -373,7 +373,7 @@ impl Storing<'_> {
         stored
     }
 
-    /// What it comes to in the end.
+    /// The final outcome.
     pub(crate) fn conclude(mut self, stored: Result<Stored>) -> Result<Stored> {
         let creation = &mut self.claim.0;
         let stored = match stored {

@@ -63,22 +63,20 @@ fn created_optional<R: CreatorOutput<Option<Created>>>(
     Ok(made.map(Created::into_value))
 }
 
-/// Stores what was created, or that there is nothing. What keeps the cache from that is counted, and no error of the
-/// caller's: it has its value.
+/// Stores a created value, or its absence. A failure is counted and not returned, since the caller has its value.
 fn store(claim: Claim, made: Option<&Created>) {
     let mut patience = claim.patience();
     let _ = store_prepared(claim.prepare(made), &mut patience);
 }
 
 impl Cache {
-    /// The value of a key; if it has none, `create` makes one, and this or that caller of all threads and processes
-    /// runs it while the others wait for its value.
+    /// The value of a key. If the key has none, exactly one caller across all threads and processes runs `create`; the
+    /// others wait for its value.
     ///
-    /// A stale value (see [`CreateOptions::soft_expiry`]) is created anew by one caller while all others get the
-    /// stale one at once. What a write, a deletion or an invalidation of the key comes to while it is created is
-    /// returned to its creator, and not stored. If the creator dies, fails or panics, the next who waits tries.
-    /// A creator may create other keys in this way. Two creators that wait for each other's keys end by their
-    /// limit.
+    /// If the value is stale (see [`CreateOptions::soft_expiry`]), one caller creates it anew, and all others get the stale
+    /// value immediately. A value whose key is written, deleted or invalidated while it is created is returned to its
+    /// creator and not stored. If the creator dies, fails or panics, the next waiter tries. A creator may itself create
+    /// other keys. Two creators that wait for each other's keys fail at the limits of their waits.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -93,8 +91,8 @@ impl Cache {
     /// ```
     ///
     /// # Errors
-    /// [`CreateError::Creator`](crate::CreateError::Creator) with the error that the caller's own `create` returned; no
-    /// other caller gets it.
+    /// [`CreateError::Creator`](crate::CreateError::Creator) with the error of the caller's own `create`; no other caller
+    /// gets it.
     /// [`CreateError::Cache`](crate::CreateError::Cache), or a plain [`Error`](crate::Error) if the creator cannot fail: with
     /// [`TimedOut`](crate::Error::TimedOut), with [`OwnClaim`](crate::Error::OwnClaim) for a creator that asks for its own
     /// key, with [`Busy`](crate::Error::Busy) when another holds the stripe's lock for too long, or as
@@ -113,12 +111,12 @@ impl Cache {
         }
     }
 
-    /// As [`get_or_create`](Cache::get_or_create) for a key that may have no value: that `create` returned `None` is
-    /// remembered for as long as [`CreateOptions::absence_expiry`] says. For all others such a key is a miss, which one
-    /// of them creates.
+    /// [`get_or_create`](Cache::get_or_create) for a key that may have no value. The cache remembers that `create` returned
+    /// `None` for as long as [`CreateOptions::absence_expiry`] says. For calls that need a value such a key is a miss, and
+    /// one of them creates it.
     ///
     /// # Errors
-    /// As [`get_or_create`](Cache::get_or_create).
+    /// Those of [`get_or_create`](Cache::get_or_create).
     pub fn get_or_create_optional<R: CreatorOutput<Option<Created>>>(
         &self,
         key: impl AsRef<[u8]>,
@@ -132,12 +130,12 @@ impl Cache {
         }
     }
 
-    /// As [`get_or_create`](Cache::get_or_create), but a stale value is returned to its creator, too: a thread of its
-    /// own creates the new one. What goes wrong there is told to nobody. After a creation that failed, or whose value was not
-    /// stored, this process begins no other in the background for a second, and its callers get the stale value.
+    /// [`get_or_create`](Cache::get_or_create), but every caller gets a stale value immediately: a new thread creates the
+    /// next one, and its errors are reported to nobody. After a creation that failed or stored nothing, this process begins
+    /// no other in the background for a second, and its callers get the stale value.
     ///
     /// # Errors
-    /// As [`get_or_create`](Cache::get_or_create).
+    /// Those of [`get_or_create`](Cache::get_or_create).
     pub fn get_or_refresh<R: CreatorOutput<Created>>(
         &self,
         key: impl AsRef<[u8]>,
@@ -160,12 +158,12 @@ impl Cache {
         }
     }
 
-    /// The values of many keys, in their order. Those that have none, or a stale one that nobody creates yet, are
-    /// claimed in one order that is the same for all callers, so that no two wait for each other, and `create`
-    /// gets all of them at once. It returns as many values, in the order of the keys that it was given.
+    /// The values of many keys, in their order. The call claims the keys that have no value, or a stale one that nobody is
+    /// creating, in one order that is the same for all callers, so that no two wait for each other. `create` gets all
+    /// claimed keys together, and returns their values in the same order.
     ///
     /// # Errors
-    /// As [`get_or_create`](Cache::get_or_create); [`BadOption`](crate::Error::BadOption) if `create` returns more or fewer
+    /// Those of [`get_or_create`](Cache::get_or_create); [`BadOption`](crate::Error::BadOption) if `create` returns more or fewer
     /// values than keys. The time for waiting is that of all keys together.
     pub fn get_or_create_multi<K: AsRef<[u8]>, R: CreatorOutput<Vec<Option<Created>>>>(
         &self,
@@ -180,9 +178,9 @@ impl Cache {
         }
     }
 
-    /// The building block of [`get_or_create`](Cache::get_or_create), for those who cannot give a closure, such as the
-    /// bindings of other languages: looks the key up, waits if somebody else creates it, and gives the right to create
-    /// it to one caller.
+    /// The building block of [`get_or_create`](Cache::get_or_create), for callers that cannot pass a closure, such as the
+    /// bindings of other languages. It looks the key up, waits while another caller creates it, and gives one caller the
+    /// right to create it.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -197,7 +195,7 @@ impl Cache {
     /// ```
     ///
     /// # Errors
-    /// As [`get_or_create`](Cache::get_or_create), without `Creator`.
+    /// Those of [`get_or_create`](Cache::get_or_create) but `Creator`.
     pub fn claim(&self, key: impl AsRef<[u8]>, how: &CreateOptions) -> Result<Lookup> {
         self.with_stored_key(key.as_ref(), |key| self.claim_stored(key, how, &mut Remaining::of(how.wait)))
     }

@@ -43,7 +43,7 @@ pub struct CreateOptions {
 }
 
 impl CreateOptions {
-    /// No expiry but those that a namespace may have by default; waits 30 seconds at most for another's creation.
+    /// No expiry except a namespace's defaults, and a wait of at most 30 seconds for another caller's creation.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -56,7 +56,7 @@ impl CreateOptions {
         self
     }
 
-    /// When the value becomes stale: from then on one caller creates it anew, and all others get the stale one at once.
+    /// When the value becomes stale. From then on one caller creates it anew, and all others get the stale one immediately.
     #[must_use]
     pub fn soft_expiry(mut self, expiry: Expiry) -> Self {
         self.set = self.set.soft_expiry(expiry);
@@ -70,75 +70,74 @@ impl CreateOptions {
         self
     }
 
-    /// Remembers, until then, that a creator found no value. Without it, and without a default of the namespace, that is
-    /// not remembered.
+    /// How long the cache remembers that a creator found no value. Without this, and without a default of the namespace,
+    /// it does not remember that.
     #[must_use]
     pub fn absence_expiry(mut self, expiry: Expiry) -> Self {
         self.absence = Some(expiry);
         self
     }
 
-    /// How long to wait for a value that another is creating.
+    /// How long to wait for a value that another caller is creating.
     #[must_use]
     pub fn wait(mut self, wait: Wait) -> Self {
         self.wait = wait;
         self
     }
 
-    /// When the time for waiting is over, or the stripe's lock is not to be had, creates the value all the same
-    /// instead of failing. It is counted.
+    /// Creates the value without protection, instead of failing, when the time for waiting is over or the stripe's lock
+    /// cannot be taken. [`Counters::unprotected`](crate::Counters::unprotected) counts this.
     #[must_use]
     pub fn unprotected(mut self, yes: bool) -> Self {
         self.unprotected = yes;
         self
     }
 
-    /// After so long another may create the value, too, although the first creator lives; to a tenth of a second, at
-    /// most 19 days. Default five minutes.
+    /// The age of a claim after which another caller may create the value, too, although the first creator is alive; to a
+    /// tenth of a second, at most 19 days. The default is five minutes.
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
         self
     }
 
-    /// Takes a value that was created longer ago than this as one that is not there, although it was stored for longer:
-    /// an expiry of the caller who asks, beside that of the caller who stored. To a hundredth of a second. A value that
-    /// was created here knows when, as does one that was stored with flags, with a soft expiry or in a namespace; of any
-    /// other nobody knows its age, and it counts as too old.
+    /// The maximum age of a value that this call accepts, to a hundredth of a second. An older value is a miss, even if it
+    /// was stored for longer. The age is known of values that `get_or_create` and its kin created, and of values stored
+    /// with flags, with a soft expiry or in a namespace. A value of unknown age counts as too old.
     #[must_use]
     pub fn usable_for(mut self, age: Duration) -> Self {
         self.usable_for = Some(age);
         self
     }
 
-    /// Takes a value that was created longer ago than this as stale, although it was stored to be fresh for longer; else
-    /// as [`usable_for`](Self::usable_for).
+    /// The maximum age of a value that this call takes as fresh. An older value is stale, even if it was stored to be fresh
+    /// for longer. Precision and unknown ages are as for [`usable_for`](Self::usable_for).
     #[must_use]
     pub fn fresh_for(mut self, age: Duration) -> Self {
         self.fresh_for = Some(age);
         self
     }
 
-    /// Takes a remembered absence as a miss: the key is claimed and created. [`get_or_create`](crate::Cache::get_or_create)
-    /// does so by itself; who creates by [`claim`](crate::Cache::claim) and cannot do without a value asks for it here.
+    /// Takes a remembered absence as a miss, which the caller creates. [`get_or_create`](crate::Cache::get_or_create)
+    /// always does so; a caller of [`claim`](crate::Cache::claim) that needs a value sets this.
     #[must_use]
     pub fn needs_value(mut self, yes: bool) -> Self {
         self.needs_value = yes;
         self
     }
 
-    /// The caller returns a stale value at once and creates the new one in the background, as
-    /// [`get_or_refresh`](crate::Cache::get_or_refresh) does by itself. When such a creation fails, or its value is not
-    /// stored, this process begins no other of that key in the background for a second, and uses the stale value.
+    /// Says that the caller returns a stale value immediately and creates the new one in the background, as
+    /// [`get_or_refresh`](crate::Cache::get_or_refresh) does. After such a creation that failed or stored nothing, this
+    /// process begins no other for that key in the background for a second, and uses the stale value.
     #[must_use]
     pub fn background(mut self, yes: bool) -> Self {
         self.background = yes;
         self
     }
 
-    /// Creates the value anew before it expires, with a probability that rises towards its soft expiry, or its expiry
-    /// if it has no other, so that it hardly ever expires. A larger `beta` is earlier; 1 is a good one. What a creation
-    /// takes is remembered beside the value. A `beta` below 0, and one that is no finite number, is
+    /// Creates the value anew before it expires, with a probability that rises towards its soft expiry, or towards its
+    /// expiry if it has no soft one, so that it hardly ever expires. A larger `beta` refreshes earlier; 1 is a good value.
+    /// The duration of each creation is stored beside the value. A `beta` that is negative or not finite fails with
     /// [`BadOption`](crate::Error::BadOption) when it is used. (Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache
     /// Stampede Prevention", VLDB 2015.)
     #[must_use]
@@ -147,20 +146,20 @@ impl CreateOptions {
         self
     }
 
-    /// Stores only values of which this says yes; what it refuses is returned to its creator, and those who waited for
-    /// it create for themselves.
+    /// Stores only values that this predicate accepts. A refused value is returned to its creator, and each waiter creates
+    /// for itself.
     #[must_use]
     pub fn should_cache(mut self, predicate: impl Fn(&[u8]) -> bool + Send + Sync + 'static) -> Self {
         self.should_cache = Some(Arc::new(predicate));
         self
     }
 
-    /// When the cache itself fails, creates the value, returns it and stores nothing, as if there were no cache. The
-    /// cache fails when the handle is read-only, a stopped process holds the stripe's lock ([`Busy`](crate::Error::Busy)),
-    /// the time for waiting is over, the locks are lost, the file is gone, no seat is free, or another of its errors
-    /// comes. [`Counters::uncached`](crate::Counters::uncached) counts such creations, and [`Claim::uncached`] says why.
+    /// If the cache itself fails, creates and returns the value and stores nothing, as if there were no cache. The cache
+    /// fails if the handle is read-only, a stopped process holds the stripe's lock ([`Busy`](crate::Error::Busy)), the time
+    /// for waiting is over, the locks are lost, the file is gone, no seat is free, or with any other of its errors.
+    /// [`Counters::uncached`](crate::Counters::uncached) counts such creations, and [`Claim::uncached`] gives the error.
     ///
-    /// Two errors stay errors, since the caller makes them: [`OwnClaim`](crate::Error::OwnClaim) of a creator that asks
+    /// Two errors remain errors, since the caller causes them: [`OwnClaim`](crate::Error::OwnClaim) of a creator that asks
     /// for its own key, and [`BadOption`](crate::Error::BadOption). Off by default.
     ///
     /// [`Claim::uncached`]: crate::Claim::uncached
@@ -170,19 +169,19 @@ impl CreateOptions {
         self
     }
 
-    /// In whose name the key is claimed; by default the calling thread's.
+    /// The owner of the claim; by default the calling thread.
     #[must_use]
     pub fn task(mut self, task: Task) -> Self {
         self.task = Some(task);
         self
     }
 
-    /// In whose name.
+    /// The owner of the claim, or `other` if none is set.
     pub(crate) fn task_or(&self, other: fn() -> Task) -> Task {
         self.task.unwrap_or_else(other)
     }
 
-    /// Takes only values of this form; others are misses.
+    /// Accepts only values of this form; others are misses.
     #[cfg(feature = "typed")]
     pub(crate) fn form(mut self, form: Form) -> Self {
         self.form = Some(form);
