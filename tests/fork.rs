@@ -501,7 +501,8 @@ fn daemon_with_files_of_its_own(locks: LockStrategy) {
     assert!(cache().verify().is_ok());
 }
 
-/// Children that fork without running handlers. Each test forks them in a separate process, which has no other thread.
+/// Children that fork without running handlers. Each test forks them in a separate process, in which no other thread runs:
+/// the test runner's main thread must hold no lock of the C library, which the child would wait for without end.
 #[cfg(target_os = "linux")]
 mod raw {
     use super::*;
@@ -509,7 +510,17 @@ mod raw {
 
     const ADDITIONS: u64 = 3_000;
 
+    /// Until the main thread, which has the number of the process, sleeps.
+    fn wait_for_main_thread() {
+        let stat = format!("/proc/self/task/{}/stat", std::process::id());
+        let sleeps = || std::fs::read_to_string(&stat).unwrap().rsplit(") ").next().unwrap().starts_with('S');
+        while !sleeps() {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     pub(super) fn child(task: &str, path: &str) {
+        wait_for_main_thread();
         match task {
             "raw: use" => use_together(path),
             "raw: stay" => stay(path),
