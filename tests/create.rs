@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Place, TestClock, assert_sound, must_end};
+use common::{Place, TestClock, assert_sound, must_end, small_cache as cache, small_options as options};
 use kennel::{
     Cache, CreateError, CreateOptions, Error, Expiry, Invalidation, Lookup, NamespaceOptions, Options, SetOptions,
     Stored, Wait,
@@ -13,16 +13,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const NOW: u64 = 1_700_000_000_000;
-
-fn options() -> Options {
-    Options::new().capacity(256 << 10).stripes(4).mean_item(64).seats(4)
-}
-
-fn cache() -> (Place, Cache) {
-    let place = Place::new();
-    let cache = options().create(place.path()).unwrap();
-    (place, cache)
-}
 
 fn ok(value: &str) -> Result<Vec<u8>, Infallible> {
     Ok(value.as_bytes().to_vec())

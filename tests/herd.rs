@@ -3,21 +3,11 @@
 
 mod common;
 
-use common::{Place, assert_sound};
-use kennel::{Cache, CreateOptions, Expiry, Invalidation, Lookup, NamespaceOptions, Options, SetOptions, Stored, Wait};
+use common::{Place, assert_sound, small_cache as cache, small_options as options};
+use kennel::{Cache, CreateOptions, Expiry, Invalidation, Lookup, NamespaceOptions, SetOptions, Stored, Wait};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-
-fn options() -> Options {
-    Options::new().capacity(256 << 10).stripes(4).mean_item(64).seats(4)
-}
-
-fn cache() -> (Place, Cache) {
-    let place = Place::new();
-    let cache = options().create(place.path()).unwrap();
-    (place, cache)
-}
 
 fn ok(value: &str) -> Result<Vec<u8>, Infallible> {
     Ok(value.as_bytes().to_vec())

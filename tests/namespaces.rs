@@ -3,7 +3,7 @@
 mod common;
 
 use common::children::{self, arg, say};
-use common::{Place, TestClock, assert_sound, moment};
+use common::{Place, TestClock, assert_sound, moment, small_cache as cache, small_options as options};
 use kennel::{
     Cache, CreateOptions, Error, Expiry, Invalidation, Lookup, NamespaceOptions, Options, SetOptions, Stored, Swap,
     Wait,
@@ -12,16 +12,6 @@ use std::path::Path;
 use std::time::Duration;
 
 const NOW: u64 = 1_700_000_000_000;
-
-fn options() -> Options {
-    Options::new().capacity(256 << 10).stripes(4).mean_item(64).seats(4)
-}
-
-fn cache() -> (Place, Cache) {
-    let place = Place::new();
-    let cache = options().create(place.path()).unwrap();
-    (place, cache)
-}
 
 fn plain() -> NamespaceOptions {
     NamespaceOptions::new()

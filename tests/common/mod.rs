@@ -16,6 +16,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// Options of a small cache, in which a few hundred items fill a stripe.
+pub fn small_options() -> Options {
+    Options::new().capacity(256 << 10).stripes(4).mean_item(64).seats(4)
+}
+
+/// A small cache at a place of its own.
+pub fn small_cache() -> (Place, Cache) {
+    let place = Place::new();
+    let cache = small_options().create(place.path()).unwrap();
+    (place, cache)
+}
+
 /// A directory that is removed with the test, with the path of a cache file in it, and another directory for files that
 /// are moved away.
 pub struct Place(tempfile::TempDir, tempfile::TempDir);
