@@ -88,79 +88,79 @@ impl AsyncCache {
         &self.cache
     }
 
-    /// As [`Cache::namespace`].
+    /// [`Cache::namespace`] for tasks.
     ///
     /// # Errors
-    /// As [`Cache::namespace`].
+    /// Those of [`Cache::namespace`].
     pub async fn namespace(&self, name: &str, options: &NamespaceOptions) -> Result<Self> {
         let trying = self.write(|cache| cache.namespace(name, options)).await?;
         Ok(Self { cache: trying.with_lock_wait(self.cache.lock_wait()), trying })
     }
 
-    /// As [`Cache::get`].
+    /// [`Cache::get`] for tasks.
     #[must_use]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Vec<u8>> {
         self.cache.get(key)
     }
 
-    /// As [`Cache::get_item`].
+    /// [`Cache::get_item`] for tasks.
     #[must_use]
     pub fn get_item(&self, key: impl AsRef<[u8]>) -> Option<Item> {
         self.cache.get_item(key)
     }
 
-    /// As [`Cache::get_multi`].
+    /// [`Cache::get_multi`] for tasks.
     #[must_use]
     pub fn get_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Option<Vec<u8>>> {
         self.cache.get_multi(keys)
     }
 
-    /// As [`Cache::contains`].
+    /// [`Cache::contains`] for tasks.
     #[must_use]
     pub fn contains(&self, key: impl AsRef<[u8]>) -> bool {
         self.cache.contains(key)
     }
 
-    /// As [`Cache::set`].
+    /// [`Cache::set`] for tasks.
     ///
     /// # Errors
-    /// As [`Cache::set`].
+    /// Those of [`Cache::set`].
     pub async fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
         let (key, value) = (key.as_ref(), value.as_ref());
         self.write(|cache| cache.set(key, value)).await
     }
 
-    /// As [`Cache::set_with`].
+    /// [`Cache::set_with`] for tasks.
     ///
     /// # Errors
-    /// As [`Cache::set`].
+    /// Those of [`Cache::set`].
     pub async fn set_with(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, how: &SetOptions) -> Result<Stamp> {
         let (key, value) = (key.as_ref(), value.as_ref());
         self.write(|cache| cache.set_with(key, value, how)).await
     }
 
-    /// As [`Cache::add`].
+    /// [`Cache::add`] for tasks.
     ///
     /// # Errors
-    /// As [`Cache::set`].
+    /// Those of [`Cache::set`].
     pub async fn add(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, how: &SetOptions) -> Result<bool> {
         let (key, value) = (key.as_ref(), value.as_ref());
         self.write(|cache| cache.add(key, value, how)).await
     }
 
-    /// As [`Cache::replace`].
+    /// [`Cache::replace`] for tasks.
     ///
     /// # Errors
-    /// As [`Cache::set`].
+    /// Those of [`Cache::set`].
     pub async fn replace(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, how: &SetOptions) -> Result<bool> {
         let (key, value) = (key.as_ref(), value.as_ref());
         self.write(|cache| cache.replace(key, value, how)).await
     }
 
-    /// As [`Cache::compare_and_swap`].
+    /// [`Cache::compare_and_swap`] for tasks.
     ///
     /// # Errors
-    /// As [`Cache::set`].
+    /// Those of [`Cache::set`].
     pub async fn compare_and_swap(
         &self,
         key: impl AsRef<[u8]>,
@@ -172,43 +172,43 @@ impl AsyncCache {
         self.write(|cache| cache.compare_and_swap(key, stamp, value, how)).await
     }
 
-    /// As [`Cache::incr`].
+    /// [`Cache::incr`] for tasks.
     ///
     /// # Errors
-    /// As [`Cache::incr`].
+    /// Those of [`Cache::incr`].
     pub async fn incr(&self, key: impl AsRef<[u8]>, delta: u64) -> Result<Option<u64>> {
         let key = key.as_ref();
         self.write(|cache| cache.incr(key, delta)).await
     }
 
-    /// As [`Cache::decr`].
+    /// [`Cache::decr`] for tasks.
     ///
     /// # Errors
-    /// As [`Cache::decr`].
+    /// Those of [`Cache::decr`].
     pub async fn decr(&self, key: impl AsRef<[u8]>, delta: u64) -> Result<Option<u64>> {
         let key = key.as_ref();
         self.write(|cache| cache.decr(key, delta)).await
     }
 
-    /// As [`Cache::touch`].
+    /// [`Cache::touch`] for tasks.
     ///
     /// # Errors
-    /// As [`Cache::set`].
+    /// Those of [`Cache::set`].
     pub async fn touch(&self, key: impl AsRef<[u8]>, expiry: Expiry) -> Result<bool> {
         let key = key.as_ref();
         self.write(|cache| cache.touch(key, expiry)).await
     }
 
-    /// As [`Cache::delete`].
+    /// [`Cache::delete`] for tasks.
     ///
     /// # Errors
-    /// As [`Cache::set`].
+    /// Those of [`Cache::set`].
     pub async fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let key = key.as_ref();
         self.write(|cache| cache.delete(key)).await
     }
 
-    /// As [`Cache::set_multi`], but each item is a write of its own, with a lock of its own.
+    /// [`Cache::set_multi`] for tasks. Each item is a write of its own, with a lock of its own.
     #[must_use = "each item is stored, or not, by itself"]
     pub async fn set_multi<K: AsRef<[u8]>, V: AsRef<[u8]>>(
         &self,
@@ -224,7 +224,7 @@ impl AsyncCache {
         results
     }
 
-    /// As [`Cache::delete_multi`], but each key is a write of its own, with a lock of its own.
+    /// [`Cache::delete_multi`] for tasks. Each key is a write of its own, with a lock of its own.
     #[must_use = "each item is deleted, or not, by itself"]
     pub async fn delete_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<bool>> {
         let (mut results, mut attempts) = (Vec::with_capacity(keys.len()), self.attempts());
@@ -235,34 +235,34 @@ impl AsyncCache {
         results
     }
 
-    /// As [`Cache::clear`].
+    /// [`Cache::clear`] for tasks.
     ///
     /// # Errors
-    /// As [`Cache::set`].
+    /// Those of [`Cache::set`].
     pub async fn clear(&self) -> Result<()> {
         self.invalidate(Invalidation::Hard).await
     }
 
-    /// As [`Cache::invalidate`].
+    /// [`Cache::invalidate`] for tasks.
     ///
     /// # Errors
-    /// As [`Cache::set`].
+    /// Those of [`Cache::set`].
     pub async fn invalidate(&self, how: Invalidation) -> Result<()> {
         self.write(|cache| cache.invalidate(how)).await
     }
 
-    /// As [`Cache::lock`]. Each call is an owner of its own.
+    /// [`Cache::lock`] for tasks. Each call is an owner of its own.
     ///
     /// # Errors
-    /// As [`Cache::lock`].
+    /// Those of [`Cache::lock`].
     pub async fn lock(&self, key: impl AsRef<[u8]>, wait: Wait) -> Result<KeyLock> {
         self.lock_with(key, &LockOptions::new().wait(wait)).await
     }
 
-    /// As [`Cache::lock_with`]. Giving the lock back does not block.
+    /// [`Cache::lock_with`] for tasks. Giving the lock back does not block.
     ///
     /// # Errors
-    /// As [`Cache::lock`].
+    /// Those of [`Cache::lock`].
     pub async fn lock_with(&self, key: impl AsRef<[u8]>, options: &LockOptions) -> Result<KeyLock> {
         let key = self.stored_key(key.as_ref());
         let mut locking = Locking::new(options.task_or(Task::unique), *options);
@@ -280,27 +280,27 @@ impl AsyncCache {
         }
     }
 
-    /// As [`Cache::is_claimed`].
+    /// [`Cache::is_claimed`] for tasks.
     #[must_use]
     pub fn is_claimed(&self, key: impl AsRef<[u8]>) -> bool {
         self.cache.is_claimed(key)
     }
 
-    /// As [`Cache::claim`]. Storing what was created blocks for as long as a [`Cache::set`] does; see
+    /// [`Cache::claim`] for tasks. Storing what was created blocks for as long as a [`Cache::set`] does; see
     /// [`Claim::try_store`].
     ///
     /// # Errors
-    /// As [`Cache::claim`].
+    /// Those of [`Cache::claim`].
     pub async fn claim(&self, key: impl AsRef<[u8]>, how: &CreateOptions) -> Result<Lookup> {
         self.claim_as(key.as_ref(), how, how.task_or(Task::unique)).await
     }
 
-    /// As [`Cache::get_or_create`]. Each call is an owner of its own; a creator that asks for its own key gets
+    /// [`Cache::get_or_create`] for tasks. Each call is an owner of its own; a creator that asks for its own key gets
     /// [`OwnClaim`](Error::OwnClaim). When the future is dropped in the middle of a creation, the next caller that waits
     /// tries.
     ///
     /// # Errors
-    /// As [`Cache::get_or_create`].
+    /// Those of [`Cache::get_or_create`].
     pub async fn get_or_create<R: CreatorOutput<Created>, F: Future<Output = R>>(
         &self,
         key: impl AsRef<[u8]>,
@@ -316,10 +316,10 @@ impl AsyncCache {
         }
     }
 
-    /// As [`Cache::get_or_create_optional`].
+    /// [`Cache::get_or_create_optional`] for tasks.
     ///
     /// # Errors
-    /// As [`Cache::get_or_create`].
+    /// Those of [`Cache::get_or_create`].
     pub async fn get_or_create_optional<R: CreatorOutput<Option<Created>>, F: Future<Output = R>>(
         &self,
         key: impl AsRef<[u8]>,
@@ -338,11 +338,11 @@ impl AsyncCache {
         }
     }
 
-    /// As [`Cache::get_or_refresh`]: a task of its own creates the new value. If the runtime ends before that task does,
+    /// [`Cache::get_or_refresh`] for tasks: a task of its own creates the new value. If the runtime ends before that task does,
     /// its claim ends, too, and the next caller tries again.
     ///
     /// # Errors
-    /// As [`Cache::get_or_create`].
+    /// Those of [`Cache::get_or_create`].
     pub async fn get_or_refresh<R, F>(
         &self,
         key: impl AsRef<[u8]>,
@@ -368,10 +368,10 @@ impl AsyncCache {
         }
     }
 
-    /// As [`Cache::get_or_create_multi`].
+    /// [`Cache::get_or_create_multi`] for tasks.
     ///
     /// # Errors
-    /// As [`Cache::get_or_create_multi`].
+    /// Those of [`Cache::get_or_create_multi`].
     pub async fn get_or_create_multi<'k, K, R, F>(
         &self,
         keys: &'k [K],
