@@ -367,7 +367,7 @@ impl AttachedFile {
     /// 0 unless the file was replaced. The result is a number so that one branch can test it together with others.
     #[inline(always)]
     pub(super) fn replaced_difference(&self) -> u64 {
-        self.store.replaced_mark() ^ self.stale_mark.load(Ordering::Relaxed)
+        self.words().replaced_mark() ^ self.stale_mark.load(Ordering::Relaxed)
     }
 
     /// Whether other processes find this file at the path. A mark that a dead process left does not count.

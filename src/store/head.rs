@@ -29,7 +29,7 @@ impl<M: Memory> Store<M> {
     /// Name of the operation in flight, if any.
     pub(crate) fn intent_name(&self, stripe: u32) -> Option<String> {
         let intent = self.stripe_word(stripe, at!(Stripe.intent)).get();
-        (intent & 0xff != 0).then(|| name_of(intent))
+        Intent::is_in_flight(intent).then(|| name_of(intent))
     }
 
     /// The last repair, if the stripe was ever repaired.
@@ -45,5 +45,5 @@ impl<M: Memory> Store<M> {
 }
 
 fn name_of(intent: u64) -> String {
-    Intent::of(intent).map_or_else(|| format!("unknown ({})", intent & 0xff), |known| known.name().to_owned())
+    Intent::of(intent).map_or_else(|| format!("unknown ({})", intent & Intent::KIND), |known| known.name().to_owned())
 }

@@ -2,8 +2,9 @@
 //! replacement, its boot. The floor above decides their values; this file knows their offsets.
 
 use super::durable::Flush;
+use super::intent::Intent;
 use crate::shm::atomics::{Ordering, fence};
-use crate::shm::layout::at;
+use crate::shm::layout::{STATE_REPLACED, at};
 use crate::shm::{Geometry, Memory, Step};
 
 /// A mapped file whose header is read, or changed under the lock of the data file.
@@ -65,8 +66,9 @@ impl<M: Memory> HeaderWords<'_, M> {
     }
 
     /// 0, or the mark that says that the file was replaced or destroyed.
+    #[inline(always)]
     pub(crate) fn replaced_mark(self) -> u64 {
-        self.get(at!(replaced))
+        self.0.state().get(STATE_REPLACED)
     }
 
     /// Tells all processes that have this file open that another file took its place, or that it is gone. The mark is a
@@ -133,6 +135,6 @@ impl<M: Memory> HeaderWords<'_, M> {
 
     /// Whether the last holder of a stripe's lock left nothing to repair.
     pub(crate) fn is_quiet(self, geometry: &Geometry, stripe: u32) -> bool {
-        self.get(geometry.stripe(stripe) + at!(Stripe.intent)) & 0xff == 0
+        !Intent::is_in_flight(self.get(geometry.stripe(stripe) + at!(Stripe.intent)))
     }
 }

@@ -30,9 +30,19 @@ pub(crate) enum Intent {
 }
 
 impl Intent {
+    /// The bits of an intent word that name the operation; the others count intents.
+    pub(super) const KIND: u64 = 0xff;
+
+    /// Whether an intent word names an operation, be it a known one or not.
+    pub(crate) fn is_in_flight(word: u64) -> bool {
+        word & Self::KIND != 0
+    }
+
     pub(crate) fn of(word: u64) -> Option<Self> {
         use Intent::{Delete, Empty, Evict, Expire, InPlace, Move, Set};
-        [Set, Move, Delete, Evict, Expire, InPlace, Empty].into_iter().find(|&intent| intent as u64 == word & 0xff)
+        [Set, Move, Delete, Evict, Expire, InPlace, Empty]
+            .into_iter()
+            .find(|&intent| intent as u64 == word & Self::KIND)
     }
 
     /// The name that `stat` prints.

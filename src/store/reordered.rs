@@ -4,6 +4,7 @@
 //! for readers on other cores. Each fence was removed once, and one of these tests failed.
 
 use super::epochs::Invalidation;
+use super::intent::Intent;
 use super::read::Look;
 use super::tests::{Copied, Engine, Random, busy_step};
 use crate::shm::layout::at;
@@ -103,7 +104,7 @@ fn repair_and_die(engine: &Engine, nth: u64, round: u64) {
     let died = die_before_barrier(engine, nth, round, |engine| drop(engine.enter()));
     // Only at the first two barriers: later ones come after the count was reset.
     let is_begun = died && nth < 2 && before != engine.store.mem.contents();
-    let is_halfway = is_begun && engine.word(at!(Stripe.intent)) & 0xff != 0;
+    let is_halfway = is_begun && Intent::is_in_flight(engine.word(at!(Stripe.intent)));
     assert!(!is_halfway || engine.word(attempts) != attempted, "round {round}: an attempt was not counted");
 }
 

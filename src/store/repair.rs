@@ -32,7 +32,7 @@ impl<M: Memory> StripeGuard<'_, M> {
                 self.count(StripeCount::Dropped);
             }
         }
-        self.note_repair(word & 0xff);
+        self.note_repair(word & Intent::KIND);
         // Before `end`: a count that outlived its intent would pass for attempts to repair the next one.
         attempts.set(Step::Repair, 0);
         self.end();

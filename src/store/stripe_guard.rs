@@ -144,7 +144,7 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
     #[inline(always)]
     fn is_settled(&self) -> bool {
         self.store.distrust(self.stripe) == CrashState::None
-            && self.word(at!(Stripe.intent)).get() & 0xff == 0
+            && !Intent::is_in_flight(self.word(at!(Stripe.intent)).get())
             && self.has_sane_rings()
             && self.word(at!(Stripe.live_epoch)).get() == self.epochs.hard()
     }
@@ -153,7 +153,7 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
     fn settle_all(&mut self) -> std::io::Result<()> {
         self.store.mark_dirty()?;
         match self.store.distrust(self.stripe) {
-            CrashState::None if self.word(at!(Stripe.intent)).get() & 0xff != 0 => self.repair(),
+            CrashState::None if Intent::is_in_flight(self.word(at!(Stripe.intent)).get()) => self.repair(),
             CrashState::None => {}
             CrashState::Verify => self.rebuild(),
             CrashState::Discard => self.discard(),
@@ -220,7 +220,7 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
     pub(super) fn end(&self) {
         fence(Ordering::Release);
         let word = self.word(at!(Stripe.intent));
-        word.set(Step::IntentClear, word.get() & !0xff);
+        word.set(Step::IntentClear, word.get() & !Intent::KIND);
         fence(Ordering::Release);
     }
 

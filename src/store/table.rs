@@ -185,12 +185,6 @@ impl<M: Memory> Store<M> {
         self.mem.word(self.geometry.stripe(stripe) + field)
     }
 
-    /// 0, or the mark that says that the file was replaced or destroyed.
-    #[inline(always)]
-    pub(crate) fn replaced_mark(&self) -> u64 {
-        self.mem.state().get(STATE_REPLACED)
-    }
-
     /// Not 0 if a read must look further: the file was replaced, or a stripe is not trusted yet after a crash.
     #[inline(always)]
     pub(crate) fn unsettled(&self) -> u64 {

@@ -4,6 +4,7 @@
 //! that must be equal. The code that reads live stripes then checks the copy.
 
 use super::claim::Number;
+use super::intent::Intent;
 use super::record::{Head, RecordLocation, is_sound};
 use super::slot::{Ring, Slot};
 use super::stripe_guard::slots;
@@ -71,7 +72,7 @@ impl<M: Memory> Store<M> {
     pub(crate) fn snapshot_between_writes(&self, stripe: u32) -> Option<Store<Snapshot>> {
         let intent = self.stripe_word(stripe, at!(Stripe.intent));
         let before = intent.load(Ordering::Acquire);
-        if before & 0xff != 0 {
+        if Intent::is_in_flight(before) {
             return None;
         }
         let snapshot = self.snapshot(stripe);
