@@ -120,7 +120,7 @@ fn cache<const VALUE: usize>(directory: &TempDir, items: usize, locks: LockStrat
         .mean_item((size_of::<Key>() + VALUE) as u64)
         .seed(1)
         .locks(locks)
-        .populate(true)
+        .prefault(true)
         .create(directory.path().join("cache"))
         .expect("a cache");
     for n in 0..items as u64 {

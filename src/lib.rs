@@ -51,7 +51,7 @@
 //! | `tokio` | `AsyncCache`: a handle for tasks, which wait without a thread |
 //! | `serde` | `Serialize` for [`Stats`], [`Verification`] and their parts |
 //!
-//! The features `crash-points` and `plant` are for Kennel's own tests. They make every call slower, and may change in
+//! The features `crash-points` and `faults` are for Kennel's own tests. They make every call slower, and may change in
 //! any version.
 //!
 //! # Where to go from here
@@ -73,11 +73,11 @@ mod api;
 mod clock;
 #[cfg(not(loom))]
 mod error;
+mod fault;
 #[cfg(not(loom))]
 mod file;
 mod hash;
 mod names;
-mod plant;
 mod platform;
 mod shm;
 mod store;
@@ -112,10 +112,10 @@ pub use sync::locks;
 #[cfg(not(loom))]
 pub use sync::locks::LockStrategy;
 
-/// Faults to plant in the engine, for the tests that must find them.
-#[cfg(all(feature = "plant", not(loom)))]
-pub mod planted {
-    pub use crate::plant::{Plant, plant};
+/// Faults that a test injects into the engine and must then find.
+#[cfg(all(feature = "faults", not(loom)))]
+pub mod faults {
+    pub use crate::fault::{Fault, inject};
 }
 
 /// Functions for the fuzz targets alone.

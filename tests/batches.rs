@@ -91,7 +91,7 @@ fn a_clock_may_use_the_cache() {
             assert!(cache.replace("number", "7", &how).unwrap() && !cache.add("number", "8", &how).unwrap());
             assert!(cache.touch("number", hour).unwrap() && cache.delete("number").unwrap());
             let create =
-                CreateOptions::new().expiry(hour).soft_expiry(kennel::Expiry::After(Duration::ZERO)).early(1.0);
+                CreateOptions::new().expiry(hour).soft_expiry(kennel::Expiry::After(Duration::ZERO)).early_refresh(1.0);
             let made = || b"value".to_vec();
             assert_eq!(cache.get_or_create("created", &create, made).unwrap(), b"value");
         }

@@ -133,7 +133,7 @@ fn a_caller_may_demand_a_younger_value_than_was_stored() {
     let namespace = cache.namespace("r", &NamespaceOptions::new()).unwrap();
     let seconds = Duration::from_secs;
     let stored = CreateOptions::new().expiry(ttl(100_000)).absence_expiry(ttl(100_000)).wait(Wait::No);
-    let strict = stored.clone().fresh_for(seconds(10)).usable_for(seconds(20));
+    let strict = stored.clone().max_fresh_age(seconds(10)).max_age(seconds(20));
     let never = || -> Result<Vec<u8>, Infallible> { panic!("it is there") };
     assert_eq!(namespace.get_or_create("key", &stored, || ok("first")).unwrap(), b"first");
     assert_eq!(namespace.get_or_create_optional("none", &stored, || None::<Vec<u8>>).unwrap(), None);
@@ -445,7 +445,7 @@ fn early_share(left_ms: u64, beta: f64, times: u32) -> f64 {
     let place = Place::new();
     let clock = TestClock::at(NOW);
     let cache = options().clock(clock.clone()).create(place.path()).unwrap();
-    let how = CreateOptions::new().early(beta).expiry(ttl(100_000));
+    let how = CreateOptions::new().early_refresh(beta).expiry(ttl(100_000));
     let slow = || {
         std::thread::sleep(Duration::from_millis(100));
         ok("value")
@@ -480,7 +480,7 @@ fn early_creation_lets_one_create_and_the_others_go_on() {
     let place = Place::new();
     let clock = TestClock::at(NOW);
     let cache = options().clock(clock.clone()).create(place.path()).unwrap();
-    let how = CreateOptions::new().early(1e9).expiry(ttl(100_000)).wait(Wait::No);
+    let how = CreateOptions::new().early_refresh(1e9).expiry(ttl(100_000)).wait(Wait::No);
     let slow = || {
         std::thread::sleep(Duration::from_millis(20));
         ok("value")
@@ -516,7 +516,7 @@ fn many_keys_are_claimed_in_one_order_and_created_at_once() {
 #[test]
 fn a_creation_may_grow_too_old() {
     let (_place, cache) = cache();
-    let how = CreateOptions::new().max_age(Duration::from_millis(300)).wait(Wait::No);
+    let how = CreateOptions::new().claim_max_age(Duration::from_millis(300)).wait(Wait::No);
     let Lookup::Create(old) = cache.claim("key", &how).unwrap() else { panic!("it is missing") };
     let later = std::thread::scope(|scope| {
         let waiter = scope.spawn(|| {

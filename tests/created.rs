@@ -82,12 +82,12 @@ fn who_holds_a_claim_says_it_too() {
 fn an_early_creation_needs_a_number() {
     let (_place, cache) = cache();
     for beta in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0] {
-        let how = CreateOptions::new().early(beta).or_uncached(true);
+        let how = CreateOptions::new().early_refresh(beta).or_uncached(true);
         let error = cache.get_or_create("key", &how, || b"never".to_vec()).unwrap_err();
-        assert!(matches!(error, Error::BadOption { option: "early", .. }), "{error}");
+        assert!(matches!(error, Error::BadOption { option: "early_refresh", .. }), "{error}");
     }
     for beta in [0.0, 1.0, 1e9] {
-        assert!(matches!(cache.claim("key", &CreateOptions::new().early(beta)).unwrap(), Lookup::Create(_)));
+        assert!(matches!(cache.claim("key", &CreateOptions::new().early_refresh(beta)).unwrap(), Lookup::Create(_)));
     }
 }
 

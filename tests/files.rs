@@ -131,7 +131,7 @@ fn what_was_not_asked_for_does_not_differ() {
     let found = Options::new().open(place.path()).unwrap();
     assert_eq!(found.stats().strategy, "rw-file");
     // Options of a handle, and those for new files only, never differ from the file.
-    let options = Options::new().verify_reads(true).mode(0o640).seed(77).after_crash(AfterCrash::Verify).populate(true);
+    let options = Options::new().verify_reads(true).mode(0o640).seed(77).after_crash(AfterCrash::Verify).prefault(true);
     assert_eq!(options.open(place.path()).unwrap().stats().file_id, made.stats().file_id);
 }
 

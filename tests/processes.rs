@@ -493,7 +493,7 @@ fn who_holds_a_lock_in_a_file_that_was_replaced_learns_that_it_protects_nothing(
 #[cfg(target_os = "linux")]
 fn claim_by_another_clock(path: &str) {
     let cache = options().open(path).unwrap();
-    let how = CreateOptions::new().wait(Wait::No).max_age(Duration::from_millis(200));
+    let how = CreateOptions::new().wait(Wait::No).claim_max_age(Duration::from_millis(200));
     say(match cache.claim("theirs", &how) {
         Err(Error::TimedOut { .. }) => "theirs is being created".to_owned(),
         other => format!("theirs: {other:?}"),

@@ -222,7 +222,7 @@ fn a_value_of_unknown_age_is_too_old_for_who_limits_the_age() {
     let clock = TestClock::at(NOW);
     let cache = options().clock(clock.clone()).create(place.path()).unwrap();
     let (any, age) = (CreateOptions::new(), Duration::from_secs(10));
-    let (fresh, usable) = (any.clone().fresh_for(age), any.clone().usable_for(age));
+    let (fresh, usable) = (any.clone().max_fresh_age(age), any.clone().max_age(age));
     let never = || -> Result<Vec<u8>, Infallible> { panic!("it is there") };
     // A plain value has no creation time.
     cache.set("plain", "value").unwrap();

@@ -99,15 +99,15 @@ thread_local! {
 }
 
 /// A claim that this process holds until it ends or drops it. A forked child does not hold it.
-pub(super) struct Held {
+pub(super) struct HeldClaim {
     opened: Arc<AttachedFile>,
-    ticket: ClaimId,
+    claim_id: ClaimId,
     generation: u32,
     /// How it ends when it is dropped.
     dropped: End,
 }
 
-impl Held {
+impl HeldClaim {
     fn is_ours(&self) -> bool {
         self.generation == fork::generation()
     }
@@ -117,13 +117,13 @@ impl Held {
     }
 
     /// The claim, if this process may end it.
-    pub(super) fn ticket(&self) -> Option<&ClaimId> {
-        self.is_ours().then_some(&self.ticket)
+    pub(super) fn claim_id(&self) -> Option<&ClaimId> {
+        self.is_ours().then_some(&self.claim_id)
     }
 
     /// Whether it excludes others: it has not ended, and its file has not been replaced.
     pub(super) fn is_held(&self) -> bool {
-        self.is_ours() && self.opened.store.is_claim_held(&self.ticket) && self.opened.is_current()
+        self.is_ours() && self.opened.store.is_claim_held(&self.claim_id) && self.opened.is_current()
     }
 
     /// Ends it; `false` if it excluded nobody any more.
@@ -135,10 +135,10 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldClaim {
     fn drop(&mut self) {
         if self.is_ours() {
-            self.opened.store.end_claim(&self.ticket, self.dropped);
+            self.opened.store.end_claim(&self.claim_id, self.dropped);
         }
     }
 }
@@ -160,7 +160,7 @@ impl EpochSnapshot {
 pub(super) enum Step<T> {
     /// The look at the key found something, and no claim is needed.
     Found(T),
-    Mine(Held, EpochSnapshot),
+    Mine(HeldClaim, EpochSnapshot),
     /// Somebody else holds it. When the caller's time is up, no pause is offered.
     Taken(Option<Pause>),
     /// The caller that this one waited for created a value that is not to be stored.
@@ -185,15 +185,15 @@ impl Pause {
     /// Whether the claim that this pause waits for has not ended.
     #[cfg(feature = "tokio")]
     pub(super) fn is_worth(&self) -> bool {
-        self.on.as_ref().is_none_or(|ticket| self.opened.store.is_claim_held(ticket))
+        self.on.as_ref().is_none_or(|claim_id| self.opened.store.is_claim_held(claim_id))
     }
 
     /// Sleeps. The end of the claim wakes.
     pub(super) fn sleep(&self) {
         match &self.on {
-            Some(ticket) => {
-                let word = self.opened.store.mem.word(self.opened.store.sleep_at(ticket));
-                let seen = ticket.expected();
+            Some(claim_id) => {
+                let word = self.opened.store.mem.word(self.opened.store.sleep_at(claim_id));
+                let seen = claim_id.expected();
                 sleep_on(word.low_half(), seen as u32, || word.get() == seen, self.limit);
             }
             None => std::thread::sleep(self.limit),
@@ -276,7 +276,7 @@ impl Seeker {
         mut look: impl FnMut(&AttachedFile, &StripeGuard<'_, Mapping>, &Key<'_>) -> Option<T>,
     ) -> Result<Step<T>> {
         cache.notice_removal();
-        if self.waited_for.as_ref().is_some_and(|(opened, ticket)| opened.store.was_not_stored(ticket)) {
+        if self.waited_for.as_ref().is_some_and(|(opened, claim_id)| opened.store.was_not_stored(claim_id)) {
             return Ok(Step::NotStored);
         }
         loop {
@@ -293,25 +293,26 @@ impl Seeker {
                 (stripe.claim(&writer.key, &self.claimant(opened, &began)?, &self.dead), began)
             };
             match claimed {
-                Claimed::Mine(ticket) => return Ok(Step::Mine(self.held(opened, ticket), began)),
-                Claimed::Held(ticket, owner) => {
+                Claimed::Mine(claim_id) => return Ok(Step::Mine(self.held(opened, claim_id), began)),
+                Claimed::Held(claim_id, owner) => {
                     let me = opened.owner(opened.member()?, self.task.0);
-                    match opened.test_owner(me, &ticket, owner)? {
+                    match opened.test_owner(me, &claim_id, owner)? {
                         // No file has so many members: this one is damaged, and changes all the time.
                         Life::Dead if self.dead.len() >= MOST_DEAD => {
                             self.dead.clear();
-                            return Ok(Step::Taken(self.pause(opened, Some(ticket), FULL_PAUSE)));
+                            return Ok(Step::Taken(self.pause(opened, Some(claim_id), FULL_PAUSE)));
                         }
                         Life::Dead => self.dead.push(owner.member),
                         Life::Alive(_) if self.is_own(me, owner) => return Err(Error::OwnClaim),
-                        Life::Alive(next) => return Ok(Step::Taken(self.pause(opened, Some(ticket), next))),
+                        Life::Alive(next) => return Ok(Step::Taken(self.pause(opened, Some(claim_id), next))),
                     }
                 }
                 Claimed::Full(owners) => {
                     let me = opened.owner(opened.member()?, self.task.0);
                     let before = self.dead.len();
-                    for (ticket, owner) in owners {
-                        if !self.dead.contains(&owner.member) && opened.test_owner(me, &ticket, owner)? == Life::Dead {
+                    for (claim_id, owner) in owners {
+                        if !self.dead.contains(&owner.member) && opened.test_owner(me, &claim_id, owner)? == Life::Dead
+                        {
                             self.dead.push(owner.member);
                         }
                     }
@@ -353,12 +354,12 @@ impl Seeker {
         })
     }
 
-    fn held(&self, opened: &Arc<AttachedFile>, ticket: ClaimId) -> Held {
+    fn held(&self, opened: &Arc<AttachedFile>, claim_id: ClaimId) -> HeldClaim {
         let dropped = match self.kind {
             Kind::Create => End::Failed,
             Kind::Lock => End::Done,
         };
-        Held { opened: opened.clone(), ticket, generation: fork::generation(), dropped }
+        HeldClaim { opened: opened.clone(), claim_id, generation: fork::generation(), dropped }
     }
 
     /// A pause of at most `limit`, unless the caller's time is up.
@@ -375,8 +376,8 @@ impl Seeker {
         if !std::mem::replace(&mut self.is_counted, true) {
             count(&pause.opened, MemberCount::ClaimWaits);
         }
-        if let Some(ticket) = pause.on {
-            self.waited_for = Some((pause.opened.clone(), ticket));
+        if let Some(claim_id) = pause.on {
+            self.waited_for = Some((pause.opened.clone(), claim_id));
         }
     }
 }
@@ -436,7 +437,7 @@ impl LockOptions {
 
 /// The lock of a key. Dropping it, on any thread of the process, releases it.
 #[must_use]
-pub struct KeyLock(Option<Held>);
+pub struct KeyLock(Option<HeldClaim>);
 
 impl KeyLock {
     /// Whether this lock excludes others. It does not if all claims were held and
@@ -444,7 +445,7 @@ impl KeyLock {
     /// cache file was destroyed or replaced, which ends all locks in it.
     #[must_use]
     pub fn is_protected(&self) -> bool {
-        self.0.as_ref().is_some_and(Held::is_held)
+        self.0.as_ref().is_some_and(HeldClaim::is_held)
     }
 
     /// Releases the lock; `false` if it excluded nobody any more, or never did.

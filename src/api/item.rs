@@ -60,7 +60,7 @@ impl Known {
             stamp: Stamp(head.stamp),
             expires: moment(head.expires_ms()),
             soft_expires: moment(soft_ms),
-            created: moment(extension.beside().created_ms),
+            created: moment(extension.metadata().created_ms),
             is_stale: store.is_outdated(head, extension) || (soft_ms != 0 && soft_ms <= time.now_ms()),
         };
         Self { item, extension, expires_ms: head.expires_ms() }

@@ -168,8 +168,8 @@ impl Options {
     /// Makes every page of the file present when it is created or opened, so that no write meets a page fault. Meant for
     /// files in memory: on a disk all pages count as changed then, and the next sync writes the whole file.
     #[must_use]
-    pub fn populate(mut self, yes: bool) -> Self {
-        self.settings.populate = yes;
+    pub fn prefault(mut self, yes: bool) -> Self {
+        self.settings.prefault = yes;
         self
     }
 
@@ -219,7 +219,7 @@ impl Options {
     /// # Errors
     /// As [`open`](Options::open).
     pub fn open_read_only(&self, path: impl AsRef<Path>) -> Result<Cache> {
-        let settings = Settings { read_only: true, populate: false, ..self.checked()?.clone() };
+        let settings = Settings { read_only: true, prefault: false, ..self.checked()?.clone() };
         Ok(Cache::new(open::open(path.as_ref(), &settings)?))
     }
 

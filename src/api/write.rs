@@ -323,8 +323,8 @@ impl Cache {
         let sum = add(value, delta).ok_or(Error::Overflow { value, sign, delta })?;
         let text = sum.to_string();
         // Even if there is nothing but the time of its creation.
-        let beside = copied.head.is_extended().then(|| writer.metadata_of(&copied, namespace_epoch));
-        let draft = NewRecord::new(writer.key, text.as_bytes(), entry.head.expires_ms(), beside, epoch);
+        let metadata = copied.head.is_extended().then(|| writer.metadata_of(&copied, namespace_epoch));
+        let draft = NewRecord::new(writer.key, text.as_bytes(), entry.head.expires_ms(), metadata, epoch);
         stripe.put(&draft, Some(&entry));
         Ok(Some(sum))
     }

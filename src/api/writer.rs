@@ -77,8 +77,8 @@ impl<'f, 'k> Writer<'f, 'k> {
     /// What lies beside a record, for the value that takes its place. Its epoch of another namespace than the caller's
     /// stays as it was.
     pub(super) fn metadata_of(&self, copied: &Copied, namespace_epoch: u64) -> Metadata {
-        let beside = copied.extension.beside();
-        if beside.namespace == self.namespace { Metadata { namespace_epoch, ..beside } } else { beside }
+        let metadata = copied.extension.metadata();
+        if metadata.namespace == self.namespace { Metadata { namespace_epoch, ..metadata } } else { metadata }
     }
 
     /// The item to be written, whose size is not checked yet.
@@ -90,18 +90,18 @@ impl<'f, 'k> Writer<'f, 'k> {
         // The closure borrows the clock alone: a writer that is not borrowed needs no place in memory.
         let time = &self.opened.settings.time;
         let now_ms = || time.now_ms();
-        let (expires_ms, beside) = how.times(self.defaults, now_ms);
-        let beside = Metadata { namespace: self.namespace, ..beside }.if_any();
-        let beside = beside.map(|beside| Metadata { created_ms: now_ms(), ..beside });
-        NewRecord::new(self.key, value, expires_ms, beside, 0)
+        let (expires_ms, metadata) = how.times(self.defaults, now_ms);
+        let metadata = Metadata { namespace: self.namespace, ..metadata }.if_any();
+        let metadata = metadata.map(|metadata| Metadata { created_ms: now_ms(), ..metadata });
+        NewRecord::new(self.key, value, expires_ms, metadata, 0)
     }
 
     /// Gives a draft the epochs of this moment. The stripe is locked, and nobody has looked at the old value yet.
     #[inline(always)]
     pub(super) fn assign_epochs(&self, draft: &mut NewRecord<'_>, stripe: &StripeGuard<'_, Mapping>) {
         draft.epoch = stripe.epoch();
-        if let Some(beside) = &mut draft.beside {
-            beside.namespace_epoch = self.opened.store.namespace_epochs(self.namespace).current();
+        if let Some(metadata) = &mut draft.metadata {
+            metadata.namespace_epoch = self.opened.store.namespace_epochs(self.namespace).current();
         }
     }
 }

@@ -29,9 +29,9 @@ impl AttachedFile {
     /// Whether a key is claimed by an owner that is not known to be dead, and whose next test is not due. This takes no
     /// lock and starts no test.
     pub(crate) fn is_in_hand(&self, key: &Key<'_>) -> bool {
-        let Some((ticket, owner)) = self.store.claim_seen(key, monotonic_ms()) else { return false };
+        let Some((claim_id, owner)) = self.store.claim_seen(key, monotonic_ms()) else { return false };
         let is_ours = || self.joined().is_some_and(|joined| self.owner(joined, 0).member == owner.member);
-        !self.settings.locks.is_shared() || is_ours() || self.notes.test_due_in(&ticket, self.up_ms()).is_some()
+        !self.settings.locks.is_shared() || is_ours() || self.notes.test_due_in(&claim_id, self.up_ms()).is_some()
     }
 
     /// Starts a rest for the key of a hash: this process leaves its stale value alone for a time.
@@ -46,7 +46,7 @@ impl AttachedFile {
 
     /// Tests whether the owner of a claim lives, at most once a second for each claim. An owner is dead if its seat has
     /// another generation, or if its lease can be taken. It stays dead, even if another process takes the seat later.
-    pub(crate) fn test_owner(&self, me: Owner, ticket: &ClaimId, owner: Owner) -> Result<Life> {
+    pub(crate) fn test_owner(&self, me: Owner, claim_id: &ClaimId, owner: Owner) -> Result<Life> {
         if !self.settings.locks.is_shared() || owner.member == me.member {
             return Ok(Life::Alive(TEST_EVERY));
         }
@@ -56,10 +56,10 @@ impl AttachedFile {
             return Ok(Life::Dead);
         }
         let now_ms = self.up_ms();
-        if let Some(due) = self.notes.test_due_in(ticket, now_ms) {
+        if let Some(due) = self.notes.test_due_in(claim_id, now_ms) {
             return Ok(Life::Alive(due));
         }
-        self.notes.note_test(ticket, now_ms);
+        self.notes.note_test(claim_id, now_ms);
         let lease = self.seats().prove_dead(&lock_directory(&self.real, self.own_id()), owner.seat());
         let lease = lease.map_err(seat_error("test a member of", &self.real, self.geometry()))?;
         Ok(if lease.is_some() { Life::Dead } else { Life::Alive(TEST_EVERY) })

@@ -93,8 +93,8 @@ fn open_new(
     let path = new.temporary.as_deref().unwrap_or(real);
     let lock = DataLock::take(&data, path, settings.lock_wait)?.ok_or_else(|| held_too_long(real, settings))?;
     let opened = AttachedFile::new_locked(real, data, mapping, fixed, settings, lock)?;
-    if settings.populate {
-        opened.store.mem.populate().map_err(Error::io("populate", real))?;
+    if settings.prefault {
+        opened.store.mem.prefault().map_err(Error::io("prefault", real))?;
     }
     // A file system may write a name to disk before the content. This makes sure that after a power failure a file that
     // has its name also has its header.

@@ -4,7 +4,7 @@ use super::attached::AttachedFile;
 use super::open::open;
 use super::settings::{OnMismatch, Settings, Sizes};
 use crate::error::Result;
-use crate::plant::{Plant, planted};
+use crate::fault::{Fault, injected};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,7 +15,7 @@ const FOLLOW_EVERY_MS: u64 = 100;
 impl AttachedFile {
     /// The file that replaced this one; `None` if there is none, and a dead process left the mark.
     pub(crate) fn follow(&self, limit: Duration) -> Result<Option<&Arc<AttachedFile>>> {
-        if planted(Plant::Unfollowed) {
+        if injected(Fault::Unfollowed) {
             return Ok(None);
         }
         if let Some(next) = self.next.get() {

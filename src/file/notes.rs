@@ -79,15 +79,15 @@ pub(crate) enum Life {
 
 impl Notes {
     /// Time until the next test of a claim's owner is due; `None` if it is due now.
-    pub(super) fn test_due_in(&self, ticket: &ClaimId, now_ms: u64) -> Option<Duration> {
-        let (note, name) = Note::of(&self.tests, ticket.id());
+    pub(super) fn test_due_in(&self, claim_id: &ClaimId, now_ms: u64) -> Option<Duration> {
+        let (note, name) = Note::of(&self.tests, claim_id.id());
         let due_ms = note.time_ms(name)? + TEST_EVERY.as_millis() as u64;
         (now_ms < due_ms).then(|| Duration::from_millis(due_ms - now_ms))
     }
 
     /// Notes that a test of a claim's owner starts now.
-    pub(super) fn note_test(&self, ticket: &ClaimId, now_ms: u64) {
-        let (note, name) = Note::of(&self.tests, ticket.id());
+    pub(super) fn note_test(&self, claim_id: &ClaimId, now_ms: u64) {
+        let (note, name) = Note::of(&self.tests, claim_id.id());
         note.set(name, now_ms);
     }
 

@@ -141,8 +141,8 @@ fn open_locked(real: &Path, data: Examined, settings: &Settings, lock: DataLock)
         let words = HeaderWords(&mapping);
         (0..fixed.geometry.shape.stripes).for_each(|stripe| words.end_all_claims(&fixed.geometry, stripe));
     }
-    if settings.populate {
-        mapping.populate().map_err(Error::io("populate", real))?;
+    if settings.prefault {
+        mapping.prefault().map_err(Error::io("prefault", real))?;
     }
     AttachedFile::new_locked(real, data, mapping, &fixed, &own_settings, lock)
 }

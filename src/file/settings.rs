@@ -77,7 +77,7 @@ pub(crate) struct Settings {
     pub verify_reads: bool,
     pub trust: bool,
     pub allow_network: bool,
-    pub populate: bool,
+    pub prefault: bool,
     pub read_only: bool,
     /// Create the file if it does not exist.
     pub creates: bool,
@@ -102,7 +102,7 @@ impl Default for Settings {
             verify_reads: false,
             trust: false,
             allow_network: false,
-            populate: false,
+            prefault: false,
             read_only: false,
             creates: false,
             lock_wait: Duration::from_secs(5),

@@ -12,7 +12,7 @@ pub(crate) fn nameless_file(_: &Path) -> io::Result<Option<File>> {
 }
 
 /// Makes every page of a mapping present and writable: always `false`, since the system has no call for that.
-pub(crate) fn populate(_: &MmapRaw) -> io::Result<bool> {
+pub(crate) fn prefault(_: &MmapRaw) -> io::Result<bool> {
     Ok(false)
 }
 

@@ -100,7 +100,7 @@ pub(crate) fn nameless_file(directory: &Path) -> io::Result<Option<File>> {
 }
 
 /// Makes every page of a mapping present and writable; `false` if the system has no call for that.
-pub(crate) fn populate(map: &MmapRaw) -> io::Result<bool> {
+pub(crate) fn prefault(map: &MmapRaw) -> io::Result<bool> {
     map.advise(memmap2::Advice::PopulateWrite).map(|()| true)
 }
 

@@ -27,7 +27,7 @@ pub(crate) use system::{
     close_inherited, default_places, descriptor, directory_inode, forget, heavy_barrier, identity, identity_at,
     identity_of, irregular, is_in_memory, is_ours_or_free, is_unlinked, is_vanishing, keep_from_children, largest_file,
     light_barrier, make_private_dir, mappings_keep_locks, may_create_in, mode, move_aside, name_new_file,
-    nameless_file, network_filesystem, next_data, open_file, open_root_lock, own_clock_ms, populate, process_word,
+    nameless_file, network_filesystem, next_data, open_file, open_root_lock, own_clock_ms, prefault, process_word,
     reopen, root_lock_path, set_mode, sleep_on, try_lock_data, untrusted, usual_form, wake_all, wake_one,
     zero_process_word_in_children,
 };

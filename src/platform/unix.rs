@@ -17,7 +17,7 @@ mod kind;
 pub(crate) use folder::Folder;
 pub(crate) use kind::{
     MAPPINGS_KEEP_LOCKS, allocate, boot_id, clock_ahead_ms, heavy_barrier, is_in_memory, keep_from_children,
-    light_barrier, mappings_keep_locks, nameless_file, network_filesystem, next_data, populate, process_word, sleep_on,
+    light_barrier, mappings_keep_locks, nameless_file, network_filesystem, next_data, prefault, process_word, sleep_on,
     wake_all, wake_one, zero_process_word_in_children,
 };
 

@@ -3,7 +3,7 @@
 
 pub(crate) use super::lacking::{
     MAPPINGS_KEEP_LOCKS, clock_ahead_ms, heavy_barrier, is_in_memory, keep_from_children, light_barrier,
-    mappings_keep_locks, nameless_file, next_data, populate, process_word, zero_process_word_in_children,
+    mappings_keep_locks, nameless_file, next_data, prefault, process_word, zero_process_word_in_children,
 };
 pub(crate) use super::wait::{sleep_on, wake_all, wake_one};
 use super::{DefaultPlace, Examined, ForkHandler, Identity, NewFile, must_be_directory, must_be_regular, unknown_boot};

@@ -50,8 +50,8 @@ impl Mapping {
 
     /// Makes every page present before its first use: writable where the system has a call for that; elsewhere by
     /// reading a word of each page.
-    pub(crate) fn populate(&self) -> io::Result<()> {
-        if !platform::populate(&self.map)? {
+    pub(crate) fn prefault(&self) -> io::Result<()> {
+        if !platform::prefault(&self.map)? {
             (0..self.len).step_by(4096).for_each(|page| {
                 self.word(page).get();
             });

@@ -29,8 +29,8 @@ use super::record::NewRecord;
 use super::stripe_guard::{Entry, StripeGuard};
 use super::table::Store;
 use super::tally::StripeCount;
+use crate::fault::{Fault, injected};
 use crate::hash::Key;
-use crate::plant::{Plant, planted};
 use crate::shm::atomics::{Ordering, fence};
 use crate::shm::layout::at;
 use crate::shm::memory::Word;
@@ -66,9 +66,9 @@ pub(crate) enum End {
 
 /// A claim's word: number and state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Number(pub u64);
+pub(super) struct ClaimNumber(pub u64);
 
-impl Number {
+impl ClaimNumber {
     fn kind(self) -> Option<Kind> {
         [Kind::Create, Kind::Lock].into_iter().find(|&kind| kind as u64 == self.0 & 0xff)
     }
@@ -97,7 +97,7 @@ impl Number {
 pub(crate) struct ClaimId {
     pub stripe: u32,
     slot: u32,
-    number: Number,
+    number: ClaimNumber,
 }
 
 impl ClaimId {
@@ -189,32 +189,32 @@ impl<M: Memory> Store<M> {
     }
 
     /// Offset of the word to sleep on.
-    pub(crate) fn sleep_at(&self, ticket: &ClaimId) -> u64 {
-        self.geometry.claim(ticket.stripe, ticket.slot) + at!(Claim.number)
+    pub(crate) fn sleep_at(&self, claim_id: &ClaimId) -> u64 {
+        self.geometry.claim(claim_id.stripe, claim_id.slot) + at!(Claim.number)
     }
 
-    fn number(&self, stripe: u32, slot: u32) -> Number {
-        Number(self.claim_word(stripe, slot, at!(Claim.number)).load(Ordering::Acquire))
+    fn number(&self, stripe: u32, slot: u32) -> ClaimNumber {
+        ClaimNumber(self.claim_word(stripe, slot, at!(Claim.number)).load(Ordering::Acquire))
     }
 
-    pub(crate) fn is_claim_held(&self, ticket: &ClaimId) -> bool {
-        self.number(ticket.stripe, ticket.slot) == ticket.number
+    pub(crate) fn is_claim_held(&self, claim_id: &ClaimId) -> bool {
+        self.number(claim_id.stripe, claim_id.slot) == claim_id.number
     }
 
     /// Whether a claim ended as [`End::NotStored`], so that each waiter creates its own value.
-    pub(crate) fn was_not_stored(&self, ticket: &ClaimId) -> bool {
-        self.number(ticket.stripe, ticket.slot) == ticket.number.ended(End::NotStored)
+    pub(crate) fn was_not_stored(&self, claim_id: &ClaimId) -> bool {
+        self.number(claim_id.stripe, claim_id.slot) == claim_id.number.ended(End::NotStored)
     }
 
     /// Ends a claim, with or without the stripe's lock; `false` if it had ended already.
-    pub(crate) fn end_claim(&self, ticket: &ClaimId, how: End) -> bool {
-        let word = self.claim_word(ticket.stripe, ticket.slot, at!(Claim.number));
-        let (held, ended) = (ticket.number.0, ticket.number.ended(how).0);
+    pub(crate) fn end_claim(&self, claim_id: &ClaimId, how: End) -> bool {
+        let word = self.claim_word(claim_id.stripe, claim_id.slot, at!(Claim.number));
+        let (held, ended) = (claim_id.number.0, claim_id.number.ended(how).0);
         // Releases what the owner did to waiters and to the next owner of a claim of this key: both acquire it in
         // `number`.
         let is_ended = word.compare_exchange(Step::ClaimEnd, held, ended, Ordering::AcqRel).is_ok();
         if is_ended {
-            self.mem.wake(self.sleep_at(ticket));
+            self.mem.wake(self.sleep_at(claim_id));
         }
         is_ended
     }
@@ -232,30 +232,30 @@ impl<M: Memory> Store<M> {
         })
     }
 
-    fn owner_of(&self, ticket: &ClaimId) -> Owner {
-        let word = |field| self.claim_word(ticket.stripe, ticket.slot, field).get();
+    fn owner_of(&self, claim_id: &ClaimId) -> Owner {
+        let word = |field| self.claim_word(claim_id.stripe, claim_id.slot, field).get();
         Owner { member: word(at!(Claim.owner)), task: word(at!(Claim.task)) }
     }
 
-    fn namespace_of(&self, ticket: &ClaimId) -> NamespaceEpochs {
-        NamespaceEpochs(self.claim_word(ticket.stripe, ticket.slot, at!(Claim.namespace_epochs)).get())
+    fn namespace_of(&self, claim_id: &ClaimId) -> NamespaceEpochs {
+        NamespaceEpochs(self.claim_word(claim_id.stripe, claim_id.slot, at!(Claim.namespace_epochs)).get())
     }
 
-    fn is_claim_of(&self, ticket: &ClaimId, key: &Key<'_>) -> bool {
-        let word = |field| self.claim_word(ticket.stripe, ticket.slot, field).get();
+    fn is_claim_of(&self, claim_id: &ClaimId, key: &Key<'_>) -> bool {
+        let word = |field| self.claim_word(claim_id.stripe, claim_id.slot, field).get();
         // The second half is computed only if the first matches.
         word(at!(Claim.key_hash)) == key.hash && word(at!(Claim.key_hash) + 8) == key.wide(self.seed)[1]
     }
 
     /// Whether an invalidation came after a claim began. The answer means nothing for a lock claim.
-    fn is_claim_outdated(&self, ticket: &ClaimId) -> bool {
-        let epochs = Epochs(self.claim_word(ticket.stripe, ticket.slot, at!(Claim.epochs)).get());
-        let namespace = self.namespace_of(ticket);
+    fn is_claim_outdated(&self, claim_id: &ClaimId) -> bool {
+        let epochs = Epochs(self.claim_word(claim_id.stripe, claim_id.slot, at!(Claim.epochs)).get());
+        let namespace = self.namespace_of(claim_id);
         epochs != self.epochs() || namespace != self.namespace_now(namespace.namespace())
     }
 
-    fn is_too_old(&self, ticket: &ClaimId, now_ms: u64) -> bool {
-        let started = self.claim_word(ticket.stripe, ticket.slot, at!(Claim.started)).get();
+    fn is_too_old(&self, claim_id: &ClaimId, now_ms: u64) -> bool {
+        let started = self.claim_word(claim_id.stripe, claim_id.slot, at!(Claim.started)).get();
         let max_age = started >> STARTED_BITS;
         let age_ms = now_ms.saturating_sub(started & ((1 << STARTED_BITS) - 1));
         max_age != 0 && age_ms > max_age * 100
@@ -263,14 +263,14 @@ impl<M: Memory> Store<M> {
 
     /// The claim of a key and its owner, read without the lock. The owner may be dead.
     pub(crate) fn claim_seen(&self, key: &Key<'_>, now_ms: u64) -> Option<(ClaimId, Owner)> {
-        self.held_claims(self.stripe_of(key)).find_map(|(ticket, kind)| {
-            let owner = self.owner_of(&ticket);
-            let counts = self.is_claim_of(&ticket, key)
-                && !self.is_too_old(&ticket, now_ms)
-                && !(kind == Kind::Create && self.is_claim_outdated(&ticket));
+        self.held_claims(self.stripe_of(key)).find_map(|(claim_id, kind)| {
+            let owner = self.owner_of(&claim_id);
+            let counts = self.is_claim_of(&claim_id, key)
+                && !self.is_too_old(&claim_id, now_ms)
+                && !(kind == Kind::Create && self.is_claim_outdated(&claim_id));
             // If the number is unchanged after these loads, all that they returned belongs to this claim: see `take`.
             fence(Ordering::Acquire);
-            (counts && self.is_claim_held(&ticket)).then_some((ticket, owner))
+            (counts && self.is_claim_held(&claim_id)).then_some((claim_id, owner))
         })
     }
 
@@ -281,9 +281,9 @@ impl<M: Memory> Store<M> {
         // claim and then loads the epochs, each with a fence in between; so one of the two sees the other.
         fence(Ordering::SeqCst);
         for stripe in 0..self.geometry.shape.stripes {
-            for (ticket, kind) in self.held_claims(stripe) {
-                if kind == Kind::Create && self.is_claim_outdated(&ticket) {
-                    self.end_claim(&ticket, End::Void);
+            for (claim_id, kind) in self.held_claims(stripe) {
+                if kind == Kind::Create && self.is_claim_outdated(&claim_id) {
+                    self.end_claim(&claim_id, End::Void);
                 }
             }
         }
@@ -296,33 +296,33 @@ impl<M: Memory> StripeGuard<'_, M> {
     pub(crate) fn claim(&mut self, key: &Key<'_>, by: &Claimant, dead: &[u64]) -> Claimed {
         let (store, stripe) = (self.store, self.stripe);
         self.sweep(by.now_ms, dead);
-        if let Some((ticket, _)) = self.claim_of(key).filter(|_| !planted(Plant::DoubleClaim)) {
-            return Claimed::Held(ticket, store.owner_of(&ticket));
+        if let Some((claim_id, _)) = self.claim_of(key).filter(|_| !injected(Fault::DoubleClaim)) {
+            return Claimed::Held(claim_id, store.owner_of(&claim_id));
         }
         match self.free_slot() {
             Some(slot) => Claimed::Mine(self.take(slot, key, by)),
-            None => {
-                Claimed::Full(store.held_claims(stripe).map(|(ticket, _)| (ticket, store.owner_of(&ticket))).collect())
-            }
+            None => Claimed::Full(
+                store.held_claims(stripe).map(|(claim_id, _)| (claim_id, store.owner_of(&claim_id))).collect(),
+            ),
         }
     }
 
     /// The held claim of a key.
     fn claim_of(&self, key: &Key<'_>) -> Option<(ClaimId, Kind)> {
-        self.store.held_claims(self.stripe).find(|(ticket, _)| self.store.is_claim_of(ticket, key))
+        self.store.held_claims(self.stripe).find(|(claim_id, _)| self.store.is_claim_of(claim_id, key))
     }
 
     /// Ends the claims whose owners are dead, that are too old, or that began before an invalidation.
     fn sweep(&mut self, now_ms: u64, dead: &[u64]) {
         let store = self.store;
         fence(Ordering::SeqCst); // See `void_outdated`.
-        for (ticket, kind) in store.held_claims(self.stripe) {
-            if dead.contains(&store.owner_of(&ticket).member) || store.is_too_old(&ticket, now_ms) {
-                if store.end_claim(&ticket, End::Failed) {
+        for (claim_id, kind) in store.held_claims(self.stripe) {
+            if dead.contains(&store.owner_of(&claim_id).member) || store.is_too_old(&claim_id, now_ms) {
+                if store.end_claim(&claim_id, End::Failed) {
                     self.count(StripeCount::Takeovers);
                 }
-            } else if kind == Kind::Create && store.is_claim_outdated(&ticket) {
-                store.end_claim(&ticket, End::Void);
+            } else if kind == Kind::Create && store.is_claim_outdated(&claim_id) {
+                store.end_claim(&claim_id, End::Void);
             }
         }
         self.forget_ended();
@@ -352,7 +352,7 @@ impl<M: Memory> StripeGuard<'_, M> {
         fence(Ordering::Release);
         let last = self.word(at!(Stripe.claim_number));
         last.bump(Step::ClaimCount, 1);
-        let number = Number(last.get() << STATE_BITS | by.kind as u64);
+        let number = ClaimNumber(last.get() << STATE_BITS | by.kind as u64);
         let set = |field, value| store.claim_word(stripe, slot, field).set(Step::ClaimFields, value);
         let [low, high] = key.wide(store.seed);
         set(at!(Claim.key_hash), low);
@@ -382,23 +382,23 @@ impl<M: Memory> StripeGuard<'_, M> {
 
     #[cold]
     fn void_slow(&mut self, key: &Key<'_>) {
-        if let Some((ticket, Kind::Create)) = self.claim_of(key) {
-            self.store.end_claim(&ticket, End::Void);
+        if let Some((claim_id, Kind::Create)) = self.claim_of(key) {
+            self.store.end_claim(&claim_id, End::Void);
         }
         self.forget_ended();
     }
 
     /// Lowers the number of claims to look at. Owners end their claims without the lock and cannot do this themselves.
     fn forget_ended(&self) {
-        let last = self.store.held_claims(self.stripe).map(|(ticket, _)| ticket.slot + 1).max();
+        let last = self.store.held_claims(self.stripe).map(|(claim_id, _)| claim_id.slot + 1).max();
         self.set_claims_used(last.unwrap_or(0));
     }
 
     /// Voids all claims to create in the namespaces that `meant` selects.
     pub(crate) fn void_all(&mut self, meant: impl Fn(NamespaceEpochs) -> bool) {
-        for (ticket, kind) in self.store.held_claims(self.stripe) {
-            if kind == Kind::Create && meant(self.store.namespace_of(&ticket)) {
-                self.store.end_claim(&ticket, End::Void);
+        for (claim_id, kind) in self.store.held_claims(self.stripe) {
+            if kind == Kind::Create && meant(self.store.namespace_of(&claim_id)) {
+                self.store.end_claim(&claim_id, End::Void);
             }
         }
     }
@@ -407,17 +407,17 @@ impl<M: Memory> StripeGuard<'_, M> {
     /// stored.
     pub(crate) fn store_claimed(
         &mut self,
-        ticket: &ClaimId,
+        claim_id: &ClaimId,
         draft: &NewRecord<'_>,
         entry: Option<&Entry>,
     ) -> Option<u64> {
-        if !self.store.is_claim_held(ticket) || self.store.is_claim_outdated(ticket) {
-            self.store.end_claim(ticket, End::Void);
+        if !self.store.is_claim_held(claim_id) || self.store.is_claim_outdated(claim_id) {
+            self.store.end_claim(claim_id, End::Void);
             return None;
         }
         // An invalidation from here on makes the record outdated, because the record has the claim's epochs.
         let stamp = self.put_created(draft, entry);
-        self.store.end_claim(ticket, End::Done);
+        self.store.end_claim(claim_id, End::Done);
         self.forget_ended();
         Some(stamp)
     }

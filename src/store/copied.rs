@@ -17,13 +17,13 @@ pub(crate) struct Copied {
     pub extension: Extension,
     pub value: Vec<u8>,
     /// The record's place, for its checksum.
-    spot: RecordLocation,
+    location: RecordLocation,
 }
 
 impl Copied {
     /// Whether the copy passes its checksum.
     fn is_sound(&self, key: &Key<'_>) -> bool {
-        is_sound(key, &self.value, self.head, self.extension, self.spot)
+        is_sound(key, &self.value, self.head, self.extension, self.location)
     }
 }
 
@@ -33,7 +33,12 @@ impl<M: Memory> Store<M> {
     #[inline]
     pub(crate) fn copied(&self, found: &RecordRef<'_>) -> Result<Copied, TryReserveError> {
         let value = self.value_at(found.value_at(), found.value_len)?;
-        Ok(Copied { head: found.head, extension: self.extension(found.at, found.head), value, spot: found.spot() })
+        Ok(Copied {
+            head: found.head,
+            extension: self.extension(found.at, found.head),
+            value,
+            location: found.location(),
+        })
     }
 
     /// Copies a value out, if its memory can be allocated.
@@ -65,7 +70,7 @@ impl<M: Memory> StripeGuard<'_, M> {
     ) -> Result<Option<Copied>, TryReserveError> {
         let value = self.store.value_at(entry.at + entry.head.value_at(), entry.value_len)?;
         let (head, extension) = (entry.head, self.store.extension(entry.at, entry.head));
-        let copied = Copied { head, extension, value, spot: self.spot(entry.slot) };
+        let copied = Copied { head, extension, value, location: self.location(entry.slot) };
         Ok((!verify || self.store.is_true(&copied, key, sees_absence)).then_some(copied))
     }
 }

@@ -222,7 +222,7 @@ impl<M: Memory> StripeGuard<'_, M> {
     fn write_copy(&mut self, slot: Slot, moved: Slot, head: Head) {
         let (ring, position) = (moved.ring(), moved.position());
         let at = self.address(ring, position);
-        self.store_record(at, head.seal, self.spot(slot), self.spot(moved));
+        self.store_record(at, head.seal, self.location(slot), self.location(moved));
         self.set_head(ring, self.shape(ring).advance(position, head.units()));
     }
 }

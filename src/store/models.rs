@@ -144,9 +144,9 @@ fn reader_beside_in<M: Memory + 'static>(
     checker().check(move || {
         let engine = Arc::new(Engine::within(capacity, 130, memory));
         before(&engine);
-        let (beside, seen) = (engine.clone(), in_model.clone());
+        let (other, seen) = (engine.clone(), in_model.clone());
         let reader = thread::spawn(move || {
-            let Some(read) = beside.lookup(key) else { return };
+            let Some(read) = other.lookup(key) else { return };
             let word = read.map(|(first, last)| {
                 assert_eq!(first, last, "a torn value");
                 first
@@ -304,25 +304,25 @@ impl Engine {
         let owner = Owner { member, task: 0 };
         let by = Claimant { kind: Kind::Create, owner, now_ms: 0, max_age: 0, epochs, namespace };
         match stripe.claim(&key, &by, &[]) {
-            Claimed::Mine(ticket) => Some(Ok((ticket, epochs))),
-            Claimed::Held(ticket, _) => Some(Err(ticket)),
+            Claimed::Mine(claim_id) => Some(Ok((claim_id, epochs))),
+            Claimed::Held(claim_id, _) => Some(Err(claim_id)),
             Claimed::Full(_) => panic!("expected a free claim slot"),
         }
     }
 
     /// Stores the created value and returns whether that succeeded.
-    fn store_created(&self, key: &[u8], (ticket, epochs): Creator, value: &[u8]) -> bool {
+    fn store_created(&self, key: &[u8], (claim_id, epochs): Creator, value: &[u8]) -> bool {
         let mut stripe = self.enter();
         let key = self.store.key(key);
         let draft = NewRecord::new(key, value, 0, None, epochs.current());
         let entry = stripe.find(&key);
-        stripe.store_claimed(&ticket, &draft, entry.as_ref()).is_some()
+        stripe.store_claimed(&claim_id, &draft, entry.as_ref()).is_some()
     }
 
     /// Waits until the claim ends, like a sleeper that each change of the word wakes. loom aborts a model in which no
     /// change comes.
-    fn wait_for_end(&self, ticket: &ClaimId) {
-        while self.store.is_claim_held(ticket) {
+    fn wait_for_end(&self, claim_id: &ClaimId) {
+        while self.store.is_claim_held(claim_id) {
             thread::yield_now();
         }
     }
@@ -345,8 +345,8 @@ fn loom_one_creates_a_key_and_the_other_finds_its_value() {
             }
             created
         };
-        let beside = engine.clone();
-        let other = thread::spawn(move || create(&beside, 1));
+        let other = engine.clone();
+        let other = thread::spawn(move || create(&other, 1));
         let mine = create(&engine, 2);
         assert_eq!(mine + other.join().unwrap(), 1, "nothing is created twice");
     });
@@ -356,10 +356,10 @@ fn loom_one_creates_a_key_and_the_other_finds_its_value() {
 fn loom_what_an_invalidation_came_to_is_not_found() {
     checker().check(|| {
         let engine = Arc::new(Engine::new(2048, 130));
-        let beside = engine.clone();
+        let other = engine.clone();
         let creator = thread::spawn(move || {
-            let Some(Ok(creator)) = beside.claim(b"key", 1) else { panic!("no other caller creates the key") };
-            beside.store_created(b"key", creator, &value(1, 2));
+            let Some(Ok(creator)) = other.claim(b"key", 1) else { panic!("no other caller creates the key") };
+            other.store_created(b"key", creator, &value(1, 2));
             creator.1
         });
         assert!(engine.store.raise_epoch(0, Invalidation::Hard));
@@ -374,8 +374,8 @@ fn loom_a_write_voids_a_creation_or_comes_after_it() {
     checker().check(|| {
         let engine = Arc::new(Engine::new(2048, 130));
         let Some(Ok(creator)) = engine.claim(b"key", 1) else { panic!("no other caller creates the key") };
-        let beside = engine.clone();
-        let creating = thread::spawn(move || beside.store_created(b"key", creator, &value(1, 2)));
+        let other = engine.clone();
+        let creating = thread::spawn(move || other.store_created(b"key", creator, &value(1, 2)));
         engine.set(b"key", &value(2, 2));
         creating.join().unwrap();
         assert_eq!(engine.lookup(b"key"), Some(Some((2, 2))), "a creation never overwrites a later write");
@@ -386,8 +386,8 @@ fn loom_a_write_voids_a_creation_or_comes_after_it() {
 fn loom_who_waits_for_a_claim_that_an_invalidation_came_to_is_woken() {
     checker().check(|| {
         let engine = Arc::new(Engine::new(2048, 130));
-        let beside = engine.clone();
-        let clearer = thread::spawn(move || assert!(beside.store.raise_epoch(0, Invalidation::Soft)));
+        let other = engine.clone();
+        let clearer = thread::spawn(move || assert!(other.store.raise_epoch(0, Invalidation::Soft)));
         let Some(Ok((first, began))) = engine.claim(b"key", 1) else { panic!("no other caller creates the key") };
         // The second caller finds the claim void, or sleeps on it, and then the invalidation must end it.
         let second = engine.claim(b"key", 2).unwrap();
@@ -402,9 +402,9 @@ fn loom_a_claim_ends_once_and_never_a_later_one() {
     checker().check(|| {
         let engine = Arc::new(Engine::new(2048, 130));
         let Some(Ok((first, _))) = engine.claim(b"key", 1) else { panic!("no other caller creates the key") };
-        let beside = engine.clone();
+        let other = engine.clone();
         // The owner gives up while another thread voids the claim and then claims the key itself.
-        let owner = thread::spawn(move || beside.store.end_claim(&first, End::Failed));
+        let owner = thread::spawn(move || other.store.end_claim(&first, End::Failed));
         let voided = engine.store.end_claim(&first, End::Void);
         let Some(Ok((second, _))) = engine.claim(b"key", 2) else { panic!("the claim has ended") };
         assert!(owner.join().unwrap() != voided, "exactly one of them ends it");
@@ -417,12 +417,12 @@ fn loom_an_invalidation_voids_no_claim_that_began_after_it() {
     checker().check(|| {
         let engine = Arc::new(Engine::new(2048, 130));
         assert!(engine.store.raise_epoch(0, Invalidation::Hard));
-        let beside = engine.clone();
+        let other = engine.clone();
         // The second half of an invalidation: the epochs are already raised.
-        let clearer = thread::spawn(move || beside.store.void_outdated());
-        let Some(Ok((ticket, _))) = engine.claim(b"key", 1) else { panic!("no other caller creates the key") };
+        let clearer = thread::spawn(move || other.store.void_outdated());
+        let Some(Ok((claim_id, _))) = engine.claim(b"key", 1) else { panic!("no other caller creates the key") };
         clearer.join().unwrap();
-        assert!(engine.store.is_claim_held(&ticket));
+        assert!(engine.store.is_claim_held(&claim_id));
     });
 }
 
@@ -433,10 +433,10 @@ fn loom_who_claims_a_key_next_sees_what_its_owner_did() {
         let Some(Ok((first, _))) = engine.claim(b"key", 1) else { panic!("no other caller creates the key") };
         // The data that a key lock guards may lie anywhere; the owner ends its claim without the stripe's lock.
         let work = Arc::new(AtomicU64::new(0));
-        let (beside, done) = (engine.clone(), work.clone());
+        let (other, done) = (engine.clone(), work.clone());
         let owner = thread::spawn(move || {
             done.store(1, Ordering::Relaxed);
-            assert!(beside.store.end_claim(&first, End::NotStored));
+            assert!(other.store.end_claim(&first, End::NotStored));
         });
         if let Some(Ok(_)) = engine.claim(b"key", 2) {
             assert_eq!(work.load(Ordering::Relaxed), 1, "the work of the previous owner is not visible");
@@ -484,14 +484,14 @@ fn loom_a_namespace_is_found_whole_or_not_at_all() {
     let in_model = (found.clone(), listed.clone());
     checker().check(move || {
         let engine = Arc::new(Engine::new(2048, 130));
-        let (beside, (found, listed)) = (engine.clone(), in_model.clone());
+        let (other, (found, listed)) = (engine.clone(), in_model.clone());
         let reader = thread::spawn(move || {
-            let names = beside.store.namespace_names();
+            let names = other.store.namespace_names();
             assert!(names.is_empty() || names == ["pages"], "{names:?}");
             listed.lock().unwrap().insert(names.first().map(|_| 1));
-            let namespace = beside.store.namespace_named("pages");
+            let namespace = other.store.namespace_named("pages");
             if let Some(namespace) = namespace {
-                assert_eq!(beside.store.namespace_defaults(namespace), DEFAULTS);
+                assert_eq!(other.store.namespace_defaults(namespace), DEFAULTS);
             }
             found.lock().unwrap().insert(namespace.map(u64::from));
         });

@@ -7,7 +7,7 @@
 use super::claim::NamespaceEpochs;
 use super::epochs::Epochs;
 use super::intent::Intent;
-use super::read::Record;
+use super::read::CheckedRecord;
 use super::slot::Slot;
 use super::stripe_guard::{StripeGuard, slots};
 use super::table::Store;
@@ -135,7 +135,7 @@ impl<M: Memory> StripeGuard<'_, M> {
             if !slot.is_live() || !self.is_held(slot) {
                 continue;
             }
-            let Some(Record { at, head, .. }) = self.store.record_in(self.stripe, slot) else { continue };
+            let Some(CheckedRecord { at, head, .. }) = self.store.record_in(self.stripe, slot) else { continue };
             if head.is_extended() && self.store.extension(at, head).namespace() == namespace {
                 self.unlink(Intent::Delete, slot_at, slot, Slot::EMPTY, head);
             }

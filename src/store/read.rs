@@ -21,9 +21,9 @@
 
 use super::record::{Head, IN_PLACE_LIMIT, RecordLocation};
 use super::slot::Slot;
-use super::table::{KeyLocation, Place, Store};
+use super::table::{KeyLocation, RingOffset, Store};
+use crate::fault::{Fault, injected};
 use crate::hash::Key;
-use crate::plant::{Plant, planted};
 use crate::shm::Memory;
 use crate::shm::atomics::{Ordering, fence};
 use crate::shm::layout::{RECORD_LEN, SLOTS, round_up};
@@ -90,16 +90,16 @@ impl<'a> BucketView<'a> {
     }
 
     #[inline(always)]
-    fn found(&self, i: usize, slot: Slot, record: Record) -> RecordRef<'a> {
+    fn found(&self, i: usize, slot: Slot, record: CheckedRecord) -> RecordRef<'a> {
         let Self { stripe, bucket, version, .. } = *self;
-        let Record { at, head, value_at, value_len } = record;
+        let CheckedRecord { at, head, value_at, value_len } = record;
         RecordRef { stripe, bucket, version, i, slot, at, head, value_at, value_len }
     }
 }
 
 /// A key's record, its lengths checked against its ring.
 #[derive(Clone, Copy)]
-pub(crate) struct Record {
+pub(crate) struct CheckedRecord {
     pub at: u64,
     pub head: Head,
     value_at: u64,
@@ -128,7 +128,7 @@ impl RecordRef<'_> {
         self.value_at
     }
 
-    pub(crate) fn spot(&self) -> RecordLocation {
+    pub(crate) fn location(&self) -> RecordLocation {
         RecordLocation { stripe: self.stripe, ring: self.slot.ring(), position: self.slot.position() }
     }
 }
@@ -182,7 +182,7 @@ impl<M: Memory> Store<M> {
         want: &mut T,
         mark: bool,
     ) -> Look<T::Out> {
-        if view.version & 1 == 1 && !planted(Plant::Torn) {
+        if view.version & 1 == 1 && !injected(Fault::Torn) {
             return Look::Changing;
         }
         if view.candidates == 0 {
@@ -210,7 +210,7 @@ impl<M: Memory> Store<M> {
     ) -> Look<T::Out> {
         let key = Key { bytes, hash };
         let mut view = self.bucket_view(&key);
-        if view.version & 1 == 1 && !planted(Plant::Torn) {
+        if view.version & 1 == 1 && !injected(Fault::Torn) {
             return Look::Changing;
         }
         while view.candidates != 0 {
@@ -251,9 +251,9 @@ impl<M: Memory> Store<M> {
     /// [`record_of`](Self::record_of) for records without an extension only. The key's length then says where key and
     /// value lie, so the processor need not wait for the header before it starts to load them.
     #[inline(always)]
-    pub(super) fn plain_record(&self, stripe: u32, slot: Slot, key: &Key<'_>) -> Option<Record> {
+    pub(super) fn plain_record(&self, stripe: u32, slot: Slot, key: &Key<'_>) -> Option<CheckedRecord> {
         let key_end = RECORD_LEN + round_up(key.bytes.len() as u64, 8);
-        let Place { at, left } = self.place_of(stripe, slot, key_end / 8)?;
+        let RingOffset { at, left } = self.place_of(stripe, slot, key_end / 8)?;
         // A small record may begin anywhere in a cache line and end two lines later. Only the header says whether its
         // value is wanted, and the processor may not speculate so far ahead.
         self.mem.prefetch(at + 64);
@@ -264,12 +264,12 @@ impl<M: Memory> Store<M> {
             return None;
         }
         let value_len = (head.units() * 8).checked_sub(key_end + head.slack())? as usize;
-        row.holds(KEY_FROM, key.bytes).then_some(Record { at, head, value_at: at + key_end, value_len })
+        row.holds(KEY_FROM, key.bytes).then_some(CheckedRecord { at, head, value_at: at + key_end, value_len })
     }
 
     /// The record a slot points to, if it is this key's and its lengths lie within its ring.
     #[cold]
-    pub(crate) fn record_of(&self, stripe: u32, slot: Slot, key: &Key<'_>) -> Option<Record> {
+    pub(crate) fn record_of(&self, stripe: u32, slot: Slot, key: &Key<'_>) -> Option<CheckedRecord> {
         let record = self.record_in(stripe, slot).filter(|record| record.head.key_len() == key.bytes.len() as u64)?;
         let key_units = (record.head.value_at() - record.head.key_at()) / 8;
         let is_key = self.mem.row(record.at + record.head.key_at(), key_units as usize).holds(0, key.bytes);
@@ -278,14 +278,14 @@ impl<M: Memory> Store<M> {
 
     /// The record a slot points to, if its lengths lie within its ring. The returned header gives safe bounds for
     /// loading extension, key and value, even if the header in the file has changed since.
-    pub(super) fn record_in(&self, stripe: u32, slot: Slot) -> Option<Record> {
-        let Place { at, left } = self.place_of(stripe, slot, RECORD_LEN / 8)?;
+    pub(super) fn record_in(&self, stripe: u32, slot: Slot) -> Option<CheckedRecord> {
+        let RingOffset { at, left } = self.place_of(stripe, slot, RECORD_LEN / 8)?;
         let head = self.head(at);
         if !head.is_record() || head.units() > left {
             return None;
         }
         let value_len = head.value_len()? as usize;
-        Some(Record { at, head, value_at: at + head.value_at(), value_len })
+        Some(CheckedRecord { at, head, value_at: at + head.value_at(), value_len })
     }
 
     /// Whether everything that was loaded from a found record before this call belongs to that record.
@@ -294,7 +294,7 @@ impl<M: Memory> Store<M> {
         fence(Ordering::Acquire);
         let version = found.bucket.get(0);
         version == found.version
-            || planted(Plant::Torn)
+            || injected(Fault::Torn)
             || still_linked(found.bucket, found.version, version, found.i, found.slot, found.head.units())
     }
 
@@ -337,7 +337,7 @@ impl<M: Memory> Store<M> {
 
     /// The key of a slot's record, if the record is current and really belongs to this stripe.
     fn key_at(&self, stripe: u32, slot: Slot, now_ms: u64) -> Option<Vec<u8>> {
-        let Record { at, head, .. } = self.record_in(stripe, slot)?;
+        let CheckedRecord { at, head, .. } = self.record_in(stripe, slot)?;
         if head.is_expired(|| now_ms) || self.is_hidden(at, head, false) {
             return None;
         }

@@ -94,7 +94,7 @@ impl<M: Memory> StripeGuard<'_, M> {
         let extension = self.store.extension(at, head);
         let epochs = self.store.epochs();
         let stays = self.store.stripe_of(&key) == self.stripe
-            && super::record::is_sound(&key, value, head, extension, self.spot(slot))
+            && super::record::is_sound(&key, value, head, extension, self.location(slot))
             && head.epoch() <= epochs.current()
             && extension.namespace_epoch() <= self.store.namespace_epochs(extension.namespace()).current()
             && !self.store.is_cleared(at, head)

@@ -223,7 +223,7 @@ impl Extension {
     }
 
     /// The metadata that a new record needs to be like this one.
-    pub(crate) fn beside(self) -> Metadata {
+    pub(crate) fn metadata(self) -> Metadata {
         Metadata {
             flags: self.caller_flags(),
             namespace: self.namespace(),
@@ -288,7 +288,7 @@ pub(crate) struct NewRecord<'a> {
     pub value: &'a [u8],
     pub expires_ms: u64,
     /// `None` for most records, which then have no extension.
-    pub beside: Option<Metadata>,
+    pub metadata: Option<Metadata>,
     /// Epoch of the cache, read before the old value.
     pub epoch: u64,
     /// Hash of key and value, computed before the stripe is locked.
@@ -301,14 +301,14 @@ pub(crate) struct NewRecord<'a> {
 
 impl<'a> NewRecord<'a> {
     #[inline(always)]
-    pub(crate) fn new(key: Key<'a>, value: &'a [u8], expires_ms: u64, beside: Option<Metadata>, epoch: u64) -> Self {
-        let (kind, key_at) = match beside {
+    pub(crate) fn new(key: Key<'a>, value: &'a [u8], expires_ms: u64, metadata: Option<Metadata>, epoch: u64) -> Self {
+        let (kind, key_at) = match metadata {
             None => (KIND_PLAIN, RECORD_LEN),
             Some(_) => (KIND_EXTENDED, RECORD_LEN + EXTENSION_LEN),
         };
         let key_len = key.bytes.len() as u64;
         let used = key_at + round_up(key_len, 8) + value.len() as u64;
-        Self { key, value, expires_ms, beside, epoch, sum: sum(key.hash, value), kind: key_len << 16 | kind, used }
+        Self { key, value, expires_ms, metadata, epoch, sum: sum(key.hash, value), kind: key_len << 16 | kind, used }
     }
 
     /// Units of eight bytes that the record takes.
@@ -331,12 +331,12 @@ impl<'a> NewRecord<'a> {
 
     #[inline]
     pub(crate) fn extension(&self, stamp: u64) -> Extension {
-        self.beside.map_or_else(Extension::default, |beside| beside.extension(stamp))
+        self.metadata.map_or_else(Extension::default, |metadata| metadata.extension(stamp))
     }
 
-    /// The header for a record of `units` at `spot`.
+    /// The header for a record of `units` at `location`.
     #[inline(always)]
-    pub(crate) fn head(&self, units: u64, stamp: u64, spot: RecordLocation) -> Head {
+    pub(crate) fn head(&self, units: u64, stamp: u64, location: RecordLocation) -> Head {
         let slack = units * 8 - self.used;
         let mut head = Head {
             shape: units << 32 | self.kind,
@@ -344,7 +344,7 @@ impl<'a> NewRecord<'a> {
             stamp,
             expiry: timed(self.expires_ms, stamp),
         };
-        head.seal |= u64::from(checksum(self.sum, head, || self.extension(stamp), spot));
+        head.seal |= u64::from(checksum(self.sum, head, || self.extension(stamp), location));
         head
     }
 }
@@ -380,7 +380,7 @@ fn sum(key_hash: u64, value: &[u8]) -> u64 {
 }
 
 #[inline(always)]
-fn checksum(sum: u64, head: Head, extension: impl FnOnce() -> Extension, spot: RecordLocation) -> u32 {
+fn checksum(sum: u64, head: Head, extension: impl FnOnce() -> Extension, location: RecordLocation) -> u32 {
     let [of_shape, of_seal, of_stamp, of_created, of_flags] = FACTORS;
     let mut sum = sum
         .wrapping_add(head.shape.wrapping_mul(of_shape))
@@ -391,12 +391,18 @@ fn checksum(sum: u64, head: Head, extension: impl FnOnce() -> Extension, spot: R
         sum = sum.wrapping_add(created.wrapping_mul(of_created)).wrapping_add(flags.wrapping_mul(of_flags));
     }
     let sum = mix(sum);
-    (sum ^ sum >> 32) as u32 ^ spot.salt()
+    (sum ^ sum >> 32) as u32 ^ location.salt()
 }
 
-/// Whether a record found at `spot` was written there, in full.
-pub(crate) fn is_sound(key: &Key<'_>, value: &[u8], head: Head, extension: Extension, spot: RecordLocation) -> bool {
-    head.seal as u32 == checksum(sum(key.hash, value), head, || extension, spot)
+/// Whether a record found at `location` was written there, in full.
+pub(crate) fn is_sound(
+    key: &Key<'_>,
+    value: &[u8],
+    head: Head,
+    extension: Extension,
+    location: RecordLocation,
+) -> bool {
+    head.seal as u32 == checksum(sum(key.hash, value), head, || extension, location)
         && head.expiry_is_sound()
         && (!head.is_extended() || extension.soft_is_sound(head.stamp))
 }
@@ -410,13 +416,13 @@ pub(crate) fn reseal(seal: u64, from: RecordLocation, to: RecordLocation) -> u64
 mod tests {
     use super::*;
 
-    fn spot(position: u64) -> RecordLocation {
+    fn location(position: u64) -> RecordLocation {
         RecordLocation { stripe: 3, ring: Ring::Small, position }
     }
 
     fn draft<'a>(key: &'a [u8], value: &'a [u8], flags: u32) -> NewRecord<'a> {
-        let beside = Metadata { flags, ..Metadata::default() }.if_any();
-        NewRecord::new(Key::new(key, 9), value, 1_700_000_000_000, beside, 77)
+        let metadata = Metadata { flags, ..Metadata::default() }.if_any();
+        NewRecord::new(Key::new(key, 9), value, 1_700_000_000_000, metadata, 77)
     }
 
     #[test]
@@ -424,12 +430,12 @@ mod tests {
         for (key, value, flags) in [(0, 0, 0), (1, 1, 0), (8, 8, 5), (16, 64, 0), (9, 255, 1), (65_535, 7, 0)] {
             let (key, value) = (vec![b'k'; key], vec![b'v'; value]);
             let draft = draft(&key, &value, flags);
-            let head = draft.head(draft.units(), 5, spot(0));
+            let head = draft.head(draft.units(), 5, location(0));
             assert!(head.is_record() && !head.is_pad() && !head.is_dead());
             assert_eq!(head.key_len(), key.len() as u64);
             assert_eq!(head.value_len(), Some(value.len() as u64));
             assert_eq!((head.epoch(), head.expires_ms()), (77, 1_700_000_000_000));
-            let grown = draft.head(draft.units() + 20, 5, spot(0));
+            let grown = draft.head(draft.units() + 20, 5, location(0));
             assert_eq!(grown.value_len(), Some(value.len() as u64));
         }
     }
@@ -437,48 +443,60 @@ mod tests {
     #[test]
     fn a_changed_bit_anywhere_is_found() {
         let d = draft(b"key", b"some value", 8);
-        let head = d.head(d.units(), 123, spot(40));
+        let head = d.head(d.units(), 123, location(40));
         let sound = |key: &[u8], value: &[u8], head, ext, at| is_sound(&Key::new(key, 9), value, head, ext, at);
-        assert!(sound(b"key", b"some value", head, d.extension(123), spot(40)));
-        assert!(!sound(b"kez", b"some value", head, d.extension(123), spot(40)));
-        assert!(!sound(b"key", b"some valuf", head, d.extension(123), spot(40)));
-        assert!(!sound(b"key", b"some value", head, d.extension(123), spot(41)));
-        assert!(!sound(b"key", b"some value", head, d.extension(123), RecordLocation { ring: Ring::Main, ..spot(40) }));
-        assert!(!sound(b"key", b"some value", head, d.extension(123), RecordLocation { stripe: 4, ..spot(40) }));
+        assert!(sound(b"key", b"some value", head, d.extension(123), location(40)));
+        assert!(!sound(b"kez", b"some value", head, d.extension(123), location(40)));
+        assert!(!sound(b"key", b"some valuf", head, d.extension(123), location(40)));
+        assert!(!sound(b"key", b"some value", head, d.extension(123), location(41)));
+        assert!(!sound(
+            b"key",
+            b"some value",
+            head,
+            d.extension(123),
+            RecordLocation { ring: Ring::Main, ..location(40) }
+        ));
+        assert!(!sound(b"key", b"some value", head, d.extension(123), RecordLocation { stripe: 4, ..location(40) }));
         for bit in 0..64 {
             let flip = 1u64 << bit;
-            assert!(!sound(b"key", b"some value", Head { seal: head.seal ^ flip, ..head }, d.extension(123), spot(40)));
+            assert!(!sound(
+                b"key",
+                b"some value",
+                Head { seal: head.seal ^ flip, ..head },
+                d.extension(123),
+                location(40)
+            ));
             assert!(!sound(
                 b"key",
                 b"some value",
                 Head { stamp: head.stamp ^ flip, ..head },
                 d.extension(123),
-                spot(40)
+                location(40)
             ));
             let expiry = Head { expiry: head.expiry ^ flip, ..head };
             assert_eq!(
-                sound(b"key", b"some value", expiry, d.extension(123), spot(40)),
+                sound(b"key", b"some value", expiry, d.extension(123), location(40)),
                 bit == 63,
                 "a dead mark is not damage"
             );
             let ext = Extension { flags: d.extension(123).flags ^ flip, ..d.extension(123) };
-            assert!(!sound(b"key", b"some value", head, ext, spot(40)));
+            assert!(!sound(b"key", b"some value", head, ext, location(40)));
         }
     }
 
     #[test]
     fn a_move_needs_no_second_hash() {
         let d = draft(b"key", b"value", 0);
-        let mut head = d.head(d.units(), 123, spot(40));
+        let mut head = d.head(d.units(), 123, location(40));
         let to = RecordLocation { stripe: 3, ring: Ring::Main, position: 999 };
-        head.seal = reseal(head.seal, spot(40), to);
+        head.seal = reseal(head.seal, location(40), to);
         assert!(is_sound(&d.key, b"value", head, Extension::default(), to));
     }
 
     #[test]
     fn what_lies_beside_a_value_comes_back() {
         for cost_ms in [0, 1, 2047, 2048, 4096, 65_536, MOST_COST] {
-            let beside = Metadata {
+            let metadata = Metadata {
                 flags: u32::MAX,
                 namespace: u16::MAX,
                 namespace_epoch: EPOCH_MASK,
@@ -487,7 +505,7 @@ mod tests {
                 cost_ms,
                 is_absence: cost_ms == 1,
             };
-            assert_eq!(beside.extension(5).beside(), beside);
+            assert_eq!(metadata.extension(5).metadata(), metadata);
         }
         let rough = Metadata { cost_ms: 10_001, ..Metadata::default() }.extension(5).cost_ms();
         assert!((9_996..=10_001).contains(&rough), "{rough}");

@@ -1,7 +1,7 @@
 //! Repairs a stripe whose holder died in the middle of an operation, as the table in [`intent`](super::intent) says.
 
 use super::intent::Intent;
-use super::read::Record;
+use super::read::CheckedRecord;
 use super::record::{Head, is_sound};
 use super::slot::Slot;
 use super::stripe_guard::{StripeGuard, bucket_of, slots};
@@ -86,19 +86,19 @@ impl<M: Memory> StripeGuard<'_, M> {
         if !slot.is_live() || !self.is_held(slot) {
             return false;
         }
-        let spot = self.spot(slot);
+        let location = self.location(slot);
         let Some((key_len, head, at)) = self.load_held(slot) else { return false };
         let (key, rest) = self.scratch.split_at(key_len);
         let key = self.store.key(key);
         self.store.stripe_of(&key) == self.stripe
             && self.store.bucket_of(&key) == bucket_of(slot_at)
             && key.tag() == slot.tag()
-            && is_sound(&key, rest, head, self.store.extension(at, head), spot)
+            && is_sound(&key, rest, head, self.store.extension(at, head), location)
     }
 
     /// Loads key and value of a slot's record into private memory, if its lengths are possible.
     pub(super) fn load_held(&mut self, slot: Slot) -> Option<(usize, Head, u64)> {
-        let Record { at, head, value_len, .. } = self.store.record_in(self.stripe, slot)?;
+        let CheckedRecord { at, head, value_len, .. } = self.store.record_in(self.stripe, slot)?;
         self.scratch.clear();
         self.store.mem.append_out(at + head.key_at(), head.key_len() as usize, &mut self.scratch);
         self.store.mem.append_out(at + head.value_at(), value_len, &mut self.scratch);

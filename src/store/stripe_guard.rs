@@ -9,7 +9,7 @@
 use super::ends::Ends;
 use super::epochs::{CrashState, Epochs};
 use super::intent::Intent;
-use super::read::{ERA_SHIFT, Record};
+use super::read::{CheckedRecord, ERA_SHIFT};
 use super::record::{Extension, Head, NewRecord, RecordLocation, mix, reseal};
 use super::slot::{Ring, Slot};
 use super::table::Store;
@@ -195,7 +195,7 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
     }
 
     #[inline]
-    pub(super) fn spot(&self, slot: Slot) -> RecordLocation {
+    pub(super) fn location(&self, slot: Slot) -> RecordLocation {
         RecordLocation { stripe: self.stripe, ring: slot.ring(), position: slot.position() }
     }
 
@@ -389,7 +389,7 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
             if self.is_held(slot)
                 && let Some(record) = self.record_of(slot, key)
             {
-                let Record { at, head, value_len, .. } = record;
+                let CheckedRecord { at, head, value_len, .. } = record;
                 return Some(Entry { slot_at, slot, at, head, value_len });
             }
         }
@@ -398,7 +398,7 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
 
     /// The record a slot points to, if it is this key's. Most records have no extension, so that form is tried first.
     #[inline]
-    fn record_of(&self, slot: Slot, key: &Key<'_>) -> Option<Record> {
+    fn record_of(&self, slot: Slot, key: &Key<'_>) -> Option<CheckedRecord> {
         let plain = self.store.plain_record(self.stripe, slot, key);
         plain.or_else(|| self.store.record_of(self.stripe, slot, key))
     }
@@ -479,13 +479,13 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
         self.set_live(0);
     }
 
-    /// Gives up the lock if the fault [`LateStore`](crate::plant::Plant::LateStore) is planted: the stores that follow
+    /// Gives up the lock if the fault [`LateStore`](crate::fault::Fault::LateStore) is injected: the stores that follow
     /// happen without it.
-    #[cfg(all(feature = "plant", not(loom)))]
-    pub(super) fn lock_is_given_up_if_planted(&mut self) {
-        if crate::plant::planted(crate::plant::Plant::LateStore) {
+    #[cfg(all(feature = "faults", not(loom)))]
+    pub(super) fn give_up_lock_if_injected(&mut self) {
+        if crate::fault::injected(crate::fault::Fault::LateStore) {
             self._lock.give_up();
-            crate::plant::linger();
+            crate::fault::linger();
         }
     }
 

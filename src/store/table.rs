@@ -30,7 +30,7 @@ pub(crate) struct KeyLocation {
 
 /// The place of a ring position.
 #[derive(Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct RingOffset {
     /// Offset in the file.
     pub at: u64,
     /// Units from there to the end of its ring.
@@ -88,14 +88,14 @@ impl<M: Memory> Store<M> {
     /// place is computed without a branch, in units from the start of the stripe's arena. The mask of the small ring is
     /// part of the mask of the main ring, which is larger.
     #[inline(always)]
-    pub(crate) fn place_of(&self, stripe: u32, slot: Slot, units: u64) -> Option<Place> {
+    pub(crate) fn place_of(&self, stripe: u32, slot: Slot, units: u64) -> Option<RingOffset> {
         let Geometry { small, main, .. } = &self.geometry;
         let is_main = slot.main_mask();
         let start = (slot.0 & (small.mask | is_main & main.mask)) + (is_main & small.units);
         let end = small.units + (is_main & main.units);
         // The arena is aligned here once, so that the compiler need not align each use.
         let at = (self.geometry.arena(stripe) & !7) + start * 8;
-        (start + units <= end).then(|| Place { at, left: end - start })
+        (start + units <= end).then(|| RingOffset { at, left: end - start })
     }
 
     /// Offset in the file of a position whose offset is known to lie within its ring.

@@ -522,30 +522,30 @@ impl Engine {
         self.claim_as(key, member, Kind::Create, &[])
     }
 
-    fn store_created(&self, key: &[u8], ticket: &ClaimId, value: &[u8]) -> bool {
+    fn store_created(&self, key: &[u8], claim_id: &ClaimId, value: &[u8]) -> bool {
         let mut stripe = self.enter();
         let key = self.store.key(key);
         let epoch = self.store.epochs().current();
         let draft = NewRecord::new(key, value, 0, None, epoch);
         let entry = stripe.find(&key);
-        stripe.store_claimed(ticket, &draft, entry.as_ref()).is_some()
+        stripe.store_claimed(claim_id, &draft, entry.as_ref()).is_some()
     }
 }
 
 fn mine(claimed: Claimed) -> ClaimId {
-    let Claimed::Mine(ticket) = claimed else { panic!("no other owner claims the key: {claimed:?}") };
-    ticket
+    let Claimed::Mine(claim_id) = claimed else { panic!("no other owner claims the key: {claimed:?}") };
+    claim_id
 }
 
 #[test]
 fn alone_a_claim_is_held_until_it_ends() {
     let engine = Engine::new(16 << 10, 40);
-    let ticket = mine(engine.claim(b"key", 1));
-    assert_eq!(engine.claim(b"key", 2), Claimed::Held(ticket, Owner { member: 1, task: 1 }));
-    assert!(engine.store_created(b"key", &ticket, b"value"));
+    let claim_id = mine(engine.claim(b"key", 1));
+    assert_eq!(engine.claim(b"key", 2), Claimed::Held(claim_id, Owner { member: 1, task: 1 }));
+    assert!(engine.store_created(b"key", &claim_id, b"value"));
     assert_eq!(engine.get(b"key").unwrap(), b"value");
-    assert!(!engine.store.is_claim_held(&ticket) && !engine.store.end_claim(&ticket, End::Failed));
-    assert!(!engine.store_created(b"key", &ticket, b"again"));
+    assert!(!engine.store.is_claim_held(&claim_id) && !engine.store.end_claim(&claim_id, End::Failed));
+    assert!(!engine.store_created(b"key", &claim_id, b"again"));
     // There are two claim slots. A third claimant learns who holds them, and the slots of dead members become free.
     let (first, second) = (mine(engine.claim(b"a", 1)), mine(engine.claim(b"b", 2)));
     assert!(matches!(engine.claim(b"c", 3), Claimed::Full(held) if held.len() == 2));
@@ -587,11 +587,11 @@ fn a_death_at_every_step_of_a_claim_leaves_the_key_to_the_next() {
     for nth in 0.. {
         let engine = Engine::new(16 << 10, 40);
         let creates = |engine: &Engine| {
-            let ticket = mine(engine.claim(b"key", 1));
-            assert!(engine.store_created(b"key", &ticket, b"of the dead"));
-            let ticket = mine(engine.claim(b"other", 1));
+            let claim_id = mine(engine.claim(b"key", 1));
+            assert!(engine.store_created(b"key", &claim_id, b"of the dead"));
+            let claim_id = mine(engine.claim(b"other", 1));
             engine.set(b"other", b"voided");
-            assert!(!engine.store.end_claim(&ticket, End::Failed));
+            assert!(!engine.store.end_claim(&claim_id, End::Failed));
         };
         let Some(step) = die_at(&engine, None, nth, creates) else { break };
         *seen.entry(step).or_default() += 1;
@@ -600,8 +600,8 @@ fn a_death_at_every_step_of_a_claim_leaves_the_key_to_the_next() {
         let found = engine.get(b"key");
         assert!(found.is_none() || found.as_deref() == Some(b"of the dead"));
         for key in [&b"key"[..], b"other"] {
-            let ticket = mine(engine.claim_as(key, 2, Kind::Create, &[1]));
-            assert!(engine.store_created(key, &ticket, b"of the next"));
+            let claim_id = mine(engine.claim_as(key, 2, Kind::Create, &[1]));
+            assert!(engine.store_created(key, &claim_id, b"of the next"));
             assert_eq!(engine.get(key).unwrap(), b"of the next");
         }
         engine.verify();

@@ -3,7 +3,7 @@
 //! A stripe is first copied whole into private memory, either with its lock held or between two loads of its intent
 //! that must be equal. The code that reads live stripes then checks the copy.
 
-use super::claim::Number;
+use super::claim::ClaimNumber;
 use super::intent::Intent;
 use super::record::{Head, RecordLocation, is_sound};
 use super::slot::{Ring, Slot};
@@ -155,9 +155,9 @@ impl Check<'_> {
         }
     }
 
-    fn record(&mut self, spot: RecordLocation) {
-        let Some((at, head, value_len)) = self.lengths(spot) else {
-            let detail = format!("{:?} ring: neither a record nor a pad at {:#x}", spot.ring, spot.position);
+    fn record(&mut self, location: RecordLocation) {
+        let Some((at, head, value_len)) = self.lengths(location) else {
+            let detail = format!("{:?} ring: neither a record nor a pad at {:#x}", location.ring, location.position);
             return self.problem("ring walk closes", detail);
         };
         let mut bytes = Vec::new();
@@ -170,30 +170,30 @@ impl Check<'_> {
             epoch: head.epoch(),
             slots: 0,
         };
-        self.records.insert((spot.ring == Ring::Main, spot.position), met);
+        self.records.insert((location.ring == Ring::Main, location.position), met);
         if head.is_dead() {
             return;
         }
-        let here = format!("record at {:#x} of the {:?} ring", spot.position, spot.ring);
+        let here = format!("record at {:#x} of the {:?} ring", location.position, location.ring);
         if self.store.stripe_of(&key) != self.stripe {
             self.problem("stripe", format!("{here}: its key belongs to stripe {}", self.store.stripe_of(&key)));
         }
         let mut value = Vec::new();
         self.store.mem.append_out(at + head.value_at(), value_len, &mut value);
-        if !is_sound(&key, &value, head, self.store.extension(at, head), spot) {
+        if !is_sound(&key, &value, head, self.store.extension(at, head), location) {
             self.problem("checksum", here.clone());
         }
         let counter = self.word(at!(Stripe.stamp));
         if head.stamp > counter {
             self.problem("stamps", format!("{here}: stamp {} above the counter's {counter}", head.stamp));
         }
-        if let Some(other) = self.keys.insert(bytes, spot.position) {
+        if let Some(other) = self.keys.insert(bytes, location.position) {
             self.problem("one live record per key", format!("{here}: another one at {other:#x}"));
         }
     }
 
-    fn lengths(&self, spot: RecordLocation) -> Option<(u64, Head, usize)> {
-        let at = self.store.record_at(spot.stripe, spot.ring, spot.position)?;
+    fn lengths(&self, location: RecordLocation) -> Option<(u64, Head, usize)> {
+        let at = self.store.record_at(location.stripe, location.ring, location.position)?;
         let head = self.store.head(at);
         let value_len = head.value_len().filter(|_| head.is_record())?;
         Some((at, head, value_len as usize))
@@ -280,7 +280,7 @@ impl Check<'_> {
         for claim in 0..self.store.geometry.shape.claims {
             let claim_at = self.store.geometry.claim(self.stripe, claim);
             let word = |field| self.store.mem.word(claim_at + field).get();
-            let number = Number(word(at!(Claim.number)));
+            let number = ClaimNumber(word(at!(Claim.number)));
             if !number.is_known() {
                 self.problem(
                     "claims",

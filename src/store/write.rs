@@ -14,8 +14,8 @@ use super::record::{NewRecord, RecordLocation, timed};
 use super::slot::{Ring, Slot};
 use super::stripe_guard::{Entry, StripeGuard, close_bucket, open_bucket, slots, slots_in};
 use super::tally::StripeCount;
+use crate::fault::{Fault, injected};
 use crate::hash::Key;
-use crate::plant::{Plant, planted};
 use crate::shm::atomics::Ordering;
 use crate::shm::layout::at;
 use crate::shm::{Memory, Step};
@@ -66,14 +66,14 @@ impl<M: Memory> StripeGuard<'_, M> {
         let at = self.address(ring, position);
         self.begin(Intent::Set, slot_at, old_slot, new, live);
         let stamp = self.next_stamp();
-        let spot = RecordLocation { stripe: self.stripe, ring, position };
-        self.write_record(at, draft, draft.head(units, stamp, spot));
+        let location = RecordLocation { stripe: self.stripe, ring, position };
+        self.write_record(at, draft, draft.head(units, stamp, location));
         self.set_head(ring, self.shape(ring).advance(position, units));
-        #[cfg(all(feature = "plant", not(loom)))]
-        self.lock_is_given_up_if_planted();
+        #[cfg(all(feature = "faults", not(loom)))]
+        self.give_up_lock_if_injected();
         self.relink(slot_at, new);
         if let Some(old) = old {
-            if planted(Plant::Revived) { self.relink(slot_at, old.slot) } else { self.kill(old.slot) }
+            if injected(Fault::Revived) { self.relink(slot_at, old.slot) } else { self.kill(old.slot) }
         }
         self.set_live(live);
         self.end();
@@ -91,7 +91,7 @@ impl<M: Memory> StripeGuard<'_, M> {
         let slot = Slot(slot.get());
         self.begin(Intent::InPlace, entry.slot_at, slot, slot, live);
         let stamp = self.next_stamp();
-        let head = draft.head(entry.head.units(), stamp, self.spot(slot));
+        let head = draft.head(entry.head.units(), stamp, self.location(slot));
         open_bucket(version);
         self.write_head(Step::InPlace, entry.at, draft, head);
         self.store.mem.copy_in(Step::InPlace, entry.at + head.value_at(), draft.value);

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 /// A member's name: its seat, and the lower half of the seat's generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Owner {
+pub(crate) struct MemberId {
     pub seat: u32,
     pub generation: u32,
 }
@@ -116,7 +116,7 @@ impl<'a, M: Memory> Seats<'a, M> {
     /// Takes a seat with its lease: a dead member's, or a free one. It retries, because a process that tests whether a
     /// member lives holds that lease for a moment: one failure does not mean that all seats are taken. A new lease file
     /// gets `mode`.
-    pub(crate) fn take(&self, directory: &Path, mode: u32, now_ms: u64) -> Result<(Owner, Lease), SeatError> {
+    pub(crate) fn take(&self, directory: &Path, mode: u32, now_ms: u64) -> Result<(MemberId, Lease), SeatError> {
         let mut taken = None;
         wait_for(TAKE_WAIT, || {
             taken = self.try_take(directory, mode)?;
@@ -168,7 +168,7 @@ impl<'a, M: Memory> Seats<'a, M> {
     }
 
     /// Gives a seat to this process, which holds its lease. From here on the previous name belongs to a dead member.
-    fn sit(&self, seat: u32, now_ms: u64) -> Owner {
+    fn sit(&self, seat: u32, now_ms: u64) -> MemberId {
         let generation = self.word(seat, at!(Seat.generation));
         let raised = generation.get().wrapping_add(1);
         // A process that reads the new name in a lock word sees this generation, through that word's own `Release`.
@@ -176,12 +176,12 @@ impl<'a, M: Memory> Seats<'a, M> {
         self.word(seat, at!(Seat.pid)).set(Step::Seat, std::process::id().into());
         self.word(seat, at!(Seat.started_ms)).set(Step::Seat, now_ms);
         self.word(seat, at!(Seat.taken)).set(Step::Seat, 1);
-        Owner { seat, generation: raised as u32 }
+        MemberId { seat, generation: raised as u32 }
     }
 
     /// Takes seat 0 under a strategy without leases: all threads that use the file belong to this process, or the
     /// caller promised so.
-    pub(crate) fn take_only(&self, now_ms: u64) -> Owner {
+    pub(crate) fn take_only(&self, now_ms: u64) -> MemberId {
         self.mem.word(at!(seats_used)).set(Step::Seat, 1);
         self.sit(0, now_ms)
     }

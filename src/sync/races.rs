@@ -3,7 +3,7 @@
 
 use super::fork::PerProcess;
 use super::locks::{LockError, LockFactory, LockPlace, LockRegions, LockStrategy};
-use super::member::{Owner, Seats};
+use super::member::{MemberId, Seats};
 use super::threads::SeatLines;
 use crate::shm::layout::{COUNTERS, Geometry, Shape};
 use crate::shm::memory::Heap;
@@ -21,7 +21,7 @@ fn bump(word: &AtomicU64) {
 
 /// Two threads each add one, twice, while they hold region 0; returns the sum.
 fn bumped_under(strategy: &LockStrategy) -> u64 {
-    let locks = strategy.attach(&LockPlace::new(Path::new(""), 1), Owner { seat: 0, generation: 1 }).unwrap();
+    let locks = strategy.attach(&LockPlace::new(Path::new(""), 1), MemberId { seat: 0, generation: 1 }).unwrap();
     let shape =
         Shape { capacity: 2048, mean_item: 64, stripes: 1, lock_regions: 1, seats: 1, namespaces: 1, claims: 1 };
     // These locks have no words in the file.

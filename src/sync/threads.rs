@@ -18,9 +18,9 @@ const WORDS: usize = OWN_NUMBERS.div_ceil(64) as usize;
 static TAKEN: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
 
 /// A number that is taken until this is dropped.
-pub(crate) struct Number(u32);
+pub(crate) struct ThreadNumber(u32);
 
-impl Number {
+impl ThreadNumber {
     /// Takes a number; `None` if it is taken.
     pub(crate) fn try_take(number: u32) -> Option<Self> {
         if number >= OWN_NUMBERS {
@@ -29,7 +29,7 @@ impl Number {
         let (word, bit) = place(number);
         // Acquires the counts of the number's last thread, so that this thread goes on from them.
         let before = TAKEN[word].fetch_or(bit, Ordering::Acquire);
-        // Not `then_some`: it would construct a `Number` in either case, and drop it.
+        // Not `then_some`: it would construct a `ThreadNumber` in either case, and drop it.
         (before & bit == 0).then(|| Self(number))
     }
 
@@ -43,7 +43,7 @@ impl Number {
     }
 }
 
-impl Drop for Number {
+impl Drop for ThreadNumber {
     fn drop(&mut self) {
         if self.0 < OWN_NUMBERS {
             let (word, bit) = place(self.0);
@@ -128,9 +128,9 @@ impl ThisThread {
 }
 
 /// A thread's number, given back when the thread ends.
-struct OwnNumber(Number);
+struct OwnThreadNumber(ThreadNumber);
 
-impl Drop for OwnNumber {
+impl Drop for OwnThreadNumber {
     fn drop(&mut self) {
         // From here on this thread acts as one without a number.
         SELF.with(|this| this.set_number(SHARED));
@@ -147,7 +147,7 @@ thread_local! {
             is_listed: Cell::new(false),
         }
     };
-    static OWN: OwnNumber = OwnNumber(Number::take());
+    static OWN: OwnThreadNumber = OwnThreadNumber(ThreadNumber::take());
 }
 
 /// Gives this thread a number, unless it has requested one before.
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn a_number_is_of_one_thread_until_that_ends() {
         let mine = number_of_thread();
-        assert!(Number::try_take(mine).is_none());
+        assert!(ThreadNumber::try_take(mine).is_none());
         assert_eq!(number_of_thread(), mine);
         let theirs = std::thread::scope(|scope| {
             let (tell, told) = std::sync::mpsc::channel();
@@ -205,11 +205,11 @@ mod tests {
                 let _ = stopped.recv();
             });
             let theirs = told.recv().unwrap();
-            assert!(Number::try_take(theirs).is_none());
+            assert!(ThreadNumber::try_take(theirs).is_none());
             drop(stop);
             theirs
         });
         assert_ne!(theirs, mine);
-        assert!(Number::try_take(SHARED).is_none());
+        assert!(ThreadNumber::try_take(SHARED).is_none());
     }
 }

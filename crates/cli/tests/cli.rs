@@ -27,7 +27,7 @@ fn create_takes_every_option() -> Outcome {
     let dir = TempDir::new()?;
     let file = dir.path().join("all.cache");
     let args = "--capacity 8MiB --mean-item 1KiB --stripes 8 --locks none --lock-regions 4 \
-                --mode 640 --seats 16 --after-crash verify --populate";
+                --mode 640 --seats 16 --after-crash verify --prefault";
     let made = kennel().arg("create").arg(&file).args(args.split_whitespace()).output()?;
     made.expect_status(0);
     let stat = kennel().arg("stat").arg(&file).arg("--json").output()?;

@@ -288,7 +288,7 @@ impl<'a> Bench<'a> {
             .locks(strategy)
             .seats((cell.processes + 8).max(64))
             .seed(self.plan.seed)
-            .populate(true))
+            .prefault(true))
     }
 
     fn destroy(&self, cell: &Cell, file: &Path) -> Result<(), RunError> {

@@ -56,6 +56,6 @@ pub(crate) fn wait_for_start() -> Result<(), WorkError> {
 /// Opens the cache file of a job.
 pub(crate) fn open(strategy: &str, file: &PathBuf, strategies: &Strategies) -> Result<Cache, WorkError> {
     let strategy = strategies.named(strategy).map_err(WorkError::Strategy)?;
-    let options = Options::new().locks(strategy).on_mismatch(OnMismatch::UseExisting).populate(true);
+    let options = Options::new().locks(strategy).on_mismatch(OnMismatch::UseExisting).prefault(true);
     Ok(options.open(file)?)
 }

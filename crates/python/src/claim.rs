@@ -148,8 +148,8 @@ pub(crate) struct CreateHow {
     pub stale: Option<Seconds>,
     pub absence_ttl: Option<Seconds>,
     pub unprotected: bool,
-    pub max_age: Option<Seconds>,
-    pub early: Option<f64>,
+    pub claim_max_age: Option<Seconds>,
+    pub early_refresh: Option<f64>,
     pub flags: u32,
     pub task: Option<kennel::Task>,
     pub or_uncached: bool,
@@ -169,11 +169,11 @@ impl CreateHow {
         if let Some(ttl) = self.absence_ttl {
             options = options.absence_expiry(after(ttl));
         }
-        if let Some(Seconds(age)) = self.max_age {
-            options = options.max_age(age);
+        if let Some(Seconds(age)) = self.claim_max_age {
+            options = options.claim_max_age(age);
         }
-        if let Some(beta) = self.early {
-            options = options.early(beta);
+        if let Some(beta) = self.early_refresh {
+            options = options.early_refresh(beta);
         }
         if let Some(task) = task {
             options = options.task(task);

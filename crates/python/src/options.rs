@@ -28,7 +28,7 @@ const NAMES: [&str; 19] = [
     "allow_network",
     "lock_wait",
     "seed",
-    "populate",
+    "prefault",
     "read_only",
     "create",
 ];
@@ -75,7 +75,7 @@ impl Opening {
             "allow_network" => options.allow_network(given.flag()?),
             "lock_wait" => options.lock_wait(given.is::<Seconds>("seconds or a timedelta")?.0),
             "seed" => options.seed(given.is("a number from 0 to 18446744073709551615")?),
-            "populate" => options.populate(given.flag()?),
+            "prefault" => options.prefault(given.flag()?),
             "read_only" => {
                 self.read_only = given.flag()?;
                 options

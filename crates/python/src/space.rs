@@ -347,8 +347,8 @@ impl Space {
     /// :param wait: seconds to wait for another's creation; ``None`` for ever, 0 not at all. Then
     ///     :class:`kennel.TimedOut`.
     /// :param unprotected: give the right all the same when the time for waiting is over. It is counted.
-    /// :param max_age: seconds after which others may create the value, too, although the first lives; default 300.
-    /// :param early: create the value anew before it is stale, or expires, with a probability that rises towards that
+    /// :param claim_max_age: seconds after which others may create the value, too, although the first lives; default 300.
+    /// :param early_refresh: create the value anew before it is stale, or expires, with a probability that rises towards that
     ///     moment; 1.0 is a good value, a larger one is earlier.
     /// :param flags: a number that is stored beside the value.
     /// :param task: in whose name the key is claimed; by default in that of the thread, or of the greenlet.
@@ -358,10 +358,10 @@ impl Space {
     #[pyo3(
         signature = (
             key, *, ttl = None, stale = None, absence_ttl = None, wait = DEFAULT_WAIT, unprotected = false,
-            max_age = None, early = None, flags = 0, task = None, at_once = false, or_uncached = false
+            claim_max_age = None, early_refresh = None, flags = 0, task = None, at_once = false, or_uncached = false
         ),
         text_signature = "($self, key, *, ttl=None, stale=None, absence_ttl=None, wait=30.0, unprotected=False, \
-                          max_age=None, early=None, flags=0, task=None, at_once=False, or_uncached=False)"
+                          claim_max_age=None, early_refresh=None, flags=0, task=None, at_once=False, or_uncached=False)"
     )]
     #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
     fn claim(
@@ -373,8 +373,8 @@ impl Space {
         absence_ttl: Option<Seconds>,
         wait: Option<Seconds>,
         unprotected: bool,
-        max_age: Option<Seconds>,
-        early: Option<f64>,
+        claim_max_age: Option<Seconds>,
+        early_refresh: Option<f64>,
         flags: u32,
         task: Option<PyRef<'_, Task>>,
         at_once: bool,
@@ -382,7 +382,7 @@ impl Space {
     ) -> Outcome<Lookup> {
         check_life(ttl, stale)?;
         let task = task.map(|task| task.0);
-        let how = CreateHow { ttl, stale, absence_ttl, unprotected, max_age, early, flags, task, or_uncached };
+        let how = CreateHow { ttl, stale, absence_ttl, unprotected, claim_max_age, early_refresh, flags, task, or_uncached };
         let used = self.0.enter(py).ok_or_else(closed)?;
         let cache = if at_once { &used.at_once } else { &used.cache };
         Lookup::find(py, cache, &key, &how, waiting(wait), used.cache.lock_wait())

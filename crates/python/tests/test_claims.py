@@ -336,10 +336,10 @@ def test_early_creation_happens_before_the_end(cache):
         return "value"
 
     for _ in range(20):
-        cache.get_or_create("key", create, ttl=60, early=1e9)
+        cache.get_or_create("key", create, ttl=60, early_refresh=1e9)
     assert len(created) == 20
     for _ in range(20):
-        cache.get_or_create("key", create, ttl=60, early=1e-9)
+        cache.get_or_create("key", create, ttl=60, early_refresh=1e-9)
     assert len(created) == 20
 
 

@@ -524,7 +524,7 @@ def test_a_value_that_would_be_stale_only_when_it_is_gone_is_an_error(cache):
             call({"ttl": 10, "stale": 10})
 
 
-@pytest.mark.parametrize("option", ["ttl", "stale", "wait", "max_age"])
+@pytest.mark.parametrize("option", ["ttl", "stale", "wait", "claim_max_age"])
 def test_a_time_of_another_kind_is_refused_at_once_and_named(cache, option):
     for memoize in (cache.memoize, kennel.memoize):
         with pytest.raises(TypeError, match=f"option {option}: expected seconds or a timedelta, found str"):
@@ -540,7 +540,7 @@ def test_an_argument_that_is_refused_is_named_by_a_note(cache):
         "stale": lambda: cache.claim("key", stale=float("nan")),
         "wait": lambda: cache.lock("key", wait="1"),
         "expires_at": lambda: cache.touch("key", expires_at="soon"),
-        "early": lambda: cache.get_or_create("key", bytes, early="soon"),
+        "early_refresh": lambda: cache.get_or_create("key", bytes, early_refresh="soon"),
     }
     for name, call in calls.items():
         with pytest.raises((TypeError, ValueError, OverflowError)) as caught:

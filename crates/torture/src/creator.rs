@@ -86,11 +86,11 @@ impl<'a> Worker<'a> {
             how = how.soft_expiry(Expiry::After(self.random.millis(1, 40)));
         }
         if self.random.one_in(4) {
-            how = how.early(self.random.pick(&[1.0, 10.0]));
+            how = how.early_refresh(self.random.pick(&[1.0, 10.0]));
         }
         let soon = self.random.one_in(10);
         if soon {
-            how = how.max_age(Duration::from_millis(100));
+            how = how.claim_max_age(Duration::from_millis(100));
         }
         Order {
             key,

@@ -33,6 +33,8 @@ mod creator;
 mod durable;
 #[cfg(unix)]
 mod events;
+#[cfg(all(unix, feature = "faults"))]
+mod fault;
 #[cfg(unix)]
 mod fork;
 #[cfg(unix)]
@@ -43,8 +45,6 @@ mod keys;
 mod killer;
 #[cfg(unix)]
 mod parts;
-#[cfg(all(unix, feature = "plant"))]
-mod plant;
 #[cfg(unix)]
 mod random;
 #[cfg(unix)]

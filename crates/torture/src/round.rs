@@ -27,7 +27,7 @@ pub struct Round<'a> {
     pub locks: LockStrategy,
     pub processes: usize,
     pub seed: u64,
-    pub plant: Option<&'a str>,
+    pub fault: Option<&'a str>,
     /// Whether the cache file is replaced again and again.
     pub replaces: bool,
     pub end: Instant,
@@ -119,14 +119,14 @@ impl Round<'_> {
             command.arg("worker").arg(directory.join("board")).arg(directory.join("cache"));
             command.arg((self.seed ^ number << 40).to_string()).arg((self.processes * 3 / 2 + 1).to_string());
             command.arg(manner.lock_wait_ms.to_string());
-            self.plant.iter().for_each(|plant| {
-                command.arg("--plant").arg(plant);
+            self.fault.iter().for_each(|fault| {
+                command.arg("--fault").arg(fault);
             });
             command.stdin(Stdio::null());
             command
         };
-        // With a planted fault, one finding is enough.
-        let enough = |board: &Board| self.plant.is_some() && board.get(Word::Violations) > 0;
+        // With an injected fault, one finding is enough.
+        let enough = |board: &Board| self.fault.is_some() && board.get(Word::Violations) > 0;
         let path = directory.join("cache");
         let is_file = matches!(self.locks, LockStrategy::File);
         let other = if is_file { LockStrategy::Lease } else { LockStrategy::File };

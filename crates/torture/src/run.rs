@@ -48,9 +48,9 @@ struct Args {
     #[arg(long, value_name = "S", value_parser = parse_seed)]
     seed: Option<u64>,
     /// Break a protection of the engine; the run must find it
-    #[cfg(feature = "plant")]
-    #[arg(long, value_parser = crate::plant::ALL.iter().map(|(name, _)| *name).collect::<Vec<_>>())]
-    plant: Option<String>,
+    #[cfg(feature = "faults")]
+    #[arg(long, value_parser = crate::fault::ALL.iter().map(|(name, _)| *name).collect::<Vec<_>>())]
+    fault: Option<String>,
     /// Directory for the files; by default in memory if the system has such a file system
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -84,10 +84,10 @@ fn run(args: &Args) -> Result<ExitCode> {
     let chosen: Vec<_> = STRATEGIES.iter().filter(|known| args.locks == "all" || known.name() == args.locks).collect();
     let seed = args.seed.unwrap_or_else(|| u64::from(std::process::id()) ^ crate::history::wall_ms() << 20);
     let mut random = Random(seed);
-    #[cfg(feature = "plant")]
-    let plant = args.plant.as_deref();
-    #[cfg(not(feature = "plant"))]
-    let plant = None;
+    #[cfg(feature = "faults")]
+    let fault = args.fault.as_deref();
+    #[cfg(not(feature = "faults"))]
+    let fault = None;
     println!("seed {seed:#x}, {} processes", args.processes);
     let end = Instant::now() + Duration::from_secs(args.seconds);
     // Each strategy gets a round, even in a short run.
@@ -99,13 +99,13 @@ fn run(args: &Args) -> Result<ExitCode> {
             locks: locks.clone(),
             processes: args.processes as usize,
             seed: random.next(),
-            plant,
+            fault,
             // Every third round, which alternates between strategies.
-            replaces: number % 3 == 1 || plant == Some("unfollowed"),
+            replaces: number % 3 == 1 || fault == Some("unfollowed"),
             end: end.min(Instant::now() + round),
         };
         round.run(place.path(), &mut total)?;
-        if Instant::now() >= end || (plant.is_some() && total.violations > 0) {
+        if Instant::now() >= end || (fault.is_some() && total.violations > 0) {
             break;
         }
     }

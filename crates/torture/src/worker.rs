@@ -33,9 +33,9 @@ pub struct Args {
     most: usize,
     /// Lock wait of a write, in milliseconds.
     lock_wait: u64,
-    #[cfg(feature = "plant")]
+    #[cfg(feature = "faults")]
     #[arg(long)]
-    plant: Option<String>,
+    fault: Option<String>,
 }
 
 impl Args {
@@ -67,9 +67,9 @@ pub struct Worker<'a> {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    #[cfg(feature = "plant")]
-    if let Some(name) = &args.plant {
-        kennel::planted::plant(crate::plant::named(name).context("no such plant")?);
+    #[cfg(feature = "faults")]
+    if let Some(name) = &args.fault {
+        kennel::faults::inject(crate::fault::named(name).context("no such fault")?);
     }
     let board = Board::open(&args.board)?;
     let parts = open(args, &board).context("open the cache and its namespaces")?;

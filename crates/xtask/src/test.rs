@@ -44,7 +44,7 @@ fn all_steps() -> Vec<Planned> {
         planned(minimal::step(), 63, 280, "the build with the oldest dependencies that the manifests allow"),
         planned(loom::step(), 288, 350, "the models, under every interleaving of their threads"),
         planned(torture::step(), 73, 200, "20 s of processes that are killed while they use one cache"),
-        planned(torture::planted_step(), 56, 30, "whether the torture finds faults planted on purpose"),
+        planned(torture::faults_step(), 56, 30, "whether the torture finds injected faults"),
         planned(python::step(), 200, 1250, "the Python package: lints and tests"),
     ]
 }
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn skip_leaves_out() {
         let chosen = chosen(&[], &["loom", "doc", "torture"]);
-        assert_eq!(names(&chosen), ["format", "clippy", "test", "minimal", "planted", "python"]);
+        assert_eq!(names(&chosen), ["format", "clippy", "test", "minimal", "faults", "python"]);
     }
 
     #[test]

@@ -8,10 +8,10 @@ use anyhow::{Context, Result, ensure};
 use crate::step::Step;
 use crate::toolchain::Toolchain;
 
-/// The faults that can be planted, each of which the torture must find.
-const PLANTS: [&str; 6] = ["torn", "revived", "unlocked", "late-store", "double-claim", "unfollowed"];
+/// The faults that can be injected, each of which the torture must find.
+const FAULTS: [&str; 6] = ["torn", "revived", "unlocked", "late-store", "double-claim", "unfollowed"];
 /// How long the torture may take to find a fault, in seconds.
-const PLANTED_SECONDS: u64 = 60;
+const SECONDS_PER_FAULT: u64 = 60;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -28,11 +28,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "S")]
     seed: Option<String>,
     /// Disable one protection of the engine; the torture must find the fault
-    #[arg(long, value_parser = PLANTS)]
-    plant: Option<String>,
+    #[arg(long, value_parser = FAULTS)]
+    fault: Option<String>,
     /// Disable each protection in turn, and pass if the torture finds every fault
-    #[arg(long, conflicts_with_all = ["plant", "seconds"])]
-    plants: bool,
+    #[arg(long, conflicts_with_all = ["fault", "seconds"])]
+    faults: bool,
 }
 
 /// The step of `cargo xtask test` that runs a short torture.
@@ -40,39 +40,39 @@ pub(crate) fn step() -> Step {
     Step::cargo("torture", "run --release --quiet --package kennel-torture -- --seconds 20 --locks all")
 }
 
-/// The step of `cargo xtask test` that checks that the torture finds planted faults.
-pub(crate) fn planted_step() -> Step {
-    Step::cargo("planted", "run --quiet --package xtask -- torture --plants")
+/// The step of `cargo xtask test` that checks that the torture finds injected faults.
+pub(crate) fn faults_step() -> Step {
+    Step::cargo("faults", "run --quiet --package xtask -- torture --faults")
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    if args.plants {
+    if args.faults {
         return find_all(args);
     }
-    Ok(ExitCode::from(start(args, args.seconds, args.plant.as_deref())?))
+    Ok(ExitCode::from(start(args, args.seconds, args.fault.as_deref())?))
 }
 
 /// Plants each fault in turn, and passes if the torture finds them all.
 fn find_all(args: &Args) -> Result<ExitCode> {
-    for plant in PLANTS {
-        println!("=== planted: {plant}");
-        let status = start(args, PLANTED_SECONDS, Some(plant))?;
+    for fault in FAULTS {
+        println!("=== fault: {fault}");
+        let status = start(args, SECONDS_PER_FAULT, Some(fault))?;
         ensure!(
             status != 0,
-            "expected the torture to find the fault {plant} within {PLANTED_SECONDS} s, found no violation"
+            "expected the torture to find the fault {fault} within {SECONDS_PER_FAULT} s, found no violation"
         );
         ensure!(status == 1, "the torture could not run: status {status}");
     }
-    println!("all {} faults were found", PLANTS.len());
+    println!("all {} faults were found", FAULTS.len());
     Ok(ExitCode::SUCCESS)
 }
 
 /// Runs the torture and returns its exit status, which is 1 if it found violations.
-fn start(args: &Args, seconds: u64, plant: Option<&str>) -> Result<u8> {
+fn start(args: &Args, seconds: u64, fault: Option<&str>) -> Result<u8> {
     let mut command = Toolchain::InUse.cargo();
     command.args(["run", "--release", "--quiet", "--package", "kennel-torture"]);
-    if plant.is_some() {
-        command.args(["--features", "plant"]);
+    if fault.is_some() {
+        command.args(["--features", "faults"]);
     }
     command.args(["--", "--seconds", &seconds.to_string()]);
     let processes = args.processes.map(|processes| processes.to_string());
@@ -80,7 +80,7 @@ fn start(args: &Args, seconds: u64, plant: Option<&str>) -> Result<u8> {
         ("--processes", processes.as_deref()),
         ("--locks", args.locks.as_deref()),
         ("--seed", args.seed.as_deref()),
-        ("--plant", plant),
+        ("--fault", fault),
     ];
     for (option, value) in options {
         command.args(value.iter().flat_map(|value| [option, value]));

@@ -3,7 +3,7 @@
 use super::created::{Created, Overrides};
 use super::options::CreateOptions;
 use crate::api::cache::Cache;
-use crate::api::claim::{EpochSnapshot, Held};
+use crate::api::claim::{EpochSnapshot, HeldClaim};
 use crate::api::count::count;
 use crate::api::item::{Item, Stamp};
 use crate::api::stripe_lock::Patience;
@@ -102,7 +102,7 @@ impl Drop for Creation {
 /// By what right a value is created.
 pub(super) enum Right {
     /// The key's claim is held: all others wait.
-    Claimed(Held),
+    Claimed(HeldClaim),
     /// Others may write or create the key meanwhile. The version is that of the key's bucket at the start, unless a writer
     /// was at work there.
     Unprotected(Option<u64>),
@@ -246,9 +246,9 @@ impl Claim {
             return Err(Stored::Refused);
         }
         let how = how.over(self.0.how.set);
-        let (expires_ms, beside) = how.times(self.0.defaults, || self.0.opened.settings.time.now_ms());
-        let beside = self.beside(beside);
-        Ok(Storing { claim: self, value, expires_ms, beside })
+        let (expires_ms, metadata) = how.times(self.0.defaults, || self.0.opened.settings.time.now_ms());
+        let metadata = self.metadata(metadata);
+        Ok(Storing { claim: self, value, expires_ms, metadata })
     }
 
     fn prepare_absence(self) -> Prepared<'static> {
@@ -260,8 +260,8 @@ impl Claim {
             return Err(Stored::Refused);
         };
         let expires_ms = expiry.to_ms(|| self.0.opened.settings.time.now_ms());
-        let beside = self.beside(Metadata { is_absence: true, ..Metadata::default() });
-        Ok(Storing { claim: self, value: &[], expires_ms, beside })
+        let metadata = self.metadata(Metadata { is_absence: true, ..Metadata::default() });
+        Ok(Storing { claim: self, value: &[], expires_ms, metadata })
     }
 
     /// Stores nothing: each waiter creates for itself.
@@ -285,14 +285,14 @@ impl Claim {
         std::mem::replace(&mut self.0.right, Right::Used)
     }
 
-    fn beside(&self, beside: Metadata) -> Metadata {
-        let cost = if self.0.how.early.is_some() { self.0.started.elapsed() } else { Duration::ZERO };
+    fn metadata(&self, metadata: Metadata) -> Metadata {
+        let cost = if self.0.how.early_refresh.is_some() { self.0.started.elapsed() } else { Duration::ZERO };
         Metadata {
             namespace: self.0.began.namespace.namespace(),
             namespace_epoch: self.0.began.namespace.epochs().current(),
             created_ms: self.0.opened.settings.time.now_ms(),
             cost_ms: u64::try_from(cost.as_millis()).unwrap_or(u64::MAX),
-            ..beside
+            ..metadata
         }
     }
 
@@ -303,7 +303,7 @@ impl Claim {
             return Ok(Stored::Voided);
         }
         match &self.0.right {
-            Right::Claimed(held) if held.ticket().is_none() => return Ok(Stored::Voided),
+            Right::Claimed(held) if held.claim_id().is_none() => return Ok(Stored::Voided),
             Right::Uncached(_) | Right::Used => return Ok(Stored::Uncached),
             Right::Claimed(_) | Right::Unprotected(_) => {}
         }
@@ -316,9 +316,9 @@ impl Claim {
         let entry = stripe.find(&draft.key);
         match self.take_right() {
             Right::Claimed(held) => {
-                let Some(ticket) = held.ticket() else { return Ok(Stored::Voided) };
+                let Some(claim_id) = held.claim_id() else { return Ok(Stored::Voided) };
                 draft.epoch = stripe.epoch_for(draft.epoch);
-                let stored = stripe.store_claimed(ticket, draft, entry.as_ref());
+                let stored = stripe.store_claimed(claim_id, draft, entry.as_ref());
                 Ok(stored.map_or(Stored::Voided, |stamp| Stored::Yes(Stamp(stamp))))
             }
             // Nothing excluded others from the key, so it must be unchanged. Every write and every deletion of the key
@@ -358,7 +358,7 @@ pub(crate) struct Storing<'v> {
     value: &'v [u8],
     expires_ms: u64,
     /// Of every value it says when it was created: somebody may want to know its age.
-    beside: Metadata,
+    metadata: Metadata,
 }
 
 impl Storing<'_> {
@@ -367,7 +367,8 @@ impl Storing<'_> {
         let opened = self.claim.0.opened.clone();
         let key = std::mem::take(&mut self.claim.0.key);
         let current = self.claim.0.began.epochs.current();
-        let mut draft = NewRecord::new(opened.store.key(&key), self.value, self.expires_ms, Some(self.beside), current);
+        let mut draft =
+            NewRecord::new(opened.store.key(&key), self.value, self.expires_ms, Some(self.metadata), current);
         let stored = self.claim.put(&mut draft, patience);
         self.claim.0.key = key;
         stored

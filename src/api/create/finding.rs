@@ -73,7 +73,8 @@ pub(crate) enum Next {
 impl Finding {
     pub(crate) fn new(task: Task, how: &CreateOptions, wait: Wait) -> Result<Self> {
         how.check()?;
-        let seeker = Seeker::new(Kind::Create, task).max_age(Some(how.max_age.unwrap_or(DEFAULT_MAX_AGE))).wait(wait);
+        let seeker =
+            Seeker::new(Kind::Create, task).max_age(Some(how.claim_max_age.unwrap_or(DEFAULT_MAX_AGE))).wait(wait);
         Ok(Self { policy: FreshnessPolicy::of(how), seeker, is_counted: false })
     }
 

@@ -19,22 +19,22 @@ pub(super) enum Freshness {
 #[derive(Clone, Copy)]
 pub(super) struct FreshnessPolicy {
     /// By how many times the cost of a creation it is early: drawn once, since it looks at the key more than once.
-    early: f64,
-    usable_for: Option<Duration>,
-    fresh_for: Option<Duration>,
+    early_refresh: f64,
+    max_age: Option<Duration>,
+    max_fresh_age: Option<Duration>,
     needs_value: bool,
     form: Option<Form>,
 }
 
 impl FreshnessPolicy {
     pub(super) fn of(how: &CreateOptions) -> Self {
-        let CreateOptions { usable_for, fresh_for, needs_value, form, .. } = *how;
-        Self { early: draw(how), usable_for, fresh_for, needs_value, form }
+        let CreateOptions { max_age, max_fresh_age, needs_value, form, .. } = *how;
+        Self { early_refresh: draw(how), max_age, max_fresh_age, needs_value, form }
     }
 
     /// Whether what is known is too old for this caller to be used at all.
     pub(super) fn is_too_old(&self, known: &Known, time: &Time) -> bool {
-        self.usable_for.is_some_and(|age| is_older(known, age, time))
+        self.max_age.is_some_and(|age| is_older(known, age, time))
     }
 
     /// Whether a value ends so soon that it is worth to create it anew now.
@@ -43,7 +43,7 @@ impl FreshnessPolicy {
             0 => known.expires_ms,
             soft_ms => soft_ms,
         };
-        let ahead_ms = known.extension.cost_ms() as f64 * self.early;
+        let ahead_ms = known.extension.cost_ms() as f64 * self.early_refresh;
         ahead_ms > 0.0 && ends_ms != 0 && time.now_ms() as f64 + ahead_ms >= ends_ms as f64
     }
 
@@ -58,7 +58,7 @@ impl FreshnessPolicy {
         if self.form.is_some_and(|form| !form.fits(&known.item)) {
             return None;
         }
-        if known.item.is_stale || self.fresh_for.is_some_and(|age| is_older(&known, age, time)) {
+        if known.item.is_stale || self.max_fresh_age.is_some_and(|age| is_older(&known, age, time)) {
             return Some(Freshness::Renew(Lookup::Stale(known.item)));
         }
         let is_early = self.is_early(&known, time);
@@ -68,7 +68,7 @@ impl FreshnessPolicy {
 }
 
 fn draw(how: &CreateOptions) -> f64 {
-    let Some(beta) = how.early else { return 0.0 };
+    let Some(beta) = how.early_refresh else { return 0.0 };
     // Each of these states differs from all others, by the standard library's own random numbers.
     let random = (RandomState::new().build_hasher().finish() >> 11) as f64 / (1u64 << 53) as f64;
     -(1.0 - random).ln() * beta
@@ -76,7 +76,7 @@ fn draw(how: &CreateOptions) -> f64 {
 
 /// Whether a value was created at least so long ago, or nobody knows when.
 fn is_older(known: &Known, age: Duration, time: &Time) -> bool {
-    let created_ms = known.extension.beside().created_ms;
+    let created_ms = known.extension.metadata().created_ms;
     let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
     created_ms == 0 || time.now_ms().saturating_sub(created_ms) >= age_ms
 }

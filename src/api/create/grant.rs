@@ -4,7 +4,7 @@ use super::claim::{Claim, Creation, Right, count_uncached};
 use super::freshness::FreshnessPolicy;
 use super::options::CreateOptions;
 use crate::api::cache::Cache;
-use crate::api::claim::{EpochSnapshot, Held};
+use crate::api::claim::{EpochSnapshot, HeldClaim};
 use crate::api::count::count;
 use crate::api::item::{Item, Known};
 use crate::api::writer::Writer;
@@ -20,7 +20,7 @@ impl Cache {
         &self,
         key: &[u8],
         how: &CreateOptions,
-        held: Held,
+        held: HeldClaim,
         began: EpochSnapshot,
         usable: Option<Item>,
     ) -> Result<Claim> {

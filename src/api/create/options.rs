@@ -30,10 +30,10 @@ pub struct CreateOptions {
     pub(super) absence: Option<Expiry>,
     pub(super) wait: Wait,
     pub(super) unprotected: bool,
+    pub(super) claim_max_age: Option<Duration>,
     pub(super) max_age: Option<Duration>,
-    pub(super) usable_for: Option<Duration>,
-    pub(super) fresh_for: Option<Duration>,
-    pub(super) early: Option<f64>,
+    pub(super) max_fresh_age: Option<Duration>,
+    pub(super) early_refresh: Option<f64>,
     pub(super) should_cache: Option<Predicate>,
     pub(super) task: Option<Task>,
     pub(super) or_uncached: bool,
@@ -96,8 +96,8 @@ impl CreateOptions {
     /// The age of a claim after which another caller may create the value, too, although the first creator is alive; to a
     /// tenth of a second, at most 19 days. The default is five minutes.
     #[must_use]
-    pub fn max_age(mut self, age: Duration) -> Self {
-        self.max_age = Some(age);
+    pub fn claim_max_age(mut self, age: Duration) -> Self {
+        self.claim_max_age = Some(age);
         self
     }
 
@@ -105,16 +105,16 @@ impl CreateOptions {
     /// was stored for longer. The age is known of values that `get_or_create` and its kin created, and of values stored
     /// with flags, with a soft expiry or in a namespace. A value of unknown age counts as too old.
     #[must_use]
-    pub fn usable_for(mut self, age: Duration) -> Self {
-        self.usable_for = Some(age);
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.max_age = Some(age);
         self
     }
 
     /// The maximum age of a value that this call takes as fresh. An older value is stale, even if it was stored to be fresh
-    /// for longer. Precision and unknown ages are as for [`usable_for`](Self::usable_for).
+    /// for longer. Precision and unknown ages are as for [`max_age`](Self::max_age).
     #[must_use]
-    pub fn fresh_for(mut self, age: Duration) -> Self {
-        self.fresh_for = Some(age);
+    pub fn max_fresh_age(mut self, age: Duration) -> Self {
+        self.max_fresh_age = Some(age);
         self
     }
 
@@ -141,8 +141,8 @@ impl CreateOptions {
     /// [`BadOption`](crate::Error::BadOption) when it is used. (Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache
     /// Stampede Prevention", VLDB 2015.)
     #[must_use]
-    pub fn early(mut self, beta: f64) -> Self {
-        self.early = Some(beta);
+    pub fn early_refresh(mut self, beta: f64) -> Self {
+        self.early_refresh = Some(beta);
         self
     }
 
@@ -200,9 +200,9 @@ impl CreateOptions {
 
     /// Whether all that is said can be.
     pub(super) fn check(&self) -> Result<()> {
-        match self.early {
+        match self.early_refresh {
             Some(beta) if !(beta.is_finite() && beta >= 0.0) => Err(Error::BadOption {
-                option: "early",
+                option: "early_refresh",
                 given: beta.to_string(),
                 expected: "a finite number of at least 0; 1 is a good one".into(),
             }),

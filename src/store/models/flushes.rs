@@ -55,7 +55,7 @@ impl Disk {
     fn check(&self) -> bool {
         let [mark, first, second] = self.pages().device;
         let is_trusted = Flush::of(mark) == Flush::Clean;
-        assert!(!is_trusted || first == second, "mark {mark:#x} says CLEAN beside torn data: {first} and {second}");
+        assert!(!is_trusted || first == second, "mark {mark:#x} says CLEAN other torn data: {first} and {second}");
         is_trusted
     }
 }
@@ -122,11 +122,11 @@ fn flushes_beside_a_writer(mark: u64, pages: &'static [usize]) {
             thread::spawn(move || file.flush())
         };
         let flushing = [flush(&file), flush(&file)];
-        let (beside, seen) = (file.clone(), in_model.clone());
+        let (other, seen) = (file.clone(), in_model.clone());
         let device = thread::spawn(move || {
             for &page in pages {
-                beside.store.mem.write_back(page);
-                seen.lock().unwrap().insert(beside.store.mem.check());
+                other.store.mem.write_back(page);
+                seen.lock().unwrap().insert(other.store.mem.check());
             }
         });
         file.write();
@@ -159,11 +159,11 @@ fn loom_a_flush_beside_two_writers_leaves_nothing_torn() {
                 thread::spawn(move || file.write())
             };
             let writing = [write(), write()];
-            let beside = file.clone();
+            let other = file.clone();
             let device = thread::spawn(move || {
                 for page in [MARK, 1] {
-                    beside.store.mem.write_back(page);
-                    beside.store.mem.check();
+                    other.store.mem.write_back(page);
+                    other.store.mem.check();
                 }
             });
             file.flush();
@@ -179,8 +179,8 @@ fn loom_two_flushes_with_nobody_who_writes_both_hold() {
     for mark in [Flush::Dirty, Flush::Flushing, Flush::Clean, Flush::Dirtying] {
         checker().check(move || {
             let file = Arc::new(File::new(mark.with(4)));
-            let beside = file.clone();
-            let other = thread::spawn(move || beside.flush());
+            let other = file.clone();
+            let other = thread::spawn(move || other.flush());
             assert!(file.flush() && other.join().unwrap());
             assert!(file.store.mem.check(), "what was flushed is trusted");
         });

@@ -161,7 +161,7 @@ impl World {
     /// now and this one is still held afterwards, both were held at the same time.
     fn assert_alone(&self, key: usize, mine: ClaimId) {
         let other = self.claims.lock().unwrap()[key].replace(mine);
-        let is_held = |ticket| self.engine.store.is_claim_held(ticket);
+        let is_held = |claim_id| self.engine.store.is_claim_held(claim_id);
         assert!(!(other.as_ref().is_some_and(is_held) && is_held(&mine)), "two create key {key}");
     }
 

@@ -2,10 +2,10 @@
 
 use super::contract::{LockError, LockRegions, Mode};
 use super::file::FileLocks;
-use super::lease::{Held, LeaseLocks};
+use super::lease::{HeldWord, LeaseLocks};
 use super::process::ProcessLocks;
 use super::rw_file::RwFileLock;
-use crate::plant::{Plant, planted};
+use crate::fault::{Fault, injected};
 use crate::shm::Memory;
 use crate::sync::fork;
 use crate::sync::member::Seats;
@@ -33,7 +33,7 @@ impl Locks {
         region: u32,
         limit: Duration,
     ) -> Result<RegionGuard<'a>, LockError> {
-        if planted(Plant::Unlocked) {
+        if injected(Fault::Unlocked) {
             return Ok(RegionGuard::new(self, region, None, Mode::Exclusive, false));
         }
         let (word, waited) = match self {
@@ -78,7 +78,7 @@ impl Locks {
     /// Unlocks a region with a strategy other than `lease`.
     fn unlock(&self, region: u32, mode: Mode) {
         match self {
-            _ if planted(Plant::Unlocked) => {}
+            _ if injected(Fault::Unlocked) => {}
             Locks::File(locks) => locks.unlock(region),
             Locks::Process(locks) => locks.unlock(region),
             Locks::Lease(_) | Locks::None => {}
@@ -93,7 +93,7 @@ impl Locks {
 pub(crate) struct RegionGuard<'a> {
     locks: &'a Locks,
     /// The lock word with strategy `lease`; `None` with any other strategy, which holds the region in `mode`.
-    word: Option<Held<'a>>,
+    word: Option<HeldWord<'a>>,
     mode: Mode,
     region: u32,
     generation: u32,
@@ -103,7 +103,7 @@ pub(crate) struct RegionGuard<'a> {
 
 impl<'a> RegionGuard<'a> {
     #[inline]
-    fn new(locks: &'a Locks, region: u32, word: Option<Held<'a>>, mode: Mode, waited: bool) -> Self {
+    fn new(locks: &'a Locks, region: u32, word: Option<HeldWord<'a>>, mode: Mode, waited: bool) -> Self {
         // Makes the previous holder's stores visible to the loads that follow.
         fence(Ordering::Acquire);
         Self { locks, word, mode, region, generation: fork::generation(), waited }
@@ -123,7 +123,7 @@ impl RegionGuard<'_> {
     }
 
     /// Unlocks early. Dropping the guard then does nothing, as in a forked child.
-    #[cfg(feature = "plant")]
+    #[cfg(feature = "faults")]
     pub(crate) fn give_up(&mut self) {
         self.give_back();
         self.generation = 0;

@@ -9,8 +9,8 @@ use crate::platform;
 use crate::shm::Memory;
 use crate::shm::memory::Word;
 use crate::sync::lock_file::LockFile;
-use crate::sync::member::{Owner, SeatError, Seats};
-use crate::sync::threads::{self, Number};
+use crate::sync::member::{MemberId, SeatError, Seats};
+use crate::sync::threads::{self, ThreadNumber};
 use crossbeam::utils::Backoff;
 use std::io;
 use std::path::PathBuf;
@@ -24,18 +24,18 @@ pub(crate) struct LeaseLocks {
     /// The directory of the lease files.
     directory: PathBuf,
     /// This process.
-    member: Owner,
+    member: MemberId,
 }
 
 /// A region that this thread holds.
 #[derive(Clone, Copy)]
-pub(super) struct Held<'a> {
+pub(super) struct HeldWord<'a> {
     word: LockWord<'a>,
     name: Name,
 }
 
 impl LeaseLocks {
-    pub(super) fn new(directory: PathBuf, member: Owner) -> Self {
+    pub(super) fn new(directory: PathBuf, member: MemberId) -> Self {
         Self { directory, member }
     }
 
@@ -46,9 +46,9 @@ impl LeaseLocks {
         seats: Seats<'a, M>,
         region: u32,
         limit: Duration,
-    ) -> Result<(Held<'a>, bool), LockError> {
+    ) -> Result<(HeldWord<'a>, bool), LockError> {
         let name = Name::new(self.member.seat, self.member.generation, threads::number_of_thread());
-        let held = Held { word: seats.lock_word(region), name };
+        let held = HeldWord { word: seats.lock_word(region), name };
         if held.word.try_lock(name) {
             return Ok((held, false));
         }
@@ -57,7 +57,7 @@ impl LeaseLocks {
     }
 
     #[cold]
-    fn wait<M: Memory>(&self, seats: Seats<'_, M>, held: Held<'_>, limit: Duration) -> Result<(), LockError> {
+    fn wait<M: Memory>(&self, seats: Seats<'_, M>, held: HeldWord<'_>, limit: Duration) -> Result<(), LockError> {
         let mut waiter = Waiter::new(self, seats, limit);
         match (held.word.wait(held.name, &mut waiter), waiter.no_answer) {
             (true, _) => Ok(()),
@@ -67,7 +67,7 @@ impl LeaseLocks {
     }
 }
 
-impl Held<'_> {
+impl HeldWord<'_> {
     #[inline]
     pub(super) fn unlock(self) {
         self.word.unlock(self.name, |word| platform::wake_one(word.low_half()));
@@ -106,7 +106,7 @@ enum Proof {
     /// The lease of its seat is taken.
     Member { _lease: LockFile },
     /// The owner was a thread of this process, whose number is taken.
-    Thread { _number: Number },
+    Thread { _number: ThreadNumber },
 }
 
 impl<M: Memory> Host for Waiter<'_, M> {
@@ -172,5 +172,5 @@ fn prove_dead_here(thread: u32) -> Option<Proof> {
     if thread == threads::number_of_thread() && thread != threads::SHARED {
         return Some(Proof::Gone);
     }
-    Number::try_take(thread).map(|number| Proof::Thread { _number: number })
+    ThreadNumber::try_take(thread).map(|number| Proof::Thread { _number: number })
 }

@@ -7,7 +7,7 @@ use super::lease::LeaseLocks;
 use super::process::ProcessLocks;
 use super::rw_file::RwFileLock;
 use crate::names::UnknownName;
-use crate::sync::member::Owner;
+use crate::sync::member::MemberId;
 use std::fmt;
 use std::io;
 use std::str::FromStr;
@@ -97,7 +97,7 @@ impl LockStrategy {
     }
 
     /// Attaches this process, as `member`, to the locks at a place.
-    pub(crate) fn attach(&self, place: &LockPlace, member: Owner) -> io::Result<Locks> {
+    pub(crate) fn attach(&self, place: &LockPlace, member: MemberId) -> io::Result<Locks> {
         Ok(match self {
             LockStrategy::File => Locks::File(FileLocks::new(place)),
             LockStrategy::Lease => Locks::Lease(LeaseLocks::new(place.directory.clone(), member)),

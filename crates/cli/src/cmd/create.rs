@@ -64,7 +64,7 @@ pub struct CreateArgs {
     after_crash: After,
     /// Touch every page of the file now, so that later writes do not wait for memory or disk space.
     #[arg(long)]
-    populate: bool,
+    prefault: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -117,7 +117,7 @@ fn options(args: &CreateArgs) -> Options {
         .claims(args.claims)
         .namespaces(args.namespaces)
         .after_crash(args.after_crash.into())
-        .populate(args.populate);
+        .prefault(args.prefault);
     if let Some(stripes) = args.stripes {
         options = options.stripes(stripes);
     }

@@ -15,7 +15,7 @@ pub fn room(items: u64, value_size: usize) -> u64 {
 pub fn create(path: &Path, locks: &str, capacity: u64, value_size: usize) -> Result<Cache> {
     let locks: LockStrategy = locks.parse()?;
     let options = Options::new().capacity(capacity).mean_item((size_of::<Key>() + value_size) as u64);
-    options.locks(locks).seed(SEED).populate(true).create(path).context("Kennel")
+    options.locks(locks).seed(SEED).prefault(true).create(path).context("Kennel")
 }
 
 impl Store for Cache {

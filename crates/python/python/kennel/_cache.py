@@ -56,7 +56,7 @@ class Cache(_kennel.Cache, Creating):
     :param allow_network: use a network or user-space file system all the same.
     :param lock_wait: seconds that a write waits for its stripe's lock; default 5.
     :param seed: seed of the hash of a new file; random by default.
-    :param populate: make every page of the file present at once.
+    :param prefault: make every page of the file present at once.
     :param read_only: open to read only; it writes nothing and locks nothing.
     :param create: create the file if there is none (default); otherwise that is :class:`kennel.NotFound`.
     """
@@ -84,7 +84,7 @@ class Cache(_kennel.Cache, Creating):
         allow_network: bool = False,
         lock_wait: Optional[Seconds] = None,
         seed: Optional[int] = None,
-        populate: bool = False,
+        prefault: bool = False,
         read_only: bool = False,
         create: bool = True,
     ) -> Self:
@@ -105,7 +105,7 @@ class Cache(_kennel.Cache, Creating):
             "allow_network": allow_network,
             "lock_wait": lock_wait,
             "seed": seed,
-            "populate": populate,
+            "prefault": prefault,
             "read_only": read_only,
             "create": create,
         }

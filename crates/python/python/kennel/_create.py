@@ -152,8 +152,8 @@ class Creating(_kennel.Space, Memoizing):
         absence_ttl: Optional[Seconds] = None,
         wait: Optional[Seconds] = 30.0,
         unprotected: bool = False,
-        max_age: Optional[Seconds] = None,
-        early: Optional[float] = None,
+        claim_max_age: Optional[Seconds] = None,
+        early_refresh: Optional[float] = None,
         flags: int = 0,
         should_cache: Optional[Callable[[bytes], bool]] = None,
         background: bool = False,
@@ -174,8 +174,8 @@ class Creating(_kennel.Space, Memoizing):
         :param wait: seconds to wait for another's creation; ``None`` for ever, 0 not at all. Then
             :class:`kennel.TimedOut`.
         :param unprotected: create the value all the same when the time for waiting is over. It is counted.
-        :param max_age: seconds after which others may create it, too, although the first lives; default 300.
-        :param early: create the value anew before it is stale, or expires, with a probability that rises towards
+        :param claim_max_age: seconds after which others may create it, too, although the first lives; default 300.
+        :param early_refresh: create the value anew before it is stale, or expires, with a probability that rises towards
             that moment; 1.0 is a good value, a larger one is earlier.
         :param flags: a number that is stored beside the value.
         :param should_cache: stores only values of which this says yes.
@@ -190,8 +190,8 @@ class Creating(_kennel.Space, Memoizing):
             absence_ttl=absence_ttl,
             wait=wait,
             unprotected=unprotected,
-            max_age=max_age,
-            early=early,
+            claim_max_age=claim_max_age,
+            early_refresh=early_refresh,
             flags=flags,
             or_uncached=or_uncached,
         )
@@ -218,8 +218,8 @@ class Creating(_kennel.Space, Memoizing):
         absence_ttl: Optional[Seconds] = None,
         wait: Optional[Seconds] = 30.0,
         unprotected: bool = False,
-        max_age: Optional[Seconds] = None,
-        early: Optional[float] = None,
+        claim_max_age: Optional[Seconds] = None,
+        early_refresh: Optional[float] = None,
         flags: int = 0,
         should_cache: Optional[Callable[[bytes], bool]] = None,
         background: bool = False,
@@ -227,8 +227,8 @@ class Creating(_kennel.Space, Memoizing):
     ) -> Optional[bytes]:
         """As :meth:`get_or_create` for coroutines: ``create`` is awaited, and while others create, the event loop goes
         on. The claim is the task's. With ``background`` a task of its own creates a stale value anew."""
-        how: Dict[str, Any] = dict(ttl=ttl, stale=stale, absence_ttl=absence_ttl, max_age=max_age, flags=flags)
-        how["early"] = early
+        how: Dict[str, Any] = dict(ttl=ttl, stale=stale, absence_ttl=absence_ttl, claim_max_age=claim_max_age, flags=flags)
+        how["early_refresh"] = early_refresh
         found = await _find_or_uncached(self, key, wait, unprotected, how, or_uncached)
         claim = _claim_of(self, key, found)
         if claim is None:
@@ -253,7 +253,7 @@ class Creating(_kennel.Space, Memoizing):
         absence_ttl: Optional[Seconds] = None,
         wait: Optional[Seconds] = 30.0,
         unprotected: bool = False,
-        max_age: Optional[Seconds] = None,
+        claim_max_age: Optional[Seconds] = None,
         flags: int = 0,
         should_cache: Optional[Callable[[bytes], bool]] = None,
         or_uncached: bool = False,
@@ -270,12 +270,12 @@ class Creating(_kennel.Space, Memoizing):
         :param wait: seconds to wait for others' creations, of all keys together; ``None`` for ever, 0 not at all. Then
             :class:`kennel.TimedOut`.
         :param unprotected: create the values all the same when the time for waiting is over. It is counted.
-        :param max_age: seconds after which others may create them, too, although the first lives; default 300.
+        :param claim_max_age: seconds after which others may create them, too, although the first lives; default 300.
         :param flags: a number that is stored beside the values.
         :param should_cache: stores only values of which this says yes.
         :param or_uncached: when the cache fails, create the values all the same and store nothing.
         """
-        how: Dict[str, Any] = dict(ttl=ttl, stale=stale, absence_ttl=absence_ttl, max_age=max_age, flags=flags)
+        how: Dict[str, Any] = dict(ttl=ttl, stale=stale, absence_ttl=absence_ttl, claim_max_age=claim_max_age, flags=flags)
         with _Batch(keys, wait) as batch:
             for key in batch.in_one_order():
                 found = self.claim(
@@ -295,13 +295,13 @@ class Creating(_kennel.Space, Memoizing):
         absence_ttl: Optional[Seconds] = None,
         wait: Optional[Seconds] = 30.0,
         unprotected: bool = False,
-        max_age: Optional[Seconds] = None,
+        claim_max_age: Optional[Seconds] = None,
         flags: int = 0,
         should_cache: Optional[Callable[[bytes], bool]] = None,
         or_uncached: bool = False,
     ) -> List[Optional[bytes]]:
         """As :meth:`get_or_create_multi` for coroutines."""
-        how: Dict[str, Any] = dict(ttl=ttl, stale=stale, absence_ttl=absence_ttl, max_age=max_age, flags=flags)
+        how: Dict[str, Any] = dict(ttl=ttl, stale=stale, absence_ttl=absence_ttl, claim_max_age=claim_max_age, flags=flags)
         with _Batch(keys, wait) as batch:
             for key in batch.in_one_order():
                 found = await _find_or_uncached(self, key, batch.time_left(), unprotected, how, or_uncached)

@@ -69,8 +69,8 @@ if TYPE_CHECKING:
         name: Optional[str]
         wait: Optional["Seconds"]
         unprotected: bool
-        max_age: Optional["Seconds"]
-        early: Optional[float]
+        claim_max_age: Optional["Seconds"]
+        early_refresh: Optional[float]
         should_cache: Optional[Callable[[Any], bool]]
         background: bool
         require: bool
@@ -382,8 +382,8 @@ class Memoizing:
         name: Optional[str] = None,
         wait: Optional[Seconds] = 30.0,
         unprotected: bool = False,
-        max_age: Optional[Seconds] = None,
-        early: Optional[float] = None,
+        claim_max_age: Optional[Seconds] = None,
+        early_refresh: Optional[float] = None,
         should_cache: Optional[Callable[[Any], bool]] = None,
         background: bool = False,
         require: bool = False,
@@ -400,8 +400,8 @@ class Memoizing:
         name: Optional[str] = None,
         wait: Optional[Seconds] = 30.0,
         unprotected: bool = False,
-        max_age: Optional[Seconds] = None,
-        early: Optional[float] = None,
+        claim_max_age: Optional[Seconds] = None,
+        early_refresh: Optional[float] = None,
         should_cache: Optional[Callable[[Any], bool]] = None,
         background: bool = False,
         require: bool = False,
@@ -453,15 +453,15 @@ class Memoizing:
         :param wait: seconds to wait for another's creation; ``None`` for ever, 0 not at all. Then the function runs
             without the cache.
         :param unprotected: store what is created after such a wait. It is counted.
-        :param max_age: seconds after which others may create a value, too, although its first creator lives; default 300.
-        :param early: create a value anew before it is stale, or expires, with a probability that rises towards that
+        :param claim_max_age: seconds after which others may create a value, too, although its first creator lives; default 300.
+        :param early_refresh: create a value anew before it is stale, or expires, with a probability that rises towards that
             moment; 1.0 is a good value, a larger one is earlier.
         :param should_cache: stores only values of which this says yes.
         :param background: a thread, or a task, creates a stale value anew, and its creator gets the stale one, too.
         :param require: raise :class:`kennel.Error` when the cache fails.
         """
-        creation = dict(ttl=ttl, stale=stale, wait=wait, unprotected=unprotected, max_age=max_age, early=early)
-        for option, time in (("ttl", ttl), ("stale", stale), ("wait", wait), ("max_age", max_age)):
+        creation = dict(ttl=ttl, stale=stale, wait=wait, unprotected=unprotected, claim_max_age=claim_max_age, early_refresh=early_refresh)
+        for option, time in (("ttl", ttl), ("stale", stale), ("wait", wait), ("claim_max_age", claim_max_age)):
             check_seconds(option, time)
         check_life(ttl, stale)
         how = How(serializer, should_cache, require, {**creation, "background": background})

@@ -58,7 +58,7 @@ _CACHE = (
     "trust",
     "allow_network",
     "lock_wait",
-    "populate",
+    "prefault",
 )
 _OWN = (
     "path",

@@ -199,11 +199,11 @@ impl Memory<'_> {
 
     fn how(&self) -> CreateOptions {
         let (ttl, stale) = (self.work.settings.ttl, self.work.settings.stale);
-        let how = CreateOptions::new().expiry(Expiry::After(ttl)).unprotected(true).max_age(LONGEST_RUN);
+        let how = CreateOptions::new().expiry(Expiry::After(ttl)).unprotected(true).claim_max_age(LONGEST_RUN);
         // An older result than this caller accepts counts as missing.
-        let how = how.wait(self.work.args.wait.map_or(Wait::Forever, Wait::For)).usable_for(ttl);
+        let how = how.wait(self.work.args.wait.map_or(Wait::Forever, Wait::For)).max_age(ttl);
         match stale {
-            Some(stale) => how.soft_expiry(Expiry::After(stale)).fresh_for(stale),
+            Some(stale) => how.soft_expiry(Expiry::After(stale)).max_fresh_age(stale),
             None => how,
         }
     }
@@ -233,7 +233,7 @@ impl Memory<'_> {
     /// it wait; one of them may have been faster.
     fn run_instead_of(&self, unwanted: &Item) -> Result<i32, Unmet> {
         // With a greatest age of zero the stored result counts as missing.
-        match self.claim(&self.how().usable_for(Duration::ZERO)) {
+        match self.claim(&self.how().max_age(Duration::ZERO)) {
             Ok(Lookup::Create(claim)) => {
                 let found = self.cache.get_item(&self.work.key).filter(|item| item.stamp != unwanted.stamp);
                 match found.and_then(|item| self.of_use(&item)) {

@@ -1,12 +1,12 @@
-//! Faults to plant on purpose, to prove that the tests find them.
+//! Faults that tests inject, to prove that they would find them.
 //!
-//! They are compiled in only with the feature `plant`, and even then nothing is broken until [`plant`] is called. Each
+//! They are compiled in only with the feature `faults`, and even then nothing is broken until [`inject`] is called. Each
 //! fault has one hook in the engine, at the protection that it disables.
 
 /// A fault of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Plant {
+pub enum Fault {
     /// Readers ignore versions: both an odd one before the read and a changed one after it.
     Torn = 1,
     /// A superseded record is not marked dead, and is linked again.
@@ -14,7 +14,7 @@ pub enum Plant {
     /// Locking a stripe reports success without taking the lock.
     Unlocked,
     /// The lock is released before the last stores of a write, as if its holder had been taken for dead.
-    #[cfg(all(feature = "plant", not(loom)))]
+    #[cfg(all(feature = "faults", not(loom)))]
     LateStore,
     /// A caller that claims a key does not check whether it is claimed already.
     DoubleClaim,
@@ -22,33 +22,33 @@ pub enum Plant {
     Unfollowed,
 }
 
-#[cfg(not(all(feature = "plant", not(loom))))]
+#[cfg(not(all(feature = "faults", not(loom))))]
 #[inline(always)]
-pub(crate) const fn planted(_: Plant) -> bool {
+pub(crate) const fn injected(_: Fault) -> bool {
     false
 }
 
-#[cfg(all(feature = "plant", not(loom)))]
-pub use active::plant;
-#[cfg(all(feature = "plant", not(loom)))]
-pub(crate) use active::{linger, planted};
+#[cfg(all(feature = "faults", not(loom)))]
+pub use active::inject;
+#[cfg(all(feature = "faults", not(loom)))]
+pub(crate) use active::{injected, linger};
 
-#[cfg(all(feature = "plant", not(loom)))]
+#[cfg(all(feature = "faults", not(loom)))]
 mod active {
-    use super::Plant;
+    use super::Fault;
     use std::sync::atomic::{AtomicU8, Ordering};
     use std::time::Duration;
 
-    static PLANTED: AtomicU8 = AtomicU8::new(0);
+    static INJECTED: AtomicU8 = AtomicU8::new(0);
 
-    /// Plants a fault for the rest of this process's life.
-    pub fn plant(what: Plant) {
-        PLANTED.store(what as u8, Ordering::Relaxed);
+    /// Injects a fault for the rest of this process's life.
+    pub fn inject(what: Fault) {
+        INJECTED.store(what as u8, Ordering::Relaxed);
     }
 
     #[inline]
-    pub(crate) fn planted(what: Plant) -> bool {
-        PLANTED.load(Ordering::Relaxed) == what as u8
+    pub(crate) fn injected(what: Fault) -> bool {
+        INJECTED.load(Ordering::Relaxed) == what as u8
     }
 
     /// Waits long enough for others to take the lock that was released.

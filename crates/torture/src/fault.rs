@@ -1,0 +1,16 @@
+//! The faults that `--fault` accepts, by name.
+
+use kennel::faults::Fault;
+
+pub const ALL: &[(&str, Fault)] = &[
+    ("torn", Fault::Torn),
+    ("revived", Fault::Revived),
+    ("unlocked", Fault::Unlocked),
+    ("late-store", Fault::LateStore),
+    ("double-claim", Fault::DoubleClaim),
+    ("unfollowed", Fault::Unfollowed),
+];
+
+pub fn named(name: &str) -> Option<Fault> {
+    ALL.iter().find(|(known, _)| *known == name).map(|(_, fault)| *fault)
+}
