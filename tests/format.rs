@@ -26,7 +26,7 @@ fn the_header_of_a_new_file_says_what_was_asked_for() {
     let cache = options().create(place.path()).unwrap();
     let (raw, stats) = (Raw::load(&place.path()), cache.stats());
     assert_eq!(&raw.bytes[..8], b"KENNELca");
-    assert_eq!((raw.half(header::FORMAT), raw.half(header::HEADER_LEN)), (2, 4096));
+    assert_eq!((raw.half(header::FORMAT), raw.half(header::HEADER_LEN)), (3, 4096));
     let said = format!("| version of the format: {} |", raw.half(header::FORMAT));
     assert!(include_str!("../docs/format.md").contains(&said), "docs/format.md does not say {said:?}");
     assert_eq!(raw.word(header::CHECK), xxh3_64(&raw.bytes[32..512]), "the checksum of bytes 32 to 512");
@@ -136,6 +136,21 @@ fn a_record_lies_where_its_slot_says_with_header_key_and_value() {
     assert_eq!((raw.word(head + stripe::SMALL_HEAD), raw.word(head + stripe::LIVE)), (units, 1));
     assert_eq!(raw.word(head + stripe::STAMP), stamp.0);
     assert_eq!(raw.word(head + stripe::COUNTERS), 1, "sets");
+}
+
+#[test]
+fn a_touch_changes_the_expiry_and_then_the_version_of_the_bucket() {
+    let place = Place::new();
+    let cache = options().create(place.path()).unwrap();
+    cache.set("a key", "a value").unwrap();
+    let before = Raw::load(&place.path());
+    assert!(cache.touch("a key", Expiry::At(moment(1_800_000_000_000))).unwrap());
+    let after = Raw::load(&place.path());
+    let found = before.find(b"a key");
+    assert_eq!(after.word(found.bucket_at), before.word(found.bucket_at) + 2);
+    assert_eq!(after.word(found.record_at + record::EXPIRY) & ((1 << 44) - 1), 1_800_000_000_000);
+    let seal = |raw: &Raw| raw.word(found.record_at + record::SEAL);
+    assert_eq!(seal(&after), seal(&before));
 }
 
 #[test]

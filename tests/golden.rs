@@ -1,5 +1,5 @@
-//! The format is pinned: a file created in a fixed way has exactly the words of `tests/golden/format-2.txt`, and a file
-//! made of those words can be read.
+//! The format is pinned: a file created in a fixed way has exactly the words of `tests/golden/format-3.txt`, and a file
+//! made of those words can be read. A file of the format before is refused, or replaced if the options say so.
 //!
 //! When the format changes on purpose, raise its number and run this test with `KENNEL_GOLDEN=write`, which writes the
 //! words to a file named after the new number.
@@ -9,7 +9,8 @@ mod common;
 use common::raw::{Raw, header};
 use common::{Place, TestClock, moment};
 use kennel::{
-    AfterCrash, Cache, CreateOptions, Expiry, Invalidation, Lookup, NamespaceOptions, Options, SetOptions, Stored, Wait,
+    AfterCrash, Cache, CreateOptions, Expiry, Invalidation, Lookup, NamespaceOptions, OnMismatch, Options, SetOptions,
+    Stored, Wait,
 };
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -20,8 +21,11 @@ const NOW: u64 = 1_700_000_000_000;
 /// A word that depends on the machine, the process or the time.
 const ANY: &str = "any";
 
+/// The words of a file of format 2, from before format 3 was drawn.
+const FORMAT_2: &str = include_str!("golden/format-2.txt");
+
 fn golden() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format-2.txt")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format-3.txt")
 }
 
 fn options() -> Options {
@@ -49,6 +53,7 @@ fn fill(cache: &Cache) {
     assert!(cache.delete("deleted").unwrap());
     cache.set("in place", "first").unwrap();
     cache.set("in place", "second").unwrap();
+    assert!(cache.touch("in place", Expiry::At(moment(NOW + 60_000))).unwrap());
     cache.set("replaced", "short").unwrap();
     cache.set("replaced", [b'l'; 100]).unwrap();
     assert!(cache.contains("plain"));
@@ -76,6 +81,7 @@ fn check(cache: &Cache) {
     assert_eq!(values, [text("a value"), text("of the empty key"), text("another value"), None, text("second"), long]);
     let item = cache.get_item("flags and expiry").unwrap();
     assert_eq!((item.flags, item.expires), (0xf1a6, Some(moment(NOW + 86_400_000))));
+    assert_eq!(cache.get_item("in place").unwrap().expires, Some(moment(NOW + 60_000)));
     assert_eq!(cache.namespaces(), ["a region", "another"]);
     let namespace = cache.namespace("a region", &NamespaceOptions::new()).unwrap();
     assert_eq!((namespace.get("cleared"), namespace.get("created")), (None, text("under a claim")));
@@ -151,15 +157,37 @@ fn a_file_has_the_very_words_that_the_format_had_when_it_was_pinned() {
     }
 }
 
-#[test]
-fn a_file_of_the_pinned_words_is_read() {
-    let (len, pinned) = parse(&std::fs::read_to_string(golden()).unwrap());
+/// A file made of listed words.
+fn file_of(text: &str) -> Place {
+    let (len, words) = parse(text);
     let mut bytes = vec![0; len];
-    for (at, word) in pinned.iter().filter(|(_, word)| *word != ANY) {
+    for (at, word) in words.iter().filter(|(_, word)| *word != ANY) {
         bytes[*at..at + 8].copy_from_slice(&u64::from_str_radix(word, 16).unwrap().to_le_bytes());
     }
     let place = Place::new();
     std::fs::write(place.path(), bytes).unwrap();
+    place
+}
+
+#[test]
+fn a_file_of_format_2_is_refused_and_left_alone_or_replaced() {
+    let place = file_of(FORMAT_2);
+    let before = std::fs::read(place.path()).unwrap();
+    for mismatch in [OnMismatch::Fail, OnMismatch::UseExisting] {
+        let error = options().on_mismatch(mismatch).open_or_create(place.path()).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("format version: expected 3, found 2"), "{text}");
+        assert_eq!(std::fs::read(place.path()).unwrap(), before, "{mismatch}");
+    }
+    let cache = options().on_mismatch(OnMismatch::Recreate).open_or_create(place.path()).unwrap();
+    assert_eq!((cache.stats().format, cache.get("plain")), (3, None));
+    fill(&cache);
+    check(&cache);
+}
+
+#[test]
+fn a_file_of_the_pinned_words_is_read() {
+    let place = file_of(&std::fs::read_to_string(golden()).unwrap());
     // The inode number differs, so the file counts as a copy, whose checksums are checked.
     let options = Options::new().trust(true).clock(TestClock::at(NOW));
     let cache = options.open(place.path()).unwrap();

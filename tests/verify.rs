@@ -246,6 +246,24 @@ const PLANTS: &[(&str, Plant)] = &[
         raw.set(at, 1 << 8 | 99);
         1
     }),
+    ("unused parts", |_, raw| {
+        raw.set(header::SAMPLE_MASK, 1);
+        0
+    }),
+    ("unused parts", |_, raw| {
+        // The last reserved word of the second seat.
+        raw.set(4096 + 1280 + 120, 1);
+        0
+    }),
+    ("unused parts", |_, raw| {
+        // A caller's word of the second namespace.
+        raw.set(raw.namespace(1) + 192 + 24, 1 << 63);
+        0
+    }),
+    ("unused parts", |_, raw| {
+        raw.set(raw.stripe(1) + 512 - 8, 1);
+        1
+    }),
 ];
 
 fn assert_names(found: &Verification, invariant: &str, stripe: usize, how: &str) {

@@ -304,6 +304,7 @@ impl Cache {
                 }
                 None => found.unchecked.push(stripe),
             }
+            found.problems.extend(opened.store.unused_parts(stripe));
         }
         found
     }

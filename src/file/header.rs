@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::names::names;
 use crate::platform::{self, Identity};
-use crate::shm::layout::{CHECKED, FINGERPRINT, FORMAT, HEADER_LEN, Header, MAGIC, Shape};
+use crate::shm::layout::{CHECKED, FINGERPRINT, FORMAT, HEADER_LEN, Header, MAGIC, Shape, unused_fields};
 use crate::shm::{Geometry, Memory};
 use crate::store::{HeaderWords, IdentityWords};
 use bytemuck::Zeroable;
@@ -132,6 +132,11 @@ impl FileParams {
         let check = xxh3_64(&page[CHECKED]);
         if check != header.check {
             return Err(bad("header checksum", format!("{check:#x}"), format!("{:#x}", header.check)));
+        }
+        for (field, at, size) in unused_fields("Header").filter(|(_, at, _)| CHECKED.contains(at)) {
+            if !is_zero(&page[at..at + size]) {
+                return Err(bad(field, "zero".into(), format!("{:#x?}", &page[at..at + size.min(8)])));
+            }
         }
         if file_len < geometry.file_len {
             return Err(bad("file length", geometry.file_len.to_string(), format!("{file_len}: it was cut off")));

@@ -24,7 +24,7 @@ compile_error!("kennel needs a little-endian target: the words of a cache file a
 /// The first eight bytes of every cache file.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"KENNELca");
 /// The version of the format; every change of the format raises it.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 /// Counters in a counter line.
 pub(crate) const COUNTERS: usize = 16;
 /// Counter lines of a seat that belong to one thread each; all further threads share one more.
@@ -63,13 +63,19 @@ pub(crate) struct Header {
     pub strategy_id: u64,
     pub strategy_name: [u8; STRATEGY_NAME],
     pub created_ms: u64,
-    pub reserved_fixed: [u64; 44],
+    // Sizes of areas that no file has yet.
+    pub tags: u32,
+    pub histograms: u32,
+    pub samples: u32,
+    pub namespace_reads: u32,
+    pub reserved_fixed: [u64; 42],
     // Identity: changed only when a copy is adopted, under the data file's lock.
     pub file_id: [u64; 2],
     pub data_inode: u64,
     pub data_device: u64,
     pub lock_dir_inode: u64,
-    pub reserved_identity: [u64; 3],
+    pub lineage: u64,
+    pub reserved_identity: [u64; 2],
     // State: one cache line, which every operation reads and few operations write.
     pub boot_id: [u64; 2],
     pub epochs: u64,
@@ -77,13 +83,18 @@ pub(crate) struct Header {
     pub replaced: u64,
     /// An upper bound on the number of stripes still flagged verify-me; 0 if no stripe is.
     pub unverified: u64,
-    pub reserved_state: [u64; 2],
+    pub sample_mask: u64,
+    pub reserved_state: u64,
     // Membership: changed under the data file's lock, on a cache line of its own.
     pub seats_used: u64,
     pub seat_cursor: u64,
     pub resets: u64,
-    pub reserved_members: [u64; 5],
-    pub reserved: [u64; 424],
+    pub resizer: u64,
+    pub reserved_members: [u64; 4],
+    // A line of its own: each invalidation of a tag will change it.
+    pub tag_clock: u64,
+    pub reserved_tags: [u64; 7],
+    pub reserved: [u64; 416],
 }
 
 /// One member's place in the file.
@@ -116,9 +127,11 @@ pub(crate) struct Namespace {
     pub none_ttl_ms: u64,
     pub flags: u64,
     pub name_len: u64,
-    pub reserved_head: u64,
+    pub idle_ttl_ms: u64,
     pub name: [u8; NAMESPACE_NAME],
-    pub reserved: [u64; 8],
+    pub words: [u64; 4],
+    pub generation: u64,
+    pub reserved: [u64; 3],
 }
 
 /// The head of a stripe; its claims follow.
@@ -243,6 +256,7 @@ const _: () = {
     // Each part of the header that is written on its own starts a cache line.
     assert!(offset_of!(Header, file_len) == CHECKED.start && offset_of!(Header, file_id) == CHECKED.end);
     assert!(offset_of!(Header, boot_id) % 64 == 0 && offset_of!(Header, seats_used) % 64 == 0);
+    assert!(offset_of!(Header, tag_clock) % 64 == 0);
     assert!(offset_of!(Stripe, intent) == 64 && offset_of!(Stripe, small_head) == 128);
     assert!(offset_of!(Stripe, verify_me) == 192 && offset_of!(Stripe, counters) == 256);
     assert!(offset_of!(Seat, lines) == 128);
@@ -268,10 +282,11 @@ fields! {
         magic: 8, format: 4, header_len: 4, fingerprint: 8, check: 8, file_len: 8, capacity: 8, mean_item: 8,
         stripes: 4, lock_regions: 4, seats: 4, namespaces: 4, claims: 4, after_crash: 4, buckets: 8,
         small_len: 8, main_len: 8, hash_seed: 8, strategy_id: 8, strategy_name: STRATEGY_NAME,
-        created_ms: 8, reserved_fixed: 352, file_id: 16, data_inode: 8, data_device: 8, lock_dir_inode: 8,
-        reserved_identity: 24, boot_id: 16, epochs: 8, flush: 8, replaced: 8, unverified: 8,
-        reserved_state: 16,
-        seats_used: 8, seat_cursor: 8, resets: 8, reserved_members: 40, reserved: 3392,
+        created_ms: 8, tags: 4, histograms: 4, samples: 4, namespace_reads: 4, reserved_fixed: 336,
+        file_id: 16, data_inode: 8, data_device: 8, lock_dir_inode: 8, lineage: 8, reserved_identity: 16,
+        boot_id: 16, epochs: 8, flush: 8, replaced: 8, unverified: 8, sample_mask: 8, reserved_state: 8,
+        seats_used: 8, seat_cursor: 8, resets: 8, resizer: 8, reserved_members: 32,
+        tag_clock: 8, reserved_tags: 56, reserved: 3328,
     }
     Seat {
         generation: 8, taken: 8, lease_inode: 8, pid: 8, started_ms: 8, reserved: 88,
@@ -279,7 +294,7 @@ fields! {
     }
     Namespace {
         name_hash: 8, epochs: 8, hard_ttl_ms: 8, soft_ttl_ms: 8, none_ttl_ms: 8, flags: 8, name_len: 8,
-        reserved_head: 8, name: NAMESPACE_NAME, reserved: 64,
+        idle_ttl_ms: 8, name: NAMESPACE_NAME, words: 32, generation: 8, reserved: 24,
     }
     Stripe {
         lock_word: 8, sleep_word: 8, lock_inode: 8, reserved_lock: 40,
@@ -296,6 +311,21 @@ fields! {
     Bucket { version: 8, slots: 56 }
     Record { shape: 8, seal: 8, stamp: 8, expiry: 8 }
     Extension { soft_expiry: 8, created: 8, flags: 8 }
+}
+
+/// The fields that format 3 names for features to come, by struct. They and the `reserved` fields are zero.
+const FOR_LATER: [(&str, &[&str]); 2] = [
+    ("Header", &["tags", "histograms", "samples", "namespace_reads", "lineage", "sample_mask", "resizer", "tag_clock"]),
+    ("Namespace", &["flags", "idle_ttl_ms", "words", "generation"]),
+];
+
+/// The fields of a struct that are zero in every file: name, offset and size.
+pub(crate) fn unused_fields(of: &str) -> impl Iterator<Item = (&'static str, usize, usize)> {
+    let later = FOR_LATER.iter().find(|(name, _)| *name == of).map_or(&[][..], |(_, fields)| fields);
+    FIELDS
+        .iter()
+        .filter(move |(name, field, ..)| *name == of && (field.starts_with("reserved") || later.contains(field)))
+        .map(|&(_, field, offset, size)| (field, offset, size))
 }
 
 /// A hash of the layout: two builds that lay out the bytes differently have different fingerprints.

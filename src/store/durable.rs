@@ -31,7 +31,10 @@ use std::io;
 /// some process changes endlessly exhausts the attempts.
 const ATTEMPTS: u32 = 100;
 
-/// The phase in the header's flush mark; the bits above it hold the phase's number.
+/// The phase's number begins at this bit of the mark. The bit below it is zero, and will say that writers must wait.
+const NUMBER_AT: u32 = 3;
+
+/// The phase, in the lowest two bits of the header's flush mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flush {
     Dirty,
@@ -123,7 +126,7 @@ impl<M: Memory> Store<M> {
                 Flush::Flushing | Flush::Clean => return Ok(word),
                 Flush::Dirtying => self.withdraw(word)?,
                 Flush::Dirty => {
-                    let next = Flush::Flushing.with((word >> 2).wrapping_add(1) << 2);
+                    let next = Flush::Flushing.with((word >> NUMBER_AT).wrapping_add(1) << NUMBER_AT);
                     if mark.compare_exchange(Step::FlushMark, word, next, Ordering::AcqRel).is_ok() {
                         return Ok(next);
                     }

@@ -1,7 +1,7 @@
 //! The record: header, extension, key and value of one item, as it lies in a ring.
 //!
 //! ```text
-//! word 0  shape   63..32 allocated units | 31..16 key length | 15..8 zero | 7..0 kind       never changes
+//! word 0  shape   63..32 allocated units | 31..16 key length | 15..8 unused | 7..0 kind     never changes
 //! word 1  seal    63..40 epoch | 39..32 unused bytes behind the value | 31..0 checksum
 //! word 2  stamp
 //! word 3  expiry  63 dead | 62..44 check bits | 43..0 milliseconds since 1970, 0: never

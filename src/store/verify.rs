@@ -10,7 +10,7 @@ use super::slot::{Ring, Slot};
 use super::stripe_guard::slots;
 use super::table::Store;
 use crate::shm::atomics::{AtomicU64, Ordering, fence};
-use crate::shm::layout::{BUCKET_LEN, at};
+use crate::shm::layout::{BUCKET_LEN, NAMESPACE_LEN, at, unused_fields};
 use crate::shm::memory::Row;
 use crate::shm::{Geometry, Memory};
 use std::collections::HashMap;
@@ -66,6 +66,32 @@ impl<M: Memory> Store<M> {
             (start, words.collect())
         };
         Store { mem: Snapshot(parts.into_iter().map(copy).collect()), geometry: self.geometry, seed: self.seed }
+    }
+
+    /// The fields that format 3 does not use and that are not zero. Those outside the stripes count to stripe 0. Nothing
+    /// writes them, so no lock is needed.
+    pub(crate) fn unused_parts(&self, stripe: u32) -> Vec<Problem> {
+        let g = &self.geometry;
+        let mut structs = vec![("Stripe", g.stripe(stripe))];
+        if stripe == 0 {
+            structs.push(("Header", 0));
+            structs.extend((0..g.shape.seats).map(|seat| ("Seat", g.seat(seat))));
+            let namespaces = 0..u64::from(g.shape.namespaces);
+            structs.extend(namespaces.map(|n| ("Namespace", g.namespaces_at + n * NAMESPACE_LEN)));
+        }
+        let words = structs.into_iter().flat_map(|(of, at)| {
+            unused_fields(of).flat_map(move |(field, offset, size)| {
+                let (first, last) = ((offset / 8) as u64, ((offset + size - 1) / 8) as u64);
+                (first..=last).map(move |word| (of, field, at + word * 8))
+            })
+        });
+        let found = words.map(|(of, field, at)| (of, field, at, self.mem.word(at).get())).filter(|word| word.3 != 0);
+        let problem = |(of, field, at, word): (&str, &str, u64, u64)| Problem {
+            stripe,
+            invariant: "unused parts".into(),
+            detail: format!("{of}.{field} at offset {at}: expected 0, found {word:#x}"),
+        };
+        found.take(MOST_PROBLEMS).map(problem).collect()
     }
 
     /// Copies a stripe without its lock; `None` if a writer was at work.

@@ -12,7 +12,7 @@
 use super::intent::Intent;
 use super::record::{NewRecord, RecordLocation, timed};
 use super::slot::{Ring, Slot};
-use super::stripe_guard::{Entry, StripeGuard, close_bucket, open_bucket, slots, slots_in};
+use super::stripe_guard::{Entry, StripeGuard, bucket_of, close_bucket, open_bucket, slots, slots_in};
 use super::tally::StripeCount;
 use crate::fault::{Fault, injected};
 use crate::hash::Key;
@@ -107,10 +107,12 @@ impl<M: Memory> StripeGuard<'_, M> {
         self.count(StripeCount::Deletes);
     }
 
-    /// Changes a record's expiry. It is one word, so no reader can see half of it.
+    /// Changes a record's expiry. It is one word, so no reader can see half of it. The bucket's version changes after it:
+    /// a copy of the record that was made before is known to be out of date.
     pub(crate) fn touch(&mut self, entry: &Entry, expires_ms: u64) {
         let word = self.store.mem.word(entry.at + at!(Record.expiry));
         word.set(Step::Expiry, timed(expires_ms, entry.head.stamp));
+        self.renew_bucket(bucket_of(entry.slot_at));
     }
 
     /// Counts a write that looks at the key's old value as a use of it, like a read.

@@ -26,6 +26,7 @@ pub mod header {
     pub const STRATEGY_ID: usize = 112;
     pub const STRATEGY_NAME: usize = 120;
     pub const CREATED_MS: usize = 152;
+    pub const TAGS: usize = 160;
     pub const FILE_ID: usize = 512;
     pub const DATA_INODE: usize = 528;
     pub const LOCK_DIR_INODE: usize = 544;
@@ -34,6 +35,7 @@ pub mod header {
     pub const FLUSH: usize = 600;
     pub const REPLACED: usize = 608;
     pub const UNVERIFIED: usize = 616;
+    pub const SAMPLE_MASK: usize = 624;
     pub const SEATS_USED: usize = 640;
     pub const RESETS: usize = 656;
 }
@@ -120,10 +122,14 @@ impl Raw {
         self.half(header::STRIPES) as usize
     }
 
+    /// Offset of a namespace's entry.
+    pub fn namespace(&self, namespace: usize) -> usize {
+        4096 + self.half(header::SEATS) as usize * 1280 + namespace * 256
+    }
+
     /// Offset of a stripe's head.
     pub fn stripe(&self, stripe: usize) -> usize {
-        let seats_end = 4096 + self.half(header::SEATS) as usize * 1280;
-        seats_end + self.half(header::NAMESPACES) as usize * 256 + stripe * self.stripe_len()
+        self.namespace(self.half(header::NAMESPACES) as usize) + stripe * self.stripe_len()
     }
 
     fn stripe_len(&self) -> usize {
