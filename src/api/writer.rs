@@ -70,7 +70,8 @@ impl<'f, 'k> Writer<'f, 'k> {
     pub(super) fn would_read(&self, stripe: &StripeGuard<'_, Mapping>, entry: Option<&Entry>) -> bool {
         let verify = self.opened.settings.verify_reads;
         entry.is_some_and(|entry| {
-            stripe.is_current(entry) && (!verify || matches!(stripe.copied(&self.key, entry, true, false), Ok(Some(_))))
+            stripe.is_seen(entry, false)
+                && (!verify || matches!(stripe.copied(&self.key, entry, true, false), Ok(Some(_))))
         })
     }
 

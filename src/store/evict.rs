@@ -16,6 +16,7 @@ use super::record::{Head, pad};
 use super::slot::{Ring, Slot};
 use super::stripe_guard::{StripeGuard, close_bucket, open_bucket};
 use super::tally::StripeCount;
+use super::visibility::Visibility;
 use crate::shm::{Memory, Step};
 
 /// Number of marks from which on a record at the small ring's tail is promoted.
@@ -114,16 +115,16 @@ impl<M: Memory> StripeGuard<'_, M> {
     }
 
     fn leave_live(&mut self, slot_at: u64, slot: Slot, at: u64, head: Head, budget: &mut Budget, passed: u64) {
-        if self.store.is_cleared(at, head) {
-            self.unlink(Intent::Expire, slot_at, slot, Slot::EMPTY, head);
-        } else if head.is_expired(|| self.now_ms()) {
-            self.unlink(Intent::Expire, slot_at, slot, Slot::EMPTY, head);
-            self.count(StripeCount::Expirations);
-        } else {
-            match slot.ring() {
+        match self.store.visibility(at, head, || self.now_ms()) {
+            Visibility::Cleared => self.unlink(Intent::Expire, slot_at, slot, Slot::EMPTY, head),
+            Visibility::Expired => {
+                self.unlink(Intent::Expire, slot_at, slot, Slot::EMPTY, head);
+                self.count(StripeCount::Expirations);
+            }
+            Visibility::Value | Visibility::Absence => match slot.ring() {
                 Ring::Small => self.leave_small(slot_at, slot, at, head, budget),
                 Ring::Main => return self.leave_main(slot_at, slot, at, head, budget, passed),
-            }
+            },
         }
         self.pass(slot.ring(), slot.position(), passed);
     }

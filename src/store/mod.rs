@@ -41,6 +41,7 @@ pub(crate) mod tally;
 #[cfg(all(test, not(loom)))]
 mod tests;
 pub(crate) mod verify;
+mod visibility;
 pub(crate) mod write;
 
 pub use epochs::Invalidation;

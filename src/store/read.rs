@@ -217,7 +217,7 @@ impl<M: Memory> Store<M> {
             let (i, slot) = view.first();
             view.candidates &= view.candidates - 1;
             let Some(record) = self.record_of(view.stripe, slot, &key) else { continue };
-            if record.head.is_expired(&now_ms) || self.is_hidden(record.at, record.head, T::SEES_ABSENCE) {
+            if !self.visibility(record.at, record.head, &now_ms).is_seen(T::SEES_ABSENCE) {
                 break;
             }
             return self.take_found(&view.found(i, slot, record), want, mark);
@@ -338,7 +338,7 @@ impl<M: Memory> Store<M> {
     /// The key of a slot's record, if the record is current and really belongs to this stripe.
     fn key_at(&self, stripe: u32, slot: Slot, now_ms: u64) -> Option<Vec<u8>> {
         let CheckedRecord { at, head, .. } = self.record_in(stripe, slot)?;
-        if head.is_expired(|| now_ms) || self.is_hidden(at, head, false) {
+        if !self.visibility(at, head, || now_ms).is_seen(false) {
             return None;
         }
         let mut bytes = Vec::new();

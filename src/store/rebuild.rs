@@ -97,8 +97,7 @@ impl<M: Memory> StripeGuard<'_, M> {
             && super::record::is_sound(&key, value, head, extension, self.location(slot))
             && head.epoch() <= epochs.current()
             && extension.namespace_epoch() <= self.store.namespace_epochs(extension.namespace()).current()
-            && !self.store.is_cleared(at, head)
-            && !head.is_expired(|| self.now_ms());
+            && self.store.visibility_with(head, extension, || self.now_ms()).is_seen(true);
         if stays {
             self.link_newest(&key, slot, head);
         } else {

@@ -405,16 +405,12 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
 
     /// The record of a key, if a read would return it.
     pub(crate) fn find_current(&self, key: &Key<'_>) -> Option<Entry> {
-        self.find(key).filter(|entry| self.is_current(entry))
+        self.find(key).filter(|entry| self.is_seen(entry, false))
     }
 
-    pub(crate) fn is_current(&self, entry: &Entry) -> bool {
-        !entry.head.is_expired(|| self.now_ms()) && !self.store.is_hidden(entry.at, entry.head, false)
-    }
-
-    /// [`is_current`](Self::is_current) for a caller that also accepts a record that says that the key has no value.
-    pub(crate) fn is_known(&self, entry: &Entry) -> bool {
-        !entry.head.is_expired(|| self.now_ms()) && !self.store.is_cleared(entry.at, entry.head)
+    /// Whether a caller sees the record.
+    pub(crate) fn is_seen(&self, entry: &Entry, sees_absence: bool) -> bool {
+        self.store.visibility(entry.at, entry.head, || self.now_ms()).is_seen(sees_absence)
     }
 
     /// The slot that points to the record at a position, found through the record's key.

@@ -144,41 +144,6 @@ impl<M: Memory> Store<M> {
         false
     }
 
-    /// Whether a record has been cleared or invalidated since it was written.
-    #[inline(always)]
-    pub(crate) fn is_cleared(&self, at: u64, head: Head) -> bool {
-        head.epoch() < self.epochs().hard() || (head.is_extended() && self.is_namespace_cleared(at, head))
-    }
-
-    #[cold]
-    fn is_namespace_cleared(&self, at: u64, head: Head) -> bool {
-        self.is_hidden_by(self.extension(at, head), true)
-    }
-
-    /// Whether a read must not return a record: it was cleared, or it says that there is no value and the read, like
-    /// most, wants one.
-    #[inline(always)]
-    pub(crate) fn is_hidden(&self, at: u64, head: Head, sees_absence: bool) -> bool {
-        head.epoch() < self.epochs().hard() || (head.is_extended() && self.is_extension_hidden(at, head, sees_absence))
-    }
-
-    #[cold]
-    fn is_extension_hidden(&self, at: u64, head: Head, sees_absence: bool) -> bool {
-        self.is_hidden_by(self.extension(at, head), sees_absence)
-    }
-
-    /// [`is_hidden`](Self::is_hidden) by what a loaded extension says.
-    pub(super) fn is_hidden_by(&self, extension: Extension, sees_absence: bool) -> bool {
-        extension.namespace_epoch() < self.namespace_epochs(extension.namespace()).hard()
-            || (!sees_absence && extension.is_absence())
-    }
-
-    /// Whether a record is older than the last soft invalidation of the cache or of its namespace.
-    pub(crate) fn is_outdated(&self, head: Head, extension: Extension) -> bool {
-        head.epoch() < self.epochs().soft()
-            || extension.namespace_epoch() < self.namespace_epochs(extension.namespace()).soft()
-    }
-
     /// A word of a stripe's head.
     #[inline]
     pub(crate) fn stripe_word(&self, stripe: u32, field: u64) -> Word<'_> {

@@ -29,7 +29,7 @@ fn known_in(
     key: &Key<'_>,
     time: &Time,
 ) -> Result<Option<Known>> {
-    let Some(entry) = stripe.find(key).filter(|entry| stripe.is_known(entry)) else { return Ok(None) };
+    let Some(entry) = stripe.find(key).filter(|entry| stripe.is_seen(entry, true)) else { return Ok(None) };
     let copied = stripe.copied(key, &entry, opened.settings.verify_reads, true);
     let copied = copied.map_err(Error::no_memory(entry.value_len))?;
     Ok(copied.map(|copied| Known::of(&opened.store, copied, time)))
