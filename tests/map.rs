@@ -1,11 +1,13 @@
-//! The map of the source, enforced by a test: it reads from the source which file imports which.
+//! The map of the source, enforced by tests: they read from the source which file imports which.
 //!
 //! * A floor imports only from floors below it.
 //! * No two files import each other.
 //! * Only the floors up to `store` name offsets of the format (`at!`).
+//! * A `mod.rs` is a window: it declares modules and re-exports their items, and defines nothing itself.
+//! * No source file is longer than 600 lines.
 //!
-//! A window (`mod.rs`) is transparent: an item that it re-exports counts as imported from the file that defines it.
-//! There is no list of exceptions.
+//! A window is transparent: an item that it re-exports counts as imported from the file that defines it, or from each
+//! such file if every system has its own. There is no list of exceptions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -26,14 +28,20 @@ const FLOORS: [&[&str]; 8] = [
 /// The highest floor that may name an offset.
 const OFFSETS_UP_TO: &str = "store";
 
+/// The most lines of a source file.
+const LONGEST_FILE: usize = 600;
+
 type Module = Vec<String>;
+
+/// The targets of the names that a window re-exports: several where each system has its own.
+type HandedOn = BTreeMap<String, BTreeSet<Module>>;
 
 /// One file: its imports, and its re-exports if it is a window.
 struct Room {
     text: String,
     /// Paths from the crate's root.
     imports: Vec<Module>,
-    handed_on: BTreeMap<String, Module>,
+    handed_on: HandedOn,
 }
 
 struct House {
@@ -43,7 +51,7 @@ struct House {
 impl House {
     fn read(root: &Path) -> Self {
         let mut files = Vec::new();
-        collect(root, &mut files);
+        collect(root, &["rs"], &mut files);
         let mut rooms = BTreeMap::new();
         let texts: Vec<(Module, String)> = files
             .iter()
@@ -62,8 +70,8 @@ impl House {
         Self { rooms }
     }
 
-    /// The file that defines the item of a path.
-    fn home(&self, path: &[String]) -> Module {
+    /// The files that define the item of a path: one for each system that has its own.
+    fn homes(&self, path: &[String]) -> BTreeSet<Module> {
         let mut at: Module = Vec::new();
         for (i, part) in path.iter().enumerate() {
             let mut inner = at.clone();
@@ -72,30 +80,35 @@ impl House {
                 at = inner;
                 continue;
             }
-            if let Some(target) = self.rooms.get(&at).and_then(|room| room.handed_on.get(part)) {
-                let rest: Module = target.iter().chain(&path[i + 1..]).cloned().collect();
-                return self.home(&rest);
+            if let Some(targets) = self.rooms.get(&at).and_then(|room| room.handed_on.get(part)) {
+                let rest = |target: &Module| -> Module { target.iter().chain(&path[i + 1..]).cloned().collect() };
+                return targets.iter().flat_map(|target| self.homes(&rest(target))).collect();
             }
             break;
         }
-        at
+        [at].into()
     }
 
     fn edges(&self) -> BTreeSet<(Module, Module)> {
-        let of = |(module, room): (&Module, &Room)| {
-            let targets: Vec<_> = room.imports.iter().map(|path| (module.clone(), self.home(path))).collect();
-            targets
-        };
-        self.rooms.iter().flat_map(of).filter(|(from, to)| from != to).collect()
+        let mut edges = BTreeSet::new();
+        for (module, room) in &self.rooms {
+            let homes = room.imports.iter().flat_map(|path| self.homes(path));
+            edges.extend(homes.filter(|home| home != module).map(|home| (module.clone(), home)));
+        }
+        edges
     }
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+/// The files with one of these extensions in a folder. Folders that tools write to are left out.
+fn collect(folder: &Path, extensions: &[&str], files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
         if path.is_dir() {
-            collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            if !name.starts_with('.') && !["target", "venv", "__pycache__"].contains(&name) {
+                collect(&path, extensions, files);
+            }
+        } else if extensions.iter().any(|extension| name.ends_with(&format!(".{extension}"))) {
             files.push(path);
         }
     }
@@ -141,8 +154,8 @@ fn test_modules(module: &Module, text: &str) -> Vec<Module> {
 }
 
 /// The imports of a file: its `use` lines, and the paths from `crate` and `super` in its code.
-fn paths(module: &Module, text: &str, names: &BTreeSet<Module>) -> (Vec<Module>, BTreeMap<String, Module>) {
-    let (mut imports, mut handed_on) = (Vec::new(), BTreeMap::new());
+fn paths(module: &Module, text: &str, names: &BTreeSet<Module>) -> (Vec<Module>, HandedOn) {
+    let (mut imports, mut handed_on) = (Vec::new(), HandedOn::new());
     let mut rest = String::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
@@ -165,7 +178,7 @@ fn paths(module: &Module, text: &str, names: &BTreeSet<Module>) -> (Vec<Module>,
             let Some(path) = from_root(module, path, names) else { continue };
             let name = name.or_else(|| path.last().map(String::as_str)).unwrap_or_default().to_owned();
             if is_public {
-                handed_on.insert(name, path.clone());
+                handed_on.entry(name).or_default().insert(path.clone());
             }
             imports.push(path);
         }
@@ -178,7 +191,7 @@ fn paths(module: &Module, text: &str, names: &BTreeSet<Module>) -> (Vec<Module>,
     // A window does not use the items that it re-exports.
     let is_window = names.iter().any(|name| name.len() == module.len() + 1 && name.starts_with(module));
     if is_window {
-        imports.retain(|path| !handed_on.values().any(|handed| handed == path));
+        imports.retain(|path| !handed_on.values().any(|handed| handed.contains(path)));
     }
     (imports, handed_on)
 }
@@ -292,6 +305,71 @@ fn offsets_are_named_on_the_lower_floors_only() {
     assert!(found.is_empty(), "too high up: {}", found.join(", "));
 }
 
+/// The statements of a file that do more than declare a module or import a name.
+fn definitions(text: &str) -> Vec<String> {
+    let text = without_attributes(&without_comments(text));
+    let is_of_a_window = |statement: &str| {
+        let rest = statement.strip_prefix("pub").map_or(statement, |rest| match rest.split_once(')') {
+            Some((scope, rest)) if scope.starts_with('(') => rest.trim_start(),
+            _ => rest.trim_start(),
+        });
+        rest.starts_with("use ") || (rest.starts_with("mod ") && !rest.contains('{'))
+    };
+    let statements = text.split(';').map(str::trim).filter(|statement| !statement.is_empty());
+    statements.filter(|statement| !is_of_a_window(statement)).map(str::to_owned).collect()
+}
+
+fn without_attributes(text: &str) -> String {
+    let (mut kept, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find("#[").into_iter().chain(rest.find("#![")).min() {
+        kept.push_str(&rest[..at]);
+        let mut depth = 0;
+        let mut closes = |c: char| {
+            depth += i32::from(c == '[') - i32::from(c == ']');
+            c == ']' && depth == 0
+        };
+        let end = rest[at..].find(&mut closes).expect("an attribute ends");
+        rest = &rest[at + end + 1..];
+    }
+    kept + rest
+}
+
+#[test]
+fn every_mod_rs_is_a_window() {
+    let (mut files, mut found) = (Vec::new(), Vec::new());
+    roots().iter().for_each(|root| collect(root, &["rs"], &mut files));
+    files.retain(|file| file.ends_with("mod.rs"));
+    assert!(files.len() > 10, "only {} windows were found", files.len());
+    for file in files {
+        // The first one is enough to find it: what follows may be the inside of a function.
+        let definitions = definitions(&fs::read_to_string(&file).unwrap());
+        found.extend(definitions.first().map(|first| format!("{}: {first}", in_repository(&file))));
+    }
+    assert!(found.is_empty(), "move to a file that names the concept:\n{}", found.join("\n"));
+}
+
+/// The path of a file from the root of the repository.
+fn in_repository(file: &Path) -> String {
+    file.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().display().to_string()
+}
+
+/// All Rust and Python files of the repository.
+fn sources() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    collect(Path::new(env!("CARGO_MANIFEST_DIR")), &["rs", "py", "pyi"], &mut files);
+    files
+}
+
+#[test]
+fn no_file_is_too_long() {
+    let lines = |file: &Path| fs::read_to_string(file).unwrap().lines().count();
+    let files = sources();
+    assert!(files.len() > 300, "only {} files were found", files.len());
+    let long = files.iter().map(|file| (file, lines(file))).filter(|&(_, lines)| lines > LONGEST_FILE);
+    let long: Vec<_> = long.map(|(file, lines)| format!("{}: {lines} lines", in_repository(file))).collect();
+    assert!(long.is_empty(), "split by subject, at most {LONGEST_FILE} lines:\n{}", long.join("\n"));
+}
+
 #[test]
 fn the_map_sees_what_it_must_see() {
     let house = House::read(&root());
@@ -303,4 +381,11 @@ fn the_map_sees_what_it_must_see() {
     assert!(edges.contains(&(module("file/attached"), module("store/table"))), "a path through a window");
     assert!(!house.rooms.contains_key(&module("store/tests")), "tests are not part of the house");
     assert_eq!(expand("a::{b, c::{d, self}}"), ["a::b", "a::c::d", "a::c::self"]);
+    let homes = house.homes(&module("platform/boot_id"));
+    let expected = ["apple", "linux", "other_unix", "windows"].map(|system| module(&format!("platform/{system}")));
+    assert_eq!(homes, expected.into(), "each system has its own");
+    let window = "#![a = \"b;\"]\nmod b;\n#[cfg(all(c[0]))]\npub(in d) use d::{\n    e,\n    f,\n};\npub mod g;\n";
+    assert_eq!(definitions(window), [""; 0]);
+    let room = "mod a;\nuse b::c;\npub(crate) const D: u32 = 1;\nmod e {}\n";
+    assert_eq!(definitions(room), ["pub(crate) const D: u32 = 1", "mod e {}"]);
 }

@@ -1,12 +1,16 @@
-//! Stale values: a read that gets one takes no lock, waits for nobody, and does not repeat a creation that has just
-//! failed.
+//! Stale values: when a value counts as stale, how it is created anew, in the background or early, and what that costs
+//! its readers. A read that gets a stale value takes no lock, waits for no other caller, and does not repeat a creation
+//! that has just failed.
 
 mod common;
 
 use common::children::{self, arg, say};
-use common::{Place, TestClock, assert_sound};
+use common::{Place, TestClock, assert_sound, small_options};
 use kennel::locks::{LockError, LockFactory, LockPlace, LockRegions};
-use kennel::{Cache, CreateOptions, Created, Expiry, LockStrategy, Lookup, Options, SetOptions, Wait};
+use kennel::{
+    Cache, CreateOptions, Created, Error, Expiry, LockStrategy, Lookup, NamespaceOptions, Options, SetOptions, Stored,
+    Wait,
+};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -20,6 +24,10 @@ fn options() -> Options {
 
 fn ok(value: &str) -> Result<Vec<u8>, Infallible> {
     Ok(value.as_bytes().to_vec())
+}
+
+fn ttl(ms: u64) -> Expiry {
+    Expiry::After(Duration::from_millis(ms))
 }
 
 /// Options with which a created value is stale immediately.
@@ -248,4 +256,145 @@ fn a_value_of_unknown_age_is_too_old_for_who_limits_the_age() {
     cache.set_with("key", "plain", &SetOptions::new()).unwrap();
     assert!(matches!(cache.claim("key", &usable).unwrap(), Lookup::Create(_)));
     assert_sound(&cache);
+}
+
+/// A reader may demand a younger value than its creator promised.
+#[test]
+fn a_caller_may_demand_a_younger_value_than_was_stored() {
+    let place = Place::new();
+    let clock = TestClock::at(NOW);
+    let cache = small_options().clock(clock.clone()).create(place.path()).unwrap();
+    let namespace = cache.namespace("r", &NamespaceOptions::new()).unwrap();
+    let seconds = Duration::from_secs;
+    let stored = CreateOptions::new().expiry(ttl(100_000)).absence_expiry(ttl(100_000)).wait(Wait::No);
+    let strict = stored.clone().max_fresh_age(seconds(10)).max_age(seconds(20));
+    let never = || -> Result<Vec<u8>, Infallible> { panic!("it is there") };
+    assert_eq!(namespace.get_or_create("key", &stored, || ok("first")).unwrap(), b"first");
+    assert_eq!(namespace.get_or_create_optional("none", &stored, || None::<Vec<u8>>).unwrap(), None);
+
+    clock.set(NOW + 9_990);
+    assert_eq!(namespace.get_or_create("key", &strict, never).unwrap(), b"first");
+    clock.set(NOW + 10_000);
+    let Lookup::Create(claim) = namespace.claim("key", &strict).unwrap() else { panic!("it is stale for this caller") };
+    assert_eq!(claim.stale().unwrap().value, b"first");
+    assert!(matches!(namespace.claim("key", &strict).unwrap(), Lookup::Stale(item) if item.value == b"first"));
+    assert!(matches!(namespace.claim("key", &stored).unwrap(), Lookup::Hit(_)), "and fresh for that one");
+    claim.fail();
+
+    clock.set(NOW + 20_000);
+    assert_eq!(namespace.get_or_create("key", &stored, never).unwrap(), b"first");
+    let Lookup::Create(claim) = namespace.claim("key", &strict).unwrap() else { panic!("it is gone for this caller") };
+    assert!(claim.stale().is_none());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            assert!(matches!(namespace.claim("key", &strict), Err(Error::TimedOut { .. })), "others wait");
+            let all_the_same = strict.clone().unprotected(true);
+            let Lookup::Create(claim) = namespace.claim("key", &all_the_same).unwrap() else {
+                panic!("it does not wait")
+            };
+            assert!(claim.stale().is_none() && !claim.is_protected());
+        });
+    });
+    assert!(matches!(claim.store("second").unwrap(), Stored::Yes(_)));
+    assert_eq!(namespace.get_or_create("key", &strict, never).unwrap(), b"second");
+    assert!(matches!(namespace.claim("none", &stored).unwrap(), Lookup::Absent));
+    assert!(matches!(namespace.claim("none", &strict).unwrap(), Lookup::Create(_)), "an absence grows old, too");
+
+    assert_sound(&cache);
+}
+
+#[test]
+fn a_stale_value_is_refreshed_in_the_background() {
+    let place = Place::new();
+    let clock = TestClock::at(NOW);
+    let cache = small_options().clock(clock.clone()).create(place.path()).unwrap();
+    let how = CreateOptions::new().soft_expiry(ttl(1_000));
+    assert_eq!(cache.get_or_refresh("key", &how, || ok("first")).unwrap(), b"first");
+    clock.set(NOW + 1_000);
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let slow = move || {
+        wait.recv().unwrap();
+        ok("second")
+    };
+    assert_eq!(cache.get_or_refresh("key", &how, slow).unwrap(), b"first");
+    // The same caller may ask again meanwhile.
+    let never = || -> Result<Vec<u8>, Infallible> { panic!("another caller creates it") };
+    assert_eq!(cache.get_or_refresh("key", &how, never).unwrap(), b"first");
+    go.send(()).unwrap();
+    let start = Instant::now();
+    while cache.get("key").unwrap() != b"second" {
+        assert!(start.elapsed() < Duration::from_secs(30));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // A background creator that fails harms no caller: the next one tries again. While the thread that stored the value
+    // still has the stripe's lock, a caller returns the stale value and leaves the key alone for some milliseconds.
+    clock.set(NOW + 10_000);
+    let (run, has_run) = std::sync::mpsc::channel();
+    loop {
+        let run = run.clone();
+        let fails = move || {
+            run.send(()).unwrap();
+            Err::<Vec<u8>, _>("no")
+        };
+        assert_eq!(cache.get_or_refresh("key", &how, fails).unwrap(), b"second");
+        if has_run.recv_timeout(Duration::from_millis(50)).is_ok() {
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_secs(60));
+    }
+    while cache.is_claimed("key") {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(cache.get_or_create("key", &how, || ok("third")).unwrap(), b"third");
+}
+
+/// The share of callers for which XFetch creates the value anew, measured with `times` callers.
+fn early_share(left_ms: u64, beta: f64, times: u32) -> f64 {
+    let place = Place::new();
+    let clock = TestClock::at(NOW);
+    let cache = small_options().clock(clock.clone()).create(place.path()).unwrap();
+    let how = CreateOptions::new().early_refresh(beta).expiry(ttl(100_000));
+    let slow = || {
+        std::thread::sleep(Duration::from_millis(100));
+        ok("value")
+    };
+    cache.get_or_create("key", &how, slow).unwrap();
+    clock.set(NOW + 100_000 - left_ms);
+    let early = (0..times).filter(|_| match cache.claim("key", &how).unwrap() {
+        Lookup::Hit(_) => false,
+        Lookup::Create(claim) => {
+            assert_eq!(claim.stale().unwrap().value, b"value");
+            true
+        }
+        other => panic!("it is fresh: {other:?}"),
+    });
+    early.count() as f64 / f64::from(times)
+}
+
+#[test]
+fn early_creation_grows_likely_towards_the_expiry() {
+    // A creation takes 100 ms or slightly more; `left` ms before the expiry the probability is exp(-left / 100).
+    assert!(early_share(50_000, 1.0, 300) == 0.0);
+    let near = early_share(100, 1.0, 2_000);
+    assert!((0.3..0.6).contains(&near), "about 0.37 expected, found {near}");
+    let nearer = early_share(5, 1.0, 500);
+    assert!(nearer > 0.85, "about 0.95 expected, found {nearer}");
+    let eager = early_share(300, 3.0, 2_000);
+    assert!((0.3..0.6).contains(&eager), "about 0.37 expected, found {eager}");
+}
+
+#[test]
+fn early_creation_lets_one_create_and_the_others_go_on() {
+    let place = Place::new();
+    let clock = TestClock::at(NOW);
+    let cache = small_options().clock(clock.clone()).create(place.path()).unwrap();
+    let how = CreateOptions::new().early_refresh(1e9).expiry(ttl(100_000)).wait(Wait::No);
+    let slow = || {
+        std::thread::sleep(Duration::from_millis(20));
+        ok("value")
+    };
+    cache.get_or_create("key", &how, slow).unwrap();
+    let Lookup::Create(claim) = cache.claim("key", &how).unwrap() else { panic!("such a beta is always early") };
+    assert!(matches!(cache.claim("key", &how).unwrap(), Lookup::Hit(item) if item.value == b"value"));
+    assert!(matches!(claim.store("anew").unwrap(), Stored::Yes(_)));
 }

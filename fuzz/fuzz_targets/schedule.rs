@@ -18,7 +18,7 @@
 //! Found without planting: a clear while a stripe is held left the count of live records wrong forever ("live count",
 //! in 20 s), see `a_clear_while_a_stripe_is_held_does_not_confuse_the_count` in `src/store/tests.rs`; a repair that
 //! gave up and died left an intent for a record that it had removed (after 376 s), see
-//! `a_death_at_any_step_of_the_repair_that_gives_up_leaves_the_stripe_empty` there.
+//! `a_death_at_any_step_of_the_repair_that_gives_up_leaves_the_stripe_empty` in `src/store/tests/deaths.rs`.
 #![no_main]
 
 #[allow(dead_code)]

@@ -1,11 +1,6 @@
 //! macOS and its relatives only.
 
-pub(crate) use super::super::lacking::{
-    MAPPINGS_KEEP_LOCKS, clock_ahead_ms, heavy_barrier, is_in_memory, keep_from_children, light_barrier,
-    mappings_keep_locks, nameless_file, next_data, prefault, process_word, zero_process_word_in_children,
-};
-use super::super::unknown_boot;
-pub(crate) use super::super::wait::{sleep_on, wake_all, wake_one};
+use super::boot::unknown_boot;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;

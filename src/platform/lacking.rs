@@ -6,6 +6,9 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 
+#[cfg(not(any(unix, windows)))]
+compile_error!("kennel needs files that processes can map and lock together: a Unix system or Windows");
+
 /// Opens a file without a name: always `None`, since every file has a name here.
 pub(crate) fn nameless_file(_: &Path) -> io::Result<Option<File>> {
     Ok(None)

@@ -1,6 +1,6 @@
 //! Linux only.
 
-use super::super::unread_boot;
+use super::boot::unread_boot;
 use memmap2::MmapRaw;
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;

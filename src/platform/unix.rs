@@ -1,56 +1,43 @@
 //! What Linux, macOS and the other Unix systems have in common.
 
-use super::{DefaultPlace, Examined, ForkHandler, Identity, NewFile, must_be_directory, must_be_regular};
-use std::fs::{DirBuilder, File, FileType, Metadata, OpenOptions, Permissions};
+#[cfg(target_vendor = "apple")]
+use super::apple::path_of;
+use super::file_type::{must_be_directory, must_be_regular};
+use super::kinds::{DefaultPlace, Examined, ForkHandler, Identity, NewFile};
+#[cfg(target_os = "linux")]
+use super::linux::path_of;
+#[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+use super::other_unix::path_of;
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, RawFd};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-
-#[path = "unix_folder.rs"]
-mod folder;
-#[cfg_attr(target_os = "linux", path = "linux.rs")]
-#[cfg_attr(target_vendor = "apple", path = "apple.rs")]
-#[cfg_attr(not(any(target_os = "linux", target_vendor = "apple")), path = "other_unix.rs")]
-mod kind;
-
-pub(crate) use folder::Folder;
-pub(crate) use kind::{
-    MAPPINGS_KEEP_LOCKS, allocate, boot_id, clock_ahead_ms, heavy_barrier, is_in_memory, keep_from_children,
-    light_barrier, mappings_keep_locks, nameless_file, network_filesystem, next_data, prefault, process_word, sleep_on,
-    wake_all, wake_one, zero_process_word_in_children,
-};
 
 /// Whether a mapped file can be replaced or removed. Unix allows that: the file lives on without a name.
 pub(crate) const CAN_REPLACE_MAPPED: bool = true;
 
-pub(crate) fn identity(file: &File) -> io::Result<Identity> {
-    identity_of(file, &file.metadata()?)
+impl Examined {
+    pub(crate) fn of(file: File) -> io::Result<Self> {
+        let meta = file.metadata()?;
+        Ok(Self { identity: identity_of(&meta), file, meta })
+    }
 }
 
-/// [`identity`] of a file whose metadata the caller has.
-pub(crate) fn identity_of(_: &File, meta: &Metadata) -> io::Result<Identity> {
-    Ok(Identity { inode: meta.ino(), device: meta.dev() })
+fn identity_of(meta: &Metadata) -> Identity {
+    Identity { inode: meta.ino(), device: meta.dev() }
+}
+
+pub(crate) fn identity(file: &File) -> io::Result<Identity> {
+    Ok(identity_of(&file.metadata()?))
 }
 
 /// The identity of the file at a path; `None` if there is none. This opens no descriptor and follows no symbolic link.
 pub(crate) fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
     match std::fs::symlink_metadata(path) {
-        Ok(meta) => Ok(Some(Identity { inode: meta.ino(), device: meta.dev() })),
+        Ok(meta) => Ok(Some(identity_of(&meta))),
         Err(error) if is_vanishing(&error) => Ok(None),
         Err(error) => Err(error),
-    }
-}
-
-/// What an irregular file is; `None` for a regular one.
-pub(crate) fn irregular(kind: FileType) -> Option<&'static str> {
-    match kind {
-        kind if kind.is_file() => None,
-        kind if kind.is_dir() => Some("a directory"),
-        kind if kind.is_symlink() => Some("a symbolic link"),
-        kind if kind.is_fifo() => Some("a named pipe"),
-        kind if kind.is_socket() => Some("a socket"),
-        _ => Some("a device"),
     }
 }
 
@@ -81,9 +68,9 @@ pub(crate) fn directory_inode(directory: &Path) -> u64 {
     std::fs::metadata(directory).map_or(0, |meta| meta.ino())
 }
 
-/// [`directory_inode`] of a directory whose metadata the caller has.
-pub(super) fn directory_inode_of(_: &Path, meta: &Metadata) -> u64 {
-    meta.ino()
+/// [`directory_inode`]; an error unless this process can look up names in the directory.
+pub(crate) fn look_into(directory: &Path) -> io::Result<u64> {
+    Ok(std::fs::symlink_metadata(directory.join("."))?.ino())
 }
 
 /// The path whose lock protects the directory of all lock directories: the directory itself, so that no file is left
@@ -113,7 +100,7 @@ pub(crate) fn reopen(file: &File, expected: Identity, path: &Path) -> io::Result
     // The system's path may be a link, so links are followed. The descriptor's number may be that of a named pipe by
     // now, so the open does not wait.
     let open_own = |path: &Path| OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path);
-    if let Some(own) = kind::path_of(file).and_then(|own| open_own(&own).ok()) {
+    if let Some(own) = path_of(file).and_then(|own| open_own(&own).ok()) {
         let own = Examined::of(own)?;
         if own.identity == expected {
             return Ok(own);
@@ -205,7 +192,7 @@ pub(crate) fn name_new_file(new: &mut NewFile, path: &Path, replace_through: Opt
 }
 
 fn link(file: &File, path: &Path) -> io::Result<()> {
-    let Some(from) = kind::path_of(file) else { return Err(io::Error::from(io::ErrorKind::Unsupported)) };
+    let Some(from) = path_of(file) else { return Err(io::Error::from(io::ErrorKind::Unsupported)) };
     let flags = rustix::fs::AtFlags::SYMLINK_FOLLOW;
     Ok(rustix::fs::linkat(rustix::fs::CWD, from, rustix::fs::CWD, path, flags)?)
 }
@@ -239,7 +226,8 @@ pub(crate) fn default_places() -> Vec<DefaultPlace> {
     runtime.into_iter().chain(shared).collect()
 }
 
-fn my_user() -> u32 {
+/// The user whose rights this process has.
+pub(super) fn my_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 

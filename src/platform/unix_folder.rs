@@ -1,7 +1,7 @@
 //! Open directories, in which names are looked up without a path to the directory.
 
-use super::super::Examined;
-use super::my_user;
+use super::kinds::Examined;
+use super::unix::my_user;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, openat, statat, unlinkat};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;

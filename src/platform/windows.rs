@@ -1,14 +1,11 @@
 //! Windows. Statements about the system come from Microsoft's documentation, unless they name another source.
 #![allow(unsafe_code, reason = "calls that the standard library does not offer; each block states why it is sound")]
 
-pub(crate) use super::lacking::{
-    MAPPINGS_KEEP_LOCKS, clock_ahead_ms, heavy_barrier, is_in_memory, keep_from_children, light_barrier,
-    mappings_keep_locks, nameless_file, next_data, prefault, process_word, zero_process_word_in_children,
-};
-pub(crate) use super::wait::{sleep_on, wake_all, wake_one};
-use super::{DefaultPlace, Examined, ForkHandler, Identity, NewFile, must_be_directory, must_be_regular, unknown_boot};
+use super::boot::unknown_boot;
+use super::file_type::{irregular, must_be_directory, must_be_regular};
+use super::kinds::{DefaultPlace, Examined, ForkHandler, Identity, NewFile};
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, FileType, Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::windows::ffi::OsStrExt;
 use std::os::windows::fs::OpenOptionsExt;
@@ -45,9 +42,10 @@ pub(crate) fn identity(file: &File) -> io::Result<Identity> {
     Ok(Identity { inode, device: info.dwVolumeSerialNumber.into() })
 }
 
-/// [`identity`] of a file whose metadata the caller has; it does not contain the identity here.
-pub(crate) fn identity_of(file: &File, _: &Metadata) -> io::Result<Identity> {
-    identity(file)
+impl Examined {
+    pub(crate) fn of(file: File) -> io::Result<Self> {
+        Ok(Self { identity: identity(&file)?, meta: file.metadata()?, file })
+    }
 }
 
 /// The identity of the file at a path; `None` if there is none.
@@ -58,15 +56,6 @@ pub(crate) fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
         Ok(file) => identity(&file).map(Some),
         Err(error) if is_vanishing(&error) => Ok(None),
         Err(error) => Err(error),
-    }
-}
-
-/// What an irregular file is; `None` for a regular one.
-pub(crate) fn irregular(kind: FileType) -> Option<&'static str> {
-    match kind {
-        kind if kind.is_dir() => Some("a directory"),
-        kind if kind.is_symlink() => Some("a symbolic link"),
-        _ => None,
     }
 }
 
@@ -162,9 +151,10 @@ pub(crate) fn directory_inode(directory: &Path) -> u64 {
     opened.and_then(|directory| identity(&directory)).map_or(0, |identity| identity.inode)
 }
 
-/// [`directory_inode`] of a directory whose metadata the caller has; it does not contain the index here.
-pub(super) fn directory_inode_of(directory: &Path, _: &Metadata) -> u64 {
-    directory_inode(directory)
+/// [`directory_inode`]; an error unless this process can look up names in the directory.
+pub(crate) fn look_into(directory: &Path) -> io::Result<u64> {
+    std::fs::symlink_metadata(directory.join("."))?;
+    Ok(directory_inode(directory))
 }
 
 /// The path whose lock protects the directory of all lock directories: a file in it, since a directory cannot be

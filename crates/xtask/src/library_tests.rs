@@ -5,9 +5,10 @@ use crate::step::Step;
 /// The packages whose tests are run.
 pub(crate) const PACKAGES: &str = "-p kennel -p kennel-conformance";
 
-/// The main integration tests: what one process does with a cache, what several do with claims and locks, and the suite for
-/// the built-in lock strategies. The other test files start thousands of processes or make thousands of cache files.
-pub(crate) const MAIN: [&str; 8] = ["built_in", "claims", "create", "expiry", "locks", "namespaces", "sizes", "values"];
+/// The main integration tests: what one process does with a cache, what several do with claims and locks, and the suite
+/// for the built-in lock strategies. The other test files start thousands of processes or make thousands of cache files.
+pub(crate) const MAIN: [&str; 9] =
+    ["built_in", "claims", "create", "expiry", "locks", "namespaces", "sizes", "stale", "values"];
 
 /// Which tests to run.
 #[derive(clap::Args)]
