@@ -196,7 +196,7 @@ pub enum Error {
 
     /// Until the caller's time limit, another caller held the key's claim, or others held all claims of its stripe.
     #[error(
-        "another caller still claims the key after {waited:?}; wait longer, or create it all the same \
+        "another caller still claims the key after {waited:?}; wait longer, or create the value anyway \
              (`CreateOptions::unprotected`)"
     )]
     TimedOut {
