@@ -46,8 +46,8 @@ pub enum Error {
     },
 
     /// The file differs from the options, and [`OnMismatch::Fail`](crate::OnMismatch::Fail) is set.
-    #[error("{}: asked for {what} {asked}, the file has {found}; open it with what it has, use it as it is \
-             (`OnMismatch::UseExisting`), or let it be replaced (`OnMismatch::Recreate`)", path.display())]
+    #[error("{}: asked for {what} {asked}, the file has {found}; change the option, use the file as it \
+             is (`OnMismatch::UseExisting`), or let it be replaced (`OnMismatch::Recreate`)", path.display())]
     Mismatch {
         /// The file.
         path: PathBuf,
@@ -63,7 +63,7 @@ pub enum Error {
     /// lock the same stripe.
     #[error("the locks of {} are lost: {detail}; the file was moved, linked or mounted without its lock directory, \
              or that directory was deleted: restore the directory, or destroy the cache file and create it \
-             anew", path.display())]
+             again", path.display())]
     LocksLost {
         /// The cache file.
         path: PathBuf,
@@ -97,7 +97,7 @@ pub enum Error {
     OpenElsewhere(PathBuf),
 
     /// Another user could have written the file.
-    #[error("{} is not trusted: {detail}; if you trust those who can write it, open it with `trust`", path.display())]
+    #[error("{} is not trusted: {detail}; if you trust everyone who can write to it, open it with `trust`", path.display())]
     NotTrusted {
         /// The file.
         path: PathBuf,
@@ -196,7 +196,7 @@ pub enum Error {
 
     /// Until the caller's time limit, another caller held the key's claim, or others held all claims of its stripe.
     #[error(
-        "another caller still claims the key after {waited:?}; wait longer, or create it all the same \
+        "another caller still claims the key after {waited:?}; wait longer, or create the value anyway \
              (`CreateOptions::unprotected`)"
     )]
     TimedOut {
@@ -258,14 +258,15 @@ fn is_no_cache_file(field: &str) -> bool {
 /// What to do about a file whose header is wrong in this part.
 fn about_bad_file(field: &str) -> &'static str {
     if field == "file type" {
-        "this is no cache file, and is left alone: name another path, or remove it yourself"
+        "this is not a cache file, so it is left alone: choose another path, or remove it yourself"
     } else if field == "content" {
         "a power failure can leave a file like this, and nothing is lost with it: destroy it, or let it be replaced \
          (`OnMismatch::Recreate`)"
     } else if is_no_cache_file(field) {
-        "this is no cache file, and is left alone: name another, or remove it yourself if you know that it once was one"
+        "this is not a cache file, so it is left alone: choose another path, or remove it yourself if you know that it \
+         once was one"
     } else {
-        "it is a cache file of another format, or a damaged one: destroy it and create it anew"
+        "it is a cache file of another format, or a damaged one: destroy it and create it again"
     }
 }
 

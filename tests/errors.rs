@@ -43,8 +43,8 @@ fn io_names_what_was_tried_where_and_why_not() {
     // A directory is not a file.
     fs::create_dir(place.path()).unwrap();
     let said = format!(
-        "{}: file type: expected a regular file, found a directory; this is no cache file, and is left alone: name another \
-         path, or remove it yourself",
+        "{}: file type: expected a regular file, found a directory; this is not a cache file, so it is left alone: \
+         choose another path, or remove it yourself",
         real(&place)
     );
     assert_eq!(message(small().open(place.path())), said);
@@ -85,8 +85,8 @@ fn bad_file_names_the_part_of_the_header() {
         for opened in [small().open(place.path()), small().open_read_only(place.path())] {
             let error = opened.unwrap_err();
             assert!(matches!(&error, Error::BadFile { field, .. } if *field == part), "{error}");
-            let advice = "this is no cache file, and is left alone: name another, or remove it yourself if you know that \
-                          it once was one";
+            let advice = "this is not a cache file, so it is left alone: choose another path, or remove it yourself if \
+                          you know that it once was one";
             assert_eq!(error.to_string(), format!("{}: {said}; {advice}", real(&place)));
         }
         assert!(matches!(small().destroy(place.path()), Err(Error::BadFile { .. })), "it is not ours to remove");
@@ -117,7 +117,7 @@ fn a_file_that_was_cut_off_or_is_of_another_format_is_a_bad_file() {
         let Error::BadFile { field: found, .. } = &error else { panic!("{error}") };
         assert_eq!(*found, field);
         // This advice helps here, unlike for a file that is not a cache: see below.
-        assert!(error.to_string().ends_with("destroy it and create it anew"), "{error}");
+        assert!(error.to_string().ends_with("destroy it and create it again"), "{error}");
     }
     // Sizes of areas that this format names and no build has yet, with the right checksum.
     for at in [header::TAGS, 504] {
@@ -185,7 +185,7 @@ fn mismatch_names_what_was_asked_what_the_file_has_and_the_ways_out() {
     assert_eq!(
         message(Options::new().capacity(1 << 20).open(place.path())),
         format!(
-            "{}: asked for a capacity of 1048576, the file has 65536; open it with what it has, use it as it is \
+            "{}: asked for a capacity of 1048576, the file has 65536; change the option, use the file as it is \
              (`OnMismatch::UseExisting`), or let it be replaced (`OnMismatch::Recreate`)",
             real(&place)
         )
@@ -330,8 +330,8 @@ fn a_file_that_others_may_write_is_not_trusted_unless_that_is_asked_for() {
     for bits in [0o620, 0o602, 0o666] {
         mode(bits);
         let expected = format!(
-            "{} is not trusted: expected a file that only its owner writes, found mode {bits:o}; if you trust those who \
-             can write it, open it with `trust`",
+            "{} is not trusted: expected a file that only its owner writes, found mode {bits:o}; if you trust everyone who \
+             can write to it, open it with `trust`",
             real(&place)
         );
         assert_eq!(message(small().open(place.path())), expected);

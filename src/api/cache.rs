@@ -1,4 +1,4 @@
-//! The handle.
+//! The handle of an open cache file.
 
 use super::namespace::{Namespace, NamespaceOptions, with_stored_key};
 use crate::error::{Error, Result};
@@ -10,12 +10,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// An open cache file, and the namespace that its keys lie in, if it has one. It is cheap to clone, and any number of
-/// threads and processes may use it.
+/// A handle of an open cache file, or of one namespace in it. It is cheap to clone, and threads may share it.
 ///
-/// Reads take no lock and never fail: a value that cannot be read is a miss. Writes lock one stripe, and end in
-/// [`Error::Busy`] when a stopped process holds its lock. A forked child may go on using the
-/// handle: it becomes a member of its own at its first use.
+/// Reads take no lock and never fail: a value that cannot be read is a miss. Writes lock one stripe, and fail with
+/// [`Error::Busy`] if the lock stays held, for example by a stopped process. A forked child may continue to use the
+/// handle; it becomes a member of its own at its first use.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -30,18 +29,18 @@ use std::time::Duration;
 ///
 /// # Namespaces
 ///
-/// [`namespace`](Cache::namespace) gives a handle for a named part of the file: with keys of its own, default times, and
-/// an [`invalidate`](Cache::invalidate) that concerns nothing else. Methods that take a key, [`keys`](Cache::keys),
-/// [`clear`](Cache::clear) and [`invalidate`](Cache::invalidate) act on the handle's namespace. On a handle without one
-/// they act on stored keys and on the whole file. All other methods, such as [`stats`](Cache::stats),
-/// [`verify`](Cache::verify) and [`flush`](Cache::flush), concern the whole file on every handle.
+/// [`namespace`](Cache::namespace) returns a handle of a named part of the file, which has its own keys and default
+/// times, and can be [invalidated](Cache::invalidate) separately. Methods that take a key, [`keys`](Cache::keys),
+/// [`clear`](Cache::clear) and [`invalidate`](Cache::invalidate) act on the namespace of the handle. On a handle without
+/// a namespace they act on stored keys and on the whole file. All other methods, such as [`stats`](Cache::stats),
+/// [`verify`](Cache::verify) and [`flush`](Cache::flush), act on the whole file.
 #[derive(Clone)]
 pub struct Cache {
     pub(super) file: Arc<Current>,
     namespace: Option<Arc<Namespace>>,
-    /// 1 with a namespace, else 0: a read tests it together with what else keeps it from the fast path.
+    /// 1 with a namespace, else 0: a read tests it together with the other conditions of the fast path.
     pub(super) has_namespace: u64,
-    /// How long a write, or a claim of a key, waits for its stripe's lock.
+    /// How long a write, or a claim of a key, waits for the lock of its stripe.
     pub(super) lock_wait: Duration,
 }
 
@@ -51,9 +50,9 @@ impl Cache {
         Self { file: Arc::new(Current::new(opened)), namespace: None, has_namespace: 0, lock_wait }
     }
 
-    /// A handle for a namespace of this file, which is added at its first use. The file has room for 64, unless it was
-    /// created with [more](crate::Options::namespaces); none is ever removed. Namespaces do not nest: on a handle with a
-    /// namespace this names another one of the same file.
+    /// A handle of a namespace of this file. A new name is added to the file, and never removed; a file has room for 64
+    /// names, unless it was created for [more](crate::Options::namespaces). Namespaces do not nest: called on a handle
+    /// with a namespace, this returns another namespace of the same file.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -70,8 +69,8 @@ impl Cache {
     ///
     /// # Errors
     /// [`BadOption`](Error::BadOption) for a name that is empty, longer than 128 bytes, or has a zero byte;
-    /// [`NamespacesFull`](Error::NamespacesFull); and as [`set`](Cache::set). A read-only handle names namespaces without
-    /// adding them.
+    /// [`NamespacesFull`](Error::NamespacesFull); and the errors of [`set`](Cache::set), except
+    /// [`ReadOnly`](Error::ReadOnly): a read-only handle uses the name without adding it to the file.
     pub fn namespace(&self, name: &str, options: &NamespaceOptions) -> Result<Self> {
         let namespace = Namespace::new(name, options)?;
         match self.current().and_then(|opened| namespace.in_file(&opened, self.lock_wait)) {
@@ -81,7 +80,7 @@ impl Cache {
         Ok(Self { namespace: Some(Arc::new(namespace)), has_namespace: 1, ..self.clone() })
     }
 
-    /// A handle for the whole file, without a namespace.
+    /// A handle of the same file without a namespace.
     #[must_use]
     pub fn without_namespace(&self) -> Self {
         Self { namespace: None, has_namespace: 0, ..self.clone() }
@@ -99,19 +98,19 @@ impl Cache {
         self.in_use().store.namespace_names()
     }
 
-    /// The key under which the file stores a key of this handle; without a namespace it is the key itself.
+    /// The key under which the file stores a key of this handle. Without a namespace it is the key itself.
     #[must_use]
     pub fn stored_key(&self, key: impl AsRef<[u8]>) -> Vec<u8> {
         self.with_stored_key(key.as_ref(), <[u8]>::to_vec)
     }
 
-    /// Does something with the key under which the file stores a key of this handle.
+    /// Calls `work` with the key under which the file stores a key of this handle.
     #[inline(always)]
     pub(super) fn with_stored_key<R>(&self, key: &[u8], work: impl FnOnce(&[u8]) -> R) -> R {
         with_stored_key(self.namespace.as_deref(), key, work)
     }
 
-    /// The namespace, for something that outlives this handle.
+    /// The namespace, for a value that outlives this handle.
     pub(super) fn shared_namespace(&self) -> Option<Arc<Namespace>> {
         self.namespace.clone()
     }
@@ -121,37 +120,36 @@ impl Cache {
         self.namespace.as_deref()
     }
 
-    /// The file in use, for the length of a call: the one that was opened, or the one that replaced it, as far as this
-    /// handle knows.
+    /// The file in use, for the length of a call: the opened file, or its replacement if this handle has noticed it.
     #[inline(always)]
     pub(super) fn in_use(&self) -> InUse<'_, AnyCall> {
         self.file.in_any_use()
     }
 
-    /// The file in use, for longer than a call. This counts on a word that all threads share.
+    /// The file in use, for longer than a call. This changes a reference count that all threads share.
     pub(super) fn opened(&self) -> Arc<AttachedFile> {
         self.file.opened()
     }
 
-    /// The file to write to: the one that replaced it, if one did.
+    /// The file to write to: the replacement, if the file was replaced.
     #[inline(always)]
     pub(super) fn current(&self) -> Result<InUse<'_, AnyCall>> {
         self.file.to_write(self.lock_wait)
     }
 
-    /// The file to read from. `None`: it was replaced, and the new one cannot be opened yet.
+    /// The file to read from; `None` if it was replaced and the replacement cannot be opened yet.
     pub(super) fn readable(&self) -> Option<InUse<'_, AnyCall>> {
         self.file.to_read()
     }
 
-    /// How long a write waits for the lock of its stripe, before it ends in [`Busy`](Error::Busy).
+    /// How long a write waits for the lock of its stripe before it fails with [`Busy`](Error::Busy).
     #[must_use]
     pub fn lock_wait(&self) -> Duration {
         self.lock_wait
     }
 
-    /// The same handle with another limit: writes, and claims of keys, wait up to that long for the lock of their stripe.
-    /// With a limit of zero they only try, and end in [`Busy`](Error::Busy) if another holds the lock.
+    /// A handle like this one whose writes and claims wait up to `limit` for the lock of their stripe. With a limit of
+    /// zero they try once, and fail with [`Busy`](Error::Busy) if another caller holds the lock.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -166,26 +164,26 @@ impl Cache {
         Self { lock_wait: limit, ..self.clone() }
     }
 
-    /// Whether this handle misses until some process opens the file for writing: it is a read-only one on a file from
-    /// before a restart of the host, or on a copy. Nobody has decided yet what of such a file is still good, and a
-    /// read-only handle cannot; see [`Options::open_read_only`](crate::Options::open_read_only). With [`Options::verify_reads`](crate::Options::verify_reads) it reads all the same.
+    /// Whether all reads miss until some process opens the file for writing. This is so for a read-only handle of a file
+    /// from before a restart of the host, or of a copy: only a writer can decide which values are still valid. With
+    /// [`Options::verify_reads`](crate::Options::verify_reads) the handle checks each value itself and does not wait.
     #[must_use]
     pub fn awaits_writer(&self) -> bool {
         let opened = self.in_use();
         opened.is_foreign() && !opened.settings.verify_reads
     }
 
-    /// Looks, once a second at most, whether somebody removed the cache file without Kennel, by `rm` for example. If so,
-    /// this handle and all others go over to the file at the path, which is made if this one was opened by
-    /// [`open_or_create`](crate::Options::open_or_create); until there is one, the removed file serves those who have it.
+    /// Checks, at most once a second, whether the cache file was removed without Kennel, for example by `rm`. If so, all
+    /// handles of all processes switch to the file at the path. If there is none, a handle of
+    /// [`open_or_create`](crate::Options::open_or_create) creates it; other handles continue to use the removed file.
     ///
-    /// Looking for the right to create a value does this too. It is for those who only get and set, and costs a look at
-    /// the clock; a good moment is a miss.
+    /// Creating values does this already. Programs that only get and set can call it after a miss: it usually takes no
+    /// more than reading the clock.
     pub fn notice_removal(&self) {
         self.opened().notice_removal();
     }
 
-    /// The path of the cache file, symbolic links resolved.
+    /// The path of the cache file, with symbolic links resolved.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.file.real

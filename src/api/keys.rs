@@ -1,4 +1,4 @@
-//! A scan of the keys.
+//! The iterator over the keys of a cache.
 
 use super::cache::Cache;
 use super::namespace::Namespace;
@@ -10,15 +10,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::vec;
 
-/// Looks at a bucket that others are changing before its keys are passed over.
+/// How often a scan looks at a bucket that is being changed before it takes the lock of the stripe.
 const LOOKS: u32 = 64;
 
-/// The keys of a cache, in no order, one bucket at a time. See [`Cache::keys`].
+/// An iterator over the keys of a cache in arbitrary order: see [`Cache::keys`]. It reads one bucket at a time.
 #[must_use = "an iterator reads nothing until it is used"]
 pub struct Keys {
-    /// The file that the scan began on, unless it is one that reads miss in.
+    /// The file with which the scan began; `None` if all reads of it miss.
     opened: Option<Arc<AttachedFile>>,
-    /// The next bucket: its stripe, and its number there.
+    /// The next bucket: its stripe, and its number in the stripe.
     next: (u32, u64),
     /// The namespace whose keys these are.
     namespace: Option<Arc<Namespace>>,
@@ -26,12 +26,13 @@ pub struct Keys {
 }
 
 impl Cache {
-    /// The keys of this handle's namespace, or the stored keys of the whole file if it has none. Where the namespace has a
-    /// [key mangler](crate::NamespaceOptions::key_mangler), nobody can tell its keys from others, and these are the stored
-    /// keys of the whole file, too.
+    /// The keys of this handle's namespace. Without a namespace, or if it has a
+    /// [key mangler](crate::NamespaceOptions::key_mangler) and its keys cannot be recognized, these are the stored keys of
+    /// the whole file.
     ///
-    /// It is no snapshot: a key that is there throughout is returned once, others perhaps, and one that moves meanwhile
-    /// perhaps twice. It takes no lock, except for a bucket that a killed process left half changed.
+    /// The iterator is not a snapshot. It returns each key that stays in the cache during the scan, perhaps twice if its
+    /// record moves meanwhile, and may return keys that are stored or removed during the scan. It takes no lock, except
+    /// for a bucket that stays half changed because its writer was killed.
     pub fn keys(&self) -> Keys {
         let opened = self.readable().filter(|opened| !opened.is_foreign()).map(|opened| opened.clone());
         Keys { opened, next: (0, 0), namespace: self.shared_namespace(), found: Vec::new().into_iter() }
@@ -88,7 +89,7 @@ fn keys_of(opened: &AttachedFile, stripe: u32, bucket: u64) -> Vec<Vec<u8>> {
         }
         backoff.snooze();
     }
-    // Its writer may be dead: whoever locks the stripe completes what it left.
+    // The writer may be dead; taking the lock completes what it left.
     let Some(held) = lock_for_read(opened, stripe) else { return Vec::new() };
     held.settle_bucket(opened.geometry().bucket(stripe, bucket));
     keys().unwrap_or_default()

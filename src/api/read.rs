@@ -1,5 +1,5 @@
-//! The read path: hash, look, copy, check. The fast path takes no lock and makes no system call; the slow ways are at the
-//! end of this file.
+//! The read path: hash the key, look it up, copy, validate. The fast path takes no lock and makes no system call; the slow
+//! paths are at the end of this file.
 
 use super::cache::Cache;
 use super::count::count_on;
@@ -21,16 +21,16 @@ use crate::sync::locks::{LockError, RegionGuard};
 use crate::sync::threads::SeatLines;
 use crossbeam::utils::Backoff;
 
-/// Looks that a read takes at a bucket that others are changing before it goes the slow way.
+/// How often a read looks at a bucket that is being changed before it takes the lock of the stripe.
 const LOOKS: u32 = 64;
-/// Keys of a batch whose cache lines are asked for at once.
+/// Keys of a batch whose cache lines are prefetched together.
 const BATCH: usize = 16;
 
 impl Cache {
     /// The value of a key; `None` is a miss.
     ///
-    /// A value that is returned was set for this very key, in full, and was not replaced, deleted, cleared or
-    /// expired when the call began. Any `get` may miss.
+    /// A returned value was set for exactly this key, is complete, and was not replaced, deleted, cleared or expired when
+    /// the call began. Any `get` may miss.
     #[must_use]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Vec<u8>> {
         self.read(key.as_ref(), &mut Value)
@@ -42,7 +42,7 @@ impl Cache {
         self.read(key.as_ref(), &mut WholeItem(&self.file.time))
     }
 
-    /// As [`get_item`](Self::get_item), for those who must go on where there is no memory for the value.
+    /// Like [`get_item`](Self::get_item), but returns an error if there is no memory for the value.
     ///
     /// # Errors
     /// [`NoMemory`](Error::NoMemory), in place of the end of the process.
@@ -51,8 +51,7 @@ impl Cache {
         Ok(known.map(|known| known.item))
     }
 
-    /// What is known of a stored key, a remembered absence included. The caller counts a hit or a miss, once for all its
-    /// looks.
+    /// The item or the negative entry of a stored key. The caller counts a hit or a miss, once for all its lookups.
     pub(super) fn known(&self, key: &[u8]) -> Result<Option<Known>> {
         let want = &mut TryWhole::<true>(&self.file.time);
         if let Some(file) = self.file.in_own_use()
@@ -64,8 +63,8 @@ impl Cache {
         self.read_slow_with(key, want, |_, read| read).transpose()
     }
 
-    /// What one look says of a stored key, without waiting. `None` is a miss, or says that the look would have to wait: for
-    /// a change under way, or for a lock that reads take. The look is not counted.
+    /// One lookup of a stored key, without waiting. `None` is a miss, or means that the lookup would have to wait, for a
+    /// writer or for a lock that reads take. The lookup is not counted.
     #[cfg(feature = "tokio")]
     pub(super) fn known_at_once(&self, key: &[u8]) -> Option<Known> {
         let file = self.file.in_own_use()?;
@@ -81,7 +80,7 @@ impl Cache {
     /// Copies the value of a key to the start of `buf` and returns its length; `None` is a miss.
     ///
     /// # Errors
-    /// [`BufferTooSmall`](Error::BufferTooSmall), which names the length; nothing is copied then.
+    /// [`BufferTooSmall`](Error::BufferTooSmall), which contains the length; then nothing is copied.
     pub fn get_into(&self, key: impl AsRef<[u8]>, buf: &mut [u8]) -> Result<Option<usize>> {
         let mut want = Into(buf);
         match self.read(key.as_ref(), &mut want) {
@@ -91,9 +90,9 @@ impl Cache {
         }
     }
 
-    /// The value of a key in memory that `room` makes for its length; `None` is a miss. For callers whose values live
-    /// in memory of a kind of their own: the value is copied there at once. `room` is asked again when the value
-    /// changes meanwhile. It runs under no lock, and may use the cache.
+    /// The value of a key in memory that `room` allocates for its length; `None` is a miss. This saves a copy for callers
+    /// that need their values in memory of a special kind. If the value changes meanwhile, `room` is called again. It runs
+    /// under no lock, and may use the cache.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -105,7 +104,7 @@ impl Cache {
     /// ```
     ///
     /// # Errors
-    /// [`BufferTooSmall`](Error::BufferTooSmall) if `room` makes less than it was asked for; nothing is copied then.
+    /// [`BufferTooSmall`](Error::BufferTooSmall) if `room` returns less than the length; then nothing is copied.
     pub fn get_with<B: AsMut<[u8]>>(&self, key: impl AsRef<[u8]>, room: impl FnMut(usize) -> B) -> Result<Option<B>> {
         match self.read(key.as_ref(), &mut In(room)) {
             None => Ok(None),
@@ -114,14 +113,14 @@ impl Cache {
         }
     }
 
-    /// Whether a `get` of this key would hit. The key's access mark is raised as by a `get`.
+    /// Whether a `get` of this key would hit. Like a `get`, this counts as a use of the key.
     #[must_use]
     pub fn contains(&self, key: impl AsRef<[u8]>) -> bool {
         self.read(key.as_ref(), &mut Nothing).is_some()
     }
 
-    /// The values of many keys, in their order. It is that many single `get`s, not a snapshot, but faster: the
-    /// memory of the next keys is fetched while one is copied.
+    /// The values of many keys, in the order of the keys. The values are not a snapshot. This is faster than single
+    /// `get`s, because the memory of the next keys is fetched while one value is copied.
     #[must_use]
     pub fn get_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Option<Vec<u8>>> {
         let mut values = Vec::with_capacity(keys.len());
@@ -129,7 +128,7 @@ impl Cache {
         values
     }
 
-    /// The items of many keys, in their order.
+    /// The items of many keys, in the order of the keys.
     #[cfg(feature = "typed")]
     pub(super) fn get_items<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Option<Item>> {
         let mut items = Vec::with_capacity(keys.len());
@@ -137,7 +136,7 @@ impl Cache {
         items
     }
 
-    /// As [`get_multi`](Self::get_multi), for those who must go on where there is no memory for the values.
+    /// Like [`get_multi`](Self::get_multi), but returns an error if there is no memory for the values.
     ///
     /// # Errors
     /// [`NoMemory`](Error::NoMemory), in place of the end of the process.
@@ -151,8 +150,8 @@ impl Cache {
         values
     }
 
-    /// As [`get_multi`](Self::get_multi), with all values in one buffer that the next call uses again: nothing is
-    /// allocated per value.
+    /// Like [`get_multi`](Self::get_multi), but stores all values in one buffer, which the next call can use again: nothing
+    /// is allocated for a single value.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -168,7 +167,7 @@ impl Cache {
         self.read_multi(keys, &mut Append(values), |append, found| append.0.push(found.is_some()));
     }
 
-    /// Takes what is wanted out of a key's record, all of it between two changes.
+    /// Extracts what is wanted from the record of a key, all of it from the same version of the bucket.
     #[inline(always)]
     fn read<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
         if let Some(file) = self.file.in_own_use()
@@ -180,7 +179,7 @@ impl Cache {
         self.read_otherwise(key, want)
     }
 
-    /// As [`read`](Self::read), with a namespace, or where the file is not ready for the fast path.
+    /// A [`read`](Self::read) through a namespace, or of a file that is not ready for the fast path.
     #[cold]
     #[inline(never)]
     fn read_otherwise<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
@@ -215,8 +214,7 @@ impl Cache {
         }
     }
 
-    /// Reads many stored keys, in batches: first it asks for their buckets, then for the records in these, and then it reads
-    /// each as a single one.
+    /// Reads many stored keys in batches: it prefetches the buckets of a batch, then the records, and then reads each key.
     #[inline(always)]
     fn read_stored_multi<K, T>(&self, keys: &[K], want: &mut T, mut each: impl FnMut(&mut T, Option<T::Out>))
     where
@@ -249,16 +247,16 @@ impl Cache {
         }
     }
 
-    /// Reads a stored key where the file is not ready for the fast path: it was replaced, this thread is not listed yet,
-    /// this process is a forked child or the handle read-only, reads take a lock or verify checksums, or the system has
-    /// crashed.
+    /// Reads a stored key of a file that is not ready for the fast path: the file was replaced, this thread is not listed
+    /// yet, this process is a forked child, the handle is read-only, reads take a lock or verify checksums, or the system
+    /// has crashed.
     #[cold]
     #[inline(never)]
     fn read_slow<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
         self.read_slow_with(key, want, |tally, read| tally.counted(read))
     }
 
-    /// As [`read_slow`](Self::read_slow); `counted` may count a hit or a miss.
+    /// A [`read_slow`](Self::read_slow) whose `counted` decides whether it counts as a hit or a miss.
     fn read_slow_with<T: Want>(
         &self,
         key: &[u8],
@@ -277,7 +275,7 @@ impl Cache {
     }
 }
 
-/// After a change came in between: some more looks, then the stripe's lock for a short time, then a miss.
+/// Repeats a lookup that a writer disturbed: some more lookups, then one under the stripe's lock, then a miss.
 #[cold]
 #[inline(never)]
 fn read_retry<T: Extract>(key: Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<T::Out> {
@@ -303,25 +301,25 @@ fn read_retry<T: Extract>(key: Key<'_>, tally: Tally<'_>, want: &mut T) -> Optio
     }
 }
 
-/// Reads with the stripe's lock held, after it has completed what a dead holder left undone. A look that runs the caller's
-/// code comes just after the lock's release. `None`: the lock could not be taken in time.
+/// Takes the stripe's lock, completes what a dead holder left, and reads. A lookup that runs the caller's code comes just
+/// after the lock is released. `None` if the lock could not be taken in time.
 fn read_locked<T: Extract>(key: &Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<Look<T::Out>> {
     let store = &tally.opened.store;
     let held = lock_for_read(tally.opened, store.stripe_of(key))?;
     held.settle_bucket(store.bucket_of(key));
     if runs_callers_code::<T>(tally.opened) {
-        // What a dead writer left is settled all the same.
+        // Taking the lock has already completed what a dead writer left.
         drop(held);
     }
     Some(tally.lookup(key, want))
 }
 
-/// Whether a look runs code of the caller's. That may use the cache, and so must run under no lock.
+/// Whether a lookup runs the caller's code, which may use the cache and therefore must run under no lock.
 fn runs_callers_code<T: Extract>(opened: &AttachedFile) -> bool {
     T::RUNS_CALLERS_CODE || opened.settings.time.is_callers()
 }
 
-/// Reads where more is asked for than a version: a reader's lock, or checksums.
+/// A read that needs more than the version of the bucket: a reader's lock, or checksums.
 fn read_carefully<T: Want>(key: Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<T::Out> {
     let opened = tally.opened;
     let distrust = opened.store.distrust(opened.store.stripe_of(&key));
@@ -332,7 +330,7 @@ fn read_carefully<T: Want>(key: Key<'_>, tally: Tally<'_>, want: &mut T) -> Opti
         tally.count(MemberCount::BoundedMisses, 1);
         return None;
     };
-    // The bucket's version alone makes a look sound.
+    // The version of the bucket is enough for a correct read; the lock is given back before the caller's code runs.
     let shared = shared.filter(|_| !runs_callers_code::<T>(opened));
     if opened.settings.verify_reads || distrust == CrashState::Verify {
         let mut sound = Sound { key, want };
@@ -345,7 +343,7 @@ fn read_carefully<T: Want>(key: Key<'_>, tally: Tally<'_>, want: &mut T) -> Opti
     tally.go_on(looked, key, want)
 }
 
-/// The lock of a reader, where reads take one. It is given back before the slow way, which takes the writer's.
+/// The reader's lock, if reads take one. It is released before the slow path takes the writer's.
 fn lock_shared(opened: &AttachedFile) -> Result<Option<RegionGuard<'_>>, LockError> {
     match opened.joined() {
         Some(joined) => joined.member.locks.lock_shared(0, opened.settings.lock_wait),
@@ -353,7 +351,7 @@ fn lock_shared(opened: &AttachedFile) -> Result<Option<RegionGuard<'_>>, LockErr
     }
 }
 
-/// One thread's reads of a file, and where they are counted: nowhere without a membership.
+/// A file with the counters of this thread. Without a membership nothing is counted.
 #[derive(Clone, Copy)]
 struct Tally<'a> {
     opened: &'a AttachedFile,
@@ -361,13 +359,13 @@ struct Tally<'a> {
 }
 
 impl Tally<'_> {
-    /// One look.
+    /// One lookup.
     #[inline(always)]
     fn lookup<T: Extract>(&self, key: &Key<'_>, want: &mut T) -> Look<T::Out> {
         self.opened.store.lookup(key, || self.opened.settings.time.now_ms(), want, self.lines.is_some())
     }
 
-    /// What a first look gave, or what further ones give.
+    /// The result of a first lookup, or of further ones if a writer disturbed it.
     fn go_on<T: Extract>(self, looked: Look<T::Out>, key: Key<'_>, want: &mut T) -> Option<T::Out> {
         match looked {
             Look::Hit(value) => Some(value),
@@ -389,14 +387,14 @@ impl Tally<'_> {
     }
 }
 
-/// A file that is ready for the fast path: this process is a member, and there is nothing else to look into.
+/// A file that is ready for the fast path: this process is a member, and no condition of a slow path holds.
 #[derive(Clone, Copy)]
 struct Ready<'a> {
     opened: &'a AttachedFile,
 }
 
 impl<'a> Ready<'a> {
-    /// `besides` is not 0 if the caller has a reason of its own against the fast path.
+    /// `besides` is not 0 if the caller has a reason of its own for the slow path.
     #[inline(always)]
     fn of(file: &'a InUse<'_, OwnCall>, besides: u64) -> Option<Self> {
         let opened = &***file;
@@ -407,7 +405,7 @@ impl<'a> Ready<'a> {
         Tally { opened: self.opened, lines: Some(self.opened.plain_lines()) }
     }
 
-    /// A read whose bucket was seen just now: one look, and further ones if it must be.
+    /// A read from a view of the key's bucket: one lookup, and further ones if a writer disturbs it.
     #[inline(always)]
     fn read_at<T: Extract>(self, key: &Key<'_>, view: BucketView<'_>, want: &mut T) -> Option<T::Out> {
         let Self { opened } = self;
@@ -442,7 +440,7 @@ mod tests {
         cache.file.in_own_use().is_some_and(|file| Ready::of(&file, 0).is_some())
     }
 
-    /// Else each of its reads would go the slow way, for as long as the handle lives.
+    /// Otherwise every read through the handle would take the slow path.
     #[test]
     fn reads_through_a_handle_that_followed_a_replaced_file_are_as_fast_as_before() {
         let dir = tempfile::tempdir().unwrap();

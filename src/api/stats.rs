@@ -1,4 +1,4 @@
-//! What a cache tells about itself.
+//! The statistics of a cache, and the check of its invariants.
 
 use super::cache::Cache;
 use super::stripe_lock::Patience;
@@ -14,60 +14,60 @@ use crate::sync::member::Seats;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What a cache holds and what happened to it, over all processes, the dead ones included.
+/// The size and content of a cache, and what all processes have done with it, including those that have ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Stats {
     /// The cache file, symbolic links resolved.
     pub path: PathBuf,
-    /// Version of the file's format.
+    /// Format version of the file.
     pub format: u32,
-    /// The random id of the file, 32 hexadecimal digits.
+    /// Random id of the file, 32 hexadecimal digits.
     pub file_id: String,
-    /// The lock strategy's name.
+    /// Name of the lock strategy.
     pub strategy: String,
     /// Length of the file in bytes.
     pub file_size: u64,
-    /// Bytes of records that it was created to hold.
+    /// Space for records that the file was created with, in bytes.
     pub capacity: u64,
-    /// The mean item size that its index was made for, in bytes.
+    /// Mean item size for which the index was made, in bytes.
     pub mean_item: u64,
     /// Number of stripes.
     pub stripes: u32,
-    /// Number of locks.
+    /// Number of lock regions.
     pub lock_regions: u32,
-    /// Buckets of all stripes.
+    /// Number of buckets in all stripes.
     pub buckets: u64,
-    /// Slots of all buckets: items and remembered evicted keys together.
+    /// Number of slots in all buckets. A slot holds an item, or remembers an evicted key.
     pub slots: u64,
-    /// Items held; one that is expired counts until its memory is needed.
+    /// Number of items. An expired item counts until its space is needed.
     pub items: u64,
-    /// Bytes between the tails and the heads of all rings, superseded records included.
+    /// Bytes between the tails and the heads of all rings, including records that were replaced.
     pub used_bytes: u64,
-    /// Key and value bytes of the largest item that fits, lengths rounded up to eight.
+    /// Bytes of key and value of the largest item that fits, each length rounded up to a multiple of eight.
     pub largest_record: u64,
-    /// What keeps the cache from holding more.
+    /// What prevents the cache from holding more items.
     pub limit: Limit,
-    /// Processes that can have the file open for writing.
+    /// How many processes can have the file open for writing.
     pub seats: u32,
-    /// Seats in use; a killed process counts until its seat is taken again.
+    /// Number of seats in use. A killed process counts until another one takes its seat.
     pub members: u32,
-    /// What was counted since the file was created.
+    /// Events since the file was created.
     pub counters: Counters,
 }
 
-/// What keeps a cache from holding more.
+/// What prevents a cache from holding more items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 #[non_exhaustive]
 pub enum Limit {
-    /// Nothing yet.
+    /// There is space left.
     Nothing,
-    /// The arenas are full.
+    /// The space for records is full.
     Bytes,
-    /// Buckets fill up before the arenas do: items are smaller than the mean item size says.
+    /// The index is full before the space for records is: the items are smaller than the mean item size.
     Index,
 }
 
@@ -80,11 +80,11 @@ names!(Limit, "limit", "nothing, bytes or index", Nothing = "nothing", Bytes = "
 pub struct Counters {
     /// Reads that found a value.
     pub hits: u64,
-    /// Reads that found none.
+    /// Reads that found no value.
     pub misses: u64,
-    /// Further looks that reads took because a writer came in between.
+    /// Repetitions of reads because a writer changed the bucket meanwhile.
     pub read_retries: u64,
-    /// Reads that gave up waiting for a writer; they count as misses, too.
+    /// Reads that gave up waiting for a writer. They count as misses, too.
     pub bounded_misses: u64,
     /// Writes that had to wait for a lock.
     pub lock_waits: u64,
@@ -94,41 +94,41 @@ pub struct Counters {
     pub sets: u64,
     /// Items removed by `delete`.
     pub deletes: u64,
-    /// Items evicted from the small rings: not read often enough since they came.
+    /// Items evicted from the small rings because they were not read often enough since they were stored.
     pub evictions_small: u64,
     /// Items evicted from the main rings.
     pub evictions_main: u64,
     /// Items evicted because their bucket was full.
     pub evictions_index: u64,
-    /// Expired items whose memory was taken back.
+    /// Expired items whose space was reclaimed.
     pub expirations: u64,
-    /// Keys that were stored again while their eviction was remembered.
+    /// Keys that were stored again while the index still remembered their eviction.
     pub ghost_hits: u64,
     /// Items that moved from a small ring to a main ring.
     pub promotions: u64,
-    /// Operations that a killed process left half done and another completed or undid.
+    /// Operations that a killed process left unfinished and another process completed or undid.
     pub repairs: u64,
-    /// Records that were damaged, found and left out.
+    /// Damaged records that were found and dropped.
     pub dropped: u64,
-    /// Creations begun by one caller for all: see [`Cache::get_or_create`].
+    /// Creations by one caller for all callers that wait: see [`Cache::get_or_create`].
     pub creations: u64,
-    /// Callers that had to wait for another's creation or lock of a key.
+    /// Callers that waited for another caller's creation, or for the lock of a key.
     pub claim_waits: u64,
-    /// Creations and locks that others took over, from a dead process or past their greatest age.
+    /// Claims of creations and locks that were taken over, because their process had died or they had become too old.
     pub takeovers: u64,
-    /// Creations and locks without protection: all claims of the stripe were held, or the caller did not wait longer, or
-    /// the value that it waited for was not to be cached.
+    /// Creations and locks without protection: all claims of the stripe were taken, the caller's limit of waiting had
+    /// passed, or the value that it waited for was not cached.
     pub unprotected: u64,
-    /// Created values that were not stored since the key was written, deleted or invalidated meanwhile.
+    /// Created values that were not stored, because the key was written, deleted or invalidated meanwhile.
     pub voided: u64,
-    /// Values that were created, returned and not stored since the cache failed: see
-    /// [`CreateOptions::or_uncached`](crate::CreateOptions::or_uncached). Where a process has no seat to count on, such
-    /// as behind a read-only handle, only its own handles of the file know of them.
+    /// Values that were created and returned, but not stored, because the cache failed: see
+    /// [`CreateOptions::or_uncached`](crate::CreateOptions::or_uncached). A process without a seat, such as one with a
+    /// read-only handle, cannot count in the file; only its own handles include its number.
     pub uncached: u64,
 }
 
 impl Counters {
-    /// Items evicted, whatever the cause.
+    /// Evictions of all three kinds.
     #[must_use]
     pub fn evictions(&self) -> u64 {
         self.evictions_small.wrapping_add(self.evictions_main).wrapping_add(self.evictions_index)
@@ -165,32 +165,32 @@ impl Counters {
     }
 }
 
-/// One stripe.
+/// The statistics of one stripe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct StripeStats {
-    /// Its number, from 0.
+    /// Number of the stripe, from 0.
     pub stripe: u32,
-    /// Items it holds.
+    /// Number of items in the stripe.
     pub items: u64,
-    /// Bytes between tail and head of its small ring.
+    /// Bytes between the tail and the head of the small ring.
     pub small_used: u64,
-    /// Length of its small ring in bytes.
+    /// Length of the small ring in bytes.
     pub small_size: u64,
-    /// Bytes between tail and head of its main ring.
+    /// Bytes between the tail and the head of the main ring.
     pub main_used: u64,
-    /// Length of its main ring in bytes.
+    /// Length of the main ring in bytes.
     pub main_size: u64,
-    /// The operation in flight, if one is: of a living process, or left by a killed one.
+    /// The operation in progress, if any, of a living process or of a killed one.
     pub intent: Option<String>,
-    /// Operations left half done that were completed or undone.
+    /// Unfinished operations of killed processes that were completed or undone.
     pub repairs: u64,
-    /// The last of them.
+    /// The last repair.
     pub last_repair: Option<Repair>,
-    /// A crash of the operating system lies behind, and nobody has written to this stripe since.
+    /// The operating system has crashed, and no process has written to this stripe since.
     pub verify_me: bool,
-    /// What was counted in this stripe; reads are counted elsewhere.
+    /// Events in this stripe. Reads and waits are counted for the whole cache only.
     pub counters: Counters,
 }
 
@@ -201,9 +201,9 @@ pub struct StripeStats {
 pub struct Repair {
     /// Seat of the process that repaired.
     pub by_seat: u32,
-    /// Its process id, in its own container.
+    /// Process id of that process, as its own container numbers it.
     pub by_pid: u32,
-    /// The operation that was found half done.
+    /// The operation that was found unfinished.
     pub intent: String,
 }
 
@@ -212,31 +212,31 @@ pub struct Repair {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Verification {
-    /// Stripes checked.
+    /// Number of stripes.
     pub stripes: u32,
-    /// Stripes that could not be looked at between two writes, or whose lock was held: nothing is said of them.
+    /// Stripes that could not be checked, because their lock was held or a writer was active all the time.
     pub unchecked: Vec<u32>,
-    /// Live records found.
+    /// Number of live records that were found.
     pub records: u64,
-    /// What does not hold.
+    /// The invariants that do not hold.
     pub problems: Vec<Problem>,
 }
 
 impl Verification {
-    /// Whether every invariant holds that was checked.
+    /// Whether every checked invariant holds.
     #[must_use]
     pub fn is_ok(&self) -> bool {
         self.problems.is_empty()
     }
 }
 
-/// Times that a stripe found wrong without its lock is looked at again.
+/// How often a stripe is checked again if a check without its lock found a problem.
 const SECOND_LOOKS: u32 = 3;
-/// Attempts of a read-only handle to look at a stripe between two writes.
+/// How often a copy of a stripe between two writes is attempted.
 const LOOKS: u32 = 200;
 
 impl Cache {
-    /// What the cache holds and what happened to it. It looks at each stripe's head, not at the items.
+    /// The statistics of the whole cache, in all its namespaces. This reads the head of each stripe, not the items.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let opened = self.opened();
@@ -248,7 +248,7 @@ impl Cache {
         let (mut items, mut used_bytes) = (0, 0);
         for stripe in 0..shape.stripes {
             counters.add_stripe(&store.stripe_counts(stripe));
-            // Of a damaged file any number can come back; a sum that wraps is as good as another.
+            // A damaged file may contain any number, so the sum must not panic.
             items = u64::wrapping_add(items, store.live(stripe));
             used_bytes += store.ring_used(stripe, Ring::Small) + store.ring_used(stripe, Ring::Main);
         }
@@ -274,22 +274,22 @@ impl Cache {
         }
     }
 
-    /// The same for each stripe.
+    /// The statistics of each stripe.
     #[must_use]
     pub fn stripe_stats(&self) -> Vec<StripeStats> {
         let opened = self.opened();
         (0..opened.geometry().shape.stripes).map(|stripe| stripe_stats(&opened, stripe)).collect()
     }
 
-    /// Checks every invariant of the format, stripe by stripe, on a live file too; see `docs/format.md` for their
-    /// list. It changes nothing but what a killed process left half done in a stripe that it locks. A
-    /// read-only handle takes no lock: it looks at each stripe between two writes, and says which it could not.
-    /// Memory for a copy of one stripe is needed.
+    /// Checks every invariant of the format, stripe by stripe, even while other processes write. `docs/format.md` lists
+    /// the invariants. The check repairs what a killed process left unfinished, and changes nothing else. A read-only
+    /// handle takes no lock: it copies each stripe between two writes, and reports the stripes for which that failed.
+    /// The check needs memory for a copy of one stripe.
     #[must_use]
     pub fn verify(&self) -> Verification {
         let opened = self.opened();
         let stripes = opened.geometry().shape.stripes;
-        // The locks of all stripes are waited for as long as one.
+        // One limit of waiting for the locks of all stripes together.
         let mut patience = Patience::of(self.lock_wait());
         let mut found = Verification { stripes, unchecked: Vec::new(), records: 0, problems: Vec::new() };
         for stripe in 0..stripes {
@@ -321,8 +321,8 @@ impl Cache {
     }
 }
 
-/// Checks a stripe without its lock. What is wrong is looked at again: the few changes that no intent covers, such as
-/// a tail that passes dead records, can be caught in the middle.
+/// Checks a stripe without its lock. Some changes have no intent, such as a tail that passes dead records, and the copy
+/// may show one of them unfinished, so a stripe with problems is checked again.
 fn check_quietly(opened: &AttachedFile, stripe: u32) -> Option<(u64, Vec<Problem>)> {
     let mut checked = check(&quiet_snapshot(opened, stripe)?, stripe);
     for _ in 0..SECOND_LOOKS {
@@ -335,8 +335,8 @@ fn check_quietly(opened: &AttachedFile, stripe: u32) -> Option<(u64, Vec<Problem
     Some(checked)
 }
 
-/// A copy of a stripe taken between two writes, if there was time enough between any two. A stripe that nobody
-/// trusts yet is not checked.
+/// A copy of a stripe between two writes, unless writers leave no pause. A stripe that was not verified since a crash
+/// of the system is not copied.
 fn quiet_snapshot(opened: &AttachedFile, stripe: u32) -> Option<crate::store::Store<crate::store::verify::Snapshot>> {
     if opened.store.distrust(stripe) != CrashState::None {
         return None;
@@ -350,7 +350,8 @@ fn quiet_snapshot(opened: &AttachedFile, stripe: u32) -> Option<crate::store::St
     None
 }
 
-/// Evictions by the index are a percent or two when the arenas are the limit; far more, and the index is.
+/// If the space for records is the limit, the index causes one or two percent of the evictions; many more show that the
+/// index is the limit.
 fn limit(opened: &AttachedFile, counters: &Counters, used_bytes: u64) -> Limit {
     let geometry = opened.geometry();
     let arenas = (geometry.small.bytes() + geometry.main.bytes()) * u64::from(geometry.shape.stripes);

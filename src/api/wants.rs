@@ -1,4 +1,4 @@
-//! What a read takes out of a record: the value in a vector, in a buffer of the caller's, all that is stored, or nothing.
+//! What a read extracts from a record: the value into a vector or a buffer, the whole item, or nothing.
 
 use super::item::{Item, Known};
 use super::values::Values;
@@ -12,7 +12,7 @@ use crate::store::read::{Extract, RecordRef};
 use std::alloc::{Layout, handle_alloc_error};
 use std::collections::TryReserveError;
 
-/// What a read takes out of a record, in place or from a private copy whose checksum was checked.
+/// What a read extracts from a record in the file, or from a private copy whose checksum was checked.
 pub(super) trait Want: Extract {
     fn take_copied<M: Memory>(&mut self, store: &Store<M>, copied: Copied) -> Self::Out;
 
@@ -45,7 +45,7 @@ impl Want for Value {
     }
 }
 
-/// Takes what is wanted from a copy of a whole record. The length is checked before memory is allocated.
+/// Extracts from a copy of the whole record. The record is validated first, so that its length can be trusted.
 fn copied<M: Memory, T: Want>(store: &Store<M>, found: &RecordRef<'_>, want: &mut T) -> Option<T::Out> {
     store.validate(found).then(|| match store.copied(found) {
         Ok(copied) => want.take_copied(store, copied),
@@ -53,8 +53,8 @@ fn copied<M: Memory, T: Want>(store: &Store<M>, found: &RecordRef<'_>, want: &mu
     })
 }
 
-/// The value, appended to those in a buffer. A look that must be repeated leaves bytes behind; the next look, or the end
-/// of the batch, cuts them off first.
+/// The value, appended to the buffer of a batch. A lookup that must be repeated leaves bytes behind; the next lookup, or
+/// the end of the batch, cuts them off first.
 pub(super) struct Append<'a>(pub &'a mut Values);
 
 impl Extract for Append<'_> {
@@ -95,7 +95,7 @@ impl Want for WholeItem<'_> {
     }
 }
 
-/// All that a record says, or that there is no memory for it. With `ABSENCE` a record may also say that the key has no value.
+/// The whole item, or an error if there is no memory for it. With `ABSENCE`, negative entries are found, too.
 pub(super) struct TryWhole<'a, const ABSENCE: bool>(pub &'a Time);
 
 impl<const ABSENCE: bool> Extract for TryWhole<'_, ABSENCE> {
@@ -117,7 +117,7 @@ impl<const ABSENCE: bool> Want for TryWhole<'_, ABSENCE> {
     }
 }
 
-/// The value, or that there is no memory for it.
+/// The value, or an error if there is no memory for it.
 pub(super) struct TryValue;
 
 impl Extract for TryValue {
@@ -138,7 +138,7 @@ impl Want for TryValue {
     }
 }
 
-/// The length of the value, which is copied to the caller's buffer if it fits.
+/// The length of the value. The value is copied to the caller's buffer if it fits.
 pub(super) struct Into<'a>(pub &'a mut [u8]);
 
 impl Extract for Into<'_> {
@@ -162,10 +162,10 @@ impl Want for Into<'_> {
     }
 }
 
-/// The value in memory that the caller makes for it. The length is checked before the caller is asked.
+/// The value in memory that the caller allocates for it. The length is checked before the caller is asked.
 pub(super) struct In<F>(pub F);
 
-/// The memory that the caller made is too small for the value.
+/// The memory that the caller allocated is too small for the value.
 pub(super) struct TooSmall {
     pub needed: usize,
     pub given: usize,
@@ -198,7 +198,7 @@ impl<B: AsMut<[u8]>, F: FnMut(usize) -> B> Want for In<F> {
     }
 }
 
-/// Only whether there is a value.
+/// Nothing of the value: a hit says that there is one.
 pub(super) struct Nothing;
 
 impl Extract for Nothing {
@@ -214,7 +214,7 @@ impl Want for Nothing {
     fn take_copied<M: Memory>(&mut self, _: &Store<M>, _: Copied) {}
 }
 
-/// What is wanted, from a record that passes its checksum; for one that does not, `None`.
+/// What `want` extracts, if the record passes its checksum; otherwise `None`.
 pub(super) struct Sound<'a, T> {
     pub key: Key<'a>,
     pub want: &'a mut T,
@@ -233,7 +233,7 @@ impl<T: Want> Extract for Sound<'_, T> {
             Ok(copied) => copied,
             Err(error) => return Some(Some(self.want.no_memory(error, found.value_len))),
         };
-        // A mixture of two records is no damage.
+        // A copy that mixes two records is not damage.
         if !store.validate(found) {
             return None;
         }

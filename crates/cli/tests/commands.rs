@@ -261,7 +261,7 @@ fn each_user_has_a_file() {
     let output = place.run_memo(&[], COUNT);
     expect_failure(&output, 0, "kennel memo: not remembered: ");
     assert_eq!(text(&output.stdout), "3\n");
-    assert!(text(&output.stderr).contains("destroy it and create it anew"));
+    assert!(text(&output.stderr).contains("destroy it and create it again"));
 }
 
 #[test]

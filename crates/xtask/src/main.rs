@@ -15,6 +15,7 @@ mod minimal;
 mod miri;
 mod mutants;
 mod package;
+mod picture;
 mod plan;
 mod power;
 mod public_api;
@@ -87,6 +88,8 @@ enum Command {
     Wheel(python::WheelArgs),
     /// Compare the speed of Kennel with a lower limit and with other caches
     Speed(speed::Args),
+    /// Draw the picture of the README from the figures that `speed --json` wrote
+    Picture(picture::Args),
     /// Count the instructions of the hot calls under valgrind (Linux)
     Instructions(instructions::Args),
 }
@@ -113,6 +116,7 @@ fn main() -> ExitCode {
         Command::Uwsgi => python::test_under_uwsgi(),
         Command::Wheel(args) => python::wheel(&args),
         Command::Speed(args) => speed::run(args),
+        Command::Picture(args) => picture::run(args),
         Command::Instructions(args) => instructions::run(&args),
     };
     match outcome {
