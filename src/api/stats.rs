@@ -7,7 +7,7 @@ use crate::names::names;
 use crate::shm::layout::{FORMAT, SLOTS};
 use crate::store::head::LastRepair;
 use crate::store::slot::Ring;
-use crate::store::tally::{Line, MemberCount, StripeCount};
+use crate::store::tally::Counters;
 use crate::store::verify::{Problem, check};
 use crate::store::{CrashState, record::record_size};
 use crate::sync::member::Seats;
@@ -72,98 +72,6 @@ pub enum Limit {
 }
 
 names!(Limit, "limit", "nothing, bytes or index", Nothing = "nothing", Bytes = "bytes", Index = "index");
-
-/// Counts of events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct Counters {
-    /// Reads that found a value.
-    pub hits: u64,
-    /// Reads that found none.
-    pub misses: u64,
-    /// Further looks that reads took because a writer came in between.
-    pub read_retries: u64,
-    /// Reads that gave up waiting for a writer; they count as misses, too.
-    pub bounded_misses: u64,
-    /// Writes that had to wait for a lock.
-    pub lock_waits: u64,
-    /// Writes that gave up waiting for a lock.
-    pub busy: u64,
-    /// Values stored.
-    pub sets: u64,
-    /// Items removed by `delete`.
-    pub deletes: u64,
-    /// Items evicted from the small rings: not read often enough since they came.
-    pub evictions_small: u64,
-    /// Items evicted from the main rings.
-    pub evictions_main: u64,
-    /// Items evicted because their bucket was full.
-    pub evictions_index: u64,
-    /// Expired items whose memory was taken back.
-    pub expirations: u64,
-    /// Keys that were stored again while their eviction was remembered.
-    pub ghost_hits: u64,
-    /// Items that moved from a small ring to a main ring.
-    pub promotions: u64,
-    /// Operations that a killed process left half done and another completed or undid.
-    pub repairs: u64,
-    /// Records that were damaged, found and left out.
-    pub dropped: u64,
-    /// Creations begun by one caller for all: see [`Cache::get_or_create`].
-    pub creations: u64,
-    /// Callers that had to wait for another's creation or lock of a key.
-    pub claim_waits: u64,
-    /// Creations and locks that others took over, from a dead process or past their greatest age.
-    pub takeovers: u64,
-    /// Creations and locks without protection: all claims of the stripe were held, or the caller did not wait longer, or
-    /// the value that it waited for was not to be cached.
-    pub unprotected: u64,
-    /// Created values that were not stored since the key was written, deleted or invalidated meanwhile.
-    pub voided: u64,
-    /// Values that were created, returned and not stored since the cache failed: see
-    /// [`CreateOptions::or_uncached`](crate::CreateOptions::or_uncached). Where a process has no seat to count on, such
-    /// as behind a read-only handle, only its own handles of the file know of them.
-    pub uncached: u64,
-}
-
-impl Counters {
-    /// Items evicted, whatever the cause.
-    #[must_use]
-    pub fn evictions(&self) -> u64 {
-        self.evictions_small.wrapping_add(self.evictions_main).wrapping_add(self.evictions_index)
-    }
-
-    fn set_member(&mut self, line: &Line) {
-        let count = |what: MemberCount| line[what as usize];
-        self.hits = count(MemberCount::Hits);
-        self.misses = count(MemberCount::Misses);
-        self.read_retries = count(MemberCount::ReadRetries);
-        self.bounded_misses = count(MemberCount::BoundedMisses);
-        self.lock_waits = count(MemberCount::LockWaits);
-        self.busy = count(MemberCount::Busy);
-        self.claim_waits = count(MemberCount::ClaimWaits);
-        self.unprotected = count(MemberCount::Unprotected);
-        self.voided = count(MemberCount::Voided);
-        self.uncached = count(MemberCount::Uncached);
-    }
-
-    fn add_stripe(&mut self, line: &Line) {
-        let count = |what: StripeCount| line[what as usize];
-        self.sets = self.sets.wrapping_add(count(StripeCount::Sets));
-        self.deletes = self.deletes.wrapping_add(count(StripeCount::Deletes));
-        self.evictions_small = self.evictions_small.wrapping_add(count(StripeCount::EvictionsSmall));
-        self.evictions_main = self.evictions_main.wrapping_add(count(StripeCount::EvictionsMain));
-        self.evictions_index = self.evictions_index.wrapping_add(count(StripeCount::EvictionsIndex));
-        self.expirations = self.expirations.wrapping_add(count(StripeCount::Expirations));
-        self.ghost_hits = self.ghost_hits.wrapping_add(count(StripeCount::GhostHits));
-        self.promotions = self.promotions.wrapping_add(count(StripeCount::Promotions));
-        self.repairs = self.repairs.wrapping_add(count(StripeCount::Repairs));
-        self.dropped = self.dropped.wrapping_add(count(StripeCount::Dropped));
-        self.creations = self.creations.wrapping_add(count(StripeCount::Creations));
-        self.takeovers = self.takeovers.wrapping_add(count(StripeCount::Takeovers));
-    }
-}
 
 /// One stripe.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -243,7 +151,7 @@ impl Cache {
         let (store, geometry) = (&opened.store, opened.geometry());
         let shape = geometry.shape;
         let mut counters = Counters::default();
-        counters.set_member(&store.member_counts());
+        counters.add_member(&store.member_counts());
         counters.uncached = counters.uncached.wrapping_add(opened.uncached_elsewhere());
         let (mut items, mut used_bytes) = (0, 0);
         for stripe in 0..shape.stripes {
