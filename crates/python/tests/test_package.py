@@ -122,6 +122,10 @@ def test_pyright_is_of_the_same_opinion(tmp_path):
     assert reported == {("wrong.py", number) for number in wrong_lines()}, found.stdout
 
 
+def test_the_options_are_those_of_the_engine():
+    assert sorted(kennel._cache.OPTIONS) == sorted(kennel._kennel.OPTIONS)
+
+
 ENGINE = PYTHON.parents[1] / "src"
 
 
