@@ -46,13 +46,13 @@ pub enum Error {
     },
 
     /// The file differs from the options, and [`OnMismatch::Fail`](crate::OnMismatch::Fail) is set.
-    #[error("{}: asked for {what} {asked}, the file has {found}; change the option, use the file as it \
-             is (`OnMismatch::UseExisting`), or let it be replaced (`OnMismatch::Recreate`)", path.display())]
+    #[error("{}: option {option}: asked for {asked}, the file has {found}; change the option, use the file as it is \
+             (`OnMismatch::UseExisting`), or replace it (`OnMismatch::Recreate`)", path.display())]
     Mismatch {
         /// The file.
         path: PathBuf,
-        /// The option.
-        what: &'static str,
+        /// The option, by the name of its method of [`Options`](crate::Options).
+        option: &'static str,
         /// Its value in the options.
         asked: String,
         /// Its value in the file.

@@ -89,9 +89,9 @@ pub use api::AsyncCache;
 pub use api::Typed;
 #[cfg(not(loom))]
 pub use api::{
-    Cache, Claim, Counters, CreateError, CreateOptions, Created, CreatorOutput, Item, KeyLock, Keys, Limit,
-    LockOptions, Lookup, NamespaceOptions, Options, Repair, SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task,
-    Values, Verification, Wait,
+    Cache, Claim, CreateError, CreateOptions, Created, CreatorOutput, Item, KeyLock, Keys, Limit, LockOptions, Lookup,
+    NamespaceOptions, Options, Repair, SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task, Values, Verification,
+    Wait,
 };
 #[cfg(not(loom))]
 pub use clock::{Clock, Expiry};
@@ -106,6 +106,8 @@ pub use file::settings::{DEFAULT_CAPACITY, OnMismatch};
 pub use names::UnknownName;
 pub use store::Invalidation;
 pub use store::record::{MAX_KEY, record_size};
+#[cfg(not(loom))]
+pub use store::tally::Counters;
 #[cfg(not(loom))]
 pub use store::verify::Problem;
 pub use sync::locks;

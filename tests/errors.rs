@@ -185,13 +185,13 @@ fn mismatch_names_what_was_asked_what_the_file_has_and_the_ways_out() {
     assert_eq!(
         message(Options::new().capacity(1 << 20).open(place.path())),
         format!(
-            "{}: asked for a capacity of 1048576, the file has 65536; change the option, use the file as it is \
-             (`OnMismatch::UseExisting`), or let it be replaced (`OnMismatch::Recreate`)",
+            "{}: option capacity: asked for 1048576, the file has 65536; change the option, use the file as it is \
+             (`OnMismatch::UseExisting`), or replace it (`OnMismatch::Recreate`)",
             real(&place)
         )
     );
     let said = message(Options::new().locks(LockStrategy::Process).open(place.path()));
-    assert!(said.contains("asked for the lock strategy process, the file has file"), "{said}");
+    assert!(said.contains("option locks: asked for process, the file has file"), "{said}");
 }
 
 #[test]

@@ -86,31 +86,30 @@ fn outcome(asked: &Options, path: &Path, id: &str) -> Outcome {
     match asked.open_or_create(path) {
         Ok(cache) if cache.stats().file_id == id => Outcome::AsItIs,
         Ok(_) => Outcome::Replaced,
-        Err(Error::Mismatch { what, .. }) => Outcome::Mismatch(what),
+        Err(Error::Mismatch { option, .. }) => Outcome::Mismatch(option),
         Err(other) => panic!("{other}"),
     }
 }
 
 #[test]
 fn a_file_that_differs_is_refused_used_or_replaced_as_asked() {
-    let sizes: [(&'static str, Options); 5] = [
-        ("a capacity of", Options::new().capacity(128 << 10)),
-        ("a mean item size of", Options::new().mean_item(99)),
-        ("a number of stripes of", Options::new().stripes(4).capacity(64 << 10)),
-        ("a number of lock regions of", Options::new().lock_regions(1)),
-        ("a number of seats of", Options::new().seats(5)),
+    let sizes: [(&'static str, Options); 7] = [
+        ("capacity", Options::new().capacity(128 << 10)),
+        ("mean_item", Options::new().mean_item(99)),
+        ("stripes", Options::new().stripes(4).capacity(64 << 10)),
+        ("lock_regions", Options::new().lock_regions(1)),
+        ("seats", Options::new().seats(5)),
+        ("namespaces", Options::new().namespaces(7)),
+        ("claims", Options::new().claims(7)),
     ];
-    let strategy = ("the lock strategy", Options::new().locks(LockStrategy::RwFile));
-    for (what, asked) in sizes.into_iter().chain([strategy]) {
+    let strategy = ("locks", Options::new().locks(LockStrategy::RwFile));
+    for (option, asked) in sizes.into_iter().chain([strategy]) {
         for living in [false, true] {
             let expected = [
-                (OnMismatch::Fail, Outcome::Mismatch(what)),
+                (OnMismatch::Fail, Outcome::Mismatch(option)),
                 (OnMismatch::UseExisting, Outcome::AsItIs),
                 // A difference in sizes alone is no reason to evict living members.
-                (
-                    OnMismatch::Recreate,
-                    if living && what != "the lock strategy" { Outcome::AsItIs } else { Outcome::Replaced },
-                ),
+                (OnMismatch::Recreate, if living && option != "locks" { Outcome::AsItIs } else { Outcome::Replaced }),
             ];
             for (mismatch, expected) in expected {
                 let place = Place::new();
@@ -118,7 +117,7 @@ fn a_file_that_differs_is_refused_used_or_replaced_as_asked() {
                 let id = cache.stats().file_id;
                 let _member = living.then_some(cache);
                 let found = outcome(&asked.clone().on_mismatch(mismatch), &place.path(), &id);
-                assert_eq!(found, expected, "{what}, {mismatch:?}, living members: {living}");
+                assert_eq!(found, expected, "{option}, {mismatch:?}, living members: {living}");
             }
         }
     }

@@ -32,7 +32,7 @@ pub use keys::Keys;
 pub use namespace::NamespaceOptions;
 pub use options::Options;
 pub use set_options::SetOptions;
-pub use stats::{Counters, Limit, Repair, Stats, StripeStats, Verification};
+pub use stats::{Limit, Repair, Stats, StripeStats, Verification};
 #[cfg(feature = "typed")]
 pub use typed::Typed;
 pub use values::Values;

@@ -7,7 +7,7 @@ use crate::names::names;
 use crate::shm::layout::{FORMAT, SLOTS};
 use crate::store::head::LastRepair;
 use crate::store::slot::Ring;
-use crate::store::tally::{Line, MemberCount, StripeCount};
+use crate::store::tally::Counters;
 use crate::store::verify::{Problem, check};
 use crate::store::{CrashState, record::record_size};
 use crate::sync::member::Seats;
@@ -72,98 +72,6 @@ pub enum Limit {
 }
 
 names!(Limit, "limit", "nothing, bytes or index", Nothing = "nothing", Bytes = "bytes", Index = "index");
-
-/// Counts of events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct Counters {
-    /// Reads that found a value.
-    pub hits: u64,
-    /// Reads that found no value.
-    pub misses: u64,
-    /// Repetitions of reads because a writer changed the bucket meanwhile.
-    pub read_retries: u64,
-    /// Reads that gave up waiting for a writer. They count as misses, too.
-    pub bounded_misses: u64,
-    /// Writes that had to wait for a lock.
-    pub lock_waits: u64,
-    /// Writes that gave up waiting for a lock.
-    pub busy: u64,
-    /// Values stored.
-    pub sets: u64,
-    /// Items removed by `delete`.
-    pub deletes: u64,
-    /// Items evicted from the small rings because they were not read often enough since they were stored.
-    pub evictions_small: u64,
-    /// Items evicted from the main rings.
-    pub evictions_main: u64,
-    /// Items evicted because their bucket was full.
-    pub evictions_index: u64,
-    /// Expired items whose space was reclaimed.
-    pub expirations: u64,
-    /// Keys that were stored again while the index still remembered their eviction.
-    pub ghost_hits: u64,
-    /// Items that moved from a small ring to a main ring.
-    pub promotions: u64,
-    /// Operations that a killed process left unfinished and another process completed or undid.
-    pub repairs: u64,
-    /// Damaged records that were found and dropped.
-    pub dropped: u64,
-    /// Creations by one caller for all callers that wait: see [`Cache::get_or_create`].
-    pub creations: u64,
-    /// Callers that waited for another caller's creation, or for the lock of a key.
-    pub claim_waits: u64,
-    /// Claims of creations and locks that were taken over, because their process had died or they had become too old.
-    pub takeovers: u64,
-    /// Creations and locks without protection: all claims of the stripe were taken, the caller's limit of waiting had
-    /// passed, or the value that it waited for was not cached.
-    pub unprotected: u64,
-    /// Created values that were not stored, because the key was written, deleted or invalidated meanwhile.
-    pub voided: u64,
-    /// Values that were created and returned, but not stored, because the cache failed: see
-    /// [`CreateOptions::or_uncached`](crate::CreateOptions::or_uncached). A process without a seat, such as one with a
-    /// read-only handle, cannot count in the file; only its own handles include its number.
-    pub uncached: u64,
-}
-
-impl Counters {
-    /// Evictions of all three kinds.
-    #[must_use]
-    pub fn evictions(&self) -> u64 {
-        self.evictions_small.wrapping_add(self.evictions_main).wrapping_add(self.evictions_index)
-    }
-
-    fn set_member(&mut self, line: &Line) {
-        let count = |what: MemberCount| line[what as usize];
-        self.hits = count(MemberCount::Hits);
-        self.misses = count(MemberCount::Misses);
-        self.read_retries = count(MemberCount::ReadRetries);
-        self.bounded_misses = count(MemberCount::BoundedMisses);
-        self.lock_waits = count(MemberCount::LockWaits);
-        self.busy = count(MemberCount::Busy);
-        self.claim_waits = count(MemberCount::ClaimWaits);
-        self.unprotected = count(MemberCount::Unprotected);
-        self.voided = count(MemberCount::Voided);
-        self.uncached = count(MemberCount::Uncached);
-    }
-
-    fn add_stripe(&mut self, line: &Line) {
-        let count = |what: StripeCount| line[what as usize];
-        self.sets = self.sets.wrapping_add(count(StripeCount::Sets));
-        self.deletes = self.deletes.wrapping_add(count(StripeCount::Deletes));
-        self.evictions_small = self.evictions_small.wrapping_add(count(StripeCount::EvictionsSmall));
-        self.evictions_main = self.evictions_main.wrapping_add(count(StripeCount::EvictionsMain));
-        self.evictions_index = self.evictions_index.wrapping_add(count(StripeCount::EvictionsIndex));
-        self.expirations = self.expirations.wrapping_add(count(StripeCount::Expirations));
-        self.ghost_hits = self.ghost_hits.wrapping_add(count(StripeCount::GhostHits));
-        self.promotions = self.promotions.wrapping_add(count(StripeCount::Promotions));
-        self.repairs = self.repairs.wrapping_add(count(StripeCount::Repairs));
-        self.dropped = self.dropped.wrapping_add(count(StripeCount::Dropped));
-        self.creations = self.creations.wrapping_add(count(StripeCount::Creations));
-        self.takeovers = self.takeovers.wrapping_add(count(StripeCount::Takeovers));
-    }
-}
 
 /// The statistics of one stripe.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -243,7 +151,7 @@ impl Cache {
         let (store, geometry) = (&opened.store, opened.geometry());
         let shape = geometry.shape;
         let mut counters = Counters::default();
-        counters.set_member(&store.member_counts());
+        counters.add_member(&store.member_counts());
         counters.uncached = counters.uncached.wrapping_add(opened.uncached_elsewhere());
         let (mut items, mut used_bytes) = (0, 0);
         for stripe in 0..shape.stripes {

@@ -2,9 +2,10 @@
 
 use super::attached::AttachedFile;
 use super::open::open;
-use super::settings::{OnMismatch, Settings, Sizes};
+use super::settings::{OnMismatch, Settings};
 use crate::error::Result;
 use crate::fault::{Fault, injected};
+use crate::shm::layout::AskedSizes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -46,7 +47,7 @@ impl AttachedFile {
     /// Opens the file that the path names now, whatever its sizes.
     pub(super) fn open_next(&self, limit: Duration) -> Result<AttachedFile> {
         let settings = Settings {
-            sizes: Sizes::default(),
+            sizes: AskedSizes::default(),
             locks_asked: false,
             on_mismatch: OnMismatch::Fail,
             lock_wait: limit,

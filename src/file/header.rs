@@ -49,15 +49,12 @@ impl FileParams {
     /// The first page of a new file.
     pub(crate) fn page(&self, own: FileIdentity, boot_id: [u64; 2]) -> Header {
         let mut header = Header::zeroed();
-        let Shape { capacity, mean_item, stripes, lock_regions, seats, namespaces, claims } = self.geometry.shape;
         header.magic = MAGIC;
         header.format = FORMAT;
         header.header_len = HEADER_LEN as u32;
         header.fingerprint = FINGERPRINT;
         header.file_len = self.geometry.file_len;
-        (header.capacity, header.mean_item) = (capacity, mean_item);
-        (header.stripes, header.lock_regions) = (stripes, lock_regions);
-        (header.seats, header.namespaces, header.claims) = (seats, namespaces, claims);
+        self.geometry.shape.copy_to(&mut header);
         header.after_crash = u32::from(self.after_crash == AfterCrash::Verify);
         header.buckets = self.geometry.buckets;
         header.small_len = self.geometry.small.bytes();
@@ -107,16 +104,7 @@ impl FileParams {
         if header.fingerprint != FINGERPRINT {
             return Err(bad("layout fingerprint", format!("{FINGERPRINT:#x}"), format!("{:#x}", header.fingerprint)));
         }
-        let shape = Shape {
-            capacity: header.capacity,
-            mean_item: header.mean_item,
-            stripes: header.stripes,
-            lock_regions: header.lock_regions,
-            seats: header.seats,
-            namespaces: header.namespaces,
-            claims: header.claims,
-        };
-        let geometry = Geometry::new(shape).map_err(|b| bad(b.option, b.expected, b.given.to_string()))?;
+        let geometry = Geometry::new(Shape::of(&header)).map_err(|b| bad(b.option, b.expected, b.given.to_string()))?;
         let sizes: [(&'static str, u64, u64); 5] = [
             ("header length", HEADER_LEN, header.header_len.into()),
             ("buckets", geometry.buckets, header.buckets),

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::names::names;
 use crate::platform::{self, Examined};
 use crate::shm::Geometry;
-use crate::shm::layout::{RECORD_LEN, RingShape, STRATEGY_NAME, Shape};
+use crate::shm::layout::{AskedSizes, RECORD_LEN, RingShape, STRATEGY_NAME, Shape};
 use crate::shm::mapping::Mapping;
 use crate::store::HeaderWords;
 use crate::store::record::mix;
@@ -53,22 +53,10 @@ names!(
     Recreate = "recreate",
 );
 
-/// The sizes that the caller set. The others come from an existing file, or are defaults.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Sizes {
-    pub capacity: Option<u64>,
-    pub mean_item: Option<u64>,
-    pub stripes: Option<u32>,
-    pub lock_regions: Option<u32>,
-    pub seats: Option<u32>,
-    pub namespaces: Option<u32>,
-    pub claims: Option<u32>,
-}
-
 /// All options of the caller, and facts about this process.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    pub sizes: Sizes,
+    pub sizes: AskedSizes,
     pub locks_asked: bool,
     pub locks: LockStrategy,
     pub mode: u32,
@@ -93,7 +81,7 @@ pub(crate) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            sizes: Sizes::default(),
+            sizes: AskedSizes::default(),
             locks_asked: false,
             locks: LockStrategy::File,
             mode: 0o600,
@@ -206,7 +194,7 @@ impl Settings {
             Some(locks) if !self.locks_asked || self.on_mismatch == OnMismatch::UseExisting => {
                 Ok(Self { locks, ..self.clone() })
             }
-            Some(_) => Err(self.mismatch(real, "the lock strategy", self.locks.name(), &fixed.strategy_name)),
+            Some(_) => Err(self.mismatch(real, "locks", self.locks.name(), &fixed.strategy_name)),
             None => Err(Error::UnknownStrategy {
                 path: real.into(),
                 found: fixed.strategy_name.clone(),
@@ -218,22 +206,10 @@ impl Settings {
 
     /// Returns an error if a size that the caller set differs from that of a file.
     pub(super) fn check_sizes(&self, fixed: &FileParams, real: &Path) -> Result<()> {
-        let (asked, found) = (self.sizes, fixed.geometry.shape);
-        let sizes: [(&'static str, Option<u64>, u64); 7] = [
-            ("a capacity of", asked.capacity, found.capacity),
-            ("a mean item size of", asked.mean_item, found.mean_item),
-            ("a number of stripes of", asked.stripes.map(u64::from), found.stripes.into()),
-            ("a number of lock regions of", asked.lock_regions.map(u64::from), found.lock_regions.into()),
-            ("a number of seats of", asked.seats.map(u64::from), found.seats.into()),
-            ("a number of namespaces of", asked.namespaces.map(u64::from), found.namespaces.into()),
-            ("a number of claims of", asked.claims.map(u64::from), found.claims.into()),
-        ];
-        for (what, asked, found) in sizes {
-            if let Some(asked) = asked.filter(|&asked| asked != found) {
-                return Err(self.mismatch(real, what, asked, found));
-            }
+        match self.sizes.difference(&fixed.geometry.shape) {
+            Some((option, asked, found)) => Err(self.mismatch(real, option, asked, found)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// These settings with the boot id of the file, if either of the two ids could not be read, and the file lies in
@@ -260,8 +236,8 @@ impl Settings {
         })
     }
 
-    fn mismatch(&self, real: &Path, what: &'static str, asked: impl ToString, found: impl ToString) -> Error {
-        Error::Mismatch { path: real.into(), what, asked: asked.to_string(), found: found.to_string() }
+    fn mismatch(&self, real: &Path, option: &'static str, asked: impl ToString, found: impl ToString) -> Error {
+        Error::Mismatch { path: real.into(), option, asked: asked.to_string(), found: found.to_string() }
     }
 }
 

@@ -357,16 +357,52 @@ macro_rules! at {
 }
 pub(crate) use at;
 
-/// The sizes that a caller chooses for a file, in bytes or counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shape {
-    pub capacity: u64,
-    pub mean_item: u64,
-    pub stripes: u32,
-    pub lock_regions: u32,
-    pub seats: u32,
-    pub namespaces: u32,
-    pub claims: u32,
+/// Declares the sizes of a file. Each is an option of the caller and a field of the header, with the same name.
+macro_rules! sizes {
+    ($($name:ident: $type:ty,)+) => {
+        /// The sizes of a file, in bytes or counts.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) struct Shape {
+            $(pub $name: $type,)+
+        }
+
+        impl Shape {
+            /// The sizes in a header, which are not validated yet.
+            pub(crate) fn of(header: &Header) -> Self {
+                Self { $($name: header.$name,)+ }
+            }
+
+            pub(crate) fn copy_to(&self, header: &mut Header) {
+                $(header.$name = self.$name;)+
+            }
+        }
+
+        /// The sizes that the caller set. The others come from an existing file, or are defaults.
+        #[derive(Clone, Copy, Debug, Default)]
+        pub(crate) struct AskedSizes {
+            $(pub $name: Option<$type>,)+
+        }
+
+        impl AskedSizes {
+            /// The first size that the caller set and that is different in a file: its name, and both values.
+            pub(crate) fn difference(&self, found: &Shape) -> Option<(&'static str, u64, u64)> {
+                $(if let Some(asked) = self.$name && asked != found.$name {
+                    return Some((stringify!($name), asked.into(), found.$name.into()));
+                })+
+                None
+            }
+        }
+    };
+}
+
+sizes! {
+    capacity: u64,
+    mean_item: u64,
+    stripes: u32,
+    lock_regions: u32,
+    seats: u32,
+    namespaces: u32,
+    claims: u32,
 }
 
 /// The sizes and offsets of one file, proven to fit together. Every offset that the engine uses is computed from these

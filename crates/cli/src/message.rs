@@ -37,8 +37,8 @@ pub fn of_cache(error: &Error) -> String {
              remove it with \"kennel destroy\"",
             path.display()
         ),
-        Error::Mismatch { path, what, asked, found } => {
-            format!("{}: asked for {what} {asked}, the file has {found}", path.display())
+        Error::Mismatch { path, option, asked, found } => {
+            format!("{}: {}: asked for {asked}, the file has {found}", path.display(), flag_of(option))
         }
         Error::LeaseRefused(path) => format!(
             "--locks lease is refused for {}: on an overlay file system, such as the root of a container, a lease does \
@@ -63,10 +63,9 @@ pub fn of_cache(error: &Error) -> String {
         Error::NamespacesFull { path, namespaces } => {
             format!("all {namespaces} namespaces of {} are used; create it with more (--namespaces)", path.display())
         }
-        Error::BadOption { option, given, expected } => match option_name(option) {
-            Some(name) => format!("{name}: expected {expected}, found {given}"),
-            None => format!("{option}: expected {expected}, found {given}"),
-        },
+        Error::BadOption { option, given, expected } => {
+            format!("{}: expected {expected}, found {given}", flag_of(option))
+        }
         Error::TimedOut { waited } => {
             format!("another process still has the key after {waited:.1?}; wait longer (--wait)")
         }
@@ -74,20 +73,14 @@ pub fn of_cache(error: &Error) -> String {
     }
 }
 
-/// The option of `kennel create` for an option of the library.
-fn option_name(option: &str) -> Option<&'static str> {
-    Some(match option {
-        "capacity" => "--capacity",
-        "mean_item" => "--mean-item",
-        "stripes" => "--stripes",
-        "locks" => "--locks",
-        "lock_regions" => "--lock-regions",
-        "seats" => "--seats",
-        "namespaces" => "--namespaces",
-        "claims" => "--claims",
-        "mode" => "--mode",
-        _ => return None,
-    })
+/// The name of an option of the library on the command line: `--lock-regions` for `lock_regions`. Some names are
+/// descriptions with spaces, and remain as they are.
+pub fn flag_of(option: &str) -> String {
+    match option {
+        "path" => "FILE".to_owned(),
+        described if described.contains(' ') => described.to_owned(),
+        name => format!("--{}", name.replace('_', "-")),
+    }
 }
 
 #[cfg(test)]
@@ -132,7 +125,7 @@ mod tests {
             bad("checksum"),
             Error::NotFound(path()),
             Error::Exists(path()),
-            Error::Mismatch { path: path(), what: "stripes", asked: "1".into(), found: "2".into() },
+            Error::Mismatch { path: path(), option: "lock_regions", asked: "1".into(), found: "2".into() },
             Error::LocksLost { path: path(), detail: "none".into() },
             Error::LeaseRefused(path()),
             Error::OpenElsewhere(path()),

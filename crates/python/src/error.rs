@@ -91,9 +91,9 @@ fn describe(error: &Error, fields: &Bound<'_, PyDict>) -> PyResult<&'static str>
             fields.set_item("found", found)?;
             "BadFile"
         }
-        Error::Mismatch { path, what, asked, found } => {
+        Error::Mismatch { path, option, asked, found } => {
             fields.set_item("path", paths::path(fields.py(), path)?)?;
-            fields.set_item("what", what)?;
+            fields.set_item("option", option)?;
             fields.set_item("asked", asked)?;
             fields.set_item("found", found)?;
             "Mismatch"

@@ -26,6 +26,7 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = true)]
 mod _kennel {
     use pyo3::prelude::*;
+    use pyo3::types::PyTuple;
 
     #[pymodule_export]
     use super::cache::{Cache, Namespace};
@@ -51,6 +52,7 @@ mod _kennel {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("OPTIONS", PyTuple::new(module.py(), super::options::names().collect::<Vec<_>>())?)?;
         super::fast::cover_all(&module.py().get_type::<Space>())
     }
 }

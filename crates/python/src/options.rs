@@ -1,4 +1,4 @@
-//! Options by their names.
+//! The options of a cache file, by their names in Python.
 
 use crate::error::Outcome;
 use crate::expiry::Seconds;
@@ -10,30 +10,33 @@ use pyo3::types::{PyDict, PyString};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// The options, as [`Opening::set`] knows them.
-const NAMES: [&str; 19] = [
-    "capacity",
-    "mean_item",
-    "stripes",
-    "locks",
-    "lock_regions",
-    "seats",
-    "namespaces",
-    "claims",
-    "mode",
-    "after_crash",
-    "on_mismatch",
-    "verify_reads",
-    "trust",
-    "allow_network",
-    "lock_wait",
-    "seed",
-    "prefault",
-    "read_only",
-    "create",
+/// Sets one option from the value that Python gave.
+type Set = fn(&mut Opening, &Given<'_, '_>) -> Outcome<()>;
+
+/// The options: their names in Python, and how they are set. `kennel.Cache` has a parameter for each.
+const OPTIONS: [(&str, Set); 19] = [
+    ("capacity", |to, given| to.engine(given.size()?, Options::capacity)),
+    ("mean_item", |to, given| to.engine(given.size()?, Options::mean_item)),
+    ("stripes", |to, given| to.engine(given.number()?, Options::stripes)),
+    ("locks", |to, given| to.engine(given.named()?, Options::locks)),
+    ("lock_regions", |to, given| to.engine(given.number()?, Options::lock_regions)),
+    ("seats", |to, given| to.engine(given.number()?, Options::seats)),
+    ("namespaces", |to, given| to.engine(given.number()?, Options::namespaces)),
+    ("claims", |to, given| to.engine(given.number()?, Options::claims)),
+    ("mode", |to, given| to.engine(given.number()?, Options::mode)),
+    ("after_crash", |to, given| to.engine(given.named()?, Options::after_crash)),
+    ("on_mismatch", |to, given| to.engine(given.named()?, Options::on_mismatch)),
+    ("verify_reads", |to, given| to.engine(given.flag()?, Options::verify_reads)),
+    ("trust", |to, given| to.engine(given.flag()?, Options::trust)),
+    ("allow_network", |to, given| to.engine(given.flag()?, Options::allow_network)),
+    ("lock_wait", |to, given| to.engine(given.is::<Seconds>("seconds or a timedelta")?.0, Options::lock_wait)),
+    ("seed", |to, given| to.engine(given.is("a number from 0 to 18446744073709551615")?, Options::seed)),
+    ("prefault", |to, given| to.engine(given.flag()?, Options::prefault)),
+    ("read_only", |to, given| given.flag().map(|yes| to.read_only = yes)),
+    ("create", |to, given| given.flag().map(|yes| to.create = yes)),
 ];
 
-/// How a file is opened: the engine's options, and which of its four ways.
+/// How a file is opened: the engine's options, and which of its methods opens it.
 pub(crate) struct Opening {
     options: Options,
     read_only: bool,
@@ -41,50 +44,23 @@ pub(crate) struct Opening {
 }
 
 impl Opening {
-    /// From a dictionary; what is `None` there is left at its default.
+    /// Reads the options from a dictionary. One that is `None` keeps its default.
     pub(crate) fn from_dict(given: &Bound<'_, PyDict>) -> Outcome<Self> {
         let mut opening = Self { options: Options::new(), read_only: false, create: true };
         for (name, value) in given {
+            let name = name.cast::<PyString>().map_err(PyErr::from)?.to_cow()?;
+            let Some((name, set)) = OPTIONS.into_iter().find(|(known, _)| *known == name) else {
+                return Err(PyTypeError::new_err(format!("{name} is not an option of a cache")).into());
+            };
             if !value.is_none() {
-                opening.set(name.cast::<PyString>().map_err(PyErr::from)?.to_cow()?.as_ref(), &value)?;
+                set(&mut opening, &Given { name, value: &value })?;
             }
         }
         Ok(opening)
     }
 
-    fn set(&mut self, name: &str, value: &Bound<'_, PyAny>) -> Outcome<()> {
-        let Some(name) = NAMES.into_iter().find(|known| *known == name) else {
-            return Err(PyTypeError::new_err(format!("{name} is no option of a cache")).into());
-        };
-        let options = std::mem::take(&mut self.options);
-        let given = Given { name, value };
-        self.options = match name {
-            "capacity" => options.capacity(given.size()?),
-            "mean_item" => options.mean_item(given.size()?),
-            "stripes" => options.stripes(given.number()?),
-            "locks" => options.locks(named("locks", &given.text()?)?),
-            "lock_regions" => options.lock_regions(given.number()?),
-            "seats" => options.seats(given.number()?),
-            "namespaces" => options.namespaces(given.number()?),
-            "claims" => options.claims(given.number()?),
-            "mode" => options.mode(given.number()?),
-            "after_crash" => options.after_crash(named("after_crash", &given.text()?)?),
-            "on_mismatch" => options.on_mismatch(named("on_mismatch", &given.text()?)?),
-            "verify_reads" => options.verify_reads(given.flag()?),
-            "trust" => options.trust(given.flag()?),
-            "allow_network" => options.allow_network(given.flag()?),
-            "lock_wait" => options.lock_wait(given.is::<Seconds>("seconds or a timedelta")?.0),
-            "seed" => options.seed(given.is("a number from 0 to 18446744073709551615")?),
-            "prefault" => options.prefault(given.flag()?),
-            "read_only" => {
-                self.read_only = given.flag()?;
-                options
-            }
-            _ => {
-                self.create = given.flag()?;
-                options
-            }
-        };
+    fn engine<T>(&mut self, value: T, set: fn(Options, T) -> Options) -> Outcome<()> {
+        self.options = set(std::mem::take(&mut self.options), value);
         Ok(())
     }
 
@@ -98,14 +74,15 @@ impl Opening {
     }
 }
 
-/// An option as it was given. Its errors name it.
+/// The value that Python gave for an option. Its errors name the option.
 struct Given<'a, 'py> {
     name: &'static str,
     value: &'a Bound<'py, PyAny>,
 }
 
 impl<'a, 'py> Given<'a, 'py> {
-    /// What the option must be: another type is a `TypeError`, another value of the type `BadOption`.
+    /// Converts the value. Another type than the expected one is a `TypeError`; an invalid value of that type is a
+    /// `BadOption`.
     fn is<T: FromPyObject<'a, 'py, Error = PyErr>>(&self, expected: &str) -> Outcome<T> {
         self.value.extract().map_err(|error: PyErr| {
             let found = self.value.repr().map_or_else(|_| "something else".to_owned(), |repr| repr.to_string());
@@ -126,8 +103,10 @@ impl<'a, 'py> Given<'a, 'py> {
         self.is("True or False")
     }
 
-    fn text(&self) -> Outcome<String> {
-        self.is("text")
+    /// One of the names that the option's type has for its values.
+    fn named<T: FromStr<Err = UnknownName>>(&self) -> Outcome<T> {
+        let text = self.is::<String>("text")?;
+        Ok(text.parse().map_err(|unknown: UnknownName| bad(self.name, &text, unknown.expected()))?)
     }
 
     /// A number of bytes, which may be text with a unit.
@@ -139,8 +118,8 @@ impl<'a, 'py> Given<'a, 'py> {
     }
 }
 
-/// The number of bytes that a text such as `64M` names: K, M, G and T, with or without `iB`, are powers of 1024, and kB,
-/// MB, GB and TB of 1000, as for the command line.
+/// Parses a number of bytes such as `64M`. K, M, G and T, with or without `iB`, are powers of 1024; kB, MB, GB and TB are
+/// powers of 1000, as on the command line.
 fn bytes(text: &str) -> Option<u64> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -154,27 +133,32 @@ fn bytes(text: &str) -> Option<u64> {
         _ => return None,
     };
     let bytes = number.parse::<f64>().ok()? * factor;
-    // What is beyond is no size of a file; a whole number of bytes is exact up to there.
+    // Up to this number a float is exact, and no file is larger.
     (bytes < (1u64 << 53) as f64).then_some(bytes as u64)
 }
 
-/// An option that is one of a few names.
-fn named<T: FromStr<Err = UnknownName>>(option: &'static str, given: &str) -> Result<T, Error> {
-    given.parse().map_err(|unknown: UnknownName| bad(option, given, unknown.expected()))
-}
 fn bad(option: &'static str, given: &str, expected: &str) -> Error {
     Error::BadOption { option, given: given.to_owned(), expected: expected.to_owned() }
 }
 
-/// The path for the cache of this user when none is given.
+/// The path of this user's cache file, which is used if a program names no path.
 #[pyfunction]
 pub(crate) fn default_path(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     paths::path(py, &kennel::default_path())
 }
 
-/// Removes a cache file and its locks.
+/// Removes a cache file and its lock files. Processes that have it open read only misses from then on, and their writes
+/// raise NotFound until the file is created again.
+///
+/// :param path: the cache file.
+/// :param trust: remove the file even if it belongs to another user, or other users can write it; default False.
 #[pyfunction]
 #[pyo3(signature = (path, *, trust = false))]
 pub(crate) fn destroy(py: Python<'_>, path: PathBuf, trust: bool) -> Outcome<()> {
     Ok(py.detach(|| Options::new().trust(trust).destroy(path))?)
+}
+
+/// The names of all options.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    OPTIONS.into_iter().map(|(name, _)| name)
 }

@@ -5,13 +5,19 @@ use kennel::{Counters, Problem, Repair, Stats, StripeStats, Verification};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyModule};
 
-/// An instance of a dataclass from the fields of a struct that are named as there.
+/// Creates an instance of a dataclass. An error if the fields are not exactly those of the class.
+fn instance<'py>(py: Python<'py>, class: &str, fields: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
+    PyModule::import(py, "kennel._stats")?.getattr(class)?.call((), Some(fields))
+}
+
+/// Creates an instance of a dataclass from the listed fields of a struct, which have the same names, and from further
+/// ones.
 macro_rules! instance {
     ($py:expr, $class:ident, $given:expr, [$($field:ident),*] $(, $name:ident = $value:expr)*) => {{
         let fields = PyDict::new($py);
         $(fields.set_item(stringify!($field), &$given.$field)?;)*
         $(fields.set_item(stringify!($name), $value)?;)*
-        PyModule::import($py, "kennel._stats")?.getattr(stringify!($class))?.call((), Some(&fields))
+        instance($py, stringify!($class), &fields)
     }};
 }
 
@@ -45,35 +51,11 @@ pub(crate) fn stats<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, 
 }
 
 fn counters<'py>(py: Python<'py>, counters: &Counters) -> PyResult<Bound<'py, PyAny>> {
-    instance!(
-        py,
-        Counters,
-        counters,
-        [
-            hits,
-            misses,
-            read_retries,
-            bounded_misses,
-            lock_waits,
-            busy,
-            sets,
-            deletes,
-            evictions_small,
-            evictions_main,
-            evictions_index,
-            expirations,
-            ghost_hits,
-            promotions,
-            repairs,
-            dropped,
-            creations,
-            claim_waits,
-            takeovers,
-            unprotected,
-            voided,
-            uncached
-        ]
-    )
+    let fields = PyDict::new(py);
+    for (name, count) in counters.iter() {
+        fields.set_item(name, count)?;
+    }
+    instance(py, "Counters", &fields)
 }
 
 pub(crate) fn stripe<'py>(py: Python<'py>, stripe: &StripeStats) -> PyResult<Bound<'py, PyAny>> {
@@ -101,7 +83,7 @@ fn problem<'py>(py: Python<'py>, problem: &Problem) -> PyResult<Bound<'py, PyAny
     instance!(py, Problem, problem, [stripe, invariant, detail])
 }
 
-/// Bytes that an item takes of a cache's capacity.
+/// How many bytes of a cache's capacity an item takes, from the lengths of its key and its value in bytes.
 #[pyfunction]
 pub(crate) fn record_size(key_len: usize, value_len: usize) -> u64 {
     kennel::record_size(key_len, value_len)

@@ -52,7 +52,7 @@ def test_another_size(opened):
     opened(capacity=8 << 20)
     with pytest.raises(kennel.Mismatch) as caught:
         opened(capacity=8 << 20, locks="process", on_mismatch="fail")
-    assert caught.value.asked == "process" and caught.value.found == "file"
+    assert (caught.value.option, caught.value.asked, caught.value.found) == ("locks", "process", "file")
     assert opened(capacity=8 << 20, locks="process", on_mismatch="use_existing").stats().strategy == "file"
 
 
@@ -91,7 +91,7 @@ def test_an_option_that_cannot_be(path, option, value):
 def test_an_option_that_there_is_not(path):
     with pytest.raises(TypeError, match="size"):
         kennel.Cache(path, size=1)
-    with pytest.raises(TypeError, match="size is no option"):
+    with pytest.raises(TypeError, match="size is not an option"):
         kennel._kennel.Cache(path, {"size": 1})
 
 

@@ -122,9 +122,24 @@ def test_pyright_is_of_the_same_opinion(tmp_path):
     assert reported == {("wrong.py", number) for number in wrong_lines()}, found.stdout
 
 
-@pytest.mark.parametrize("name", ["Stats", "Counters", "StripeStats", "Repair", "Verification"])
+def test_the_options_are_those_of_the_engine():
+    assert sorted(kennel._cache.OPTIONS) == sorted(kennel._kennel.OPTIONS)
+
+
+ENGINE = PYTHON.parents[1] / "src"
+
+
+@pytest.mark.parametrize("name", ["Stats", "StripeStats", "Repair", "Verification"])
 def test_the_statistics_have_the_fields_of_the_engines(name):
-    source = (PYTHON.parents[1] / "src" / "api" / "stats.rs").read_text()
+    source = (ENGINE / "api" / "stats.rs").read_text()
     body = re.search(rf"pub struct {name} \{{\n(.*?)\n\}}", source, re.DOTALL).group(1)
     fields = re.findall(r"^    pub (\w+):", body, re.MULTILINE)
     assert sorted(fields) == sorted(field.name for field in dataclasses.fields(getattr(kennel, name)))
+
+
+def test_the_counters_are_those_of_the_engine(cache):
+    """The extension passes each of the engine's counters by its name, and a dataclass accepts only its own fields."""
+    cache.set("key", "value")
+    assert cache.get("key") == b"value" and cache.get("other") is None
+    counters = cache.stats().counters
+    assert (counters.sets, counters.hits, counters.misses) == (1, 1, 1)

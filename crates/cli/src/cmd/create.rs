@@ -12,9 +12,6 @@ use super::outcome::CliResult;
 use crate::args::Locks;
 use crate::output::{print_line, with_spinner};
 
-/// The default of `--capacity`, equal to [`kennel::DEFAULT_CAPACITY`].
-const DEFAULT_CAPACITY: &str = "64MiB";
-
 /// Create a cache file, or fail if the file exists.
 ///
 /// The file has its full size from the start and never grows. When it is full, the cache evicts the values that were
@@ -29,7 +26,7 @@ pub struct CreateArgs {
     file: Option<PathBuf>,
     /// How many bytes of records the cache holds, for example 64MiB or 2GB. The file is slightly larger because of its
     /// index.
-    #[arg(long, value_name = "SIZE", default_value = DEFAULT_CAPACITY, value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
     capacity: u64,
     /// The mean size of a record, key and value together, which determines the size of the index. If records are
     /// smaller, the index is full before the capacity is used, and "kennel stat" says so.
@@ -148,10 +145,55 @@ fn parse_mode(text: &str) -> Result<u32, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::flag_of;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        create: CreateArgs,
+    }
 
     #[test]
-    fn the_default_capacity_is_that_of_the_library() {
-        assert_eq!(parse_size(DEFAULT_CAPACITY), Ok(kennel::DEFAULT_CAPACITY));
+    fn the_defaults_are_those_of_the_library() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let Line { create: args } = clap::Parser::parse_from(["create"]);
+        let ours = options(&args).create(dir.path().join("ours")).unwrap().stats();
+        let librarys = Options::new().create(dir.path().join("librarys")).unwrap().stats();
+        assert_eq!(
+            (ours.capacity, ours.mean_item, ours.stripes),
+            (librarys.capacity, librarys.mean_item, librarys.stripes)
+        );
+        assert_eq!(
+            (ours.lock_regions, ours.seats, &ours.strategy),
+            (librarys.lock_regions, librarys.seats, &librarys.strategy)
+        );
+        // Namespaces and claims add to the size of the file.
+        assert_eq!(ours.file_size, librarys.file_size);
+    }
+
+    /// The errors of the library name its options, which become flags without a table.
+    #[test]
+    fn each_size_that_the_library_refuses_is_named_by_its_flag() {
+        let command = <Line as clap::CommandFactory>::command();
+        let flags: Vec<_> =
+            command.get_arguments().filter_map(|arg| arg.get_long()).map(|long| format!("--{long}")).collect();
+        let refused: [fn(Options) -> Options; 8] = [
+            |options| options.capacity(1),
+            |options| options.mean_item(0),
+            |options| options.stripes(3),
+            |options| options.lock_regions(3),
+            |options| options.seats(0),
+            |options| options.namespaces(0),
+            |options| options.claims(0),
+            |options| options.mode(0),
+        ];
+        let dir = tempfile::TempDir::new().unwrap();
+        for refused in refused {
+            let Err(Error::BadOption { option, .. }) = refused(Options::new()).create(dir.path().join("cache")) else {
+                panic!("an invalid option was accepted");
+            };
+            assert!(flags.contains(&flag_of(option)), "{option} is not one of {flags:?}");
+        }
     }
 
     #[test]

@@ -234,4 +234,15 @@ mod tests {
         counters.misses = 1;
         assert_eq!(hit_ratio(&counters), Some(0.75));
     }
+
+    #[test]
+    fn every_counter_is_shown() {
+        let source = include_str!("stat.rs");
+        let is_shown = |name: &str| {
+            let shown = format!("counters.{name}");
+            source.match_indices(&shown).any(|(at, _)| source[at + shown.len()..].starts_with([',', ')']))
+        };
+        let missing: Vec<_> = Counters::default().iter().map(|(name, _)| name).filter(|name| !is_shown(name)).collect();
+        assert_eq!(missing, [""; 0]);
+    }
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import weakref
 from types import TracebackType
@@ -88,27 +89,8 @@ class Cache(_kennel.Cache, Creating):
         read_only: bool = False,
         create: bool = True,
     ) -> Self:
-        options = {
-            "capacity": capacity,
-            "mean_item": mean_item,
-            "stripes": stripes,
-            "locks": locks,
-            "lock_regions": lock_regions,
-            "seats": seats,
-            "namespaces": namespaces,
-            "claims": claims,
-            "mode": mode,
-            "after_crash": after_crash,
-            "on_mismatch": on_mismatch,
-            "verify_reads": verify_reads,
-            "trust": trust,
-            "allow_network": allow_network,
-            "lock_wait": lock_wait,
-            "seed": seed,
-            "prefault": prefault,
-            "read_only": read_only,
-            "create": create,
-        }
+        given = locals()
+        options = {name: given[name] for name in OPTIONS}
         self = super().__new__(cls, _kennel.default_path() if path is None else path, options)
         self._opened_with = options
         self._namespaces = weakref.WeakSet()
@@ -152,6 +134,14 @@ class Cache(_kennel.Cache, Creating):
 
     def __reduce__(self) -> Tuple[Any, ...]:
         return _open_again, (type(self), os.fspath(self.path), self._opened_with)
+
+
+#: The names of the options of a cache file. The signature of :class:`Cache` is the only list of them in Python.
+OPTIONS = tuple(
+    name
+    for name, parameter in inspect.signature(Cache.__new__).parameters.items()
+    if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+)
 
 
 class Namespace(_kennel.Namespace, Creating):

@@ -89,7 +89,7 @@ class BadFile(_OfFile):
 class Mismatch(_OfFile):
     """The file differs from what was asked for, and ``on_mismatch="fail"`` was given."""
 
-    what: str
+    option: str
     asked: str
     found: str
 

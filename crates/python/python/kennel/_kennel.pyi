@@ -17,6 +17,7 @@ _Seconds = float | timedelta
 __all__ = [
     "DEFAULT_CAPACITY",
     "MAX_KEY",
+    "OPTIONS",
     "VERSION",
     "Cache",
     "Claim",
@@ -34,6 +35,7 @@ __all__ = [
 
 DEFAULT_CAPACITY: int
 MAX_KEY: int
+OPTIONS: tuple[str, ...]
 VERSION: str
 
 def default_path() -> pathlib.Path: ...

@@ -52,7 +52,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, InvalidC
 from django.utils.module_loading import import_string
 
 from . import _kennel
-from ._cache import Cache, Namespace
+from ._cache import OPTIONS, Namespace
 from ._clock import now
 from ._decode import Decoder
 from ._errors import BadOption, Busy, Error, OwnClaim, TooLarge
@@ -119,7 +119,7 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         self._serializer = _serializer(given() if isinstance(given, type) else given)
         self._namespace_name = options.pop("namespace", "django")
         self._require = bool(options.pop("require", False))
-        unknown = options.keys() - inspect.signature(Cache).parameters.keys()
+        unknown = options.keys() - set(OPTIONS)
         if unknown:
             raise TypeError(f"OPTIONS of {type(self).__name__}: {', '.join(sorted(unknown))}: no such option")
         self._location, self._options = os.path.abspath(location) if location else None, options

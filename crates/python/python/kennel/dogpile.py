@@ -33,7 +33,7 @@ from dogpile.cache.region import RegionInvalidationStrategy
 from dogpile.util.langhelpers import KeyReentrantMutex
 
 from . import _kennel
-from ._cache import Cache, Namespace
+from ._cache import OPTIONS, Cache, Namespace
 from ._errors import Error, TooLarge
 from ._shared import cache_at
 
@@ -41,25 +41,7 @@ __all__ = ["KennelBackend", "SharedInvalidation"]
 
 log = logging.getLogger(__name__)
 
-#: Arguments that are options of the cache file.
-_CACHE = (
-    "capacity",
-    "mean_item",
-    "stripes",
-    "locks",
-    "lock_regions",
-    "seats",
-    "namespaces",
-    "claims",
-    "mode",
-    "after_crash",
-    "on_mismatch",
-    "verify_reads",
-    "trust",
-    "allow_network",
-    "lock_wait",
-    "prefault",
-)
+#: Arguments that are not options of the cache file.
 _OWN = (
     "path",
     "ttl",
@@ -122,9 +104,9 @@ class KennelBackend(BytesBackend):
     """Values that could not be stored, in this process."""
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
-        options = {name: arguments[name] for name in _CACHE if name in arguments}
+        options = {name: arguments[name] for name in OPTIONS if name in arguments}
         for name in arguments:
-            if name not in _CACHE and name not in _OWN:
+            if name not in OPTIONS and name not in _OWN:
                 log.warning("%r is no argument of the backend kennel; it is ignored", name)
         filename = arguments.get("filename")
         if filename is not None and "path" in arguments:
