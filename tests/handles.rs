@@ -198,7 +198,7 @@ fn stats_tell_what_the_file_is_and_what_happened() {
     let options = Options::new().capacity(1 << 20).mean_item(100).stripes(4).lock_regions(2).seats(7);
     let cache = options.create(place.path()).unwrap();
     let s = cache.stats();
-    assert_eq!((s.path, s.format), (common::real(&place.path()), 2));
+    assert_eq!((s.path, s.format), (common::real(&place.path()), 3));
     assert!(s.file_id.len() == 32 && s.file_id.bytes().all(|digit| digit.is_ascii_hexdigit()), "{}", s.file_id);
     assert_eq!(s.file_size, fs::metadata(place.path()).unwrap().len());
     assert_eq!((s.capacity, s.mean_item, s.stripes, s.lock_regions, s.seats), (1 << 20, 100, 4, 2, 7));
