@@ -12,7 +12,7 @@ use crate::file::AttachedFile;
 use crate::file::flush::flush;
 use crate::shm::mapping::Mapping;
 use crate::store::Invalidation;
-use crate::store::record::NewRecord;
+use crate::store::record::{NewRecord, RecordEpochs};
 use crate::store::stripe_guard::{Entry, StripeGuard};
 use std::cell::OnceCell;
 use std::time::Duration;
@@ -47,8 +47,8 @@ impl Cache {
         if self.has_namespace != 0 {
             return self.set_by_default(key, value);
         }
-        self.put(None, key, value, &SetOptions::default(), |_, stripe, entry, draft| {
-            stripe.put(draft, entry);
+        self.put(None, key, value, &SetOptions::default(), |_, stripe, entry, draft, epochs| {
+            stripe.put(draft, entry, epochs);
         })
     }
 
@@ -194,7 +194,9 @@ impl Cache {
 /// The same for stored keys.
 impl Cache {
     fn set_stored(&self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<Stamp> {
-        self.put(self.in_namespace(), key, value, how, |_, stripe, entry, draft| Stamp(stripe.put(draft, entry)))
+        self.put(self.in_namespace(), key, value, how, |_, stripe, entry, draft, epochs| {
+            Stamp(stripe.put(draft, entry, epochs))
+        })
     }
 
     fn add_stored(&self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<bool> {
@@ -253,9 +255,9 @@ impl Cache {
                 check_size(writer.opened, &draft).map(|()| draft)
             },
             |writer, stripe, draft| {
-                writer.assign_epochs(draft, stripe);
+                let epochs = stripe.epochs_now(writer.namespace);
                 let entry = stripe.find_in(writer.location.bucket_at, &writer.key);
-                stripe.put(draft, entry.as_ref());
+                stripe.put(draft, entry.as_ref(), epochs);
             },
         )
     }
@@ -273,8 +275,8 @@ impl Cache {
         how: &SetOptions,
         wanted: impl FnOnce(&Writer<'_, '_>, &StripeGuard<'_, Mapping>, Option<&Entry>) -> bool,
     ) -> Result<Option<Stamp>> {
-        self.put(self.in_namespace(), key, value, how, |writer, stripe, entry, draft| {
-            wanted(writer, stripe, entry).then(|| Stamp(stripe.put(draft, entry)))
+        self.put(self.in_namespace(), key, value, how, |writer, stripe, entry, draft, epochs| {
+            wanted(writer, stripe, entry).then(|| Stamp(stripe.put(draft, entry, epochs)))
         })
     }
 
@@ -287,19 +289,25 @@ impl Cache {
         key: &[u8],
         value: &[u8],
         how: &SetOptions,
-        store_in: impl FnOnce(&Writer<'_, '_>, &mut StripeGuard<'_, Mapping>, Option<&Entry>, &NewRecord<'_>) -> R,
+        store_in: impl FnOnce(
+            &Writer<'_, '_>,
+            &mut StripeGuard<'_, Mapping>,
+            Option<&Entry>,
+            &NewRecord<'_>,
+            RecordEpochs,
+        ) -> R,
     ) -> Result<R> {
         let file = self.current()?;
         let place = namespace_of(&file, namespace, key, self.lock_wait)?;
         let writer = Writer::at(&file, place, key, self.lock_wait);
         let store = &writer.opened.store;
         store.prefetch_record(&store.bucket_view_at(writer.location, &writer.key));
-        let mut draft = writer.draft(value, how);
+        let draft = writer.draft(value, how);
         check_size(writer.opened, &draft)?;
         writer.locked(|stripe| {
-            writer.assign_epochs(&mut draft, stripe);
+            let epochs = stripe.epochs_now(writer.namespace);
             let entry = stripe.find_in(writer.location.bucket_at, &writer.key);
-            store_in(&writer, stripe, entry.as_ref(), &draft)
+            store_in(&writer, stripe, entry.as_ref(), &draft, epochs)
         })
     }
 
@@ -313,8 +321,7 @@ impl Cache {
         let file = self.current()?;
         let writer = Writer::new(&file, self.in_namespace(), key, self.lock_wait)?;
         let mut stripe = writer.lock()?;
-        let epoch = stripe.epoch();
-        let namespace_epoch = writer.opened.store.namespace_epochs(writer.namespace).current();
+        let mut epochs = stripe.epochs_now(writer.namespace);
         let Some(entry) = stripe.find_current(&writer.key) else { return Ok(None) };
         let copied = stripe.copied(&writer.key, &entry, writer.opened.settings.verify_reads, false);
         let Some(copied) = copied.map_err(Error::no_memory(entry.value_len))? else { return Ok(None) };
@@ -323,9 +330,13 @@ impl Cache {
         let sum = add(value, delta).ok_or(Error::Overflow { value, sign, delta })?;
         let text = sum.to_string();
         // Even if there is nothing but the time of its creation.
-        let metadata = copied.head.is_extended().then(|| writer.metadata_of(&copied, namespace_epoch));
-        let draft = NewRecord::new(writer.key, text.as_bytes(), entry.head.expires_ms(), metadata, epoch);
-        stripe.put(&draft, Some(&entry));
+        let metadata = copied.head.is_extended().then(|| copied.extension.metadata());
+        // A record of another namespace than the handle's keeps that namespace's epoch.
+        if copied.extension.namespace() != writer.namespace {
+            epochs.namespace = copied.extension.namespace_epoch();
+        }
+        let draft = NewRecord::new(writer.key, text.as_bytes(), entry.head.expires_ms(), metadata);
+        stripe.put(&draft, Some(&entry), epochs);
         Ok(Some(sum))
     }
 

@@ -8,7 +8,6 @@ use crate::file::AttachedFile;
 use crate::hash::Key;
 use crate::shm::mapping::Mapping;
 use crate::store::KeyLocation;
-use crate::store::copied::Copied;
 use crate::store::namespace::Defaults;
 use crate::store::record::{MAX_KEY, Metadata, NewRecord};
 use crate::store::stripe_guard::{Entry, StripeGuard};
@@ -75,13 +74,6 @@ impl<'f, 'k> Writer<'f, 'k> {
         })
     }
 
-    /// What lies beside a record, for the value that takes its place. Its epoch of another namespace than the caller's
-    /// stays as it was.
-    pub(super) fn metadata_of(&self, copied: &Copied, namespace_epoch: u64) -> Metadata {
-        let metadata = copied.extension.metadata();
-        if metadata.namespace == self.namespace { Metadata { namespace_epoch, ..metadata } } else { metadata }
-    }
-
     /// The item to be written, whose size is not checked yet.
     #[inline(always)]
     pub(super) fn draft<'v>(&self, value: &'v [u8], how: &SetOptions) -> NewRecord<'v>
@@ -94,16 +86,7 @@ impl<'f, 'k> Writer<'f, 'k> {
         let (expires_ms, metadata) = how.times(self.defaults, now_ms);
         let metadata = Metadata { namespace: self.namespace, ..metadata }.if_any();
         let metadata = metadata.map(|metadata| Metadata { created_ms: now_ms(), ..metadata });
-        NewRecord::new(self.key, value, expires_ms, metadata, 0)
-    }
-
-    /// Gives a draft the epochs of this moment. The stripe is locked, and nobody has looked at the old value yet.
-    #[inline(always)]
-    pub(super) fn assign_epochs(&self, draft: &mut NewRecord<'_>, stripe: &StripeGuard<'_, Mapping>) {
-        draft.epoch = stripe.epoch();
-        if let Some(metadata) = &mut draft.metadata {
-            metadata.namespace_epoch = self.opened.store.namespace_epochs(self.namespace).current();
-        }
+        NewRecord::new(self.key, value, expires_ms, metadata)
     }
 }
 

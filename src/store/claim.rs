@@ -25,7 +25,7 @@
 //! claim ended.
 
 use super::epochs::Epochs;
-use super::record::NewRecord;
+use super::record::{NewRecord, RecordEpochs};
 use super::stripe_guard::{Entry, StripeGuard};
 use super::table::Store;
 use super::tally::StripeCount;
@@ -410,13 +410,14 @@ impl<M: Memory> StripeGuard<'_, M> {
         claim_id: &ClaimId,
         draft: &NewRecord<'_>,
         entry: Option<&Entry>,
+        epochs: RecordEpochs,
     ) -> Option<u64> {
         if !self.store.is_claim_held(claim_id) || self.store.is_claim_outdated(claim_id) {
             self.store.end_claim(claim_id, End::Void);
             return None;
         }
         // An invalidation from here on makes the record outdated, because the record has the claim's epochs.
-        let stamp = self.put_created(draft, entry);
+        let stamp = self.put_created(draft, entry, epochs);
         self.store.end_claim(claim_id, End::Done);
         self.forget_ended();
         Some(stamp)

@@ -1,6 +1,6 @@
 //! Checks the arithmetic of records on arbitrary bytes, for the fuzz target `record`.
 
-use super::record::{Extension, Head, NewRecord, RecordLocation, is_sound, reseal};
+use super::record::{Extension, Head, NewRecord, RecordEpochs, RecordLocation, is_sound, reseal};
 use super::slot::Ring;
 use crate::hash::Key;
 
@@ -35,18 +35,22 @@ pub fn check_record(input: &RecordInput<'_>) {
     let damaged = is_sound(&key, input.value, words, extension, location(0));
     assert!(!damaged || words.expires_ms() <= crate::clock::LAST_TIME);
 
-    let draft = NewRecord::new(key, input.value, expiry, extension.metadata().if_any(), created);
+    let draft = NewRecord::new(key, input.value, expiry, extension.metadata().if_any());
+    let epochs = RecordEpochs { cache: created, namespace: extension.namespace_epoch() };
     let units = draft.units() + input.spare.min(31);
-    let head = draft.head(units, stamp, location(0));
+    let head = draft.head(units, stamp, location(0), epochs);
     assert!(head.is_record() && !head.is_pad() && !head.is_dead());
     assert_eq!(head.key_len(), input.key.len() as u64);
     assert_eq!(head.value_len(), Some(input.value.len() as u64), "a value's length did not come back");
     assert_eq!(head.value_at() + input.value.len() as u64 + head.slack(), units * 8);
-    let kept = draft.extension(stamp).metadata();
+    let kept = draft.extension(stamp, epochs).metadata();
     assert!(draft.metadata.is_none_or(|metadata| kept == metadata), "the metadata came back different: {kept:?}");
-    assert!(is_sound(&key, input.value, head, draft.extension(stamp), location(0)), "a record does not pass");
+    assert!(is_sound(&key, input.value, head, draft.extension(stamp, epochs), location(0)), "a record does not pass");
     let moved = Head { seal: reseal(head.seal, location(0), location(1)), ..head };
-    assert!(is_sound(&key, input.value, moved, draft.extension(stamp), location(1)), "a moved record does not pass");
+    assert!(
+        is_sound(&key, input.value, moved, draft.extension(stamp, epochs), location(1)),
+        "a moved record does not pass"
+    );
     let killed = Head { expiry: head.killed(), ..head };
-    assert!(killed.is_dead() && is_sound(&key, input.value, killed, draft.extension(stamp), location(0)));
+    assert!(killed.is_dead() && is_sound(&key, input.value, killed, draft.extension(stamp, epochs), location(0)));
 }

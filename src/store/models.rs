@@ -8,7 +8,7 @@ use super::claim::{ClaimId, Claimant, Claimed, End, Kind, NamespaceEpochs, Owner
 use super::epochs::{Epochs, Invalidation};
 use super::namespace::Defaults;
 use super::read::{Extract, Look, RecordRef};
-use super::record::{Metadata, NewRecord};
+use super::record::{Metadata, NewRecord, RecordEpochs};
 use super::slot::Ring;
 use super::stripe_guard::{HolderId, StripeGuard};
 use super::table::Store;
@@ -60,7 +60,7 @@ impl<M: Memory> Engine<M> {
         let mut stripe = self.enter();
         let key = self.store.key(key);
         let entry = stripe.find(&key);
-        stripe.put(&NewRecord::new(key, value, 0, None, 0), entry.as_ref());
+        stripe.put(&NewRecord::new(key, value, 0, None), entry.as_ref(), RecordEpochs { cache: 0, namespace: 0 });
     }
 
     /// Looks a key up once: the first and the last word of the value for a valid hit, `Some(None)` for a miss, `None`
@@ -314,9 +314,10 @@ impl Engine {
     fn store_created(&self, key: &[u8], (claim_id, epochs): Creator, value: &[u8]) -> bool {
         let mut stripe = self.enter();
         let key = self.store.key(key);
-        let draft = NewRecord::new(key, value, 0, None, epochs.current());
+        let draft = NewRecord::new(key, value, 0, None);
         let entry = stripe.find(&key);
-        stripe.store_claimed(&claim_id, &draft, entry.as_ref()).is_some()
+        let epochs = RecordEpochs { cache: epochs.current(), namespace: 0 };
+        stripe.store_claimed(&claim_id, &draft, entry.as_ref(), epochs).is_some()
     }
 
     /// Waits until the claim ends, like a sleeper that each change of the word wakes. loom aborts a model in which no

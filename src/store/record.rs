@@ -227,7 +227,6 @@ impl Extension {
         Metadata {
             flags: self.caller_flags(),
             namespace: self.namespace(),
-            namespace_epoch: self.namespace_epoch(),
             soft_expires_ms: self.soft_expires_ms(),
             created_ms: (self.created >> EPOCH_BITS) * 10,
             cost_ms: self.cost_ms(),
@@ -246,8 +245,6 @@ pub(crate) struct Metadata {
     pub flags: u32,
     /// Number of the namespace, from 1; 0: none.
     pub namespace: u16,
-    /// Epoch of the namespace, read before the old value.
-    pub namespace_epoch: u64,
     /// The time at which the value becomes stale, in milliseconds since 1970; 0: never.
     pub soft_expires_ms: u64,
     /// Wall time of the creation, in milliseconds. A plain write stores it only together with other metadata.
@@ -262,17 +259,17 @@ impl Metadata {
     /// This metadata if a plain write must store it: the creation time alone does not count.
     #[inline]
     pub(crate) fn if_any(self) -> Option<Self> {
-        let Self { flags, namespace, namespace_epoch: _, soft_expires_ms, created_ms: _, cost_ms, is_absence } = self;
+        let Self { flags, namespace, soft_expires_ms, created_ms: _, cost_ms, is_absence } = self;
         (flags != 0 || namespace != 0 || soft_expires_ms != 0 || cost_ms != 0 || is_absence).then_some(self)
     }
 
-    fn extension(&self, stamp: u64) -> Extension {
+    fn extension(&self, stamp: u64, namespace_epoch: u64) -> Extension {
         let cost = self.cost_ms.min(MOST_COST);
         let shift = (64 - cost.leading_zeros()).saturating_sub(COST_BITS);
         let absence = if self.is_absence { ABSENCE } else { 0 };
         Extension {
             soft_expiry: timed(self.soft_expires_ms, stamp),
-            created: (self.created_ms / 10) << EPOCH_BITS | self.namespace_epoch & EPOCH_MASK,
+            created: (self.created_ms / 10) << EPOCH_BITS | namespace_epoch & EPOCH_MASK,
             flags: absence
                 | (u64::from(shift) << COST_BITS | cost >> shift) << COST_AT
                 | u64::from(self.namespace) << 32
@@ -281,7 +278,16 @@ impl Metadata {
     }
 }
 
-/// An item about to be written.
+/// The epochs that a record bears: those from before its old value was read, or from before its creation began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RecordEpochs {
+    /// Of the whole cache.
+    pub cache: u64,
+    /// Of the record's namespace; 0 without a namespace.
+    pub namespace: u64,
+}
+
+/// An item about to be written. Its epochs are known only under the stripe's lock.
 #[derive(Clone, Copy)]
 pub(crate) struct NewRecord<'a> {
     pub key: Key<'a>,
@@ -289,8 +295,6 @@ pub(crate) struct NewRecord<'a> {
     pub expires_ms: u64,
     /// `None` for most records, which then have no extension.
     pub metadata: Option<Metadata>,
-    /// Epoch of the cache, read before the old value.
-    pub epoch: u64,
     /// Hash of key and value, computed before the stripe is locked.
     sum: u64,
     /// The lower half of the header's first word: kind, and length of the key.
@@ -301,14 +305,14 @@ pub(crate) struct NewRecord<'a> {
 
 impl<'a> NewRecord<'a> {
     #[inline(always)]
-    pub(crate) fn new(key: Key<'a>, value: &'a [u8], expires_ms: u64, metadata: Option<Metadata>, epoch: u64) -> Self {
+    pub(crate) fn new(key: Key<'a>, value: &'a [u8], expires_ms: u64, metadata: Option<Metadata>) -> Self {
         let (kind, key_at) = match metadata {
             None => (KIND_PLAIN, RECORD_LEN),
             Some(_) => (KIND_EXTENDED, RECORD_LEN + EXTENSION_LEN),
         };
         let key_len = key.bytes.len() as u64;
         let used = key_at + round_up(key_len, 8) + value.len() as u64;
-        Self { key, value, expires_ms, metadata, epoch, sum: sum(key.hash, value), kind: key_len << 16 | kind, used }
+        Self { key, value, expires_ms, metadata, sum: sum(key.hash, value), kind: key_len << 16 | kind, used }
     }
 
     /// Units of eight bytes that the record takes.
@@ -330,21 +334,21 @@ impl<'a> NewRecord<'a> {
     }
 
     #[inline]
-    pub(crate) fn extension(&self, stamp: u64) -> Extension {
-        self.metadata.map_or_else(Extension::default, |metadata| metadata.extension(stamp))
+    pub(crate) fn extension(&self, stamp: u64, epochs: RecordEpochs) -> Extension {
+        self.metadata.map_or_else(Extension::default, |metadata| metadata.extension(stamp, epochs.namespace))
     }
 
     /// The header for a record of `units` at `location`.
     #[inline(always)]
-    pub(crate) fn head(&self, units: u64, stamp: u64, location: RecordLocation) -> Head {
+    pub(crate) fn head(&self, units: u64, stamp: u64, location: RecordLocation, epochs: RecordEpochs) -> Head {
         let slack = units * 8 - self.used;
         let mut head = Head {
             shape: units << 32 | self.kind,
-            seal: (self.epoch & EPOCH_MASK) << 40 | slack << 32,
+            seal: (epochs.cache & EPOCH_MASK) << 40 | slack << 32,
             stamp,
             expiry: timed(self.expires_ms, stamp),
         };
-        head.seal |= u64::from(checksum(self.sum, head, || self.extension(stamp), location));
+        head.seal |= u64::from(checksum(self.sum, head, || self.extension(stamp, epochs), location));
         head
     }
 }
@@ -416,13 +420,15 @@ pub(crate) fn reseal(seal: u64, from: RecordLocation, to: RecordLocation) -> u64
 mod tests {
     use super::*;
 
+    const EPOCHS: RecordEpochs = RecordEpochs { cache: 77, namespace: 5 };
+
     fn location(position: u64) -> RecordLocation {
         RecordLocation { stripe: 3, ring: Ring::Small, position }
     }
 
     fn draft<'a>(key: &'a [u8], value: &'a [u8], flags: u32) -> NewRecord<'a> {
         let metadata = Metadata { flags, ..Metadata::default() }.if_any();
-        NewRecord::new(Key::new(key, 9), value, 1_700_000_000_000, metadata, 77)
+        NewRecord::new(Key::new(key, 9), value, 1_700_000_000_000, metadata)
     }
 
     #[test]
@@ -430,12 +436,12 @@ mod tests {
         for (key, value, flags) in [(0, 0, 0), (1, 1, 0), (8, 8, 5), (16, 64, 0), (9, 255, 1), (65_535, 7, 0)] {
             let (key, value) = (vec![b'k'; key], vec![b'v'; value]);
             let draft = draft(&key, &value, flags);
-            let head = draft.head(draft.units(), 5, location(0));
+            let head = draft.head(draft.units(), 5, location(0), EPOCHS);
             assert!(head.is_record() && !head.is_pad() && !head.is_dead());
             assert_eq!(head.key_len(), key.len() as u64);
             assert_eq!(head.value_len(), Some(value.len() as u64));
             assert_eq!((head.epoch(), head.expires_ms()), (77, 1_700_000_000_000));
-            let grown = draft.head(draft.units() + 20, 5, location(0));
+            let grown = draft.head(draft.units() + 20, 5, location(0), EPOCHS);
             assert_eq!(grown.value_len(), Some(value.len() as u64));
         }
     }
@@ -443,43 +449,49 @@ mod tests {
     #[test]
     fn a_changed_bit_anywhere_is_found() {
         let d = draft(b"key", b"some value", 8);
-        let head = d.head(d.units(), 123, location(40));
+        let head = d.head(d.units(), 123, location(40), EPOCHS);
         let sound = |key: &[u8], value: &[u8], head, ext, at| is_sound(&Key::new(key, 9), value, head, ext, at);
-        assert!(sound(b"key", b"some value", head, d.extension(123), location(40)));
-        assert!(!sound(b"kez", b"some value", head, d.extension(123), location(40)));
-        assert!(!sound(b"key", b"some valuf", head, d.extension(123), location(40)));
-        assert!(!sound(b"key", b"some value", head, d.extension(123), location(41)));
+        assert!(sound(b"key", b"some value", head, d.extension(123, EPOCHS), location(40)));
+        assert!(!sound(b"kez", b"some value", head, d.extension(123, EPOCHS), location(40)));
+        assert!(!sound(b"key", b"some valuf", head, d.extension(123, EPOCHS), location(40)));
+        assert!(!sound(b"key", b"some value", head, d.extension(123, EPOCHS), location(41)));
         assert!(!sound(
             b"key",
             b"some value",
             head,
-            d.extension(123),
+            d.extension(123, EPOCHS),
             RecordLocation { ring: Ring::Main, ..location(40) }
         ));
-        assert!(!sound(b"key", b"some value", head, d.extension(123), RecordLocation { stripe: 4, ..location(40) }));
+        assert!(!sound(
+            b"key",
+            b"some value",
+            head,
+            d.extension(123, EPOCHS),
+            RecordLocation { stripe: 4, ..location(40) }
+        ));
         for bit in 0..64 {
             let flip = 1u64 << bit;
             assert!(!sound(
                 b"key",
                 b"some value",
                 Head { seal: head.seal ^ flip, ..head },
-                d.extension(123),
+                d.extension(123, EPOCHS),
                 location(40)
             ));
             assert!(!sound(
                 b"key",
                 b"some value",
                 Head { stamp: head.stamp ^ flip, ..head },
-                d.extension(123),
+                d.extension(123, EPOCHS),
                 location(40)
             ));
             let expiry = Head { expiry: head.expiry ^ flip, ..head };
             assert_eq!(
-                sound(b"key", b"some value", expiry, d.extension(123), location(40)),
+                sound(b"key", b"some value", expiry, d.extension(123, EPOCHS), location(40)),
                 bit == 63,
                 "a dead mark is not damage"
             );
-            let ext = Extension { flags: d.extension(123).flags ^ flip, ..d.extension(123) };
+            let ext = Extension { flags: d.extension(123, EPOCHS).flags ^ flip, ..d.extension(123, EPOCHS) };
             assert!(!sound(b"key", b"some value", head, ext, location(40)));
         }
     }
@@ -487,7 +499,7 @@ mod tests {
     #[test]
     fn a_move_needs_no_second_hash() {
         let d = draft(b"key", b"value", 0);
-        let mut head = d.head(d.units(), 123, location(40));
+        let mut head = d.head(d.units(), 123, location(40), EPOCHS);
         let to = RecordLocation { stripe: 3, ring: Ring::Main, position: 999 };
         head.seal = reseal(head.seal, location(40), to);
         assert!(is_sound(&d.key, b"value", head, Extension::default(), to));
@@ -499,17 +511,16 @@ mod tests {
             let metadata = Metadata {
                 flags: u32::MAX,
                 namespace: u16::MAX,
-                namespace_epoch: EPOCH_MASK,
                 soft_expires_ms: LAST_TIME,
                 created_ms: 1_700_000_000_120,
                 cost_ms,
                 is_absence: cost_ms == 1,
             };
-            assert_eq!(metadata.extension(5).metadata(), metadata);
+            assert_eq!(metadata.extension(5, EPOCH_MASK).metadata(), metadata);
         }
-        let rough = Metadata { cost_ms: 10_001, ..Metadata::default() }.extension(5).cost_ms();
+        let rough = Metadata { cost_ms: 10_001, ..Metadata::default() }.extension(5, 0).cost_ms();
         assert!((9_996..=10_001).contains(&rough), "{rough}");
-        let most = Metadata { cost_ms: u64::MAX, ..Metadata::default() }.extension(5).cost_ms();
+        let most = Metadata { cost_ms: u64::MAX, ..Metadata::default() }.extension(5, 0).cost_ms();
         assert_eq!(most, MOST_COST, "a day or longer");
     }
 }

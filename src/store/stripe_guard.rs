@@ -6,11 +6,12 @@
 //! them; for a reader on another core, also the processor. `docs/orderings.md` says what each fence is for and which
 //! test fails without it. Two steps without a fence between them may happen in either order.
 
+use super::claim::NamespaceEpochs;
 use super::ends::Ends;
 use super::epochs::{CrashState, Epochs};
 use super::intent::Intent;
 use super::read::{CheckedRecord, ERA_SHIFT};
-use super::record::{Extension, Head, NewRecord, RecordLocation, mix, reseal};
+use super::record::{Extension, Head, NewRecord, RecordEpochs, RecordLocation, mix, reseal};
 use super::slot::{Ring, Slot};
 use super::table::Store;
 use super::tally::StripeCount;
@@ -298,12 +299,17 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
         }
     }
 
-    /// The epoch for a record that was begun at `epoch`: at most the epoch at which this hold of the lock began. A
-    /// clear since then concerns the next holder, which restarts the count of live records; everything written in this
-    /// hold was begun before the clear and is cleared with the rest.
+    /// The epochs for a record that was begun at `cache` and `namespace`: that of the cache is at most the epoch at which
+    /// this hold of the lock began. A clear since then concerns the next holder, which restarts the count of live
+    /// records; everything written in this hold was begun before the clear and is cleared with the rest.
+    pub(crate) fn epochs_for(&self, cache: Epochs, namespace: NamespaceEpochs) -> RecordEpochs {
+        RecordEpochs { cache: cache.current().min(self.epoch()), namespace: namespace.epochs().current() }
+    }
+
+    /// The epochs for a record that is begun now. Nobody has looked at the old value yet.
     #[inline]
-    pub(crate) fn epoch_for(&self, epoch: u64) -> u64 {
-        epoch.min(self.epoch())
+    pub(crate) fn epochs_now(&self, namespace: u16) -> RecordEpochs {
+        RecordEpochs { cache: self.epoch(), namespace: self.store.namespace_epochs(namespace).current() }
     }
 
     /// The epoch for a record that is begun in this hold of the lock.
@@ -337,19 +343,19 @@ impl<'a, M: Memory> StripeGuard<'a, M> {
     }
 
     /// Writes a record into memory that no slot points to.
-    pub(super) fn write_record(&self, at: u64, draft: &NewRecord<'_>, head: Head) {
+    pub(super) fn write_record(&self, at: u64, draft: &NewRecord<'_>, head: Head, epochs: RecordEpochs) {
         let mem = &self.store.mem;
-        self.write_head(Step::RecordHeader, at, draft, head);
+        self.write_head(Step::RecordHeader, at, draft, head, epochs);
         mem.copy_in(Step::RecordBody, at + head.key_at(), draft.key.bytes);
         mem.copy_in(Step::RecordBody, at + head.value_at(), draft.value);
     }
 
     /// Writes a record's header, and its extension if it has one.
     #[inline(always)]
-    pub(super) fn write_head(&self, step: Step, at: u64, draft: &NewRecord<'_>, head: Head) {
+    pub(super) fn write_head(&self, step: Step, at: u64, draft: &NewRecord<'_>, head: Head, epochs: RecordEpochs) {
         self.write_words(step, at, [head.shape, head.seal, head.stamp, head.expiry]);
         if head.is_extended() {
-            let Extension { soft_expiry, created, flags } = draft.extension(head.stamp);
+            let Extension { soft_expiry, created, flags } = draft.extension(head.stamp, epochs);
             self.write_words(step, at + RECORD_LEN, [soft_expiry, created, flags]);
         }
     }

@@ -3,6 +3,7 @@
 mod claims;
 mod deaths;
 
+use super::claim::NamespaceEpochs;
 use super::epochs::Invalidation;
 use super::read::{Extract, Look, RecordRef};
 use super::record::NewRecord;
@@ -62,8 +63,8 @@ impl Engine {
     fn put(&self, stripe: &mut StripeGuard<'_, Arc<Heap>>, key: &[u8], value: &[u8], expires_ms: u64) -> u64 {
         let key = self.store.key(key);
         let entry = stripe.find(&key);
-        let epoch = stripe.epoch_for(self.store.epochs().current());
-        stripe.put(&NewRecord::new(key, value, expires_ms, None, epoch), entry.as_ref())
+        let epochs = stripe.epochs_for(self.store.epochs(), NamespaceEpochs::default());
+        stripe.put(&NewRecord::new(key, value, expires_ms, None), entry.as_ref(), epochs)
     }
 
     fn delete(&self, key: &[u8]) -> bool {

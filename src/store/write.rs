@@ -10,7 +10,7 @@
 //! ```
 
 use super::intent::Intent;
-use super::record::{NewRecord, RecordLocation, timed};
+use super::record::{NewRecord, RecordEpochs, timed};
 use super::slot::{Ring, Slot};
 use super::stripe_guard::{Entry, StripeGuard, bucket_of, close_bucket, open_bucket, slots, slots_in};
 use super::tally::StripeCount;
@@ -22,28 +22,28 @@ use crate::shm::{Memory, Step};
 
 impl<M: Memory> StripeGuard<'_, M> {
     /// Stores an item and returns its stamp. The caller has checked that the record is not too large; `entry` is the
-    /// result of [`find`](Self::find) for the key. The draft's epoch is not above [`epoch`](Self::epoch).
+    /// result of [`find`](Self::find) for the key. The epochs are not above [`epoch`](Self::epoch).
     // Always inlined, with the functions it calls: `set` without options is the path that matters.
     #[inline(always)]
-    pub(crate) fn put(&mut self, draft: &NewRecord<'_>, entry: Option<&Entry>) -> u64 {
+    pub(crate) fn put(&mut self, draft: &NewRecord<'_>, entry: Option<&Entry>, epochs: RecordEpochs) -> u64 {
         self.void(&draft.key);
-        self.put_created(draft, entry)
+        self.put_created(draft, entry, epochs)
     }
 
     /// [`put`](Self::put) for the owner of the key's claim, which stays valid.
     #[inline(always)]
-    pub(super) fn put_created(&mut self, draft: &NewRecord<'_>, entry: Option<&Entry>) -> u64 {
-        debug_assert!(draft.epoch <= self.epoch());
+    pub(super) fn put_created(&mut self, draft: &NewRecord<'_>, entry: Option<&Entry>, epochs: RecordEpochs) -> u64 {
+        debug_assert!(epochs.cache <= self.epoch());
         self.count(StripeCount::Sets);
         match entry {
-            Some(entry) if draft.fits_in(entry.head) => self.overwrite(entry, draft),
-            _ => self.insert(draft, entry),
+            Some(entry) if draft.fits_in(entry.head) => self.overwrite(entry, draft, epochs),
+            _ => self.insert(draft, entry, epochs),
         }
     }
 
     /// Makes room at the head of a ring and writes a record there.
     #[inline(never)]
-    fn insert(&mut self, draft: &NewRecord<'_>, entry: Option<&Entry>) -> u64 {
+    fn insert(&mut self, draft: &NewRecord<'_>, entry: Option<&Entry>, epochs: RecordEpochs) -> u64 {
         let units = draft.units();
         let ring = self.ring_for(&draft.key, entry, units);
         let mut budget = self.budget();
@@ -53,21 +53,28 @@ impl<M: Memory> StripeGuard<'_, M> {
         // Making room may have moved or evicted records of this bucket, even this key's own.
         let old = if bucket.get() == before { entry.copied() } else { self.find(&draft.key) };
         let slot_at = old.map_or_else(|| self.vacate(&draft.key), |old| old.slot_at);
-        self.append(draft, ring, position, slot_at, old)
+        self.append(draft, epochs, Slot::live(&draft.key, ring, position), slot_at, old)
     }
 
     /// Writes a record at the reserved head of a ring and links it.
-    fn append(&mut self, draft: &NewRecord<'_>, ring: Ring, position: u64, slot_at: u64, old: Option<Entry>) -> u64 {
+    fn append(
+        &mut self,
+        draft: &NewRecord<'_>,
+        epochs: RecordEpochs,
+        new: Slot,
+        slot_at: u64,
+        old: Option<Entry>,
+    ) -> u64 {
+        let (ring, position) = (new.ring(), new.position());
         let old_slot = self.slot(slot_at);
         let marks = if old.is_some() { old_slot.marks() } else { 0 };
-        let new = Slot::live(&draft.key, ring, position).with_marks(marks);
-        let live = self.live_with(old.map(|old| old.head.epoch()), Some(draft.epoch));
+        let new = new.with_marks(marks);
+        let live = self.live_with(old.map(|old| old.head.epoch()), Some(epochs.cache));
         let units = draft.units();
         let at = self.address(ring, position);
         self.begin(Intent::Set, slot_at, old_slot, new, live);
         let stamp = self.next_stamp();
-        let location = RecordLocation { stripe: self.stripe, ring, position };
-        self.write_record(at, draft, draft.head(units, stamp, location));
+        self.write_record(at, draft, draft.head(units, stamp, self.location(new), epochs), epochs);
         self.set_head(ring, self.shape(ring).advance(position, units));
         #[cfg(all(feature = "faults", not(loom)))]
         self.give_up_lock_if_injected();
@@ -83,17 +90,17 @@ impl<M: Memory> StripeGuard<'_, M> {
     /// Overwrites a small record in place while its bucket is odd. A store before that touches the page, so that
     /// readers do not wait for a page fault.
     #[inline(always)]
-    fn overwrite(&mut self, entry: &Entry, draft: &NewRecord<'_>) -> u64 {
+    fn overwrite(&mut self, entry: &Entry, draft: &NewRecord<'_>, epochs: RecordEpochs) -> u64 {
         let shape = self.store.mem.word(entry.at);
         shape.set(Step::InPlace, shape.get());
-        let live = self.live_with(Some(entry.head.epoch()), Some(draft.epoch));
+        let live = self.live_with(Some(entry.head.epoch()), Some(epochs.cache));
         let (version, slot) = self.version_and_slot(entry.slot_at);
         let slot = Slot(slot.get());
         self.begin(Intent::InPlace, entry.slot_at, slot, slot, live);
         let stamp = self.next_stamp();
-        let head = draft.head(entry.head.units(), stamp, self.location(slot));
+        let head = draft.head(entry.head.units(), stamp, self.location(slot), epochs);
         open_bucket(version);
-        self.write_head(Step::InPlace, entry.at, draft, head);
+        self.write_head(Step::InPlace, entry.at, draft, head, epochs);
         self.store.mem.copy_in(Step::InPlace, entry.at + head.value_at(), draft.value);
         close_bucket(version);
         self.set_live(live);

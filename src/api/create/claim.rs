@@ -289,14 +289,13 @@ impl Claim {
         let cost = if self.0.how.early_refresh.is_some() { self.0.started.elapsed() } else { Duration::ZERO };
         Metadata {
             namespace: self.0.began.namespace.namespace(),
-            namespace_epoch: self.0.began.namespace.epochs().current(),
             created_ms: self.0.opened.settings.time.now_ms(),
             cost_ms: u64::try_from(cost.as_millis()).unwrap_or(u64::MAX),
             ..metadata
         }
     }
 
-    fn put(&mut self, draft: &mut NewRecord<'_>, patience: &mut Patience) -> Result<Stored> {
+    fn put(&mut self, draft: &NewRecord<'_>, patience: &mut Patience) -> Result<Stored> {
         let opened = self.0.opened.clone();
         // In a replaced file nobody would find it.
         if opened.is_replaced() {
@@ -314,11 +313,11 @@ impl Claim {
         // The right is used up only under the stripe's lock: a caller that does not get the lock may try again.
         let mut stripe = patience.lock_stripe(&opened, opened.store.stripe_of(&draft.key))?;
         let entry = stripe.find(&draft.key);
+        let epochs = stripe.epochs_for(self.0.began.epochs, self.0.began.namespace);
         match self.take_right() {
             Right::Claimed(held) => {
                 let Some(claim_id) = held.claim_id() else { return Ok(Stored::Voided) };
-                draft.epoch = stripe.epoch_for(draft.epoch);
-                let stored = stripe.store_claimed(claim_id, draft, entry.as_ref());
+                let stored = stripe.store_claimed(claim_id, draft, entry.as_ref(), epochs);
                 Ok(stored.map_or(Stored::Voided, |stamp| Stored::Yes(Stamp(stamp))))
             }
             // Nothing excluded others from the key, so it must be unchanged. Every write and every deletion of the key
@@ -330,8 +329,7 @@ impl Claim {
                 if !is_as_it_was || now.epochs != self.0.began.epochs || now.namespace != self.0.began.namespace {
                     return Ok(Stored::Voided);
                 }
-                draft.epoch = stripe.epoch_for(draft.epoch);
-                Ok(Stored::Yes(Stamp(stripe.put(draft, entry.as_ref()))))
+                Ok(Stored::Yes(Stamp(stripe.put(draft, entry.as_ref(), epochs))))
             }
             Right::Uncached(_) | Right::Used => Ok(Stored::Uncached),
         }
@@ -366,10 +364,8 @@ impl Storing<'_> {
     pub(in crate::api) fn attempt(&mut self, patience: &mut Patience) -> Result<Stored> {
         let opened = self.claim.0.opened.clone();
         let key = std::mem::take(&mut self.claim.0.key);
-        let current = self.claim.0.began.epochs.current();
-        let mut draft =
-            NewRecord::new(opened.store.key(&key), self.value, self.expires_ms, Some(self.metadata), current);
-        let stored = self.claim.put(&mut draft, patience);
+        let draft = NewRecord::new(opened.store.key(&key), self.value, self.expires_ms, Some(self.metadata));
+        let stored = self.claim.put(&draft, patience);
         self.claim.0.key = key;
         stored
     }

@@ -113,7 +113,7 @@ impl World {
         let (name, value) = (name(key), value(key, number));
         let key_of = self.engine.store.key(&name);
         let entry = stripe.find(&key_of);
-        stripe.put(&NewRecord::new(key_of, &value, 0, None, stripe.epoch()), entry.as_ref());
+        stripe.put(&NewRecord::new(key_of, &value, 0, None), entry.as_ref(), stripe.epochs_now(0));
         self.leave(stripe, key, number, true);
     }
 

@@ -22,10 +22,10 @@ impl Engine {
     fn store_created(&self, key: &[u8], claim_id: &ClaimId, value: &[u8]) -> bool {
         let mut stripe = self.enter();
         let key = self.store.key(key);
-        let epoch = self.store.epochs().current();
-        let draft = NewRecord::new(key, value, 0, None, epoch);
+        let epochs = stripe.epochs_for(self.store.epochs(), NamespaceEpochs::default());
+        let draft = NewRecord::new(key, value, 0, None);
         let entry = stripe.find(&key);
-        stripe.store_claimed(claim_id, &draft, entry.as_ref()).is_some()
+        stripe.store_claimed(claim_id, &draft, entry.as_ref(), epochs).is_some()
     }
 }
 
