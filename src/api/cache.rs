@@ -31,9 +31,9 @@ use std::time::Duration;
 ///
 /// [`namespace`](Cache::namespace) returns a handle of a named part of the file, which has its own keys and default
 /// times, and can be [invalidated](Cache::invalidate) separately. Methods that take a key, [`keys`](Cache::keys),
-/// [`clear`](Cache::clear) and [`invalidate`](Cache::invalidate) act on the namespace of the handle. On a handle without
-/// a namespace they act on stored keys and on the whole file. All other methods, such as [`stats`](Cache::stats),
-/// [`verify`](Cache::verify) and [`flush`](Cache::flush), act on the whole file.
+/// [`clear`](Cache::clear) and [`invalidate`](Cache::invalidate) act on the namespace of the handle. On a handle
+/// without a namespace they act on stored keys and on the whole file. All other methods, such as
+/// [`stats`](Cache::stats), [`verify`](Cache::verify) and [`flush`](Cache::flush), act on the whole file.
 #[derive(Clone)]
 pub struct Cache {
     pub(super) file: Arc<Current>,
@@ -164,17 +164,18 @@ impl Cache {
         Self { lock_wait: limit, ..self.clone() }
     }
 
-    /// Whether all reads miss until some process opens the file for writing. This is so for a read-only handle of a file
-    /// from before a restart of the host, or of a copy: only a writer can decide which values are still valid. With
-    /// [`Options::verify_reads`](crate::Options::verify_reads) the handle checks each value itself and does not wait.
+    /// Whether all reads miss until some process opens the file for writing. This is so for a read-only handle of a
+    /// file from before a restart of the host, or of a copy: only a writer can decide which values are still valid.
+    /// With [`Options::verify_reads`](crate::Options::verify_reads) the handle checks each value itself and does not
+    /// wait.
     #[must_use]
     pub fn awaits_writer(&self) -> bool {
         let opened = self.in_use();
         opened.is_foreign() && !opened.settings.verify_reads
     }
 
-    /// Checks, at most once a second, whether the cache file was removed without Kennel, for example by `rm`. If so, all
-    /// handles of all processes switch to the file at the path. If there is none, a handle of
+    /// Checks, at most once a second, whether the cache file was removed without Kennel, for example by `rm`. If so,
+    /// all handles of all processes switch to the file at the path. If there is none, a handle of
     /// [`open_or_create`](crate::Options::open_or_create) creates it; other handles continue to use the removed file.
     ///
     /// Creating values does this already. Programs that only get and set can call it after a miss: it usually takes no

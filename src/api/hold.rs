@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 impl Cache {
     /// Runs `work` while this thread holds one lock region: no other thread and no other process writes to the region's
-    /// stripes meanwhile. Reads go on, except under strategy `rw-file`, whose readers lock, too. Strategy `none` locks
-    /// nothing, and so excludes nobody.
+    /// stripes meanwhile. Reads continue, except under strategy `rw-file`, whose readers lock, too. Strategy `none`
+    /// takes no lock and excludes no other writer.
     ///
-    /// Lock regions are numbered from 0 to one below [`Stats::lock_regions`](crate::Stats::lock_regions). By default each
-    /// stripe is a region of its own, with the same number.
+    /// Lock regions are numbered from 0 to one below [`Stats::lock_regions`](crate::Stats::lock_regions). By default
+    /// each stripe is a region of its own, with the same number.
     ///
-    /// This shows how a program copes with a stripe that somebody holds for long, and whether a
-    /// [lock strategy](crate::locks) of your own excludes what it should. A write to the region by `work` itself ends in
-    /// [`Busy`](Error::Busy), too, since the region is locked already.
+    /// This is for tests: of a program, whether it copes with a stripe that is locked for long, and of a [lock
+    /// strategy](crate::locks) of your own, whether it excludes other writers. A write to the region by `work` itself
+    /// also fails with [`Busy`](Error::Busy), since the region is locked already.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -32,7 +32,7 @@ impl Cache {
     /// [`Busy`](Error::Busy) if another thread or process held the region for all of [`lock_wait`](Self::lock_wait),
     /// [`BadOption`](Error::BadOption) if the file has no such region, [`ReadOnly`](Error::ReadOnly).
     pub fn while_locked<R>(&self, region: u32, work: impl FnOnce() -> R) -> Result<R> {
-        // For longer than a call: `work` may take its time.
+        // For longer than a call, because `work` may take long.
         let file = Arc::clone(&*self.current()?);
         let regions = file.geometry().shape.lock_regions;
         if region >= regions {

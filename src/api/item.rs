@@ -1,4 +1,4 @@
-//! A value as a caller gets it, with what is stored beside it.
+//! A value with its metadata, as callers get it.
 
 use crate::clock::Time;
 use crate::shm::Memory;
@@ -7,28 +7,29 @@ use crate::store::copied::Copied;
 use crate::store::record::Extension;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Tells one write of a key from every other: see [`compare_and_swap`](crate::Cache::compare_and_swap).
+/// Identifies one write of a key: see [`compare_and_swap`](crate::Cache::compare_and_swap).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stamp(pub u64);
 
-/// A value with what is stored beside it. The value is bytes, or of the type of a typed handle.
+/// A value with its metadata. The value is bytes, or has the type of a typed handle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Item<V = Vec<u8>> {
     /// The value.
     pub value: V,
-    /// The caller's flags given to `set_with`; 0 by default.
+    /// The flags that the caller gave to `set_with`; 0 by default.
     pub flags: u32,
-    /// What [`Cache::compare_and_swap`](crate::Cache::compare_and_swap) compares: it differs after every write of the key.
+    /// The stamp, which every write of the key changes: see
+    /// [`Cache::compare_and_swap`](crate::Cache::compare_and_swap).
     pub stamp: Stamp,
     /// When the item expires, if it does.
     pub expires: Option<SystemTime>,
-    /// When it becomes stale, if it does: see [`SetOptions::soft_expiry`](crate::SetOptions::soft_expiry).
+    /// When the item becomes stale, if it does: see [`SetOptions::soft_expiry`](crate::SetOptions::soft_expiry).
     pub soft_expires: Option<SystemTime>,
-    /// When it was created, to a hundredth of a second: known of an item that was created by `get_or_create` and its kin,
-    /// and of one that was stored with flags, with a soft expiry or in a namespace.
+    /// When the item was created, to a hundredth of a second. This is known of items that `get_or_create` or one of its
+    /// variants created, and of items with flags, with a soft expiry, or in a namespace.
     pub created: Option<SystemTime>,
-    /// Its soft expiry has passed, or a soft invalidation came.
+    /// Whether the item is stale: its soft expiry has passed, or a soft invalidation covered it.
     pub is_stale: bool,
 }
 
@@ -41,7 +42,7 @@ impl Item {
     }
 }
 
-/// What is known of a key.
+/// The entry of a key: an item, or a remembered absence.
 pub(super) struct Known {
     pub item: Item,
     pub extension: Extension,

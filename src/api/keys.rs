@@ -26,13 +26,13 @@ pub struct Keys {
 }
 
 impl Cache {
-    /// The keys of this handle's namespace. Without a namespace, or if it has a
-    /// [key mangler](crate::NamespaceOptions::key_mangler) and its keys cannot be recognized, these are the stored keys of
+    /// The keys of this handle's namespace. Without a namespace, or if it has a [key
+    /// mangler](crate::NamespaceOptions::key_mangler) and its keys cannot be recognized, these are the stored keys of
     /// the whole file.
     ///
-    /// The iterator is not a snapshot. It returns each key that stays in the cache during the scan, perhaps twice if its
-    /// record moves meanwhile, and may return keys that are stored or removed during the scan. It takes no lock, except
-    /// for a bucket that stays half changed because its writer was killed.
+    /// The iterator is not a snapshot. It returns each key that stays in the cache during the scan, perhaps twice if
+    /// its record moves meanwhile, and may return keys that are stored or removed during the scan. It takes no lock,
+    /// except for a bucket that stays half changed because its writer was killed.
     pub fn keys(&self) -> Keys {
         let opened = self.readable().filter(|opened| !opened.is_foreign()).map(|opened| opened.clone());
         Keys { opened, next: (0, 0), namespace: self.shared_namespace(), found: Vec::new().into_iter() }

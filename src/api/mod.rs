@@ -1,4 +1,4 @@
-//! What a caller holds: the handle, the options, the read path on one screen, the write path on one screen.
+//! The handles that callers use, their options, and the read and write paths.
 
 #[cfg(feature = "tokio")]
 mod async_cache;

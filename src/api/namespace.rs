@@ -10,19 +10,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Makes the stored key from a namespace's name and a caller's key.
+/// Computes the stored key from the name of a namespace and a caller's key.
 type Mangler = Arc<dyn Fn(&str, &[u8]) -> Vec<u8> + Send + Sync>;
 
 /// Stored keys up to this length are made on the stack.
 const SHORT_KEY: usize = 256;
-/// Stands between a namespace's name and a key.
+/// The byte between the name of a namespace and a key.
 const SEPARATOR: u8 = 0;
 
-/// Defaults of a namespace: they hold for each item that is stored without times of its own.
+/// Options of a namespace: default times for items that are stored without times, and a key mangler.
 ///
-/// The file keeps the times of the first handle that names the namespace. A later handle without times uses those of the
-/// file. A later handle with other times uses its own for what it stores, and leaves the file's as they are: two programs
-/// that disagree each store with their own times.
+/// The file keeps the times of the first handle that names the namespace. A later handle without times uses those of
+/// the file. A later handle with other times uses its own for what it stores, and leaves the file's as they are: two
+/// programs that disagree each store with their own times.
 #[derive(Clone, Default)]
 pub struct NamespaceOptions {
     ttl: Option<Duration>,
@@ -60,8 +60,9 @@ impl NamespaceOptions {
         self
     }
 
-    /// Makes stored keys from the namespace's name and the caller's key. All handles of the namespace must make the same
-    /// ones. By default a stored key is the name, a zero byte and the key, so that no two namespaces share a key.
+    /// Computes stored keys from the name of the namespace and the caller's key. All handles of the namespace must
+    /// compute the same keys. By default a stored key is the name, a zero byte and the key, so that no two namespaces
+    /// share a key.
     #[must_use]
     pub fn key_mangler(mut self, mangler: impl Fn(&str, &[u8]) -> Vec<u8> + Send + Sync + 'static) -> Self {
         self.mangler = Some(Arc::new(mangler));
@@ -80,11 +81,12 @@ impl fmt::Debug for NamespaceOptions {
     }
 }
 
-/// A namespace as a handle names it: its number may differ from file to file.
+/// The namespace of a handle. Its number may differ from file to file.
 pub(super) struct Namespace {
     name: String,
     options: NamespaceOptions,
-    /// The last file that was asked and the number there: the number, and the lower 48 bits of the opened file's own.
+    /// The number in the file that was used last, above the lower 48 bits of that file's [`AttachedFile::number`]; 0 for
+    /// none.
     found: AtomicU64,
 }
 
@@ -104,8 +106,8 @@ impl Namespace {
         &self.name
     }
 
-    /// The namespace's number in a file, and its defaults. A namespace that the file does not have is added, under a lock
-    /// for which this waits up to a limit.
+    /// The namespace's number in a file, and its defaults. A namespace that the file does not have is added, under a
+    /// lock for which this waits up to a limit.
     pub(super) fn in_file(&self, opened: &AttachedFile, limit: Duration) -> Result<(u16, Defaults)> {
         let file = opened.number & ((1 << 48) - 1);
         let found = self.found.load(Ordering::Relaxed);
@@ -163,13 +165,13 @@ impl Namespace {
         &room[..len]
     }
 
-    /// The stored keys of many.
+    /// The stored keys of many keys.
     pub(super) fn stored_keys<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Vec<u8>> {
         keys.iter().map(|key| self.stored_key(key.as_ref())).collect()
     }
 
-    /// The caller's key of a stored key. `None`: it is no key of this namespace. From what a mangler made nobody can tell,
-    /// and the stored key itself is returned.
+    /// The caller's key of a stored key, or `None` if it is not a key of this namespace. With a mangler that cannot be
+    /// known, and the stored key itself is returned.
     pub(super) fn callers_key(&self, mut stored: Vec<u8>) -> Option<Vec<u8>> {
         if self.options.mangler.is_none() {
             let key = stored.strip_prefix(self.name.as_bytes())?.strip_prefix(&[SEPARATOR])?;
@@ -179,7 +181,7 @@ impl Namespace {
     }
 }
 
-/// Does something with the stored key of a caller's key, which is the key itself where there is no namespace.
+/// Calls `work` with the stored key of a caller's key. Without a namespace that is the key itself.
 #[inline(always)]
 pub(super) fn with_stored_key<R>(namespace: Option<&Namespace>, key: &[u8], work: impl FnOnce(&[u8]) -> R) -> R {
     let (mut short, made);

@@ -103,9 +103,10 @@ impl Options {
     }
 
     /// Permission bits of a new file, whatever the umask; default `0o600`. They must include `0o600` and be at most
-    /// `0o777`; otherwise creating and opening fail with [`BadOption`](crate::Error::BadOption). Files that belong to the
-    /// cache and are created later, such as the lease of another process, get the bits of the cache file. Opening refuses
-    /// a file that group or others may write, unless [`trust`](Options::trust) is set. Windows ignores the bits.
+    /// `0o777`; otherwise creating and opening fail with [`BadOption`](crate::Error::BadOption). Files that belong to
+    /// the cache and are created later, such as the lease of another process, get the bits of the cache file. Opening
+    /// refuses a file that group or others may write, unless [`trust`](Options::trust) is set. Windows ignores the
+    /// bits.
     #[must_use]
     pub fn mode(mut self, bits: u32) -> Self {
         self.settings.mode = bits;
@@ -165,8 +166,8 @@ impl Options {
         self
     }
 
-    /// Maps every page of the file when it is created or opened, so that no write causes a page fault. This is meant for
-    /// files in memory: on a disk it marks all pages as changed, and the next sync writes the whole file.
+    /// Maps every page of the file when it is created or opened, so that no write causes a page fault. This is meant
+    /// for files in memory: on a disk it marks all pages as changed, and the next sync writes the whole file.
     #[must_use]
     pub fn prefault(mut self, yes: bool) -> Self {
         self.settings.prefault = yes;

@@ -1,5 +1,5 @@
-//! The read path: hash the key, look it up, copy, validate. The fast path takes no lock and makes no system call; the slow
-//! paths are at the end of this file.
+//! The read path: hash the key, look it up, copy, validate. The fast path takes no lock and makes no system call; the
+//! slow paths are at the end of this file.
 
 use super::cache::Cache;
 use super::count::count_on;
@@ -29,8 +29,8 @@ const BATCH: usize = 16;
 impl Cache {
     /// The value of a key; `None` is a miss.
     ///
-    /// A returned value was set for exactly this key, is complete, and was not replaced, deleted, cleared or expired when
-    /// the call began. Any `get` may miss.
+    /// A returned value was set for exactly this key, is complete, and was not replaced, deleted, cleared or expired
+    /// when the call began. Any `get` may miss.
     #[must_use]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Vec<u8>> {
         self.read(key.as_ref(), &mut Value)
@@ -63,8 +63,8 @@ impl Cache {
         self.read_slow_with(key, want, |_, read| read).transpose()
     }
 
-    /// One lookup of a stored key, without waiting. `None` is a miss, or means that the lookup would have to wait, for a
-    /// writer or for a lock that reads take. The lookup is not counted.
+    /// One lookup of a stored key, without waiting. `None` is a miss, or means that the lookup would have to wait, for
+    /// a writer or for a lock that reads take. The lookup is not counted.
     #[cfg(feature = "tokio")]
     pub(super) fn known_at_once(&self, key: &[u8]) -> Option<Known> {
         let file = self.file.in_own_use()?;
@@ -90,9 +90,9 @@ impl Cache {
         }
     }
 
-    /// The value of a key in memory that `room` allocates for its length; `None` is a miss. This saves a copy for callers
-    /// that need their values in memory of a special kind. If the value changes meanwhile, `room` is called again. It runs
-    /// under no lock, and may use the cache.
+    /// The value of a key in memory that `room` allocates for its length; `None` is a miss. This saves a copy for
+    /// callers that need their values in memory of a special kind. If the value changes meanwhile, `room` is called
+    /// again. It runs under no lock, and may use the cache.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -150,8 +150,8 @@ impl Cache {
         values
     }
 
-    /// Like [`get_multi`](Self::get_multi), but stores all values in one buffer, which the next call can use again: nothing
-    /// is allocated for a single value.
+    /// Like [`get_multi`](Self::get_multi), but stores all values in one buffer, which the next call can use again:
+    /// nothing is allocated for a single value.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -214,7 +214,8 @@ impl Cache {
         }
     }
 
-    /// Reads many stored keys in batches: it prefetches the buckets of a batch, then the records, and then reads each key.
+    /// Reads many stored keys in batches: it prefetches the buckets of a batch, then the records, and then reads each
+    /// key.
     #[inline(always)]
     fn read_stored_multi<K, T>(&self, keys: &[K], want: &mut T, mut each: impl FnMut(&mut T, Option<T::Out>))
     where
@@ -247,9 +248,9 @@ impl Cache {
         }
     }
 
-    /// Reads a stored key of a file that is not ready for the fast path: the file was replaced, this thread is not listed
-    /// yet, this process is a forked child, the handle is read-only, reads take a lock or verify checksums, or the system
-    /// has crashed.
+    /// Reads a stored key of a file that is not ready for the fast path: the file was replaced, this thread is not
+    /// listed yet, this process is a forked child, the handle is read-only, reads take a lock or verify checksums, or
+    /// the system has crashed.
     #[cold]
     #[inline(never)]
     fn read_slow<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
@@ -301,8 +302,8 @@ fn read_retry<T: Extract>(key: Key<'_>, tally: Tally<'_>, want: &mut T) -> Optio
     }
 }
 
-/// Takes the stripe's lock, completes what a dead holder left, and reads. A lookup that runs the caller's code comes just
-/// after the lock is released. `None` if the lock could not be taken in time.
+/// Takes the stripe's lock, completes what a dead holder left, and reads. A lookup that runs the caller's code comes
+/// just after the lock is released. `None` if the lock could not be taken in time.
 fn read_locked<T: Extract>(key: &Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<Look<T::Out>> {
     let store = &tally.opened.store;
     let held = lock_for_read(tally.opened, store.stripe_of(key))?;

@@ -5,7 +5,7 @@ use crate::store::namespace::Defaults;
 use crate::store::record::Metadata;
 use std::time::Duration;
 
-/// What is stored beside a value.
+/// Options for storing a value: its expiry, its soft expiry and its flags.
 ///
 /// ```
 /// use std::time::Duration;
@@ -21,7 +21,7 @@ pub struct SetOptions {
 }
 
 impl SetOptions {
-    /// Flags 0, and no expiry but the defaults of the handle's namespace.
+    /// No flags, and the default times of the handle's namespace, if it has any.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -34,22 +34,24 @@ impl SetOptions {
         self
     }
 
-    /// When the item becomes stale: `get` still returns it; [`get_or_create`](crate::Cache::get_or_create) lets one caller
-    /// create it anew and returns the stale value to all others meanwhile. It costs 24 bytes.
+    /// When the item becomes stale. `get` still returns a stale value. [`get_or_create`](crate::Cache::get_or_create)
+    /// lets one caller create a new value, and returns the stale one to all others meanwhile. A soft expiry takes 24
+    /// bytes.
     #[must_use]
     pub fn soft_expiry(mut self, expiry: Expiry) -> Self {
         self.soft_expiry = Some(expiry);
         self
     }
 
-    /// A number of the caller's that comes back with [`Cache::get_item`](crate::Cache::get_item). Other than 0 it costs 24 bytes.
+    /// A number for the caller's own purposes, which [`Cache::get_item`](crate::Cache::get_item) returns. A number
+    /// other than 0 takes 24 bytes.
     #[must_use]
     pub fn flags(mut self, flags: u32) -> Self {
         self.flags = flags;
         self
     }
 
-    /// The expiry and what lies beside the value of an item stored now. `defaults` hold where these options give no time.
+    /// The expiry and the metadata of an item that is stored now. `defaults` apply where these options set no time.
     #[inline(always)]
     pub(super) fn times(&self, defaults: Defaults, now_ms: impl Fn() -> u64) -> (u64, Metadata) {
         let expires_ms = expiry_or(self.expiry, defaults.hard_ttl_ms, &now_ms);
@@ -58,7 +60,7 @@ impl SetOptions {
     }
 }
 
-/// An expiry as a record stores it. If none is given it is that of a time to live, of which 0 means none.
+/// An expiry as a record stores it. If none is given, it follows from the default time to live; 0 means none.
 #[inline(always)]
 fn expiry_or(given: Option<Expiry>, ttl_ms: u64, now_ms: impl FnOnce() -> u64) -> u64 {
     match given {
@@ -67,7 +69,7 @@ fn expiry_or(given: Option<Expiry>, ttl_ms: u64, now_ms: impl FnOnce() -> u64) -
     }
 }
 
-/// A time to live as a namespace's entry holds it.
+/// A time to live as the entry of a namespace stores it.
 pub(super) fn after(ttl_ms: u64) -> Expiry {
     if ttl_ms == 0 { Expiry::Never } else { Expiry::After(Duration::from_millis(ttl_ms)) }
 }

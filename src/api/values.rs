@@ -1,12 +1,12 @@
 //! The values of a batch, in one buffer.
 
-/// What [`Cache::get_multi_into`](crate::Cache::get_multi_into) found: for each key its value, or that it missed.
+/// The values that [`Cache::get_multi_into`](crate::Cache::get_multi_into) found, and which keys missed.
 ///
-/// All values lie in one buffer, which keeps its memory from one call to the next.
+/// All values are in one buffer, which keeps its memory from one call to the next.
 #[derive(Clone, Debug, Default)]
 pub struct Values {
     bytes: Vec<u8>,
-    /// For each key where its value ends, and whether it has one; it begins where the one before ends.
+    /// For each key, where its value ends, and whether it has one. A value begins where the one before ends.
     ends: Vec<(usize, bool)>,
 }
 
@@ -17,19 +17,19 @@ impl Values {
         Self::default()
     }
 
-    /// How many keys were asked for, misses included.
+    /// Number of requested keys, misses included.
     #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether no key was asked for.
+    /// Whether no keys were requested.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// The value of the `i`-th key; `None` is a miss, as it is beyond the last key.
+    /// The value of key number `i`, from 0; `None` if it missed, or if there is no such key.
     #[must_use]
     pub fn get(&self, i: usize) -> Option<&[u8]> {
         let &(end, is_hit) = self.ends.get(i)?;
@@ -37,25 +37,25 @@ impl Values {
         is_hit.then(|| &self.bytes[start..end])
     }
 
-    /// The values in the order of their keys.
+    /// The values, in the order of the keys.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Option<&[u8]>> {
         (0..self.len()).map(|i| self.get(i))
     }
 
-    /// Forgets all values and keeps the memory.
+    /// Removes all values and keeps the memory.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
     }
 
-    /// The buffer, cut off behind the last value, for one more to be appended.
+    /// The buffer, cut off behind the last value, so that another one can be appended.
     #[inline(always)]
     pub(super) fn open_end(&mut self) -> &mut Vec<u8> {
         self.bytes.truncate(self.end());
         &mut self.bytes
     }
 
-    /// What was appended is the next key's value, or the next key has none.
+    /// Ends the value of the next key: the appended bytes, or none if it missed.
     #[inline(always)]
     pub(super) fn push(&mut self, is_hit: bool) {
         if !is_hit {

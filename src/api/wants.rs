@@ -53,8 +53,8 @@ fn copied<M: Memory, T: Want>(store: &Store<M>, found: &RecordRef<'_>, want: &mu
     })
 }
 
-/// The value, appended to the buffer of a batch. A lookup that must be repeated leaves bytes behind; the next lookup, or
-/// the end of the batch, cuts them off first.
+/// The value, appended to the buffer of a batch. A lookup that must be repeated leaves bytes behind; the next lookup,
+/// or the end of the batch, cuts them off first.
 pub(super) struct Append<'a>(pub &'a mut Values);
 
 impl Extract for Append<'_> {

@@ -1,4 +1,4 @@
-//! The write path: hash, lock the stripe, look, store. One stripe at a time.
+//! The write path: hash the key, lock its stripe, look it up, store. A write locks one stripe at a time.
 
 use super::cache::Cache;
 use super::item::Stamp;
@@ -17,14 +17,14 @@ use crate::store::stripe_guard::{Entry, StripeGuard};
 use std::cell::OnceCell;
 use std::time::Duration;
 
-/// What [`Cache::compare_and_swap`] did.
+/// The outcome of [`Cache::compare_and_swap`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use]
 #[non_exhaustive]
 pub enum Swap {
-    /// The value was as expected and is replaced; the new stamp.
+    /// The value was the expected one and was replaced; the new stamp.
     Stored(Stamp),
-    /// Somebody has written the key since; nothing was stored.
+    /// The key was written since the stamp was read; nothing was stored.
     Changed,
     /// The key has no value; nothing was stored.
     Absent,
@@ -36,13 +36,13 @@ impl Cache {
     /// # Errors
     /// [`TooLarge`](Error::TooLarge), [`KeyTooLong`](Error::KeyTooLong), [`Busy`](Error::Busy),
     /// [`ReadOnly`](Error::ReadOnly); [`LocksLost`](Error::LocksLost), [`NotFound`](Error::NotFound) and
-    /// [`Io`](Error::Io) when something happened to the files. The same holds for all writes.
+    /// [`Io`](Error::Io) if the files were removed or cannot be used. All writes have these errors.
     pub fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
         self.set_plain(key.as_ref(), value.as_ref())
     }
 
-    /// Compiled for neither options nor a namespace, so that it asks for none of what they can say. The closure is its own:
-    /// one that [`set_stored`](Self::set_stored) shared would be called, not inlined.
+    /// A `set` without options and without a namespace, compiled without the tests that these need. It has a closure of
+    /// its own, because one that [`set_stored`](Self::set_stored) shared would not be inlined.
     fn set_plain(&self, key: &[u8], value: &[u8]) -> Result<()> {
         if self.has_namespace != 0 {
             return self.set_by_default(key, value);
@@ -52,40 +52,40 @@ impl Cache {
         })
     }
 
-    /// [`set`](Cache::set) in a namespace, which may have times of its own.
+    /// [`set`](Cache::set) in a namespace, which may have default times.
     #[cold]
     fn set_by_default(&self, key: &[u8], value: &[u8]) -> Result<()> {
         self.set_with(key, value, &SetOptions::default()).map(|_| ())
     }
 
-    /// Stores a value with expiry and flags; returns its stamp.
+    /// Stores a value with options such as expiry and flags, and returns its stamp.
     ///
     /// # Errors
-    /// As [`set`](Cache::set).
+    /// The errors of [`set`](Cache::set).
     pub fn set_with(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, how: &SetOptions) -> Result<Stamp> {
         self.with_stored_key(key.as_ref(), |key| self.set_stored(key, value.as_ref(), how))
     }
 
-    /// Stores a value if the key has none; `false` if it has.
+    /// Stores a value if the key has none; returns whether it was stored.
     ///
     /// # Errors
-    /// As [`set`](Cache::set).
+    /// The errors of [`set`](Cache::set).
     pub fn add(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, how: &SetOptions) -> Result<bool> {
         self.with_stored_key(key.as_ref(), |key| self.add_stored(key, value.as_ref(), how))
     }
 
-    /// Stores a value if the key has one; `false` if it has none.
+    /// Stores a value if the key has one already; returns whether it was stored.
     ///
     /// # Errors
-    /// As [`set`](Cache::set).
+    /// The errors of [`set`](Cache::set).
     pub fn replace(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, how: &SetOptions) -> Result<bool> {
         self.with_stored_key(key.as_ref(), |key| self.replace_stored(key, value.as_ref(), how))
     }
 
-    /// Stores a value if the key's value is still the one that was read with this stamp.
+    /// Stores a value if the key still has the value with this stamp, as [`get_item`](Cache::get_item) returns it.
     ///
     /// # Errors
-    /// As [`set`](Cache::set).
+    /// The errors of [`set`](Cache::set).
     pub fn compare_and_swap(
         &self,
         key: impl AsRef<[u8]>,
@@ -96,42 +96,42 @@ impl Cache {
         self.with_stored_key(key.as_ref(), |key| self.swap_stored(key, stamp, value.as_ref(), how))
     }
 
-    /// Adds to a number that is stored as decimal text, as memcached does, so that every client can read it.
-    /// Returns the new number, or `None` if the key has no value. Expiry and flags stay.
+    /// Adds to a number, and returns the new number, or `None` if the key has no value. Numbers are decimal text, as in
+    /// memcached, so that every client can read them. Expiry and flags stay.
     ///
     /// # Errors
-    /// [`NotANumber`](Error::NotANumber); [`Overflow`](Error::Overflow) beyond 2^64 - 1, the value stays then;
-    /// and as [`set`](Cache::set).
+    /// [`NotANumber`](Error::NotANumber); [`Overflow`](Error::Overflow) beyond 2^64 - 1, and the value stays as it was;
+    /// and the errors of [`set`](Cache::set).
     pub fn incr(&self, key: impl AsRef<[u8]>, delta: u64) -> Result<Option<u64>> {
         self.with_stored_key(key.as_ref(), |key| self.add_to_stored(key, delta, '+', u64::checked_add))
     }
 
-    /// Takes from a number, as [`incr`](Cache::incr) adds.
+    /// Subtracts from a number: the counterpart of [`incr`](Cache::incr).
     ///
     /// # Errors
-    /// As [`incr`](Cache::incr); [`Overflow`](Error::Overflow) below 0.
+    /// The errors of [`incr`](Cache::incr); [`Overflow`](Error::Overflow) is a result below 0.
     pub fn decr(&self, key: impl AsRef<[u8]>, delta: u64) -> Result<Option<u64>> {
         self.with_stored_key(key.as_ref(), |key| self.add_to_stored(key, delta, '-', u64::checked_sub))
     }
 
-    /// Changes when a key expires; `false` if it has no value.
+    /// Changes when a key expires; returns whether it has a value.
     ///
     /// # Errors
-    /// As [`set`](Cache::set).
+    /// The errors of [`set`](Cache::set).
     pub fn touch(&self, key: impl AsRef<[u8]>, expiry: Expiry) -> Result<bool> {
         self.with_stored_key(key.as_ref(), |key| self.touch_stored(key, expiry))
     }
 
-    /// Removes a key; `false` if it has no value.
+    /// Removes a key; returns whether it had a value.
     ///
     /// # Errors
-    /// As [`set`](Cache::set).
+    /// The errors of [`set`](Cache::set).
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         self.with_stored_key(key.as_ref(), |key| self.delete_stored(key))
     }
 
-    /// Stores many items, each stripe locked once for up to 64 of them; what became of each, in their order. It
-    /// is that many single `set`s, not one atomic change; of equal keys the last wins.
+    /// Stores many items, and returns the result of each, in the order of the items. It locks a stripe once for up to
+    /// 64 items. The items are stored one by one, not atomically; if a key occurs several times, its last value wins.
     #[must_use = "each item is stored, or not, by itself"]
     pub fn set_multi<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, items: &[(K, V)], how: &SetOptions) -> Vec<Result<()>> {
         match self.in_namespace() {
@@ -143,7 +143,8 @@ impl Cache {
         }
     }
 
-    /// Removes many keys, each stripe locked once for up to 64 of them; whether each had a value, in their order.
+    /// Removes many keys, and returns whether each had a value, in the order of the keys. It locks a stripe once for up
+    /// to 64 keys.
     #[must_use = "each item is deleted, or not, by itself"]
     pub fn delete_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<bool>> {
         match self.in_namespace() {
@@ -152,20 +153,20 @@ impl Cache {
         }
     }
 
-    /// Forgets all values of this handle's namespace, or of the whole file if it has none, in every process: no value
-    /// that was set before is returned after. It takes the same short time however many values there are.
+    /// Removes all values of this handle's namespace, or of the whole file if it has none, for all processes. This
+    /// takes the same short time for any number of values.
     ///
     /// # Errors
-    /// As [`set`](Cache::set).
+    /// The errors of [`set`](Cache::set).
     pub fn clear(&self) -> Result<()> {
         self.invalidate(Invalidation::Hard)
     }
 
-    /// Invalidates all values of this handle's namespace, or of the whole file if it has none, in every process: hard as
-    /// [`clear`](Cache::clear) does, or soft, which makes them stale.
+    /// Invalidates all values of this handle's namespace, or of the whole file if it has none, for all processes. A
+    /// hard invalidation removes them like [`clear`](Cache::clear); a soft one makes them stale.
     ///
     /// # Errors
-    /// As [`set`](Cache::set).
+    /// The errors of [`set`](Cache::set).
     pub fn invalidate(&self, how: Invalidation) -> Result<()> {
         let opened = self.current()?.clone();
         match self.in_namespace() {
@@ -180,18 +181,19 @@ impl Cache {
         }
     }
 
-    /// Makes a durable point of the whole file: what it holds now is there after a crash of the operating system, unless
-    /// a write comes in between. Returns whether the point held; `false`: another process or thread wrote meanwhile.
+    /// Makes the present content of the whole file durable: it survives a crash of the operating system, unless a write
+    /// comes after the flush and before the crash. Returns whether the flush holds; it does not if another thread or
+    /// process wrote during the flush.
     ///
     /// # Errors
-    /// As [`set`](Cache::set).
+    /// The errors of [`set`](Cache::set).
     pub fn flush(&self) -> Result<bool> {
         let opened = self.current()?.clone();
         flush(&opened)
     }
 }
 
-/// The same for stored keys.
+/// The writes with stored keys.
 impl Cache {
     fn set_stored(&self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<Stamp> {
         self.put(self.in_namespace(), key, value, how, |_, stripe, entry, draft, epochs| {
@@ -266,7 +268,7 @@ impl Cache {
         self.by_stripe(None, keys, AsRef::as_ref, |_, _| Ok(()), |writer, stripe, ()| delete_in(stripe, writer))
     }
 
-    /// Stores a value if `wanted` says so of the key's entry, which may be outdated.
+    /// Stores a value if `wanted` accepts the key's entry, which may be expired or invalidated.
     #[inline(always)]
     fn put_if(
         &self,
@@ -280,8 +282,8 @@ impl Cache {
         })
     }
 
-    /// Prepares a record, locks the key's stripe, and lets `store_in` store it in the place of the key's entry, which may be
-    /// outdated.
+    /// Prepares a record, locks the key's stripe, and lets `store_in` replace the key's entry by it. The entry may be
+    /// expired or invalidated.
     #[inline(always)]
     fn put<R>(
         &self,
@@ -329,7 +331,7 @@ impl Cache {
         let value = parse_number(&copied.value)?;
         let sum = add(value, delta).ok_or(Error::Overflow { value, sign, delta })?;
         let text = sum.to_string();
-        // Even if there is nothing but the time of its creation.
+        // Also if the creation time is the only metadata.
         let metadata = copied.head.is_extended().then(|| copied.extension.metadata());
         // A record of another namespace than the handle's keeps that namespace's epoch.
         if copied.extension.namespace() != writer.namespace {
@@ -340,9 +342,9 @@ impl Cache {
         Ok(Some(sum))
     }
 
-    /// Does something to each of many items, grouped by stripe and in their order within a stripe. Code of the caller,
-    /// which `key_of` and `prepare` may run, ends before the first lock is taken. The limit of the handle holds for all
-    /// locks together.
+    /// Writes many items, grouped by stripe and in their order within a stripe. `key_of` and `prepare` may run the
+    /// caller's code, so they run before the first lock is taken. The handle's limit of waiting covers all locks
+    /// together.
     fn by_stripe<'i, I, P, R>(
         &self,
         namespace: Option<&Namespace>,
@@ -351,7 +353,7 @@ impl Cache {
         prepare: impl Fn(&Writer<'_, 'i>, &'i I) -> Result<P>,
         mut each: impl FnMut(&Writer<'_, 'i>, &mut StripeGuard<'_, Mapping>, &mut P) -> R,
     ) -> Vec<Result<R>> {
-        // While the file cannot be used only the items that ask for it fail.
+        // If the file cannot be used, only the items that need it fail.
         let file = OnceCell::new();
         let find_file = || match file.get() {
             Some(file) => Ok(file),
@@ -383,12 +385,12 @@ impl Cache {
                 }
             }
         }
-        // Each item that could be prepared got its result from its group.
+        // Each prepared item got its result from its group.
         results.into_iter().flatten().collect()
     }
 }
 
-/// Locks the stripe of several items for the first of them. After a failure the next item tries again.
+/// Locks the stripe of a group of items for its first item. If that fails, the next item tries again.
 fn lock_once<'o, 'l>(
     locked: &'l mut Option<StripeGuard<'o, Mapping>>,
     writer: &Writer<'o, '_>,
@@ -405,7 +407,7 @@ const MOST_PER_LOCK: usize = 64;
 
 fn delete_in(stripe: &mut StripeGuard<'_, Mapping>, writer: &Writer<'_, '_>) -> bool {
     stripe.void(&writer.key);
-    // What is expired or cleared is removed all the same, but was not there.
+    // An expired or cleared value is removed, too, but does not count as a value.
     let Some(entry) = stripe.find_in(writer.location.bucket_at, &writer.key) else {
         stripe.note_deletion(&writer.key);
         return false;
@@ -415,8 +417,8 @@ fn delete_in(stripe: &mut StripeGuard<'_, Mapping>, writer: &Writer<'_, '_>) -> 
     was_there
 }
 
-/// Raises the epochs of a namespace, or of the cache: namespace 0. Where epochs cannot be raised, `remove` empties stripe
-/// after stripe.
+/// Raises the epochs of a namespace, or those of the cache as namespace 0. If epochs cannot be raised, `remove` empties
+/// stripe after stripe.
 fn invalidate(
     opened: &AttachedFile,
     namespace: u16,
@@ -428,10 +430,10 @@ fn invalidate(
     let mark_dirty = || opened.store.mark_dirty().map_err(Error::io("mark as written", &opened.real));
     mark_dirty()?;
     if opened.store.raise_epoch(namespace, how) {
-        // A flush that ended in between knows nothing of the new epoch.
+        // A flush that ended in between has not stored the new epoch.
         return mark_dirty();
     }
-    // The epochs are used up, or a crash lies behind and the epochs of records cannot be trusted.
+    // The epochs are used up, or the epochs of records cannot be trusted since a crash.
     for stripe in 0..opened.geometry().shape.stripes {
         remove(&mut lock_stripe(opened, stripe, lock_wait)?);
     }

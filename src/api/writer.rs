@@ -1,4 +1,4 @@
-//! A key on its way into a file: hashed, with its namespace's number and defaults.
+//! A key that is about to be written, with its hash and the number and defaults of its namespace.
 
 use super::namespace::Namespace;
 use super::set_options::SetOptions;
@@ -13,7 +13,7 @@ use crate::store::record::{MAX_KEY, Metadata, NewRecord};
 use crate::store::stripe_guard::{Entry, StripeGuard};
 use std::time::Duration;
 
-/// A key on its way into a file.
+/// A key that is about to be written.
 pub(super) struct Writer<'f, 'k> {
     pub opened: &'f AttachedFile,
     pub key: Key<'k>,
@@ -24,7 +24,7 @@ pub(super) struct Writer<'f, 'k> {
 }
 
 impl<'f, 'k> Writer<'f, 'k> {
-    /// For a stored key. Without a namespace it has no defaults.
+    /// A writer for a stored key. Without a namespace it has no defaults.
     #[inline(always)]
     pub(super) fn new(
         opened: &'f AttachedFile,
@@ -36,7 +36,8 @@ impl<'f, 'k> Writer<'f, 'k> {
         Ok(Self::at(opened, place, key, lock_wait))
     }
 
-    /// For a stored key whose place is known. The hot path makes its writer in this way: a result would be copied.
+    /// A writer for a stored key whose namespace is known by number. The hot path uses this, because a writer in a
+    /// `Result` would be copied.
     #[inline(always)]
     pub(super) fn at(
         opened: &'f AttachedFile,
@@ -56,7 +57,7 @@ impl<'f, 'k> Writer<'f, 'k> {
         lock_stripe(self.opened, self.stripe(), self.lock_wait)
     }
 
-    /// Does something with the key's stripe locked.
+    /// Runs `work` with the key's stripe locked.
     #[inline(always)]
     pub(super) fn locked<R>(&self, work: impl FnOnce(&mut StripeGuard<'f, Mapping>) -> R) -> Result<R> {
         let (opened, stripe) = (self.opened, self.stripe());
@@ -65,7 +66,8 @@ impl<'f, 'k> Writer<'f, 'k> {
         opened.within(joined, stripe, lock, work)
     }
 
-    /// Whether a read would return the value of the key's entry. Where reads verify checksums it must pass its own.
+    /// Whether a read would return the value of the key's entry. If reads verify checksums, the entry must pass its
+    /// own.
     pub(super) fn would_read(&self, stripe: &StripeGuard<'_, Mapping>, entry: Option<&Entry>) -> bool {
         let verify = self.opened.settings.verify_reads;
         entry.is_some_and(|entry| {
@@ -74,13 +76,13 @@ impl<'f, 'k> Writer<'f, 'k> {
         })
     }
 
-    /// The item to be written, whose size is not checked yet.
+    /// The item to write. Its size is not checked yet.
     #[inline(always)]
     pub(super) fn draft<'v>(&self, value: &'v [u8], how: &SetOptions) -> NewRecord<'v>
     where
         'k: 'v,
     {
-        // The closure borrows the clock alone: a writer that is not borrowed needs no place in memory.
+        // The closure borrows only the clock, so that the writer itself can stay in registers.
         let time = &self.opened.settings.time;
         let now_ms = || time.now_ms();
         let (expires_ms, metadata) = how.times(self.defaults, now_ms);
@@ -90,7 +92,7 @@ impl<'f, 'k> Writer<'f, 'k> {
     }
 }
 
-/// The number and the defaults of the namespace that a stored key belongs to.
+/// The number and the defaults of the namespace of a stored key.
 #[inline(always)]
 pub(super) fn namespace_of(
     opened: &AttachedFile,

@@ -21,7 +21,7 @@ const READ: &str = "get_into 64 B, 16 MiB";
 const GROUPS: [(&str, &[(&str, &str)]); 2] = [
     ("Beside stores that use a file", &[("LMDB", "LMDB"), ("SQLite", "SQLite")]),
     (
-        "Beside servers on the same host, over a Unix socket",
+        "Beside servers on this host, over a Unix socket",
         &[("memcached, Unix socket", "memcached"), ("Redis, Unix socket", "Redis")],
     ),
 ];
@@ -92,14 +92,14 @@ fn bars(rows: &[Row], stores: &[(&str, &'static str)]) -> Result<Vec<Bar>> {
 }
 
 /// Width of the picture. GitHub shows it as wide as this on a desktop, and as wide as the screen on a phone.
-const WIDTH: f64 = 480.0;
+const WIDTH: f64 = 420.0;
 /// The left edge of the bars.
-const LEFT: f64 = 120.0;
+const LEFT: f64 = 114.0;
 /// Where the axis begins, as a power of ten of nanoseconds.
 const FIRST_DECADE: i32 = 1;
 /// Where the axis ends. A bar that reaches the end leaves room for its number.
 const LAST_DECADE: i32 = 5;
-const DECADE: f64 = 71.0;
+const DECADE: f64 = 58.0;
 const TOP: f64 = 40.0;
 const HEADING: f64 = 34.0;
 const BAR: f64 = 22.0;
