@@ -382,7 +382,8 @@ impl Space {
     ) -> Outcome<Lookup> {
         check_life(ttl, stale)?;
         let task = task.map(|task| task.0);
-        let how = CreateHow { ttl, stale, absence_ttl, unprotected, claim_max_age, early_refresh, flags, task, or_uncached };
+        let how =
+            CreateHow { ttl, stale, absence_ttl, unprotected, claim_max_age, early_refresh, flags, task, or_uncached };
         let used = self.0.enter(py).ok_or_else(closed)?;
         let cache = if at_once { &used.at_once } else { &used.cache };
         Lookup::find(py, cache, &key, &how, waiting(wait), used.cache.lock_wait())
