@@ -4,7 +4,7 @@
 //! * No two files import each other.
 //! * Only the floors up to `store` name offsets of the format (`at!`).
 //! * A `mod.rs` is a window: it declares modules and re-exports their items, and defines nothing itself.
-//! * No source file is longer than 600 lines.
+//! * No source file is longer than 600 lines, and no function is longer than 60.
 //!
 //! A window is transparent: an item that it re-exports counts as imported from the file that defines it, or from each
 //! such file if every system has its own. There is no list of exceptions.
@@ -30,6 +30,9 @@ const OFFSETS_UP_TO: &str = "store";
 
 /// The most lines of a source file.
 const LONGEST_FILE: usize = 600;
+
+/// The most lines of a function, from its signature to its closing brace.
+const LONGEST_FUNCTION: usize = 60;
 
 type Module = Vec<String>;
 
@@ -370,6 +373,47 @@ fn no_file_is_too_long() {
     assert!(long.is_empty(), "split by subject, at most {LONGEST_FILE} lines:\n{}", long.join("\n"));
 }
 
+/// The functions of a formatted source, each with the number of its lines. The last line of a function has the indent of
+/// its first one.
+fn functions(text: &str) -> Vec<(&str, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let code = line.trim_start();
+        let Some((before, after)) = code.split_once("fn ") else { continue };
+        let is_signature = before
+            .split_whitespace()
+            .all(|word| word.starts_with("pub") || ["const", "async", "unsafe", "extern", "\"C\""].contains(&word));
+        if !is_signature || code.ends_with([';', '}']) {
+            continue;
+        }
+        let indent = &line[..line.len() - code.len()];
+        let ends = |line: &&str| {
+            line.strip_prefix(indent)
+                .is_some_and(|rest| rest.starts_with('}') || rest.starts_with(')') && rest.ends_with(';'))
+        };
+        let length = lines[at..].iter().position(ends).map_or(0, |end| end + 1);
+        found.push((after.split(['(', '<']).next().unwrap_or_default(), length));
+    }
+    found
+}
+
+#[test]
+fn no_function_is_too_long() {
+    let (mut long, mut all) = (Vec::new(), 0);
+    for file in sources().iter().filter(|file| file.extension().is_some_and(|extension| extension == "rs")) {
+        let text = fs::read_to_string(file).unwrap();
+        for (name, lines) in functions(&text) {
+            all += 1;
+            if lines > LONGEST_FUNCTION {
+                long.push(format!("{}: {name}: {lines} lines", in_repository(file)));
+            }
+        }
+    }
+    assert!(all > 2_000, "only {all} functions were found");
+    assert!(long.is_empty(), "split, at most {LONGEST_FUNCTION} lines:\n{}", long.join("\n"));
+}
+
 #[test]
 fn the_map_sees_what_it_must_see() {
     let house = House::read(&root());
@@ -386,6 +430,8 @@ fn the_map_sees_what_it_must_see() {
     assert_eq!(homes, expected.into(), "each system has its own");
     let window = "#![a = \"b;\"]\nmod b;\n#[cfg(all(c[0]))]\npub(in d) use d::{\n    e,\n    f,\n};\npub mod g;\n";
     assert_eq!(definitions(window), [""; 0]);
+    let text = "fn a() {}\npub(crate) fn b<T>(\n    c: T,\n) -> T {\n    fn d() {\n        e();\n    }\n}\n// fn f\n";
+    assert_eq!(functions(text), [("b", 7), ("d", 3)]);
     let room = "mod a;\nuse b::c;\npub(crate) const D: u32 = 1;\nmod e {}\n";
     assert_eq!(definitions(room), ["pub(crate) const D: u32 = 1", "mod e {}"]);
 }

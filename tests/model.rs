@@ -265,114 +265,27 @@ impl Case<'_> {
                 prop_assert_eq!(&self.reader.get(key_of(key)), &value, "read-only: key {}", key);
                 self.read(key, value.as_deref())
             }
-            Op::GetItem(key) => {
-                let item = cache.get_item(key_of(key));
-                self.read(key, item.as_ref().map(|item| &item.value[..]))?;
-                if let (Some(item), Some(entry)) = (item, self.live(key)) {
-                    prop_assert_eq!(item.flags, entry.flags);
-                    prop_assert_eq!(item.expires, (entry.expires != 0).then(|| moment(entry.expires)));
-                    prop_assert!(entry.stamp.is_none_or(|stamp| stamp == item.stamp));
-                }
-                Ok(())
-            }
-            Op::GetInto(key, len) => {
-                let mut buf = vec![0xee; len];
-                match cache.get_into(key_of(key), &mut buf) {
-                    Ok(found) => self.read(key, found.map(|len| &buf[..len])),
-                    Err(Error::BufferTooSmall { needed, given }) => {
-                        prop_assert_eq!((Some(needed), given), (self.live(key).map(|entry| entry.value.len()), len));
-                        prop_assert!(needed > given && buf.iter().all(|&byte| byte == 0xee));
-                        Ok(())
-                    }
-                    Err(other) => Err(TestCaseError::fail(format!("{other}"))),
-                }
-            }
+            Op::GetItem(key) => self.get_item(&cache, key),
+            Op::GetInto(key, len) => self.get_into(&cache, key, len),
             Op::GetMulti(keys) => {
                 let found = cache.get_multi(&keys.iter().map(|&key| key_of(key)).collect::<Vec<_>>());
                 prop_assert_eq!(found.len(), keys.len());
                 keys.iter().zip(found).try_for_each(|(&key, value)| self.read(key, value.as_deref()))
             }
-            Op::Contains(key) => {
-                if !cache.contains(key_of(key)) {
-                    self.forget(key);
-                } else {
-                    prop_assert!(self.live(key).is_some(), "key {key} is not in the map");
-                }
-                Ok(())
-            }
-            Op::Keys => {
-                let found: Vec<_> = cache.keys().collect();
-                let listed: HashSet<_> = found.iter().cloned().collect();
-                prop_assert_eq!(found.len(), listed.len(), "a key twice, though nothing moved");
-                let there: HashSet<_> = (0..KEYS).map(key_of).filter(|key| cache.contains(key)).collect();
-                prop_assert_eq!(listed, there);
-                Ok(())
-            }
-            Op::Set(key, value, how) => {
-                let value = value.bytes();
-                let result = cache.set_with(key_of(key), &value, &how.options());
-                match self.written(result, self.fits(key, &value, how.flags))? {
-                    Some(stamp) => self.stored(&cache, key, value, how, Some(stamp)),
-                    None => Ok(()),
-                }
-            }
-            Op::Add(key, value, how) => {
-                let value = value.bytes();
-                let result = cache.add(key_of(key), &value, &how.options());
-                match self.written(result, self.fits(key, &value, how.flags))? {
-                    Some(true) => self.stored(&cache, key, value, how, None),
-                    Some(false) => {
-                        prop_assert!(self.live(key).is_some(), "add found a value for key {key}");
-                        Ok(())
-                    }
-                    None => Ok(()),
-                }
-            }
-            Op::Replace(key, value, how) => {
-                let value = value.bytes();
-                let result = cache.replace(key_of(key), &value, &how.options());
-                match self.written(result, self.fits(key, &value, how.flags))? {
-                    Some(true) => {
-                        prop_assert!(self.live(key).is_some(), "replace found a value for key {key}");
-                        self.stored(&cache, key, value, how, None)
-                    }
-                    Some(false) => {
-                        self.forget(key);
-                        Ok(())
-                    }
-                    None => Ok(()),
-                }
-            }
+            Op::Contains(key) => self.contains(&cache, key),
+            Op::Keys => listed(&cache),
+            Op::Set(key, value, how) => self.set(&cache, key, value.bytes(), how),
+            Op::Add(key, value, how) => self.add(&cache, key, value.bytes(), how),
+            Op::Replace(key, value, how) => self.replace(&cache, key, value.bytes(), how),
             Op::Swap(key, off, value, how) => self.swap(&cache, key, off, value.bytes(), how),
             Op::Incr(key, by) => self.sum(key, by, cache.incr(key_of(key), by), u64::checked_add),
             Op::Decr(key, by) => self.sum(key, by, cache.decr(key_of(key), by), u64::checked_sub),
-            Op::Touch(key, expiry) => {
-                if cache.touch(key_of(key), expiry)? {
-                    prop_assert!(self.live(key).is_some(), "touch found a value for key {key}");
-                    let expires = self.expires(expiry);
-                    self.map.entry(key).and_modify(|entry| entry.expires = expires);
-                } else {
-                    self.forget(key);
-                }
-                Ok(())
-            }
+            Op::Touch(key, expiry) => self.touch(&cache, key, expiry),
             Op::Delete(key) => {
                 let deleted = cache.delete(key_of(key))?;
                 self.deleted(key, deleted)
             }
-            Op::SetMulti(items, how) => {
-                let items: Vec<_> = items.into_iter().map(|(key, value)| (key, value.bytes())).collect();
-                let batch: Vec<_> = items.iter().map(|(key, value)| (key_of(*key), value)).collect();
-                let results = cache.set_multi(&batch, &how.options());
-                prop_assert_eq!(results.len(), items.len());
-                for ((key, value), result) in items.into_iter().zip(results) {
-                    if self.written(result, self.fits(key, &value, how.flags))?.is_some() {
-                        let expires = self.expires(how.expiry);
-                        self.map.insert(key, Entry { value, flags: how.flags, expires, stamp: None });
-                    }
-                }
-                Ok(())
-            }
+            Op::SetMulti(items, how) => self.set_multi(&cache, items, how),
             Op::DeleteMulti(keys) => {
                 let results = cache.delete_multi(&keys.iter().map(|&key| key_of(key)).collect::<Vec<_>>());
                 prop_assert_eq!(results.len(), keys.len());
@@ -389,6 +302,99 @@ impl Case<'_> {
                 Ok(())
             }
         }
+    }
+
+    fn get_item(&mut self, cache: &Cache, key: u8) -> Checked {
+        let item = cache.get_item(key_of(key));
+        self.read(key, item.as_ref().map(|item| &item.value[..]))?;
+        if let (Some(item), Some(entry)) = (item, self.live(key)) {
+            prop_assert_eq!(item.flags, entry.flags);
+            prop_assert_eq!(item.expires, (entry.expires != 0).then(|| moment(entry.expires)));
+            prop_assert!(entry.stamp.is_none_or(|stamp| stamp == item.stamp));
+        }
+        Ok(())
+    }
+
+    fn get_into(&mut self, cache: &Cache, key: u8, len: usize) -> Checked {
+        let mut buf = vec![0xee; len];
+        match cache.get_into(key_of(key), &mut buf) {
+            Ok(found) => self.read(key, found.map(|len| &buf[..len])),
+            Err(Error::BufferTooSmall { needed, given }) => {
+                prop_assert_eq!((Some(needed), given), (self.live(key).map(|entry| entry.value.len()), len));
+                prop_assert!(needed > given && buf.iter().all(|&byte| byte == 0xee));
+                Ok(())
+            }
+            Err(other) => Err(TestCaseError::fail(format!("{other}"))),
+        }
+    }
+
+    fn set(&mut self, cache: &Cache, key: u8, value: Vec<u8>, how: How) -> Checked {
+        let result = cache.set_with(key_of(key), &value, &how.options());
+        match self.written(result, self.fits(key, &value, how.flags))? {
+            Some(stamp) => self.stored(cache, key, value, how, Some(stamp)),
+            None => Ok(()),
+        }
+    }
+
+    fn add(&mut self, cache: &Cache, key: u8, value: Vec<u8>, how: How) -> Checked {
+        let result = cache.add(key_of(key), &value, &how.options());
+        match self.written(result, self.fits(key, &value, how.flags))? {
+            Some(true) => self.stored(cache, key, value, how, None),
+            Some(false) => {
+                prop_assert!(self.live(key).is_some(), "add found a value for key {key}");
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn replace(&mut self, cache: &Cache, key: u8, value: Vec<u8>, how: How) -> Checked {
+        let result = cache.replace(key_of(key), &value, &how.options());
+        match self.written(result, self.fits(key, &value, how.flags))? {
+            Some(true) => {
+                prop_assert!(self.live(key).is_some(), "replace found a value for key {key}");
+                self.stored(cache, key, value, how, None)
+            }
+            Some(false) => {
+                self.forget(key);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn set_multi(&mut self, cache: &Cache, items: Vec<(u8, Value)>, how: How) -> Checked {
+        let items: Vec<_> = items.into_iter().map(|(key, value)| (key, value.bytes())).collect();
+        let batch: Vec<_> = items.iter().map(|(key, value)| (key_of(*key), value)).collect();
+        let results = cache.set_multi(&batch, &how.options());
+        prop_assert_eq!(results.len(), items.len());
+        for ((key, value), result) in items.into_iter().zip(results) {
+            if self.written(result, self.fits(key, &value, how.flags))?.is_some() {
+                let expires = self.expires(how.expiry);
+                self.map.insert(key, Entry { value, flags: how.flags, expires, stamp: None });
+            }
+        }
+        Ok(())
+    }
+
+    fn touch(&mut self, cache: &Cache, key: u8, expiry: Expiry) -> Checked {
+        if cache.touch(key_of(key), expiry)? {
+            prop_assert!(self.live(key).is_some(), "touch found a value for key {key}");
+            let expires = self.expires(expiry);
+            self.map.entry(key).and_modify(|entry| entry.expires = expires);
+        } else {
+            self.forget(key);
+        }
+        Ok(())
+    }
+
+    fn contains(&mut self, cache: &Cache, key: u8) -> Checked {
+        if !cache.contains(key_of(key)) {
+            self.forget(key);
+        } else {
+            prop_assert!(self.live(key).is_some(), "key {key} is not in the map");
+        }
+        Ok(())
     }
 
     fn deleted(&mut self, key: u8, deleted: bool) -> Checked {
@@ -441,6 +447,16 @@ impl Case<'_> {
         }
         Ok(())
     }
+}
+
+/// Lists the keys, and compares them with what `contains` finds.
+fn listed(cache: &Cache) -> Checked {
+    let found: Vec<_> = cache.keys().collect();
+    let listed: HashSet<_> = found.iter().cloned().collect();
+    prop_assert_eq!(found.len(), listed.len(), "a key twice, though nothing moved");
+    let there: HashSet<_> = (0..KEYS).map(key_of).filter(|key| cache.contains(key)).collect();
+    prop_assert_eq!(listed, there);
+    Ok(())
 }
 
 /// One case: a new file, operations through one or two handles, and all invariants at the end.

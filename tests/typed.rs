@@ -253,6 +253,25 @@ fn whatever_serde_derives_comes_back() {
     returns(&Vec::<()>::new());
 }
 
+/// Checks that a typed handle refuses this value, and others that contain it, with an error that names this word.
+fn is_refused<T: Clone + Serialize + DeserializeOwned>(value: &T, word: &str) {
+    let (_place, cache) = cache();
+    let deep = (1u8, vec![Some(value.clone())]);
+    let errors = [
+        cache.typed::<T>().set("key", value).err(),
+        cache.typed().set("key", &deep).err(),
+        cache.typed::<T>().get("key").err(),
+    ];
+    for error in errors {
+        let error = error.unwrap_or_else(|| panic!("{} was taken", std::any::type_name::<T>()));
+        assert!(matches!(error, Error::Codec { .. }) && error.to_string().contains(word), "{error}");
+    }
+    let never = || -> Result<T, ()> { panic!("nothing is to be created that cannot be stored") };
+    let created = cache.typed::<T>().get_or_create("key", &CreateOptions::new(), never);
+    assert!(matches!(created, Err(CreateError::Cache(Error::Codec { .. }))));
+    assert!(!cache.contains("key") && !cache.is_claimed("key"));
+}
+
 /// Values that postcard writes but cannot read, each with a word of the reason.
 #[test]
 fn a_type_that_cannot_be_read_back_is_refused_before_anything_is_stored() {
@@ -290,23 +309,6 @@ fn a_type_that_cannot_be_read_back_is_refused_before_anything_is_stored() {
     }
     #[derive(Clone, Debug, Serialize, Deserialize)]
     struct Pair(#[serde(skip_serializing_if = "Vec::is_empty")] Vec<u8>, Vec<u8>);
-    fn is_refused<T: Clone + Serialize + DeserializeOwned>(value: &T, word: &str) {
-        let (_place, cache) = cache();
-        let deep = (1u8, vec![Some(value.clone())]);
-        let errors = [
-            cache.typed::<T>().set("key", value).err(),
-            cache.typed().set("key", &deep).err(),
-            cache.typed::<T>().get("key").err(),
-        ];
-        for error in errors {
-            let error = error.unwrap_or_else(|| panic!("{} was taken", std::any::type_name::<T>()));
-            assert!(matches!(error, Error::Codec { .. }) && error.to_string().contains(word), "{error}");
-        }
-        let never = || -> Result<T, ()> { panic!("nothing is to be created that cannot be stored") };
-        let created = cache.typed::<T>().get_or_create("key", &CreateOptions::new(), never);
-        assert!(matches!(created, Err(CreateError::Cache(Error::Codec { .. }))));
-        assert!(!cache.contains("key") && !cache.is_claimed("key"));
-    }
     is_refused(&Tagged::One { number: 1 }, "tag");
     is_refused(&Untagged::Number(1), "untagged");
     is_refused(&Flattened { rest: Rest { one: 1 } }, "flatten");

@@ -29,7 +29,7 @@
 mod raw;
 
 use kennel::{
-    AfterCrash, Cache, CreateOptions, Expiry, Invalidation, LockStrategy, OnMismatch, Options, NamespaceOptions,
+    AfterCrash, Cache, CreateOptions, Expiry, Invalidation, LockStrategy, NamespaceOptions, OnMismatch, Options,
     SetOptions, Stamp, Wait, crash,
 };
 use kennel_fuzz::limits::in_time;

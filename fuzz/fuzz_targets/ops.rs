@@ -215,54 +215,21 @@ impl Case {
         let what = input.byte();
         let cache = self.handles[usize::from(what >> 7) % self.handles.len()].clone();
         match what & 31 {
-            0..=2 => {
-                let key = input.byte() % KEYS;
-                let value = cache.get(key_of(key));
-                assert_eq!(self.reader.get(key_of(key)), value, "read-only: key {key}");
-                self.read(key, value.as_deref());
-            }
+            0..=2 => self.get(&cache, input.byte() % KEYS),
             3 => self.item(&cache, input.byte() % KEYS),
             4 => {
                 let (key, len) = (input.byte() % KEYS, input.byte().into());
                 self.get_into(&cache, key, len);
             }
-            5 => {
-                let keys: Vec<_> = (0..input.byte() % 24).map(|_| input.byte() % KEYS).collect();
-                let found = cache.get_multi(&keys.iter().map(|&key| key_of(key)).collect::<Vec<_>>());
-                assert_eq!(found.len(), keys.len());
-                keys.iter().zip(found).for_each(|(&key, value)| self.read(key, value.as_deref()));
-            }
+            5 => self.get_multi(&cache, input),
             6 => {
                 let key = input.byte() % KEYS;
                 let is_there = cache.contains(key_of(key));
                 self.there(key, is_there);
             }
-            7..=13 => {
-                let (key, value, how) = self.item_to_write(input);
-                let result = cache.set_with(key_of(key), &value, &how.options());
-                if let Some(stamp) = self.written(result, key, &value, how) {
-                    self.stored(&cache, key, value, how, Some(stamp));
-                }
-            }
-            14 => {
-                let (key, value, how) = self.item_to_write(input);
-                match self.written(cache.add(key_of(key), &value, &how.options()), key, &value, how) {
-                    Some(true) => self.stored(&cache, key, value, how, None),
-                    Some(false) => self.there(key, true),
-                    None => {}
-                }
-            }
-            15 => {
-                let (key, value, how) = self.item_to_write(input);
-                if let Some(is_done) =
-                    self.written(cache.replace(key_of(key), &value, &how.options()), key, &value, how)
-                {
-                    self.there(key, is_done);
-                    if is_done {
-                        self.stored(&cache, key, value, how, None);
-                    }
-                }
-            }
+            7..=13 => self.set(&cache, input),
+            14 => self.add(&cache, input),
+            15 => self.replace(&cache, input),
             16 | 17 => self.swap(&cache, u64::from(what & 1), input),
             18 | 19 => {
                 let (key, by) = (input.byte() % KEYS, input.byte().into());
@@ -272,39 +239,14 @@ impl Case {
                 let (key, by) = (input.byte() % KEYS, input.byte().into());
                 self.sum(key, by, cache.decr(key_of(key), by), u64::checked_sub);
             }
-            21 | 22 => {
-                let (key, expiry) = (input.byte() % KEYS, expiry(input));
-                let is_touched = cache.touch(key_of(key), expiry).expect("a touch");
-                self.there(key, is_touched);
-                if is_touched {
-                    let expires = self.expires(expiry);
-                    self.map.entry(key).and_modify(|entry| entry.expires = expires);
-                }
-            }
+            21 | 22 => self.touch(&cache, input),
             23 | 24 => {
                 let key = input.byte() % KEYS;
                 let is_deleted = cache.delete(key_of(key)).expect("a delete");
                 self.deleted(key, is_deleted);
             }
-            25 => {
-                let how = How::read(input);
-                let items: Vec<_> = (0..input.byte() % 20).map(|_| self.key_and_value(input)).collect();
-                let batch: Vec<_> = items.iter().map(|(key, value)| (key_of(*key), value)).collect();
-                let results = cache.set_multi(&batch, &how.options());
-                assert_eq!(results.len(), items.len());
-                for ((key, value), result) in items.into_iter().zip(results) {
-                    if self.written(result, key, &value, how).is_some() {
-                        let expires = self.expires(how.expiry);
-                        self.map.insert(key, Entry { value, flags: how.flags, expires, stamp: None });
-                    }
-                }
-            }
-            26 => {
-                let keys: Vec<_> = (0..input.byte() % 24).map(|_| input.byte() % KEYS).collect();
-                let results = cache.delete_multi(&keys.iter().map(|&key| key_of(key)).collect::<Vec<_>>());
-                assert_eq!(results.len(), keys.len());
-                keys.into_iter().zip(results).for_each(|(key, done)| self.deleted(key, done.expect("a delete")));
-            }
+            25 => self.set_multi(&cache, input),
+            26 => self.delete_multi(&cache, input),
             27 => {
                 cache.clear().expect("a clear");
                 self.map.clear();
@@ -325,6 +267,77 @@ impl Case {
                 self.reopen(restart);
             }
         }
+    }
+
+    fn get(&mut self, cache: &Cache, key: u8) {
+        let value = cache.get(key_of(key));
+        assert_eq!(self.reader.get(key_of(key)), value, "read-only: key {key}");
+        self.read(key, value.as_deref());
+    }
+
+    fn set(&mut self, cache: &Cache, input: &mut Input) {
+        let (key, value, how) = self.item_to_write(input);
+        let result = cache.set_with(key_of(key), &value, &how.options());
+        if let Some(stamp) = self.written(result, key, &value, how) {
+            self.stored(cache, key, value, how, Some(stamp));
+        }
+    }
+
+    fn add(&mut self, cache: &Cache, input: &mut Input) {
+        let (key, value, how) = self.item_to_write(input);
+        match self.written(cache.add(key_of(key), &value, &how.options()), key, &value, how) {
+            Some(true) => self.stored(cache, key, value, how, None),
+            Some(false) => self.there(key, true),
+            None => {}
+        }
+    }
+
+    fn replace(&mut self, cache: &Cache, input: &mut Input) {
+        let (key, value, how) = self.item_to_write(input);
+        if let Some(is_done) = self.written(cache.replace(key_of(key), &value, &how.options()), key, &value, how) {
+            self.there(key, is_done);
+            if is_done {
+                self.stored(cache, key, value, how, None);
+            }
+        }
+    }
+
+    fn set_multi(&mut self, cache: &Cache, input: &mut Input) {
+        let how = How::read(input);
+        let items: Vec<_> = (0..input.byte() % 20).map(|_| self.key_and_value(input)).collect();
+        let batch: Vec<_> = items.iter().map(|(key, value)| (key_of(*key), value)).collect();
+        let results = cache.set_multi(&batch, &how.options());
+        assert_eq!(results.len(), items.len());
+        for ((key, value), result) in items.into_iter().zip(results) {
+            if self.written(result, key, &value, how).is_some() {
+                let expires = self.expires(how.expiry);
+                self.map.insert(key, Entry { value, flags: how.flags, expires, stamp: None });
+            }
+        }
+    }
+
+    fn touch(&mut self, cache: &Cache, input: &mut Input) {
+        let (key, expiry) = (input.byte() % KEYS, expiry(input));
+        let is_touched = cache.touch(key_of(key), expiry).expect("a touch");
+        self.there(key, is_touched);
+        if is_touched {
+            let expires = self.expires(expiry);
+            self.map.entry(key).and_modify(|entry| entry.expires = expires);
+        }
+    }
+
+    fn delete_multi(&mut self, cache: &Cache, input: &mut Input) {
+        let keys: Vec<_> = (0..input.byte() % 24).map(|_| input.byte() % KEYS).collect();
+        let results = cache.delete_multi(&keys.iter().map(|&key| key_of(key)).collect::<Vec<_>>());
+        assert_eq!(results.len(), keys.len());
+        keys.into_iter().zip(results).for_each(|(key, done)| self.deleted(key, done.expect("a delete")));
+    }
+
+    fn get_multi(&mut self, cache: &Cache, input: &mut Input) {
+        let keys: Vec<_> = (0..input.byte() % 24).map(|_| input.byte() % KEYS).collect();
+        let found = cache.get_multi(&keys.iter().map(|&key| key_of(key)).collect::<Vec<_>>());
+        assert_eq!(found.len(), keys.len());
+        keys.iter().zip(found).for_each(|(&key, value)| self.read(key, value.as_deref()));
     }
 
     fn key_and_value(&self, input: &mut Input) -> (u8, Vec<u8>) {

@@ -268,6 +268,30 @@ unsafe fn word_at(at: *const u8) -> u64 {
     unsafe { AtomicU64::from_ptr(at.cast_mut().cast()) }.load(Relaxed)
 }
 
+/// [`copy_vectors`] for at most 32 bytes.
+///
+/// # Safety
+/// `from` must be readable and `to` writable for `len` bytes, which must be 16 to 32.
+#[cfg(all(target_arch = "x86_64", not(any(miri, kennel_tsan))))]
+#[inline(always)]
+unsafe fn copy_two_vectors(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: 16 bytes from the start and 16 up to the end, both within `len`.
+    unsafe {
+        std::arch::asm!(
+            "movdqu {a}, [{from}]",
+            "movdqu {b}, [{from} + {len} - 16]",
+            "movdqu [{to}], {a}",
+            "movdqu [{to} + {len} - 16], {b}",
+            from = in(reg) from,
+            to = in(reg) to,
+            len = in(reg) len,
+            a = out(xmm_reg) _,
+            b = out(xmm_reg) _,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
 /// Copies 16 bytes or more out of memory that others may be writing, through vector registers. The last registers hold
 /// the last bytes and may overlap the ones before, so no length needs a tail.
 ///
@@ -280,21 +304,8 @@ unsafe fn word_at(at: *const u8) -> u64 {
 #[inline(always)]
 unsafe fn copy_vectors(from: *const u8, to: *mut u8, len: usize) {
     if len <= 32 {
-        // SAFETY: 16 bytes from the start and 16 up to the end, both within `len`.
-        unsafe {
-            std::arch::asm!(
-                "movdqu {a}, [{from}]",
-                "movdqu {b}, [{from} + {len} - 16]",
-                "movdqu [{to}], {a}",
-                "movdqu [{to} + {len} - 16], {b}",
-                from = in(reg) from,
-                to = in(reg) to,
-                len = in(reg) len,
-                a = out(xmm_reg) _,
-                b = out(xmm_reg) _,
-                options(nostack, preserves_flags),
-            );
-        }
+        // SAFETY: as the caller promises, with at most 32 bytes.
+        unsafe { copy_two_vectors(from, to, len) };
         return;
     }
     if len >= STRING_FROM {

@@ -449,12 +449,7 @@ fn processes(effort: &Effort, table: &mut Table) -> Result<()> {
         true
     })?;
     bar.finish_and_clear();
-    println!("95 % reads, Zipf 0.99, by processes");
-    for Measured { cell: Cell { strategy, processes, .. }, throughput, .. } in &results.cells {
-        let nanos = 1e9 / throughput.median;
-        let (best, worst) = (1e9 / throughput.max, 1e9 / throughput.min);
-        println!("  {:<34} {nanos:>10.1} ns  ({best:.1} to {worst:.1})", format!("{strategy}, {processes} processes"));
-    }
+    print_by_processes(&results.cells);
     let nanos = |strategy: &str, processes: u32| {
         let of = |one: &&Measured| one.cell.strategy == strategy && one.cell.processes == processes;
         let found = results.cells.iter().find(of).map(|one| 1e9 / one.throughput.median);
@@ -472,6 +467,15 @@ fn processes(effort: &Effort, table: &mut Table) -> Result<()> {
         table.leave_out("processes with lease", NO_LEASE);
     }
     Ok(())
+}
+
+fn print_by_processes(cells: &[Measured]) {
+    println!("95 % reads, Zipf 0.99, by processes");
+    for Measured { cell: Cell { strategy, processes, .. }, throughput, .. } in cells {
+        let nanos = 1e9 / throughput.median;
+        let (best, worst) = (1e9 / throughput.max, 1e9 / throughput.min);
+        println!("  {:<34} {nanos:>10.1} ns  ({best:.1} to {worst:.1})", format!("{strategy}, {processes} processes"));
+    }
 }
 
 /// A round trip to a server on the same host.

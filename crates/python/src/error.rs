@@ -7,6 +7,7 @@ use crate::paths;
 use kennel::Error;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyModule};
+use std::path::Path;
 
 /// An error of the engine, or one of Python.
 pub(crate) enum Failure {
@@ -56,138 +57,123 @@ impl From<Failure> for PyErr {
 /// What a method returns.
 pub(crate) type Outcome<T> = Result<T, Failure>;
 
-/// The exception that says what an error says; its fields become attributes.
+/// The exception of an error, with the same message; the fields of the error become attributes.
 pub(crate) fn exception(py: Python<'_>, error: &Error) -> PyErr {
     build(py, error).map_or_else(|problem| problem, PyErr::from_value)
 }
 
 fn build<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
     let fields = PyDict::new(py);
-    let name = describe(error, &fields)?;
+    if let Some(path) = path_of(error) {
+        fields.set_item("path", paths::path(py, path)?)?;
+    }
+    note_fields(error, &fields)?;
     let classes = PyModule::import(py, "kennel._errors")?;
-    classes.getattr(name)?.call((error.to_string(),), Some(&fields))
+    classes.getattr(class(error))?.call((error.to_string(),), Some(&fields))
 }
 
-/// Names the class of an error and notes its fields.
-fn describe(error: &Error, fields: &Bound<'_, PyDict>) -> PyResult<&'static str> {
-    Ok(match error {
-        Error::Io { path, source, .. } => {
-            fields.set_item("path", paths::path(fields.py(), path)?)?;
-            fields.set_item("errno", source.raw_os_error())?;
-            "Io"
-        }
-        Error::NotFound(path) => {
-            fields.set_item("path", paths::path(fields.py(), path)?)?;
-            "NotFound"
-        }
-        Error::Exists(path) => {
-            fields.set_item("path", paths::path(fields.py(), path)?)?;
-            "Exists"
-        }
-        Error::BadFile { path, field, expected, found } => {
-            fields.set_item("path", paths::path(fields.py(), path)?)?;
+/// The name of an error's class.
+fn class(error: &Error) -> &'static str {
+    match error {
+        Error::Io { .. } => "Io",
+        Error::NotFound(_) => "NotFound",
+        Error::Exists(_) => "Exists",
+        Error::BadFile { .. } => "BadFile",
+        Error::Mismatch { .. } => "Mismatch",
+        Error::LocksLost { .. } => "LocksLost",
+        Error::UnknownStrategy { .. } => "UnknownStrategy",
+        Error::OpenElsewhere(_) => "OpenElsewhere",
+        Error::NotTrusted { .. } => "NotTrusted",
+        Error::NetworkFilesystem { .. } => "NetworkFilesystem",
+        Error::NoSpace { .. } => "NoSpace",
+        Error::SeatsFull { .. } => "SeatsFull",
+        Error::BadOption { .. } => "BadOption",
+        Error::KeyTooLong { .. } => "KeyTooLong",
+        Error::TooLarge { .. } => "TooLarge",
+        Error::NotANumber { .. } => "NotANumber",
+        Error::Overflow { .. } => "Overflow",
+        Error::Busy { .. } => "Busy",
+        Error::TimedOut { .. } => "TimedOut",
+        Error::OwnClaim => "OwnClaim",
+        Error::NamespacesFull { .. } => "NamespacesFull",
+        Error::ReadOnly(_) => "ReadOnly",
+        Error::LeaseRefused(_) => "LeaseRefused",
+        Error::NoMemory { .. } => "NoMemory",
+        Error::BufferTooSmall { .. } => "BufferTooSmall",
+        // A kind that this binding does not know yet.
+        _ => "Error",
+    }
+}
+
+/// The path that an error names.
+fn path_of(error: &Error) -> Option<&Path> {
+    match error {
+        Error::NotFound(path)
+        | Error::Exists(path)
+        | Error::OpenElsewhere(path)
+        | Error::ReadOnly(path)
+        | Error::LeaseRefused(path)
+        | Error::Io { path, .. }
+        | Error::BadFile { path, .. }
+        | Error::Mismatch { path, .. }
+        | Error::LocksLost { path, .. }
+        | Error::UnknownStrategy { path, .. }
+        | Error::NotTrusted { path, .. }
+        | Error::NetworkFilesystem { path, .. }
+        | Error::NoSpace { path, .. }
+        | Error::SeatsFull { path, .. }
+        | Error::NamespacesFull { path, .. } => Some(path),
+        _ => None,
+    }
+}
+
+/// Notes the fields of an error other than its path.
+fn note_fields(error: &Error, fields: &Bound<'_, PyDict>) -> PyResult<()> {
+    match error {
+        Error::Io { source, .. } => fields.set_item("errno", source.raw_os_error()),
+        Error::BadFile { field, expected, found, .. } => {
             fields.set_item("field", field)?;
             fields.set_item("expected", expected)?;
-            fields.set_item("found", found)?;
-            "BadFile"
+            fields.set_item("found", found)
         }
-        Error::Mismatch { path, option, asked, found } => {
-            fields.set_item("path", paths::path(fields.py(), path)?)?;
+        Error::Mismatch { option, asked, found, .. } => {
             fields.set_item("option", option)?;
             fields.set_item("asked", asked)?;
+            fields.set_item("found", found)
+        }
+        Error::UnknownStrategy { found, asked, .. } => {
             fields.set_item("found", found)?;
-            "Mismatch"
+            fields.set_item("asked", asked)
         }
-        Error::LocksLost { path, .. } => {
-            fields.set_item("path", paths::path(fields.py(), path)?)?;
-            "LocksLost"
-        }
-        Error::UnknownStrategy { path, found, asked, .. } => {
-            fields.set_item("path", paths::path(fields.py(), path)?)?;
-            fields.set_item("found", found)?;
-            fields.set_item("asked", asked)?;
-            "UnknownStrategy"
-        }
-        Error::OpenElsewhere(path) => {
-            fields.set_item("path", paths::path(fields.py(), path)?)?;
-            "OpenElsewhere"
-        }
-        Error::NotTrusted { path, .. } => {
-            fields.set_item("path", paths::path(fields.py(), path)?)?;
-            "NotTrusted"
-        }
-        Error::NetworkFilesystem { path, kind } => {
-            fields.set_item("path", paths::path(fields.py(), path)?)?;
-            fields.set_item("kind", kind)?;
-            "NetworkFilesystem"
-        }
-        Error::NoSpace { path, needed, .. } => {
-            fields.set_item("path", paths::path(fields.py(), path)?)?;
-            fields.set_item("needed", needed)?;
-            "NoSpace"
-        }
-        Error::SeatsFull { path, seats } => {
-            fields.set_item("path", paths::path(fields.py(), path)?)?;
-            fields.set_item("seats", seats)?;
-            "SeatsFull"
-        }
+        Error::NetworkFilesystem { kind, .. } => fields.set_item("kind", kind),
+        Error::NoSpace { needed, .. } => fields.set_item("needed", needed),
+        Error::SeatsFull { seats, .. } => fields.set_item("seats", seats),
         Error::BadOption { option, given, expected } => {
             fields.set_item("option", option)?;
             fields.set_item("given", given)?;
-            fields.set_item("expected", expected)?;
-            "BadOption"
+            fields.set_item("expected", expected)
         }
         Error::KeyTooLong { size, limit } => {
             fields.set_item("size", size)?;
-            fields.set_item("limit", limit)?;
-            "KeyTooLong"
+            fields.set_item("limit", limit)
         }
         Error::TooLarge { size, limit } => {
             fields.set_item("size", size)?;
-            fields.set_item("limit", limit)?;
-            "TooLarge"
+            fields.set_item("limit", limit)
         }
-        Error::NotANumber { found } => {
-            fields.set_item("found", found)?;
-            "NotANumber"
-        }
-        Error::Overflow { value, .. } => {
-            fields.set_item("value", value)?;
-            "Overflow"
-        }
+        Error::NotANumber { found } => fields.set_item("found", found),
+        Error::Overflow { value, .. } => fields.set_item("value", value),
         Error::Busy { stripe, waited } => {
             fields.set_item("stripe", stripe)?;
-            fields.set_item("waited", waited.as_secs_f64())?;
-            "Busy"
+            fields.set_item("waited", waited.as_secs_f64())
         }
-        Error::TimedOut { waited } => {
-            fields.set_item("waited", waited.as_secs_f64())?;
-            "TimedOut"
-        }
-        Error::OwnClaim => "OwnClaim",
-        Error::NamespacesFull { path, namespaces } => {
-            fields.set_item("path", paths::path(fields.py(), path)?)?;
-            fields.set_item("namespaces", namespaces)?;
-            "NamespacesFull"
-        }
-        Error::ReadOnly(path) => {
-            fields.set_item("path", paths::path(fields.py(), path)?)?;
-            "ReadOnly"
-        }
-        Error::LeaseRefused(path) => {
-            fields.set_item("path", paths::path(fields.py(), path)?)?;
-            "LeaseRefused"
-        }
-        Error::NoMemory { needed } => {
-            fields.set_item("needed", needed)?;
-            "NoMemory"
-        }
+        Error::TimedOut { waited } => fields.set_item("waited", waited.as_secs_f64()),
+        Error::NamespacesFull { namespaces, .. } => fields.set_item("namespaces", namespaces),
+        Error::NoMemory { needed } => fields.set_item("needed", needed),
         Error::BufferTooSmall { needed, given } => {
             fields.set_item("needed", needed)?;
-            fields.set_item("given", given)?;
-            "BufferTooSmall"
+            fields.set_item("given", given)
         }
-        // A kind that this binding does not know yet.
-        _ => "Error",
-    })
+        _ => Ok(()),
+    }
 }

@@ -331,6 +331,21 @@ fn writes(measured: &Measured) -> &Latency {
 }
 
 fn method(results: &Results) -> String {
+    let notes: String = notes(results).iter().map(|note| format!("<li>{}</li>\n", text(note))).collect();
+    let not = "<ul>\n\
+         <li>They hold for this machine, on this day, with whatever else it did. Compare only within one report.</li>\n\
+         <li>They come from a loop that does nothing else. In a program that does other work, processes contend less often.</li>\n\
+         <li>They do not show what happens when a process dies or is stopped while it holds a lock.</li>\n</ul>\n";
+    section(
+        "method",
+        "How this was measured",
+        "How the numbers came about, so that you can judge them.",
+        &format!("<ul>\n{notes}</ul>\n<h3>Limits of these numbers</h3>\n{not}"),
+    )
+}
+
+/// What a reader must know about the measurement to judge its numbers.
+fn notes(results: &Results) -> Vec<String> {
     let timed = match results.plan.rate {
         Some(_) => "Every operation was timed.".to_owned(),
         None => format!(
@@ -384,17 +399,7 @@ fn method(results: &Results) -> String {
         );
     }
     notes.extend(results.left_out.iter().map(|left| format!("Left out: {}, because {}.", left.what, left.why)));
-    let notes: String = notes.iter().map(|note| format!("<li>{}</li>\n", text(note))).collect();
-    let not = "<ul>\n\
-         <li>They hold for this machine, on this day, with whatever else it did. Compare only within one report.</li>\n\
-         <li>They come from a loop that does nothing else. In a program that does other work, processes contend less often.</li>\n\
-         <li>They do not show what happens when a process dies or is stopped while it holds a lock.</li>\n</ul>\n";
-    section(
-        "method",
-        "How this was measured",
-        "How the numbers came about, so that you can judge them.",
-        &format!("<ul>\n{notes}</ul>\n<h3>Limits of these numbers</h3>\n{not}"),
-    )
+    notes
 }
 
 #[cfg(test)]
