@@ -1,7 +1,7 @@
-//! The engine's errors as Python's exceptions.
+//! The conversion of the engine's errors to Python exceptions.
 //!
-//! The classes are in `kennel/_errors.py`, one for each kind, named as here, so that they can also be what Python
-//! has for such things: `FileNotFoundError`, `TimeoutError`, `ValueError`.
+//! The classes are in `kennel/_errors.py`, one for each kind of error and with the same name. They are written in
+//! Python because they also derive from built-in exceptions: `FileNotFoundError`, `TimeoutError`, `ValueError`.
 
 use crate::paths;
 use kennel::Error;
@@ -23,7 +23,7 @@ impl Failure {
         matches!(self, Self::Engine(Error::OwnClaim))
     }
 
-    /// The exception of this failure. A method that Python calls without PyO3's help must use this, not `PyErr::from`.
+    /// The exception for this failure. A method that Python calls without PyO3 must use this, not `PyErr::from`.
     pub(crate) fn exception(self, py: Python<'_>) -> PyErr {
         match self {
             Self::Engine(error) => exception(py, &error),
@@ -44,19 +44,19 @@ impl From<PyErr> for Failure {
     }
 }
 
-/// PyO3 converts what a method returns in this way. It has noted that the thread is attached to an interpreter, so
-/// `attach` uses that one. Where PyO3 does not know it, `attach` would ask Python for the main interpreter's lock: a
-/// thread of another interpreter would then wait, on Python 3.9 to 3.11, for a lock that it holds itself.
+/// PyO3 uses this conversion for the results of methods. It knows then that the thread is attached to an interpreter,
+/// and `attach` uses that one. Elsewhere `attach` would request the lock of the main interpreter. On Python 3.9 to 3.11
+/// a thread of another interpreter would then wait for a lock that it holds itself.
 impl From<Failure> for PyErr {
     fn from(failure: Failure) -> Self {
         Python::attach(|py| failure.exception(py))
     }
 }
 
-/// What a method returns.
+/// The result of a method.
 pub(crate) type Outcome<T> = Result<T, Failure>;
 
-/// The exception that says what an error says; its fields become attributes.
+/// The exception for an error, with the same message. The fields of the error become attributes.
 pub(crate) fn exception(py: Python<'_>, error: &Error) -> PyErr {
     build(py, error).map_or_else(|problem| problem, PyErr::from_value)
 }
@@ -68,7 +68,7 @@ fn build<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
     classes.getattr(name)?.call((error.to_string(),), Some(&fields))
 }
 
-/// Names the class of an error and notes its fields.
+/// Returns the name of the class for an error, and adds its fields to `fields`.
 fn describe(error: &Error, fields: &Bound<'_, PyDict>) -> PyResult<&'static str> {
     Ok(match error {
         Error::Io { path, source, .. } => {
@@ -187,7 +187,7 @@ fn describe(error: &Error, fields: &Bound<'_, PyDict>) -> PyResult<&'static str>
             fields.set_item("given", given)?;
             "BufferTooSmall"
         }
-        // A kind that this binding does not know yet.
+        // A kind of error that this binding does not know yet.
         _ => "Error",
     })
 }
