@@ -1,4 +1,4 @@
-//! How a cache file is made and opened.
+//! Options for creating, opening and destroying cache files.
 
 use super::cache::Cache;
 use crate::clock::{Clock, Time};
@@ -13,10 +13,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a cache file shall be like, and how it is opened.
+/// Options for creating, opening and destroying a cache file.
 ///
-/// Sizes matter when a file is created. When one is opened they are compared with what it has, if they were
-/// given; see [`on_mismatch`](Options::on_mismatch).
+/// The sizes determine a new file. When an existing file is opened, the sizes that were given are compared with those
+/// of the file: see [`on_mismatch`](Options::on_mismatch).
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -32,38 +32,39 @@ pub struct Options {
 }
 
 impl Options {
-    /// The defaults: 64 MiB, one lock file per stripe, a file that only its owner reads and writes.
+    /// The default options: 64 MiB, one lock file per stripe, and a file that only its owner can read and write.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Bytes of records that the cache holds, headers included. The file is larger by its index and its fixed
-    /// parts; [`Stats::file_size`](crate::Stats::file_size) tells. At least 2 KiB per stripe; default 64 MiB.
+    /// How many bytes of records the cache holds, headers included. At least 2 KiB per stripe, at most 16 TiB; default
+    /// 64 MiB. The file is larger by its index and its fixed parts: see [`Stats::file_size`](crate::Stats::file_size).
     #[must_use]
     pub fn capacity(mut self, bytes: u64) -> Self {
         self.settings.sizes.capacity = Some(bytes);
         self
     }
 
-    /// Mean size of key and value together, in bytes: it decides how large the index is. Smaller items than
-    /// this and the index is full before the arenas are; larger ones and it stays partly unused. Default 256.
+    /// The mean size of key and value together, in bytes, which determines the size of the index. From 1 to the
+    /// capacity; default 256. If items are smaller, the index is full before the rings are; if they are larger, a part
+    /// of the index stays unused.
     #[must_use]
     pub fn mean_item(mut self, bytes: u64) -> Self {
         self.settings.sizes.mean_item = Some(bytes);
         self
     }
 
-    /// Number of stripes, a power of two up to 4096. More stripes, fewer writers that wait for each other, and
-    /// smaller items that still fit: a record takes at most a quarter of a stripe's main ring. By default one
-    /// per 16 MiB, from 8 to 256, fewer below 16 MiB.
+    /// The number of stripes, a power of two up to 4096. With more stripes fewer writers wait for each other, but the
+    /// largest item is smaller, because a record takes at most a quarter of a stripe's main ring. By default one per 16
+    /// MiB, from 8 to 256, and fewer below 16 MiB.
     #[must_use]
     pub fn stripes(mut self, stripes: u32) -> Self {
         self.settings.sizes.stripes = Some(stripes);
         self
     }
 
-    /// How stripes are locked. By default `file` when a file is created, and what it has when it is opened.
+    /// The lock strategy of the stripes. By default `file` for a new file, and that of the file for an existing one.
     #[must_use]
     pub fn locks(mut self, strategy: LockStrategy) -> Self {
         self.settings.locks = strategy;
@@ -71,85 +72,86 @@ impl Options {
         self
     }
 
-    /// Number of locks, a power of two, at most the number of stripes, which is the default. Stripe `s` is
-    /// locked by region `s` modulo this number.
+    /// The number of lock regions, a power of two, at most the number of stripes, which is the default. Stripe `s`
+    /// belongs to lock region `s` modulo this number.
     #[must_use]
     pub fn lock_regions(mut self, regions: u32) -> Self {
         self.settings.sizes.lock_regions = Some(regions);
         self
     }
 
-    /// Processes that can have the file open for writing at once; default 1024. Each takes 1280 bytes.
+    /// How many processes can have the file open for writing at the same time, at most 1 048 576; default 1024. Each
+    /// takes 1280 bytes of the file.
     #[must_use]
     pub fn seats(mut self, seats: u32) -> Self {
         self.settings.sizes.seats = Some(seats);
         self
     }
 
-    /// Namespaces that the file has room for, at most 65 535; default 64. Each takes 256 bytes.
+    /// How many namespaces the file has room for, at most 65 535; default 64. Each takes 256 bytes of the file.
     #[must_use]
     pub fn namespaces(mut self, namespaces: u32) -> Self {
         self.settings.sizes.namespaces = Some(namespaces);
         self
     }
 
-    /// Keys of one stripe that can be created or locked at the same time, at most 4096; default 64. Each takes 64
-    /// bytes in each stripe. Once all are taken, keys are created without protection, and locks wait.
+    /// How many keys of one stripe can be created or locked at the same time, at most 4096; default 64. Each takes 64
+    /// bytes in each stripe. While all claims are held, other keys are created without protection, and locks wait.
     #[must_use]
     pub fn claims(mut self, claims: u32) -> Self {
         self.settings.sizes.claims = Some(claims);
         self
     }
 
-    /// Permission bits of a new file, whatever the umask; default `0o600`. Its owner must be able to read and write it, and
-    /// there are no bits above `0o777`: anything else is [`BadOption`](crate::Error::BadOption) when a file is created or
-    /// opened. What is made for it later, such as the
-    /// lease of another process, follows the file. A file that group or others may write is refused at open unless
-    /// [`trust`](Options::trust) is given. On Windows there are no such bits.
+    /// The permission bits of a new file, regardless of the umask; default `0o600`. They must include `0o600`, because
+    /// the owner reads and writes the file, and no bits above `0o777`. Other values are
+    /// [`BadOption`](crate::Error::BadOption) when a file is created or opened. Files that belong to the cache file,
+    /// such as leases, get its bits. A file that its group or others may write is refused when it is opened, unless
+    /// [`trust`](Options::trust) is given. Windows has no such bits.
     #[must_use]
     pub fn mode(mut self, bits: u32) -> Self {
         self.settings.mode = bits;
         self
     }
 
-    /// What a new file's cache holds after a crash of the operating system; see [`Cache::flush`].
+    /// What a new file holds after a crash of the operating system. See also [`Cache::flush`].
     #[must_use]
     pub fn after_crash(mut self, what: AfterCrash) -> Self {
         self.settings.after_crash = what;
         self
     }
 
-    /// What happens when the file exists and differs from what is asked for here.
+    /// What to do if the file exists and differs from these options.
     #[must_use]
     pub fn on_mismatch(mut self, what: OnMismatch) -> Self {
         self.settings.on_mismatch = what;
         self
     }
 
-    /// Checks the checksum of every value that is read, so that not even a hostile writer's bytes are returned
-    /// for a key unless he sealed them. A read then costs a hash of the value more.
+    /// Whether every read checks the checksum of its value; default false. Then bytes that a hostile process wrote are
+    /// not returned, unless their checksum is valid. This adds the time of a hash of the value to each read.
     #[must_use]
     pub fn verify_reads(mut self, yes: bool) -> Self {
         self.settings.verify_reads = yes;
         self
     }
 
-    /// Opens a file that belongs to another user, or that others may write.
+    /// Whether to open a file that belongs to another user, or that others may write; default false.
     #[must_use]
     pub fn trust(mut self, yes: bool) -> Self {
         self.settings.trust = yes;
         self
     }
 
-    /// Uses a network or user-space file system all the same. On most of them mappings are not shared between
-    /// hosts, and locks not even between processes.
+    /// Whether to use a file on a network or user-space file system; default false. On most of them mappings are not
+    /// shared between hosts, and locks not even between processes.
     #[must_use]
     pub fn allow_network(mut self, yes: bool) -> Self {
         self.settings.allow_network = yes;
         self
     }
 
-    /// How long a write waits for its stripe's lock, and an opener for the file's, before it ends in
+    /// How long a write waits for the lock of its stripe, and an opener for that of the file, before it fails with
     /// [`Error::Busy`](crate::Error::Busy); default 5 s.
     #[must_use]
     pub fn lock_wait(mut self, limit: Duration) -> Self {
@@ -157,30 +159,31 @@ impl Options {
         self
     }
 
-    /// Seed of the hash of a new file; by default random, so that nobody can choose keys that collide without
-    /// reading the file. Fixed, runs can be repeated.
+    /// The seed of the hash of a new file. By default it is random, so that colliding keys cannot be chosen without
+    /// reading the file. A fixed seed makes runs repeatable.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = Some(seed);
         self
     }
 
-    /// Makes every page of the file present when it is created or opened, so that no write meets a page fault. Meant for
-    /// files in memory: on a disk all pages count as changed then, and the next sync writes the whole file.
+    /// Whether to make every page of the file present when it is created or opened, so that no write causes a page
+    /// fault; default false. This is meant for files in memory: on a disk all pages then count as changed, and the next
+    /// sync writes the whole file.
     #[must_use]
     pub fn prefault(mut self, yes: bool) -> Self {
         self.settings.prefault = yes;
         self
     }
 
-    /// Replaces the clock that decides when items expire: see [`Clock`].
+    /// The clock that decides when items expire, instead of the host's: see [`Clock`].
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.settings.time = Time::of(clock);
         self
     }
 
-    /// The settings, if all that is said can be.
+    /// The settings, if their values are valid on their own.
     fn checked(&self) -> Result<&Settings> {
         const OWNERS: u32 = 0o600;
         let mode = self.settings.mode;
@@ -191,7 +194,7 @@ impl Options {
         Err(Error::BadOption { option: "mode", given: format!("{mode:#o}"), expected })
     }
 
-    /// Creates a cache file. All its space is reserved on file systems that can.
+    /// Creates a cache file, and reserves all its space if the file system supports that.
     ///
     /// # Errors
     /// [`Exists`](crate::Error::Exists), [`BadOption`](crate::Error::BadOption),
@@ -203,7 +206,7 @@ impl Options {
         Ok(Cache::new(create(&real, settings, false)?))
     }
 
-    /// Opens an existing cache file. It costs no look at its content, however large it is.
+    /// Opens an existing cache file. This does not read its contents, so it takes the same time for a large file.
     ///
     /// # Errors
     /// [`NotFound`](crate::Error::NotFound), [`BadFile`](crate::Error::BadFile),
@@ -213,31 +216,32 @@ impl Options {
         Ok(Cache::new(open::open(path.as_ref(), self.checked()?)?))
     }
 
-    /// Opens an existing cache file to read only: it takes read permission, writes nothing, not even a counter
-    /// or an access mark, and locks nothing.
+    /// Opens an existing cache file for reading only. This needs read permission, writes nothing, not even a counter or
+    /// an access mark, and locks nothing.
     ///
     /// # Errors
-    /// As [`open`](Options::open).
+    /// The same as those of [`open`](Options::open).
     pub fn open_read_only(&self, path: impl AsRef<Path>) -> Result<Cache> {
         let settings = Settings { read_only: true, prefault: false, ..self.checked()?.clone() };
         Ok(Cache::new(open::open(path.as_ref(), &settings)?))
     }
 
-    /// Opens a cache file, or creates it if there is none; of several who do so at once, one creates it.
+    /// Opens a cache file, or creates it if it does not exist. If several processes do so at the same time, one of them
+    /// creates it.
     ///
     /// # Errors
-    /// As [`open`](Options::open) and [`create`](Options::create).
+    /// The same as those of [`open`](Options::open) and [`create`](Options::create).
     pub fn open_or_create(&self, path: impl AsRef<Path>) -> Result<Cache> {
         let settings = Settings { creates: true, ..self.checked()?.clone() };
         Ok(Cache::new(open::open_or_create(path.as_ref(), &settings)?))
     }
 
-    /// Removes a cache file and its locks. Those who have it open see only misses from then on, and their writes
-    /// fail with [`NotFound`](crate::Error::NotFound) until somebody creates it again. Their locks are removed when the last
-    /// of them closes it, or with the next file that is created there.
+    /// Removes a cache file and its locks. For processes that have it open, reads are misses from then on, and writes
+    /// fail with [`NotFound`](crate::Error::NotFound) until the file is created again. Locks that they still use are
+    /// removed when the last of them closes the file, or when the next file is created there.
     ///
     /// # Errors
-    /// [`NotFound`](crate::Error::NotFound), [`BadFile`](crate::Error::BadFile) for what is no cache file,
+    /// [`NotFound`](crate::Error::NotFound), [`BadFile`](crate::Error::BadFile) if the file is not a cache file,
     /// [`NotTrusted`](crate::Error::NotTrusted), [`Io`](crate::Error::Io).
     pub fn destroy(&self, path: impl AsRef<Path>) -> Result<()> {
         open::destroy(path.as_ref(), &self.settings)
@@ -248,30 +252,30 @@ impl Cache {
     /// Opens the cache file at a path with the default options.
     ///
     /// # Errors
-    /// As [`Options::open`].
+    /// The same as those of [`Options::open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Options::new().open(path)
     }
 }
 
-/// What only the tests of this repository set. `.cargo/config.toml` sets the flag for everything that is built here.
+/// Hooks for the tests of this repository. `.cargo/config.toml` sets the flag for everything that is built here.
 #[cfg(any(fuzzing, kennel_test_hooks))]
 impl Options {
-    /// Begins the rings of a new file close to the last position there is, to test what happens there.
+    /// Begins the rings of a new file close to the last possible position, to test what happens there.
     #[must_use]
     pub fn near_last_position(mut self, yes: bool) -> Self {
         self.settings.near_last_position = yes;
         self
     }
 
-    /// Replaces random numbers by those that follow from this one, to compare whole files.
+    /// Replaces random numbers by a fixed sequence, to compare whole files.
     #[must_use]
     pub fn numbers_from(mut self, first: u64) -> Self {
         self.settings.numbers = Some(Arc::new(first.into()));
         self
     }
 
-    /// Replaces the number of this host's boot, to test what a restart does.
+    /// Replaces the id of the host's boot, to test what a restart does.
     #[must_use]
     pub fn boot_id(mut self, id: [u64; 2]) -> Self {
         self.settings.boot_id = id;

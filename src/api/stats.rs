@@ -1,10 +1,10 @@
-//! What a cache tells about itself.
+//! Statistics, and the check of all invariants.
 
 use super::cache::Cache;
 use super::stripe_lock::Patience;
 use crate::file::AttachedFile;
 use crate::names::names;
-use crate::shm::layout::{FORMAT, SLOTS};
+use crate::shm::layout::{FORMAT, SLOTS, Shape};
 use crate::store::head::LastRepair;
 use crate::store::slot::Ring;
 use crate::store::tally::Counters;
@@ -14,50 +14,50 @@ use crate::sync::member::Seats;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What a cache holds and what happened to it, over all processes, the dead ones included.
+/// The contents of a cache file, and its counters over all processes, including those that have ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Stats {
-    /// The cache file, symbolic links resolved.
+    /// The path of the cache file, with symbolic links resolved.
     pub path: PathBuf,
-    /// Version of the file's format.
+    /// The version of the file's format.
     pub format: u32,
     /// The random id of the file, 32 hexadecimal digits.
     pub file_id: String,
-    /// The lock strategy's name.
+    /// The name of the lock strategy.
     pub strategy: String,
-    /// Length of the file in bytes.
+    /// The length of the file in bytes.
     pub file_size: u64,
-    /// Bytes of records that it was created to hold.
+    /// How many bytes of records the file was created for.
     pub capacity: u64,
-    /// The mean item size that its index was made for, in bytes.
+    /// The mean item size in bytes that the index was made for.
     pub mean_item: u64,
-    /// Number of stripes.
+    /// The number of stripes.
     pub stripes: u32,
-    /// Number of locks.
+    /// The number of lock regions.
     pub lock_regions: u32,
-    /// Buckets of all stripes.
+    /// The number of buckets in all stripes.
     pub buckets: u64,
-    /// Slots of all buckets: items and remembered evicted keys together.
+    /// The number of slots in all buckets, for items and for evicted keys that are remembered.
     pub slots: u64,
-    /// Items held; one that is expired counts until its memory is needed.
+    /// The number of items. An expired item counts until its memory is reclaimed.
     pub items: u64,
     /// Bytes between the tails and the heads of all rings, superseded records included.
     pub used_bytes: u64,
-    /// Key and value bytes of the largest item that fits, lengths rounded up to eight.
+    /// The size in bytes of the largest item that fits: key and value, each rounded up to a multiple of eight.
     pub largest_record: u64,
-    /// What keeps the cache from holding more.
+    /// What limits the contents of the cache.
     pub limit: Limit,
-    /// Processes that can have the file open for writing.
+    /// How many processes can have the file open for writing.
     pub seats: u32,
-    /// Seats in use; a killed process counts until its seat is taken again.
+    /// The number of seats in use. A killed process counts until its seat is reused.
     pub members: u32,
-    /// What was counted since the file was created.
+    /// The counters since the file was created.
     pub counters: Counters,
 }
 
-/// What keeps a cache from holding more.
+/// What limits the contents of a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
@@ -65,40 +65,40 @@ pub struct Stats {
 pub enum Limit {
     /// Nothing yet.
     Nothing,
-    /// The arenas are full.
+    /// The rings are full.
     Bytes,
-    /// Buckets fill up before the arenas do: items are smaller than the mean item size says.
+    /// Buckets are full before the rings are, because items are smaller than the mean item size.
     Index,
 }
 
 names!(Limit, "limit", "nothing, bytes or index", Nothing = "nothing", Bytes = "bytes", Index = "index");
 
-/// One stripe.
+/// The statistics of one stripe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct StripeStats {
-    /// Its number, from 0.
+    /// The number of the stripe, from 0.
     pub stripe: u32,
-    /// Items it holds.
+    /// The number of items in the stripe.
     pub items: u64,
-    /// Bytes between tail and head of its small ring.
+    /// Bytes between tail and head of the small ring.
     pub small_used: u64,
-    /// Length of its small ring in bytes.
+    /// The length of the small ring in bytes.
     pub small_size: u64,
-    /// Bytes between tail and head of its main ring.
+    /// Bytes between tail and head of the main ring.
     pub main_used: u64,
-    /// Length of its main ring in bytes.
+    /// The length of the main ring in bytes.
     pub main_size: u64,
-    /// The operation in flight, if one is: of a living process, or left by a killed one.
+    /// The operation in progress, of a running process or left by a killed one.
     pub intent: Option<String>,
-    /// Operations left half done that were completed or undone.
+    /// Unfinished operations that were completed or undone.
     pub repairs: u64,
-    /// The last of them.
+    /// The last repair.
     pub last_repair: Option<Repair>,
-    /// A crash of the operating system lies behind, and nobody has written to this stripe since.
+    /// Whether no process has written to the stripe since a crash of the operating system.
     pub verify_me: bool,
-    /// What was counted in this stripe; reads are counted elsewhere.
+    /// The counters of the stripe. Only the whole file has counters of reads and waits.
     pub counters: Counters,
 }
 
@@ -107,11 +107,11 @@ pub struct StripeStats {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Repair {
-    /// Seat of the process that repaired.
+    /// The seat of the process that repaired the stripe.
     pub by_seat: u32,
-    /// Its process id, in its own container.
+    /// The id of that process, in its own container.
     pub by_pid: u32,
-    /// The operation that was found half done.
+    /// The operation that was found unfinished.
     pub intent: String,
 }
 
@@ -120,43 +120,43 @@ pub struct Repair {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Verification {
-    /// Stripes checked.
+    /// The number of stripes that were checked.
     pub stripes: u32,
-    /// Stripes that could not be looked at between two writes, or whose lock was held: nothing is said of them.
+    /// The stripes that could not be checked, because they were written or locked all the time.
     pub unchecked: Vec<u32>,
-    /// Live records found.
+    /// The number of live records that were found.
     pub records: u64,
-    /// What does not hold.
+    /// The violated invariants.
     pub problems: Vec<Problem>,
 }
 
 impl Verification {
-    /// Whether every invariant holds that was checked.
+    /// Whether all checked invariants hold.
     #[must_use]
     pub fn is_ok(&self) -> bool {
         self.problems.is_empty()
     }
 }
 
-/// Times that a stripe found wrong without its lock is looked at again.
+/// How many more times a stripe with problems is checked without its lock.
 const SECOND_LOOKS: u32 = 3;
-/// Attempts of a read-only handle to look at a stripe between two writes.
+/// How many times a read-only handle tries to copy a stripe between two writes.
 const LOOKS: u32 = 200;
 
 impl Cache {
-    /// What the cache holds and what happened to it. It looks at each stripe's head, not at the items.
+    /// The statistics of the whole file. They are read from the heads of the stripes, without a look at the items.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let opened = self.opened();
         let (store, geometry) = (&opened.store, opened.geometry());
-        let shape = geometry.shape;
+        let Shape { capacity, mean_item, stripes, lock_regions, seats, .. } = geometry.shape;
         let mut counters = Counters::default();
         counters.add_member(&store.member_counts());
         counters.uncached = counters.uncached.wrapping_add(opened.uncached_elsewhere());
         let (mut items, mut used_bytes) = (0, 0);
-        for stripe in 0..shape.stripes {
+        for stripe in 0..stripes {
             counters.add_stripe(&store.stripe_counts(stripe));
-            // Of a damaged file any number can come back; a sum that wraps is as good as another.
+            // A damaged file can contain any numbers. A sum of them wraps.
             items = u64::wrapping_add(items, store.live(stripe));
             used_bytes += store.ring_used(stripe, Ring::Small) + store.ring_used(stripe, Ring::Main);
         }
@@ -166,38 +166,38 @@ impl Cache {
             file_id: opened.id(),
             strategy: opened.strategy_name.clone(),
             file_size: geometry.file_len,
-            capacity: shape.capacity,
-            mean_item: shape.mean_item,
-            stripes: shape.stripes,
-            lock_regions: shape.lock_regions,
-            buckets: geometry.buckets * u64::from(shape.stripes),
-            slots: geometry.buckets * u64::from(shape.stripes) * SLOTS,
+            capacity,
+            mean_item,
+            stripes,
+            lock_regions,
+            buckets: geometry.buckets * u64::from(stripes),
+            slots: geometry.buckets * u64::from(stripes) * SLOTS,
             items,
             used_bytes,
             largest_record: geometry.largest_record() - record_size(0, 0),
             limit: limit(&opened, &counters, used_bytes),
-            seats: shape.seats,
+            seats,
             members: Seats { mem: &store.mem, geometry }.taken(),
             counters,
         }
     }
 
-    /// The same for each stripe.
+    /// The statistics of each stripe.
     #[must_use]
     pub fn stripe_stats(&self) -> Vec<StripeStats> {
         let opened = self.opened();
         (0..opened.geometry().shape.stripes).map(|stripe| stripe_stats(&opened, stripe)).collect()
     }
 
-    /// Checks every invariant of the format, stripe by stripe, on a live file too; see `docs/format.md` for their
-    /// list. It changes nothing but what a killed process left half done in a stripe that it locks. A
-    /// read-only handle takes no lock: it looks at each stripe between two writes, and says which it could not.
-    /// Memory for a copy of one stripe is needed.
+    /// Checks every invariant of the format, stripe by stripe, also while other processes use the file.
+    /// `docs/format.md` lists the invariants. Locking a stripe repairs what a killed process left unfinished; nothing
+    /// else is changed. A read-only handle takes no lock: it copies each stripe between two writes, and reports the
+    /// stripes for which this failed. The check needs memory for a copy of one stripe.
     #[must_use]
     pub fn verify(&self) -> Verification {
         let opened = self.opened();
         let stripes = opened.geometry().shape.stripes;
-        // The locks of all stripes are waited for as long as one.
+        // The limit for waiting covers the locks of all stripes together.
         let mut patience = Patience::of(self.lock_wait());
         let mut found = Verification { stripes, unchecked: Vec::new(), records: 0, problems: Vec::new() };
         for stripe in 0..stripes {
@@ -228,8 +228,8 @@ impl Cache {
     }
 }
 
-/// Checks a stripe without its lock. What is wrong is looked at again: the few changes that no intent covers, such as
-/// a tail that passes dead records, can be caught in the middle.
+/// Checks a stripe without its lock. If there are problems, it is checked again, because the few changes that no intent
+/// covers, such as a tail that passes dead records, may have been in progress.
 fn check_quietly(opened: &AttachedFile, stripe: u32) -> Option<(u64, Vec<Problem>)> {
     let mut checked = check(&quiet_snapshot(opened, stripe)?, stripe);
     for _ in 0..SECOND_LOOKS {
@@ -242,8 +242,8 @@ fn check_quietly(opened: &AttachedFile, stripe: u32) -> Option<(u64, Vec<Problem
     Some(checked)
 }
 
-/// A copy of a stripe taken between two writes, if there was time enough between any two. A stripe that nobody
-/// trusts yet is not checked.
+/// A copy of a stripe between two writes. `None` if there was never enough time between two writes, or if the stripe is
+/// not trusted yet.
 fn quiet_snapshot(opened: &AttachedFile, stripe: u32) -> Option<crate::store::Store<crate::store::verify::Snapshot>> {
     if opened.store.distrust(stripe) != CrashState::None {
         return None;
@@ -257,7 +257,8 @@ fn quiet_snapshot(opened: &AttachedFile, stripe: u32) -> Option<crate::store::St
     None
 }
 
-/// Evictions by the index are a percent or two when the arenas are the limit; far more, and the index is.
+/// If the rings are the limit, one or two percent of the evictions are by the index. If there are far more, the index
+/// is the limit.
 fn limit(opened: &AttachedFile, counters: &Counters, used_bytes: u64) -> Limit {
     let geometry = opened.geometry();
     let arenas = (geometry.small.bytes() + geometry.main.bytes()) * u64::from(geometry.shape.stripes);

@@ -368,7 +368,7 @@ def _in_background_task(work: Callable[[], Awaitable[Any]], key: object) -> None
 
 
 def _failed_in_background(key: object) -> None:
-    log.exception("creating %r anew in the background failed; the next caller tries again", key)
+    log.exception("creating a new value of %r in the background failed; the next caller tries again", key)
 
 
 _tasks: "weakref.WeakKeyDictionary[Any, _kennel.Task]" = weakref.WeakKeyDictionary()
