@@ -1,4 +1,4 @@
-//! The options with which a cache file is created, opened and removed.
+//! Options for creating, opening and destroying cache files.
 
 use super::cache::Cache;
 use crate::clock::{Clock, Time};
@@ -13,10 +13,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Options for creating and opening a cache file.
+/// Options for creating, opening and destroying a cache file.
 ///
-/// The sizes apply when a file is created. When a file is opened, each size that was set must be that of the file;
-/// [`on_mismatch`](Options::on_mismatch) selects what happens otherwise.
+/// The sizes determine a new file. When an existing file is opened, the sizes that were given are compared with those
+/// of the file: see [`on_mismatch`](Options::on_mismatch).
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -32,39 +32,39 @@ pub struct Options {
 }
 
 impl Options {
-    /// The defaults: 64 MiB, one lock file per stripe, a file that only its owner can read and write.
+    /// The default options: 64 MiB, one lock file per stripe, and a file that only its owner can read and write.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Space for records in bytes, headers included: at least 2 KiB per stripe; default 64 MiB. The file is larger, by
-    /// its index and its fixed parts; see [`Stats::file_size`](crate::Stats::file_size).
+    /// How many bytes of records the cache holds, headers included. At least 2 KiB per stripe, at most 16 TiB; default
+    /// 64 MiB. The file is larger by its index and its fixed parts: see [`Stats::file_size`](crate::Stats::file_size).
     #[must_use]
     pub fn capacity(mut self, bytes: u64) -> Self {
         self.settings.sizes.capacity = Some(bytes);
         self
     }
 
-    /// Mean size of key and value together, in bytes; default 256. It determines the size of the index. If the items
-    /// are smaller, the index fills before the space for records does; if they are larger, part of it stays unused.
+    /// The mean size of key and value together, in bytes, which determines the size of the index. From 1 to the
+    /// capacity; default 256. If items are smaller, the index is full before the rings are; if they are larger, a part
+    /// of the index stays unused.
     #[must_use]
     pub fn mean_item(mut self, bytes: u64) -> Self {
         self.settings.sizes.mean_item = Some(bytes);
         self
     }
 
-    /// Number of stripes, a power of two up to 4096. With more stripes, fewer writers wait for each other. With fewer
-    /// stripes, larger items fit: a record takes at most a quarter of a stripe's main ring. The default is one per
-    /// 16 MiB, at least 8 and at most 256, and fewer for caches below 16 MiB.
+    /// The number of stripes, a power of two up to 4096. With more stripes fewer writers wait for each other, but the
+    /// largest item is smaller, because a record takes at most a quarter of a stripe's main ring. By default one per 16
+    /// MiB, from 8 to 256, and fewer below 16 MiB.
     #[must_use]
     pub fn stripes(mut self, stripes: u32) -> Self {
         self.settings.sizes.stripes = Some(stripes);
         self
     }
 
-    /// The lock strategy. A new file uses `file` by default. An existing file keeps its own strategy; if another one is
-    /// given, that is a mismatch.
+    /// The lock strategy of the stripes. By default `file` for a new file, and that of the file for an existing one.
     #[must_use]
     pub fn locks(mut self, strategy: LockStrategy) -> Self {
         self.settings.locks = strategy;
@@ -72,22 +72,23 @@ impl Options {
         self
     }
 
-    /// Number of lock regions, a power of two, at most the number of stripes, which is the default. The lock of region
-    /// `s` modulo this number protects stripe `s`.
+    /// The number of lock regions, a power of two, at most the number of stripes, which is the default. Stripe `s`
+    /// belongs to lock region `s` modulo this number.
     #[must_use]
     pub fn lock_regions(mut self, regions: u32) -> Self {
         self.settings.sizes.lock_regions = Some(regions);
         self
     }
 
-    /// How many processes can have the file open for writing at the same time; default 1024. Each takes 1280 bytes.
+    /// How many processes can have the file open for writing at the same time, at most 1 048 576; default 1024. Each
+    /// takes 1280 bytes of the file.
     #[must_use]
     pub fn seats(mut self, seats: u32) -> Self {
         self.settings.sizes.seats = Some(seats);
         self
     }
 
-    /// How many namespaces the file has room for, at most 65 535; default 64. Each takes 256 bytes.
+    /// How many namespaces the file has room for, at most 65 535; default 64. Each takes 256 bytes of the file.
     #[must_use]
     pub fn namespaces(mut self, namespaces: u32) -> Self {
         self.settings.sizes.namespaces = Some(namespaces);
@@ -95,93 +96,94 @@ impl Options {
     }
 
     /// How many keys of one stripe can be created or locked at the same time, at most 4096; default 64. Each takes 64
-    /// bytes in each stripe. When all claims are taken, values are created without protection, and locks wait.
+    /// bytes in each stripe. While all claims are held, other keys are created without protection, and locks wait.
     #[must_use]
     pub fn claims(mut self, claims: u32) -> Self {
         self.settings.sizes.claims = Some(claims);
         self
     }
 
-    /// Permission bits of a new file, whatever the umask; default `0o600`. They must include `0o600` and be at most
-    /// `0o777`; otherwise creating and opening fail with [`BadOption`](crate::Error::BadOption). Files that belong to
-    /// the cache and are created later, such as the lease of another process, get the bits of the cache file. Opening
-    /// refuses a file that group or others may write, unless [`trust`](Options::trust) is set. Windows ignores the
-    /// bits.
+    /// The permission bits of a new file, regardless of the umask; default `0o600`. They must include `0o600`, because
+    /// the owner reads and writes the file, and no bits above `0o777`. Other values are
+    /// [`BadOption`](crate::Error::BadOption) when a file is created or opened. Files that belong to the cache file,
+    /// such as leases, get its bits. A file that its group or others may write is refused when it is opened, unless
+    /// [`trust`](Options::trust) is given. Windows has no such bits.
     #[must_use]
     pub fn mode(mut self, bits: u32) -> Self {
         self.settings.mode = bits;
         self
     }
 
-    /// What the cache in a new file holds after a crash of the operating system; see [`Cache::flush`].
+    /// What a new file holds after a crash of the operating system. See also [`Cache::flush`].
     #[must_use]
     pub fn after_crash(mut self, what: AfterCrash) -> Self {
         self.settings.after_crash = what;
         self
     }
 
-    /// What to do with an existing file whose sizes or lock strategy differ from these options.
+    /// What to do if the file exists and differs from these options.
     #[must_use]
     pub fn on_mismatch(mut self, what: OnMismatch) -> Self {
         self.settings.on_mismatch = what;
         self
     }
 
-    /// Verifies the checksum of every value that is read: a value that was damaged in the file is a miss. Each read
-    /// additionally hashes the value.
+    /// Whether every read checks the checksum of its value; default false. Then bytes that a hostile process wrote are
+    /// not returned, unless their checksum is valid. This adds the time of a hash of the value to each read.
     #[must_use]
     pub fn verify_reads(mut self, yes: bool) -> Self {
         self.settings.verify_reads = yes;
         self
     }
 
-    /// Opens a file that belongs to another user, or that others may write.
+    /// Whether to open a file that belongs to another user, or that others may write; default false.
     #[must_use]
     pub fn trust(mut self, yes: bool) -> Self {
         self.settings.trust = yes;
         self
     }
 
-    /// Allows a file on a network or user-space file system. Most of these share no mappings between hosts, and some
-    /// do not even share locks between processes.
+    /// Whether to use a file on a network or user-space file system; default false. On most of them mappings are not
+    /// shared between hosts, and locks not even between processes.
     #[must_use]
     pub fn allow_network(mut self, yes: bool) -> Self {
         self.settings.allow_network = yes;
         self
     }
 
-    /// How long a write waits for the lock of its stripe, and an opening call for the lock of the file, before it fails
-    /// with [`Error::Busy`](crate::Error::Busy); default 5 s.
+    /// How long a write waits for the lock of its stripe, and an opener for that of the file, before it fails with
+    /// [`Error::Busy`](crate::Error::Busy); default 5 s.
     #[must_use]
     pub fn lock_wait(mut self, limit: Duration) -> Self {
         self.settings.lock_wait = limit;
         self
     }
 
-    /// Seed of the hash function of a new file. It is random by default, so that nobody can choose colliding keys
-    /// without reading the file. A fixed seed makes runs repeatable.
+    /// The seed of the hash of a new file. By default it is random, so that colliding keys cannot be chosen without
+    /// reading the file. A fixed seed makes runs repeatable.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = Some(seed);
         self
     }
 
-    /// Maps every page of the file when it is created or opened, so that no write causes a page fault. This is meant
-    /// for files in memory: on a disk it marks all pages as changed, and the next sync writes the whole file.
+    /// Whether to make every page of the file present when it is created or opened, so that no write causes a page
+    /// fault; default false. This is meant for files in memory: on a disk all pages then count as changed, and the next
+    /// sync writes the whole file.
     #[must_use]
     pub fn prefault(mut self, yes: bool) -> Self {
         self.settings.prefault = yes;
         self
     }
 
-    /// Replaces the clock that decides when items expire; see [`Clock`].
+    /// The clock that decides when items expire, instead of the host's: see [`Clock`].
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.settings.time = Time::of(clock);
         self
     }
 
-    /// The settings, if the mode is valid. The other settings are checked where they are used.
+    /// The settings, if their values are valid on their own.
     fn checked(&self) -> Result<&Settings> {
         const OWNERS: u32 = 0o600;
         let mode = self.settings.mode;
@@ -192,7 +194,7 @@ impl Options {
         Err(Error::BadOption { option: "mode", given: format!("{mode:#o}"), expected })
     }
 
-    /// Creates a cache file, and reserves all its space if the file system can do that.
+    /// Creates a cache file, and reserves all its space if the file system supports that.
     ///
     /// # Errors
     /// [`Exists`](crate::Error::Exists), [`BadOption`](crate::Error::BadOption),
@@ -204,7 +206,7 @@ impl Options {
         Ok(Cache::new(create(&real, settings, false)?))
     }
 
-    /// Opens an existing cache file. That takes the same time for every size: it reads the header, not the records.
+    /// Opens an existing cache file. This does not read its contents, so it takes the same time for a large file.
     ///
     /// # Errors
     /// [`NotFound`](crate::Error::NotFound), [`BadFile`](crate::Error::BadFile),
@@ -214,32 +216,32 @@ impl Options {
         Ok(Cache::new(open::open(path.as_ref(), self.checked()?)?))
     }
 
-    /// Opens an existing cache file for reading only. Read permission is enough: the handle writes nothing, not even a
-    /// counter or an access mark, and takes no lock.
+    /// Opens an existing cache file for reading only. This needs read permission, writes nothing, not even a counter or
+    /// an access mark, and locks nothing.
     ///
     /// # Errors
-    /// The errors of [`open`](Options::open).
+    /// The same as those of [`open`](Options::open).
     pub fn open_read_only(&self, path: impl AsRef<Path>) -> Result<Cache> {
         let settings = Settings { read_only: true, prefault: false, ..self.checked()?.clone() };
         Ok(Cache::new(open::open(path.as_ref(), &settings)?))
     }
 
-    /// Opens a cache file, or creates it if there is none. If several processes do so at the same time, one creates it
-    /// and the others open it.
+    /// Opens a cache file, or creates it if it does not exist. If several processes do so at the same time, one of them
+    /// creates it.
     ///
     /// # Errors
-    /// The errors of [`open`](Options::open) and [`create`](Options::create).
+    /// The same as those of [`open`](Options::open) and [`create`](Options::create).
     pub fn open_or_create(&self, path: impl AsRef<Path>) -> Result<Cache> {
         let settings = Settings { creates: true, ..self.checked()?.clone() };
         Ok(Cache::new(open::open_or_create(path.as_ref(), &settings)?))
     }
 
-    /// Removes a cache file and its locks. Handles that have it open then see only misses, and their writes fail with
-    /// [`NotFound`](crate::Error::NotFound), until the file is created again. Lock files that such handles use are
-    /// removed when the last handle is closed, or when the next file is created at this path.
+    /// Removes a cache file and its locks. For processes that have it open, reads are misses from then on, and writes
+    /// fail with [`NotFound`](crate::Error::NotFound) until the file is created again. Locks that they still use are
+    /// removed when the last of them closes the file, or when the next file is created there.
     ///
     /// # Errors
-    /// [`NotFound`](crate::Error::NotFound), [`BadFile`](crate::Error::BadFile) if it is not a cache file,
+    /// [`NotFound`](crate::Error::NotFound), [`BadFile`](crate::Error::BadFile) if the file is not a cache file,
     /// [`NotTrusted`](crate::Error::NotTrusted), [`Io`](crate::Error::Io).
     pub fn destroy(&self, path: impl AsRef<Path>) -> Result<()> {
         open::destroy(path.as_ref(), &self.settings)
@@ -250,13 +252,13 @@ impl Cache {
     /// Opens the cache file at a path with the default options.
     ///
     /// # Errors
-    /// The errors of [`Options::open`].
+    /// The same as those of [`Options::open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Options::new().open(path)
     }
 }
 
-/// Options for the tests of this repository. `.cargo/config.toml` sets the flag for everything that is built here.
+/// Hooks for the tests of this repository. `.cargo/config.toml` sets the flag for everything that is built here.
 #[cfg(any(fuzzing, kennel_test_hooks))]
 impl Options {
     /// Begins the rings of a new file close to the last possible position, to test what happens there.
@@ -266,14 +268,14 @@ impl Options {
         self
     }
 
-    /// Replaces random numbers by a fixed sequence that begins with this one, so that whole files can be compared.
+    /// Replaces random numbers by a fixed sequence, to compare whole files.
     #[must_use]
     pub fn numbers_from(mut self, first: u64) -> Self {
         self.settings.numbers = Some(Arc::new(first.into()));
         self
     }
 
-    /// Replaces the id of this host's boot, to test the effects of a restart.
+    /// Replaces the id of the host's boot, to test what a restart does.
     #[must_use]
     pub fn boot_id(mut self, id: [u64; 2]) -> Self {
         self.settings.boot_id = id;

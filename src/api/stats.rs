@@ -1,10 +1,10 @@
-//! The statistics of a cache, and the check of its invariants.
+//! Statistics, and the check of all invariants.
 
 use super::cache::Cache;
 use super::stripe_lock::Patience;
 use crate::file::AttachedFile;
 use crate::names::names;
-use crate::shm::layout::{FORMAT, SLOTS};
+use crate::shm::layout::{FORMAT, SLOTS, Shape};
 use crate::store::head::LastRepair;
 use crate::store::slot::Ring;
 use crate::store::tally::Counters;
@@ -14,50 +14,50 @@ use crate::sync::member::Seats;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The size and content of a cache, and what all processes have done with it, including those that have ended.
+/// The contents of a cache file, and its counters over all processes, including those that have ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Stats {
-    /// The cache file, symbolic links resolved.
+    /// The path of the cache file, with symbolic links resolved.
     pub path: PathBuf,
-    /// Format version of the file.
+    /// The version of the file's format.
     pub format: u32,
     /// Random id of the file, 32 hexadecimal digits.
     pub file_id: String,
-    /// Name of the lock strategy.
+    /// The name of the lock strategy.
     pub strategy: String,
-    /// Length of the file in bytes.
+    /// The length of the file in bytes.
     pub file_size: u64,
-    /// Space for records that the file was created with, in bytes.
+    /// How many bytes of records the file was created for.
     pub capacity: u64,
-    /// Mean item size for which the index was made, in bytes.
+    /// The mean item size in bytes that the index was made for.
     pub mean_item: u64,
-    /// Number of stripes.
+    /// The number of stripes.
     pub stripes: u32,
-    /// Number of lock regions.
+    /// The number of lock regions.
     pub lock_regions: u32,
-    /// Number of buckets in all stripes.
+    /// The number of buckets in all stripes.
     pub buckets: u64,
-    /// Number of slots in all buckets. A slot holds an item, or remembers an evicted key.
+    /// The number of slots in all buckets, for items and for evicted keys that are remembered.
     pub slots: u64,
-    /// Number of items. An expired item counts until its space is needed.
+    /// The number of items. An expired item counts until its memory is reclaimed.
     pub items: u64,
     /// Bytes between the tails and the heads of all rings, including records that were replaced.
     pub used_bytes: u64,
-    /// Bytes of key and value of the largest item that fits, each length rounded up to a multiple of eight.
+    /// The size in bytes of the largest item that fits: key and value, each rounded up to a multiple of eight.
     pub largest_record: u64,
-    /// What prevents the cache from holding more items.
+    /// What limits the contents of the cache.
     pub limit: Limit,
     /// How many processes can have the file open for writing.
     pub seats: u32,
-    /// Number of seats in use. A killed process counts until another one takes its seat.
+    /// The number of seats in use. A killed process counts until its seat is reused.
     pub members: u32,
-    /// Events since the file was created.
+    /// The counters since the file was created.
     pub counters: Counters,
 }
 
-/// What prevents a cache from holding more items.
+/// What limits the contents of a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
@@ -65,9 +65,9 @@ pub struct Stats {
 pub enum Limit {
     /// There is space left.
     Nothing,
-    /// The space for records is full.
+    /// The rings are full.
     Bytes,
-    /// The index is full before the space for records is: the items are smaller than the mean item size.
+    /// Buckets are full before the rings are, because items are smaller than the mean item size.
     Index,
 }
 
@@ -78,27 +78,27 @@ names!(Limit, "limit", "nothing, bytes or index", Nothing = "nothing", Bytes = "
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct StripeStats {
-    /// Number of the stripe, from 0.
+    /// The number of the stripe, from 0.
     pub stripe: u32,
-    /// Number of items in the stripe.
+    /// The number of items in the stripe.
     pub items: u64,
-    /// Bytes between the tail and the head of the small ring.
+    /// Bytes between tail and head of the small ring.
     pub small_used: u64,
-    /// Length of the small ring in bytes.
+    /// The length of the small ring in bytes.
     pub small_size: u64,
-    /// Bytes between the tail and the head of the main ring.
+    /// Bytes between tail and head of the main ring.
     pub main_used: u64,
-    /// Length of the main ring in bytes.
+    /// The length of the main ring in bytes.
     pub main_size: u64,
-    /// The operation in progress, if any, of a living process or of a killed one.
+    /// The operation in progress, of a running process or left by a killed one.
     pub intent: Option<String>,
-    /// Unfinished operations of killed processes that were completed or undone.
+    /// Unfinished operations that were completed or undone.
     pub repairs: u64,
     /// The last repair.
     pub last_repair: Option<Repair>,
-    /// The operating system has crashed, and no process has written to this stripe since.
+    /// Whether no process has written to the stripe since a crash of the operating system.
     pub verify_me: bool,
-    /// Events in this stripe. Reads and waits are counted for the whole cache only.
+    /// The counters of the stripe. Only the whole file has counters of reads and waits.
     pub counters: Counters,
 }
 
@@ -107,9 +107,9 @@ pub struct StripeStats {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Repair {
-    /// Seat of the process that repaired.
+    /// The seat of the process that repaired the stripe.
     pub by_seat: u32,
-    /// Process id of that process, as its own container numbers it.
+    /// The id of that process, in its own container.
     pub by_pid: u32,
     /// The operation that was found unfinished.
     pub intent: String,
@@ -120,43 +120,43 @@ pub struct Repair {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Verification {
-    /// Number of stripes.
+    /// The number of stripes that were checked.
     pub stripes: u32,
-    /// Stripes that could not be checked, because their lock was held or a writer was active all the time.
+    /// The stripes that could not be checked, because they were written or locked all the time.
     pub unchecked: Vec<u32>,
-    /// Number of live records that were found.
+    /// The number of live records that were found.
     pub records: u64,
-    /// The invariants that do not hold.
+    /// The violated invariants.
     pub problems: Vec<Problem>,
 }
 
 impl Verification {
-    /// Whether every checked invariant holds.
+    /// Whether all checked invariants hold.
     #[must_use]
     pub fn is_ok(&self) -> bool {
         self.problems.is_empty()
     }
 }
 
-/// How often a stripe is checked again if a check without its lock found a problem.
+/// How many more times a stripe with problems is checked without its lock.
 const SECOND_LOOKS: u32 = 3;
-/// How often a copy of a stripe between two writes is attempted.
+/// How many times a read-only handle tries to copy a stripe between two writes.
 const LOOKS: u32 = 200;
 
 impl Cache {
-    /// The statistics of the whole cache, in all its namespaces. This reads the head of each stripe, not the items.
+    /// The statistics of the whole file. They are read from the heads of the stripes, without a look at the items.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let opened = self.opened();
         let (store, geometry) = (&opened.store, opened.geometry());
-        let shape = geometry.shape;
+        let Shape { capacity, mean_item, stripes, lock_regions, seats, .. } = geometry.shape;
         let mut counters = Counters::default();
         counters.add_member(&store.member_counts());
         counters.uncached = counters.uncached.wrapping_add(opened.uncached_elsewhere());
         let (mut items, mut used_bytes) = (0, 0);
-        for stripe in 0..shape.stripes {
+        for stripe in 0..stripes {
             counters.add_stripe(&store.stripe_counts(stripe));
-            // A damaged file may contain any number, so the sum must not panic.
+            // A damaged file can contain any numbers. A sum of them wraps.
             items = u64::wrapping_add(items, store.live(stripe));
             used_bytes += store.ring_used(stripe, Ring::Small) + store.ring_used(stripe, Ring::Main);
         }
@@ -166,17 +166,17 @@ impl Cache {
             file_id: opened.id(),
             strategy: opened.strategy_name.clone(),
             file_size: geometry.file_len,
-            capacity: shape.capacity,
-            mean_item: shape.mean_item,
-            stripes: shape.stripes,
-            lock_regions: shape.lock_regions,
-            buckets: geometry.buckets * u64::from(shape.stripes),
-            slots: geometry.buckets * u64::from(shape.stripes) * SLOTS,
+            capacity,
+            mean_item,
+            stripes,
+            lock_regions,
+            buckets: geometry.buckets * u64::from(stripes),
+            slots: geometry.buckets * u64::from(stripes) * SLOTS,
             items,
             used_bytes,
             largest_record: geometry.largest_record() - record_size(0, 0),
             limit: limit(&opened, &counters, used_bytes),
-            seats: shape.seats,
+            seats,
             members: Seats { mem: &store.mem, geometry }.taken(),
             counters,
         }
@@ -189,15 +189,15 @@ impl Cache {
         (0..opened.geometry().shape.stripes).map(|stripe| stripe_stats(&opened, stripe)).collect()
     }
 
-    /// Checks every invariant of the format, stripe by stripe, even while other processes write. `docs/format.md` lists
-    /// the invariants. The check repairs what a killed process left unfinished, and changes nothing else. A read-only
-    /// handle takes no lock: it copies each stripe between two writes, and reports the stripes for which that failed.
-    /// The check needs memory for a copy of one stripe.
+    /// Checks every invariant of the format, stripe by stripe, also while other processes use the file.
+    /// `docs/format.md` lists the invariants. Locking a stripe repairs what a killed process left unfinished; nothing
+    /// else is changed. A read-only handle takes no lock: it copies each stripe between two writes, and reports the
+    /// stripes for which this failed. The check needs memory for a copy of one stripe.
     #[must_use]
     pub fn verify(&self) -> Verification {
         let opened = self.opened();
         let stripes = opened.geometry().shape.stripes;
-        // One limit of waiting for the locks of all stripes together.
+        // The limit for waiting covers the locks of all stripes together.
         let mut patience = Patience::of(self.lock_wait());
         let mut found = Verification { stripes, unchecked: Vec::new(), records: 0, problems: Vec::new() };
         for stripe in 0..stripes {
@@ -229,8 +229,8 @@ impl Cache {
     }
 }
 
-/// Checks a stripe without its lock. Some changes have no intent, such as a tail that passes dead records, and the copy
-/// may show one of them unfinished, so a stripe with problems is checked again.
+/// Checks a stripe without its lock. If there are problems, it is checked again, because the few changes that no intent
+/// covers, such as a tail that passes dead records, may have been in progress.
 fn check_quietly(opened: &AttachedFile, stripe: u32) -> Option<(u64, Vec<Problem>)> {
     let mut checked = check(&quiet_snapshot(opened, stripe)?, stripe);
     for _ in 0..SECOND_LOOKS {
@@ -243,8 +243,8 @@ fn check_quietly(opened: &AttachedFile, stripe: u32) -> Option<(u64, Vec<Problem
     Some(checked)
 }
 
-/// A copy of a stripe between two writes, unless writers leave no pause. A stripe that was not verified since a crash
-/// of the system is not copied.
+/// A copy of a stripe between two writes. `None` if there was never enough time between two writes, or if the stripe is
+/// not trusted yet.
 fn quiet_snapshot(opened: &AttachedFile, stripe: u32) -> Option<crate::store::Store<crate::store::verify::Snapshot>> {
     if opened.store.distrust(stripe) != CrashState::None {
         return None;
@@ -258,8 +258,8 @@ fn quiet_snapshot(opened: &AttachedFile, stripe: u32) -> Option<crate::store::St
     None
 }
 
-/// If the space for records is the limit, the index causes one or two percent of the evictions; many more show that the
-/// index is the limit.
+/// If the rings are the limit, one or two percent of the evictions are by the index. If there are far more, the index
+/// is the limit.
 fn limit(opened: &AttachedFile, counters: &Counters, used_bytes: u64) -> Limit {
     let geometry = opened.geometry();
     let arenas = (geometry.small.bytes() + geometry.main.bytes()) * u64::from(geometry.shape.stripes);

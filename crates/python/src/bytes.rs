@@ -1,5 +1,5 @@
-//! Keys and values on their way between Python and the engine.
-#![allow(unsafe_code, reason = "a value is copied into a new `bytes` object while the interpreter's lock is given up")]
+//! The conversion of keys and values between Python and the engine.
+#![allow(unsafe_code, reason = "a value is copied into a new `bytes` object while the interpreter's lock is released")]
 
 use crate::handles::Handles;
 use crate::open::{UntilClosed, Use};
@@ -9,11 +9,11 @@ use pyo3::{Borrowed, ffi, intern, prelude::*};
 use std::ptr::NonNull;
 use std::slice;
 
-/// Values of at least so many bytes are copied without the interpreter's lock. Below, giving it up and getting it
-/// back takes longer than the copy, and much longer when other threads wait for it.
+/// Values of at least this many bytes are copied without the interpreter's lock. For smaller ones, releasing the lock
+/// and taking it again costs more than the copy, and much more if other threads wait for it.
 pub(crate) const LARGE: usize = 64 << 10;
 
-/// A key or a value: `bytes` as they are, `str` as UTF-8, whatever else has a buffer as a copy of it.
+/// A key or a value: `bytes` as they are, `str` as UTF-8, and any other object with a buffer as a copy of it.
 pub(crate) struct Bytes<'py>(Bound<'py, PyBytes>);
 
 impl<'py> FromPyObject<'_, 'py> for Bytes<'py> {
@@ -35,8 +35,8 @@ impl<'py> FromPyObject<'_, 'py> for Bytes<'py> {
     }
 }
 
-/// Text as UTF-8. Halves of surrogate pairs, such as Python makes of bytes in a file's name that are no text, have a form
-/// of their own there, which no other text has.
+/// Encodes text as UTF-8. Halves of surrogate pairs, which Python makes of undecodable bytes in file names, are encoded
+/// like other code points, so different texts remain different.
 fn encoded<'py>(text: Borrowed<'_, 'py, PyString>) -> PyResult<Bound<'py, PyBytes>> {
     text.encode_utf8().or_else(|_| {
         let bytes = text.call_method1(intern!(text.py(), "encode"), ("utf-8", "surrogatepass"))?;
@@ -44,7 +44,7 @@ fn encoded<'py>(text: Borrowed<'_, 'py, PyString>) -> PyResult<Bound<'py, PyByte
     })
 }
 
-/// A copy in a new `bytes` object; an error where there is no memory for it.
+/// Copies a value to a new `bytes` object. An error if there is not enough memory.
 pub(crate) fn copied<'py>(py: Python<'py>, value: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
     PyBytes::new_with(py, value.len(), |room| {
         room.copy_from_slice(value);
@@ -52,7 +52,7 @@ pub(crate) fn copied<'py>(py: Python<'py>, value: &[u8]) -> PyResult<Bound<'py, 
     })
 }
 
-/// The same of an argument while its call lasts: a `bytes` object is held by the caller.
+/// A key or a value that lives only as long as the call: a `bytes` object is borrowed from the caller.
 pub(crate) enum Lent<'a, 'py> {
     Bytes(Borrowed<'a, 'py, PyBytes>),
     Made(Bytes<'py>),
@@ -86,30 +86,30 @@ impl AsRef<[u8]> for Bytes<'_> {
     }
 }
 
-/// The value of a key in a new `bytes` object, into which the engine copies it; `None` within is a miss, `None` without
-/// says that `space` is closed. For a large value the interpreter's lock is given up from when there is room for it.
+/// Reads the value of a key. The engine copies it directly into a new `bytes` object. The inner `None` is a miss; the
+/// outer one means that `space` is closed. For a large value the interpreter's lock is released during the copy.
 #[inline]
 pub(crate) fn read<'py>(
     py: Python<'py>,
     space: &UntilClosed<Handles>,
     key: &[u8],
 ) -> Option<PyResult<Option<Bound<'py, PyBytes>>>> {
-    // SAFETY: the engine does not know of the interpreter's lock, a new `bytes` object runs nobody's code, and whoever gives
-    // the lock up for a large one enters before.
+    // SAFETY: the engine does not touch the interpreter's lock, creating a `bytes` object runs no other Python code,
+    // and `room` enters before it releases the lock for a large value.
     let handles = unsafe { space.look(py) }?;
     let mut incoming = Incoming { released: None, used: None, bytes: None };
     let found = handles.cache.get_with(key, |len| incoming.room(py, space, len));
     drop((incoming.released, incoming.used));
-    // Room that is too small is none: Python had no memory, and says so.
+    // If the room is empty, Python had no memory, and `bytes` has its error.
     let is_miss = matches!(found, Ok(None));
     if is_miss {
-        // A process that only reads would not notice otherwise.
+        // A process that only reads would not notice a removed file otherwise.
         handles.cache.notice_removal();
     }
     Some(incoming.bytes.filter(|_| !is_miss).transpose())
 }
 
-/// A new `bytes` object while the engine copies into it. The engine holds its [`Room`], which passes in registers.
+/// A new `bytes` object into which the engine copies. The engine gets its [`Room`], which is passed in registers.
 struct Incoming<'py, 's> {
     // Dropped first: the object needs the interpreter's lock when it is dropped.
     released: Option<Released>,
@@ -118,7 +118,7 @@ struct Incoming<'py, 's> {
 }
 
 impl<'py, 's> Incoming<'py, 's> {
-    /// Room for so many bytes in place of what there was; none if Python has not so much.
+    /// Allocates room for `len` bytes and drops any earlier room. The room is empty if Python has not enough memory.
     #[inline]
     fn room(&mut self, py: Python<'py>, space: &'s UntilClosed<Handles>, len: usize) -> Room {
         self.released = None;
@@ -135,7 +135,7 @@ impl<'py, 's> Incoming<'py, 's> {
     }
 }
 
-/// The memory of a new `bytes` object, all of it initialised, which nobody else has yet; or no bytes at all.
+/// The memory of a new `bytes` object, initialized, to which nothing else refers yet; or no bytes at all.
 struct Room {
     start: NonNull<u8>,
     len: usize,
@@ -144,30 +144,31 @@ struct Room {
 impl AsMut<[u8]> for Room {
     #[inline]
     fn as_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as the type says. The object stays until the engine has copied, which asks for no second room before.
+        // SAFETY: the memory is initialized and unshared, as the type says. `Incoming` keeps the object until the
+        // engine has copied or asks for another room.
         unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 }
 
-/// The interpreter's lock, given up. Dropping this takes it back.
+/// A release of the interpreter's lock. Dropping it takes the lock again.
 struct Released(*mut ffi::PyThreadState);
 
 impl Released {
     fn now() -> Self {
-        // SAFETY: this thread holds the interpreter's lock, as its `Python` token says, and until this is dropped
-        // the engine only copies.
+        // SAFETY: this thread holds the interpreter's lock, as its `Python` token proves, and until this is dropped the
+        // engine only copies.
         Self(unsafe { ffi::PyEval_SaveThread() })
     }
 }
 
 impl Drop for Released {
     fn drop(&mut self) {
-        // SAFETY: the state is this thread's, from `PyEval_SaveThread`, and is given back once.
+        // SAFETY: the state is this thread's, from `PyEval_SaveThread`, and is restored once.
         unsafe { ffi::PyEval_RestoreThread(self.0) }
     }
 }
 
-/// The keys of an iterable.
+/// Collects the keys of an iterable.
 pub(crate) fn collect<'py>(keys: &Bound<'py, PyAny>) -> PyResult<Vec<Bytes<'py>>> {
     keys.try_iter()?.map(|key| key?.extract()).collect()
 }
@@ -176,7 +177,7 @@ pub(crate) fn slices<'a>(keys: &'a [Bytes<'_>]) -> Vec<&'a [u8]> {
     keys.iter().map(AsRef::as_ref).collect()
 }
 
-/// The items of a mapping, or of an iterable of pairs: the key as it was given, and both as bytes.
+/// Collects the items of a mapping, or of an iterable of pairs: the key as it was given, and key and value as bytes.
 pub(crate) fn pairs<'py>(items: &Bound<'py, PyAny>) -> PyResult<Vec<(Bound<'py, PyAny>, Bytes<'py>, Bytes<'py>)>> {
     let pairs = match items.cast::<PyMapping>() {
         Ok(mapping) => mapping.items()?.into_any(),

@@ -1,4 +1,4 @@
-//! A whole cache, and its namespaces.
+//! The base classes of `kennel.Cache` and `kennel.Namespace`.
 
 use crate::error::Outcome;
 use crate::expiry::{Seconds, check_life};
@@ -23,37 +23,37 @@ impl Cache {
         Ok(PyClassInitializer::from(Space::new(cache)).add_subclass(Self))
     }
 
-    /// Path of the cache file, symbolic links resolved.
+    /// The path of the cache file, with symbolic links resolved.
     #[getter]
     fn path<'py>(slf: PyRef<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         paths::path(py, slf.as_super().cache(py)?.path())
     }
 
-    /// Makes a durable point: what the cache holds now is there after a crash of the operating system, unless
-    /// a write comes in between. Returns whether it held.
+    /// Writes the file to its device, so that its contents survive a crash of the operating system. This holds until
+    /// the next write by any process begins. Returns False if a write came in between, so that it does not hold.
     fn flush(slf: PyRef<'_, Self>, py: Python<'_>) -> Outcome<bool> {
         let cache = slf.as_super().cache(py)?;
         Ok(py.detach(|| cache.flush())?)
     }
 
-    /// The names of the file's namespaces.
+    /// Returns the names of the file's namespaces.
     fn namespaces(slf: PyRef<'_, Self>) -> PyResult<Vec<String>> {
         Ok(slf.as_super().cache(slf.py())?.namespaces())
     }
 
-    /// What the cache holds and what happened to it, over all processes.
+    /// Returns the statistics of the file, a :class:`kennel.Stats`: its contents and its counters, over all processes.
     fn stats<'py>(slf: PyRef<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let cache = slf.as_super().cache(py)?;
         stats::stats(py, &py.detach(|| cache.stats()))
     }
 
-    /// The same for each stripe.
+    /// Returns the statistics of each stripe, a list of :class:`kennel.StripeStats`.
     fn stripe_stats<'py>(slf: PyRef<'py, Self>, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let cache = slf.as_super().cache(py)?;
         py.detach(|| cache.stripe_stats()).iter().map(|stripe| stats::stripe(py, stripe)).collect()
     }
 
-    /// Checks every invariant of the file, on a live one too.
+    /// Checks every invariant of the file, also while other processes use it. Returns a :class:`kennel.Verification`.
     fn verify<'py>(slf: PyRef<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let cache = slf.as_super().cache(py)?;
         stats::verification(py, &py.detach(|| cache.verify()))
@@ -92,7 +92,7 @@ impl Namespace {
         Ok(PyClassInitializer::from(Space::new(namespace)).add_subclass(Self))
     }
 
-    /// The namespace's name.
+    /// The name of the namespace.
     #[getter]
     fn name(slf: PyRef<'_, Self>) -> PyResult<String> {
         Ok(slf.as_super().cache(slf.py())?.namespace_name().unwrap_or_default().to_owned())

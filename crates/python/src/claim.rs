@@ -1,4 +1,4 @@
-//! Claims: the right to create a key, and the lock of a key.
+//! Claims: the right to create the value of a key, and the lock of a key.
 
 use crate::bytes::{Bytes, copied};
 use crate::error::{Failure, Outcome, exception};
@@ -11,16 +11,16 @@ use pyo3::types::{PyBytes, PyTuple};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A wait of the main thread is cut into pieces of this length, between which Python sees signals such as Ctrl-C.
+/// The main thread waits in pieces of this length. Between them Python handles signals such as Ctrl-C.
 const PIECE: Duration = Duration::from_millis(250);
-/// Pauses of a greenlet between two attempts; each is twice as long as the one before.
+/// The pauses of a greenlet between attempts. Each is twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LAST_PAUSE: Duration = Duration::from_millis(50);
 
-/// For how long is waited when nothing is said, as in the engine.
+/// The default limit of waits, the same as in the engine.
 pub(crate) const DEFAULT_WAIT: Option<Seconds> = Some(Seconds(Duration::from_secs(30)));
 
-/// None is for ever, and 0 not at all.
+/// Converts a limit: `None` waits without limit, 0 does not wait.
 pub(crate) fn waiting(seconds: Option<Seconds>) -> Wait {
     match seconds {
         None => Wait::Forever,
@@ -29,8 +29,8 @@ pub(crate) fn waiting(seconds: Option<Seconds>) -> Wait {
     }
 }
 
-/// One attempt: where, how long it may wait, and whether it is the last. Only the last one may do without what it waits
-/// for, since each but that one ends before the caller's time is over.
+/// One attempt, with the cache to use, how long it may wait, and whether it is the last. Only the last attempt may
+/// succeed without a claim, because the others end before the caller's time is over.
 type Attempt<'a, T> = dyn Fn(&Cache, Wait, bool) -> Result<T, Error> + Sync + 'a;
 
 /// Makes attempts until one succeeds or the caller's time for waiting is over.
@@ -55,14 +55,14 @@ struct Waiting {
     wait: Wait,
     began: Instant,
     lock_wait: Duration,
-    /// Since when attempts found the stripe's lock busy.
+    /// When attempts began to find the stripe locked.
     busy_since: Option<Instant>,
-    /// The last attempt does without what it waits for, so that an error of one before it is not the end.
+    /// The last attempt succeeds without a claim, so an error of an earlier attempt does not end the wait.
     does_without: bool,
 }
 
 impl Waiting {
-    /// The wait of an attempt that takes at most `longest`, and whether it is the last.
+    /// How long the next attempt may wait, at most `longest`, and whether it is the last attempt.
     fn piece(&self, longest: Option<Duration>) -> (Wait, bool) {
         let left = match self.wait {
             Wait::Forever => None,
@@ -78,7 +78,7 @@ impl Waiting {
         }
     }
 
-    /// What an attempt came to; `None`: another one follows.
+    /// The final outcome, or `None` if another attempt follows.
     fn judge<T>(&mut self, result: Result<T, Error>, is_last: bool) -> Option<Outcome<T>> {
         let outcome = self.outcome(result, is_last)?;
         if outcome.is_err() && self.does_without && !is_last {
@@ -106,8 +106,8 @@ impl Waiting {
     }
 }
 
-/// A thread waits in the engine: the main thread in pieces, since it alone sees signals, another in one piece after a
-/// first short one, because most waits are short.
+/// Waits in the engine. The main thread waits in pieces, because only it handles signals. Another thread waits in one
+/// piece after a first short one, because most waits are short.
 fn in_pieces<T: Send>(py: Python<'_>, cache: &Cache, waiting: &mut Waiting, attempt: &Attempt<'_, T>) -> Outcome<T> {
     let mut longest = Some(PIECE);
     loop {
@@ -121,7 +121,8 @@ fn in_pieces<T: Send>(py: Python<'_>, cache: &Cache, waiting: &mut Waiting, atte
     }
 }
 
-/// A greenlet never waits in the engine, where it would keep its whole thread: between attempts it lets others run.
+/// Waits as a greenlet. It never waits in the engine, where it would block its whole thread; between attempts it lets
+/// other greenlets run.
 fn in_turns<T>(cache: &Cache, waiting: &mut Waiting, greenlet: &Greenlet<'_>, attempt: &Attempt<'_, T>) -> Outcome<T> {
     let cache = cache.with_lock_wait(Duration::ZERO);
     let mut pause = FIRST_PAUSE;
@@ -156,7 +157,7 @@ pub(crate) struct CreateHow {
 }
 
 impl CreateHow {
-    /// All of it but what differs from attempt to attempt.
+    /// The options that are the same for every attempt.
     fn options(&self, task: Option<kennel::Task>) -> CreateOptions {
         let after = |Seconds(time): Seconds| Expiry::After(time);
         let mut options = CreateOptions::new().flags(self.flags);
@@ -182,19 +183,20 @@ impl CreateHow {
     }
 }
 
-/// What was found of a key.
+/// The result of ``claim``: the value of a key, or the right to create it.
 #[pyclass(module = "kennel", frozen, get_all)]
 pub(crate) struct Lookup {
-    /// The value, if there is one that can be used.
+    /// The value, or None if the key has none.
     value: Option<Py<PyBytes>>,
-    /// Whether it is stale.
+    /// Whether the value is stale.
     is_stale: bool,
-    /// The right to create the value, for one caller; for all others None.
+    /// The right to create the value, a :class:`kennel.Claim`, for one caller; None for all others.
     claim: Option<Py<Claim>>,
 }
 
 impl Lookup {
-    /// Looks a key up. Whoever is to create its value waits for `lock_wait` to store it, however impatient `of` is.
+    /// Looks up a key. The claim waits up to `lock_wait` for the stripe when it stores the value, even if `cache` does
+    /// not wait.
     pub(crate) fn find(
         py: Python<'_>,
         cache: &Cache,
@@ -222,20 +224,20 @@ impl Lookup {
                 is_stale: claim.stale().is_some(),
                 claim: Some(Py::new(py, Claim::new(claim.waiting(lock_wait)))?),
             },
-            // It is known that there is no value.
+            // A negative entry: the file remembers that the key has no value.
             _ => Self { value: None, is_stale: false, claim: None },
         })
     }
 }
 
-/// The right to create the value of a key, and the duty to say what became of it. In a `with` block, or when it is
-/// forgotten, a claim of which nothing was said has failed, and the next who waits tries.
-///
-/// A coroutine that is cancelled can leave its `with` block while a thread still stores the value. So the claim is taken
-/// out before the interpreter's lock is given up, and the block's end finds nothing left to do.
+/// The right to create the value of a key. Its owner ends it by ``store``, ``store_absence``, ``refuse`` or ``fail``.
+/// If a ``with`` block ends before that, or the object is deleted, the creation has failed, and the next waiting caller
+/// creates the value.
 #[pyclass(module = "kennel", frozen)]
 pub(crate) struct Claim {
-    /// Nothing once it has ended.
+    /// `None` once the claim has ended. A coroutine that is cancelled can leave its `with` block while a thread still
+    /// stores the value. Therefore the claim is taken out before the interpreter's lock is released, and the end of the
+    /// block finds nothing left to do.
     claim: Mutex<Option<kennel::Claim>>,
 }
 
@@ -244,7 +246,7 @@ impl Claim {
         Self { claim: Mutex::new(Some(claim)) }
     }
 
-    /// The claim for a look at it. No Python code runs, and nothing waits, while the guard lives.
+    /// Borrows the claim. While the guard lives, no Python code runs and nothing waits.
     fn look(&self) -> MutexGuard<'_, Option<kennel::Claim>> {
         self.claim.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -256,13 +258,14 @@ impl Claim {
 
 #[pymethods]
 impl Claim {
-    /// Whether all others wait for this creation.
+    /// Whether all other callers wait for this creation.
     #[getter]
     fn is_protected(&self) -> bool {
         self.look().as_ref().is_some_and(kennel::Claim::is_protected)
     }
 
-    /// Why the value will not be stored: the error of the cache, if `or_uncached` was asked for and the cache failed.
+    /// The error of the cache because of which the value will not be stored, if ``or_uncached=True`` was given;
+    /// otherwise None.
     #[getter]
     fn uncached<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         let claim = self.look();
@@ -270,27 +273,28 @@ impl Claim {
         Some(exception(py, error).into_value(py).into_bound(py).into_any())
     }
 
-    /// Whether something was said of it.
+    /// Whether the claim has ended: its value was stored or refused, or the creation failed.
     #[getter]
     fn has_ended(&self) -> bool {
         self.look().is_none()
     }
 
-    /// Stores the value and lets those go on who wait for it. False if it was not stored, since the key was written,
-    /// deleted or invalidated meanwhile.
+    /// Stores the value and wakes the callers that wait for it. Returns False if it was not stored because the key was
+    /// written, deleted or invalidated meanwhile.
     fn store(&self, py: Python<'_>, value: Bytes<'_>) -> Outcome<bool> {
         let (claim, value) = (self.take()?, value.as_ref());
         Ok(matches!(py.detach(|| claim.store(value))?, Stored::Yes(_)))
     }
 
-    /// Stores that there is no value, if `absence_ttl` was given; False if it was not stored.
+    /// Stores that the key has no value, if ``absence_ttl`` was given. Returns whether this was stored.
     fn store_absence(&self, py: Python<'_>) -> Outcome<bool> {
         let claim = self.take()?;
         Ok(matches!(py.detach(|| claim.store_absence())?, Stored::Yes(_)))
     }
 
-    /// For an event loop's thread: stores the value, or that there is none, if the stripe's lock is free. False if it is
-    /// not; then the claim is still held. What is not stored for another reason counts as done.
+    /// Stores the value, or with None that the key has no value, without waiting for the lock of the stripe, for the
+    /// thread of an event loop. Returns False if the stripe is locked; then the claim is still held. Otherwise the
+    /// claim has ended, whether or not something was stored.
     fn _try_store(&self, value: Option<Bytes<'_>>) -> Outcome<bool> {
         let claim = self.take()?;
         let made = value.map(|value| Created::new(value.as_ref()));
@@ -303,14 +307,14 @@ impl Claim {
         }
     }
 
-    /// The value is not to be cached: those who wait create for themselves.
+    /// Ends the claim without storing the value. Each waiting caller creates its own.
     fn refuse(&self, py: Python<'_>) -> PyResult<()> {
         let claim = self.take()?;
         py.detach(|| claim.refuse());
         Ok(())
     }
 
-    /// The creation failed: the next who waits tries.
+    /// Ends the claim because the creation failed. The next waiting caller creates the value.
     fn fail(&self, py: Python<'_>) -> PyResult<()> {
         let claim = self.take()?;
         py.detach(|| claim.fail());
@@ -337,14 +341,16 @@ pub(crate) struct LockHow {
     pub handover: bool,
 }
 
-/// The lock of a key, for all threads and processes that lock it, too: a context manager, and a mutex with
-/// `acquire`, `release` and `locked`. It ends when it is released, by whatever thread, or when its process dies.
+/// The lock of a key, which excludes all other threads and processes that lock the same key: a context manager, and a
+/// mutex with ``acquire``, ``release`` and ``locked``. Any thread of the process may release it. It also ends when its
+/// process dies.
 #[pyclass(module = "kennel", frozen, weakref)]
 pub(crate) struct Lock {
     cache: Cache,
     key: Vec<u8>,
     how: LockHow,
-    /// What this object holds: several only if all claims were held, and locks were given without protection.
+    /// The locks that this object holds. There can be several only if they were taken without protection, because all
+    /// claims were held.
     held: Mutex<Vec<KeyLock>>,
 }
 
@@ -360,7 +366,7 @@ impl Lock {
             options = options.max_age(age);
         }
         if self.how.handover {
-            // Another thread may release it, so that this one must wait for it as others do.
+            // Another thread may release the lock, so this thread must be able to wait for a lock that it holds itself.
             options = options.task(kennel::Task::unique());
         } else if let Some(greenlet) = &greenlet {
             options = options.task(greenlet.task);
@@ -376,8 +382,10 @@ impl Lock {
 
 #[pymethods]
 impl Lock {
-    /// Takes the lock: with True within the limit that lock() was given, with False only if it is free, or within so
-    /// many seconds. Returns whether it was taken.
+    /// Takes the lock. Returns whether it was taken.
+    ///
+    /// :param wait: True waits up to the limit that ``lock`` was given, which is the default; False does not wait; a
+    ///     number is a limit in seconds.
     #[pyo3(signature = (wait = None))]
     fn acquire(&self, py: Python<'_>, wait: Option<&Bound<'_, PyAny>>) -> Outcome<bool> {
         let limit = match wait.map(|wait| (wait, wait.extract::<bool>())) {
@@ -388,13 +396,13 @@ impl Lock {
         match self.take(py, limit) {
             Ok(()) => Ok(true),
             Err(failure) if failure.is_time_out() => Ok(false),
-            // Whoever does not wait is told as any other that it is taken.
+            // For a caller that does not wait, its own lock is taken like any other.
             Err(failure) if limit == Wait::No && failure.is_own_claim() => Ok(false),
             Err(failure) => Err(failure),
         }
     }
 
-    /// Gives the lock back; any thread of the process may.
+    /// Releases the lock. Any thread of the process may do so.
     fn release(&self, py: Python<'_>) -> PyResult<()> {
         let lock = self.held.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let lock = lock.ok_or_else(|| PyRuntimeError::new_err("release of a lock that is not held"))?;
@@ -402,12 +410,12 @@ impl Lock {
         Ok(())
     }
 
-    /// Whether anybody holds the lock at this moment, in whatever process.
+    /// Returns whether any process currently holds the lock.
     fn locked(&self) -> bool {
         self.cache.is_claimed(&self.key)
     }
 
-    /// Whether this object holds it and others are kept out.
+    /// Whether this object holds the lock and excludes all others.
     #[getter]
     fn is_protected(&self) -> bool {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).last().is_some_and(KeyLock::is_protected)

@@ -1,7 +1,7 @@
-//! The engine's errors as Python's exceptions.
+//! The conversion of the engine's errors to Python exceptions.
 //!
-//! The classes are in `kennel/_errors.py`, one for each kind, named as here, so that they can also be what Python
-//! has for such things: `FileNotFoundError`, `TimeoutError`, `ValueError`.
+//! The classes are in `kennel/_errors.py`, one for each kind of error and with the same name. They are written in
+//! Python because they also derive from built-in exceptions: `FileNotFoundError`, `TimeoutError`, `ValueError`.
 
 use crate::paths;
 use kennel::Error;
@@ -24,7 +24,7 @@ impl Failure {
         matches!(self, Self::Engine(Error::OwnClaim))
     }
 
-    /// The exception of this failure. A method that Python calls without PyO3's help must use this, not `PyErr::from`.
+    /// The exception for this failure. A method that Python calls without PyO3 must use this, not `PyErr::from`.
     pub(crate) fn exception(self, py: Python<'_>) -> PyErr {
         match self {
             Self::Engine(error) => exception(py, &error),
@@ -45,16 +45,16 @@ impl From<PyErr> for Failure {
     }
 }
 
-/// PyO3 converts what a method returns in this way. It has noted that the thread is attached to an interpreter, so
-/// `attach` uses that one. Where PyO3 does not know it, `attach` would ask Python for the main interpreter's lock: a
-/// thread of another interpreter would then wait, on Python 3.9 to 3.11, for a lock that it holds itself.
+/// PyO3 uses this conversion for the results of methods. It knows then that the thread is attached to an interpreter,
+/// and `attach` uses that one. Elsewhere `attach` would request the lock of the main interpreter. On Python 3.9 to 3.11
+/// a thread of another interpreter would then wait for a lock that it holds itself.
 impl From<Failure> for PyErr {
     fn from(failure: Failure) -> Self {
         Python::attach(|py| failure.exception(py))
     }
 }
 
-/// What a method returns.
+/// The result of a method.
 pub(crate) type Outcome<T> = Result<T, Failure>;
 
 /// The exception of an error, with the same message; the fields of the error become attributes.

@@ -1,4 +1,4 @@
-//! Times as Python gives them.
+//! The conversion of times from and to Python.
 
 use crate::error::Outcome;
 use kennel::{Error, Expiry, SetOptions};
@@ -28,12 +28,12 @@ impl FromPyObject<'_, '_> for Seconds {
         if seconds.is_nan() {
             return Err(PyValueError::new_err("expected seconds, found nan"));
         }
-        // What is past is past: a negative time to live has run out, as a zero one has.
+        // A negative time to live means expired, as zero does.
         Ok(Self(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)))
     }
 }
 
-/// When an item expires, from `ttl` and `expires_at`, of which at most one may be given; `None` if none is.
+/// When an item expires, from `ttl` or `expires_at`. `None` if neither is given; an error if both are.
 pub(crate) fn expiry(ttl: Option<Seconds>, expires_at: Option<f64>) -> PyResult<Option<Expiry>> {
     match (ttl, expires_at) {
         (None, None) => Ok(None),
@@ -47,10 +47,10 @@ pub(crate) fn expiry(ttl: Option<Seconds>, expires_at: Option<f64>) -> PyResult<
     }
 }
 
-/// Later than the latest expiry that the engine knows, and within what every system's clock can name.
+/// Later than the latest expiry that the engine stores, and still representable by the clock of every system.
 const FAR: Duration = Duration::from_secs(600 * 366 * 24 * 60 * 60);
 
-/// What is stored beside a value. What is not given is a namespace's default.
+/// The options of a write. Times that are not given are the defaults of the namespace.
 pub(crate) fn how(
     ttl: Option<Seconds>,
     stale: Option<Seconds>,
@@ -68,7 +68,7 @@ pub(crate) fn how(
     Ok(how)
 }
 
-/// Refuses a value that would be stale only when it has expired.
+/// Refuses a value that would become stale only after it has expired.
 pub(crate) fn check_life(ttl: Option<Seconds>, stale: Option<Seconds>) -> Result<(), Error> {
     match (ttl, stale) {
         (Some(Seconds(ttl)), Some(Seconds(stale))) if stale > ttl => Err(Error::BadOption {
@@ -80,7 +80,7 @@ pub(crate) fn check_life(ttl: Option<Seconds>, stale: Option<Seconds>) -> Result
     }
 }
 
-/// Seconds since 1970, as `time.time()` gives them.
+/// Seconds since 1970, as `time.time()` returns them.
 pub(crate) fn unix_time(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

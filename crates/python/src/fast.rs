@@ -1,9 +1,9 @@
-//! The methods that are called most, by the calling convention that makes no tuple of the arguments.
+//! The most frequently called methods, with the calling convention that does not put the arguments into a tuple.
 //!
-//! Python has had that convention since 3.7, and counts it to its stable interface since 3.10. For a wheel that runs on
-//! 3.9, too, PyO3 does without it, which is a third of what a `get` takes. So such a method is covered here by one of
-//! the same name. Whatever the cover does not understand, a wrong argument above all, it hands to the method below,
-//! which knows all arguments and all messages.
+//! Python has had that convention since 3.7, and it is part of the stable interface since 3.10. In a wheel that also
+//! runs on 3.9, PyO3 does not use it, which costs a third of the time of a `get`. So these methods are covered here by
+//! methods of the same name. A cover passes every call that it does not understand, above all one with a wrong
+//! argument, to the method below, which knows all arguments and all messages.
 #![allow(unsafe_code, reason = "Python calls the covers, and PyO3 has no safe way to define them")]
 
 use crate::bytes::Lent;
@@ -17,10 +17,11 @@ use std::ffi::{CString, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::{mem, ptr, slice};
 
-/// `METH_FASTCALL`, which PyO3 does not name for Python 3.9. It has the same value and the same meaning there.
+/// `METH_FASTCALL`, which PyO3 does not declare for Python 3.9, where it has the same value and meaning.
 const METH_FASTCALL: c_int = 0x0080;
 
-/// A method of that convention: the object, the arguments, how many of them have no name, and the names of the others.
+/// A method with that convention. It gets the object, the arguments, the number of positional ones, and the names of
+/// the others.
 type Function = unsafe extern "C" fn(
     *mut ffi::PyObject,
     *const *mut ffi::PyObject,
@@ -34,14 +35,14 @@ pub(crate) fn cover_all(space: &Bound<'_, PyType>) -> PyResult<()> {
     cover::<Set>(space)
 }
 
-/// A method that covers another of the same name.
+/// A method that covers another method of the same name.
 trait Cover {
     const NAME: &'static str;
 
-    /// The method below.
+    /// The covered method.
     fn covered() -> &'static PyOnceLock<Py<PyAny>>;
 
-    /// What the call returns; `None` if that is for the method below to say.
+    /// The result of the call; `None` if the covered method must decide.
     fn call<'py>(space: &Space, given: Given<'_, 'py>) -> Option<PyResult<Bound<'py, PyAny>>>;
 }
 
@@ -85,7 +86,7 @@ impl Cover for Set {
     }
 }
 
-/// A length of time that need not be given.
+/// An optional length of time. The outer `None` means that it is invalid.
 fn time(given: Option<Borrowed<'_, '_, PyAny>>) -> Option<Option<Seconds>> {
     given.map_or(Some(None), |given| given.extract().ok())
 }
@@ -94,21 +95,22 @@ fn time(given: Option<Borrowed<'_, '_, PyAny>>) -> Option<Option<Seconds>> {
 #[derive(Clone, Copy)]
 struct Given<'a, 'py> {
     py: Python<'py>,
-    /// Those without a name, then those with one.
+    /// The positional arguments, followed by the named ones.
     values: &'a [*mut ffi::PyObject],
     names: Option<Borrowed<'a, 'py, PyTuple>>,
 }
 
 impl<'a, 'py> Given<'a, 'py> {
     /// # Safety
-    /// The three are what Python hands to a method of `METH_FASTCALL | METH_KEYWORDS`, and live as long as the call.
+    /// Python passed the three pointers to a method with `METH_FASTCALL | METH_KEYWORDS`, and they live as long as the
+    /// call.
     unsafe fn new(
         py: Python<'py>,
         values: *const *mut ffi::PyObject,
         unnamed: ffi::Py_ssize_t,
         names: *mut ffi::PyObject,
     ) -> Self {
-        // SAFETY: nothing, or a tuple of strings that lives as long as the call.
+        // SAFETY: null, or a tuple of strings that lives as long as the call.
         let names = unsafe { Borrowed::from_ptr_or_opt(py, names) };
         // SAFETY: as above.
         let names = names.map(|names| unsafe { names.cast_unchecked::<PyTuple>() });
@@ -116,7 +118,7 @@ impl<'a, 'py> Given<'a, 'py> {
         if count == 0 {
             return Self { py, values: &[], names };
         }
-        // SAFETY: so many arguments stand there.
+        // SAFETY: there are `count` arguments.
         let values = unsafe { slice::from_raw_parts(values, count) };
         Self { py, values, names }
     }
@@ -130,8 +132,8 @@ impl<'a, 'py> Given<'a, 'py> {
         self.values.len() - self.names.map_or(0, |names| names.len())
     }
 
-    /// The arguments in the order of `known`, of which the first ones may come without a name. `None` if there are others,
-    /// or one comes twice.
+    /// The arguments in the order of `known`, of which the first `most_unnamed` may be positional. `None` if there are
+    /// others, or one is given twice.
     #[inline(always)]
     fn bind<'k, const N: usize>(
         &self,
@@ -152,7 +154,7 @@ impl<'a, 'py> Given<'a, 'py> {
         if let Some(names) = self.names {
             let known = known();
             for (at, name) in names.iter_borrowed().enumerate() {
-                // Python interns the names in a program's text. Another string is compared by the method below.
+                // Python interns the names in a program's text. The covered method compares other strings.
                 let place = known.iter().position(|known| known.is(name))?;
                 if bound[place].replace(self.value(unnamed + at)).is_some() {
                     return None;
@@ -162,7 +164,7 @@ impl<'a, 'py> Given<'a, 'py> {
         Some(bound)
     }
 
-    /// Calls the method below.
+    /// Calls the covered method.
     #[cold]
     fn hand_on(&self, space: &Bound<'py, PyAny>, covered: &PyOnceLock<Py<PyAny>>) -> PyResult<Bound<'py, PyAny>> {
         let unnamed = (0..self.unnamed()).map(|at| self.value(at).to_owned());
@@ -182,7 +184,7 @@ fn cover<M: Cover>(class: &Bound<'_, PyType>) -> PyResult<()> {
     let covered = class.getattr(M::NAME)?;
     let about = |attribute| covered.getattr(attribute)?.extract::<String>();
     let documented = format!("{}{}\n--\n\n{}", M::NAME, about("__text_signature__")?, about("__doc__")?);
-    // SAFETY: a pointer to a function, as which Python calls it the flags below say.
+    // SAFETY: a function pointer. The flags below make Python call it with its real signature.
     let function = unsafe { mem::transmute::<Function, ffi::PyCFunctionWithKeywords>(called::<M>) };
     let definition = ffi::PyMethodDef {
         ml_name: CString::new(M::NAME)?.into_raw(),
@@ -190,18 +192,18 @@ fn cover<M: Cover>(class: &Bound<'_, PyType>) -> PyResult<()> {
         ml_flags: METH_FASTCALL | ffi::METH_KEYWORDS,
         ml_doc: CString::new(documented)?.into_raw(),
     };
-    // What Python calls stays as long as the process, as the class does.
+    // The definition must live as long as the class, which is as long as the process.
     let definition = Box::leak(Box::new(definition));
-    // SAFETY: the class is alive, and the definition stays.
+    // SAFETY: the class is alive, and the definition is never freed.
     let method = unsafe { ffi::PyDescr_NewMethod(class.as_type_ptr(), definition) };
     // SAFETY: a new reference, or null with an exception set.
     let method = unsafe { Bound::from_owned_ptr_or_err(py, method) }?;
-    // Set before, if the module is made a second time: then it is the same method.
+    // If the module is created a second time, this is set already, to the same method.
     let _ = M::covered().set(py, covered.unbind());
     class.setattr(M::NAME, method)
 }
 
-/// What Python calls.
+/// The function that Python calls.
 unsafe extern "C" fn called<M: Cover>(
     slf: *mut ffi::PyObject,
     values: *const *mut ffi::PyObject,
@@ -212,7 +214,7 @@ unsafe extern "C" fn called<M: Cover>(
     let py = unsafe { Python::assume_attached() };
     // SAFETY: an object, which lives as long as the call.
     let slf = unsafe { Borrowed::from_ptr(py, slf) };
-    // SAFETY: the arguments as Python handed them.
+    // SAFETY: the arguments that Python passed.
     let given = unsafe { Given::new(py, values, unnamed, names) };
     // SAFETY: Python calls a method of a class only for an instance of it.
     let space = unsafe { slf.cast_unchecked::<Space>() };

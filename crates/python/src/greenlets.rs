@@ -1,4 +1,4 @@
-//! The greenlets of gevent. `kennel/_gevent.py` knows them; here it is asked, once the program has imported gevent.
+//! The greenlets of gevent. This module calls `kennel/_gevent.py` if the program has imported gevent.
 
 use crate::task::Task;
 use pyo3::intern;
@@ -8,13 +8,13 @@ use std::time::Duration;
 
 /// A greenlet that calls the cache.
 pub(crate) struct Greenlet<'py> {
-    /// Whose its claims are.
+    /// The owner of its claims.
     pub(crate) task: kennel::Task,
     sleep: Bound<'py, PyAny>,
 }
 
 impl<'py> Greenlet<'py> {
-    /// The greenlet that runs; `None` where the thread runs no others.
+    /// The running greenlet; `None` in a thread in which gevent runs no greenlets.
     pub(crate) fn current(py: Python<'py>) -> PyResult<Option<Self>> {
         let modules = PyModule::import(py, intern!(py, "sys"))?.getattr(intern!(py, "modules"))?;
         if !modules.cast::<PyDict>()?.contains(intern!(py, "gevent"))? {
@@ -25,7 +25,7 @@ impl<'py> Greenlet<'py> {
         Ok(found.map(|(task, sleep)| Self { task: task.0, sleep }))
     }
 
-    /// Lets others run for so long.
+    /// Lets other greenlets run for this time.
     pub(crate) fn sleep(&self, time: Duration) -> PyResult<()> {
         self.sleep.call1((time.as_secs_f64(),)).map(|_| ())
     }

@@ -1,24 +1,24 @@
-//! The engine's handles behind a cache or a namespace of Python.
+//! The engine's handles of a Python cache or namespace.
 
 use crate::open::Use;
 use kennel::Cache;
 use std::ops::Deref;
 use std::time::Duration;
 
-/// Two handles of one cache, with the same namespace if they have one.
+/// Two handles of the same cache, with the same namespace if there is one.
 pub(crate) struct Handles {
     pub(crate) cache: Cache,
-    /// For an attempt that does not wait, and so need not give up the interpreter's lock.
-    pub(crate) at_once: Cache,
+    /// A handle that does not wait for locks, so the interpreter's lock can be kept during its calls.
+    pub(crate) nonblocking: Cache,
 }
 
 impl Handles {
     pub(crate) fn new(cache: Cache) -> Self {
-        Self { at_once: cache.with_lock_wait(Duration::ZERO), cache }
+        Self { nonblocking: cache.with_lock_wait(Duration::ZERO), cache }
     }
 }
 
-/// A handle while it is used.
+/// A handle in use.
 pub(crate) struct UsedCache<'a>(pub(crate) Use<'a, Handles>);
 
 impl Deref for UsedCache<'_> {

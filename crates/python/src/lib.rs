@@ -1,8 +1,7 @@
 //! `kennel._kennel`: the part of the Python package `kennel` that is Rust.
 //!
-//! It holds what touches the engine: the cache, its statistics, claims. What can be said in Python as well is in
-//! `python/kennel`. The interpreter's lock is given up around every write, every wait, and the copying of large
-//! values.
+//! It contains what calls the engine: the cache, its statistics, claims. Everything else is in `python/kennel`. The
+//! interpreter's lock is released during every write, every wait, and the copying of large values.
 
 mod bytes;
 mod cache;
@@ -21,8 +20,8 @@ mod task;
 
 use pyo3::prelude::*;
 
-/// The engine of the package `kennel`. It relies on the interpreter's lock: an interpreter that can do without takes its
-/// lock up again when it imports this.
+/// The engine of the package `kennel`. It relies on the interpreter's lock (GIL): a free-threaded interpreter turns the
+/// lock on again when it imports this module.
 #[pymodule(gil_used = true)]
 mod _kennel {
     use pyo3::prelude::*;
@@ -46,7 +45,7 @@ mod _kennel {
     #[pymodule_export]
     const MAX_KEY: usize = kennel::MAX_KEY;
 
-    /// The version of the package, which is that of the crate.
+    /// The version of the package, the same as that of the crate.
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
 

@@ -1,24 +1,26 @@
-//! Something that is there until it is closed, and cannot be closed while somebody uses it.
+//! A value that exists until it is closed, and that cannot be closed while a call uses it.
 //!
-//! PyO3 has that, too, but counts whoever looks at an object by two locked instructions for each call, and a processor does
-//! not begin to load what the next call needs while it carries one out. That took a tenth of a `get`.
-#![allow(unsafe_code, reason = "who holds the interpreter's lock needs no other one")]
+//! PyO3 has such a cell, too, but counts borrows with two locked instructions per call. While the processor executes
+//! one, it does not begin to load the data of the next call. That cost a tenth of a `get`.
+#![allow(unsafe_code, reason = "the interpreter's lock protects the value, so no other lock is needed")]
 
 use pyo3::Python;
 use std::cell::UnsafeCell;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Nothing once it is closed.
+/// A value, or nothing once it is closed.
 ///
-/// *The value is changed only by who holds the interpreter's lock while nobody uses it.* So whoever holds that lock may look
-/// at it for as long as it is held, and whoever [uses](Self::enter) it may give that lock up meanwhile.
+/// *A thread changes the value only while it holds the interpreter's lock and no call uses the value.* So a thread may
+/// [look](Self::look) at the value while it holds that lock, and a thread that [uses](Self::enter) the value may
+/// release the lock meanwhile.
 pub(crate) struct UntilClosed<T> {
     value: UnsafeCell<Option<T>>,
     users: AtomicUsize,
 }
 
-// SAFETY: threads share `&T`, and one that closes takes a `T` that another made; who does what when, the type says.
+// SAFETY: threads share `&T`, and the thread that closes takes a `T` that another thread created. The documentation of
+// the type says why a change and a use never coincide.
 unsafe impl<T: Send + Sync> Sync for UntilClosed<T> {}
 
 impl<T> UntilClosed<T> {
@@ -26,43 +28,45 @@ impl<T> UntilClosed<T> {
         Self { value: UnsafeCell::new(Some(value)), users: AtomicUsize::new(0) }
     }
 
-    /// The value for a look at it; `None`: it is closed.
+    /// The value, or `None` if it is closed.
     ///
     /// # Safety
-    /// The interpreter's lock is not given up while what is returned is in use, unless it was [entered](Self::enter).
+    /// The caller must not release the interpreter's lock while it uses the returned reference, unless it
+    /// [entered](Self::enter).
     #[inline(always)]
     pub(crate) unsafe fn look(&self, _: Python<'_>) -> Option<&T> {
-        // SAFETY: it is changed under the interpreter's lock only, which this thread holds.
+        // SAFETY: the value changes only under the interpreter's lock, which this thread holds.
         unsafe { (*self.value.get()).as_ref() }
     }
 
-    /// Uses the value; `None`: it is closed.
+    /// Begins a use of the value, or returns `None` if it is closed.
     pub(crate) fn enter(&self, py: Python<'_>) -> Option<Use<'_, T>> {
-        // SAFETY: from the next line on it is used, and so is not closed.
+        // SAFETY: from the next line on the value is in use, so it is not closed.
         let value = unsafe { self.look(py) }?;
         self.users.fetch_add(1, Ordering::Relaxed);
         Some(Use { value, users: &self.users })
     }
 
-    /// Whether it is closed.
+    /// Whether the value was closed.
     pub(crate) fn is_closed(&self, py: Python<'_>) -> bool {
-        // SAFETY: it is looked at in this line only.
+        // SAFETY: the reference does not leave this line.
         unsafe { self.look(py) }.is_none()
     }
 
-    /// Closes it: `Err` while it is used. Whoever gets the value may drop it without the interpreter's lock.
+    /// Closes the cell and returns the value, which may be dropped without the interpreter's lock. An error if a call
+    /// uses the value.
     pub(crate) fn close(&self, _: Python<'_>) -> Result<Option<T>, InUse> {
-        // Acquires what users did, who may end without the interpreter's lock.
+        // Pairs with the release at the end of a use, which may happen without the interpreter's lock.
         if self.users.load(Ordering::Acquire) != 0 {
             return Err(InUse);
         }
-        // SAFETY: this thread holds the interpreter's lock, and nobody uses the value. Who only looks at it holds that
-        // lock meanwhile, so it is no other thread; and nothing runs here that would look.
+        // SAFETY: this thread holds the interpreter's lock, and no call uses the value. A thread that only looks at it
+        // holds that lock, so it is not another thread; and nothing here looks at it.
         Ok(unsafe { (*self.value.get()).take() })
     }
 }
 
-/// It cannot be closed now.
+/// The error of closing a value that is in use.
 pub(crate) struct InUse;
 
 /// A use of the value, until this is dropped.
@@ -81,7 +85,7 @@ impl<T> Deref for Use<'_, T> {
 
 impl<T> Drop for Use<'_, T> {
     fn drop(&mut self) {
-        // Releases to the `Acquire` of who closes.
+        // Pairs with the `Acquire` in `close`.
         self.users.fetch_sub(1, Ordering::Release);
     }
 }

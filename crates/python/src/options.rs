@@ -118,8 +118,8 @@ impl<'a, 'py> Given<'a, 'py> {
     }
 }
 
-/// Parses a number of bytes such as `64M`. K, M, G and T, with or without `iB`, are powers of 1024; kB, MB, GB and TB are
-/// powers of 1000, as on the command line.
+/// Parses a number of bytes such as `64M`. K, M, G and T, with or without `iB`, are powers of 1024; kB, MB, GB and TB
+/// are powers of 1000, as on the command line.
 fn bytes(text: &str) -> Option<u64> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());

@@ -1,4 +1,4 @@
-//! All that is done with keys, in a whole cache or in a namespace of one.
+//! The operations on keys, which a cache and a namespace have in common.
 
 use crate::bytes::{Bytes, LARGE, Lent, collect, copied, pairs, read, slices};
 use crate::claim::{CreateHow, DEFAULT_WAIT, Lock, LockHow, Lookup, waiting};
@@ -14,19 +14,19 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyList, PyMemoryView, PySlice};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// What the documentation of a method that stores says of its options.
+/// The documentation of the options of every method that stores a value.
 macro_rules! life {
     () => {
-        ":param ttl: seconds, or a ``timedelta``, after which the value expires; by default it does not, or as the \
-            namespace says.\n\
-        :param stale: seconds after which it is stale: whoever creates values makes it anew, all others use it. At most \
-            ``ttl``.\n\
-        :param expires_at: the moment at which it expires, in seconds since 1970, in place of ``ttl``.\n\
-        :param flags: a number that is stored beside the value."
+        ":param ttl: time to live: seconds, or a ``timedelta``, until the value expires. The default is that of the \
+            namespace; without one the value does not expire.\n\
+        :param stale: seconds, or a ``timedelta``, until the value is stale. Then one caller of ``get_or_create`` \
+            creates a new value, and all others continue to use this one. At most ``ttl``.\n\
+        :param expires_at: the time at which the value expires, in seconds since 1970, instead of ``ttl``.\n\
+        :param flags: a number from 0 to 2**32 - 1 that is stored with the value; default 0."
     };
 }
 
-/// All that is done with keys, in a whole cache or in a namespace of one.
+/// The operations on keys, which a cache and a namespace have in common.
 #[pyclass(module = "kennel._kennel", subclass, weakref, frozen)]
 pub(crate) struct Space(UntilClosed<Handles>);
 
@@ -51,9 +51,9 @@ impl Space {
     #[inline]
     pub(crate) fn store(&self, py: Python<'_>, key: &[u8], value: &[u8], how: &SetOptions) -> Outcome<u64> {
         let used = self.0.enter(py).ok_or_else(closed)?;
-        // To give up the interpreter's lock and take it again costs as much as a small write does.
+        // Releasing the interpreter's lock and taking it again costs as much as a small write.
         if value.len() < LARGE
-            && let Ok(stamp) = used.at_once.set_with(key, value, how)
+            && let Ok(stamp) = used.nonblocking.set_with(key, value, how)
         {
             return Ok(stamp.0);
         }
@@ -63,33 +63,34 @@ impl Space {
 
 #[pymethods]
 impl Space {
-    /// Whether close() was called.
+    /// Whether ``close`` was called.
     #[getter]
     fn closed(&self, py: Python<'_>) -> bool {
         self.0.is_closed(py)
     }
 
-    /// Gives the file back. Whatever uses this afterwards raises ValueError.
+    /// Closes the handle. Every later use of it raises ValueError.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let in_use = |_| PyRuntimeError::new_err("another thread is using the cache: close it when that is done");
+        let in_use =
+            |_| PyRuntimeError::new_err("another thread is using the cache: close it later");
         let handles = self.0.close(py).map_err(in_use)?;
         py.detach(|| drop(handles));
         Ok(())
     }
 
-    /// The same keys for an event loop's thread: a write that would have to wait for its stripe's lock raises Busy
-    /// immediately.
+    /// A handle with the same keys for the thread of an event loop. If the stripe is locked, a write raises Busy
+    /// instead of waiting.
     fn _nonblocking(&self, py: Python<'_>) -> PyResult<Self> {
         Ok(Self::new(self.cache(py)?.with_lock_wait(Duration::ZERO)))
     }
 
-    /// Seconds for which a write waits for its stripe's lock, before it raises Busy.
+    /// How many seconds a write waits for the lock of its stripe before it raises Busy.
     #[getter]
     fn lock_wait(&self, py: Python<'_>) -> PyResult<f64> {
         Ok(self.cache(py)?.lock_wait().as_secs_f64())
     }
 
-    /// The value of a key, or `default` on a miss.
+    /// Returns the value of a key, or ``default`` if the key has no value.
     #[pyo3(signature = (key, default = None))]
     fn get<'py>(
         &self,
@@ -108,7 +109,7 @@ impl Space {
         Ok(self.cache(py)?.contains(&key))
     }
 
-    /// The value of a key with what is stored beside it, or None on a miss.
+    /// Returns the value of a key with its metadata, a :class:`kennel.Item`, or None if the key has no value.
     fn get_item(&self, py: Python<'_>, key: Bytes<'_>) -> Outcome<Option<Item>> {
         let cache = self.cache(py)?;
         let item = cache.try_get_item(&key)?;
@@ -118,10 +119,11 @@ impl Space {
         Ok(item.map(|item| Item::new(py, &item)).transpose()?)
     }
 
-    /// Copies the value to the start of a writable buffer and returns its length; None on a miss.
+    /// Copies the value of a key to the start of a writable buffer. Returns its length in bytes, or None if the key has
+    /// no value.
     ///
-    /// :param buffer: what takes the value, a ``bytearray`` for example. One that is too small is
-    ///     :class:`kennel.BufferTooSmall`.
+    /// :param buffer: a writable buffer, such as a ``bytearray``. If it is too small,
+    ///     :class:`kennel.BufferTooSmall` is raised.
     fn get_into(&self, py: Python<'_>, key: Bytes<'_>, buffer: &Bound<'_, PyAny>) -> Outcome<Option<usize>> {
         let Some(value) = self.find(py, key.as_ref())? else { return Ok(None) };
         let view = PyMemoryView::from(buffer)?.call_method1("cast", ("B",))?;
@@ -133,7 +135,7 @@ impl Space {
         Ok(Some(needed))
     }
 
-    /// The values of many keys, in their order; None for a miss.
+    /// Returns the values of many keys, in the order of the keys, with None for each key that has no value.
     fn get_multi<'py>(&self, py: Python<'py>, keys: &Bound<'py, PyAny>) -> Outcome<Bound<'py, PyList>> {
         let (cache, keys) = (self.cache(py)?, collect(keys)?);
         let keys = slices(&keys);
@@ -148,7 +150,7 @@ impl Space {
         Ok(list)
     }
 
-    #[doc = concat!("Stores a value; returns its stamp.\n\n", life!())]
+    #[doc = concat!("Stores a value. Returns its stamp, a number that ``compare_and_swap`` compares.\n\n", life!())]
     #[pyo3(signature = (key, value, ttl = None, *, stale = None, expires_at = None, flags = 0))]
     #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
     fn set(
@@ -168,7 +170,7 @@ impl Space {
         self.store(py, key.as_ref(), value.as_ref(), &SetOptions::new()).map(|_| ())
     }
 
-    #[doc = concat!("Stores a value if the key has none; False if it has.\n\n", life!())]
+    #[doc = concat!("Stores a value only if the key has none. Returns whether it was stored.\n\n", life!())]
     #[pyo3(signature = (key, value, ttl = None, *, stale = None, expires_at = None, flags = 0))]
     #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
     fn add(
@@ -186,7 +188,7 @@ impl Space {
         Ok(py.detach(|| cache.add(key, value, &how))?)
     }
 
-    #[doc = concat!("Stores a value if the key has one; False if it has none.\n\n", life!())]
+    #[doc = concat!("Stores a value only if the key already has one. Returns whether it was stored.\n\n", life!())]
     #[pyo3(signature = (key, value, ttl = None, *, stale = None, expires_at = None, flags = 0))]
     #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
     fn replace(
@@ -205,9 +207,9 @@ impl Space {
     }
 
     #[doc = concat!(
-        "Stores a value if the key's value still has this stamp. Returns the new stamp; False if the value was changed, \
-            None if there is none.\n\n\
-        :param stamp: what :attr:`kennel.Item.stamp`, or the call that stored the value, returned.\n",
+        "Stores a value only if the key's current value has this stamp. Returns the stamp of the new value, False if \
+            the current value has another stamp, or None if the key has no value.\n\n\
+        :param stamp: the stamp from :attr:`kennel.Item.stamp`, or from the call that stored the value.\n",
         life!()
     )]
     #[pyo3(signature = (key, stamp, value, ttl = None, *, stale = None, expires_at = None, flags = 0))]
@@ -232,28 +234,31 @@ impl Space {
         })
     }
 
-    /// Adds to a number that is stored as decimal text; the new number, or None if the key has no value.
+    /// Adds to a number that is stored as decimal text. Returns the new number, or None if the key has no value.
     ///
-    /// :param delta: what is added, from 0 to 2**64 - 1. A sum above that is :class:`kennel.Overflow`.
+    /// :param delta: the number to add, from 0 to 2**64 - 1; default 1. A sum above 2**64 - 1 raises
+    ///     :class:`kennel.Overflow`.
     #[pyo3(signature = (key, delta = 1))]
     fn incr(&self, py: Python<'_>, key: Bytes<'_>, delta: u64) -> Outcome<Option<u64>> {
         let (cache, key) = (self.cache(py)?, key.as_ref());
         Ok(py.detach(|| cache.incr(key, delta))?)
     }
 
-    /// Takes from a number that is stored as decimal text; the new number, or None if the key has no value.
+    /// Subtracts from a number that is stored as decimal text. Returns the new number, or None if the key has no value.
     ///
-    /// :param delta: what is taken away, from 0 to 2**64 - 1. A result below 0 is :class:`kennel.Overflow`.
+    /// :param delta: the number to subtract, from 0 to 2**64 - 1; default 1. A result below 0 raises
+    ///     :class:`kennel.Overflow`.
     #[pyo3(signature = (key, delta = 1))]
     fn decr(&self, py: Python<'_>, key: Bytes<'_>, delta: u64) -> Outcome<Option<u64>> {
         let (cache, key) = (self.cache(py)?, key.as_ref());
         Ok(py.detach(|| cache.decr(key, delta))?)
     }
 
-    /// Changes when a key expires; False if it has no value. Without a time it does not expire.
+    /// Changes when the value of a key expires. Without arguments it no longer expires. Returns whether the key has a
+    /// value.
     ///
-    /// :param ttl: seconds, or a ``timedelta``, from now on.
-    /// :param expires_at: the moment, in seconds since 1970, in place of ``ttl``.
+    /// :param ttl: seconds, or a ``timedelta``, from now until the value expires.
+    /// :param expires_at: the time at which the value expires, in seconds since 1970, instead of ``ttl``.
     #[pyo3(signature = (key, ttl = None, *, expires_at = None))]
     fn touch(&self, py: Python<'_>, key: Bytes<'_>, ttl: Option<Seconds>, expires_at: Option<f64>) -> Outcome<bool> {
         let (cache, expiry) = (self.cache(py)?, expiry(ttl, expires_at)?.unwrap_or_default());
@@ -261,7 +266,7 @@ impl Space {
         Ok(py.detach(|| cache.touch(key, expiry))?)
     }
 
-    /// Removes a key; False if it has no value.
+    /// Removes the value of a key. Returns whether the key had one.
     fn delete(&self, py: Python<'_>, key: Bytes<'_>) -> Outcome<bool> {
         let (cache, key) = (self.cache(py)?, key.as_ref());
         Ok(py.detach(|| cache.delete(key))?)
@@ -273,9 +278,9 @@ impl Space {
     }
 
     #[doc = concat!(
-        "Stores many items, each stripe locked once for up to 64 of them. Returns those that could not be stored, by key, \
-            with their errors.\n\n\
-        :param items: a mapping, or pairs of key and value.\n",
+        "Stores many items, and locks each stripe once for up to 64 of them. Returns a dictionary of the keys that \
+            could not be stored, with their errors.\n\n\
+        :param items: a mapping, or an iterable of pairs of key and value.\n",
         life!()
     )]
     #[pyo3(signature = (items, ttl = None, *, stale = None, expires_at = None, flags = 0))]
@@ -301,15 +306,17 @@ impl Space {
         Ok(failed)
     }
 
-    /// Removes many keys, each stripe locked once for up to 64 of them; whether each had a value, in their order.
+    /// Removes many keys, and locks each stripe once for up to 64 of them. Returns whether each key had a value, in the
+    /// order of the keys.
     fn delete_multi(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> Outcome<Vec<bool>> {
         let (cache, keys) = (self.cache(py)?, collect(keys)?);
         let keys = slices(&keys);
         Ok(py.detach(|| cache.delete_multi(&keys)).into_iter().collect::<Result<_, _>>()?)
     }
 
-    /// Goes through the keys, in no order. It is no snapshot. A cache goes through all keys of the file, those of namespaces
-    /// as they are stored: the namespace's name, a zero byte, the key. A namespace goes through its own.
+    /// Returns an iterator over the keys, in no particular order. It is not a snapshot: keys that are stored or removed
+    /// meanwhile may or may not appear. A namespace yields its own keys. A cache yields all keys of the file; those of
+    /// namespaces have their stored form, which is the name of the namespace, a zero byte, and the key.
     fn keys(&self, py: Python<'_>) -> PyResult<Keys> {
         Ok(Keys { keys: Mutex::new(self.cache(py)?.keys()) })
     }
@@ -318,15 +325,16 @@ impl Space {
         self.keys(py)
     }
 
-    /// Forgets all values of the namespace, or of the whole cache, immediately and in every process.
+    /// Removes all values of the namespace, or of the whole cache, immediately and for every process.
     fn clear(&self, py: Python<'_>) -> Outcome<()> {
         let cache = self.cache(py)?;
         Ok(py.detach(|| cache.clear())?)
     }
 
-    /// Invalidates all values of the namespace, or of the whole cache, immediately and in every process.
+    /// Invalidates all values of the namespace, or of the whole cache, immediately and for every process.
     ///
-    /// :param soft: makes them stale instead: each is used until a new one has been created.
+    /// :param soft: make the values stale instead of removing them, so that each is used until a new one has been
+    ///     created; default False.
     #[pyo3(signature = (*, soft = false))]
     fn invalidate(&self, py: Python<'_>, soft: bool) -> Outcome<()> {
         let cache = self.cache(py)?;
@@ -334,34 +342,40 @@ impl Space {
         Ok(py.detach(|| cache.invalidate(how))?)
     }
 
-    /// Whether somebody creates or locks a key at this moment.
+    /// Returns whether a caller in any process currently creates or locks a key.
     fn is_claimed(&self, py: Python<'_>, key: Bytes<'_>) -> PyResult<bool> {
         Ok(self.cache(py)?.is_claimed(&key))
     }
 
-    /// Looks a key up, and gives the right to create it to one caller: what get_or_create() is made of.
+    /// Looks up a key. If its value must be created, exactly one caller across all threads and processes gets the right
+    /// to do so, a :class:`kennel.Claim`. ``get_or_create`` is built on this method. Returns a :class:`kennel.Lookup`.
     ///
-    /// :param ttl: seconds, or a ``timedelta``, after which the created value expires.
-    /// :param stale: seconds after which it is stale; at most ``ttl``.
-    /// :param absence_ttl: for so long it is remembered that there is no value; without it, it is not.
-    /// :param wait: seconds to wait for another's creation; ``None`` for ever, 0 not at all. Then
-    ///     :class:`kennel.TimedOut`.
-    /// :param unprotected: give the right all the same when the time for waiting is over. It is counted.
-    /// :param claim_max_age: seconds after which others may create the value, too, although the first lives; default 300.
-    /// :param early_refresh: create the value anew before it is stale, or expires, with a probability that rises towards that
-    ///     moment; 1.0 is a good value, a larger one is earlier.
-    /// :param flags: a number that is stored beside the value.
-    /// :param task: in whose name the key is claimed; by default in that of the thread, or of the greenlet.
-    /// :param at_once: raise :class:`kennel.Busy` rather than wait for the stripe's lock.
-    /// :param or_uncached: when the cache fails, give the right to create the value without it; see
-    ///     :attr:`kennel.Claim.uncached`.
+    /// :param ttl: time to live: seconds, or a ``timedelta``, until the created value expires. The default is that of
+    ///     the namespace; without one the value does not expire.
+    /// :param stale: seconds, or a ``timedelta``, until the created value is stale. At most ``ttl``.
+    /// :param absence_ttl: how many seconds to remember that the key has no value. By default this is not remembered.
+    /// :param wait: how many seconds to wait for another caller's creation before :class:`kennel.TimedOut` is raised;
+    ///     ``None`` waits without limit, 0 does not wait. Default 30.
+    /// :param unprotected: give the right to create the value to this caller, too, when its ``wait`` is over, instead
+    ///     of raising an error. ``stats().counters.unprotected`` counts this. Default False.
+    /// :param claim_max_age: how many seconds the claim excludes other callers. After that one of them may create the
+    ///     value, even if the first creator is still running. Default 300.
+    /// :param early_refresh: create a new value before the current one is stale, or expires, with a probability that
+    ///     rises towards that moment. 1.0 is a good factor; a larger one refreshes earlier. By default there is no
+    ///     early refresh.
+    /// :param flags: a number from 0 to 2**32 - 1 that is stored with the value; default 0.
+    /// :param task: the owner of the claim, a :class:`kennel.Task`; by default the calling thread, or the greenlet.
+    /// :param nonblocking: raise :class:`kennel.Busy` instead of waiting for the lock of the stripe; default False.
+    /// :param or_uncached: if the cache fails, give the right to create the value without storing it, instead of
+    ///     raising an error: see :attr:`kennel.Claim.uncached`. Default False.
     #[pyo3(
         signature = (
             key, *, ttl = None, stale = None, absence_ttl = None, wait = DEFAULT_WAIT, unprotected = false,
-            claim_max_age = None, early_refresh = None, flags = 0, task = None, at_once = false, or_uncached = false
+            claim_max_age = None, early_refresh = None, flags = 0, task = None, nonblocking = false, or_uncached = false
         ),
         text_signature = "($self, key, *, ttl=None, stale=None, absence_ttl=None, wait=30.0, unprotected=False, \
-                          claim_max_age=None, early_refresh=None, flags=0, task=None, at_once=False, or_uncached=False)"
+                          claim_max_age=None, early_refresh=None, flags=0, task=None, nonblocking=False, \
+                          or_uncached=False)"
     )]
     #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
     fn claim(
@@ -377,7 +391,7 @@ impl Space {
         early_refresh: Option<f64>,
         flags: u32,
         task: Option<PyRef<'_, Task>>,
-        at_once: bool,
+        nonblocking: bool,
         or_uncached: bool,
     ) -> Outcome<Lookup> {
         check_life(ttl, stale)?;
@@ -385,17 +399,21 @@ impl Space {
         let how =
             CreateHow { ttl, stale, absence_ttl, unprotected, claim_max_age, early_refresh, flags, task, or_uncached };
         let used = self.0.enter(py).ok_or_else(closed)?;
-        let cache = if at_once { &used.at_once } else { &used.cache };
+        let cache = if nonblocking { &used.nonblocking } else { &used.cache };
         Lookup::find(py, cache, &key, &how, waiting(wait), used.cache.lock_wait())
     }
 
-    /// The lock of a key, for all threads and processes that lock it, too: for a ``with`` block, or to be acquired.
+    /// Returns the lock of a key, a :class:`kennel.Lock`, for use in a ``with`` block or with ``acquire``. It excludes
+    /// all other threads and processes that lock the same key.
     ///
-    /// :param wait: seconds to wait for it; ``None`` for ever, 0 not at all. Then :class:`kennel.TimedOut`.
-    /// :param max_age: seconds after which others may take it over, although its owner lives; by default they may not.
-    /// :param unprotected: when all claims of the key's stripe are held, take the lock without protection instead of
-    ///     waiting. It is counted.
-    /// :param handover: another thread will release it, so that this one waits for it as others do.
+    /// :param wait: how many seconds to wait for the lock before :class:`kennel.TimedOut` is raised; ``None`` waits
+    ///     without limit, 0 does not wait. Default 30.
+    /// :param max_age: how many seconds the lock excludes other callers. After that another caller may take it over,
+    ///     even if its owner is still running. By default there is no limit.
+    /// :param unprotected: if all claims of the key's stripe are held, take the lock without protection instead of
+    ///     waiting. ``stats().counters.unprotected`` counts this. Default False.
+    /// :param handover: another thread may release the lock. This thread therefore waits for a lock that it holds
+    ///     itself, where it would otherwise get :class:`kennel.OwnClaim`. Default False.
     #[pyo3(
         signature = (key, *, wait = DEFAULT_WAIT, max_age = None, unprotected = false, handover = false),
         text_signature = "($self, key, *, wait=30.0, max_age=None, unprotected=False, handover=False)"
@@ -417,20 +435,20 @@ impl Space {
     }
 }
 
-/// A value with what is stored beside it.
+/// A value with its metadata.
 #[pyclass(module = "kennel", frozen, get_all)]
 pub(crate) struct Item {
     /// The value.
     value: Py<PyBytes>,
-    /// The number that the caller stored beside it.
+    /// The number that the caller stored with the value.
     flags: u32,
-    /// What `compare_and_swap` compares: it differs after every write of the key.
+    /// The stamp for ``compare_and_swap``. Each write of the key gives it another one.
     stamp: u64,
     /// When the item expires, in seconds since 1970; None if it does not.
     expires: Option<f64>,
-    /// When it becomes stale, in seconds since 1970; None if it does not.
+    /// When the item becomes stale, in seconds since 1970; None if it does not.
     soft_expires: Option<f64>,
-    /// Whether it is stale: its soft expiry has passed, or a soft invalidation came.
+    /// Whether the item is stale: its soft expiry has passed, or it was invalidated softly.
     is_stale: bool,
 }
 
@@ -447,7 +465,7 @@ impl Item {
     }
 }
 
-/// An iterator over keys. Threads that share one take turns.
+/// An iterator over keys. Several threads may share one; each key goes to one of them.
 #[pyclass(module = "kennel", frozen)]
 pub(crate) struct Keys {
     keys: Mutex<kennel::Keys>,
@@ -460,8 +478,8 @@ impl Keys {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
-        // The interpreter's lock is kept, so that nobody else holds this one: neither another thread, nor, in a forked
-        // child, a thread that is not there. The engine waits some milliseconds at most, for a bucket in mid-change.
+        // The interpreter's lock is kept, so this mutex is free: no other thread holds it, and in a forked child no
+        // thread of the parent does. The engine waits a few milliseconds at most, for a bucket that is being changed.
         let key = self.keys.lock().unwrap_or_else(PoisonError::into_inner).next();
         key.map(|key| PyBytes::new(py, &key))
     }

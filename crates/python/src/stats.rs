@@ -1,4 +1,4 @@
-//! Statistics as the dataclasses of `kennel/_stats.py`.
+//! The conversion of statistics to the dataclasses in `kennel/_stats.py`.
 
 use crate::paths;
 use kennel::{Counters, Problem, Repair, Stats, StripeStats, Verification};

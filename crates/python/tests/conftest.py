@@ -1,9 +1,11 @@
-"""What the tests share."""
+"""Fixtures for all tests."""
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
-from typing import Callable, Iterator, List
+import threading
+from typing import Any, Callable, ContextManager, Iterator, List
 
 import kennel
 import pytest
@@ -34,6 +36,37 @@ def opened(tmp_path: pathlib.Path) -> Iterator[Callable[..., kennel.Cache]]:
     yield open_one
     for cache in caches:
         cache.close()
+
+
+@pytest.fixture
+def in_threads() -> Callable[[int, Callable[[int], Any]], List[Any]]:
+    """Calls a function in several threads, each with its number, and returns the results in the order of their end."""
+
+    def run(count: int, work: Callable[[int], Any]) -> List[Any]:
+        results: List[Any] = []
+        threads = [threading.Thread(target=lambda i=i: results.append(work(i))) for i in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return results
+
+    return run
+
+
+@pytest.fixture
+def locked_stripe() -> Callable[[kennel.Cache], ContextManager[None]]:
+    """Holds the lock of a cache's only stripe, as a stopped process does."""
+    fcntl = pytest.importorskip("fcntl", reason="locks a stripe by hand")
+
+    @contextlib.contextmanager
+    def locked(cache: kennel.Cache) -> Iterator[None]:
+        (stripe,) = cache.path.parent.glob("*.locks/*/*.lock")
+        with stripe.open("r+b") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield
+
+    return locked
 
 
 #: Of the classes that run dogpile.cache's suites, those that run the tests that sleep, too: each of the 80 once.

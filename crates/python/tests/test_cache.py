@@ -373,19 +373,14 @@ def test_destroy_removes_the_file_and_its_locks(cache):
         kennel.destroy(path)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="locks a stripe by hand")
-def test_other_threads_run_while_one_waits(opened):
+def test_other_threads_run_while_one_waits(opened, locked_stripe):
     """A second thread must get the interpreter while the first waits for the lock of a stripe."""
-    import fcntl
-
     cache = opened(capacity=8 << 20, stripes=1, lock_wait=30)
     cache.set("key", "before")
-    (stripe,) = cache.path.parent.glob("*.locks/*/*.lock")
     waiting = threading.Thread(target=cache.set, args=("key", "after"))
-    with stripe.open("r+b") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    with locked_stripe(cache):
         waiting.start()
-        # Did that one keep the interpreter, this would go on once it has given up.
+        # If that thread kept the interpreter, this one would continue only after its wait.
         began = time.monotonic()
         for _ in range(20):
             time.sleep(0.01)
@@ -440,3 +435,11 @@ def test_text_that_is_no_unicode_is_a_key(cache):
     assert cache.memoize(lambda name: name)(names[0]) == names[0]
     with cache.lock(names[0]):
         assert cache.is_claimed(names[0])
+
+
+def test_threads_share_an_iterator_over_keys(cache, in_threads):
+    cache.set_multi({f"key {n}": "" for n in range(5000)})
+    keys = cache.keys()
+    found = in_threads(4, lambda _: list(keys))
+    assert sorted(sum(found, [])) == sorted(cache.keys())
+    assert len(sum(found, [])) == 5000

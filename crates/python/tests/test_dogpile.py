@@ -230,7 +230,7 @@ assert region.get_or_create("key", lambda: 42) == 42
 
 def test_an_argument_that_there_is_not_is_logged(backend, caplog):
     backend(capcity=1)
-    assert "'capcity' is no argument" in caplog.text
+    assert "'capcity' is not an argument" in caplog.text
 
 
 def test_options_of_the_cache_are_arguments(backend):

@@ -11,7 +11,7 @@ False
 >>> cache.close()
 >>> folder.cleanup()
 
-:mod:`kennel.dogpile` has the backend for dogpile.cache, :mod:`kennel.django` the one for Django.
+:mod:`kennel.dogpile` contains the backend for dogpile.cache, and :mod:`kennel.django` the one for Django.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ __all__ = [
     "Verification",
 ]
 
-# What is public is called by the name that programs use, in tracebacks too, and not by that of the file it is in.
+# Public classes are named as programs import them, also in tracebacks, and not after the file that defines them.
 for _value in [globals()[name] for name in __all__]:
     if isinstance(_value, type):
         _value.__module__ = __name__

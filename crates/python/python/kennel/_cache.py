@@ -1,4 +1,4 @@
-"""The cache: what :mod:`kennel._kennel` has, and how it is opened."""
+"""The public classes of a cache and its namespaces, on top of those in :mod:`kennel._kennel`."""
 
 from __future__ import annotations
 
@@ -19,47 +19,57 @@ PathLike = Union[str, "os.PathLike[str]"]
 
 
 class Cache(_kennel.Cache, Creating):
-    """An open cache file, to be used by any number of threads and processes at once.
+    """An open cache file, for any number of threads and processes.
 
-    Keys and values are bytes. ``str`` is taken as its UTF-8, and whatever has a buffer (``bytearray``, ``memoryview``,
-    an array) as its content; what comes back is ``bytes``. Objects go through a serializer, see :meth:`memoize`.
+    Keys and values are bytes. A ``str`` is encoded as UTF-8, and any other object with a buffer (``bytearray``,
+    ``memoryview``, an array) is copied. Reads return ``bytes``. For objects, use :meth:`memoize`, which has
+    serializers.
 
-    A read takes no lock, and what cannot be read is a miss. A write locks one stripe and can end in
-    :class:`kennel.Busy` when a stopped process holds it. The interpreter's lock is given up while one waits, and
-    while a value of 64 KiB or more is copied.
+    A read takes no lock; a value that cannot be read is a miss. A write locks one stripe, and raises
+    :class:`kennel.Busy` if another process, such as a stopped one, holds that lock for longer than ``lock_wait``. The
+    interpreter's lock is released during waits, and while a value of 64 KiB or more is copied.
 
-    A forked child may go on using the cache it was born with. A cache that is pickled, as an argument of a
-    ``multiprocessing`` process is, opens its file again in the other process.
+    A forked child can continue to use the cache that its parent opened. A cache that is pickled, for example as an
+    argument of a ``multiprocessing`` process, opens its file again in the other process.
 
-    The cache is a mapping where that fits: ``cache[key]``, ``cache[key] = value``, ``del cache[key]``, ``key in cache``
-    and iteration over the keys, which is no snapshot. It has no length, since what it holds changes under one's
-    hands; ``stats().items`` tells.
+    The cache supports ``cache[key]``, ``cache[key] = value``, ``del cache[key]``, ``key in cache``, and iteration over
+    the keys, which is not a snapshot. It has no length, because its contents change at any time; ``stats().items`` is
+    the number of items.
 
-    :param path: the cache file; by default the one of this user, :func:`kennel.default_path`.
-    :param capacity: bytes of records that it holds, headers included: a number, or text such as ``"256M"`` or
-        ``"1.5GiB"``; default 64 MiB.
-    :param mean_item: mean size of key and value together, which decides how large the index is; default 256. It may be
-        text, too.
-    :param stripes: number of stripes, a power of two; more of them, fewer writers that wait for each other, and
-        smaller items that still fit.
-    :param locks: how stripes are locked: ``file`` (default), ``lease``, ``process``, ``none`` or ``rw-file``.
-    :param lock_regions: number of locks, a power of two; default one per stripe.
-    :param seats: processes that can have the file open for writing at once; default 1024.
-    :param namespaces: namespaces that the file has room for; default 64.
-    :param claims: keys of one stripe that can be created or locked at the same time; default 64.
-    :param mode: permission bits of a new file; default ``0o600``.
-    :param after_crash: what a new file holds after a crash of the operating system: ``discard`` (default) or
-        ``verify``.
-    :param on_mismatch: what happens when the file exists and differs from what is asked for here: ``recreate``
-        (the default in Python), ``use_existing`` or ``fail``.
-    :param verify_reads: check the checksum of every value that is read.
-    :param trust: open a file that belongs to another user, or that others may write. Then do not unpickle from it.
-    :param allow_network: use a network or user-space file system all the same.
-    :param lock_wait: seconds that a write waits for its stripe's lock; default 5.
-    :param seed: seed of the hash of a new file; random by default.
-    :param prefault: make every page of the file present at once.
-    :param read_only: open to read only; it writes nothing and locks nothing.
-    :param create: create the file if there is none (default); otherwise that is :class:`kennel.NotFound`.
+    The options from ``capacity`` to ``claims``, and ``locks``, describe the file. If the file exists already, those
+    that are given are compared with it: see ``on_mismatch``.
+
+    :param path: the cache file; by default that of this user, :func:`kennel.default_path`.
+    :param capacity: how many bytes of records the cache holds, headers included: a number, or text such as ``"256M"``
+        or ``"1.5GiB"``. At least 2 KiB per stripe; default 64 MiB. The file is larger by its index.
+    :param mean_item: the mean size of key and value together in bytes, which determines the size of the index; default
+        256. It may be text, as for ``capacity``.
+    :param stripes: the number of stripes, a power of two up to 4096. With more stripes fewer writers wait for each
+        other, but the largest item that fits is smaller: a quarter of a stripe's main ring. By default the number
+        depends on the capacity.
+    :param locks: the lock strategy of the stripes: ``file`` (default), ``lease``, ``process``, ``none`` or ``rw-file``.
+    :param lock_regions: the number of locks that the stripes share, a power of two, at most the number of stripes,
+        which is the default.
+    :param seats: how many processes can have the file open for writing at the same time; default 1024.
+    :param namespaces: how many namespaces the file has room for, at most 65 535; default 64.
+    :param claims: how many keys of one stripe can be created or locked at the same time, at most 4096; default 64.
+    :param mode: the permission bits of a new file, at most ``0o777`` and including ``0o600``, which is the default.
+    :param after_crash: what a new file holds after a crash of the operating system: ``discard``, nothing (default), or
+        ``verify``, the records whose checksum is valid.
+    :param on_mismatch: what to do if the file exists and differs from these options: ``recreate``, replace it by an
+        empty file (the default in Python); ``use_existing``, use it as it is; or ``fail``, raise
+        :class:`kennel.Mismatch`.
+    :param verify_reads: check the checksum of every value that is read; default False.
+    :param trust: open a file that belongs to another user, or that other users may write; default False. Do not
+        unpickle values from such a file.
+    :param allow_network: use the file even if it is on a network or user-space file system; default False.
+    :param lock_wait: how many seconds a write waits for the lock of its stripe before it raises :class:`kennel.Busy`;
+        default 5.
+    :param seed: the seed of the hash of a new file, from 0 to 2**64 - 1; random by default.
+    :param prefault: make every page of the file present when it is opened, so that no write causes a page fault;
+        default False.
+    :param read_only: open the file for reading only: this handle writes nothing and locks nothing; default False.
+    :param create: create the file if it does not exist (default). With False, :class:`kennel.NotFound` is raised.
     """
 
     _opened_with: Dict[str, Any]
@@ -97,7 +107,7 @@ class Cache(_kennel.Cache, Creating):
         return self
 
     def close(self) -> None:
-        """Gives the file back; its namespaces are closed with it. Whatever uses it afterwards raises ValueError."""
+        """Closes the cache and its namespaces. Every later use of them raises ValueError."""
         for namespace in list(self._namespaces):
             namespace.close()
         super().close()
@@ -110,13 +120,15 @@ class Cache(_kennel.Cache, Creating):
         stale: Optional[Seconds] = None,
         absence_ttl: Optional[Seconds] = None,
     ) -> "Namespace":
-        """A named part of the cache, made at its first use: see :class:`Namespace`. The times are the defaults of what is
-        stored there; the file keeps those of the first program that names the namespace.
+        """Opens a named part of the cache, and creates it if the file does not have it: see :class:`Namespace`. The
+        times are the defaults for the values that are stored there. The file keeps the times of the first program that
+        opens the namespace.
 
-        :param name: the namespace's name.
-        :param ttl: seconds, or a ``timedelta``, after which values expire; by default they do not.
-        :param stale: seconds after which they are stale; at most ``ttl``.
-        :param absence_ttl: for so long it is remembered that a key has no value; by default it is not.
+        :param name: the name of the namespace, 1 to 128 bytes in UTF-8 without a zero byte.
+        :param ttl: seconds, or a ``timedelta``, until values expire; by default they do not expire.
+        :param stale: seconds, or a ``timedelta``, until values are stale; at most ``ttl``. By default they are never
+            stale.
+        :param absence_ttl: how many seconds to remember that a key has no value. By default this is not remembered.
         """
         return Namespace(self, name, ttl, stale, absence_ttl)
 
@@ -145,15 +157,15 @@ OPTIONS = tuple(
 
 
 class Namespace(_kennel.Namespace, Creating):
-    """A named part of a cache, with keys and times to live of its own, that can be invalidated as a whole, immediately and
-    in every process. It has all operations of the cache but those that concern the file. Get one from
-    :meth:`Cache.namespace`.
+    """A named part of a cache, with its own keys and default times to live. It can be invalidated as a whole,
+    immediately and for every process. A namespace has all operations of the cache except those of the whole file.
+    Create one with :meth:`Cache.namespace`.
 
-    :param cache: the cache that it is a part of.
-    :param name: its name.
-    :param ttl: seconds, or a ``timedelta``, after which values expire; by default they do not.
-    :param stale: seconds after which they are stale; at most ``ttl``.
-    :param absence_ttl: for so long it is remembered that a key has no value; by default it is not.
+    :param cache: the cache.
+    :param name: the name of the namespace, 1 to 128 bytes in UTF-8 without a zero byte.
+    :param ttl: seconds, or a ``timedelta``, until values expire; by default they do not expire.
+    :param stale: seconds, or a ``timedelta``, until values are stale; at most ``ttl``. By default they are never stale.
+    :param absence_ttl: how many seconds to remember that a key has no value. By default this is not remembered.
     """
 
     _made_of: Tuple[Any, ...]
@@ -173,7 +185,7 @@ class Namespace(_kennel.Namespace, Creating):
 
     @property
     def cache(self) -> Cache:
-        """The cache that it is a part of."""
+        """The cache that contains this namespace."""
         cache: Cache = self._made_of[0]
         return cache
 

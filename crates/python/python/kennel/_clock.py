@@ -1,4 +1,4 @@
-"""The clock by which the package waits."""
+"""The clock for waits."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ __all__ = ["now"]
 
 
 def now(clock: Callable[[], float] = time.monotonic) -> float:
-    """Seconds that only grow. A test that replaces the functions of the module ``time``, as with freezegun, does not
-    replace this one: else a wait would have no end."""
+    """Returns the time of a monotonic clock in seconds. A test that replaces the functions of the module ``time``, for
+    example with freezegun, does not replace this clock; otherwise waits would never end."""
     return clock()

@@ -1,4 +1,5 @@
-"""Creating what is missing: one caller of all threads and processes creates, the others wait or take the stale value."""
+"""Creating missing values: one caller across all threads and processes creates a value, and the others wait for it or
+get the stale value."""
 
 from __future__ import annotations
 
@@ -19,19 +20,19 @@ __all__ = ["Creating"]
 
 BytesLike = Union[str, bytes, bytearray, memoryview]
 
-#: Pauses of a coroutine that waits for another's creation, in seconds.
+#: The pauses of a coroutine that waits for another caller's creation, in seconds: the first, and the longest.
 _FIRST_PAUSE, _LAST_PAUSE = 0.001, 0.05
 
 
 def as_bytes(given: Any) -> bytes:
-    """A key or a value as it is stored."""
+    """The stored form of a key or a value."""
     if isinstance(given, bytes):
         return given
     return given.encode("utf-8", "surrogatepass") if isinstance(given, str) else memoryview(given).tobytes()
 
 
 def _end(space: _kennel.Space, claim: _kennel.Claim, key: object, value: Any, should_cache: Any) -> Optional[bytes]:
-    """Stores what a creator made. What keeps the cache from storing it is no error of the caller's."""
+    """Stores a created value. If the cache cannot store it, this is logged and is not an error of the caller."""
     data = None if value is None else as_bytes(value)
     try:
         if data is None:
@@ -48,8 +49,8 @@ def _end(space: _kennel.Space, claim: _kennel.Claim, key: object, value: Any, sh
 async def _aend(
     space: _kennel.Space, claim: _kennel.Claim, key: object, value: Any, should_cache: Any
 ) -> Optional[bytes]:
-    """The same on an event loop, whose thread waits for no lock. No other thread is asked to: all threads of the default
-    executor may be busy, perhaps with waiting for this very value."""
+    """Does the same as :func:`_end` on an event loop, whose thread must not wait for a lock. It does not use another
+    thread either, because all threads of the default executor may be busy, perhaps waiting for this value."""
     data = None if value is None else as_bytes(value)
     if data is not None and should_cache is not None and not should_cache(data):
         claim.refuse()
@@ -68,7 +69,7 @@ async def _aend(
 
 
 def _claim_of(space: _kennel.Space, key: object, found: _kennel.Lookup) -> Optional[_kennel.Claim]:
-    """The right to create a value, if it was given. Why it will not be stored, if so, is logged."""
+    """The claim of a lookup, if it has one. If its value will not be stored, the reason is logged."""
     claim = found.claim
     why = None if claim is None else claim.uncached
     if why is not None:
@@ -77,7 +78,7 @@ def _claim_of(space: _kennel.Space, key: object, found: _kennel.Lookup) -> Optio
 
 
 class _Batch(contextlib.ExitStack):
-    """What became of the keys of a list. The claims that were given end with it."""
+    """The keys of one call with their values and claims. At its end all claims end."""
 
     def __init__(self, keys: Iterable[BytesLike], wait: Optional[Seconds]) -> None:
         super().__init__()
@@ -88,7 +89,7 @@ class _Batch(contextlib.ExitStack):
         self._claims: Dict[bytes, _kennel.Claim] = {}
 
     def in_one_order(self) -> List[bytes]:
-        """The keys, each once, in an order that is the same for all callers, so that no two wait for each other."""
+        """Each key once, in an order that is the same for all callers, so that no two callers wait for each other."""
         return sorted(set(self._stored))
 
     def time_left(self) -> Optional[float]:
@@ -108,7 +109,7 @@ class _Batch(contextlib.ExitStack):
         return missing
 
     def missing(self) -> List[BytesLike]:
-        """The keys to be created, in the order in which the caller named them, each once."""
+        """Each key to be created, once, in the caller's order."""
         return list(self._missing().values())
 
     def _created(self, created: Sequence[Optional[BytesLike]]) -> List[Tuple[bytes, Optional[BytesLike]]]:
@@ -123,7 +124,7 @@ class _Batch(contextlib.ExitStack):
     def finish(
         self, space: _kennel.Space, created: Sequence[Optional[BytesLike]], should_cache: Any
     ) -> List[Optional[bytes]]:
-        """All values, those included that were created for the missing keys."""
+        """Stores the created values and returns the values of all keys."""
         for key, value in self._created(created):
             self._values[key] = _end(space, self._claims[key], key, value, should_cache)
         return self._all()
@@ -131,14 +132,14 @@ class _Batch(contextlib.ExitStack):
     async def afinish(
         self, space: _kennel.Space, created: Sequence[Optional[BytesLike]], should_cache: Any
     ) -> List[Optional[bytes]]:
-        """The same on an event loop."""
+        """Does the same as :meth:`finish` on an event loop."""
         for key, value in self._created(created):
             self._values[key] = await _aend(space, self._claims[key], key, value, should_cache)
         return self._all()
 
 
 class Creating(_kennel.Space, Memoizing):
-    """What a cache and a namespace have that is made of claims."""
+    """The methods of a cache and a namespace that create missing values."""
 
     __slots__ = ()
 
@@ -159,29 +160,37 @@ class Creating(_kennel.Space, Memoizing):
         background: bool = False,
         or_uncached: bool = False,
     ) -> Optional[bytes]:
-        """The value of a key; if it has none, ``create`` makes one, and this or that caller of all threads and processes
-        runs it while the others wait for its value.
+        """Returns the value of a key, and creates it if the key has none: exactly one caller across all threads and
+        processes runs ``create``; the others wait for its value.
 
-        A stale value is created anew by one caller while all others get the stale one at once. If the creator dies or
-        raises, the next who waits tries; what it raised reaches only its own caller. What a write, a deletion or an
-        invalidation of the key comes to while it is created is returned to its creator, and not stored. A creator may
-        create other keys in this way; the same key is :class:`kennel.OwnClaim`.
+        If the value is stale, one caller creates a new one, and all others immediately get the stale one. If a creator
+        dies or raises an exception, the next waiting caller creates the value; the exception reaches only the caller
+        whose ``create`` raised it. If the key is written, deleted or invalidated during the creation, the created value
+        is returned to its creator and not stored. ``create`` may create other keys in this way; if it asks for its own
+        key, :class:`kennel.OwnClaim` is raised.
 
-        :param create: makes the value; ``None`` says that there is none.
-        :param ttl: seconds, or a ``timedelta``, after which the value expires.
-        :param stale: seconds after which it is stale; at most ``ttl``.
-        :param absence_ttl: for so long it is remembered that there is none; without it, it is not.
-        :param wait: seconds to wait for another's creation; ``None`` for ever, 0 not at all. Then
-            :class:`kennel.TimedOut`.
-        :param unprotected: create the value all the same when the time for waiting is over. It is counted.
-        :param claim_max_age: seconds after which others may create it, too, although the first lives; default 300.
-        :param early_refresh: create the value anew before it is stale, or expires, with a probability that rises towards
-            that moment; 1.0 is a good value, a larger one is earlier.
-        :param flags: a number that is stored beside the value.
-        :param should_cache: stores only values of which this says yes.
-        :param background: a thread creates a stale value anew, and its creator gets the stale one, too.
-        :param or_uncached: when the cache fails, create the value all the same and store nothing, as if there were no
-            cache, instead of raising :class:`kennel.Error`. That is counted, and logged once for each kind of error.
+        :param create: a function that returns the value, or ``None`` if the key has no value.
+        :param ttl: time to live: seconds, or a ``timedelta``, until the value expires. The default is that of the
+            namespace; without one the value does not expire.
+        :param stale: seconds, or a ``timedelta``, until the value is stale; at most ``ttl``.
+        :param absence_ttl: how many seconds to remember that the key has no value. By default this is not remembered.
+        :param wait: how many seconds to wait for another caller's creation before :class:`kennel.TimedOut` is raised;
+            ``None`` waits without limit, 0 does not wait. Default 30.
+        :param unprotected: when ``wait`` is over, run ``create`` in this caller, too, instead of raising an error.
+            ``stats().counters.unprotected`` counts this. Default False.
+        :param claim_max_age: how many seconds a creator excludes other callers. After that one of them may create the
+            value, even if the first creator is still running. Default 300.
+        :param early_refresh: create a new value before the current one is stale, or expires, with a probability that
+            rises towards that moment. 1.0 is a good factor; a larger one refreshes earlier. By default there is no
+            early refresh.
+        :param flags: a number from 0 to 2**32 - 1 that is stored with the value; default 0.
+        :param should_cache: a function that gets the created value as bytes, and returns whether to store it. By
+            default all values are stored.
+        :param background: create the new value for a stale one in a thread of its own, so that this caller, too, gets
+            the stale value immediately. Default False.
+        :param or_uncached: if the cache fails, run ``create`` and store nothing, as if there were no cache, instead of
+            raising :class:`kennel.Error`. ``stats().counters.uncached`` counts this, and it is logged once for each
+            kind of error. Default False.
         """
         found = self.claim(
             key,
@@ -225,10 +234,17 @@ class Creating(_kennel.Space, Memoizing):
         background: bool = False,
         or_uncached: bool = False,
     ) -> Optional[bytes]:
-        """As :meth:`get_or_create` for coroutines: ``create`` is awaited, and while others create, the event loop goes
-        on. The claim is the task's. With ``background`` a task of its own creates a stale value anew."""
-        how: Dict[str, Any] = dict(ttl=ttl, stale=stale, absence_ttl=absence_ttl, claim_max_age=claim_max_age, flags=flags)
-        how["early_refresh"] = early_refresh
+        """Does the same as :meth:`get_or_create` for coroutines, with the same parameters: ``create`` is a coroutine
+        function, and the event loop continues to run while another caller creates the value. The calling task owns the
+        claim. With ``background`` a new task creates the new value for a stale one."""
+        how: Dict[str, Any] = dict(
+            ttl=ttl,
+            stale=stale,
+            absence_ttl=absence_ttl,
+            claim_max_age=claim_max_age,
+            early_refresh=early_refresh,
+            flags=flags,
+        )
         found = await _find_or_uncached(self, key, wait, unprotected, how, or_uncached)
         claim = _claim_of(self, key, found)
         if claim is None:
@@ -258,24 +274,32 @@ class Creating(_kennel.Space, Memoizing):
         should_cache: Optional[Callable[[bytes], bool]] = None,
         or_uncached: bool = False,
     ) -> List[Optional[bytes]]:
-        """The values of many keys, in their order. Those that are missing are claimed in one order that is the same for
-        all callers, so that no two wait for each other, and ``create`` gets all of them at once. It returns as many
-        values, in the order of the keys that it was given.
+        """Returns the values of many keys, in the order of the keys, and creates the missing ones in one call of
+        ``create``. Keys are claimed in an order that is the same for all callers, so two callers never wait for each
+        other.
 
-        :param keys: the keys; one that is there twice is created once.
-        :param create: makes the values of the keys that it is given, in their order; ``None`` for one that has none.
-        :param ttl: seconds, or a ``timedelta``, after which the values expire.
-        :param stale: seconds after which they are stale; at most ``ttl``.
-        :param absence_ttl: for so long it is remembered that a key has none; without it, it is not.
-        :param wait: seconds to wait for others' creations, of all keys together; ``None`` for ever, 0 not at all. Then
-            :class:`kennel.TimedOut`.
-        :param unprotected: create the values all the same when the time for waiting is over. It is counted.
-        :param claim_max_age: seconds after which others may create them, too, although the first lives; default 300.
-        :param flags: a number that is stored beside the values.
-        :param should_cache: stores only values of which this says yes.
-        :param or_uncached: when the cache fails, create the values all the same and store nothing.
+        :param keys: the keys. A key that occurs twice is created once.
+        :param create: a function that gets the list of the keys to create, and returns as many values in the same
+            order, with ``None`` for each key that has no value.
+        :param ttl: time to live: seconds, or a ``timedelta``, until the values expire. The default is that of the
+            namespace; without one they do not expire.
+        :param stale: seconds, or a ``timedelta``, until the values are stale; at most ``ttl``.
+        :param absence_ttl: how many seconds to remember that a key has no value. By default this is not remembered.
+        :param wait: how many seconds to wait for other callers' creations of all keys together, before
+            :class:`kennel.TimedOut` is raised; ``None`` waits without limit, 0 does not wait. Default 30.
+        :param unprotected: when ``wait`` is over, create the remaining values in this caller, too, instead of raising
+            an error. ``stats().counters.unprotected`` counts this. Default False.
+        :param claim_max_age: how many seconds a creator excludes other callers. After that one of them may create the
+            value, even if the first creator is still running. Default 300.
+        :param flags: a number from 0 to 2**32 - 1 that is stored with each value; default 0.
+        :param should_cache: a function that gets a created value as bytes, and returns whether to store it. By default
+            all values are stored.
+        :param or_uncached: if the cache fails, create the values and store nothing, instead of raising
+            :class:`kennel.Error`. Default False.
         """
-        how: Dict[str, Any] = dict(ttl=ttl, stale=stale, absence_ttl=absence_ttl, claim_max_age=claim_max_age, flags=flags)
+        how: Dict[str, Any] = dict(
+            ttl=ttl, stale=stale, absence_ttl=absence_ttl, claim_max_age=claim_max_age, flags=flags
+        )
         with _Batch(keys, wait) as batch:
             for key in batch.in_one_order():
                 found = self.claim(
@@ -300,8 +324,11 @@ class Creating(_kennel.Space, Memoizing):
         should_cache: Optional[Callable[[bytes], bool]] = None,
         or_uncached: bool = False,
     ) -> List[Optional[bytes]]:
-        """As :meth:`get_or_create_multi` for coroutines."""
-        how: Dict[str, Any] = dict(ttl=ttl, stale=stale, absence_ttl=absence_ttl, claim_max_age=claim_max_age, flags=flags)
+        """Does the same as :meth:`get_or_create_multi` for coroutines, with the same parameters: ``create`` is a
+        coroutine function."""
+        how: Dict[str, Any] = dict(
+            ttl=ttl, stale=stale, absence_ttl=absence_ttl, claim_max_age=claim_max_age, flags=flags
+        )
         with _Batch(keys, wait) as batch:
             for key in batch.in_one_order():
                 found = await _find_or_uncached(self, key, batch.time_left(), unprotected, how, or_uncached)
@@ -335,20 +362,21 @@ def _in_background_task(work: Callable[[], Awaitable[Any]], key: object) -> None
             _failed_in_background(key)
 
     task = asyncio.get_running_loop().create_task(run(), name="kennel-refresh")
-    # The event loop keeps only weak references.
+    # The event loop keeps only weak references to tasks.
     _refreshing.add(task)
     task.add_done_callback(_refreshing.discard)
 
 
 def _failed_in_background(key: object) -> None:
-    log.exception("creating %r anew in the background failed; the next caller tries again", key)
+    log.exception("creating a new value of %r in the background failed; the next caller tries again", key)
 
 
 _tasks: "weakref.WeakKeyDictionary[Any, _kennel.Task]" = weakref.WeakKeyDictionary()
 
 
 def _task() -> _kennel.Task:
-    """Whose a coroutine's claims are: its task's, so that one that asks for its own key is told so."""
+    """The owner of the claims of the current ``asyncio`` task, so that a task that asks for its own key gets an
+    error."""
     current = asyncio.current_task()
     if current is None:
         return _kennel.Task()
@@ -356,7 +384,7 @@ def _task() -> _kennel.Task:
 
 
 def _own(owner: _kennel.Task) -> None:
-    """Makes this coroutine's claims those of another task."""
+    """Makes the current task use an owner that another task has."""
     _tasks[asyncio.current_task()] = owner
 
 
@@ -368,21 +396,22 @@ async def _find_or_uncached(
     how: Dict[str, Any],
     or_uncached: bool,
 ) -> _kennel.Lookup:
-    """As :func:`_find`; when the cache fails, the right to create the value without it."""
+    """Does the same as :func:`_find`. If the cache fails and ``or_uncached`` is set, the lookup has the right to create
+    the value without storing it."""
     try:
         return await _find(space, key, wait, unprotected, how)
     except Error:
         if not or_uncached:
             raise
-        return space.claim(key, wait=0, task=_task(), at_once=True, or_uncached=True, **how)
+        return space.claim(key, wait=0, task=_task(), nonblocking=True, or_uncached=True, **how)
 
 
 async def _find(
     space: _kennel.Space, key: Any, wait: Optional[Seconds], unprotected: bool, how: Dict[str, Any]
 ) -> _kennel.Lookup:
     deadline = None if wait is None else now() + seconds(wait)
-    # On the event loop's own thread nothing is waited for, neither a claim nor the stripe's lock.
-    ask = functools.partial(space.claim, key, wait=0, at_once=True, task=_task(), **how)
+    # The thread of the event loop must not wait, neither for a claim nor for the lock of a stripe.
+    ask = functools.partial(space.claim, key, wait=0, nonblocking=True, task=_task(), **how)
     pause, busy_since = _FIRST_PAUSE, None
     while True:
         is_last = deadline is not None and now() >= deadline

@@ -1,4 +1,4 @@
-"""Values that cannot be decoded any more: a class was renamed, the file holds another program's bytes."""
+"""Decoding of stored values, which fails for example if a class was renamed, or another program wrote the value."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ __all__ = ["Decoder"]
 
 
 class Decoder:
-    """Decodes stored values, and takes one that cannot be decoded for a miss.
+    """Decodes stored values. A value that cannot be decoded counts as a miss.
 
-    An error would reach every caller until the value expires, and nobody would replace the value. The first failure of
-    a kind is logged as a warning, further ones for debugging only; :attr:`undecodable` counts them.
+    An exception would reach every caller until the value expires, and no caller would replace the value. The first
+    failure of each kind is logged as a warning, further ones at debug level; :attr:`undecodable` counts them.
     """
 
     def __init__(self, serializer: Serializer, where: object) -> None:
         self._loads = serializer.loads
         self._where = where
         self.undecodable = 0
-        """Values that could not be decoded, in this process."""
+        """How many values could not be decoded in this process."""
 
     def value(self, key: object, data: bytes, default: Any) -> Any:
-        """The value that ``data`` was made of, or ``default``."""
+        """Decodes ``data``. Returns ``default`` if that fails."""
         try:
             return self._loads(data)
         except MemoryError:

@@ -1,7 +1,7 @@
-"""What can go wrong: one class for each error of the engine, with the engine's name for it.
+"""The exceptions: one class for each error of the engine, with the same name.
 
-A class is also what Python has for such a thing, so ``except FileNotFoundError`` and ``except TimeoutError`` work. The
-numbers and paths of the message are attributes.
+Each class also derives from the matching built-in exception, so ``except FileNotFoundError`` and
+``except TimeoutError`` work. The numbers and paths of the message are attributes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
 
 
 class Error(Exception):
-    """Any error of Kennel. A miss is none, and neither is a full cache."""
+    """The base class of all errors of Kennel. Misses and evictions are not errors."""
 
     def __init__(self, message: str = "", **fields: Any) -> None:
         super().__init__(message)
@@ -48,7 +48,7 @@ class Error(Exception):
             setattr(self, name, value)
 
     def __reduce__(self) -> Tuple[Any, ...]:
-        # Without this, OSError's own way would leave the attributes out.
+        # OSError's own method would omit the attributes.
         return _again, (type(self), self.args, self.__dict__, getattr(self, "errno", None))
 
 
@@ -67,125 +67,151 @@ class _OfFile(Error):
 
 
 class Io(_OfFile, OSError):
-    """The operating system refused something; ``errno`` is its reason."""
+    """A call of the operating system failed; ``errno`` is its error number."""
 
 
 class NotFound(_OfFile, FileNotFoundError):
-    """There is no file at this path."""
+    """The cache file does not exist."""
 
 
 class Exists(_OfFile, FileExistsError):
-    """There is a file at this path already."""
+    """A file exists already at this path."""
 
 
 class BadFile(_OfFile):
-    """The file is no cache file, or not one of this format, or damaged in its header."""
+    """The file is not a cache file, has another version of the format, or has a damaged header."""
 
     field: str
+    """The invalid part of the file."""
     expected: str
+    """The valid value."""
     found: str
+    """The value in the file."""
 
 
 class Mismatch(_OfFile):
-    """The file differs from what was asked for, and ``on_mismatch="fail"`` was given."""
+    """The file differs from the options, and ``on_mismatch="fail"`` was given."""
 
     option: str
+    """The name of the option."""
     asked: str
+    """The value that was given for the option."""
     found: str
+    """The value of the file."""
 
 
 class LocksLost(_OfFile):
-    """The lock files that belong to the cache file are not where they must be."""
+    """The lock files of the cache file are missing."""
 
 
 class UnknownStrategy(_OfFile):
-    """The file is locked by a strategy that this program does not have."""
+    """The file uses a lock strategy that this program does not have."""
 
     found: str
+    """The lock strategy of the file."""
     asked: str
+    """The lock strategy in the options."""
 
 
 class OpenElsewhere(_OfFile):
-    """Lock strategy ``process``: the file is open, in another process or once more in this one."""
+    """The file has the lock strategy ``process``, and is already open in another process, or a second time in this
+    one."""
 
 
 class NotTrusted(_OfFile, PermissionError):
-    """Somebody else could have written the file; whoever unpickles from it would run what he put there."""
+    """Another user can write the file, or owns it. Its contents could make a process that unpickles them run any
+    code."""
 
 
 class NetworkFilesystem(_OfFile, OSError):
-    """On this file system memory or locks are not shared between all who open the file."""
+    """The file is on a file system on which mapped memory or locks may not be shared between processes."""
 
     kind: str
+    """The file system."""
 
 
 class NoSpace(_OfFile, OSError):
-    """The file system has no room for the file."""
+    """The file system has not enough space for the file."""
 
     needed: int
+    """The size of the file in bytes."""
 
 
 class SeatsFull(_OfFile):
-    """All seats are taken by living processes."""
+    """All seats of the file are taken by running processes."""
 
     seats: int
+    """The number of seats."""
 
 
 class BadOption(Error, ValueError):
-    """An option cannot be."""
+    """An option has an invalid value."""
 
     option: str
+    """The name of the option."""
     given: str
+    """The value that was given."""
     expected: str
+    """The valid values."""
 
 
 class KeyTooLong(Error, ValueError):
-    """A key is longer than ``kennel.MAX_KEY``."""
+    """A key is longer than ``kennel.MAX_KEY`` bytes."""
 
     size: int
+    """The length of the key in bytes."""
     limit: int
+    """The largest length in bytes."""
 
 
 class TooLarge(Error, ValueError):
     """An item is larger than a quarter of a stripe's main ring."""
 
     size: int
+    """The size of the item in bytes."""
     limit: int
+    """The largest size in bytes."""
 
 
 class NotANumber(Error, ValueError):
     """``incr`` or ``decr`` of a value that is not a number from 0 to 2**64 - 1 in decimal digits."""
 
     found: str
+    """The value."""
 
 
 class Overflow(Error, OverflowError):
-    """``incr`` beyond 2**64 - 1, or ``decr`` below 0. The value is as it was."""
+    """``incr`` above 2**64 - 1, or ``decr`` below 0. The value is unchanged."""
 
     value: int
+    """The number that the key has."""
 
 
 class Busy(Error, TimeoutError):
-    """The stripe's lock was held by somebody else for the whole of ``lock_wait``; nothing was written."""
+    """The lock of the stripe was held by another caller for the whole of ``lock_wait``; nothing was written."""
 
     stripe: int
+    """The number of the stripe, from 0."""
     waited: float
+    """How many seconds the caller waited."""
 
 
 class TimedOut(Error, TimeoutError):
-    """Somebody else held the key's claim, or others all claims of its stripe, until the caller's time ran out."""
+    """The caller's ``wait`` was over before the key's claim, or any claim of its stripe, was free."""
 
     waited: float
+    """How many seconds the caller waited."""
 
 
 class OwnClaim(Error, RuntimeError):
-    """The same thread or task holds the key's claim already: waiting for itself it would wait in vain."""
+    """The thread or task already holds the claim of the key, so it would wait for itself forever."""
 
 
 class NamespacesFull(_OfFile):
-    """All entries of the file's table of namespaces are used."""
+    """The file has no room for another namespace."""
 
     namespaces: int
+    """The number of namespaces that the file has room for."""
 
 
 class ReadOnly(_OfFile, PermissionError):
@@ -193,17 +219,21 @@ class ReadOnly(_OfFile, PermissionError):
 
 
 class LeaseRefused(_OfFile, OSError):
-    """The file system cannot keep the proof that a process lives: strategy ``lease`` is refused there."""
+    """The lock strategy ``lease`` is refused on this file system, where a lease does not show whether a process is
+    alive."""
 
 
 class NoMemory(Error, MemoryError):
-    """The process has no memory for a value."""
+    """The process has not enough memory for a value."""
 
     needed: int
+    """The size of the value in bytes."""
 
 
 class BufferTooSmall(Error, ValueError):
-    """The caller's buffer does not take the value."""
+    """The value does not fit in the caller's buffer."""
 
     needed: int
+    """The length of the value in bytes."""
     given: int
+    """The length of the buffer in bytes."""

@@ -1,4 +1,4 @@
-"""Greenlets of gevent: many of them share a thread and take turns. Imported once gevent is."""
+"""The greenlets of gevent, many of which share a thread. This module is imported only after gevent."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ _tasks: "weakref.WeakKeyDictionary[Any, _kennel.Task]" = weakref.WeakKeyDictiona
 
 
 def current() -> Optional[Tuple[_kennel.Task, Callable[[float], None]]]:
-    """Who the calling greenlet is, and how it lets others run; ``None`` in a thread where gevent runs none.
+    """Returns the owner of the calling greenlet's claims, and the function with which it sleeps while other greenlets
+    run; ``None`` in a thread in which gevent runs no greenlets.
 
-    Without an owner of their own, two greenlets of a thread would look like one that waits for itself. One that waited
-    without letting others run would wait for a greenlet that cannot go on.
+    If the greenlets of a thread had one owner, a greenlet that waits for another would seem to wait for itself. If it
+    waited without letting others run, it would wait forever for a greenlet of its own thread.
     """
     local, greenlet = sys.modules.get("gevent._hub_local"), sys.modules.get("greenlet")
     hub = None if local is None else local.get_hub_if_exists()
@@ -25,6 +26,6 @@ def current() -> Optional[Tuple[_kennel.Task, Callable[[float], None]]]:
         return None
     running = greenlet.getcurrent()
     if running is hub:
-        # The hub runs the others; while it waits itself, none of them does.
+        # The hub switches between the greenlets. While it waits itself, none of them runs.
         return None
     return _tasks.setdefault(running, _kennel.Task()), sys.modules["gevent"].sleep

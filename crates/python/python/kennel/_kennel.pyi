@@ -134,7 +134,7 @@ class Space:
         early_refresh: float | None = None,
         flags: int = 0,
         task: Task | None = None,
-        at_once: bool = False,
+        nonblocking: bool = False,
         or_uncached: bool = False,
     ) -> Lookup: ...
     def lock(

@@ -1,8 +1,8 @@
-"""Arguments and functions as text: the same in every process, and different for what differs.
+"""Text for arguments and functions: the same for equal values in every process, and different for different values.
 
-The text of a value begins with its exact type, unless the notation of the value tells the type. A function is known by
-where it is from, by its code and by the values of its closure, not by its name alone: two lambdas of one module, or two
-closures of one factory, have the same name.
+The text of a value begins with its exact type, unless the notation of the value implies the type. A function is
+identified by its module, its code and the values of its closure, because its name is not enough: two lambdas of one
+module, or two closures of one factory, have the same name.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from . import _kennel
 
 __all__ = ["Keys", "called", "encoded"]
 
-#: Keys up to this length are readable; of longer ones a hash takes the place of the arguments.
+#: Keys up to this length are readable. In longer ones a hash replaces the arguments.
 _READABLE = 200
 
 
 class Unencodable(TypeError):
-    """No text can be made of a value that would be the same in every process."""
+    """A value for which no text exists that would be the same in every process."""
 
     def __init__(self, value: object, why: str = "") -> None:
         self.kind = type(value).__qualname__
@@ -41,17 +41,17 @@ class Unencodable(TypeError):
 
 
 class EmptyCell(Exception):
-    """A closure refers to a variable that has no value yet, as a function that calls itself does while it is defined."""
+    """A variable in a closure that has no value yet, as the name of a recursive function during its definition."""
 
 
-#: The functions within which a value is encoded: one may refer to itself.
+#: The functions that contain the value that is encoded. A function may refer to itself.
 _Within = Tuple[Any, ...]
 _Encode = Callable[[Any, _Within], str]
 _Kinds = Tuple[Tuple[type, _Encode], ...]
 
 
 def encoded(value: Any, within: _Within = ()) -> str:
-    """A value as text."""
+    """Returns the text of a value."""
     encode = _EXACT.get(type(value))
     if encode is not None:
         return encode(value, within)
@@ -72,14 +72,14 @@ def _dataclass(value: Any, within: _Within) -> str:
 
 
 def _scalars_of_numpy() -> "_Kinds":
-    """How those of numpy are encoded, if it was imported. Some are numbers or text of Python's, too."""
+    """The encoding of numpy's scalars, if numpy was imported. Some of them are also numbers or text of Python."""
     generic = getattr(sys.modules.get("numpy"), "generic", None)
     return ((generic, _scalar),) if isinstance(generic, type) else ()
 
 
 def _scalar(value: Any, within: _Within) -> str:
     item = value.item()
-    # What Python has no type for stays what it is; its notation is exact.
+    # A scalar without a Python type is its own item. Its notation is exact.
     text = repr(item) if type(item) is type(value) else encoded(item, within)
     return _named(type(value), str(value.dtype), text)
 
@@ -108,7 +108,7 @@ def _plain(value: Any, within: _Within) -> str:
 
 
 def _integer(value: int, within: _Within) -> str:
-    # Python refuses to write very long ones in decimal digits.
+    # Python refuses to convert very long numbers to decimal digits.
     return int.__repr__(value) if -(1 << 64) < value < 1 << 64 else hex(value)
 
 
@@ -125,8 +125,8 @@ def _ordered(value: Any, within: _Within) -> str:
 
 
 def _of_subclass(base: type, content: Callable[[Any], Any]) -> _Encode:
-    """Encodes an instance of a subclass: what the base class knows of it, which a method of its own may hide, and its
-    attributes."""
+    """Returns the encoder for instances of subclasses. It uses the content by the methods of the base class, which the
+    subclass may override, and the attributes."""
 
     def encode(value: Any, within: _Within) -> str:
         return _named(type(value), encoded(content(value), within), *_state(value, base, within))
@@ -135,10 +135,10 @@ def _of_subclass(base: type, content: Callable[[Any], Any]) -> _Encode:
 
 
 def _state(value: Any, base: type, within: _Within) -> List[str]:
-    """The attributes that the classes below `base` gave a value."""
+    """The attributes of a value that come from classes below ``base``."""
     found = dict(getattr(value, "__dict__", {}))
     for kind in type(value).__mro__:
-        # The base class, and its own subclasses, which keep in their slots what follows from the value.
+        # Stop at the base class, and at subclasses from its own package, whose slots only repeat the value.
         if kind is base or kind.__module__.partition(".")[0] == base.__module__.partition(".")[0]:
             break
         slots = kind.__dict__.get("__slots__", ())
@@ -149,7 +149,8 @@ def _state(value: Any, base: type, within: _Within) -> List[str]:
 
 
 def _tuple(value: Any, within: _Within) -> str:
-    """A tuple of a subclass, with the names of its items, or with those that a tuple of the system's has beside them."""
+    """Encodes an instance of a subclass of tuple with the names of its items, or for a structure of the system, such as
+    ``os.stat_result``, with its further attributes."""
     if hasattr(type(value), "n_sequence_fields"):
         return _named(type(value), encoded(value.__reduce__()[1], within))
     fields = getattr(value, "_fields", None)
@@ -158,7 +159,7 @@ def _tuple(value: Any, within: _Within) -> str:
 
 
 def _member(value: enum.Enum, within: _Within) -> str:
-    """A member of an enumeration. Of combined flags the name depends on the version of Python, or there is none."""
+    """Encodes a member of an enumeration. Combined flags have no name, or one that depends on the version of Python."""
     number = value._value_
     if isinstance(value, enum.Flag):
         return _named(type(value), encoded(number, within))
@@ -193,7 +194,7 @@ def _zone(value: Any, within: _Within) -> str:
 
 
 def _reduced(value: Any, within: _Within) -> str:
-    """A time zone of another kind, by what its pickle would be made of."""
+    """Encodes a time zone of another type by the parts of its pickle."""
     try:
         reduced = value.__reduce_ex__(2)
     except Exception as error:
@@ -217,7 +218,7 @@ def _clock(value: Any, within: _Within) -> str:
 def _instant(value: datetime.datetime, within: _Within) -> List[str]:
     parts = [f"{_date(value)} {_clock(value, within)}"]
     if value.tzinfo is not None and type(value.tzinfo) is not datetime.timezone:
-        # What the zone says of this moment, which its name alone does not.
+        # The zone's rules for this time, which its name does not determine.
         parts += [str(value.utcoffset()), repr(value.tzname())]
     return parts
 
@@ -225,7 +226,7 @@ def _instant(value: datetime.datetime, within: _Within) -> List[str]:
 def _datetime(value: datetime.datetime, within: _Within) -> str:
     if type(value) is datetime.datetime:
         return _named(type(value), *_instant(value, within))
-    # A subclass may know its moment better, as that of pandas does.
+    # A subclass may have a higher resolution, as that of pandas does.
     state = _state(value, datetime.datetime, within)
     return _named(type(value), *_instant(value, within), repr(value.isoformat()), *state)
 
@@ -246,15 +247,15 @@ def _span(value: datetime.timedelta, within: _Within) -> str:
 
 
 def _home(module: Any) -> str:
-    """Where something is from: the name of its module. The program itself is known by its file, or by the name with
-    which it was started by ``python -m``, and is the same in a process that ``multiprocessing`` spawned."""
+    """Returns the name of a module. For the program itself this is its file, or the name with which ``python -m``
+    started it, and the same in a process that ``multiprocessing`` spawned."""
     if module not in ("__main__", "__mp_main__"):
         return str(module)
     main = sys.modules.get(module)
     spec = getattr(main, "__spec__", None)
     if spec is not None and spec.name != "__main__":
         return str(spec.name)
-    # Of a notebook the server of Jupyter, or the editor, says where it is.
+    # The server of Jupyter, or the editor, provides the path of a notebook.
     names = vars(main) if main is not None else {}
     file = names.get("__file__") or names.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME")
     return _absolute(file) if isinstance(file, str) else "__main__"
@@ -276,7 +277,7 @@ def _module(value: types.ModuleType, within: _Within) -> str:
 
 
 def _function(value: types.FunctionType, within: _Within) -> str:
-    """A function that a value refers to."""
+    """Encodes a function to which a value refers."""
     for depth, outer in enumerate(reversed(within)):
         if outer is value:
             return f"outer {depth}"
@@ -293,7 +294,7 @@ def _known_by(function: types.FunctionType, within: _Within) -> str:
 
 
 def _code(code: types.CodeType, within: _Within) -> str:
-    """All of a function's code but where it stands."""
+    """Encodes the code of a function, without its place in the file."""
     names = (code.co_name, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
     counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
     constants = [_code(one, within) if isinstance(one, types.CodeType) else encoded(one) for one in code.co_consts]
@@ -374,7 +375,7 @@ _EXACT: Dict[type, _Encode] = {
     re.Pattern: _pattern,
 }
 
-#: Subclasses, the first that fits: an enumeration may be a number, a moment is a date.
+#: Encoders for subclasses. The first match counts: an enumeration may be a number, and a ``datetime`` is a ``date``.
 _KINDS: _Kinds = (
     (enum.Enum, _member),
     (datetime.datetime, _datetime),
@@ -396,7 +397,7 @@ _KINDS: _Kinds = (
     (collections.OrderedDict, _ordered),
 )
 
-#: Subclasses that may also be something else.
+#: Encoders for subclasses that may also match one of the above.
 _NUMBERS_AND_TEXT: _Kinds = (
     (int, _of_subclass(int, int.__int__)),
     (float, _of_subclass(float, float.__float__)),
@@ -409,21 +410,22 @@ _NUMBERS_AND_TEXT: _Kinds = (
 
 
 def identity(function: Any) -> str:
-    """By what a function that is memoized is known. Its defaults are arguments, and so they are left out."""
+    """Returns the text that identifies a memoized function. Its defaults are not part of it, because they are
+    arguments."""
     if isinstance(function, types.FunctionType):
         return _known_by(function, ())
     return encoded(function)
 
 
 def called(function: Any) -> str:
-    """What a message calls a function."""
+    """Returns the name of a function for messages."""
     if isinstance(function, functools.partial):
         return f"partial of {called(function.func)}"
     return getattr(function, "__qualname__", None) or f"an object of type {type(function).__qualname__}"
 
 
 class Keys:
-    """Makes the key of the arguments of a function."""
+    """Creates keys from the arguments of a function."""
 
     def __init__(self, function: Any, name: Optional[str]) -> None:
         self._function = function
@@ -437,8 +439,8 @@ class Keys:
             self._identify()
 
     def _identify(self, is_called: bool = False) -> Optional[str]:
-        """Finds out by what the function is known. A closure may have variables that get their values later, the
-        function's own name for example: then this is tried again when it is called."""
+        """Determines the text that identifies the function. Variables of its closure may get their values later, for
+        example the function's own name; then the next call tries again."""
         try:
             self._prefix = identity(self._function)
         except EmptyCell:
@@ -467,7 +469,7 @@ class Keys:
         return f"{prefix}({text})"
 
     def _refusal(self, arguments: Dict[str, Any]) -> TypeError:
-        """The error that names the argument of which no key can be made."""
+        """Returns the error, which names the argument for which there is no key."""
         for name, value in arguments.items():
             try:
                 encoded(value)

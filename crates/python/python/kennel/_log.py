@@ -1,4 +1,4 @@
-"""What is logged: each kind of failure once as a warning, and again only for those who look for it."""
+"""Logging: the first failure of each kind is a warning, and further ones are logged at debug level."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ __all__ = ["log", "not_stored", "once"]
 
 log = logging.getLogger("kennel")
 
-#: Kinds that were logged as a warning. Those of a damaged file may all differ, so not all are remembered.
+#: The kinds that were logged as a warning. Their number is limited, because each failure of a damaged file may differ.
 _warned: Set[Tuple[str, ...]] = set()
 _MOST_WARNED = 1000
 
 
 def once(kind: Tuple[str, ...], message: str, *args: object) -> None:
-    """Logs a warning; if one of this kind was logged before in this process, for debugging only."""
+    """Logs a warning; at debug level if this process logged one of this kind before."""
     level = logging.DEBUG if kind in _warned else logging.WARNING
     if len(_warned) < _MOST_WARNED:
         _warned.add(kind)

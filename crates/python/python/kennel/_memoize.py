@@ -1,4 +1,4 @@
-"""``memoize``: the values of functions."""
+"""``memoize``: a decorator that caches the return values of functions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Owner = TypeVar("Owner")
 
     class Memoized(Protocol[P, R]):
-        """A function that remembers its values."""
+        """A memoized function."""
 
         uncached: int
         undecodable: int
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     S = TypeVar("S")
 
     class Memoizer(Protocol):
-        """What makes a function remember its values."""
+        """A decorator that memoizes a function."""
 
         def __call__(self, function: Callable[P, S], /) -> Memoized[P, S]: ...
 
@@ -80,15 +80,15 @@ __all__ = ["Memoizing", "memoize"]
 
 Seconds = Union[float, datetime.timedelta]
 
-#: Stands for an object that is not there.
+#: Stands for a missing object.
 _NONE: Any = object()
 
-#: After a cache could not be opened, the next attempt comes after so many seconds.
+#: After a failure to open a cache, how many seconds pass before the next attempt.
 _PAUSE = 5.0
 
 
 class _Made:
-    """What a creator made, as bytes and as an object."""
+    """The value that a creator returned, as an object and as bytes."""
 
     def __init__(self, serializer: Serializer, should_cache: Optional[Callable[[Any], bool]]) -> None:
         self._serializer = serializer
@@ -120,22 +120,22 @@ class How:
         self.require = require
         self.life = {name: creation[name] for name in ("ttl", "stale")}
         self._creation = {**creation, "or_uncached": not require}
-        # A function that returned None has no bytes. That is remembered for as long as a value would be; in a namespace
-        # its own default holds, which only its file knows.
+        # With the serializer "bytes", None means that there is no value. This is remembered for as long as a value
+        # would be. A namespace may have a default for it, which only its file knows.
         absence = {**self._creation, "absence_ttl": math.inf if creation["ttl"] is None else creation["ttl"]}
         remembers = isinstance(self.serializer, Bytes) and should_cache is None
         self._with_absence = absence if remembers else self._creation
 
     def creation(self, space: "Creating") -> Dict[str, Any]:
-        """The options of ``get_or_create``."""
+        """The options for ``get_or_create``."""
         is_namespace = isinstance(space, _kennel.Namespace)
         return self._creation if is_namespace and self._creation["ttl"] is None else self._with_absence
 
 
 class _Memoized:
-    """A function that remembers its values in a cache: what :meth:`kennel.Cache.memoize` makes."""
+    """A memoized function, which :meth:`kennel.Cache.memoize` creates."""
 
-    #: Whether the class takes the place of its object, as in a class method.
+    #: Whether it is a class method, whose first argument is the class instead of the object.
     _of_class = False
 
     def __init__(self, source: Source, function: Any, key_of: Callable[..., Union[str, bytes]], how: How) -> None:
@@ -148,19 +148,19 @@ class _Memoized:
         self._called = called(function)
         self._decoder = Decoder(how.serializer, self)
         self.uncached = 0
-        """Calls that ran the function because the cache could not be opened, in this process."""
+        """How many calls in this process ran the function because the cache could not be opened."""
 
     @property
     def undecodable(self) -> int:
-        """Values that could not be decoded, and were created anew, in this process."""
+        """How many values could not be decoded in this process, and were created again."""
         return self._decoder.undecodable
 
     def key(self, /, *args: Any, **kwargs: Any) -> Union[str, bytes]:
-        """The key for these arguments."""
+        """Returns the key for these arguments."""
         return self._key_of(*args, **kwargs)
 
     def invalidate(self, /, *args: Any, **kwargs: Any) -> bool:
-        """Forgets the value for these arguments; False if there was none."""
+        """Removes the value for these arguments. Returns whether there was one."""
         key, space = self._key_of(*args, **kwargs), self._space()
         return space is not None and space.delete(key)
 
@@ -171,8 +171,8 @@ class _Memoized:
         return _Made(self._how.serializer, self._how.should_cache)
 
     def _loaded(self, space: "Creating", key: Any, data: Optional[bytes], made: _Made) -> Any:
-        """The object of a value. One that cannot be decoded is forgotten, unless it was made just now: then what was made
-        is returned."""
+        """Decodes a value. If this fails for a value that this call created, the created object is returned; a stored
+        value is removed."""
         value = None if data is None else self._decoder.value(key, data, _NONE)
         if value is not _NONE or data is None:
             return value
@@ -181,7 +181,7 @@ class _Memoized:
         return made.object
 
     def _renewed(self, space: "Optional[Creating]", key: Any, value: Any) -> Any:
-        """Stores what the function returned just now, and returns what the cache will."""
+        """Stores a value that the function returned, and returns it as later calls will get it from the cache."""
         how = self._how
         data = how.serializer.dumps(value)
         if space is None:
@@ -208,18 +208,18 @@ class _Memoized:
         return f"<memoized {self._called}>"
 
     def __reduce__(self) -> str:
-        # As a function is pickled: by its name.
+        # Pickled by its name, as functions are.
         return str(getattr(self, "__qualname__"))
 
 
 def _forget(space: _kennel.Space, key: Any, data: bytes) -> None:
-    """Removes a value, unless another has taken its place."""
+    """Removes a value, unless another value has replaced it."""
     try:
         item = space.get_item(key)
         if item is not None and item.value == data:
             space.compare_and_swap(key, item.stamp, b"", ttl=0)
     except Error:
-        pass  # It stays until it expires, and is a miss meanwhile.
+        pass  # The value counts as a miss until it expires.
 
 
 class _MemoizedFunction(_Memoized):
@@ -232,7 +232,7 @@ class _MemoizedFunction(_Memoized):
         def create() -> Any:
             return made.bytes_of(self._function(*args, **kwargs))
 
-        # Once more after a value that cannot be decoded.
+        # The second attempt follows a value that cannot be decoded.
         for _ in range(2):
             data = space.get_or_create(key, create, should_cache=made.predicate, **self._how.creation(space))
             value = self._loaded(space, key, data, made)
@@ -241,7 +241,7 @@ class _MemoizedFunction(_Memoized):
         return self._function(*args, **kwargs)
 
     def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Creates the value for these arguments anew."""
+        """Runs the function for these arguments, stores its value, and returns it."""
         key = self._key_of(*args, **kwargs)
         return self._renewed(self._space(), key, self._function(*args, **kwargs))
 
@@ -252,7 +252,7 @@ class _MemoizedCoroutine(_Memoized):
         if sys.version_info >= (3, 12):
             inspect.markcoroutinefunction(self)
             return
-        # Before, asyncio looks for its own mark, and inspect at what a function has.
+        # Older versions recognize a coroutine function by a mark of asyncio and by the attributes of its code.
         self._is_coroutine = getattr(asyncio.coroutines, "_is_coroutine", None)
         for name in ("__code__", "__defaults__", "__kwdefaults__"):
             setattr(self, name, getattr(function, name, None))
@@ -274,13 +274,13 @@ class _MemoizedCoroutine(_Memoized):
         return await self._function(*args, **kwargs)
 
     async def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Creates the value for these arguments anew."""
+        """Runs the function for these arguments, stores its value, and returns it."""
         key = self._key_of(*args, **kwargs)
         return self._renewed(self._space(), key, await self._function(*args, **kwargs))
 
 
 class _Bound:
-    """A memoized method of an object."""
+    """A memoized method, bound to an object."""
 
     def __init__(self, memoized: Any, instance: Any) -> None:
         self._memoized = memoized
@@ -291,15 +291,15 @@ class _Bound:
         return self._memoized(self.__self__, *args, **kwargs)
 
     def key(self, /, *args: Any, **kwargs: Any) -> Any:
-        """The key for these arguments."""
+        """Returns the key for these arguments."""
         return self._memoized.key(self.__self__, *args, **kwargs)
 
     def invalidate(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Forgets the value for these arguments; False if there was none."""
+        """Removes the value for these arguments. Returns whether there was one."""
         return self._memoized.invalidate(self.__self__, *args, **kwargs)
 
     def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Creates the value for these arguments anew."""
+        """Runs the function for these arguments, stores its value, and returns it."""
         return self._memoized.refresh(self.__self__, *args, **kwargs)
 
     @property
@@ -327,7 +327,7 @@ class _Bound:
 def memoized(
     source: Source, function: Any, key: Optional[Callable[..., Union[str, bytes]]], name: Optional[str], how: How
 ) -> Any:
-    """A function that remembers its values in a cache or a namespace."""
+    """Memoizes a function in a cache or a namespace."""
     if isinstance(function, (staticmethod, classmethod)):
         made = memoized(source, function.__func__, key, name, how)
         if isinstance(function, staticmethod):
@@ -341,7 +341,7 @@ def memoized(
 
 
 def _is_a(test: Callable[[Any], bool], function: Any) -> bool:
-    """Whether a function, or what an object does when it is called, is of a kind."""
+    """Whether a test holds for a function, or for the ``__call__`` method of an object."""
     return test(function) or test(getattr(type(function), "__call__", None))
 
 
@@ -352,8 +352,8 @@ def _check(function: Any, key: Any, name: Any) -> None:
         raise TypeError(f"memoize: expected a function, found {what}{hint}")
     if _is_a(inspect.isgeneratorfunction, function) or _is_a(inspect.isasyncgenfunction, function):
         raise TypeError(
-            f"memoize: {called(function)} is a generator function: what it returns can be gone through once and cannot "
-            "be stored; return a list"
+            f"memoize: {called(function)} is a generator function: its result can be iterated only once, so it "
+            "cannot be stored; return a list"
         )
     if key is not None and not callable(key):
         raise TypeError(f"memoize: key: expected a function that makes a key, found {type(key).__qualname__}")
@@ -364,7 +364,7 @@ def _check(function: Any, key: Any, name: Any) -> None:
 
 
 class Memoizing:
-    """What remembers the values of functions."""
+    """The method ``memoize`` of a cache and a namespace."""
 
     __slots__ = ()
 
@@ -406,7 +406,7 @@ class Memoizing:
         background: bool = False,
         require: bool = False,
     ) -> Any:
-        """Remembers what a function, or a coroutine function, returned for its arguments: a decorator.
+        """Caches the return values of a function, or of a coroutine function, by its arguments: a decorator.
 
         >>> import kennel, tempfile, os
         >>> folder = tempfile.TemporaryDirectory()
@@ -424,47 +424,65 @@ class Memoizing:
         True
         >>> cache.close(); folder.cleanup()
 
-        Of all threads and processes that call it with the same arguments one runs the function, and the others wait for
-        its value. What the function returns goes through the serializer even for its first caller, so that all get the
-        same. When the cache fails, the function runs without it; that is logged.
+        If several threads and processes call the function with the same arguments, exactly one of them runs it; the
+        others wait for its value. The value goes through the serializer even for the caller that ran the function, so
+        all callers get the same. If the cache fails, the function runs without it, and the failure is logged.
 
-        The function is known by its module, its qualified name, its code and the values of its closure; a program that
-        was not imported is known by its file. So a function that was changed does not get the values of the one before,
-        and neither does one that another version of Python compiled. What a function reads elsewhere, such as global
-        variables, is not part of its key. If a closure has values that no stable key can be made of, give ``name``.
+        A function is identified by its module, its qualified name, its code and the values of its closure; in a program
+        that was not imported, the file stands for the module. Therefore a function that was changed, or compiled by
+        another version of Python, does not get the old values. Other objects that it reads, such as global variables,
+        are not part of the key. If no stable key can be made of a value in its closure, give ``name``.
 
-        Arguments may be numbers, text, bytes, ``None``, dates and times, UUIDs, paths, enumerations, scalars of numpy,
-        functions, classes, and tuples, named tuples, lists, sets, dictionaries and frozen dataclasses of these; those of
-        different types are different. For others, give ``key``: for a method, whose first argument is its object, most
-        of the time.
+        Arguments may be numbers, text, bytes, ``None``, dates and times, UUIDs, paths, enumerations, numpy scalars,
+        functions, classes, and tuples, named tuples, lists, sets, dictionaries and frozen dataclasses of these. Values
+        of different types give different keys. For other arguments, give ``key``; methods usually need it, because
+        their first argument is their object.
 
-        The function gets these attributes: ``key(*args)``, the key for these arguments; ``invalidate(*args)``, which
-        forgets their value; ``refresh(*args)``, which creates it anew; ``__wrapped__``, the function itself; and the
-        counts ``undecodable``, values that could not be decoded and were created anew, and ``uncached``, calls whose cache
-        could not be opened, both in this process.
+        The decorated function has the methods ``key(*args)``, which returns the key for these arguments,
+        ``invalidate(*args)``, which removes their value, and ``refresh(*args)``, which runs the function and stores its
+        value. ``__wrapped__`` is the function itself. Two attributes count in this process: ``undecodable``, values
+        that could not be decoded and were created again, and ``uncached``, calls for which the cache could not be
+        opened.
 
-        :param ttl: seconds, or a ``timedelta``, after which a value expires; by default it does not.
-        :param stale: seconds after which it is stale: one caller creates it anew, and all others get the stale one at
-            once. At most ``ttl``.
+        :param function: the function, if the decorator is used without options.
+        :param ttl: time to live: seconds, or a ``timedelta``, until a value expires. The default is that of the
+            namespace; without one the value does not expire.
+        :param stale: seconds, or a ``timedelta``, until a value is stale. Then one caller runs the function, and all
+            others immediately get the stale value. At most ``ttl``.
         :param serializer: ``pickle`` (default), ``json``, ``bytes``, or an object with ``dumps`` and ``loads``.
-        :param function: the function, where the decorator has no options.
-        :param key: makes the key of the arguments. It is used as it is: put the name of the function into it.
-        :param name: by what the function is known, in place of its module, name, code and closure.
-        :param wait: seconds to wait for another's creation; ``None`` for ever, 0 not at all. Then the function runs
-            without the cache.
-        :param unprotected: store what is created after such a wait. It is counted.
-        :param claim_max_age: seconds after which others may create a value, too, although its first creator lives; default 300.
-        :param early_refresh: create a value anew before it is stale, or expires, with a probability that rises towards that
-            moment; 1.0 is a good value, a larger one is earlier.
-        :param should_cache: stores only values of which this says yes.
-        :param background: a thread, or a task, creates a stale value anew, and its creator gets the stale one, too.
-        :param require: raise :class:`kennel.Error` when the cache fails.
+        :param key: a function that gets the arguments and returns the key, a ``str`` or ``bytes``. The key is used
+            unchanged, so include the name of the function in it.
+        :param name: a name that identifies the function, instead of its module, name, code and closure. Not together
+            with ``key``.
+        :param wait: how many seconds to wait for another caller's value; ``None`` waits without limit, 0 does not wait.
+            Then the function runs without the cache. Default 30.
+        :param unprotected: store the value that the function returns after such a wait.
+            ``stats().counters.unprotected`` counts this. Default False.
+        :param claim_max_age: how many seconds a caller that runs the function excludes other callers. After that one of
+            them may run it, even if the first is still running. Default 300.
+        :param early_refresh: create a new value before the current one is stale, or expires, with a probability that
+            rises towards that moment. 1.0 is a good factor; a larger one refreshes earlier. By default there is no
+            early refresh.
+        :param should_cache: a function that gets a value, and returns whether to store it. By default all values are
+            stored.
+        :param background: create the new value for a stale one in a thread of its own, or in a task for a coroutine
+            function, so that this caller, too, immediately gets the stale value. Default False.
+        :param require: raise :class:`kennel.Error` if the cache fails, instead of running the function without it.
+            Default False.
         """
-        creation = dict(ttl=ttl, stale=stale, wait=wait, unprotected=unprotected, claim_max_age=claim_max_age, early_refresh=early_refresh)
+        creation = dict(
+            ttl=ttl,
+            stale=stale,
+            wait=wait,
+            unprotected=unprotected,
+            claim_max_age=claim_max_age,
+            early_refresh=early_refresh,
+            background=background,
+        )
         for option, time in (("ttl", ttl), ("stale", stale), ("wait", wait), ("claim_max_age", claim_max_age)):
             check_seconds(option, time)
         check_life(ttl, stale)
-        how = How(serializer, should_cache, require, {**creation, "background": background})
+        how = How(serializer, should_cache, require, creation)
         source = self if isinstance(self, Source) else Source(self)
         if function is not None:
             return memoized(source, function, key, name, how)
@@ -472,19 +490,19 @@ class Memoizing:
 
 
 class Source(Memoizing):
-    """The cache or namespace in which a function remembers its values: a given one, or one that is opened at the first call."""
+    """The cache or namespace of a memoized function: a given one, or one that is opened at the first call."""
 
     def __init__(self, given: Any) -> None:
         if not (given is None or callable(given) or isinstance(given, (str, os.PathLike, _kennel.Space))):
             found = type(given).__qualname__
             raise TypeError(f"memoize: cache: expected a path, a cache, a namespace or a function, found {found}")
         self._given = given
-        #: The cache or namespace, if it was open already.
+        #: The cache or namespace, if an open one was given.
         self.opened: "Optional[Creating]" = given if isinstance(given, _kennel.Space) else None  # type: ignore[assignment]
         self._not_before = -math.inf
 
     def space(self) -> "Creating":
-        """The cache or namespace; an error if it cannot be opened."""
+        """Returns the cache or namespace. An error if it cannot be opened."""
         given: Any = self._given
         if self.opened is not None:
             return self.opened
@@ -495,7 +513,7 @@ class Source(Memoizing):
         return cache_at(given, {})
 
     def space_if_any(self, called: str) -> "Optional[Creating]":
-        """The same; none if it cannot be opened. For a while no other call tries again."""
+        """Returns the cache or namespace, or None if it cannot be opened; then calls do not try again for a while."""
         if self.opened is not None:
             return self.opened
         if now() < self._not_before:
@@ -519,26 +537,28 @@ def memoize(*, cache: Any = None, **options: Unpack[Options]) -> Memoizer: ...
 
 
 def memoize(function: Optional[Callable[..., Any]] = None, *, cache: Any = None, **options: Any) -> Any:
-    """Remembers what a function returned, as :meth:`kennel.Cache.memoize` does, in a cache that is opened at its first
-    call: a decorator. A program that is decorated so starts, and its functions run, where the cache cannot be opened.
+    """Caches the return values of a function, as :meth:`kennel.Cache.memoize` does, in a cache that is opened at the
+    first call: a decorator. The program starts, and its functions run, even if the cache cannot be opened.
 
-    :param cache: the path of a cache file; or a cache, or a namespace; or a function that returns one, which is called each
-        time, and should be one that opens it once. By default the cache of this user, :func:`kennel.default_path`.
+    :param function: the function, if the decorator is used without options.
+    :param cache: the path of a cache file; or a cache or a namespace; or a function that returns one. Such a function
+        is called for each call of the decorated function, so it should open the cache only once. By default the cache
+        of this user, :func:`kennel.default_path`.
 
-    The others are those of :meth:`kennel.Cache.memoize`, ``help(kennel.Cache.memoize)``.
+    The other options are those of :meth:`kennel.Cache.memoize`.
     """
     source = Source(cache)
     return source.memoize(**options) if function is None else source.memoize(function, **options)
 
 
 def check_seconds(option: str, time: Any) -> None:
-    """Refuses what is no length of time."""
+    """Raises an error if an option is not a length of time."""
     if time is not None and not isinstance(time, datetime.timedelta) and not hasattr(time, "__float__"):
         raise TypeError(f"option {option}: expected seconds or a timedelta, found {type(time).__qualname__}")
 
 
 def check_life(ttl: Optional[Seconds], stale: Optional[Seconds]) -> None:
-    """Refuses a value that would be stale only when it has expired."""
+    """Raises an error if values would become stale only after they have expired."""
     if ttl is not None and stale is not None and seconds(stale) > seconds(ttl):
         raise BadOption(
             f"option stale: expected at most ttl, {seconds(ttl):g} s, found {seconds(stale):g} s",
@@ -549,5 +569,5 @@ def check_life(ttl: Optional[Seconds], stale: Optional[Seconds]) -> None:
 
 
 def seconds(time: Seconds) -> float:
-    """A length of time as a number of seconds."""
+    """Converts a length of time to seconds."""
     return time.total_seconds() if isinstance(time, datetime.timedelta) else float(time)

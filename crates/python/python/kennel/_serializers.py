@@ -1,4 +1,4 @@
-"""How objects become bytes. A serializer is always named: by the caller, or as the default of what he uses."""
+"""Serializers, which convert objects to bytes and back."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ __all__ = ["Bytes", "Json", "Pickle", "Serializer", "serializer"]
 
 
 class Serializer(Protocol):
-    """What turns objects into bytes and back. Modules such as ``pickle`` and ``marshal`` are serializers, too."""
+    """Converts objects to bytes and back. Modules such as ``pickle`` and ``marshal`` are serializers, too."""
 
     def dumps(self, value: Any) -> Any:
-        """The bytes of an object."""
+        """Converts an object to bytes."""
 
     def loads(self, data: bytes) -> Any:
-        """The object of bytes that :meth:`dumps` made."""
+        """Converts bytes from :meth:`dumps` back to the object."""
 
 
 class Pickle:
-    """Python's own format, for any object. Whoever can write the file can run code in whoever reads it; therefore a
-    file that others can write is not opened."""
+    """Python's own format, for any object. A user who can write the file can run code in every process that reads from
+    it; therefore a file that other users can write is not opened."""
 
     def dumps(self, value: Any) -> bytes:
-        """The bytes of an object."""
+        """Converts an object to bytes."""
         return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
 
     def loads(self, data: bytes) -> Any:
-        """The object of bytes that :meth:`dumps` made."""
+        """Converts bytes from :meth:`dumps` back to the object."""
         return pickle.loads(data)
 
 
 class Json:
-    """JSON, for what other programs read, and where not even the owner of the file shall run code in its readers. Tuples
-    come back as lists, keys of dictionaries as ``str``."""
+    """JSON, which other programs can read, and which cannot run code in its readers. Tuples become lists, and the keys
+    of dictionaries become ``str``."""
 
     def dumps(self, value: Any) -> bytes:
-        """The bytes of an object."""
+        """Converts an object to bytes."""
         return json.dumps(value, separators=(",", ":")).encode()
 
     def loads(self, data: bytes) -> Any:
-        """The object of bytes that :meth:`dumps` made."""
+        """Converts bytes from :meth:`dumps` back to the object."""
         return json.loads(data)
 
 
 class Bytes:
-    """No serializer: the values are bytes already. ``None`` says that there is no value."""
+    """Passes bytes through unchanged. ``None`` means that there is no value."""
 
     def dumps(self, value: Any) -> Any:
-        """The value as it is."""
+        """Returns the value unchanged. Raises TypeError if it is not a bytes-like object or ``None``."""
         if value is not None:
             try:
                 memoryview(value)
@@ -59,7 +59,7 @@ class Bytes:
         return value
 
     def loads(self, data: bytes) -> bytes:
-        """The bytes as they are."""
+        """Returns the bytes unchanged."""
         return bytes(data)
 
 
@@ -67,7 +67,7 @@ _NAMED: Dict[str, Serializer] = {"pickle": Pickle(), "json": Json(), "bytes": By
 
 
 def serializer(given: Union[str, Serializer]) -> Serializer:
-    """A serializer by its name (``pickle``, ``json``, ``bytes``), or the one that was given."""
+    """Returns the serializer with a name (``pickle``, ``json``, ``bytes``), or the given one."""
     if isinstance(given, str):
         try:
             return _NAMED[given]

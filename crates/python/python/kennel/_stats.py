@@ -1,4 +1,4 @@
-"""What a cache tells about itself."""
+"""The statistics of a cache."""
 
 import pathlib
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ class Counters:
     hits: int
     """Reads that found a value."""
     misses: int
-    """Reads that found none."""
+    """Reads that found no value."""
     read_retries: int
-    """Further looks that reads took because a writer came in between."""
+    """Attempts that reads repeated because of a concurrent write."""
     bounded_misses: int
-    """Reads that gave up waiting for a writer; they count as misses, too."""
+    """Reads that gave up because of concurrent writes. They count as misses, too."""
     lock_waits: int
     """Writes that had to wait for a lock."""
     busy: int
@@ -28,81 +28,82 @@ class Counters:
     deletes: int
     """Items removed by ``delete``."""
     evictions_small: int
-    """Items evicted from the small rings: not read often enough since they came."""
+    """Items evicted from the small rings: they were not read often enough while they were new."""
     evictions_main: int
     """Items evicted from the main rings."""
     evictions_index: int
     """Items evicted because their bucket was full."""
     expirations: int
-    """Expired items whose memory was taken back."""
+    """Expired items whose memory was reclaimed."""
     ghost_hits: int
     """Keys that were stored again while their eviction was remembered."""
     promotions: int
     """Items that moved from a small ring to a main ring."""
     repairs: int
-    """Operations that a killed process left half done and another completed or undid."""
+    """Operations that a killed process left unfinished and another process completed or undid."""
     dropped: int
-    """Records that were damaged, found and left out."""
+    """Damaged records that were found and removed."""
     creations: int
-    """Creations begun by one caller for all."""
+    """Claims of keys to create their values."""
     claim_waits: int
-    """Callers that had to wait for another's creation or lock of a key."""
+    """Callers that had to wait for another caller's creation or lock of a key."""
     takeovers: int
-    """Creations and locks that others took over, from a dead process or past their greatest age."""
+    """Claims and locks of keys that were taken over from a dead process, or because of their maximum age."""
     unprotected: int
-    """Creations and locks without protection: all claims of the stripe were held, or the caller did not wait longer, or
-    the value that it waited for was not to be cached."""
+    """Creations and locks without a claim: all claims of the stripe were held, the caller's time for waiting was over,
+    or the value that it waited for was not to be cached."""
     voided: int
-    """Created values that were not stored since the key was written, deleted or invalidated meanwhile."""
+    """Created values that were not stored because the key was written, deleted or invalidated meanwhile."""
     uncached: int
-    """Values that were created without the cache, which failed, since ``or_uncached`` was asked for."""
+    """Values that were created and returned but not stored, because the cache failed and ``or_uncached`` was given."""
 
     @property
     def evictions(self) -> int:
-        """Items evicted, whatever the cause."""
+        """All evicted items."""
         return self.evictions_small + self.evictions_main + self.evictions_index
 
 
 @dataclass(frozen=True)
 class Stats:
-    """What a cache holds and what happened to it, over all processes, the dead ones included."""
+    """The contents of a cache file, and its counters over all processes, including those that have ended."""
 
     path: pathlib.Path
-    """The cache file, symbolic links resolved."""
+    """The path of the cache file, with symbolic links resolved."""
     format: int
-    """Version of the file's format."""
+    """The version of the file's format."""
     file_id: str
     """The random id of the file, 32 hexadecimal digits."""
     strategy: str
     """The lock strategy's name."""
     file_size: int
-    """Length of the file in bytes."""
+    """The length of the file in bytes."""
     capacity: int
-    """Bytes of records that it was created to hold."""
+    """How many bytes of records the file was created for."""
     mean_item: int
-    """The mean item size that its index was made for, in bytes."""
+    """The mean item size in bytes that the index was made for."""
     stripes: int
-    """Number of stripes."""
+    """The number of stripes."""
     lock_regions: int
-    """Number of locks."""
+    """The number of locks."""
     buckets: int
-    """Buckets of all stripes."""
+    """The number of buckets in all stripes."""
     slots: int
-    """Slots of all buckets: items and remembered evicted keys together."""
+    """The number of slots in all buckets, for items and for evicted keys that are remembered."""
     items: int
-    """Items held; one that is expired counts until its memory is needed."""
+    """The number of items. An expired item counts until its memory is reclaimed."""
     used_bytes: int
     """Bytes between the tails and the heads of all rings, superseded records included."""
     largest_record: int
-    """Key and value bytes of the largest item that fits, lengths rounded up to eight."""
+    """The size in bytes of the largest item that fits: key and value, each rounded up to a multiple of eight."""
     limit: str
-    """What keeps the cache from holding more: ``nothing``, ``bytes`` or ``index``."""
+    """The limit of what the cache holds: ``nothing`` yet, ``bytes`` if the rings are full, or ``index`` if the buckets
+    are full first, because items are smaller than ``mean_item``."""
     seats: int
-    """Processes that can have the file open for writing."""
+    """How many processes can have the file open for writing."""
     members: int
-    """Seats in use; a killed process counts until its seat is taken again."""
+    """The number of seats in use. A killed process counts until its seat is reused."""
     counters: Counters
-    """What was counted since the file was created."""
+    """The counters since the file was created."""
 
 
 @dataclass(frozen=True)
@@ -110,51 +111,51 @@ class Repair:
     """A repair of a stripe."""
 
     by_seat: int
-    """Seat of the process that repaired."""
+    """The seat of the process that repaired the stripe."""
     by_pid: int
-    """Its process id, in its own container."""
+    """The id of that process, in its own container."""
     intent: str
-    """The operation that was found half done."""
+    """The operation that was found unfinished."""
 
 
 @dataclass(frozen=True)
 class StripeStats:
-    """One stripe."""
+    """The statistics of one stripe."""
 
     stripe: int
-    """Its number, from 0."""
+    """The number of the stripe, from 0."""
     items: int
-    """Items it holds."""
+    """The number of items in the stripe."""
     small_used: int
-    """Bytes between tail and head of its small ring."""
+    """Bytes between tail and head of the small ring."""
     small_size: int
-    """Length of its small ring in bytes."""
+    """The length of the small ring in bytes."""
     main_used: int
-    """Bytes between tail and head of its main ring."""
+    """Bytes between tail and head of the main ring."""
     main_size: int
-    """Length of its main ring in bytes."""
+    """The length of the main ring in bytes."""
     intent: Optional[str]
-    """The operation in flight, if one is: of a living process, or left by a killed one."""
+    """The operation in progress, of a running process or left by a killed one; None if there is none."""
     repairs: int
-    """Operations left half done that were completed or undone."""
+    """Unfinished operations that were completed or undone."""
     last_repair: Optional[Repair]
-    """The last of them."""
+    """The last repair, or None."""
     verify_me: bool
-    """A crash of the operating system lies behind, and nobody has written to this stripe since."""
+    """Whether no process has written to the stripe since a crash of the operating system."""
     counters: Counters
-    """What was counted in this stripe; reads are counted elsewhere."""
+    """The counters of the stripe. Only the whole file has counters of reads and waits."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """An invariant that does not hold."""
+    """An invariant that is violated."""
 
     stripe: int
-    """The stripe, from 0."""
+    """The number of the stripe, from 0."""
     invariant: str
-    """The invariant's name, as ``docs/format.md`` lists it."""
+    """The name of the invariant, from ``docs/format.md``."""
     detail: str
-    """What was found where."""
+    """The violation, and its place."""
 
     def __str__(self) -> str:
         return f"stripe {self.stripe}: {self.invariant}: {self.detail}"
@@ -165,15 +166,15 @@ class Verification:
     """The result of ``Cache.verify``."""
 
     stripes: int
-    """Stripes checked."""
+    """The number of stripes that were checked."""
     unchecked: List[int]
-    """Stripes that could not be looked at between two writes: nothing is said of them."""
+    """The stripes that could not be checked, because they were written or locked all the time."""
     records: int
-    """Live records found."""
+    """The number of live records that were found."""
     problems: List[Problem]
-    """What does not hold."""
+    """The violated invariants."""
 
     @property
     def is_ok(self) -> bool:
-        """Whether every invariant holds that was checked."""
+        """Whether all checked invariants hold."""
         return not self.problems

@@ -1,4 +1,4 @@
-"""The cache backend for Django.
+"""A cache backend for Django.
 
 .. code-block:: python
 
@@ -10,34 +10,34 @@
         }
     }
 
-All processes that name the same file share one cache. Without ``LOCATION`` the file is that of the user,
-:func:`kennel.default_path`. The first use of the cache opens the file and creates it, and its directory, if they are
-missing; a ``manage.py`` command that uses no cache needs no file.
+All processes that name the same file share one cache. Without ``LOCATION`` it is the file of the user,
+:func:`kennel.default_path`. The first use of the cache opens the file, and creates the file and its directory if they
+are missing. A ``manage.py`` command that does not use the cache needs no file.
 
-``OPTIONS`` are those of :class:`kennel.Cache`, and
+``OPTIONS`` takes the options of :class:`kennel.Cache`, and
 
 ``namespace``
-    The name of the namespace in the file that this cache has to itself, ``django`` by default: :meth:`KennelCache.clear`
-    empties it and nothing else. Two caches with the same file and the same namespace are one cache, which
-    ``KEY_PREFIX`` and ``VERSION`` tell apart as Django's documentation says.
+    The name of this cache's namespace in the file; default ``django``. :meth:`KennelCache.clear` empties this namespace
+    and nothing else. Two caches with the same file and the same namespace are one cache. ``KEY_PREFIX`` and ``VERSION``
+    separate their keys, as Django's documentation says.
 ``serializer``
-    ``pickle`` (default), ``json``, or an object, or the dotted path of one, with ``dumps`` and ``loads``.
+    ``pickle`` (default), ``json``, or an object with ``dumps`` and ``loads``, or the dotted path of one.
 ``require``
-    ``True`` raises the errors of the cache. By default a site goes on without its cache: if the file cannot be opened,
-    or a write fails, each operation answers as Django's dummy cache does (``set_many`` names the keys that it did not
-    store), and the first failure of each kind is logged as a warning. After a failure to open, the backend tries again
-    every ten seconds.
+    ``True`` raises the errors of the cache. By default a site continues without its cache: if the file cannot be
+    opened, or a write fails, each operation behaves like Django's dummy cache (``set_many`` returns the keys that it
+    did not store), and the first failure of each kind is logged as a warning. After a failure to open, the backend
+    tries again every ten seconds.
 
-``MAX_ENTRIES`` and ``CULL_FREQUENCY`` have no meaning here: the cache holds what fits into its capacity.
+``MAX_ENTRIES`` and ``CULL_FREQUENCY`` have no effect: the capacity limits the cache.
 
-``set`` does not store a value that is too large for the cache, and removes the value before; it logs that once. ``add``
-raises :class:`kennel.TooLarge`, whose message names the size, because ``False`` would mean that the key has a value: a
-session that is too large would make Django try 10 000 session keys. A key of more than 65 535 bytes is refused with
-``InvalidCacheKey``. A value that cannot be decoded any more, such as a pickle of a class that was renamed, counts as
-missing and is logged once.
+If a value is too large for the cache, ``set`` does not store it, removes the previous value, and logs this once.
+``add`` raises :class:`kennel.TooLarge`, whose message contains the size, because ``False`` would mean that the key has
+a value: for a session that is too large, Django would then try 10 000 session keys. A key of more than 65 535 bytes is
+refused with ``InvalidCacheKey``. A value that cannot be decoded, such as a pickle of a class that was renamed, counts
+as missing and is logged once.
 
-The asynchronous methods do their work on the event loop's own thread, where it takes microseconds, and wait for the lock of
-a stripe by trying again. They need no other thread, but for the first use, which opens the file.
+The asynchronous methods work on the thread of the event loop, where an operation takes microseconds. If the lock of a
+stripe is held, they try again after a pause. Only the first use, which opens the file, needs another thread.
 """
 
 from __future__ import annotations
@@ -66,20 +66,20 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Options of Django's own that every backend may be given.
+#: Django's own options, which every backend may get.
 _DJANGOS = {"MAX_ENTRIES", "CULL_FREQUENCY"}
-#: Seconds after a failure to open during which nobody tries again.
+#: After a failure to open the file, how many seconds pass before the next attempt.
 _REOPEN_AFTER = 10.0
 
 
 class _Opened(NamedTuple):
     namespace: Namespace
-    #: The same keys; raises Busy where the other would wait.
+    #: A handle with the same keys, which raises Busy instead of waiting.
     nonblocking: _kennel.Space
 
 
 class _Creation:
-    """The second argument of ``get_or_set``: a value, or what makes it."""
+    """The second argument of ``get_or_set``: a value, or a function that returns it."""
 
     def __init__(self, default: Any, serializer: Any) -> None:
         self._default, self._dumps = default, serializer.dumps
@@ -87,28 +87,28 @@ class _Creation:
         self.has_begun = False
 
     def run(self) -> Any:
-        """The value, for a caller that does without the cache."""
+        """Returns the value, without the cache."""
         self.has_begun = True
         self.value = self._default() if callable(self._default) else self._default
         return self.value
 
     async def arun(self) -> Any:
-        """The same; what ``default`` returns is awaited if it can be."""
+        """Returns the value, and awaits it if ``default`` returned an awaitable."""
         if inspect.isawaitable(self.run()):
             self.value = await self.value
         return self.value
 
     def stored(self) -> Any:
-        """The bytes of the value."""
+        """Returns the value as bytes."""
         return self._dumps(self.run())
 
     async def astored(self) -> Any:
-        """The bytes of the value."""
+        """Returns the value as bytes, for coroutines."""
         return self._dumps(await self.arun())
 
 
 class KennelCache(BaseCache):  # type: ignore[misc]
-    """A Django cache in a Kennel file."""
+    """A Django cache that stores its values in a Kennel file."""
 
     def __init__(self, location: Any, params: Dict[str, Any]) -> None:
         super().__init__(params)
@@ -128,23 +128,24 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         self._decoder = Decoder(self._serializer, self._location or "the default cache")
         self._warned: Set[str] = set()
         self.not_stored = 0
-        """Values that were not stored because they were too large, in this process."""
+        """How many values were not stored in this process because they were too large."""
         self.failures = 0
-        """Operations that went on without the cache, in this process: it could not be opened, or a write failed."""
+        """How many operations of this process continued without the cache, because it could not be opened or a write
+        failed."""
 
     @property
     def undecodable(self) -> int:
-        """Values that could not be decoded and so counted as missing, in this process."""
+        """How many values could not be decoded in this process, and counted as missing."""
         return self._decoder.undecodable
 
     @property
     def _where(self) -> str:
         return self._location or os.fspath(_kennel.default_path())
 
-    # How the file is opened, and what happens without it.
+    # Opening the file, and continuing without it.
 
     def _open(self) -> Optional[_Opened]:
-        """The open cache; ``None`` if it cannot be had now."""
+        """Returns the open cache, or ``None`` if it cannot be opened now."""
         if self._opened is not None:
             return self._opened
         if not self._require and now() < self._reopen_at:
@@ -163,20 +164,20 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         return self._opened
 
     def _failed(self, what: str, error: Exception) -> None:
-        """Goes on without the cache, or raises the error where the cache is required."""
+        """Counts and logs a failure, or raises the error if the cache is required."""
         if self._require:
             raise error
         self.failures += 1
         self._log_once(f"{what} {type(error).__name__}", "%s: %s: %s", self._where, what, error)
 
     def _log_once(self, reason: str, message: str, *about: Any) -> None:
-        """Logs the first message of a kind as a warning, and further ones for debugging."""
+        """Logs the first message of a kind as a warning, and further ones at debug level."""
         level = logging.DEBUG if reason in self._warned else logging.WARNING
         self._warned.add(reason)
         log.log(level, message, *about)
 
     def _write(self, work: Callable[[_kennel.Space], T], otherwise: T) -> T:
-        """Does something that changes the cache; ``otherwise`` if that is not possible now."""
+        """Runs an operation that changes the cache. Returns ``otherwise`` if that is not possible now."""
         opened = self._open()
         if opened is None:
             return otherwise
@@ -189,11 +190,12 @@ class KennelCache(BaseCache):  # type: ignore[misc]
             return otherwise
 
     async def _aopen(self) -> Optional[_Opened]:
-        # To open a file may take a while.
+        # Opening a file may take a while.
         return self._opened or await asyncio.to_thread(self._open)
 
     async def _awrite(self, work: Callable[[_kennel.Space], T], otherwise: T) -> T:
-        """The same on an event loop, whose thread waits for no lock: while the stripe's is busy, it tries again."""
+        """Does the same as :meth:`_write` on an event loop, whose thread must not wait: while a stripe is locked, it
+        tries again."""
         opened = await self._aopen()
         if opened is None:
             return otherwise
@@ -224,18 +226,18 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         return made
 
     def _ttl(self, timeout: Any) -> Optional[float]:
-        """Seconds to live; None for ever; 0 for what is expired at once."""
+        """Returns the time to live in seconds: None without limit, 0 if the value expires immediately."""
         if timeout is DEFAULT_TIMEOUT:
             timeout = self.default_timeout
         return None if timeout is None else max(0.0, float(timeout))
 
     def _too_large(self, space: _kennel.Space, key: str, error: Exception) -> None:
-        """Removes the value of a key whose new value does not fit, so that nobody reads the old one."""
+        """Removes the value of a key whose new value does not fit, so that no caller reads the outdated one."""
         space.delete(key)
         self.not_stored += 1
         self._log_once("too large", "not stored in %s: %s: %s", self._where, key, error)
 
-    # What the blocking and the asynchronous methods have in common: each takes the keys as they are stored.
+    # Parts of the blocking and the asynchronous methods. They take keys in their stored form.
 
     def _found(self, opened: Optional[_Opened], key: str, default: Any) -> Any:
         data = None if opened is None else opened.namespace.get(key)
@@ -274,7 +276,7 @@ class KennelCache(BaseCache):  # type: ignore[misc]
                 if isinstance(error, TooLarge):
                     self._too_large(space, key, error)
                 elif isinstance(error, Busy) and not isinstance(space, Namespace):
-                    # The next attempt stores all of them once more.
+                    # The next attempt stores all of them again.
                     raise error
             return failed
 
@@ -293,7 +295,8 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         return lambda space: space.add(key, data, ttl)
 
     def _incr(self, key: str, delta: int) -> Callable[[_kennel.Space], Any]:
-        """Adds to a number without losing what others add: the new number, or the mark of a missing key."""
+        """Adds to a number without losing the increments of others. Returns the new number, or the mark of a missing
+        key."""
         missing = self._missing_key
 
         def work(space: _kennel.Space) -> Any:
@@ -314,7 +317,7 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         return new
 
     def _move(self, old: str, new: str) -> Callable[[_kennel.Space], bool]:
-        """Gives a value and its expiry to another key; False if there is none."""
+        """Moves a value with its expiry to another key. Returns whether there was one."""
 
         def work(space: _kennel.Space) -> bool:
             item = space.get_item(old)
@@ -329,11 +332,12 @@ class KennelCache(BaseCache):  # type: ignore[misc]
     # The blocking methods.
 
     def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None) -> bool:
-        """Stores a value if the key has none. TooLarge if it does not fit."""
+        """Stores a value only if the key has none. Returns whether it was stored. Raises :class:`kennel.TooLarge` if
+        the value does not fit."""
         return self._write(self._add(self._key(key, version), value, timeout), True)
 
     def get(self, key: Any, default: Any = None, version: Optional[int] = None) -> Any:
-        """The value of a key, or ``default``."""
+        """Returns the value of a key, or ``default``."""
         return self._found(self._opened or self._open(), self._key(key, version), default)
 
     def set(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None) -> None:
@@ -341,26 +345,27 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         self._write(self._set(self._key(key, version), value, timeout), None)
 
     def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None) -> bool:
-        """Changes when a key expires; False if it has no value."""
+        """Changes when the value of a key expires. Returns whether the key has a value."""
         made, ttl = self._key(key, version), self._ttl(timeout)
         return self._write(lambda space: space.touch(made, ttl), False)
 
     def delete(self, key: Any, version: Optional[int] = None) -> bool:
-        """Removes a key; False if it had no value."""
+        """Removes the value of a key. Returns whether the key had one."""
         made = self._key(key, version)
         return self._write(lambda space: space.delete(made), False)
 
     def has_key(self, key: Any, version: Optional[int] = None) -> bool:
-        """Whether a key has a value."""
+        """Returns whether a key has a value."""
         made, opened = self._key(key, version), self._open()
         return opened is not None and made in opened.namespace
 
     def get_or_set(
         self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None
     ) -> Any:
-        """The value of a key; if it has none, ``default``, or what it returns when it is called. Of all threads and
-        processes that ask at the same time one calls it, and the others wait for its value, 30 seconds at most; then
-        they call it themselves. So does a ``default`` that asks for its own key, and every caller whose cache fails."""
+        """Returns the value of a key. If it has none, ``default`` is stored and returned, or the result of calling it.
+        Exactly one caller across all threads and processes calls ``default``; the others wait for its value for at most
+        30 seconds, and then call it themselves. A ``default`` that asks for its own key also calls it again, and so
+        does a caller whose cache fails."""
         made, opened = self._key(key, version), self._open()
         creation, ttl, missing = _Creation(default, self._serializer), self._ttl(timeout), self._missing_key
         if opened is None:
@@ -377,19 +382,22 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         return found
 
     def _not_created(self, creation: _Creation, error: Error) -> None:
-        """Raises the error of a creator; after one of the cache itself, the caller creates without it."""
+        """Raises the error if it came from the creator. After an error of the cache, the caller creates the value
+        without it."""
         if creation.has_begun:
             raise error
         if not isinstance(error, OwnClaim):
             self._failed("a value was created without the cache", error)
 
     def incr(self, key: Any, delta: int = 1, version: Optional[int] = None) -> Any:
-        """Adds to a number; no other process comes in between. Its expiry stays. ValueError if there is none."""
+        """Adds to a number atomically across all processes, and returns the new number. Its expiry is unchanged. Raises
+        ValueError if the key has no value."""
         made = self._key(key, version)
         return self._counted(made, self._write(self._incr(made, delta), self._missing_key))
 
     def incr_version(self, key: Any, delta: int = 1, version: Optional[int] = None) -> int:
-        """Gives the value and its expiry to a higher version of the key; returns that. ValueError if there is none."""
+        """Moves the value with its expiry to a higher version of the key, and returns that version. Raises ValueError
+        if the key has no value."""
         version = self.version if version is None else version
         old, new = self._key(key, version), self._key(key, version + delta)
         if not self._write(self._move(old, new), False):
@@ -397,28 +405,28 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         return version + delta
 
     def get_many(self, keys: Iterable[Any], version: Optional[int] = None) -> Dict[Any, Any]:
-        """The values of many keys, of those that have one."""
+        """Returns a dictionary of those of the keys that have a value."""
         made = {self._key(key, version): key for key in keys}
         return self._found_many(self._open(), made)
 
     def set_many(
         self, data: Mapping[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None
     ) -> List[Any]:
-        """Stores many values; returns the keys of those that were not stored."""
+        """Stores many values. Returns the keys of the values that were not stored."""
         made = {self._key(key, version): key for key in data}
         return self._not_stored(made, self._write(self._set_many(made, data, timeout), None))
 
     def delete_many(self, keys: Iterable[Any], version: Optional[int] = None) -> None:
-        """Removes many keys."""
+        """Removes the values of many keys."""
         made = [self._key(key, version) for key in keys]
         self._write(lambda space: space.delete_multi(made), None)
 
     def clear(self) -> None:
-        """Empties this cache's namespace, in every process, and nothing else in the file."""
+        """Empties the namespace of this cache, for every process, and nothing else in the file."""
         self._write(lambda space: space.invalidate(), None)
 
-    # The same for coroutines. Django's base class would run each of them in one thread for the whole process, and make
-    # the compound ones of several steps that another task can come between.
+    # The methods for coroutines. Django's base class would run them all in one thread of the process, and compose some
+    # of them of several steps, between which other tasks can run.
 
     async def aadd(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None) -> bool:
         """See :meth:`add`."""
@@ -450,7 +458,7 @@ class KennelCache(BaseCache):  # type: ignore[misc]
     async def aget_or_set(
         self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None
     ) -> Any:
-        """See :meth:`get_or_set`. A ``default`` that returns an awaitable, as a coroutine function does, is awaited."""
+        """See :meth:`get_or_set`. If ``default`` returns an awaitable, as a coroutine function does, it is awaited."""
         made, opened = self._key(key, version), await self._aopen()
         creation, ttl, missing = _Creation(default, self._serializer), self._ttl(timeout), self._missing_key
         if opened is None:
@@ -501,4 +509,4 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         await self._awrite(lambda space: space.invalidate(), None)
 
     async def aclose(self, **kwargs: Any) -> None:
-        """Does nothing, as :meth:`close`: the file stays open for the next request."""
+        """Does nothing, like :meth:`close`: the file stays open for the next request."""

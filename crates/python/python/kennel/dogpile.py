@@ -1,4 +1,4 @@
-"""The backend for dogpile.cache.
+"""A backend for dogpile.cache.
 
 .. code-block:: python
 
@@ -10,11 +10,11 @@
         arguments={"path": "/var/cache/mysite/pages.kennel", "capacity": 256 << 20},
     )
 
-``kennel`` is an entry point; where there are none, register the class by its path::
+The name ``kennel`` is an entry point of the package. Where entry points are not available, register the class::
 
     dogpile.cache.register_backend("kennel", "kennel.dogpile", "KennelBackend")
 
-Registered under the name ``dogpile.cache.dbm`` it takes that backend's place, and its arguments: see
+Registered under the name ``dogpile.cache.dbm``, it replaces that backend and accepts its arguments: see
 :class:`KennelBackend`.
 """
 
@@ -53,64 +53,65 @@ _OWN = (
     "dogpile_lockfile",
     "lock_factory",
 )
-#: The creation time of a value that was invalidated soft. Later than 0, which would mean that there is no value.
+#: The creation time that a softly invalidated value gets. It is not 0, which would mean that there is no value.
 _LONG_AGO = 1e-6
-#: The longest key that is stored as it is, in characters.
+#: The default length in characters up to which keys are stored unchanged.
 _LONGEST_KEY = 1024
 
 
 class KennelBackend(BytesBackend):
-    """A dogpile.cache backend in a Kennel file.
+    """A dogpile.cache backend that stores values in a Kennel file.
 
-    Arguments of its own:
+    Its own arguments:
 
-    :param path: the cache file; by default the one of this user, :func:`kennel.default_path`. Regions that name the
-        same file share it, so give them key manglers, or a ``namespace`` each.
-    :param capacity: bytes of records that the file holds; default 64 MiB. What does not fit any more is evicted.
-    :param ttl: seconds after which the engine itself forgets a value. It must be longer than the expiration time of the
-        dogpile region, and longer than any that is given to a call: a region does not tell its backend when values
-        expire, and one that the engine has forgotten cannot be returned while another caller creates it anew. By
-        default values stay until their room is needed.
-    :param namespace: the name of a part of the file that these keys have to themselves, and that
-        :class:`SharedInvalidation` invalidates for all processes.
-    :param longest_key: keys with more characters are stored under their beginning and a hash; default 1024, and
-        ``None`` for never.
-    :param lock_max_age: seconds after which another may take a key's lock although its holder lives; by default
-        never. (When the holder is killed, others go on within a second.)
+    :param path: the cache file; by default that of this user, :func:`kennel.default_path`. Dogpile regions that name
+        the same file share it, so give each of them a key mangler or a ``namespace``.
+    :param capacity: how many bytes of records the file holds; default 64 MiB. When it is full, values are evicted.
+    :param ttl: how many seconds the engine keeps a value. This must be longer than the expiration time of the dogpile
+        region, and longer than any that is passed to a call: a region does not tell its backend when values expire, and
+        a stale value can be returned during the creation of a new one only while the engine still has it. By default
+        the engine keeps values until it needs their room.
+    :param namespace: the name of a namespace of the file for the keys of this backend, which
+        :class:`SharedInvalidation` invalidates for all processes. By default the keys are in no namespace.
+    :param longest_key: longer keys, in characters, are stored as their beginning and a hash. At least 64; default 1024;
+        ``None`` stores all keys unchanged.
+    :param lock_max_age: how many seconds the lock of a key excludes others. After that another caller may take it over,
+        even if its holder is still running. By default there is no limit. (If the holder is killed, others get the lock
+        within a second.)
 
-    The options of :class:`kennel.Cache` (``locks``, ``stripes``, ``mean_item``, ``on_mismatch`` and so on) are
-    arguments, too. An argument that there is not is logged and ignored, as other backends ignore theirs.
+    All options of :class:`kennel.Cache` are arguments, too. An unknown argument is logged and ignored, as in other
+    backends.
 
     Arguments of ``dogpile.cache.dbm``:
 
-    :param filename: the cache lies beside that file, with the suffix ``.kennel``. The old file, under whatever suffix
-        its library gave it, is left alone.
-    :param rw_lockfile: ``None``: the engine's own locks; with a ``lock_factory`` a lock of it, for ``FILENAME.rw.lock``, is
-        taken around all reads and writes, too. ``False``: the engine's own in any case. A path: a lock from
-        ``lock_factory`` for that path is taken around all reads and writes.
-    :param dogpile_lockfile: ``None``: a lock for each key, over all processes, by the engine; with a ``lock_factory`` one
-        lock of it for all keys, for ``FILENAME.dogpile.lock``. ``False``: a lock for each key, over the threads of this
-        process, by dogpile. A path: one lock for all keys from ``lock_factory`` for that path.
-    :param lock_factory: is called with the path of each lock, the default one where that argument is ``None``, and its
-        locks are used. Without it a path means a lock of the engine that is named like the path.
+    :param filename: the cache file is this path with the suffix ``.kennel``. The old dbm file remains untouched.
+    :param rw_lockfile: a lock around all reads and writes, in addition to the engine's own locks. ``None``: none, or if
+        there is a ``lock_factory``, its lock for ``FILENAME.rw.lock``. ``False``: none. A path: the lock from
+        ``lock_factory`` for that path.
+    :param dogpile_lockfile: the locks of keys. ``None``: the engine's lock of each key, across all processes, or if
+        there is a ``lock_factory``, its lock for ``FILENAME.dogpile.lock`` for all keys together. ``False``: dogpile's
+        own lock of each key, within this process. A path: the lock from ``lock_factory`` for that path, for all keys
+        together.
+    :param lock_factory: a function that gets the path of a lock, and returns the lock. Without it a path names a lock
+        of the engine.
 
-    The keys' locks are exact: different keys never wait for each other, so that ``get_or_create_multi`` cannot run into
-    a deadlock. A value that is too large for the file is not stored, and the value before is removed. A value is not
-    stored either while a stopped process holds the lock of its stripe (:class:`kennel.Busy`). Both are counted in
-    ``not_stored`` and logged once; the caller has its value.
+    Each key has its own lock, so different keys never wait for each other, and ``get_or_create_multi`` cannot deadlock.
+    If a value is too large for the file, it is not stored, and the previous value is removed. If a stopped process
+    holds the lock of the stripe (:class:`kennel.Busy`), the value is not stored either. In both cases the caller gets
+    its value, ``not_stored`` counts it, and the first case of each kind is logged as a warning.
     """
 
     not_stored: int
-    """Values that could not be stored, in this process."""
+    """How many values could not be stored in this process."""
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
         options = {name: arguments[name] for name in OPTIONS if name in arguments}
         for name in arguments:
             if name not in OPTIONS and name not in _OWN:
-                log.warning("%r is no argument of the backend kennel; it is ignored", name)
+                log.warning("%r is not an argument of the backend kennel; it is ignored", name)
         filename = arguments.get("filename")
         if filename is not None and "path" in arguments:
-            raise ValueError("path and filename both say where the cache lies: expected one of them")
+            raise ValueError("path and filename both name the cache file: expected one of them")
         self.filename = None if filename is None else os.path.abspath(os.path.normpath(filename))
         path = arguments.get("path") if self.filename is None else self.filename + ".kennel"
         self.cache: Cache = cache_at(path, options)
@@ -121,7 +122,7 @@ class KennelBackend(BytesBackend):
         namespace: Optional[str] = arguments.get("namespace")
         self._space: Union[Cache, Namespace] = self.cache if namespace is None else self.cache.namespace(namespace)
         self.is_shared = namespace is not None
-        """Whether the keys have a namespace of the file to themselves."""
+        """Whether the keys are in a namespace, which can be invalidated for all processes."""
         self._load, self._store = self._space.get, self._space.set
         self._locks(arguments)
         if self._rw_lock is not None:
@@ -132,7 +133,7 @@ class KennelBackend(BytesBackend):
         self.key_mangler = None if longest is None else length_conditional_mangler(int(longest))
 
     def _locks(self, arguments: Mapping[str, Any]) -> None:
-        """Finds the locks that dbm's arguments ask for."""
+        """Creates the locks for the arguments of dbm."""
         factory = arguments.get("lock_factory")
         self.lock_factory = factory
         self._rw_lock = self._lock_of(arguments.get("rw_lockfile"), ".rw.lock", factory, "rw_lockfile")
@@ -156,27 +157,27 @@ class KennelBackend(BytesBackend):
         return _NamedLock(self.cache, path) if factory is None else factory(path)
 
     def get_mutex(self, key: str) -> Any:
-        """The lock of a key: the engine's, unless dbm's arguments ask for another."""
+        """Returns the lock of a key: that of the engine, unless the arguments of dbm select another one."""
         if self._one_mutex is not None:
             return self._one_mutex(key)
         if self._thread_mutexes:
             return None
-        # An asynchronous creation runner releases it in another thread. When a stripe has no claims left, the
-        # key is created without protection, and counted.
+        # An asynchronous creation runner releases the lock in another thread. If a stripe has no claims left, the key
+        # is created without protection, which is counted.
         return self._space.lock(key, wait=None, max_age=self._lock_max_age, unprotected=True, handover=True)
 
     def _take_around(self, lock: Callable[[], "AbstractContextManager[Any]"], *methods: str) -> None:
-        """Makes this object's methods take a lock of dbm's arguments. Without one, which is how it should be, each of
-        them is one call of the engine."""
+        """Makes methods of this object take a lock from the arguments of dbm. Without such a lock, which is the usual
+        case, each of them is one call of the engine."""
         for name in methods:
             setattr(self, name, _within(lock, getattr(self, name)))
 
     def get_serialized(self, key: str) -> Any:
-        """The stored bytes of a key, or ``NO_VALUE``."""
+        """Returns the stored bytes of a key, or ``NO_VALUE``."""
         return self._get_aged(key) if self.is_shared else self._load(key, NO_VALUE)
 
     def get_serialized_multi(self, keys: Iterable[str]) -> Sequence[Any]:
-        """The stored bytes of many keys, in their order."""
+        """Returns the stored bytes of many keys, in the order of the keys, with ``NO_VALUE`` for each missing one."""
         if self.is_shared:
             return [self._get_aged(key) for key in keys]
         return [NO_VALUE if value is None else value for value in self._space.get_multi(keys)]
@@ -195,39 +196,43 @@ class KennelBackend(BytesBackend):
             self._refused(key, error)
 
     def set_serialized_multi(self, mapping: Mapping[str, bytes]) -> None:
-        """Stores the bytes of many keys, each stripe locked once."""
+        """Stores the bytes of many keys, and locks each stripe once for up to 64 of them."""
         for key, error in self._space.set_multi(mapping, self._ttl).items():
             self._refused(key, error)
 
     def _refused(self, key: str, error: Exception) -> None:
-        """Goes on with a value that was not stored: the caller that created it needs it all the same."""
+        """Counts and logs a value that was not stored. This is not an error for the caller that created it."""
         self.not_stored += 1
         level = logging.DEBUG if type(error) in self._logged_not_stored else logging.WARNING
         self._logged_not_stored.add(type(error))
         log.log(level, "not stored in %s: %s", self.cache.path, error)
         if isinstance(error, TooLarge):
-            # Rather no value than the one before.
+            # A missing value is better than an outdated one.
             self._space.delete(key)
 
     def delete(self, key: str) -> None:
-        """Removes a key, if it has a value."""
-        # No value can be there under a key that is too long.
+        """Removes the value of a key, if it has one."""
+        # A key that is too long has no value.
         if _fits(key):
             self._space.delete(key)
 
     def delete_multi(self, keys: Iterable[str]) -> None:
-        """Removes many keys, each stripe locked once."""
+        """Removes the values of many keys, and locks each stripe once for up to 64 of them."""
         self._space.delete_multi([key for key in keys if _fits(key)])
 
     def invalidate(self, hard: bool = True) -> None:
-        """Makes all values of this backend's namespace gone, or stale, in every process."""
+        """Invalidates all values of this backend's namespace, for every process.
+
+        :param hard: remove the values (default). With False they become stale.
+        """
         if not self.is_shared:
             raise ValueError("only the keys of a namespace can be invalidated: expected the argument namespace")
         self._space.invalidate(soft=not hard)
 
 
 class SharedInvalidation(RegionInvalidationStrategy):
-    """Makes ``region.invalidate()`` hold in every process that uses the same file and the same ``namespace`` argument.
+    """Makes ``region.invalidate()`` take effect in every process that uses the same file and the same ``namespace``
+    argument.
 
     .. code-block:: python
 
@@ -239,8 +244,8 @@ class SharedInvalidation(RegionInvalidationStrategy):
             region_invalidator=kennel.dogpile.SharedInvalidation(region),
         )
 
-    A hard invalidation makes the values gone. After a soft one they are stale: one caller creates each of them anew while
-    the others get the old one. That needs an ``expiration_time``, as it does in dogpile.cache itself.
+    A hard invalidation removes the values. After a soft one they are stale: one caller creates each new value while the
+    others get the old one. A soft invalidation needs an ``expiration_time``, as always in dogpile.cache.
     """
 
     def __init__(self, region: Any) -> None:
@@ -248,37 +253,40 @@ class SharedInvalidation(RegionInvalidationStrategy):
         self._was_soft = False
 
     def invalidate(self, hard: bool = True) -> None:
-        """Invalidates all values that are there now."""
+        """Invalidates all present values.
+
+        :param hard: remove the values (default). With False they become stale.
+        """
         self._region.actual_backend.invalidate(hard)
         self._was_soft = not hard
 
-    # What was invalidated hard is not returned by the backend any more; what was invalidated soft comes with a
-    # creation time that says so, whichever process invalidated it.
+    # The backend does not return values after a hard invalidation. After a soft one, by any process, it returns them
+    # with a special creation time.
 
     def is_hard_invalidated(self, timestamp: float) -> bool:
-        """Never: such a value is not there."""
+        """Always False: the backend does not return such a value."""
         return False
 
     def is_soft_invalidated(self, timestamp: float) -> bool:
-        """Whether a value that was created then is stale."""
+        """Whether a value with this creation time is stale."""
         return timestamp == _LONG_AGO
 
     def is_invalidated(self, timestamp: float) -> bool:
-        """Whether a value that was created then is stale or gone."""
+        """Whether a value with this creation time is stale or removed."""
         return self.is_soft_invalidated(timestamp)
 
     def was_hard_invalidated(self) -> bool:
-        """Never: see :meth:`is_hard_invalidated`."""
+        """Always False: see :meth:`is_hard_invalidated`."""
         return False
 
     def was_soft_invalidated(self) -> bool:
-        """Whether the last invalidation by this process was a soft one; dogpile.cache then demands an expiration time."""
+        """Whether the last invalidation by this process was a soft one; dogpile.cache then demands an expiration
+        time."""
         return self._was_soft
 
 
 class _NamedLock:
-    """What a path means without ``lock_factory``: one lock of the engine for all who name that path, exclusive for
-    readers, too."""
+    """The lock of the engine that a path names if there is no ``lock_factory``. It is also exclusive for readers."""
 
     def __init__(self, cache: Cache, path: str) -> None:
         self._lock: _kennel.Lock = cache.lock("\0kennel.dogpile lock\0" + path, wait=None, handover=True)
@@ -297,8 +305,8 @@ class _NamedLock:
 
 
 def length_conditional_mangler(longest: int) -> Callable[[str], str]:
-    """Leaves keys as they are up to so many characters, and makes them that long otherwise: their beginning, which a
-    reader of the file knows again, and a hash."""
+    """Returns a key mangler that shortens longer keys to this many characters: their beginning, for people who read the
+    file, and a hash."""
     if longest < 64:
         raise ValueError(f"longest_key: expected at least 64 characters, found {longest}")
 
@@ -312,7 +320,7 @@ def length_conditional_mangler(longest: int) -> Callable[[str], str]:
 
 
 def _within(lock: Callable[[], "AbstractContextManager[Any]"], method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method with a lock around it."""
+    """Returns a method that takes a lock around another method."""
 
     @functools.wraps(method)
     def locked(*given: Any, **named: Any) -> Any:
@@ -327,8 +335,8 @@ def _fits(key: str) -> bool:
 
 
 def _aged(value: bytes) -> bytes:
-    """A stored value as if it had been created long ago: dogpile's metadata, JSON before the first ``|``, with another
-    creation time."""
+    """Returns a stored value as if it had been created long ago: it replaces the creation time in dogpile's metadata,
+    the JSON before the first ``|``."""
     metadata, bar, payload = value.partition(b"|")
     aged: Dict[str, Any] = json.loads(metadata)
     aged["ct"] = _LONG_AGO
