@@ -24,7 +24,7 @@
 //! to its old value, so no wake-up is lost. Until the slot is taken again, the word keeps the number and the way the
 //! claim ended.
 
-use super::epochs::Epochs;
+use super::epochs::{Epochs, NamespaceEpochs};
 use super::record::{NewRecord, RecordEpochs};
 use super::stripe_guard::{Entry, StripeGuard};
 use super::table::Store;
@@ -38,7 +38,6 @@ use crate::shm::{Memory, Step};
 
 const STATE_BITS: u32 = 8;
 const STARTED_BITS: u32 = 40;
-const EPOCHS: u64 = (1 << 48) - 1;
 
 /// The purpose of a claim. The values are part of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,24 +130,6 @@ impl Owner {
 
     pub(crate) fn generation(self) -> u32 {
         self.member as u32
-    }
-}
-
-/// A namespace with its epochs at one moment, in one word.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct NamespaceEpochs(pub u64);
-
-impl NamespaceEpochs {
-    pub(crate) fn new(namespace: u16, epochs: Epochs) -> Self {
-        Self(u64::from(namespace) << 48 | epochs.0 & EPOCHS)
-    }
-
-    pub(crate) fn namespace(self) -> u16 {
-        (self.0 >> 48) as u16
-    }
-
-    pub(crate) fn epochs(self) -> Epochs {
-        Epochs(self.0 & EPOCHS)
     }
 }
 

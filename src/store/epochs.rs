@@ -34,6 +34,26 @@ impl Epochs {
     }
 }
 
+const EPOCHS: u64 = (1 << 48) - 1;
+
+/// A namespace with its epochs at one moment, in one word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NamespaceEpochs(pub u64);
+
+impl NamespaceEpochs {
+    pub(crate) fn new(namespace: u16, epochs: Epochs) -> Self {
+        Self(u64::from(namespace) << 48 | epochs.0 & EPOCHS)
+    }
+
+    pub(crate) fn namespace(self) -> u16 {
+        (self.0 >> 48) as u16
+    }
+
+    pub(crate) fn epochs(self) -> Epochs {
+        Epochs(self.0 & EPOCHS)
+    }
+}
+
 /// What an invalidation does to the values that were created before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Invalidation {

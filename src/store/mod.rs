@@ -45,6 +45,6 @@ mod visibility;
 pub(crate) mod write;
 
 pub use epochs::Invalidation;
-pub(crate) use epochs::{CrashState, Epochs};
+pub(crate) use epochs::{CrashState, Epochs, NamespaceEpochs};
 pub(crate) use header::{HeaderWords, IdentityWords};
 pub(crate) use table::{KeyLocation, Store};

@@ -4,8 +4,8 @@
 //! relaxed load may return, up to a bound of preemptions. A file far smaller than any real one keeps that finite: one
 //! stripe, one bucket, rings of a few records.
 
-use super::claim::{ClaimId, Claimant, Claimed, End, Kind, NamespaceEpochs, Owner};
-use super::epochs::{Epochs, Invalidation};
+use super::claim::{ClaimId, Claimant, Claimed, End, Kind, Owner};
+use super::epochs::{Epochs, Invalidation, NamespaceEpochs};
 use super::namespace::Defaults;
 use super::read::{Extract, Look, RecordRef};
 use super::record::{Metadata, NewRecord, RecordEpochs};

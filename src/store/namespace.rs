@@ -4,8 +4,7 @@
 //! stripe 0 and never removed. The hash of the name is stored last, so a process that is killed while it adds leaves an
 //! unused entry.
 
-use super::claim::NamespaceEpochs;
-use super::epochs::Epochs;
+use super::epochs::{Epochs, NamespaceEpochs};
 use super::intent::Intent;
 use super::read::CheckedRecord;
 use super::slot::Slot;

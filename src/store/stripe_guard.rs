@@ -6,9 +6,8 @@
 //! them; for a reader on another core, also the processor. `docs/orderings.md` says what each fence is for and which
 //! test fails without it. Two steps without a fence between them may happen in either order.
 
-use super::claim::NamespaceEpochs;
 use super::ends::Ends;
-use super::epochs::{CrashState, Epochs};
+use super::epochs::{CrashState, Epochs, NamespaceEpochs};
 use super::intent::Intent;
 use super::read::{CheckedRecord, ERA_SHIFT};
 use super::record::{Extension, Head, NewRecord, RecordEpochs, RecordLocation, mix, reseal};

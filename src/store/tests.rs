@@ -3,8 +3,7 @@
 mod claims;
 mod deaths;
 
-use super::claim::NamespaceEpochs;
-use super::epochs::Invalidation;
+use super::epochs::{Invalidation, NamespaceEpochs};
 use super::read::{Extract, Look, RecordRef};
 use super::record::NewRecord;
 use super::stripe_guard::{HolderId, StripeGuard};

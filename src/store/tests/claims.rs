@@ -2,7 +2,7 @@
 
 use super::{Engine, die_at};
 use crate::shm::Step;
-use crate::store::claim::{ClaimId, Claimant, Claimed, End, Kind, NamespaceEpochs, Owner};
+use crate::store::claim::{ClaimId, Claimant, Claimed, End, Kind, Owner};
 use crate::store::record::NewRecord;
 use std::collections::HashMap;
 
