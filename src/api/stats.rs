@@ -290,7 +290,7 @@ impl Cache {
         let opened = self.opened();
         let stripes = opened.geometry().shape.stripes;
         // The locks of all stripes are waited for as long as one.
-        let mut patience = Patience::of(self.lock_wait());
+        let mut patience = Patience::of_thread(self.lock_wait());
         let mut found = Verification { stripes, unchecked: Vec::new(), records: 0, problems: Vec::new() };
         for stripe in 0..stripes {
             let checked = match self.locked_snapshot(stripe, &mut patience) {

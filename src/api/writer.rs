@@ -2,7 +2,7 @@
 
 use super::namespace::Namespace;
 use super::set_options::SetOptions;
-use super::stripe_lock::{lock_as, lock_stripe};
+use super::stripe_lock::lock_region;
 use crate::error::{Error, Result};
 use crate::file::AttachedFile;
 use crate::hash::Key;
@@ -53,24 +53,20 @@ impl<'f, 'k> Writer<'f, 'k> {
         self.location.stripe
     }
 
-    pub(super) fn lock(&self) -> Result<StripeGuard<'_, Mapping>> {
-        lock_stripe(self.opened, self.stripe(), self.lock_wait)
-    }
-
-    /// Does something with the key's stripe locked.
+    /// Locks the key's stripe for the duration of `work`.
     #[inline(always)]
-    pub(super) fn locked<R>(&self, work: impl FnOnce(&mut StripeGuard<'f, Mapping>) -> R) -> Result<R> {
+    pub(super) fn with_stripe<R>(&self, work: impl FnOnce(&mut StripeGuard<'f, Mapping>) -> R) -> Result<R> {
         let (opened, stripe) = (self.opened, self.stripe());
         let joined = opened.member_within(self.lock_wait)?;
-        let lock = lock_as(joined, opened, stripe, self.lock_wait)?;
-        opened.within(joined, stripe, lock, work)
+        let lock = lock_region(joined, opened, stripe, self.lock_wait)?;
+        opened.with_stripe(joined, stripe, lock, work)
     }
 
     /// Whether a read would return the value of the key's entry. Where reads verify checksums it must pass its own.
-    pub(super) fn would_read(&self, stripe: &StripeGuard<'_, Mapping>, entry: Option<&Entry>) -> bool {
+    pub(super) fn would_read(&self, guard: &StripeGuard<'_, Mapping>, entry: Option<&Entry>) -> bool {
         let verify = self.opened.settings.verify_reads;
         entry.is_some_and(|entry| {
-            stripe.is_current(entry) && (!verify || matches!(stripe.copied(&self.key, entry, true, false), Ok(Some(_))))
+            guard.is_current(entry) && (!verify || matches!(guard.copied(&self.key, entry, true, false), Ok(Some(_))))
         })
     }
 
@@ -98,8 +94,8 @@ impl<'f, 'k> Writer<'f, 'k> {
 
     /// Gives a draft the epochs of this moment. The stripe is locked, and nobody has looked at the old value yet.
     #[inline(always)]
-    pub(super) fn assign_epochs(&self, draft: &mut NewRecord<'_>, stripe: &StripeGuard<'_, Mapping>) {
-        draft.epoch = stripe.epoch();
+    pub(super) fn assign_epochs(&self, draft: &mut NewRecord<'_>, guard: &StripeGuard<'_, Mapping>) {
+        draft.epoch = guard.epoch();
         if let Some(metadata) = &mut draft.metadata {
             metadata.namespace_epoch = self.opened.store.namespace_epochs(self.namespace).current();
         }
