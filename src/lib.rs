@@ -48,7 +48,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `typed` | `Typed`: a handle whose values are of one type, through serde and postcard |
-//! | `tokio` | `AsyncCache`: a handle for tasks, which wait without a thread |
+//! | `tokio` | `AsyncCache`: a handle for tasks, which wait without a thread; with `typed` also `AsyncTyped` |
 //! | `serde` | `Serialize` for [`Stats`], [`Verification`] and their parts |
 //!
 //! The features `crash-points` and `faults` are for Kennel's own tests. They make every call slower, and may change in
@@ -85,6 +85,8 @@ mod sync;
 
 #[cfg(all(feature = "tokio", not(loom)))]
 pub use api::AsyncCache;
+#[cfg(all(feature = "tokio", feature = "typed", not(loom)))]
+pub use api::AsyncTyped;
 #[cfg(all(feature = "typed", not(loom)))]
 pub use api::Typed;
 #[cfg(not(loom))]

@@ -502,7 +502,7 @@ fn a_hit_reads_and_decodes_its_value_once() {
     on_one_thread(async {
         let before = counts();
         let never = || async { Err("it is there") };
-        assert_eq!(typed.get_or_create_async("key", &CreateOptions::new(), never).await.unwrap(), Counted(7));
+        assert_eq!(typed.to_async().get_or_create("key", &CreateOptions::new(), never).await.unwrap(), Counted(7));
         assert_eq!(counts(), one_more(before));
     });
 }
@@ -528,7 +528,7 @@ fn tasks_create_a_typed_value_once() {
                         tokio::time::sleep(Duration::from_millis(20)).await;
                         Ok::<_, ()>(page())
                     };
-                    cache.typed::<Page>().get_or_create_async("1", &CreateOptions::new(), create).await.unwrap()
+                    cache.typed::<Page>().to_async().get_or_create("1", &CreateOptions::new(), create).await.unwrap()
                 })
             })
             .collect();
@@ -537,7 +537,7 @@ fn tasks_create_a_typed_value_once() {
         }
         assert_eq!(created.load(SeqCst), 1);
         let (typed, how) = (cache.typed::<Page>(), CreateOptions::new());
-        let fails = typed.get_or_create_async("2", &how, || async { Err("no") }).await;
+        let fails = typed.to_async().get_or_create("2", &how, || async { Err("no") }).await;
         assert!(matches!(fails, Err(CreateError::Creator("no"))));
     });
 }
@@ -551,11 +551,12 @@ fn what_is_not_of_the_type_is_created_anew_by_a_task_too() {
     namespace.typed::<u64>().set("key", &7).unwrap();
     on_one_thread(async {
         for typed in [cache.typed::<Page>(), namespace.typed::<Page>()] {
-            let anew = typed.get_or_create_async("key", &CreateOptions::new(), || async { Ok::<_, ()>(page()) }).await;
+            let anew =
+                typed.to_async().get_or_create("key", &CreateOptions::new(), || async { Ok::<_, ()>(page()) }).await;
             assert_eq!(anew.unwrap(), page());
             assert_eq!(typed.get("key").unwrap(), Some(page()));
             let never = || async { Err("it is there") };
-            assert_eq!(typed.get_or_create_async("key", &CreateOptions::new(), never).await.unwrap(), page());
+            assert_eq!(typed.to_async().get_or_create("key", &CreateOptions::new(), never).await.unwrap(), page());
         }
     });
 }

@@ -1,49 +1,26 @@
-//! A cache for tasks of tokio: what waits for a lock or for another's value blocks no thread of the executor.
+//! A cache for tasks of tokio: no call blocks a thread of the executor while it waits for a lock or for another caller's value.
 //!
-//! Nothing here needs another thread, so nothing depends on whether the runtime has one to spare. Each step only tries to
+//! Nothing here needs another thread, so it does not matter whether the runtime has one to spare. Each step only tries to
 //! lock, and a task that finds the lock taken tries again after a pause. An attempt also finds out that the lock's owner is
-//! dead. A task that waits for another's claim looks at the claim's word from time to time.
+//! dead.
 
+use super::acquire::{Acquire, Caller};
 use super::cache::Cache;
-use super::claim::{KeyLock, LockOptions, Locking, Pause, Task, Wait};
 use super::count::count;
-use super::create::{
-    Batch, Claim, CreateOptions, Created, CreatorOutput, Finding, Lookup, Next, Remaining, in_one_order,
-};
+use super::create::{Batch, Claim, CreateOptions, Created, CreatorOutput, Lookup, ToCreate, in_one_order};
 use super::item::{Item, Stamp};
+use super::key_lock::{KeyLock, LockOptions};
 use super::namespace::NamespaceOptions;
 use super::set_options::SetOptions;
 use super::stripe_lock::Patience;
+use super::task::Task;
+use super::waiting::{Wait, run_as_task};
 use super::write::Swap;
 use crate::clock::Expiry;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::store::Invalidation;
-use crate::store::tally::MemberCount;
 use std::borrow::Cow;
-use std::future::Future;
-use std::time::{Duration, Instant};
-
-/// The first and the longest pause between two looks at a claim's word, or two attempts to take a lock.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(10));
-/// Attempts to take a stripe's lock, which is held for microseconds, before the first pause. Between them other tasks run.
-const EAGER: u32 = 8;
-
-tokio::task_local! {
-    /// The tasks within whose creations this one runs.
-    static WITHIN: Vec<Task>;
-}
-
-fn within() -> Vec<Task> {
-    WITHIN.try_with(Clone::clone).unwrap_or_default()
-}
-
-/// Runs a creator in the name of a task, within those that run here.
-pub(super) async fn run<F: Future>(task: Task, create: impl FnOnce() -> F) -> F::Output {
-    let mut tasks = within();
-    tasks.push(task);
-    // The creator may be a future that does nothing before it is polled, or do its work here.
-    WITHIN.scope(tasks, async { create().await }).await
-}
+use std::time::Duration;
 
 /// A [`Cache`] for tasks of tokio, made by [`Cache::to_async`]: while a call waits it holds no thread. It needs the feature
 /// `tokio`, and a runtime with its clock enabled.
@@ -215,10 +192,10 @@ impl AsyncCache {
         items: &[(K, V)],
         how: &SetOptions,
     ) -> Vec<Result<()>> {
-        let (mut results, mut attempts) = (Vec::with_capacity(items.len()), self.attempts());
+        let (mut results, mut locks) = (Vec::with_capacity(items.len()), self.patience());
         for (key, value) in items {
             let (key, value) = (key.as_ref(), value.as_ref());
-            let stored = self.write_within(&mut attempts, |cache| cache.set_with(key, value, how)).await;
+            let stored = self.write_within(&mut locks, |cache| cache.set_with(key, value, how)).await;
             results.push(stored.map(drop));
         }
         results
@@ -227,10 +204,10 @@ impl AsyncCache {
     /// [`Cache::delete_multi`] for tasks. Each key is a write of its own, with a lock of its own.
     #[must_use = "each item is deleted, or not, by itself"]
     pub async fn delete_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<bool>> {
-        let (mut results, mut attempts) = (Vec::with_capacity(keys.len()), self.attempts());
+        let (mut results, mut locks) = (Vec::with_capacity(keys.len()), self.patience());
         for key in keys {
             let key = key.as_ref();
-            results.push(self.write_within(&mut attempts, |cache| cache.delete(key)).await);
+            results.push(self.write_within(&mut locks, |cache| cache.delete(key)).await);
         }
         results
     }
@@ -265,19 +242,9 @@ impl AsyncCache {
     /// Those of [`Cache::lock`].
     pub async fn lock_with(&self, key: impl AsRef<[u8]>, options: &LockOptions) -> Result<KeyLock> {
         let key = self.stored_key(key.as_ref());
-        let mut locking = Locking::new(options.task_or(Task::unique), *options);
-        locking.seeker.within(within());
-        let mut attempts = self.attempts();
-        loop {
-            let locked = locking.step(&self.trying, &key);
-            if attempts.fail(&locked, locking.seeker.lock_limit()).await {
-                continue;
-            }
-            match attempts.end(&self.cache, locked)? {
-                Ok(lock) => return Ok(lock),
-                Err(pause) => sleep(pause).await,
-            }
-        }
+        let mut caller = Caller::of_task(&self.cache, options.task.unwrap_or_else(Task::unique), options.wait);
+        let mut acquire = Acquire::new(&self.trying, &key, *options, &mut caller);
+        run_as_task(|| acquire.step()).await
     }
 
     /// [`Cache::is_claimed`] for tasks.
@@ -296,7 +263,7 @@ impl AsyncCache {
     }
 
     /// [`Cache::get_or_create`] for tasks. Each call is an owner of its own; a creator that asks for its own key gets
-    /// [`OwnClaim`](Error::OwnClaim). When the future is dropped in the middle of a creation, the next caller that waits
+    /// [`OwnClaim`](crate::Error::OwnClaim). When the future is dropped in the middle of a creation, the next caller that waits
     /// tries.
     ///
     /// # Errors
@@ -312,7 +279,7 @@ impl AsyncCache {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
             Lookup::Create(claim) => self.created(claim, task, create).await,
             // A claim that needs a value finds no absence.
-            Lookup::Absent => run(task, create).await.into_result().map(Created::into_value),
+            Lookup::Absent => task.create(create).await.into_result().map(Created::into_value),
         }
     }
 
@@ -331,8 +298,8 @@ impl AsyncCache {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(Some(item.value)),
             Lookup::Absent => Ok(None),
             Lookup::Create(claim) => {
-                let made = run(task, create).await.into_result()?;
-                self.store(claim, made.as_ref(), &mut self.attempts()).await;
+                let made = task.create(create).await.into_result()?;
+                self.store(claim, made.as_ref()).await;
                 Ok(made.map(Created::into_value))
             }
         }
@@ -364,7 +331,7 @@ impl AsyncCache {
                 Ok(stale)
             }
             // A claim that needs a value finds no absence.
-            Lookup::Absent => run(task, create).await.into_result().map(Created::into_value),
+            Lookup::Absent => task.create(create).await.into_result().map(Created::into_value),
         }
     }
 
@@ -385,10 +352,10 @@ impl AsyncCache {
     {
         let task = how.task_or(Task::unique);
         let mut batch = Batch::of(keys.len());
-        let (left, mut attempts) = (Remaining::of(how.wait_policy()), self.attempts());
+        let mut caller = self.caller(how, task);
         let stored: Vec<_> = keys.iter().map(|key| self.stored_key(key.as_ref())).collect();
         for places in in_one_order(&stored) {
-            let lookup = self.claim_within(&stored[places[0]], how, task, &left, &mut attempts).await?;
+            let lookup = self.claim_stored(&stored[places[0]], how, &mut caller).await?;
             batch.found(places, lookup);
         }
         let missing = batch.missing();
@@ -396,19 +363,20 @@ impl AsyncCache {
             true => Vec::new(),
             false => {
                 let missing = missing.into_iter().map(|i| &keys[i]).collect();
-                run(task, || create(missing)).await.into_result()?
+                task.create(|| create(missing)).await.into_result()?
             }
         };
-        let mut attempts = self.attempts();
+        let mut locks = self.patience();
         for (places, claim, made) in batch.take_claims(created)? {
-            self.store(claim, made.as_ref(), &mut attempts).await;
+            // A failure is counted.
+            let _ = claim.store_as_task(made.as_ref(), &mut locks).await;
             batch.give(&places, made.map(Created::into_value));
         }
         Ok(batch.into_values())
     }
 }
 
-/// What the methods above are made of.
+/// The parts of the methods above.
 impl AsyncCache {
     pub(super) fn stored_key<'k>(&self, key: &'k [u8]) -> Cow<'k, [u8]> {
         match self.cache.in_namespace() {
@@ -417,53 +385,33 @@ impl AsyncCache {
         }
     }
 
-    /// The attempts to lock stripes for one operation.
-    pub(super) fn attempts(&self) -> Attempts {
-        Attempts::of(self.cache.lock_wait())
+    /// The time for the locks of one operation.
+    fn patience(&self) -> Patience {
+        Patience::of_task(self.cache.lock_wait())
     }
 
     async fn write<R>(&self, work: impl Fn(&Cache) -> Result<R>) -> Result<R> {
-        self.write_within(&mut self.attempts(), work).await
+        self.write_within(&mut self.patience(), work).await
     }
 
     /// Runs a write that only tries to lock its stripe, until it has the lock or the time for waiting is over.
-    async fn write_within<R>(&self, attempts: &mut Attempts, work: impl Fn(&Cache) -> Result<R>) -> Result<R> {
-        loop {
-            let result = work(&self.trying);
-            if !attempts.fail(&result, Duration::MAX).await {
-                return attempts.end(&self.cache, result);
-            }
-        }
+    async fn write_within<R>(&self, locks: &mut Patience, work: impl Fn(&Cache) -> Result<R>) -> Result<R> {
+        run_as_task(|| locks.retry(work(&self.trying), |what| count(&self.cache.in_use(), what))).await
+    }
+
+    /// A call of a task that may create values.
+    pub(super) fn caller(&self, how: &CreateOptions, task: Task) -> Caller {
+        Caller::of_task(&self.cache, task, how.wait)
     }
 
     async fn claim_as(&self, key: &[u8], how: &CreateOptions, task: Task) -> Result<Lookup> {
-        let (key, left) = (self.stored_key(key), Remaining::of(how.wait_policy()));
-        self.claim_within(&key, how, task, &left, &mut self.attempts()).await
+        self.claim_stored(&self.stored_key(key), how, &mut self.caller(how, task)).await
     }
 
-    /// Looks a stored key up, and claims it if it is to be created.
-    pub(super) async fn claim_within(
-        &self,
-        key: &[u8],
-        how: &CreateOptions,
-        task: Task,
-        left: &Remaining,
-        attempts: &mut Attempts,
-    ) -> Result<Lookup> {
-        let mut finding = Finding::new(task, how, left.now())?;
-        finding.seeker.within(within());
-        loop {
-            let next = finding.try_step(&self.trying, key, how);
-            if attempts.fail(&next, finding.seeker.lock_limit()).await {
-                continue;
-            }
-            let next = attempts.end(&self.cache, next);
-            match finding.conclude(&self.cache, key, how, next)? {
-                Next::Done(Lookup::Create(claim)) => return Ok(Lookup::Create(claim.waiting(self.cache.lock_wait()))),
-                Next::Done(lookup) => return Ok(lookup),
-                Next::Wait(pause) => sleep(pause).await,
-            }
-        }
+    /// Looks a stored key up, and claims it if its value is to be created.
+    pub(super) async fn claim_stored(&self, key: &[u8], how: &CreateOptions, caller: &mut Caller) -> Result<Lookup> {
+        let mut acquire = Acquire::new(&self.trying, key, ToCreate::new(how)?, caller);
+        run_as_task(|| acquire.step()).await
     }
 
     /// Runs a creator and stores what it made.
@@ -473,90 +421,14 @@ impl AsyncCache {
         task: Task,
         create: impl FnOnce() -> F,
     ) -> Result<Vec<u8>, R::Error> {
-        let made = run(task, create).await.into_result()?;
-        self.store(claim, Some(&made), &mut self.attempts()).await;
+        let made = task.create(create).await.into_result()?;
+        self.store(claim, Some(&made)).await;
         Ok(made.into_value())
     }
 
-    /// Stores a created value, or that there is none. The caller has its value: if the cache cannot store it, that is
-    /// counted, and no error. When the future is dropped before its end, the creation has failed.
-    pub(super) async fn store(&self, claim: Claim, made: Option<&Created>, attempts: &mut Attempts) {
-        let Ok(mut storing) = claim.prepare(made) else { return };
-        loop {
-            let stored = storing.attempt(&mut Patience::of(Duration::ZERO));
-            if !attempts.fail(&stored, Duration::MAX).await {
-                let _ = storing.conclude(attempts.end(&self.cache, stored));
-                return;
-            }
-        }
-    }
-}
-
-/// The attempts of one operation to lock stripes. However many locks it takes, all together have the time that the handle
-/// waits for one.
-pub(super) struct Attempts {
-    whole: Duration,
-    left: Duration,
-    /// Since the first attempt to take this lock failed: when that was, and for how long the task tries.
-    failing: Option<(Instant, Duration)>,
-    failed: u32,
-}
-
-impl Attempts {
-    fn of(whole: Duration) -> Self {
-        Self { whole, left: whole, failing: None, failed: 0 }
-    }
-
-    /// Whether another holds the lock and the task may try again, after a pause that this makes. For one lock it tries no
-    /// longer than a limit.
-    async fn fail<T>(&mut self, result: &Result<T>, limit: Duration) -> bool {
-        if !matches!(result, Err(Error::Busy { .. })) {
-            return false;
-        }
-        let (since, limit) = *self.failing.get_or_insert_with(|| (Instant::now(), limit.min(self.left)));
-        let left = limit.saturating_sub(since.elapsed());
-        if left.is_zero() {
-            return false;
-        }
-        self.failed += 1;
-        match self.failed.checked_sub(EAGER) {
-            None => tokio::task::yield_now().await,
-            Some(pauses) => tokio::time::sleep((PAUSES.0 * (1 << pauses.min(8))).min(PAUSES.1).min(left)).await,
-        }
-        true
-    }
-
-    /// Ends the attempts to take one lock, and counts them as a wait.
-    fn end<T>(&mut self, cache: &Cache, result: Result<T>) -> Result<T> {
-        let Some((since, limit)) = self.failing.take() else { return result };
-        self.left = self.left.saturating_sub(since.elapsed());
-        self.failed = 0;
-        let counted = |what| count(&cache.in_use(), what);
-        match result {
-            Err(Error::Busy { stripe, .. }) => {
-                if !self.whole.is_zero() {
-                    counted(MemberCount::Busy);
-                }
-                Err(Error::Busy { stripe, waited: limit })
-            }
-            result => {
-                counted(MemberCount::LockWaits);
-                result
-            }
-        }
-    }
-}
-
-/// Sleeps until the awaited claim has ended, or it is time for another look.
-async fn sleep(pause: Pause) {
-    let start = Instant::now();
-    let mut next = PAUSES.0;
-    while pause.is_worth() {
-        let left = pause.limit().saturating_sub(start.elapsed());
-        if left.is_zero() {
-            return;
-        }
-        tokio::time::sleep(next.min(left)).await;
-        next = (next * 2).min(PAUSES.1);
+    /// Stores a created value, or that there is none. A failure is counted and not returned, since the caller has its
+    /// value.
+    pub(super) async fn store(&self, claim: Claim, made: Option<&Created>) {
+        let _ = claim.store_as_task(made, &mut self.patience()).await;
     }
 }

@@ -1,9 +1,10 @@
 //! Holding a lock region for longer than a write takes.
 
 use super::cache::Cache;
-use super::stripe_lock::lock_region;
+use super::stripe_lock::Patience;
 use crate::error::{Error, Result};
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Cache {
     /// Runs `work` while this thread holds one lock region: no other thread and no other process writes to the region's
@@ -43,7 +44,7 @@ impl Cache {
             });
         }
         // The first stripe of a lock region has the region's number.
-        let (_, _held) = lock_region(&file, region, self.lock_wait)?;
+        let _held = Patience::of_thread(self.lock_wait).lock_region(&file, region, Duration::MAX)?;
         Ok(work())
     }
 }

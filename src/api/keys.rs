@@ -61,7 +61,9 @@ impl Iterator for Keys {
                 return None;
             }
             self.next = if bucket + 1 < opened.geometry().buckets { (stripe, bucket + 1) } else { (stripe + 1, 0) };
-            self.found = keys_of(opened, stripe, bucket).into_iter();
+            if let Some(keys) = keys_of(opened, stripe, bucket) {
+                self.found = keys.into_iter();
+            }
         }
     }
 }
@@ -73,9 +75,11 @@ fn callers_key(namespace: Option<&Namespace>, stored: Vec<u8>) -> Option<Vec<u8>
     }
 }
 
-fn keys_of(opened: &AttachedFile, stripe: u32, bucket: u64) -> Vec<Vec<u8>> {
+/// The keys of a bucket; `None` if the scan passes them over, because the stripe is to be emptied, or others do not stop
+/// changing the bucket.
+fn keys_of(opened: &AttachedFile, stripe: u32, bucket: u64) -> Option<Vec<Vec<u8>>> {
     if opened.store.distrust(stripe) == CrashState::Discard {
-        return Vec::new();
+        return None;
     }
     let now_ms = opened.settings.time.now_ms();
     let keys = || {
@@ -85,12 +89,12 @@ fn keys_of(opened: &AttachedFile, stripe: u32, bucket: u64) -> Vec<Vec<u8>> {
     let backoff = Backoff::new();
     for _ in 0..LOOKS {
         if let Some(keys) = keys() {
-            return keys;
+            return Some(keys);
         }
         backoff.snooze();
     }
-    // The writer may be dead; taking the lock completes what it left.
-    let Some(held) = lock_for_read(opened, stripe) else { return Vec::new() };
-    held.settle_bucket(opened.geometry().bucket(stripe, bucket));
-    keys().unwrap_or_default()
+    // The writer may be dead: the process that locks the stripe completes what the writer left.
+    let guard = lock_for_read(opened, stripe)?;
+    guard.settle_bucket(opened.geometry().bucket(stripe, bucket));
+    keys()
 }

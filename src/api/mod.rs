@@ -1,13 +1,14 @@
 //! The handles that callers use, their options, and the read and write paths.
 
+mod acquire;
 #[cfg(feature = "tokio")]
 mod async_cache;
 mod cache;
-mod claim;
 mod count;
 mod create;
 mod hold;
 mod item;
+mod key_lock;
 mod keys;
 mod namespace;
 mod options;
@@ -15,9 +16,11 @@ mod read;
 mod set_options;
 mod stats;
 mod stripe_lock;
+mod task;
 #[cfg(feature = "typed")]
 mod typed;
 mod values;
+mod waiting;
 mod wants;
 mod write;
 mod writer;
@@ -25,15 +28,19 @@ mod writer;
 #[cfg(feature = "tokio")]
 pub use async_cache::AsyncCache;
 pub use cache::Cache;
-pub use claim::{KeyLock, LockOptions, Task, Wait};
 pub use create::{Claim, CreateError, CreateOptions, Created, CreatorOutput, Lookup, Stored};
 pub use item::{Item, Stamp};
+pub use key_lock::{KeyLock, LockOptions};
 pub use keys::Keys;
 pub use namespace::NamespaceOptions;
 pub use options::Options;
 pub use set_options::SetOptions;
 pub use stats::{Limit, Repair, Stats, StripeStats, Verification};
+pub use task::Task;
+#[cfg(all(feature = "tokio", feature = "typed"))]
+pub use typed::AsyncTyped;
 #[cfg(feature = "typed")]
 pub use typed::Typed;
 pub use values::Values;
+pub use waiting::Wait;
 pub use write::Swap;

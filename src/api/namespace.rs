@@ -1,6 +1,6 @@
 //! Namespaces: named parts of a cache with keys, defaults and invalidations of their own.
 
-use super::stripe_lock::lock_stripe;
+use super::stripe_lock::Patience;
 use crate::error::{Error, Result};
 use crate::file::AttachedFile;
 use crate::shm::layout::NAMESPACE_NAME;
@@ -125,8 +125,8 @@ impl Namespace {
         if let Some(number) = opened.store.namespace_named(&self.name) {
             return Ok(number);
         }
-        let mut stripe = lock_stripe(opened, 0, limit)?;
-        stripe.add_namespace(&self.name, self.defaults(Defaults::default())).ok_or_else(|| Error::NamespacesFull {
+        let mut guard = Patience::of_thread(limit).lock_stripe(opened, 0)?;
+        guard.add_namespace(&self.name, self.defaults(Defaults::default())).ok_or_else(|| Error::NamespacesFull {
             path: opened.real.clone(),
             namespaces: opened.geometry().shape.namespaces,
         })

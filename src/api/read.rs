@@ -51,30 +51,21 @@ impl Cache {
         Ok(known.map(|known| known.item))
     }
 
-    /// The item or the negative entry of a stored key. The caller counts a hit or a miss, once for all its lookups.
-    pub(super) fn known(&self, key: &[u8]) -> Result<Option<Known>> {
+    /// What is known of a stored key, a negative entry included. The look is not counted: a caller that looks more than
+    /// once counts one hit or miss. A look that may not wait finds nothing while a change is under way, and where reads
+    /// lock.
+    pub(super) fn known(&self, key: &[u8], may_wait: bool) -> Result<Option<Known>> {
         let want = &mut TryWhole::<true>(&self.file.time);
         if let Some(file) = self.file.in_own_use()
             && let Some(ready) = Ready::of(&file, 0)
         {
             let (key, tally) = (ready.opened.store.key(key), ready.tally());
-            return tally.go_on(tally.lookup(&key, want), key, want).transpose();
+            return match tally.lookup(&key, want) {
+                Look::Changing if !may_wait => Ok(None),
+                looked => tally.go_on(looked, key, want).transpose(),
+            };
         }
-        self.read_slow_with(key, want, |_, read| read).transpose()
-    }
-
-    /// One lookup of a stored key, without waiting. `None` is a miss, or means that the lookup would have to wait, for
-    /// a writer or for a lock that reads take. The lookup is not counted.
-    #[cfg(feature = "tokio")]
-    pub(super) fn known_at_once(&self, key: &[u8]) -> Option<Known> {
-        let file = self.file.in_own_use()?;
-        let ready = Ready::of(&file, 0)?;
-        let (opened, time) = (ready.opened, &self.file.time);
-        let key = opened.store.key(key);
-        match opened.store.lookup(&key, || time.now_ms(), &mut TryWhole::<true>(time), true) {
-            Look::Hit(known) => known.ok(),
-            Look::Miss | Look::Changing => None,
-        }
+        if may_wait { self.read_slow_with(key, want, |_, read| read).transpose() } else { Ok(None) }
     }
 
     /// Copies the value of a key to the start of `buf` and returns its length; `None` is a miss.

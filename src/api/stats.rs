@@ -198,7 +198,7 @@ impl Cache {
         let opened = self.opened();
         let stripes = opened.geometry().shape.stripes;
         // The limit for waiting covers the locks of all stripes together.
-        let mut patience = Patience::of(self.lock_wait());
+        let mut patience = Patience::of_thread(self.lock_wait());
         let mut found = Verification { stripes, unchecked: Vec::new(), records: 0, problems: Vec::new() };
         for stripe in 0..stripes {
             let checked = match self.locked_snapshot(stripe, &mut patience) {

@@ -1,6 +1,7 @@
-//! The locks of stripes: within the time that a handle waits, or that several locks share.
+//! The locks of stripes: how one operation waits for them.
 
 use super::count::count;
+use super::waiting::{Pause, Step, growing_pause};
 use crate::error::{Error, Result};
 use crate::file::AttachedFile;
 use crate::file::attached::Membership;
@@ -11,22 +12,56 @@ use crate::store::tally::MemberCount;
 use crate::sync::locks::{LockError, RegionGuard};
 use std::time::{Duration, Instant};
 
-/// How long a read waits for the stripe's lock on the slow way.
+/// How long a read waits for the stripe's lock on the slow path.
 const READ_WAIT: Duration = Duration::from_millis(20);
+/// Attempts of a task to lock a stripe, which others hold for microseconds, before its first timed pause. Between them
+/// other tasks run.
+const EAGER: u32 = 8;
 
-/// The time that one caller has left to wait for locks of stripes, however many it takes one after the other.
-#[derive(Clone, Copy)]
+/// How one operation waits for locks of stripes. For all locks that it takes, one after the other, it waits as long in
+/// total as its handle waits for one.
 pub(super) struct Patience {
     whole: Duration,
     left: Duration,
+    waiter: Waiter,
+}
+
+enum Waiter {
+    /// A thread waits in its attempt to lock.
+    Thread,
+    /// A task only tries to lock, and tries again after a pause.
+    Task {
+        /// The time of the first of the attempts at the current lock that failed, and how long the task tries.
+        failing: Option<(Instant, Duration)>,
+        failed: u32,
+    },
 }
 
 impl Patience {
-    pub(super) fn of(whole: Duration) -> Self {
-        Self { whole, left: whole }
+    pub(super) fn of_thread(whole: Duration) -> Self {
+        Self { whole, left: whole, waiter: Waiter::Thread }
     }
 
-    /// Locks a stripe and takes it over.
+    /// For an operation that only tries to lock.
+    pub(super) fn none() -> Self {
+        Self::of_thread(Duration::ZERO)
+    }
+
+    #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "only tasks of tokio try again"))]
+    pub(super) fn of_task(whole: Duration) -> Self {
+        Self { whole, left: whole, waiter: Waiter::Task { failing: None, failed: 0 } }
+    }
+
+    pub(super) fn is_of_thread(&self) -> bool {
+        matches!(self.waiter, Waiter::Thread)
+    }
+
+    /// The time for all locks together.
+    pub(super) fn whole(&self) -> Duration {
+        self.whole
+    }
+
+    /// Locks a stripe for writing.
     pub(super) fn lock_stripe<'o>(
         &mut self,
         opened: &'o AttachedFile,
@@ -36,67 +71,79 @@ impl Patience {
         opened.enter(joined, stripe, lock)
     }
 
-    /// Locks a stripe's lock region. It reads the clock only if another holds the lock.
+    /// Locks a stripe's lock region, for which a thread waits up to `limit`. The process joins first, if it has not. A
+    /// thread reads the clock only if another holds the lock.
     pub(super) fn lock_region<'o>(
         &mut self,
         opened: &'o AttachedFile,
         stripe: u32,
         limit: Duration,
     ) -> Result<(&'o Membership, RegionGuard<'o>)> {
+        let lock = |limit| {
+            let joined = opened.member_within(limit)?;
+            Ok((joined, lock_region(joined, opened, stripe, limit)?))
+        };
         let limit = limit.min(self.left);
+        if let Waiter::Task { failing, .. } = &mut self.waiter {
+            let locked = lock(Duration::ZERO);
+            if let Err(Error::Busy { .. }) = locked {
+                failing.get_or_insert_with(|| (Instant::now(), limit));
+            }
+            return locked;
+        }
         // A process that has not joined yet waits for its seat as well.
-        let is_member = opened.joined().is_some();
-        if is_member {
-            match lock_region(opened, stripe, Duration::ZERO) {
+        if opened.joined().is_some() {
+            match lock(Duration::ZERO) {
                 Err(Error::Busy { .. }) => {}
                 locked => return locked,
             }
-        }
-        if is_member && limit.is_zero() {
-            if !self.whole.is_zero() {
-                count(opened, MemberCount::Busy);
+            if limit.is_zero() {
+                if !self.whole.is_zero() {
+                    count(opened, MemberCount::Busy);
+                }
+                return Err(Error::Busy { stripe, waited: self.whole });
             }
-            return Err(Error::Busy { stripe, waited: self.whole });
         }
         let start = Instant::now();
-        let locked = lock_region(opened, stripe, limit);
+        let locked = lock(limit);
         self.left = self.left.saturating_sub(start.elapsed());
         locked
     }
+
+    /// What follows from an attempt: a task that found a lock taken pauses and makes another one while it has time. Every
+    /// other outcome is final, as is each attempt of a thread, which has waited in it.
+    pub(super) fn retry<T>(&mut self, attempt: Result<T>, count: impl FnOnce(MemberCount)) -> Result<Step<T>> {
+        let Waiter::Task { failing, failed } = &mut self.waiter else { return attempt.map(Step::Done) };
+        if let Err(Error::Busy { .. }) = attempt {
+            let (since, limit) = *failing.get_or_insert_with(|| (Instant::now(), self.left));
+            let left = limit.saturating_sub(since.elapsed());
+            if !left.is_zero() {
+                *failed += 1;
+                let pause = failed.checked_sub(EAGER).map_or(Duration::ZERO, growing_pause);
+                return Ok(Step::Wait(Pause::Time(pause.min(left))));
+            }
+        }
+        *failed = 0;
+        let Some((since, limit)) = failing.take() else { return attempt.map(Step::Done) };
+        self.left = self.left.saturating_sub(since.elapsed());
+        match attempt {
+            Err(Error::Busy { stripe, .. }) => {
+                if !self.whole.is_zero() {
+                    count(MemberCount::Busy);
+                }
+                Err(Error::Busy { stripe, waited: limit })
+            }
+            attempt => {
+                count(MemberCount::LockWaits);
+                attempt.map(Step::Done)
+            }
+        }
+    }
 }
 
-/// Locks a stripe within a limit, and takes it over.
-pub(super) fn lock_stripe(opened: &AttachedFile, stripe: u32, limit: Duration) -> Result<StripeGuard<'_, Mapping>> {
-    let (joined, lock) = lock_region(opened, stripe, limit)?;
-    opened.enter(joined, stripe, lock)
-}
-
-/// Locks a stripe to claim a key, within the caller's patience and a limit.
-pub(super) fn lock_to_claim<'o>(
-    opened: &'o AttachedFile,
-    stripe: u32,
-    patience: &mut Patience,
-    limit: Duration,
-) -> Result<StripeGuard<'o, Mapping>> {
-    let (joined, lock) = patience.lock_region(opened, stripe, limit)?;
-    opened.enter_to_claim(joined, stripe, lock)
-}
-
-/// Locks a stripe's lock region within a limit. This process joins first, if it has not.
+/// Locks a stripe's lock region for a member, and counts a wait.
 #[inline(always)]
-pub(super) fn lock_region(
-    opened: &AttachedFile,
-    stripe: u32,
-    limit: Duration,
-) -> Result<(&Membership, RegionGuard<'_>)> {
-    let joined = opened.member_within(limit)?;
-    Ok((joined, lock_as(joined, opened, stripe, limit)?))
-}
-
-/// Locks a stripe's lock region for a member, and counts a wait. The hot path calls it: the pair that
-/// [`lock_region`] returns would be copied there.
-#[inline(always)]
-pub(super) fn lock_as<'a>(
+pub(super) fn lock_region<'a>(
     joined: &'a Membership,
     opened: &'a AttachedFile,
     stripe: u32,

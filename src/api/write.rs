@@ -4,7 +4,7 @@ use super::cache::Cache;
 use super::item::Stamp;
 use super::namespace::Namespace;
 use super::set_options::SetOptions;
-use super::stripe_lock::{Patience, lock_stripe};
+use super::stripe_lock::Patience;
 use super::writer::{Writer, check_size, namespace_of};
 use crate::clock::Expiry;
 use crate::error::{Error, Result};
@@ -47,8 +47,8 @@ impl Cache {
         if self.has_namespace != 0 {
             return self.set_by_default(key, value);
         }
-        self.put(None, key, value, &SetOptions::default(), |_, stripe, entry, draft, epochs| {
-            stripe.put(draft, entry, epochs);
+        self.put(None, key, value, &SetOptions::default(), |_, guard, entry, draft, epochs| {
+            guard.put(draft, entry, epochs);
         })
     }
 
@@ -170,13 +170,13 @@ impl Cache {
     pub fn invalidate(&self, how: Invalidation) -> Result<()> {
         let opened = self.current()?.clone();
         match self.in_namespace() {
-            None => invalidate(&opened, 0, how, self.lock_wait, |stripe| {
-                stripe.void_all(|_| true);
-                stripe.empty();
+            None => invalidate(&opened, 0, how, self.lock_wait, |guard| {
+                guard.void_all(|_| true);
+                guard.empty();
             }),
             Some(namespace) => {
                 let (number, _) = namespace.in_file(&opened, self.lock_wait)?;
-                invalidate(&opened, number, how, self.lock_wait, |stripe| stripe.remove_namespace(number))
+                invalidate(&opened, number, how, self.lock_wait, |guard| guard.remove_namespace(number))
             }
         }
     }
@@ -196,27 +196,27 @@ impl Cache {
 /// The writes with stored keys.
 impl Cache {
     fn set_stored(&self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<Stamp> {
-        self.put(self.in_namespace(), key, value, how, |_, stripe, entry, draft, epochs| {
-            Stamp(stripe.put(draft, entry, epochs))
+        self.put(self.in_namespace(), key, value, how, |_, guard, entry, draft, epochs| {
+            Stamp(guard.put(draft, entry, epochs))
         })
     }
 
     fn add_stored(&self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<bool> {
-        self.put_if(key, value, how, |writer, stripe, entry| !writer.would_read(stripe, entry))
+        self.put_if(key, value, how, |writer, guard, entry| !writer.would_read(guard, entry))
             .map(|stored| stored.is_some())
     }
 
     fn replace_stored(&self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<bool> {
-        self.put_if(key, value, how, |writer, stripe, entry| writer.would_read(stripe, entry))
+        self.put_if(key, value, how, |writer, guard, entry| writer.would_read(guard, entry))
             .map(|stored| stored.is_some())
     }
 
     fn swap_stored(&self, key: &[u8], stamp: Stamp, value: &[u8], how: &SetOptions) -> Result<Swap> {
         let mut absent = false;
-        let stored = self.put_if(key, value, how, |writer, stripe, entry| {
-            absent = !writer.would_read(stripe, entry);
+        let stored = self.put_if(key, value, how, |writer, guard, entry| {
+            absent = !writer.would_read(guard, entry);
             let same = entry.filter(|entry| !absent && entry.head.stamp == stamp.0);
-            same.inspect(|entry| stripe.mark(entry)).is_some()
+            same.inspect(|entry| guard.mark(entry)).is_some()
         })?;
         Ok(match stored {
             Some(stamp) => Swap::Stored(stamp),
@@ -229,13 +229,13 @@ impl Cache {
         let file = self.current()?;
         let writer = Writer::new(&file, None, key, self.lock_wait)?;
         let expires_ms = expiry.to_ms(|| writer.opened.settings.time.now_ms());
-        writer.locked(|stripe| {
-            let entry = stripe
+        writer.with_stripe(|guard| {
+            let entry = guard
                 .find_in(writer.location.bucket_at, &writer.key)
-                .filter(|entry| writer.would_read(stripe, Some(entry)));
+                .filter(|entry| writer.would_read(guard, Some(entry)));
             if let Some(entry) = &entry {
-                stripe.touch(entry, expires_ms);
-                stripe.mark(entry);
+                guard.touch(entry, expires_ms);
+                guard.mark(entry);
             }
             entry.is_some()
         })
@@ -244,7 +244,7 @@ impl Cache {
     fn delete_stored(&self, key: &[u8]) -> Result<bool> {
         let file = self.current()?;
         let writer = Writer::new(&file, None, key, self.lock_wait)?;
-        writer.locked(|stripe| delete_in(stripe, &writer))
+        writer.with_stripe(|guard| delete_in(guard, &writer))
     }
 
     fn set_stored_multi<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, items: &[(K, V)], how: &SetOptions) -> Vec<Result<()>> {
@@ -256,16 +256,16 @@ impl Cache {
                 let draft = writer.draft(value.as_ref(), how);
                 check_size(writer.opened, &draft).map(|()| draft)
             },
-            |writer, stripe, draft| {
-                let epochs = stripe.epochs_now(writer.namespace);
-                let entry = stripe.find_in(writer.location.bucket_at, &writer.key);
-                stripe.put(draft, entry.as_ref(), epochs);
+            |writer, guard, draft| {
+                let epochs = guard.epochs_now(writer.namespace);
+                let entry = guard.find_in(writer.location.bucket_at, &writer.key);
+                guard.put(draft, entry.as_ref(), epochs);
             },
         )
     }
 
     fn delete_stored_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<bool>> {
-        self.by_stripe(None, keys, AsRef::as_ref, |_, _| Ok(()), |writer, stripe, ()| delete_in(stripe, writer))
+        self.by_stripe(None, keys, AsRef::as_ref, |_, _| Ok(()), |writer, guard, ()| delete_in(guard, writer))
     }
 
     /// Stores a value if `wanted` accepts the key's entry, which may be expired or invalidated.
@@ -277,8 +277,8 @@ impl Cache {
         how: &SetOptions,
         wanted: impl FnOnce(&Writer<'_, '_>, &StripeGuard<'_, Mapping>, Option<&Entry>) -> bool,
     ) -> Result<Option<Stamp>> {
-        self.put(self.in_namespace(), key, value, how, |writer, stripe, entry, draft, epochs| {
-            wanted(writer, stripe, entry).then(|| Stamp(stripe.put(draft, entry, epochs)))
+        self.put(self.in_namespace(), key, value, how, |writer, guard, entry, draft, epochs| {
+            wanted(writer, guard, entry).then(|| Stamp(guard.put(draft, entry, epochs)))
         })
     }
 
@@ -306,10 +306,10 @@ impl Cache {
         store.prefetch_record(&store.bucket_view_at(writer.location, &writer.key));
         let draft = writer.draft(value, how);
         check_size(writer.opened, &draft)?;
-        writer.locked(|stripe| {
-            let epochs = stripe.epochs_now(writer.namespace);
-            let entry = stripe.find_in(writer.location.bucket_at, &writer.key);
-            store_in(&writer, stripe, entry.as_ref(), &draft, epochs)
+        writer.with_stripe(|guard| {
+            let epochs = guard.epochs_now(writer.namespace);
+            let entry = guard.find_in(writer.location.bucket_at, &writer.key);
+            store_in(&writer, guard, entry.as_ref(), &draft, epochs)
         })
     }
 
@@ -322,24 +322,25 @@ impl Cache {
     ) -> Result<Option<u64>> {
         let file = self.current()?;
         let writer = Writer::new(&file, self.in_namespace(), key, self.lock_wait)?;
-        let mut stripe = writer.lock()?;
-        let mut epochs = stripe.epochs_now(writer.namespace);
-        let Some(entry) = stripe.find_current(&writer.key) else { return Ok(None) };
-        let copied = stripe.copied(&writer.key, &entry, writer.opened.settings.verify_reads, false);
-        let Some(copied) = copied.map_err(Error::no_memory(entry.value_len))? else { return Ok(None) };
-        stripe.mark(&entry);
-        let value = parse_number(&copied.value)?;
-        let sum = add(value, delta).ok_or(Error::Overflow { value, sign, delta })?;
-        let text = sum.to_string();
-        // Also if the creation time is the only metadata.
-        let metadata = copied.head.is_extended().then(|| copied.extension.metadata());
-        // A record of another namespace than the handle's keeps that namespace's epoch.
-        if copied.extension.namespace() != writer.namespace {
-            epochs.namespace = copied.extension.namespace_epoch();
-        }
-        let draft = NewRecord::new(writer.key, text.as_bytes(), entry.head.expires_ms(), metadata);
-        stripe.put(&draft, Some(&entry), epochs);
-        Ok(Some(sum))
+        writer.with_stripe(|guard| {
+            let mut epochs = guard.epochs_now(writer.namespace);
+            let Some(entry) = guard.find_current(&writer.key) else { return Ok(None) };
+            let copied = guard.copied(&writer.key, &entry, writer.opened.settings.verify_reads, false);
+            let Some(copied) = copied.map_err(Error::no_memory(entry.value_len))? else { return Ok(None) };
+            guard.mark(&entry);
+            let value = parse_number(&copied.value)?;
+            let sum = add(value, delta).ok_or(Error::Overflow { value, sign, delta })?;
+            let text = sum.to_string();
+            // Also if the creation time is the only metadata.
+            let metadata = copied.head.is_extended().then(|| copied.extension.metadata());
+            // A record of another namespace than the handle's keeps that namespace's epoch.
+            if copied.extension.namespace() != writer.namespace {
+                epochs.namespace = copied.extension.namespace_epoch();
+            }
+            let draft = NewRecord::new(writer.key, text.as_bytes(), entry.head.expires_ms(), metadata);
+            guard.put(&draft, Some(&entry), epochs);
+            Ok(Some(sum))
+        })?
     }
 
     /// Writes many items, grouped by stripe and in their order within a stripe. `key_of` and `prepare` may run the
@@ -375,13 +376,13 @@ impl Cache {
             });
         }
         prepared.sort_by_key(|(_, writer, _)| writer.stripe());
-        let mut patience = Patience::of(self.lock_wait);
+        let mut patience = Patience::of_thread(self.lock_wait);
         for of_stripe in prepared.chunk_by_mut(|(_, a, _), (_, b, _)| a.stripe() == b.stripe()) {
             for group in of_stripe.chunks_mut(MOST_PER_LOCK) {
                 let mut locked = None;
                 for (i, writer, of_item) in group {
-                    let stripe = lock_once(&mut locked, writer, &mut patience);
-                    results[*i] = Some(stripe.map(|stripe| each(writer, stripe, of_item)));
+                    let guard = lock_once(&mut locked, writer, &mut patience);
+                    results[*i] = Some(guard.map(|guard| each(writer, guard, of_item)));
                 }
             }
         }
@@ -405,15 +406,15 @@ fn lock_once<'o, 'l>(
 /// Items of a batch that are written under one hold of a stripe's lock.
 const MOST_PER_LOCK: usize = 64;
 
-fn delete_in(stripe: &mut StripeGuard<'_, Mapping>, writer: &Writer<'_, '_>) -> bool {
-    stripe.void(&writer.key);
+fn delete_in(guard: &mut StripeGuard<'_, Mapping>, writer: &Writer<'_, '_>) -> bool {
+    guard.void(&writer.key);
     // An expired or cleared value is removed, too, but does not count as a value.
-    let Some(entry) = stripe.find_in(writer.location.bucket_at, &writer.key) else {
-        stripe.note_deletion(&writer.key);
+    let Some(entry) = guard.find_in(writer.location.bucket_at, &writer.key) else {
+        guard.note_deletion(&writer.key);
         return false;
     };
-    let was_there = writer.would_read(stripe, Some(&entry));
-    stripe.remove(&entry);
+    let was_there = writer.would_read(guard, Some(&entry));
+    guard.remove(&entry);
     was_there
 }
 
@@ -435,7 +436,7 @@ fn invalidate(
     }
     // The epochs are used up, or the epochs of records cannot be trusted since a crash.
     for stripe in 0..opened.geometry().shape.stripes {
-        remove(&mut lock_stripe(opened, stripe, lock_wait)?);
+        remove(&mut Patience::of_thread(lock_wait).lock_stripe(opened, stripe)?);
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::namespace::Namespace;
 use super::set_options::SetOptions;
-use super::stripe_lock::{lock_as, lock_stripe};
+use super::stripe_lock::lock_region;
 use crate::error::{Error, Result};
 use crate::file::AttachedFile;
 use crate::hash::Key;
@@ -53,26 +53,22 @@ impl<'f, 'k> Writer<'f, 'k> {
         self.location.stripe
     }
 
-    pub(super) fn lock(&self) -> Result<StripeGuard<'_, Mapping>> {
-        lock_stripe(self.opened, self.stripe(), self.lock_wait)
-    }
-
-    /// Runs `work` with the key's stripe locked.
+    /// Locks the key's stripe for the duration of `work`.
     #[inline(always)]
-    pub(super) fn locked<R>(&self, work: impl FnOnce(&mut StripeGuard<'f, Mapping>) -> R) -> Result<R> {
+    pub(super) fn with_stripe<R>(&self, work: impl FnOnce(&mut StripeGuard<'f, Mapping>) -> R) -> Result<R> {
         let (opened, stripe) = (self.opened, self.stripe());
         let joined = opened.member_within(self.lock_wait)?;
-        let lock = lock_as(joined, opened, stripe, self.lock_wait)?;
-        opened.within(joined, stripe, lock, work)
+        let lock = lock_region(joined, opened, stripe, self.lock_wait)?;
+        opened.with_stripe(joined, stripe, lock, work)
     }
 
     /// Whether a read would return the value of the key's entry. If reads verify checksums, the entry must pass its
     /// own.
-    pub(super) fn would_read(&self, stripe: &StripeGuard<'_, Mapping>, entry: Option<&Entry>) -> bool {
+    pub(super) fn would_read(&self, guard: &StripeGuard<'_, Mapping>, entry: Option<&Entry>) -> bool {
         let verify = self.opened.settings.verify_reads;
         entry.is_some_and(|entry| {
-            stripe.is_seen(entry, false)
-                && (!verify || matches!(stripe.copied(&self.key, entry, true, false), Ok(Some(_))))
+            guard.is_seen(entry, false)
+                && (!verify || matches!(guard.copied(&self.key, entry, true, false), Ok(Some(_))))
         })
     }
 

@@ -336,7 +336,7 @@ impl AttachedFile {
 
     /// [`enter`](Self::enter) for the duration of `work`.
     #[inline(always)]
-    pub(crate) fn within<'a, R>(
+    pub(crate) fn with_stripe<'a, R>(
         &'a self,
         joined: &'a Membership,
         stripe: u32,

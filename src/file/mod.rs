@@ -4,7 +4,6 @@
 //! This floor knows files, locks and members. It knows nothing of keys and values.
 
 pub(crate) mod attached;
-pub(crate) mod claims;
 pub(crate) mod create;
 pub(crate) mod current;
 pub(crate) mod flush;
@@ -12,6 +11,7 @@ mod follow;
 pub(crate) mod header;
 pub(crate) mod notes;
 pub(crate) mod open;
+mod owners;
 pub(crate) mod place;
 mod removal;
 mod reset;

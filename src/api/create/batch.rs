@@ -1,16 +1,14 @@
 //! Many keys at once.
 
-use super::claim::{Claim, store_prepared};
 use super::created::Created;
+use super::creation::Claim;
 use super::lookup::Lookup;
-use crate::api::stripe_lock::Patience;
 use crate::error::{Error, Result};
-use std::time::Duration;
 
-/// The places of each key in a list. The keys come in one order, the same for all who claim several, whatever order they
-/// name them in: no two wait in a circle.
+/// The places of each key in a list. The keys have the same order for all callers that claim several, whatever the order of
+/// the lists, so that no two callers wait for each other.
 pub(crate) fn in_one_order<K: AsRef<[u8]>>(keys: &[K]) -> Vec<Vec<usize>> {
-    // Asked for once: the answer to that is the caller's code.
+    // Called once for each key, since `as_ref` is code of the caller.
     let keys: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
     let mut order: Vec<usize> = (0..keys.len()).collect();
     order.sort_by_key(|&i| keys[i]);
@@ -21,10 +19,10 @@ pub(crate) fn in_one_order<K: AsRef<[u8]>>(keys: &[K]) -> Vec<Vec<usize>> {
 /// A claim with the places of its key, and what was created.
 type Made = (Vec<usize>, Claim, Option<Created>);
 
-/// What became of the keys of a list.
+/// The keys of a list: the values found, and the claims to create the others.
 pub(crate) struct Batch {
     values: Vec<Option<Vec<u8>>>,
-    /// Those to be created, with their places.
+    /// The claims to create values, with the places of their keys.
     claims: Vec<(Vec<usize>, Claim)>,
 }
 
@@ -33,7 +31,7 @@ impl Batch {
         Self { values: vec![None; keys], claims: Vec::new() }
     }
 
-    /// Notes what was found of the key at these places.
+    /// Adds what was found for the key at these places.
     pub(crate) fn found(&mut self, places: Vec<usize>, lookup: Lookup) {
         match lookup {
             Lookup::Hit(item) | Lookup::Stale(item) => self.give(&places, Some(item.value)),
@@ -42,26 +40,13 @@ impl Batch {
         }
     }
 
-    /// Where the keys stand that are to be created, in the order in which the caller named them.
+    /// The places of the keys to be created, in the caller's order.
     pub(crate) fn missing(&mut self) -> Vec<usize> {
         self.claims.sort_by_key(|(places, _)| places[0]);
         self.claims.iter().map(|(places, _)| places[0]).collect()
     }
 
-    /// All values, those included that were created for the keys that were [missing](Self::missing). The locks of all of
-    /// them together are waited for as long as one.
-    pub(crate) fn finish(mut self, created: Vec<Option<Created>>) -> Result<Vec<Option<Vec<u8>>>> {
-        let made = self.take_claims(created)?;
-        let mut patience = made.first().map_or(Patience::of(Duration::ZERO), |(_, claim, _)| claim.patience());
-        for (places, claim, made) in made {
-            // What keeps the cache from storing it is counted there; the caller has its values.
-            let _ = store_prepared(claim.prepare(made.as_ref()), &mut patience);
-            self.give(&places, made.map(Created::into_value));
-        }
-        Ok(self.into_values())
-    }
-
-    /// The claims, each with its places and what was created for it.
+    /// The claims of the [missing](Self::missing) keys, each with its places and what was created for it.
     pub(crate) fn take_claims(&mut self, created: Vec<Option<Created>>) -> Result<Vec<Made>> {
         let claims = std::mem::take(&mut self.claims);
         if created.len() != claims.len() {

@@ -1,24 +1,18 @@
 //! Whether a value that was found is good enough for the caller who asks.
 
-use super::form::Form;
 use super::lookup::Lookup;
-use super::options::CreateOptions;
+use super::options::{CreateOptions, Form};
+use crate::api::acquire::Found;
 use crate::api::item::Known;
 use crate::clock::Time;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
-/// What is known of a key means this to one who could create it.
-pub(super) enum Freshness {
-    Use(Lookup),
-    /// It can be used if somebody else creates it anew.
-    Renew(Lookup),
-}
-
-/// What a caller thinks of values that it finds.
+/// By which a caller decides whether a value is good enough.
 #[derive(Clone, Copy)]
 pub(super) struct FreshnessPolicy {
-    /// By how many times the cost of a creation it is early: drawn once, since it looks at the key more than once.
+    /// How early the caller refreshes a value, as a multiple of the creation's cost. It is drawn once, because the caller
+    /// looks at the key more than once.
     early_refresh: f64,
     max_age: Option<Duration>,
     max_fresh_age: Option<Duration>,
@@ -32,12 +26,12 @@ impl FreshnessPolicy {
         Self { early_refresh: draw(how), max_age, max_fresh_age, needs_value, form }
     }
 
-    /// Whether what is known is too old for this caller to be used at all.
+    /// Whether a value is too old for this caller to use at all.
     pub(super) fn is_too_old(&self, known: &Known, time: &Time) -> bool {
         self.max_age.is_some_and(|age| is_older(known, age, time))
     }
 
-    /// Whether a value ends so soon that it is worth to create it anew now.
+    /// Whether a value ends so soon that the caller creates it anew now.
     fn is_early(&self, known: &Known, time: &Time) -> bool {
         let ends_ms = match known.extension.soft_expires_ms() {
             0 => known.expires_ms,
@@ -47,23 +41,21 @@ impl FreshnessPolicy {
         ahead_ms > 0.0 && ends_ms != 0 && time.now_ms() as f64 + ahead_ms >= ends_ms as f64
     }
 
-    /// What this caller does with what is known; `None`: as if there were nothing.
-    pub(super) fn judge(&self, known: Known, time: &Time) -> Option<Freshness> {
-        if self.is_too_old(&known, time) {
-            return None;
-        }
+    /// What this caller does with what is known of a key.
+    pub(super) fn judge(&self, known: Option<Known>, time: &Time) -> Found<Lookup> {
+        let Some(known) = known.filter(|known| !self.is_too_old(known, time)) else { return Found::Nothing };
         if known.extension.is_absence() {
-            return (!self.needs_value).then_some(Freshness::Use(Lookup::Absent));
+            return if self.needs_value { Found::Nothing } else { Found::Enough(Lookup::Absent) };
         }
         if self.form.is_some_and(|form| !form.fits(&known.item)) {
-            return None;
+            return Found::Nothing;
         }
         if known.item.is_stale || self.max_fresh_age.is_some_and(|age| is_older(&known, age, time)) {
-            return Some(Freshness::Renew(Lookup::Stale(known.item)));
+            return Found::Usable(Lookup::Stale(known.item));
         }
         let is_early = self.is_early(&known, time);
         let hit = Lookup::Hit(known.item);
-        Some(if is_early { Freshness::Renew(hit) } else { Freshness::Use(hit) })
+        if is_early { Found::Usable(hit) } else { Found::Enough(hit) }
     }
 }
 
@@ -74,7 +66,7 @@ fn draw(how: &CreateOptions) -> f64 {
     -(1.0 - random).ln() * beta
 }
 
-/// Whether a value was created at least so long ago, or nobody knows when.
+/// Whether a value is of at least this age, or of an unknown age.
 fn is_older(known: &Known, age: Duration, time: &Time) -> bool {
     let created_ms = known.extension.metadata().created_ms;
     let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);

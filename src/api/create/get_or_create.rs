@@ -1,31 +1,25 @@
 //! `get_or_create` and its kin, for threads.
 
 use super::batch::{Batch, in_one_order};
-use super::claim::{Claim, store_prepared};
 use super::created::Created;
-use super::finding::{Finding, Next, Remaining};
+use super::creation::Claim;
 use super::lookup::Lookup;
 use super::options::CreateOptions;
 use super::output::CreatorOutput;
+use super::purpose::ToCreate;
+use crate::api::acquire::{Acquire, Caller};
 use crate::api::cache::Cache;
-use crate::api::claim::Task;
+use crate::api::stripe_lock::Patience;
+use crate::api::task::Task;
+use crate::api::waiting::run;
 use crate::error::Result;
 
-/// The same for stored keys.
+/// For stored keys.
 impl Cache {
-    /// Looks a key up, and claims it if it is to be created, within the time that several keys share.
-    pub(in crate::api) fn claim_stored(&self, key: &[u8], how: &CreateOptions, left: &mut Remaining) -> Result<Lookup> {
-        let mut finding = Finding::new(how.task_or(Task::of_thread), how, left.now())?;
-        finding.seeker.patience = left.patience;
-        let found = loop {
-            match finding.step(self, key, how) {
-                Ok(Next::Done(lookup)) => break Ok(lookup),
-                Ok(Next::Wait(pause)) => pause.sleep(),
-                Err(error) => break Err(error),
-            }
-        };
-        left.patience = finding.seeker.patience;
-        found
+    /// Looks a key up, and claims it if its value is to be created.
+    pub(in crate::api) fn claim_stored(&self, key: &[u8], how: &CreateOptions, caller: &mut Caller) -> Result<Lookup> {
+        let mut acquire = Acquire::new(self, key, ToCreate::new(how)?, caller);
+        run(|| acquire.step())
     }
 
     fn get_or_create_stored<K: AsRef<[u8]>, R: CreatorOutput<Vec<Option<Created>>>>(
@@ -35,14 +29,25 @@ impl Cache {
         create: impl FnOnce(&[usize]) -> R,
     ) -> Result<Vec<Option<Vec<u8>>>, R::Error> {
         let mut batch = Batch::of(keys.len());
-        let mut left = Remaining::of(how.wait);
+        let mut caller = self.caller(how);
         for places in in_one_order(keys) {
-            let lookup = self.claim_stored(keys[places[0]].as_ref(), how, &mut left)?;
+            let lookup = self.claim_stored(keys[places[0]].as_ref(), how, &mut caller)?;
             batch.found(places, lookup);
         }
         let missing = batch.missing();
         let created = if missing.is_empty() { Vec::new() } else { create(&missing).into_result()? };
-        Ok(batch.finish(created)?)
+        let mut locks = Patience::of_thread(self.lock_wait());
+        for (places, claim, made) in batch.take_claims(created)? {
+            // A failure is counted.
+            let _ = claim.store_made(made.as_ref(), &mut locks);
+            batch.give(&places, made.map(Created::into_value));
+        }
+        Ok(batch.into_values())
+    }
+
+    /// A call of this thread that may create values.
+    pub(in crate::api) fn caller(&self, how: &CreateOptions) -> Caller {
+        Caller::of_thread(self, how.task_or(Task::of_thread), how.wait)
     }
 }
 
@@ -50,23 +55,13 @@ impl Cache {
 fn created<R: CreatorOutput<Created>>(claim: Claim, create: impl FnOnce() -> R) -> Result<Vec<u8>, R::Error> {
     let made = create().into_result()?;
     store(claim, Some(&made));
-    Ok(made.value)
-}
-
-/// The same for a creator that may find that there is no value.
-fn created_optional<R: CreatorOutput<Option<Created>>>(
-    claim: Claim,
-    create: impl FnOnce() -> R,
-) -> Result<Option<Vec<u8>>, R::Error> {
-    let made = create().into_result()?;
-    store(claim, made.as_ref());
-    Ok(made.map(Created::into_value))
+    Ok(made.into_value())
 }
 
 /// Stores a created value, or its absence. A failure is counted and not returned, since the caller has its value.
 fn store(claim: Claim, made: Option<&Created>) {
-    let mut patience = claim.patience();
-    let _ = store_prepared(claim.prepare(made), &mut patience);
+    let mut locks = claim.patience();
+    let _ = claim.store_made(made, &mut locks);
 }
 
 impl Cache {
@@ -126,7 +121,11 @@ impl Cache {
         match self.claim(key, how)? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(Some(item.value)),
             Lookup::Absent => Ok(None),
-            Lookup::Create(claim) => created_optional(claim, create),
+            Lookup::Create(claim) => {
+                let made = create().into_result()?;
+                store(claim, made.as_ref());
+                Ok(made.map(Created::into_value))
+            }
         }
     }
 
@@ -197,6 +196,6 @@ impl Cache {
     /// # Errors
     /// Those of [`get_or_create`](Cache::get_or_create) but `Creator`.
     pub fn claim(&self, key: impl AsRef<[u8]>, how: &CreateOptions) -> Result<Lookup> {
-        self.with_stored_key(key.as_ref(), |key| self.claim_stored(key, how, &mut Remaining::of(how.wait)))
+        self.with_stored_key(key.as_ref(), |key| self.claim_stored(key, how, &mut self.caller(how)))
     }
 }

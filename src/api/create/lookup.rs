@@ -1,6 +1,6 @@
-//! What a look at a key found.
+//! What a caller finds that looks a key up.
 
-use super::claim::Claim;
+use super::creation::Claim;
 use crate::api::item::Item;
 
 /// What [`Cache::claim`](crate::Cache::claim) found.
@@ -10,16 +10,16 @@ use crate::api::item::Item;
 pub enum Lookup {
     /// A value to be used.
     Hit(Item),
-    /// A stale value to be used while somebody else creates a new one.
+    /// A stale value to be used while another caller creates a new one.
     Stale(Item),
-    /// It is known that there is no value.
+    /// The cache remembers that the key has no value.
     Absent,
-    /// The caller is the one to create the value.
+    /// This caller creates the value.
     Create(Claim),
 }
 
 impl Lookup {
-    /// The value, if it found one.
+    /// The value, if there is one.
     pub(super) fn into_item(self) -> Option<Item> {
         match self {
             Lookup::Hit(item) | Lookup::Stale(item) => Some(item),

@@ -7,27 +7,23 @@
 //! | absent | the first caller, which creates it | wait up to their limit, then read again |
 
 mod batch;
-mod claim;
 mod created;
-mod finding;
-mod form;
+mod creation;
 mod freshness;
 mod get_or_create;
-mod grant;
 mod lookup;
 mod options;
 mod output;
+mod purpose;
 
 #[cfg(feature = "tokio")]
 pub(crate) use batch::{Batch, in_one_order};
-pub use claim::{Claim, Stored};
 pub use created::Created;
-#[cfg(any(feature = "tokio", feature = "typed"))]
-pub(crate) use finding::Remaining;
-#[cfg(feature = "tokio")]
-pub(crate) use finding::{Finding, Next};
-#[cfg(feature = "typed")]
-pub(crate) use form::Form;
+pub use creation::{Claim, Stored};
 pub use lookup::Lookup;
 pub use options::CreateOptions;
+#[cfg(feature = "typed")]
+pub(crate) use options::Form;
 pub use output::{CreateError, CreatorOutput};
+#[cfg(feature = "tokio")]
+pub(crate) use purpose::ToCreate;

@@ -1,8 +1,9 @@
-//! How a missing value is created, waited for and stored.
+//! How a missing value is created, waited for and stored, and which values a caller accepts.
 
-use super::form::Form;
-use crate::api::claim::{Task, Wait};
+use crate::api::item::{Item, Stamp};
 use crate::api::set_options::{SetOptions, after};
+use crate::api::task::Task;
+use crate::api::waiting::Wait;
 use crate::clock::Expiry;
 use crate::error::{Error, Result};
 use crate::store::namespace::Defaults;
@@ -28,7 +29,7 @@ type Predicate = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
 pub struct CreateOptions {
     pub(super) set: SetOptions,
     pub(super) absence: Option<Expiry>,
-    pub(super) wait: Wait,
+    pub(in crate::api) wait: Wait,
     pub(super) unprotected: bool,
     pub(super) claim_max_age: Option<Duration>,
     pub(super) max_age: Option<Duration>,
@@ -188,17 +189,18 @@ impl CreateOptions {
         self
     }
 
-    /// As asked by one who must have a value.
+    /// The options of a call that needs a value.
     pub(crate) fn for_value(&self) -> Self {
         self.clone().needs_value(true)
     }
 
-    /// As asked by one who must have a value, and refreshes a stale one in the background.
+    /// The options of a call that needs a value and refreshes a stale one in the background.
     pub(crate) fn for_refresh(&self) -> Self {
         self.for_value().background(true)
     }
 
-    /// Whether all that is said can be.
+    /// # Errors
+    /// [`BadOption`](Error::BadOption).
     pub(super) fn check(&self) -> Result<()> {
         match self.early_refresh {
             Some(beta) if !(beta.is_finite() && beta >= 0.0) => Err(Error::BadOption {
@@ -208,11 +210,6 @@ impl CreateOptions {
             }),
             _ => Ok(()),
         }
-    }
-
-    #[cfg(any(feature = "tokio", feature = "typed"))]
-    pub(crate) fn wait_policy(&self) -> Wait {
-        self.wait
     }
 
     /// When a remembered absence expires, if it is remembered at all.
@@ -225,5 +222,32 @@ impl CreateOptions {
 impl fmt::Debug for CreateOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CreateOptions").field("set", &self.set).field("wait", &self.wait).finish_non_exhaustive()
+    }
+}
+
+/// The form of the values that a caller can read; others are misses for it. A comparison runs no code of the caller, so
+/// the stripe may be locked meanwhile.
+#[derive(Clone, Copy)]
+pub(crate) struct Form {
+    flags: u32,
+    start: [u8; 8],
+    /// A value of this form that turned out to be unreadable.
+    except: Option<Stamp>,
+}
+
+#[cfg_attr(not(feature = "typed"), expect(dead_code, reason = "only typed values have a form"))]
+impl Form {
+    /// Values with these flags that start with these bytes.
+    pub(crate) fn new(flags: u32, start: [u8; 8]) -> Self {
+        Self { flags, start, except: None }
+    }
+
+    /// This form without the value that has this stamp.
+    pub(crate) fn except(self, stamp: Stamp) -> Self {
+        Self { except: Some(stamp), ..self }
+    }
+
+    pub(super) fn fits(&self, item: &Item) -> bool {
+        item.flags == self.flags && item.value.starts_with(&self.start) && self.except != Some(item.stamp)
     }
 }

@@ -66,6 +66,15 @@ impl<T: Serialize + DeserializeOwned> Codec<T> {
         Ok(bytes)
     }
 
+    /// Encodes the values of many items.
+    pub(super) fn encode_all<'k, K>(&self, items: &'k [(K, T)]) -> EncodedItems<'k, K> {
+        let (mut encoded, mut errors) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
+        for (key, value) in items {
+            errors.push(self.encode(value).map(|bytes| encoded.push((key, bytes))).err());
+        }
+        EncodedItems { items: encoded, errors }
+    }
+
     pub(super) fn decode(&self, item: &Item) -> Result<T> {
         match item.flags {
             TAG => self.decode_bytes(&item.value),
@@ -96,6 +105,25 @@ impl<T: Serialize + DeserializeOwned> Codec<T> {
             Ok((_, rest)) => Err(unreadable(format!("{} of {} bytes are left over", rest.len(), bytes.len()))),
             Err(error) => Err(unreadable(error.to_string())),
         }
+    }
+}
+
+/// Many items whose values were encoded.
+pub(super) struct EncodedItems<'k, K> {
+    /// The items that can be stored.
+    pub items: Vec<(&'k K, Vec<u8>)>,
+    /// For each item given, the error if its value could not be encoded.
+    errors: Vec<Option<Error>>,
+}
+
+impl<K> EncodedItems<'_, K> {
+    /// The outcome of each item given, once those that can be stored have theirs.
+    pub(super) fn outcomes(self, stored: Vec<Result<()>>) -> Vec<Result<()>> {
+        let mut stored = stored.into_iter();
+        self.errors
+            .into_iter()
+            .filter_map(|error| error.map_or_else(|| stored.next(), |error| Some(Err(error))))
+            .collect()
     }
 }
 

@@ -16,6 +16,9 @@ const DEEPEST: usize = 128;
 /// A type that occurs so often within itself gets no optional parts any more.
 const OFTEN: usize = 2;
 
+/// What the trace notes in place of a variant of an enum that names none.
+const NO_VARIANT: &str = "";
+
 /// A run ended early: the type refused a value, or it asks for what the format cannot answer.
 #[derive(Debug)]
 pub(super) struct Halt;
@@ -423,7 +426,7 @@ impl<'de> MapAccess<'de> for Fields<'_> {
 struct Chosen<'t> {
     trace: &'t mut Trace,
     name: &'static str,
-    /// `None`: the enum has no variants.
+    /// `None` if the type names no variants.
     variant: Option<&'static str>,
     index: usize,
 }
@@ -434,7 +437,7 @@ impl<'de> EnumAccess<'de> for Chosen<'_> {
 
     fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Halt> {
         let index = u32::try_from(self.index).map_err(|_| Halt)?;
-        self.trace.note_count("variant", self.variant.unwrap_or_default(), self.index)?;
+        self.trace.note_count("variant", self.variant.unwrap_or(NO_VARIANT), self.index)?;
         let index: de::value::U32Deserializer<Halt> = index.into_deserializer();
         Ok((seed.deserialize(index)?, self))
     }

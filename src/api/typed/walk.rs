@@ -46,13 +46,14 @@ impl Fields {
 pub(super) struct Walk<'s>(pub &'s Fields);
 
 impl<'s> Walk<'s> {
-    fn parts(self, name: Option<Name>) -> Parts<'s> {
-        Parts { walk: self, name, written: 0 }
+    fn parts(self, name: &'static str, variant: Option<&'static str>) -> Parts<'s> {
+        Parts { walk: self, name: (name, variant), written: 0 }
     }
 
-    fn sequence(self, what: &str, len: Option<usize>) -> Result<Parts<'s>, Unreadable> {
+    /// A walk through the parts of a sequence or a map.
+    fn elements(self, what: &str, len: Option<usize>) -> Result<Self, Unreadable> {
         if len.is_some() {
-            return Ok(self.parts(None));
+            return Ok(self);
         }
         let why = format!("the length of a {what} is not known before its end; serde's attribute flatten makes such");
         Err(Unreadable(why))
@@ -72,11 +73,11 @@ macro_rules! leaves {
 impl<'s> Serializer for Walk<'s> {
     type Ok = ();
     type Error = Unreadable;
-    type SerializeSeq = Parts<'s>;
-    type SerializeTuple = Parts<'s>;
+    type SerializeSeq = Self;
+    type SerializeTuple = Self;
     type SerializeTupleStruct = Parts<'s>;
     type SerializeTupleVariant = Parts<'s>;
-    type SerializeMap = Parts<'s>;
+    type SerializeMap = Self;
     type SerializeStruct = Parts<'s>;
     type SerializeStructVariant = Parts<'s>;
 
@@ -121,20 +122,20 @@ impl<'s> Serializer for Walk<'s> {
         value.serialize(self)
     }
 
-    fn serialize_seq(self, len: Option<usize>) -> Result<Parts<'s>, Unreadable> {
-        self.sequence("sequence", len)
+    fn serialize_seq(self, len: Option<usize>) -> Result<Self, Unreadable> {
+        self.elements("sequence", len)
     }
 
-    fn serialize_map(self, len: Option<usize>) -> Result<Parts<'s>, Unreadable> {
-        self.sequence("map", len)
+    fn serialize_map(self, len: Option<usize>) -> Result<Self, Unreadable> {
+        self.elements("map", len)
     }
 
-    fn serialize_tuple(self, _: usize) -> Result<Parts<'s>, Unreadable> {
-        Ok(self.parts(None))
+    fn serialize_tuple(self, _: usize) -> Result<Self, Unreadable> {
+        Ok(self)
     }
 
     fn serialize_tuple_struct(self, name: &'static str, _: usize) -> Result<Parts<'s>, Unreadable> {
-        Ok(self.parts(Some((name, None))))
+        Ok(self.parts(name, None))
     }
 
     fn serialize_tuple_variant(
@@ -144,11 +145,11 @@ impl<'s> Serializer for Walk<'s> {
         variant: &'static str,
         _: usize,
     ) -> Result<Parts<'s>, Unreadable> {
-        Ok(self.parts(Some((name, Some(variant)))))
+        Ok(self.parts(name, Some(variant)))
     }
 
     fn serialize_struct(self, name: &'static str, _: usize) -> Result<Parts<'s>, Unreadable> {
-        Ok(self.parts(Some((name, None))))
+        Ok(self.parts(name, None))
     }
 
     fn serialize_struct_variant(
@@ -158,7 +159,7 @@ impl<'s> Serializer for Walk<'s> {
         variant: &'static str,
         _: usize,
     ) -> Result<Parts<'s>, Unreadable> {
-        Ok(self.parts(Some((name, Some(variant)))))
+        Ok(self.parts(name, Some(variant)))
     }
 
     fn collect_str<T: ?Sized + fmt::Display>(self, _: &T) -> Result<(), Unreadable> {
@@ -170,11 +171,10 @@ impl<'s> Serializer for Walk<'s> {
     }
 }
 
-/// The parts of a value.
+/// The parts of a struct or a variant.
 pub(super) struct Parts<'s> {
     walk: Walk<'s>,
-    /// Of a struct, or a variant.
-    name: Option<Name>,
+    name: Name,
     written: usize,
 }
 
@@ -186,7 +186,7 @@ impl Parts<'_> {
     }
 
     fn skip(&self, field: &str) -> Result<(), Unreadable> {
-        let of = self.name.map(shown).unwrap_or_default();
+        let of = shown(self.name);
         let why = format!(
             "the field `{field}` of `{of}` is left out (skip_serializing_if), and postcard's bytes do not say which \
              fields are there"
@@ -196,10 +196,7 @@ impl Parts<'_> {
 
     #[inline]
     fn finish(&self) -> Result<(), Unreadable> {
-        match self.name {
-            Some(name) => self.walk.0.check(name, self.written),
-            None => Ok(()),
-        }
+        self.walk.0.check(self.name, self.written)
     }
 }
 
@@ -208,15 +205,42 @@ fn shown((name, variant): Name) -> String {
     variant.map_or_else(|| name.to_owned(), |variant| format!("{name}::{variant}"))
 }
 
-/// The traits for what has parts without names.
+/// The traits for values that have any number of parts.
+macro_rules! elements {
+    ($($name:ident: $($method:ident),*;)*) => {$(
+        impl $name for Walk<'_> {
+            type Ok = ();
+            type Error = Unreadable;
+
+            $(
+                #[inline]
+                fn $method<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<(), Unreadable> {
+                    value.serialize(*self)
+                }
+            )*
+
+            fn end(self) -> Result<(), Unreadable> {
+                Ok(())
+            }
+        }
+    )*};
+}
+
+elements! {
+    SerializeSeq: serialize_element;
+    SerializeTuple: serialize_element;
+    SerializeMap: serialize_key, serialize_value;
+}
+
+/// The traits for structs and variants whose fields have no names.
 macro_rules! parts {
-    ($($name:ident $method:ident),*) => {$(
+    ($($name:ident),*) => {$(
         impl $name for Parts<'_> {
             type Ok = ();
             type Error = Unreadable;
 
             #[inline]
-            fn $method<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<(), Unreadable> {
+            fn serialize_field<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<(), Unreadable> {
                 self.part(value)
             }
 
@@ -227,10 +251,9 @@ macro_rules! parts {
     )*};
 }
 
-parts!(SerializeSeq serialize_element, SerializeTuple serialize_element);
-parts!(SerializeTupleStruct serialize_field, SerializeTupleVariant serialize_field);
+parts!(SerializeTupleStruct, SerializeTupleVariant);
 
-/// The traits for what has named fields, of which some may be left out.
+/// The traits for structs and variants with named fields, of which some may be left out.
 macro_rules! fields {
     ($($name:ident),*) => {$(
         impl $name for Parts<'_> {
@@ -254,20 +277,3 @@ macro_rules! fields {
 }
 
 fields!(SerializeStruct, SerializeStructVariant);
-
-impl SerializeMap for Parts<'_> {
-    type Ok = ();
-    type Error = Unreadable;
-
-    fn serialize_key<T: ?Sized + Serialize>(&mut self, key: &T) -> Result<(), Unreadable> {
-        self.part(key)
-    }
-
-    fn serialize_value<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<(), Unreadable> {
-        self.part(value)
-    }
-
-    fn end(self) -> Result<(), Unreadable> {
-        Ok(())
-    }
-}

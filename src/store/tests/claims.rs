@@ -2,6 +2,7 @@
 
 use super::{Engine, die_at};
 use crate::shm::Step;
+use crate::store::NamespaceEpochs;
 use crate::store::claim::{ClaimId, Claimant, Claimed, End, Kind, Owner};
 use crate::store::record::NewRecord;
 use std::collections::HashMap;

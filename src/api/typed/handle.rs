@@ -1,27 +1,18 @@
-//! Typed values beside raw bytes: postcard, a compact binary form of whatever serde can serialize.
+//! The handle for typed values.
 
-mod codec;
-mod shape;
-mod trace;
-mod walk;
-
-#[cfg(feature = "tokio")]
-use super::async_cache::run;
-use super::cache::Cache;
-use super::claim::Task;
-use super::create::{Claim, CreateOptions, CreatorOutput, Lookup, Remaining};
-use super::item::{Item, Stamp};
-use super::set_options::SetOptions;
-use super::write::Swap;
+use super::codec::{Codec, TAG};
+use super::search::{End, Search};
+use crate::api::cache::Cache;
+use crate::api::create::{Claim, CreateOptions, CreatorOutput};
+use crate::api::item::{Item, Stamp};
+use crate::api::set_options::SetOptions;
+use crate::api::task::Task;
+use crate::api::write::Swap;
 use crate::clock::Expiry;
 use crate::error::Result;
-use codec::{Codec, TAG};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
-
-/// So many values with the right fingerprint that cannot be decoded, one after the other, end a call.
-const MOST_UNREADABLE: u32 = 16;
 
 /// A [`Cache`], with or without a namespace, whose values are of one type. It needs the feature `typed`.
 ///
@@ -48,8 +39,8 @@ const MOST_UNREADABLE: u32 = 16;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Typed<T> {
-    cache: Cache,
-    codec: Codec<T>,
+    pub(super) cache: Cache,
+    pub(super) codec: Codec<T>,
 }
 
 impl<T> Clone for Typed<T> {
@@ -99,7 +90,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// The value of a key with its stamp and times.
     ///
     /// # Errors
-    /// As [`get`](Self::get).
+    /// Those of [`get`](Self::get).
     pub fn get_item(&self, key: impl AsRef<[u8]>) -> Result<Option<Item<T>>> {
         self.codec.check_type("read")?;
         self.cache.get_item(key).map(|item| Ok(item.with_value(self.codec.decode(&item)?))).transpose()
@@ -125,7 +116,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// Stores a value, as [`Cache::set`] does.
     ///
     /// # Errors
-    /// As [`Cache::set`], and [`Codec`](crate::Error::Codec) if the value cannot be serialized, or not be read back.
+    /// Those of [`Cache::set`], and [`Codec`](crate::Error::Codec) if the value cannot be serialized, or not be read back.
     pub fn set(&self, key: impl AsRef<[u8]>, value: &T) -> Result<()> {
         self.set_with(key, value, &SetOptions::new()).map(|_| ())
     }
@@ -133,7 +124,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// Stores a value, as [`Cache::set_with`] does; the flags are those of typed values.
     ///
     /// # Errors
-    /// As [`set`](Self::set).
+    /// Those of [`set`](Self::set).
     pub fn set_with(&self, key: impl AsRef<[u8]>, value: &T, how: &SetOptions) -> Result<Stamp> {
         self.cache.set_with(key, self.codec.encode(value)?, &how.flags(TAG))
     }
@@ -141,17 +132,15 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// Stores many values, as [`Cache::set_multi`] does; the outcome of each, in their order.
     #[must_use = "each item is stored, or not, by itself"]
     pub fn set_multi<K: AsRef<[u8]>>(&self, items: &[(K, T)], how: &SetOptions) -> Vec<Result<()>> {
-        let encoded: Vec<_> = items.iter().map(|(_, value)| self.codec.encode(value)).collect();
-        let valid = items.iter().zip(&encoded).filter_map(|((key, _), value)| Some((key, value.as_ref().ok()?)));
-        let mut stored = self.cache.set_multi(&valid.collect::<Vec<_>>(), &how.flags(TAG)).into_iter();
-        // A value that was encoded has its outcome among those stored.
-        encoded.into_iter().map(|value| value.and_then(|_| stored.next().unwrap_or(Ok(())))).collect()
+        let encoded = self.codec.encode_all(items);
+        let stored = self.cache.set_multi(&encoded.items, &how.flags(TAG));
+        encoded.outcomes(stored)
     }
 
     /// Stores a value if the key has none, as [`Cache::add`] does; `false` if it has one, of whatever type.
     ///
     /// # Errors
-    /// As [`set`](Self::set).
+    /// Those of [`set`](Self::set).
     pub fn add(&self, key: impl AsRef<[u8]>, value: &T, how: &SetOptions) -> Result<bool> {
         self.cache.add(key, self.codec.encode(value)?, &how.flags(TAG))
     }
@@ -159,7 +148,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// Stores a value if the key has one, of whatever type, as [`Cache::replace`] does; `false` if it has none.
     ///
     /// # Errors
-    /// As [`set`](Self::set).
+    /// Those of [`set`](Self::set).
     pub fn replace(&self, key: impl AsRef<[u8]>, value: &T, how: &SetOptions) -> Result<bool> {
         self.cache.replace(key, self.codec.encode(value)?, &how.flags(TAG))
     }
@@ -167,7 +156,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// Stores a value if the key's value is still the one with this stamp, as [`Cache::compare_and_swap`] does.
     ///
     /// # Errors
-    /// As [`set`](Self::set).
+    /// Those of [`set`](Self::set).
     pub fn compare_and_swap(&self, key: impl AsRef<[u8]>, stamp: Stamp, value: &T, how: &SetOptions) -> Result<Swap> {
         self.cache.compare_and_swap(key, stamp, self.codec.encode(value)?, &how.flags(TAG))
     }
@@ -175,7 +164,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// Changes when a key expires: see [`Cache::touch`].
     ///
     /// # Errors
-    /// As [`Cache::set`].
+    /// Those of [`Cache::set`].
     pub fn touch(&self, key: impl AsRef<[u8]>, expiry: Expiry) -> Result<bool> {
         self.cache.touch(key, expiry)
     }
@@ -183,7 +172,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// Removes a key, whatever the type of its value: see [`Cache::delete`].
     ///
     /// # Errors
-    /// As [`Cache::set`].
+    /// Those of [`Cache::set`].
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         self.cache.delete(key)
     }
@@ -192,7 +181,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// another type stays where it is until the new one takes its place.
     ///
     /// # Errors
-    /// As [`Cache::get_or_create`], and [`Codec`](crate::Error::Codec) if the value cannot be serialized, or not be read back.
+    /// Those of [`Cache::get_or_create`], and [`Codec`](crate::Error::Codec) if the value cannot be serialized, or not be read back.
     pub fn get_or_create<R: CreatorOutput<T>>(
         &self,
         key: impl AsRef<[u8]>,
@@ -214,7 +203,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// [`Cache::get_or_create_optional`].
     ///
     /// # Errors
-    /// As [`get_or_create`](Self::get_or_create).
+    /// Those of [`get_or_create`](Self::get_or_create).
     pub fn get_or_create_optional<R: CreatorOutput<Option<T>>>(
         &self,
         key: impl AsRef<[u8]>,
@@ -240,7 +229,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// own creates the new one: see [`Cache::get_or_refresh`].
     ///
     /// # Errors
-    /// As [`get_or_create`](Self::get_or_create).
+    /// Those of [`get_or_create`](Self::get_or_create).
     pub fn get_or_refresh<R: CreatorOutput<T>>(
         &self,
         key: impl AsRef<[u8]>,
@@ -274,9 +263,10 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
 
     fn search(&self, key: &[u8], how: &CreateOptions) -> Result<End<T>> {
         let mut search = Search::new(&self.codec, how)?;
+        let mut caller = self.cache.caller(how);
         self.cache.with_stored_key(key, |key| {
             loop {
-                let lookup = self.cache.claim_stored(key, &search.how, &mut search.wait)?;
+                let lookup = self.cache.claim_stored(key, &search.how, &mut caller)?;
                 if let Some(end) = search.judge(lookup)? {
                     return Ok(end);
                 }
@@ -288,84 +278,5 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     fn store(&self, claim: Claim, value: &T) -> Result<()> {
         let _ = claim.store(self.codec.encode(value)?);
         Ok(())
-    }
-}
-
-/// One caller's way to a value of a type, or to the right to create it.
-struct Search<'c, T> {
-    codec: &'c Codec<T>,
-    how: CreateOptions,
-    wait: Remaining,
-    unreadable: u32,
-}
-
-/// How a search ends.
-enum End<T> {
-    Found(T),
-    /// The cache remembers that the key has no value.
-    Absent,
-    Create(Claim),
-}
-
-impl<'c, T: Serialize + DeserializeOwned> Search<'c, T> {
-    fn new(codec: &'c Codec<T>, how: &CreateOptions) -> Result<Self> {
-        codec.check_type("serialize")?;
-        let wait = Remaining::of(how.wait_policy());
-        Ok(Self { codec, how: how.clone().flags(TAG).form(codec.form()), wait, unreadable: 0 })
-    }
-
-    /// The end of the search; `None`: the next look takes this value for a miss. Values of other types have been misses
-    /// already: looks compare the fingerprint, under the stripe's lock if need be, and the value is decoded here, without
-    /// a lock.
-    fn judge(&mut self, lookup: Lookup) -> Result<Option<End<T>>> {
-        let item = match lookup {
-            Lookup::Hit(item) | Lookup::Stale(item) => item,
-            Lookup::Absent => return Ok(Some(End::Absent)),
-            Lookup::Create(claim) => return Ok(Some(End::Create(claim))),
-        };
-        self.unreadable += 1;
-        match self.codec.decode(&item) {
-            Ok(value) => Ok(Some(End::Found(value))),
-            Err(error) if self.unreadable > MOST_UNREADABLE => Err(error),
-            Err(_) => {
-                self.how = self.how.clone().form(self.codec.form().but(item.stamp));
-                Ok(None)
-            }
-        }
-    }
-}
-
-#[cfg(feature = "tokio")]
-impl<T: Serialize + DeserializeOwned> Typed<T> {
-    /// As [`get_or_create`](Self::get_or_create) for a task of tokio: see [`AsyncCache`](crate::AsyncCache). It needs the
-    /// feature `tokio`, too.
-    ///
-    /// # Errors
-    /// As [`get_or_create`](Self::get_or_create).
-    pub async fn get_or_create_async<R: CreatorOutput<T>, F: Future<Output = R>>(
-        &self,
-        key: impl AsRef<[u8]>,
-        how: &CreateOptions,
-        create: impl FnOnce() -> F,
-    ) -> Result<T, R::Error> {
-        let (cache, mut search) = (self.cache.to_async(), Search::new(&self.codec, &how.for_value())?);
-        let (task, key) = (how.task_or(Task::unique), cache.stored_key(key.as_ref()));
-        let mut attempts = cache.attempts();
-        let end = loop {
-            let lookup = cache.claim_within(&key, &search.how, task, &search.wait, &mut attempts).await?;
-            if let Some(end) = search.judge(lookup)? {
-                break end;
-            }
-        };
-        match end {
-            End::Found(value) => Ok(value),
-            End::Absent => run(task, create).await.into_result(),
-            End::Create(claim) => {
-                let value = run(task, create).await.into_result()?;
-                let made = self.codec.encode(&value)?.into();
-                cache.store(claim, Some(&made), &mut cache.attempts()).await;
-                Ok(value)
-            }
-        }
     }
 }

@@ -1,13 +1,16 @@
-//! The right to create a key, and what becomes of what its owner created.
+//! The right to create a key's value, and the store of what its owner created.
 
 use super::created::{Created, Overrides};
+use super::freshness::FreshnessPolicy;
 use super::options::CreateOptions;
-use crate::api::cache::Cache;
-use crate::api::claim::{EpochSnapshot, HeldClaim};
+use crate::api::acquire::{EpochSnapshot, HeldClaim, Target};
 use crate::api::count::count;
-use crate::api::item::{Item, Stamp};
+use crate::api::item::{Item, Known, Stamp};
 use crate::api::stripe_lock::Patience;
-use crate::api::writer::check_size;
+#[cfg(feature = "tokio")]
+use crate::api::waiting::run_as_task;
+use crate::api::waiting::{Step, run};
+use crate::api::writer::{Writer, check_size};
 use crate::error::{Error, Result};
 use crate::file::AttachedFile;
 use crate::file::notes::Rest;
@@ -41,7 +44,7 @@ pub enum Stored {
 pub struct Claim(Box<Creation>);
 
 /// A creation that has begun.
-pub(super) struct Creation {
+struct Creation {
     key: Vec<u8>,
     key_hash: u64,
     opened: Arc<AttachedFile>,
@@ -49,41 +52,17 @@ pub(super) struct Creation {
     began: EpochSnapshot,
     started: Instant,
     /// The value to be used meanwhile, if there is one.
-    pub stale: Option<Item>,
+    stale: Option<Item>,
     /// The defaults of the key's namespace.
-    pub defaults: Defaults,
+    defaults: Defaults,
     how: CreateOptions,
-    /// How long the handle waits for a stripe's lock.
+    /// How long a store waits for the stripe's lock.
     lock_wait: Duration,
-    /// Whether this creation replaces a stale value in the background and has not stored the new one yet.
-    pub is_refresh: bool,
+    /// This creation replaces a stale value in the background and has not stored the new one yet.
+    is_refresh: bool,
 }
 
 impl Creation {
-    /// The creation of a stored key with no value to be used meanwhile, and without a namespace's defaults.
-    pub(super) fn new(
-        cache: &Cache,
-        opened: &Arc<AttachedFile>,
-        key: &[u8],
-        how: &CreateOptions,
-        right: Right,
-        began: EpochSnapshot,
-    ) -> Self {
-        Self {
-            key: key.to_vec(),
-            key_hash: opened.store.key(key).hash,
-            opened: opened.clone(),
-            right,
-            began,
-            started: Instant::now(),
-            stale: None,
-            defaults: Defaults::default(),
-            how: how.clone(),
-            lock_wait: cache.lock_wait(),
-            is_refresh: false,
-        }
-    }
-
     /// After a refresh that stored nothing, no other begins for a while.
     fn rest_if_refresh(&mut self) {
         if std::mem::take(&mut self.is_refresh) {
@@ -100,7 +79,7 @@ impl Drop for Creation {
 }
 
 /// By what right a value is created.
-pub(super) enum Right {
+enum Right {
     /// The key's claim is held: all others wait.
     Claimed(HeldClaim),
     /// Others may write or create the key meanwhile. The version is that of the key's bucket at the start, unless a writer
@@ -108,13 +87,76 @@ pub(super) enum Right {
     Unprotected(Option<u64>),
     /// The cache failed with this error: nothing will be stored.
     Uncached(Error),
-    /// The outcome is reported.
-    Used,
 }
 
-impl From<Creation> for Claim {
-    fn from(creation: Creation) -> Self {
-        Self(Box::new(creation))
+/// Who may create.
+impl Claim {
+    /// A claim without a stale value, and without a namespace's defaults.
+    fn creation(
+        of: Target<'_>,
+        opened: &Arc<AttachedFile>,
+        how: &CreateOptions,
+        right: Right,
+        began: EpochSnapshot,
+    ) -> Box<Creation> {
+        Box::new(Creation {
+            key: of.key.to_vec(),
+            key_hash: opened.store.key(of.key).hash,
+            opened: opened.clone(),
+            right,
+            began,
+            started: Instant::now(),
+            stale: None,
+            defaults: Defaults::default(),
+            how: how.clone(),
+            lock_wait: of.lock_wait,
+            is_refresh: false,
+        })
+    }
+
+    /// The claim of a caller that holds the key's claim in the file. It may have a value to be used meanwhile.
+    pub(super) fn held(
+        of: Target<'_>,
+        how: &CreateOptions,
+        held: HeldClaim,
+        began: EpochSnapshot,
+        usable: Option<Item>,
+    ) -> Result<Self> {
+        let opened = held.opened().clone();
+        let mut creation = Self::creation(of, &opened, how, Right::Claimed(held), began);
+        if let Some(namespace) = of.cache.in_namespace() {
+            creation.defaults = namespace.in_file(&opened, of.cache.lock_wait())?.1;
+        }
+        creation.is_refresh = how.background && usable.is_some();
+        creation.stale = usable;
+        Ok(Self(creation))
+    }
+
+    /// The claim of a caller that nobody waits for.
+    pub(super) fn unprotected(of: Target<'_>, how: &CreateOptions) -> Result<Self> {
+        let file = of.cache.current()?;
+        let writer = Writer::new(&file, of.cache.in_namespace(), of.key, of.cache.lock_wait())?;
+        let opened: &Arc<AttachedFile> = &file;
+        count(opened, MemberCount::Unprotected);
+        let began = EpochSnapshot::now(opened, writer.namespace);
+        // Before the key is looked at, and before the creator looks at whatever it makes the value of.
+        let seen = opened.store.bucket_view(&writer.key).version();
+        let known = of.cache.known(of.key, true)?;
+        let policy = FreshnessPolicy::of(how);
+        let is_usable =
+            |known: &Known| !known.extension.is_absence() && !policy.is_too_old(known, &opened.settings.time);
+        let mut creation = Self::creation(of, opened, how, Right::Unprotected(seen), began);
+        creation.stale = known.filter(is_usable).map(|known| known.item);
+        creation.defaults = writer.defaults;
+        Ok(Self(creation))
+    }
+
+    /// The claim of a caller that creates the value without the cache, which failed.
+    pub(super) fn without_cache(of: Target<'_>, how: &CreateOptions, error: Error) -> Self {
+        let opened = of.cache.opened();
+        count_uncached(&opened);
+        let began = EpochSnapshot::now(&opened, 0);
+        Self(Self::creation(of, &opened, how, Right::Uncached(error), began))
     }
 }
 
@@ -167,8 +209,8 @@ impl Claim {
     /// errors of a write: nothing is stored, and the next waiter tries. With
     /// [`or_uncached`](CreateOptions::or_uncached) these are [`Stored::Uncached`] instead.
     pub fn store(self, value: impl AsRef<[u8]>) -> Result<Stored> {
-        let mut patience = self.patience();
-        store_prepared(self.prepare_value(value.as_ref(), Overrides::default()), &mut patience)
+        let mut locks = self.patience();
+        store_prepared(self.prepare_value(value.as_ref(), Overrides::default()), &mut locks)
     }
 
     /// Stores a value with the expiry and flags that it brings along: see [`Created`].
@@ -187,8 +229,8 @@ impl Claim {
     /// # Errors
     /// Those of [`store`](Self::store).
     pub fn store_with(self, made: &Created) -> Result<Stored> {
-        let mut patience = self.patience();
-        store_prepared(self.prepare(Some(made)), &mut patience)
+        let mut locks = self.patience();
+        self.store_made(Some(made), &mut locks)
     }
 
     /// Stores that the key has no value, if the options give absences an expiry: see
@@ -197,8 +239,8 @@ impl Claim {
     /// # Errors
     /// Those of [`store`](Self::store).
     pub fn store_absence(self) -> Result<Stored> {
-        let mut patience = self.patience();
-        store_prepared(self.prepare(None), &mut patience)
+        let mut locks = self.patience();
+        self.store_made(None, &mut locks)
     }
 
     /// Does [`store_with`](Self::store_with) for a value and [`store_absence`](Self::store_absence) for `None`, without
@@ -209,20 +251,38 @@ impl Claim {
     pub fn try_store(self, made: Option<&Created>) -> std::result::Result<Result<Stored>, Self> {
         match self.prepare(made) {
             Err(end) => Ok(Ok(end)),
-            Ok(mut storing) => match storing.attempt(&mut Patience::of(Duration::ZERO)) {
+            Ok(mut storing) => match storing.attempt(&mut Patience::none()) {
                 Err(Error::Busy { .. }) => Err(storing.claim),
                 stored => Ok(storing.conclude(stored)),
             },
         }
     }
 
-    /// The time that a store may wait for the lock of the key's stripe.
+    /// The time for the lock of the key's stripe.
     pub(super) fn patience(&self) -> Patience {
-        Patience::of(self.0.lock_wait)
+        Patience::of_thread(self.0.lock_wait)
+    }
+
+    /// Stores a created value, or that there is none.
+    pub(super) fn store_made(self, made: Option<&Created>, locks: &mut Patience) -> Result<Stored> {
+        store_prepared(self.prepare(made), locks)
+    }
+
+    /// [`store_made`](Self::store_made) for a task of tokio. When the future is dropped before its end, the creation has
+    /// failed.
+    #[cfg(feature = "tokio")]
+    pub(in crate::api) async fn store_as_task(self, made: Option<&Created>, locks: &mut Patience) -> Result<Stored> {
+        match self.prepare(made) {
+            Ok(mut storing) => {
+                let stored = run_as_task(|| storing.step(locks)).await;
+                storing.conclude(stored)
+            }
+            Err(end) => Ok(end),
+        }
     }
 
     /// The created value, or its absence, ready to be stored; or the outcome if it is not to be stored.
-    pub(crate) fn prepare(self, made: Option<&Created>) -> Prepared<'_> {
+    fn prepare(self, made: Option<&Created>) -> Prepared<'_> {
         match made {
             Some(made) => self.prepare_created(made),
             None => self.prepare_absence(),
@@ -271,7 +331,7 @@ impl Claim {
 
     fn end_unstored(&mut self) {
         self.0.rest_if_refresh();
-        if let Right::Claimed(held) = self.take_right() {
+        if let Right::Claimed(held) = &mut self.0.right {
             held.end(End::NotStored);
         }
     }
@@ -279,10 +339,6 @@ impl Claim {
     /// Reports that the creation failed: the next waiter tries.
     pub fn fail(self) {
         drop(self);
-    }
-
-    fn take_right(&mut self) -> Right {
-        std::mem::replace(&mut self.0.right, Right::Used)
     }
 
     fn metadata(&self, metadata: Metadata) -> Metadata {
@@ -295,7 +351,8 @@ impl Claim {
         }
     }
 
-    fn put(&mut self, draft: &NewRecord<'_>, patience: &mut Patience) -> Result<Stored> {
+    /// Stores a record by this right. After [`Busy`](Error::Busy) the caller may try again.
+    fn store_record(&mut self, draft: &NewRecord<'_>, locks: &mut Patience) -> Result<Stored> {
         let opened = self.0.opened.clone();
         // In a replaced file nobody would find it.
         if opened.is_replaced() {
@@ -303,47 +360,41 @@ impl Claim {
         }
         match &self.0.right {
             Right::Claimed(held) if held.claim_id().is_none() => return Ok(Stored::Voided),
-            Right::Uncached(_) | Right::Used => return Ok(Stored::Uncached),
+            Right::Uncached(_) => return Ok(Stored::Uncached),
             Right::Claimed(_) | Right::Unprotected(_) => {}
         }
         if let Err(error) = check_size(&opened, draft) {
             self.end_unstored();
             return Err(error);
         }
-        // The right is used up only under the stripe's lock: a caller that does not get the lock may try again.
-        let mut stripe = patience.lock_stripe(&opened, opened.store.stripe_of(&draft.key))?;
-        let entry = stripe.find(&draft.key);
-        let epochs = stripe.epochs_for(self.0.began.epochs, self.0.began.namespace);
-        match self.take_right() {
+        let mut guard = locks.lock_stripe(&opened, opened.store.stripe_of(&draft.key))?;
+        let entry = guard.find(&draft.key);
+        let epochs = guard.epochs_for(self.0.began.epochs, self.0.began.namespace);
+        let stamp = match &self.0.right {
             Right::Claimed(held) => {
-                let Some(claim_id) = held.claim_id() else { return Ok(Stored::Voided) };
-                let stored = stripe.store_claimed(claim_id, draft, entry.as_ref(), epochs);
-                Ok(stored.map_or(Stored::Voided, |stamp| Stored::Yes(Stamp(stamp))))
+                held.claim_id().and_then(|claim_id| guard.store_claimed(claim_id, draft, entry.as_ref(), epochs))
             }
             // Nothing excluded others from the key, so it must be unchanged. Every write and every deletion of the key
             // changes its bucket's version, and an invalidation changes the epochs. A change of another key in the bucket
             // cannot be told apart, so nothing is stored then, either.
             Right::Unprotected(seen) => {
-                let is_as_it_was = seen == Some(stripe.version(&draft.key));
                 let now = EpochSnapshot::now(&opened, self.0.began.namespace.namespace());
-                if !is_as_it_was || now.epochs != self.0.began.epochs || now.namespace != self.0.began.namespace {
-                    return Ok(Stored::Voided);
-                }
-                Ok(Stored::Yes(Stamp(stripe.put(draft, entry.as_ref(), epochs))))
+                let is_unchanged = *seen == Some(guard.version(&draft.key)) && now == self.0.began;
+                is_unchanged.then(|| guard.put(draft, entry.as_ref(), epochs))
             }
-            Right::Uncached(_) | Right::Used => Ok(Stored::Uncached),
-        }
+            Right::Uncached(_) => return Ok(Stored::Uncached),
+        };
+        Ok(stamp.map_or(Stored::Voided, |stamp| Stored::Yes(Stamp(stamp))))
     }
 }
 
 /// A value that can be stored, or the outcome if it is not to be stored.
-pub(crate) type Prepared<'v> = Result<Storing<'v>, Stored>;
+type Prepared<'v> = Result<Storing<'v>, Stored>;
 
-/// Stores what was prepared.
-pub(super) fn store_prepared(prepared: Prepared<'_>, patience: &mut Patience) -> Result<Stored> {
+fn store_prepared(prepared: Prepared<'_>, locks: &mut Patience) -> Result<Stored> {
     match prepared {
         Ok(mut storing) => {
-            let stored = storing.attempt(patience);
+            let stored = run(|| storing.step(locks));
             storing.conclude(stored)
         }
         Err(end) => Ok(end),
@@ -351,27 +402,32 @@ pub(super) fn store_prepared(prepared: Prepared<'_>, patience: &mut Patience) ->
 }
 
 /// A value that is about to be stored. Dropping it reports that the creation failed.
-pub(crate) struct Storing<'v> {
+struct Storing<'v> {
     claim: Claim,
     value: &'v [u8],
     expires_ms: u64,
-    /// Of every value it says when it was created: somebody may want to know its age.
+    /// For every value it contains the time of its creation, because a reader may want to know the value's age.
     metadata: Metadata,
 }
 
 impl Storing<'_> {
+    fn step(&mut self, locks: &mut Patience) -> Result<Step<Stored>> {
+        let attempt = self.attempt(locks);
+        locks.retry(attempt, |what| count(&self.claim.0.opened, what))
+    }
+
     /// Stores the value. After [`Busy`](Error::Busy) the claim is still held.
-    pub(in crate::api) fn attempt(&mut self, patience: &mut Patience) -> Result<Stored> {
+    fn attempt(&mut self, locks: &mut Patience) -> Result<Stored> {
         let opened = self.claim.0.opened.clone();
         let key = std::mem::take(&mut self.claim.0.key);
         let draft = NewRecord::new(opened.store.key(&key), self.value, self.expires_ms, Some(self.metadata));
-        let stored = self.claim.put(&draft, patience);
+        let stored = self.claim.store_record(&draft, locks);
         self.claim.0.key = key;
         stored
     }
 
     /// The final outcome.
-    pub(crate) fn conclude(mut self, stored: Result<Stored>) -> Result<Stored> {
+    fn conclude(mut self, stored: Result<Stored>) -> Result<Stored> {
         let creation = &mut self.claim.0;
         let stored = match stored {
             Err(error) if creation.how.or_uncached && !matches!(error, Error::TooLarge { .. }) => {
@@ -394,8 +450,8 @@ impl fmt::Debug for Claim {
     }
 }
 
-/// Counts a creation without the cache: for this process alone, where it has no seat.
-pub(super) fn count_uncached(opened: &AttachedFile) {
+/// Counts a creation without the cache: for this process alone if it has no seat.
+fn count_uncached(opened: &AttachedFile) {
     if opened.joined().is_some() {
         count(opened, MemberCount::Uncached);
     } else {

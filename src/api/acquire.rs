@@ -1,0 +1,372 @@
+//! The machine that gets a caller the claim of a key: to create the key's value, or to lock the key.
+//!
+//! ```text
+//!            a value that is good enough, seen without the lock      done
+//! look -+--> a usable value, whose claim somebody holds              done
+//!       |
+//!       +--> lock the stripe, look again, claim -+-> claimed         done
+//!                        ^                       +-> the owner died  at once again
+//!                        |                       +-> the owner lives
+//!                        +------- pause <--------+
+//! ```
+//!
+//! Creations look at the key's value; locks do not. The claim of a lock and that of a creation exclude each other.
+
+use super::cache::Cache;
+use super::count::count;
+use super::stripe_lock::Patience;
+use super::task::Task;
+use super::waiting::{Pause, Step, Wait};
+use super::writer::Writer;
+use crate::error::{Error, Result};
+use crate::file::AttachedFile;
+use crate::file::notes::{Life, Rest};
+use crate::hash::Key;
+use crate::shm::mapping::Mapping;
+use crate::store::claim::{ClaimId, Claimant, Claimed, End, Kind, Owner};
+use crate::store::stripe_guard::StripeGuard;
+use crate::store::{Epochs, NamespaceEpochs, tally::MemberCount};
+use crate::sync::clock::monotonic_ms;
+use crate::sync::fork;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The pause between two looks at a stripe whose claims are all held.
+const FULL_PAUSE: Duration = Duration::from_millis(10);
+/// The number of dead owners in a row that one caller meets before it pauses.
+const MOST_DEAD: usize = 4096;
+/// The shortest wait for the stripe's own lock, which a write holds for microseconds.
+const LEAST_LOCK_WAIT: Duration = Duration::from_millis(250);
+
+/// A claim that this process holds until it ends or drops it. A forked child does not hold it.
+pub(super) struct HeldClaim {
+    opened: Arc<AttachedFile>,
+    claim_id: ClaimId,
+    generation: u32,
+    /// How the claim ends when it is dropped.
+    dropped: End,
+}
+
+impl HeldClaim {
+    fn is_ours(&self) -> bool {
+        self.generation == fork::generation()
+    }
+
+    pub(super) fn opened(&self) -> &Arc<AttachedFile> {
+        &self.opened
+    }
+
+    /// The claim, if this process may end it.
+    pub(super) fn claim_id(&self) -> Option<&ClaimId> {
+        self.is_ours().then_some(&self.claim_id)
+    }
+
+    /// Whether the claim excludes others: it has not ended, and its file has not been replaced.
+    pub(super) fn is_held(&self) -> bool {
+        self.is_ours() && self.opened.store.is_claim_held(&self.claim_id) && self.opened.is_current()
+    }
+
+    /// Ends the claim.
+    pub(super) fn end(&mut self, how: End) {
+        if self.is_ours() {
+            self.opened.store.end_claim(&self.claim_id, how);
+        }
+    }
+}
+
+impl Drop for HeldClaim {
+    fn drop(&mut self) {
+        self.end(self.dropped);
+    }
+}
+
+/// The epochs from before the look at the key, which decide whether a created value may be stored.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct EpochSnapshot {
+    pub epochs: Epochs,
+    pub namespace: NamespaceEpochs,
+}
+
+impl EpochSnapshot {
+    pub(super) fn now(opened: &AttachedFile, namespace: u16) -> Self {
+        Self { epochs: opened.store.epochs(), namespace: opened.store.namespace_now(namespace) }
+    }
+}
+
+/// One call: its owner, and how long it waits. All keys of the call share the time.
+pub(super) struct Caller {
+    task: Task,
+    /// The tasks whose creators this call runs in.
+    creating: Vec<Task>,
+    began: Instant,
+    deadline: Option<Instant>,
+    pub locks: Patience,
+}
+
+impl Caller {
+    /// A call of a thread.
+    pub(super) fn of_thread(cache: &Cache, task: Task, wait: Wait) -> Self {
+        Self::new(task, Vec::new(), wait, Patience::of_thread(cache.lock_wait()))
+    }
+
+    /// A call of a task of tokio.
+    #[cfg(feature = "tokio")]
+    pub(super) fn of_task(cache: &Cache, task: Task, wait: Wait) -> Self {
+        Self::new(task, Task::creating(), wait, Patience::of_task(cache.lock_wait()))
+    }
+
+    fn new(task: Task, creating: Vec<Task>, wait: Wait, locks: Patience) -> Self {
+        let began = Instant::now();
+        Self { task, creating, began, deadline: wait.deadline(began), locks }
+    }
+
+    fn left(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    fn owner(&self, opened: &AttachedFile) -> Result<Owner> {
+        Ok(opened.owner(opened.member()?, self.task.0))
+    }
+
+    fn is_own(&self, me: Owner, owner: Owner) -> bool {
+        owner.member == me.member && (owner.task == me.task || self.creating.contains(&Task(owner.task)))
+    }
+}
+
+/// A stored key that a caller asks for.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    /// The handle of a task does not wait for locks.
+    pub cache: &'a Cache,
+    pub key: &'a [u8],
+    /// How long a store of the created value waits for the lock of the key's stripe.
+    pub lock_wait: Duration,
+}
+
+/// What a look at a key found.
+pub(super) enum Found<G> {
+    /// What the caller wants. It needs no claim.
+    Enough(G),
+    /// Something that the caller uses if it does not get the claim immediately.
+    Usable(G),
+    Nothing,
+}
+
+/// What a caller wants the claim of a key for.
+pub(super) trait Purpose {
+    /// What the caller gets in the end.
+    type Got;
+    const KIND: Kind;
+
+    /// The age after which others may take the claim over.
+    fn max_age(&self) -> Option<Duration>;
+
+    /// Looks at the key without a lock.
+    fn look(&self, _: Target<'_>, _may_wait: bool) -> Result<Found<Self::Got>> {
+        Ok(Found::Nothing)
+    }
+
+    /// Looks at the key with its stripe locked.
+    fn look_locked(&self, _: &AttachedFile, _: &StripeGuard<'_, Mapping>, _: &Key<'_>) -> Result<Found<Self::Got>> {
+        Ok(Found::Nothing)
+    }
+
+    /// The caller has the claim, and perhaps something usable.
+    fn claimed(
+        &self,
+        of: Target<'_>,
+        held: HeldClaim,
+        began: EpochSnapshot,
+        usable: Option<Self::Got>,
+    ) -> Result<Self::Got>;
+
+    /// The caller cannot have the claim: all claims of the stripe are held, or the creator that it waited for has a value
+    /// that is not to be stored. `None`: the caller waits.
+    fn unprotected(&self, of: Target<'_>) -> Result<Option<Self::Got>>;
+
+    /// What the caller makes of a step's outcome in the end.
+    fn conclude(&mut self, _: Target<'_>, step: Result<Step<Self::Got>>) -> Result<Step<Self::Got>> {
+        step
+    }
+}
+
+/// One caller on its way to the claim of one key.
+pub(super) struct Acquire<'a, P> {
+    of: Target<'a>,
+    purpose: P,
+    caller: &'a mut Caller,
+    /// The claim that the caller waited for, and its file.
+    waited_for: Option<(Arc<AttachedFile>, ClaimId)>,
+    /// The caller's wait has been counted.
+    is_counted: bool,
+    /// Members that are proved dead.
+    dead: Vec<u64>,
+}
+
+impl<'a, P: Purpose> Acquire<'a, P> {
+    pub(super) fn new(cache: &'a Cache, key: &'a [u8], purpose: P, caller: &'a mut Caller) -> Self {
+        let of = Target { cache, key, lock_wait: caller.locks.whole() };
+        Self { of, purpose, caller, waited_for: None, is_counted: false, dead: Vec::new() }
+    }
+
+    /// One step. A thread waits in it for the stripe's lock, and a task for nothing.
+    pub(super) fn step(&mut self) -> Result<Step<P::Got>> {
+        let attempt = self.attempt();
+        let step = match self.caller.locks.retry(attempt, |what| count(&self.of.cache.in_use(), what)) {
+            Ok(Step::Wait(pause)) => return Ok(Step::Wait(pause)),
+            Ok(Step::Done(step)) => Ok(step),
+            Err(error) => Err(error),
+        };
+        self.purpose.conclude(self.of, step)
+    }
+
+    fn attempt(&mut self) -> Result<Step<P::Got>> {
+        let usable = match self.purpose.look(self.of, self.caller.locks.is_of_thread())? {
+            Found::Enough(got) => return Ok(Step::Done(got)),
+            Found::Usable(got) => Some(got),
+            Found::Nothing => None,
+        };
+        match (self.claim(usable.is_some()), usable) {
+            // A caller that has something usable needs no lock, and no right to write.
+            (Err(error), Some(usable)) => {
+                let opened = self.of.cache.in_use();
+                if let Error::Busy { .. } = error {
+                    opened.rest(opened.store.key(self.of.key).hash, Rest::Busy);
+                }
+                Ok(Step::Done(usable))
+            }
+            (step, _) => step,
+        }
+    }
+
+    /// Looks at the key under the stripe's lock, and claims it if need be.
+    fn claim(&mut self, only_tries: bool) -> Result<Step<P::Got>> {
+        let Target { cache, key, .. } = self.of;
+        cache.notice_removal();
+        if self.has_waited_in_vain()
+            && let Some(got) = self.purpose.unprotected(self.of)?
+        {
+            return Ok(Step::Done(got));
+        }
+        loop {
+            let file = cache.current()?;
+            let writer = Writer::new(&file, cache.in_namespace(), key, cache.lock_wait)?;
+            let opened: &Arc<AttachedFile> = &file;
+            let mut guard = self.lock(opened, writer.stripe(), only_tries)?;
+            // Before the look at the key: the store of the value notices an invalidation from here on.
+            let began = EpochSnapshot::now(opened, writer.namespace);
+            let usable = match self.purpose.look_locked(opened, &guard, &writer.key)? {
+                Found::Enough(got) => return Ok(Step::Done(got)),
+                Found::Usable(got) => Some(got),
+                Found::Nothing => None,
+            };
+            let claimed = guard.claim(&writer.key, &self.claimant(opened, &began)?, &self.dead);
+            drop(guard);
+            let (awaited, limit) = match claimed {
+                Claimed::Mine(claim_id) => {
+                    let held = held(opened, claim_id, P::KIND);
+                    return self.purpose.claimed(self.of, held, began, usable).map(Step::Done);
+                }
+                Claimed::Held(claim_id, owner) => match self.life_of(opened, &claim_id, owner)? {
+                    Life::Dead if self.dead.len() < MOST_DEAD => {
+                        self.dead.push(owner.member);
+                        continue;
+                    }
+                    // No file has so many members: this one is damaged, and changes all the time.
+                    Life::Dead => {
+                        self.dead.clear();
+                        (Some(claim_id), FULL_PAUSE)
+                    }
+                    Life::Alive(_) if usable.is_none() && self.caller.is_own(self.caller.owner(opened)?, owner) => {
+                        return Err(Error::OwnClaim);
+                    }
+                    Life::Alive(next_test) => (Some(claim_id), next_test),
+                },
+                Claimed::Full(ref owners) if self.finds_dead(opened, owners)? => continue,
+                Claimed::Full(_) if usable.is_some() => (None, FULL_PAUSE),
+                Claimed::Full(_) => match self.purpose.unprotected(self.of)? {
+                    Some(got) => return Ok(Step::Done(got)),
+                    None => (None, FULL_PAUSE),
+                },
+            };
+            return match usable {
+                Some(usable) => Ok(Step::Done(usable)),
+                None => self.wait(opened, awaited, limit),
+            };
+        }
+    }
+
+    /// Whether the caller waited for a value that is not to be stored, so that it creates its own.
+    fn has_waited_in_vain(&self) -> bool {
+        let is_not_stored = |(opened, claim_id): &(Arc<AttachedFile>, _)| opened.store.was_not_stored(claim_id);
+        P::KIND == Kind::Create && self.waited_for.as_ref().is_some_and(is_not_stored)
+    }
+
+    /// Locks a stripe for a look at its claims.
+    fn lock<'o>(
+        &mut self,
+        opened: &'o AttachedFile,
+        stripe: u32,
+        only_tries: bool,
+    ) -> Result<StripeGuard<'o, Mapping>> {
+        let mut none = Patience::none();
+        let limit = self.caller.left().map_or(Duration::MAX, |left| left.max(LEAST_LOCK_WAIT));
+        let patience = if only_tries { &mut none } else { &mut self.caller.locks };
+        let (joined, lock) = patience.lock_region(opened, stripe, limit)?;
+        opened.enter_to_claim(joined, stripe, lock)
+    }
+
+    fn claimant(&self, opened: &AttachedFile, began: &EpochSnapshot) -> Result<Claimant> {
+        let tenths = |age: Duration| age.as_millis().div_ceil(100).clamp(1, u64::MAX.into()) as u64;
+        Ok(Claimant {
+            kind: P::KIND,
+            owner: self.caller.owner(opened)?,
+            now_ms: monotonic_ms(),
+            max_age: self.purpose.max_age().map_or(0, tenths),
+            epochs: began.epochs,
+            namespace: began.namespace,
+        })
+    }
+
+    fn life_of(&self, opened: &AttachedFile, claim_id: &ClaimId, owner: Owner) -> Result<Life> {
+        opened.test_owner(self.caller.owner(opened)?, claim_id, owner)
+    }
+
+    /// Whether one of these owners is found dead.
+    fn finds_dead(&mut self, opened: &AttachedFile, owners: &[(ClaimId, Owner)]) -> Result<bool> {
+        let before = self.dead.len();
+        for &(claim_id, owner) in owners {
+            if !self.dead.contains(&owner.member) && self.life_of(opened, &claim_id, owner)? == Life::Dead {
+                self.dead.push(owner.member);
+            }
+        }
+        Ok(self.dead.len() > before)
+    }
+
+    /// Waits for a claim, or for any, up to `limit`, unless the caller's time is up.
+    fn wait(&mut self, opened: &Arc<AttachedFile>, awaited: Option<ClaimId>, limit: Duration) -> Result<Step<P::Got>> {
+        let limit = match self.caller.left() {
+            Some(left) if left.is_zero() => return Err(Error::TimedOut { waited: self.caller.began.elapsed() }),
+            left => left.map_or(limit, |left| left.min(limit)),
+        };
+        if !std::mem::replace(&mut self.is_counted, true) {
+            count(opened, MemberCount::ClaimWaits);
+        }
+        Ok(Step::Wait(match awaited {
+            Some(claim_id) => {
+                self.waited_for = Some((opened.clone(), claim_id));
+                Pause::Claim { opened: opened.clone(), claim_id, limit }
+            }
+            None => Pause::Time(limit),
+        }))
+    }
+}
+
+/// A claim just taken. A creation that is dropped has failed; a lock that is dropped is released.
+fn held(opened: &Arc<AttachedFile>, claim_id: ClaimId, kind: Kind) -> HeldClaim {
+    let dropped = match kind {
+        Kind::Create => End::Failed,
+        Kind::Lock => End::Done,
+    };
+    HeldClaim { opened: opened.clone(), claim_id, generation: fork::generation(), dropped }
+}

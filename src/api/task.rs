@@ -1,0 +1,62 @@
+//! The owners of claims: threads, and tasks that are bound to no thread.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The owner of a claim: a thread, or a task that is bound to no thread. An owner that claims a key for the second time gets
+/// [`OwnClaim`](crate::Error::OwnClaim).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Task(pub(super) u64);
+
+impl Task {
+    /// The calling thread, or the task in whose name it runs: see [`run`](Self::run).
+    #[must_use]
+    pub fn of_thread() -> Self {
+        MINE.try_with(Cell::get).unwrap_or_else(|_| Self::unique())
+    }
+
+    /// A new task, different from all others of this process.
+    #[must_use]
+    pub fn unique() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Runs `work` on this thread in the name of this task.
+    pub fn run<T>(self, work: impl FnOnce() -> T) -> T {
+        struct Back(Task);
+        impl Drop for Back {
+            fn drop(&mut self) {
+                let _ = MINE.try_with(|mine| mine.set(self.0));
+            }
+        }
+        let _back = Back(MINE.replace(self));
+        work()
+    }
+}
+
+thread_local! {
+    static MINE: Cell<Task> = Cell::new(Task::unique());
+}
+
+#[cfg(feature = "tokio")]
+tokio::task_local! {
+    /// The tasks whose creators the current task runs.
+    static CREATING: Vec<Task>;
+}
+
+#[cfg(feature = "tokio")]
+impl Task {
+    /// The tasks whose creators the current task of tokio runs: one within the other, the innermost last.
+    pub(super) fn creating() -> Vec<Self> {
+        CREATING.try_with(Clone::clone).unwrap_or_else(|_outside_of_all_creators| Vec::new())
+    }
+
+    /// Runs a creator in the name of this task.
+    pub(super) async fn create<F: Future>(self, create: impl FnOnce() -> F) -> F::Output {
+        let mut tasks = Self::creating();
+        tasks.push(self);
+        // The creator may return a future that does nothing until it is polled, or work before it returns the future.
+        CREATING.scope(tasks, async { create().await }).await
+    }
+}
