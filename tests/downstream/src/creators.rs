@@ -53,7 +53,7 @@ async fn typed(cache: &Cache) -> Result<(), Error> {
     assert_eq!(numbers.get_or_create("n", &how, || 1)?, 1);
     assert_eq!(numbers.get_or_refresh("n", &how, || 2)?, 1);
     assert_eq!(numbers.get_or_create_optional("m", &how, || None)?, None);
-    assert_eq!(numbers.get_or_create_async("o", &how, async || 3).await?, 3);
+    assert_eq!(numbers.to_async().get_or_create("o", &how, async || 3).await?, 3);
     let failing = numbers.get_or_create("p", &how, || Err(io::Error::other("no number")));
     assert!(matches!(failing, Err(CreateError::Creator(_))));
     // A value that is itself a `Result` is stored as one.
