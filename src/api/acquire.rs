@@ -141,6 +141,8 @@ pub(super) struct Target<'a> {
     pub key: &'a [u8],
     /// How long a store of the created value waits for the lock of the key's stripe.
     pub lock_wait: Duration,
+    /// A look may wait: for the end of a change, or for a lock that reads take. Those of tasks do not.
+    pub may_wait: bool,
 }
 
 /// What a look at a key found.
@@ -162,7 +164,7 @@ pub(super) trait Purpose {
     fn max_age(&self) -> Option<Duration>;
 
     /// Looks at the key without a lock.
-    fn look(&self, _: Target<'_>, _may_wait: bool) -> Result<Found<Self::Got>> {
+    fn look(&self, _: Target<'_>) -> Result<Found<Self::Got>> {
         Ok(Found::Nothing)
     }
 
@@ -205,7 +207,7 @@ pub(super) struct Acquire<'a, P> {
 
 impl<'a, P: Purpose> Acquire<'a, P> {
     pub(super) fn new(cache: &'a Cache, key: &'a [u8], purpose: P, caller: &'a mut Caller) -> Self {
-        let of = Target { cache, key, lock_wait: caller.locks.whole() };
+        let of = Target { cache, key, lock_wait: caller.locks.whole(), may_wait: caller.locks.is_of_thread() };
         Self { of, purpose, caller, waited_for: None, is_counted: false, dead: Vec::new() }
     }
 
@@ -221,7 +223,7 @@ impl<'a, P: Purpose> Acquire<'a, P> {
     }
 
     fn attempt(&mut self) -> Result<Step<P::Got>> {
-        let usable = match self.purpose.look(self.of, self.caller.locks.is_of_thread())? {
+        let usable = match self.purpose.look(self.of)? {
             Found::Enough(got) => return Ok(Step::Done(got)),
             Found::Usable(got) => Some(got),
             Found::Nothing => None,

@@ -376,30 +376,22 @@ impl Cache {
             });
         }
         prepared.sort_by_key(|(_, writer, _)| writer.stripe());
-        let mut patience = Patience::of_thread(self.lock_wait);
+        let mut locks = Patience::of_thread(self.lock_wait);
         for of_stripe in prepared.chunk_by_mut(|(_, a, _), (_, b, _)| a.stripe() == b.stripe()) {
             for group in of_stripe.chunks_mut(MOST_PER_LOCK) {
+                // After a failure to lock, the next item tries again.
                 let mut locked = None;
                 for (i, writer, of_item) in group {
-                    let guard = lock_once(&mut locked, writer, &mut patience);
+                    let guard = match &mut locked {
+                        Some(guard) => Ok(guard),
+                        None => locks.lock_stripe(writer.opened, writer.stripe()).map(|guard| locked.insert(guard)),
+                    };
                     results[*i] = Some(guard.map(|guard| each(writer, guard, of_item)));
                 }
             }
         }
         // Each prepared item got its result from its group.
         results.into_iter().flatten().collect()
-    }
-}
-
-/// Locks the stripe of a group of items for its first item. If that fails, the next item tries again.
-fn lock_once<'o, 'l>(
-    locked: &'l mut Option<StripeGuard<'o, Mapping>>,
-    writer: &Writer<'o, '_>,
-    patience: &mut Patience,
-) -> Result<&'l mut StripeGuard<'o, Mapping>> {
-    match locked {
-        Some(held) => Ok(held),
-        None => Ok(locked.insert(patience.lock_stripe(writer.opened, writer.stripe())?)),
     }
 }
 

@@ -1,8 +1,7 @@
 //! Many keys at once.
 
 use super::created::Created;
-use super::creation::Claim;
-use super::lookup::Lookup;
+use super::creation::{Claim, Lookup};
 use crate::error::{Error, Result};
 
 /// The places of each key in a list. The keys have the same order for all callers that claim several, whatever the order of

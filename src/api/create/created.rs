@@ -1,5 +1,6 @@
 //! What a creator makes.
 
+use super::options::CreateOptions;
 use crate::api::set_options::SetOptions;
 use crate::clock::Expiry;
 
@@ -23,20 +24,29 @@ use crate::clock::Expiry;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Created {
-    pub(super) value: Vec<u8>,
-    pub(super) how: Overrides,
-    pub(super) is_stored: bool,
+    value: Vec<u8>,
+    how: Overrides,
 }
 
-/// What a value says of itself, instead of the options.
+/// A created value as bytes, and what the creator said of it.
+pub(super) type Made<'v> = (&'v [u8], Overrides);
+
+/// What a creator said of its value. It takes the place of the options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Overrides {
     expiry: Option<Expiry>,
     soft_expiry: Option<Expiry>,
     flags: Option<u32>,
+    /// The value is not to be stored.
+    is_refused: bool,
 }
 
 impl Overrides {
+    /// Whether the value is to be stored.
+    pub(super) fn is_accepted(self, value: &[u8], options: &CreateOptions) -> bool {
+        !self.is_refused && options.should_cache.as_ref().is_none_or(|accepts| accepts(value))
+    }
+
     /// The options of one value.
     pub(super) fn over(self, options: SetOptions) -> SetOptions {
         let options = self.expiry.map_or(options, |expiry| options.expiry(expiry));
@@ -49,7 +59,7 @@ impl Created {
     /// A value that is stored as the options say.
     #[must_use]
     pub fn new(value: impl Into<Vec<u8>>) -> Self {
-        Self { value: value.into(), how: Overrides::default(), is_stored: true }
+        Self { value: value.into(), how: Overrides::default() }
     }
 
     /// When this value expires.
@@ -77,7 +87,7 @@ impl Created {
     /// themselves, as with [`CreateOptions::should_cache`](crate::CreateOptions::should_cache).
     #[must_use]
     pub fn stored(mut self, yes: bool) -> Self {
-        self.is_stored = yes;
+        self.how.is_refused = !yes;
         self
     }
 
@@ -87,7 +97,11 @@ impl Created {
         &self.value
     }
 
-    /// The value, and nothing of what was said about it.
+    pub(super) fn parts(&self) -> Made<'_> {
+        (&self.value, self.how)
+    }
+
+    /// The value alone.
     #[must_use]
     pub fn into_value(self) -> Vec<u8> {
         self.value

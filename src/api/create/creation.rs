@@ -1,7 +1,6 @@
-//! The right to create a key's value, and the store of what its owner created.
+//! What a lookup returns: a value, or the right to create it; and the store of what the owner of that right created.
 
-use super::created::{Created, Overrides};
-use super::freshness::FreshnessPolicy;
+use super::created::{Created, Made, Overrides};
 use super::options::CreateOptions;
 use crate::api::acquire::{EpochSnapshot, HeldClaim, Target};
 use crate::api::count::count;
@@ -43,6 +42,21 @@ pub enum Stored {
 #[must_use]
 pub struct Claim(Box<Creation>);
 
+/// What [`Cache::claim`](crate::Cache::claim) found.
+#[derive(Debug)]
+#[must_use]
+#[non_exhaustive]
+pub enum Lookup {
+    /// A value to be used.
+    Hit(Item),
+    /// A stale value to be used while another caller creates a new one.
+    Stale(Item),
+    /// The cache remembers that the key has no value.
+    Absent,
+    /// This caller creates the value.
+    Create(Claim),
+}
+
 /// A creation that has begun.
 struct Creation {
     key: Vec<u8>,
@@ -63,6 +77,29 @@ struct Creation {
 }
 
 impl Creation {
+    /// A creation without a stale value, and without a namespace's defaults.
+    fn new(
+        of: Target<'_>,
+        opened: &Arc<AttachedFile>,
+        how: &CreateOptions,
+        right: Right,
+        began: EpochSnapshot,
+    ) -> Self {
+        Self {
+            key: of.key.to_vec(),
+            key_hash: opened.store.key(of.key).hash,
+            opened: opened.clone(),
+            right,
+            began,
+            started: Instant::now(),
+            stale: None,
+            defaults: Defaults::default(),
+            how: how.clone(),
+            lock_wait: of.lock_wait,
+            is_refresh: false,
+        }
+    }
+
     /// After a refresh that stored nothing, no other begins for a while.
     fn rest_if_refresh(&mut self) {
         if std::mem::take(&mut self.is_refresh) {
@@ -91,29 +128,6 @@ enum Right {
 
 /// Who may create.
 impl Claim {
-    /// A claim without a stale value, and without a namespace's defaults.
-    fn creation(
-        of: Target<'_>,
-        opened: &Arc<AttachedFile>,
-        how: &CreateOptions,
-        right: Right,
-        began: EpochSnapshot,
-    ) -> Box<Creation> {
-        Box::new(Creation {
-            key: of.key.to_vec(),
-            key_hash: opened.store.key(of.key).hash,
-            opened: opened.clone(),
-            right,
-            began,
-            started: Instant::now(),
-            stale: None,
-            defaults: Defaults::default(),
-            how: how.clone(),
-            lock_wait: of.lock_wait,
-            is_refresh: false,
-        })
-    }
-
     /// The claim of a caller that holds the key's claim in the file. It may have a value to be used meanwhile.
     pub(super) fn held(
         of: Target<'_>,
@@ -123,13 +137,13 @@ impl Claim {
         usable: Option<Item>,
     ) -> Result<Self> {
         let opened = held.opened().clone();
-        let mut creation = Self::creation(of, &opened, how, Right::Claimed(held), began);
+        let mut creation = Creation::new(of, &opened, how, Right::Claimed(held), began);
         if let Some(namespace) = of.cache.in_namespace() {
             creation.defaults = namespace.in_file(&opened, of.cache.lock_wait())?.1;
         }
         creation.is_refresh = how.background && usable.is_some();
         creation.stale = usable;
-        Ok(Self(creation))
+        Ok(Self(Box::new(creation)))
     }
 
     /// The claim of a caller that nobody waits for.
@@ -141,14 +155,12 @@ impl Claim {
         let began = EpochSnapshot::now(opened, writer.namespace);
         // Before the key is looked at, and before the creator looks at whatever it makes the value of.
         let seen = opened.store.bucket_view(&writer.key).version();
-        let known = of.cache.known(of.key, true)?;
-        let policy = FreshnessPolicy::of(how);
-        let is_usable =
-            |known: &Known| !known.extension.is_absence() && !policy.is_too_old(known, &opened.settings.time);
-        let mut creation = Self::creation(of, opened, how, Right::Unprotected(seen), began);
+        let known = of.cache.known(of.key, of.may_wait)?;
+        let is_usable = |known: &Known| !known.extension.is_absence() && !how.is_too_old(known, &opened.settings.time);
+        let mut creation = Creation::new(of, opened, how, Right::Unprotected(seen), began);
         creation.stale = known.filter(is_usable).map(|known| known.item);
         creation.defaults = writer.defaults;
-        Ok(Self(creation))
+        Ok(Self(Box::new(creation)))
     }
 
     /// The claim of a caller that creates the value without the cache, which failed.
@@ -156,7 +168,7 @@ impl Claim {
         let opened = of.cache.opened();
         count_uncached(&opened);
         let began = EpochSnapshot::now(&opened, 0);
-        Self(Self::creation(of, &opened, how, Right::Uncached(error), began))
+        Self(Box::new(Creation::new(of, &opened, how, Right::Uncached(error), began)))
     }
 }
 
@@ -209,8 +221,7 @@ impl Claim {
     /// errors of a write: nothing is stored, and the next waiter tries. With
     /// [`or_uncached`](CreateOptions::or_uncached) these are [`Stored::Uncached`] instead.
     pub fn store(self, value: impl AsRef<[u8]>) -> Result<Stored> {
-        let mut locks = self.patience();
-        store_prepared(self.prepare_value(value.as_ref(), Overrides::default()), &mut locks)
+        self.store_made(Some((value.as_ref(), Overrides::default())), None)
     }
 
     /// Stores a value with the expiry and flags that it brings along: see [`Created`].
@@ -229,8 +240,7 @@ impl Claim {
     /// # Errors
     /// Those of [`store`](Self::store).
     pub fn store_with(self, made: &Created) -> Result<Stored> {
-        let mut locks = self.patience();
-        self.store_made(Some(made), &mut locks)
+        self.store_made(Some(made.parts()), None)
     }
 
     /// Stores that the key has no value, if the options give absences an expiry: see
@@ -239,8 +249,7 @@ impl Claim {
     /// # Errors
     /// Those of [`store`](Self::store).
     pub fn store_absence(self) -> Result<Stored> {
-        let mut locks = self.patience();
-        self.store_made(None, &mut locks)
+        self.store_made(None, None)
     }
 
     /// Does [`store_with`](Self::store_with) for a value and [`store_absence`](Self::store_absence) for `None`, without
@@ -249,7 +258,7 @@ impl Claim {
     /// # Errors
     /// The claim, still held, while another caller has the lock. Within `Ok`: the errors of [`store`](Self::store) but `Busy`.
     pub fn try_store(self, made: Option<&Created>) -> std::result::Result<Result<Stored>, Self> {
-        match self.prepare(made) {
+        match self.prepare(made.map(Created::parts)) {
             Err(end) => Ok(Ok(end)),
             Ok(mut storing) => match storing.attempt(&mut Patience::none()) {
                 Err(Error::Busy { .. }) => Err(storing.claim),
@@ -258,21 +267,23 @@ impl Claim {
         }
     }
 
-    /// The time for the lock of the key's stripe.
-    pub(super) fn patience(&self) -> Patience {
-        Patience::of_thread(self.0.lock_wait)
+    /// Stores a created value, or that there is none, with the claim's own patience or one that several stores share.
+    pub(super) fn store_made(self, made: Option<Made<'_>>, locks: Option<&mut Patience>) -> Result<Stored> {
+        let mut own = Patience::of_thread(self.0.lock_wait);
+        let locks = locks.unwrap_or(&mut own);
+        match self.prepare(made) {
+            Ok(mut storing) => {
+                let stored = run(|| storing.step(locks));
+                storing.conclude(stored)
+            }
+            Err(end) => Ok(end),
+        }
     }
 
-    /// Stores a created value, or that there is none.
-    pub(super) fn store_made(self, made: Option<&Created>, locks: &mut Patience) -> Result<Stored> {
-        store_prepared(self.prepare(made), locks)
-    }
-
-    /// [`store_made`](Self::store_made) for a task of tokio. When the future is dropped before its end, the creation has
-    /// failed.
+    /// Stores what a task of tokio created. When the future is dropped before its end, the creation has failed.
     #[cfg(feature = "tokio")]
     pub(in crate::api) async fn store_as_task(self, made: Option<&Created>, locks: &mut Patience) -> Result<Stored> {
-        match self.prepare(made) {
+        match self.prepare(made.map(Created::parts)) {
             Ok(mut storing) => {
                 let stored = run_as_task(|| storing.step(locks)).await;
                 storing.conclude(stored)
@@ -281,47 +292,35 @@ impl Claim {
         }
     }
 
-    /// The created value, or its absence, ready to be stored; or the outcome if it is not to be stored.
-    fn prepare(self, made: Option<&Created>) -> Prepared<'_> {
-        match made {
-            Some(made) => self.prepare_created(made),
-            None => self.prepare_absence(),
-        }
-    }
-
-    fn prepare_created(self, made: &Created) -> Prepared<'_> {
-        if !made.is_stored && self.uncached().is_none() {
-            self.refuse();
-            return Err(Stored::Refused);
-        }
-        self.prepare_value(&made.value, made.how)
-    }
-
-    fn prepare_value(self, value: &[u8], how: Overrides) -> Prepared<'_> {
+    /// Makes what was created ready to be stored.
+    ///
+    /// # Errors
+    /// The outcome, if it is not to be stored.
+    fn prepare(self, made: Option<Made<'_>>) -> std::result::Result<Storing<'_>, Stored> {
         if self.uncached().is_some() {
             return Err(Stored::Uncached);
         }
-        if self.0.how.should_cache.as_ref().is_some_and(|wanted| !wanted(value)) {
-            self.refuse();
-            return Err(Stored::Refused);
-        }
-        let how = how.over(self.0.how.set);
-        let (expires_ms, metadata) = how.times(self.0.defaults, || self.0.opened.settings.time.now_ms());
-        let metadata = self.metadata(metadata);
-        Ok(Storing { claim: self, value, expires_ms, metadata })
-    }
-
-    fn prepare_absence(self) -> Prepared<'static> {
-        if self.uncached().is_some() {
-            return Err(Stored::Uncached);
-        }
-        let Some(expiry) = self.0.how.absence(self.0.defaults) else {
-            self.refuse();
-            return Err(Stored::Refused);
+        let (how, defaults, time) = (&self.0.how, self.0.defaults, &self.0.opened.settings.time);
+        let accepted = match made {
+            Some((value, of_value)) if of_value.is_accepted(value, how) => {
+                let (expires_ms, metadata) = of_value.over(how.set).times(defaults, || time.now_ms());
+                Some((value, expires_ms, metadata))
+            }
+            Some(_) => None,
+            None => how.absence(defaults).map(|expiry| {
+                (&[][..], expiry.to_ms(|| time.now_ms()), Metadata { is_absence: true, ..Metadata::default() })
+            }),
         };
-        let expires_ms = expiry.to_ms(|| self.0.opened.settings.time.now_ms());
-        let metadata = self.metadata(Metadata { is_absence: true, ..Metadata::default() });
-        Ok(Storing { claim: self, value: &[], expires_ms, metadata })
+        match accepted {
+            Some((value, expires_ms, metadata)) => {
+                let metadata = self.metadata(metadata);
+                Ok(Storing { claim: self, value, expires_ms, metadata })
+            }
+            None => {
+                self.refuse();
+                Err(Stored::Refused)
+            }
+        }
     }
 
     /// Stores nothing: each waiter creates for itself.
@@ -385,19 +384,6 @@ impl Claim {
             Right::Uncached(_) => return Ok(Stored::Uncached),
         };
         Ok(stamp.map_or(Stored::Voided, |stamp| Stored::Yes(Stamp(stamp))))
-    }
-}
-
-/// A value that can be stored, or the outcome if it is not to be stored.
-type Prepared<'v> = Result<Storing<'v>, Stored>;
-
-fn store_prepared(prepared: Prepared<'_>, locks: &mut Patience) -> Result<Stored> {
-    match prepared {
-        Ok(mut storing) => {
-            let stored = run(|| storing.step(locks));
-            storing.conclude(stored)
-        }
-        Err(end) => Ok(end),
     }
 }
 

@@ -2,8 +2,7 @@
 
 use super::batch::{Batch, in_one_order};
 use super::created::Created;
-use super::creation::Claim;
-use super::lookup::Lookup;
+use super::creation::{Claim, Lookup};
 use super::options::CreateOptions;
 use super::output::CreatorOutput;
 use super::purpose::ToCreate;
@@ -39,7 +38,7 @@ impl Cache {
         let mut locks = Patience::of_thread(self.lock_wait());
         for (places, claim, made) in batch.take_claims(created)? {
             // A failure is counted.
-            let _ = claim.store_made(made.as_ref(), &mut locks);
+            let _ = claim.store_made(made.as_ref().map(Created::parts), Some(&mut locks));
             batch.give(&places, made.map(Created::into_value));
         }
         Ok(batch.into_values())
@@ -51,17 +50,12 @@ impl Cache {
     }
 }
 
-/// Runs a creator and stores what it made. A creator that fails or panics drops the claim.
+/// Runs a creator and stores what it made. A creator that fails or panics drops the claim. The caller has its value, so a
+/// failure of the store is counted and not returned.
 fn created<R: CreatorOutput<Created>>(claim: Claim, create: impl FnOnce() -> R) -> Result<Vec<u8>, R::Error> {
     let made = create().into_result()?;
-    store(claim, Some(&made));
+    let _ = claim.store_with(&made);
     Ok(made.into_value())
-}
-
-/// Stores a created value, or its absence. A failure is counted and not returned, since the caller has its value.
-fn store(claim: Claim, made: Option<&Created>) {
-    let mut locks = claim.patience();
-    let _ = claim.store_made(made, &mut locks);
 }
 
 impl Cache {
@@ -123,7 +117,7 @@ impl Cache {
             Lookup::Absent => Ok(None),
             Lookup::Create(claim) => {
                 let made = create().into_result()?;
-                store(claim, made.as_ref());
+                let _ = claim.store_made(made.as_ref().map(Created::parts), None);
                 Ok(made.map(Created::into_value))
             }
         }

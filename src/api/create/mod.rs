@@ -9,9 +9,7 @@
 mod batch;
 mod created;
 mod creation;
-mod freshness;
 mod get_or_create;
-mod lookup;
 mod options;
 mod output;
 mod purpose;
@@ -19,8 +17,7 @@ mod purpose;
 #[cfg(feature = "tokio")]
 pub(crate) use batch::{Batch, in_one_order};
 pub use created::Created;
-pub use creation::{Claim, Stored};
-pub use lookup::Lookup;
+pub use creation::{Claim, Lookup, Stored};
 pub use options::CreateOptions;
 #[cfg(feature = "typed")]
 pub(crate) use options::Form;

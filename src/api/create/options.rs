@@ -1,10 +1,10 @@
 //! How a missing value is created, waited for and stored, and which values a caller accepts.
 
-use crate::api::item::{Item, Stamp};
+use crate::api::item::{Item, Known, Stamp};
 use crate::api::set_options::{SetOptions, after};
 use crate::api::task::Task;
 use crate::api::waiting::Wait;
-use crate::clock::Expiry;
+use crate::clock::{Expiry, Time};
 use crate::error::{Error, Result};
 use crate::store::namespace::Defaults;
 use std::fmt;
@@ -212,6 +212,11 @@ impl CreateOptions {
         }
     }
 
+    /// Whether a value is too old for this caller to use at all.
+    pub(super) fn is_too_old(&self, known: &Known, time: &Time) -> bool {
+        self.max_age.is_some_and(|age| is_older(known, age, time))
+    }
+
     /// When a remembered absence expires, if it is remembered at all.
     pub(super) fn absence(&self, defaults: Defaults) -> Option<Expiry> {
         let default = (defaults.none_ttl_ms != 0).then(|| after(defaults.none_ttl_ms));
@@ -250,4 +255,11 @@ impl Form {
     pub(super) fn fits(&self, item: &Item) -> bool {
         item.flags == self.flags && item.value.starts_with(&self.start) && self.except != Some(item.stamp)
     }
+}
+
+/// Whether a value is of at least this age, or of an unknown age.
+pub(super) fn is_older(known: &Known, age: Duration, time: &Time) -> bool {
+    let created_ms = known.extension.metadata().created_ms;
+    let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+    created_ms == 0 || time.now_ms().saturating_sub(created_ms) >= age_ms
 }

@@ -1,13 +1,12 @@
 //! Creation as a purpose of the machine that claims keys: what a caller takes from a look, and what it gets.
 
-use super::creation::Claim;
-use super::freshness::FreshnessPolicy;
-use super::lookup::Lookup;
-use super::options::CreateOptions;
+use super::creation::{Claim, Lookup};
+use super::options::{CreateOptions, is_older};
 use crate::api::acquire::{EpochSnapshot, Found, HeldClaim, Purpose, Target};
 use crate::api::count::count;
 use crate::api::item::Known;
 use crate::api::waiting::Step;
+use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::file::AttachedFile;
 use crate::file::notes::Rest;
@@ -16,6 +15,7 @@ use crate::shm::mapping::Mapping;
 use crate::store::claim::Kind;
 use crate::store::stripe_guard::StripeGuard;
 use crate::store::tally::MemberCount;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 /// The maximum age of a claim without [`claim_max_age`](CreateOptions::claim_max_age).
@@ -24,7 +24,9 @@ const DEFAULT_MAX_AGE: Duration = Duration::from_secs(300);
 /// The purpose of a caller that creates the value if there is none that is good enough.
 pub(crate) struct ToCreate<'h> {
     how: &'h CreateOptions,
-    policy: FreshnessPolicy,
+    /// How early the caller refreshes a value, as a multiple of the creation's cost. It is drawn once, because the caller
+    /// looks at the key more than once.
+    early_refresh: f64,
     /// The hit or miss has been counted.
     is_counted: bool,
 }
@@ -34,7 +36,34 @@ impl<'h> ToCreate<'h> {
     /// [`BadOption`](Error::BadOption).
     pub(crate) fn new(how: &'h CreateOptions) -> Result<Self> {
         how.check()?;
-        Ok(Self { how, policy: FreshnessPolicy::of(how), is_counted: false })
+        Ok(Self { how, early_refresh: draw(how), is_counted: false })
+    }
+
+    /// What this caller does with what is known of a key.
+    fn judge(&self, known: Option<Known>, time: &Time) -> Found<Lookup> {
+        let Some(known) = known.filter(|known| !self.how.is_too_old(known, time)) else { return Found::Nothing };
+        if known.extension.is_absence() {
+            return if self.how.needs_value { Found::Nothing } else { Found::Enough(Lookup::Absent) };
+        }
+        if self.how.form.is_some_and(|form| !form.fits(&known.item)) {
+            return Found::Nothing;
+        }
+        if known.item.is_stale || self.how.max_fresh_age.is_some_and(|age| is_older(&known, age, time)) {
+            return Found::Usable(Lookup::Stale(known.item));
+        }
+        let is_early = self.is_early(&known, time);
+        let hit = Lookup::Hit(known.item);
+        if is_early { Found::Usable(hit) } else { Found::Enough(hit) }
+    }
+
+    /// Whether a value ends so soon that the caller creates it anew now.
+    fn is_early(&self, known: &Known, time: &Time) -> bool {
+        let ends_ms = match known.extension.soft_expires_ms() {
+            0 => known.expires_ms,
+            soft_ms => soft_ms,
+        };
+        let ahead_ms = known.extension.cost_ms() as f64 * self.early_refresh;
+        ahead_ms > 0.0 && ends_ms != 0 && time.now_ms() as f64 + ahead_ms >= ends_ms as f64
     }
 
     /// Whether a caller with a usable value leaves the key alone: another caller creates the new value, or the time to
@@ -56,8 +85,8 @@ impl Purpose for ToCreate<'_> {
         Some(self.how.claim_max_age.unwrap_or(DEFAULT_MAX_AGE))
     }
 
-    fn look(&self, of: Target<'_>, may_wait: bool) -> Result<Found<Lookup>> {
-        Ok(match self.policy.judge(of.cache.known(of.key, may_wait)?, &of.cache.file.time) {
+    fn look(&self, of: Target<'_>) -> Result<Found<Lookup>> {
+        Ok(match self.judge(of.cache.known(of.key, of.may_wait)?, &of.cache.file.time) {
             Found::Usable(lookup) if self.leaves_alone(of) => Found::Enough(lookup),
             found => found,
         })
@@ -73,11 +102,15 @@ impl Purpose for ToCreate<'_> {
         let Some(entry) = guard.find(key).filter(|entry| guard.is_seen(entry, true)) else { return Ok(Found::Nothing) };
         let copied = guard.copied(key, &entry, opened.settings.verify_reads, true);
         let copied = copied.map_err(Error::no_memory(entry.value_len))?;
-        Ok(self.policy.judge(copied.map(|copied| Known::of(&opened.store, copied, time)), time))
+        Ok(self.judge(copied.map(|copied| Known::of(&opened.store, copied, time)), time))
     }
 
     fn claimed(&self, of: Target<'_>, held: HeldClaim, began: EpochSnapshot, usable: Option<Lookup>) -> Result<Lookup> {
-        Claim::held(of, self.how, held, began, usable.and_then(Lookup::into_item)).map(Lookup::Create)
+        let usable = match usable {
+            Some(Lookup::Hit(item) | Lookup::Stale(item)) => Some(item),
+            Some(Lookup::Absent | Lookup::Create(_)) | None => None,
+        };
+        Claim::held(of, self.how, held, began, usable).map(Lookup::Create)
     }
 
     fn unprotected(&self, of: Target<'_>) -> Result<Option<Lookup>> {
@@ -109,4 +142,11 @@ impl Purpose for ToCreate<'_> {
             step => step,
         }
     }
+}
+
+fn draw(how: &CreateOptions) -> f64 {
+    let Some(beta) = how.early_refresh else { return 0.0 };
+    // Each of these states differs from all others, by the standard library's own random numbers.
+    let random = (RandomState::new().build_hasher().finish() >> 11) as f64 / (1u64 << 53) as f64;
+    -(1.0 - random).ln() * beta
 }

@@ -190,12 +190,9 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     ) -> Result<T, R::Error> {
         match self.search(key.as_ref(), &how.for_value())? {
             End::Found(value) => Ok(value),
+            End::Create(claim) => self.created(claim, create),
+            // A search that needs a value finds no absence.
             End::Absent => create().into_result(),
-            End::Create(claim) => {
-                let value = create().into_result()?;
-                self.store(claim, &value)?;
-                Ok(value)
-            }
         }
     }
 
@@ -215,11 +212,10 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
             End::Absent => Ok(None),
             End::Create(claim) => {
                 let made = create().into_result()?;
-                match &made {
-                    Some(value) => self.store(claim, value)?,
-                    // As with a value: the caller knows, and what keeps the cache from storing it is counted.
-                    None => drop(claim.store_absence()),
-                }
+                let _ = match &made {
+                    Some(value) => claim.store(self.codec.encode(value)?),
+                    None => claim.store_absence(),
+                };
                 Ok(made)
             }
         }
@@ -246,17 +242,12 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
             End::Create(claim) => match claim.stale().and_then(|stale| self.codec.decode(stale).ok()) {
                 Some(stale) => {
                     let typed = self.clone();
-                    let work =
-                        move || task.run(|| create().into_result().map(|value| drop(typed.store(claim, &value))));
+                    let work = move || task.run(|| typed.created(claim, create).map(drop));
                     // Without a thread the claim is dropped, and another caller tries.
                     let _ = std::thread::Builder::new().name("kennel-refresh".into()).spawn(move || drop(work()));
                     Ok(stale)
                 }
-                None => {
-                    let value = task.run(create).into_result()?;
-                    self.store(claim, &value)?;
-                    Ok(value)
-                }
+                None => task.run(|| self.created(claim, create)),
             },
         }
     }
@@ -274,9 +265,11 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         })
     }
 
-    /// Stores a created value. The caller has it: if the cache cannot store it, that is counted, and no error.
-    fn store(&self, claim: Claim, value: &T) -> Result<()> {
-        let _ = claim.store(self.codec.encode(value)?);
-        Ok(())
+    /// Runs a creator and stores what it made. The caller has its value, so a failure of the store is counted and not
+    /// returned. A value that cannot be encoded is an error, after which the next waiter tries.
+    fn created<R: CreatorOutput<T>>(&self, claim: Claim, create: impl FnOnce() -> R) -> Result<T, R::Error> {
+        let value = create().into_result()?;
+        let _ = claim.store(self.codec.encode(&value)?);
+        Ok(value)
     }
 }
