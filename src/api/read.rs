@@ -57,12 +57,12 @@ impl Cache {
     pub(super) fn known(&self, key: &[u8], may_wait: bool) -> Result<Option<Known>> {
         let want = &mut TryWhole::<true>(&self.file.time);
         if let Some(file) = self.file.in_own_use()
-            && let Some(ready) = Ready::of(&file, 0)
+            && let Some(reader) = Reader::fast(&file, 0)
         {
-            let (key, tally) = (ready.opened.store.key(key), ready.tally());
-            return match tally.lookup(&key, want) {
+            let key = reader.opened.store.key(key);
+            return match reader.lookup(&key, want) {
                 Look::Changing if !may_wait => Ok(None),
-                looked => tally.go_on(looked, key, want).transpose(),
+                looked => reader.go_on(looked, key, want).transpose(),
             };
         }
         if may_wait { self.read_slow_with(key, want, |_, read| read).transpose() } else { Ok(None) }
@@ -162,10 +162,10 @@ impl Cache {
     #[inline(always)]
     fn read<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
         if let Some(file) = self.file.in_own_use()
-            && let Some(ready) = Ready::of(&file, self.has_namespace)
+            && let Some(reader) = Reader::fast(&file, self.has_namespace)
         {
-            let key = ready.opened.store.key(key);
-            return ready.read_at(&key, ready.opened.store.bucket_view(&key), want);
+            let key = reader.opened.store.key(key);
+            return reader.read_at(&key, reader.opened.store.bucket_view(&key), want);
         }
         self.read_otherwise(key, want)
     }
@@ -184,10 +184,10 @@ impl Cache {
     #[inline(never)]
     fn read_stored<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
         if let Some(file) = self.file.in_own_use()
-            && let Some(ready) = Ready::of(&file, 0)
+            && let Some(reader) = Reader::fast(&file, 0)
         {
-            let key = ready.opened.store.key(key);
-            return ready.read_at(&key, ready.opened.store.bucket_view(&key), want);
+            let key = reader.opened.store.key(key);
+            return reader.read_at(&key, reader.opened.store.bucket_view(&key), want);
         }
         self.read_slow(key, want)
     }
@@ -215,7 +215,7 @@ impl Cache {
     {
         for batch in keys.chunks(BATCH) {
             let file = self.file.in_own_use();
-            let Some(ready) = file.as_ref().and_then(|file| Ready::of(file, 0)) else {
+            let Some(reader) = file.as_ref().and_then(|file| Reader::fast(file, 0)) else {
                 drop(file);
                 batch.iter().for_each(|key| {
                     let read = self.read_slow(key.as_ref(), want);
@@ -223,7 +223,7 @@ impl Cache {
                 });
                 continue;
             };
-            let store = &ready.opened.store;
+            let store = &reader.opened.store;
             let mut hashed = [const { None }; BATCH];
             for (key, hashed) in batch.iter().zip(&mut hashed) {
                 store.mem.prefetch(store.bucket_of(hashed.insert(store.key(key.as_ref()))));
@@ -233,7 +233,7 @@ impl Cache {
                 store.prefetch_record(view.insert(store.bucket_view(key)));
             }
             for (key, view) in hashed.iter().flatten().zip(views.iter().flatten()) {
-                let read = ready.read_at(key, *view, want);
+                let read = reader.read_at(key, *view, want);
                 each(want, read);
             }
         }
@@ -245,7 +245,7 @@ impl Cache {
     #[cold]
     #[inline(never)]
     fn read_slow<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
-        self.read_slow_with(key, want, |tally, read| tally.counted(read))
+        self.read_slow_with(key, want, |reader, read| reader.counted(read))
     }
 
     /// A [`read_slow`](Self::read_slow) whose `counted` decides whether it counts as a hit or a miss.
@@ -253,7 +253,7 @@ impl Cache {
         &self,
         key: &[u8],
         want: &mut T,
-        counted: impl FnOnce(Tally<'_>, Option<T::Out>) -> Option<T::Out>,
+        counted: impl FnOnce(Reader<'_>, Option<T::Out>) -> Option<T::Out>,
     ) -> Option<T::Out> {
         if key.len() > MAX_KEY {
             return None;
@@ -262,77 +262,16 @@ impl Cache {
         let opened = &**file;
         let key = opened.store.key(key);
         // A forked child joins at its first use. If it cannot, it reads without counting.
-        let tally = Tally { opened, lines: opened.joined_for_read().map(|joined| joined.lines) };
-        counted(tally, read_carefully(key, tally, want))
+        let joined = opened.joined_for_read();
+        let counters = joined.map_or(ReadCounters::Nowhere, |joined| ReadCounters::Of(joined.lines));
+        let reader = Reader { opened, counters };
+        counted(reader, reader.verified(key, want))
     }
-}
-
-/// Repeats a lookup that a writer disturbed: some more lookups, then one under the stripe's lock, then a miss.
-#[cold]
-#[inline(never)]
-fn read_retry<T: Extract>(key: Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<T::Out> {
-    let backoff = Backoff::new();
-    for look in 1..=LOOKS {
-        backoff.snooze();
-        let read = match tally.lookup(&key, want) {
-            Look::Hit(value) => Some(value),
-            Look::Miss => None,
-            Look::Changing => continue,
-        };
-        tally.count(MemberCount::ReadRetries, look.into());
-        return read;
-    }
-    tally.count(MemberCount::ReadRetries, LOOKS.into());
-    match read_locked(&key, tally, want) {
-        Some(Look::Hit(value)) => Some(value),
-        Some(Look::Miss) => None,
-        Some(Look::Changing) | None => {
-            tally.count(MemberCount::BoundedMisses, 1);
-            None
-        }
-    }
-}
-
-/// Takes the stripe's lock, completes what a dead holder left, and reads. A lookup that runs the caller's code comes
-/// just after the lock is released. `None` if the lock could not be taken in time.
-fn read_locked<T: Extract>(key: &Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<Look<T::Out>> {
-    let store = &tally.opened.store;
-    let held = lock_for_read(tally.opened, store.stripe_of(key))?;
-    held.settle_bucket(store.bucket_of(key));
-    if runs_callers_code::<T>(tally.opened) {
-        // Taking the lock has already completed what a dead writer left.
-        drop(held);
-    }
-    Some(tally.lookup(key, want))
 }
 
 /// Whether a lookup runs the caller's code, which may use the cache and therefore must run under no lock.
 fn runs_callers_code<T: Extract>(opened: &AttachedFile) -> bool {
     T::RUNS_CALLERS_CODE || opened.settings.time.is_callers()
-}
-
-/// A read that needs more than the version of the bucket: a reader's lock, or checksums.
-fn read_carefully<T: Want>(key: Key<'_>, tally: Tally<'_>, want: &mut T) -> Option<T::Out> {
-    let opened = tally.opened;
-    let distrust = opened.store.distrust(opened.store.stripe_of(&key));
-    if distrust == CrashState::Discard || (opened.is_foreign() && !opened.settings.verify_reads) {
-        return None;
-    }
-    let Ok(shared) = lock_shared(opened) else {
-        tally.count(MemberCount::BoundedMisses, 1);
-        return None;
-    };
-    // The version of the bucket is enough for a correct read; the lock is given back before the caller's code runs.
-    let shared = shared.filter(|_| !runs_callers_code::<T>(opened));
-    if opened.settings.verify_reads || distrust == CrashState::Verify {
-        let mut sound = Sound { key, want };
-        let looked = tally.lookup(&key, &mut sound);
-        drop(shared);
-        return tally.go_on(looked, key, &mut sound).flatten();
-    }
-    let looked = tally.lookup(&key, want);
-    drop(shared);
-    tally.go_on(looked, key, want)
 }
 
 /// The reader's lock, if reads take one. It is released before the slow path takes the writer's.
@@ -343,18 +282,58 @@ fn lock_shared(opened: &AttachedFile) -> Result<Option<RegionGuard<'_>>, LockErr
     }
 }
 
-/// A file with the counters of this thread. Without a membership nothing is counted.
+/// One thread's reads of a file.
 #[derive(Clone, Copy)]
-struct Tally<'a> {
+struct Reader<'a> {
     opened: &'a AttachedFile,
-    lines: Option<SeatLines>,
+    counters: ReadCounters,
 }
 
-impl Tally<'_> {
+/// Where reads are counted.
+#[derive(Clone, Copy)]
+enum ReadCounters {
+    /// On the lines of the fast path, which are loaded when something is counted.
+    Fast,
+    Of(SeatLines),
+    /// This process has not joined: its reads are neither counted nor marked.
+    Nowhere,
+}
+
+impl<'a> Reader<'a> {
+    /// The reader of the fast path: this process is a member, and no condition of the slow path holds. `besides` is not
+    /// 0 if the caller has a reason of its own for the slow path.
+    #[inline(always)]
+    fn fast(file: &'a InUse<'_, OwnCall>, besides: u64) -> Option<Self> {
+        let opened = &***file;
+        opened.is_plain_to_read(besides).then_some(Self { opened, counters: ReadCounters::Fast })
+    }
+
+    /// A read from a view of the key's bucket: one lookup, and further ones if a writer disturbs it.
+    #[inline(always)]
+    fn read_at<T: Extract>(self, key: &Key<'_>, view: BucketView<'_>, want: &mut T) -> Option<T::Out> {
+        let Self { opened, .. } = self;
+        match opened.store.lookup_fast(key, view, || opened.settings.time.now_ms(), want, true) {
+            Look::Hit(value) => {
+                self.count(MemberCount::Hits, 1);
+                Some(value)
+            }
+            Look::Miss => {
+                self.count(MemberCount::Misses, 1);
+                None
+            }
+            Look::Changing => Self::counted_retry(opened, key.bytes, key.hash, want),
+        }
+    }
+
     /// One lookup.
     #[inline(always)]
-    fn lookup<T: Extract>(&self, key: &Key<'_>, want: &mut T) -> Look<T::Out> {
-        self.opened.store.lookup(key, || self.opened.settings.time.now_ms(), want, self.lines.is_some())
+    fn lookup<T: Extract>(self, key: &Key<'_>, want: &mut T) -> Look<T::Out> {
+        self.opened.store.lookup(
+            key,
+            || self.opened.settings.time.now_ms(),
+            want,
+            !matches!(self.counters, ReadCounters::Nowhere),
+        )
     }
 
     /// The result of a first lookup, or of further ones if a writer disturbed it.
@@ -362,8 +341,79 @@ impl Tally<'_> {
         match looked {
             Look::Hit(value) => Some(value),
             Look::Miss => None,
-            Look::Changing => read_retry(key, self, want),
+            Look::Changing => self.retry(key, want),
         }
+    }
+
+    /// [`retry`](Self::retry) of the fast path, counted as a hit or a miss. The arguments fit in registers.
+    #[cold]
+    #[inline(never)]
+    fn counted_retry<T: Extract>(opened: &AttachedFile, bytes: &[u8], hash: u64, want: &mut T) -> Option<T::Out> {
+        let reader = Reader { opened, counters: ReadCounters::Fast };
+        reader.counted(reader.retry(Key { bytes, hash }, want))
+    }
+
+    /// Repeats a lookup that a writer disturbed: some more lookups, then one under the stripe's lock, then a miss.
+    #[cold]
+    #[inline(never)]
+    fn retry<T: Extract>(self, key: Key<'_>, want: &mut T) -> Option<T::Out> {
+        let backoff = Backoff::new();
+        for look in 1..=LOOKS {
+            backoff.snooze();
+            let read = match self.lookup(&key, want) {
+                Look::Hit(value) => Some(value),
+                Look::Miss => None,
+                Look::Changing => continue,
+            };
+            self.count(MemberCount::ReadRetries, look.into());
+            return read;
+        }
+        self.count(MemberCount::ReadRetries, LOOKS.into());
+        match self.locked(&key, want) {
+            Some(Look::Hit(value)) => Some(value),
+            Some(Look::Miss) => None,
+            Some(Look::Changing) | None => {
+                self.count(MemberCount::BoundedMisses, 1);
+                None
+            }
+        }
+    }
+
+    /// Takes the stripe's lock, completes what a dead holder left, and looks the key up. A lookup that runs the caller's
+    /// code comes just after the lock is released. `None` if the lock could not be taken in time.
+    fn locked<T: Extract>(self, key: &Key<'_>, want: &mut T) -> Option<Look<T::Out>> {
+        let store = &self.opened.store;
+        let guard = lock_for_read(self.opened, store.stripe_of(key))?;
+        guard.settle_bucket(store.bucket_of(key));
+        if runs_callers_code::<T>(self.opened) {
+            // Taking the lock has already completed what a dead writer left.
+            drop(guard);
+        }
+        Some(self.lookup(key, want))
+    }
+
+    /// A read that needs more than the version of the bucket: a reader's lock, or checksums.
+    fn verified<T: Want>(self, key: Key<'_>, want: &mut T) -> Option<T::Out> {
+        let opened = self.opened;
+        let distrust = opened.store.distrust(opened.store.stripe_of(&key));
+        if distrust == CrashState::Discard || (opened.is_foreign() && !opened.settings.verify_reads) {
+            return None;
+        }
+        let Ok(shared) = lock_shared(opened) else {
+            self.count(MemberCount::BoundedMisses, 1);
+            return None;
+        };
+        // The version of the bucket is enough for a correct read; the lock is given back before the caller's code runs.
+        let shared = shared.filter(|_| !runs_callers_code::<T>(opened));
+        if opened.settings.verify_reads || distrust == CrashState::Verify {
+            let mut sound = Sound { key, want };
+            let looked = self.lookup(&key, &mut sound);
+            drop(shared);
+            return self.go_on(looked, key, &mut sound).flatten();
+        }
+        let looked = self.lookup(&key, want);
+        drop(shared);
+        self.go_on(looked, key, want)
     }
 
     /// Counts a read as a hit or a miss.
@@ -372,53 +422,13 @@ impl Tally<'_> {
         read
     }
 
+    #[inline(always)]
     fn count(self, what: MemberCount, by: u64) {
-        if let Some(lines) = self.lines {
-            count_on(self.opened, lines, what, by);
+        match self.counters {
+            ReadCounters::Fast => count_on(self.opened, self.opened.plain_lines(), what, by),
+            ReadCounters::Of(lines) => count_on(self.opened, lines, what, by),
+            ReadCounters::Nowhere => {}
         }
-    }
-}
-
-/// A file that is ready for the fast path: this process is a member, and no condition of a slow path holds.
-#[derive(Clone, Copy)]
-struct Ready<'a> {
-    opened: &'a AttachedFile,
-}
-
-impl<'a> Ready<'a> {
-    /// `besides` is not 0 if the caller has a reason of its own for the slow path.
-    #[inline(always)]
-    fn of(file: &'a InUse<'_, OwnCall>, besides: u64) -> Option<Self> {
-        let opened = &***file;
-        opened.is_plain_to_read(besides).then_some(Self { opened })
-    }
-
-    fn tally(self) -> Tally<'a> {
-        Tally { opened: self.opened, lines: Some(self.opened.plain_lines()) }
-    }
-
-    /// A read from a view of the key's bucket: one lookup, and further ones if a writer disturbs it.
-    #[inline(always)]
-    fn read_at<T: Extract>(self, key: &Key<'_>, view: BucketView<'_>, want: &mut T) -> Option<T::Out> {
-        let Self { opened } = self;
-        match opened.store.lookup_fast(key, view, || opened.settings.time.now_ms(), want, true) {
-            Look::Hit(value) => {
-                count_on(opened, opened.plain_lines(), MemberCount::Hits, 1);
-                Some(value)
-            }
-            Look::Miss => {
-                count_on(opened, opened.plain_lines(), MemberCount::Misses, 1);
-                None
-            }
-            Look::Changing => self.read_retry(key.bytes, key.hash, want),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn read_retry<T: Extract>(self, bytes: &[u8], hash: u64, want: &mut T) -> Option<T::Out> {
-        let tally = self.tally();
-        tally.counted(read_retry(Key { bytes, hash }, tally, want))
     }
 }
 
@@ -429,7 +439,7 @@ mod tests {
     use std::time::Duration;
 
     fn is_ready(cache: &Cache) -> bool {
-        cache.file.in_own_use().is_some_and(|file| Ready::of(&file, 0).is_some())
+        cache.file.in_own_use().is_some_and(|file| Reader::fast(&file, 0).is_some())
     }
 
     /// Otherwise every read through the handle would take the slow path.
