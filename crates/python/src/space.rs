@@ -71,8 +71,7 @@ impl Space {
 
     /// Closes the handle. Every later use of it raises ValueError.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let in_use =
-            |_| PyRuntimeError::new_err("another thread is using the cache: close it later");
+        let in_use = |_| PyRuntimeError::new_err("another thread is using the cache: close it later");
         let handles = self.0.close(py).map_err(in_use)?;
         py.detach(|| drop(handles));
         Ok(())

@@ -85,7 +85,7 @@ def test_methods_tell_their_signatures():
     assert list(inspect.signature(kennel.Cache.set).parameters)[1:] == [
         "key", "value", "ttl", "stale", "expires_at", "flags"
     ]
-    assert kennel.Cache.get.__doc__ == "The value of a key, or `default` on a miss."
+    assert kennel.Cache.get.__doc__ == "Returns the value of a key, or ``default`` if the key has no value."
     with pytest.raises(TypeError, match="'get' requires|doesn't apply"):
         kennel.Cache.get(object(), "key")
 
