@@ -70,7 +70,7 @@ impl Cache {
     ///
     /// # Errors
     /// [`BadOption`](Error::BadOption) for a name that is empty, longer than 128 bytes, or has a zero byte;
-    /// [`NamespacesFull`](Error::NamespacesFull); and as [`set`](Cache::set). A read-only handle names namespaces without
+    /// [`NamespacesFull`](Error::NamespacesFull); and those of [`set`](Cache::set). A read-only handle names namespaces without
     /// adding them.
     pub fn namespace(&self, name: &str, options: &NamespaceOptions) -> Result<Self> {
         let namespace = Namespace::new(name, options)?;
@@ -105,7 +105,7 @@ impl Cache {
         self.with_stored_key(key.as_ref(), <[u8]>::to_vec)
     }
 
-    /// Does something with the key under which the file stores a key of this handle.
+    /// Runs `work` with the key under which the file stores a key of this handle.
     #[inline(always)]
     pub(super) fn with_stored_key<R>(&self, key: &[u8], work: impl FnOnce(&[u8]) -> R) -> R {
         with_stored_key(self.namespace.as_deref(), key, work)
@@ -133,7 +133,7 @@ impl Cache {
         self.file.opened()
     }
 
-    /// The file to write to: the one that replaced it, if one did.
+    /// The file to write to: the one in use, or the one that replaced it.
     #[inline(always)]
     pub(super) fn current(&self) -> Result<InUse<'_, AnyCall>> {
         self.file.to_write(self.lock_wait)
@@ -150,7 +150,7 @@ impl Cache {
         self.lock_wait
     }
 
-    /// The same handle with another limit: writes, and claims of keys, wait up to that long for the lock of their stripe.
+    /// This handle with another limit: writes, and claims of keys, wait up to that long for the lock of their stripe.
     /// With a limit of zero they only try, and end in [`Busy`](Error::Busy) if another holds the lock.
     ///
     /// ```
@@ -175,12 +175,12 @@ impl Cache {
         opened.is_foreign() && !opened.settings.verify_reads
     }
 
-    /// Looks, once a second at most, whether somebody removed the cache file without Kennel, by `rm` for example. If so,
-    /// this handle and all others go over to the file at the path, which is made if this one was opened by
-    /// [`open_or_create`](crate::Options::open_or_create); until there is one, the removed file serves those who have it.
+    /// Checks, once a second at most, whether the cache file was removed without Kennel, by `rm` for example. If so, this
+    /// handle and all others switch to the file at the path, which is created if this one was opened by
+    /// [`open_or_create`](crate::Options::open_or_create); until there is one, the open handles use the removed file.
     ///
-    /// Looking for the right to create a value does this too. It is for those who only get and set, and costs a look at
-    /// the clock; a good moment is a miss.
+    /// Every call that creates or locks a key does this, too. Programs that only get and set may call it, for example
+    /// after a miss. It costs a look at the clock.
     pub fn notice_removal(&self) {
         self.opened().notice_removal();
     }

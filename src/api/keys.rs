@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::vec;
 
-/// Looks at a bucket that others are changing before its keys are passed over.
+/// The number of looks at a bucket that others are changing, before the scan locks its stripe.
 const LOOKS: u32 = 64;
 
 /// The keys of a cache, in no order, one bucket at a time. See [`Cache::keys`].
@@ -27,11 +27,12 @@ pub struct Keys {
 
 impl Cache {
     /// The keys of this handle's namespace, or the stored keys of the whole file if it has none. Where the namespace has a
-    /// [key mangler](crate::NamespaceOptions::key_mangler), nobody can tell its keys from others, and these are the stored
+    /// [key mangler](crate::NamespaceOptions::key_mangler), its keys cannot be told from others, and these are the stored
     /// keys of the whole file, too.
     ///
-    /// It is no snapshot: a key that is there throughout is returned once, others perhaps, and one that moves meanwhile
-    /// perhaps twice. It takes no lock, except for a bucket that a killed process left half changed.
+    /// This is not a snapshot. A key that has a value throughout is returned; others may be, and a key whose record moves
+    /// meanwhile may be returned twice. The scan takes no lock, except for a bucket that a killed process left half
+    /// changed.
     pub fn keys(&self) -> Keys {
         let opened = self.readable().filter(|opened| !opened.is_foreign()).map(|opened| opened.clone());
         Keys { opened, next: (0, 0), namespace: self.shared_namespace(), found: Vec::new().into_iter() }

@@ -168,7 +168,7 @@ impl Namespace {
         keys.iter().map(|key| self.stored_key(key.as_ref())).collect()
     }
 
-    /// The caller's key of a stored key. `None`: it is no key of this namespace. From what a mangler made nobody can tell,
+    /// The caller's key of a stored key; `None` if it is a key of another namespace. With a mangler this cannot be told,
     /// and the stored key itself is returned.
     pub(super) fn callers_key(&self, mut stored: Vec<u8>) -> Option<Vec<u8>> {
         if self.options.mangler.is_none() {
@@ -179,7 +179,7 @@ impl Namespace {
     }
 }
 
-/// Does something with the stored key of a caller's key, which is the key itself where there is no namespace.
+/// Runs `work` with the stored key of a caller's key. Without a namespace that is the key itself.
 #[inline(always)]
 pub(super) fn with_stored_key<R>(namespace: Option<&Namespace>, key: &[u8], work: impl FnOnce(&[u8]) -> R) -> R {
     let (mut short, made);

@@ -23,7 +23,7 @@ use crossbeam::utils::Backoff;
 
 /// Looks that a read takes at a bucket that others are changing before it goes the slow way.
 const LOOKS: u32 = 64;
-/// Keys of a batch whose cache lines are asked for at once.
+/// The number of keys of a batch whose cache lines are fetched together.
 const BATCH: usize = 16;
 
 impl Cache {
@@ -42,10 +42,10 @@ impl Cache {
         self.read(key.as_ref(), &mut WholeItem(&self.file.time))
     }
 
-    /// As [`get_item`](Self::get_item), for those who must go on where there is no memory for the value.
+    /// [`get_item`](Self::get_item) for a program that must continue if there is no memory for the value.
     ///
     /// # Errors
-    /// [`NoMemory`](Error::NoMemory), in place of the end of the process.
+    /// [`NoMemory`](Error::NoMemory), instead of ending the process.
     pub fn try_get_item(&self, key: impl AsRef<[u8]>) -> Result<Option<Item>> {
         let known = self.read(key.as_ref(), &mut TryWhole::<false>(&self.file.time)).transpose()?;
         Ok(known.map(|known| known.item))
@@ -81,9 +81,9 @@ impl Cache {
         }
     }
 
-    /// The value of a key in memory that `room` makes for its length; `None` is a miss. For callers whose values live
-    /// in memory of a kind of their own: the value is copied there at once. `room` is asked again when the value
-    /// changes meanwhile. It runs under no lock, and may use the cache.
+    /// The value of a key in memory that `room` makes for its length; `None` is a miss. The value is copied directly into
+    /// that memory, which may be of any kind. `room` is called again if the value changes meanwhile. It runs under no lock,
+    /// and may use the cache.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -127,10 +127,10 @@ impl Cache {
         items
     }
 
-    /// As [`get_multi`](Self::get_multi), for those who must go on where there is no memory for the values.
+    /// [`get_multi`](Self::get_multi) for a program that must continue if there is no memory for the values.
     ///
     /// # Errors
-    /// [`NoMemory`](Error::NoMemory), in place of the end of the process.
+    /// [`NoMemory`](Error::NoMemory), instead of ending the process.
     pub fn try_get_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Vec<u8>>>> {
         let mut values = Ok(Vec::with_capacity(keys.len()));
         self.read_multi(keys, &mut TryValue, |_, value| match (&mut values, value.transpose()) {
@@ -141,8 +141,8 @@ impl Cache {
         values
     }
 
-    /// As [`get_multi`](Self::get_multi), with all values in one buffer that the next call uses again: nothing is
-    /// allocated per value.
+    /// [`get_multi`](Self::get_multi) with all values in one buffer, which the next call uses again: no memory is
+    /// allocated for single values.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -170,7 +170,7 @@ impl Cache {
         self.read_otherwise(key, want)
     }
 
-    /// As [`read`](Self::read), with a namespace, or where the file is not ready for the fast path.
+    /// [`read`](Self::read) with a namespace, or where the file is not ready for the fast path.
     #[cold]
     #[inline(never)]
     fn read_otherwise<T: Want>(&self, key: &[u8], want: &mut T) -> Option<T::Out> {
@@ -248,7 +248,7 @@ impl Cache {
         self.read_slow_with(key, want, |tally, read| tally.counted(read))
     }
 
-    /// As [`read_slow`](Self::read_slow); `counted` may count a hit or a miss.
+    /// [`read_slow`](Self::read_slow); `counted` may count a hit or a miss.
     fn read_slow_with<T: Want>(
         &self,
         key: &[u8],

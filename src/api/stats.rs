@@ -289,7 +289,7 @@ impl Cache {
     pub fn verify(&self) -> Verification {
         let opened = self.opened();
         let stripes = opened.geometry().shape.stripes;
-        // The locks of all stripes are waited for as long as one.
+        // It waits for the locks of all stripes together as long as for one.
         let mut patience = Patience::of_thread(self.lock_wait());
         let mut found = Verification { stripes, unchecked: Vec::new(), records: 0, problems: Vec::new() };
         for stripe in 0..stripes {

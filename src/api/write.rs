@@ -24,7 +24,7 @@ use std::time::Duration;
 pub enum Swap {
     /// The value was as expected and is replaced; the new stamp.
     Stored(Stamp),
-    /// Somebody has written the key since; nothing was stored.
+    /// The key has been written since; nothing was stored.
     Changed,
     /// The key has no value; nothing was stored.
     Absent,
@@ -36,13 +36,13 @@ impl Cache {
     /// # Errors
     /// [`TooLarge`](Error::TooLarge), [`KeyTooLong`](Error::KeyTooLong), [`Busy`](Error::Busy),
     /// [`ReadOnly`](Error::ReadOnly); [`LocksLost`](Error::LocksLost), [`NotFound`](Error::NotFound) and
-    /// [`Io`](Error::Io) when something happened to the files. The same holds for all writes.
+    /// [`Io`](Error::Io) when something happened to the files. These are the errors of all writes.
     pub fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
         self.set_plain(key.as_ref(), value.as_ref())
     }
 
-    /// Compiled for neither options nor a namespace, so that it asks for none of what they can say. The closure is its own:
-    /// one that [`set_stored`](Self::set_stored) shared would be called, not inlined.
+    /// Is compiled without options and without a namespace, so that it tests for neither. Its closure is not shared with
+    /// [`set_stored`](Self::set_stored), because the compiler would call a shared one instead of inlining it.
     fn set_plain(&self, key: &[u8], value: &[u8]) -> Result<()> {
         if self.has_namespace != 0 {
             return self.set_by_default(key, value);
@@ -61,7 +61,7 @@ impl Cache {
     /// Stores a value with expiry and flags; returns its stamp.
     ///
     /// # Errors
-    /// As [`set`](Cache::set).
+    /// Those of [`set`](Cache::set).
     pub fn set_with(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, how: &SetOptions) -> Result<Stamp> {
         self.with_stored_key(key.as_ref(), |key| self.set_stored(key, value.as_ref(), how))
     }
@@ -69,7 +69,7 @@ impl Cache {
     /// Stores a value if the key has none; `false` if it has.
     ///
     /// # Errors
-    /// As [`set`](Cache::set).
+    /// Those of [`set`](Cache::set).
     pub fn add(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, how: &SetOptions) -> Result<bool> {
         self.with_stored_key(key.as_ref(), |key| self.add_stored(key, value.as_ref(), how))
     }
@@ -77,7 +77,7 @@ impl Cache {
     /// Stores a value if the key has one; `false` if it has none.
     ///
     /// # Errors
-    /// As [`set`](Cache::set).
+    /// Those of [`set`](Cache::set).
     pub fn replace(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, how: &SetOptions) -> Result<bool> {
         self.with_stored_key(key.as_ref(), |key| self.replace_stored(key, value.as_ref(), how))
     }
@@ -85,7 +85,7 @@ impl Cache {
     /// Stores a value if the key's value is still the one that was read with this stamp.
     ///
     /// # Errors
-    /// As [`set`](Cache::set).
+    /// Those of [`set`](Cache::set).
     pub fn compare_and_swap(
         &self,
         key: impl AsRef<[u8]>,
@@ -100,16 +100,16 @@ impl Cache {
     /// Returns the new number, or `None` if the key has no value. Expiry and flags stay.
     ///
     /// # Errors
-    /// [`NotANumber`](Error::NotANumber); [`Overflow`](Error::Overflow) beyond 2^64 - 1, the value stays then;
-    /// and as [`set`](Cache::set).
+    /// [`NotANumber`](Error::NotANumber); [`Overflow`](Error::Overflow) beyond 2^64 - 1, after which the value is unchanged;
+    /// and those of [`set`](Cache::set).
     pub fn incr(&self, key: impl AsRef<[u8]>, delta: u64) -> Result<Option<u64>> {
         self.with_stored_key(key.as_ref(), |key| self.add_to_stored(key, delta, '+', u64::checked_add))
     }
 
-    /// Takes from a number, as [`incr`](Cache::incr) adds.
+    /// Subtracts from a number: see [`incr`](Cache::incr).
     ///
     /// # Errors
-    /// As [`incr`](Cache::incr); [`Overflow`](Error::Overflow) below 0.
+    /// Those of [`incr`](Cache::incr), with [`Overflow`](Error::Overflow) below 0.
     pub fn decr(&self, key: impl AsRef<[u8]>, delta: u64) -> Result<Option<u64>> {
         self.with_stored_key(key.as_ref(), |key| self.add_to_stored(key, delta, '-', u64::checked_sub))
     }
@@ -117,7 +117,7 @@ impl Cache {
     /// Changes when a key expires; `false` if it has no value.
     ///
     /// # Errors
-    /// As [`set`](Cache::set).
+    /// Those of [`set`](Cache::set).
     pub fn touch(&self, key: impl AsRef<[u8]>, expiry: Expiry) -> Result<bool> {
         self.with_stored_key(key.as_ref(), |key| self.touch_stored(key, expiry))
     }
@@ -125,13 +125,13 @@ impl Cache {
     /// Removes a key; `false` if it has no value.
     ///
     /// # Errors
-    /// As [`set`](Cache::set).
+    /// Those of [`set`](Cache::set).
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         self.with_stored_key(key.as_ref(), |key| self.delete_stored(key))
     }
 
-    /// Stores many items, each stripe locked once for up to 64 of them; what became of each, in their order. It
-    /// is that many single `set`s, not one atomic change; of equal keys the last wins.
+    /// Stores many items, and locks each stripe once for up to 64 of them. It returns the outcome of each item, in their
+    /// order. The items are stored one by one, not in one atomic change; of equal keys the last wins.
     #[must_use = "each item is stored, or not, by itself"]
     pub fn set_multi<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, items: &[(K, V)], how: &SetOptions) -> Vec<Result<()>> {
         match self.in_namespace() {
@@ -143,7 +143,8 @@ impl Cache {
         }
     }
 
-    /// Removes many keys, each stripe locked once for up to 64 of them; whether each had a value, in their order.
+    /// Removes many keys, and locks each stripe once for up to 64 of them. It returns whether each key had a value, in
+    /// their order.
     #[must_use = "each item is deleted, or not, by itself"]
     pub fn delete_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<bool>> {
         match self.in_namespace() {
@@ -156,7 +157,7 @@ impl Cache {
     /// that was set before is returned after. It takes the same short time however many values there are.
     ///
     /// # Errors
-    /// As [`set`](Cache::set).
+    /// Those of [`set`](Cache::set).
     pub fn clear(&self) -> Result<()> {
         self.invalidate(Invalidation::Hard)
     }
@@ -165,7 +166,7 @@ impl Cache {
     /// [`clear`](Cache::clear) does, or soft, which makes them stale.
     ///
     /// # Errors
-    /// As [`set`](Cache::set).
+    /// Those of [`set`](Cache::set).
     pub fn invalidate(&self, how: Invalidation) -> Result<()> {
         let opened = self.current()?.clone();
         match self.in_namespace() {
@@ -184,14 +185,14 @@ impl Cache {
     /// a write comes in between. Returns whether the point held; `false`: another process or thread wrote meanwhile.
     ///
     /// # Errors
-    /// As [`set`](Cache::set).
+    /// Those of [`set`](Cache::set).
     pub fn flush(&self) -> Result<bool> {
         let opened = self.current()?.clone();
         flush(&opened)
     }
 }
 
-/// The same for stored keys.
+/// Writes of stored keys.
 impl Cache {
     fn set_stored(&self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<Stamp> {
         self.put(self.in_namespace(), key, value, how, |_, guard, entry, draft| Stamp(guard.put(draft, entry)))
@@ -330,8 +331,8 @@ impl Cache {
         })?
     }
 
-    /// Does something to each of many items, grouped by stripe and in their order within a stripe. Code of the caller,
-    /// which `key_of` and `prepare` may run, ends before the first lock is taken. The limit of the handle holds for all
+    /// Applies `each` to many items, grouped by stripe and in their order within a stripe. Code of the caller, which
+    /// `key_of` and `prepare` may run, ends before the first lock is taken. The handle's limit of waiting holds for all
     /// locks together.
     fn by_stripe<'i, I, P, R>(
         &self,
@@ -341,7 +342,7 @@ impl Cache {
         prepare: impl Fn(&Writer<'_, 'i>, &'i I) -> Result<P>,
         mut each: impl FnMut(&Writer<'_, 'i>, &mut StripeGuard<'_, Mapping>, &mut P) -> R,
     ) -> Vec<Result<R>> {
-        // While the file cannot be used only the items that ask for it fail.
+        // While the file cannot be used, only the items that need it fail.
         let file = OnceCell::new();
         let find_file = || match file.get() {
             Some(file) => Ok(file),
@@ -387,7 +388,7 @@ const MOST_PER_LOCK: usize = 64;
 
 fn delete_in(guard: &mut StripeGuard<'_, Mapping>, writer: &Writer<'_, '_>) -> bool {
     guard.void(&writer.key);
-    // What is expired or cleared is removed all the same, but was not there.
+    // An expired or cleared record is removed, too, but the key had no value.
     let Some(entry) = guard.find_in(writer.location.bucket_at, &writer.key) else {
         guard.note_deletion(&writer.key);
         return false;
@@ -410,10 +411,10 @@ fn invalidate(
     let mark_dirty = || opened.store.mark_dirty().map_err(Error::io("mark as written", &opened.real));
     mark_dirty()?;
     if opened.store.raise_epoch(namespace, how) {
-        // A flush that ended in between knows nothing of the new epoch.
+        // A flush that ended in between does not include the new epoch.
         return mark_dirty();
     }
-    // The epochs are used up, or a crash lies behind and the epochs of records cannot be trusted.
+    // The epochs are used up, or the system has crashed and the epochs of records cannot be trusted.
     for stripe in 0..opened.geometry().shape.stripes {
         remove(&mut Patience::of_thread(lock_wait).lock_stripe(opened, stripe)?);
     }
