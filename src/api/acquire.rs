@@ -1,11 +1,11 @@
 //! The machine that gets a caller the claim of a key: to create the key's value, or to lock the key.
 //!
 //! ```text
-//!            a value that is good enough, seen without the lock      done
-//! look -+--> a usable value, whose claim somebody holds              done
+//!       +--> a value that is good enough                               done
+//! look -+--> a usable value, and another caller holds the claim        done
 //!       |
 //!       +--> lock the stripe, look again, claim -+-> claimed         done
-//!                        ^                       +-> the owner died  at once again
+//!                        ^                       +-> the owner died  again, without a pause
 //!                        |                       +-> the owner lives
 //!                        +------- pause <--------+
 //! ```
@@ -133,7 +133,7 @@ impl Caller {
     }
 }
 
-/// A stored key that a caller asks for.
+/// The stored key that a caller asks for, and how.
 #[derive(Clone, Copy)]
 pub(super) struct Target<'a> {
     /// The handle of a task does not wait for locks.
@@ -146,11 +146,11 @@ pub(super) struct Target<'a> {
 }
 
 /// What a look at a key found.
-pub(super) enum Found<G> {
+pub(super) enum Found<P: Purpose + ?Sized> {
     /// What the caller wants. It needs no claim.
-    Enough(G),
+    Enough(P::Got),
     /// Something that the caller uses if it does not get the claim immediately.
-    Usable(G),
+    Usable(P::Usable),
     Nothing,
 }
 
@@ -158,18 +158,20 @@ pub(super) enum Found<G> {
 pub(super) trait Purpose {
     /// What the caller gets in the end.
     type Got;
+    /// What the caller may use if it does not get the claim immediately.
+    type Usable: Into<Self::Got>;
     const KIND: Kind;
 
     /// The age after which others may take the claim over.
     fn max_age(&self) -> Option<Duration>;
 
     /// Looks at the key without a lock.
-    fn look(&self, _: Target<'_>) -> Result<Found<Self::Got>> {
+    fn look(&self, _: Target<'_>) -> Result<Found<Self>> {
         Ok(Found::Nothing)
     }
 
     /// Looks at the key with its stripe locked.
-    fn look_locked(&self, _: &AttachedFile, _: &StripeGuard<'_, Mapping>, _: &Key<'_>) -> Result<Found<Self::Got>> {
+    fn look_locked(&self, _: &AttachedFile, _: &StripeGuard<'_, Mapping>, _: &Key<'_>) -> Result<Found<Self>> {
         Ok(Found::Nothing)
     }
 
@@ -179,7 +181,7 @@ pub(super) trait Purpose {
         of: Target<'_>,
         held: HeldClaim,
         began: EpochSnapshot,
-        usable: Option<Self::Got>,
+        usable: Option<Self::Usable>,
     ) -> Result<Self::Got>;
 
     /// The caller cannot have the claim: all claims of the stripe are held, or the creator that it waited for has a value
@@ -235,7 +237,7 @@ impl<'a, P: Purpose> Acquire<'a, P> {
                 if let Error::Busy { .. } = error {
                     opened.rest(opened.store.key(self.of.key).hash, Rest::Busy);
                 }
-                Ok(Step::Done(usable))
+                Ok(Step::Done(usable.into()))
             }
             (step, _) => step,
         }
@@ -264,12 +266,15 @@ impl<'a, P: Purpose> Acquire<'a, P> {
             };
             let claimed = guard.claim(&writer.key, &self.claimant(opened, &began)?, &self.dead);
             drop(guard);
+            let opened = Arc::clone(opened);
+            // What follows may use another file, if this one was replaced.
+            drop(file);
             let (awaited, limit) = match claimed {
                 Claimed::Mine(claim_id) => {
                     let held = held(opened, claim_id, P::KIND);
                     return self.purpose.claimed(self.of, held, began, usable).map(Step::Done);
                 }
-                Claimed::Held(claim_id, owner) => match self.life_of(opened, &claim_id, owner)? {
+                Claimed::Held(claim_id, owner) => match self.life_of(&opened, &claim_id, owner)? {
                     Life::Dead if self.dead.len() < MOST_DEAD => {
                         self.dead.push(owner.member);
                         continue;
@@ -279,12 +284,12 @@ impl<'a, P: Purpose> Acquire<'a, P> {
                         self.dead.clear();
                         (Some(claim_id), FULL_PAUSE)
                     }
-                    Life::Alive(_) if usable.is_none() && self.caller.is_own(self.caller.owner(opened)?, owner) => {
+                    Life::Alive(_) if usable.is_none() && self.caller.is_own(self.caller.owner(&opened)?, owner) => {
                         return Err(Error::OwnClaim);
                     }
                     Life::Alive(next_test) => (Some(claim_id), next_test),
                 },
-                Claimed::Full(ref owners) if self.finds_dead(opened, owners)? => continue,
+                Claimed::Full(ref owners) if self.finds_dead(&opened, owners)? => continue,
                 Claimed::Full(_) if usable.is_some() => (None, FULL_PAUSE),
                 Claimed::Full(_) => match self.purpose.unprotected(self.of)? {
                     Some(got) => return Ok(Step::Done(got)),
@@ -292,7 +297,7 @@ impl<'a, P: Purpose> Acquire<'a, P> {
                 },
             };
             return match usable {
-                Some(usable) => Ok(Step::Done(usable)),
+                Some(usable) => Ok(Step::Done(usable.into())),
                 None => self.wait(opened, awaited, limit),
             };
         }
@@ -346,18 +351,18 @@ impl<'a, P: Purpose> Acquire<'a, P> {
     }
 
     /// Waits for a claim, or for any, up to `limit`, unless the caller's time is up.
-    fn wait(&mut self, opened: &Arc<AttachedFile>, awaited: Option<ClaimId>, limit: Duration) -> Result<Step<P::Got>> {
+    fn wait(&mut self, opened: Arc<AttachedFile>, awaited: Option<ClaimId>, limit: Duration) -> Result<Step<P::Got>> {
         let limit = match self.caller.left() {
             Some(left) if left.is_zero() => return Err(Error::TimedOut { waited: self.caller.began.elapsed() }),
             left => left.map_or(limit, |left| left.min(limit)),
         };
         if !std::mem::replace(&mut self.is_counted, true) {
-            count(opened, MemberCount::ClaimWaits);
+            count(&opened, MemberCount::ClaimWaits);
         }
         Ok(Step::Wait(match awaited {
             Some(claim_id) => {
                 self.waited_for = Some((opened.clone(), claim_id));
-                Pause::Claim { opened: opened.clone(), claim_id, limit }
+                Pause::Claim { opened, claim_id, limit }
             }
             None => Pause::Time(limit),
         }))
@@ -365,10 +370,10 @@ impl<'a, P: Purpose> Acquire<'a, P> {
 }
 
 /// A claim just taken. A creation that is dropped has failed; a lock that is dropped is released.
-fn held(opened: &Arc<AttachedFile>, claim_id: ClaimId, kind: Kind) -> HeldClaim {
+fn held(opened: Arc<AttachedFile>, claim_id: ClaimId, kind: Kind) -> HeldClaim {
     let dropped = match kind {
         Kind::Create => End::Failed,
         Kind::Lock => End::Done,
     };
-    HeldClaim { opened: opened.clone(), claim_id, generation: fork::generation(), dropped }
+    HeldClaim { opened, claim_id, generation: fork::generation(), dropped }
 }

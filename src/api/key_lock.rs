@@ -61,6 +61,7 @@ impl LockOptions {
 
 impl Purpose for LockOptions {
     type Got = KeyLock;
+    type Usable = KeyLock;
     const KIND: Kind = Kind::Lock;
 
     fn max_age(&self) -> Option<Duration> {

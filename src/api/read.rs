@@ -45,7 +45,7 @@ impl Cache {
     /// Like [`get_item`](Self::get_item), but returns an error if there is no memory for the value.
     ///
     /// # Errors
-    /// [`NoMemory`](Error::NoMemory), in place of the end of the process.
+    /// [`NoMemory`](Error::NoMemory), instead of ending the process.
     pub fn try_get_item(&self, key: impl AsRef<[u8]>) -> Result<Option<Item>> {
         let known = self.read(key.as_ref(), &mut TryWhole::<false>(&self.file.time)).transpose()?;
         Ok(known.map(|known| known.item))
@@ -130,7 +130,7 @@ impl Cache {
     /// Like [`get_multi`](Self::get_multi), but returns an error if there is no memory for the values.
     ///
     /// # Errors
-    /// [`NoMemory`](Error::NoMemory), in place of the end of the process.
+    /// [`NoMemory`](Error::NoMemory), instead of ending the process.
     pub fn try_get_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Vec<u8>>>> {
         let mut values = Ok(Vec::with_capacity(keys.len()));
         self.read_multi(keys, &mut TryValue, |_, value| match (&mut values, value.transpose()) {

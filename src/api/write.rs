@@ -423,10 +423,10 @@ fn invalidate(
     let mark_dirty = || opened.store.mark_dirty().map_err(Error::io("mark as written", &opened.real));
     mark_dirty()?;
     if opened.store.raise_epoch(namespace, how) {
-        // A flush that ended in between has not stored the new epoch.
+        // A flush that ended in between does not include the new epoch.
         return mark_dirty();
     }
-    // The epochs are used up, or the epochs of records cannot be trusted since a crash.
+    // The epochs are used up, or the system has crashed and the epochs of records cannot be trusted.
     for stripe in 0..opened.geometry().shape.stripes {
         remove(&mut Patience::of_thread(lock_wait).lock_stripe(opened, stripe)?);
     }

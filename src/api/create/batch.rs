@@ -1,4 +1,4 @@
-//! Many keys at once.
+//! The keys of one call that creates many values.
 
 use super::created::Created;
 use super::creation::{Claim, Lookup};

@@ -1,13 +1,12 @@
-//! What a creator makes.
+//! The value that a creator returns.
 
 use super::options::CreateOptions;
 use crate::api::set_options::SetOptions;
 use crate::clock::Expiry;
 
-/// A value that a creator made, with what depends on the value: when it expires or becomes stale, its flags, and whether it
-/// is stored at all. What is not said here the [`CreateOptions`](crate::CreateOptions) say, and after them the namespace.
-///
-/// Creators that have nothing to say return the bytes.
+/// A value that a creator made, with what may depend on the value: when it expires or becomes stale, its flags, and whether
+/// it is stored at all. What is not set here is taken from the [`CreateOptions`](crate::CreateOptions), and after them from
+/// the namespace. A creator that sets nothing returns the bytes alone.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -28,10 +27,10 @@ pub struct Created {
     how: Overrides,
 }
 
-/// A created value as bytes, and what the creator said of it.
+/// A created value as bytes, and what its creator set.
 pub(super) type Made<'v> = (&'v [u8], Overrides);
 
-/// What a creator said of its value. It takes the place of the options.
+/// What a creator set for its value, in place of the options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Overrides {
     expiry: Option<Expiry>,
@@ -83,8 +82,8 @@ impl Created {
         self
     }
 
-    /// Whether this value is stored. One that is not is returned to its creator, and those who waited for it create for
-    /// themselves, as with [`CreateOptions::should_cache`](crate::CreateOptions::should_cache).
+    /// Whether this value is stored. A value that is not stored is returned to its creator, and each of its waiters creates
+    /// its own, as with [`CreateOptions::should_cache`](crate::CreateOptions::should_cache).
     #[must_use]
     pub fn stored(mut self, yes: bool) -> Self {
         self.how.is_refused = !yes;

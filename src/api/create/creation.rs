@@ -153,7 +153,7 @@ impl Claim {
         let opened: &Arc<AttachedFile> = &file;
         count(opened, MemberCount::Unprotected);
         let began = EpochSnapshot::now(opened, writer.namespace);
-        // Before the key is looked at, and before the creator looks at whatever it makes the value of.
+        // Before the look at the key, and before the creator reads what it makes the value from.
         let seen = opened.store.bucket_view(&writer.key).version();
         let known = of.cache.known(of.key, of.may_wait)?;
         let is_usable = |known: &Known| !known.extension.is_absence() && !how.is_too_old(known, &opened.settings.time);
@@ -217,7 +217,7 @@ impl Claim {
     /// Stores the value and wakes its waiters.
     ///
     /// # Errors
-    /// [`TooLarge`](crate::Error::TooLarge): each waiter creates for itself. [`Busy`](crate::Error::Busy) and the other
+    /// [`TooLarge`](crate::Error::TooLarge): each waiter creates its own value. [`Busy`](crate::Error::Busy) and the other
     /// errors of a write: nothing is stored, and the next waiter tries. With
     /// [`or_uncached`](CreateOptions::or_uncached) these are [`Stored::Uncached`] instead.
     pub fn store(self, value: impl AsRef<[u8]>) -> Result<Stored> {
@@ -323,7 +323,7 @@ impl Claim {
         }
     }
 
-    /// Stores nothing: each waiter creates for itself.
+    /// Stores nothing: each waiter creates its own value.
     pub fn refuse(mut self) {
         self.end_unstored();
     }
@@ -353,7 +353,7 @@ impl Claim {
     /// Stores a record by this right. After [`Busy`](Error::Busy) the caller may try again.
     fn store_record(&mut self, draft: &NewRecord<'_>, locks: &mut Patience) -> Result<Stored> {
         let opened = self.0.opened.clone();
-        // In a replaced file nobody would find it.
+        // No reader would find the value in a replaced file.
         if opened.is_replaced() {
             return Ok(Stored::Voided);
         }

@@ -1,4 +1,4 @@
-//! `get_or_create` and its kin, for threads.
+//! `get_or_create` and its variants, for threads.
 
 use super::batch::{Batch, in_one_order};
 use super::created::Created;
@@ -84,8 +84,8 @@ impl Cache {
     /// gets it.
     /// [`CreateError::Cache`](crate::CreateError::Cache), or a plain [`Error`](crate::Error) if the creator cannot fail: with
     /// [`TimedOut`](crate::Error::TimedOut), with [`OwnClaim`](crate::Error::OwnClaim) for a creator that asks for its own
-    /// key, with [`Busy`](crate::Error::Busy) when another holds the stripe's lock for too long, or as
-    /// [`set`](Cache::set). A value that cannot be stored is returned all the same.
+    /// key, with [`Busy`](crate::Error::Busy) when another holds the stripe's lock for too long, or with an
+    /// error of [`set`](Cache::set). A value that cannot be stored is returned nevertheless.
     pub fn get_or_create<R: CreatorOutput<Created>>(
         &self,
         key: impl AsRef<[u8]>,

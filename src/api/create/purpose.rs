@@ -4,7 +4,7 @@ use super::creation::{Claim, Lookup};
 use super::options::{CreateOptions, is_older};
 use crate::api::acquire::{EpochSnapshot, Found, HeldClaim, Purpose, Target};
 use crate::api::count::count;
-use crate::api::item::Known;
+use crate::api::item::{Item, Known};
 use crate::api::waiting::Step;
 use crate::clock::Time;
 use crate::error::{Error, Result};
@@ -31,6 +31,18 @@ pub(crate) struct ToCreate<'h> {
     is_counted: bool,
 }
 
+/// A value that is stale, or ends soon.
+pub(crate) struct OldValue {
+    item: Item,
+    is_stale: bool,
+}
+
+impl From<OldValue> for Lookup {
+    fn from(OldValue { item, is_stale }: OldValue) -> Self {
+        if is_stale { Lookup::Stale(item) } else { Lookup::Hit(item) }
+    }
+}
+
 impl<'h> ToCreate<'h> {
     /// # Errors
     /// [`BadOption`](Error::BadOption).
@@ -40,7 +52,7 @@ impl<'h> ToCreate<'h> {
     }
 
     /// What this caller does with what is known of a key.
-    fn judge(&self, known: Option<Known>, time: &Time) -> Found<Lookup> {
+    fn judge(&self, known: Option<Known>, time: &Time) -> Found<Self> {
         let Some(known) = known.filter(|known| !self.how.is_too_old(known, time)) else { return Found::Nothing };
         if known.extension.is_absence() {
             return if self.how.needs_value { Found::Nothing } else { Found::Enough(Lookup::Absent) };
@@ -48,12 +60,11 @@ impl<'h> ToCreate<'h> {
         if self.how.form.is_some_and(|form| !form.fits(&known.item)) {
             return Found::Nothing;
         }
-        if known.item.is_stale || self.how.max_fresh_age.is_some_and(|age| is_older(&known, age, time)) {
-            return Found::Usable(Lookup::Stale(known.item));
+        let is_stale = known.item.is_stale || self.how.max_fresh_age.is_some_and(|age| is_older(&known, age, time));
+        if is_stale || self.is_early(&known, time) {
+            return Found::Usable(OldValue { item: known.item, is_stale });
         }
-        let is_early = self.is_early(&known, time);
-        let hit = Lookup::Hit(known.item);
-        if is_early { Found::Usable(hit) } else { Found::Enough(hit) }
+        Found::Enough(Lookup::Hit(known.item))
     }
 
     /// Whether a value ends so soon that the caller creates it anew now.
@@ -79,15 +90,16 @@ impl<'h> ToCreate<'h> {
 
 impl Purpose for ToCreate<'_> {
     type Got = Lookup;
+    type Usable = OldValue;
     const KIND: Kind = Kind::Create;
 
     fn max_age(&self) -> Option<Duration> {
         Some(self.how.claim_max_age.unwrap_or(DEFAULT_MAX_AGE))
     }
 
-    fn look(&self, of: Target<'_>) -> Result<Found<Lookup>> {
+    fn look(&self, of: Target<'_>) -> Result<Found<Self>> {
         Ok(match self.judge(of.cache.known(of.key, of.may_wait)?, &of.cache.file.time) {
-            Found::Usable(lookup) if self.leaves_alone(of) => Found::Enough(lookup),
+            Found::Usable(old) if self.leaves_alone(of) => Found::Enough(old.into()),
             found => found,
         })
     }
@@ -97,7 +109,7 @@ impl Purpose for ToCreate<'_> {
         opened: &AttachedFile,
         guard: &StripeGuard<'_, Mapping>,
         key: &Key<'_>,
-    ) -> Result<Found<Lookup>> {
+    ) -> Result<Found<Self>> {
         let time = &opened.settings.time.under_lock();
         let Some(entry) = guard.find(key).filter(|entry| guard.is_seen(entry, true)) else { return Ok(Found::Nothing) };
         let copied = guard.copied(key, &entry, opened.settings.verify_reads, true);
@@ -105,12 +117,14 @@ impl Purpose for ToCreate<'_> {
         Ok(self.judge(copied.map(|copied| Known::of(&opened.store, copied, time)), time))
     }
 
-    fn claimed(&self, of: Target<'_>, held: HeldClaim, began: EpochSnapshot, usable: Option<Lookup>) -> Result<Lookup> {
-        let usable = match usable {
-            Some(Lookup::Hit(item) | Lookup::Stale(item)) => Some(item),
-            Some(Lookup::Absent | Lookup::Create(_)) | None => None,
-        };
-        Claim::held(of, self.how, held, began, usable).map(Lookup::Create)
+    fn claimed(
+        &self,
+        of: Target<'_>,
+        held: HeldClaim,
+        began: EpochSnapshot,
+        usable: Option<OldValue>,
+    ) -> Result<Lookup> {
+        Claim::held(of, self.how, held, began, usable.map(|old| old.item)).map(Lookup::Create)
     }
 
     fn unprotected(&self, of: Target<'_>) -> Result<Option<Lookup>> {

@@ -45,7 +45,7 @@ impl<T: Serialize + DeserializeOwned> Codec<T> {
         if self.version == 0 { of_type } else { xxh3_64_with_seed(&of_type, self.version.into()).to_le_bytes() }
     }
 
-    /// What values of this type look like to those who do not know it.
+    /// The form of values of this type, which code that does not know the type can compare.
     pub(super) fn form(&self) -> Form {
         Form::new(TAG, self.fingerprint())
     }

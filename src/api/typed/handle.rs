@@ -26,7 +26,7 @@ use std::fmt;
 /// Some attributes of serde make types that postcard writes and can never read: `tag`, `untagged`, `flatten`,
 /// `skip_serializing_if`. With such a type every call is an error that says so.
 ///
-/// What does not depend on the type of the values, such as [`Cache::invalidate`] or [`Cache::lock`], is on
+/// Methods that do not depend on the type of the values, such as [`Cache::invalidate`] and [`Cache::lock`], are on
 /// [`cache`](Self::cache).
 ///
 /// ```
@@ -64,7 +64,7 @@ impl Cache {
 }
 
 impl<T: Serialize + DeserializeOwned> Typed<T> {
-    /// The same handle for a version of the type: values of other versions are those of another type. By default the
+    /// This handle for a version of the type. Values of other versions count as values of another type. The default
     /// version is 0.
     #[must_use]
     pub fn version(mut self, version: u32) -> Self {
@@ -96,7 +96,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         self.cache.get_item(key).map(|item| Ok(item.with_value(self.codec.decode(&item)?))).transpose()
     }
 
-    /// The values of many keys, in their order: see [`Cache::get_multi`]. Each may be an error, as of [`get`](Self::get).
+    /// The values of many keys, in their order: see [`Cache::get_multi`]. Each may be an error of [`get`](Self::get).
     #[must_use]
     pub fn get_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<Option<T>>> {
         let items = self.cache.get_items(keys).into_iter();
@@ -113,7 +113,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         self.cache.contains(key)
     }
 
-    /// Stores a value, as [`Cache::set`] does.
+    /// Stores a value: see [`Cache::set`].
     ///
     /// # Errors
     /// Those of [`Cache::set`], and [`Codec`](crate::Error::Codec) if the value cannot be serialized, or not be read back.
@@ -121,7 +121,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         self.set_with(key, value, &SetOptions::new()).map(|_| ())
     }
 
-    /// Stores a value, as [`Cache::set_with`] does; the flags are those of typed values.
+    /// Stores a value: see [`Cache::set_with`]. The flags are those of typed values.
     ///
     /// # Errors
     /// Those of [`set`](Self::set).
@@ -129,7 +129,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         self.cache.set_with(key, self.codec.encode(value)?, &how.flags(TAG))
     }
 
-    /// Stores many values, as [`Cache::set_multi`] does; the outcome of each, in their order.
+    /// Stores many values, and returns the outcome of each, in their order: see [`Cache::set_multi`].
     #[must_use = "each item is stored, or not, by itself"]
     pub fn set_multi<K: AsRef<[u8]>>(&self, items: &[(K, T)], how: &SetOptions) -> Vec<Result<()>> {
         let encoded = self.codec.encode_all(items);
@@ -137,7 +137,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         encoded.outcomes(stored)
     }
 
-    /// Stores a value if the key has none, as [`Cache::add`] does; `false` if it has one, of whatever type.
+    /// Stores a value if the key has none; `false` if it has one, of whatever type: see [`Cache::add`].
     ///
     /// # Errors
     /// Those of [`set`](Self::set).
@@ -145,7 +145,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         self.cache.add(key, self.codec.encode(value)?, &how.flags(TAG))
     }
 
-    /// Stores a value if the key has one, of whatever type, as [`Cache::replace`] does; `false` if it has none.
+    /// Stores a value if the key has one, of whatever type; `false` if it has none: see [`Cache::replace`].
     ///
     /// # Errors
     /// Those of [`set`](Self::set).
@@ -153,7 +153,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         self.cache.replace(key, self.codec.encode(value)?, &how.flags(TAG))
     }
 
-    /// Stores a value if the key's value is still the one with this stamp, as [`Cache::compare_and_swap`] does.
+    /// Stores a value if the key's value still has this stamp: see [`Cache::compare_and_swap`].
     ///
     /// # Errors
     /// Those of [`set`](Self::set).
@@ -177,8 +177,8 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         self.cache.delete(key)
     }
 
-    /// The value of a key, created as by [`Cache::get_or_create`] if there is none, or none of this type. A value of
-    /// another type stays where it is until the new one takes its place.
+    /// The value of a key, which is created if the key has none, or none of this type: see [`Cache::get_or_create`]. A
+    /// value of another type stays in the cache until the new one replaces it.
     ///
     /// # Errors
     /// Those of [`Cache::get_or_create`], and [`Codec`](crate::Error::Codec) if the value cannot be serialized, or not be read back.
@@ -196,8 +196,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         }
     }
 
-    /// As [`get_or_create`](Self::get_or_create), for a key that may have no value: see
-    /// [`Cache::get_or_create_optional`].
+    /// [`get_or_create`](Self::get_or_create) for a key that may have no value: see [`Cache::get_or_create_optional`].
     ///
     /// # Errors
     /// Those of [`get_or_create`](Self::get_or_create).
@@ -221,8 +220,8 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         }
     }
 
-    /// As [`get_or_create`](Self::get_or_create), but a stale value is returned to its creator, too, while a thread of its
-    /// own creates the new one: see [`Cache::get_or_refresh`].
+    /// [`get_or_create`](Self::get_or_create), but every caller gets a stale value immediately, while a new thread creates
+    /// the next one: see [`Cache::get_or_refresh`].
     ///
     /// # Errors
     /// Those of [`get_or_create`](Self::get_or_create).

@@ -1,9 +1,9 @@
 //! Handles in structs, shared between threads and tasks.
 
 use kennel::{
-    AsyncCache, Cache, Claim, Counters, CreateError, CreateOptions, Created, Error, Expiry, Item, KeyLock, Keys,
-    LockOptions, LockStrategy, Lookup, NamespaceOptions, Options, SetOptions, Stamp, Stats, Stored, Swap, Task, Typed,
-    UnknownName, Values, Verification, Wait,
+    AsyncCache, AsyncTyped, Cache, Claim, Counters, CreateError, CreateOptions, Created, Error, Expiry, Item, KeyLock,
+    Keys, LockOptions, LockStrategy, Lookup, NamespaceOptions, Options, SetOptions, Stamp, Stats, Stored, Swap, Task,
+    Typed, UnknownName, Values, Verification, Wait,
 };
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ struct Site {
     pages: Cache,
     points: Typed<Point>,
     tasks: AsyncCache,
+    point_tasks: AsyncTyped<Point>,
     how: CreateOptions,
 }
 
@@ -35,7 +36,8 @@ fn site() -> (tempfile::TempDir, Site) {
     let (directory, cache) = new_cache();
     let pages = cache.namespace("pages", &NamespaceOptions::new()).expect("a namespace");
     let (points, tasks) = (cache.typed(), pages.to_async());
-    (directory, Site { cache, pages, points, tasks, how: CreateOptions::new() })
+    let point_tasks = points.to_async();
+    (directory, Site { cache, pages, points, tasks, point_tasks, how: CreateOptions::new() })
 }
 
 #[test]
@@ -58,6 +60,10 @@ fn tasks_share_handles_in_a_struct() {
         let other = site.clone();
         let task = tokio::spawn(async move { other.tasks.get_or_create("key", &other.how, async || "page").await });
         assert_eq!(task.await.expect("no panic").expect("a page"), b"page");
+        let points = site.point_tasks.clone();
+        let create = async || Point { x: 1, y: 2 };
+        let task = tokio::spawn(async move { points.get_or_create("point", &CreateOptions::new(), create).await });
+        assert_eq!(task.await.expect("no panic").expect("a point"), Point { x: 1, y: 2 });
     });
     assert_eq!(site.pages.get("key").as_deref(), Some(&b"page"[..]));
 }
@@ -84,7 +90,7 @@ fn public_types_are_send_sync_and_debug() {
     fn is_sound<T: Send + Sync + Debug>() {}
     fn is_sent<T: Send + Debug>() {}
     is_sound::<Cache>();
-    is_sound::<(AsyncCache, Typed<Point>)>();
+    is_sound::<(AsyncCache, AsyncTyped<Point>, Typed<Point>)>();
     is_sound::<Options>();
     is_sound::<SetOptions>();
     is_sound::<CreateOptions>();
