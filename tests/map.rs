@@ -373,8 +373,8 @@ fn no_file_is_too_long() {
     assert!(long.is_empty(), "split by subject, at most {LONGEST_FILE} lines:\n{}", long.join("\n"));
 }
 
-/// The functions of a formatted source, each with the number of its lines. The last line of a function has the indent of
-/// its first one.
+/// The functions of a formatted source, each with the number of its lines. The last line of a function has the indent
+/// of its first one.
 fn functions(text: &str) -> Vec<(&str, usize)> {
     let lines: Vec<&str> = text.lines().collect();
     let mut found = Vec::new();

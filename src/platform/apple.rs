@@ -1,4 +1,4 @@
-//! macOS and its relatives only.
+//! What only macOS and its relatives have.
 
 use super::boot::unknown_boot;
 use std::ffi::OsString;

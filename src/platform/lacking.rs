@@ -1,4 +1,4 @@
-//! Substitutes for what a system lacks: they are slower, and never wrong.
+//! Substitutes for functions that a system lacks: slower, but never wrong.
 
 use memmap2::MmapRaw;
 use std::fs::File;
@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicU32, Ordering, fence};
 #[cfg(not(any(unix, windows)))]
 compile_error!("kennel needs files that processes can map and lock together: a Unix system or Windows");
 
-/// Opens a file without a name: always `None`, since every file has a name here.
+/// Would open a file without a name. Returns `None`, since every file has a name here.
 pub(crate) fn nameless_file(_: &Path) -> io::Result<Option<File>> {
     Ok(None)
 }
 
-/// Makes every page of a mapping present and writable: always `false`, since the system has no call for that.
+/// Would make every page of a mapping present and writable. Returns `false`, since the system has no call for that.
 pub(crate) fn prefault(_: &MmapRaw) -> io::Result<bool> {
     Ok(false)
 }
@@ -29,15 +29,15 @@ pub(crate) fn next_data(_: &File, offset: u64) -> io::Result<Option<u64>> {
     Ok(Some(offset))
 }
 
-/// Whether a mapping can keep the lock of a file whose descriptor was closed: no system here promises that.
+/// Whether a mapping can keep the lock of a file whose descriptor was closed. None of these systems promises that.
 pub(crate) const MAPPINGS_KEEP_LOCKS: bool = false;
 
-/// Whether a mapping of this file keeps its lock.
+/// Whether a mapping of this file keeps its lock: see [`MAPPINGS_KEEP_LOCKS`].
 pub(crate) fn mappings_keep_locks(_: &File) -> bool {
     false
 }
 
-/// Excludes a mapping from children forked from now on: not needed where mappings keep no locks.
+/// Would exclude a mapping from children forked from now on. That is not needed where mappings keep no locks.
 pub(crate) fn keep_from_children(_: &MmapRaw) -> io::Result<()> {
     Ok(())
 }
@@ -56,18 +56,18 @@ pub(crate) fn process_word() -> &'static AtomicU32 {
     &PROCESS_WORD
 }
 
-/// Makes [`process_word`] 0 in each forked child, too: always `false`, since the system cannot do that.
+/// Would make [`process_word`] 0 in each forked child, too. Returns `false`, since the system cannot do that.
 pub(crate) fn zero_process_word_in_children() -> bool {
     false
 }
 
-/// One half of a barrier between two threads, for the thread that passes it often; the other passes [`heavy_barrier`].
+/// Half of a barrier between two threads, for the thread that executes it often; the other executes [`heavy_barrier`].
 #[inline(always)]
 pub(crate) fn light_barrier() {
     fence(Ordering::SeqCst);
 }
 
-/// The other half of [`light_barrier`].
+/// The other half of the barrier: see [`light_barrier`]. Always `true`.
 pub(crate) fn heavy_barrier() -> bool {
     fence(Ordering::SeqCst);
     true

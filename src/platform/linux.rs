@@ -1,4 +1,4 @@
-//! Linux only.
+//! What only Linux has.
 
 use super::boot::unread_boot;
 use memmap2::MmapRaw;
@@ -157,22 +157,23 @@ pub(crate) fn zero_process_word_in_children() -> bool {
     unsafe { madvise(at.cast_mut().cast(), MOST_PAGE, Advice::LinuxWipeOnFork) }.is_ok()
 }
 
-/// One half of a barrier between two threads, for the thread that passes it often; the other passes [`heavy_barrier`].
+/// Half of a barrier between two threads, for the thread that executes it often; the other executes [`heavy_barrier`].
 /// This half only keeps the compiler from moving accesses across it.
 #[inline(always)]
 pub(crate) fn light_barrier() {
     compiler_fence(Ordering::SeqCst);
 }
 
-/// Makes every thread of this process pass a memory barrier; `false` if the kernel cannot do that, or is forbidden to.
+/// Makes every thread of this process pass a memory barrier. Returns `false` if the kernel cannot do that, or does not
+/// allow it.
 pub(crate) fn heavy_barrier() -> bool {
     let all_pass = || membarrier(MembarrierCommand::PrivateExpedited).is_ok();
     all_pass() || (membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok() && all_pass())
 }
 
 /// Sleeps until another thread wakes the sleepers of `half`, or `limit` has passed; returns immediately if `half` is no
-/// longer `seen`. It may return early for no reason. This is a futex, shared between processes: without the PRIVATE
-/// flag the kernel identifies it by the file's page and not by the address.
+/// longer `seen`. It may return early for no reason. This is a futex that processes share: without the PRIVATE flag the
+/// kernel identifies it by the page of the file, and not by the address.
 pub(crate) fn sleep_on(half: &AtomicU32, seen: u32, _is_same: impl Fn() -> bool, limit: Duration) {
     let limit = futex::Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
     // A wake-up, another value, a signal, the limit: in each case the caller looks again.

@@ -5,12 +5,12 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
-/// A path to an open file: unknown here.
+/// A path to an open file; `None`, since these systems have no common way to ask for one.
 pub(super) fn path_of(_: &File) -> Option<PathBuf> {
     None
 }
 
-/// The id of the boot: unknown here.
+/// Stands for the id of the boot, which is unknown here.
 pub(crate) fn boot_id() -> [u64; 2] {
     unknown_boot()
 }

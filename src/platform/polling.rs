@@ -1,5 +1,5 @@
-//! Sleeping on a word of shared memory without a system call for it: by polling, with growing pauses. That is slower
-//! than a wake-up and never wrong, since every sleep has a limit.
+//! Sleeping on a word of shared memory where the system has no call for it: polling with growing pauses. That is slower
+//! than a wake-up, but never wrong, since every sleep has a limit.
 
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
@@ -32,14 +32,14 @@ mod tests {
     use crate::shm::memory::Word;
     use crate::shm::{Memory, Step};
 
-    /// A way for threads to sleep and to wake others.
+    /// Functions with which threads sleep and wake each other.
     struct Way {
         sleep: fn(Word<'_>, u64, Duration),
         wake_one: fn(&AtomicU32),
         wake_all: fn(&AtomicU32),
     }
 
-    /// The system's way, and polling.
+    /// Those of the system, and polling.
     const WAYS: [Way; 2] = [
         Way {
             sleep: |word, seen, limit| {

@@ -32,7 +32,8 @@ pub(crate) fn identity(file: &File) -> io::Result<Identity> {
     Ok(identity_of(&file.metadata()?))
 }
 
-/// The identity of the file at a path; `None` if there is none. This opens no descriptor and follows no symbolic link.
+/// The identity of the file at a path; `None` if there is no file. This opens no descriptor and follows no symbolic
+/// link.
 pub(crate) fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
     match std::fs::symlink_metadata(path) {
         Ok(meta) => Ok(Some(identity_of(&meta))),
@@ -89,16 +90,16 @@ pub(crate) fn is_vanishing(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
 }
 
-/// Tries to take the data file's lock; if it is held already, the error is that of `fs2`.
+/// Tries to take the data file's lock. If it is held already, the error is [`fs2::lock_contended_error`].
 pub(crate) fn try_lock_data(file: &File) -> io::Result<()> {
     fs2::FileExt::try_lock_exclusive(file)
 }
 
-/// Opens an open file again, as an open file of its own. Where the system supports that, this works even if the file
-/// has lost its name; elsewhere `path` must still be its name. `expected` is the identity of the file.
+/// Opens an open file a second time, independently of the first. Where the system supports that, this works even if the
+/// file has lost its name; elsewhere `path` must still be its name. `expected` is the identity of the file.
 pub(crate) fn reopen(file: &File, expected: Identity, path: &Path) -> io::Result<Examined> {
-    // The system's path may be a link, so links are followed. The descriptor's number may be that of a named pipe by
-    // now, so the open does not wait.
+    // The system's path may be a link, so this follows links. The descriptor may be that of a named pipe by now, so the
+    // open must not wait for the other end.
     let open_own = |path: &Path| OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path);
     if let Some(own) = path_of(file).and_then(|own| open_own(&own).ok()) {
         let own = Examined::of(own)?;
@@ -130,8 +131,8 @@ pub(crate) fn untrusted(meta: &Metadata) -> Option<String> {
     (others != 0).then(|| format!("expected a file that only its owner writes, found mode {:o}", meta.mode() & 0o777))
 }
 
-/// Creates a directory that grants no more access than the cache file. An existing directory must belong to this user,
-/// unless `trust` is set.
+/// Creates a directory that grants no more access than the cache file. A directory that exists already must belong to
+/// this user, unless `trust` is set.
 pub(crate) fn make_private_dir(path: &Path, file_mode: u32, trust: bool) -> io::Result<()> {
     // Users that can access the file can enter the directory, and those that can write the file can use its locks.
     let mode = file_mode | (file_mode & 0o444) >> 2;
@@ -150,7 +151,8 @@ pub(crate) fn make_private_dir(path: &Path, file_mode: u32, trust: bool) -> io::
     }
 }
 
-/// In a directory that other users can write, one of them may have created this directory first.
+/// Returns an error if a directory belongs to another user, who may have created it first where others can write its
+/// parent.
 fn check_own(path: &Path) -> io::Result<()> {
     let (me, owner) = (my_user(), std::fs::symlink_metadata(path)?.uid());
     if owner == me {

@@ -48,7 +48,7 @@ impl Examined {
     }
 }
 
-/// The identity of the file at a path; `None` if there is none.
+/// The identity of the file at a path; `None` if there is no file.
 pub(crate) fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
     // The handle asks for no access, so that the share mode of another handle cannot refuse it.
     let opened = OpenOptions::new().access_mode(0).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path);
@@ -83,15 +83,15 @@ pub(crate) fn usual_form(path: PathBuf) -> PathBuf {
 /// below it.
 const LONGEST_USUAL: usize = 180;
 
-/// Whether a path leads to the same file with and without that prefix: it begins with a drive, and none of its parts
-/// changes its meaning without the prefix.
+/// Whether a path leads to the same file with and without the prefix `\\?\`: it begins with a drive, and each of its
+/// parts means the same without the prefix.
 fn is_usual(path: &str) -> bool {
     let mut parts = path.split('\\');
     let has_drive = matches!(parts.next().map(str::as_bytes), Some([letter, b':']) if letter.is_ascii_alphabetic());
     has_drive && path.len() <= LONGEST_USUAL && parts.all(|part| !part.ends_with(['.', ' ']) && !is_device(part))
 }
 
-/// Whether a name is that of a device. It is one in every directory, with any extension.
+/// Whether a name is that of a device. Such a name means the device in every directory, and with any extension.
 fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
     let number = stem.strip_prefix("COM").or(stem.strip_prefix("LPT"));
@@ -175,7 +175,7 @@ pub(crate) fn is_vanishing(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || matches!(code, Some(ERROR_ACCESS_DENIED | ERROR_DELETE_PENDING))
 }
 
-/// Tries to take the data file's lock; if it is held already, the error is that of `fs2`.
+/// Tries to take the data file's lock. If it is held already, the error is [`fs2::lock_contended_error`].
 ///
 /// Locks are mandatory here: no other handle can read or write the bytes that a lock covers. `fs2` would lock the whole
 /// file, so that no other process could read its header. So this locks one byte beyond the end of every file; "locking
@@ -189,7 +189,7 @@ pub(crate) fn try_lock_data(file: &File) -> io::Result<()> {
     done(unsafe { LockFileEx(file.as_raw_handle(), flags, 0, 1, 0, &raw mut beyond) })
 }
 
-/// Opens an open file again, as an open file of its own, even if it has another name by now.
+/// Opens an open file a second time, independently of the first, even if it has another name by now.
 pub(crate) fn reopen(file: &File, _: Identity, _: &Path) -> io::Result<Examined> {
     let (access, share) = (GENERIC_READ | GENERIC_WRITE, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE);
     // SAFETY: the handle is open for as long as `file` is borrowed.
@@ -271,7 +271,7 @@ pub(crate) fn make_private_dir(path: &Path, _: u32, _: bool) -> io::Result<()> {
     }
 }
 
-/// Mode bits do not exist: every file has the default ones.
+/// The default permission bits of a file, since mode bits do not exist here.
 pub(crate) fn mode(_: &Metadata) -> u32 {
     0o600
 }
@@ -281,7 +281,7 @@ pub(crate) fn largest_file() -> Option<u64> {
     None
 }
 
-/// Mode bits do not exist.
+/// Does nothing: mode bits do not exist.
 pub(crate) fn set_mode(_: &File, _: u32) -> io::Result<()> {
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! Calls in progress on this process's threads, so that no file is freed while a call may use it.
 //!
-//! A call borrows a file without a reference count on it: the threads would contend for that counter's cache line.
-//! Instead each thread counts its calls in a word of its own thread-local storage, which it finds without a load, and
-//! registers that word once in a list.
+//! A call does not raise a reference count of the file that it uses: all threads would contend for the counter's cache
+//! line. Instead each thread counts its calls in a word of its own thread-local storage, which it finds without a load,
+//! and registers that word once in a list.
 //!
 //! ```text
 //! a call                                  the thread that frees a file
@@ -12,8 +12,8 @@
 //!   calls -= 1                              free the file
 //! ```
 //!
-//! A thread whose word was seen to be 0 has ended the calls that could have loaded the old address, and every later
-//! call loads the new one. This is a hazard pointer with an asymmetric barrier; one hazard covers all files.
+//! If a thread's word was 0 once, the thread has ended every call that could have loaded the old address, and each
+//! later call loads the new one. This is a hazard pointer with an asymmetric barrier; one hazard covers all files.
 #![allow(unsafe_code, reason = "threads read words in each other's storage; the one use says why that is sound")]
 
 use super::threads::SELF;
@@ -28,7 +28,8 @@ const MOST_LISTED: usize = 2048;
 
 /// Addresses of the listed threads' words, in no order; a free place is null.
 static LISTED: [AtomicPtr<AtomicU32>; MOST_LISTED] = [const { AtomicPtr::new(ptr::null_mut()) }; MOST_LISTED];
-/// Number of threads that are reading listed words now. Until it is 0 no listed thread frees its thread-local storage.
+/// Number of threads that are reading listed words now. A listed thread frees its thread-local storage only while this
+/// is 0.
 static LOOKING: AtomicU32 = AtomicU32::new(0);
 /// Number of calls in progress on threads that are not listed.
 static UNLISTED_CALLS: AtomicU32 = AtomicU32::new(0);
@@ -127,12 +128,12 @@ impl Drop for AnyCall {
     }
 }
 
-/// How often a thread's word is read between two readings of the clock.
+/// Number of reads of a thread's word between two reads of the clock.
 const LOOKS: u32 = 100;
 
-/// Waits up to `limit` until each thread was seen outside a call; `true` then means that all calls in progress at the
-/// start have ended. Precondition: every thread has passed a [heavy barrier](platform::heavy_barrier) since the caller
-/// stored the address of the new file.
+/// Waits, at most for `limit`, until it has seen each thread outside a call. If it returns `true`, all calls that were
+/// in progress at the start have ended. Precondition: every thread has passed a [heavy
+/// barrier](platform::heavy_barrier) since the caller stored the address of the new file.
 pub(crate) fn have_ended(limit: Duration) -> bool {
     let start = Instant::now();
     let has_ended = |calls: &AtomicU32| {
@@ -207,7 +208,8 @@ mod tests {
         assert!(have_ended(Duration::from_secs(60)));
     }
 
-    /// Stands for the 2049th thread. Starting that many threads would take the places of other tests' threads.
+    /// The call is made as the 2049th thread would make it. That many real threads would take the places in the list
+    /// that the threads of other tests need.
     #[test]
     fn a_call_of_a_thread_that_is_not_listed_is_seen() {
         let call = AnyCall::begin_unlisted();
@@ -216,7 +218,7 @@ mod tests {
         assert!(have_ended(Duration::from_secs(60)));
     }
 
-    /// Threads start, make a call and end while another thread reads their words in a loop.
+    /// Threads start, make one call each and end while another thread reads their words in a loop.
     #[test]
     fn threads_end_while_somebody_looks() {
         let rounds = if cfg!(miri) { 5 } else { 500 };

@@ -1,13 +1,15 @@
 //! The descriptors that this library keeps open, with a check that they still lead to the files that it opened.
 //!
 //! A program may close descriptors that it never opened: a daemon closes all that it inherited. Files of its own then
-//! get the same numbers. So each descriptor is listed here with the [identity](Identity) of its file. Before a
-//! descriptor is used or closed, the kernel is asked which file it leads to now; a descriptor of another file is left
-//! alone. When a number is listed again, the program must have closed the earlier descriptor, so its entry is dropped.
-//! One case cannot be detected: the program closes a descriptor, and opens the same file itself under the same number.
+//! get the same numbers. So each descriptor is listed here with the [identity](Identity) of its file. Before the
+//! library uses or closes a descriptor, it asks the kernel which file the descriptor leads to now, and leaves it alone
+//! if that is another file. If the system gives a listed number to a new descriptor, the program must have closed the
+//! earlier one, so the earlier entry is dropped. One case cannot be detected: the program closes a descriptor, and
+//! opens the same file itself under the same number.
 //!
 //! The list also says which descriptors hold locks. A `flock` lock belongs to the open file description, which a forked
-//! child inherits; so a child closes those descriptors. It must not unlock them: that would release the parent's lock.
+//! child inherits; so a child closes those descriptors. It must not unlock the files: that would release the parent's
+//! lock.
 #![allow(unsafe_code, reason = "a child may have to replace the list; see `current`")]
 
 use crate::platform::{self, Descriptor, Identity};

@@ -6,9 +6,9 @@
 //! A fork is noticed in two ways. Handlers of `pthread_atfork` lock the [list of descriptors](descriptors) during the
 //! fork; in the child they close the descriptors that hold locks and give the child its number. `_Fork` and a bare
 //! `clone` run no handlers. On Linux the number lies on a page that the kernel zeroes in every child, so such a child
-//! finds that it has no number, and does the same work at its first use. That is fully reliable only if the parent had
-//! one thread: an operation that another thread was in at the fork stays half done in the child, in the C library's
-//! memory as in ours.
+//! finds that it has no number, and does the same work at its first use. This is fully reliable only if the parent had
+//! one thread: whatever another thread was doing at the fork stays half done in the child's memory, in the C library as
+//! in this one.
 #![allow(unsafe_code, reason = "process-wide pointers; each use says why it is sound")]
 
 use super::{calls, descriptors, threads};
@@ -25,13 +25,14 @@ const NOBODY: u32 = SETTLING - 1;
 /// The last number given to this process or one of its ancestors.
 static LAST: AtomicU32 = AtomicU32::new(0);
 
-/// The number of this process, which differs from that of its forked children. 0 or [`SETTLING`]: it has no number yet.
+/// The number of this process, which differs from that of its forked children; 0 or [`SETTLING`] if it has no number
+/// yet.
 #[inline]
 pub(crate) fn generation() -> u32 {
     platform::process_word().load(Ordering::Relaxed)
 }
 
-/// The number of this process, assigned here at its first use unless the handlers of a fork assigned it.
+/// The number of this process. If the handlers of a fork have not assigned one, the first call does.
 pub(crate) fn settled() -> u32 {
     let word = platform::process_word();
     loop {
@@ -104,7 +105,7 @@ mod handlers {
 
     extern "C" fn before() {
         let guard = descriptors::list();
-        // A thread without thread-local storage is about to end; it may fork, but without the protection.
+        // A thread that has lost its thread-local storage is about to end. It may still fork, without this protection.
         let _ = HELD.try_with(|held| held.replace(Some(guard)));
     }
 
@@ -124,7 +125,7 @@ mod handlers {
     }
 }
 
-/// The process for which something was prepared; its forked children do not inherit that. A check costs two loads.
+/// Records which process has prepared something that its forked children must prepare again. A check costs two loads.
 pub(crate) struct Preparer(AtomicU32);
 
 impl Preparer {
@@ -138,14 +139,15 @@ impl Preparer {
         self.0.store(settled(), Ordering::Release);
     }
 
-    /// 0 if this process has prepared it. The result is a number so that one branch can test it together with others.
+    /// Returns 0 if this process has prepared it. The result is a number so that a caller can test several conditions
+    /// with one branch.
     #[inline(always)]
     pub(crate) fn difference(&self) -> u64 {
         (self.0.load(Ordering::Acquire) ^ generation()).into()
     }
 }
 
-/// A value of this process: a forked child finds none and installs its own. A read costs two loads.
+/// A value that belongs to one process: a forked child finds no value and installs its own. A read costs two loads.
 ///
 /// Values that ancestors installed stay allocated until the whole list is dropped, so references to them stay valid.
 pub(crate) struct PerProcess<T> {
@@ -160,7 +162,7 @@ struct Node<T> {
 
 // SAFETY: a node's value is only shared by reference, from any thread, and dropped with the whole list.
 unsafe impl<T: Send + Sync> Send for PerProcess<T> {}
-// SAFETY: the reason above holds, and the list itself changes only by compare-exchange.
+// SAFETY: as for `Send`, and the list itself changes only by compare-exchange.
 unsafe impl<T: Send + Sync> Sync for PerProcess<T> {}
 
 impl<T> PerProcess<T> {

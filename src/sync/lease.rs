@@ -8,7 +8,7 @@
 //!   steps happen under the mutex that a fork takes first;
 //! * on a file system that is laid over others (overlayfs) the mapping belongs to the file beneath, and the lock is
 //!   lost with the descriptor. Overlayfs is recognized by its file system number, any other such system by a test: if
-//!   the lock can be taken a second time, that second descriptor holds the lease instead.
+//!   a second descriptor can take the lock, too, that descriptor holds the lease instead.
 //!
 //! On such file systems, and on other operating systems, a descriptor holds the lease; a forked child closes it.
 

@@ -1,9 +1,9 @@
 //! Members: each attached process has a seat in the file, and holds a lease as proof that it lives.
 //!
-//! A seat has a number and a generation that each attach raises. Together they name one member for ever, whereas a
-//! process id means another process in each container, and may be reused. The lease is an exclusive lock on a file of
-//! the lock directory: *a process that can take it has proved the member dead.* The counters of a seat are not reset:
-//! its next member goes on counting, so no counts are lost when a member is killed.
+//! A seat has a number and a generation that each attach raises. Together they name one member for ever; a process id
+//! would not, since the same id means another process in each container, and may be reused. The lease is an exclusive
+//! lock on a file of the lock directory: *a process that can take it has proved the member dead.* A seat keeps its
+//! counters when its member changes, so no counts are lost when a member is killed.
 
 use super::lease::Lease;
 use super::lock_file::LockFile;
@@ -50,22 +50,22 @@ pub(crate) fn is_lease_name(name: &str) -> bool {
     name.strip_suffix(".lease").is_some_and(|seat| seat.len() >= 6 && seat.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
-/// Makes the lease file of a seat that no member has used since the last reset. A file may exist already: from before
-/// that reset, or from a member that was killed before it stored the inode number. Such a file proves nothing, and
-/// reusing it is safe because the caller holds the data lock.
+/// Makes the lease file of a seat that no member has used since the last reset. The file may exist already: from before
+/// that reset, or because its maker was killed before it stored the inode number. Such a file proves nothing about any
+/// member, and reusing it is safe because the caller holds the data file's lock.
 fn make_lease(path: &Path, mode: u32) -> io::Result<LockFile> {
     match LockFile::create(path, mode) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         made => return made,
     }
     match LockFile::open(path) {
-        // Another user made it, and was killed before setting its mode.
+        // A process of another user made the file, and was killed before it set the mode.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             fs::remove_file(path)?;
             LockFile::create(path, mode)
         }
         Ok(file) => {
-            // On another user's file this fails, which does not matter: the file could be opened.
+            // This fails on another user's file, which does not matter, since the file could be opened.
             let _ = platform::set_mode(&file, mode);
             Ok(file)
         }
@@ -113,9 +113,9 @@ impl<'a, M: Memory> Seats<'a, M> {
         self.mem.word(at!(seats_used)).get().min(self.geometry.shape.seats.into()) as u32
     }
 
-    /// Takes a seat with its lease: a dead member's, or a free one. It retries, because a process that tests whether a
-    /// member lives holds that lease for a moment: one failure does not mean that all seats are taken. A new lease file
-    /// gets `mode`.
+    /// Takes a seat, of a dead member or a free one, and its lease. This retries for a while, since a lease that is
+    /// held does not prove its member alive: a process that tests a member holds the lease for a moment. A new lease
+    /// file gets the permission bits `mode`.
     pub(crate) fn take(&self, directory: &Path, mode: u32, now_ms: u64) -> Result<(MemberId, Lease), SeatError> {
         let mut taken = None;
         wait_for(TAKE_WAIT, || {
@@ -167,7 +167,8 @@ impl<'a, M: Memory> Seats<'a, M> {
         Ok(None)
     }
 
-    /// Gives a seat to this process, which holds its lease. From here on the previous name belongs to a dead member.
+    /// Gives a seat to this process, which holds its lease. From then on, the name of the seat's previous member is
+    /// that of a dead one.
     fn sit(&self, seat: u32, now_ms: u64) -> MemberId {
         let generation = self.word(seat, at!(Seat.generation));
         let raised = generation.get().wrapping_add(1);
@@ -179,8 +180,8 @@ impl<'a, M: Memory> Seats<'a, M> {
         MemberId { seat, generation: raised as u32 }
     }
 
-    /// Takes seat 0 under a strategy without leases: all threads that use the file belong to this process, or the
-    /// caller promised so.
+    /// Takes seat 0 under a strategy without leases, where no other process uses the file: the strategy ensures that,
+    /// or the caller has promised it.
     pub(crate) fn take_only(&self, now_ms: u64) -> MemberId {
         self.mem.word(at!(seats_used)).set(Step::Seat, 1);
         self.sit(0, now_ms)
@@ -199,7 +200,7 @@ impl<'a, M: Memory> Seats<'a, M> {
     }
 
     /// Tries to take the lease of a seat that has been used: `None` while its member lives. While the caller keeps the
-    /// lease, no process can take the seat. Never makes a lease file: a second one would prove nothing.
+    /// lease, no process can take the seat. This never makes a lease file, since a new one would prove nothing.
     pub(crate) fn prove_dead(self, directory: &Path, seat: u32) -> Result<Option<LockFile>, SeatError> {
         let path = lease_path(directory, seat);
         let lease = LockFile::open(&path).map_err(|error| match error.kind() {
@@ -235,7 +236,7 @@ impl<'a, M: Memory> Seats<'a, M> {
         Ok(false)
     }
 
-    /// Leaves a seat when its member detaches.
+    /// Marks a seat as free when its member detaches.
     pub(crate) fn leave(&self, seat: u32) {
         self.word(seat, at!(Seat.taken)).set(Step::Seat, 0);
     }
@@ -245,7 +246,7 @@ impl<'a, M: Memory> Seats<'a, M> {
         (0..self.used()).filter(|&seat| self.word(seat, at!(Seat.taken)).get() != 0).count() as u32
     }
 
-    /// Forgets all members when the file is reset: seats, leases and owners start afresh.
+    /// Forgets all members and their leases when the file is reset. The generation of each seat starts again at `base`.
     pub(crate) fn reset(&self, base: u64) {
         for seat in 0..self.used() {
             self.word(seat, at!(Seat.taken)).set(Step::Header, 0);

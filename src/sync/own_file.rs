@@ -32,7 +32,7 @@ impl OwnFile {
         Ok(Self { file: Some(file), identity, listed, unlocks: holds_locks })
     }
 
-    /// The file, whatever its descriptor leads to now.
+    /// The file, even if its descriptor leads to another one by now.
     pub(super) fn unchecked(&self) -> &File {
         match &self.file {
             Some(file) => file,
@@ -91,7 +91,7 @@ mod tests {
 
     /// Makes the descriptor of `file` lead to `by`, as if the program had closed `file` and opened `by`.
     fn replace(file: &OwnFile, by: &File) {
-        // SAFETY: code that closes somebody else's descriptor is the subject of these tests.
+        // SAFETY: these tests are about code that closes a descriptor which it does not own.
         let number = unsafe { libc::dup2(by.as_raw_fd(), file.unchecked().as_raw_fd()) };
         assert_eq!(number, file.unchecked().as_raw_fd());
     }

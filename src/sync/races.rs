@@ -1,5 +1,5 @@
-//! Handovers between threads, for Miri: over its seeds, a load that lacks an ordering returns an old value, and memory
-//! without a happens-before edge is reported as a data race.
+//! Tests for Miri of what one thread hands over to another. With some seed, Miri lets a load that lacks an ordering
+//! return an old value. It reports accesses without a happens-before edge between them as a data race.
 
 use super::fork::PerProcess;
 use super::locks::{LockError, LockFactory, LockPlace, LockRegions, LockStrategy};
@@ -46,7 +46,7 @@ fn core_a_region_of_one_process_hands_over_what_it_guards() {
     assert_eq!(bumped_under(&LockStrategy::Process), 4);
 }
 
-/// A lock that excludes but orders nothing: by the contract the engine provides the ordering.
+/// A lock that excludes other threads without ordering memory: by the contract, the engine provides the ordering.
 struct Bare(AtomicBool);
 
 impl LockFactory for Bare {

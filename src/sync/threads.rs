@@ -1,7 +1,9 @@
-//! Small numbers for this process's threads. A number belongs to one living thread at a time; its end frees the number.
+//! Small numbers for this process's threads. A number belongs to one living thread at a time; the end of the thread
+//! frees it.
 //!
-//! A thread's number selects its counter line, and names the thread in a lock word. A waiter that takes a free number
-//! keeps every thread from getting it meanwhile: the number proves a thread dead as the lease proves a process dead.
+//! A thread's number selects its counter line, and names the thread in a lock word. A waiter that can take a thread's
+//! number has proved the thread dead, as a process that can take a lease has proved the member dead. While the waiter
+//! keeps the number, no new thread gets it.
 
 use crate::shm::layout::{COUNTERS, OWN_LINES};
 use std::cell::Cell;
@@ -9,7 +11,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Each number below this belongs to one thread. All further threads share [`SHARED`].
 pub(crate) const OWN_NUMBERS: u32 = 2046;
-/// The number of every thread that found all others taken, or that is ending.
+/// The number of every thread that found all other numbers taken, or that is ending.
 pub(crate) const SHARED: u32 = OWN_NUMBERS;
 
 const WORDS: usize = OWN_NUMBERS.div_ceil(64) as usize;
@@ -27,7 +29,7 @@ impl ThreadNumber {
             return None;
         }
         let (word, bit) = place(number);
-        // Acquires the counts of the number's last thread, so that this thread goes on from them.
+        // Acquires the counts of the thread that had the number before, so that this thread continues from them.
         let before = TAKEN[word].fetch_or(bit, Ordering::Acquire);
         // Not `then_some`: it would construct a `ThreadNumber` in either case, and drop it.
         (before & bit == 0).then(|| Self(number))
@@ -138,7 +140,7 @@ impl Drop for OwnThreadNumber {
 }
 
 thread_local! {
-    /// An access is one load: without a destructor it needs no test whether the value is still alive.
+    /// An access is one load: since the value has no destructor, no test is needed whether it is still alive.
     pub(super) static SELF: ThisThread = const {
         ThisThread {
             line: Cell::new(CountLine::UNKNOWN),

@@ -70,7 +70,7 @@ impl Attempts {
         Self { left: Self::AT_ONCE, start: Instant::now(), limit }
     }
 
-    /// Whether one more attempt may be made. Pauses first once there were many.
+    /// Whether one more attempt may be made. After many attempts, this pauses first.
     pub(crate) fn again(&mut self) -> bool {
         if self.left > 0 {
             self.left -= 1;
