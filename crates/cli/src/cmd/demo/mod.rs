@@ -15,7 +15,7 @@ mod records;
 mod report;
 mod run;
 mod sample;
-mod tally;
+mod counters;
 mod watch;
 mod worker;
 
