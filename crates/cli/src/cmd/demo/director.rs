@@ -12,7 +12,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::crew::{Crew, News};
 use super::live::{Fates, Live};
-use super::counters::Tally;
+use super::tally::Tally;
 use super::watch::{Catch, Watch};
 use crate::cmd::outcome::AnyError;
 use crate::output::print_line;

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kennel_harness::human::{latency, percent, plural, rate};
 
-use super::counters::Tally;
+use super::tally::Tally;
 use crate::output::print_line;
 
 /// The state of the workers.

@@ -15,7 +15,7 @@ mod records;
 mod report;
 mod run;
 mod sample;
-mod counters;
+mod tally;
 mod watch;
 mod worker;
 
