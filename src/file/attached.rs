@@ -15,7 +15,7 @@ use crate::store::{HeaderWords, Store};
 use crate::sync::fork::{PerProcess, Preparer};
 use crate::sync::lease::Lease;
 use crate::sync::locks::{LockError, LockPlace, LockStrategy, RegionGuard};
-use crate::sync::member::{SeatError, Seats};
+use crate::sync::member::Seats;
 use crate::sync::membership::Member;
 use crate::sync::own_file::OwnFile;
 use crate::sync::threads::SeatLines;
@@ -200,8 +200,10 @@ impl AttachedFile {
         let directory = lock_directory(&self.real, self.own_id());
         let shared = self.settings.locks.is_shared();
         let (owner, lease) = if shared {
-            let failed = seat_error("take a seat in", &self.real, self.geometry());
-            let (owner, lease) = seats.take(&directory, self.settings.mode, now_ms).map_err(failed)?;
+            let taken = seats.take(&directory, self.settings.mode, now_ms);
+            let taken = taken.map_err(Error::locks("take a seat in", &self.real))?;
+            let full = || Error::SeatsFull { path: self.real.clone(), seats: self.geometry().shape.seats };
+            let (owner, lease) = taken.ok_or_else(full)?;
             (owner, Some(lease))
         } else {
             (seats.take_only(now_ms), None)
@@ -214,10 +216,8 @@ impl AttachedFile {
         }
         let seat = owner.seat;
         let place = LockPlace { directory, regions: self.geometry().shape.lock_regions, inodes: self.lock_inodes() };
-        let locks = self.settings.locks.attach(&place, owner).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => Error::LocksLost { path: self.real.clone(), detail: source.to_string() },
-            _ => Error::Io { what: "attach to the locks of", path: self.real.clone(), source },
-        })?;
+        let locks = self.settings.locks.attach(&place, owner);
+        let locks = locks.map_err(Error::locks("attach to the locks of", &self.real))?;
         let who = HolderId { seat, pid: std::process::id(), nonce: self.settings.random()? };
         // With strategy `none` several processes may share a seat.
         let lines = SeatLines::new(self.geometry().seat_lines(seat), !locks.exclude());
@@ -404,15 +404,5 @@ impl Drop for AttachedFile {
         if tidies && self.is_replaced() {
             self.tidy_at_end.of = Some((self.real.clone(), self.settings.trust));
         }
-    }
-}
-
-/// Turns an error of the seats into one that names the file.
-pub(super) fn seat_error(what: &'static str, real: &Path, geometry: &Geometry) -> impl FnOnce(SeatError) -> Error {
-    let (path, seats) = (real.to_path_buf(), geometry.shape.seats);
-    move |error| match error {
-        SeatError::Full => Error::SeatsFull { path, seats },
-        SeatError::Lost(detail) => Error::LocksLost { path, detail },
-        SeatError::Io(source) => Error::Io { what, path, source },
     }
 }

@@ -1,7 +1,7 @@
 //! Opening a cache file: the proof that it is a cache file, that this process may trust it, and that its locks are
 //! those that all other processes use.
 
-use super::attached::{AttachedFile, seat_error};
+use super::attached::AttachedFile;
 use super::create::{create, make_locks};
 use super::header::{FileIdentity, FileParams};
 use super::place::{
@@ -232,8 +232,8 @@ fn has_members(real: &Path, mapping: &Mapping, fixed: &FileParams, settings: &Se
         return Ok(false);
     }
     let seats = Seats { mem: mapping, geometry: &fixed.geometry };
-    let failed = seat_error("look at the seats of", real, &fixed.geometry);
-    seats.any_alive(&lock_directory(real, FileIdentity::load(mapping).id)).map_err(failed)
+    let directory = lock_directory(real, FileIdentity::load(mapping).id);
+    seats.any_alive(&directory).map_err(Error::locks("look at the seats of", real))
 }
 
 /// Replaces a file that differs from the settings, or whose header is damaged (then `old` is `None`). The lock is kept

@@ -1,9 +1,9 @@
 //! Owners of claims: the name that this process puts in a claim, and the test whether another claim's owner lives.
 
-use super::attached::{AttachedFile, Membership, seat_error};
+use super::attached::{AttachedFile, Membership};
 use super::notes::{Life, Rest, TEST_EVERY};
 use super::place::lock_directory;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hash::Key;
 use crate::store::claim::{ClaimId, Owner};
 use crate::sync::clock::monotonic_ms;
@@ -61,7 +61,7 @@ impl AttachedFile {
         }
         self.notes.note_test(claim_id, now_ms);
         let lease = self.seats().prove_dead(&lock_directory(&self.real, self.own_id()), owner.seat());
-        let lease = lease.map_err(seat_error("test a member of", &self.real, self.geometry()))?;
+        let lease = lease.map_err(Error::locks("test a member of", &self.real))?;
         Ok(if lease.is_some() { Life::Dead } else { Life::Alive(TEST_EVERY) })
     }
 }
