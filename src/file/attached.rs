@@ -30,6 +30,15 @@ impl Wall for Time {
     }
 }
 
+/// A mapped file with a good header, before this process uses it.
+pub(super) struct MappedFile<'a> {
+    pub real: &'a Path,
+    pub data: Examined,
+    pub mapping: Mapping,
+    pub fixed: FileParams,
+    pub settings: Settings,
+}
+
 /// An open cache file.
 pub(crate) struct AttachedFile {
     /// Unique among all files that this program opens.
@@ -45,7 +54,7 @@ pub(crate) struct AttachedFile {
     plain_reads: PlainReads,
     /// Set when a read found that this process cannot join; later reads do not try again.
     unjoined: PerProcess<()>,
-    /// The file was opened read-only, and is a copy that no process has adopted yet.
+    /// The file is a copy that no process has adopted yet, so this handle is read-only.
     is_copy: bool,
     /// The file that replaced this one.
     pub(super) next: OnceLock<Arc<AttachedFile>>,
@@ -99,54 +108,22 @@ impl PlainReads {
 }
 
 impl AttachedFile {
-    /// Wraps a file that is mapped read-only.
-    pub(super) fn new_read_only(
-        real: &Path,
-        data: Examined,
-        mapping: Mapping,
-        fixed: &FileParams,
-        settings: &Settings,
-    ) -> Result<Self> {
-        let mut opened = Self::unattached(real, data, mapping, fixed, settings)?;
-        let own = FileIdentity::load(&opened.store.mem);
-        let same_boot = opened.words().boot_id() == settings.boot_id;
-        opened.is_copy = own.is_copied_to(opened.data.identity(), same_boot);
-        Ok(opened)
-    }
-
-    /// Wraps a mapped file whose data lock the caller holds, and makes this process a member.
-    pub(super) fn new_locked(
-        real: &Path,
-        data: Examined,
-        mapping: Mapping,
-        fixed: &FileParams,
-        settings: &Settings,
-        lock: DataLock,
-    ) -> Result<Self> {
-        let opened = Self::unattached(real, data, mapping, fixed, settings)?;
-        opened.join_under(lock)?;
-        Ok(opened)
-    }
-
-    fn unattached(
-        real: &Path,
-        data: Examined,
-        mapping: Mapping,
-        fixed: &FileParams,
-        settings: &Settings,
-    ) -> Result<Self> {
+    /// Starts to use a file: under `lock`, its data lock, as a member; without one, to read only.
+    pub(super) fn new(file: MappedFile<'_>, lock: Option<DataLock>) -> Result<Self> {
         static LAST: AtomicU64 = AtomicU64::new(0);
-        Ok(Self {
+        let MappedFile { real, data, mapping, fixed, settings } = file;
+        let same_boot = HeaderWords(&mapping).boot_id() == settings.boot_id;
+        let opened = Self {
             number: LAST.fetch_add(1, Ordering::Relaxed) + 1,
             real: real.into(),
+            is_copy: FileIdentity::load(&mapping).is_copied_to(data.identity, same_boot),
             store: Store { mem: mapping, geometry: fixed.geometry, seed: fixed.seed },
             data: OwnFile::keep(data).map_err(Error::io("examine", real))?,
-            settings: settings.clone(),
-            strategy_name: fixed.strategy_name.clone(),
+            settings,
+            strategy_name: fixed.strategy_name,
             member: PerProcess::new(),
             plain_reads: PlainReads::none(),
             unjoined: PerProcess::new(),
-            is_copy: false,
             next: OnceLock::new(),
             stale_mark: AtomicU64::new(0),
             next_follow_ms: AtomicU64::new(0),
@@ -154,7 +131,11 @@ impl AttachedFile {
             born: Instant::now(),
             notes: Notes::default(),
             tidy_at_end: TidyAtEnd::default(),
-        })
+        };
+        if let Some(lock) = lock {
+            opened.join_under(lock)?;
+        }
+        Ok(opened)
     }
 
     pub(crate) fn geometry(&self) -> &Geometry {
@@ -186,6 +167,13 @@ impl AttachedFile {
     /// Milliseconds since this file was opened.
     pub(super) fn up_ms(&self) -> u64 {
         self.born.elapsed().as_millis() as u64
+    }
+
+    /// Whether the time `next` has come, in milliseconds since this file was opened. If so, it is set to `every_ms` from
+    /// now, so that one thread alone sees it come.
+    pub(super) fn is_due(&self, next: &AtomicU64, every_ms: u64) -> bool {
+        let (now, due) = (self.up_ms(), next.load(Ordering::Relaxed));
+        now >= due && next.compare_exchange(due, now + every_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Takes the data file's lock.

@@ -34,12 +34,6 @@ pub(crate) struct RootLock(#[expect(dead_code, reason = "held, never read")] Loc
 const TIDY_WAIT: Duration = Duration::from_secs(1);
 
 impl RootLock {
-    /// [`shared`](Self::shared) for a process that makes the locks of a file; `None` for a strategy that is not shared,
-    /// and so has no locks to make.
-    pub(crate) fn to_make_locks(real: &Path, settings: &Settings) -> Result<Option<Self>> {
-        settings.locks.is_shared().then(|| Self::shared(real, settings)).transpose()
-    }
-
     /// Creates the directory if needed, and keeps processes that tidy up out of it.
     pub(crate) fn shared(real: &Path, settings: &Settings) -> Result<Self> {
         let root = locks_root(real);
@@ -112,8 +106,7 @@ pub(crate) fn take_path(real: &Path, settings: &Settings) -> Result<Option<PathB
     }
     let _root_lock = RootLock::shared(real, settings)?;
     let directory = lock_directory(real, [settings.random()?, settings.random()?]);
-    platform::make_private_dir(&directory, settings.mode, settings.trust)
-        .map_err(Error::io("create the directory", &directory))?;
+    settings.make_lock_directory(&directory)?;
     let aside = directory.join(REPLACED);
     platform::move_aside(real, &aside).map_err(Error::io("move aside", real))?;
     Ok(Some(aside))

@@ -24,8 +24,8 @@ impl LockFile {
         Self::opened_by(|| platform::open_file(path, true))
     }
 
-    /// Opens a lock file, or whatever `kind` says, that was made with this inode number; 0 stands for any. A file that is
-    /// missing or is another one is an error of kind [`NotFound`](io::ErrorKind::NotFound).
+    /// Opens a file of a lock directory that must have this inode number; 0 stands for any. `kind` is for messages. If
+    /// the file is missing or is another one, the error is of kind [`NotFound`](io::ErrorKind::NotFound).
     pub(super) fn open_known(path: &Path, kind: &str, inode: u64) -> io::Result<Self> {
         let replaced = |why: String| {
             let why = format!("{kind} {}: {why}: it was replaced", path.display());
