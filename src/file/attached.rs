@@ -176,11 +176,6 @@ impl AttachedFile {
         now >= due && next.compare_exchange(due, now + every_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Takes the data file's lock.
-    fn data_lock(&self, limit: Duration) -> Result<DataLock> {
-        DataLock::take_again(&self.data, &self.real, limit)?.ok_or_else(|| held_too_long(&self.real, &self.settings))
-    }
-
     /// Makes this process a member. The caller holds the data lock.
     fn join(&self, only: Option<DataLock>) -> Result<Membership> {
         let seats = self.seats();
@@ -266,7 +261,8 @@ impl AttachedFile {
         if self.settings.read_only {
             return Err(Error::ReadOnly(self.real.clone()));
         }
-        let lock = self.data_lock(limit)?;
+        let lock = DataLock::take_again(&self.data, &self.real, limit)?;
+        let lock = lock.ok_or_else(|| held_too_long(&self.real, &self.settings))?;
         // Another thread may have been faster.
         if let Some(joined) = self.member.get() {
             return Ok(joined);

@@ -37,7 +37,7 @@ pub(crate) struct Notes {
     /// Until when keys rest.
     rests: [Note; REMEMBERED],
     /// Number of creations without the cache while this process had no seat to count them on.
-    uncached: AtomicU64,
+    pub uncached: AtomicU64,
 }
 
 impl Default for Notes {
@@ -101,13 +101,5 @@ impl Notes {
     pub(super) fn rests(&self, key_hash: u64, why: Rest, now_ms: impl FnOnce() -> u64) -> bool {
         let (note, name) = Note::of(&self.rests, key_hash ^ why as u64);
         note.time_ms(name).is_some_and(|until_ms| now_ms() < until_ms)
-    }
-
-    pub(super) fn note_uncached(&self) {
-        self.uncached.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn uncached(&self) -> u64 {
-        self.uncached.load(Ordering::Relaxed)
     }
 }

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::hash::Key;
 use crate::store::claim::{ClaimId, Owner};
 use crate::sync::clock::monotonic_ms;
+use std::sync::atomic::Ordering;
 
 impl AttachedFile {
     /// The name of this process in claims.
@@ -18,12 +19,12 @@ impl AttachedFile {
 
     /// Counts a creation without the cache in a process that has no seat.
     pub(crate) fn note_uncached(&self) {
-        self.notes.note_uncached();
+        self.notes.uncached.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Number of creations without the cache that no seat's counters include.
     pub(crate) fn uncached_elsewhere(&self) -> u64 {
-        self.notes.uncached()
+        self.notes.uncached.load(Ordering::Relaxed)
     }
 
     /// Whether a key is claimed by an owner that is not known to be dead, and whose next test is not due. This takes no

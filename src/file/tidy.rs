@@ -46,13 +46,11 @@ impl RootLock {
                 other => other.map_err(Error::io("create the lock directory", &root))?,
             };
             let got = wait_in_crowd(settings.lock_wait, || lock.try_lock_shared());
-            if got.map_err(Error::io("lock the lock directory", &root))?.is_none() {
-                return Err(held_too_long(real, settings));
-            }
-            if Self::is_of(&root, &lock).map_err(Error::io("examine the lock directory", &root))? {
+            let is_locked = got.map_err(Error::io("lock the lock directory", &root))?.is_some();
+            if is_locked && Self::is_of(&root, &lock).map_err(Error::io("examine the lock directory", &root))? {
                 return Ok(Self(lock));
             }
-            if !attempts.again() {
+            if !is_locked || !attempts.again() {
                 return Err(held_too_long(real, settings));
             }
         }
