@@ -4,10 +4,9 @@
 //! sequence. [`shape`](super::shape) makes runs until no run finds anything new. A field whose type refuses the values that
 //! are made up (a date refuses most strings) is left out of later runs, so that the fields behind it are seen, too.
 
-use serde::de::value::StrDeserializer;
+use serde::de::value::{Error, StrDeserializer, U32Deserializer};
 use serde::de::{self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess};
 use serde::de::{VariantAccess, Visitor};
-use std::fmt;
 
 /// Questions that one type may ask in all runs together: a type without end is cut off there.
 const MOST_QUESTIONS: u32 = 1 << 16;
@@ -19,27 +18,14 @@ const OFTEN: usize = 2;
 /// What the trace notes in place of a variant of an enum that names none.
 const NO_VARIANT: &str = "";
 
-type Result<T> = std::result::Result<T, Halt>;
+type Result<T> = std::result::Result<T, Error>;
 
 /// The names of the fields of a struct, or of the variants of an enum.
 type Names = &'static [&'static str];
 
-/// A run ended early: the type refused a value, or it asks for what the format cannot answer.
-#[derive(Debug)]
-pub(super) struct Halt;
-
-impl fmt::Display for Halt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the values that are made up for a trace were refused")
-    }
-}
-
-impl std::error::Error for Halt {}
-
-impl de::Error for Halt {
-    fn custom<T: fmt::Display>(_: T) -> Self {
-        Halt
-    }
+/// A run ends early: the type asks for what the format cannot answer, or for too much.
+fn halt() -> Error {
+    de::Error::custom("a trace ended early")
 }
 
 /// A struct, or a variant of an enum: the names that serde gives it.
@@ -99,7 +85,7 @@ impl Trace {
     fn note(&mut self, what: &str) -> Result<()> {
         self.questions += 1;
         if self.questions >= MOST_QUESTIONS || self.within.len() > DEEPEST {
-            return Err(Halt);
+            return Err(halt());
         }
         self.depth = self.depth.max(self.within.len());
         self.log.extend_from_slice(what.as_bytes());
@@ -119,13 +105,13 @@ impl Trace {
         Ok(())
     }
 
-    fn cannot_answer(&mut self, question: &str) -> Halt {
+    fn cannot_answer(&mut self, question: &str) -> Error {
         let place = self.innermost().map_or(String::new(), |name| format!(" within `{name}`"));
         self.unreadable.get_or_insert(format!(
             "its Deserialize{place} asks what comes next ({question}), which postcard's bytes do not say; serde's \
              attributes tag, untagged and flatten do that"
         ));
-        Halt
+        halt()
     }
 
     /// Whether optional parts are left out here.
@@ -227,7 +213,7 @@ macro_rules! leaves {
 }
 
 impl<'de> Deserializer<'de> for &mut Trace {
-    type Error = Halt;
+    type Error = Error;
 
     leaves! {
         deserialize_bool: "bool", |trace, visitor| visitor.visit_bool(!trace.makes_least());
@@ -318,7 +304,7 @@ struct Elements<'t> {
 }
 
 impl<'de> SeqAccess<'de> for Elements<'_> {
-    type Error = Halt;
+    type Error = Error;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
         if self.next == self.len {
@@ -339,7 +325,7 @@ impl<'de> SeqAccess<'de> for Elements<'_> {
 
 /// A map: its elements are its entries.
 impl<'de> MapAccess<'de> for Elements<'_> {
-    type Error = Halt;
+    type Error = Error;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
         self.next_element_seed(seed)
@@ -363,7 +349,7 @@ struct Fields<'t> {
 }
 
 impl<'de> MapAccess<'de> for Fields<'_> {
-    type Error = Halt;
+    type Error = Error;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
         while self.trace.refused.contains(&(self.name, self.next)) {
@@ -371,7 +357,7 @@ impl<'de> MapAccess<'de> for Fields<'_> {
         }
         let Some(field) = self.fields.get(self.next) else { return Ok(None) };
         self.trace.note(field)?;
-        let field: StrDeserializer<'_, Halt> = field.into_deserializer();
+        let field: StrDeserializer<'_, Error> = field.into_deserializer();
         seed.deserialize(field).map(Some)
     }
 
@@ -392,19 +378,19 @@ struct Chosen<'t> {
 }
 
 impl<'de> EnumAccess<'de> for Chosen<'_> {
-    type Error = Halt;
+    type Error = Error;
     type Variant = Self;
 
     fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self)> {
-        let index = u32::try_from(self.index).map_err(|_| Halt)?;
+        let index = u32::try_from(self.index).map_err(de::Error::custom)?;
         self.trace.note_count("variant", self.variant.unwrap_or(NO_VARIANT), self.index)?;
-        let index: de::value::U32Deserializer<Halt> = index.into_deserializer();
+        let index: U32Deserializer<Error> = index.into_deserializer();
         Ok((seed.deserialize(index)?, self))
     }
 }
 
 impl<'de> VariantAccess<'de> for Chosen<'_> {
-    type Error = Halt;
+    type Error = Error;
 
     fn unit_variant(self) -> Result<()> {
         self.trace.note("unit variant")

@@ -2,29 +2,13 @@
 
 use super::trace::Name;
 use serde::Serialize;
+use serde::de::value::Error;
 use serde::ser::{self, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple};
 use serde::ser::{SerializeTupleStruct, SerializeTupleVariant, Serializer};
 use std::fmt;
 
-type Result<T = ()> = std::result::Result<T, Unreadable>;
-
-/// Why a value could not be read back.
-#[derive(Debug)]
-pub(super) struct Unreadable(pub String);
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Unreadable {}
-
-impl ser::Error for Unreadable {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self(message.to_string())
-    }
-}
+/// An error says why a value could not be read back.
+pub(super) type Result<T = ()> = std::result::Result<T, Error>;
 
 /// How many fields are read of each struct and variant; empty if a part of the type could not be traced.
 pub(super) struct Fields(pub Vec<(Name, usize)>);
@@ -39,7 +23,8 @@ impl Fields {
             return Ok(());
         }
         let name = shown(name);
-        Err(Unreadable(format!("of `{name}` {written} fields are written and {read} are read (skip_serializing)")))
+        let why = format!("of `{name}` {written} fields are written and {read} are read (skip_serializing)");
+        Err(ser::Error::custom(why))
     }
 }
 
@@ -58,7 +43,7 @@ impl<'s> Walk<'s> {
             return Ok(Parts { walk: self, name: None, written: 0 });
         }
         let why = format!("the length of a {what} is not known before its end; serde's attribute flatten makes such");
-        Err(Unreadable(why))
+        Err(ser::Error::custom(why))
     }
 }
 
@@ -74,7 +59,7 @@ macro_rules! leaves {
 
 impl<'s> Serializer for Walk<'s> {
     type Ok = ();
-    type Error = Unreadable;
+    type Error = Error;
     type SerializeSeq = Parts<'s>;
     type SerializeTuple = Parts<'s>;
     type SerializeTupleStruct = Parts<'s>;
@@ -187,7 +172,7 @@ impl Parts<'_> {
             "the field `{field}` of `{of}` is left out (skip_serializing_if), and postcard's bytes do not say which \
              fields are there"
         );
-        Err(Unreadable(why))
+        Err(ser::Error::custom(why))
     }
 
     #[inline]
@@ -206,7 +191,7 @@ macro_rules! parts {
     ($($name:ident $(may $skip:ident)? { $($method:ident($($field:ty)?);)* })*) => {$(
         impl $name for Parts<'_> {
             type Ok = ();
-            type Error = Unreadable;
+            type Error = Error;
 
             $(
                 #[inline]
