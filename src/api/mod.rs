@@ -19,6 +19,7 @@ mod stripe_lock;
 mod typed;
 mod values;
 mod wants;
+mod words;
 mod write;
 mod writer;
 

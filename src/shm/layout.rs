@@ -33,6 +33,8 @@ pub(crate) const OWN_LINES: usize = 8;
 pub(crate) const SLOTS: u64 = 7;
 /// Longest name of a namespace, in bytes.
 pub(crate) const NAMESPACE_NAME: usize = 128;
+/// Words of a namespace that mean nothing to the engine.
+pub(crate) const NAMESPACE_WORDS: usize = 4;
 /// Longest name of a lock strategy, in bytes.
 pub(crate) const STRATEGY_NAME: usize = 32;
 
@@ -129,7 +131,7 @@ pub(crate) struct Namespace {
     pub name_len: u64,
     pub idle_ttl_ms: u64,
     pub name: [u8; NAMESPACE_NAME],
-    pub words: [u64; 4],
+    pub words: [u64; NAMESPACE_WORDS],
     pub generation: u64,
     pub reserved: [u64; 3],
 }
@@ -294,7 +296,7 @@ fields! {
     }
     Namespace {
         name_hash: 8, epochs: 8, hard_ttl_ms: 8, soft_ttl_ms: 8, none_ttl_ms: 8, flags: 8, name_len: 8,
-        idle_ttl_ms: 8, name: NAMESPACE_NAME, words: 32, generation: 8, reserved: 24,
+        idle_ttl_ms: 8, name: NAMESPACE_NAME, words: NAMESPACE_WORDS * 8, generation: 8, reserved: 24,
     }
     Stripe {
         lock_word: 8, sleep_word: 8, lock_inode: 8, reserved_lock: 40,
@@ -316,7 +318,7 @@ fields! {
 /// The fields that format 3 names for features to come, by struct. They and the `reserved` fields are zero.
 const FOR_LATER: [(&str, &[&str]); 2] = [
     ("Header", &["tags", "histograms", "samples", "namespace_reads", "lineage", "sample_mask", "resizer", "tag_clock"]),
-    ("Namespace", &["flags", "idle_ttl_ms", "words", "generation"]),
+    ("Namespace", &["flags", "idle_ttl_ms", "generation"]),
 ];
 
 /// The fields of a struct that are zero in every file: name, offset and size.
