@@ -4,7 +4,7 @@ use crate::address::{Address, Endpoint};
 use crate::error::{Error, Result};
 use crate::resp::{Decoder, Value, encode};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -140,6 +140,17 @@ impl Connection {
             }
             Err(error) => Err(lost(error)),
         }
+    }
+}
+
+impl Drop for Connection {
+    /// Ends the connection, and not only this process's descriptor: a forked child may have another, and the server would
+    /// go on filling a buffer that nobody reads.
+    fn drop(&mut self) {
+        let _ = match &self.stream {
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Both),
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Both),
+        };
     }
 }
 

@@ -42,6 +42,15 @@ impl fmt::Debug for RedisStore {
 }
 
 impl RedisStore {
+    /// Data calls to another address than the tracker's: see [`Options::store`](crate::Options::store). The URL has the
+    /// form that [`Options::new`](crate::Options::new) describes.
+    ///
+    /// # Errors
+    /// [`Error::Option`].
+    pub fn open(url: &str, timeout: Duration) -> Result<Self> {
+        Self::new(&Address::parse(url)?, timeout)
+    }
+
     pub(crate) fn new(address: &Address, timeout: Duration) -> Result<Self> {
         let place = match &address.endpoint {
             Endpoint::Tcp(host, port) => ConnectionAddr::Tcp(host.clone(), *port),
