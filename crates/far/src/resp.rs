@@ -178,6 +178,7 @@ impl Decoder {
             _ => return Err(Malformed("an unknown type")),
         };
         self.start = after;
+        self.spend(end)?;
         Ok(Some(token))
     }
 
@@ -296,7 +297,8 @@ mod tests {
         let long = [b"+".as_slice(), &[b'x'; LONGEST_LINE]].concat();
         let deep = b"*1\r\n".repeat(DEEPEST + 1);
         let many = [b"*100000000\r\n".as_slice(), &b"_\r\n".repeat(200)].concat();
-        let hostile: [&[u8]; 11] = [
+        let lines = [b"*50\r\n".as_slice(), &[b"+".as_slice(), &[b'x'; 1000], b"\r\n"].concat().repeat(50)].concat();
+        let hostile: [&[u8]; 12] = [
             b"?\r\n",
             b"\n",
             b":1x\r\n",
@@ -308,6 +310,7 @@ mod tests {
             &long,
             &deep,
             &many,
+            &lines,
         ];
         for stream in hostile {
             let mut decoder = Decoder::new(4096);
