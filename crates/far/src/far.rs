@@ -79,10 +79,19 @@ impl Far {
         proof.age(self.0.near.clock.now()).map(Duration::from_micros)
     }
 
-    /// Why this process's tracker proves nothing, in words; `None` while it proves, or waits for a seat.
+    /// Why this process's tracker proves nothing, in words, or why it may prove too late; `None` while all is well, or it
+    /// waits for a seat.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
-        self.0.process.load().keeper.as_ref().and_then(Keeper::problem)
+        let of_tracker = self.0.process.load().keeper.as_ref().and_then(Keeper::problem);
+        of_tracker.or_else(|| {
+            let round_trip = self.0.counters.round_trip_us.get();
+            (round_trip * 5 > self.0.settings.staleness_us()).then(|| {
+                format!(
+                    "a round trip to the server takes {round_trip} us: max_staleness should be at least five of them"
+                )
+            })
+        })
     }
 }
 
@@ -148,7 +157,7 @@ impl Inner {
 
     /// Notes the server that this process reaches. If the host's trackers reach another one, old connections may be the
     /// reason, and new ones are made, once in a while.
-    fn note_run(&self, process: &Process, run_id: &str) {
+    pub(crate) fn note_run(&self, process: &Process, run_id: &str) {
         let identity = self.identity_of(run_id);
         self.identity.store(identity, Ordering::Relaxed);
         let staleness = self.settings.staleness_us();

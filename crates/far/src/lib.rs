@@ -27,6 +27,9 @@
 //! * After a write has returned, no read of this host that begins later returns the value from before it.
 //! * Reads of a key on this host never go back to an older value, as long as the far tier does not.
 //! * Nobody waits for a tracker, and a near tier that fails makes no answer an error: the far tier is asked.
+//!
+//! `docs/far-tier.md` in the repository has the rest: all options, what is not promised, and what to do when something is
+//! wrong.
 #![cfg(unix)]
 
 mod address;
@@ -58,4 +61,13 @@ pub use options::Options;
 pub use redis::RedisStore;
 pub use settings::Tracking;
 pub use stats::Stats;
-pub use store::{Answer, Fetched, Store, TimeToLive};
+pub use store::{Answer, Fetched, Reply, Store, TimeToLive};
+
+/// The examples of the pages compile.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../../docs/far-tier.md")]
+    struct FarTier;
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+}

@@ -8,7 +8,6 @@ use crate::stats::Counters;
 use kennel::{Cache, CreateOptions, Expiry, Invalidation, Lookup, NamespaceOptions, Wait};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// How long a deletion waits for a stripe. A process that holds one for longer is stopped, or as good as.
@@ -18,9 +17,8 @@ pub(crate) struct Near {
     cache: Cache,
     pub clock: HostClock,
     max_staleness_us: u64,
+    is_tracked: bool,
     counters: Arc<Counters>,
-    /// The last name that was found to be of the identity that was asked for: it saves a look at the word.
-    known: AtomicU64,
 }
 
 impl Near {
@@ -36,8 +34,8 @@ impl Near {
             cache,
             clock: HostClock::new(),
             max_staleness_us: scope.max_staleness_us,
+            is_tracked: scope.is_tracked,
             counters,
-            known: AtomicU64::new(0),
         };
         near.agree_on(scope)?;
         Ok(near)
@@ -74,25 +72,14 @@ impl Near {
     }
 
     /// The proof, if it speaks of this identity. Read it before the value that it shall vouch for.
+    ///
+    /// The name is read each time, and after the proof: the file may have been replaced, and a new one counts its
+    /// generations anew.
     #[inline]
     pub(crate) fn proof_of(&self, identity: u64) -> Option<Stamped> {
         let proof = self.proof();
-        let known = Stamped(self.known.load(Ordering::Relaxed));
-        if known.generation() == proof.generation() && known.low() == identity && identity != 0 {
-            return Some(proof);
-        }
-        self.look_up(proof, identity)
-    }
-
-    #[cold]
-    fn look_up(&self, proof: Stamped, identity: u64) -> Option<Stamped> {
         let name = Stamped(self.word(NAME));
-        // A generation has one name for ever, so what was seen once may be remembered.
-        if identity == 0 || name.low() != identity || name.generation() != proof.generation() {
-            return None;
-        }
-        self.known.store(name.0, Ordering::Relaxed);
-        Some(proof)
+        (identity != 0 && name == Stamped::new(proof.generation(), identity)).then_some(proof)
     }
 
     /// Whether a proof still vouches for what was copied before this call.
@@ -176,7 +163,7 @@ impl Near {
     /// Takes all proofs back: a new generation without a name. Whoever names the next one flushes first.
     pub(crate) fn revoke(&self) {
         self.counters.revocations.add(1);
-        let Some(proof) = self.cache.namespace_word(PROOF).map(Stamped) else {
+        let Some(proof) = self.cache.namespace_word(PROOF).map(Stamped).filter(|_| self.is_tracked) else {
             self.counters.unshielded.add(1);
             return;
         };

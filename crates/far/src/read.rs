@@ -166,6 +166,7 @@ impl Inner {
         let (value, expiry) = match answer {
             Answer::Refused(error) => {
                 self.marks.mark(key, self.near.clock.now());
+                self.shield(key, None);
                 return Err(error);
             }
             Answer::Absent => (None, Some(Expiry::Never)),

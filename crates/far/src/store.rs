@@ -22,10 +22,19 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// As [`fetch`](Store::fetch). After an error of the connection the server may have executed the command, or may do
     /// so later.
-    fn call(&self, command: &[&[u8]]) -> Result<Value>;
+    fn call(&self, command: &[&[u8]]) -> Result<Reply>;
 
     /// Uses new connections from now on, because the old ones seem to lead to a server that is no longer the master.
     fn renew(&self);
+}
+
+/// What [`Store::call`] got.
+#[derive(Debug)]
+pub struct Reply {
+    /// The run of the server that answered.
+    pub run_id: Arc<str>,
+    /// Its answer.
+    pub value: Value,
 }
 
 /// What [`Store::fetch`] found.

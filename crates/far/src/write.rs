@@ -86,7 +86,9 @@ impl Inner {
         let deletion = Deletion { inner: self, keys };
         let reply = process.store.call(command);
         drop(deletion);
-        reply
+        let reply = reply?;
+        self.note_run(&process, &reply.run_id);
+        Ok(reply.value)
     }
 }
 

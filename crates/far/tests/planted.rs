@@ -17,9 +17,10 @@ fn the_absence_of_each_rule_is_found() {
         assert!(!schedules.is_empty(), "no schedule needs {name}");
         for (schedule, _, play) in schedules {
             leave_out(Some(rule));
-            let outcome = play();
+            // On a busy machine the tracker may delete or flush earlier than the schedule wants.
+            let is_found = (0..5).any(|_| play().is_err());
             leave_out(None);
-            assert!(outcome.is_err(), "without {name}, {schedule:?} found nothing");
+            assert!(is_found, "without {name}, {schedule:?} found nothing");
         }
     }
 }

@@ -286,3 +286,36 @@ fn two_trackers_of_a_host_and_one_takes_over_without_a_loss_of_trust() {
     }
     assert_eq!((second.stats().flushes, third.stats().tracked), (flushes, 0));
 }
+
+#[test]
+fn a_near_file_that_is_lost_or_replaced_costs_fetches_and_no_answer() {
+    let Some(place) = place("a_near_file_that_is_lost_or_replaced") else { return };
+    let far = place.open(&place.options(), "near");
+    let near = place.folder.path().join("near");
+    far.set("app:k", "v", Expiry::Never).unwrap();
+    kennel::Options::new().destroy(&near).unwrap();
+    for n in 0..20 {
+        far.set("app:k", n.to_string(), Expiry::Never).unwrap();
+        assert_eq!(get(&far, "app:k"), Some(n.to_string()));
+    }
+    let lost = far.stats();
+    let _new = kennel::Options::new().capacity(1 << 20).open_or_create(&near).unwrap();
+    trusted(&far);
+    for n in 0..20 {
+        far.set("app:k", n.to_string(), Expiry::Never).unwrap();
+        assert_eq!(get(&far, "app:k"), Some(n.to_string()));
+    }
+    assert!(lost.unshielded > 0 && far.stats().unshielded >= lost.unshielded, "{lost:?}");
+}
+
+#[test]
+fn a_user_that_may_not_ask_which_server_it_reached_gets_its_data_all_the_same() {
+    let Some(place) = place("a_user_that_may_not_ask") else { return };
+    place.server.ask(&["ACL", "SETUSER", "plain", "on", ">p", "~app:*", "+get", "+set", "+pttl", "+hello", "+ping"]);
+    let url = format!("unix://plain:p@{}", place.server.socket().display());
+    let far = Options::new(url).prefix("app:").max_staleness(T).open(place.folder.path().join("near")).unwrap();
+    far.set("app:k", "v", Expiry::Never).unwrap();
+    assert_eq!((get(&far, "app:k"), get(&far, "app:k")), (Some("v".into()), Some("v".into())));
+    until("the tracker's problem", || far.problem().is_some_and(|problem| problem.contains("NOPERM")));
+    assert_eq!((far.stats().hits, far.stats().fills, far.proof_age()), (0, 0, None));
+}

@@ -1,7 +1,7 @@
 //! A far tier that a test plays: it decides when each answer and each push comes.
 
 use kennel_far::resp::{Decoder, Value, encode};
-use kennel_far::{Answer, Error, Far, Fetched, Options, Result, Store, TimeToLive};
+use kennel_far::{Answer, Error, Far, Fetched, Options, Reply, Result, Store, TimeToLive};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -317,7 +317,7 @@ impl Store for PlayedStore {
     }
 
     /// Executes `SET`, `DEL` and `BOOM`, without a push: that is left to the test.
-    fn call(&self, command: &[&[u8]]) -> Result<Value> {
+    fn call(&self, command: &[&[u8]]) -> Result<Reply> {
         if command[0] == b"BOOM" {
             panic!("a client that panics");
         }
@@ -327,7 +327,8 @@ impl Store for PlayedStore {
         if self.0.fails_calls.load(Ordering::SeqCst) {
             return Err(Error::Connection("timed out".into()));
         }
-        Ok(Value::Bytes(b"OK".to_vec()))
+        let run_id = self.0.run_id.lock().unwrap().as_str().into();
+        Ok(Reply { run_id, value: Value::Bytes(b"OK".to_vec()) })
     }
 
     fn renew(&self) {}
