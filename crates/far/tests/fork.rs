@@ -89,3 +89,53 @@ fn a_child_has_connections_and_a_keeper_of_its_own_and_takes_the_seat_of_its_par
     });
     assert_eq!(wait(child), 0, "the child failed");
 }
+
+#[test]
+fn a_stopped_tracker_is_replaced_by_a_volunteer_until_it_goes_on() {
+    let Some(program) = server::program() else { return };
+    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let server = Server::start(&program, folder.path());
+    let t = Duration::from_millis(300);
+    let options = Options::new(server.url()).prefix("app:").max_staleness(t).keepers(1);
+    let options = options.near(kennel::Options::new().capacity(1 << 20));
+    let near = folder.path().join("near");
+    let of_child = (options.clone(), near.clone());
+    let holder = fork(move || {
+        let _far = of_child.0.open(&of_child.1).unwrap();
+        thread::sleep(Duration::from_secs(60));
+    });
+    let trackers = || {
+        let list = server.ask(&["CLIENT", "LIST"]);
+        let list = String::from_utf8_lossy(list.as_bytes().unwrap_or_default()).into_owned();
+        list.lines()
+            .filter(|line| line.split(' ').any(|field| field.starts_with("flags=") && field.contains('B')))
+            .count()
+    };
+    until("the holder to track", || trackers() == 1);
+    let far = options.open(&near).unwrap();
+    let is_near = || {
+        let hits = far.stats().absent_hits;
+        far.get("app:nothing").unwrap();
+        far.get("app:nothing").unwrap();
+        far.stats().absent_hits > hits
+    };
+    until("the holder's proof", is_near);
+    assert_eq!(far.stats().tracked, 0);
+    // SAFETY: the child was not waited for, so its number is its own.
+    let signal = |signal| assert_eq!(unsafe { libc::kill(holder, signal) }, 0);
+    signal(libc::SIGSTOP);
+    let stopped = Instant::now();
+    thread::sleep(t + t / 4);
+    until("a volunteer", || far.stats().proofs > 0);
+    assert!(stopped.elapsed() < t * 4, "after {:?}", stopped.elapsed());
+    until("the volunteer's proof", is_near);
+    signal(libc::SIGCONT);
+    until("the volunteer to leave", || trackers() == 1 && far.problem().is_none());
+    let proofs = far.stats().proofs;
+    thread::sleep(t * 2);
+    assert_eq!(far.stats().proofs, proofs, "only the holder proves");
+    assert!(is_near());
+    signal(libc::SIGKILL);
+    wait(holder);
+    until("the seat", || far.stats().proofs > proofs);
+}

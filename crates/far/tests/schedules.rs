@@ -170,3 +170,16 @@ fn a_second_handle_takes_the_seat_of_one_that_ends_and_closes_nothing_of_it() {
     stage.until_trusted(&other);
     assert_eq!(stage.killed(), Vec::<String>::new(), "a seat that was given back names no connection");
 }
+
+#[test]
+fn nothing_is_proved_where_pushes_are_swallowed() {
+    let stage = Stage::new();
+    stage.hold_pushes(true);
+    let far = stage.options().probe(true).open(stage.near()).unwrap();
+    until("the probe to fail", || far.problem().is_some_and(|problem| problem.contains("did not arrive")));
+    stage.set_silently("k", "v");
+    assert_eq!((get(&far, "k"), get(&far, "k"), far.stats().fills, far.proof_age()), ("v".into(), "v".into(), 0, None));
+    stage.hold_pushes(false);
+    stage.set_silently("k-first", "0");
+    stage.until_trusted(&far);
+}

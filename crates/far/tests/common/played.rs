@@ -115,7 +115,7 @@ impl Stage {
     }
 
     pub fn push(&self, key: &str) {
-        self.state.tell(&format!(">2\r\n$10\r\ninvalidate\r\n*1\r\n${}\r\n{key}\r\n", key.len()));
+        self.state.tell(&invalidation(key));
     }
 
     pub fn push_null(&self) {
@@ -187,6 +187,10 @@ impl State {
     }
 }
 
+fn invalidation(key: &str) -> String {
+    format!(">2\r\n$10\r\ninvalidate\r\n*1\r\n${}\r\n{key}\r\n", key.len())
+}
+
 /// Serves one connection of a tracker.
 fn serve(state: &State, mut stream: UnixStream) {
     let mut decoder = Decoder::new(1 << 20);
@@ -217,6 +221,13 @@ fn serve(state: &State, mut stream: UnixStream) {
                 }
                 ["SET", _, value, "NX"] => {
                     marker = Some(value.as_bytes().to_vec());
+                    "+OK\r\n".into()
+                }
+                // A probe.
+                ["SET", key, _, "PX", _] => {
+                    if !state.holds_pushes.load(Ordering::SeqCst) {
+                        state.tell(&invalidation(key));
+                    }
                     "+OK\r\n".into()
                 }
                 ["GET", _] => {
