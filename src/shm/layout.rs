@@ -33,6 +33,8 @@ pub(crate) const OWN_LINES: usize = 8;
 pub(crate) const SLOTS: u64 = 7;
 /// Longest name of a namespace, in bytes.
 pub(crate) const NAMESPACE_NAME: usize = 128;
+/// Words of a namespace that mean nothing to the engine.
+pub(crate) const NAMESPACE_WORDS: usize = 4;
 /// Longest name of a lock strategy, in bytes.
 pub(crate) const STRATEGY_NAME: usize = 32;
 
@@ -146,7 +148,7 @@ layout! {
         name_len: u64,
         idle_ttl_ms: u64,
         name: [u8; NAMESPACE_NAME],
-        words: [u64; 4],
+        words: [u64; NAMESPACE_WORDS],
         generation: u64,
         reserved: [u64; 3],
     }
@@ -276,7 +278,7 @@ const _: () = {
 /// The fields that format 3 names for features to come, by struct. They and the `reserved` fields are zero.
 const FOR_LATER: [(&str, &[&str]); 2] = [
     ("Header", &["tags", "histograms", "samples", "namespace_reads", "lineage", "sample_mask", "resizer", "tag_clock"]),
-    ("Namespace", &["flags", "idle_ttl_ms", "words", "generation"]),
+    ("Namespace", &["flags", "idle_ttl_ms", "generation"]),
 ];
 
 /// The fields of a struct that are zero in every file: name, offset and size.

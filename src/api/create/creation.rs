@@ -173,7 +173,7 @@ impl Claim {
 }
 
 impl Claim {
-    /// The key as it is stored: see [`Cache::stored_key`].
+    /// The key as it is stored: see [`Cache::stored_key`](crate::Cache::stored_key).
     #[must_use]
     pub fn key(&self) -> &[u8] {
         &self.0.key
