@@ -222,7 +222,8 @@ fn adopt(
     let root_lock = RootLock::to_make_locks(real, settings)?;
     let inodes = make_locks(&directory, settings, &fixed.geometry)?;
     HeaderWords(mapping).set_lock_inodes(&fixed.geometry, &inodes);
-    FileIdentity { id, data: found, lock_directory: platform::directory_inode(&directory) }.store(mapping);
+    let (lock_directory, lineage) = (platform::directory_inode(&directory), settings.random()?);
+    FileIdentity { id, data: found, lock_directory, lineage }.store(mapping);
     Ok(root_lock)
 }
 

@@ -74,6 +74,7 @@ pub(crate) struct Header {
     pub data_inode: u64,
     pub data_device: u64,
     pub lock_dir_inode: u64,
+    /// Of the values in the file: equal stamps name equal values only within one lineage.
     pub lineage: u64,
     pub reserved_identity: [u64; 2],
     // State: one cache line, which every operation reads and few operations write.
@@ -315,7 +316,7 @@ fields! {
 
 /// The fields that format 3 names for features to come, by struct. They and the `reserved` fields are zero.
 const FOR_LATER: [(&str, &[&str]); 2] = [
-    ("Header", &["tags", "histograms", "samples", "namespace_reads", "lineage", "sample_mask", "resizer", "tag_clock"]),
+    ("Header", &["tags", "histograms", "samples", "namespace_reads", "sample_mask", "resizer", "tag_clock"]),
     ("Namespace", &["flags", "idle_ttl_ms", "words", "generation"]),
 ];
 

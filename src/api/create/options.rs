@@ -177,6 +177,12 @@ impl CreateOptions {
         self
     }
 
+    /// Whether this caller judges a value by more than whether it is stale.
+    #[cfg(feature = "typed")]
+    pub(crate) fn judges_age(&self) -> bool {
+        self.max_age.is_some() || self.max_fresh_age.is_some() || self.early_refresh.is_some()
+    }
+
     /// The owner of the claim, or `other` if none is set.
     pub(crate) fn task_or(&self, other: fn() -> Task) -> Task {
         self.task.unwrap_or_else(other)

@@ -182,7 +182,7 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
     ) -> Result<T, R::Error> {
         let task = how.task_or(Task::unique);
         match self.search(key.as_ref(), &how.for_value(), task).await? {
-            End::Found(value) => Ok(value),
+            End::Found(found) => Ok(found.item.value),
             End::Create(claim) => self.created(claim, task, create).await,
             // A search that needs a value finds no absence.
             End::Absent => task.create(create).await.into_result(),
@@ -201,7 +201,7 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
     ) -> Result<Option<T>, R::Error> {
         let task = how.task_or(Task::unique);
         match self.search(key.as_ref(), how, task).await? {
-            End::Found(value) => Ok(Some(value)),
+            End::Found(found) => Ok(Some(found.item.value)),
             End::Absent => Ok(None),
             End::Create(claim) => {
                 let value = task.create(create).await.into_result()?;
@@ -230,7 +230,7 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
     {
         let task = how.task_or(Task::unique);
         match self.search(key.as_ref(), &how.for_refresh(), task).await? {
-            End::Found(value) => Ok(value),
+            End::Found(found) => Ok(found.item.value),
             End::Create(claim) => {
                 let Some(stale) = claim.stale().and_then(|stale| self.typed.codec.decode(stale).ok()) else {
                     return self.created(claim, task, create).await;
@@ -245,7 +245,7 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
         }
     }
 
-    async fn search(&self, key: &[u8], how: &CreateOptions, task: Task) -> Result<End<T>> {
+    pub(super) async fn search(&self, key: &[u8], how: &CreateOptions, task: Task) -> Result<End<T>> {
         let mut search = Search::new(&self.typed.codec, how)?;
         let mut caller = self.cache.caller(how, task);
         let key = self.cache.stored_key(key);
@@ -259,7 +259,7 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
 
     /// Runs a creator and stores what it made. A value that cannot be encoded is an error, after which the next waiter
     /// tries.
-    async fn created<R: CreatorOutput<T>, F: Future<Output = R>>(
+    pub(super) async fn created<R: CreatorOutput<T>, F: Future<Output = R>>(
         &self,
         claim: Claim,
         task: Task,

@@ -189,7 +189,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         create: impl FnOnce() -> R,
     ) -> Result<T, R::Error> {
         match self.search(key.as_ref(), &how.for_value())? {
-            End::Found(value) => Ok(value),
+            End::Found(found) => Ok(found.item.value),
             End::Create(claim) => self.created(claim, create),
             // A search that needs a value finds no absence.
             End::Absent => create().into_result(),
@@ -207,7 +207,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         create: impl FnOnce() -> R,
     ) -> Result<Option<T>, R::Error> {
         match self.search(key.as_ref(), how)? {
-            End::Found(value) => Ok(Some(value)),
+            End::Found(found) => Ok(Some(found.item.value)),
             End::Absent => Ok(None),
             End::Create(claim) => {
                 let made = create().into_result()?;
@@ -236,7 +236,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     {
         let task = how.task_or(Task::unique);
         match self.search(key.as_ref(), &how.for_refresh().task(task))? {
-            End::Found(value) => Ok(value),
+            End::Found(found) => Ok(found.item.value),
             End::Absent => create().into_result(),
             End::Create(claim) => match claim.stale().and_then(|stale| self.codec.decode(stale).ok()) {
                 Some(stale) => {
@@ -251,7 +251,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         }
     }
 
-    fn search(&self, key: &[u8], how: &CreateOptions) -> Result<End<T>> {
+    pub(super) fn search(&self, key: &[u8], how: &CreateOptions) -> Result<End<T>> {
         let mut search = Search::new(&self.codec, how)?;
         let mut caller = self.cache.caller(how);
         self.cache.with_stored_key(key, |key| {
@@ -266,7 +266,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
 
     /// Runs a creator and stores what it made. The caller has its value, so a failure of the store is counted and not
     /// returned. A value that cannot be encoded is an error, after which the next waiter tries.
-    fn created<R: CreatorOutput<T>>(&self, claim: Claim, create: impl FnOnce() -> R) -> Result<T, R::Error> {
+    pub(super) fn created<R: CreatorOutput<T>>(&self, claim: Claim, create: impl FnOnce() -> R) -> Result<T, R::Error> {
         let value = create().into_result()?;
         let _ = claim.store(self.codec.encode(&value)?);
         Ok(value)
