@@ -16,6 +16,7 @@ mod read;
 mod set_options;
 mod stats;
 mod stripe_lock;
+mod take;
 mod task;
 #[cfg(feature = "typed")]
 mod typed;

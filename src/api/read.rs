@@ -167,9 +167,9 @@ impl Cache {
         values
     }
 
-    /// The items of many keys, in the order of the keys.
-    #[cfg(feature = "typed")]
-    pub(super) fn get_items<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Option<Item>> {
+    /// The items of many keys, in the order of the keys: see [`get_multi`](Self::get_multi).
+    #[must_use]
+    pub fn get_items<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Option<Item>> {
         let mut items = Vec::with_capacity(keys.len());
         self.read_multi(keys, &mut WholeItem(&self.file.time), |_, item| items.push(item));
         items
@@ -181,12 +181,19 @@ impl Cache {
     /// [`NoMemory`](Error::NoMemory), instead of ending the process.
     pub fn try_get_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Vec<u8>>>> {
         let mut values = Ok(Vec::with_capacity(keys.len()));
-        self.read_multi(keys, &mut TryValue, |_, value| match (&mut values, value.transpose()) {
-            (Ok(list), Ok(value)) => list.push(value),
-            (Ok(_), Err(error)) => values = Err(error),
-            (Err(_), _) => {}
-        });
+        self.read_multi(keys, &mut TryValue, |_, value| push(&mut values, value));
         values
+    }
+
+    /// Like [`get_items`](Self::get_items), but returns an error if there is no memory for the values.
+    ///
+    /// # Errors
+    /// [`NoMemory`](Error::NoMemory), instead of ending the process.
+    pub fn try_get_items<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Item>>> {
+        let mut items = Ok(Vec::with_capacity(keys.len()));
+        let want = &mut TryWhole::<false>(&self.file.time);
+        self.read_multi(keys, want, |_, known| push(&mut items, known.map(|known| known.map(|known| known.item))));
+        items
     }
 
     /// Like [`get_multi`](Self::get_multi), but stores all values in one buffer, which the next call can use again:
@@ -314,6 +321,15 @@ impl Cache {
         let counters = joined.map_or(ReadCounters::Nowhere, |joined| ReadCounters::Of(joined.lines));
         let reader = Reader { opened, counters };
         counted(reader, reader.verified(key, want))
+    }
+}
+
+/// Adds what a read of a batch found; after the first error nothing more is added.
+fn push<T>(list: &mut Result<Vec<Option<T>>>, found: Option<Result<T>>) {
+    match (&mut *list, found.transpose()) {
+        (Ok(values), Ok(value)) => values.push(value),
+        (Ok(_), Err(error)) => *list = Err(error),
+        (Err(_), _) => {}
     }
 }
 

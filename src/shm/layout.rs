@@ -317,7 +317,7 @@ fields! {
 /// The fields that format 3 names for features to come, by struct. They and the `reserved` fields are zero.
 const FOR_LATER: [(&str, &[&str]); 2] = [
     ("Header", &["tags", "histograms", "samples", "namespace_reads", "sample_mask", "resizer", "tag_clock"]),
-    ("Namespace", &["flags", "idle_ttl_ms", "words", "generation"]),
+    ("Namespace", &["idle_ttl_ms", "words", "generation"]),
 ];
 
 /// The fields of a struct that are zero in every file: name, offset and size.

@@ -480,7 +480,7 @@ fn loom_a_claim_that_is_seen_without_the_lock_is_of_one_owner() {
 
 #[test]
 fn loom_a_namespace_is_found_whole_or_not_at_all() {
-    const DEFAULTS: Defaults = Defaults { hard_ttl_ms: 1, soft_ttl_ms: 2, none_ttl_ms: 3 };
+    const DEFAULTS: Defaults = Defaults { hard_ttl_ms: 1, soft_ttl_ms: 2, none_ttl_ms: 3, jitter: 4 };
     let (found, listed) = (Seen::default(), Seen::default());
     let in_model = (found.clone(), listed.clone());
     checker().check(move || {

@@ -71,6 +71,13 @@ impl CreateOptions {
         self
     }
 
+    /// Shortens the times of the value by a random part: see [`SetOptions::jitter`](crate::SetOptions::jitter).
+    #[must_use]
+    pub fn jitter(mut self, part: f64) -> Self {
+        self.set = self.set.jitter(part);
+        self
+    }
+
     /// How long the cache remembers that a creator found no value. Without this, and without a default of the namespace,
     /// it does not remember that.
     #[must_use]

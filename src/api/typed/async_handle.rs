@@ -94,6 +94,12 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
         self.typed.get_multi(keys)
     }
 
+    /// [`Typed::get_items`] for tasks.
+    #[must_use]
+    pub fn get_items<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<Option<Item<T>>>> {
+        self.typed.get_items(keys)
+    }
+
     /// [`Typed::contains`] for tasks.
     #[must_use]
     pub fn contains(&self, key: impl AsRef<[u8]>) -> bool {
@@ -168,6 +174,22 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
     /// Those of [`Cache::set`](crate::Cache::set).
     pub async fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         self.cache.delete(key).await
+    }
+
+    /// [`Typed::take`] for tasks.
+    ///
+    /// # Errors
+    /// Those of [`Typed::take`].
+    pub async fn take(&self, key: impl AsRef<[u8]>) -> Result<Option<Item<T>>> {
+        self.typed.decoded(self.cache.take(key).await?)
+    }
+
+    /// [`Typed::get_and_touch`] for tasks.
+    ///
+    /// # Errors
+    /// Those of [`Typed::get_and_touch`].
+    pub async fn get_and_touch(&self, key: impl AsRef<[u8]>, expiry: Expiry) -> Result<Option<Item<T>>> {
+        self.typed.decoded(self.cache.get_and_touch(key, expiry).await?)
     }
 
     /// [`Typed::get_or_create`] for tasks. Each call is an owner of its own, as of [`AsyncCache::get_or_create`].

@@ -92,19 +92,20 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// # Errors
     /// Those of [`get`](Self::get).
     pub fn get_item(&self, key: impl AsRef<[u8]>) -> Result<Option<Item<T>>> {
-        self.codec.check_type("read")?;
-        self.cache.get_item(key).map(|item| Ok(item.with_value(self.codec.decode(&item)?))).transpose()
+        self.decoded(self.cache.get_item(key))
     }
 
     /// The values of many keys, in their order: see [`Cache::get_multi`]. Each may be an error of [`get`](Self::get).
     #[must_use]
     pub fn get_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<Option<T>>> {
-        let items = self.cache.get_items(keys).into_iter();
-        let decode = |item: Option<Item>| {
-            self.codec.check_type("read")?;
-            item.map(|item| self.codec.decode(&item)).transpose()
-        };
-        items.map(decode).collect()
+        self.get_items(keys).into_iter().map(|item| Ok(item?.map(|item| item.value))).collect()
+    }
+
+    /// The values of many keys with their stamps and times, in the order of the keys: see [`Cache::get_items`]. Each may be
+    /// an error of [`get`](Self::get).
+    #[must_use]
+    pub fn get_items<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<Option<Item<T>>>> {
+        self.cache.get_items(keys).into_iter().map(|item| self.decoded(item)).collect()
     }
 
     /// Whether the key has a value, of whatever type: see [`Cache::contains`].
@@ -175,6 +176,23 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// Those of [`Cache::set`].
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         self.cache.delete(key)
+    }
+
+    /// Removes a key and returns what it had: see [`Cache::take`].
+    ///
+    /// # Errors
+    /// Those of [`Cache::take`], and [`Codec`](crate::Error::Codec) for a value of another type, which is removed, too.
+    pub fn take(&self, key: impl AsRef<[u8]>) -> Result<Option<Item<T>>> {
+        self.decoded(self.cache.take(key)?)
+    }
+
+    /// Changes when a key expires, and returns its value: see [`Cache::get_and_touch`].
+    ///
+    /// # Errors
+    /// Those of [`Cache::get_and_touch`], and [`Codec`](crate::Error::Codec) for a value of another type, whose expiry is
+    /// changed, too.
+    pub fn get_and_touch(&self, key: impl AsRef<[u8]>, expiry: Expiry) -> Result<Option<Item<T>>> {
+        self.decoded(self.cache.get_and_touch(key, expiry)?)
     }
 
     /// The value of a key, which is created if the key has none, or none of this type: see [`Cache::get_or_create`]. A
@@ -249,6 +267,11 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
                 None => task.run(|| self.created(claim, create)),
             },
         }
+    }
+
+    pub(super) fn decoded(&self, item: Option<Item>) -> Result<Option<Item<T>>> {
+        self.codec.check_type("read")?;
+        item.map(|item| Ok(item.with_value(self.codec.decode(&item)?))).transpose()
     }
 
     pub(super) fn search(&self, key: &[u8], how: &CreateOptions) -> Result<End<T>> {
