@@ -107,9 +107,9 @@ pub use file::place::{default_path, default_paths};
 pub use file::settings::{DEFAULT_CAPACITY, OnMismatch};
 pub use names::UnknownName;
 pub use store::Invalidation;
-pub use store::record::{MAX_KEY, record_size};
 #[cfg(not(loom))]
-pub use store::tally::Counters;
+pub use store::counters::Counters;
+pub use store::record::{MAX_KEY, record_size};
 #[cfg(not(loom))]
 pub use store::verify::Problem;
 pub use sync::locks;

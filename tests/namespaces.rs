@@ -328,3 +328,47 @@ fn after_a_crash_an_invalidation_goes_stripe_by_stripe() {
     assert!((0..50).all(|n| !namespace.contains(n.to_string()) && cache.contains(n.to_string())));
     assert_sound(&cache);
 }
+
+#[test]
+fn words_of_a_namespace_rise_and_belong_to_it_alone() {
+    let (place, cache) = cache();
+    let (pages, users) = (cache.namespace("pages", &plain()).unwrap(), cache.namespace("users", &plain()).unwrap());
+    assert_eq!([0, 1, 2, 3, 4].map(|index| pages.namespace_word(index)), [Some(0), Some(0), Some(0), Some(0), None]);
+    assert_eq!(pages.raise_namespace_word(3, u64::MAX - 1).unwrap(), 0);
+    assert_eq!(pages.raise_namespace_word(3, 5).unwrap(), u64::MAX - 1);
+    assert_eq!(pages.raise_namespace_word(0, 5).unwrap(), 0);
+    let again = Options::new().open(place.path()).unwrap().namespace("pages", &plain()).unwrap();
+    assert_eq!([0, 1, 2, 3].map(|index| again.namespace_word(index).unwrap()), [5, 0, 0, u64::MAX - 1]);
+    assert_eq!(users.namespace_word(3), Some(0));
+    pages.invalidate(Invalidation::Hard).unwrap();
+    assert_eq!(pages.namespace_word(0), Some(5), "an invalidation leaves words alone");
+    assert_sound(&cache);
+}
+
+#[test]
+fn words_need_a_namespace_an_index_and_a_writer() {
+    let (place, cache) = cache();
+    assert_eq!(cache.namespace_word(0), None);
+    assert!(matches!(cache.raise_namespace_word(0, 1), Err(Error::BadOption { .. })));
+    let pages = cache.namespace("pages", &plain()).unwrap();
+    assert!(matches!(pages.raise_namespace_word(4, 1), Err(Error::BadOption { .. })));
+    pages.raise_namespace_word(1, 9).unwrap();
+    let reader = Options::new().open_read_only(place.path()).unwrap();
+    let read_only = reader.namespace("pages", &plain()).unwrap();
+    assert_eq!(read_only.namespace_word(1), Some(9));
+    assert!(matches!(read_only.raise_namespace_word(1, 10), Err(Error::ReadOnly(_))));
+    assert_eq!(reader.namespace("unknown", &plain()).unwrap().namespace_word(1), None);
+}
+
+#[test]
+fn words_are_zero_in_a_file_that_replaced_another() {
+    let (place, cache) = cache();
+    let pages = cache.namespace("pages", &plain()).unwrap();
+    pages.raise_namespace_word(0, 9).unwrap();
+    Options::new().destroy(place.path()).unwrap();
+    let new = options().create(place.path()).unwrap();
+    new.namespace("another", &plain()).unwrap();
+    assert_eq!(pages.raise_namespace_word(0, 1).unwrap(), 0, "the namespace has another number there");
+    assert_eq!(pages.namespace_word(0), Some(1));
+    assert_eq!(new.namespace("another", &plain()).unwrap().namespace_word(0), Some(0));
+}

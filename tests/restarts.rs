@@ -4,7 +4,7 @@ mod common;
 
 use common::raw::Raw;
 use common::{Place, assert_sound, fill, filled, locks_root, names_in, small};
-use kennel::{AfterCrash, Cache, Options, SetOptions};
+use kennel::{AfterCrash, Cache, NamespaceOptions, Options, SetOptions};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -186,4 +186,23 @@ fn a_read_only_handle_of_a_file_of_another_boot_always_misses_unless_it_verifies
     let writer = Options::new().boot_id(OTHER_BOOT).open(place.path()).unwrap();
     fill(&writer);
     assert_eq!(filled(&reader), 20);
+}
+
+#[test]
+fn words_of_namespaces_are_zero_after_a_restart_a_flush_or_not_and_in_a_copy() {
+    let pages = |cache: &Cache| cache.namespace("pages", &NamespaceOptions::new()).unwrap();
+    for is_flushed in [false, true] {
+        let (place, cache) = after_restart(AfterCrash::Verify, |cache| {
+            (0..4).for_each(|index| assert_eq!(pages(cache).raise_namespace_word(index, 7).unwrap(), 0));
+            assert!(!is_flushed || cache.flush().unwrap());
+        });
+        assert_eq!([0, 1, 2, 3].map(|index| pages(&cache).namespace_word(index)), [Some(0); 4]);
+        assert_eq!(filled(&cache), 20);
+        pages(&cache).raise_namespace_word(0, 7).unwrap();
+        let copy = place.path().with_file_name("copy");
+        fs::copy(place.path(), &copy).unwrap();
+        assert_eq!(pages(&Options::new().boot_id(OTHER_BOOT).open(&copy).unwrap()).namespace_word(0), Some(0));
+        let reader = Options::new().open_read_only(place.path()).unwrap();
+        assert_eq!(pages(&reader).namespace_word(0), None, "a reader does not believe the words of another boot");
+    }
 }

@@ -256,8 +256,8 @@ const PLANTS: &[(&str, Plant)] = &[
         0
     }),
     ("unused parts", |_, raw| {
-        // A caller's word of the second namespace.
-        raw.set(raw.namespace(1) + 192 + 24, 1 << 63);
+        // The generation of the second namespace.
+        raw.set(raw.namespace(1) + 224, 1 << 63);
         0
     }),
     ("unused parts", |_, raw| {

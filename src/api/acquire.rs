@@ -25,7 +25,7 @@ use crate::hash::Key;
 use crate::shm::mapping::Mapping;
 use crate::store::claim::{ClaimId, Claimant, Claimed, End, Kind, Owner};
 use crate::store::stripe_guard::StripeGuard;
-use crate::store::{Epochs, NamespaceEpochs, tally::MemberCount};
+use crate::store::{Epochs, NamespaceEpochs, counters::MemberCount};
 use crate::sync::clock::monotonic_ms;
 use crate::sync::fork;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Counts of what happens without a stripe's lock, on lines that belong to one thread of a member.
 
 use crate::file::AttachedFile;
-use crate::store::tally::MemberCount;
+use crate::store::counters::MemberCount;
 use crate::sync::threads::SeatLines;
 
 /// Counts on this thread's line of a member's seat.

@@ -7,7 +7,7 @@ use super::task::Task;
 use super::waiting::{Wait, run};
 use crate::error::{Error, Result};
 use crate::store::claim::Kind;
-use crate::store::tally::MemberCount;
+use crate::store::counters::MemberCount;
 use crate::sync::clock::monotonic_ms;
 use std::fmt;
 use std::time::Duration;

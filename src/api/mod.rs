@@ -23,6 +23,7 @@ mod typed;
 mod values;
 mod waiting;
 mod wants;
+mod words;
 mod write;
 mod writer;
 

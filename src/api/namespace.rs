@@ -120,22 +120,26 @@ impl Namespace {
     /// The namespace's number in a file, and its defaults. A namespace that the file does not have is added, under a
     /// lock for which this waits up to a limit.
     pub(super) fn in_file(&self, opened: &AttachedFile, limit: Duration) -> Result<(u16, Defaults)> {
-        let file = opened.number & ((1 << 48) - 1);
-        let found = self.found.load(Ordering::Relaxed);
-        let number = if found != 0 && found & ((1 << 48) - 1) == file {
-            (found >> 48) as u16
-        } else {
-            let number = self.find_or_add(opened, limit)?;
-            self.found.store(u64::from(number) << 48 | file, Ordering::Relaxed);
-            number
+        let number = match self.number_in(opened) {
+            Some(number) => number,
+            None => self.add_to(opened, limit)?,
         };
         Ok((number, self.defaults(opened.store.namespace_defaults(number))))
     }
 
-    fn find_or_add(&self, opened: &AttachedFile, limit: Duration) -> Result<u16> {
-        if let Some(number) = opened.store.namespace_named(&self.name) {
-            return Ok(number);
+    /// The namespace's number in a file that has it.
+    pub(super) fn number_in(&self, opened: &AttachedFile) -> Option<u16> {
+        let file = opened.number & ((1 << 48) - 1);
+        let found = self.found.load(Ordering::Relaxed);
+        if found != 0 && found & ((1 << 48) - 1) == file {
+            return Some((found >> 48) as u16);
         }
+        let number = opened.store.namespace_named(&self.name)?;
+        self.found.store(u64::from(number) << 48 | file, Ordering::Relaxed);
+        Some(number)
+    }
+
+    fn add_to(&self, opened: &AttachedFile, limit: Duration) -> Result<u16> {
         let mut guard = Patience::of_thread(limit).lock_stripe(opened, 0)?;
         guard.add_namespace(&self.name, self.defaults(Defaults::default())).ok_or_else(|| Error::NamespacesFull {
             path: opened.real.clone(),

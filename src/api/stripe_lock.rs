@@ -7,8 +7,8 @@ use crate::file::AttachedFile;
 use crate::file::attached::Membership;
 use crate::file::flush::lock_error;
 use crate::shm::mapping::Mapping;
+use crate::store::counters::MemberCount;
 use crate::store::stripe_guard::StripeGuard;
-use crate::store::tally::MemberCount;
 use crate::sync::locks::{LockError, RegionGuard};
 use std::time::{Duration, Instant};
 

@@ -9,8 +9,8 @@ use crate::clock::Expiry;
 use crate::error::{Error, Result};
 use crate::shm::mapping::Mapping;
 use crate::store::copied::Copied;
+use crate::store::counters::MemberCount;
 use crate::store::stripe_guard::{Entry, StripeGuard};
-use crate::store::tally::MemberCount;
 use std::time::{Duration, UNIX_EPOCH};
 
 impl Cache {

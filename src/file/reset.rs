@@ -1,8 +1,8 @@
 //! The reset of a file from before a restart of the host, and of a copy.
 //!
 //! No process from before the restart lives, so lock words, claims and seats mean nothing. Any page can be older than
-//! any other, unless the last operation was a flush. The new boot id is stored last: if the process is killed during a
-//! reset, the next opener starts it again.
+//! any other, unless the last operation was a flush. The words of namespaces that belong to callers are cleared even
+//! then. The new boot id is stored last: if the process is killed during a reset, the next opener starts it again.
 //!
 //! A file can have a twin: its copy, or its own state before a backup of it was restored. Both hold the same records
 //! and go on counting from the same stamps, and the two must not give out the same stamp. So where records are kept,
@@ -25,6 +25,7 @@ pub(super) fn reset(mapping: &Mapping, fixed: &FileParams, settings: &Settings, 
         (false, AfterCrash::Discard) => CrashState::Discard,
     };
     Seats { mem: mapping, geometry: &fixed.geometry }.reset(settings.random()?);
+    words.reset_callers_words(&fixed.geometry);
     let random = settings.random()?;
     let stripes = 0..fixed.geometry.shape.stripes;
     let flagged = stripes.filter(|&stripe| words.reset_stripe(&fixed.geometry, stripe, distrust, random));

@@ -33,204 +33,214 @@ pub(crate) const OWN_LINES: usize = 8;
 pub(crate) const SLOTS: u64 = 7;
 /// Longest name of a namespace, in bytes.
 pub(crate) const NAMESPACE_NAME: usize = 128;
+/// Words of a namespace that mean nothing to the engine.
+pub(crate) const NAMESPACE_WORDS: usize = 4;
 /// Longest name of a lock strategy, in bytes.
 pub(crate) const STRATEGY_NAME: usize = 32;
 
-/// The first page of the file. Offset 0.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub(crate) struct Header {
-    // Fixed parameters: written once, before any other process can see the file.
-    pub magic: u64,
-    pub format: u32,
-    pub header_len: u32,
-    pub fingerprint: u64,
-    /// xxh3 of bytes 32 to 512.
-    pub check: u64,
-    pub file_len: u64,
-    pub capacity: u64,
-    pub mean_item: u64,
-    pub stripes: u32,
-    pub lock_regions: u32,
-    pub seats: u32,
-    pub namespaces: u32,
-    pub claims: u32,
-    pub after_crash: u32,
-    pub buckets: u64,
-    pub small_len: u64,
-    pub main_len: u64,
-    pub hash_seed: u64,
-    pub strategy_id: u64,
-    pub strategy_name: [u8; STRATEGY_NAME],
-    pub created_ms: u64,
-    // Sizes of areas that no file has yet.
-    pub tags: u32,
-    pub histograms: u32,
-    pub samples: u32,
-    pub namespace_reads: u32,
-    pub reserved_fixed: [u64; 42],
-    // Identity: changed only when a copy is adopted, under the data file's lock.
-    pub file_id: [u64; 2],
-    pub data_inode: u64,
-    pub data_device: u64,
-    pub lock_dir_inode: u64,
-    /// Of the values in the file: equal stamps name equal values only within one lineage.
-    pub lineage: u64,
-    pub reserved_identity: [u64; 2],
-    // State: one cache line, which every operation reads and few operations write.
-    pub boot_id: [u64; 2],
-    pub epochs: u64,
-    pub flush: u64,
-    pub replaced: u64,
-    /// An upper bound on the number of stripes still flagged verify-me; 0 if no stripe is.
-    pub unverified: u64,
-    pub sample_mask: u64,
-    pub reserved_state: u64,
-    // Membership: changed under the data file's lock, on a cache line of its own.
-    pub seats_used: u64,
-    pub seat_cursor: u64,
-    pub resets: u64,
-    pub resizer: u64,
-    pub reserved_members: [u64; 4],
-    // A line of its own: each invalidation of a tag will change it.
-    pub tag_clock: u64,
-    pub reserved_tags: [u64; 7],
-    pub reserved: [u64; 416],
+/// A field of the layout: struct, name, offset and size in bytes.
+pub(crate) type Field = (&'static str, &'static str, usize, usize);
+
+/// Declares the structs of the file, and lists their fields.
+macro_rules! layout {
+    ($($(#[$doc:meta])* $of:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[repr(C)]
+            #[derive(Clone, Copy, Pod, Zeroable)]
+            pub(crate) struct $of {
+                $($(#[$field_doc])* pub $field: $type,)*
+            }
+        )*
+
+        /// Every field of every struct, as `docs/format.md` must list them.
+        pub(crate) const FIELDS: &[Field] = &[
+            $($((stringify!($of), stringify!($field), offset_of!($of, $field), size_of::<$type>()),)*)*
+        ];
+    };
 }
 
-/// One member's place in the file.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub(crate) struct Seat {
-    /// Raised at each attach: no two members have the same seat and generation.
-    pub generation: u64,
-    /// 1 while a member has this seat; a killed member leaves it at 1.
-    pub taken: u64,
-    /// Inode number of the lease file; 0 until the seat was first used.
-    pub lease_inode: u64,
-    /// For people only: no decision depends on it.
-    pub pid: u64,
-    /// Wall time of the attach in milliseconds.
-    pub started_ms: u64,
-    pub reserved: [u64; 11],
-    pub lines: [[u64; COUNTERS]; OWN_LINES + 1],
-}
+layout! {
+    /// The first page of the file. Offset 0.
+    Header {
+        // Fixed parameters: written once, before any other process can see the file.
+        magic: u64,
+        format: u32,
+        header_len: u32,
+        fingerprint: u64,
+        /// xxh3 of bytes 32 to 512.
+        check: u64,
+        file_len: u64,
+        capacity: u64,
+        mean_item: u64,
+        stripes: u32,
+        lock_regions: u32,
+        seats: u32,
+        namespaces: u32,
+        claims: u32,
+        after_crash: u32,
+        buckets: u64,
+        small_len: u64,
+        main_len: u64,
+        hash_seed: u64,
+        strategy_id: u64,
+        strategy_name: [u8; STRATEGY_NAME],
+        created_ms: u64,
+        // Sizes of areas that no file has yet.
+        tags: u32,
+        histograms: u32,
+        samples: u32,
+        namespace_reads: u32,
+        reserved_fixed: [u64; 42],
+        // Identity: changed only when a copy is adopted, under the data file's lock.
+        file_id: [u64; 2],
+        data_inode: u64,
+        data_device: u64,
+        lock_dir_inode: u64,
+        /// Of the values in the file: equal stamps name equal values only within one lineage.
+        lineage: u64,
+        reserved_identity: [u64; 2],
+        // State: one cache line, which every operation reads and few operations write.
+        boot_id: [u64; 2],
+        epochs: u64,
+        flush: u64,
+        replaced: u64,
+        /// An upper bound on the number of stripes still flagged verify-me; 0 if no stripe is.
+        unverified: u64,
+        sample_mask: u64,
+        reserved_state: u64,
+        // Membership: changed under the data file's lock, on a cache line of its own.
+        seats_used: u64,
+        seat_cursor: u64,
+        resets: u64,
+        resizer: u64,
+        reserved_members: [u64; 4],
+        // A line of its own: each invalidation of a tag will change it.
+        tag_clock: u64,
+        reserved_tags: [u64; 7],
+        reserved: [u64; 416],
+    }
 
-/// A namespace: a named part of the cache with defaults and epochs of its own.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub(crate) struct Namespace {
-    /// xxh3 of the name, stored last; 0: not used yet.
-    pub name_hash: u64,
-    pub epochs: u64,
-    pub hard_ttl_ms: u64,
-    pub soft_ttl_ms: u64,
-    pub none_ttl_ms: u64,
-    pub flags: u64,
-    pub name_len: u64,
-    pub idle_ttl_ms: u64,
-    pub name: [u8; NAMESPACE_NAME],
-    pub words: [u64; 4],
-    pub generation: u64,
-    pub reserved: [u64; 3],
-}
+    /// One member's place in the file.
+    Seat {
+        /// Raised at each attach: no two members have the same seat and generation.
+        generation: u64,
+        /// 1 while a member has this seat; a killed member leaves it at 1.
+        taken: u64,
+        /// Inode number of the lease file; 0 until the seat was first used.
+        lease_inode: u64,
+        /// For people only: no decision depends on it.
+        pid: u64,
+        /// Wall time of the attach in milliseconds.
+        started_ms: u64,
+        reserved: [u64; 11],
+        lines: [[u64; COUNTERS]; OWN_LINES + 1],
+    }
 
-/// The head of a stripe; its claims follow.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub(crate) struct Stripe {
-    // Line 0: the lock. Contended, so nothing else lies here.
-    pub lock_word: u64,
-    pub sleep_word: u64,
-    /// Inode number of the lock file of this lock region.
-    pub lock_inode: u64,
-    pub reserved_lock: [u64; 5],
-    // Line 1: the intent, and what repairs did.
-    pub intent: u64,
-    pub intent_slot: u64,
-    pub intent_old: u64,
-    pub intent_new: u64,
-    pub intent_live_done: u64,
-    pub intent_live_undone: u64,
-    pub reserved_intent: [u64; 2],
-    // Line 2: the rings.
-    pub small_head: u64,
-    pub small_tail: u64,
-    pub main_head: u64,
-    pub main_tail: u64,
-    pub stamp: u64,
-    pub live: u64,
-    /// Hard epoch of the cache that `live` counts for.
-    pub live_epoch: u64,
-    /// Only this many claims, counted from the first, can be held; at 0 a write does not look at them.
-    pub claims_used: u64,
-    // Line 3: seldom written.
-    /// 0: trusted. After a crash of the operating system, 1: a record is used only if it passes its checksum; 2: no
-    /// record is used, and the next process to lock the stripe empties it.
-    pub verify_me: u64,
-    pub repair_attempts: u64,
-    pub repaired_intent: u64,
-    pub repaired_by_seat: u64,
-    pub repaired_by_pid: u64,
-    /// The number of the newest claim; numbers never repeat.
-    pub claim_number: u64,
-    pub reserved_seldom: [u64; 2],
-    // Lines 4 and 5.
-    pub counters: [u64; COUNTERS],
-    pub reserved: [u64; 16],
-}
+    /// A namespace: a named part of the cache with defaults and epochs of its own.
+    Namespace {
+        /// xxh3 of the name, stored last; 0: not used yet.
+        name_hash: u64,
+        epochs: u64,
+        hard_ttl_ms: u64,
+        soft_ttl_ms: u64,
+        none_ttl_ms: u64,
+        flags: u64,
+        name_len: u64,
+        idle_ttl_ms: u64,
+        name: [u8; NAMESPACE_NAME],
+        words: [u64; NAMESPACE_WORDS],
+        generation: u64,
+        reserved: [u64; 3],
+    }
 
-/// A key being created, or locked, by one owner.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub(crate) struct Claim {
-    /// Number of the claim with its state; both stay after the claim has ended.
-    pub number: u64,
-    pub key_hash: [u64; 2],
-    /// Seat and generation.
-    pub owner: u64,
-    /// Thread or task of the owner.
-    pub task: u64,
-    /// Maximum age, and the host's monotonic clock at the start.
-    pub started: u64,
-    /// Epochs of the cache at the start.
-    pub epochs: u64,
-    /// The namespace, and its epochs at the start.
-    pub namespace_epochs: u64,
-}
+    /// The head of a stripe; its claims follow.
+    Stripe {
+        // Line 0: the lock. Contended, so nothing else lies here.
+        lock_word: u64,
+        sleep_word: u64,
+        /// Inode number of the lock file of this lock region.
+        lock_inode: u64,
+        reserved_lock: [u64; 5],
+        // Line 1: the intent, and what repairs did.
+        intent: u64,
+        intent_slot: u64,
+        intent_old: u64,
+        intent_new: u64,
+        intent_live_done: u64,
+        intent_live_undone: u64,
+        reserved_intent: [u64; 2],
+        // Line 2: the rings.
+        small_head: u64,
+        small_tail: u64,
+        main_head: u64,
+        main_tail: u64,
+        stamp: u64,
+        live: u64,
+        /// Hard epoch of the cache that `live` counts for.
+        live_epoch: u64,
+        /// Only this many claims, counted from the first, can be held; at 0 a write does not look at them.
+        claims_used: u64,
+        // Line 3: seldom written.
+        /// 0: trusted. After a crash of the operating system, 1: a record is used only if it passes its checksum; 2: no
+        /// record is used, and the next process to lock the stripe empties it.
+        verify_me: u64,
+        repair_attempts: u64,
+        repaired_intent: u64,
+        repaired_by_seat: u64,
+        repaired_by_pid: u64,
+        /// The number of the newest claim; numbers never repeat.
+        claim_number: u64,
+        reserved_seldom: [u64; 2],
+        // Lines 4 and 5.
+        counters: [u64; COUNTERS],
+        reserved: [u64; 16],
+    }
 
-/// One cache line of the index.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub(crate) struct Bucket {
-    pub version: u64,
-    pub slots: [u64; SLOTS as usize],
-}
+    /// A key being created, or locked, by one owner.
+    Claim {
+        /// Number of the claim with its state; both stay after the claim has ended.
+        number: u64,
+        key_hash: [u64; 2],
+        /// Seat and generation.
+        owner: u64,
+        /// Thread or task of the owner.
+        task: u64,
+        /// Maximum age, and the host's monotonic clock at the start.
+        started: u64,
+        /// Epochs of the cache at the start.
+        epochs: u64,
+        /// The namespace, and its epochs at the start.
+        namespace_epochs: u64,
+    }
 
-/// The head of a record. Extension, key and value follow, key and value each padded to eight bytes.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub(crate) struct Record {
-    /// Kind, key length, allocated length. Never changes while the record lies here.
-    pub shape: u64,
-    /// Checksum, unused bytes behind the value, epoch of the cache.
-    pub seal: u64,
-    pub stamp: u64,
-    /// Hard expiry with check bits of its own, and the dead mark.
-    pub expiry: u64,
-}
+    /// One cache line of the index.
+    Bucket {
+        version: u64,
+        slots: [u64; SLOTS as usize],
+    }
 
-/// The extension of a record that has caller's flags, a soft expiry, a namespace, a cost or no value, or that was
-/// created under a claim or without protection.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub(crate) struct Extension {
-    /// Soft expiry with check bits of its own.
-    pub soft_expiry: u64,
-    /// Creation time and epoch of the namespace.
-    pub created: u64,
-    /// Caller's flags, namespace, cost of creating the value.
-    pub flags: u64,
+    /// The head of a record. Extension, key and value follow, key and value each padded to eight bytes.
+    Record {
+        /// Kind, key length, allocated length. Never changes while the record lies here.
+        shape: u64,
+        /// Checksum, unused bytes behind the value, epoch of the cache.
+        seal: u64,
+        stamp: u64,
+        /// Hard expiry with check bits of its own, and the dead mark.
+        expiry: u64,
+    }
+
+    /// The extension of a record that has caller's flags, a soft expiry, a namespace, a cost or no value, or that was
+    /// created under a claim or without protection.
+    Extension {
+        /// Soft expiry with check bits of its own.
+        soft_expiry: u64,
+        /// Creation time and epoch of the namespace.
+        created: u64,
+        /// Caller's flags, namespace, cost of creating the value.
+        flags: u64,
+    }
 }
 
 pub(crate) const HEADER_LEN: u64 = size_of::<Header>() as u64;
@@ -266,58 +276,10 @@ const _: () = {
     assert!(offset_of!(Header, unverified) as u64 == STATE_AT + 8 * STATE_UNVERIFIED as u64);
 };
 
-/// A field of the layout: struct, name, offset and size in bytes.
-pub(crate) type Field = (&'static str, &'static str, usize, usize);
-
-macro_rules! fields {
-    ($($of:ident { $($field:ident: $size:expr),* $(,)? })*) => {
-        /// Every field of every struct, as `docs/format.md` must list them.
-        pub(crate) const FIELDS: &[Field] = &[
-            $($((stringify!($of), stringify!($field), offset_of!($of, $field), $size),)*)*
-        ];
-    };
-}
-
-fields! {
-    Header {
-        magic: 8, format: 4, header_len: 4, fingerprint: 8, check: 8, file_len: 8, capacity: 8, mean_item: 8,
-        stripes: 4, lock_regions: 4, seats: 4, namespaces: 4, claims: 4, after_crash: 4, buckets: 8,
-        small_len: 8, main_len: 8, hash_seed: 8, strategy_id: 8, strategy_name: STRATEGY_NAME,
-        created_ms: 8, tags: 4, histograms: 4, samples: 4, namespace_reads: 4, reserved_fixed: 336,
-        file_id: 16, data_inode: 8, data_device: 8, lock_dir_inode: 8, lineage: 8, reserved_identity: 16,
-        boot_id: 16, epochs: 8, flush: 8, replaced: 8, unverified: 8, sample_mask: 8, reserved_state: 8,
-        seats_used: 8, seat_cursor: 8, resets: 8, resizer: 8, reserved_members: 32,
-        tag_clock: 8, reserved_tags: 56, reserved: 3328,
-    }
-    Seat {
-        generation: 8, taken: 8, lease_inode: 8, pid: 8, started_ms: 8, reserved: 88,
-        lines: COUNTERS * (OWN_LINES + 1) * 8,
-    }
-    Namespace {
-        name_hash: 8, epochs: 8, hard_ttl_ms: 8, soft_ttl_ms: 8, none_ttl_ms: 8, flags: 8, name_len: 8,
-        idle_ttl_ms: 8, name: NAMESPACE_NAME, words: 32, generation: 8, reserved: 24,
-    }
-    Stripe {
-        lock_word: 8, sleep_word: 8, lock_inode: 8, reserved_lock: 40,
-        intent: 8, intent_slot: 8, intent_old: 8, intent_new: 8, intent_live_done: 8,
-        intent_live_undone: 8, reserved_intent: 16,
-        small_head: 8, small_tail: 8, main_head: 8, main_tail: 8, stamp: 8, live: 8, live_epoch: 8,
-        claims_used: 8,
-        verify_me: 8, repair_attempts: 8, repaired_intent: 8, repaired_by_seat: 8, repaired_by_pid: 8,
-        claim_number: 8, reserved_seldom: 16, counters: COUNTERS * 8, reserved: 128,
-    }
-    Claim {
-        number: 8, key_hash: 16, owner: 8, task: 8, started: 8, epochs: 8, namespace_epochs: 8,
-    }
-    Bucket { version: 8, slots: 56 }
-    Record { shape: 8, seal: 8, stamp: 8, expiry: 8 }
-    Extension { soft_expiry: 8, created: 8, flags: 8 }
-}
-
 /// The fields that format 3 names for features to come, by struct. They and the `reserved` fields are zero.
 const FOR_LATER: [(&str, &[&str]); 2] = [
     ("Header", &["tags", "histograms", "samples", "namespace_reads", "sample_mask", "resizer", "tag_clock"]),
-    ("Namespace", &["idle_ttl_ms", "words", "generation"]),
+    ("Namespace", &["idle_ttl_ms", "generation"]),
 ];
 
 /// The fields of a struct that are zero in every file: name, offset and size.

@@ -63,6 +63,14 @@ impl Word<'_> {
         self.0.fetch_add(1, Ordering::Release);
     }
 
+    /// Raises a word that never falls; returns what it held before.
+    #[inline]
+    pub(crate) fn raise(self, step: Step, value: u64, order: Ordering) -> u64 {
+        reached(step);
+        barrier(order);
+        self.0.fetch_max(value, order)
+    }
+
     #[inline]
     pub(crate) fn compare_exchange(self, step: Step, old: u64, new: u64, order: Ordering) -> Result<u64, u64> {
         reached(step);

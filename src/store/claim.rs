@@ -24,11 +24,11 @@
 //! to its old value, so no wake-up is lost. Until the slot is taken again, the word keeps the number and the way the
 //! claim ended.
 
+use super::counters::StripeCount;
 use super::epochs::{Epochs, NamespaceEpochs};
 use super::record::{NewRecord, RecordEpochs};
 use super::stripe_guard::{Entry, StripeGuard};
 use super::table::Store;
-use super::tally::StripeCount;
 use crate::fault::{Fault, injected};
 use crate::hash::Key;
 use crate::shm::atomics::{Ordering, fence};

@@ -11,11 +11,11 @@
 //!
 //! Each move or eviction of a record is an operation with an intent of its own.
 
+use super::counters::StripeCount;
 use super::intent::Intent;
 use super::record::{Head, pad};
 use super::slot::{Ring, Slot};
 use super::stripe_guard::{StripeGuard, close_bucket, open_bucket};
-use super::tally::StripeCount;
 use super::visibility::Visibility;
 use crate::shm::{Memory, Step};
 

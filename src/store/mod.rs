@@ -13,6 +13,7 @@
 
 pub(crate) mod claim;
 pub(crate) mod copied;
+pub(crate) mod counters;
 pub(crate) mod durable;
 mod ends;
 pub(crate) mod epochs;
@@ -37,7 +38,6 @@ mod rings;
 pub(crate) mod slot;
 pub(crate) mod stripe_guard;
 pub(crate) mod table;
-pub(crate) mod tally;
 #[cfg(all(test, not(loom)))]
 mod tests;
 pub(crate) mod verify;

@@ -479,6 +479,52 @@ fn loom_a_claim_that_is_seen_without_the_lock_is_of_one_owner() {
 }
 
 #[test]
+fn loom_a_word_is_raised_after_what_was_deleted_before_it() {
+    let found = Seen::default();
+    let in_model = found.clone();
+    checker().check(move || {
+        let engine = Arc::new(Engine::new(2048, 130));
+        engine.set(b"key", &value(1, 1));
+        let (other, found) = (engine.clone(), in_model.clone());
+        let reader = thread::spawn(move || {
+            let word = other.store.callers_word(1, 0).unwrap();
+            let value = other.lookup(b"key");
+            assert!(word == 0 || !matches!(value, Some(Some(_))), "{value:?} after the word was raised");
+            found.lock().unwrap().insert((word != 0).then_some(word));
+        });
+        let mut stripe = engine.enter();
+        let entry = stripe.find(&engine.store.key(b"key")).unwrap();
+        stripe.remove(&entry);
+        drop(stripe);
+        assert_eq!(engine.store.raise_callers_word(1, 0, 7), Some(0));
+        assert_eq!(engine.store.raise_callers_word(1, 0, 5), Some(7));
+        assert_eq!(engine.store.callers_word(1, 0), Some(7), "a word never falls");
+        reader.join().unwrap();
+    });
+    assert_eq!(*found.lock().unwrap(), [None, Some(7)].into(), "both outcomes are reached");
+}
+
+#[test]
+fn loom_an_invalidation_comes_after_the_word_that_was_raised_before_it() {
+    let found = Seen::default();
+    let in_model = found.clone();
+    checker().check(move || {
+        let engine = Arc::new(Engine::new(2048, 130));
+        let (other, found) = (engine.clone(), in_model.clone());
+        let claimant = thread::spawn(move || {
+            let epochs = other.store.namespace_epochs(1);
+            let word = other.store.callers_word(1, 0).unwrap();
+            assert!(epochs.hard() == 0 || word == 7, "the word {word} after the invalidation");
+            found.lock().unwrap().insert((epochs.hard() != 0).then_some(word));
+        });
+        assert_eq!(engine.store.raise_callers_word(1, 0, 7), Some(0));
+        assert!(engine.store.raise_epoch(1, Invalidation::Hard));
+        claimant.join().unwrap();
+    });
+    assert_eq!(*found.lock().unwrap(), [None, Some(7)].into(), "both outcomes are reached");
+}
+
+#[test]
 fn loom_a_namespace_is_found_whole_or_not_at_all() {
     const DEFAULTS: Defaults = Defaults { hard_ttl_ms: 1, soft_ttl_ms: 2, none_ttl_ms: 3, jitter: 4 };
     let (found, listed) = (Seen::default(), Seen::default());

@@ -10,8 +10,8 @@ use super::read::CheckedRecord;
 use super::slot::Slot;
 use super::stripe_guard::{StripeGuard, slots};
 use super::table::Store;
-use crate::shm::atomics::Ordering;
-use crate::shm::layout::{NAMESPACE_LEN, NAMESPACE_NAME, at};
+use crate::shm::atomics::{Ordering, fence};
+use crate::shm::layout::{NAMESPACE_LEN, NAMESPACE_NAME, NAMESPACE_WORDS, at};
 use crate::shm::memory::Word;
 use crate::shm::{Memory, Step};
 use xxhash_rust::xxh3::xxh3_64;
@@ -91,6 +91,29 @@ impl<M: Memory> Store<M> {
             none_ttl_ms: word(at!(Namespace.none_ttl_ms)),
             jitter: ((word(at!(Namespace.flags)) & JITTER) as u16).min(MOST_JITTER),
         }
+    }
+
+    /// A word of a namespace that means nothing to the engine. The load stands between what this thread read before and
+    /// what it reads after.
+    #[inline]
+    pub(crate) fn callers_word(&self, namespace: u16, index: usize) -> Option<u64> {
+        let word = self.word_of_caller(namespace, index)?;
+        fence(Ordering::Acquire);
+        Some(word.load(Ordering::Acquire))
+    }
+
+    /// Raises a word that means nothing to the engine; returns what it held before. A thread that loads the new value
+    /// sees what this thread did before. A thread that sees what this thread does after loads the new value.
+    pub(crate) fn raise_callers_word(&self, namespace: u16, index: usize, value: u64) -> Option<u64> {
+        let before = self.word_of_caller(namespace, index)?.raise(Step::Namespace, value, Ordering::AcqRel);
+        // An invalidation, which may follow, stores its epoch without an ordering.
+        fence(Ordering::Release);
+        Some(before)
+    }
+
+    fn word_of_caller(&self, namespace: u16, index: usize) -> Option<Word<'_>> {
+        let is_known = (1..=self.geometry.shape.namespaces).contains(&u32::from(namespace)) && index < NAMESPACE_WORDS;
+        is_known.then(|| self.namespace_word(namespace, at!(Namespace.words) + index as u64 * 8))
     }
 
     fn namespaces(&self) -> impl Iterator<Item = u16> + use<M> {

@@ -4,12 +4,12 @@
 //! then flagged *verify-me*: reads verify checksums, and the first process that locks the stripe rebuilds its buckets
 //! from the records in its rings. All buckets stay odd until the end.
 
+use super::counters::StripeCount;
 use super::evict::is_known;
 use super::record::{Head, pad};
 use super::slot::{Ring, Slot};
 use super::stripe_guard::{StripeGuard, close_bucket, open_bucket, slots};
 use super::table::{EXCHANGES, Store};
-use super::tally::StripeCount;
 use crate::shm::atomics::Ordering;
 use crate::shm::layout::at;
 use crate::shm::{Memory, Step};

@@ -1,11 +1,11 @@
 //! Repairs a stripe whose holder died in the middle of an operation, as the table in [`intent`](super::intent) says.
 
+use super::counters::StripeCount;
 use super::intent::Intent;
 use super::read::CheckedRecord;
 use super::record::{Head, is_sound};
 use super::slot::Slot;
 use super::stripe_guard::{StripeGuard, bucket_of, slots};
-use super::tally::StripeCount;
 use crate::shm::atomics::{Ordering, fence};
 use crate::shm::layout::at;
 use crate::shm::{Memory, Step};

@@ -3,7 +3,7 @@
 use super::epochs::CrashState;
 use super::header::HeaderWords;
 use super::record::mix;
-use crate::shm::layout::at;
+use crate::shm::layout::{NAMESPACE_LEN, NAMESPACE_WORDS, at};
 use crate::shm::{Geometry, Memory, Step};
 
 impl<M: Memory> HeaderWords<'_, M> {
@@ -30,6 +30,14 @@ impl<M: Memory> HeaderWords<'_, M> {
             verify_me.set(Step::VerifyMe, distrust as u64);
         }
         verify_me.get() != 0
+    }
+
+    /// Clears the words of callers in all namespaces: they may tell of the time before the restart of the host.
+    pub(crate) fn reset_callers_words(self, geometry: &Geometry) {
+        for namespace in 0..u64::from(geometry.shape.namespaces) {
+            let words_at = geometry.namespaces_at + namespace * NAMESPACE_LEN + at!(Namespace.words);
+            (0..NAMESPACE_WORDS as u64).for_each(|index| self.0.word(words_at + index * 8).set(Step::Namespace, 0));
+        }
     }
 
     /// Ends all claims of a stripe, whose owners are all dead.

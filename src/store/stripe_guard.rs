@@ -6,6 +6,7 @@
 //! them; for a reader on another core, also the processor. `docs/orderings.md` says what each fence is for and which
 //! test fails without it. Two steps without a fence between them may happen in either order.
 
+use super::counters::StripeCount;
 use super::ends::Ends;
 use super::epochs::{CrashState, Epochs, NamespaceEpochs};
 use super::intent::Intent;
@@ -13,7 +14,6 @@ use super::read::{CheckedRecord, ERA_SHIFT};
 use super::record::{Extension, Head, NewRecord, RecordEpochs, RecordLocation, mix, reseal};
 use super::slot::{Ring, Slot};
 use super::table::Store;
-use super::tally::StripeCount;
 use crate::hash::Key;
 use crate::shm::atomics::{Ordering, fence};
 use crate::shm::layout::{BUCKET_LEN, RECORD_LEN, RingShape, SLOTS, STRIPE_LEN, at};

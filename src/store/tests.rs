@@ -307,7 +307,7 @@ fn core_a_copy_beside_a_writer_is_of_one_moment() {
 fn a_full_index_evicts_before_the_arenas_are_full() {
     let mut engine = Engine::new(64 << 10, 4_000);
     against_a_map(&mut engine, 5, 4_000, &[1, 8], 500);
-    assert!(engine.store.stripe_counts(0)[super::tally::StripeCount::EvictionsIndex as usize] > 0);
+    assert!(engine.store.stripe_counts(0)[super::counters::StripeCount::EvictionsIndex as usize] > 0);
 }
 
 #[test]
@@ -362,7 +362,7 @@ fn what_expired_is_a_miss_and_gives_its_memory_back() {
     for n in 0..200u64 {
         engine.set(&n.to_le_bytes(), &[1; 40]);
     }
-    assert_eq!(engine.store.stripe_counts(0)[super::tally::StripeCount::Expirations as usize], 1);
+    assert_eq!(engine.store.stripe_counts(0)[super::counters::StripeCount::Expirations as usize], 1);
     engine.verify();
 }
 

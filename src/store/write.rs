@@ -9,11 +9,11 @@
 //! mark the superseded record dead; clear the intent
 //! ```
 
+use super::counters::StripeCount;
 use super::intent::Intent;
 use super::record::{NewRecord, RecordEpochs, timed};
 use super::slot::{Ring, Slot};
 use super::stripe_guard::{Entry, StripeGuard, bucket_of, close_bucket, open_bucket, slots, slots_in};
-use super::tally::StripeCount;
 use crate::fault::{Fault, injected};
 use crate::hash::Key;
 use crate::shm::atomics::Ordering;

@@ -6,7 +6,7 @@
 #![allow(missing_docs, reason = "macros make items without")]
 
 use gungraun::{Callgrind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};
-use kennel::{Cache, Options};
+use kennel::{Cache, CreateOptions, Options};
 use std::hint::black_box;
 use tempfile::TempDir;
 
@@ -76,6 +76,27 @@ fn set_new(stage: Stage) -> Stage {
     stage
 }
 
+#[library_benchmark(setup = stage)]
+#[bench::hundred()]
+fn get_or_create_hit(stage: Stage) -> Stage {
+    let how = CreateOptions::new();
+    for number in 0..TIMES {
+        let never = || -> Vec<u8> { panic!("the key has a value") };
+        assert!(stage.cache.get_or_create(black_box(key(number)), black_box(&how), never).is_ok());
+    }
+    stage
+}
+
+#[library_benchmark(setup = stage)]
+#[bench::hundred()]
+fn get_or_create_new(stage: Stage) -> Stage {
+    let how = CreateOptions::new();
+    for number in KEYS..KEYS + TIMES {
+        assert!(stage.cache.get_or_create(black_box(key(number)), black_box(&how), || black_box(&VALUE)).is_ok());
+    }
+    stage
+}
+
 fn stage_with_keys() -> (Stage, Vec<[u8; 16]>) {
     (stage(), (0..16).map(key).collect())
 }
@@ -92,7 +113,8 @@ fn get_multi_of_16((stage, keys): (Stage, Vec<[u8; 16]>)) -> Stage {
 
 library_benchmark_group!(
     name = calls,
-    benchmarks = [get_into_hit, get_into_miss, set_overwrite, set_new, get_multi_of_16]
+    benchmarks =
+        [get_into_hit, get_into_miss, set_overwrite, set_new, get_multi_of_16, get_or_create_hit, get_or_create_new]
 );
 
 main!(

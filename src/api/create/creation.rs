@@ -14,9 +14,9 @@ use crate::error::{Error, Result};
 use crate::file::AttachedFile;
 use crate::file::notes::Rest;
 use crate::store::claim::End;
+use crate::store::counters::MemberCount;
 use crate::store::namespace::Defaults;
 use crate::store::record::{Metadata, NewRecord};
-use crate::store::tally::MemberCount;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -173,7 +173,7 @@ impl Claim {
 }
 
 impl Claim {
-    /// The key as it is stored: see [`Cache::stored_key`].
+    /// The key as it is stored: see [`Cache::stored_key`](crate::Cache::stored_key).
     #[must_use]
     pub fn key(&self) -> &[u8] {
         &self.0.key

@@ -13,8 +13,8 @@ use crate::file::notes::Rest;
 use crate::hash::Key;
 use crate::shm::mapping::Mapping;
 use crate::store::claim::Kind;
+use crate::store::counters::MemberCount;
 use crate::store::stripe_guard::StripeGuard;
-use crate::store::tally::MemberCount;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
