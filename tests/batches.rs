@@ -209,6 +209,34 @@ fn a_batch_of_any_size_has_its_results_in_order_and_keeps_the_last_of_equal_keys
     }
 }
 
+#[test]
+fn a_batch_creates_only_what_is_missing() {
+    let place = Place::new();
+    let cache = options().create(place.path()).unwrap();
+    let namespace = cache.namespace("r", &kennel::NamespaceOptions::new()).unwrap();
+    for handle in [&cache, &namespace] {
+        let keys: Vec<_> = (0..40).map(|n| format!("key {}", n % 30)).collect();
+        let (there, how) = (|n: u32| !n.is_multiple_of(3), CreateOptions::new());
+        (0..30).filter(|&n| there(n)).for_each(|n| handle.set(&keys[n as usize], "there").unwrap());
+        let before = cache.stats().counters;
+        let create = |missing: &[&String]| {
+            assert_eq!(missing.len(), 10);
+            assert!(missing.is_sorted_by_key(|key| keys.iter().position(|other| other == *key)), "{missing:?}");
+            missing.iter().map(|_| Some(b"created")).collect::<Vec<_>>()
+        };
+        let values = handle.get_or_create_multi(&keys, &how, create).unwrap();
+        for (n, value) in (0..30).chain(0..10).zip(values) {
+            assert_eq!(value.as_deref(), Some(if there(n) { &b"there"[..] } else { b"created" }), "key {n}");
+        }
+        let after = cache.stats().counters;
+        let hits = (0..30).chain(0..10).filter(|&n| there(n)).count() as u64;
+        assert_eq!((after.hits - before.hits, after.misses - before.misses), (hits, 10));
+        let never = |_: &[&String]| -> Vec<Option<&[u8]>> { panic!("all are there") };
+        assert!(handle.get_or_create_multi(&keys, &how, never).unwrap().iter().all(Option::is_some));
+        assert_eq!(cache.stats().counters.hits - after.hits, 40);
+    }
+}
+
 /// All stripes have one lock, and a thread that stops in the middle of a write keeps it, as a stopped process does.
 #[cfg(all(unix, feature = "crash-points"))]
 #[test]
