@@ -91,13 +91,12 @@ impl Cache {
         accepts: impl Fn(&AttachedFile, &Key<'_>, Head, Extension) -> bool,
         mut each: impl FnMut(Option<T::Out>),
     ) {
-        let accepts = &accepts;
-        self.in_batches(keys, |looked| {
-            each(match looked {
-                Ok((reader, key, view)) => reader.glance_at(key, view, want(), accepts),
-                Err(_) => None,
-            });
-        });
+        self.in_batches(
+            keys,
+            &mut each,
+            |each, reader, key, view| each(reader.glance_at(key, view, want(), &accepts)),
+            |each, _| each(None),
+        );
     }
 
     /// Copies the value of a key to the start of `buf` and returns its length; `None` is a miss.
@@ -239,33 +238,41 @@ impl Cache {
 
     /// Reads many stored keys.
     #[inline(always)]
-    fn read_stored_multi<K, T>(&self, keys: &[K], want: &mut T, mut each: impl FnMut(&mut T, Option<T::Out>))
+    fn read_stored_multi<K, T>(&self, keys: &[K], want: &mut T, each: impl FnMut(&mut T, Option<T::Out>))
     where
         K: AsRef<[u8]>,
         T: Want,
     {
-        self.in_batches(keys, |looked| {
-            let read = match looked {
-                Ok((reader, key, view)) => reader.read_at(key, view, want),
-                Err(key) => self.read_slow(key, want),
-            };
-            each(want, read);
-        });
+        self.in_batches(
+            keys,
+            &mut (want, each),
+            |(want, each), reader, key, view| {
+                let read = reader.read_at(key, view, *want);
+                each(want, read);
+            },
+            |(want, each), key| {
+                let read = self.read_slow(key, *want);
+                each(want, read);
+            },
+        );
     }
 
-    /// Calls `each` for each stored key, with a reader and a view of the key's bucket, or with the key alone if the file
-    /// is not ready for the fast path. It prefetches the buckets of a batch, then the records.
+    /// Calls `fast` for each stored key with a view of the key's bucket, or `slow` if the file is not ready for the fast
+    /// path. It prefetches the buckets of a batch, then the records. There are two functions, each with one call, so that
+    /// both are inlined.
     #[inline(always)]
-    fn in_batches<K: AsRef<[u8]>>(
+    fn in_batches<K: AsRef<[u8]>, S>(
         &self,
         keys: &[K],
-        mut each: impl FnMut(Result<(Reader<'_>, &Key<'_>, BucketView<'_>), &[u8]>),
+        state: &mut S,
+        fast: impl Fn(&mut S, Reader<'_>, &Key<'_>, BucketView<'_>),
+        slow: impl Fn(&mut S, &[u8]),
     ) {
         for batch in keys.chunks(BATCH) {
             let file = self.file.in_own_use();
             let Some(reader) = file.as_ref().and_then(|file| Reader::fast(file, 0)) else {
                 drop(file);
-                batch.iter().for_each(|key| each(Err(key.as_ref())));
+                batch.iter().for_each(|key| slow(state, key.as_ref()));
                 continue;
             };
             let store = &reader.opened.store;
@@ -278,7 +285,7 @@ impl Cache {
                 store.prefetch_record(view.insert(store.bucket_view(key)));
             }
             for (key, view) in hashed.iter().flatten().zip(views.iter().flatten()) {
-                each(Ok((reader, key, *view)));
+                fast(state, reader, key, *view);
             }
         }
     }
