@@ -156,18 +156,85 @@ fn room_that_is_too_small_is_an_error() {
     assert_eq!((large, cache.get_with("none", |len| vec![0; len]).unwrap()), (b"value".to_vec(), None));
 }
 
+/// Every strategy that needs no code of the caller.
+fn strategies() -> [LockStrategy; 5] {
+    [LockStrategy::File, LockStrategy::Lease, LockStrategy::Process, LockStrategy::None, LockStrategy::RwFile]
+}
+
 #[test]
 fn what_cannot_be_written_is_told_in_its_place() {
+    for strategy in strategies() {
+        let place = Place::new();
+        let cache = options().locks(strategy).create(place.path()).unwrap();
+        let (large, long) = ("v".repeat(1 << 20), "k".repeat(70_000));
+        let items = [("a", "1"), ("b", &large), (&long, "3"), ("a", "4")];
+        let results = cache.set_multi(&items, &SetOptions::new());
+        assert!(matches!(
+            &results[..],
+            [Ok(()), Err(kennel::Error::TooLarge { .. }), Err(kennel::Error::KeyTooLong { .. }), Ok(())]
+        ));
+        assert_eq!(cache.get("a").as_deref(), Some(&b"4"[..]));
+        let results = cache.delete_multi(&["b", &long, "a", "a"]);
+        assert!(matches!(&results[..], [Ok(false), Err(kennel::Error::KeyTooLong { .. }), Ok(true), Ok(false)]));
+    }
+}
+
+#[test]
+fn a_batch_of_any_size_has_its_results_in_order_and_keeps_the_last_of_equal_keys() {
+    for strategy in strategies() {
+        let place = Place::new();
+        let cache = options().locks(strategy.clone()).create(place.path()).unwrap();
+        for size in [0, 1, 15, 16, 17, 64, 65, 300u32] {
+            // Each key occurs up to three times; the first value of some of them is too large.
+            let key = |n: u32| format!("{size}: {}", n % size.div_ceil(3).max(1));
+            let value = |n: u32| if n % 7 == 6 { "v".repeat(1 << 20) } else { n.to_string() };
+            let items: Vec<_> = (0..size).map(|n| (key(n), value(n))).collect();
+            let results = cache.set_multi(&items, &SetOptions::new());
+            let stored: Vec<bool> = results.iter().map(Result::is_ok).collect();
+            assert_eq!(stored, (0..size).map(|n| n % 7 != 6).collect::<Vec<_>>(), "{strategy}, {size}");
+            for (n, (key, _)) in (0..size).zip(&items) {
+                let last = (0..size).filter(|m| m % 7 != 6 && items[*m as usize].0 == *key).max();
+                let expected = last.map(|n| n.to_string().into_bytes());
+                assert_eq!(cache.get(key), expected, "{strategy}, {size}: item {n}");
+            }
+            let keys: Vec<_> = items.iter().map(|item| &item.0).collect();
+            let present: Vec<bool> = keys.iter().map(|key| cache.contains(key)).collect();
+            let deleted = cache.delete_multi(&keys);
+            for (n, deleted) in deleted.into_iter().enumerate() {
+                let is_first = !keys[..n].contains(&keys[n]);
+                assert_eq!(deleted.unwrap(), is_first && present[n], "{strategy}, {size}: key {n}");
+            }
+        }
+        assert_sound(&cache);
+    }
+}
+
+#[test]
+fn a_batch_creates_only_what_is_missing() {
     let place = Place::new();
     let cache = options().create(place.path()).unwrap();
-    let (large, long) = ("v".repeat(1 << 20), "k".repeat(70_000));
-    let items = [("a", "1"), ("b", &large), (&long, "3"), ("a", "4")];
-    let results = cache.set_multi(&items, &SetOptions::new());
-    assert!(matches!(
-        &results[..],
-        [Ok(()), Err(kennel::Error::TooLarge { .. }), Err(kennel::Error::KeyTooLong { .. }), Ok(())]
-    ));
-    assert_eq!(cache.get("a").as_deref(), Some(&b"4"[..]));
+    let namespace = cache.namespace("r", &kennel::NamespaceOptions::new()).unwrap();
+    for handle in [&cache, &namespace] {
+        let keys: Vec<_> = (0..40).map(|n| format!("key {}", n % 30)).collect();
+        let (there, how) = (|n: u32| !n.is_multiple_of(3), CreateOptions::new());
+        (0..30).filter(|&n| there(n)).for_each(|n| handle.set(&keys[n as usize], "there").unwrap());
+        let before = cache.stats().counters;
+        let create = |missing: &[&String]| {
+            assert_eq!(missing.len(), 10);
+            assert!(missing.is_sorted_by_key(|key| keys.iter().position(|other| other == *key)), "{missing:?}");
+            missing.iter().map(|_| Some(b"created")).collect::<Vec<_>>()
+        };
+        let values = handle.get_or_create_multi(&keys, &how, create).unwrap();
+        for (n, value) in (0..30).chain(0..10).zip(values) {
+            assert_eq!(value.as_deref(), Some(if there(n) { &b"there"[..] } else { b"created" }), "key {n}");
+        }
+        let after = cache.stats().counters;
+        let hits = (0..30).chain(0..10).filter(|&n| there(n)).count() as u64;
+        assert_eq!((after.hits - before.hits, after.misses - before.misses), (hits, 10));
+        let never = |_: &[&String]| -> Vec<Option<&[u8]>> { panic!("all are there") };
+        assert!(handle.get_or_create_multi(&keys, &how, never).unwrap().iter().all(Option::is_some));
+        assert_eq!(cache.stats().counters.hits - after.hits, 40);
+    }
 }
 
 /// All stripes have one lock, and a thread that stops in the middle of a write keeps it, as a stopped process does.
@@ -178,8 +245,13 @@ fn a_batch_waits_as_long_as_one_write() {
     use kennel::{Error, Wait};
     const LOCK_WAIT: Duration = Duration::from_millis(200);
     common::must_end("a batch beside a stopped writer", || {
+        [LockStrategy::File, LockStrategy::Lease].into_iter().for_each(beside_a_stopped_writer);
+    });
+
+    fn beside_a_stopped_writer(strategy: LockStrategy) {
         let place = Place::new();
-        let cache = options().lock_regions(1).lock_wait(LOCK_WAIT).create(place.path()).unwrap();
+        let options = options().locks(strategy).lock_regions(1).lock_wait(LOCK_WAIT);
+        let cache = options.create(place.path()).unwrap();
         let keys: Vec<_> = (0..128).map(|n| format!("key {n}")).collect();
         let claims: Vec<_> =
             keys.iter().map(|key| cache.claim(format!("{key} claimed"), &CreateOptions::new())).collect();
@@ -217,5 +289,5 @@ fn a_batch_waits_as_long_as_one_write() {
         within("verify", &|| assert!(!cache.verify().unchecked.is_empty()));
         assert!(cache.stats().counters.busy >= 128);
         std::mem::forget((claims, cache, place));
-    });
+    }
 }

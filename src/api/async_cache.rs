@@ -375,10 +375,10 @@ impl AsyncCache {
         F: Future<Output = R>,
     {
         let task = how.task_or(Task::unique);
-        let mut batch = Batch::of(keys.len());
-        let mut caller = self.caller(how, task);
         let stored: Vec<_> = keys.iter().map(|key| self.stored_key(key.as_ref())).collect();
-        for places in in_one_order(&stored) {
+        let (mut batch, left) = Batch::of(self.cache.values_at_hand(&stored, how));
+        let mut caller = self.caller(how, task);
+        for places in in_one_order(&stored, left) {
             let lookup = self.claim_stored(&stored[places[0]], how, &mut caller).await?;
             batch.found(places, lookup);
         }
@@ -434,6 +434,9 @@ impl AsyncCache {
 
     /// Looks a stored key up, and claims it if its value is to be created.
     pub(super) async fn claim_stored(&self, key: &[u8], how: &CreateOptions, caller: &mut Caller) -> Result<Lookup> {
+        if let Some(lookup) = self.cache.lookup_at_hand(key, how) {
+            return Ok(lookup);
+        }
         let mut acquire = Acquire::new(&self.trying, key, ToCreate::new(how)?, caller);
         run_as_task(|| acquire.step()).await
     }

@@ -25,6 +25,7 @@ mod waiting;
 mod wants;
 mod words;
 mod write;
+mod write_multi;
 mod writer;
 
 #[cfg(feature = "tokio")]

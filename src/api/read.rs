@@ -6,7 +6,9 @@ use super::count::count_on;
 use super::item::{Changed, Item, ItemId, Known};
 use super::stripe_lock::lock_for_read;
 use super::values::Values;
-use super::wants::{Append, IfChanged, In, Into, Nothing, Sound, TooSmall, TryValue, TryWhole, Value, Want, WholeItem};
+use super::wants::{
+    Append, If, IfChanged, In, Into, Nothing, Sound, TooSmall, TryValue, TryWhole, Value, Want, WholeItem,
+};
 use crate::error::{Error, Result};
 use crate::file::AttachedFile;
 use crate::file::current::InUse;
@@ -15,7 +17,7 @@ use crate::shm::Memory;
 use crate::store::CrashState;
 use crate::store::counters::MemberCount;
 use crate::store::read::{BucketView, Extract, Look};
-use crate::store::record::MAX_KEY;
+use crate::store::record::{Extension, Head, MAX_KEY};
 use crate::sync::calls::OwnCall;
 use crate::sync::locks::{LockError, RegionGuard};
 use crate::sync::threads::SeatLines;
@@ -114,6 +116,37 @@ impl Cache {
             };
         }
         if may_wait { self.read_slow_with(key, want, |_, read| read).transpose() } else { Ok(None) }
+    }
+
+    /// One look at a stored key, on the fast path, by a caller that asks for no more if a record is there that it
+    /// `accepts`. Only that is a use of the record, and counts as a hit.
+    #[inline]
+    pub(super) fn glance<T: Extract>(
+        &self,
+        key: &[u8],
+        want: T,
+        accepts: impl Fn(&AttachedFile, &Key<'_>, Head, Extension) -> bool,
+    ) -> Option<T::Out> {
+        let file = self.file.in_own_use()?;
+        let reader = Reader::fast(&file, 0)?;
+        let key = reader.opened.store.key(key);
+        reader.glance_at(&key, reader.opened.store.bucket_view(&key), want, &accepts)
+    }
+
+    /// [`glance`](Self::glance) at many stored keys.
+    pub(super) fn glance_multi<K: AsRef<[u8]>, T: Extract>(
+        &self,
+        keys: &[K],
+        want: impl Fn() -> T,
+        accepts: impl Fn(&AttachedFile, &Key<'_>, Head, Extension) -> bool,
+        mut each: impl FnMut(Option<T::Out>),
+    ) {
+        self.in_batches(
+            keys,
+            &mut each,
+            |each, reader, key, view| each(reader.glance_at(key, view, want(), &accepts)),
+            |each, _| each(None),
+        );
     }
 
     /// Copies the value of a key to the start of `buf` and returns its length; `None` is a miss.
@@ -260,22 +293,43 @@ impl Cache {
         }
     }
 
-    /// Reads many stored keys in batches: it prefetches the buckets of a batch, then the records, and then reads each
-    /// key.
+    /// Reads many stored keys.
     #[inline(always)]
-    fn read_stored_multi<K, T>(&self, keys: &[K], want: &mut T, mut each: impl FnMut(&mut T, Option<T::Out>))
+    fn read_stored_multi<K, T>(&self, keys: &[K], want: &mut T, each: impl FnMut(&mut T, Option<T::Out>))
     where
         K: AsRef<[u8]>,
         T: Want,
     {
+        self.in_batches(
+            keys,
+            &mut (want, each),
+            |(want, each), reader, key, view| {
+                let read = reader.read_at(key, view, *want);
+                each(want, read);
+            },
+            |(want, each), key| {
+                let read = self.read_slow(key, *want);
+                each(want, read);
+            },
+        );
+    }
+
+    /// Calls `fast` for each stored key with a view of the key's bucket, or `slow` if the file is not ready for the fast
+    /// path. It prefetches the buckets of a batch, then the records. There are two functions, each with one call, so that
+    /// both are inlined.
+    #[inline(always)]
+    fn in_batches<K: AsRef<[u8]>, S>(
+        &self,
+        keys: &[K],
+        state: &mut S,
+        fast: impl Fn(&mut S, Reader<'_>, &Key<'_>, BucketView<'_>),
+        slow: impl Fn(&mut S, &[u8]),
+    ) {
         for batch in keys.chunks(BATCH) {
             let file = self.file.in_own_use();
             let Some(reader) = file.as_ref().and_then(|file| Reader::fast(file, 0)) else {
                 drop(file);
-                batch.iter().for_each(|key| {
-                    let read = self.read_slow(key.as_ref(), want);
-                    each(want, read);
-                });
+                batch.iter().for_each(|key| slow(state, key.as_ref()));
                 continue;
             };
             let store = &reader.opened.store;
@@ -288,8 +342,7 @@ impl Cache {
                 store.prefetch_record(view.insert(store.bucket_view(key)));
             }
             for (key, view) in hashed.iter().flatten().zip(views.iter().flatten()) {
-                let read = reader.read_at(key, *view, want);
-                each(want, read);
+                fast(state, reader, key, *view);
             }
         }
     }
@@ -386,6 +439,26 @@ impl<'a> Reader<'a> {
                 None
             }
             Look::Changing => Self::counted_retry(opened, key.bytes, key.hash, want),
+        }
+    }
+
+    /// A look from a view of the key's bucket, which counts only if it finds a record that the caller `accepts`.
+    #[inline(always)]
+    fn glance_at<T: Extract>(
+        self,
+        key: &Key<'_>,
+        view: BucketView<'_>,
+        want: T,
+        accepts: &impl Fn(&AttachedFile, &Key<'_>, Head, Extension) -> bool,
+    ) -> Option<T::Out> {
+        let opened = self.opened;
+        let mut want = If { want, accepts: |head, extension| accepts(opened, key, head, extension) };
+        match opened.store.lookup_fast(key, view, || opened.settings.time.now_ms(), &mut want, true) {
+            Look::Hit(Some(taken)) => {
+                self.count(MemberCount::Hits, 1);
+                Some(taken)
+            }
+            Look::Hit(None) | Look::Miss | Look::Changing => None,
         }
     }
 

@@ -71,6 +71,22 @@ impl Patience {
         opened.enter(joined, stripe, lock)
     }
 
+    /// Locks a stripe for the duration of `work`. A thread that need not wait takes the straight way.
+    #[inline(always)]
+    pub(super) fn with_stripe<'o, R>(
+        &mut self,
+        opened: &'o AttachedFile,
+        stripe: u32,
+        work: impl FnOnce(&mut StripeGuard<'o, Mapping>) -> R,
+    ) -> Result<R> {
+        let at_once = |joined| Some((joined, lock_region(joined, opened, stripe, Duration::ZERO).ok()?));
+        let (joined, lock) = match opened.joined().and_then(at_once) {
+            Some(locked) => locked,
+            None => self.lock_region(opened, stripe, Duration::MAX)?,
+        };
+        opened.with_stripe(joined, stripe, lock, work)
+    }
+
     /// Locks a stripe's lock region, for which a thread waits up to `limit`. The process joins first, if it has not. A
     /// thread reads the clock only if another holds the lock.
     pub(super) fn lock_region<'o>(

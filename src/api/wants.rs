@@ -9,6 +9,7 @@ use crate::shm::Memory;
 use crate::store::Store;
 use crate::store::copied::Copied;
 use crate::store::read::{Extract, RecordRef};
+use crate::store::record::{Extension, Head};
 use std::alloc::{Layout, handle_alloc_error};
 use std::collections::TryReserveError;
 
@@ -155,7 +156,8 @@ impl Extract for TryValue {
     type Out = Result<Vec<u8>>;
 
     fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<Result<Vec<u8>>> {
-        copied(store, found, self)
+        let no_memory = Error::no_memory(found.value_len);
+        store.validate(found).then(|| store.value_at(found.value_at(), found.value_len).map_err(no_memory))
     }
 }
 
@@ -243,6 +245,30 @@ impl Extract for Nothing {
 
 impl Want for Nothing {
     fn take_copied<M: Memory>(&mut self, _: &Store<M>, _: Copied) {}
+}
+
+/// What `want` extracts from a record that the caller accepts; otherwise `None`, and the look is no use of the record.
+pub(super) struct If<T, F> {
+    pub want: T,
+    pub accepts: F,
+}
+
+impl<T: Extract, F: Fn(Head, Extension) -> bool> Extract for If<T, F> {
+    type Out = Option<T::Out>;
+
+    #[inline(always)]
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<Self::Out> {
+        if (self.accepts)(found.head, store.extension(found.at, found.head)) {
+            self.want.take(store, found).map(Some)
+        } else {
+            Some(None)
+        }
+    }
+
+    #[inline(always)]
+    fn is_use(taken: &Self::Out) -> bool {
+        taken.is_some()
+    }
 }
 
 /// What `want` extracts, if the record passes its checksum; otherwise `None`.

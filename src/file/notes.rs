@@ -11,6 +11,8 @@ pub(super) const TEST_EVERY: Duration = Duration::from_secs(1);
 const REMEMBERED: usize = 64;
 /// Number of low bits of a note that hold its time, in milliseconds; the bits above name the claim or the key.
 const TIME_BITS: u32 = 40;
+/// The latest time that a note can hold: 34 years after the host's start.
+const LAST_MS: u64 = (1 << TIME_BITS) - 2;
 
 /// Why this process leaves a key with a stale value alone for a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +58,7 @@ impl Times {
     /// Stores a time. If two threads do so simultaneously, either result is fine.
     fn set_ms(&self, name: u64, time_ms: u64) {
         let (word, name) = self.word(name);
-        word.store(name | (time_ms + 1), Ordering::Relaxed);
+        word.store(name | (time_ms.min(LAST_MS) + 1), Ordering::Relaxed);
     }
 }
 

@@ -30,19 +30,23 @@ impl AttachedFile {
     /// Whether a key is claimed by an owner that is not known to be dead, and whose next test is not due. This takes no
     /// lock and starts no test.
     pub(crate) fn is_in_hand(&self, key: &Key<'_>) -> bool {
-        let Some((claim_id, owner)) = self.store.claim_seen(key, monotonic_ms()) else { return false };
+        if !self.store.has_claims(key) {
+            return false;
+        }
+        let now_ms = monotonic_ms();
+        let Some((claim_id, owner)) = self.store.claim_seen(key, now_ms) else { return false };
         let is_ours = || self.joined().is_some_and(|joined| self.owner(joined, 0).member == owner.member);
-        !self.settings.locks.is_shared() || is_ours() || self.notes.test_due_in(&claim_id, self.up_ms()).is_some()
+        !self.settings.locks.is_shared() || is_ours() || self.notes.test_due_in(&claim_id, now_ms).is_some()
     }
 
     /// Starts a rest for the key of a hash: this process leaves its stale value alone for a time.
     pub(crate) fn rest(&self, key_hash: u64, why: Rest) {
-        self.notes.rest(key_hash, why, self.up_ms());
+        self.notes.rest(key_hash, why, monotonic_ms());
     }
 
     /// Whether the key of a hash rests.
     pub(crate) fn rests(&self, key_hash: u64, why: Rest) -> bool {
-        self.notes.rests(key_hash, why, || self.up_ms())
+        self.notes.rests(key_hash, why, monotonic_ms)
     }
 
     /// Tests whether the owner of a claim lives, at most once a second for each claim. An owner is dead if its seat has
@@ -56,7 +60,7 @@ impl AttachedFile {
         if never_was || self.seats().generation(owner.seat()) != Some(owner.generation()) {
             return Ok(Life::Dead);
         }
-        let now_ms = self.up_ms();
+        let now_ms = monotonic_ms();
         if let Some(due) = self.notes.test_due_in(claim_id, now_ms) {
             return Ok(Life::Alive(due));
         }

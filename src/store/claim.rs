@@ -205,6 +205,11 @@ impl<M: Memory> Store<M> {
         used.min(self.geometry.shape.claims.into()) as u32
     }
 
+    /// Whether a key's stripe has claims to look at.
+    pub(crate) fn has_claims(&self, key: &Key<'_>) -> bool {
+        self.claims_used(self.stripe_of(key)) != 0
+    }
+
     /// The held claims of a stripe.
     fn held_claims(&self, stripe: u32) -> impl Iterator<Item = (ClaimId, Kind)> {
         (0..self.claims_used(stripe)).filter_map(move |slot| {

@@ -43,7 +43,7 @@ impl<M: Memory> Store<M> {
 
     /// Copies a value out, if its memory can be allocated.
     #[inline]
-    fn value_at(&self, at: u64, len: usize) -> Result<Vec<u8>, TryReserveError> {
+    pub(crate) fn value_at(&self, at: u64, len: usize) -> Result<Vec<u8>, TryReserveError> {
         let mut value = Vec::new();
         value.try_reserve_exact(len)?;
         self.mem.append_out(at, len, &mut value);

@@ -15,7 +15,7 @@ use super::counters::StripeCount;
 use super::intent::Intent;
 use super::record::{Head, pad};
 use super::slot::{Ring, Slot};
-use super::stripe_guard::{StripeGuard, close_bucket, open_bucket};
+use super::stripe_guard::{SHORT_KEY, StripeGuard, close_bucket, open_bucket};
 use super::visibility::Visibility;
 use crate::shm::{Memory, Step};
 
@@ -103,6 +103,31 @@ impl<M: Memory> StripeGuard<'_, M> {
         } else {
             self.count(StripeCount::Dropped);
             self.set_tail(ring, passed);
+        }
+    }
+
+    /// Prefetches what the next insertion into a full ring touches first: the bucket of the record that leaves the ring
+    /// next, and the record behind it, from which the insertion after that finds another bucket. The record itself was
+    /// prefetched by the insertion before. Its lengths come from the file and are checked like those of a record that
+    /// leaves.
+    pub(super) fn prefetch_departure(&self, ring: Ring, units: u64) {
+        let (shape, tail, used) = (self.shape(ring), self.tail(ring), self.used(ring));
+        if shape.units - used >= units {
+            return;
+        }
+        let at = self.address(ring, tail);
+        let head = self.head_at(ring, tail, at);
+        if !shape.can_step(tail, head.units(), used) || !is_known(head) {
+            return;
+        }
+        let next = self.address(ring, shape.advance(tail, head.units()));
+        (0..2).for_each(|line| self.store.mem.prefetch(next + line * 64));
+        let mut short = [0; SHORT_KEY];
+        if let Some(bytes) = short.get_mut(..head.key_len() as usize)
+            && !head.is_pad()
+        {
+            self.store.mem.copy_out(at + head.key_at(), bytes);
+            self.store.mem.prefetch(self.store.bucket_of(&self.store.key(bytes)));
         }
     }
 

@@ -19,14 +19,15 @@
 //! overwritten in place, and its slot is emptied before its memory is reused. Otherwise each write of a neighbour would
 //! waste a long copy.
 
-use super::record::{Head, IN_PLACE_LIMIT, RecordLocation};
+use super::record::{Extension, Head, IN_PLACE_LIMIT, RecordLocation};
 use super::slot::Slot;
 use super::table::{KeyLocation, RingOffset, Store};
+use super::visibility::Visibility;
 use crate::fault::{Fault, injected};
 use crate::hash::Key;
 use crate::shm::Memory;
 use crate::shm::atomics::{Ordering, fence};
-use crate::shm::layout::{RECORD_LEN, SLOTS, round_up};
+use crate::shm::layout::{EXTENSION_LEN, RECORD_LEN, SLOTS, round_up};
 use crate::shm::memory::Words;
 
 /// The index of the word at which the key begins in a record without an extension.
@@ -56,6 +57,12 @@ pub(crate) trait Extract {
     /// Copies that part out. The result is used only if the record proves unchanged afterwards, and is dropped
     /// otherwise; `None` says that the record was seen to change.
     fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<Self::Out>;
+
+    /// Whether what was taken makes this look a use of the record.
+    #[inline(always)]
+    fn is_use(_: &Self::Out) -> bool {
+        true
+    }
 }
 
 /// A key's bucket, as a lookup first sees it.
@@ -193,12 +200,37 @@ impl<M: Memory> Store<M> {
             Some(record) if self.is_fresh(record.head, &now_ms) => {
                 self.take_found(&view.found(i, slot, record), want, mark)
             }
-            _ => self.lookup_slow(key.bytes, key.hash, now_ms, want, mark),
+            _ => self.lookup_extended(key.bytes, key.hash, now_ms, want, mark),
         }
     }
 
-    /// The slow path: a whole lookup that handles every case. Its arguments fit in registers, so that the fast path
-    /// need not store anything to memory for a call that is rare.
+    /// The straight way to a record with an extension: the first candidate is the key's, and a value that has neither
+    /// expired nor been cleared. All other cases go to `lookup_slow`. The arguments fit in registers, so that the fast
+    /// path need not store anything to memory for this call; the bucket is in the processor's cache already.
+    #[inline(never)]
+    fn lookup_extended<T: Extract>(
+        &self,
+        bytes: &[u8],
+        hash: u64,
+        now_ms: impl Fn() -> u64,
+        want: &mut T,
+        mark: bool,
+    ) -> Look<T::Out> {
+        let key = Key { bytes, hash };
+        let view = self.bucket_view(&key);
+        if view.version & 1 == 0 && view.candidates != 0 {
+            let (i, slot) = view.first();
+            if let Some((record, extension)) = self.extended_record(view.stripe, slot, &key)
+                && self.visibility_with(record.head, extension, &now_ms) == Visibility::Value
+            {
+                return self.take_found(&view.found(i, slot, record), want, mark);
+            }
+        }
+        self.lookup_slow(bytes, hash, now_ms, want, mark)
+    }
+
+    /// The slow path: a whole lookup that handles every case.
+    #[cold]
     #[inline(never)]
     fn lookup_slow<T: Extract>(
         &self,
@@ -242,7 +274,7 @@ impl<M: Memory> Store<M> {
         if !self.validate(found) {
             return Look::Changing;
         }
-        if mark {
+        if mark && T::is_use(&taken) {
             self.mark(found);
         }
         Look::Hit(taken)
@@ -265,6 +297,23 @@ impl<M: Memory> Store<M> {
         }
         let value_len = (head.units() * 8).checked_sub(key_end + head.slack())? as usize;
         row.holds(KEY_FROM, key.bytes).then_some(CheckedRecord { at, head, value_at: at + key_end, value_len })
+    }
+
+    /// [`plain_record`](Self::plain_record) for records with an extension, which it loads, too.
+    #[inline(always)]
+    fn extended_record(&self, stripe: u32, slot: Slot, key: &Key<'_>) -> Option<(CheckedRecord, Extension)> {
+        let key_at = RECORD_LEN + EXTENSION_LEN;
+        let key_end = key_at + round_up(key.bytes.len() as u64, 8);
+        let RingOffset { at, left } = self.place_of(stripe, slot, key_end / 8)?;
+        let row = self.mem.row(at, (key_end / 8) as usize);
+        let head = Head::of(row);
+        if !head.is_extended_with(key.bytes.len()) || head.units() > left {
+            return None;
+        }
+        let value_len = (head.units() * 8).checked_sub(key_end + head.slack())? as usize;
+        let extension = Extension { soft_expiry: row.get(4), created: row.get(5), flags: row.get(6) };
+        let record = CheckedRecord { at, head, value_at: at + key_end, value_len };
+        row.holds((key_at / 8) as usize, key.bytes).then_some((record, extension))
     }
 
     /// The record a slot points to, if it is this key's and its lengths lie within its ring.

@@ -113,6 +113,12 @@ impl Head {
         self.shape & 0xffff_ffff == (key_len as u64) << 16 | KIND_PLAIN
     }
 
+    /// [`is_plain_with`](Self::is_plain_with) for a record with an extension.
+    #[inline(always)]
+    pub(crate) fn is_extended_with(self, key_len: usize) -> bool {
+        self.shape & 0xffff_ffff == (key_len as u64) << 16 | KIND_EXTENDED
+    }
+
     #[inline]
     pub(crate) fn key_len(self) -> u64 {
         self.shape >> 16 & 0xffff

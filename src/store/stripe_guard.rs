@@ -46,7 +46,7 @@ impl Wall for u64 {
 }
 
 /// The longest key that is examined without an allocation.
-const SHORT_KEY: usize = 64;
+pub(super) const SHORT_KEY: usize = 64;
 /// Words of a stripe's head.
 const HEAD_WORDS: usize = (STRIPE_LEN / 8) as usize;
 

@@ -6,11 +6,12 @@ mod deaths;
 use super::epochs::{Invalidation, NamespaceEpochs};
 use super::read::{Extract, Look, RecordRef};
 use super::record::NewRecord;
+use super::slot::Ring;
 use super::stripe_guard::{HolderId, StripeGuard};
 use super::table::Store;
 use super::verify::check;
 use crate::hash::Key;
-use crate::shm::layout::{BUCKET_LEN, Geometry, HEADER_LEN, Shape, at};
+use crate::shm::layout::{BUCKET_LEN, Geometry, HEADER_LEN, RECORD_LEN, Shape, at};
 use crate::shm::memory::Heap;
 use crate::shm::step::{Died, Plan, arm, passed};
 use crate::shm::{Memory, Step};
@@ -421,4 +422,25 @@ fn hot_keys_survive_a_scan() {
     }
     let kept = (0..100u64).filter(|n| engine.get(&n.to_le_bytes()).is_some()).count();
     assert!(kept >= 95, "only {kept} of 100 keys that are read all the time survived a scan of 4000 others");
+}
+
+/// A set looks at the record that leaves its ring next before it is needed.
+#[test]
+fn damaged_lengths_of_the_record_that_leaves_next_are_not_believed() {
+    let engine = Engine::new(4 << 10, 40);
+    let stripe = engine.enter();
+    let shape = stripe.shape(Ring::Main);
+    // The last header that fits into the memory: the key of any longer record would lie behind it.
+    let tail = shape.units - RECORD_LEN / 8;
+    stripe.set_tail(Ring::Main, tail);
+    stripe.set_head(Ring::Main, shape.advance(tail, shape.units));
+    let (at, plain) = (stripe.address(Ring::Main, tail), 1);
+    for units in [0, 1, 3, 4, 5, 8, u64::from(u32::MAX)] {
+        for key_len in [0, 1, 8, 64, 65, 0xffff] {
+            for kind in [0, plain, 2, 3, 255] {
+                engine.store.mem.word(at).set(Step::RecordHeader, units << 32 | key_len << 16 | kind);
+                stripe.prefetch_departure(Ring::Main, 4);
+            }
+        }
+    }
 }

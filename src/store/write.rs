@@ -53,7 +53,9 @@ impl<M: Memory> StripeGuard<'_, M> {
         // Making room may have moved or evicted records of this bucket, even this key's own.
         let old = if bucket.get() == before { entry.copied() } else { self.find(&draft.key) };
         let slot_at = old.map_or_else(|| self.vacate(&draft.key), |old| old.slot_at);
-        self.append(draft, epochs, Slot::live(&draft.key, ring, position), slot_at, old)
+        let stamp = self.append(draft, epochs, Slot::live(&draft.key, ring, position), slot_at, old);
+        self.prefetch_departure(ring, units);
+        stamp
     }
 
     /// Writes a record at the reserved head of a ring and links it.

@@ -6,7 +6,7 @@
 #![allow(missing_docs, reason = "macros make items without")]
 
 use gungraun::{Callgrind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};
-use kennel::{Cache, CreateOptions, Options};
+use kennel::{Cache, CreateOptions, Options, SetOptions};
 use std::hint::black_box;
 use tempfile::TempDir;
 
@@ -111,10 +111,29 @@ fn get_multi_of_16((stage, keys): (Stage, Vec<[u8; 16]>)) -> Stage {
     stage
 }
 
+#[library_benchmark(setup = stage_with_keys)]
+#[bench::hundred()]
+fn set_multi_of_16((stage, keys): (Stage, Vec<[u8; 16]>)) -> Stage {
+    let items: Vec<_> = keys.iter().map(|key| (key, VALUE)).collect();
+    for _ in 0..TIMES / 16 {
+        let how = SetOptions::new();
+        assert!(black_box(stage.cache.set_multi(black_box(&items), &how)).iter().all(Result::is_ok));
+    }
+    stage
+}
+
 library_benchmark_group!(
     name = calls,
-    benchmarks =
-        [get_into_hit, get_into_miss, set_overwrite, set_new, get_multi_of_16, get_or_create_hit, get_or_create_new]
+    benchmarks = [
+        get_into_hit,
+        get_into_miss,
+        set_overwrite,
+        set_new,
+        get_multi_of_16,
+        set_multi_of_16,
+        get_or_create_hit,
+        get_or_create_new
+    ]
 );
 
 main!(

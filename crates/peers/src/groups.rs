@@ -5,6 +5,8 @@ use crate::keys::{Key, SEED, in_order, key, shuffled};
 use crate::rows::{Table, goal};
 use crate::server::{Kind, Server};
 use crate::stores::{Lmdb, Moka, Quick, Sqlite, Store, fill, kennel_cache, room};
+use crate::walk::Walk;
+use crate::{batches, creation};
 use anyhow::{Result, ensure};
 use kennel::{Cache, Values, record_size};
 use kennel_harness::{Bench, Cell, Keys, Limit, Matrix, Measured, Plan, Strategies, directory, pin};
@@ -25,6 +27,12 @@ pub const ALL: &[(&str, Group)] = &[
     ("peers-write", peers_write),
     ("flock", against_flock),
     ("evict", evict),
+    ("batches-16m", |effort, table| batches::batches(effort, table, 16 << 20)),
+    ("batches-1g", |effort, table| batches::batches(effort, table, 1 << 30)),
+    ("batches-file", batches::under_file_locks),
+    ("create", creation::hits),
+    ("stale", creation::stale_hits),
+    ("extended", creation::extended),
     ("hot-writer", hot_writer),
     ("processes", processes),
     ("servers", servers),
@@ -45,35 +53,6 @@ fn settle(cache: &Cache, keys: &[Key]) {
     const HIGHEST_MARK: usize = 3;
     for _ in 0..HIGHEST_MARK {
         black_box(keys.iter().filter(|key| cache.contains(key)).count());
-    }
-}
-
-/// A walk over keys that continues where the last one ended.
-struct Walk<'a> {
-    keys: &'a [Key],
-    at: usize,
-}
-
-impl<'a> Walk<'a> {
-    fn new(keys: &'a [Key]) -> Self {
-        Self { keys, at: 0 }
-    }
-
-    #[inline]
-    fn step(&mut self, by: usize) -> &'a Key {
-        let key = &self.keys[self.at];
-        self.at += by;
-        if self.at >= self.keys.len() {
-            self.at = 0;
-        }
-        key
-    }
-
-    /// The next `n` keys; fewer at the end.
-    fn next_few(&mut self, n: usize) -> &'a [Key] {
-        let few = &self.keys[self.at..(self.at + n).min(self.keys.len())];
-        self.at = if self.at + n >= self.keys.len() { 0 } else { self.at + n };
-        few
     }
 }
 
@@ -178,7 +157,7 @@ fn in_batches(walk: &mut Walk<'_>, n: usize, mut get: impl FnMut(&[Key]) -> bool
 /// Does a number of operations on each of two threads.
 fn on_two_threads<S: Store + Sync>(store: &S, keys: &[Key], n: usize) -> Result<()> {
     let work = |from: usize| {
-        let mut walk = Walk { keys, at: from % keys.len() };
+        let mut walk = Walk::from(keys, from % keys.len());
         one_after_another(&mut walk, &mut VALUE.clone(), n, |key, into| store.get(key, into))
     };
     std::thread::scope(|scope| {

@@ -3,12 +3,15 @@
 //! `cargo xtask speed` builds and runs it. All subjects of a group are measured in turn, round after round, so that a
 //! disturbance of the machine affects all of them; each row compares the medians of two.
 
+mod batches;
+mod creation;
 mod group;
 mod groups;
 mod keys;
 mod rows;
 mod server;
 mod stores;
+mod walk;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};

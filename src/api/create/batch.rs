@@ -4,15 +4,13 @@ use super::created::Created;
 use super::creation::{Claim, Lookup};
 use crate::error::{Error, Result};
 
-/// The places of each key in a list. The keys have the same order for all callers that claim several, whatever the order of
+/// The places of each of some keys of a list, by these keys' places. The keys have the same order for all callers that claim several, whatever the order of
 /// the lists, so that no two callers wait for each other.
-pub(crate) fn in_one_order<K: AsRef<[u8]>>(keys: &[K]) -> Vec<Vec<usize>> {
+pub(crate) fn in_one_order<K: AsRef<[u8]>>(keys: &[K], places: Vec<usize>) -> Vec<Vec<usize>> {
     // Called once for each key, since `as_ref` is code of the caller.
-    let keys: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
-    let mut order: Vec<usize> = (0..keys.len()).collect();
-    order.sort_by_key(|&i| keys[i]);
-    let same = |a: &usize, b: &usize| keys[*a] == keys[*b];
-    order.chunk_by(same).map(<[usize]>::to_vec).collect()
+    let mut order: Vec<(&[u8], usize)> = places.into_iter().map(|i| (keys[i].as_ref(), i)).collect();
+    order.sort_unstable();
+    order.chunk_by(|a, b| a.0 == b.0).map(|same| same.iter().map(|&(_, i)| i).collect()).collect()
 }
 
 /// A claim with the places of its key, and what was created.
@@ -26,8 +24,10 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    pub(crate) fn of(keys: usize) -> Self {
-        Self { values: vec![None; keys], claims: Vec::new() }
+    /// A batch with the values that were at hand, and the places of the keys that are left.
+    pub(crate) fn of(values: Vec<Option<Vec<u8>>>) -> (Self, Vec<usize>) {
+        let left = (0..values.len()).filter(|&i| values[i].is_none()).collect();
+        (Self { values, claims: Vec::new() }, left)
     }
 
     /// Adds what was found for the key at these places.

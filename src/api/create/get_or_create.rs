@@ -27,9 +27,12 @@ impl Cache {
         how: &CreateOptions,
         create: impl FnOnce(&[usize]) -> R,
     ) -> Result<Vec<Option<Vec<u8>>>, R::Error> {
-        let mut batch = Batch::of(keys.len());
+        let (mut batch, left) = Batch::of(self.values_at_hand(keys, how));
+        if left.is_empty() {
+            return Ok(batch.into_values());
+        }
         let mut caller = self.caller(how);
-        for places in in_one_order(keys) {
+        for places in in_one_order(keys, left) {
             let lookup = self.claim_stored(keys[places[0]].as_ref(), how, &mut caller)?;
             batch.found(places, lookup);
         }
@@ -92,7 +95,22 @@ impl Cache {
         how: &CreateOptions,
         create: impl FnOnce() -> R,
     ) -> Result<Vec<u8>, R::Error> {
-        match self.claim(key, &how.for_value())? {
+        self.with_stored_key(key.as_ref(), |key| {
+            if let Some(value) = self.value_at_hand(key, how, how.background) {
+                return Ok(value);
+            }
+            self.created_if_missing(key, how, create)
+        })
+    }
+
+    #[cold]
+    fn created_if_missing<R: CreatorOutput<Created>>(
+        &self,
+        key: &[u8],
+        how: &CreateOptions,
+        create: impl FnOnce() -> R,
+    ) -> Result<Vec<u8>, R::Error> {
+        match self.claim_stored(key, &how.for_value(), &mut self.caller(how))? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
             Lookup::Create(claim) => created(claim, create),
             // A claim that needs a value finds no absence.
@@ -112,7 +130,11 @@ impl Cache {
         how: &CreateOptions,
         create: impl FnOnce() -> R,
     ) -> Result<Option<Vec<u8>>, R::Error> {
-        match self.claim(key, how)? {
+        let key = key.as_ref();
+        if let Some(value) = self.with_stored_key(key, |key| self.value_at_hand(key, how, how.background)) {
+            return Ok(Some(value));
+        }
+        match self.claim_in_steps(key, how)? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(Some(item.value)),
             Lookup::Absent => Ok(None),
             Lookup::Create(claim) => {
@@ -135,9 +157,13 @@ impl Cache {
         how: &CreateOptions,
         create: impl FnOnce() -> R + Send + 'static,
     ) -> Result<Vec<u8>, R::Error> {
+        let key = key.as_ref();
+        if let Some(value) = self.with_stored_key(key, |key| self.value_at_hand(key, how, true)) {
+            return Ok(value);
+        }
         // A task of its own: the caller may ask for the key again while the thread creates.
         let task = how.task_or(Task::unique);
-        match self.claim(key, &how.for_refresh().task(task))? {
+        match self.claim_in_steps(key, &how.for_refresh().task(task))? {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
             Lookup::Create(mut claim) => {
                 let Some(stale) = claim.take_stale() else { return task.run(|| created(claim, create)) };
@@ -190,6 +216,14 @@ impl Cache {
     /// # Errors
     /// Those of [`get_or_create`](Cache::get_or_create) but `Creator`.
     pub fn claim(&self, key: impl AsRef<[u8]>, how: &CreateOptions) -> Result<Lookup> {
-        self.with_stored_key(key.as_ref(), |key| self.claim_stored(key, how, &mut self.caller(how)))
+        let key = key.as_ref();
+        match self.with_stored_key(key, |key| self.lookup_at_hand(key, how)) {
+            Some(lookup) => Ok(lookup),
+            None => self.claim_in_steps(key, how),
+        }
+    }
+
+    fn claim_in_steps(&self, key: &[u8], how: &CreateOptions) -> Result<Lookup> {
+        self.with_stored_key(key, |key| self.claim_stored(key, how, &mut self.caller(how)))
     }
 }

@@ -6,6 +6,7 @@
 //! | stale | the first caller, which creates it anew | return the stale one immediately |
 //! | absent | the first caller, which creates it | wait up to their limit, then read again |
 
+mod at_hand;
 mod batch;
 mod created;
 mod creation;

@@ -39,7 +39,7 @@ pub struct CreateOptions {
     pub(super) task: Option<Task>,
     pub(super) or_uncached: bool,
     pub(super) needs_value: bool,
-    pub(super) background: bool,
+    pub(in crate::api) background: bool,
     pub(super) form: Option<Form>,
 }
 
@@ -212,6 +212,11 @@ impl CreateOptions {
         self.for_value().background(true)
     }
 
+    /// Whether it depends on a value's age, or on the cost of its creation, what the caller does with it.
+    pub(super) fn asks_for_age(&self) -> bool {
+        self.max_age.is_some() || self.max_fresh_age.is_some() || self.early_refresh.is_some()
+    }
+
     /// # Errors
     /// [`BadOption`](Error::BadOption).
     pub(super) fn check(&self) -> Result<()> {
@@ -265,8 +270,12 @@ impl Form {
         Self { except: Some(stamp), ..self }
     }
 
+    pub(super) fn has_flags(&self, flags: u32) -> bool {
+        self.flags == flags
+    }
+
     pub(super) fn fits(&self, item: &Item) -> bool {
-        item.flags == self.flags && item.value.starts_with(&self.start) && self.except != Some(item.stamp)
+        self.has_flags(item.flags) && item.value.starts_with(&self.start) && self.except != Some(item.stamp)
     }
 }
 

@@ -77,15 +77,18 @@ impl<'h> ToCreate<'h> {
         ahead_ms > 0.0 && ends_ms != 0 && time.now_ms() as f64 + ahead_ms >= ends_ms as f64
     }
 
-    /// Whether a caller with a usable value leaves the key alone: another caller creates the new value, or the time to
-    /// create it has not come. This takes no lock and makes no system call.
     fn leaves_alone(&self, of: Target<'_>) -> bool {
         let opened = of.cache.in_use();
-        let key = opened.store.key(of.key);
-        opened.is_in_hand(&key)
-            || opened.rests(key.hash, Rest::Busy)
-            || (self.how.background && opened.rests(key.hash, Rest::Failed))
+        leaves_alone(&opened, &opened.store.key(of.key), self.how.background)
     }
+}
+
+/// Whether a caller with a usable value leaves the key alone: another caller creates the new value, or the time to create
+/// it has not come. This takes no lock and makes no system call.
+pub(super) fn leaves_alone(opened: &AttachedFile, key: &Key<'_>, in_background: bool) -> bool {
+    opened.is_in_hand(key)
+        || opened.rests(key.hash, Rest::Busy)
+        || (in_background && opened.rests(key.hash, Rest::Failed))
 }
 
 impl Purpose for ToCreate<'_> {

@@ -1,9 +1,9 @@
 //! The handle for typed values.
 
 use super::codec::{Codec, TAG};
-use super::search::{End, Search};
+use super::search::{End, Found, Search};
 use crate::api::cache::Cache;
-use crate::api::create::{Claim, CreateOptions, CreatorOutput};
+use crate::api::create::{Claim, CreateOptions, CreatorOutput, Lookup};
 use crate::api::item::{Item, Stamp};
 use crate::api::set_options::SetOptions;
 use crate::api::task::Task;
@@ -206,7 +206,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         how: &CreateOptions,
         create: impl FnOnce() -> R,
     ) -> Result<T, R::Error> {
-        match self.search(key.as_ref(), &how.for_value())? {
+        match self.search(key.as_ref(), how, how.background, CreateOptions::for_value)? {
             End::Found(found) => Ok(found.item.value),
             End::Create(claim) => self.created(claim, create),
             // A search that needs a value finds no absence.
@@ -224,7 +224,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         how: &CreateOptions,
         create: impl FnOnce() -> R,
     ) -> Result<Option<T>, R::Error> {
-        match self.search(key.as_ref(), how)? {
+        match self.search(key.as_ref(), how, how.background, Clone::clone)? {
             End::Found(found) => Ok(Some(found.item.value)),
             End::Absent => Ok(None),
             End::Create(claim) => {
@@ -253,7 +253,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         T: 'static,
     {
         let task = how.task_or(Task::unique);
-        match self.search(key.as_ref(), &how.for_refresh().task(task))? {
+        match self.search(key.as_ref(), how, true, |how| how.for_refresh().task(task))? {
             End::Found(found) => Ok(found.item.value),
             End::Absent => create().into_result(),
             End::Create(claim) => match claim.stale().and_then(|stale| self.codec.decode(stale).ok()) {
@@ -274,7 +274,24 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         item.map(|item| Ok(item.with_value(self.codec.decode(&item)?))).transpose()
     }
 
-    pub(super) fn search(&self, key: &[u8], how: &CreateOptions) -> Result<End<T>> {
+    /// A search with the options that `complete` makes of the caller's. A value at hand needs none of its own.
+    pub(super) fn search(
+        &self,
+        key: &[u8],
+        how: &CreateOptions,
+        in_background: bool,
+        complete: impl FnOnce(&CreateOptions) -> CreateOptions,
+    ) -> Result<End<T>> {
+        self.codec.check_type("serialize")?;
+        let at_hand = self
+            .cache
+            .with_stored_key(key, |key| self.cache.item_at_hand(key, how, Some(self.codec.form()), in_background));
+        if let Some(Lookup::Hit(item) | Lookup::Stale(item)) = at_hand
+            && let Ok(value) = self.codec.decode(&item)
+        {
+            return Ok(End::Found(Found { item: item.with_value(value), stored_len: item.value.len() }));
+        }
+        let how = &complete(how);
         let mut search = Search::new(&self.codec, how)?;
         let mut caller = self.cache.caller(how);
         self.cache.with_stored_key(key, |key| {

@@ -74,6 +74,11 @@ impl LockStrategy {
         matches!(self, LockStrategy::File | LockStrategy::Lease | LockStrategy::RwFile | LockStrategy::Custom(_))
     }
 
+    /// Whether a lock is a word in memory, or nothing at all. Other locks take system calls, or may do so.
+    pub(crate) fn are_words(&self) -> bool {
+        matches!(self, LockStrategy::Lease | LockStrategy::Process | LockStrategy::None)
+    }
+
     /// Whether a process keeps the data file's lock for as long as it has the file open.
     pub(crate) fn is_one_process(&self) -> bool {
         matches!(self, LockStrategy::Process)

@@ -1,0 +1,79 @@
+//! A hit of a caller that would create the value: one look, before anything of a creation exists.
+
+use super::creation::Lookup;
+use super::options::{CreateOptions, Form};
+use super::purpose::leaves_alone;
+use crate::api::cache::Cache;
+use crate::api::wants::{TryValue, TryWhole};
+use crate::file::AttachedFile;
+use crate::hash::Key;
+use crate::store::record::{Extension, Head};
+
+/// The looks of this file find no value where the rest of a creation must decide or report something: on the slow paths
+/// of reads, with options about a value's age, for a remembered absence, and without memory for the value.
+impl Cache {
+    /// The value of a stored key, if this caller takes it as it is.
+    pub(super) fn value_at_hand(&self, key: &[u8], how: &CreateOptions, in_background: bool) -> Option<Vec<u8>> {
+        if how.asks_for_age() {
+            return None;
+        }
+        self.glance(key, TryValue, |opened, key, head, extension| {
+            is_enough(opened, key, head, extension, in_background)
+        })?
+        .ok()
+    }
+
+    /// The values of many stored keys, as far as this caller takes them as they are.
+    pub(in crate::api) fn values_at_hand<K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+        how: &CreateOptions,
+    ) -> Vec<Option<Vec<u8>>> {
+        if how.asks_for_age() {
+            return vec![None; keys.len()];
+        }
+        let mut values = Vec::with_capacity(keys.len());
+        let accepts = |opened: &AttachedFile, key: &Key<'_>, head, extension| {
+            is_enough(opened, key, head, extension, how.background)
+        };
+        self.glance_multi(keys, || TryValue, accepts, |value| values.push(value.and_then(Result::ok)));
+        values
+    }
+
+    /// What a lookup of a stored key finds, if this caller takes it as it is.
+    pub(in crate::api) fn lookup_at_hand(&self, key: &[u8], how: &CreateOptions) -> Option<Lookup> {
+        self.item_at_hand(key, how, how.form, how.background)
+    }
+
+    /// [`lookup_at_hand`](Self::lookup_at_hand) for values of a form.
+    pub(in crate::api) fn item_at_hand(
+        &self,
+        key: &[u8],
+        how: &CreateOptions,
+        form: Option<Form>,
+        in_background: bool,
+    ) -> Option<Lookup> {
+        if how.asks_for_age() {
+            return None;
+        }
+        let want = TryWhole::<false>(&self.file.time);
+        let known = self.glance(key, want, |opened, key, head, extension| {
+            form.is_none_or(|form| form.has_flags(extension.caller_flags()))
+                && is_enough(opened, key, head, extension, in_background)
+        });
+        let item = known?.ok()?.item;
+        if form.is_some_and(|form| !form.fits(&item)) {
+            return None;
+        }
+        Some(if item.is_stale { Lookup::Stale(item) } else { Lookup::Hit(item) })
+    }
+}
+
+/// Whether a record has a fresh value, or a stale one that this caller uses because the key is to be left alone.
+#[inline]
+fn is_enough(opened: &AttachedFile, key: &Key<'_>, head: Head, extension: Extension, in_background: bool) -> bool {
+    let soft_ms = extension.soft_expires_ms();
+    let is_stale =
+        opened.store.is_outdated(head, extension) || (soft_ms != 0 && soft_ms <= opened.settings.time.now_ms());
+    !is_stale || leaves_alone(opened, key, in_background)
+}

@@ -1,0 +1,173 @@
+//! Writes of many keys: they fetch the memory of the next keys while one key is written.
+//!
+//! Where a lock is a word, a batch is sixteen keys in the caller's order, and each key is written under a lock of its
+//! own. Where a lock takes system calls, the keys are grouped by stripe, and one lock serves up to 64 of them.
+
+use super::cache::Cache;
+use super::namespace::Namespace;
+use super::stripe_lock::Patience;
+use super::writer::{Writer, namespace_of};
+use crate::error::Result;
+use crate::file::AttachedFile;
+use crate::shm::Memory;
+use crate::shm::mapping::Mapping;
+use crate::store::stripe_guard::StripeGuard;
+
+/// Keys whose cache lines are prefetched together.
+const BATCH: usize = 16;
+/// Items that are written under one hold of a stripe's lock.
+const MOST_PER_LOCK: usize = 64;
+/// The lower bits of a number that orders items by stripe: the place of the item.
+const PLACE: u64 = (1 << 52) - 1;
+
+/// One call, and how it writes an item. Only `each` runs under a lock of this file; the others may run the user's code.
+struct WriteMulti<'c, K, O, P, E> {
+    cache: &'c Cache,
+    namespace: Option<&'c Namespace>,
+    key_of: K,
+    one: O,
+    prepare: P,
+    each: E,
+    locks: Patience,
+}
+
+impl Cache {
+    /// Writes many items. It does so in their order, and then `one` writes an item under a lock that it takes itself. Or
+    /// it groups them by stripe; then `prepare` makes what each item needs before the first lock is taken, and `each`
+    /// writes it to its locked stripe. The handle's limit of waiting covers all locks together.
+    pub(super) fn write_multi<'i, I, D, R>(
+        &self,
+        namespace: Option<&Namespace>,
+        items: &'i [I],
+        key_of: impl Fn(&'i I) -> &'i [u8],
+        one: impl Fn(&Writer<'_, 'i>, &'i I, &mut Patience) -> Result<R>,
+        prepare: impl Fn(&Writer<'_, 'i>, &'i I) -> Result<D>,
+        each: impl Fn(&Writer<'_, 'i>, &mut StripeGuard<'_, Mapping>, &D) -> R,
+    ) -> Vec<Result<R>> {
+        let locks = Patience::of_thread(self.lock_wait);
+        let mut call = WriteMulti { cache: self, namespace, key_of, one, prepare, each, locks };
+        let (mut left, mut results) = (items, Vec::with_capacity(items.len()));
+        while let Some((_, others)) = left.split_first() {
+            left = match self.current() {
+                // If the file cannot be used, the next item tries again.
+                Err(error) => {
+                    results.push(Err(error));
+                    others
+                }
+                Ok(file) if file.settings.locks.are_words() => {
+                    let (batch, rest) = left.split_at(left.len().min(BATCH));
+                    call.one_by_one(&file, batch, &mut results);
+                    rest
+                }
+                Ok(file) => {
+                    results.extend(call.by_stripe(&file, left));
+                    &[]
+                }
+            };
+        }
+        results
+    }
+}
+
+impl<K, O, P, E> WriteMulti<'_, K, O, P, E> {
+    /// Writes up to [`BATCH`] items in their order.
+    fn one_by_one<'f, 'i, I, R>(&mut self, opened: &'f AttachedFile, items: &'i [I], results: &mut Vec<Result<R>>)
+    where
+        K: Fn(&'i I) -> &'i [u8],
+        O: Fn(&Writer<'f, 'i>, &'i I, &mut Patience) -> Result<R>,
+    {
+        let (store, lock_wait) = (&opened.store, self.cache.lock_wait);
+        let mut writers = [const { None }; BATCH];
+        let mut errors = Vec::new();
+        for (item, writer) in items.iter().zip(&mut writers) {
+            let key = (self.key_of)(item);
+            match namespace_of(opened, self.namespace, key, lock_wait) {
+                Ok(place) => {
+                    let writer = writer.insert(Writer::at(opened, place, key, lock_wait));
+                    store.mem.prefetch(writer.location.bucket_at);
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        for writer in writers.iter().flatten() {
+            store.prefetch_record(&store.bucket_view_at(writer.location, &writer.key));
+        }
+        let mut errors = errors.into_iter();
+        for (item, writer) in items.iter().zip(&writers) {
+            match writer {
+                Some(writer) => results.push((self.one)(writer, item, &mut self.locks)),
+                None => results.extend(errors.next().map(Err)),
+            }
+        }
+    }
+
+    /// Writes items grouped by stripe.
+    fn by_stripe<'f, 'i, I, D, R>(&mut self, opened: &'f AttachedFile, items: &'i [I]) -> Vec<Result<R>>
+    where
+        K: Fn(&'i I) -> &'i [u8],
+        P: Fn(&Writer<'f, 'i>, &'i I) -> Result<D>,
+        E: Fn(&Writer<'f, 'i>, &mut StripeGuard<'f, Mapping>, &D) -> R,
+    {
+        let mut results: Vec<Option<Result<R>>> = Vec::with_capacity(items.len());
+        let (mut prepared, mut order) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
+        for (place, item) in items.iter().enumerate() {
+            let key = (self.key_of)(item);
+            let of_item = Writer::new(opened, self.namespace, key, self.cache.lock_wait).and_then(|writer| {
+                let draft = (self.prepare)(&writer, item)?;
+                Ok((writer, draft))
+            });
+            results.push(match of_item {
+                Ok((writer, draft)) => {
+                    // No slice has as many items as a place has values, and no file as many stripes as are left.
+                    order.push(u64::from(writer.stripe()) << PLACE.count_ones() | place as u64);
+                    prepared.push(Some((writer, draft)));
+                    None
+                }
+                Err(error) => {
+                    prepared.push(None);
+                    Some(Err(error))
+                }
+            });
+        }
+        order.sort_unstable();
+        let mut order = &order[..];
+        while !order.is_empty() {
+            let (window, rest) = order.split_at(window_of(order));
+            let place_of = |number: &u64| (number & PLACE) as usize;
+            let in_window = || window.iter().filter_map(|number| prepared[place_of(number)].as_ref());
+            let store = &opened.store;
+            in_window().for_each(|(writer, _)| store.mem.prefetch(writer.location.bucket_at));
+            in_window().for_each(|(writer, _)| {
+                store.prefetch_record(&store.bucket_view_at(writer.location, &writer.key));
+            });
+            for group in window.chunk_by(|a, b| stripe_of(*a) == stripe_of(*b)) {
+                // After a failure to lock, the next item tries again.
+                let mut locked = None;
+                for place in group.iter().map(place_of) {
+                    let Some((writer, draft)) = &prepared[place] else { continue };
+                    let guard = match &mut locked {
+                        Some(guard) => Ok(guard),
+                        None => self.locks.lock_stripe(opened, writer.stripe()).map(|guard| locked.insert(guard)),
+                    };
+                    results[place] = Some(guard.map(|guard| (self.each)(writer, guard, draft)));
+                }
+            }
+            order = rest;
+        }
+        // Each prepared item got its result from its group.
+        results.into_iter().flatten().collect()
+    }
+}
+
+fn stripe_of(number: u64) -> u64 {
+    number >> PLACE.count_ones()
+}
+
+/// How many of these ordered items are written next: all those of the next few stripes, or some of a stripe that has
+/// more than one lock may serve.
+fn window_of(order: &[u64]) -> usize {
+    let most = order.len().min(MOST_PER_LOCK);
+    let Some(next) = order.get(most) else { return most };
+    let whole = order[..most].iter().take_while(|&&number| stripe_of(number) != stripe_of(*next)).count();
+    if whole == 0 { most } else { whole }
+}
