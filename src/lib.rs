@@ -91,14 +91,14 @@ pub use api::AsyncTyped;
 pub use api::Typed;
 #[cfg(not(loom))]
 pub use api::{
-    Cache, Claim, CreateError, CreateOptions, Created, CreatorOutput, Item, KeyLock, Keys, Limit, LockOptions, Lookup,
-    NamespaceOptions, Options, Repair, SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task, Values, Verification,
-    Wait,
+    Cache, Claim, ClaimRequest, CreateError, CreateOptions, Created, CreatorOutput, Item, KeyLock, Keys, Limit,
+    LockOptions, Lookup, NamespaceOptions, Options, Repair, SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task,
+    Values, Verification, Wait,
 };
 #[cfg(not(loom))]
 pub use clock::{Clock, Expiry};
 #[cfg(not(loom))]
-pub use error::{Error, Result};
+pub use error::{Advice, Error, ErrorCode, ErrorParts, Result};
 #[cfg(not(loom))]
 pub use file::header::AfterCrash;
 #[cfg(not(loom))]

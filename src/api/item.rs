@@ -4,7 +4,7 @@ use crate::clock::Time;
 use crate::shm::Memory;
 use crate::store::Store;
 use crate::store::copied::Copied;
-use crate::store::record::Extension;
+use crate::store::record::{Extension, Head};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Identifies one write of a key: see [`compare_and_swap`](crate::Cache::compare_and_swap).
@@ -33,6 +33,23 @@ pub struct Item<V = Vec<u8>> {
     pub is_stale: bool,
 }
 
+impl<V> Item<V> {
+    /// The item of a record, with its value in any form.
+    pub(super) fn of<M: Memory>(store: &Store<M>, head: Head, extension: Extension, time: &Time, value: V) -> Self {
+        let moment = |ms: u64| (ms != 0).then(|| UNIX_EPOCH + Duration::from_millis(ms));
+        let soft_ms = extension.soft_expires_ms();
+        Self {
+            value,
+            flags: extension.caller_flags(),
+            stamp: Stamp(head.stamp),
+            expires: moment(head.expires_ms()),
+            soft_expires: moment(soft_ms),
+            created: moment(extension.metadata().created_ms),
+            is_stale: store.is_outdated(head, extension) || (soft_ms != 0 && soft_ms <= time.now_ms()),
+        }
+    }
+}
+
 #[cfg(feature = "typed")]
 impl Item {
     /// The same item with another value.
@@ -53,17 +70,7 @@ impl Known {
     /// From a private copy of a record.
     pub(super) fn of<M: Memory>(store: &Store<M>, copied: Copied, time: &Time) -> Self {
         let Copied { head, extension, value, .. } = copied;
-        let moment = |ms: u64| (ms != 0).then(|| UNIX_EPOCH + Duration::from_millis(ms));
-        let soft_ms = extension.soft_expires_ms();
-        let item = Item {
-            value,
-            flags: extension.caller_flags(),
-            stamp: Stamp(head.stamp),
-            expires: moment(head.expires_ms()),
-            soft_expires: moment(soft_ms),
-            created: moment(extension.metadata().created_ms),
-            is_stale: store.is_outdated(head, extension) || (soft_ms != 0 && soft_ms <= time.now_ms()),
-        };
+        let item = Item::of(store, head, extension, time, value);
         Self { item, extension, expires_ms: head.expires_ms() }
     }
 }

@@ -13,6 +13,7 @@ mod get_or_create;
 mod options;
 mod output;
 mod purpose;
+mod request;
 
 #[cfg(feature = "tokio")]
 pub(crate) use batch::{Batch, in_one_order};
@@ -24,3 +25,4 @@ pub(crate) use options::Form;
 pub use output::{CreateError, CreatorOutput};
 #[cfg(feature = "tokio")]
 pub(crate) use purpose::ToCreate;
+pub use request::ClaimRequest;

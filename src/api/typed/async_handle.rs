@@ -170,6 +170,14 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
         self.cache.delete(key).await
     }
 
+    /// [`Typed::compare_and_delete`] for tasks.
+    ///
+    /// # Errors
+    /// Those of [`Cache::set`](crate::Cache::set).
+    pub async fn compare_and_delete(&self, key: impl AsRef<[u8]>, stamp: Stamp) -> Result<bool> {
+        self.cache.compare_and_delete(key, stamp).await
+    }
+
     /// [`Typed::get_or_create`] for tasks. Each call is an owner of its own, as of [`AsyncCache::get_or_create`].
     ///
     /// # Errors

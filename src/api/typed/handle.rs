@@ -177,6 +177,14 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         self.cache.delete(key)
     }
 
+    /// Removes a key if its value still has this stamp: see [`Cache::compare_and_delete`].
+    ///
+    /// # Errors
+    /// Those of [`Cache::set`].
+    pub fn compare_and_delete(&self, key: impl AsRef<[u8]>, stamp: Stamp) -> Result<bool> {
+        self.cache.compare_and_delete(key, stamp)
+    }
+
     /// The value of a key, which is created if the key has none, or none of this type: see [`Cache::get_or_create`]. A
     /// value of another type stays in the cache until the new one replaces it.
     ///
