@@ -1,6 +1,9 @@
 //! The errors of Kennel. A message says what was expected, what was found, and what to do.
 
+mod advice;
+
 use crate::names::UnknownName;
+pub use advice::{Advice, ErrorCode};
 use std::collections::TryReserveError;
 use std::io;
 use std::path::PathBuf;
@@ -25,15 +28,15 @@ pub enum Error {
     },
 
     /// There is no file at this path.
-    #[error("no cache file at {}: create one with `kennel create` or `Options::create`", .0.display())]
+    #[error("no cache file at {}{}", .0.display(), Advice::Create.in_rust())]
     NotFound(PathBuf),
 
     /// There is a file at this path already.
-    #[error("{} exists already: open it, or destroy it first", .0.display())]
+    #[error("{} exists already{}", .0.display(), Advice::OpenOrDestroy.in_rust())]
     Exists(PathBuf),
 
     /// The file is not a cache file, is one of another format, or has a damaged header.
-    #[error("{}: {field}: expected {expected}, found {found}; {}", path.display(), about_bad_file(field))]
+    #[error("{}: {field}: expected {expected}, found {found}{}", path.display(), about_bad_file(field).in_rust())]
     BadFile {
         /// The file.
         path: PathBuf,
@@ -46,8 +49,7 @@ pub enum Error {
     },
 
     /// The file differs from the options, and [`OnMismatch::Fail`](crate::OnMismatch::Fail) is set.
-    #[error("{}: option {option}: asked for {asked}, the file has {found}; change the option, use the file as it is \
-             (`OnMismatch::UseExisting`), or replace it (`OnMismatch::Recreate`)", path.display())]
+    #[error("{}: option {option}: asked for {asked}, the file has {found}{}", path.display(), Advice::OnMismatch.in_rust())]
     Mismatch {
         /// The file.
         path: PathBuf,
@@ -61,9 +63,7 @@ pub enum Error {
 
     /// The lock files that belong to the cache file are not where they must be. Replacing them would let two processes
     /// lock the same stripe.
-    #[error("the locks of {} are lost: {detail}; the file was moved, linked or mounted without its lock directory, \
-             or that directory was deleted: restore the directory, or destroy the cache file and create it \
-             again", path.display())]
+    #[error("the locks of {} are lost: {detail}{}", path.display(), Advice::RestoreLocks.in_rust())]
     LocksLost {
         /// The cache file.
         path: PathBuf,
@@ -74,8 +74,8 @@ pub enum Error {
     /// Strategy `lease`: on this file system a lease ends when its descriptor is closed, so other processes could take
     /// a living process for dead.
     #[error("strategy `lease` is refused for {}: on an overlay file system, such as the root of a container, a process \
-             loses the proof that it is alive when any part of it closes descriptors that are not its own; use another \
-             file system (/dev/shm, a volume) or strategy `file`", .0.display())]
+             loses the proof that it is alive when any part of it closes descriptors that are not its own{}",
+             .0.display(), Advice::NotLease.in_rust())]
     LeaseRefused(PathBuf),
 
     /// The file uses a lock strategy that this program does not have.
@@ -92,12 +92,11 @@ pub enum Error {
     },
 
     /// Strategy `process`: the file is open already, in another process or in this one.
-    #[error("{} is open already, and its lock strategy `process` allows one handle: share that within the process, or \
-             create the file with another strategy for several processes", .0.display())]
+    #[error("{} is open already, and its lock strategy `process` allows one handle{}", .0.display(), Advice::ShareHandle.in_rust())]
     OpenElsewhere(PathBuf),
 
     /// Another user could have written the file.
-    #[error("{} is not trusted: {detail}; if you trust everyone who can write to it, open it with `trust`", path.display())]
+    #[error("{} is not trusted: {detail}{}", path.display(), Advice::Trust.in_rust())]
     NotTrusted {
         /// The file.
         path: PathBuf,
@@ -106,8 +105,7 @@ pub enum Error {
     },
 
     /// On this file system mappings or locks are not coherent between all processes that open the file.
-    #[error("{} lies on {kind}, where mappings or locks are not coherent; use a local file system, or \
-             `allow_network` if only one host uses it and you know that its locks work", path.display())]
+    #[error("{} lies on {kind}, where mappings or locks are not coherent{}", path.display(), Advice::LocalFiles.in_rust())]
     NetworkFilesystem {
         /// The file.
         path: PathBuf,
@@ -127,7 +125,7 @@ pub enum Error {
     },
 
     /// Living members have taken all seats.
-    #[error("all {seats} seats of {} are taken by living processes; create it with more (`seats`)", path.display())]
+    #[error("all {seats} seats of {} are taken by living processes{}", path.display(), Advice::MoreSeats.in_rust())]
     SeatsFull {
         /// The file.
         path: PathBuf,
@@ -156,10 +154,7 @@ pub enum Error {
     },
 
     /// An item is larger than a quarter of a stripe's main ring.
-    #[error(
-        "an item of {size} bytes (header, key and value): expected at most {limit}; fewer stripes or a larger \
-             capacity allow larger items"
-    )]
+    #[error("an item of {size} bytes (header, key and value): expected at most {limit}{}", Advice::LargerItems.in_rust())]
     TooLarge {
         /// Its length in bytes, header included.
         size: u64,
@@ -195,24 +190,18 @@ pub enum Error {
     },
 
     /// Until the caller's time limit, another caller held the key's claim, or others held all claims of its stripe.
-    #[error(
-        "another caller still claims the key after {waited:?}; wait longer, or create the value anyway \
-             (`CreateOptions::unprotected`)"
-    )]
+    #[error("another caller still claims the key after {waited:?}{}", Advice::WaitLonger.in_rust())]
     TimedOut {
         /// How long the caller waited.
         waited: Duration,
     },
 
     /// This thread or task holds the key's claim already, and would wait for itself for ever.
-    #[error(
-        "this thread or task has claimed the key already: within its creation or lock, do not create or lock the key \
-             again"
-    )]
+    #[error("this thread or task has claimed the key already{}", Advice::NotWithin.in_rust())]
     OwnClaim,
 
     /// The file's table of namespaces is full.
-    #[error("all {namespaces} namespaces of {} are used; create it with more (`namespaces`)", path.display())]
+    #[error("all {namespaces} namespaces of {} are used{}", path.display(), Advice::MoreNamespaces.in_rust())]
     NamespacesFull {
         /// The file.
         path: PathBuf,
@@ -250,23 +239,103 @@ pub enum Error {
     },
 }
 
+/// An error in parts, for a program that words it with names of its own: see [`Error::parts`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ErrorParts {
+    /// The kind of the error.
+    pub code: ErrorCode,
+    /// What was expected and what was found, in English. Options bear the names of the methods of
+    /// [`Options`](crate::Options).
+    pub facts: String,
+    /// What to do, if there is a remedy that the facts do not tell.
+    pub advice: Option<Advice>,
+}
+
+impl Error {
+    /// The error in parts, for a program that does not speak to its users of functions in Rust. The message of the error
+    /// is the facts, followed by the advice for a program in Rust.
+    ///
+    /// ```
+    /// use kennel::{Advice, Error};
+    /// let parts = Error::NotFound("/tmp/cache".into()).parts();
+    /// assert_eq!(parts.facts, "no cache file at /tmp/cache");
+    /// assert_eq!((parts.code, parts.advice), (kennel::ErrorCode::NotFound, Some(Advice::Create)));
+    /// ```
+    #[must_use]
+    pub fn parts(&self) -> ErrorParts {
+        let (text, advice) = (self.to_string(), self.advice());
+        let ending = advice.map_or("", Advice::in_rust);
+        let facts = text.strip_suffix(ending).unwrap_or(&text).to_owned();
+        ErrorParts { code: self.code(), facts, advice }
+    }
+
+    /// The kind of the error.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Error::Io { .. } => ErrorCode::Io,
+            Error::NotFound(..) => ErrorCode::NotFound,
+            Error::Exists(..) => ErrorCode::Exists,
+            Error::BadFile { .. } => ErrorCode::BadFile,
+            Error::Mismatch { .. } => ErrorCode::Mismatch,
+            Error::LocksLost { .. } => ErrorCode::LocksLost,
+            Error::LeaseRefused(..) => ErrorCode::LeaseRefused,
+            Error::UnknownStrategy { .. } => ErrorCode::UnknownStrategy,
+            Error::OpenElsewhere(..) => ErrorCode::OpenElsewhere,
+            Error::NotTrusted { .. } => ErrorCode::NotTrusted,
+            Error::NetworkFilesystem { .. } => ErrorCode::NetworkFilesystem,
+            Error::NoSpace { .. } => ErrorCode::NoSpace,
+            Error::SeatsFull { .. } => ErrorCode::SeatsFull,
+            Error::BadOption { .. } => ErrorCode::BadOption,
+            Error::KeyTooLong { .. } => ErrorCode::KeyTooLong,
+            Error::TooLarge { .. } => ErrorCode::TooLarge,
+            Error::NotANumber { .. } => ErrorCode::NotANumber,
+            Error::Overflow { .. } => ErrorCode::Overflow,
+            Error::Busy { .. } => ErrorCode::Busy,
+            Error::TimedOut { .. } => ErrorCode::TimedOut,
+            Error::OwnClaim => ErrorCode::OwnClaim,
+            Error::NamespacesFull { .. } => ErrorCode::NamespacesFull,
+            Error::Codec { .. } => ErrorCode::Codec,
+            Error::ReadOnly(..) => ErrorCode::ReadOnly,
+            Error::NoMemory { .. } => ErrorCode::NoMemory,
+            Error::BufferTooSmall { .. } => ErrorCode::BufferTooSmall,
+        }
+    }
+
+    fn advice(&self) -> Option<Advice> {
+        Some(match self {
+            Error::NotFound(_) => Advice::Create,
+            Error::Exists(_) => Advice::OpenOrDestroy,
+            Error::BadFile { field, .. } => about_bad_file(field),
+            Error::Mismatch { .. } => Advice::OnMismatch,
+            Error::LocksLost { .. } => Advice::RestoreLocks,
+            Error::LeaseRefused(_) => Advice::NotLease,
+            Error::OpenElsewhere(_) => Advice::ShareHandle,
+            Error::NotTrusted { .. } => Advice::Trust,
+            Error::NetworkFilesystem { .. } => Advice::LocalFiles,
+            Error::SeatsFull { .. } => Advice::MoreSeats,
+            Error::TooLarge { .. } => Advice::LargerItems,
+            Error::TimedOut { .. } => Advice::WaitLonger,
+            Error::OwnClaim => Advice::NotWithin,
+            Error::NamespacesFull { .. } => Advice::MoreNamespaces,
+            _ => return None,
+        })
+    }
+}
+
 /// Whether a file whose header is wrong in this part may never have been a cache file.
 fn is_no_cache_file(field: &str) -> bool {
     matches!(field, "magic" | "length" | "file type")
 }
 
 /// What to do about a file whose header is wrong in this part.
-fn about_bad_file(field: &str) -> &'static str {
-    if field == "file type" {
-        "this is not a cache file, so it is left alone: choose another path, or remove it yourself"
-    } else if field == "content" {
-        "a power failure can leave a file like this, and nothing is lost with it: destroy it, or let it be replaced \
-         (`OnMismatch::Recreate`)"
-    } else if is_no_cache_file(field) {
-        "this is not a cache file, so it is left alone: choose another path, or remove it yourself if you know that it \
-         once was one"
-    } else {
-        "it is a cache file of another format, or a damaged one: destroy it and create it again"
+fn about_bad_file(field: &str) -> Advice {
+    match field {
+        "file type" => Advice::OtherPath,
+        "content" => Advice::ReplaceLost,
+        _ if is_no_cache_file(field) => Advice::OtherPathOrRemove,
+        _ => Advice::DestroyAndCreate,
     }
 }
 
@@ -337,5 +406,66 @@ impl From<UnknownName> for Error {
     fn from(error: UnknownName) -> Self {
         let (given, expected) = (error.found().to_owned(), error.expected().to_owned());
         Error::BadOption { option: error.what(), given, expected }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One error of each kind, and each kind of bad file.
+    fn all() -> Vec<Error> {
+        let path = || PathBuf::from("/tmp/cache");
+        let bad = |field| Error::BadFile { path: path(), field, expected: "a".into(), found: "b".into() };
+        let source = io::Error::from(io::ErrorKind::NotFound);
+        let waited = Duration::from_secs(1);
+        vec![
+            Error::Io { what: "open", path: path(), source },
+            Error::NotFound(path()),
+            Error::Exists(path()),
+            bad("file type"),
+            bad("content"),
+            bad("magic"),
+            bad("format version"),
+            Error::Mismatch { path: path(), option: "seats", asked: "1".into(), found: "2".into() },
+            Error::LocksLost { path: path(), detail: "gone".into() },
+            Error::LeaseRefused(path()),
+            Error::UnknownStrategy { path: path(), found: "other".into(), id: 9, asked: "file".into() },
+            Error::OpenElsewhere(path()),
+            Error::NotTrusted { path: path(), detail: "others may write".into() },
+            Error::NetworkFilesystem { path: path(), kind: "nfs".into() },
+            Error::NoSpace { path: path(), needed: 1, advice: ": free some" },
+            Error::SeatsFull { path: path(), seats: 2 },
+            Error::BadOption { option: "seats", given: "0".into(), expected: "1".into() },
+            Error::KeyTooLong { size: 2, limit: 1 },
+            Error::TooLarge { size: 2, limit: 1 },
+            Error::NotANumber { found: "x".into() },
+            Error::Overflow { value: 1, sign: '-', delta: 2 },
+            Error::Busy { stripe: 1, waited },
+            Error::TimedOut { waited },
+            Error::OwnClaim,
+            Error::NamespacesFull { path: path(), namespaces: 1 },
+            Error::Codec { what: "read", detail: "end".into() },
+            Error::ReadOnly(path()),
+            Error::NoMemory { needed: 1 },
+            Error::BufferTooSmall { needed: 2, given: 1 },
+        ]
+    }
+
+    #[test]
+    fn a_message_is_the_facts_and_the_advice() {
+        for error in all() {
+            let parts = error.parts();
+            assert_eq!(format!("{}{}", parts.facts, parts.advice.map_or("", Advice::in_rust)), error.to_string());
+            assert!(!parts.facts.contains("::") && !parts.facts.ends_with([':', ';', ' ']), "{}", parts.facts);
+        }
+    }
+
+    #[test]
+    fn kinds_are_numbered_without_a_gap() {
+        let mut numbers: Vec<u16> = all().iter().map(|error| error.code().number()).collect();
+        numbers.dedup();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (1..=26).collect::<Vec<_>>());
     }
 }

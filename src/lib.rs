@@ -89,16 +89,16 @@ pub use api::AsyncCache;
 pub use api::{AsyncLocal, AsyncTyped};
 #[cfg(not(loom))]
 pub use api::{
-    Cache, Changed, Claim, CreateError, CreateOptions, Created, CreatorOutput, Item, ItemId, KeyLock, Keys, Limit,
-    LockOptions, Lookup, NamespaceOptions, Options, Repair, SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task,
-    Values, Verification, Wait,
+    Cache, Changed, Claim, ClaimRequest, CreateError, CreateOptions, Created, CreatorOutput, Item, ItemId, KeyLock,
+    Keys, Limit, LockOptions, Lookup, NamespaceOptions, Options, Repair, SetOptions, Stamp, Stats, Stored, StripeStats,
+    Swap, Task, Values, Verification, Wait,
 };
 #[cfg(all(feature = "typed", not(loom)))]
 pub use api::{Local, LocalOptions, Typed};
 #[cfg(not(loom))]
 pub use clock::{Clock, Expiry};
 #[cfg(not(loom))]
-pub use error::{Error, Result};
+pub use error::{Advice, Error, ErrorCode, ErrorParts, Result};
 #[cfg(not(loom))]
 pub use file::header::AfterCrash;
 #[cfg(not(loom))]

@@ -109,6 +109,11 @@ impl Caller {
         Self::new(task, Vec::new(), wait, Patience::of_thread(cache.lock_wait()))
     }
 
+    /// A call that is repeated until it has an answer, and never waits.
+    pub(super) fn of_request(cache: &Cache, task: Task, wait: Wait) -> Self {
+        Self::new(task, Vec::new(), wait, Patience::of_task(cache.lock_wait()))
+    }
+
     /// A call of a task of tokio.
     #[cfg(feature = "tokio")]
     pub(super) fn of_task(cache: &Cache, task: Task, wait: Wait) -> Self {
@@ -194,11 +199,9 @@ pub(super) trait Purpose {
     }
 }
 
-/// One caller on its way to the claim of one key.
-pub(super) struct Acquire<'a, P> {
-    of: Target<'a>,
+/// What a caller on its way to a claim keeps from one step to the next.
+pub(super) struct Progress<P> {
     purpose: P,
-    caller: &'a mut Caller,
     /// The claim that the caller waited for, and its file.
     waited_for: Option<(Arc<AttachedFile>, ClaimId)>,
     /// The caller's wait has been counted.
@@ -207,10 +210,24 @@ pub(super) struct Acquire<'a, P> {
     dead: Vec<u64>,
 }
 
+impl<P> Progress<P> {
+    /// Of a caller that has taken no step.
+    pub(super) fn towards(purpose: P) -> Self {
+        Self { purpose, waited_for: None, is_counted: false, dead: Vec::new() }
+    }
+}
+
+/// One caller on its way to the claim of one key.
+pub(super) struct Acquire<'a, P> {
+    of: Target<'a>,
+    caller: &'a mut Caller,
+    progress: &'a mut Progress<P>,
+}
+
 impl<'a, P: Purpose> Acquire<'a, P> {
-    pub(super) fn new(cache: &'a Cache, key: &'a [u8], purpose: P, caller: &'a mut Caller) -> Self {
+    pub(super) fn new(cache: &'a Cache, key: &'a [u8], progress: &'a mut Progress<P>, caller: &'a mut Caller) -> Self {
         let of = Target { cache, key, lock_wait: caller.locks.whole(), may_wait: caller.locks.is_of_thread() };
-        Self { of, purpose, caller, waited_for: None, is_counted: false, dead: Vec::new() }
+        Self { of, caller, progress }
     }
 
     /// One step. A thread waits in it for the stripe's lock, and a task for nothing.
@@ -221,11 +238,11 @@ impl<'a, P: Purpose> Acquire<'a, P> {
             Ok(Step::Done(step)) => Ok(step),
             Err(error) => Err(error),
         };
-        self.purpose.conclude(self.of, step)
+        self.progress.purpose.conclude(self.of, step)
     }
 
     fn attempt(&mut self) -> Result<Step<P::Got>> {
-        let usable = match self.purpose.look(self.of)? {
+        let usable = match self.progress.purpose.look(self.of)? {
             Found::Enough(got) => return Ok(Step::Done(got)),
             Found::Usable(got) => Some(got),
             Found::Nothing => None,
@@ -248,7 +265,7 @@ impl<'a, P: Purpose> Acquire<'a, P> {
         let Target { cache, key, .. } = self.of;
         cache.notice_removal();
         if self.has_waited_in_vain()
-            && let Some(got) = self.purpose.unprotected(self.of)?
+            && let Some(got) = self.progress.purpose.unprotected(self.of)?
         {
             return Ok(Step::Done(got));
         }
@@ -259,12 +276,12 @@ impl<'a, P: Purpose> Acquire<'a, P> {
             let mut guard = self.lock(opened, writer.stripe(), only_tries)?;
             // Before the look at the key: the store of the value notices an invalidation from here on.
             let began = EpochSnapshot::now(opened, writer.namespace);
-            let usable = match self.purpose.look_locked(opened, &guard, &writer.key)? {
+            let usable = match self.progress.purpose.look_locked(opened, &guard, &writer.key)? {
                 Found::Enough(got) => return Ok(Step::Done(got)),
                 Found::Usable(got) => Some(got),
                 Found::Nothing => None,
             };
-            let claimed = guard.claim(&writer.key, &self.claimant(opened, &began)?, &self.dead);
+            let claimed = guard.claim(&writer.key, &self.claimant(opened, &began)?, &self.progress.dead);
             drop(guard);
             let opened = Arc::clone(opened);
             // What follows may use another file, if this one was replaced.
@@ -272,16 +289,16 @@ impl<'a, P: Purpose> Acquire<'a, P> {
             let (awaited, limit) = match claimed {
                 Claimed::Mine(claim_id) => {
                     let held = held(opened, claim_id, P::KIND);
-                    return self.purpose.claimed(self.of, held, began, usable).map(Step::Done);
+                    return self.progress.purpose.claimed(self.of, held, began, usable).map(Step::Done);
                 }
                 Claimed::Held(claim_id, owner) => match self.life_of(&opened, &claim_id, owner)? {
-                    Life::Dead if self.dead.len() < MOST_DEAD => {
-                        self.dead.push(owner.member);
+                    Life::Dead if self.progress.dead.len() < MOST_DEAD => {
+                        self.progress.dead.push(owner.member);
                         continue;
                     }
                     // No file has so many members: this one is damaged, and changes all the time.
                     Life::Dead => {
-                        self.dead.clear();
+                        self.progress.dead.clear();
                         (Some(claim_id), FULL_PAUSE)
                     }
                     Life::Alive(_) if usable.is_none() && self.caller.is_own(self.caller.owner(&opened)?, owner) => {
@@ -291,7 +308,7 @@ impl<'a, P: Purpose> Acquire<'a, P> {
                 },
                 Claimed::Full(ref owners) if self.finds_dead(&opened, owners)? => continue,
                 Claimed::Full(_) if usable.is_some() => (None, FULL_PAUSE),
-                Claimed::Full(_) => match self.purpose.unprotected(self.of)? {
+                Claimed::Full(_) => match self.progress.purpose.unprotected(self.of)? {
                     Some(got) => return Ok(Step::Done(got)),
                     None => (None, FULL_PAUSE),
                 },
@@ -306,7 +323,7 @@ impl<'a, P: Purpose> Acquire<'a, P> {
     /// Whether the caller waited for a value that is not to be stored, so that it creates its own.
     fn has_waited_in_vain(&self) -> bool {
         let is_not_stored = |(opened, claim_id): &(Arc<AttachedFile>, _)| opened.store.was_not_stored(claim_id);
-        P::KIND == Kind::Create && self.waited_for.as_ref().is_some_and(is_not_stored)
+        P::KIND == Kind::Create && self.progress.waited_for.as_ref().is_some_and(is_not_stored)
     }
 
     /// Locks a stripe for a look at its claims.
@@ -329,7 +346,7 @@ impl<'a, P: Purpose> Acquire<'a, P> {
             kind: P::KIND,
             owner: self.caller.owner(opened)?,
             now_ms: monotonic_ms(),
-            max_age: self.purpose.max_age().map_or(0, tenths),
+            max_age: self.progress.purpose.max_age().map_or(0, tenths),
             epochs: began.epochs,
             namespace: began.namespace,
         })
@@ -341,13 +358,13 @@ impl<'a, P: Purpose> Acquire<'a, P> {
 
     /// Whether one of these owners is found dead.
     fn finds_dead(&mut self, opened: &AttachedFile, owners: &[(ClaimId, Owner)]) -> Result<bool> {
-        let before = self.dead.len();
+        let before = self.progress.dead.len();
         for &(claim_id, owner) in owners {
-            if !self.dead.contains(&owner.member) && self.life_of(opened, &claim_id, owner)? == Life::Dead {
-                self.dead.push(owner.member);
+            if !self.progress.dead.contains(&owner.member) && self.life_of(opened, &claim_id, owner)? == Life::Dead {
+                self.progress.dead.push(owner.member);
             }
         }
-        Ok(self.dead.len() > before)
+        Ok(self.progress.dead.len() > before)
     }
 
     /// Waits for a claim, or for any, up to `limit`, unless the caller's time is up.
@@ -356,12 +373,12 @@ impl<'a, P: Purpose> Acquire<'a, P> {
             Some(left) if left.is_zero() => return Err(Error::TimedOut { waited: self.caller.began.elapsed() }),
             left => left.map_or(limit, |left| left.min(limit)),
         };
-        if !std::mem::replace(&mut self.is_counted, true) {
+        if !std::mem::replace(&mut self.progress.is_counted, true) {
             count(&opened, MemberCount::ClaimWaits);
         }
         Ok(Step::Wait(match awaited {
             Some(claim_id) => {
-                self.waited_for = Some((opened.clone(), claim_id));
+                self.progress.waited_for = Some((opened.clone(), claim_id));
                 Pause::Claim { opened, claim_id, limit }
             }
             None => Pause::Time(limit),

@@ -4,7 +4,7 @@
 //! lock, and a task that finds the lock taken tries again after a pause. An attempt also finds out that the lock's owner is
 //! dead.
 
-use super::acquire::{Acquire, Caller};
+use super::acquire::{Acquire, Caller, Progress};
 use super::cache::Cache;
 use super::count::count;
 use super::create::{Batch, Claim, CreateOptions, Created, CreatorOutput, Lookup, ToCreate, in_one_order};
@@ -173,6 +173,24 @@ impl AsyncCache {
         self.write(|cache| cache.decr(key, delta)).await
     }
 
+    /// [`Cache::incr_or`] for tasks.
+    ///
+    /// # Errors
+    /// Those of [`Cache::incr`].
+    pub async fn incr_or(&self, key: impl AsRef<[u8]>, delta: u64, initial: u64, how: &SetOptions) -> Result<u64> {
+        let key = key.as_ref();
+        self.write(|cache| cache.incr_or(key, delta, initial, how)).await
+    }
+
+    /// [`Cache::decr_or`] for tasks.
+    ///
+    /// # Errors
+    /// Those of [`Cache::decr`].
+    pub async fn decr_or(&self, key: impl AsRef<[u8]>, delta: u64, initial: u64, how: &SetOptions) -> Result<u64> {
+        let key = key.as_ref();
+        self.write(|cache| cache.decr_or(key, delta, initial, how)).await
+    }
+
     /// [`Cache::touch`] for tasks.
     ///
     /// # Errors
@@ -189,6 +207,15 @@ impl AsyncCache {
     pub async fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let key = key.as_ref();
         self.write(|cache| cache.delete(key)).await
+    }
+
+    /// [`Cache::compare_and_delete`] for tasks.
+    ///
+    /// # Errors
+    /// Those of [`Cache::set`].
+    pub async fn compare_and_delete(&self, key: impl AsRef<[u8]>, stamp: Stamp) -> Result<bool> {
+        let key = key.as_ref();
+        self.write(|cache| cache.compare_and_delete(key, stamp)).await
     }
 
     /// [`Cache::take`] for tasks.
@@ -267,7 +294,8 @@ impl AsyncCache {
     pub async fn lock_with(&self, key: impl AsRef<[u8]>, options: &LockOptions) -> Result<KeyLock> {
         let key = self.stored_key(key.as_ref());
         let mut caller = Caller::of_task(&self.cache, options.task.unwrap_or_else(Task::unique), options.wait);
-        let mut acquire = Acquire::new(&self.trying, &key, *options, &mut caller);
+        let mut progress = Progress::towards(*options);
+        let mut acquire = Acquire::new(&self.trying, &key, &mut progress, &mut caller);
         run_as_task(|| acquire.step()).await
     }
 
@@ -437,7 +465,8 @@ impl AsyncCache {
         if let Some(lookup) = self.cache.lookup_at_hand(key, how) {
             return Ok(lookup);
         }
-        let mut acquire = Acquire::new(&self.trying, key, ToCreate::new(how)?, caller);
+        let mut progress = Progress::towards(ToCreate::new(how)?);
+        let mut acquire = Acquire::new(&self.trying, key, &mut progress, caller);
         run_as_task(|| acquire.step()).await
     }
 

@@ -61,6 +61,21 @@ pub struct Item<V = Vec<u8>> {
 }
 
 impl<V> Item<V> {
+    /// The item of a record, with its value in any form.
+    pub(super) fn of<M: Memory>(store: &Store<M>, head: Head, extension: Extension, time: &Time, value: V) -> Self {
+        let moment = |ms: u64| (ms != 0).then(|| UNIX_EPOCH + Duration::from_millis(ms));
+        Self {
+            value,
+            flags: extension.caller_flags(),
+            stamp: Stamp(head.stamp),
+            lineage: store.lineage(),
+            expires: moment(head.expires_ms()),
+            soft_expires: moment(extension.soft_expires_ms()),
+            created: moment(extension.metadata().created_ms),
+            is_stale: is_stale(store, head, extension, time),
+        }
+    }
+
     /// Identifies the write that stored this item.
     #[must_use]
     pub fn id(&self) -> ItemId {
@@ -88,17 +103,7 @@ impl Known {
     /// From a private copy of a record.
     pub(super) fn of<M: Memory>(store: &Store<M>, copied: Copied, time: &Time) -> Self {
         let Copied { head, extension, value, .. } = copied;
-        let moment = |ms: u64| (ms != 0).then(|| UNIX_EPOCH + Duration::from_millis(ms));
-        let item = Item {
-            value,
-            flags: extension.caller_flags(),
-            stamp: Stamp(head.stamp),
-            lineage: store.lineage(),
-            expires: moment(head.expires_ms()),
-            soft_expires: moment(extension.soft_expires_ms()),
-            created: moment(extension.metadata().created_ms),
-            is_stale: is_stale(store, head, extension, time),
-        };
+        let item = Item::of(store, head, extension, time, value);
         Self { item, extension, expires_ms: head.expires_ms() }
     }
 }

@@ -1,6 +1,6 @@
 //! Locks of keys.
 
-use super::acquire::{Acquire, Caller, EpochSnapshot, HeldClaim, Purpose, Target};
+use super::acquire::{Acquire, Caller, EpochSnapshot, HeldClaim, Progress, Purpose, Target};
 use super::cache::Cache;
 use super::count::count;
 use super::task::Task;
@@ -136,7 +136,8 @@ impl Cache {
         let task = options.task.unwrap_or_else(Task::of_thread);
         let mut caller = Caller::of_thread(self, task, options.wait);
         self.with_stored_key(key.as_ref(), |key| {
-            let mut acquire = Acquire::new(self, key, *options, &mut caller);
+            let mut progress = Progress::towards(*options);
+            let mut acquire = Acquire::new(self, key, &mut progress, &mut caller);
             run(|| acquire.step())
         })
     }

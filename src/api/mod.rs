@@ -31,7 +31,7 @@ mod writer;
 #[cfg(feature = "tokio")]
 pub use async_cache::AsyncCache;
 pub use cache::Cache;
-pub use create::{Claim, CreateError, CreateOptions, Created, CreatorOutput, Lookup, Stored};
+pub use create::{Claim, ClaimRequest, CreateError, CreateOptions, Created, CreatorOutput, Lookup, Stored};
 pub use item::{Changed, Item, ItemId, Stamp};
 pub use key_lock::{KeyLock, LockOptions};
 pub use keys::Keys;

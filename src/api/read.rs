@@ -7,7 +7,8 @@ use super::item::{Changed, Item, ItemId, Known};
 use super::stripe_lock::lock_for_read;
 use super::values::Values;
 use super::wants::{
-    Append, If, IfChanged, In, Into, Nothing, Sound, TooSmall, TryValue, TryWhole, Value, Want, WholeItem,
+    Append, If, IfChanged, In, Into, ItemIn, ItemInto, Nothing, Sound, TooSmall, TryValue, TryWhole, Value, Want,
+    WholeItem,
 };
 use crate::error::{Error, Result};
 use crate::file::AttachedFile;
@@ -181,6 +182,46 @@ impl Cache {
         match self.read(key.as_ref(), &mut In(room)) {
             None => Ok(None),
             Some(Ok(made)) => Ok(Some(made)),
+            Some(Err(TooSmall { needed, given })) => Err(Error::BufferTooSmall { needed, given }),
+        }
+    }
+
+    /// The item of a key, whose value is copied to the start of `buf`; the item holds the value's length. `None` is a miss.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = kennel::Options::new().capacity(8 << 20).create(dir.path().join("cache"))?;
+    /// # use kennel::SetOptions;
+    /// cache.set_with("greeting", "hello", &SetOptions::new().flags(7))?;
+    /// let mut buf = [0; 64];
+    /// let item = cache.get_item_into("greeting", &mut buf)?.expect("it was just set");
+    /// assert_eq!((&buf[..item.value], item.flags), (&b"hello"[..], 7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`BufferTooSmall`](Error::BufferTooSmall), which contains the length; then nothing is copied.
+    pub fn get_item_into(&self, key: impl AsRef<[u8]>, buf: &mut [u8]) -> Result<Option<Item<usize>>> {
+        let given = buf.len();
+        match self.read(key.as_ref(), &mut ItemInto { buf, time: &self.file.time }) {
+            Some(item) if item.value > given => Err(Error::BufferTooSmall { needed: item.value, given }),
+            item => Ok(item),
+        }
+    }
+
+    /// The item of a key, with its value in memory that `room` allocates for its length, as for
+    /// [`get_with`](Self::get_with). `None` is a miss.
+    ///
+    /// # Errors
+    /// [`BufferTooSmall`](Error::BufferTooSmall) if `room` returns less than the length; then nothing is copied.
+    pub fn get_item_with<B: AsMut<[u8]>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        room: impl FnMut(usize) -> B,
+    ) -> Result<Option<Item<B>>> {
+        match self.read(key.as_ref(), &mut ItemIn { room, time: &self.file.time }) {
+            None => Ok(None),
+            Some(Ok(item)) => Ok(Some(item)),
             Some(Err(TooSmall { needed, given })) => Err(Error::BufferTooSmall { needed, given }),
         }
     }

@@ -47,7 +47,6 @@ impl Patience {
         Self::of_thread(Duration::ZERO)
     }
 
-    #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "only tasks of tokio try again"))]
     pub(super) fn of_task(whole: Duration) -> Self {
         Self { whole, left: whole, waiter: Waiter::Task { failing: None, failed: 0 } }
     }

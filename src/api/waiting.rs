@@ -55,6 +55,18 @@ pub(super) enum Pause {
     Time(Duration),
 }
 
+impl Pause {
+    /// Whether a pause that began at this moment is not over.
+    pub(super) fn lasts(&self, since: Instant) -> bool {
+        match self {
+            Pause::Claim { opened, claim_id, limit } => {
+                since.elapsed() < *limit && opened.store.is_claim_held(claim_id)
+            }
+            Pause::Time(time) => since.elapsed() < *time,
+        }
+    }
+}
+
 /// Takes the steps of an operation on a thread, which sleeps in between.
 pub(super) fn run<T>(mut step: impl FnMut() -> Result<Step<T>>) -> Result<T> {
     loop {

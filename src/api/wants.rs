@@ -231,6 +231,57 @@ impl<B: AsMut<[u8]>, F: FnMut(usize) -> B> Want for In<F> {
     }
 }
 
+/// The item, with the length of its value. The value is copied to the caller's buffer if it fits.
+pub(super) struct ItemInto<'a> {
+    pub buf: &'a mut [u8],
+    pub time: &'a Time,
+}
+
+impl Extract for ItemInto<'_> {
+    type Out = Item<usize>;
+
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<Item<usize>> {
+        if !store.validate(found) {
+            return None;
+        }
+        let len = Into(self.buf).take(store, found)?;
+        Some(Item::of(store, found.head, store.extension(found.at, found.head), self.time, len))
+    }
+}
+
+impl Want for ItemInto<'_> {
+    fn take_copied<M: Memory>(&mut self, store: &Store<M>, copied: Copied) -> Item<usize> {
+        let (head, extension) = (copied.head, copied.extension);
+        let len = Into(self.buf).take_copied(store, copied);
+        Item::of(store, head, extension, self.time, len)
+    }
+}
+
+/// The item, with its value in memory that the caller allocates for it.
+pub(super) struct ItemIn<'a, F> {
+    pub room: F,
+    pub time: &'a Time,
+}
+
+impl<B: AsMut<[u8]>, F: FnMut(usize) -> B> Extract for ItemIn<'_, F> {
+    type Out = Result<Item<B>, TooSmall>;
+    const RUNS_CALLERS_CODE: bool = true;
+
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<Self::Out> {
+        let made = In(&mut self.room).take(store, found)?;
+        let extension = store.extension(found.at, found.head);
+        Some(made.map(|made| Item::of(store, found.head, extension, self.time, made)))
+    }
+}
+
+impl<B: AsMut<[u8]>, F: FnMut(usize) -> B> Want for ItemIn<'_, F> {
+    fn take_copied<M: Memory>(&mut self, store: &Store<M>, copied: Copied) -> Self::Out {
+        let (head, extension) = (copied.head, copied.extension);
+        let made = In(&mut self.room).take_copied(store, copied)?;
+        Ok(Item::of(store, head, extension, self.time, made))
+    }
+}
+
 /// Nothing of the value: a hit says that there is one.
 pub(super) struct Nothing;
 

@@ -12,6 +12,7 @@ use crate::file::AttachedFile;
 use crate::file::flush::flush;
 use crate::shm::mapping::Mapping;
 use crate::store::Invalidation;
+use crate::store::copied::Copied;
 use crate::store::record::{NewRecord, RecordEpochs};
 use crate::store::stripe_guard::{Entry, StripeGuard};
 use std::time::Duration;
@@ -102,7 +103,7 @@ impl Cache {
     /// [`NotANumber`](Error::NotANumber); [`Overflow`](Error::Overflow) beyond 2^64 - 1, and the value stays as it was;
     /// and the errors of [`set`](Cache::set).
     pub fn incr(&self, key: impl AsRef<[u8]>, delta: u64) -> Result<Option<u64>> {
-        self.with_stored_key(key.as_ref(), |key| self.add_to_stored(key, delta, '+', u64::checked_add))
+        self.with_stored_key(key.as_ref(), |key| self.add_to_stored(key, delta, '+', u64::checked_add, None))
     }
 
     /// Subtracts from a number: the counterpart of [`incr`](Cache::incr).
@@ -110,7 +111,37 @@ impl Cache {
     /// # Errors
     /// The errors of [`incr`](Cache::incr); [`Overflow`](Error::Overflow) is a result below 0.
     pub fn decr(&self, key: impl AsRef<[u8]>, delta: u64) -> Result<Option<u64>> {
-        self.with_stored_key(key.as_ref(), |key| self.add_to_stored(key, delta, '-', u64::checked_sub))
+        self.with_stored_key(key.as_ref(), |key| self.add_to_stored(key, delta, '-', u64::checked_sub, None))
+    }
+
+    /// Adds to a number like [`incr`](Cache::incr), or stores `initial`, without `delta`, if the key has no value. Both
+    /// happen in one hold of the stripe's lock, so no other caller's number is lost. `how` applies to a new number only.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = kennel::Options::new().create(dir.path().join("cache"))?;
+    /// use kennel::{Expiry, SetOptions};
+    /// use std::time::Duration;
+    /// // At most a hundred requests a minute, which begins with the first of them.
+    /// let minute = SetOptions::new().expiry(Expiry::After(Duration::from_secs(60)));
+    /// let is_allowed = cache.incr_or("requests of 192.0.2.1", 1, 1, &minute)? <= 100;
+    /// assert!(is_allowed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The errors of [`incr`](Cache::incr).
+    pub fn incr_or(&self, key: impl AsRef<[u8]>, delta: u64, initial: u64, how: &SetOptions) -> Result<u64> {
+        self.with_stored_key(key.as_ref(), |key| self.add_or_store(key, delta, '+', u64::checked_add, (initial, how)))
+    }
+
+    /// Subtracts from a number like [`decr`](Cache::decr), or stores `initial` if the key has no value: the counterpart of
+    /// [`incr_or`](Cache::incr_or).
+    ///
+    /// # Errors
+    /// The errors of [`decr`](Cache::decr).
+    pub fn decr_or(&self, key: impl AsRef<[u8]>, delta: u64, initial: u64, how: &SetOptions) -> Result<u64> {
+        self.with_stored_key(key.as_ref(), |key| self.add_or_store(key, delta, '-', u64::checked_sub, (initial, how)))
     }
 
     /// Changes when a key expires; returns whether it has a value.
@@ -127,6 +158,15 @@ impl Cache {
     /// The errors of [`set`](Cache::set).
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         self.with_stored_key(key.as_ref(), |key| self.delete_stored(key))
+    }
+
+    /// Removes a key if it still has the value with this stamp, as [`get_item`](Cache::get_item) returns it; returns
+    /// whether it was removed.
+    ///
+    /// # Errors
+    /// The errors of [`set`](Cache::set).
+    pub fn compare_and_delete(&self, key: impl AsRef<[u8]>, stamp: Stamp) -> Result<bool> {
+        self.with_stored_key(key.as_ref(), |key| self.delete_stored_if(key, stamp))
     }
 
     /// Stores many items, and returns the result of each, in the order of the items. The items are stored one by one,
@@ -248,6 +288,20 @@ impl Cache {
         writer.with_stripe(|guard| delete_in(guard, &writer))
     }
 
+    fn delete_stored_if(&self, key: &[u8], stamp: Stamp) -> Result<bool> {
+        let file = self.current()?;
+        let writer = Writer::new(&file, None, key, self.lock_wait)?;
+        writer.with_stripe(|guard| {
+            let entry = guard
+                .find_in(writer.location.bucket_at, &writer.key)
+                .filter(|entry| entry.head.stamp == stamp.0 && writer.would_read(guard, Some(entry)));
+            let Some(entry) = entry else { return false };
+            guard.void(&writer.key);
+            guard.remove(&entry);
+            true
+        })
+    }
+
     fn set_stored_multi<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, items: &[(K, V)], how: &SetOptions) -> Vec<Result<()>> {
         self.write_multi(
             self.in_namespace(),
@@ -322,20 +376,44 @@ impl Cache {
         })
     }
 
+    fn add_or_store(
+        &self,
+        key: &[u8],
+        delta: u64,
+        sign: char,
+        add: impl FnOnce(u64, u64) -> Option<u64>,
+        first: (u64, &SetOptions),
+    ) -> Result<u64> {
+        // With a first number there always is one.
+        self.add_to_stored(key, delta, sign, add, Some(first)).map(|number| number.unwrap_or(first.0))
+    }
+
+    /// Adds to the number of a key, or stores a first one if there is none.
     fn add_to_stored(
         &self,
         key: &[u8],
         delta: u64,
         sign: char,
         add: impl FnOnce(u64, u64) -> Option<u64>,
+        first: Option<(u64, &SetOptions)>,
     ) -> Result<Option<u64>> {
         let file = self.current()?;
         let writer = Writer::new(&file, self.in_namespace(), key, self.lock_wait)?;
+        // Before the lock, because the clock may be the caller's code.
+        let first = first.map(|(number, how)| (number, number.to_string(), how));
+        let first = first.as_ref().map(|(number, text, how)| (*number, writer.draft(text.as_bytes(), how)));
+        if let Some((_, draft)) = &first {
+            check_size(writer.opened, draft)?;
+        }
         writer.with_stripe(|guard| {
             let mut epochs = guard.epochs_now(writer.namespace);
-            let Some(entry) = guard.find_current(&writer.key) else { return Ok(None) };
-            let copied = guard.copied(&writer.key, &entry, writer.opened.settings.verify_reads, false);
-            let Some(copied) = copied.map_err(Error::no_memory(entry.value_len))? else { return Ok(None) };
+            let Some((entry, copied)) = current_number(guard, &writer)? else {
+                return Ok(first.as_ref().map(|(number, draft)| {
+                    let entry = guard.find_in(writer.location.bucket_at, &writer.key);
+                    guard.put(draft, entry.as_ref(), epochs);
+                    *number
+                }));
+            };
             guard.mark(&entry);
             let value = parse_number(&copied.value)?;
             let sum = add(value, delta).ok_or(Error::Overflow { value, sign, delta })?;
@@ -358,6 +436,13 @@ fn set_in(guard: &mut StripeGuard<'_, Mapping>, writer: &Writer<'_, '_>, draft: 
     let epochs = guard.epochs_now(writer.namespace);
     let entry = guard.find_in(writer.location.bucket_at, &writer.key);
     guard.put(draft, entry.as_ref(), epochs);
+}
+
+/// The entry of a key whose value a read would return, with a copy of it.
+fn current_number(guard: &StripeGuard<'_, Mapping>, writer: &Writer<'_, '_>) -> Result<Option<(Entry, Copied)>> {
+    let Some(entry) = guard.find_current(&writer.key) else { return Ok(None) };
+    let copied = guard.copied(&writer.key, &entry, writer.opened.settings.verify_reads, false);
+    Ok(copied.map_err(Error::no_memory(entry.value_len))?.map(|copied| (entry, copied)))
 }
 
 fn delete_in(guard: &mut StripeGuard<'_, Mapping>, writer: &Writer<'_, '_>) -> bool {

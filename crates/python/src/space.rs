@@ -298,24 +298,50 @@ impl Space {
         })
     }
 
-    /// Adds to a number that is stored as decimal text. Returns the new number, or None if the key has no value.
+    /// Adds to a number that is stored as decimal text. Returns the new number, or None if the key has no value and
+    /// ``initial`` is not given.
     ///
     /// :param delta: the number to add, from 0 to 2**64 - 1; default 1. A sum above 2**64 - 1 raises
     ///     :class:`kennel.Overflow`.
-    #[pyo3(signature = (key, delta = 1))]
-    fn incr(&self, py: Python<'_>, key: Bytes<'_>, delta: u64) -> Outcome<Option<u64>> {
-        let (cache, key) = (self.cache(py)?, key.as_ref());
-        Ok(py.detach(|| cache.incr(key, delta))?)
+    /// :param initial: what is stored, and returned, if the key has no value. ``delta`` is not added to it.
+    /// :param ttl: when such a first number expires; a number that is there keeps its expiry.
+    #[pyo3(signature = (key, delta = 1, *, initial = None, ttl = None))]
+    fn incr(
+        &self,
+        py: Python<'_>,
+        key: Bytes<'_>,
+        delta: u64,
+        initial: Option<u64>,
+        ttl: Option<Seconds>,
+    ) -> Outcome<Option<u64>> {
+        let (cache, how, key) = (self.cache(py)?, how(ttl, None, None, 0)?, key.as_ref());
+        Ok(py.detach(|| match initial {
+            None => cache.incr(key, delta),
+            Some(initial) => cache.incr_or(key, delta, initial, &how).map(Some),
+        })?)
     }
 
-    /// Subtracts from a number that is stored as decimal text. Returns the new number, or None if the key has no value.
+    /// Subtracts from a number that is stored as decimal text. Returns the new number, or None if the key has no value
+    /// and ``initial`` is not given.
     ///
     /// :param delta: the number to subtract, from 0 to 2**64 - 1; default 1. A result below 0 raises
     ///     :class:`kennel.Overflow`.
-    #[pyo3(signature = (key, delta = 1))]
-    fn decr(&self, py: Python<'_>, key: Bytes<'_>, delta: u64) -> Outcome<Option<u64>> {
-        let (cache, key) = (self.cache(py)?, key.as_ref());
-        Ok(py.detach(|| cache.decr(key, delta))?)
+    /// :param initial: as for :meth:`incr`.
+    /// :param ttl: as for :meth:`incr`.
+    #[pyo3(signature = (key, delta = 1, *, initial = None, ttl = None))]
+    fn decr(
+        &self,
+        py: Python<'_>,
+        key: Bytes<'_>,
+        delta: u64,
+        initial: Option<u64>,
+        ttl: Option<Seconds>,
+    ) -> Outcome<Option<u64>> {
+        let (cache, how, key) = (self.cache(py)?, how(ttl, None, None, 0)?, key.as_ref());
+        Ok(py.detach(|| match initial {
+            None => cache.decr(key, delta),
+            Some(initial) => cache.decr_or(key, delta, initial, &how).map(Some),
+        })?)
     }
 
     /// Changes when the value of a key expires. Without arguments it no longer expires. Returns whether the key has a

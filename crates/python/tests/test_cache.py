@@ -198,6 +198,18 @@ def test_numbers_count(cache):
         cache.incr("text")
 
 
+def test_numbers_begin(cache):
+    assert cache.incr("requests", initial=1, ttl=60) == 1
+    expires = cache.get_item("requests").expires
+    assert expires is not None
+    assert cache.incr("requests", 4, initial=1, ttl=600) == 5
+    assert cache.get_item("requests").expires == expires
+    assert cache.decr("left", initial=9) == 9
+    assert cache.decr("left", 4, initial=9) == 5
+    with pytest.raises(OverflowError):
+        cache.incr("too many", initial=-1)
+
+
 def test_touch_moves_the_expiry(cache):
     assert not cache.touch("key", 10)
     cache.set("key", "value")

@@ -5,6 +5,7 @@
 //! The tests of this crate stay inside `src/`. Integration tests would make `cargo test --workspace` relink the `xtask`
 //! binary, which Windows refuses while that binary runs the command.
 
+mod capi;
 mod far;
 mod fuzz;
 mod instructions;
@@ -48,7 +49,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run every check: format, lints, documentation, tests, models, torture, Python package
+    /// Run every check: format, lints, documentation, tests, models, torture, C library, Python package
     Test(test::Args),
     /// Run the loom models under every interleaving of their threads
     Loom(loom::Args),
@@ -82,6 +83,8 @@ enum Command {
     RefusedCheck,
     /// Run the fuzz targets for a while (needs nightly)
     Fuzz(fuzz::Args),
+    /// Check and test the C library, or install it with --prefix (needs a C compiler)
+    Capi(capi::Args),
     /// Check and test the Python package in its own virtual environment (needs Python)
     Python(python::TestArgs),
     /// Build uWSGI and test the Python package in its workers, with two interpreters each (needs Python and a C
@@ -116,6 +119,7 @@ fn main() -> ExitCode {
         Command::PublicApi(args) => public_api::run(&args),
         Command::RefusedCheck => refused::run(),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Capi(args) => capi::run(&args),
         Command::Python(args) => python::test(&args),
         Command::Uwsgi => python::test_under_uwsgi(),
         Command::Wheel(args) => python::wheel(&args),

@@ -8,7 +8,7 @@ use clap::builder::PossibleValuesParser;
 use crate::library_tests::{PACKAGES, main_tests};
 use crate::plan::{Plan, Planned};
 use crate::step::Step;
-use crate::{far, loom, minimal, python, runner, torture};
+use crate::{capi, far, loom, minimal, python, runner, torture};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -46,6 +46,7 @@ fn all_steps() -> Vec<Planned> {
         planned(loom::step(), 288, 350, "the models, under every interleaving of their threads"),
         planned(torture::step(), 73, 200, "20 s of processes that are killed while they use one cache"),
         planned(torture::faults_step(), 56, 30, "whether the torture finds injected faults"),
+        planned(capi::step(), 120, 900, "the C library: lints, and tests in C"),
         planned(python::step(), 200, 1250, "the Python package: lints and tests"),
     ]
 }
@@ -116,7 +117,7 @@ mod tests {
     #[test]
     fn skip_leaves_out() {
         let chosen = chosen(&[], &["loom", "doc", "torture"]);
-        assert_eq!(names(&chosen), ["format", "clippy", "server", "test", "minimal", "faults", "python"]);
+        assert_eq!(names(&chosen), ["format", "clippy", "server", "test", "minimal", "faults", "capi", "python"]);
     }
 
     #[test]

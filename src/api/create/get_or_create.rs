@@ -6,7 +6,7 @@ use super::creation::{Claim, Lookup};
 use super::options::CreateOptions;
 use super::output::CreatorOutput;
 use super::purpose::ToCreate;
-use crate::api::acquire::{Acquire, Caller};
+use crate::api::acquire::{Acquire, Caller, Progress};
 use crate::api::cache::Cache;
 use crate::api::stripe_lock::Patience;
 use crate::api::task::Task;
@@ -17,7 +17,8 @@ use crate::error::Result;
 impl Cache {
     /// Looks a key up, and claims it if its value is to be created.
     pub(in crate::api) fn claim_stored(&self, key: &[u8], how: &CreateOptions, caller: &mut Caller) -> Result<Lookup> {
-        let mut acquire = Acquire::new(self, key, ToCreate::new(how)?, caller);
+        let mut progress = Progress::towards(ToCreate::new(how)?);
+        let mut acquire = Acquire::new(self, key, &mut progress, caller);
         run(|| acquire.step())
     }
 

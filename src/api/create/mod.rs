@@ -14,6 +14,7 @@ mod get_or_create;
 mod options;
 mod output;
 mod purpose;
+mod request;
 
 #[cfg(feature = "tokio")]
 pub(crate) use batch::{Batch, in_one_order};
@@ -25,3 +26,4 @@ pub(crate) use options::Form;
 pub use output::{CreateError, CreatorOutput};
 #[cfg(feature = "tokio")]
 pub(crate) use purpose::ToCreate;
+pub use request::ClaimRequest;

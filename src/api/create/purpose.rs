@@ -15,6 +15,7 @@ use crate::shm::mapping::Mapping;
 use crate::store::claim::Kind;
 use crate::store::counters::MemberCount;
 use crate::store::stripe_guard::StripeGuard;
+use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
@@ -22,8 +23,8 @@ use std::time::Duration;
 const DEFAULT_MAX_AGE: Duration = Duration::from_secs(300);
 
 /// The purpose of a caller that creates the value if there is none that is good enough.
-pub(crate) struct ToCreate<'h> {
-    how: &'h CreateOptions,
+pub(crate) struct ToCreate<H> {
+    how: H,
     /// How early the caller refreshes a value, as a multiple of the creation's cost. It is drawn once, because the caller
     /// looks at the key more than once.
     early_refresh: f64,
@@ -43,24 +44,28 @@ impl From<OldValue> for Lookup {
     }
 }
 
-impl<'h> ToCreate<'h> {
+impl<H: Borrow<CreateOptions>> ToCreate<H> {
     /// # Errors
     /// [`BadOption`](Error::BadOption).
-    pub(crate) fn new(how: &'h CreateOptions) -> Result<Self> {
-        how.check()?;
-        Ok(Self { how, early_refresh: draw(how), is_counted: false })
+    pub(crate) fn new(how: H) -> Result<Self> {
+        how.borrow().check()?;
+        Ok(Self { early_refresh: draw(how.borrow()), how, is_counted: false })
+    }
+
+    fn how(&self) -> &CreateOptions {
+        self.how.borrow()
     }
 
     /// What this caller does with what is known of a key.
     fn judge(&self, known: Option<Known>, time: &Time) -> Found<Self> {
-        let Some(known) = known.filter(|known| !self.how.is_too_old(known, time)) else { return Found::Nothing };
+        let Some(known) = known.filter(|known| !self.how().is_too_old(known, time)) else { return Found::Nothing };
         if known.extension.is_absence() {
-            return if self.how.needs_value { Found::Nothing } else { Found::Enough(Lookup::Absent) };
+            return if self.how().needs_value { Found::Nothing } else { Found::Enough(Lookup::Absent) };
         }
-        if self.how.form.is_some_and(|form| !form.fits(&known.item)) {
+        if self.how().form.is_some_and(|form| !form.fits(&known.item)) {
             return Found::Nothing;
         }
-        let is_stale = known.item.is_stale || self.how.max_fresh_age.is_some_and(|age| is_older(&known, age, time));
+        let is_stale = known.item.is_stale || self.how().max_fresh_age.is_some_and(|age| is_older(&known, age, time));
         if is_stale || self.is_early(&known, time) {
             return Found::Usable(OldValue { item: known.item, is_stale });
         }
@@ -79,7 +84,7 @@ impl<'h> ToCreate<'h> {
 
     fn leaves_alone(&self, of: Target<'_>) -> bool {
         let opened = of.cache.in_use();
-        leaves_alone(&opened, &opened.store.key(of.key), self.how.background)
+        leaves_alone(&opened, &opened.store.key(of.key), self.how().background)
     }
 }
 
@@ -91,13 +96,13 @@ pub(super) fn leaves_alone(opened: &AttachedFile, key: &Key<'_>, in_background: 
         || (in_background && opened.rests(key.hash, Rest::Failed))
 }
 
-impl Purpose for ToCreate<'_> {
+impl<H: Borrow<CreateOptions>> Purpose for ToCreate<H> {
     type Got = Lookup;
     type Usable = OldValue;
     const KIND: Kind = Kind::Create;
 
     fn max_age(&self) -> Option<Duration> {
-        Some(self.how.claim_max_age.unwrap_or(DEFAULT_MAX_AGE))
+        Some(self.how().claim_max_age.unwrap_or(DEFAULT_MAX_AGE))
     }
 
     fn look(&self, of: Target<'_>) -> Result<Found<Self>> {
@@ -127,11 +132,11 @@ impl Purpose for ToCreate<'_> {
         began: EpochSnapshot,
         usable: Option<OldValue>,
     ) -> Result<Lookup> {
-        Claim::held(of, self.how, held, began, usable.map(|old| old.item)).map(Lookup::Create)
+        Claim::held(of, self.how(), held, began, usable.map(|old| old.item)).map(Lookup::Create)
     }
 
     fn unprotected(&self, of: Target<'_>) -> Result<Option<Lookup>> {
-        Claim::unprotected(of, self.how).map(|claim| Some(Lookup::Create(claim)))
+        Claim::unprotected(of, self.how()).map(|claim| Some(Lookup::Create(claim)))
     }
 
     /// Creates without protection, or without the cache, if the step failed and the options allow that. Counts one hit or
@@ -139,8 +144,8 @@ impl Purpose for ToCreate<'_> {
     fn conclude(&mut self, of: Target<'_>, step: Result<Step<Lookup>>) -> Result<Step<Lookup>> {
         let create = |claim| Step::Done(Lookup::Create(claim));
         let step = match step {
-            Err(Error::Busy { .. } | Error::TimedOut { .. }) if self.how.unprotected => {
-                Claim::unprotected(of, self.how).map(create)
+            Err(Error::Busy { .. } | Error::TimedOut { .. }) if self.how().unprotected => {
+                Claim::unprotected(of, self.how()).map(create)
             }
             step => step,
         };
@@ -153,8 +158,8 @@ impl Purpose for ToCreate<'_> {
             count(&of.cache.in_use(), if is_hit { MemberCount::Hits } else { MemberCount::Misses });
         }
         match step {
-            Err(error) if self.how.or_uncached && !error.is_of_caller() => {
-                Ok(create(Claim::without_cache(of, self.how, error)))
+            Err(error) if self.how().or_uncached && !error.is_of_caller() => {
+                Ok(create(Claim::without_cache(of, self.how(), error)))
             }
             step => step,
         }

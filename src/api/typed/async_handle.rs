@@ -176,6 +176,14 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
         self.cache.delete(key).await
     }
 
+    /// [`Typed::compare_and_delete`] for tasks.
+    ///
+    /// # Errors
+    /// Those of [`Cache::set`](crate::Cache::set).
+    pub async fn compare_and_delete(&self, key: impl AsRef<[u8]>, stamp: Stamp) -> Result<bool> {
+        self.cache.compare_and_delete(key, stamp).await
+    }
+
     /// [`Typed::take`] for tasks.
     ///
     /// # Errors

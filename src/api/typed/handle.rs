@@ -178,6 +178,14 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         self.cache.delete(key)
     }
 
+    /// Removes a key if its value still has this stamp: see [`Cache::compare_and_delete`].
+    ///
+    /// # Errors
+    /// Those of [`Cache::set`].
+    pub fn compare_and_delete(&self, key: impl AsRef<[u8]>, stamp: Stamp) -> Result<bool> {
+        self.cache.compare_and_delete(key, stamp)
+    }
+
     /// Removes a key and returns what it had: see [`Cache::take`].
     ///
     /// # Errors
