@@ -69,7 +69,7 @@ def test_the_django_example(tmp_path):
 
 
 def test_every_example_of_the_readme_is_run():
-    assert [name for name, _ in README.values()] == ["Plain Python"] * 3 + ["dogpile.cache"] * 2 + [
+    assert [name for name, _ in README.values()] == ["Plain Python"] * 4 + ["dogpile.cache"] * 2 + [
         "Django"
     ] * 2 + ["In tests"]
 
