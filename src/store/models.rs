@@ -505,6 +505,26 @@ fn loom_a_word_is_raised_after_what_was_deleted_before_it() {
 }
 
 #[test]
+fn loom_a_word_is_raised_after_the_invalidation_before_it() {
+    let found = Seen::default();
+    let in_model = found.clone();
+    checker().check(move || {
+        let engine = Arc::new(Engine::new(2048, 130));
+        let (other, found) = (engine.clone(), in_model.clone());
+        let reader = thread::spawn(move || {
+            let word = other.store.callers_word(1, 0).unwrap();
+            let epochs = other.store.namespace_epochs(1);
+            assert!(word == 0 || epochs.hard() != 0, "the epochs {epochs:?} after the word");
+            found.lock().unwrap().insert((word != 0).then_some(word));
+        });
+        assert!(engine.store.raise_epoch(1, Invalidation::Hard));
+        assert_eq!(engine.store.raise_callers_word(1, 0, 7), Some(0));
+        reader.join().unwrap();
+    });
+    assert_eq!(*found.lock().unwrap(), [None, Some(7)].into(), "both outcomes are reached");
+}
+
+#[test]
 fn loom_an_invalidation_comes_after_the_word_that_was_raised_before_it() {
     let found = Seen::default();
     let in_model = found.clone();

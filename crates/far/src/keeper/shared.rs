@@ -26,6 +26,8 @@ pub(super) struct Shared {
     pub problem: ArcSwapOption<String>,
     /// Proofs of the current session.
     pub proofs: AtomicU64,
+    /// Host time at which this keeper last began a generation.
+    pub began: AtomicU64,
 }
 
 impl Shared {

@@ -38,6 +38,7 @@ impl Keeper {
             is_stopped: AtomicBool::new(false),
             problem: ArcSwapOption::empty(),
             proofs: AtomicU64::new(0),
+            began: AtomicU64::new(0),
         });
         let of_thread = Arc::clone(&shared);
         let thread = thread::Builder::new().name("kennel-far keeper".into()).spawn(move || keep(&of_thread));

@@ -17,10 +17,13 @@ use crate::fault::{Rule, keeps};
 use crate::redis::run_id;
 use crate::resp::Value;
 use crate::store::unexpected;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Keys of pushes that are deleted together.
 const BATCH: usize = 1024;
+/// A keeper begins a generation at most this often.
+const BEGIN_EVERY_US: u64 = 2_000_000;
 
 pub(super) struct Session<'a> {
     shared: &'a Shared,
@@ -368,6 +371,12 @@ fn agree(shared: &Shared, identity: u64) -> Result<u64> {
     if !is_of_future && near.was_proved_within(2 * shared.settings.staleness_us()) {
         return Err(Error::Server("the trackers of this host reach another server, which is proved".into()));
     }
+    // A file has room for 65 535 generations: a process that can delete nothing must not use them up in an hour.
+    let now = near.clock.now();
+    if now.saturating_sub(shared.began.load(Ordering::Relaxed)) < BEGIN_EVERY_US {
+        return Err(Error::Connection("proofs were taken back a moment ago".into()));
+    }
+    shared.began.store(now, Ordering::Relaxed);
     near.begin_generation(identity)?.or_else(|| near.generation_of(identity)).ok_or_else(|| {
         Error::Connection("another tracker begins a generation, or none is left in this near file".into())
     })
