@@ -16,6 +16,7 @@ mod read;
 mod set_options;
 mod stats;
 mod stripe_lock;
+mod take;
 mod task;
 #[cfg(feature = "typed")]
 mod typed;
@@ -31,7 +32,7 @@ mod writer;
 pub use async_cache::AsyncCache;
 pub use cache::Cache;
 pub use create::{Claim, CreateError, CreateOptions, Created, CreatorOutput, Lookup, Stored};
-pub use item::{Item, Stamp};
+pub use item::{Changed, Item, ItemId, Stamp};
 pub use key_lock::{KeyLock, LockOptions};
 pub use keys::Keys;
 pub use namespace::NamespaceOptions;
@@ -40,9 +41,9 @@ pub use set_options::SetOptions;
 pub use stats::{Limit, Repair, Stats, StripeStats, Verification};
 pub use task::Task;
 #[cfg(all(feature = "tokio", feature = "typed"))]
-pub use typed::AsyncTyped;
+pub use typed::{AsyncLocal, AsyncTyped};
 #[cfg(feature = "typed")]
-pub use typed::Typed;
+pub use typed::{Local, LocalOptions, Typed};
 pub use values::Values;
 pub use waiting::Wait;
 pub use write::Swap;

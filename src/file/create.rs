@@ -96,8 +96,12 @@ impl Creation<'_> {
         platform::set_mode(&new.file, settings.mode).map_err(Error::io("set the mode of", *real))?;
         allocate(&new.file, fixed.geometry.file_len, real)?;
         let inodes = make_locks(directory, settings, &fixed.geometry)?;
-        let own =
-            FileIdentity { id: self.id, data: data.identity, lock_directory: platform::directory_inode(directory) };
+        let own = FileIdentity {
+            id: self.id,
+            data: data.identity,
+            lock_directory: platform::directory_inode(directory),
+            lineage: settings.random()?,
+        };
         let mapping = Mapping::new(&new.file, fixed.geometry.file_len, true).map_err(Error::io("map", *real))?;
         fill(&mapping, fixed, own, &inodes, settings)?;
         // No other process knows the file, so this does not wait. A strategy for one process keeps the lock.

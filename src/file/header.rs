@@ -43,6 +43,8 @@ pub(crate) struct FileIdentity {
     pub id: [u64; 2],
     pub data: Identity,
     pub lock_directory: u64,
+    /// Names the values in the file together with their stamps: a copy that is adopted gets another one.
+    pub lineage: u64,
 }
 
 impl FileParams {
@@ -68,6 +70,7 @@ impl FileParams {
         header.data_inode = own.data.inode;
         header.data_device = own.data.device;
         header.lock_dir_inode = own.lock_directory;
+        header.lineage = own.lineage;
         header.boot_id = boot_id;
         header
     }
@@ -135,9 +138,10 @@ impl FileParams {
 
 impl FileIdentity {
     pub(crate) fn load(mem: &impl Memory) -> Self {
-        let IdentityWords { file_id, data_inode, data_device, lock_directory_inode } = HeaderWords(mem).identity();
+        let words = HeaderWords(mem).identity();
+        let IdentityWords { file_id, data_inode, data_device, lock_directory_inode, lineage } = words;
         let data = Identity { inode: data_inode, device: data_device };
-        Self { id: file_id, data, lock_directory: lock_directory_inode }
+        Self { id: file_id, data, lock_directory: lock_directory_inode, lineage }
     }
 
     /// Whether the file with this header, found as `found`, is a copy: then its inode or device differs. Device numbers
@@ -152,6 +156,7 @@ impl FileIdentity {
             data_inode: self.data.inode,
             data_device: self.data.device,
             lock_directory_inode: self.lock_directory,
+            lineage: self.lineage,
         });
     }
 }

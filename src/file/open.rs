@@ -196,7 +196,7 @@ impl MappedFile<'_> {
         let inodes = make_locks(&directory, settings, &fixed.geometry)?;
         HeaderWords(mapping).set_lock_inodes(&fixed.geometry, &inodes);
         let lock_directory = platform::directory_inode(&directory);
-        FileIdentity { id, data: self.data.identity, lock_directory }.store(mapping);
+        FileIdentity { id, data: self.data.identity, lock_directory, lineage: settings.random()? }.store(mapping);
         Ok(root_lock)
     }
 
