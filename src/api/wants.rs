@@ -155,6 +155,7 @@ pub(super) struct TryValue;
 impl Extract for TryValue {
     type Out = Result<Vec<u8>>;
 
+    #[inline(always)]
     fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<Result<Vec<u8>>> {
         let no_memory = Error::no_memory(found.value_len);
         store.validate(found).then(|| store.value_at(found.value_at(), found.value_len).map_err(no_memory))

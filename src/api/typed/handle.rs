@@ -1,7 +1,7 @@
 //! The handle for typed values.
 
 use super::codec::{Codec, TAG};
-use super::search::{End, Found, Search};
+use super::search::{End, Search};
 use crate::api::cache::Cache;
 use crate::api::create::{Claim, CreateOptions, CreatorOutput, Lookup};
 use crate::api::item::{Item, Stamp};
@@ -214,7 +214,15 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         how: &CreateOptions,
         create: impl FnOnce() -> R,
     ) -> Result<T, R::Error> {
+<<<<<<< HEAD
         match self.search(key.as_ref(), how, how.background, CreateOptions::for_value)? {
+=======
+        let key = key.as_ref();
+        if let Some(value) = self.at_hand(key, how, how.background)? {
+            return Ok(value);
+        }
+        match self.search(key, &how.for_value())? {
+>>>>>>> h-speed
             End::Found(found) => Ok(found.item.value),
             End::Create(claim) => self.created(claim, create),
             // A search that needs a value finds no absence.
@@ -232,7 +240,15 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         how: &CreateOptions,
         create: impl FnOnce() -> R,
     ) -> Result<Option<T>, R::Error> {
+<<<<<<< HEAD
         match self.search(key.as_ref(), how, how.background, Clone::clone)? {
+=======
+        let key = key.as_ref();
+        if let Some(value) = self.at_hand(key, how, how.background)? {
+            return Ok(Some(value));
+        }
+        match self.search(key, how)? {
+>>>>>>> h-speed
             End::Found(found) => Ok(Some(found.item.value)),
             End::Absent => Ok(None),
             End::Create(claim) => {
@@ -260,8 +276,16 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     where
         T: 'static,
     {
+        let key = key.as_ref();
+        if let Some(value) = self.at_hand(key, how, true)? {
+            return Ok(value);
+        }
         let task = how.task_or(Task::unique);
+<<<<<<< HEAD
         match self.search(key.as_ref(), how, true, |how| how.for_refresh().task(task))? {
+=======
+        match self.search(key, &how.for_refresh().task(task))? {
+>>>>>>> h-speed
             End::Found(found) => Ok(found.item.value),
             End::Absent => create().into_result(),
             End::Create(claim) => match claim.stale().and_then(|stale| self.codec.decode(stale).ok()) {
@@ -277,6 +301,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         }
     }
 
+<<<<<<< HEAD
     pub(super) fn decoded(&self, item: Option<Item>) -> Result<Option<Item<T>>> {
         self.codec.check_type("read")?;
         item.map(|item| Ok(item.with_value(self.codec.decode(&item)?))).transpose()
@@ -300,6 +325,25 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
             return Ok(End::Found(Found { item: item.with_value(value), stored_len: item.value.len() }));
         }
         let how = &complete(how);
+=======
+    /// The value of a key, if this caller takes what is there as it is.
+    fn at_hand(&self, key: &[u8], how: &CreateOptions, in_background: bool) -> Result<Option<T>> {
+        self.codec.check_type("serialize")?;
+        let form = Some(self.codec.form());
+        let found = self.cache.with_stored_key(key, |key| self.cache.item_at_hand(key, how, form, in_background));
+        Ok(match found {
+            Some(Lookup::Hit(item) | Lookup::Stale(item)) => self.codec.decode(&item).ok(),
+            _ => None,
+        })
+    }
+
+    pub(super) fn decoded(&self, item: Option<Item>) -> Result<Option<Item<T>>> {
+        self.codec.check_type("read")?;
+        item.map(|item| Ok(item.with_value(self.codec.decode(&item)?))).transpose()
+    }
+
+    pub(super) fn search(&self, key: &[u8], how: &CreateOptions) -> Result<End<T>> {
+>>>>>>> h-speed
         let mut search = Search::new(&self.codec, how)?;
         let mut caller = self.cache.caller(how);
         self.cache.with_stored_key(key, |key| {

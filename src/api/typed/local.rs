@@ -145,7 +145,7 @@ impl<T: Serialize + DeserializeOwned> Local<T> {
         if let Some(value) = self.fresh(key, how) {
             return Ok(value);
         }
-        match self.typed.search(key, how, how.background, CreateOptions::for_value)? {
+        match self.typed.search(key, &how.for_value())? {
             End::Found(found) => Ok(self.keep_found(key, found)),
             End::Create(claim) => self.typed.created(claim, create).map(Arc::new),
             // A search that needs a value finds no absence.
