@@ -91,9 +91,9 @@ pub use api::AsyncTyped;
 pub use api::Typed;
 #[cfg(not(loom))]
 pub use api::{
-    Cache, Claim, CreateError, CreateOptions, Created, CreatorOutput, Item, KeyLock, Keys, Limit, LockOptions, Lookup,
-    NamespaceOptions, Options, Repair, SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task, Values, Verification,
-    Wait,
+    Cache, Claim, CreateError, CreateOptions, Created, CreatorOutput, Entries, Entry, Item, KeyLock, Keys, Limit,
+    LockOptions, Lookup, NamespaceOptions, Options, Repair, Sample, SampleKind, SetOptions, Stamp, Stats, Stored,
+    StripeStats, Swap, Task, Values, Verification, Wait,
 };
 #[cfg(not(loom))]
 pub use clock::{Clock, Expiry};
@@ -110,6 +110,7 @@ pub use store::Invalidation;
 #[cfg(not(loom))]
 pub use store::counters::Counters;
 pub use store::record::{MAX_KEY, record_size};
+pub use store::slot::Ring;
 #[cfg(not(loom))]
 pub use store::verify::Problem;
 pub use sync::locks;

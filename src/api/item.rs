@@ -53,7 +53,6 @@ impl Known {
     /// From a private copy of a record.
     pub(super) fn of<M: Memory>(store: &Store<M>, copied: Copied, time: &Time) -> Self {
         let Copied { head, extension, value, .. } = copied;
-        let moment = |ms: u64| (ms != 0).then(|| UNIX_EPOCH + Duration::from_millis(ms));
         let soft_ms = extension.soft_expires_ms();
         let item = Item {
             value,
@@ -66,4 +65,9 @@ impl Known {
         };
         Self { item, extension, expires_ms: head.expires_ms() }
     }
+}
+
+/// A time in milliseconds since 1970; 0: none.
+pub(super) fn moment(ms: u64) -> Option<SystemTime> {
+    (ms != 0).then(|| UNIX_EPOCH + Duration::from_millis(ms))
 }

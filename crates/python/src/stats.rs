@@ -30,6 +30,7 @@ pub(crate) fn stats<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, 
         [
             format,
             file_id,
+            created_ms,
             strategy,
             file_size,
             capacity,

@@ -73,6 +73,8 @@ class Stats:
     """The version of the file's format."""
     file_id: str
     """The random id of the file, 32 hexadecimal digits."""
+    created_ms: int
+    """When the file was created, in milliseconds since 1970."""
     strategy: str
     """The lock strategy's name."""
     file_size: int
