@@ -14,7 +14,7 @@
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use kennel::{Cache, LockStrategy, Options, Values, record_size};
+use kennel::{Cache, Changed, LockStrategy, Options, Values, record_size};
 use limit::Limit;
 use std::fmt;
 use std::hint::black_box;
@@ -280,5 +280,29 @@ fn beside_a_writer(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, reads, writes, beside_a_writer);
+/// Looks at a value that the caller holds, beside a read of it.
+fn near(c: &mut Criterion) {
+    near_of::<64>(c);
+    near_of::<1024>(c);
+    near_of::<{ 16 << 10 }>(c);
+}
+
+fn near_of<const VALUE: usize>(c: &mut Criterion) {
+    let directory = directory();
+    let cache = cache::<VALUE>(&directory, 256, LockStrategy::File);
+    let ids = held(&cache, walk(256, Draw::Uniform));
+    let ids: Vec<_> = ids.iter().filter_map(|key| Some((*key, cache.get_item(key)?.id()))).collect();
+    let mut group = group(c, format!("look at {}", Bytes(VALUE)), ids.len());
+    group.bench_function("get", |b| b.iter(|| ids.iter().for_each(|(key, _)| drop(black_box(cache.get(key))))));
+    group.bench_function("get_if_changed", |b| {
+        b.iter(|| {
+            ids.iter()
+                .for_each(|(key, id)| assert!(matches!(cache.get_if_changed(key, *id), Ok(Some(Changed::Same { .. })))))
+        });
+    });
+    group.bench_function("is_fresh", |b| b.iter(|| ids.iter().for_each(|(key, id)| assert!(cache.is_fresh(key, *id)))));
+    group.finish();
+}
+
+criterion_group!(benches, reads, writes, beside_a_writer, near);
 criterion_main!(benches);

@@ -290,6 +290,14 @@ impl Error {
     pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::Io { what, path: path.into(), source }
     }
+
+    /// Converts an error of locks or leases: those that are missing are lost.
+    pub(crate) fn locks(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
+        move |source| match source.kind() {
+            io::ErrorKind::NotFound => Error::LocksLost { path: path.into(), detail: source.to_string() },
+            _ => Error::Io { what, path: path.into(), source },
+        }
+    }
 }
 
 /// The kind is that of the system's own error, or else the nearest one; [`io::Error::downcast`] returns the error

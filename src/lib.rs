@@ -47,8 +47,8 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `typed` | `Typed`: a handle whose values are of one type, through serde and postcard |
-//! | `tokio` | `AsyncCache`: a handle for tasks, which wait without a thread; with `typed` also `AsyncTyped` |
+//! | `typed` | `Typed`: a handle whose values are of one type, through serde and postcard; `Local`: decoded values that each process keeps |
+//! | `tokio` | `AsyncCache`: a handle for tasks, which wait without a thread; with `typed` also `AsyncTyped` and `AsyncLocal` |
 //! | `serde` | `Serialize` for [`Stats`], [`Verification`] and their parts |
 //!
 //! The features `crash-points` and `faults` are for Kennel's own tests. They make every call slower, and may change in
@@ -86,15 +86,15 @@ mod sync;
 #[cfg(all(feature = "tokio", not(loom)))]
 pub use api::AsyncCache;
 #[cfg(all(feature = "tokio", feature = "typed", not(loom)))]
-pub use api::AsyncTyped;
-#[cfg(all(feature = "typed", not(loom)))]
-pub use api::Typed;
+pub use api::{AsyncLocal, AsyncTyped};
 #[cfg(not(loom))]
 pub use api::{
-    Cache, Claim, CreateError, CreateOptions, Created, CreatorOutput, Entries, Entry, Item, KeyLock, Keys, Limit,
-    LockOptions, Lookup, NamespaceOptions, Options, Repair, Sample, SampleKind, SetOptions, Stamp, Stats, Stored,
-    StripeStats, Swap, Task, Values, Verification, Wait,
+    Cache, Changed, Claim, CreateError, CreateOptions, Created, CreatorOutput, Entries, Entry, Item, ItemId, KeyLock,
+    Keys, Limit, LockOptions, Lookup, NamespaceOptions, Options, Repair, Sample, SampleKind, SetOptions, Stamp, Stats,
+    Stored, StripeStats, Swap, Task, Values, Verification, Wait,
 };
+#[cfg(all(feature = "typed", not(loom)))]
+pub use api::{Local, LocalOptions, Typed};
 #[cfg(not(loom))]
 pub use clock::{Clock, Expiry};
 #[cfg(not(loom))]

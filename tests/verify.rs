@@ -261,6 +261,11 @@ const PLANTS: &[(&str, Plant)] = &[
         0
     }),
     ("unused parts", |_, raw| {
+        // The flags of the second namespace, above the jitter.
+        raw.set(raw.namespace(1) + 40, 1 << 10);
+        0
+    }),
+    ("unused parts", |_, raw| {
         raw.set(raw.stripe(1) + 512 - 8, 1);
         1
     }),

@@ -92,6 +92,12 @@ impl AsyncCache {
         self.cache.get_multi(keys)
     }
 
+    /// [`Cache::get_items`] for tasks.
+    #[must_use]
+    pub fn get_items<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Option<Item>> {
+        self.cache.get_items(keys)
+    }
+
     /// [`Cache::contains`] for tasks.
     #[must_use]
     pub fn contains(&self, key: impl AsRef<[u8]>) -> bool {
@@ -183,6 +189,24 @@ impl AsyncCache {
     pub async fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let key = key.as_ref();
         self.write(|cache| cache.delete(key)).await
+    }
+
+    /// [`Cache::take`] for tasks.
+    ///
+    /// # Errors
+    /// Those of [`Cache::take`].
+    pub async fn take(&self, key: impl AsRef<[u8]>) -> Result<Option<Item>> {
+        let key = key.as_ref();
+        self.write(|cache| cache.take(key)).await
+    }
+
+    /// [`Cache::get_and_touch`] for tasks.
+    ///
+    /// # Errors
+    /// Those of [`Cache::get_and_touch`].
+    pub async fn get_and_touch(&self, key: impl AsRef<[u8]>, expiry: Expiry) -> Result<Option<Item>> {
+        let key = key.as_ref();
+        self.write(|cache| cache.get_and_touch(key, expiry)).await
     }
 
     /// [`Cache::set_multi`] for tasks. Each item is a write of its own, with a lock of its own.

@@ -4,12 +4,37 @@ use crate::clock::Time;
 use crate::shm::Memory;
 use crate::store::Store;
 use crate::store::copied::Copied;
-use crate::store::record::Extension;
+use crate::store::record::{Extension, Head};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Identifies one write of a key: see [`compare_and_swap`](crate::Cache::compare_and_swap).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stamp(pub u64);
+
+/// Identifies one write of a key among all cache files, so that equal ids mean equal values. A stamp alone does so within one
+/// file only: a copy of a file begins with the same stamps.
+///
+/// See [`Cache::get_if_changed`](crate::Cache::get_if_changed).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ItemId {
+    /// The stamp of the write.
+    pub stamp: Stamp,
+    /// The lineage of the file's values: see [`Item::lineage`].
+    pub lineage: u64,
+}
+
+/// What has become of a value that a caller holds: see [`Cache::get_if_changed`](crate::Cache::get_if_changed).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Changed {
+    /// The key still has that value.
+    Same {
+        /// Whether the value is stale: its soft expiry has passed, or a soft invalidation covered it.
+        is_stale: bool,
+    },
+    /// The key has another value, or one that only a copy can prove to be the same.
+    New(Item),
+}
 
 /// A value with its metadata. The value is bytes, or has the type of a typed handle.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +47,8 @@ pub struct Item<V = Vec<u8>> {
     /// The stamp, which every write of the key changes: see
     /// [`Cache::compare_and_swap`](crate::Cache::compare_and_swap).
     pub stamp: Stamp,
+    /// A random number that the file got when it was created, or adopted as a copy of another file.
+    pub lineage: u64,
     /// When the item expires, if it does.
     pub expires: Option<SystemTime>,
     /// When the item becomes stale, if it does: see [`SetOptions::soft_expiry`](crate::SetOptions::soft_expiry).
@@ -33,12 +60,20 @@ pub struct Item<V = Vec<u8>> {
     pub is_stale: bool,
 }
 
+impl<V> Item<V> {
+    /// Identifies the write that stored this item.
+    #[must_use]
+    pub fn id(&self) -> ItemId {
+        ItemId { stamp: self.stamp, lineage: self.lineage }
+    }
+}
+
 #[cfg(feature = "typed")]
 impl Item {
     /// The same item with another value.
     pub(super) fn with_value<V>(&self, value: V) -> Item<V> {
-        let Self { value: _, flags, stamp, expires, soft_expires, created, is_stale } = *self;
-        Item { value, flags, stamp, expires, soft_expires, created, is_stale }
+        let Self { value: _, flags, stamp, lineage, expires, soft_expires, created, is_stale } = *self;
+        Item { value, flags, stamp, lineage, expires, soft_expires, created, is_stale }
     }
 }
 
@@ -53,18 +88,24 @@ impl Known {
     /// From a private copy of a record.
     pub(super) fn of<M: Memory>(store: &Store<M>, copied: Copied, time: &Time) -> Self {
         let Copied { head, extension, value, .. } = copied;
-        let soft_ms = extension.soft_expires_ms();
         let item = Item {
             value,
             flags: extension.caller_flags(),
             stamp: Stamp(head.stamp),
+            lineage: store.lineage(),
             expires: moment(head.expires_ms()),
-            soft_expires: moment(soft_ms),
+            soft_expires: moment(extension.soft_expires_ms()),
             created: moment(extension.metadata().created_ms),
-            is_stale: store.is_outdated(head, extension) || (soft_ms != 0 && soft_ms <= time.now_ms()),
+            is_stale: is_stale(store, head, extension, time),
         };
         Self { item, extension, expires_ms: head.expires_ms() }
     }
+}
+
+/// Whether a record is stale: its soft expiry has passed, or a soft invalidation covered it.
+pub(super) fn is_stale<M: Memory>(store: &Store<M>, head: Head, extension: Extension, time: &Time) -> bool {
+    let soft_ms = extension.soft_expires_ms();
+    store.is_outdated(head, extension) || (soft_ms != 0 && soft_ms <= time.now_ms())
 }
 
 /// A time in milliseconds since 1970; 0: none.

@@ -14,6 +14,8 @@ pub struct Keys {
     scan: Scan,
     /// The namespace whose keys these are.
     namespace: Option<Arc<Namespace>>,
+    /// What the keys begin with.
+    prefix: Vec<u8>,
     found: vec::IntoIter<BucketItem>,
 }
 
@@ -26,7 +28,27 @@ impl Cache {
     /// its record moves meanwhile, and may return keys that are stored or removed during the scan. It takes no lock,
     /// except for a bucket that stays half changed because its writer was killed.
     pub fn keys(&self) -> Keys {
-        Keys { scan: self.scan(), namespace: self.shared_namespace(), found: Vec::new().into_iter() }
+        self.keys_with([])
+    }
+
+    /// Those of the [`keys`](Self::keys) that begin with a prefix. The whole file is searched: this takes as long as all
+    /// keys do. To remove a group of values often, give them a [namespace](Self::namespace) of their own.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = kennel::Options::new().create(dir.path().join("cache"))?;
+    /// for key in ["user:1", "user:2", "page:1"] {
+    ///     cache.set(key, "x")?;
+    /// }
+    /// let users: Vec<_> = cache.keys_with("user:").collect();
+    /// assert_eq!(users.len(), 2);
+    /// assert_eq!(cache.delete_multi(&users).len(), 2);
+    /// assert_eq!(cache.keys().collect::<Vec<_>>(), [b"page:1"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keys_with(&self, prefix: impl AsRef<[u8]>) -> Keys {
+        let (namespace, prefix) = (self.shared_namespace(), prefix.as_ref().to_vec());
+        Keys { scan: self.scan(), namespace, prefix, found: Vec::new().into_iter() }
     }
 }
 
@@ -43,7 +65,8 @@ impl Iterator for Keys {
 
     fn next(&mut self) -> Option<Vec<u8>> {
         loop {
-            if let Some(key) = self.found.find_map(|item| callers_key(self.namespace.as_deref(), item.key)) {
+            let mut found = self.found.by_ref().filter_map(|item| callers_key(self.namespace.as_deref(), item.key));
+            if let Some(key) = found.find(|key| key.starts_with(&self.prefix)) {
                 return Some(key);
             }
             self.found = self.scan.next_bucket()?.1.into_iter();

@@ -19,6 +19,7 @@ mod scan;
 mod set_options;
 mod stats;
 mod stripe_lock;
+mod take;
 mod task;
 #[cfg(feature = "typed")]
 mod typed;
@@ -34,7 +35,7 @@ pub use async_cache::AsyncCache;
 pub use cache::Cache;
 pub use create::{Claim, CreateError, CreateOptions, Created, CreatorOutput, Lookup, Stored};
 pub use entry::{Entries, Entry};
-pub use item::{Item, Stamp};
+pub use item::{Changed, Item, ItemId, Stamp};
 pub use key_lock::{KeyLock, LockOptions};
 pub use keys::Keys;
 pub use namespace::NamespaceOptions;
@@ -44,9 +45,9 @@ pub use set_options::SetOptions;
 pub use stats::{Limit, Repair, Stats, StripeStats, Verification};
 pub use task::Task;
 #[cfg(all(feature = "tokio", feature = "typed"))]
-pub use typed::AsyncTyped;
+pub use typed::{AsyncLocal, AsyncTyped};
 #[cfg(feature = "typed")]
-pub use typed::Typed;
+pub use typed::{Local, LocalOptions, Typed};
 pub use values::Values;
 pub use waiting::Wait;
 pub use write::Swap;

@@ -1,5 +1,6 @@
 //! Namespaces: named parts of a cache with keys, defaults and invalidations of their own.
 
+use super::set_options::thousandths;
 use super::stripe_lock::Patience;
 use crate::error::{Error, Result};
 use crate::file::AttachedFile;
@@ -28,6 +29,7 @@ pub struct NamespaceOptions {
     ttl: Option<Duration>,
     soft_ttl: Option<Duration>,
     absence_ttl: Option<Duration>,
+    jitter: Option<u16>,
     mangler: Option<Mangler>,
 }
 
@@ -60,6 +62,14 @@ impl NamespaceOptions {
         self
     }
 
+    /// The part, from 0 to 1, by which times to live are shortened at most: see
+    /// [`SetOptions::jitter`](crate::SetOptions::jitter).
+    #[must_use]
+    pub fn jitter(mut self, part: f64) -> Self {
+        self.jitter = Some(thousandths(part));
+        self
+    }
+
     /// Computes stored keys from the name of the namespace and the caller's key. All handles of the namespace must
     /// compute the same keys. By default a stored key is the name, a zero byte and the key, so that no two namespaces
     /// share a key.
@@ -76,6 +86,7 @@ impl fmt::Debug for NamespaceOptions {
             .field("ttl", &self.ttl)
             .field("soft_ttl", &self.soft_ttl)
             .field("absence_ttl", &self.absence_ttl)
+            .field("jitter", &self.jitter.map(|part| f64::from(part) / 1000.0))
             .field("has_key_mangler", &self.mangler.is_some())
             .finish()
     }
@@ -146,6 +157,7 @@ impl Namespace {
             hard_ttl_ms: or(self.options.ttl, stored.hard_ttl_ms),
             soft_ttl_ms: or(self.options.soft_ttl, stored.soft_ttl_ms),
             none_ttl_ms: or(self.options.absence_ttl, stored.none_ttl_ms),
+            jitter: self.options.jitter.unwrap_or(stored.jitter),
         }
     }
 

@@ -3,10 +3,10 @@
 
 use super::cache::Cache;
 use super::count::count_on;
-use super::item::{Item, Known};
+use super::item::{Changed, Item, ItemId, Known};
 use super::stripe_lock::lock_for_read;
 use super::values::Values;
-use super::wants::{Append, In, Into, Nothing, Sound, TooSmall, TryValue, TryWhole, Value, Want, WholeItem};
+use super::wants::{Append, IfChanged, In, Into, Nothing, Sound, TooSmall, TryValue, TryWhole, Value, Want, WholeItem};
 use crate::error::{Error, Result};
 use crate::file::AttachedFile;
 use crate::file::current::InUse;
@@ -49,6 +49,54 @@ impl Cache {
     pub fn try_get_item(&self, key: impl AsRef<[u8]>) -> Result<Option<Item>> {
         let known = self.read(key.as_ref(), &mut TryWhole::<false>(&self.file.time)).transpose()?;
         Ok(known.map(|known| known.item))
+    }
+
+    /// The value of a key, unless it is still the one that the caller holds; `None` is a miss. This is as true as a
+    /// [`get`](Self::get) and takes as long for a large value as for a small one, so that a caller can keep what it made
+    /// of a value, and look each time whether it still holds.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let cache = kennel::Options::new().create(dir.path().join("cache"))?;
+    /// use kennel::Changed;
+    /// cache.set("rates", "1.08 0.92")?;
+    /// let item = cache.get_item("rates").expect("it was just stored");
+    /// let same = cache.get_if_changed("rates", item.id())?;
+    /// assert_eq!(same, Some(Changed::Same { is_stale: false }));
+    /// // Every write counts as a change, even one of the same bytes.
+    /// cache.set("rates", "1.08 0.92")?;
+    /// assert!(matches!(cache.get_if_changed("rates", item.id())?, Some(Changed::New(_))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// Where reads verify checksums, and after a crash, the answer for a value that is there is always
+    /// [`New`](Changed::New).
+    ///
+    /// # Errors
+    /// [`NoMemory`](Error::NoMemory), if there is no memory for a new value.
+    pub fn get_if_changed(&self, key: impl AsRef<[u8]>, known: ItemId) -> Result<Option<Changed>> {
+        self.read(key.as_ref(), &mut IfChanged { known, time: &self.file.time }).transpose()
+    }
+
+    /// Whether the key still has the value that the caller holds, and the value is not stale. Only then is the look
+    /// counted, as a hit: a caller that gets `false` goes on to [`get_or_create`](Self::get_or_create), which counts its
+    /// own.
+    #[must_use]
+    pub fn is_fresh(&self, key: impl AsRef<[u8]>, known: ItemId) -> bool {
+        self.with_stored_key(key.as_ref(), |key| {
+            let want = &mut IfChanged { known, time: &self.file.time };
+            let counted = |reader: Reader<'_>, found: Option<Result<Changed>>| {
+                let found = found.filter(|found| matches!(found, Ok(Changed::Same { is_stale: false })));
+                found.inspect(|_| reader.count(MemberCount::Hits, 1))
+            };
+            if let Some(file) = self.file.in_own_use()
+                && let Some(reader) = Reader::fast(&file, 0)
+            {
+                let key = reader.opened.store.key(key);
+                return counted(reader, reader.go_on(reader.lookup(&key, want), key, want)).is_some();
+            }
+            self.read_slow_with(key, want, counted).is_some()
+        })
     }
 
     /// What is known of a stored key, a negative entry included. The look is not counted: a caller that looks more than
@@ -119,9 +167,9 @@ impl Cache {
         values
     }
 
-    /// The items of many keys, in the order of the keys.
-    #[cfg(feature = "typed")]
-    pub(super) fn get_items<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Option<Item>> {
+    /// The items of many keys, in the order of the keys: see [`get_multi`](Self::get_multi).
+    #[must_use]
+    pub fn get_items<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Option<Item>> {
         let mut items = Vec::with_capacity(keys.len());
         self.read_multi(keys, &mut WholeItem(&self.file.time), |_, item| items.push(item));
         items
@@ -133,12 +181,19 @@ impl Cache {
     /// [`NoMemory`](Error::NoMemory), instead of ending the process.
     pub fn try_get_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Vec<u8>>>> {
         let mut values = Ok(Vec::with_capacity(keys.len()));
-        self.read_multi(keys, &mut TryValue, |_, value| match (&mut values, value.transpose()) {
-            (Ok(list), Ok(value)) => list.push(value),
-            (Ok(_), Err(error)) => values = Err(error),
-            (Err(_), _) => {}
-        });
+        self.read_multi(keys, &mut TryValue, |_, value| push(&mut values, value));
         values
+    }
+
+    /// Like [`get_items`](Self::get_items), but returns an error if there is no memory for the values.
+    ///
+    /// # Errors
+    /// [`NoMemory`](Error::NoMemory), instead of ending the process.
+    pub fn try_get_items<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Item>>> {
+        let mut items = Ok(Vec::with_capacity(keys.len()));
+        let want = &mut TryWhole::<false>(&self.file.time);
+        self.read_multi(keys, want, |_, known| push(&mut items, known.map(|known| known.map(|known| known.item))));
+        items
     }
 
     /// Like [`get_multi`](Self::get_multi), but stores all values in one buffer, which the next call can use again:
@@ -266,6 +321,15 @@ impl Cache {
         let counters = joined.map_or(ReadCounters::Nowhere, |joined| ReadCounters::Of(joined.lines));
         let reader = Reader { opened, counters };
         counted(reader, reader.verified(key, want))
+    }
+}
+
+/// Adds what a read of a batch found; after the first error nothing more is added.
+fn push<T>(list: &mut Result<Vec<Option<T>>>, found: Option<Result<T>>) {
+    match (&mut *list, found.transpose()) {
+        (Ok(values), Ok(value)) => values.push(value),
+        (Ok(_), Err(error)) => *list = Err(error),
+        (Err(_), _) => {}
     }
 }
 

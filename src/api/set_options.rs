@@ -1,8 +1,9 @@
 //! How a value is stored: when it expires or becomes stale, and its flags.
 
-use crate::clock::Expiry;
-use crate::store::namespace::Defaults;
+use crate::clock::{Expiry, LAST_TIME};
+use crate::store::namespace::{Defaults, MOST_JITTER};
 use crate::store::record::Metadata;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 /// Options for storing a value: its expiry, its soft expiry and its flags.
@@ -18,6 +19,8 @@ pub struct SetOptions {
     expiry: Option<Expiry>,
     soft_expiry: Option<Expiry>,
     flags: u32,
+    /// Thousandths.
+    jitter: Option<u16>,
 }
 
 impl SetOptions {
@@ -51,13 +54,56 @@ impl SetOptions {
         self
     }
 
+    /// Shortens [`Expiry::After`] of the expiry and of the soft expiry by a random part, at most this one, from 0 to 1 in
+    /// steps of a thousandth. Values that are stored together then do not all end together. No value lives longer than it
+    /// would without jitter. By default it is that of the namespace, or none.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kennel::{Expiry, SetOptions};
+    /// // Between 54 and 60 minutes.
+    /// let how = SetOptions::new().expiry(Expiry::After(Duration::from_secs(3600))).jitter(0.1);
+    /// # let _ = how;
+    /// ```
+    #[must_use]
+    pub fn jitter(mut self, part: f64) -> Self {
+        self.jitter = Some(thousandths(part));
+        self
+    }
+
     /// The expiry and the metadata of an item that is stored now. `defaults` apply where these options set no time.
     #[inline(always)]
     pub(super) fn times(&self, defaults: Defaults, now_ms: impl Fn() -> u64) -> (u64, Metadata) {
-        let expires_ms = expiry_or(self.expiry, defaults.hard_ttl_ms, &now_ms);
-        let soft_expires_ms = expiry_or(self.soft_expiry, defaults.soft_ttl_ms, &now_ms);
+        let jitter = self.jitter.unwrap_or(defaults.jitter);
+        let (how, defaults) =
+            if jitter == 0 { (*self, defaults) } else { (self.shortened(defaults, jitter), Defaults::default()) };
+        let expires_ms = expiry_or(how.expiry, defaults.hard_ttl_ms, &now_ms);
+        let soft_expires_ms = expiry_or(how.soft_expiry, defaults.soft_ttl_ms, &now_ms);
         (expires_ms, Metadata { flags: self.flags, soft_expires_ms, ..Metadata::default() })
     }
+
+    /// These options with the times of one item: both are shortened by the same random part, so that the soft one stays
+    /// the shorter one.
+    #[cold]
+    fn shortened(&self, defaults: Defaults, jitter: u16) -> Self {
+        // Each of these states differs from all others, by the standard library's own random numbers.
+        let random = (RandomState::new().build_hasher().finish() >> 11) as f64 / (1u64 << 53) as f64;
+        let kept = 1.0 - random * f64::from(jitter) / f64::from(MOST_JITTER);
+        let times = |given: Option<Expiry>, default_ms| match given.unwrap_or_else(|| after(default_ms)) {
+            Expiry::After(ttl) => {
+                let ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).min(LAST_TIME);
+                Some(Expiry::After(Duration::from_millis((ms as f64 * kept) as u64)))
+            }
+            other => Some(other),
+        };
+        let soft_expiry = times(self.soft_expiry, defaults.soft_ttl_ms);
+        Self { expiry: times(self.expiry, defaults.hard_ttl_ms), soft_expiry, flags: self.flags, jitter: Some(0) }
+    }
+}
+
+/// A part of 1 in thousandths; 0 for what is no number.
+pub(super) fn thousandths(part: f64) -> u16 {
+    (part.clamp(0.0, 1.0) * f64::from(MOST_JITTER)).round() as u16
 }
 
 /// An expiry as a record stores it. If none is given, it follows from the default time to live; 0 means none.

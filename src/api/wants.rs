@@ -1,6 +1,6 @@
 //! What a read extracts from a record: the value into a vector or a buffer, the whole item, or nothing.
 
-use super::item::{Item, Known};
+use super::item::{Changed, Item, ItemId, Known, is_stale};
 use super::values::Values;
 use crate::clock::Time;
 use crate::error::{Error, Result};
@@ -113,6 +113,37 @@ impl<const ABSENCE: bool> Want for TryWhole<'_, ABSENCE> {
     }
 
     fn no_memory(&mut self, error: TryReserveError, needed: usize) -> Result<Known> {
+        Err(Error::no_memory(needed)(error))
+    }
+}
+
+/// The whole item, or that it is still the one that the caller knows. A copy whose checksum was checked is always new:
+/// the caller's own value proves nothing about the bytes in the file.
+pub(super) struct IfChanged<'a> {
+    pub known: ItemId,
+    pub time: &'a Time,
+}
+
+impl Extract for IfChanged<'_> {
+    type Out = Result<Changed>;
+
+    #[inline(always)]
+    fn take<M: Memory>(&mut self, store: &Store<M>, found: &RecordRef<'_>) -> Option<Result<Changed>> {
+        if found.head.stamp != self.known.stamp.0 || store.lineage() != self.known.lineage {
+            return copied(store, found, self);
+        }
+        // Most records without an extension are fresh: only a soft invalidation of the whole cache makes them stale.
+        let extension = store.extension(found.at, found.head);
+        Some(Ok(Changed::Same { is_stale: is_stale(store, found.head, extension, self.time) }))
+    }
+}
+
+impl Want for IfChanged<'_> {
+    fn take_copied<M: Memory>(&mut self, store: &Store<M>, copied: Copied) -> Result<Changed> {
+        Ok(Changed::New(Known::of(store, copied, self.time).item))
+    }
+
+    fn no_memory(&mut self, error: TryReserveError, needed: usize) -> Result<Changed> {
         Err(Error::no_memory(needed)(error))
     }
 }

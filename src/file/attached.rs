@@ -15,7 +15,7 @@ use crate::store::{HeaderWords, Store};
 use crate::sync::fork::{PerProcess, Preparer};
 use crate::sync::lease::Lease;
 use crate::sync::locks::{LockError, LockPlace, LockStrategy, RegionGuard};
-use crate::sync::member::{SeatError, Seats};
+use crate::sync::member::Seats;
 use crate::sync::membership::Member;
 use crate::sync::own_file::OwnFile;
 use crate::sync::threads::SeatLines;
@@ -28,6 +28,15 @@ impl Wall for Time {
     fn now_ms(&self) -> u64 {
         self.under_lock_ms()
     }
+}
+
+/// A mapped file with a good header, before this process uses it.
+pub(super) struct MappedFile<'a> {
+    pub real: &'a Path,
+    pub data: Examined,
+    pub mapping: Mapping,
+    pub fixed: FileParams,
+    pub settings: Settings,
 }
 
 /// An open cache file.
@@ -45,7 +54,7 @@ pub(crate) struct AttachedFile {
     plain_reads: PlainReads,
     /// Set when a read found that this process cannot join; later reads do not try again.
     unjoined: PerProcess<()>,
-    /// The file was opened read-only, and is a copy that no process has adopted yet.
+    /// The file is a copy that no process has adopted yet, so this handle is read-only.
     is_copy: bool,
     /// The file that replaced this one.
     pub(super) next: OnceLock<Arc<AttachedFile>>,
@@ -99,54 +108,22 @@ impl PlainReads {
 }
 
 impl AttachedFile {
-    /// Wraps a file that is mapped read-only.
-    pub(super) fn new_read_only(
-        real: &Path,
-        data: Examined,
-        mapping: Mapping,
-        fixed: &FileParams,
-        settings: &Settings,
-    ) -> Result<Self> {
-        let mut opened = Self::unattached(real, data, mapping, fixed, settings)?;
-        let own = FileIdentity::load(&opened.store.mem);
-        let same_boot = opened.words().boot_id() == settings.boot_id;
-        opened.is_copy = own.is_copied_to(opened.data.identity(), same_boot);
-        Ok(opened)
-    }
-
-    /// Wraps a mapped file whose data lock the caller holds, and makes this process a member.
-    pub(super) fn new_locked(
-        real: &Path,
-        data: Examined,
-        mapping: Mapping,
-        fixed: &FileParams,
-        settings: &Settings,
-        lock: DataLock,
-    ) -> Result<Self> {
-        let opened = Self::unattached(real, data, mapping, fixed, settings)?;
-        opened.join_under(lock)?;
-        Ok(opened)
-    }
-
-    fn unattached(
-        real: &Path,
-        data: Examined,
-        mapping: Mapping,
-        fixed: &FileParams,
-        settings: &Settings,
-    ) -> Result<Self> {
+    /// Starts to use a file: under `lock`, its data lock, as a member; without one, to read only.
+    pub(super) fn new(file: MappedFile<'_>, lock: Option<DataLock>) -> Result<Self> {
         static LAST: AtomicU64 = AtomicU64::new(0);
-        Ok(Self {
+        let MappedFile { real, data, mapping, fixed, settings } = file;
+        let same_boot = HeaderWords(&mapping).boot_id() == settings.boot_id;
+        let opened = Self {
             number: LAST.fetch_add(1, Ordering::Relaxed) + 1,
             real: real.into(),
+            is_copy: FileIdentity::load(&mapping).is_copied_to(data.identity, same_boot),
             store: Store { mem: mapping, geometry: fixed.geometry, seed: fixed.seed },
             data: OwnFile::keep(data).map_err(Error::io("examine", real))?,
-            settings: settings.clone(),
-            strategy_name: fixed.strategy_name.clone(),
+            settings,
+            strategy_name: fixed.strategy_name,
             member: PerProcess::new(),
             plain_reads: PlainReads::none(),
             unjoined: PerProcess::new(),
-            is_copy: false,
             next: OnceLock::new(),
             stale_mark: AtomicU64::new(0),
             next_follow_ms: AtomicU64::new(0),
@@ -154,7 +131,11 @@ impl AttachedFile {
             born: Instant::now(),
             notes: Notes::default(),
             tidy_at_end: TidyAtEnd::default(),
-        })
+        };
+        if let Some(lock) = lock {
+            opened.join_under(lock)?;
+        }
+        Ok(opened)
     }
 
     pub(crate) fn geometry(&self) -> &Geometry {
@@ -188,9 +169,11 @@ impl AttachedFile {
         self.born.elapsed().as_millis() as u64
     }
 
-    /// Takes the data file's lock.
-    fn data_lock(&self, limit: Duration) -> Result<DataLock> {
-        DataLock::take_again(&self.data, &self.real, limit)?.ok_or_else(|| held_too_long(&self.real, &self.settings))
+    /// Whether the time `next` has come, in milliseconds since this file was opened. If so, it is set to `every_ms` from
+    /// now, so that one thread alone sees it come.
+    pub(super) fn is_due(&self, next: &AtomicU64, every_ms: u64) -> bool {
+        let (now, due) = (self.up_ms(), next.load(Ordering::Relaxed));
+        now >= due && next.compare_exchange(due, now + every_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Makes this process a member. The caller holds the data lock.
@@ -200,8 +183,10 @@ impl AttachedFile {
         let directory = lock_directory(&self.real, self.own_id());
         let shared = self.settings.locks.is_shared();
         let (owner, lease) = if shared {
-            let failed = seat_error("take a seat in", &self.real, self.geometry());
-            let (owner, lease) = seats.take(&directory, self.settings.mode, now_ms).map_err(failed)?;
+            let taken = seats.take(&directory, self.settings.mode, now_ms);
+            let taken = taken.map_err(Error::locks("take a seat in", &self.real))?;
+            let full = || Error::SeatsFull { path: self.real.clone(), seats: self.geometry().shape.seats };
+            let (owner, lease) = taken.ok_or_else(full)?;
             (owner, Some(lease))
         } else {
             (seats.take_only(now_ms), None)
@@ -214,10 +199,8 @@ impl AttachedFile {
         }
         let seat = owner.seat;
         let place = LockPlace { directory, regions: self.geometry().shape.lock_regions, inodes: self.lock_inodes() };
-        let locks = self.settings.locks.attach(&place, owner).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => Error::LocksLost { path: self.real.clone(), detail: source.to_string() },
-            _ => Error::Io { what: "attach to the locks of", path: self.real.clone(), source },
-        })?;
+        let locks = self.settings.locks.attach(&place, owner);
+        let locks = locks.map_err(Error::locks("attach to the locks of", &self.real))?;
         let who = HolderId { seat, pid: std::process::id(), nonce: self.settings.random()? };
         // With strategy `none` several processes may share a seat.
         let lines = SeatLines::new(self.geometry().seat_lines(seat), !locks.exclude());
@@ -278,7 +261,8 @@ impl AttachedFile {
         if self.settings.read_only {
             return Err(Error::ReadOnly(self.real.clone()));
         }
-        let lock = self.data_lock(limit)?;
+        let lock = DataLock::take_again(&self.data, &self.real, limit)?;
+        let lock = lock.ok_or_else(|| held_too_long(&self.real, &self.settings))?;
         // Another thread may have been faster.
         if let Some(joined) = self.member.get() {
             return Ok(joined);
@@ -404,15 +388,5 @@ impl Drop for AttachedFile {
         if tidies && self.is_replaced() {
             self.tidy_at_end.of = Some((self.real.clone(), self.settings.trust));
         }
-    }
-}
-
-/// Turns an error of the seats into one that names the file.
-pub(super) fn seat_error(what: &'static str, real: &Path, geometry: &Geometry) -> impl FnOnce(SeatError) -> Error {
-    let (path, seats) = (real.to_path_buf(), geometry.shape.seats);
-    move |error| match error {
-        SeatError::Full => Error::SeatsFull { path, seats },
-        SeatError::Lost(detail) => Error::LocksLost { path, detail },
-        SeatError::Io(source) => Error::Io { what, path, source },
     }
 }

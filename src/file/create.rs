@@ -2,7 +2,7 @@
 //! finished file is moved into place. So no process maps a half-made file, two creators yield one file, and a killed
 //! creator leaves at most a lock directory.
 
-use super::attached::AttachedFile;
+use super::attached::{AttachedFile, MappedFile};
 use super::header::{FileIdentity, FileParams};
 use super::place::{DataLock, held_too_long, lock_directory, must_be_free};
 use super::settings::Settings;
@@ -28,106 +28,108 @@ pub(crate) fn create(real: &Path, settings: &Settings, replace: bool) -> Result<
     }
     let fixed = settings.fixed(settings.geometry()?)?;
     let id = [settings.random()?, settings.random()?];
+    let creation = Creation { real, settings, replace, fixed, id, directory: lock_directory(real, id) };
     let parent = real.parent().unwrap_or(Path::new("/"));
     let nameless = platform::nameless_file(parent).map_err(Error::io("create a file in", parent))?;
     // This case needs no lock directory, not even for a short time.
     if nameless.is_some() && !replace && !settings.locks.is_shared() {
-        return make(real, settings, &fixed, nameless, id, replace);
+        return creation.make(nameless);
     }
     // Until the file has its name and its first member a lease, no process may tidy its locks away.
     let root_lock = RootLock::shared(real, settings)?;
-    let made = make(real, settings, &fixed, nameless, id, replace);
+    let made = creation.make(nameless);
     drop(root_lock);
     tidy(real, settings.trust);
     made
 }
 
-/// Creates the file, takes a seat in it, and gives it its name.
-fn make(
-    real: &Path,
-    settings: &Settings,
-    fixed: &FileParams,
-    nameless: Option<File>,
-    id: [u64; 2],
+/// A cache file that is being created.
+struct Creation<'a> {
+    real: &'a Path,
+    settings: &'a Settings,
     replace: bool,
-) -> Result<AttachedFile> {
-    let directory = lock_directory(real, id);
-    let mut new = match nameless {
-        Some(file) => NewFile { file, temporary: None },
-        None => new_file_in(&directory, settings)?,
-    };
-    let opened = open_new(real, &new, &directory, settings, fixed, id)?;
-    let aside = if replace && !platform::CAN_REPLACE_MAPPED { take_path(real, settings)? } else { None };
-    let named = give_name(&mut new, real, settings, replace.then_some(&directory));
-    if let (Err(_), Some(aside)) = (&named, &aside)
-        && matches!(platform::identity_at(real), Ok(None))
-    {
-        // If another process creates a file just now, that file is mapped, so the rename does not replace it.
-        let _ = fs::rename(aside, real);
-    }
-    if !settings.locks.is_shared() {
-        // The directory held the new file, or nothing.
-        let _ = fs::remove_dir(&directory);
-    }
-    named.map(|()| opened)
-}
-
-/// Gives the file everything but its name, and makes this process its first member.
-fn open_new(
-    real: &Path,
-    new: &NewFile,
-    directory: &Path,
-    settings: &Settings,
-    fixed: &FileParams,
+    fixed: FileParams,
     id: [u64; 2],
-) -> Result<AttachedFile> {
-    let data = new.file.try_clone().and_then(Examined::of).map_err(Error::io("examine", real))?;
-    settings.check_filesystem(&new.file, real)?;
-    platform::set_mode(&new.file, settings.mode).map_err(Error::io("set the mode of", real))?;
-    allocate(&new.file, fixed.geometry.file_len, real)?;
-    let inodes = make_locks(directory, settings, &fixed.geometry)?;
-    let own = FileIdentity { id, data: data.identity, lock_directory: platform::directory_inode(directory) };
-    let mapping = Mapping::new(&new.file, fixed.geometry.file_len, true).map_err(Error::io("map", real))?;
-    fill(&mapping, fixed, own, &inodes, settings)?;
-    // No other process knows the file, so this does not wait. A strategy for one process keeps the lock.
-    let path = new.temporary.as_deref().unwrap_or(real);
-    let lock = DataLock::take(&data, path, settings.lock_wait)?.ok_or_else(|| held_too_long(real, settings))?;
-    let opened = AttachedFile::new_locked(real, data, mapping, fixed, settings, lock)?;
-    if settings.prefault {
-        opened.store.mem.prefault().map_err(Error::io("prefault", real))?;
-    }
-    // A file system may write a name to disk before the content. This makes sure that after a power failure a file that
-    // has its name also has its header.
-    opened.store.mem.sync(0, HEADER_LEN).map_err(Error::io("write", real))?;
-    Ok(opened)
+    /// Its lock directory.
+    directory: PathBuf,
 }
 
-/// Gives a new file its name. A file that replaces another is first named in its lock directory: if its creator is
-/// killed there, the next process that tidies up removes it.
-fn give_name(new: &mut NewFile, real: &Path, settings: &Settings, replace_through: Option<&PathBuf>) -> Result<()> {
-    let through = match replace_through {
-        Some(directory) => {
-            platform::make_private_dir(directory, settings.mode, settings.trust)
-                .map_err(Error::io("create the lock directory", directory))?;
-            Some(directory.join(NEW))
+impl Creation<'_> {
+    /// Creates the file, takes a seat in it, and gives it its name.
+    fn make(&self, nameless: Option<File>) -> Result<AttachedFile> {
+        let mut new = match nameless {
+            Some(file) => NewFile { file, temporary: None },
+            None => self.new_file()?,
+        };
+        let opened = self.open(&new)?;
+        let is_aside = self.replace && !platform::CAN_REPLACE_MAPPED;
+        let aside = if is_aside { take_path(self.real, self.settings)? } else { None };
+        let named = self.give_name(&mut new);
+        if let (Err(_), Some(aside)) = (&named, &aside)
+            && matches!(platform::identity_at(self.real), Ok(None))
+        {
+            // If another process creates a file just now, that file is mapped, so the rename does not replace it.
+            let _ = fs::rename(aside, self.real);
         }
-        None => None,
-    };
-    platform::name_new_file(new, real, through.as_deref()).map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists => Error::Exists(real.into()),
-        _ => Error::Io { what: "create", path: real.into(), source },
-    })
-}
+        if !self.settings.locks.is_shared() {
+            // The directory held the new file, or nothing.
+            let _ = fs::remove_dir(&self.directory);
+        }
+        named.map(|()| opened)
+    }
 
-/// Opens a new file in its future lock directory, with which it is removed if its creator is killed.
-fn new_file_in(directory: &Path, settings: &Settings) -> Result<NewFile> {
-    platform::make_private_dir(directory, settings.mode, settings.trust)
-        .map_err(Error::io("create the lock directory", directory))?;
-    let path = directory.join(NEW);
-    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
-    let file = file.map_err(Error::io("create the file", &path))?;
-    let temporary = TempPath::try_from_path(path).map_err(Error::io("create a file in", directory))?;
-    Ok(NewFile { file, temporary: Some(temporary) })
+    /// Opens a new file in its future lock directory, with which it is removed if its creator is killed.
+    fn new_file(&self) -> Result<NewFile> {
+        self.settings.make_lock_directory(&self.directory)?;
+        let path = self.directory.join(NEW);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
+        let file = file.map_err(Error::io("create the file", &path))?;
+        let temporary = TempPath::try_from_path(path).map_err(Error::io("create a file in", &self.directory))?;
+        Ok(NewFile { file, temporary: Some(temporary) })
+    }
+
+    /// Gives the file everything but its name, and makes this process its first member.
+    fn open(&self, new: &NewFile) -> Result<AttachedFile> {
+        let Self { real, settings, fixed, directory, .. } = self;
+        let data = new.file.try_clone().and_then(Examined::of).map_err(Error::io("examine", *real))?;
+        settings.check_filesystem(&new.file, real)?;
+        platform::set_mode(&new.file, settings.mode).map_err(Error::io("set the mode of", *real))?;
+        allocate(&new.file, fixed.geometry.file_len, real)?;
+        let inodes = make_locks(directory, settings, &fixed.geometry)?;
+        let own = FileIdentity {
+            id: self.id,
+            data: data.identity,
+            lock_directory: platform::directory_inode(directory),
+            lineage: settings.random()?,
+        };
+        let mapping = Mapping::new(&new.file, fixed.geometry.file_len, true).map_err(Error::io("map", *real))?;
+        fill(&mapping, fixed, own, &inodes, settings)?;
+        // No other process knows the file, so this does not wait. A strategy for one process keeps the lock.
+        let path = new.temporary.as_deref().unwrap_or(real);
+        let lock = DataLock::take(&data, path, settings.lock_wait)?.ok_or_else(|| held_too_long(real, settings))?;
+        let (fixed, settings) = (fixed.clone(), Settings::clone(settings));
+        let opened = AttachedFile::new(MappedFile { real, data, mapping, fixed, settings }, Some(lock))?;
+        if self.settings.prefault {
+            opened.store.mem.prefault().map_err(Error::io("prefault", *real))?;
+        }
+        // A file system may write a name to disk before the content. This makes sure that after a power failure a file
+        // that has its name also has its header.
+        opened.store.mem.sync(0, HEADER_LEN).map_err(Error::io("write", *real))?;
+        Ok(opened)
+    }
+
+    /// Gives the file its name. A file that replaces another is first named in its lock directory: if its creator is
+    /// killed there, the next process that tidies up removes it.
+    fn give_name(&self, new: &mut NewFile) -> Result<()> {
+        if self.replace {
+            self.settings.make_lock_directory(&self.directory)?;
+        }
+        let through = self.replace.then(|| self.directory.join(NEW));
+        platform::name_new_file(new, self.real, through.as_deref()).map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => Error::Exists(self.real.into()),
+            _ => Error::Io { what: "create", path: self.real.into(), source },
+        })
+    }
 }
 
 /// Makes a lock directory with its lock files, and returns their inode numbers. The caller holds the [`RootLock`].
@@ -135,8 +137,7 @@ pub(super) fn make_locks(directory: &Path, settings: &Settings, geometry: &Geome
     if !settings.locks.is_shared() {
         return Ok(Arc::new([]));
     }
-    platform::make_private_dir(directory, settings.mode, settings.trust)
-        .map_err(Error::io("create the lock directory", directory))?;
+    settings.make_lock_directory(directory)?;
     let regions = geometry.shape.lock_regions;
     let mut inodes = Vec::new();
     for number in 0..settings.locks.lock_files(regions) {

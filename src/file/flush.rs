@@ -40,9 +40,6 @@ fn lock(opened: &AttachedFile, stripe: u32) -> Result<RegionGuard<'_>> {
 pub(crate) fn lock_error(opened: &AttachedFile, stripe: u32, waited: Duration, error: LockError) -> Error {
     match error {
         LockError::Busy => Error::Busy { stripe, waited },
-        LockError::Failed(source) if source.kind() == std::io::ErrorKind::NotFound => {
-            Error::LocksLost { path: opened.real.clone(), detail: source.to_string() }
-        }
-        LockError::Failed(source) => Error::Io { what: "lock a stripe of", path: opened.real.clone(), source },
+        LockError::Failed(source) => Error::locks("lock a stripe of", &opened.real)(source),
     }
 }

@@ -69,11 +69,6 @@ impl AttachedFile {
         if self.settings.read_only && self.is_named().ok()? {
             return Some(None);
         }
-        let now = self.up_ms();
-        let due = self.next_follow_ms.load(Ordering::Relaxed);
-        let later = now + FOLLOW_EVERY_MS;
-        let is_due = now >= due
-            && self.next_follow_ms.compare_exchange(due, later, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if is_due { self.follow(Duration::ZERO).ok() } else { None }
+        if self.is_due(&self.next_follow_ms, FOLLOW_EVERY_MS) { self.follow(Duration::ZERO).ok() } else { None }
     }
 }

@@ -43,6 +43,8 @@ pub(crate) struct FileIdentity {
     pub id: [u64; 2],
     pub data: Identity,
     pub lock_directory: u64,
+    /// Names the values in the file together with their stamps: a copy that is adopted gets another one.
+    pub lineage: u64,
 }
 
 impl FileParams {
@@ -68,6 +70,7 @@ impl FileParams {
         header.data_inode = own.data.inode;
         header.data_device = own.data.device;
         header.lock_dir_inode = own.lock_directory;
+        header.lineage = own.lineage;
         header.boot_id = boot_id;
         header
     }
@@ -95,15 +98,12 @@ impl FileParams {
         let Ok(header) = bytemuck::try_pod_read_unaligned::<Header>(page) else {
             return Err(bad("length", format!("at least {HEADER_LEN} bytes"), format!("{} bytes", page.len())));
         };
-        if header.magic != MAGIC {
-            return Err(bad("magic", format!("{MAGIC:#018x}"), format!("{:#018x}", header.magic)));
-        }
-        if header.format != FORMAT {
-            return Err(bad("format version", FORMAT.to_string(), header.format.to_string()));
-        }
-        if header.fingerprint != FINGERPRINT {
-            return Err(bad("layout fingerprint", format!("{FINGERPRINT:#x}"), format!("{:#x}", header.fingerprint)));
-        }
+        let must_be = |field, expected: String, found: String| {
+            if expected == found { Ok(()) } else { Err(bad(field, expected, found)) }
+        };
+        must_be("magic", format!("{MAGIC:#018x}"), format!("{:#018x}", header.magic))?;
+        must_be("format version", FORMAT.to_string(), header.format.to_string())?;
+        must_be("layout fingerprint", format!("{FINGERPRINT:#x}"), format!("{:#x}", header.fingerprint))?;
         let geometry = Geometry::new(Shape::of(&header)).map_err(|b| bad(b.option, b.expected, b.given.to_string()))?;
         let sizes: [(&'static str, u64, u64); 5] = [
             ("header length", HEADER_LEN, header.header_len.into()),
@@ -113,14 +113,9 @@ impl FileParams {
             ("file length in the header", geometry.file_len, header.file_len),
         ];
         for (field, expected, found) in sizes {
-            if expected != found {
-                return Err(bad(field, expected.to_string(), found.to_string()));
-            }
+            must_be(field, expected.to_string(), found.to_string())?;
         }
-        let check = xxh3_64(&page[CHECKED]);
-        if check != header.check {
-            return Err(bad("header checksum", format!("{check:#x}"), format!("{:#x}", header.check)));
-        }
+        must_be("header checksum", format!("{:#x}", xxh3_64(&page[CHECKED])), format!("{:#x}", header.check))?;
         for (field, at, size) in unused_fields("Header").filter(|(_, at, _)| CHECKED.contains(at)) {
             if !is_zero(&page[at..at + size]) {
                 return Err(bad(field, "zero".into(), format!("{:#x?}", &page[at..at + size.min(8)])));
@@ -143,9 +138,10 @@ impl FileParams {
 
 impl FileIdentity {
     pub(crate) fn load(mem: &impl Memory) -> Self {
-        let IdentityWords { file_id, data_inode, data_device, lock_directory_inode } = HeaderWords(mem).identity();
+        let words = HeaderWords(mem).identity();
+        let IdentityWords { file_id, data_inode, data_device, lock_directory_inode, lineage } = words;
         let data = Identity { inode: data_inode, device: data_device };
-        Self { id: file_id, data, lock_directory: lock_directory_inode }
+        Self { id: file_id, data, lock_directory: lock_directory_inode, lineage }
     }
 
     /// Whether the file with this header, found as `found`, is a copy: then its inode or device differs. Device numbers
@@ -160,6 +156,7 @@ impl FileIdentity {
             data_inode: self.data.inode,
             data_device: self.data.device,
             lock_directory_inode: self.lock_directory,
+            lineage: self.lineage,
         });
     }
 }

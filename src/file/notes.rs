@@ -30,43 +30,45 @@ impl Rest {
     }
 }
 
-/// The notes of one process on one file.
-pub(crate) struct Notes {
-    /// When the owners of claims were last tested.
-    tests: [Note; REMEMBERED],
-    /// Until when keys rest.
-    rests: [Note; REMEMBERED],
-    /// Number of creations without the cache while this process had no seat to count them on.
-    uncached: AtomicU64,
-}
+/// Remembered times of claims or keys. A word holds a time and, in its upper bits, what the time is of.
+struct Times([AtomicU64; REMEMBERED]);
 
-impl Default for Notes {
+impl Default for Times {
     fn default() -> Self {
-        let none = || [const { Note(AtomicU64::new(0)) }; REMEMBERED];
-        Self { tests: none(), rests: none(), uncached: AtomicU64::new(0) }
+        Self([const { AtomicU64::new(0) }; REMEMBERED])
     }
 }
 
-/// A remembered time of a claim or a key, which the upper bits name.
-struct Note(AtomicU64);
-
-impl Note {
-    /// The place of `name` among `notes`, and the upper bits that name it there.
-    fn of(notes: &[Note; REMEMBERED], name: u64) -> (&Note, u64) {
+impl Times {
+    /// The word for `name`, and the upper bits that name it there.
+    fn word(&self, name: u64) -> (&AtomicU64, u64) {
         let mixed = mix(name);
-        (&notes[mixed as usize % REMEMBERED], mixed >> TIME_BITS << TIME_BITS)
+        (&self.0[mixed as usize % REMEMBERED], mixed >> TIME_BITS << TIME_BITS)
     }
 
     /// The remembered time of `name`. The stored time is one millisecond higher, since 0 means no note.
-    fn time_ms(&self, name: u64) -> Option<u64> {
-        let word = self.0.load(Ordering::Relaxed);
+    fn get_ms(&self, name: u64) -> Option<u64> {
+        let (word, name) = self.word(name);
+        let word = word.load(Ordering::Relaxed);
         (word != 0 && word >> TIME_BITS << TIME_BITS == name).then(|| (word ^ name) - 1)
     }
 
     /// Stores a time. If two threads do so simultaneously, either result is fine.
-    fn set(&self, name: u64, time_ms: u64) {
-        self.0.store(name | (time_ms + 1), Ordering::Relaxed);
+    fn set_ms(&self, name: u64, time_ms: u64) {
+        let (word, name) = self.word(name);
+        word.store(name | (time_ms + 1), Ordering::Relaxed);
     }
+}
+
+/// The notes of one process on one file.
+#[derive(Default)]
+pub(crate) struct Notes {
+    /// When the owners of claims were last tested.
+    tests: Times,
+    /// Until when keys rest.
+    rests: Times,
+    /// Number of creations without the cache while this process had no seat to count them on.
+    pub uncached: AtomicU64,
 }
 
 /// The result of a test of an owner.
@@ -80,34 +82,22 @@ pub(crate) enum Life {
 impl Notes {
     /// Time until the next test of a claim's owner is due; `None` if it is due now.
     pub(super) fn test_due_in(&self, claim_id: &ClaimId, now_ms: u64) -> Option<Duration> {
-        let (note, name) = Note::of(&self.tests, claim_id.id());
-        let due_ms = note.time_ms(name)? + TEST_EVERY.as_millis() as u64;
+        let due_ms = self.tests.get_ms(claim_id.id())? + TEST_EVERY.as_millis() as u64;
         (now_ms < due_ms).then(|| Duration::from_millis(due_ms - now_ms))
     }
 
     /// Notes that a test of a claim's owner starts now.
     pub(super) fn note_test(&self, claim_id: &ClaimId, now_ms: u64) {
-        let (note, name) = Note::of(&self.tests, claim_id.id());
-        note.set(name, now_ms);
+        self.tests.set_ms(claim_id.id(), now_ms);
     }
 
     /// Starts a rest for the key of a hash.
     pub(super) fn rest(&self, key_hash: u64, why: Rest, now_ms: u64) {
-        let (note, name) = Note::of(&self.rests, key_hash ^ why as u64);
-        note.set(name, now_ms + why.time().as_millis() as u64);
+        self.rests.set_ms(key_hash ^ why as u64, now_ms + why.time().as_millis() as u64);
     }
 
     /// Whether the key of a hash rests.
     pub(super) fn rests(&self, key_hash: u64, why: Rest, now_ms: impl FnOnce() -> u64) -> bool {
-        let (note, name) = Note::of(&self.rests, key_hash ^ why as u64);
-        note.time_ms(name).is_some_and(|until_ms| now_ms() < until_ms)
-    }
-
-    pub(super) fn note_uncached(&self) {
-        self.uncached.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn uncached(&self) -> u64 {
-        self.uncached.load(Ordering::Relaxed)
+        self.rests.get_ms(key_hash ^ why as u64).is_some_and(|until_ms| now_ms() < until_ms)
     }
 }

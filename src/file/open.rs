@@ -1,7 +1,7 @@
 //! Opening a cache file: the proof that it is a cache file, that this process may trust it, and that its locks are
 //! those that all other processes use.
 
-use super::attached::{AttachedFile, seat_error};
+use super::attached::{AttachedFile, MappedFile};
 use super::create::{create, make_locks};
 use super::header::{FileIdentity, FileParams};
 use super::place::{
@@ -25,17 +25,23 @@ use std::time::Duration;
 /// How long to try for the lock of the data file before reading the file's strategy without the lock.
 const SHORT_WAIT: Duration = Duration::from_millis(50);
 
-/// Opens the cache file at a path.
-pub(crate) fn open(path: &Path, settings: &Settings) -> Result<AttachedFile> {
+/// Calls `attempt` until it returns a result; `None` means that other processes created, replaced or destroyed the file
+/// meanwhile.
+fn retry<T>(path: &Path, settings: &Settings, mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let mut attempts = Attempts::within(settings.lock_wait);
     loop {
-        if let Some(opened) = try_open(path, settings)? {
-            return Ok(opened);
+        if let Some(done) = attempt()? {
+            return Ok(done);
         }
         if !attempts.again() {
             return Err(replaced_too_often(path, settings));
         }
     }
+}
+
+/// Opens the cache file at a path.
+pub(crate) fn open(path: &Path, settings: &Settings) -> Result<AttachedFile> {
+    retry(path, settings, || try_open(path, settings))
 }
 
 /// One attempt to open the file; `None` if it was replaced or destroyed meanwhile.
@@ -57,20 +63,16 @@ fn try_open(path: &Path, settings: &Settings) -> Result<Option<AttachedFile>> {
 
 /// Opens the cache file at a path, or creates it.
 pub(crate) fn open_or_create(path: &Path, settings: &Settings) -> Result<AttachedFile> {
-    let mut attempts = Attempts::within(settings.lock_wait);
-    loop {
+    retry(path, settings, || {
         match open(path, settings) {
             Err(Error::NotFound(_)) => {}
-            other => return other,
+            other => return other.map(Some),
         }
         match create(&resolve(path)?, settings, false) {
-            Err(Error::Exists(_)) => {}
-            other => return other,
+            Err(Error::Exists(_)) => Ok(None),
+            other => other.map(Some),
         }
-        if !attempts.again() {
-            return Err(replaced_too_often(path, settings));
-        }
-    }
+    })
 }
 
 /// Takes the lock of the data file; `None` if the path now names another file, since the previous holder of the lock
@@ -105,7 +107,7 @@ fn open_read_only(real: &Path, data: Examined, settings: &Settings) -> Result<At
     if HeaderWords(&mapping).boot_id() != settings.boot_id && !settings.verify_reads {
         settings.check_boot(real)?;
     }
-    AttachedFile::new_read_only(real, data, mapping, &fixed, &settings)
+    AttachedFile::new(MappedFile { real, data, mapping, fixed, settings }, None)
 }
 
 fn open_locked(real: &Path, data: Examined, settings: &Settings, lock: DataLock) -> Result<AttachedFile> {
@@ -127,60 +129,86 @@ fn open_locked(real: &Path, data: Examined, settings: &Settings, lock: DataLock)
         }
         other => Settings { mode, ..other? }.with_boot_of(&data.file, &mapping),
     };
-    if let Err(mismatch) = settings.check_sizes(&fixed, real) {
+    let file = MappedFile { real, data, mapping, fixed, settings: own_settings };
+    if let Err(mismatch) = settings.check_sizes(&file.fixed, real) {
         match settings.on_mismatch {
             OnMismatch::Fail => return Err(mismatch),
             OnMismatch::UseExisting => {}
-            OnMismatch::Recreate if has_members(real, &mapping, &fixed, &own_settings)? => {}
-            OnMismatch::Recreate => return recreate(real, data, Some(mapping), settings, lock),
+            OnMismatch::Recreate if file.has_members()? => {}
+            OnMismatch::Recreate => return recreate(real, file.data, Some(file.mapping), settings, lock),
         }
     }
-    let _root_lock = make_ours(real, data.identity, &mapping, &fixed, &own_settings)?;
-    if !own_settings.locks.is_shared() {
+    let _root_lock = file.make_ours()?;
+    if !file.settings.locks.is_shared() {
         // Owners of claims are threads of one process, which is this one from here on: all existing claims are stale.
-        let words = HeaderWords(&mapping);
-        (0..fixed.geometry.shape.stripes).for_each(|stripe| words.end_all_claims(&fixed.geometry, stripe));
+        let (words, geometry) = (HeaderWords(&file.mapping), &file.fixed.geometry);
+        (0..geometry.shape.stripes).for_each(|stripe| words.end_all_claims(geometry, stripe));
     }
     if settings.prefault {
-        mapping.prefault().map_err(Error::io("prefault", real))?;
+        file.mapping.prefault().map_err(Error::io("prefault", real))?;
     }
-    AttachedFile::new_locked(real, data, mapping, &fixed, &own_settings, lock)
+    AttachedFile::new(file, Some(lock))
 }
 
-/// Proves that file and locks belong together. Adopts a copy, and resets a file from another boot.
-fn make_ours(
-    real: &Path,
-    found: platform::Identity,
-    mapping: &Mapping,
-    fixed: &FileParams,
-    settings: &Settings,
-) -> Result<Option<RootLock>> {
-    let (own, words) = (FileIdentity::load(mapping), HeaderWords(mapping));
-    let same_boot = words.boot_id() == settings.boot_id;
-    if own.is_copied_to(found, same_boot) {
-        let root_lock = adopt(real, mapping, fixed, settings, found)?;
-        // The original may have been written to during the copy, so the copy's flush mark proves nothing.
-        reset(mapping, fixed, settings, false)?;
-        return Ok(root_lock);
+impl MappedFile<'_> {
+    /// Proves that file and locks belong together. Adopts a copy, and resets a file from another boot.
+    fn make_ours(&self) -> Result<Option<RootLock>> {
+        let Self { real, mapping, settings, .. } = self;
+        let (own, words) = (FileIdentity::load(mapping), HeaderWords(mapping));
+        let same_boot = words.boot_id() == settings.boot_id;
+        if own.is_copied_to(self.data.identity, same_boot) {
+            let root_lock = self.adopt()?;
+            // The original may have been written to during the copy, so the copy's flush mark proves nothing.
+            reset(mapping, &self.fixed, settings, false)?;
+            return Ok(root_lock);
+        }
+        if settings.locks.is_shared() {
+            check_lock_directory(real, &lock_directory(real, own.id), own)?;
+        }
+        if words.replaced_mark() != 0 {
+            // No process is replacing the file, since this one holds the lock: a dead process left the mark, and
+            // perhaps a new file.
+            tidy(real, settings.trust);
+        }
+        words.set_replaced_mark(0);
+        if same_boot || self.has_members()? {
+            return Ok(None);
+        }
+        if settings.on_mismatch != OnMismatch::Recreate && !words.was_flushed() {
+            settings.check_boot(real)?;
+        }
+        FileIdentity { data: self.data.identity, ..own }.store(mapping);
+        reset(mapping, &self.fixed, settings, true)?;
+        Ok(None)
     }
-    if settings.locks.is_shared() {
-        check_lock_directory(real, &lock_directory(real, own.id), own)?;
+
+    /// Turns a copy into a cache file of its own: first it gets its own id and locks, so that it shares none with the
+    /// original. The returned lock keeps the new locks, if the strategy has any, from being tidied away until the file
+    /// has a member.
+    fn adopt(&self) -> Result<Option<RootLock>> {
+        let Self { real, mapping, settings, fixed, .. } = self;
+        // Until the reset is complete the file belongs to no boot, and an opener resets it again.
+        HeaderWords(mapping).disown();
+        let id = [settings.random()?, settings.random()?];
+        let directory = lock_directory(real, id);
+        let is_shared = settings.locks.is_shared();
+        let root_lock = is_shared.then(|| RootLock::shared(real, settings)).transpose()?;
+        let inodes = make_locks(&directory, settings, &fixed.geometry)?;
+        HeaderWords(mapping).set_lock_inodes(&fixed.geometry, &inodes);
+        let lock_directory = platform::directory_inode(&directory);
+        FileIdentity { id, data: self.data.identity, lock_directory, lineage: settings.random()? }.store(mapping);
+        Ok(root_lock)
     }
-    if words.replaced_mark() != 0 {
-        // No process is replacing the file, since this one holds the lock: a dead process left the mark, and perhaps a
-        // new file.
-        tidy(real, settings.trust);
+
+    /// Whether any living process has the file open for writing.
+    fn has_members(&self) -> Result<bool> {
+        if !self.settings.locks.is_shared() {
+            return Ok(false);
+        }
+        let seats = Seats { mem: &self.mapping, geometry: &self.fixed.geometry };
+        let directory = lock_directory(self.real, FileIdentity::load(&self.mapping).id);
+        seats.any_alive(&directory).map_err(Error::locks("look at the seats of", self.real))
     }
-    words.set_replaced_mark(0);
-    if same_boot || has_members(real, mapping, fixed, settings)? {
-        return Ok(None);
-    }
-    if settings.on_mismatch != OnMismatch::Recreate && !words.was_flushed() {
-        settings.check_boot(real)?;
-    }
-    FileIdentity { data: found, ..own }.store(mapping);
-    reset(mapping, fixed, settings, true)?;
-    Ok(None)
 }
 
 fn check_lock_directory(real: &Path, directory: &Path, own: FileIdentity) -> Result<()> {
@@ -204,36 +232,6 @@ fn check_lock_directory(real: &Path, directory: &Path, own: FileIdentity) -> Res
         return Err(lost(format!("{}: expected inode {expected}, found {found}", directory.display())));
     }
     Ok(())
-}
-
-/// Turns a copy into a cache file of its own: first it gets its own id and locks, so that it shares none with the
-/// original. The returned lock keeps the new locks from being tidied away until the file has a member.
-fn adopt(
-    real: &Path,
-    mapping: &Mapping,
-    fixed: &FileParams,
-    settings: &Settings,
-    found: platform::Identity,
-) -> Result<Option<RootLock>> {
-    // Until the reset is complete the file belongs to no boot, and an opener resets it again.
-    HeaderWords(mapping).disown();
-    let id = [settings.random()?, settings.random()?];
-    let directory = lock_directory(real, id);
-    let root_lock = RootLock::to_make_locks(real, settings)?;
-    let inodes = make_locks(&directory, settings, &fixed.geometry)?;
-    HeaderWords(mapping).set_lock_inodes(&fixed.geometry, &inodes);
-    FileIdentity { id, data: found, lock_directory: platform::directory_inode(&directory) }.store(mapping);
-    Ok(root_lock)
-}
-
-/// Whether any living process has the file open for writing.
-fn has_members(real: &Path, mapping: &Mapping, fixed: &FileParams, settings: &Settings) -> Result<bool> {
-    if !settings.locks.is_shared() {
-        return Ok(false);
-    }
-    let seats = Seats { mem: mapping, geometry: &fixed.geometry };
-    let failed = seat_error("look at the seats of", real, &fixed.geometry);
-    seats.any_alive(&lock_directory(real, FileIdentity::load(mapping).id)).map_err(failed)
 }
 
 /// Replaces a file that differs from the settings, or whose header is damaged (then `old` is `None`). The lock is kept
@@ -267,18 +265,13 @@ fn recreate(
 
 /// Removes a cache file and its locks.
 pub(crate) fn destroy(path: &Path, settings: &Settings) -> Result<()> {
-    let mut attempts = Attempts::within(settings.lock_wait);
-    loop {
+    retry(path, settings, || {
         let real = resolve(path)?;
         let data = open_data(&real, true)?;
         settings.check_trust(&data, &real)?;
-        if let Some(lock) = lock_data(&data, &real, settings)? {
-            return destroy_locked(&real, data, settings, lock);
-        }
-        if !attempts.again() {
-            return Err(replaced_too_often(&real, settings));
-        }
-    }
+        let Some(lock) = lock_data(&data, &real, settings)? else { return Ok(None) };
+        destroy_locked(&real, data, settings, lock).map(Some)
+    })
 }
 
 fn destroy_locked(real: &Path, data: Examined, settings: &Settings, lock: DataLock) -> Result<()> {

@@ -1,12 +1,13 @@
 //! Owners of claims: the name that this process puts in a claim, and the test whether another claim's owner lives.
 
-use super::attached::{AttachedFile, Membership, seat_error};
+use super::attached::{AttachedFile, Membership};
 use super::notes::{Life, Rest, TEST_EVERY};
 use super::place::lock_directory;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hash::Key;
 use crate::store::claim::{ClaimId, Owner};
 use crate::sync::clock::monotonic_ms;
+use std::sync::atomic::Ordering;
 
 impl AttachedFile {
     /// The name of this process in claims.
@@ -18,12 +19,12 @@ impl AttachedFile {
 
     /// Counts a creation without the cache in a process that has no seat.
     pub(crate) fn note_uncached(&self) {
-        self.notes.note_uncached();
+        self.notes.uncached.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Number of creations without the cache that no seat's counters include.
     pub(crate) fn uncached_elsewhere(&self) -> u64 {
-        self.notes.uncached()
+        self.notes.uncached.load(Ordering::Relaxed)
     }
 
     /// Whether a key is claimed by an owner that is not known to be dead, and whose next test is not due. This takes no
@@ -61,7 +62,7 @@ impl AttachedFile {
         }
         self.notes.note_test(claim_id, now_ms);
         let lease = self.seats().prove_dead(&lock_directory(&self.real, self.own_id()), owner.seat());
-        let lease = lease.map_err(seat_error("test a member of", &self.real, self.geometry()))?;
+        let lease = lease.map_err(Error::locks("test a member of", &self.real))?;
         Ok(if lease.is_some() { Life::Dead } else { Life::Alive(TEST_EVERY) })
     }
 }

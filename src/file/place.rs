@@ -5,7 +5,7 @@
 
 use super::settings::Settings;
 use crate::error::{Error, Result};
-use crate::platform::{self, DefaultPlace, Examined, Identity, Irregular};
+use crate::platform::{self, Examined, Identity, Irregular};
 use crate::sync::lock_file::LockFile;
 use crate::sync::own_file::OwnFile;
 use crate::sync::wait::wait_in_crowd;
@@ -47,20 +47,19 @@ pub fn default_path() -> PathBuf {
 /// # }
 /// ```
 pub fn default_paths() -> impl Iterator<Item = PathBuf> {
-    let mut places = platform::default_places();
-    places.dedup();
-    let path = |place: DefaultPlace| place.directory.join(place.name);
-    let last = places.last().cloned();
-    let mut usable = places.into_iter().filter(is_usable).peekable();
+    let mut paths = platform::default_paths();
+    paths.dedup();
+    let last = paths.last().cloned();
+    let mut usable = paths.into_iter().filter(|path| is_usable(path)).peekable();
     // If no path is usable, the last one is kept: creating a cache there fails with an error that says why.
     let otherwise = if usable.peek().is_none() { last } else { None };
-    usable.chain(otherwise).map(path)
+    usable.chain(otherwise)
 }
 
-fn is_usable(place: &DefaultPlace) -> bool {
-    let path = place.directory.join(&place.name);
-    let no_other_has = |path: &Path| platform::is_ours_or_free(path);
-    platform::may_create_in(&place.directory) && no_other_has(&path) && no_other_has(&locks_root(&path))
+fn is_usable(path: &Path) -> bool {
+    path.parent().is_some_and(platform::may_create_in)
+        && platform::is_ours_or_free(path)
+        && platform::is_ours_or_free(&locks_root(path))
 }
 
 /// Resolves all symbolic links in a cache file's path. The file itself need not exist.

@@ -22,10 +22,7 @@ impl AttachedFile {
     /// other processes that have it open. Requires a file at the path, or a handle that creates one: until then the
     /// handles of the removed file go on using it.
     pub(crate) fn notice_removal(&self) {
-        let (now, due) = (self.up_ms(), self.next_removal_ms.load(Ordering::Relaxed));
-        let later = now + LOOK_EVERY_MS;
-        let is_due = now >= due
-            && self.next_removal_ms.compare_exchange(due, later, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        let is_due = self.is_due(&self.next_removal_ms, LOOK_EVERY_MS);
         if is_due && self.data.get().is_some_and(platform::is_unlinked) && !self.is_replaced() {
             self.leave_removed();
         }

@@ -175,13 +175,16 @@ impl Settings {
     }
 
     pub(super) fn check_trust(&self, data: &Examined, real: &Path) -> Result<()> {
-        if self.trust {
-            return Ok(());
-        }
         match platform::untrusted(&data.meta) {
-            Some(detail) => Err(Error::NotTrusted { path: real.into(), detail }),
-            None => Ok(()),
+            Some(detail) if !self.trust => Err(Error::NotTrusted { path: real.into(), detail }),
+            _ => Ok(()),
         }
+    }
+
+    /// Makes a lock directory, unless it exists, with the permissions of the file.
+    pub(super) fn make_lock_directory(&self, directory: &Path) -> Result<()> {
+        platform::make_private_dir(directory, self.mode, self.trust)
+            .map_err(Error::io("create the lock directory", directory))
     }
 
     /// These settings with the lock strategy of a file; an error if this program lacks it or the options exclude it.

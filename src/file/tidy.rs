@@ -34,12 +34,6 @@ pub(crate) struct RootLock(#[expect(dead_code, reason = "held, never read")] Loc
 const TIDY_WAIT: Duration = Duration::from_secs(1);
 
 impl RootLock {
-    /// [`shared`](Self::shared) for a process that makes the locks of a file; `None` for a strategy that is not shared,
-    /// and so has no locks to make.
-    pub(crate) fn to_make_locks(real: &Path, settings: &Settings) -> Result<Option<Self>> {
-        settings.locks.is_shared().then(|| Self::shared(real, settings)).transpose()
-    }
-
     /// Creates the directory if needed, and keeps processes that tidy up out of it.
     pub(crate) fn shared(real: &Path, settings: &Settings) -> Result<Self> {
         let root = locks_root(real);
@@ -52,13 +46,11 @@ impl RootLock {
                 other => other.map_err(Error::io("create the lock directory", &root))?,
             };
             let got = wait_in_crowd(settings.lock_wait, || lock.try_lock_shared());
-            if got.map_err(Error::io("lock the lock directory", &root))?.is_none() {
-                return Err(held_too_long(real, settings));
-            }
-            if Self::is_of(&root, &lock).map_err(Error::io("examine the lock directory", &root))? {
+            let is_locked = got.map_err(Error::io("lock the lock directory", &root))?.is_some();
+            if is_locked && Self::is_of(&root, &lock).map_err(Error::io("examine the lock directory", &root))? {
                 return Ok(Self(lock));
             }
-            if !attempts.again() {
+            if !is_locked || !attempts.again() {
                 return Err(held_too_long(real, settings));
             }
         }
@@ -112,8 +104,7 @@ pub(crate) fn take_path(real: &Path, settings: &Settings) -> Result<Option<PathB
     }
     let _root_lock = RootLock::shared(real, settings)?;
     let directory = lock_directory(real, [settings.random()?, settings.random()?]);
-    platform::make_private_dir(&directory, settings.mode, settings.trust)
-        .map_err(Error::io("create the directory", &directory))?;
+    settings.make_lock_directory(&directory)?;
     let aside = directory.join(REPLACED);
     platform::move_aside(real, &aside).map_err(Error::io("move aside", real))?;
     Ok(Some(aside))

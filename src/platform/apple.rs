@@ -3,7 +3,6 @@
 use super::boot::unknown_boot;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
@@ -32,12 +31,6 @@ pub(crate) fn boot_id() -> [u64; 2] {
         Ok(id) => [id as u64, (id >> 64) as u64],
         Err(_) => unknown_boot(),
     }
-}
-
-/// Sets the file's length and reserves all its blocks, so that the disk cannot be full later.
-pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
-    fs2::FileExt::allocate(file, len)?;
-    file.set_len(len)
 }
 
 /// The kind of the file's file system, if mappings or locks on it are not coherent between its users.

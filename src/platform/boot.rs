@@ -7,25 +7,17 @@ use std::sync::OnceLock;
 /// The second half of a number that stands for a boot whose id could not be read.
 const UNREAD: u64 = u64::MAX - 1;
 
-/// Stands for the boot on a system that does not identify it.
-#[cfg(not(target_os = "linux"))]
-pub(super) fn unknown_boot() -> [u64; 2] {
-    number_of_process(u64::MAX)
-}
+/// The second half of a number that stands for a boot to which the system gives no id.
+const NONE: u64 = u64::MAX;
 
-/// Stands for the boot where the system has an id of it that this process cannot read.
-#[cfg(target_os = "linux")]
-pub(super) fn unread_boot() -> [u64; 2] {
-    number_of_process(UNREAD)
+/// Stands for the boot whose id this process does not know. On Linux there is one, which could not be read.
+pub(super) fn unknown_boot() -> [u64; 2] {
+    static NUMBER: OnceLock<u64> = OnceLock::new();
+    let number = NUMBER.get_or_init(|| getrandom::u64().unwrap_or_else(|_| std::process::id().into()));
+    [*number, if cfg!(target_os = "linux") { UNREAD } else { NONE }]
 }
 
 /// Whether a number stands for a boot whose id could not be read.
 pub(crate) fn is_unread_boot(boot: [u64; 2]) -> bool {
     boot[1] == UNREAD
-}
-
-fn number_of_process(second_half: u64) -> [u64; 2] {
-    static ID: OnceLock<u64> = OnceLock::new();
-    let own = ID.get_or_init(|| getrandom::u64().unwrap_or_else(|_| std::process::id().into()));
-    [*own, second_half]
 }

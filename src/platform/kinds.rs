@@ -1,7 +1,6 @@
 //! The types that all systems share.
 
 use std::fs::{File, Metadata};
-use std::path::PathBuf;
 use tempfile::TempPath;
 
 /// Identifies a file on this host for as long as the file exists.
@@ -26,14 +25,6 @@ pub(crate) struct NewFile {
     pub file: File,
     /// Its path until it gets its name; `None` if it has none.
     pub temporary: Option<TempPath>,
-}
-
-/// A place for the cache of this user when no path is given.
-#[derive(Clone, PartialEq)]
-pub(crate) struct DefaultPlace {
-    pub directory: PathBuf,
-    /// The file's name there.
-    pub name: String,
 }
 
 /// A function that runs before a fork, or after it in the parent or in the child.

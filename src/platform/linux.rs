@@ -1,6 +1,6 @@
 //! What only Linux has.
 
-use super::boot::unread_boot;
+use super::boot::unknown_boot;
 use memmap2::MmapRaw;
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -24,7 +24,7 @@ pub(crate) fn boot_id() -> [u64; 2] {
     match u128::from_str_radix(&text.trim().replace('-', ""), 16) {
         Ok(id) => [id as u64, (id >> 64) as u64],
         // There is no `/proc`, as in some chroots.
-        Err(_) => unread_boot(),
+        Err(_) => unknown_boot(),
     }
 }
 

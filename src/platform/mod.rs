@@ -31,10 +31,10 @@ mod unix_folder;
 mod windows;
 
 #[cfg(target_vendor = "apple")]
-pub(crate) use apple::{allocate, boot_id, network_filesystem};
+pub(crate) use apple::{boot_id, network_filesystem};
 pub(crate) use boot::is_unread_boot;
 pub(crate) use file_type::{Irregular, irregular, must_be_directory};
-pub(crate) use kinds::{DefaultPlace, Examined, Identity, NewFile};
+pub(crate) use kinds::{Examined, Identity, NewFile};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use lacking::{
     MAPPINGS_KEEP_LOCKS, clock_ahead_ms, heavy_barrier, is_in_memory, keep_from_children, light_barrier,
@@ -47,14 +47,16 @@ pub(crate) use linux::{
     wake_all, wake_one, zero_process_word_in_children,
 };
 #[cfg(all(unix, not(any(target_os = "linux", target_vendor = "apple"))))]
-pub(crate) use other_unix::{allocate, boot_id, network_filesystem};
+pub(crate) use other_unix::{boot_id, network_filesystem};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use polling::{sleep_on, wake_all, wake_one};
+#[cfg(all(unix, not(target_os = "linux")))]
+pub(crate) use unix::allocate;
 #[cfg(all(unix, feature = "crash-points"))]
 pub(crate) use unix::end_process;
 #[cfg(unix)]
 pub(crate) use unix::{
-    CAN_REPLACE_MAPPED, Descriptor, at_fork, close_inherited, default_places, descriptor, directory_inode, forget,
+    CAN_REPLACE_MAPPED, Descriptor, at_fork, close_inherited, default_paths, descriptor, directory_inode, forget,
     identity, identity_at, is_ours_or_free, is_unlinked, is_vanishing, largest_file, look_into, make_private_dir,
     may_create_in, mode, move_aside, name_new_file, open_file, open_root_lock, own_clock_ms, reopen, root_lock_path,
     set_mode, try_lock_data, untrusted, usual_form,
@@ -65,7 +67,7 @@ pub(crate) use unix_folder::Folder;
 pub(crate) use windows::end_process;
 #[cfg(windows)]
 pub(crate) use windows::{
-    CAN_REPLACE_MAPPED, Descriptor, Folder, allocate, at_fork, boot_id, close_inherited, default_places, descriptor,
+    CAN_REPLACE_MAPPED, Descriptor, Folder, allocate, at_fork, boot_id, close_inherited, default_paths, descriptor,
     directory_inode, forget, identity, identity_at, is_ours_or_free, is_unlinked, is_vanishing, largest_file,
     look_into, make_private_dir, may_create_in, mode, move_aside, name_new_file, network_filesystem, open_file,
     open_root_lock, own_clock_ms, reopen, root_lock_path, set_mode, try_lock_data, untrusted, usual_form,

@@ -2,7 +2,6 @@
 
 use super::boot::unknown_boot;
 use std::fs::File;
-use std::io;
 use std::path::PathBuf;
 
 /// A path to an open file; `None`, since these systems have no common way to ask for one.
@@ -13,12 +12,6 @@ pub(super) fn path_of(_: &File) -> Option<PathBuf> {
 /// Stands for the id of the boot, which is unknown here.
 pub(crate) fn boot_id() -> [u64; 2] {
     unknown_boot()
-}
-
-/// Sets the file's length and reserves all its blocks, where the file system supports that.
-pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
-    fs2::FileExt::allocate(file, len)?;
-    file.set_len(len)
 }
 
 /// The kind of the file's file system, if mappings or locks on it are not coherent between its users: unknown here.

@@ -3,7 +3,7 @@
 #[cfg(target_vendor = "apple")]
 use super::apple::path_of;
 use super::file_type::{must_be_directory, must_be_regular};
-use super::kinds::{DefaultPlace, Examined, ForkHandler, Identity, NewFile};
+use super::kinds::{Examined, ForkHandler, Identity, NewFile};
 #[cfg(target_os = "linux")]
 use super::linux::path_of;
 #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
@@ -167,6 +167,13 @@ pub(crate) fn mode(meta: &Metadata) -> u32 {
     meta.mode() & 0o777
 }
 
+/// Sets the file's length and reserves all its blocks, so that the disk cannot be full later.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
+    fs2::FileExt::allocate(file, len)?;
+    file.set_len(len)
+}
+
 /// The length of the largest file that this process may create; `None` if there is no limit.
 pub(crate) fn largest_file() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Fsize).current
@@ -214,17 +221,16 @@ pub(crate) fn move_aside(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)
 }
 
-/// Places for this user's cache when no path is given, the best one first.
-pub(crate) fn default_places() -> Vec<DefaultPlace> {
+/// Paths for this user's cache when none is given, the best one first.
+pub(crate) fn default_paths() -> Vec<PathBuf> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     // The specification of this variable says to ignore a relative path. `su` and `sudo -E` leave it set to the
     // directory of another user.
     let is_ours = |directory: &PathBuf| std::fs::metadata(directory).is_ok_and(|meta| meta.uid() == my_user());
     let runtime = runtime.filter(|directory| directory.is_absolute() && is_ours(directory));
-    let runtime = runtime.map(|directory| DefaultPlace { directory, name: "kennel.cache".into() });
+    let runtime = runtime.map(|directory| directory.join("kennel.cache"));
     let name = format!("kennel-{}.cache", my_user());
-    let shared = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
-    let shared = shared.map(|directory| DefaultPlace { directory, name: name.clone() });
+    let shared = [PathBuf::from("/dev/shm"), std::env::temp_dir()].map(|directory| directory.join(&name));
     runtime.into_iter().chain(shared).collect()
 }
 

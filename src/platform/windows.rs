@@ -3,11 +3,10 @@
 
 use super::boot::unknown_boot;
 use super::file_type::{irregular, must_be_directory, must_be_regular};
-use super::kinds::{DefaultPlace, Examined, ForkHandler, Identity, NewFile};
+use super::kinds::{Examined, ForkHandler, Identity, NewFile};
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
-use std::os::windows::ffi::OsStrExt;
 use std::os::windows::fs::OpenOptionsExt;
 use std::os::windows::io::{AsRawHandle, FromRawHandle};
 use std::path::{Path, PathBuf};
@@ -19,8 +18,7 @@ use windows_sys::Win32::Foundation::{
 use windows_sys::Win32::Storage::FileSystem::{
     BY_HANDLE_FILE_INFORMATION, FILE_FLAG_BACKUP_SEMANTICS, FILE_REMOTE_PROTOCOL_INFO, FILE_SHARE_DELETE,
     FILE_SHARE_READ, FILE_SHARE_WRITE, FileRemoteProtocolInfo, GetFileInformationByHandle,
-    GetFileInformationByHandleEx, LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY, LockFileEx, MoveFileExW,
-    ReOpenFile,
+    GetFileInformationByHandleEx, LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY, LockFileEx, ReOpenFile,
 };
 use windows_sys::Win32::System::IO::OVERLAPPED;
 use windows_sys::Win32::System::SystemInformation::GetTickCount64;
@@ -288,13 +286,12 @@ pub(crate) fn set_mode(_: &File, _: u32) -> io::Result<()> {
 
 /// Gives a new file its name, which must be free: the caller has renamed a file that is to be replaced.
 pub(crate) fn name_new_file(new: &mut NewFile, path: &Path, _replace_through: Option<&Path>) -> io::Result<()> {
-    let Some(temporary) = &mut new.temporary else { return Ok(()) };
-    let wide = |path: &Path| path.as_os_str().encode_wide().chain([0]).collect::<Vec<u16>>();
-    let (from, to) = (wide(temporary), wide(path));
-    // SAFETY: both names end with a zero and live until the call is over. Without flags nothing is replaced.
-    done(unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), 0) })?;
-    temporary.disable_cleanup(true);
-    Ok(())
+    let Some(temporary) = new.temporary.take() else { return Ok(()) };
+    temporary.persist_noclobber(path).map_err(|failed| {
+        // The file is mapped, so it can be removed only later.
+        new.temporary = Some(failed.path);
+        failed.error
+    })
 }
 
 /// Renames a file that others have open. This fails while another program has it open without `FILE_SHARE_DELETE`.
@@ -307,12 +304,11 @@ pub(crate) fn move_aside(from: &Path, to: &Path) -> io::Result<()> {
     })
 }
 
-/// Places for this user's cache when no path is given, the best one first.
-pub(crate) fn default_places() -> Vec<DefaultPlace> {
+/// Paths for this user's cache when none is given, the best one first.
+pub(crate) fn default_paths() -> Vec<PathBuf> {
     let local = std::env::var_os("LOCALAPPDATA").map(PathBuf::from).filter(|directory| directory.is_absolute());
     let directories = local.into_iter().chain([std::env::temp_dir()]);
-    let place = |directory| DefaultPlace { directory, name: "kennel.cache".into() };
-    directories.map(place).collect()
+    directories.map(|directory| directory.join("kennel.cache")).collect()
 }
 
 /// Whether the directory exists. Only an attempt shows whether its access list lets this process create files in it.

@@ -97,6 +97,7 @@ layout! {
         data_inode: u64,
         data_device: u64,
         lock_dir_inode: u64,
+        /// Of the values in the file: equal stamps name equal values only within one lineage.
         lineage: u64,
         reserved_identity: [u64; 2],
         // State: one cache line, which every operation reads and few operations write.
@@ -277,8 +278,8 @@ const _: () = {
 
 /// The fields that format 3 names for features to come, by struct. They and the `reserved` fields are zero.
 const FOR_LATER: [(&str, &[&str]); 2] = [
-    ("Header", &["tags", "histograms", "samples", "namespace_reads", "lineage", "sample_mask", "resizer", "tag_clock"]),
-    ("Namespace", &["flags", "idle_ttl_ms", "generation"]),
+    ("Header", &["tags", "histograms", "samples", "namespace_reads", "sample_mask", "resizer", "tag_clock"]),
+    ("Namespace", &["idle_ttl_ms", "generation"]),
 ];
 
 /// The fields of a struct that are zero in every file: name, offset and size.

@@ -17,22 +17,14 @@ use std::io;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Copies of at least this length go through vector registers.
-const VECTOR_FROM: usize = 64;
-
-/// Copies out of at least this length are one string instruction. It measured as fast as the processor's widest vector
-/// registers, and needs no detection of what these are.
-#[cfg(all(target_arch = "x86_64", not(any(miri, kennel_tsan))))]
-const STRING_FROM: usize = 1024;
-/// How many bytes of a copy by a string instruction are prefetched before it starts. Without this the processor fetches
-/// a few lines at a time, and starts again at each page.
-#[cfg(all(target_arch = "x86_64", not(any(miri, kennel_tsan))))]
-const AHEAD: usize = 4096;
+/// Length of a header in words.
+const HEADER_WORDS: usize = HEADER_LEN as usize / 8;
 
 /// A whole cache file in the address space, readable, and writable unless it was mapped read-only.
 pub(crate) struct Mapping {
     map: MmapRaw,
-    len: u64,
+    /// Its length in words: at least that of a header.
+    words: usize,
 }
 
 impl Mapping {
@@ -45,45 +37,18 @@ impl Mapping {
         if len < HEADER_LEN {
             return Err(io::Error::other("a mapping is at least a header long"));
         }
-        Ok(Self { map, len })
+        Ok(Self { map, words: size / 8 })
     }
 
     /// Makes every page present before its first use: writable where the system has a call for that; elsewhere by
     /// reading a word of each page.
     pub(crate) fn prefault(&self) -> io::Result<()> {
         if !platform::prefault(&self.map)? {
-            (0..self.len).step_by(4096).for_each(|page| {
+            (0..self.words as u64 * 8).step_by(4096).for_each(|page| {
                 self.word(page).get();
             });
         }
         Ok(())
-    }
-
-    /// The address of `len` bytes at `offset`, proven to lie within the mapping. It is rounded down to a word: an
-    /// unaligned offset is a bug in this crate, but must not become a misaligned access.
-    #[inline(always)]
-    fn at(&self, offset: u64, len: u64) -> *const u8 {
-        debug_assert_eq!(offset % 8, 0);
-        // A sum that wraps is less than `len`.
-        let end = offset.wrapping_add(len);
-        if end > self.len || end < len {
-            outside(offset, len, self.len);
-        }
-        // SAFETY: the range was just proven to lie within the mapping, which is `self.len` bytes long.
-        unsafe { self.map.as_ptr().add((offset & !7) as usize) }
-    }
-
-    /// [`at`](Self::at) for a number of words known at compile time: one comparison.
-    #[inline(always)]
-    fn words_at(&self, offset: u64, words: usize) -> *const AtomicU64 {
-        let len = words as u64 * 8;
-        debug_assert_eq!(offset % 8, 0);
-        // Every mapping is at least a header long.
-        if len > HEADER_LEN || offset > self.len - len {
-            return self.at(offset, len).cast();
-        }
-        // SAFETY: as in `at`.
-        unsafe { self.map.as_ptr().add((offset & !7) as usize) }.cast()
     }
 }
 
@@ -100,17 +65,24 @@ impl<'a> Word<'a> {
 
 #[cold]
 #[inline(never)]
-fn outside(offset: u64, len: u64, mapped: u64) -> ! {
-    unreachable!("{len} bytes at offset {offset} of a mapping of {mapped} bytes: offsets come from a proven geometry")
+fn outside(offset: u64, words: usize, mapped: usize) -> ! {
+    unreachable!("{words} words at offset {offset} of a mapping of {mapped}: offsets come from a proven geometry")
 }
 
 impl Memory for Mapping {
+    /// The offset is rounded down to a word: an unaligned offset is a bug in this crate, but must not become a
+    /// misaligned access.
     #[inline(always)]
     fn row(&self, offset: u64, words: usize) -> Row<'_> {
-        let at = self.words_at(offset, words);
+        debug_assert_eq!(offset % 8, 0);
+        // Every mapping is at least a header long, so for a number known at compile time this is one comparison.
+        if (words > HEADER_WORDS && words > self.words) || offset / 8 > (self.words - words) as u64 {
+            outside(offset, words, self.words);
+        }
+        // SAFETY: the range was just proven to lie within the mapping, which is `self.words` words long.
+        let at = unsafe { self.map.as_ptr().cast::<AtomicU64>().add((offset / 8) as usize) };
         // SAFETY: `at` is the address of `words` words within a mapping that lives as long as `self`. It is aligned,
-        // since a mapping starts at a page and the address is rounded to a word. Every process accesses these words
-        // atomically.
+        // since a mapping starts at a page. Every process accesses these words atomically.
         Row(unsafe { std::slice::from_raw_parts(at, words) })
     }
 
@@ -170,273 +142,210 @@ impl Memory for Mapping {
         platform::wake_all(self.word(offset).low_half());
     }
 
+    #[cfg(target_arch = "x86_64")]
     #[inline]
     fn prefetch(&self, offset: u64) {
         prefetch(self.map.as_ptr().wrapping_add(offset as usize));
     }
 
+    #[cfg(all(target_arch = "x86_64", not(any(miri, kennel_tsan))))]
     #[inline(always)]
     fn copy_out(&self, offset: u64, into: &mut [u8]) {
+        let from = self.row(offset, into.len().div_ceil(8));
+        if into.len() < vectors::COPY_OUT_FROM {
+            return from.copy_out(into);
+        }
         loading();
-        let from = self.at(offset, into.len() as u64);
-        // SAFETY: both ranges are `into.len()` bytes; `from` is mapped, aligned, and padded to a whole word.
-        unsafe { copy_out(from, into.as_mut_ptr(), into.len()) };
+        // SAFETY: both ranges are valid for `into.len()` bytes.
+        unsafe { vectors::copy_out(from.0.as_ptr().cast(), into.as_mut_ptr(), into.len()) };
     }
 
+    #[cfg(all(target_arch = "x86_64", not(any(miri, kennel_tsan))))]
     #[inline]
     fn append_out(&self, offset: u64, len: usize, into: &mut Vec<u8>) {
+        let from = self.row(offset, len.div_ceil(8));
+        if len < vectors::COPY_OUT_FROM {
+            let mut bytes = [0; vectors::COPY_OUT_FROM];
+            from.copy_out(&mut bytes[..len]);
+            return into.extend_from_slice(&bytes[..len]);
+        }
         loading();
-        let from = self.at(offset, len as u64);
         into.reserve(len);
         let to = into.spare_capacity_mut().as_mut_ptr().cast();
-        // SAFETY: `reserve` made room for `len` bytes at `to`; the source is as in `copy_out`.
-        unsafe { copy_out(from, to, len) };
+        // SAFETY: `reserve` made room for `len` bytes at `to`, and the source is as long.
+        unsafe { vectors::copy_out(from.0.as_ptr().cast(), to, len) };
         // SAFETY: the `len` bytes behind the old length have just been written.
         unsafe { into.set_len(into.len() + len) };
     }
 
+    #[cfg(all(target_arch = "x86_64", not(any(miri, kennel_tsan))))]
     #[inline]
     fn copy_in(&self, step: Step, offset: u64, from: &[u8]) {
-        let to = self.at(offset, from.len().next_multiple_of(8) as u64).cast_mut();
-        let vector = if from.len() < VECTOR_FROM { 0 } else { from.len() & !63 };
+        let to = self.row(offset, from.len().div_ceil(8));
+        let vector = if from.len() < vectors::COPY_IN_FROM { 0 } else { from.len() & !63 };
         reached(step);
         if vector > 0 {
             // SAFETY: `vector` bytes fit both ranges; the mapping is writable, since the caller holds a lock.
-            unsafe { copy_blocks(from.as_ptr(), to, vector) };
+            unsafe { vectors::copy_blocks(from.as_ptr(), to.0.as_ptr().cast_mut().cast(), vector) };
             // A second crash point: only the first part of the record is written.
             reached(step);
         }
-        for (i, chunk) in from[vector..].chunks(8).enumerate() {
-            self.words::<1>(offset + (vector + i * 8) as u64).0[0].store(word_of(chunk), Relaxed);
+        for (word, bytes) in to.0[vector / 8..].iter().zip(from[vector..].chunks(8)) {
+            word.store(word_of(bytes), Relaxed);
         }
     }
 }
 
-/// Prefetches the cache line at an address, if the target has an instruction for that.
+/// Prefetches the cache line at an address.
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn prefetch(at: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch never faults, whatever its address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = at;
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    // SAFETY: a prefetch never faults, whatever its address.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
 }
 
-/// Copies `len` bytes out of memory that others may be writing.
-///
-/// # Safety
-/// `from` must be aligned to eight bytes and readable for `len` rounded up to eight, `to` writable for `len`.
-#[inline(always)]
-unsafe fn copy_out(from: *const u8, to: *mut u8, len: usize) {
-    if len >= 16 {
-        // SAFETY: both ranges are valid for `len` bytes.
-        unsafe { copy_vectors(from, to, len) };
-        return;
-    }
-    let mut done = 0;
-    if len >= 8 {
-        // SAFETY: the first word lies within the source.
-        let word = unsafe { word_at(from) };
-        // SAFETY: an unaligned store of a private word.
-        unsafe { to.cast::<u64>().write_unaligned(word) };
-        done = 8;
-    }
-    if len > done {
-        // SAFETY: a word that starts below `len` lies within the source.
-        let source = unsafe { from.add(done) };
-        // SAFETY: as above.
-        let word = unsafe { word_at(source) };
-        for (i, byte) in word.to_le_bytes().into_iter().enumerate().take(len - done) {
-            // SAFETY: within the target, since `done + i` is below `len`.
-            let target = unsafe { to.add(done + i) };
-            // SAFETY: as above.
-            unsafe { target.write(byte) };
+/// Copies through vector registers. On other processors, and where a tool must see each access, [`Memory`] copies word
+/// by word.
+#[cfg(all(target_arch = "x86_64", not(any(miri, kennel_tsan))))]
+mod vectors {
+    use super::prefetch;
+    use std::arch::asm;
+
+    /// Copies into the mapping of at least this length go through vector registers.
+    pub(super) const COPY_IN_FROM: usize = 64;
+
+    /// Copies out of the mapping of at least this length go through vector registers.
+    pub(super) const COPY_OUT_FROM: usize = 16;
+
+    /// Copies out of at least this length are one string instruction. It measured as fast as the processor's widest
+    /// vector registers, and needs no detection of what these are.
+    const STRING_FROM: usize = 1024;
+
+    /// How many bytes of a copy by a string instruction are prefetched before it starts. Without this the processor
+    /// fetches a few lines at a time, and starts again at each page.
+    const AHEAD: usize = 4096;
+
+    /// Copies 16 bytes or more out of memory that others may be writing. The last registers hold the last bytes and may
+    /// overlap the ones before, so no length needs a tail.
+    ///
+    /// The blocks are opaque to the compiler and not marked `nomem`, so they stay between the fences around them. A
+    /// load may be torn anywhere; the version check detects that like any other mixture of old and new bytes.
+    ///
+    /// # Safety
+    /// `from` must be readable and `to` writable for `len` bytes, which must be 16 or more.
+    #[inline(always)]
+    pub(super) unsafe fn copy_out(from: *const u8, to: *mut u8, len: usize) {
+        if len <= 32 {
+            // SAFETY: as the caller promises, with at most 32 bytes.
+            unsafe { copy_out_two(from, to, len) };
+            return;
         }
-    }
-}
-
-/// A word of memory that others may be writing.
-///
-/// # Safety
-/// `at` must be aligned to eight bytes and readable for as many.
-#[inline(always)]
-unsafe fn word_at(at: *const u8) -> u64 {
-    // SAFETY: aligned and readable; every access to it is atomic.
-    unsafe { AtomicU64::from_ptr(at.cast_mut().cast()) }.load(Relaxed)
-}
-
-/// [`copy_vectors`] for at most 32 bytes.
-///
-/// # Safety
-/// `from` must be readable and `to` writable for `len` bytes, which must be 16 to 32.
-#[cfg(all(target_arch = "x86_64", not(any(miri, kennel_tsan))))]
-#[inline(always)]
-unsafe fn copy_two_vectors(from: *const u8, to: *mut u8, len: usize) {
-    // SAFETY: 16 bytes from the start and 16 up to the end, both within `len`.
-    unsafe {
-        std::arch::asm!(
-            "movdqu {a}, [{from}]",
-            "movdqu {b}, [{from} + {len} - 16]",
-            "movdqu [{to}], {a}",
-            "movdqu [{to} + {len} - 16], {b}",
-            from = in(reg) from,
-            to = in(reg) to,
-            len = in(reg) len,
-            a = out(xmm_reg) _,
-            b = out(xmm_reg) _,
-            options(nostack, preserves_flags),
-        );
-    }
-}
-
-/// Copies 16 bytes or more out of memory that others may be writing, through vector registers. The last registers hold
-/// the last bytes and may overlap the ones before, so no length needs a tail.
-///
-/// The blocks are opaque to the compiler and not marked `nomem`, so they stay between the fences around them. A load
-/// may be torn anywhere; the version check detects that like any other mixture of old and new bytes.
-///
-/// # Safety
-/// `from` must be readable and `to` writable for `len` bytes, which must be 16 or more.
-#[cfg(all(target_arch = "x86_64", not(any(miri, kennel_tsan))))]
-#[inline(always)]
-unsafe fn copy_vectors(from: *const u8, to: *mut u8, len: usize) {
-    if len <= 32 {
-        // SAFETY: as the caller promises, with at most 32 bytes.
-        unsafe { copy_two_vectors(from, to, len) };
-        return;
-    }
-    if len >= STRING_FROM {
-        (0..len.min(AHEAD)).step_by(64).for_each(|line| prefetch(from.wrapping_add(line)));
-        // SAFETY: both ranges are valid for `len` bytes; the direction flag is clear between functions.
+        if len >= STRING_FROM {
+            (0..len.min(AHEAD)).step_by(64).for_each(|line| prefetch(from.wrapping_add(line)));
+            // SAFETY: both ranges are valid for `len` bytes; the direction flag is clear between functions.
+            unsafe {
+                asm!(
+                    "rep movsb",
+                    inout("rsi") from => _,
+                    inout("rdi") to => _,
+                    inout("rcx") len => _,
+                    options(nostack, preserves_flags),
+                );
+            }
+            return;
+        }
+        let (mut from, mut to, mut len) = (from, to, len);
+        if len > 64 {
+            // SAFETY: a multiple of 64 other than 0, and less than `len`.
+            unsafe { copy_blocks(from, to, (len - 1) & !63) };
+            // SAFETY: `len` is more than 64.
+            from = unsafe { from.add(len - 64) };
+            // SAFETY: as above.
+            to = unsafe { to.add(len - 64) };
+            len = 64;
+        }
+        // SAFETY: 32 bytes from the start and 32 up to the end, all within `len`, which is more than 32.
         unsafe {
-            std::arch::asm!(
-                "rep movsb",
-                inout("rsi") from => _,
-                inout("rdi") to => _,
-                inout("rcx") len => _,
+            asm!(
+                "movdqu {a}, [{from}]",
+                "movdqu {b}, [{from} + 16]",
+                "movdqu {c}, [{from} + {len} - 32]",
+                "movdqu {d}, [{from} + {len} - 16]",
+                "movdqu [{to}], {a}",
+                "movdqu [{to} + 16], {b}",
+                "movdqu [{to} + {len} - 32], {c}",
+                "movdqu [{to} + {len} - 16], {d}",
+                from = in(reg) from,
+                to = in(reg) to,
+                len = in(reg) len,
+                a = out(xmm_reg) _,
+                b = out(xmm_reg) _,
+                c = out(xmm_reg) _,
+                d = out(xmm_reg) _,
                 options(nostack, preserves_flags),
             );
         }
-        return;
     }
-    let (mut from, mut to, mut len) = (from, to, len);
-    if len > 64 {
-        // SAFETY: a multiple of 64 other than 0, and less than `len`.
-        unsafe { copy_blocks(from, to, (len - 1) & !63) };
-        // SAFETY: `len` is more than 64.
-        from = unsafe { from.add(len - 64) };
-        // SAFETY: as above.
-        to = unsafe { to.add(len - 64) };
-        len = 64;
-    }
-    // SAFETY: 32 bytes from the start and 32 up to the end, all within `len`, which is more than 32.
-    unsafe {
-        std::arch::asm!(
-            "movdqu {a}, [{from}]",
-            "movdqu {b}, [{from} + 16]",
-            "movdqu {c}, [{from} + {len} - 32]",
-            "movdqu {d}, [{from} + {len} - 16]",
-            "movdqu [{to}], {a}",
-            "movdqu [{to} + 16], {b}",
-            "movdqu [{to} + {len} - 32], {c}",
-            "movdqu [{to} + {len} - 16], {d}",
-            from = in(reg) from,
-            to = in(reg) to,
-            len = in(reg) len,
-            a = out(xmm_reg) _,
-            b = out(xmm_reg) _,
-            c = out(xmm_reg) _,
-            d = out(xmm_reg) _,
-            options(nostack, preserves_flags),
-        );
-    }
-}
 
-/// The portable form of the vector copy: word by word.
-///
-/// # Safety
-/// `from` must be aligned to eight bytes and readable for `len` rounded up to eight, `to` writable for `len` bytes,
-/// which must be 16 or more.
-#[cfg(not(all(target_arch = "x86_64", not(any(miri, kennel_tsan)))))]
-unsafe fn copy_vectors(from: *const u8, to: *mut u8, len: usize) {
-    for at in (0..len).step_by(8) {
-        // SAFETY: a word that starts below `len` lies within the source.
-        let source = unsafe { from.add(at) };
-        // SAFETY: as above, and aligned.
-        let word = unsafe { word_at(source) }.to_le_bytes();
-        // SAFETY: within the target, since `at` is below `len`.
-        let target = unsafe { to.add(at) };
-        // SAFETY: as many bytes as are left of `len`, at most eight, which `word` has.
-        unsafe { std::ptr::copy_nonoverlapping(word.as_ptr(), target, (len - at).min(8)) };
+    /// [`copy_out`] for at most 32 bytes.
+    ///
+    /// # Safety
+    /// `from` must be readable and `to` writable for `len` bytes, which must be 16 to 32.
+    #[inline(always)]
+    unsafe fn copy_out_two(from: *const u8, to: *mut u8, len: usize) {
+        // SAFETY: 16 bytes from the start and 16 up to the end, both within `len`.
+        unsafe {
+            asm!(
+                "movdqu {a}, [{from}]",
+                "movdqu {b}, [{from} + {len} - 16]",
+                "movdqu [{to}], {a}",
+                "movdqu [{to} + {len} - 16], {b}",
+                from = in(reg) from,
+                to = in(reg) to,
+                len = in(reg) len,
+                a = out(xmm_reg) _,
+                b = out(xmm_reg) _,
+                options(nostack, preserves_flags),
+            );
+        }
     }
-}
 
-/// Copies a multiple of 64 bytes through vector registers. One side is shared, the other private.
-///
-/// The block is opaque to the compiler and not marked `nomem`, so it stays between the fences around it. Each 8-byte
-/// word is read or written whole, since wide vector moves do not split a word on any x86-64 that we know; the version
-/// check would detect a torn word like any other mixture of old and new bytes.
-///
-/// # Safety
-/// Both ranges must be valid for `len` bytes.
-#[cfg(all(target_arch = "x86_64", not(any(miri, kennel_tsan))))]
-#[inline(always)]
-unsafe fn copy_blocks(from: *const u8, to: *mut u8, len: usize) {
-    // SAFETY: the loop touches `len / 64` blocks of 64 bytes from both addresses on, and nothing else.
-    unsafe {
-        std::arch::asm!(
-            "2:",
-            "movdqu {a}, [{from}]",
-            "movdqu {b}, [{from} + 16]",
-            "movdqu {c}, [{from} + 32]",
-            "movdqu {d}, [{from} + 48]",
-            "movdqu [{to}], {a}",
-            "movdqu [{to} + 16], {b}",
-            "movdqu [{to} + 32], {c}",
-            "movdqu [{to} + 48], {d}",
-            "add {from}, 64",
-            "add {to}, 64",
-            "sub {left}, 64",
-            "jnz 2b",
-            from = inout(reg) from => _,
-            to = inout(reg) to => _,
-            left = inout(reg) len => _,
-            a = out(xmm_reg) _,
-            b = out(xmm_reg) _,
-            c = out(xmm_reg) _,
-            d = out(xmm_reg) _,
-            options(nostack),
-        );
-    }
-}
-
-/// The portable form of the block copy: word by word.
-///
-/// # Safety
-/// Both ranges must be valid for `len` bytes, and both addresses of a shared range aligned to eight.
-#[cfg(not(all(target_arch = "x86_64", not(any(miri, kennel_tsan)))))]
-unsafe fn copy_blocks(from: *const u8, to: *mut u8, len: usize) {
-    for at in (0..len).step_by(8) {
-        // SAFETY: within the range.
-        let source = unsafe { from.add(at) }.cast::<u64>();
-        // SAFETY: within the range.
-        let target = unsafe { to.add(at) }.cast::<u64>();
-        let word = if source.is_aligned() {
-            // SAFETY: aligned and within the range; the shared side is always aligned.
-            unsafe { AtomicU64::from_ptr(source.cast_mut()) }.load(Relaxed)
-        } else {
-            // SAFETY: within the range; only a private side is not aligned.
-            unsafe { source.read_unaligned() }
-        };
-        if target.is_aligned() {
-            // SAFETY: as above.
-            unsafe { AtomicU64::from_ptr(target) }.store(word, Relaxed);
-        } else {
-            // SAFETY: as above.
-            unsafe { target.write_unaligned(word) };
+    /// Copies a multiple of 64 bytes through vector registers. One side is shared, the other private.
+    ///
+    /// The block is opaque to the compiler and not marked `nomem`, so it stays between the fences around it. Each
+    /// 8-byte word is read or written whole, since wide vector moves do not split a word on any x86-64 that we know;
+    /// the version check would detect a torn word like any other mixture of old and new bytes.
+    ///
+    /// # Safety
+    /// Both ranges must be valid for `len` bytes.
+    #[inline(always)]
+    pub(super) unsafe fn copy_blocks(from: *const u8, to: *mut u8, len: usize) {
+        // SAFETY: the loop touches `len / 64` blocks of 64 bytes from both addresses on, and nothing else.
+        unsafe {
+            asm!(
+                "2:",
+                "movdqu {a}, [{from}]",
+                "movdqu {b}, [{from} + 16]",
+                "movdqu {c}, [{from} + 32]",
+                "movdqu {d}, [{from} + 48]",
+                "movdqu [{to}], {a}",
+                "movdqu [{to} + 16], {b}",
+                "movdqu [{to} + 32], {c}",
+                "movdqu [{to} + 48], {d}",
+                "add {from}, 64",
+                "add {to}, 64",
+                "sub {left}, 64",
+                "jnz 2b",
+                from = inout(reg) from => _,
+                to = inout(reg) to => _,
+                left = inout(reg) len => _,
+                a = out(xmm_reg) _,
+                b = out(xmm_reg) _,
+                c = out(xmm_reg) _,
+                d = out(xmm_reg) _,
+                options(nostack),
+            );
         }
     }
 }

@@ -124,6 +124,16 @@ impl<'a> Row<'a> {
             && words.iter().zip(own).all(|(&bytes, own)| Word(own).get() == u64::from_le_bytes(bytes))
             && (rest.is_empty() || Word(&own[words.len()]).get() == word_of(rest))
     }
+
+    /// Copies the words into as many bytes, of the last word only those that fit.
+    #[inline]
+    pub(super) fn copy_out(self, into: &mut [u8]) {
+        for (word, bytes) in self.0.iter().zip(into.chunks_mut(8)) {
+            let word = Word(word).get().to_le_bytes();
+            // Byte by byte, since a copy of unknown length would be a function call.
+            bytes.iter_mut().zip(word).for_each(|(byte, from)| *byte = from);
+        }
+    }
 }
 
 /// Shared memory: a run of words, and byte copies in and out of it.
@@ -177,39 +187,23 @@ pub(crate) trait Memory: Send + Sync {
     /// Copies bytes out while others may write them. Afterwards the caller must check that no writer came in between.
     #[inline]
     fn copy_out(&self, offset: u64, into: &mut [u8]) {
-        let mut at = offset;
-        let mut chunks = into.chunks_exact_mut(8);
-        for chunk in &mut chunks {
-            chunk.copy_from_slice(&self.word(at).get().to_le_bytes());
-            at += 8;
-        }
-        let rest = chunks.into_remainder();
-        if !rest.is_empty() {
-            let word = self.word(at).get().to_le_bytes();
-            rest.copy_from_slice(&word[..rest.len()]);
-        }
+        self.row(offset, into.len().div_ceil(8)).copy_out(into);
     }
 
     /// [`copy_out`](Memory::copy_out) of `len` bytes to the end of a vector.
     #[inline]
     fn append_out(&self, offset: u64, len: usize, into: &mut Vec<u8>) {
-        let start = into.len();
+        let (words, start) = (self.row(offset, len.div_ceil(8)), into.len());
         into.resize(start + len, 0);
-        self.copy_out(offset, &mut into[start..]);
+        words.copy_out(&mut into[start..]);
     }
 
     /// Copies bytes in; the last word is padded with zeros.
     #[inline]
     fn copy_in(&self, step: Step, offset: u64, from: &[u8]) {
-        let mut at = offset;
-        let chunks = from.chunks_exact(8);
-        let rest = chunks.remainder();
-        for chunk in chunks {
-            self.word(at).set(step, word_of(chunk));
-            at += 8;
-        }
-        if !rest.is_empty() {
-            self.word(at).set(step, word_of(rest));
+        let words = self.row(offset, from.len().div_ceil(8));
+        for (word, bytes) in words.0.iter().zip(from.chunks(8)) {
+            Word(word).set(step, word_of(bytes));
         }
     }
 }

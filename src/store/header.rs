@@ -26,6 +26,7 @@ pub(crate) struct IdentityWords {
     pub data_inode: u64,
     pub data_device: u64,
     pub lock_directory_inode: u64,
+    pub lineage: u64,
 }
 
 impl<M: Memory> HeaderWords<'_, M> {
@@ -43,6 +44,7 @@ impl<M: Memory> HeaderWords<'_, M> {
             data_inode: self.get(at!(data_inode)),
             data_device: self.get(at!(data_device)),
             lock_directory_inode: self.get(at!(lock_dir_inode)),
+            lineage: self.get(at!(lineage)),
         }
     }
 
@@ -52,6 +54,7 @@ impl<M: Memory> HeaderWords<'_, M> {
         self.set(at!(file_id), identity.file_id[0]);
         self.set(at!(file_id) + 8, identity.file_id[1]);
         self.set(at!(lock_dir_inode), identity.lock_directory_inode);
+        self.set(at!(lineage), identity.lineage);
         self.set(at!(data_device), identity.data_device);
         self.set(at!(data_inode), identity.data_inode);
     }

@@ -552,7 +552,7 @@ fn loom_an_invalidation_comes_after_the_word_that_was_raised_before_it() {
 
 #[test]
 fn loom_a_namespace_is_found_whole_or_not_at_all() {
-    const DEFAULTS: Defaults = Defaults { hard_ttl_ms: 1, soft_ttl_ms: 2, none_ttl_ms: 3 };
+    const DEFAULTS: Defaults = Defaults { hard_ttl_ms: 1, soft_ttl_ms: 2, none_ttl_ms: 3, jitter: 4 };
     let (found, listed) = (Seen::default(), Seen::default());
     let in_model = (found.clone(), listed.clone());
     checker().check(move || {

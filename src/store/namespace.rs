@@ -16,12 +16,19 @@ use crate::shm::memory::Word;
 use crate::shm::{Memory, Step};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Default times to live in a namespace's entry, in milliseconds; 0: none.
+/// The bits of a namespace's flags that hold the jitter.
+pub(super) const JITTER: u64 = (1 << 10) - 1;
+/// The highest jitter: a time to live may be shortened to nothing.
+pub(crate) const MOST_JITTER: u16 = 1000;
+
+/// Defaults in a namespace's entry: times to live in milliseconds, 0 for none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Defaults {
     pub hard_ttl_ms: u64,
     pub soft_ttl_ms: u64,
     pub none_ttl_ms: u64,
+    /// The part of a time to live, in thousandths, by which it is shortened at most.
+    pub jitter: u16,
 }
 
 /// Never 0, which marks an unused entry.
@@ -87,6 +94,7 @@ impl<M: Memory> Store<M> {
             hard_ttl_ms: word(at!(Namespace.hard_ttl_ms)),
             soft_ttl_ms: word(at!(Namespace.soft_ttl_ms)),
             none_ttl_ms: word(at!(Namespace.none_ttl_ms)),
+            jitter: ((word(at!(Namespace.flags)) & JITTER) as u16).min(MOST_JITTER),
         }
     }
 
@@ -142,6 +150,7 @@ impl<M: Memory> StripeGuard<'_, M> {
         set(at!(Namespace.hard_ttl_ms), defaults.hard_ttl_ms);
         set(at!(Namespace.soft_ttl_ms), defaults.soft_ttl_ms);
         set(at!(Namespace.none_ttl_ms), defaults.none_ttl_ms);
+        set(at!(Namespace.flags), u64::from(defaults.jitter));
         set(at!(Namespace.name_len), name.len() as u64);
         let name_at = store.geometry.namespaces_at + (u64::from(namespace) - 1) * NAMESPACE_LEN + at!(Namespace.name);
         let mut padded = [0; NAMESPACE_NAME];

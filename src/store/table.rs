@@ -117,6 +117,12 @@ impl<M: Memory> Store<M> {
         Extension { soft_expiry: words.get(0), created: words.get(1), flags: words.get(2) }
     }
 
+    /// The lineage of the values in the file. Equal stamps name equal values only within one lineage.
+    #[inline]
+    pub(crate) fn lineage(&self) -> u64 {
+        self.mem.word(at!(lineage)).get()
+    }
+
     /// The epochs of the whole cache.
     #[inline]
     pub(crate) fn epochs(&self) -> Epochs {

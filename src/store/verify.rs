@@ -5,6 +5,7 @@
 
 use super::claim::ClaimNumber;
 use super::intent::Intent;
+use super::namespace::JITTER;
 use super::record::{Head, RecordLocation, is_sound};
 use super::slot::{Ring, Slot};
 use super::stripe_guard::slots;
@@ -85,13 +86,21 @@ impl<M: Memory> Store<M> {
                 (first..=last).map(move |word| (of, field, at + word * 8))
             })
         });
-        let found = words.map(|(of, field, at)| (of, field, at, self.mem.word(at).get())).filter(|word| word.3 != 0);
+        let found = words.map(|(of, field, at)| (of, field, at, self.mem.word(at).get()));
+        let found = found.chain(self.unused_flags(stripe)).filter(|word| word.3 != 0);
         let problem = |(of, field, at, word): (&str, &str, u64, u64)| Problem {
             stripe,
             invariant: "unused parts".into(),
             detail: format!("{of}.{field} at offset {at}: expected 0, found {word:#x}"),
         };
         found.take(MOST_PROBLEMS).map(problem).collect()
+    }
+
+    /// The unused bits of the flags of each namespace.
+    fn unused_flags(&self, stripe: u32) -> impl Iterator<Item = (&'static str, &'static str, u64, u64)> {
+        let namespaces = if stripe == 0 { u64::from(self.geometry.shape.namespaces) } else { 0 };
+        let flags = (0..namespaces).map(|n| self.geometry.namespaces_at + n * NAMESPACE_LEN + at!(Namespace.flags));
+        flags.map(|at| ("Namespace", "flags", at, self.mem.word(at).get() & !JITTER))
     }
 
     /// Copies a stripe without its lock; `None` if a writer was at work.

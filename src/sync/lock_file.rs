@@ -24,6 +24,28 @@ impl LockFile {
         Self::opened_by(|| platform::open_file(path, true))
     }
 
+    /// Opens a file of a lock directory that must have this inode number; 0 stands for any. `kind` is for messages. If
+    /// the file is missing or is another one, the error is of kind [`NotFound`](io::ErrorKind::NotFound).
+    pub(super) fn open_known(path: &Path, kind: &str, inode: u64) -> io::Result<Self> {
+        let replaced = |why: String| {
+            let why = format!("{kind} {}: {why}: it was replaced", path.display());
+            io::Error::new(io::ErrorKind::NotFound, why)
+        };
+        let file = Self::open(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                io::Error::new(error.kind(), format!("expected the {kind} {}, found none", path.display()))
+            }
+            // The path leads to something other than a regular file.
+            io::ErrorKind::InvalidInput => replaced(error.to_string()),
+            other => io::Error::new(other, format!("{kind} {}: {error}", path.display())),
+        })?;
+        let found = file.identity().inode;
+        if inode != 0 && found != inode {
+            return Err(replaced(format!("expected inode {inode}, found {found}")));
+        }
+        Ok(file)
+    }
+
     /// Creates a file for locking, with exactly the permission bits of `mode`: the umask does not apply.
     pub(crate) fn create(path: &Path, mode: u32) -> io::Result<Self> {
         let create = || OpenOptions::new().read(true).write(true).create_new(true).open(path);

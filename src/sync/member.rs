@@ -26,21 +26,6 @@ pub(crate) struct MemberId {
     pub generation: u32,
 }
 
-/// Why a process got no seat.
-pub(crate) enum SeatError {
-    /// All seats have living members.
-    Full,
-    /// A lease file is missing, or is not the one that was created for the seat.
-    Lost(String),
-    Io(io::Error),
-}
-
-impl From<io::Error> for SeatError {
-    fn from(error: io::Error) -> Self {
-        SeatError::Io(error)
-    }
-}
-
 fn lease_path(directory: &Path, seat: u32) -> PathBuf {
     directory.join(format!("{seat:06}.lease"))
 }
@@ -76,7 +61,7 @@ fn make_lease(path: &Path, mode: u32) -> io::Result<LockFile> {
 /// How long to look for a seat while all seem taken.
 const TAKE_WAIT: Duration = Duration::from_millis(100);
 /// Number of taken seats that are tested for a dead member before a free seat is used.
-const PROBES: u64 = 8;
+const PROBES: u32 = 8;
 
 /// The seats of a file, and its lock words. A process that changes a seat holds the data file's lock.
 pub(crate) struct Seats<'a, M> {
@@ -113,54 +98,41 @@ impl<'a, M: Memory> Seats<'a, M> {
         self.mem.word(at!(seats_used)).get().min(self.geometry.shape.seats.into()) as u32
     }
 
-    /// Takes a seat, of a dead member or a free one, and its lease. This retries for a while, since a lease that is
-    /// held does not prove its member alive: a process that tests a member holds the lease for a moment. A new lease
-    /// file gets the permission bits `mode`.
-    pub(crate) fn take(&self, directory: &Path, mode: u32, now_ms: u64) -> Result<(MemberId, Lease), SeatError> {
+    fn is_taken(&self, seat: u32) -> bool {
+        self.word(seat, at!(Seat.taken)).get() != 0
+    }
+
+    /// Takes a seat, of a dead member or a free one, and its lease; `None` while all seats have living members. This
+    /// retries for a while, since a lease that is held does not prove its member alive: a process that tests a member
+    /// holds the lease for a moment. A new lease file gets the permission bits `mode`.
+    pub(crate) fn take(&self, directory: &Path, mode: u32, now_ms: u64) -> io::Result<Option<(MemberId, Lease)>> {
         let mut taken = None;
         wait_for(TAKE_WAIT, || {
             taken = self.try_take(directory, mode)?;
-            Ok::<_, SeatError>(taken.is_some())
+            Ok(taken.is_some())
         })?;
-        let (seat, file) = taken.ok_or(SeatError::Full)?;
+        let Some((seat, file)) = taken else { return Ok(None) };
         let lease = Lease::keep(file, &lease_path(directory, seat))?;
-        Ok((self.sit(seat, now_ms), lease))
+        Ok(Some((self.sit(seat, now_ms), lease)))
     }
 
-    fn try_take(&self, directory: &Path, mode: u32) -> Result<Option<(u32, LockFile)>, SeatError> {
-        if let Some(dead) = self.take_dead(directory, mode)? {
-            return Ok(Some(dead));
-        }
+    fn try_take(&self, directory: &Path, mode: u32) -> io::Result<Option<(u32, LockFile)>> {
         let used = self.used();
-        for seat in (0..used).filter(|&seat| self.word(seat, at!(Seat.taken)).get() == 0) {
-            if let Some(lease) = self.try_lease(directory, mode, seat)? {
-                return Ok(Some((seat, lease)));
-            }
-        }
-        if used < self.geometry.shape.seats
-            && let Some(lease) = self.try_lease(directory, mode, used)?
-        {
-            self.mem.word(at!(seats_used)).set(Step::Seat, u64::from(used) + 1);
-            return Ok(Some((used, lease)));
-        }
-        for seat in 0..used {
-            if let Some(lease) = self.try_lease(directory, mode, seat)? {
-                return Ok(Some((seat, lease)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Tests a few taken seats in rotation, so that seats of killed members come back into use.
-    fn take_dead(&self, directory: &Path, mode: u32) -> Result<Option<(u32, LockFile)>, SeatError> {
-        let used = u64::from(self.used());
         let cursor = self.mem.word(at!(seat_cursor));
-        for _ in 0..PROBES.min(used) {
-            let seat = (cursor.get() % used) as u32;
+        // A few taken seats in rotation, so that seats of killed members come back into use.
+        let in_rotation = (0..PROBES.min(used)).map(|_| {
+            let seat = (cursor.get() % u64::from(used)) as u32;
             cursor.bump(Step::Seat, 1);
-            if self.word(seat, at!(Seat.taken)).get() != 0
-                && let Some(lease) = self.try_lease(directory, mode, seat)?
-            {
+            seat
+        });
+        let probed = in_rotation.filter(|&seat| self.is_taken(seat));
+        let free = (0..used).filter(|&seat| !self.is_taken(seat));
+        let next = (used..self.geometry.shape.seats).take(1);
+        for seat in probed.chain(free).chain(next).chain(0..used) {
+            if let Some(lease) = self.try_lease(directory, mode, seat)? {
+                if seat == used {
+                    self.mem.word(at!(seats_used)).set(Step::Seat, u64::from(used) + 1);
+                }
                 return Ok(Some((seat, lease)));
             }
         }
@@ -189,7 +161,7 @@ impl<'a, M: Memory> Seats<'a, M> {
 
     /// Tries to take a seat's lease in order to use the seat: `None` while its member lives. The first user of a seat
     /// makes its lease file.
-    fn try_lease(&self, directory: &Path, mode: u32, seat: u32) -> Result<Option<LockFile>, SeatError> {
+    fn try_lease(&self, directory: &Path, mode: u32, seat: u32) -> io::Result<Option<LockFile>> {
         let inode = self.word(seat, at!(Seat.lease_inode));
         if inode.get() != 0 {
             return self.prove_dead(directory, seat);
@@ -200,22 +172,11 @@ impl<'a, M: Memory> Seats<'a, M> {
     }
 
     /// Tries to take the lease of a seat that has been used: `None` while its member lives. While the caller keeps the
-    /// lease, no process can take the seat. This never makes a lease file, since a new one would prove nothing.
-    pub(crate) fn prove_dead(self, directory: &Path, seat: u32) -> Result<Option<LockFile>, SeatError> {
-        let path = lease_path(directory, seat);
-        let lease = LockFile::open(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                SeatError::Lost(format!("expected the lease file {}, found none", path.display()))
-            }
-            // The path leads to something other than a regular file.
-            io::ErrorKind::InvalidInput => SeatError::Lost(format!("lease file {}: {error}", path.display())),
-            kind => SeatError::Io(io::Error::new(kind, format!("lease file {}: {error}", path.display()))),
-        })?;
-        let (expected, found) = (self.word(seat, at!(Seat.lease_inode)).get(), lease.identity().inode);
-        if expected != found {
-            let why = format!("lease file {}: expected inode {expected}, found {found}", path.display());
-            return Err(SeatError::Lost(why));
-        }
+    /// lease, no process can take the seat. This never makes a lease file, since a new one would prove nothing: if the
+    /// file is missing or is another one, the error is of kind [`NotFound`](io::ErrorKind::NotFound).
+    pub(crate) fn prove_dead(self, directory: &Path, seat: u32) -> io::Result<Option<LockFile>> {
+        let inode = self.word(seat, at!(Seat.lease_inode)).get();
+        let lease = LockFile::open_known(&lease_path(directory, seat), "lease file", inode)?;
         Ok(lease.try_lock_exclusive()?.then_some(lease))
     }
 
@@ -225,11 +186,12 @@ impl<'a, M: Memory> Seats<'a, M> {
     }
 
     /// Whether any seat has a living member.
-    pub(crate) fn any_alive(&self, directory: &Path) -> Result<bool, SeatError> {
-        for seat in (0..self.used()).filter(|&seat| self.word(seat, at!(Seat.taken)).get() != 0) {
+    pub(crate) fn any_alive(&self, directory: &Path) -> io::Result<bool> {
+        for seat in (0..self.used()).filter(|&seat| self.is_taken(seat)) {
             match self.prove_dead(directory, seat) {
-                Ok(Some(_)) | Err(SeatError::Lost(_)) => {}
+                Ok(Some(_)) => {}
                 Ok(None) => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
         }
@@ -243,7 +205,7 @@ impl<'a, M: Memory> Seats<'a, M> {
 
     /// Number of seats whose member has not left; a killed member counts until its seat is taken again.
     pub(crate) fn taken(&self) -> u32 {
-        (0..self.used()).filter(|&seat| self.word(seat, at!(Seat.taken)).get() != 0).count() as u32
+        (0..self.used()).filter(|&seat| self.is_taken(seat)).count() as u32
     }
 
     /// Forgets all members and their leases when the file is reset. The generation of each seat starts again at `base`.

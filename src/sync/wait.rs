@@ -1,6 +1,7 @@
 //! Waits, with a limit, for something that another process holds.
 
 use crossbeam::utils::Backoff;
+use std::io;
 use std::time::{Duration, Instant};
 
 /// The shortest and the longest sleep between two attempts.
@@ -14,22 +15,22 @@ const CROWD_PART: u32 = 8;
 /// then between sleeps that grow from 50 µs to 1 ms. It polls because a file lock cannot wake a waiter with a limit,
 /// and a blocking call would hang for as long as a stopped process holds the lock. Returns whether it had to wait, or
 /// `None` at the limit.
-pub(crate) fn wait_for<E>(limit: Duration, attempt: impl FnMut() -> Result<bool, E>) -> Result<Option<bool>, E> {
+pub(crate) fn wait_for(limit: Duration, attempt: impl FnMut() -> io::Result<bool>) -> io::Result<Option<bool>> {
     wait(limit, |_| SLEEPS.1, attempt)
 }
 
 /// [`wait_for`] for a lock that a thousand processes may want at the same time, such as the opening lock of a file. The
 /// sleeps grow with the time waited, up to 50 ms, so that the waiters' attempts leave the processors to the others.
-pub(crate) fn wait_in_crowd<E>(limit: Duration, attempt: impl FnMut() -> Result<bool, E>) -> Result<Option<bool>, E> {
+pub(crate) fn wait_in_crowd(limit: Duration, attempt: impl FnMut() -> io::Result<bool>) -> io::Result<Option<bool>> {
     wait(limit, |waited| (waited / CROWD_PART).clamp(SLEEPS.1, CROWD_SLEEP), attempt)
 }
 
 /// Waits as [`wait_for`] describes; `longest` maps the time waited so far to the longest sleep.
-fn wait<E>(
+fn wait(
     limit: Duration,
     longest: impl Fn(Duration) -> Duration,
-    mut attempt: impl FnMut() -> Result<bool, E>,
-) -> Result<Option<bool>, E> {
+    mut attempt: impl FnMut() -> io::Result<bool>,
+) -> io::Result<Option<bool>> {
     if attempt()? {
         return Ok(Some(false));
     }
@@ -88,29 +89,29 @@ mod tests {
     #[test]
     fn a_wait_ends_at_its_limit_and_not_before_the_last_attempt() {
         let mut attempts = 0;
-        let never = wait_for::<()>(Duration::from_millis(20), || {
+        let never = wait_for(Duration::from_millis(20), || {
             attempts += 1;
             Ok(false)
         });
-        assert_eq!(never, Ok(None));
+        assert_eq!(never.unwrap(), None);
         assert!(attempts > 2, "{attempts}");
         let mut left = 3;
-        let third = wait_for::<()>(Duration::from_secs(5), || {
+        let third = wait_for(Duration::from_secs(5), || {
             left -= 1;
             Ok(left == 0)
         });
-        assert_eq!(third, Ok(Some(true)));
-        assert_eq!(wait_for::<()>(Duration::ZERO, || Ok(true)), Ok(Some(false)));
+        assert_eq!(third.unwrap(), Some(true));
+        assert_eq!(wait_for(Duration::ZERO, || Ok(true)).unwrap(), Some(false));
     }
 
     #[test]
     fn a_crowd_tries_less_often_the_longer_it_waits() {
         let mut attempts = 0;
-        let never = wait_in_crowd::<()>(Duration::from_millis(500), || {
+        let never = wait_in_crowd(Duration::from_millis(500), || {
             attempts += 1;
             Ok(false)
         });
-        assert_eq!(never, Ok(None));
+        assert_eq!(never.unwrap(), None);
         // With an attempt every millisecond there would be hundreds.
         assert!((2..120).contains(&attempts), "{attempts}");
     }

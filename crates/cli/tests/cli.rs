@@ -213,6 +213,26 @@ fn incr_counts_both_ways() -> Outcome {
 }
 
 #[test]
+fn delete_removes_the_keys_with_a_prefix() -> Outcome {
+    let fixture = Fixture::new()?;
+    for key in ["user:1", "user:2", "page:1"] {
+        fixture.run("set", [key, "x"])?.expect_status(0);
+        fixture.run("set", [key, "x", "--namespace", "pages"])?.expect_status(0);
+    }
+    fixture.run("delete", ["--prefix", "user:"])?.expect_status(0);
+    fixture.run("delete", ["--prefix", "user:"])?.expect_status(1);
+    fixture.run("get", ["user:1"])?.expect_status(1);
+    fixture.run("get", ["page:1"])?.expect_status(0);
+    fixture.run("get", ["user:1", "--namespace", "pages"])?.expect_status(0);
+    fixture.run("delete", ["--prefix", "7573", "--key-hex", "--namespace", "pages"])?.expect_status(0);
+    fixture.run("get", ["user:1", "--namespace", "pages"])?.expect_status(1);
+    fixture.run("get", ["page:1", "--namespace", "pages"])?.expect_status(0);
+    fixture.run("delete", ["--prefix", "", "--namespace", "none"])?.expect_status(1);
+    fixture.run("delete", ["key", "--prefix", "user:"])?.expect_status(2);
+    Ok(())
+}
+
+#[test]
 fn delete_removes_what_is_there_and_tells_of_what_is_not() -> Outcome {
     let fixture = Fixture::new()?;
     for key in ["a", "b", "c"] {

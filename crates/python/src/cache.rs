@@ -73,7 +73,7 @@ pub(crate) struct Namespace;
 #[pymethods]
 impl Namespace {
     #[new]
-    #[pyo3(signature = (cache, name, ttl = None, stale = None, absence_ttl = None))]
+    #[pyo3(signature = (cache, name, ttl = None, stale = None, absence_ttl = None, jitter = None))]
     fn new(
         py: Python<'_>,
         cache: PyRef<'_, Cache>,
@@ -81,6 +81,7 @@ impl Namespace {
         ttl: Option<Seconds>,
         stale: Option<Seconds>,
         absence_ttl: Option<Seconds>,
+        jitter: Option<f64>,
     ) -> Outcome<PyClassInitializer<Self>> {
         check_life(ttl, stale)?;
         let mut options = NamespaceOptions::new();
@@ -92,6 +93,9 @@ impl Namespace {
         }
         if let Some(Seconds(absence)) = absence_ttl {
             options = options.absence_ttl(absence);
+        }
+        if let Some(part) = jitter {
+            options = options.jitter(part);
         }
         let cache = cache.as_super().cache(py)?;
         let namespace = py.detach(|| cache.namespace(name, &options))?;

@@ -4,6 +4,7 @@ use crate::bytes::{Bytes, copied};
 use crate::error::{Failure, Outcome, exception};
 use crate::expiry::Seconds;
 use crate::greenlets::Greenlet;
+use crate::id::{Id, id_of};
 use kennel::{Cache, CreateOptions, Created, Error, Expiry, KeyLock, LockOptions, Stored, Wait};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -190,6 +191,8 @@ pub(crate) struct Lookup {
     value: Option<Py<PyBytes>>,
     /// Whether the value is stale.
     is_stale: bool,
+    /// Identifies the write that stored the value, for ``get_if_changed``; None if there is no value.
+    id: Option<Id>,
     /// The right to create the value, a :class:`kennel.Claim`, for one caller; None for all others.
     claim: Option<Py<Claim>>,
 }
@@ -217,15 +220,20 @@ impl Lookup {
             cache.claim(key, &options)
         })?;
         Ok(match lookup {
-            kennel::Lookup::Hit(item) => Self { value: value(&item)?, is_stale: false, claim: None },
-            kennel::Lookup::Stale(item) => Self { value: value(&item)?, is_stale: true, claim: None },
+            kennel::Lookup::Hit(item) => {
+                Self { value: value(&item)?, is_stale: false, id: Some(id_of(&item)), claim: None }
+            }
+            kennel::Lookup::Stale(item) => {
+                Self { value: value(&item)?, is_stale: true, id: Some(id_of(&item)), claim: None }
+            }
             kennel::Lookup::Create(claim) => Self {
                 value: claim.stale().map(value).transpose()?.flatten(),
                 is_stale: claim.stale().is_some(),
+                id: claim.stale().map(id_of),
                 claim: Some(Py::new(py, Claim::new(claim.waiting(lock_wait)))?),
             },
             // A negative entry: the file remembers that the key has no value.
-            _ => Self { value: None, is_stale: false, claim: None },
+            _ => Self { value: None, is_stale: false, id: None, claim: None },
         })
     }
 }

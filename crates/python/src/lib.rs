@@ -12,6 +12,7 @@ mod expiry;
 mod fast;
 mod greenlets;
 mod handles;
+mod id;
 mod open;
 mod options;
 mod paths;
@@ -37,7 +38,7 @@ mod _kennel {
     #[pymodule_export]
     use super::options::{default_path, destroy};
     #[pymodule_export]
-    use super::space::{Item, Keys, Space};
+    use super::space::{Item, Keys, Space, Unchanged};
     #[pymodule_export]
     use super::stats::record_size;
     #[pymodule_export]

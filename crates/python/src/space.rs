@@ -6,10 +6,11 @@ use crate::entries::Entries;
 use crate::error::{Outcome, exception};
 use crate::expiry::{Seconds, check_life, expiry, how, unix_time};
 use crate::handles::{Handles, UsedCache};
+use crate::id::{Id, id_of, item_id};
 use crate::open::UntilClosed;
 use crate::stats;
 use crate::task::Task;
-use kennel::{Cache, Error, Invalidation, SetOptions, Stamp, Swap};
+use kennel::{Cache, Changed, Error, Invalidation, SetOptions, Stamp, Swap};
 use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyList, PyMemoryView, PySlice};
@@ -120,6 +121,31 @@ impl Space {
         Ok(item.map(|item| Item::new(py, &item)).transpose()?)
     }
 
+    /// Returns the value of a key unless it is still the one that the caller holds. Returns a
+    /// :class:`kennel.Unchanged` if it is, a :class:`kennel.Item` if the key has another value, and None if it has
+    /// none. The look copies nothing of an unchanged value, and is as true as a ``get``.
+    ///
+    /// :param id: the :attr:`kennel.Item.id` of the value that the caller holds.
+    fn get_if_changed<'py>(&self, py: Python<'py>, key: Lent<'_, 'py>, id: Id) -> Outcome<Option<Bound<'py, PyAny>>> {
+        let cache = self.cache(py)?;
+        Ok(match cache.get_if_changed(key, item_id(id))? {
+            Some(Changed::Same { is_stale }) => Some(Unchanged { is_stale }.into_pyobject(py)?.into_any()),
+            Some(Changed::New(item)) => Some(Item::new(py, &item)?.into_pyobject(py)?.into_any()),
+            None => {
+                cache.notice_removal();
+                None
+            }
+        })
+    }
+
+    /// Returns whether the key still has the value that the caller holds, and the value is not stale. Only then the
+    /// look counts, as a hit, so that a caller can go on to ``get_or_create``.
+    ///
+    /// :param id: the :attr:`kennel.Item.id` of the value that the caller holds.
+    fn is_fresh(&self, py: Python<'_>, key: Lent<'_, '_>, id: Id) -> PyResult<bool> {
+        Ok(self.cache(py)?.is_fresh(key, item_id(id)))
+    }
+
     /// Copies the value of a key to the start of a writable buffer. Returns its length in bytes, or None if the key has
     /// no value.
     ///
@@ -149,6 +175,45 @@ impl Space {
             list.append(value.map(|value| copied(py, &value)).transpose()?)?;
         }
         Ok(list)
+    }
+
+    /// Returns the items of many keys, each a :class:`kennel.Item`, in the order of the keys, with None for each key
+    /// that has no value.
+    fn get_items<'py>(&self, py: Python<'py>, keys: &Bound<'py, PyAny>) -> Outcome<Bound<'py, PyList>> {
+        let (cache, keys) = (self.cache(py)?, collect(keys)?);
+        let keys = slices(&keys);
+        let list = PyList::empty(py);
+        for item in py.detach(|| cache.try_get_items(&keys))? {
+            list.append(item.map(|item| Item::new(py, &item)).transpose()?)?;
+        }
+        Ok(list)
+    }
+
+    /// Removes a key and returns what it had, a :class:`kennel.Item`, or None if it had no value. Of several callers
+    /// that take one value, exactly one gets it.
+    fn take(&self, py: Python<'_>, key: Bytes<'_>) -> Outcome<Option<Item>> {
+        let (cache, key) = (self.cache(py)?, key.as_ref());
+        let taken = py.detach(|| cache.take(key))?;
+        Ok(taken.map(|item| Item::new(py, &item)).transpose()?)
+    }
+
+    /// Changes when a key expires, as ``touch`` does, and returns its value, a :class:`kennel.Item`, or None if it has
+    /// none.
+    ///
+    /// :param ttl: seconds, or a ``timedelta``, from now until the value expires.
+    /// :param expires_at: the time at which the value expires, in seconds since 1970, instead of ``ttl``.
+    #[pyo3(signature = (key, ttl = None, *, expires_at = None))]
+    fn get_and_touch(
+        &self,
+        py: Python<'_>,
+        key: Bytes<'_>,
+        ttl: Option<Seconds>,
+        expires_at: Option<f64>,
+    ) -> Outcome<Option<Item>> {
+        let (cache, expiry) = (self.cache(py)?, expiry(ttl, expires_at)?.unwrap_or_default());
+        let key = key.as_ref();
+        let found = py.detach(|| cache.get_and_touch(key, expiry))?;
+        Ok(found.map(|item| Item::new(py, &item)).transpose()?)
     }
 
     #[doc = concat!("Stores a value. Returns its stamp, a number that ``compare_and_swap`` compares.\n\n", life!())]
@@ -318,12 +383,17 @@ impl Space {
     /// Returns an iterator over the keys, in no particular order. It is not a snapshot: keys that are stored or removed
     /// meanwhile may or may not appear. A namespace yields its own keys. A cache yields all keys of the file; those of
     /// namespaces have their stored form, which is the name of the namespace, a zero byte, and the key.
-    fn keys(&self, py: Python<'_>) -> PyResult<Keys> {
-        Ok(Keys { keys: Mutex::new(self.cache(py)?.keys()) })
+    ///
+    /// :param prefix: yield only the keys that begin with this. The whole file is searched nevertheless. By default all
+    ///     keys are yielded.
+    #[pyo3(signature = (prefix = None))]
+    fn keys(&self, py: Python<'_>, prefix: Option<Bytes<'_>>) -> PyResult<Keys> {
+        let prefix = prefix.as_ref().map_or(&[][..], AsRef::as_ref);
+        Ok(Keys { keys: Mutex::new(self.cache(py)?.keys_with(prefix)) })
     }
 
     fn __iter__(&self, py: Python<'_>) -> PyResult<Keys> {
-        self.keys(py)
+        self.keys(py, None)
     }
 
     /// Returns an iterator over the items without their values, each a :class:`kennel.Entry`, in no particular order. It
@@ -454,6 +524,13 @@ impl Space {
     }
 }
 
+/// Says that a key still has the value that the caller holds.
+#[pyclass(module = "kennel", frozen, get_all)]
+pub(crate) struct Unchanged {
+    /// Whether the value is stale: its soft expiry has passed, or it was invalidated softly.
+    is_stale: bool,
+}
+
 /// A value with its metadata.
 #[pyclass(module = "kennel", frozen, get_all)]
 pub(crate) struct Item {
@@ -463,6 +540,8 @@ pub(crate) struct Item {
     flags: u32,
     /// The stamp for ``compare_and_swap``. Each write of the key gives it another one.
     stamp: u64,
+    /// Identifies the write that stored the value, among all files: for ``get_if_changed``.
+    id: Id,
     /// When the item expires, in seconds since 1970; None if it does not.
     expires: Option<f64>,
     /// When the item becomes stale, in seconds since 1970; None if it does not.
@@ -477,6 +556,7 @@ impl Item {
             value: copied(py, &item.value)?.unbind(),
             flags: item.flags,
             stamp: item.stamp.0,
+            id: id_of(item),
             expires: item.expires.map(unix_time),
             soft_expires: item.soft_expires.map(unix_time),
             is_stale: item.is_stale,

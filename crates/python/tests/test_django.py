@@ -441,3 +441,40 @@ def test_the_file_is_one_that_others_cannot_write(made):
     path.chmod(0o666)
     with pytest.raises(kennel.NotTrusted):
         made(OPTIONS={"lock_wait": 4.0, "require": True}).get("key")
+
+
+def test_near_objects_are_shared_if_they_cannot_change_or_when_asked(made):
+    cache, other = made(OPTIONS={"near": 100}), made()
+    other.set("text", "text")
+    other.set("rows", [1])
+    assert cache.get("text") is cache.get("text")
+    assert cache.get("rows") is not cache.get("rows")
+    shared = cache.get("rows", shared=True)
+    assert shared == [1] and cache.get("rows", shared=True) is shared
+    assert cache.get("rows") is not shared
+    assert cache.get_or_set("text", "another") is cache.get("text")
+    other.set("text", "new")
+    assert cache.get("text") == cache.get_or_set("text", "another") == "new"
+    other.clear()
+    assert cache.get("text", "default") == cache.get("rows", "default", shared=True) == "default"
+    assert cache.get_or_set("text", lambda: ("a", 1)) == ("a", 1)
+    assert cache.get_or_set("text", "another") is cache.get_or_set("text", "another")
+    assert other.get("text", shared=True) == ("a", 1), "without the option nothing is shared"
+
+
+def test_a_check_finds_a_changed_near_object(made):
+    cache = made(OPTIONS={"near": 100, "near_check": 1.0})
+    cache.set("rows", [1])
+    cache.get("rows", shared=True).append(2)
+    with pytest.raises(kennel.Mutated):
+        cache.get("rows", shared=True)
+
+
+def test_tasks_get_near_objects(made):
+    async def run():
+        cache = made(OPTIONS={"near": 100})
+        await cache.aset("text", "text")
+        assert await cache.aget("text") is await cache.aget("text")
+        assert await cache.aget_or_set("text", "another") is await cache.aget("text", shared=True)
+
+    asyncio.run(run())

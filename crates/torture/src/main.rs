@@ -60,6 +60,8 @@ mod typed;
 #[cfg(unix)]
 mod value;
 #[cfg(unix)]
+mod versions;
+#[cfg(unix)]
 mod worker;
 
 #[cfg(unix)]

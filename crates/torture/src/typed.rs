@@ -7,70 +7,20 @@
 //! * only values of its own version, whether it found them or another caller created them; `get` reports values of the
 //!   other version, and bytes without a type, as an error;
 //! * the value that it created, if it was the creator.
+//!
+//! Half of the calls go through the near copies of their process, which forked children inherit. The same rules apply: a
+//! near value is one that a `get` could have returned.
 
 use crate::board::{KEYS, PARTS, TYPED, Word};
 use crate::history::{Before, Token, Wrong, wall_ms};
 use crate::keys::name;
 use crate::parts::{GaveUp, Parts};
 use crate::value::Value;
+use crate::versions::{New, Old, Version, typed};
 use crate::worker::Worker;
-use kennel::{CreateError, Error, Expiry, SetOptions, Typed};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use std::fmt::Debug;
+use kennel::{CreateError, Error, Expiry, SetOptions};
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
-
-/// A value of the old program.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Old {
-    version: u8,
-    bytes: Vec<u8>,
-}
-
-/// A value of the new program.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct New {
-    number: u8,
-    body: Vec<u8>,
-}
-
-/// One version of the type.
-trait Version: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
-    const NUMBER: u8;
-
-    fn of(bytes: Vec<u8>) -> Self;
-
-    /// The version that stored it, and the self-proving bytes.
-    fn parts(&self) -> (u8, &[u8]);
-}
-
-impl Version for Old {
-    const NUMBER: u8 = 1;
-
-    fn of(bytes: Vec<u8>) -> Self {
-        Self { version: Self::NUMBER, bytes }
-    }
-
-    fn parts(&self) -> (u8, &[u8]) {
-        (self.version, &self.bytes)
-    }
-}
-
-impl Version for New {
-    const NUMBER: u8 = 2;
-
-    fn of(body: Vec<u8>) -> Self {
-        Self { number: Self::NUMBER, body }
-    }
-
-    fn parts(&self) -> (u8, &[u8]) {
-        (self.number, &self.body)
-    }
-}
-
-fn typed<T: Version>(cache: &Parts) -> Typed<T> {
-    cache.all.typed()
-}
 
 /// Checks that a value is of this version, and that the key's history allows it.
 fn check<T: Version>(before: &Before<'_>, key: u16, value: &T) -> Result<(), Wrong> {
@@ -104,10 +54,15 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn get_typed<T: Version>(&self, key: u16) {
+    fn get_typed<T: Version>(&mut self, key: u16) {
+        let near = T::near().filter(|_| self.random.one_in(2));
         let before = Before::sample(self.board, key);
-        match self.call(|cache| typed::<T>(cache).get(name(key))) {
-            Ok(Some(value)) => self.check(check(&before, key, &value)),
+        let get = |cache: &Parts| match near {
+            Some(near) => near.get(name(key)),
+            None => typed::<T>(cache).get(name(key)).map(|value| value.map(Arc::new)),
+        };
+        match self.call(get) {
+            Ok(Some(value)) => self.check(check::<T>(&before, key, &value)),
             Ok(None) | Err(Error::Codec { what: "read", .. }) => {}
             Err(error) => {
                 let expected = "a value, a miss, or an error about another type".into();
@@ -142,6 +97,7 @@ impl<'a> Worker<'a> {
             how = how.expiry(Expiry::At(UNIX_EPOCH + Duration::from_millis(expires_ms)));
         }
         let (time, len, stops) = (self.time(), self.len(), self.stops());
+        let near = T::near().filter(|_| self.random.one_in(2));
         let before = Before::sample(self.board, key);
         // The key's token is held until the call returns.
         let mut created = None;
@@ -154,7 +110,11 @@ impl<'a> Worker<'a> {
             Ok(value)
         };
         let longest = [Word::LongestClaimNs; 2];
-        let found = self.measured(|cache| typed::<T>(cache).get_or_create(name(key), &how, create), longest);
+        let get = |cache: &Parts| match near {
+            Some(near) => near.get_or_create(name(key), &how, create).map(|value| T::clone(&value)),
+            None => typed::<T>(cache).get_or_create(name(key), &how, create),
+        };
+        let found = self.measured(get, longest);
         if let Err(CreateError::Cache(error @ Error::Codec { .. })) = &found {
             let expected = "a value of its own version".into();
             return self.wrong(Wrong { key, expected, found: error.to_string() });

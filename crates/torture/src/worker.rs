@@ -8,9 +8,11 @@ use crate::keys::{is_counter, name, named, part};
 use crate::parts::Parts;
 use crate::random::Random;
 use crate::value::Value;
+use crate::versions::open_near;
 use anyhow::{Context, Result};
-use kennel::{Error, Expiry, Invalidation, Options, SetOptions, Swap};
+use kennel::{Changed, Error, Expiry, Invalidation, Item, Options, SetOptions, Swap};
 use rustix::process::Pid;
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::SeqCst;
@@ -64,6 +66,8 @@ pub struct Worker<'a> {
     pub thread: usize,
     killer: Option<Pid>,
     pub random: Random,
+    /// Items that this thread has read.
+    near: HashMap<u16, Item>,
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -73,6 +77,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let board = Board::open(&args.board)?;
     let parts = open(args, &board).context("open the cache and its namespaces")?;
+    open_near(&parts);
     let killer = rustix::process::getppid();
     work(args, &board, &parts, killer);
     Ok(())
@@ -118,6 +123,7 @@ fn work(args: &Args, board: &Board, cache: &Parts, killer: Option<Pid>) {
         thread,
         killer,
         random: Random(args.seed ^ worker << 8 ^ thread as u64),
+        near: HashMap::new(),
     };
     let (threads, how) = if worker.is_multiple_of(BARE) { (1, How::Bare) } else { (THREADS, How::Told) };
     std::thread::scope(|scope| {
@@ -185,6 +191,7 @@ impl<'a> Worker<'a> {
             160..400 => self.write(key),
             400..440 => self.read_many(),
             440..480 => self.read_item(key),
+            480..560 => self.read_near(key),
             _ => self.read(key),
         }
     }
@@ -273,6 +280,26 @@ impl<'a> Worker<'a> {
         if let Some(item) = self.call(|cache| cache.all.get_item(&name)) {
             self.check(before.check_item(&item));
         }
+    }
+
+    /// Uses the item that this thread has, if the cache says that it is the same: then a read could have returned it now.
+    fn read_near(&mut self, key: u16) {
+        let (before, name) = (Before::sample(self.board, key), name(key));
+        let known = self.near.remove(&key);
+        let found = match &known {
+            Some(known) => self.call(|cache| cache.all.get_if_changed(&name, known.id())),
+            None => Ok(self.call(|cache| cache.all.get_item(&name)).map(Changed::New)),
+        };
+        let item = match (found, known) {
+            (Ok(Some(Changed::New(item))), _) => item,
+            (Ok(Some(Changed::Same { is_stale })), Some(mut known)) => {
+                known.is_stale = is_stale;
+                known
+            }
+            _ => return,
+        };
+        self.check(before.check_item(&item));
+        self.near.insert(key, item);
     }
 
     fn read_many(&mut self) {

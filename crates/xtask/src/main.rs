@@ -5,6 +5,7 @@
 //! The tests of this crate stay inside `src/`. Integration tests would make `cargo test --workspace` relink the `xtask`
 //! binary, which Windows refuses while that binary runs the command.
 
+mod far;
 mod fuzz;
 mod instructions;
 mod library_tests;
@@ -65,6 +66,8 @@ enum Command {
     Power(power::Args),
     /// Use a cache from many processes, kill some of them, and check every answer
     Torture(torture::Args),
+    /// Use the far tier on two hosts in front of a real server, among faults, and check every answer
+    Far(far::Args),
     /// Run all tests, Python's included, as Windows programs under Wine
     Windows(windows::Args),
     /// Type-check and lint everything for macOS
@@ -105,6 +108,7 @@ fn main() -> ExitCode {
         Command::Memcheck(selection) => memcheck::run(selection),
         Command::Power(args) => power::run(&args),
         Command::Torture(args) => torture::run(&args),
+        Command::Far(args) => far::run(&args),
         Command::Windows(args) => windows::run(args),
         Command::MacosCheck => macos::run(),
         Command::Minimal => minimal::run(),

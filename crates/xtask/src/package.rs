@@ -14,7 +14,7 @@ use crate::step::Step;
 use crate::{runner, toolchain};
 
 /// The crates, and what each of their packages must have beside its sources.
-const CRATES: [&str; 4] = ["kennel", "kennel-conformance", "kennel-harness", "kennel-cli"];
+const CRATES: [&str; 5] = ["kennel", "kennel-conformance", "kennel-far", "kennel-harness", "kennel-cli"];
 const FILES: [&str; 4] = ["Cargo.lock", "LICENSE-APACHE", "LICENSE-MIT", "README.md"];
 /// The version of the workspace.
 const VERSION: &str = env!("CARGO_PKG_VERSION");

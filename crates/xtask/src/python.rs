@@ -186,7 +186,7 @@ impl MadeFrom {
     }
 }
 
-fn succeed(command: &mut Command) -> Result<()> {
+pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     let status = command.status().with_context(|| format!("could not start {program}"))?;
     let args = command.get_args().map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ");
@@ -200,7 +200,7 @@ fn named_python() -> Option<String> {
 }
 
 /// The Python that `PYTHON` names, else the first of the usual names that is new enough.
-fn find_python() -> Result<String> {
+pub(crate) fn find_python() -> Result<String> {
     let named = named_python();
     let usual = ["python3", "python", "py"].map(str::to_owned);
     let candidates = named.map_or_else(|| usual.to_vec(), |name| vec![name]);

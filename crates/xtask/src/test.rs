@@ -8,7 +8,7 @@ use clap::builder::PossibleValuesParser;
 use crate::library_tests::{PACKAGES, main_tests};
 use crate::plan::{Plan, Planned};
 use crate::step::Step;
-use crate::{loom, minimal, python, runner, torture};
+use crate::{far, loom, minimal, python, runner, torture};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -37,6 +37,7 @@ fn all_steps() -> Vec<Planned> {
             Step::cargo("doc", "doc --workspace --no-deps --all-features").env("RUSTDOCFLAGS", "-D warnings"),
             25, 20, "the documentation, without warnings such as broken links",
         ),
+        planned(far::bring_step(), 15, 150, "a Redis server for the tests of the far tier, unless there is one"),
         planned(
             Step::cargo("test", "test --workspace --all-features"),
             375, 2400, "unit, integration and documentation tests",
@@ -115,7 +116,7 @@ mod tests {
     #[test]
     fn skip_leaves_out() {
         let chosen = chosen(&[], &["loom", "doc", "torture"]);
-        assert_eq!(names(&chosen), ["format", "clippy", "test", "minimal", "faults", "python"]);
+        assert_eq!(names(&chosen), ["format", "clippy", "server", "test", "minimal", "faults", "python"]);
     }
 
     #[test]

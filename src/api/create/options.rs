@@ -71,6 +71,13 @@ impl CreateOptions {
         self
     }
 
+    /// Shortens the times of the value by a random part: see [`SetOptions::jitter`](crate::SetOptions::jitter).
+    #[must_use]
+    pub fn jitter(mut self, part: f64) -> Self {
+        self.set = self.set.jitter(part);
+        self
+    }
+
     /// How long the cache remembers that a creator found no value. Without this, and without a default of the namespace,
     /// it does not remember that.
     #[must_use]
@@ -175,6 +182,12 @@ impl CreateOptions {
     pub fn task(mut self, task: Task) -> Self {
         self.task = Some(task);
         self
+    }
+
+    /// Whether this caller judges a value by more than whether it is stale.
+    #[cfg(feature = "typed")]
+    pub(crate) fn judges_age(&self) -> bool {
+        self.max_age.is_some() || self.max_fresh_age.is_some() || self.early_refresh.is_some()
     }
 
     /// The owner of the claim, or `other` if none is set.

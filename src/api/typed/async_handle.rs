@@ -94,6 +94,12 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
         self.typed.get_multi(keys)
     }
 
+    /// [`Typed::get_items`] for tasks.
+    #[must_use]
+    pub fn get_items<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<Option<Item<T>>>> {
+        self.typed.get_items(keys)
+    }
+
     /// [`Typed::contains`] for tasks.
     #[must_use]
     pub fn contains(&self, key: impl AsRef<[u8]>) -> bool {
@@ -170,6 +176,22 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
         self.cache.delete(key).await
     }
 
+    /// [`Typed::take`] for tasks.
+    ///
+    /// # Errors
+    /// Those of [`Typed::take`].
+    pub async fn take(&self, key: impl AsRef<[u8]>) -> Result<Option<Item<T>>> {
+        self.typed.decoded(self.cache.take(key).await?)
+    }
+
+    /// [`Typed::get_and_touch`] for tasks.
+    ///
+    /// # Errors
+    /// Those of [`Typed::get_and_touch`].
+    pub async fn get_and_touch(&self, key: impl AsRef<[u8]>, expiry: Expiry) -> Result<Option<Item<T>>> {
+        self.typed.decoded(self.cache.get_and_touch(key, expiry).await?)
+    }
+
     /// [`Typed::get_or_create`] for tasks. Each call is an owner of its own, as of [`AsyncCache::get_or_create`].
     ///
     /// # Errors
@@ -182,7 +204,7 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
     ) -> Result<T, R::Error> {
         let task = how.task_or(Task::unique);
         match self.search(key.as_ref(), &how.for_value(), task).await? {
-            End::Found(value) => Ok(value),
+            End::Found(found) => Ok(found.item.value),
             End::Create(claim) => self.created(claim, task, create).await,
             // A search that needs a value finds no absence.
             End::Absent => task.create(create).await.into_result(),
@@ -201,7 +223,7 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
     ) -> Result<Option<T>, R::Error> {
         let task = how.task_or(Task::unique);
         match self.search(key.as_ref(), how, task).await? {
-            End::Found(value) => Ok(Some(value)),
+            End::Found(found) => Ok(Some(found.item.value)),
             End::Absent => Ok(None),
             End::Create(claim) => {
                 let value = task.create(create).await.into_result()?;
@@ -230,7 +252,7 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
     {
         let task = how.task_or(Task::unique);
         match self.search(key.as_ref(), &how.for_refresh(), task).await? {
-            End::Found(value) => Ok(value),
+            End::Found(found) => Ok(found.item.value),
             End::Create(claim) => {
                 let Some(stale) = claim.stale().and_then(|stale| self.typed.codec.decode(stale).ok()) else {
                     return self.created(claim, task, create).await;
@@ -245,7 +267,7 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
         }
     }
 
-    async fn search(&self, key: &[u8], how: &CreateOptions, task: Task) -> Result<End<T>> {
+    pub(super) async fn search(&self, key: &[u8], how: &CreateOptions, task: Task) -> Result<End<T>> {
         let mut search = Search::new(&self.typed.codec, how)?;
         let mut caller = self.cache.caller(how, task);
         let key = self.cache.stored_key(key);
@@ -259,7 +281,7 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
 
     /// Runs a creator and stores what it made. A value that cannot be encoded is an error, after which the next waiter
     /// tries.
-    async fn created<R: CreatorOutput<T>, F: Future<Output = R>>(
+    pub(super) async fn created<R: CreatorOutput<T>, F: Future<Output = R>>(
         &self,
         claim: Claim,
         task: Task,

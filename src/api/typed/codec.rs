@@ -1,7 +1,6 @@
 //! How a typed value lies in a cache: the fingerprint of its type, then postcard's bytes.
 
 use super::shape::Shape;
-use super::walk::Unreadable;
 use crate::api::create::Form;
 use crate::api::item::Item;
 use crate::error::{Error, Result};
@@ -52,14 +51,14 @@ impl<T: Serialize + DeserializeOwned> Codec<T> {
 
     /// Whether values of the type can be read back at all.
     pub(super) fn check_type(&self, what: &'static str) -> Result<()> {
-        self.shape.check_type().map_err(|Unreadable(detail)| Error::Codec { what, detail })
+        self.shape.check_type().map_err(|why| Error::Codec { what, detail: why.to_string() })
     }
 
     pub(super) fn encode(&self, value: &T) -> Result<Vec<u8>> {
         let failed = |detail: String| Error::Codec { what: "serialize", detail };
-        self.shape.check(value).map_err(|Unreadable(detail)| failed(detail))?;
-        let bytes =
-            postcard::to_extend(value, self.fingerprint().to_vec()).map_err(|error| failed(error.to_string()))?;
+        self.shape.check(value).map_err(|why| failed(why.to_string()))?;
+        let bytes = postcard::to_extend(value, self.fingerprint().to_vec());
+        let bytes = bytes.map_err(|why| failed(why.to_string()))?;
         if self.shape.is_new() {
             self.decode_bytes(&bytes).map_err(|error| failed(format!("it was written, but not read back: {error}")))?;
         }

@@ -92,19 +92,20 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     /// # Errors
     /// Those of [`get`](Self::get).
     pub fn get_item(&self, key: impl AsRef<[u8]>) -> Result<Option<Item<T>>> {
-        self.codec.check_type("read")?;
-        self.cache.get_item(key).map(|item| Ok(item.with_value(self.codec.decode(&item)?))).transpose()
+        self.decoded(self.cache.get_item(key))
     }
 
     /// The values of many keys, in their order: see [`Cache::get_multi`]. Each may be an error of [`get`](Self::get).
     #[must_use]
     pub fn get_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<Option<T>>> {
-        let items = self.cache.get_items(keys).into_iter();
-        let decode = |item: Option<Item>| {
-            self.codec.check_type("read")?;
-            item.map(|item| self.codec.decode(&item)).transpose()
-        };
-        items.map(decode).collect()
+        self.get_items(keys).into_iter().map(|item| Ok(item?.map(|item| item.value))).collect()
+    }
+
+    /// The values of many keys with their stamps and times, in the order of the keys: see [`Cache::get_items`]. Each may be
+    /// an error of [`get`](Self::get).
+    #[must_use]
+    pub fn get_items<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<Option<Item<T>>>> {
+        self.cache.get_items(keys).into_iter().map(|item| self.decoded(item)).collect()
     }
 
     /// Whether the key has a value, of whatever type: see [`Cache::contains`].
@@ -177,6 +178,23 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         self.cache.delete(key)
     }
 
+    /// Removes a key and returns what it had: see [`Cache::take`].
+    ///
+    /// # Errors
+    /// Those of [`Cache::take`], and [`Codec`](crate::Error::Codec) for a value of another type, which is removed, too.
+    pub fn take(&self, key: impl AsRef<[u8]>) -> Result<Option<Item<T>>> {
+        self.decoded(self.cache.take(key)?)
+    }
+
+    /// Changes when a key expires, and returns its value: see [`Cache::get_and_touch`].
+    ///
+    /// # Errors
+    /// Those of [`Cache::get_and_touch`], and [`Codec`](crate::Error::Codec) for a value of another type, whose expiry is
+    /// changed, too.
+    pub fn get_and_touch(&self, key: impl AsRef<[u8]>, expiry: Expiry) -> Result<Option<Item<T>>> {
+        self.decoded(self.cache.get_and_touch(key, expiry)?)
+    }
+
     /// The value of a key, which is created if the key has none, or none of this type: see [`Cache::get_or_create`]. A
     /// value of another type stays in the cache until the new one replaces it.
     ///
@@ -189,7 +207,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         create: impl FnOnce() -> R,
     ) -> Result<T, R::Error> {
         match self.search(key.as_ref(), &how.for_value())? {
-            End::Found(value) => Ok(value),
+            End::Found(found) => Ok(found.item.value),
             End::Create(claim) => self.created(claim, create),
             // A search that needs a value finds no absence.
             End::Absent => create().into_result(),
@@ -207,7 +225,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         create: impl FnOnce() -> R,
     ) -> Result<Option<T>, R::Error> {
         match self.search(key.as_ref(), how)? {
-            End::Found(value) => Ok(Some(value)),
+            End::Found(found) => Ok(Some(found.item.value)),
             End::Absent => Ok(None),
             End::Create(claim) => {
                 let made = create().into_result()?;
@@ -236,7 +254,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     {
         let task = how.task_or(Task::unique);
         match self.search(key.as_ref(), &how.for_refresh().task(task))? {
-            End::Found(value) => Ok(value),
+            End::Found(found) => Ok(found.item.value),
             End::Absent => create().into_result(),
             End::Create(claim) => match claim.stale().and_then(|stale| self.codec.decode(stale).ok()) {
                 Some(stale) => {
@@ -251,7 +269,12 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         }
     }
 
-    fn search(&self, key: &[u8], how: &CreateOptions) -> Result<End<T>> {
+    pub(super) fn decoded(&self, item: Option<Item>) -> Result<Option<Item<T>>> {
+        self.codec.check_type("read")?;
+        item.map(|item| Ok(item.with_value(self.codec.decode(&item)?))).transpose()
+    }
+
+    pub(super) fn search(&self, key: &[u8], how: &CreateOptions) -> Result<End<T>> {
         let mut search = Search::new(&self.codec, how)?;
         let mut caller = self.cache.caller(how);
         self.cache.with_stored_key(key, |key| {
@@ -266,7 +289,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
 
     /// Runs a creator and stores what it made. The caller has its value, so a failure of the store is counted and not
     /// returned. A value that cannot be encoded is an error, after which the next waiter tries.
-    fn created<R: CreatorOutput<T>>(&self, claim: Claim, create: impl FnOnce() -> R) -> Result<T, R::Error> {
+    pub(super) fn created<R: CreatorOutput<T>>(&self, claim: Claim, create: impl FnOnce() -> R) -> Result<T, R::Error> {
         let value = create().into_result()?;
         let _ = claim.store(self.codec.encode(&value)?);
         Ok(value)

@@ -2,8 +2,12 @@
 
 #[cfg(feature = "tokio")]
 mod async_handle;
+#[cfg(feature = "tokio")]
+mod async_local;
 mod codec;
 mod handle;
+mod local;
+mod near;
 mod search;
 mod shape;
 mod trace;
@@ -11,4 +15,7 @@ mod walk;
 
 #[cfg(feature = "tokio")]
 pub use async_handle::AsyncTyped;
+#[cfg(feature = "tokio")]
+pub use async_local::AsyncLocal;
 pub use handle::Typed;
+pub use local::{Local, LocalOptions};

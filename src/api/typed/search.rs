@@ -2,6 +2,7 @@
 
 use super::codec::{Codec, TAG};
 use crate::api::create::{Claim, CreateOptions, Lookup};
+use crate::api::item::Item;
 use crate::error::Result;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,9 +18,16 @@ pub(super) struct Search<'c, T> {
     unreadable: u32,
 }
 
+/// A value that was found.
+pub(super) struct Found<T> {
+    pub item: Item<T>,
+    /// Length of the stored value.
+    pub stored_len: usize,
+}
+
 /// How a search ends.
 pub(super) enum End<T> {
-    Found(T),
+    Found(Found<T>),
     /// The cache remembers that the key has no value.
     Absent,
     Create(Claim),
@@ -42,7 +50,7 @@ impl<'c, T: Serialize + DeserializeOwned> Search<'c, T> {
         };
         self.unreadable += 1;
         match self.codec.decode(&item) {
-            Ok(value) => Ok(Some(End::Found(value))),
+            Ok(value) => Ok(Some(End::Found(Found { item: item.with_value(value), stored_len: item.value.len() }))),
             Err(error) if self.unreadable > MOST_UNREADABLE => Err(error),
             Err(_) => {
                 self.how = self.how.clone().form(self.codec.form().except(item.stamp));

@@ -6,9 +6,9 @@
 //! order.
 
 use super::trace::Trace;
-use super::walk::{Fields, Unreadable, Walk};
-use serde::Serialize;
+use super::walk::{self, Fields, Walk};
 use serde::de::DeserializeOwned;
+use serde::{Serialize, ser};
 use std::any::type_name;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,12 +48,12 @@ impl Shape {
     }
 
     /// Whether values of the type can be read back.
-    pub(super) fn check_type(&self) -> Result<(), Unreadable> {
-        self.unreadable.as_ref().map_or(Ok(()), |why| Err(Unreadable(why.clone())))
+    pub(super) fn check_type(&self) -> walk::Result {
+        self.unreadable.as_ref().map_or(Ok(()), |why| Err(ser::Error::custom(why)))
     }
 
     /// Whether this value can.
-    pub(super) fn check<T: Serialize>(&self, value: &T) -> Result<(), Unreadable> {
+    pub(super) fn check<T: Serialize>(&self, value: &T) -> walk::Result {
         self.check_type()?;
         value.serialize(Walk(&self.fields))
     }
@@ -98,6 +98,6 @@ fn what_is_left_out<T: Serialize + DeserializeOwned>(trace: &mut Trace, shape: &
         trace.least_from = Some(depth);
         let value = make::<T>(trace)?;
         let written = catch_unwind(AssertUnwindSafe(|| shape.check(&value))).ok()?;
-        written.err().map(|Unreadable(why)| why)
+        written.err().map(|why| why.to_string())
     })
 }

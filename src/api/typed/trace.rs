@@ -4,10 +4,9 @@
 //! sequence. [`shape`](super::shape) makes runs until no run finds anything new. A field whose type refuses the values that
 //! are made up (a date refuses most strings) is left out of later runs, so that the fields behind it are seen, too.
 
-use serde::de::value::StrDeserializer;
+use serde::de::value::{Error, StrDeserializer, U32Deserializer};
 use serde::de::{self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess};
 use serde::de::{VariantAccess, Visitor};
-use std::fmt;
 
 /// Questions that one type may ask in all runs together: a type without end is cut off there.
 const MOST_QUESTIONS: u32 = 1 << 16;
@@ -19,22 +18,14 @@ const OFTEN: usize = 2;
 /// What the trace notes in place of a variant of an enum that names none.
 const NO_VARIANT: &str = "";
 
-/// A run ended early: the type refused a value, or it asks for what the format cannot answer.
-#[derive(Debug)]
-pub(super) struct Halt;
+type Result<T> = std::result::Result<T, Error>;
 
-impl fmt::Display for Halt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the values that are made up for a trace were refused")
-    }
-}
+/// The names of the fields of a struct, or of the variants of an enum.
+type Names = &'static [&'static str];
 
-impl std::error::Error for Halt {}
-
-impl de::Error for Halt {
-    fn custom<T: fmt::Display>(_: T) -> Self {
-        Halt
-    }
+/// A run ends early: the type asks for what the format cannot answer, or for too much.
+fn halt() -> Error {
+    de::Error::custom("a trace ended early")
 }
 
 /// A struct, or a variant of an enum: the names that serde gives it.
@@ -51,7 +42,7 @@ struct Variant {
 
 struct Enum {
     name: &'static str,
-    names: &'static [&'static str],
+    names: Names,
     variants: Vec<Variant>,
 }
 
@@ -91,10 +82,10 @@ impl Trace {
         self.refused.is_empty() && self.questions < MOST_QUESTIONS && self.enums.iter().all(complete)
     }
 
-    fn note(&mut self, what: &str) -> Result<(), Halt> {
+    fn note(&mut self, what: &str) -> Result<()> {
         self.questions += 1;
         if self.questions >= MOST_QUESTIONS || self.within.len() > DEEPEST {
-            return Err(Halt);
+            return Err(halt());
         }
         self.depth = self.depth.max(self.within.len());
         self.log.extend_from_slice(what.as_bytes());
@@ -102,27 +93,25 @@ impl Trace {
         Ok(())
     }
 
-    fn note_all(&mut self, what: &str, name: &str, parts: &[&str]) -> Result<(), Halt> {
-        self.note(what)?;
-        self.note(name)?;
-        self.log.extend_from_slice(&(parts.len() as u64).to_le_bytes());
+    fn note_all(&mut self, what: &str, name: &str, parts: &[&str]) -> Result<()> {
+        self.note_count(what, name, parts.len())?;
         parts.iter().try_for_each(|part| self.note(part))
     }
 
-    fn note_count(&mut self, what: &str, name: &str, count: usize) -> Result<(), Halt> {
+    fn note_count(&mut self, what: &str, name: &str, count: usize) -> Result<()> {
         self.note(what)?;
         self.note(name)?;
         self.log.extend_from_slice(&(count as u64).to_le_bytes());
         Ok(())
     }
 
-    fn cannot_answer(&mut self, question: &str) -> Halt {
+    fn cannot_answer(&mut self, question: &str) -> Error {
         let place = self.innermost().map_or(String::new(), |name| format!(" within `{name}`"));
         self.unreadable.get_or_insert(format!(
             "its Deserialize{place} asks what comes next ({question}), which postcard's bytes do not say; serde's \
              attributes tag, untagged and flatten do that"
         ));
-        Halt
+        halt()
     }
 
     /// Whether optional parts are left out here.
@@ -144,7 +133,7 @@ impl Trace {
     }
 
     /// The variant of an enum that this run takes.
-    fn choose(&mut self, name: &'static str, names: &'static [&'static str]) -> (usize, usize) {
+    fn choose(&mut self, name: &'static str, names: Names) -> (usize, usize) {
         let known = self.enums.iter().position(|known| known.name == name && known.names == names);
         let at = known.unwrap_or_else(|| {
             self.enums.push(Enum { name, names, variants: vec![Variant::default(); names.len()] });
@@ -173,42 +162,28 @@ impl Trace {
         }
     }
 
-    fn has_read(&mut self, name: Name, fields: usize) {
-        if !self.fields.contains(&(name, fields)) {
-            self.fields.push((name, fields));
-        }
-    }
-
     /// Reads the fields of a struct or a variant, without those that cannot be made up.
-    fn read_fields<'de, V: Visitor<'de>>(
-        &mut self,
-        name: Name,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Halt> {
+    fn read_fields<'de, V: Visitor<'de>>(&mut self, name: Name, fields: Names, visitor: V) -> Result<V::Value> {
         if self.refused.iter().any(|(refused, _)| *refused == name) {
             return visitor.visit_map(Fields { trace: self, name, fields, next: 0 });
         }
         self.read_elements(Some(name), fields.len(), visitor)
     }
 
-    fn read_elements<'de, V: Visitor<'de>>(
-        &mut self,
-        name: Option<Name>,
-        len: usize,
-        visitor: V,
-    ) -> Result<V::Value, Halt> {
+    fn read_elements<'de, V: Visitor<'de>>(&mut self, name: Option<Name>, len: usize, visitor: V) -> Result<V::Value> {
         let mut elements = Elements { trace: self, name, len, next: 0 };
         let value = visitor.visit_seq(&mut elements)?;
         let read = elements.next;
-        if let Some(name) = name {
-            self.has_read(name, read);
+        if let Some(name) = name
+            && !self.fields.contains(&(name, read))
+        {
+            self.fields.push((name, read));
         }
         Ok(value)
     }
 
     /// Reads what a type consists of.
-    fn inside<R>(&mut self, name: &'static str, read: impl FnOnce(&mut Self) -> Result<R, Halt>) -> Result<R, Halt> {
+    fn inside<R>(&mut self, name: &'static str, read: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
         self.within.push(name);
         let value = read(self);
         self.within.pop();
@@ -216,12 +191,7 @@ impl Trace {
     }
 
     /// Reads a field; one that cannot be made up is left out from the next run on.
-    fn read_field<'de, S: DeserializeSeed<'de>>(
-        &mut self,
-        name: Name,
-        field: usize,
-        seed: S,
-    ) -> Result<S::Value, Halt> {
+    fn read_field<'de, S: DeserializeSeed<'de>>(&mut self, name: Name, field: usize, seed: S) -> Result<S::Value> {
         let value = seed.deserialize(&mut *self);
         if value.is_err() && !self.found {
             self.refused.push((name, field));
@@ -234,7 +204,7 @@ impl Trace {
 /// Methods that read one value: what is noted, and what is made up.
 macro_rules! leaves {
     ($($method:ident: $what:literal, |$trace:ident, $visitor:ident| $visit:expr;)*) => {$(
-        fn $method<V: Visitor<'de>>(self, $visitor: V) -> Result<V::Value, Halt> {
+        fn $method<V: Visitor<'de>>(self, $visitor: V) -> Result<V::Value> {
             self.note($what)?;
             let $trace = self;
             $visit
@@ -243,7 +213,7 @@ macro_rules! leaves {
 }
 
 impl<'de> Deserializer<'de> for &mut Trace {
-    type Error = Halt;
+    type Error = Error;
 
     leaves! {
         deserialize_bool: "bool", |trace, visitor| visitor.visit_bool(!trace.makes_least());
@@ -278,53 +248,38 @@ impl<'de> Deserializer<'de> for &mut Trace {
         };
         deserialize_map: "map", |trace, visitor| {
             let len = usize::from(!trace.is_least());
-            trace.inside("", |trace| visitor.visit_map(Entries { trace, len }))
+            trace.inside("", |trace| visitor.visit_map(Elements { trace, name: None, len, next: 0 }))
         };
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Halt> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value> {
         self.note("unit struct")?;
         self.note(name)?;
         visitor.visit_unit()
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Halt> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value> {
         self.note("newtype struct")?;
         self.note(name)?;
         self.inside(name, |trace| visitor.visit_newtype_struct(trace))
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Halt> {
+    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value> {
         self.note_count("tuple", "", len)?;
         self.inside("", |trace| trace.read_elements(None, len, visitor))
     }
 
-    fn deserialize_tuple_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        len: usize,
-        visitor: V,
-    ) -> Result<V::Value, Halt> {
+    fn deserialize_tuple_struct<V: Visitor<'de>>(self, name: &'static str, len: usize, visitor: V) -> Result<V::Value> {
         self.note_count("tuple struct", name, len)?;
         self.inside(name, |trace| trace.read_elements(Some((name, None)), len, visitor))
     }
 
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Halt> {
+    fn deserialize_struct<V: Visitor<'de>>(self, name: &'static str, fields: Names, visitor: V) -> Result<V::Value> {
         self.note_all("struct", name, fields)?;
         self.inside(name, |trace| trace.read_fields((name, None), fields, visitor))
     }
 
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Halt> {
+    fn deserialize_enum<V: Visitor<'de>>(self, name: &'static str, variants: Names, visitor: V) -> Result<V::Value> {
         self.note_all("enum", name, variants)?;
         let chosen = self.choose(name, variants);
         let variant = variants.get(chosen.1).copied();
@@ -340,7 +295,7 @@ impl<'de> Deserializer<'de> for &mut Trace {
     }
 }
 
-/// The elements of a tuple or a sequence, or the fields of a struct in their order.
+/// The elements of a tuple, a sequence or a map, or the fields of a struct in their order.
 struct Elements<'t> {
     trace: &'t mut Trace,
     name: Option<Name>,
@@ -349,9 +304,9 @@ struct Elements<'t> {
 }
 
 impl<'de> SeqAccess<'de> for Elements<'_> {
-    type Error = Halt;
+    type Error = Error;
 
-    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Halt> {
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
         if self.next == self.len {
             return Ok(None);
         }
@@ -368,29 +323,20 @@ impl<'de> SeqAccess<'de> for Elements<'_> {
     }
 }
 
-/// The entries of a map.
-struct Entries<'t> {
-    trace: &'t mut Trace,
-    len: usize,
-}
+/// A map: its elements are its entries.
+impl<'de> MapAccess<'de> for Elements<'_> {
+    type Error = Error;
 
-impl<'de> MapAccess<'de> for Entries<'_> {
-    type Error = Halt;
-
-    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Halt> {
-        if self.len == 0 {
-            return Ok(None);
-        }
-        self.len -= 1;
-        seed.deserialize(&mut *self.trace).map(Some)
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
+        self.next_element_seed(seed)
     }
 
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Halt> {
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value> {
         seed.deserialize(&mut *self.trace)
     }
 
     fn size_hint(&self) -> Option<usize> {
-        Some(self.len)
+        SeqAccess::size_hint(self)
     }
 }
 
@@ -398,24 +344,24 @@ impl<'de> MapAccess<'de> for Entries<'_> {
 struct Fields<'t> {
     trace: &'t mut Trace,
     name: Name,
-    fields: &'static [&'static str],
+    fields: Names,
     next: usize,
 }
 
 impl<'de> MapAccess<'de> for Fields<'_> {
-    type Error = Halt;
+    type Error = Error;
 
-    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Halt> {
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
         while self.trace.refused.contains(&(self.name, self.next)) {
             self.next += 1;
         }
         let Some(field) = self.fields.get(self.next) else { return Ok(None) };
         self.trace.note(field)?;
-        let field: StrDeserializer<'_, Halt> = field.into_deserializer();
+        let field: StrDeserializer<'_, Error> = field.into_deserializer();
         seed.deserialize(field).map(Some)
     }
 
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Halt> {
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value> {
         let value = self.trace.read_field(self.name, self.next, seed);
         self.next += 1;
         value
@@ -432,35 +378,35 @@ struct Chosen<'t> {
 }
 
 impl<'de> EnumAccess<'de> for Chosen<'_> {
-    type Error = Halt;
+    type Error = Error;
     type Variant = Self;
 
-    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Halt> {
-        let index = u32::try_from(self.index).map_err(|_| Halt)?;
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self)> {
+        let index = u32::try_from(self.index).map_err(de::Error::custom)?;
         self.trace.note_count("variant", self.variant.unwrap_or(NO_VARIANT), self.index)?;
-        let index: de::value::U32Deserializer<Halt> = index.into_deserializer();
+        let index: U32Deserializer<Error> = index.into_deserializer();
         Ok((seed.deserialize(index)?, self))
     }
 }
 
 impl<'de> VariantAccess<'de> for Chosen<'_> {
-    type Error = Halt;
+    type Error = Error;
 
-    fn unit_variant(self) -> Result<(), Halt> {
+    fn unit_variant(self) -> Result<()> {
         self.trace.note("unit variant")
     }
 
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Halt> {
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value> {
         self.trace.note("newtype variant")?;
         seed.deserialize(self.trace)
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Halt> {
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value> {
         self.trace.note_count("tuple variant", "", len)?;
         self.trace.read_elements(Some((self.name, self.variant)), len, visitor)
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Halt> {
+    fn struct_variant<V: Visitor<'de>>(self, fields: Names, visitor: V) -> Result<V::Value> {
         self.trace.note_all("struct variant", "", fields)?;
         self.trace.read_fields((self.name, self.variant), fields, visitor)
     }

@@ -2,27 +2,13 @@
 
 use super::trace::Name;
 use serde::Serialize;
+use serde::de::value::Error;
 use serde::ser::{self, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple};
 use serde::ser::{SerializeTupleStruct, SerializeTupleVariant, Serializer};
 use std::fmt;
 
-/// Why a value could not be read back.
-#[derive(Debug)]
-pub(super) struct Unreadable(pub String);
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Unreadable {}
-
-impl ser::Error for Unreadable {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self(message.to_string())
-    }
-}
+/// An error says why a value could not be read back.
+pub(super) type Result<T = ()> = std::result::Result<T, Error>;
 
 /// How many fields are read of each struct and variant; empty if a part of the type could not be traced.
 pub(super) struct Fields(pub Vec<(Name, usize)>);
@@ -30,14 +16,15 @@ pub(super) struct Fields(pub Vec<(Name, usize)>);
 impl Fields {
     /// Whether as many fields were written as are read. Two structs may share a name: then any number that one of them
     /// reads is right.
-    fn check(&self, name: Name, written: usize) -> Result<(), Unreadable> {
+    fn check(&self, name: Name, written: usize) -> Result {
         let mut counts = self.0.iter().filter(|(of, _)| *of == name).map(|(_, count)| *count).peekable();
         let Some(&read) = counts.peek() else { return Ok(()) };
         if counts.any(|count| count == written) {
             return Ok(());
         }
         let name = shown(name);
-        Err(Unreadable(format!("of `{name}` {written} fields are written and {read} are read (skip_serializing)")))
+        let why = format!("of `{name}` {written} fields are written and {read} are read (skip_serializing)");
+        Err(ser::Error::custom(why))
     }
 }
 
@@ -47,16 +34,16 @@ pub(super) struct Walk<'s>(pub &'s Fields);
 
 impl<'s> Walk<'s> {
     fn parts(self, name: &'static str, variant: Option<&'static str>) -> Parts<'s> {
-        Parts { walk: self, name: (name, variant), written: 0 }
+        Parts { walk: self, name: Some((name, variant)), written: 0 }
     }
 
-    /// A walk through the parts of a sequence or a map.
-    fn elements(self, what: &str, len: Option<usize>) -> Result<Self, Unreadable> {
+    /// The parts of a sequence or a map.
+    fn elements(self, what: &str, len: Option<usize>) -> Result<Parts<'s>> {
         if len.is_some() {
-            return Ok(self);
+            return Ok(Parts { walk: self, name: None, written: 0 });
         }
         let why = format!("the length of a {what} is not known before its end; serde's attribute flatten makes such");
-        Err(Unreadable(why))
+        Err(ser::Error::custom(why))
     }
 }
 
@@ -64,7 +51,7 @@ impl<'s> Walk<'s> {
 macro_rules! leaves {
     ($($method:ident($($kind:ty),*);)*) => {$(
         #[inline]
-        fn $method(self, $(_: $kind),*) -> Result<(), Unreadable> {
+        fn $method(self, $(_: $kind),*) -> Result {
             Ok(())
         }
     )*};
@@ -72,12 +59,12 @@ macro_rules! leaves {
 
 impl<'s> Serializer for Walk<'s> {
     type Ok = ();
-    type Error = Unreadable;
-    type SerializeSeq = Self;
-    type SerializeTuple = Self;
+    type Error = Error;
+    type SerializeSeq = Parts<'s>;
+    type SerializeTuple = Parts<'s>;
     type SerializeTupleStruct = Parts<'s>;
     type SerializeTupleVariant = Parts<'s>;
-    type SerializeMap = Self;
+    type SerializeMap = Parts<'s>;
     type SerializeStruct = Parts<'s>;
     type SerializeStructVariant = Parts<'s>;
 
@@ -104,11 +91,11 @@ impl<'s> Serializer for Walk<'s> {
         serialize_unit_variant(&'static str, u32, &'static str);
     }
 
-    fn serialize_some<T: ?Sized + Serialize>(self, value: &T) -> Result<(), Unreadable> {
+    fn serialize_some<T: ?Sized + Serialize>(self, value: &T) -> Result {
         value.serialize(self)
     }
 
-    fn serialize_newtype_struct<T: ?Sized + Serialize>(self, _: &'static str, value: &T) -> Result<(), Unreadable> {
+    fn serialize_newtype_struct<T: ?Sized + Serialize>(self, _: &'static str, value: &T) -> Result {
         value.serialize(self)
     }
 
@@ -118,37 +105,31 @@ impl<'s> Serializer for Walk<'s> {
         _: u32,
         _: &'static str,
         value: &T,
-    ) -> Result<(), Unreadable> {
+    ) -> Result {
         value.serialize(self)
     }
 
-    fn serialize_seq(self, len: Option<usize>) -> Result<Self, Unreadable> {
+    fn serialize_seq(self, len: Option<usize>) -> Result<Parts<'s>> {
         self.elements("sequence", len)
     }
 
-    fn serialize_map(self, len: Option<usize>) -> Result<Self, Unreadable> {
+    fn serialize_map(self, len: Option<usize>) -> Result<Parts<'s>> {
         self.elements("map", len)
     }
 
-    fn serialize_tuple(self, _: usize) -> Result<Self, Unreadable> {
-        Ok(self)
+    fn serialize_tuple(self, len: usize) -> Result<Parts<'s>> {
+        self.elements("tuple", Some(len))
     }
 
-    fn serialize_tuple_struct(self, name: &'static str, _: usize) -> Result<Parts<'s>, Unreadable> {
+    fn serialize_tuple_struct(self, name: &'static str, _: usize) -> Result<Parts<'s>> {
         Ok(self.parts(name, None))
     }
 
-    fn serialize_tuple_variant(
-        self,
-        name: &'static str,
-        _: u32,
-        variant: &'static str,
-        _: usize,
-    ) -> Result<Parts<'s>, Unreadable> {
+    fn serialize_tuple_variant(self, name: &'static str, _: u32, variant: &'static str, _: usize) -> Result<Parts<'s>> {
         Ok(self.parts(name, Some(variant)))
     }
 
-    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Parts<'s>, Unreadable> {
+    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Parts<'s>> {
         Ok(self.parts(name, None))
     }
 
@@ -158,11 +139,11 @@ impl<'s> Serializer for Walk<'s> {
         _: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<Parts<'s>, Unreadable> {
+    ) -> Result<Parts<'s>> {
         Ok(self.parts(name, Some(variant)))
     }
 
-    fn collect_str<T: ?Sized + fmt::Display>(self, _: &T) -> Result<(), Unreadable> {
+    fn collect_str<T: ?Sized + fmt::Display>(self, _: &T) -> Result {
         Ok(())
     }
 
@@ -171,32 +152,32 @@ impl<'s> Serializer for Walk<'s> {
     }
 }
 
-/// The parts of a struct or a variant.
+/// The parts of a struct or a variant, or of a sequence, a tuple or a map, which have no name.
 pub(super) struct Parts<'s> {
     walk: Walk<'s>,
-    name: Name,
+    name: Option<Name>,
     written: usize,
 }
 
 impl Parts<'_> {
     #[inline]
-    fn part<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<(), Unreadable> {
+    fn part<T: ?Sized + Serialize>(&mut self, value: &T) -> Result {
         self.written += 1;
         value.serialize(self.walk)
     }
 
-    fn skip(&self, field: &str) -> Result<(), Unreadable> {
-        let of = shown(self.name);
+    fn skip(&self, field: &str) -> Result {
+        let of = self.name.map(shown).unwrap_or_default();
         let why = format!(
             "the field `{field}` of `{of}` is left out (skip_serializing_if), and postcard's bytes do not say which \
              fields are there"
         );
-        Err(Unreadable(why))
+        Err(ser::Error::custom(why))
     }
 
     #[inline]
-    fn finish(&self) -> Result<(), Unreadable> {
-        self.walk.0.check(self.name, self.written)
+    fn finish(&self) -> Result {
+        self.name.map_or(Ok(()), |name| self.walk.0.check(name, self.written))
     }
 }
 
@@ -205,75 +186,39 @@ fn shown((name, variant): Name) -> String {
     variant.map_or_else(|| name.to_owned(), |variant| format!("{name}::{variant}"))
 }
 
-/// The traits for values that have any number of parts.
-macro_rules! elements {
-    ($($name:ident: $($method:ident),*;)*) => {$(
-        impl $name for Walk<'_> {
+/// The traits for values with parts; some may skip fields.
+macro_rules! parts {
+    ($($name:ident $(may $skip:ident)? { $($method:ident($($field:ty)?);)* })*) => {$(
+        impl $name for Parts<'_> {
             type Ok = ();
-            type Error = Unreadable;
+            type Error = Error;
 
             $(
                 #[inline]
-                fn $method<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<(), Unreadable> {
-                    value.serialize(*self)
+                fn $method<T: ?Sized + Serialize>(&mut self, $(_: $field,)? value: &T) -> Result {
+                    self.part(value)
                 }
             )*
 
-            fn end(self) -> Result<(), Unreadable> {
-                Ok(())
-            }
-        }
-    )*};
-}
+            $(
+                fn $skip(&mut self, field: &'static str) -> Result {
+                    self.skip(field)
+                }
+            )?
 
-elements! {
-    SerializeSeq: serialize_element;
-    SerializeTuple: serialize_element;
-    SerializeMap: serialize_key, serialize_value;
-}
-
-/// The traits for structs and variants whose fields have no names.
-macro_rules! parts {
-    ($($name:ident),*) => {$(
-        impl $name for Parts<'_> {
-            type Ok = ();
-            type Error = Unreadable;
-
-            #[inline]
-            fn serialize_field<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<(), Unreadable> {
-                self.part(value)
-            }
-
-            fn end(self) -> Result<(), Unreadable> {
+            fn end(self) -> Result {
                 self.finish()
             }
         }
     )*};
 }
 
-parts!(SerializeTupleStruct, SerializeTupleVariant);
-
-/// The traits for structs and variants with named fields, of which some may be left out.
-macro_rules! fields {
-    ($($name:ident),*) => {$(
-        impl $name for Parts<'_> {
-            type Ok = ();
-            type Error = Unreadable;
-
-            #[inline]
-            fn serialize_field<T: ?Sized + Serialize>(&mut self, _: &'static str, value: &T) -> Result<(), Unreadable> {
-                self.part(value)
-            }
-
-            fn skip_field(&mut self, field: &'static str) -> Result<(), Unreadable> {
-                self.skip(field)
-            }
-
-            fn end(self) -> Result<(), Unreadable> {
-                self.finish()
-            }
-        }
-    )*};
+parts! {
+    SerializeSeq { serialize_element(); }
+    SerializeTuple { serialize_element(); }
+    SerializeMap { serialize_key(); serialize_value(); }
+    SerializeTupleStruct { serialize_field(); }
+    SerializeTupleVariant { serialize_field(); }
+    SerializeStruct may skip_field { serialize_field(&'static str); }
+    SerializeStructVariant may skip_field { serialize_field(&'static str); }
 }
-
-fields!(SerializeStruct, SerializeStructVariant);

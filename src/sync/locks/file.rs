@@ -4,17 +4,13 @@ use super::contract::{LockError, LockPlace, lock_file_path};
 use super::process::Flag;
 use crate::platform;
 use crate::sync::lock_file::LockFile;
-use crate::sync::wait::wait_for;
 use std::io::{self, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub(crate) struct FileLocks {
-    directory: PathBuf,
-    regions: Vec<Region>,
-}
+pub(crate) struct FileLocks(Vec<Region>);
 
 struct Region {
     /// Excludes the threads of this process from each other: they share one open file, which the `flock` belongs to.
@@ -29,30 +25,21 @@ impl FileLocks {
     pub(super) fn new(place: &LockPlace) -> Self {
         let region = |number| Region {
             front: Flag::default(),
-            file: SharedFile::new(number, place.inodes.get(number as usize).copied().unwrap_or(0)),
+            file: SharedFile::new(place, number),
             stuck: AtomicBool::new(false),
         };
-        Self { directory: place.directory.clone(), regions: (0..place.regions).map(region).collect() }
+        Self((0..place.regions).map(region).collect())
     }
 
     /// Locks a region; returns whether it had to wait.
     pub(super) fn lock(&self, number: u32, limit: Duration) -> Result<bool, LockError> {
-        let region = &self.regions[number as usize];
-        let waited = wait_for(limit, || {
-            if !region.front.try_set() {
-                return Ok(false);
-            }
-            let got = region.try_lock(&self.directory);
-            if !matches!(got, Ok(true)) {
-                region.front.clear();
-            }
-            got
-        })?;
-        waited.ok_or(LockError::Busy)
+        let region = &self.0[number as usize];
+        let try_lock = || Ok(region.stuck.load(Ordering::Relaxed) || region.file.with(LockFile::try_lock_exclusive)?);
+        region.front.lock(limit, try_lock)
     }
 
     pub(super) fn unlock(&self, number: u32) {
-        let region = &self.regions[number as usize];
+        let region = &self.0[number as usize];
         // Unlocking a locked file does not fail. If it did, this process would still own the lock, and its next thread
         // would use it.
         region.stuck.store(!region.file.unlock(), Ordering::Relaxed);
@@ -60,38 +47,30 @@ impl FileLocks {
     }
 }
 
-impl Region {
-    /// Tries to lock the file. The calling thread holds `front`.
-    fn try_lock(&self, directory: &Path) -> io::Result<bool> {
-        if self.stuck.load(Ordering::Relaxed) {
-            return Ok(true);
-        }
-        self.file.with(directory, LockFile::try_lock_exclusive)
-    }
-}
-
 /// A lock file that the threads of this process share. It is opened at its first use, and again if the program has
 /// closed its descriptor.
 pub(super) struct SharedFile {
-    number: u32,
+    path: PathBuf,
     inode: u64,
     file: Mutex<Option<Marked>>,
 }
 
 impl SharedFile {
-    pub(super) fn new(number: u32, inode: u64) -> Self {
-        Self { number, inode, file: Mutex::new(None) }
+    /// The lock file of this number at a place.
+    pub(super) fn new(place: &LockPlace, number: u32) -> Self {
+        let inode = place.inodes.get(number as usize).copied().unwrap_or(0);
+        Self { path: lock_file_path(&place.directory, number), inode, file: Mutex::new(None) }
     }
 
-    /// Calls `work` with the file, which lies in `directory`.
-    pub(super) fn with<R>(&self, directory: &Path, work: impl FnOnce(&LockFile) -> io::Result<R>) -> io::Result<R> {
+    /// Calls `work` with the file.
+    pub(super) fn with<R>(&self, work: impl FnOnce(&LockFile) -> io::Result<R>) -> io::Result<R> {
         let mut file = self.file();
         if !file.as_ref().is_some_and(Marked::is_own) {
             *file = None;
         }
         let file = match &mut *file {
             Some(file) => file,
-            none => none.insert(Marked::new(open_lock_file(directory, self.number, self.inode)?)?),
+            none => none.insert(Marked::new(LockFile::open_known(&self.path, "lock file", self.inode)?)),
         };
         work(&file.file)
     }
@@ -117,11 +96,11 @@ struct Marked {
 }
 
 impl Marked {
-    fn new(file: LockFile) -> io::Result<Self> {
+    fn new(file: LockFile) -> Self {
         let mark = mark_of(file.identity());
         // Where a descriptor cannot be set to this position, each lock reads the identity instead.
         let _ = (&*file).seek(SeekFrom::Start(mark));
-        Ok(Self { file, mark })
+        Self { file, mark }
     }
 
     /// Whether the descriptor carries the mark, or at least leads to the same file.
@@ -142,26 +121,6 @@ fn mark_of(file: platform::Identity) -> u64 {
     ABOVE | file.inode.wrapping_add(spread) & (ABOVE - 1)
 }
 
-/// Opens a lock file, which must be the one that was made with the cache file.
-fn open_lock_file(directory: &Path, number: u32, inode: u64) -> io::Result<LockFile> {
-    let path = lock_file_path(directory, number);
-    let explain = |why: String| {
-        let advice = "a lock that not all processes share protects nothing; destroy the cache file and create it anew";
-        io::Error::new(io::ErrorKind::NotFound, format!("lock file {}: {why}; {advice}", path.display()))
-    };
-    let file = LockFile::open(&path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => explain("expected the file that was made with the cache, found none".into()),
-        // The path leads to something other than a regular file.
-        io::ErrorKind::InvalidInput => explain(format!("{error}: it was replaced")),
-        kind => io::Error::new(kind, format!("lock file {}: {error}", path.display())),
-    })?;
-    let found = file.identity().inode;
-    if inode != 0 && found != inode {
-        return Err(explain(format!("expected inode {inode}, found {found}: it was replaced")));
-    }
-    Ok(file)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,7 +131,7 @@ mod tests {
         let marked = |name: &str| {
             let path = dir.path().join(name);
             std::fs::write(&path, "").unwrap();
-            Marked::new(LockFile::open(&path).unwrap()).unwrap()
+            Marked::new(LockFile::open(&path).unwrap())
         };
         let (one, other) = (marked("0"), marked("1"));
         assert!(one.is_marked() && other.is_marked());

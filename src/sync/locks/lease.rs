@@ -9,7 +9,7 @@ use crate::platform;
 use crate::shm::Memory;
 use crate::shm::memory::Word;
 use crate::sync::lock_file::LockFile;
-use crate::sync::member::{MemberId, SeatError, Seats};
+use crate::sync::member::{MemberId, Seats};
 use crate::sync::threads::{self, ThreadNumber};
 use crossbeam::utils::Backoff;
 use std::io;
@@ -146,14 +146,13 @@ impl<M: Memory> Host for Waiter<'_, M> {
         if seat == self.locks.member.seat {
             return prove_dead_here(thread);
         }
-        let (proof, no_answer) = match self.seats.prove_dead(&self.locks.directory, seat) {
-            Ok(lease) => (lease.map(|lease| Proof::Member { _lease: lease }), None),
-            Err(SeatError::Lost(detail)) => (None, Some(io::Error::new(io::ErrorKind::NotFound, detail))),
-            Err(SeatError::Io(error)) => (None, Some(error)),
-            Err(SeatError::Full) => (None, None),
-        };
-        self.no_answer = no_answer;
-        proof
+        match self.seats.prove_dead(&self.locks.directory, seat) {
+            Ok(lease) => lease.map(|lease| Proof::Member { _lease: lease }),
+            Err(error) => {
+                self.no_answer = Some(error);
+                None
+            }
+        }
     }
 
     fn sleep(&mut self, word: Word<'_>, seen: u64) -> bool {

@@ -3,6 +3,7 @@
 use super::contract::LockError;
 use crate::sync::wait::wait_for;
 use crossbeam::utils::CachePadded;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -14,6 +15,25 @@ use std::time::Duration;
 pub(super) struct Flag(CachePadded<AtomicBool>);
 
 impl Flag {
+    /// Sets the flag, together with the lock that `attempt` tries to take. Returns whether it had to wait.
+    pub(super) fn lock(
+        &self,
+        limit: Duration,
+        mut attempt: impl FnMut() -> io::Result<bool>,
+    ) -> Result<bool, LockError> {
+        let waited = wait_for(limit, || {
+            if !self.try_set() {
+                return Ok(false);
+            }
+            let got = attempt();
+            if !matches!(got, Ok(true)) {
+                self.clear();
+            }
+            got
+        })?;
+        waited.ok_or(LockError::Busy)
+    }
+
     pub(super) fn try_set(&self) -> bool {
         !self.0.load(Ordering::Relaxed) && !self.0.swap(true, Ordering::Acquire)
     }
@@ -32,8 +52,7 @@ impl ProcessLocks {
 
     /// Locks a region; returns whether it had to wait.
     pub(super) fn lock(&self, region: u32, limit: Duration) -> Result<bool, LockError> {
-        let flag = &self.0[region as usize];
-        wait_for::<LockError>(limit, || Ok(flag.try_set()))?.ok_or(LockError::Busy)
+        self.0[region as usize].lock(limit, || Ok(true))
     }
 
     pub(super) fn unlock(&self, region: u32) {

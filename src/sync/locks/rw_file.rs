@@ -4,16 +4,13 @@ use super::contract::{LockError, LockPlace, Mode};
 use super::file::SharedFile;
 use super::process::Flag;
 use crate::sync::lock_file::LockFile;
-use crate::sync::wait::wait_for;
 use std::io;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// The threads of a process share one open file, and so one `flock`: its first reader takes the shared lock, its last
 /// reader releases it, and a writer takes the exclusive lock.
 pub(crate) struct RwFileLock {
-    directory: PathBuf,
     file: SharedFile,
     /// A writer holds this flag as long as the lock, a reader only while it locks or unlocks.
     front: Flag,
@@ -22,34 +19,26 @@ pub(crate) struct RwFileLock {
 
 impl RwFileLock {
     pub(super) fn open(place: &LockPlace) -> io::Result<Self> {
-        let inode = place.inodes.first().copied().unwrap_or(0);
-        let (directory, file) = (place.directory.clone(), SharedFile::new(0, inode));
-        file.with(&directory, |_| Ok(()))?;
-        Ok(Self { directory, file, front: Flag::default(), readers: AtomicU32::new(0) })
+        let file = SharedFile::new(place, 0);
+        file.with(|_| Ok(()))?;
+        Ok(Self { file, front: Flag::default(), readers: AtomicU32::new(0) })
     }
 
     /// Locks the file in `mode`; returns whether it had to wait.
     pub(super) fn lock(&self, limit: Duration, mode: Mode) -> Result<bool, LockError> {
-        let waited = wait_for(limit, || {
-            if !self.front.try_set() {
-                return Ok(false);
-            }
-            let got = match mode {
-                Mode::Shared => self.enter_shared(),
-                Mode::Exclusive => self.enter_exclusive(),
-            };
-            // A writer that got the lock keeps the flag.
-            if mode == Mode::Shared || !matches!(got, Ok(true)) {
+        match mode {
+            Mode::Exclusive => self.front.lock(limit, || self.enter_exclusive()),
+            Mode::Shared => {
+                let waited = self.front.lock(limit, || self.enter_shared())?;
                 self.front.clear();
+                Ok(waited)
             }
-            got
-        })?;
-        waited.ok_or(LockError::Busy)
+        }
     }
 
     fn enter_shared(&self) -> io::Result<bool> {
         let first = self.readers.load(Ordering::Relaxed) == 0;
-        if first && !self.file.with(&self.directory, LockFile::try_lock_shared)? {
+        if first && !self.file.with(LockFile::try_lock_shared)? {
             return Ok(false);
         }
         self.readers.fetch_add(1, Ordering::Relaxed);
@@ -60,7 +49,7 @@ impl RwFileLock {
         if self.readers.load(Ordering::Relaxed) > 0 {
             return Ok(false);
         }
-        self.file.with(&self.directory, LockFile::try_lock_exclusive)
+        self.file.with(LockFile::try_lock_exclusive)
     }
 
     pub(super) fn unlock(&self, mode: Mode) {

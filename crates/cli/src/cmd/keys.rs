@@ -49,7 +49,7 @@ pub fn run(args: KeysArgs) -> CliResult {
         cache = namespace;
     }
     let mut out = output::stdout();
-    for key in cache.keys().filter(|key| key.starts_with(&prefix)) {
+    for key in cache.keys_with(prefix) {
         layout.write(&mut out, &key)?;
     }
     out.flush()?;

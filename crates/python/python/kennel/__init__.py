@@ -56,12 +56,14 @@ from ._kennel import (
     Lock,
     Lookup,
     Task,
+    Unchanged,
     default_path,
     destroy,
     record_size,
 )
 from ._kennel import VERSION as __version__
 from ._memoize import memoize
+from ._near import Mutated, Near
 from ._serializers import Json, Pickle, Serializer
 from ._stats import Counters, Entry, Problem, Repair, Sample, Stats, StripeStats, Verification
 
@@ -93,6 +95,8 @@ __all__ = [
     "MAX_KEY",
     "memoize",
     "Mismatch",
+    "Mutated",
+    "Near",
     "NetworkFilesystem",
     "NoMemory",
     "NoSpace",
@@ -117,6 +121,7 @@ __all__ = [
     "Task",
     "TimedOut",
     "TooLarge",
+    "Unchanged",
     "UnknownStrategy",
     "Verification",
 ]

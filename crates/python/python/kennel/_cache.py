@@ -119,6 +119,7 @@ class Cache(_kennel.Cache, Creating):
         ttl: Optional[Seconds] = None,
         stale: Optional[Seconds] = None,
         absence_ttl: Optional[Seconds] = None,
+        jitter: Optional[float] = None,
     ) -> "Namespace":
         """Opens a named part of the cache, and creates it if the file does not have it: see :class:`Namespace`. The
         times are the defaults for the values that are stored there. The file keeps the times of the first program that
@@ -129,8 +130,10 @@ class Cache(_kennel.Cache, Creating):
         :param stale: seconds, or a ``timedelta``, until values are stale; at most ``ttl``. By default they are never
             stale.
         :param absence_ttl: how many seconds to remember that a key has no value. By default this is not remembered.
+        :param jitter: the part, from 0 to 1, by which ``ttl`` and ``stale`` of each value are shortened at random at
+            most, so that values that are stored together do not all end together; default 0.
         """
-        return Namespace(self, name, ttl, stale, absence_ttl)
+        return Namespace(self, name, ttl, stale, absence_ttl, jitter)
 
     def __enter__(self: Self) -> Self:
         return self
@@ -166,6 +169,8 @@ class Namespace(_kennel.Namespace, Creating):
     :param ttl: seconds, or a ``timedelta``, until values expire; by default they do not expire.
     :param stale: seconds, or a ``timedelta``, until values are stale; at most ``ttl``. By default they are never stale.
     :param absence_ttl: how many seconds to remember that a key has no value. By default this is not remembered.
+    :param jitter: the part, from 0 to 1, by which ``ttl`` and ``stale`` of each value are shortened at random at most,
+        so that values that are stored together do not all end together; default 0.
     """
 
     _made_of: Tuple[Any, ...]
@@ -177,9 +182,10 @@ class Namespace(_kennel.Namespace, Creating):
         ttl: Optional[Seconds] = None,
         stale: Optional[Seconds] = None,
         absence_ttl: Optional[Seconds] = None,
+        jitter: Optional[float] = None,
     ) -> "Namespace":
-        self = super().__new__(cls, cache, name, ttl, stale, absence_ttl)
-        self._made_of = (cache, name, ttl, stale, absence_ttl)
+        self = super().__new__(cls, cache, name, ttl, stale, absence_ttl, jitter)
+        self._made_of = (cache, name, ttl, stale, absence_ttl, jitter)
         cache._namespaces.add(self)
         return self
 

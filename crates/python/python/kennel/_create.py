@@ -15,6 +15,8 @@ from ._clock import now
 from ._errors import Busy, Error, TimedOut
 from ._log import log, not_stored
 from ._memoize import Memoizing, Seconds, seconds
+from ._near import NEAR_BYTES, Near
+from ._serializers import Serializer
 
 __all__ = ["Creating"]
 
@@ -143,6 +145,45 @@ class Creating(_kennel.Space, Memoizing):
 
     __slots__ = ()
 
+    def near(
+        self,
+        *,
+        items: int = 1024,
+        bytes: int = NEAR_BYTES,
+        serializer: Union[str, Serializer] = "pickle",
+        shared: bool = False,
+        check: float = 0.0,
+    ) -> Near:
+        """Returns a handle for objects that each process keeps decoded, a :class:`kennel.Near`.
+
+        Before each use a look at the cache confirms that the object is the current one: it is never older than what
+        ``get`` would return, whichever process wrote or invalidated it, and there are no messages between processes.
+        Every process holds its own objects.
+
+        >>> import kennel, tempfile, os
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> cache = kennel.Cache(os.path.join(folder.name, "pages"), capacity=8 << 20)
+        >>> near = cache.near()
+        >>> near.get_or_create("point", lambda: (1, 2), ttl=600)
+        (1, 2)
+        >>> near.get("point") is near.get("point")
+        True
+        >>> cache.close(); folder.cleanup()
+
+        Only objects that cannot change are kept unasked: None, numbers, text, bytes, dates and times, UUIDs,
+        enumerations, and tuples and frozensets of these. All others are decoded for each call.
+
+        :param items: the most objects to keep; default 1024.
+        :param bytes: the most bytes of stored values whose objects are kept; objects take several times as much.
+            Default 16 MiB.
+        :param serializer: ``pickle`` (default), ``json``, ``bytes``, or an object with ``dumps`` and ``loads``.
+        :param shared: keep other objects, too, so that all callers in a process get the same object, which none of them
+            may change. Default False.
+        :param check: the share of uses, from 0 to 1, in which to test whether a caller has changed a shared object; then
+            :class:`kennel.Mutated` is raised. For tests; default 0.
+        """
+        return Near(self, items, bytes, serializer, shared, check)
+
     def get_or_create(
         self,
         key: BytesLike,
@@ -192,8 +233,10 @@ class Creating(_kennel.Space, Memoizing):
             raising :class:`kennel.Error`. ``stats().counters.uncached`` counts this, and it is logged once for each
             kind of error. Default False.
         """
-        found = self.claim(
+        return self._get_or_create(
             key,
+            create,
+            None,
             ttl=ttl,
             stale=stale,
             absence_ttl=absence_ttl,
@@ -202,10 +245,27 @@ class Creating(_kennel.Space, Memoizing):
             claim_max_age=claim_max_age,
             early_refresh=early_refresh,
             flags=flags,
+            should_cache=should_cache,
+            background=background,
             or_uncached=or_uncached,
         )
+
+    def _get_or_create(
+        self,
+        key: BytesLike,
+        create: Callable[[], Optional[BytesLike]],
+        note: Optional[Callable[[Tuple[int, int]], None]],
+        *,
+        should_cache: Optional[Callable[[bytes], bool]] = None,
+        background: bool = False,
+        **how: Any,
+    ) -> Optional[bytes]:
+        """Does the same as :meth:`get_or_create`, and calls ``note`` with the id of a value that was found."""
+        found = self.claim(key, **how)
         claim = _claim_of(self, key, found)
         if claim is None:
+            if note is not None and found.id is not None:
+                note(found.id)
             return found.value
 
         def work() -> Optional[bytes]:
@@ -237,17 +297,42 @@ class Creating(_kennel.Space, Memoizing):
         """Does the same as :meth:`get_or_create` for coroutines, with the same parameters: ``create`` is a coroutine
         function, and the event loop continues to run while another caller creates the value. The calling task owns the
         claim. With ``background`` a new task creates the new value for a stale one."""
-        how: Dict[str, Any] = dict(
+        return await self._aget_or_create(
+            key,
+            create,
+            None,
             ttl=ttl,
             stale=stale,
             absence_ttl=absence_ttl,
+            wait=wait,
+            unprotected=unprotected,
             claim_max_age=claim_max_age,
             early_refresh=early_refresh,
             flags=flags,
+            should_cache=should_cache,
+            background=background,
+            or_uncached=or_uncached,
         )
+
+    async def _aget_or_create(
+        self,
+        key: BytesLike,
+        create: Callable[[], Awaitable[Optional[BytesLike]]],
+        note: Optional[Callable[[Tuple[int, int]], None]],
+        *,
+        wait: Optional[Seconds] = 30.0,
+        unprotected: bool = False,
+        should_cache: Optional[Callable[[bytes], bool]] = None,
+        background: bool = False,
+        or_uncached: bool = False,
+        **how: Any,
+    ) -> Optional[bytes]:
+        """Does the same as :meth:`aget_or_create`, and calls ``note`` with the id of a value that was found."""
         found = await _find_or_uncached(self, key, wait, unprotected, how, or_uncached)
         claim = _claim_of(self, key, found)
         if claim is None:
+            if note is not None and found.id is not None:
+                note(found.id)
             return found.value
 
         async def work() -> Optional[bytes]:

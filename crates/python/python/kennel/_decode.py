@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import _kennel
+from ._errors import Error
 from ._log import once
 from ._serializers import Serializer
 
-__all__ = ["Decoder"]
+__all__ = ["Decoder", "forget"]
 
 
 class Decoder:
@@ -34,3 +36,13 @@ class Decoder:
             kind = "decode", type(error).__name__, str(error)
             once(kind, "%s: the value of %r cannot be decoded and counts as missing: %r", self._where, key, error)
             return default
+
+
+def forget(space: _kennel.Space, key: Any, data: bytes) -> None:
+    """Removes a value, unless another value has replaced it."""
+    try:
+        item = space.get_item(key)
+        if item is not None and item.value == data:
+            space.compare_and_swap(key, item.stamp, b"", ttl=0)
+    except Error:
+        pass  # The value counts as a miss until it expires.

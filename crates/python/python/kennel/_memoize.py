@@ -11,14 +11,16 @@ import math
 import os
 import sys
 import types
-from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple, Union, overload
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple, Union, overload
 
 from . import _kennel
 from ._clock import now
-from ._decode import Decoder
+from ._decode import Decoder, forget
 from ._errors import BadOption, Error
 from ._keys import Keys, called
 from ._log import not_stored, once
+from ._near import NEAR_BYTES, Id, Kept
+from ._near import NONE as _NONE
 from ._serializers import Bytes, Serializer, serializer as _serializer
 
 if TYPE_CHECKING:
@@ -74,14 +76,14 @@ if TYPE_CHECKING:
         should_cache: Optional[Callable[[Any], bool]]
         background: bool
         require: bool
+        near: Optional[int]
+        shared: bool
+        check: float
 
 
 __all__ = ["Memoizing", "memoize"]
 
 Seconds = Union[float, datetime.timedelta]
-
-#: Stands for a missing object.
-_NONE: Any = object()
 
 #: After a failure to open a cache, how many seconds pass before the next attempt.
 _PAUSE = 5.0
@@ -94,6 +96,8 @@ class _Made:
         self._serializer = serializer
         self._should_cache = should_cache
         self.object: Any = _NONE
+        #: Which write stored the value, if it was found in the cache.
+        self.ids: List[Id] = []
 
     def bytes_of(self, value: Any) -> Any:
         self.object = value
@@ -119,6 +123,8 @@ class How:
         self.should_cache = should_cache
         self.require = require
         self.life = {name: creation[name] for name in ("ttl", "stale")}
+        #: The objects that this process keeps, if it keeps any.
+        self.kept: Optional[Kept] = None
         self._creation = {**creation, "or_uncached": not require}
         # With the serializer "bytes", None means that there is no value. This is remembered for as long as a value
         # would be. A namespace may have a default for it, which only its file knows.
@@ -170,14 +176,21 @@ class _Memoized:
     def _made(self) -> _Made:
         return _Made(self._how.serializer, self._how.should_cache)
 
+    def _fresh(self, space: "Creating", key: Any) -> Any:
+        """Returns the object that this process keeps for a key, if it is still the current one."""
+        kept = self._how.kept
+        return _NONE if kept is None else kept.fresh(space, key, self._how.creation(space))
+
     def _loaded(self, space: "Creating", key: Any, data: Optional[bytes], made: _Made) -> Any:
         """Decodes a value. If this fails for a value that this call created, the created object is returned; a stored
         value is removed."""
         value = None if data is None else self._decoder.value(key, data, _NONE)
         if value is not _NONE or data is None:
+            if self._how.kept is not None and data is not None:
+                self._how.kept.keep_found(key, made.ids, value, len(data))
             return value
         if made.object is _NONE:
-            _forget(space, key, data)
+            forget(space, key, data)
         return made.object
 
     def _renewed(self, space: "Optional[Creating]", key: Any, value: Any) -> Any:
@@ -212,16 +225,6 @@ class _Memoized:
         return str(getattr(self, "__qualname__"))
 
 
-def _forget(space: _kennel.Space, key: Any, data: bytes) -> None:
-    """Removes a value, unless another value has replaced it."""
-    try:
-        item = space.get_item(key)
-        if item is not None and item.value == data:
-            space.compare_and_swap(key, item.stamp, b"", ttl=0)
-    except Error:
-        pass  # The value counts as a miss until it expires.
-
-
 class _MemoizedFunction(_Memoized):
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         key, space, made = self._key_of(*args, **kwargs), self._space(), self._made()
@@ -229,12 +232,17 @@ class _MemoizedFunction(_Memoized):
             self.uncached += 1
             return self._function(*args, **kwargs)
 
+        value = self._fresh(space, key)
+        if value is not _NONE:
+            return value
+
         def create() -> Any:
             return made.bytes_of(self._function(*args, **kwargs))
 
         # The second attempt follows a value that cannot be decoded.
         for _ in range(2):
-            data = space.get_or_create(key, create, should_cache=made.predicate, **self._how.creation(space))
+            how, made.ids = self._how.creation(space), []
+            data = space._get_or_create(key, create, made.ids.append, should_cache=made.predicate, **how)
             value = self._loaded(space, key, data, made)
             if value is not _NONE:
                 return value
@@ -263,11 +271,16 @@ class _MemoizedCoroutine(_Memoized):
             self.uncached += 1
             return await self._function(*args, **kwargs)
 
+        value = self._fresh(space, key)
+        if value is not _NONE:
+            return value
+
         async def create() -> Any:
             return made.bytes_of(await self._function(*args, **kwargs))
 
         for _ in range(2):
-            data = await space.aget_or_create(key, create, should_cache=made.predicate, **self._how.creation(space))
+            how, made.ids = self._how.creation(space), []
+            data = await space._aget_or_create(key, create, made.ids.append, should_cache=made.predicate, **how)
             value = self._loaded(space, key, data, made)
             if value is not _NONE:
                 return value
@@ -387,6 +400,9 @@ class Memoizing:
         should_cache: Optional[Callable[[Any], bool]] = None,
         background: bool = False,
         require: bool = False,
+        near: Optional[int] = None,
+        shared: bool = False,
+        check: float = 0.0,
     ) -> Memoizer: ...
 
     def memoize(
@@ -405,6 +421,9 @@ class Memoizing:
         should_cache: Optional[Callable[[Any], bool]] = None,
         background: bool = False,
         require: bool = False,
+        near: Optional[int] = None,
+        shared: bool = False,
+        check: float = 0.0,
     ) -> Any:
         """Caches the return values of a function, or of a coroutine function, by its arguments: a decorator.
 
@@ -469,6 +488,12 @@ class Memoizing:
             function, so that this caller, too, immediately gets the stale value. Default False.
         :param require: raise :class:`kennel.Error` if the cache fails, instead of running the function without it.
             Default False.
+        :param near: how many values each process keeps as objects, as :meth:`kennel.Cache.near` does: only values that
+            cannot change, and never an old one. By default no values are kept.
+        :param shared: keep other values, too, so that all callers in a process get the same object, which none of them
+            may change. Default False.
+        :param check: the share of those uses, from 0 to 1, in which to test whether a caller has changed a shared
+            object; then :class:`kennel.Mutated` is raised. For tests; default 0.
         """
         creation = dict(
             ttl=ttl,
@@ -483,6 +508,8 @@ class Memoizing:
             check_seconds(option, time)
         check_life(ttl, stale)
         how = How(serializer, should_cache, require, creation)
+        if near is not None:
+            how.kept = Kept(near, NEAR_BYTES, how.serializer, shared, check)
         source = self if isinstance(self, Source) else Source(self)
         if function is not None:
             return memoized(source, function, key, name, how)

@@ -22,6 +22,14 @@ are missing. A ``manage.py`` command that does not use the cache needs no file.
     separate their keys, as Django's documentation says.
 ``serializer``
     ``pickle`` (default), ``json``, or an object with ``dumps`` and ``loads``, or the dotted path of one.
+``near``
+    How many values each process keeps as objects; by default none. Before each use a look at the cache confirms that
+    the value is still the current one. ``get`` and ``get_or_set`` share only objects that cannot change: None, numbers,
+    text (also safe text of templates), bytes, dates and times, UUIDs, enumerations, and tuples and frozensets of these.
+    ``cache.get(key, shared=True)`` shares any object, which no caller may change.
+``near_check``
+    The share of uses of a shared object, from 0 to 1, in which to test whether a caller has changed it; then
+    :class:`kennel.Mutated` is raised. For tests; default 0.
 ``require``
     ``True`` raises the errors of the cache. By default a site continues without its cache: if the file cannot be
     opened, or a write fails, each operation behaves like Django's dummy cache (``set_many`` returns the keys that it
@@ -46,7 +54,7 @@ import asyncio
 import inspect
 import logging
 import os
-from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, TypeVar
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, TypeVar, cast
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, InvalidCacheKey
 from django.utils.module_loading import import_string
@@ -57,6 +65,7 @@ from ._clock import now
 from ._decode import Decoder
 from ._errors import BadOption, Busy, Error, OwnClaim, TooLarge
 from ._kennel import MAX_KEY
+from ._near import NEAR_BYTES, NONE, Id, Kept
 from ._serializers import serializer as _serializer
 from ._shared import cache_at
 
@@ -119,6 +128,8 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         self._serializer = _serializer(given() if isinstance(given, type) else given)
         self._namespace_name = options.pop("namespace", "django")
         self._require = bool(options.pop("require", False))
+        near, check = options.pop("near", None), options.pop("near_check", 0.0)
+        self._kept = None if near is None else Kept(near, NEAR_BYTES, self._serializer, False, check)
         unknown = options.keys() - set(OPTIONS)
         if unknown:
             raise TypeError(f"OPTIONS of {type(self).__name__}: {', '.join(sorted(unknown))}: no such option")
@@ -239,9 +250,26 @@ class KennelCache(BaseCache):  # type: ignore[misc]
 
     # Parts of the blocking and the asynchronous methods. They take keys in their stored form.
 
-    def _found(self, opened: Optional[_Opened], key: str, default: Any) -> Any:
+    def _found(self, opened: Optional[_Opened], key: str, default: Any, shared: bool) -> Any:
+        if opened is not None and self._kept is not None:
+            return self._kept.get(opened.namespace, self._decoder, key, default, shared)
         data = None if opened is None else opened.namespace.get(key)
         return default if data is None else self._decoder.value(key, data, default)
+
+    def _fresh(self, opened: _Opened, key: str) -> Any:
+        """Returns the object that this process keeps for a key, if it is still the current one, otherwise the mark of a
+        missing key."""
+        value = NONE if self._kept is None else self._kept.fresh(opened.namespace, key, {})
+        return self._missing_key if value is NONE else value
+
+    def _created(self, key: str, creation: _Creation, data: Optional[bytes], ids: List[Id]) -> Any:
+        """Returns the object of ``get_or_set``, or the mark of a missing key if it cannot be decoded."""
+        if creation.has_begun:
+            return creation.value
+        found = self._decoder.value(key, data or b"", self._missing_key)
+        if found is not self._missing_key and self._kept is not None:
+            self._kept.keep_found(key, ids, found, len(data or b""))
+        return found
 
     def _found_many(self, opened: Optional[_Opened], made: Mapping[str, Any]) -> Dict[Any, Any]:
         if opened is None:
@@ -336,9 +364,10 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         the value does not fit."""
         return self._write(self._add(self._key(key, version), value, timeout), True)
 
-    def get(self, key: Any, default: Any = None, version: Optional[int] = None) -> Any:
-        """Returns the value of a key, or ``default``."""
-        return self._found(self._opened or self._open(), self._key(key, version), default)
+    def get(self, key: Any, default: Any = None, version: Optional[int] = None, *, shared: bool = False) -> Any:
+        """Returns the value of a key, or ``default``. With ``shared`` and the option ``near``, all callers of the
+        process get the same object, which none of them may change."""
+        return self._found(self._opened or self._open(), self._key(key, version), default, shared)
 
     def set(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None) -> None:
         """Stores a value."""
@@ -370,12 +399,15 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         creation, ttl, missing = _Creation(default, self._serializer), self._ttl(timeout), self._missing_key
         if opened is None:
             return creation.run()
+        kept, ids = self._fresh(opened, made), cast(List[Id], [])
+        if kept is not missing:
+            return kept
         try:
-            data = opened.namespace.get_or_create(made, creation.stored, ttl=ttl, unprotected=True)
+            data = opened.namespace._get_or_create(made, creation.stored, ids.append, ttl=ttl, unprotected=True)
         except Error as error:
             self._not_created(creation, error)
             return creation.run()
-        found = creation.value if creation.has_begun else self._decoder.value(made, data or b"", missing)
+        found = self._created(made, creation, data, ids)
         if found is missing:
             found = creation.run()
             self._write(self._set(made, found, timeout), None)
@@ -432,9 +464,9 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         """See :meth:`add`."""
         return await self._awrite(self._add(self._key(key, version), value, timeout), True)
 
-    async def aget(self, key: Any, default: Any = None, version: Optional[int] = None) -> Any:
+    async def aget(self, key: Any, default: Any = None, version: Optional[int] = None, *, shared: bool = False) -> Any:
         """See :meth:`get`."""
-        return self._found(await self._aopen(), self._key(key, version), default)
+        return self._found(await self._aopen(), self._key(key, version), default, shared)
 
     async def aset(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Optional[int] = None) -> None:
         """See :meth:`set`."""
@@ -463,12 +495,15 @@ class KennelCache(BaseCache):  # type: ignore[misc]
         creation, ttl, missing = _Creation(default, self._serializer), self._ttl(timeout), self._missing_key
         if opened is None:
             return await creation.arun()
+        kept, ids = self._fresh(opened, made), cast(List[Id], [])
+        if kept is not missing:
+            return kept
         try:
-            data = await opened.namespace.aget_or_create(made, creation.astored, ttl=ttl, unprotected=True)
+            data = await opened.namespace._aget_or_create(made, creation.astored, ids.append, ttl=ttl, unprotected=True)
         except Error as error:
             self._not_created(creation, error)
             return await creation.arun()
-        found = creation.value if creation.has_begun else self._decoder.value(made, data or b"", missing)
+        found = self._created(made, creation, data, ids)
         if found is missing:
             found = await creation.arun()
             await self._awrite(self._set(made, found, timeout), None)

@@ -1,0 +1,66 @@
+//! The host's time: one that runs on while the host is suspended, and that all processes of the host share.
+//!
+//! `CLOCK_BOOTTIME` of a process in a time namespace of its own is ahead of the host's by an offset, which `/proc` tells.
+//! Without `/proc`, the host's clock is assumed. Systems without that clock use `CLOCK_MONOTONIC`: after a suspend, a
+//! value may then be used for as much longer as the host was suspended.
+
+use rustix::time::{ClockId, clock_gettime};
+
+#[cfg(target_os = "linux")]
+const CLOCK: ClockId = ClockId::Boottime;
+#[cfg(not(target_os = "linux"))]
+const CLOCK: ClockId = ClockId::Monotonic;
+
+/// The host's time in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HostClock {
+    ahead: i64,
+}
+
+impl HostClock {
+    pub(crate) fn new() -> Self {
+        Self { ahead: ahead() }
+    }
+
+    #[inline]
+    pub(crate) fn now(self) -> u64 {
+        let time = clock_gettime(CLOCK);
+        (time.tv_sec * 1_000_000 + time.tv_nsec / 1_000 - self.ahead).max(0) as u64
+    }
+}
+
+/// How many microseconds this process's clock is ahead of the host's.
+fn ahead() -> i64 {
+    let namespace = |name| std::fs::read_link(format!("/proc/self/ns/{name}")).ok();
+    // The file shows the offsets for the process's children, which are its own unless it has called `unshare`.
+    if namespace("time") != namespace("time_for_children") {
+        return 0;
+    }
+    let text = std::fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+    text.lines().find_map(offset).unwrap_or(0)
+}
+
+/// The microseconds in a line such as `boottime  3600  500000000`.
+fn offset(line: &str) -> Option<i64> {
+    let mut fields = line.split_ascii_whitespace();
+    if fields.next() != Some("boottime") {
+        return None;
+    }
+    let (seconds, nanoseconds): (i64, i64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some(seconds * 1_000_000 + nanoseconds / 1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_offset_of_a_time_namespace_is_taken_off() {
+        assert_eq!(offset("boottime      3600   500000000"), Some(3_600_500_000));
+        assert_eq!(offset("boottime  -1 0"), Some(-1_000_000));
+        assert_eq!(offset("monotonic 3600 0"), None);
+        let (here, ahead) = (HostClock { ahead: 0 }, HostClock { ahead: 1_000_000 });
+        let (a, b) = (ahead.now(), here.now());
+        assert!((900_000..60_000_000).contains(&(b - a)), "{a} {b}");
+    }
+}

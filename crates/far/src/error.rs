@@ -1,0 +1,69 @@
+//! The errors of the far tier. A near tier that fails is no error: the far tier is asked instead.
+
+use std::io;
+
+/// The result of a call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Any error of a far tier.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An option has an invalid value.
+    #[error("option {option}: expected {expected}, found {given}")]
+    Option {
+        /// The option.
+        option: &'static str,
+        /// Its value, or what is wrong with it.
+        given: String,
+        /// Which values are valid.
+        expected: String,
+    },
+
+    /// Another process uses this near file and the same prefixes with another database or another `max_staleness`.
+    #[error(
+        "the near tier {0} is in use with another database, `max_staleness` or mode: give all processes of a host the same \
+         options, or use another file"
+    )]
+    Mismatch(String),
+
+    /// The server answered with an error.
+    #[error("the server answered: {0}")]
+    Server(String),
+
+    /// The connection to the server failed. If the call was a write, the server may have executed it, or may do so later.
+    #[error("cannot reach the server: {0}")]
+    Connection(String),
+
+    /// The server's answer has not the form that the command's answer has.
+    #[error("expected {expected} from the server, found {found}")]
+    Answer {
+        /// The expected form.
+        expected: &'static str,
+        /// What came.
+        found: String,
+    },
+
+    /// The near tier's file cannot be opened.
+    #[error(transparent)]
+    Near(#[from] kennel::Error),
+
+    /// The system refused something.
+    #[error("cannot {what}: {source}")]
+    Io {
+        /// What failed.
+        what: &'static str,
+        /// The reason.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn option(option: &'static str, given: impl Into<String>, expected: impl Into<String>) -> Self {
+        Self::Option { option, given: given.into(), expected: expected.into() }
+    }
+
+    pub(crate) fn io(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { what, source }
+    }
+}

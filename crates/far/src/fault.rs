@@ -1,0 +1,83 @@
+//! Rules that a test can leave out, to prove that their absence is found.
+
+/// A rule of the far tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Rule {
+    /// A write deletes the near key before it returns.
+    WritesDelete = 1,
+    /// A fill stores only under its claim.
+    FillsClaim,
+    /// A value that was neither a trusted hit nor stored deletes the near key before it is returned.
+    BypassesDelete,
+    /// A hit needs a proof that is not older than T.
+    HitsNeedProof,
+    /// A tracker invalidates everything before it proves anything.
+    JoiningFlushes,
+    /// A proof is the time at which a ping was sent.
+    ProofIsSending,
+    /// The proof is read before the value, and the clock after it.
+    ProofBeforeValue,
+    /// A fill is stored only if its connection is to the run that is proved.
+    FillsCheckRun,
+    /// A value expires when it does in the far tier.
+    FillsExpire,
+}
+
+impl Rule {
+    /// All rules, with their names.
+    #[cfg(feature = "faults")]
+    pub const ALL: [(&'static str, Rule); 9] = [
+        ("writes-delete", Rule::WritesDelete),
+        ("fills-claim", Rule::FillsClaim),
+        ("bypasses-delete", Rule::BypassesDelete),
+        ("hits-need-proof", Rule::HitsNeedProof),
+        ("joining-flushes", Rule::JoiningFlushes),
+        ("proof-is-sending", Rule::ProofIsSending),
+        ("proof-before-value", Rule::ProofBeforeValue),
+        ("fills-check-run", Rule::FillsCheckRun),
+        ("fills-expire", Rule::FillsExpire),
+    ];
+}
+
+#[cfg(feature = "faults")]
+static LEFT_OUT: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
+
+/// Leaves a rule out in this process from now on; `None` keeps all.
+#[cfg(feature = "faults")]
+pub fn leave_out(rule: Option<Rule>) {
+    LEFT_OUT.store(rule.map_or(0, |rule| rule as u8), std::sync::atomic::Ordering::SeqCst);
+}
+
+/// Whether a rule is kept: always, except in tests.
+#[inline(always)]
+pub(crate) fn keeps(rule: Rule) -> bool {
+    #[cfg(feature = "faults")]
+    return LEFT_OUT.load(std::sync::atomic::Ordering::Relaxed) != rule as u8;
+    #[cfg(not(feature = "faults"))]
+    {
+        let _ = rule;
+        true
+    }
+}
+
+#[cfg(feature = "faults")]
+thread_local! {
+    static AFTER_COPY: std::cell::RefCell<Option<Box<dyn Fn()>>> = const { std::cell::RefCell::new(None) };
+}
+
+/// Runs `work` in each later `get` of this thread, between the copy of a near value and the look at the clock.
+#[cfg(feature = "faults")]
+pub fn after_copy(work: impl Fn() + 'static) {
+    AFTER_COPY.set(Some(Box::new(work)));
+}
+
+/// A near value was copied.
+#[inline(always)]
+pub(crate) fn copied() {
+    #[cfg(feature = "faults")]
+    if let Some(work) = AFTER_COPY.take() {
+        work();
+        AFTER_COPY.set(Some(work));
+    }
+}

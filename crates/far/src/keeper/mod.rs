@@ -1,0 +1,17 @@
+//! Keepers: one thread in each process that uses the near tier. It waits for a seat, and tracks while it has one.
+//!
+//! ```text
+//! waiting --seat--> joining --tracking on--> tracking --covered--> proving
+//!    ^                 ^ |  refused, lost        |  lost, no answer in 4 T, no master, marker changed, generation passed
+//!    |                 | +-----------------------+
+//!    |                 +--- pause: 20 ms, doubling to 1 s
+//!    +--- ten failures in a row: another process may do better
+//! volunteer: nothing was proved for T and a half, and no holder of a seat did anything: the holders are stopped
+//! ```
+
+mod seat;
+mod shared;
+mod thread;
+mod tracker;
+
+pub(crate) use thread::Keeper;

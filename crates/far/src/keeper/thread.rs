@@ -1,0 +1,159 @@
+//! The thread of a keeper.
+
+use super::seat::Seat;
+use super::shared::{Ended, Shared};
+use super::tracker::{Session, jittered};
+use crate::error::{Error, Result};
+use crate::near::Near;
+use crate::settings::{Settings, micros};
+use crate::stats::Counters;
+use arc_swap::ArcSwapOption;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// After so many failures in a row a keeper gives its seat back.
+const MOST_FAILURES: u32 = 10;
+/// How often a keeper looks for a seat at most, and at least.
+const SHORTEST_LOOK: Duration = Duration::from_millis(5);
+const LONGEST_LOOK: Duration = Duration::from_millis(250);
+
+/// The keeper of a process. Dropping it ends its thread and gives its seat back.
+pub(crate) struct Keeper {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+    process: u32,
+}
+
+impl Keeper {
+    pub(crate) fn start(settings: &Arc<Settings>, near: &Arc<Near>, counters: &Arc<Counters>) -> Result<Self> {
+        let shared = Arc::new(Shared {
+            settings: Arc::clone(settings),
+            near: Arc::clone(near),
+            counters: Arc::clone(counters),
+            is_stopped: AtomicBool::new(false),
+            problem: ArcSwapOption::empty(),
+            proofs: AtomicU64::new(0),
+        });
+        let of_thread = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("kennel-far keeper".into()).spawn(move || keep(&of_thread));
+        let thread = thread.map_err(Error::io("start the keeper's thread"))?;
+        Ok(Self { shared, thread: Some(thread), process: std::process::id() })
+    }
+
+    /// Why this process's tracker is not proving, if it has a seat and is not.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.shared.problem.load().as_deref().cloned()
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        let thread = self.thread.take();
+        // A forked child has the handle of a thread that runs in its parent only.
+        if self.process != std::process::id() {
+            return std::mem::forget(thread);
+        }
+        self.shared.is_stopped.store(true, Ordering::Relaxed);
+        if let Some(thread) = thread {
+            thread.thread().unpark();
+            drop(thread.join());
+        }
+    }
+}
+
+fn keep(shared: &Shared) {
+    let seats = Seats::of(shared);
+    while let Some((mut seat, is_volunteer)) = seats.wait(shared) {
+        hold(shared, &mut seat, is_volunteer);
+        seat.name(None);
+    }
+}
+
+/// Tracks with a seat until it is to be given back.
+fn hold(shared: &Shared, seat: &mut Seat, is_volunteer: bool) {
+    let (mut failures, mut pause) = (0, FIRST_PAUSE);
+    while !shared.is_stopped() {
+        if !is_volunteer {
+            shared.near.beat();
+        }
+        shared.proofs.store(0, Ordering::Relaxed);
+        let ended = Session::join(shared, seat, is_volunteer).and_then(|mut session| session.track());
+        match ended {
+            Ok(Ended::Stopped | Ended::Relieved) => return,
+            Err(error) => shared.problem.store(Some(Arc::new(error.to_string()))),
+        }
+        if shared.proofs.load(Ordering::Relaxed) > 0 {
+            (failures, pause) = (0, FIRST_PAUSE);
+        }
+        failures += 1;
+        shared.pause(jittered(pause));
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        if failures == MOST_FAILURES {
+            return;
+        }
+    }
+}
+
+/// The seats beside a near file.
+struct Seats {
+    of_trackers: Vec<PathBuf>,
+    of_volunteer: PathBuf,
+}
+
+impl Seats {
+    fn of(shared: &Shared) -> Self {
+        let (near, namespace) = (shared.near.path(), shared.settings.scope().namespace());
+        let path = |seat: String| Seat::path(near, &namespace, &seat);
+        Self {
+            of_trackers: (0..shared.settings.keepers).map(|seat| path(format!("seat-{seat}"))).collect(),
+            of_volunteer: path("volunteer".into()),
+        }
+    }
+
+    /// Waits for a seat. `true` beside it: it is the volunteer's. `None`: the keeper is stopped.
+    fn wait(&self, shared: &Shared) -> Option<(Seat, bool)> {
+        let near = shared.near.path();
+        let staleness = shared.settings.max_staleness;
+        let look = (staleness / 10).clamp(SHORTEST_LOOK, LONGEST_LOOK);
+        let since = shared.near.clock.now();
+        let mut first = getrandom::u32().unwrap_or(0) as usize;
+        while !shared.is_stopped() {
+            // Each keeper begins with another seat, so that a freed one is not tried by all at once.
+            first = first.wrapping_add(1);
+            let seats = self.of_trackers.len();
+            let order = (0..seats).map(|i| &self.of_trackers[first.wrapping_add(i) % seats]);
+            for path in order {
+                match Seat::try_take(near, path) {
+                    Ok(Some(seat)) => return Some((seat, false)),
+                    Ok(None) => {}
+                    Err(error) => {
+                        shared
+                            .problem
+                            .store(Some(Arc::new(format!("cannot take the seat {}: {error}", path.display()))));
+                    }
+                }
+            }
+            if is_volunteer_needed(shared, since)
+                && let Ok(Some(seat)) = Seat::try_take(near, &self.of_volunteer)
+            {
+                return Some((seat, true));
+            }
+            shared.pause(jittered(look));
+        }
+        None
+    }
+}
+
+/// Whether nothing was proved for T and a half, although this keeper waits for as long: the holders of the seats are stopped. A
+/// holder that dials in vain is not, and nobody else would do better.
+fn is_volunteer_needed(shared: &Shared, since: u64) -> bool {
+    let near = &shared.near;
+    let long = micros(shared.settings.max_staleness) * 3 / 2;
+    let has_waited = near.clock.now().saturating_sub(since) > long;
+    has_waited && !near.was_proved_within(long) && !near.has_beaten_within(long)
+}

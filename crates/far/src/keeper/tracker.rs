@@ -1,0 +1,422 @@
+//! One connection of a tracker, from dialing to its loss.
+//!
+//! The order of steps is what the promises rest on:
+//!
+//! 1. Dial; find out which run of the server answers, and that it is a master. Adopt the generation of that identity, or
+//!    begin one.
+//! 2. Track. `on` is the host time after the reply: from then on every change is pushed over this connection.
+//! 3. Become *covered*: by a hard invalidation, or because another tracker has proved a time after `on`.
+//! 4. Apply pushes in their order, and ping. When a ping is answered, everything that was pushed before its answer is
+//!    applied first. Then the time at which the ping *before* it was sent is proved.
+
+use super::seat::{Holder, Seat};
+use super::shared::{Ended, Shared};
+use crate::connection::Connection;
+use crate::error::{Error, Result};
+use crate::fault::{Rule, keeps};
+use crate::redis::run_id;
+use crate::resp::Value;
+use crate::store::unexpected;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Keys of pushes that are deleted together.
+const BATCH: usize = 1024;
+
+pub(super) struct Session<'a> {
+    shared: &'a Shared,
+    seat: &'a mut Seat,
+    connection: Connection,
+    generation: u64,
+    marker: Vec<u8>,
+    /// Host time from which on all changes are pushed.
+    on: u64,
+    is_covered: bool,
+    /// Keys that were pushed and are not deleted yet.
+    batch: Vec<Vec<u8>>,
+    ping: Option<Ping>,
+    next_ping: Instant,
+    /// When the last answered ping was sent.
+    answered: Option<u64>,
+    last_proof: u64,
+    clocks: Option<Clocks>,
+    /// Keys whose pushes the probe still waits for.
+    probes: Vec<Vec<u8>>,
+    is_volunteer: bool,
+}
+
+/// A ping that is not answered yet.
+struct Ping {
+    sent: u64,
+    at: Instant,
+    /// How many of its commands are answered.
+    replies: usize,
+    server_us: Option<u64>,
+}
+
+/// How far other clocks were ahead of the host's time, in microseconds.
+#[derive(Clone, Copy)]
+struct Clocks {
+    wall: i64,
+    server: Option<i64>,
+}
+
+impl<'a> Session<'a> {
+    /// Dials and begins to track.
+    pub(super) fn join(shared: &'a Shared, seat: &'a mut Seat, is_volunteer: bool) -> Result<Self> {
+        let (settings, near) = (&shared.settings, &shared.near);
+        near.agree_on(&settings.scope())?;
+        let deadline = Instant::now() + settings.patience();
+        let mut connection = Connection::open(&settings.address, settings.patience())?;
+        let run_id = master_run(&mut connection, deadline)?;
+        let generation = agree(shared, settings.scope().identity(&run_id))?;
+        let marker = marker(&mut connection, &settings.marker(), deadline)?;
+        take_over(&mut connection, seat, run_id, deadline)?;
+        let mut track: Vec<&[u8]> = vec![b"CLIENT", b"TRACKING", b"ON", b"BCAST"];
+        settings.prefixes.iter().for_each(|prefix| track.extend([b"PREFIX".as_slice(), prefix]));
+        connection.ask(&track, deadline)?;
+        let on = near.clock.now();
+        shared.counters.tracked.add(1);
+        Ok(Self {
+            shared,
+            seat,
+            connection,
+            generation,
+            marker,
+            on,
+            is_covered: false,
+            batch: Vec::new(),
+            ping: None,
+            next_ping: Instant::now(),
+            answered: None,
+            last_proof: 0,
+            clocks: None,
+            probes: Vec::new(),
+            is_volunteer,
+        })
+    }
+
+    /// Tracks until the connection is lost or the keeper is stopped.
+    pub(super) fn track(&mut self) -> Result<Ended> {
+        // Nobody keeps anything alive that a flush would end.
+        if !self.shared.near.was_proved_within(self.shared.settings.staleness_us()) {
+            self.cover_by_flush()?;
+        }
+        self.probe()?;
+        loop {
+            if self.shared.is_stopped() {
+                self.seat.name(None);
+                return Ok(Ended::Stopped);
+            }
+            self.ping_if_due()?;
+            self.receive(self.next_wait())?;
+            if !self.is_covered {
+                self.try_to_cover()?;
+            }
+            if self.is_volunteer && self.is_relieved() {
+                self.seat.name(None);
+                return Ok(Ended::Relieved);
+            }
+        }
+    }
+
+    fn next_wait(&self) -> Duration {
+        let now = Instant::now();
+        let until = match &self.ping {
+            Some(ping) => ping.at + self.shared.settings.patience(),
+            None => self.next_ping,
+        };
+        until.saturating_duration_since(now).min(self.shared.settings.ping_interval())
+    }
+
+    /// Reads what has arrived and handles it. Keys are collected, so that many are deleted together.
+    fn receive(&mut self, wait: Duration) -> Result<()> {
+        self.connection.read(wait)?;
+        while let Some(value) = self.connection.received()? {
+            match value {
+                Value::Push(parts) => self.pushed(parts)?,
+                reply => self.replied(&reply)?,
+            }
+        }
+        self.apply()
+    }
+
+    fn pushed(&mut self, mut parts: Vec<Value>) -> Result<()> {
+        if parts.first().and_then(Value::as_bytes) != Some(b"invalidate") {
+            return Ok(());
+        }
+        self.shared.counters.pushes.add(1);
+        match parts.pop() {
+            Some(Value::Array(keys)) => {
+                self.shared.counters.pushed_keys.add(keys.len() as u64);
+                self.batch.extend(keys.into_iter().filter_map(|key| match key {
+                    Value::Bytes(key) => Some(key),
+                    _ => None,
+                }));
+                if self.batch.len() >= BATCH { self.apply() } else { Ok(()) }
+            }
+            // The server forgot everything: `FLUSHALL`, or its own table of keys was full.
+            Some(Value::Null) => {
+                self.probes.clear();
+                self.batch.clear();
+                self.flush()
+            }
+            other => Err(unexpected("keys in an invalidation", &other.unwrap_or(Value::Null))),
+        }
+    }
+
+    /// Deletes what was pushed.
+    fn apply(&mut self) -> Result<()> {
+        if !self.probes.is_empty() {
+            self.probes.retain(|probe| !self.batch.contains(probe));
+        }
+        for keys in self.batch.chunks(BATCH) {
+            self.shared.near.delete_multi(keys);
+        }
+        self.batch.clear();
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<()> {
+        if self.shared.near.flush() {
+            return Ok(());
+        }
+        Err(Error::Connection("the near tier cannot be invalidated".into()))
+    }
+
+    fn cover_by_flush(&mut self) -> Result<()> {
+        if keeps(Rule::JoiningFlushes) {
+            self.flush()?;
+        }
+        self.is_covered = true;
+        Ok(())
+    }
+
+    /// Becomes covered by another tracker's proof, or by a flush if none comes for T.
+    fn try_to_cover(&mut self) -> Result<()> {
+        let near = &self.shared.near;
+        let proof = near.proof();
+        if proof.generation() == self.generation && proof.low() > self.on && near.is_fresh(proof) {
+            self.is_covered = true;
+            return Ok(());
+        }
+        let staleness = self.shared.settings.staleness_us();
+        if near.clock.now().saturating_sub(self.on) > staleness || !near.was_proved_within(staleness) {
+            return self.cover_by_flush();
+        }
+        Ok(())
+    }
+
+    fn ping_if_due(&mut self) -> Result<()> {
+        let now = Instant::now();
+        if let Some(ping) = &self.ping {
+            let is_late = now.duration_since(ping.at) > self.shared.settings.patience();
+            return if is_late { Err(Error::Connection("a ping was not answered in time".into())) } else { Ok(()) };
+        }
+        if now < self.next_ping {
+            return Ok(());
+        }
+        if !self.is_volunteer {
+            self.shared.near.beat();
+        }
+        // The time before the first byte is sent: what is proved later must not be later than this.
+        let sent = self.shared.near.clock.now();
+        let marker = self.shared.settings.marker();
+        self.connection.send(&[&[b"ROLE"], &[b"GET", &marker], &[b"TIME"], &[b"PING", b"kennel"]])?;
+        self.ping = Some(Ping { sent, at: now, replies: 0, server_us: None });
+        self.next_ping = now + self.shared.settings.ping_interval();
+        Ok(())
+    }
+
+    fn replied(&mut self, reply: &Value) -> Result<()> {
+        let Some(ping) = &mut self.ping else { return Err(unexpected("no reply", reply)) };
+        ping.replies += 1;
+        match ping.replies {
+            1 => check_master(reply),
+            2 if reply.as_bytes() == Some(&self.marker) => Ok(()),
+            2 => {
+                // The database was swapped, or emptied: nothing is pushed for the former.
+                self.apply()?;
+                self.flush()?;
+                Err(unexpected("the marker of the database", reply))
+            }
+            3 => {
+                ping.server_us = Some(server_time(reply)?);
+                Ok(())
+            }
+            _ if reply.as_bytes() == Some(b"kennel") => self.answered(),
+            _ => Err(unexpected("the answer to a ping", reply)),
+        }
+    }
+
+    /// A ping was answered: what was pushed before is applied, and then the time of the ping before it is proved.
+    fn answered(&mut self) -> Result<()> {
+        let Some(ping) = self.ping.take() else { return Ok(()) };
+        self.apply()?;
+        let now = self.shared.near.clock.now();
+        self.shared.counters.round_trip_us.set(now.saturating_sub(ping.sent));
+        if self.have_clocks_stepped(&ping, now) {
+            self.flush()?;
+        }
+        let mut proven = self.answered.replace(ping.sent);
+        if !keeps(Rule::ProofIsSending) {
+            proven = Some(now);
+        }
+        if !self.is_covered {
+            return Ok(());
+        }
+        match proven {
+            Some(time) => self.prove(time),
+            None => {
+                // The second ping follows at once, so that a new tracker proves soon.
+                self.next_ping = Instant::now();
+                Ok(())
+            }
+        }
+    }
+
+    fn prove(&mut self, time: u64) -> Result<()> {
+        if !self.shared.near.prove(self.generation, time)? {
+            return Err(Error::Connection(
+                "another run of the server, or a failed deletion, took the proofs back".into(),
+            ));
+        }
+        self.last_proof = self.last_proof.max(time);
+        self.shared.counters.proofs.add(1);
+        self.shared.proved();
+        Ok(())
+    }
+
+    /// Whether another tracker proves: a volunteer is not needed then.
+    fn is_relieved(&self) -> bool {
+        let proof = self.shared.near.proof();
+        self.last_proof != 0 && proof.generation() == self.generation && proof.low() > self.last_proof
+    }
+
+    /// Whether the wall clock here or at the server was set by more than T since the last ping. Values expire by the wall
+    /// clock, and pushes of expired keys come by the server's.
+    fn have_clocks_stepped(&mut self, ping: &Ping, now: u64) -> bool {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64);
+        let round_trip = now.saturating_sub(ping.sent);
+        let middle = (ping.sent + round_trip / 2) as i64;
+        let clocks = Clocks { wall: wall - now as i64, server: ping.server_us.map(|time| time as i64 - middle) };
+        let most = self.shared.settings.staleness_us();
+        let Some(before) = self.clocks.replace(clocks) else { return false };
+        let server_step = before.server.zip(clocks.server).map_or(0, |(before, now)| before.abs_diff(now));
+        before.wall.abs_diff(clocks.wall) > most || server_step > most + round_trip
+    }
+
+    /// Changes a key under each prefix over a connection of its own, and waits for the pushes: a proxy or a rule of
+    /// access may swallow them.
+    fn probe(&mut self) -> Result<()> {
+        let settings = &self.shared.settings;
+        if !settings.probe {
+            return Ok(());
+        }
+        let patience = settings.patience();
+        let mut other = Connection::open(&settings.address, patience)?;
+        let deadline = Instant::now() + patience;
+        for prefix in &settings.prefixes {
+            let key = [prefix.as_slice(), b"kennel-far:probe:", &random_text()?].concat();
+            let set: [&[u8]; 5] = [b"SET", &key, b"", b"PX", b"2000"];
+            match other.ask(&set, deadline) {
+                Ok(_) => self.probes.push(key),
+                // The server has no room, no replicas, or does not let this user write: that says nothing of pushes.
+                Err(Error::Server(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        while !self.probes.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Error::Server(
+                    "the push of a changed key did not arrive: a proxy swallows pushes, the user of the tracker may not \
+                     read the keys, or the prefixes are wrong"
+                        .into(),
+                ));
+            }
+            self.receive(left.min(Duration::from_millis(20)))?;
+        }
+        Ok(())
+    }
+}
+
+/// The run of the server, which must be a master.
+fn master_run(connection: &mut Connection, deadline: Instant) -> Result<String> {
+    check_master(&connection.ask(&["ROLE"], deadline)?)?;
+    let info = connection.ask(&["INFO", "server"], deadline)?;
+    let text = info.as_bytes().map(String::from_utf8_lossy).unwrap_or_default().into_owned();
+    run_id(&text).map(str::to_owned).ok_or_else(|| unexpected("`run_id` in INFO", &info))
+}
+
+fn check_master(role: &Value) -> Result<()> {
+    match role {
+        Value::Array(parts) if parts.first().and_then(Value::as_bytes) == Some(b"master") => Ok(()),
+        other => Err(unexpected("the role of a master", other)),
+    }
+}
+
+/// The generation of an identity. While another one is proved, that one keeps its place: two trackers that reach
+/// different servers must not take it from each other for ever.
+fn agree(shared: &Shared, identity: u64) -> Result<u64> {
+    let near = &shared.near;
+    let proof = near.proof();
+    // A proof of the future, by a clock that was wrong, would keep all others from proving anything.
+    let is_of_future = proof.age(near.clock.now()).is_none();
+    if let Some(generation) = near.generation_of(identity).filter(|_| !is_of_future) {
+        return Ok(generation);
+    }
+    if !is_of_future && near.was_proved_within(2 * shared.settings.staleness_us()) {
+        return Err(Error::Server("the trackers of this host reach another server, which is proved".into()));
+    }
+    near.begin_generation(identity)?.or_else(|| near.generation_of(identity)).ok_or_else(|| {
+        Error::Connection("another tracker begins a generation, or none is left in this near file".into())
+    })
+}
+
+/// The marker of the database, which is made if it is missing.
+fn marker(connection: &mut Connection, key: &[u8], deadline: Instant) -> Result<Vec<u8>> {
+    let value = random_text()?;
+    let set: [&[u8]; 4] = [b"SET", key, &value, b"NX"];
+    connection.ask(&set, deadline)?;
+    let get: [&[u8]; 2] = [b"GET", key];
+    let reply = connection.ask(&get, deadline)?;
+    reply.as_bytes().map(<[u8]>::to_vec).ok_or_else(|| unexpected("the marker of the database", &reply))
+}
+
+/// Closes the connection of the seat's last holder at the server, and names the new one.
+fn take_over(connection: &mut Connection, seat: &mut Seat, run_id: String, deadline: Instant) -> Result<()> {
+    let reply = connection.ask(&["CLIENT", "ID"], deadline)?;
+    let Value::Int(client_id) = reply else { return Err(unexpected("the number of a connection", &reply)) };
+    if let Some(last) = seat.last_holder().filter(|last| last.run_id == run_id && last.client_id != client_id) {
+        match connection.ask(&["CLIENT", "KILL", "ID", &last.client_id.to_string()], deadline) {
+            // It is gone already, or this user may not close connections.
+            Ok(_) | Err(Error::Server(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    seat.name(Some(&Holder { client_id, run_id }));
+    Ok(())
+}
+
+/// The microseconds in a reply to `TIME`.
+fn server_time(reply: &Value) -> Result<u64> {
+    let Value::Array(parts) = reply else { return Err(unexpected("the time of the server", reply)) };
+    let number = |part: &Value| std::str::from_utf8(part.as_bytes()?).ok()?.parse::<u64>().ok();
+    match parts.as_slice() {
+        [seconds, micros] => number(seconds).zip(number(micros)).map(|(s, us)| s.saturating_mul(1_000_000) + us),
+        _ => None,
+    }
+    .ok_or_else(|| unexpected("the time of the server", reply))
+}
+
+/// Sixteen random hexadecimal digits.
+fn random_text() -> Result<Vec<u8>> {
+    let number = getrandom::u64().map_err(|error| Error::Io { what: "get random bytes", source: error.into() })?;
+    Ok(format!("{number:016x}").into_bytes())
+}
+
+/// The time that a keeper waits before the next attempt, made up to a quarter longer or shorter.
+pub(super) fn jittered(time: Duration) -> Duration {
+    let part = getrandom::u32().unwrap_or(1 << 31) >> 24;
+    time.mul_f64(0.75 + f64::from(part) / 512.0)
+}

@@ -1,0 +1,310 @@
+//! The near tier: a namespace of a Kennel file, and the words that say what it is worth.
+
+use crate::clock::HostClock;
+use crate::error::{Error, Result};
+use crate::fault::{Rule, keeps};
+use crate::proof::{BEAT, LAST_GENERATION, NAME, PROOF, SETTINGS, Scope, Stamped};
+use crate::stats::Counters;
+use kennel::{Cache, CreateOptions, Expiry, Invalidation, Lookup, NamespaceOptions, Wait};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// How long a deletion waits for a stripe. A process that holds one for longer is stopped, or as good as.
+const LOCK_WAIT: Duration = Duration::from_millis(50);
+
+pub(crate) struct Near {
+    cache: Cache,
+    pub clock: HostClock,
+    max_staleness_us: u64,
+    is_tracked: bool,
+    counters: Arc<Counters>,
+}
+
+impl Near {
+    pub(crate) fn open(
+        path: &Path,
+        options: &kennel::Options,
+        scope: &Scope<'_>,
+        counters: Arc<Counters>,
+    ) -> Result<Self> {
+        let file = options.open_or_create(path)?.with_lock_wait(LOCK_WAIT);
+        let cache = file.namespace(&scope.namespace(), &NamespaceOptions::new())?;
+        let near = Self {
+            cache,
+            clock: HostClock::new(),
+            max_staleness_us: scope.max_staleness_us,
+            is_tracked: scope.is_tracked,
+            counters,
+        };
+        near.agree_on(scope)?;
+        Ok(near)
+    }
+
+    /// Fails if another process uses the namespace with other settings.
+    pub(crate) fn agree_on(&self, scope: &Scope<'_>) -> Result<()> {
+        let settings = scope.settings();
+        let found = match self.word(SETTINGS) {
+            0 => self.cache.raise_namespace_word(SETTINGS, settings)?,
+            found => found,
+        };
+        // After a race of two first processes the higher hash stands, and the other process finds it here or later.
+        if (found == 0 || found == settings) && self.word(SETTINGS) == settings {
+            return Ok(());
+        }
+        Err(Error::Mismatch(self.cache.path().display().to_string()))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.cache.path()
+    }
+
+    /// A word of the namespace; 0 if the file cannot be read.
+    #[inline]
+    fn word(&self, index: usize) -> u64 {
+        self.cache.namespace_word(index).unwrap_or(0)
+    }
+
+    /// The proof, of whomever.
+    #[inline]
+    pub(crate) fn proof(&self) -> Stamped {
+        Stamped(self.word(PROOF))
+    }
+
+    /// The proof, if it speaks of this identity. Read it before the value that it shall vouch for.
+    ///
+    /// The name is read each time, and after the proof: the file may have been replaced, and a new one counts its
+    /// generations anew.
+    #[inline]
+    pub(crate) fn proof_of(&self, identity: u64) -> Option<Stamped> {
+        let proof = self.proof();
+        let name = Stamped(self.word(NAME));
+        (identity != 0 && name == Stamped::new(proof.generation(), identity)).then_some(proof)
+    }
+
+    /// Whether a proof still vouches for what was copied before this call.
+    #[inline]
+    pub(crate) fn is_fresh(&self, proof: Stamped) -> bool {
+        if !keeps(Rule::HitsNeedProof) {
+            return true;
+        }
+        proof.low() != 0 && proof.age(self.clock.now()).is_some_and(|age| age <= self.max_staleness_us)
+    }
+
+    /// Whether some identity is proved, or was within so many microseconds.
+    pub(crate) fn was_proved_within(&self, age_us: u64) -> bool {
+        let proof = self.proof();
+        let is_named = Stamped(self.word(NAME)).generation() == proof.generation();
+        is_named && proof.low() != 0 && proof.age(self.clock.now()).is_some_and(|age| age <= age_us)
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.cache.get(key)
+    }
+
+    pub(crate) fn get_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Option<Vec<u8>>> {
+        self.cache.get_multi(keys)
+    }
+
+    /// The right to fill a key, or what is known of it.
+    pub(crate) fn claim(&self, key: &[u8], wait: Wait, how: &Claims) -> kennel::Result<Lookup> {
+        let options = CreateOptions::new().wait(wait).claim_max_age(how.max_age).needs_value(how.needs_value);
+        // From now on, which is before anything is fetched.
+        let absence = SystemTime::now().checked_add(how.absence_ttl).map_or(Expiry::Never, Expiry::At);
+        self.cache.claim(key, &options.absence_expiry(absence))
+    }
+
+    /// Whether a caller is filling a key.
+    pub(crate) fn is_claimed(&self, key: &[u8]) -> bool {
+        self.cache.is_claimed(key)
+    }
+
+    /// Stores without a claim: only a planted fault does so.
+    pub(crate) fn store_unclaimed(&self, key: &[u8], value: &[u8], expiry: Expiry) {
+        drop(self.cache.set_with(key, value, &kennel::SetOptions::new().expiry(expiry)));
+    }
+
+    /// Ends whatever the near tier says of a key, and every fill of it that has begun. If the stripe cannot be locked,
+    /// everything is invalidated, for which no stripe is locked; if that fails, all proofs are taken back.
+    pub(crate) fn delete(&self, key: &[u8]) {
+        match self.cache.delete(key) {
+            // A key that is too long is never stored.
+            Ok(_) | Err(kennel::Error::KeyTooLong { .. }) => {}
+            Err(_) => self.escalate(),
+        }
+    }
+
+    /// [`delete`](Self::delete) of many keys.
+    pub(crate) fn delete_multi<K: AsRef<[u8]>>(&self, keys: &[K]) {
+        let is_left = |result: &kennel::Result<bool>| !matches!(result, Ok(_) | Err(kennel::Error::KeyTooLong { .. }));
+        if self.cache.delete_multi(keys).iter().any(is_left) {
+            self.escalate();
+        }
+    }
+
+    fn escalate(&self) {
+        self.counters.escalations.add(1);
+        if self.cache.invalidate(Invalidation::Hard).is_err() {
+            self.revoke();
+        }
+    }
+
+    /// Invalidates everything, and every fill that has begun. `false`: all proofs were taken back instead.
+    pub(crate) fn flush(&self) -> bool {
+        self.counters.flushes.add(1);
+        let is_flushed = self.cache.invalidate(Invalidation::Hard).is_ok();
+        if !is_flushed {
+            self.revoke();
+        }
+        is_flushed
+    }
+
+    /// Takes all proofs back: a new generation without a name. Whoever names the next one flushes first.
+    pub(crate) fn revoke(&self) {
+        self.counters.revocations.add(1);
+        let Some(proof) = self.cache.namespace_word(PROOF).map(Stamped).filter(|_| self.is_tracked) else {
+            self.counters.unshielded.add(1);
+            return;
+        };
+        if proof.generation() != Stamped(self.word(NAME)).generation() {
+            return;
+        }
+        let next = match proof.generation() {
+            // A proof of the far future proves nothing, and none is higher.
+            LAST_GENERATION => u64::MAX,
+            generation => Stamped::new(generation + 1, 0).0,
+        };
+        if self.cache.raise_namespace_word(PROOF, next).is_err() {
+            self.counters.unshielded.add(1);
+        }
+    }
+
+    /// The generation of an identity, if it has the current one.
+    pub(crate) fn generation_of(&self, identity: u64) -> Option<u64> {
+        self.proof_of(identity).map(Stamped::generation)
+    }
+
+    /// Begins a generation for an identity. All proofs are taken back first; the caller flushes before it proves
+    /// anything. `None`: another caller was faster, or no generation is left.
+    pub(crate) fn begin_generation(&self, identity: u64) -> Result<Option<u64>> {
+        let next = self.proof().generation() + 1;
+        if next > LAST_GENERATION {
+            return Ok(None);
+        }
+        let before = Stamped(self.cache.raise_namespace_word(PROOF, Stamped::new(next, 0).0)?);
+        if before.generation() >= next {
+            return Ok(None);
+        }
+        self.cache.raise_namespace_word(NAME, Stamped::new(next, identity).0)?;
+        Ok(Some(next))
+    }
+
+    /// Raises the proof of a generation. `false`: the generation has passed.
+    pub(crate) fn prove(&self, generation: u64, time: u64) -> Result<bool> {
+        if self.proof().generation() != generation {
+            return Ok(false);
+        }
+        let before = Stamped(self.cache.raise_namespace_word(PROOF, Stamped::new(generation, time).0)?);
+        Ok(before.generation() == generation)
+    }
+
+    /// Records that a holder of a seat is at work.
+    pub(crate) fn beat(&self) {
+        drop(self.cache.raise_namespace_word(BEAT, self.clock.now()));
+    }
+
+    /// Whether a holder of a seat was at work within so many microseconds.
+    pub(crate) fn has_beaten_within(&self, age_us: u64) -> bool {
+        self.clock.now().checked_sub(self.word(BEAT)).is_some_and(|age| age <= age_us)
+    }
+}
+
+/// How a key is claimed.
+#[derive(Clone, Copy)]
+pub(crate) struct Claims {
+    pub max_age: Duration,
+    pub absence_ttl: Duration,
+    pub needs_value: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCOPE: Scope<'_> = Scope { database: 0, prefixes: &[], max_staleness_us: 1_000_000, is_tracked: true };
+
+    fn near() -> (tempfile::TempDir, Near) {
+        let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let near = open(&place, &SCOPE).unwrap();
+        (place, near)
+    }
+
+    fn open(place: &tempfile::TempDir, scope: &Scope<'_>) -> Result<Near> {
+        let options = kennel::Options::new().capacity(1 << 20);
+        Near::open(&place.path().join("near"), &options, scope, Arc::default())
+    }
+
+    #[test]
+    fn a_generation_belongs_to_whoever_began_it() {
+        let (place, near) = near();
+        assert_eq!((near.proof_of(0), near.generation_of(7)), (None, None), "nothing is proved in a new file");
+        assert_eq!(near.begin_generation(7).unwrap(), Some(1));
+        let other = open(&place, &SCOPE).unwrap();
+        assert_eq!((other.generation_of(7), other.generation_of(8)), (Some(1), None));
+        let begun = near.proof_of(7).unwrap();
+        assert!(!near.is_fresh(begun), "a generation begins without a proof");
+        assert!(near.prove(1, near.clock.now()).unwrap() && near.is_fresh(other.proof_of(7).unwrap()));
+        assert_eq!(other.begin_generation(8).unwrap(), Some(2));
+        assert!(!near.prove(1, near.clock.now()).unwrap(), "an old generation proves nothing");
+        assert_eq!((near.proof_of(7), near.generation_of(8)), (None, Some(2)));
+    }
+
+    #[test]
+    fn what_is_taken_back_stays_so_until_a_generation_has_a_name() {
+        let (_place, near) = near();
+        near.begin_generation(7).unwrap();
+        near.prove(1, near.clock.now()).unwrap();
+        near.revoke();
+        near.revoke();
+        assert_eq!((near.proof_of(7), near.proof().generation()), (None, 2), "the second found nothing to take back");
+        assert!(!near.prove(1, near.clock.now()).unwrap());
+        assert_eq!(near.begin_generation(7).unwrap(), Some(3));
+        near.cache.raise_namespace_word(PROOF, Stamped::new(LAST_GENERATION, 5).0).unwrap();
+        near.cache.raise_namespace_word(NAME, Stamped::new(LAST_GENERATION, 7).0).unwrap();
+        near.revoke();
+        assert!(!near.is_fresh(near.proof()) && near.begin_generation(7).unwrap().is_none());
+    }
+
+    #[test]
+    fn proofs_of_the_future_and_of_time_zero_prove_nothing() {
+        let (_place, near) = near();
+        assert!(!near.is_fresh(Stamped::new(1, 0)));
+        assert!(!near.is_fresh(Stamped::new(1, near.clock.now() + 1_000_000)));
+        assert!(!near.is_fresh(Stamped::new(1, near.clock.now() - 1_100_000)));
+        assert!(near.is_fresh(Stamped::new(1, near.clock.now() - 900_000)));
+    }
+
+    #[test]
+    fn other_settings_of_the_same_prefixes_are_refused() {
+        let (place, _near) = near();
+        let other = Scope { database: 1, ..SCOPE };
+        assert!(matches!(open(&place, &other), Err(Error::Mismatch(_))));
+        let prefixes = [b"app:".to_vec()];
+        open(&place, &Scope { prefixes: &prefixes, database: 1, ..SCOPE }).unwrap();
+    }
+
+    #[test]
+    fn a_stripe_that_is_held_costs_everything_else_and_no_wrong_value() {
+        let (_place, near) = near();
+        near.store_unclaimed(b"key", b"old", Expiry::Never);
+        for region in 0..near.cache.stats().lock_regions {
+            let held = || near.delete(b"key");
+            near.cache.while_locked(region, held).unwrap();
+        }
+        assert_eq!(near.get(b"key"), None);
+        assert!(near.counters.escalations.get() >= 1);
+        near.delete(&[b'k'; 70_000]);
+        assert_eq!(near.counters.unshielded.get(), 0);
+    }
+}

@@ -1,0 +1,131 @@
+//! The words of the near tier's namespace: the proof, and whom it speaks of.
+//!
+//! | word | high 16 bits | low 48 bits |
+//! |---|---|---|
+//! | 0, the proof | generation | host time P in microseconds: whatever the far tier changed before P is applied here |
+//! | 1, the name | generation | hash of the identity of which that generation's proofs speak |
+//! | 2, the beat | | host time at which a holder of a seat last did something |
+//! | 3, the settings | hash of what all processes must agree on | |
+//!
+//! Words only rise. A generation belongs to one identity: the one caller that raised the proof past the end of the
+//! generation before names it, and nobody else does. While the words 0 and 1 have different generations, nothing is
+//! proved. So a caller that raises the generation of word 0 alone takes back all proofs at once.
+
+/// Bits of a word that hold a time or a hash; the generation stands above them.
+const LOW_BITS: u32 = 48;
+const LOW_MASK: u64 = (1 << LOW_BITS) - 1;
+
+/// Indices of the words.
+pub(crate) const PROOF: usize = 0;
+pub(crate) const NAME: usize = 1;
+pub(crate) const BEAT: usize = 2;
+pub(crate) const SETTINGS: usize = 3;
+
+/// The last generation. After it there are no proofs until the file is replaced.
+pub(crate) const LAST_GENERATION: u64 = u16::MAX as u64;
+
+/// The value of word 0 or 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamped(pub u64);
+
+impl Stamped {
+    pub(crate) fn new(generation: u64, low: u64) -> Self {
+        Self(generation << LOW_BITS | low & LOW_MASK)
+    }
+
+    pub(crate) fn generation(self) -> u64 {
+        self.0 >> LOW_BITS
+    }
+
+    /// The time of a proof, or the hash of an identity.
+    pub(crate) fn low(self) -> u64 {
+        self.0 & LOW_MASK
+    }
+
+    /// The age of a proof in microseconds. `None`: it is of the future, so it proves nothing.
+    #[inline]
+    pub(crate) fn age(self, now: u64) -> Option<u64> {
+        now.checked_sub(self.low())
+    }
+}
+
+/// Of whom a proof speaks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scope<'a> {
+    pub database: i64,
+    pub prefixes: &'a [Vec<u8>],
+    pub max_staleness_us: u64,
+    pub is_tracked: bool,
+}
+
+/// The form of what the near tier stores; a change of it changes every identity.
+const FORMAT: u64 = 1;
+
+impl Scope<'_> {
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = [FORMAT, self.max_staleness_us, u64::from(self.is_tracked)].map(u64::to_le_bytes).concat();
+        bytes.extend_from_slice(&self.database.to_le_bytes());
+        bytes.extend_from_slice(&self.prefix_bytes());
+        bytes
+    }
+
+    fn prefix_bytes(&self) -> Vec<u8> {
+        let mut bytes = FORMAT.to_le_bytes().to_vec();
+        for prefix in self.prefixes {
+            bytes.extend_from_slice(&(prefix.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(prefix);
+        }
+        bytes
+    }
+
+    /// The name of the namespace: other prefixes are another one.
+    pub(crate) fn namespace(&self) -> String {
+        format!("kennel-far:{:016x}", xxhash_rust::xxh3::xxh3_64(&self.prefix_bytes()))
+    }
+
+    /// A hash of what all processes that use the namespace must agree on; never 0.
+    pub(crate) fn settings(&self) -> u64 {
+        xxhash_rust::xxh3::xxh3_64(&self.bytes()).max(1)
+    }
+
+    /// A hash of the server's run and of this scope; never 0.
+    pub(crate) fn identity(&self, run_id: &str) -> u64 {
+        let hash = xxhash_rust::xxh3::xxh3_64(&[self.bytes(), run_id.as_bytes().to_vec()].concat());
+        (hash & LOW_MASK).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_of_a_run_a_database_prefixes_and_a_staleness() {
+        let prefixes = [b"app:".to_vec()];
+        let others = [b"app".to_vec(), b":".to_vec()];
+        let scope = Scope { database: 0, prefixes: &prefixes, max_staleness_us: 1, is_tracked: true };
+        let scopes = [
+            scope,
+            Scope { database: 1, ..scope },
+            Scope { prefixes: &others, ..scope },
+            Scope { max_staleness_us: 2, ..scope },
+            Scope { is_tracked: false, ..scope },
+        ];
+        let mut identities: Vec<u64> = scopes.iter().map(|scope| scope.identity("run")).collect();
+        identities.push(scope.identity("another run"));
+        identities.sort_unstable();
+        identities.dedup();
+        assert_eq!(identities.len(), 6);
+        assert_ne!(scope.namespace(), scopes[2].namespace());
+        assert_eq!(scope.namespace(), scopes[1].namespace());
+        assert_ne!(scope.settings(), scopes[1].settings());
+    }
+
+    #[test]
+    fn a_proof_of_the_future_has_no_age() {
+        let proof = Stamped::new(3, 1_000);
+        assert_eq!((proof.generation(), proof.low(), proof.age(1_500)), (3, 1_000, Some(500)));
+        assert_eq!(proof.age(999), None);
+        assert!(Stamped::new(4, 0).0 > Stamped::new(3, LOW_MASK).0);
+    }
+}

@@ -1,0 +1,378 @@
+//! Reads: from the near tier while it is proved, else from the far tier.
+//!
+//! The order of steps:
+//!
+//! 1. Read the proof. 2. Read the near value. 3. The clock says that the proof is not too old: return the value.
+//! 4. Nothing is proved: *bypass*, which fetches, deletes the near key, and returns. 5. Proved and missing: claim the key.
+//! 6. Another caller's fill came: as 3, with the proof from before. 7. The claim is ours: read the proof again, note the
+//!    time, fetch, store under the claim until the time at which the far value ends.
+//!
+//! Every value that is returned is a trusted hit, or was stored under a claim, or its near key was deleted before. So a
+//! fill that fetched an older value, and is slow to store it, stores nothing.
+
+use crate::error::{Error, Result};
+use crate::far::{Far, Inner};
+use crate::fault::{Rule, copied, keeps};
+use crate::near::Claims;
+use crate::settings::Tracking;
+use crate::store::{Answer, TimeToLive};
+use kennel::{Claim, Created, Expiry, Lookup, Stored, Wait};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime};
+
+/// How often a read begins again because the proof that it had read grew too old while it waited.
+const ATTEMPTS: usize = 3;
+
+/// A key of a batch and its value.
+type Found<'k> = (&'k [u8], Option<Vec<u8>>);
+
+/// What the near tier said of a key.
+pub(crate) enum Near {
+    Value(Vec<u8>),
+    Absent,
+    /// The caller fills it.
+    Fill(Claim),
+    /// The far tier must be asked, and nothing be stored.
+    Bypass,
+}
+
+impl Far {
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// Those of the server, if it had to be asked.
+    #[inline]
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
+        self.0.get(key.as_ref())
+    }
+
+    /// The value of a key, from the server: as new as the far tier is.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub fn get_fresh(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
+        self.0.bypass(key.as_ref())
+    }
+
+    /// The values of many keys, in their order. What is missing near is fetched together.
+    ///
+    /// # Errors
+    /// Those of the server. An error that concerns one key, such as that its value is not a string, is that of the call.
+    pub fn get_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Vec<u8>>>> {
+        let keys: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
+        self.0.get_multi(&keys)
+    }
+}
+
+impl Inner {
+    #[inline]
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        if let Some(proof) = self.proof() {
+            let value = self.near.get(key);
+            copied();
+            let proof = if keeps(Rule::ProofBeforeValue) { proof } else { self.proof().unwrap_or(proof) };
+            if value.is_some() && self.vouches(proof) {
+                self.counters.hits.add(1);
+                return Ok(value);
+            }
+        }
+        self.get_slow(key)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn get_slow(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        match self.look(key, false, self.fetch_wait()) {
+            Near::Value(value) => Ok(Some(value)),
+            Near::Absent => Ok(None),
+            Near::Fill(claim) => self.fill(key, claim),
+            Near::Bypass => self.bypass(key),
+        }
+    }
+
+    /// Looks for a key in the near tier, waits for another caller's fill, or takes the claim.
+    pub(crate) fn look(&self, key: &[u8], needs_value: bool, wait: Duration) -> Near {
+        if !self.settings.covers(key) {
+            self.counters.outside.add(1);
+            return Near::Bypass;
+        }
+        let deadline = Instant::now() + wait;
+        for _ in 0..ATTEMPTS {
+            let Some(proof) = self.proof().filter(|proof| self.vouches(*proof)) else {
+                self.counters.untrusted.add(1);
+                return Near::Bypass;
+            };
+            if self.marks.has(key, self.near.clock.now()) {
+                return Near::Bypass;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let wait = if left.is_zero() { Wait::No } else { Wait::For(left) };
+            let found = match self.near.claim(key, wait, &self.claims(needs_value)) {
+                Ok(Lookup::Hit(item)) => Near::Value(item.value),
+                Ok(Lookup::Absent) => Near::Absent,
+                Ok(Lookup::Create(claim)) if claim.is_protected() => return Near::Fill(claim),
+                // Unprotected, too late, or the near tier fails.
+                Ok(_) | Err(_) => return Near::Bypass,
+            };
+            // The proof is from before the wait: after a long one, everything begins again.
+            if self.vouches(proof) {
+                let of = &self.counters;
+                if matches!(found, Near::Absent) {
+                    of.absent_hits.add(1)
+                } else {
+                    of.hits.add(1)
+                }
+                return found;
+            }
+        }
+        Near::Bypass
+    }
+
+    fn claims(&self, needs_value: bool) -> Claims {
+        let settings = &self.settings;
+        let absence_ttl = match settings.tracking {
+            Tracking::On => settings.absence_ttl,
+            Tracking::Off => settings.absence_ttl.min(settings.max_staleness),
+        };
+        Claims { max_age: settings.claim_age.max(self.fetch_time() * 10), absence_ttl, needs_value }
+    }
+
+    /// How long to wait for another caller's fetch: a far tier that is slow must not be asked by all who wait.
+    fn fetch_wait(&self) -> Duration {
+        self.settings.fetch_wait.max(self.fetch_time() * 4)
+    }
+
+    /// Fetches a key under a claim, and stores what was found.
+    fn fill(&self, key: &[u8], claim: Claim) -> Result<Option<Vec<u8>>> {
+        let Some(began) = Fill::begin(self) else {
+            drop(claim);
+            return self.bypass(key);
+        };
+        let fetched = self.fetch(&[key])?;
+        let answer = fetched.answers.into_iter().next().unwrap_or(Answer::Absent);
+        let is_proved = began.is_of(self, &fetched.run_id);
+        self.keep(key, answer, claim, &began, is_proved)
+    }
+
+    /// Stores an answer under a claim if it may be stored; if it is not, the near key is deleted.
+    pub(crate) fn keep(
+        &self,
+        key: &[u8],
+        answer: Answer,
+        claim: Claim,
+        began: &Fill,
+        is_proved: bool,
+    ) -> Result<Option<Vec<u8>>> {
+        let (value, expiry) = match answer {
+            Answer::Refused(error) => {
+                self.marks.mark(key, self.near.clock.now());
+                self.shield(key, None);
+                return Err(error);
+            }
+            Answer::Absent => (None, Some(Expiry::Never)),
+            Answer::Value(value, ttl) => (Some(value), began.expiry(self, ttl)),
+        };
+        let is_small = value.as_ref().is_none_or(|value| value.len() <= self.settings.near_max_value);
+        let stored = match (&value, expiry) {
+            _ if !is_proved || !is_small => None,
+            (_, None) => None,
+            (Some(value), Some(expiry)) if !keeps(Rule::FillsClaim) => {
+                self.near.store_unclaimed(key, value, expiry);
+                return Ok(Some(value.clone()));
+            }
+            (Some(value), Some(expiry)) => Some(claim.store_with(&Created::new(value.clone()).expiry(expiry))),
+            (None, Some(_)) => Some(claim.store_absence()),
+        };
+        match stored {
+            Some(Ok(Stored::Yes(_))) => {
+                self.counters.fills.add(1);
+                return Ok(value);
+            }
+            Some(Ok(_)) => self.counters.voided.add(1),
+            Some(Err(kennel::Error::TooLarge { .. })) => self.mark_too_large(key),
+            Some(Err(_)) => {}
+            None if !is_small => self.mark_too_large(key),
+            None => {}
+        }
+        self.shield(key, value.as_deref());
+        Ok(value)
+    }
+
+    fn mark_too_large(&self, key: &[u8]) {
+        self.counters.too_large.add(1);
+        self.marks.mark(key, self.near.clock.now());
+    }
+
+    /// Asks the far tier and stores nothing.
+    pub(crate) fn bypass(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.counters.bypasses.add(1);
+        let fetched = self.fetch(&[key])?;
+        self.pass_on(key, fetched.answers.into_iter().next().unwrap_or(Answer::Absent))
+    }
+
+    /// Makes a fetched answer one that may be returned.
+    pub(crate) fn pass_on(&self, key: &[u8], answer: Answer) -> Result<Option<Vec<u8>>> {
+        let value = match answer {
+            Answer::Value(value, _) => Some(value),
+            Answer::Absent => None,
+            Answer::Refused(error) => {
+                self.shield(key, None);
+                return Err(error);
+            }
+        };
+        self.shield(key, value.as_deref());
+        Ok(value)
+    }
+
+    /// Before a value is returned that is not in the near tier: ends what the near tier says of the key, and all fills of
+    /// it that have begun, for they may have fetched an older value. A near value that is the same may stay: it came by a
+    /// fill that has ended, and while it stands nobody has begun another.
+    fn shield(&self, key: &[u8], value: Option<&[u8]>) {
+        if !self.settings.covers(key) || !keeps(Rule::BypassesDelete) {
+            return;
+        }
+        let is_same = value.is_some_and(|value| self.near.get(key).is_some_and(|near| near == value));
+        if !is_same {
+            self.near.delete(key);
+        }
+    }
+
+    fn get_multi(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
+        let mut values = vec![None; keys.len()];
+        let mut missing: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
+        let found = self.proof().map(|proof| (proof, self.near.get_multi(keys)));
+        let found = found.filter(|(proof, _)| self.vouches(*proof)).map(|(_, found)| found);
+        for (i, near) in found.unwrap_or_else(|| vec![None; keys.len()]).into_iter().enumerate() {
+            match near {
+                Some(value) => values[i] = Some(value),
+                None => missing.entry(keys[i]).or_default().push(i),
+            }
+        }
+        self.counters.hits.add(values.iter().flatten().count() as u64);
+        for (key, value) in self.fetch_missing(missing.keys().copied().collect())? {
+            for &i in &missing[key] {
+                values[i].clone_from(&value);
+            }
+        }
+        Ok(values)
+    }
+
+    /// Fills the keys whose claims are free without waiting for others, and then waits for the rest. A caller that waits
+    /// holds no claim for which another might wait.
+    fn fetch_missing<'k>(&self, missing: Vec<&'k [u8]>) -> Result<Vec<Found<'k>>> {
+        let mut done = Vec::with_capacity(missing.len());
+        let (mut fills, mut bypasses, mut waits) = (Vec::new(), Vec::new(), Vec::new());
+        for key in missing {
+            match self.look(key, false, Duration::ZERO) {
+                Near::Value(value) => done.push((key, Some(value))),
+                Near::Absent => done.push((key, None)),
+                Near::Fill(claim) => fills.push((key, claim)),
+                Near::Bypass if self.is_being_filled(key) => waits.push(key),
+                Near::Bypass => bypasses.push(key),
+            }
+        }
+        self.fill_many(fills, &mut done)?;
+        let deadline = Instant::now() + self.fetch_wait();
+        for key in waits {
+            match self.look(key, false, deadline.saturating_duration_since(Instant::now())) {
+                Near::Value(value) => done.push((key, Some(value))),
+                Near::Absent => done.push((key, None)),
+                Near::Fill(claim) => done.push((key, self.fill(key, claim)?)),
+                Near::Bypass => bypasses.push(key),
+            }
+        }
+        self.bypass_many(&bypasses, &mut done)?;
+        Ok(done)
+    }
+
+    /// Whether it is worth to wait for a key: it is proved, and another caller has its claim.
+    fn is_being_filled(&self, key: &[u8]) -> bool {
+        self.settings.covers(key) && self.proof().is_some_and(|proof| self.vouches(proof)) && self.near.is_claimed(key)
+    }
+
+    fn fill_many<'k>(&self, fills: Vec<(&'k [u8], Claim)>, done: &mut Vec<Found<'k>>) -> Result<()> {
+        if fills.is_empty() {
+            return Ok(());
+        }
+        let (keys, claims): (Vec<_>, Vec<_>) = fills.into_iter().unzip();
+        let Some(began) = Fill::begin(self) else {
+            drop(claims);
+            return self.bypass_many(&keys, done);
+        };
+        let fetched = self.fetch(&keys)?;
+        let is_proved = began.is_of(self, &fetched.run_id);
+        check_count(&keys, &fetched.answers)?;
+        let mut failed = None;
+        for ((key, claim), answer) in keys.into_iter().zip(claims).zip(fetched.answers) {
+            match self.keep(key, answer, claim, &began, is_proved) {
+                Ok(value) => done.push((key, value)),
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn bypass_many<'k>(&self, keys: &[&'k [u8]], done: &mut Vec<Found<'k>>) -> Result<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        self.counters.bypasses.add(keys.len() as u64);
+        let fetched = self.fetch(keys)?;
+        check_count(keys, &fetched.answers)?;
+        for (key, answer) in keys.iter().zip(fetched.answers) {
+            done.push((*key, self.pass_on(key, answer)?));
+        }
+        Ok(())
+    }
+}
+
+fn check_count(keys: &[&[u8]], answers: &[Answer]) -> Result<()> {
+    if keys.len() == answers.len() {
+        return Ok(());
+    }
+    Err(Error::Answer { expected: "an answer for each key", found: format!("{} for {}", answers.len(), keys.len()) })
+}
+
+/// A fill that has begun: what is fetched after this moment may be stored.
+pub(crate) struct Fill {
+    generation: u64,
+    /// Wall time before the far tier was asked.
+    began: SystemTime,
+}
+
+impl Fill {
+    /// Call this with the claim in hand: an invalidation that came before the claim came after the generation. `None`:
+    /// nothing is proved any more.
+    pub(crate) fn begin(inner: &Inner) -> Option<Self> {
+        let proof = inner.proof().filter(|proof| inner.vouches(*proof))?;
+        Some(Self { generation: proof.generation(), began: SystemTime::now() })
+    }
+
+    /// Whether the answer came from the run that the generation at the start speaks of.
+    pub(crate) fn is_of(&self, inner: &Inner, run_id: &str) -> bool {
+        if inner.settings.tracking == Tracking::Off || !keeps(Rule::FillsCheckRun) {
+            return true;
+        }
+        inner.near.generation_of(inner.identity_of(run_id)) == Some(self.generation)
+    }
+
+    /// When the near value ends; `None`: at once.
+    fn expiry(&self, inner: &Inner, ttl: TimeToLive) -> Option<Expiry> {
+        let settings = &inner.settings;
+        let left = match ttl {
+            TimeToLive::Over | TimeToLive::Millis(0) => return None,
+            _ if !keeps(Rule::FillsExpire) => settings.near_ttl,
+            TimeToLive::Millis(millis) => Duration::from_millis(millis),
+            TimeToLive::Unlimited => less_up_to_a_tenth(settings.near_ttl),
+        };
+        let left = if settings.tracking == Tracking::Off { left.min(settings.max_staleness) } else { left };
+        // A time to live beyond the clock's range is none.
+        Some(self.began.checked_add(left).map_or(Expiry::Never, Expiry::At))
+    }
+}
+
+/// So that what was stored together does not end together.
+fn less_up_to_a_tenth(time: Duration) -> Duration {
+    let part = f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX);
+    time.mul_f64(1.0 - part / 10.0)
+}

@@ -1,0 +1,240 @@
+//! Data calls over the crate `redis`, with one connection for each thread that is in a call.
+
+use crate::address::{Address, Endpoint};
+use crate::error::{Error, Result};
+use crate::resp::Value;
+use crate::store::{Answer, Fetched, Reply, Store, TimeToLive, unexpected};
+use redis::{ConnectionAddr, ConnectionLike, IntoConnectionInfo, RedisConnectionInfo};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Connections that are kept open while nobody uses them.
+const MOST_IDLE: usize = 32;
+/// A connection that was idle for longer is tried before something is changed over it.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+
+/// Data calls over the crate `redis`.
+pub struct RedisStore {
+    client: redis::Client,
+    timeout: Duration,
+    idle: Mutex<Idle>,
+}
+
+struct Idle {
+    connections: Vec<Connection>,
+    /// Raised when all older connections are to be closed; never 0.
+    round: u64,
+}
+
+/// A connection to one run of a server. It is never reconnected.
+struct Connection {
+    redis: redis::Connection,
+    run_id: Arc<str>,
+    round: u64,
+    used: Instant,
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+impl RedisStore {
+    /// Data calls to another address than the tracker's: see [`Options::store`](crate::Options::store). The URL has the
+    /// form that [`Options::new`](crate::Options::new) describes.
+    ///
+    /// # Errors
+    /// [`Error::Option`].
+    pub fn open(url: &str, timeout: Duration) -> Result<Self> {
+        Self::new(&Address::parse(url)?, timeout)
+    }
+
+    pub(crate) fn new(address: &Address, timeout: Duration) -> Result<Self> {
+        let place = match &address.endpoint {
+            Endpoint::Tcp(host, port) => ConnectionAddr::Tcp(host.clone(), *port),
+            Endpoint::Unix(path) => ConnectionAddr::Unix(path.clone()),
+        };
+        let mut login = RedisConnectionInfo::default().set_db(address.database).set_skip_set_lib_name();
+        if let Some(user) = &address.user {
+            login = login.set_username(user);
+        }
+        if let Some(password) = &address.password {
+            login = login.set_password(password);
+        }
+        let info = place.into_connection_info().map_err(failed)?.set_redis_settings(login);
+        let client = redis::Client::open(info).map_err(failed)?;
+        Ok(Self { client, timeout, idle: Mutex::new(Idle { connections: Vec::new(), round: 1 }) })
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks a connection of the pool, or a new one, and returns it to the pool if it still serves. `is_read`: a question
+    /// that changes nothing is asked again over a new connection if an old one turns out to be closed.
+    fn with<R>(&self, is_read: bool, mut ask: impl FnMut(&mut Connection) -> redis::RedisResult<R>) -> Result<R> {
+        while let Some(mut connection) = self.take_idle() {
+            let is_tried = is_read || connection.used.elapsed() < TRUSTED_IDLE;
+            if !is_tried && redis::cmd("PING").query::<()>(&mut connection.redis).is_err() {
+                self.renew();
+                continue;
+            }
+            match ask(&mut connection) {
+                Err(error) if !is_of_server(&error) => {
+                    // The others are as old, and likely to be closed as well.
+                    self.renew();
+                    if !is_read || error.is_timeout() {
+                        return Err(failed(error));
+                    }
+                }
+                answer => {
+                    self.put_back(connection);
+                    return answer.map_err(failed);
+                }
+            }
+        }
+        let mut connection = self.connect()?;
+        let answer = ask(&mut connection);
+        if answer.as_ref().err().is_none_or(is_of_server) {
+            self.put_back(connection);
+        }
+        answer.map_err(failed)
+    }
+
+    fn take_idle(&self) -> Option<Connection> {
+        let mut idle = self.idle();
+        let round = idle.round;
+        idle.connections.retain(|connection| connection.round == round);
+        idle.connections.pop()
+    }
+
+    fn put_back(&self, mut connection: Connection) {
+        connection.used = Instant::now();
+        let mut idle = self.idle();
+        if connection.round == idle.round && idle.connections.len() < MOST_IDLE {
+            idle.connections.push(connection);
+        }
+    }
+
+    fn connect(&self) -> Result<Connection> {
+        let round = self.idle().round;
+        let mut redis = self.client.get_connection_with_timeout(self.timeout).map_err(failed)?;
+        redis.set_read_timeout(Some(self.timeout)).map_err(failed)?;
+        redis.set_write_timeout(Some(self.timeout)).map_err(failed)?;
+        let mut pipe = redis::pipe();
+        pipe.cmd("ROLE").cmd("INFO").arg("server").ignore_errors();
+        let replies: Vec<redis::RedisResult<redis::Value>> = pipe.query(&mut redis).map_err(failed)?;
+        let run_id = run_of(replies.into_iter().map(|reply| reply.ok().map(value)).collect())?.into();
+        Ok(Connection { redis, run_id, round, used: Instant::now() })
+    }
+}
+
+/// The run of the server that answered `ROLE` and `INFO server`. A user that may not ask gets an empty one: no tracker
+/// proves that, so the near tier stays empty, and data calls work.
+fn run_of(replies: Vec<Option<Value>>) -> Result<String> {
+    let [Some(Value::Array(role)), Some(Value::Bytes(info))] = replies.as_slice() else { return Ok(String::new()) };
+    if role.first().and_then(Value::as_bytes) != Some(b"master") {
+        return Err(Error::Server("it is a replica: give the address of the master".into()));
+    }
+    Ok(run_id(&String::from_utf8_lossy(info)).unwrap_or_default().to_owned())
+}
+
+/// The run of a server in its reply to `INFO server`.
+pub(crate) fn run_id(info: &str) -> Option<&str> {
+    info.lines().find_map(|line| line.trim_end().strip_prefix("run_id:"))
+}
+
+impl Store for RedisStore {
+    fn fetch(&self, keys: &[&[u8]]) -> Result<Fetched> {
+        let mut pipe = redis::pipe();
+        for key in keys {
+            pipe.cmd("GET").arg(*key).cmd("PTTL").arg(*key);
+        }
+        pipe.ignore_errors();
+        self.with(true, |connection| {
+            let replies: Vec<redis::RedisResult<redis::Value>> = pipe.query(&mut connection.redis)?;
+            let mut replies = replies.into_iter();
+            let mut answers = Vec::with_capacity(keys.len());
+            while let (Some(got), Some(pttl)) = (replies.next(), replies.next()) {
+                answers.push(answer(got, pttl));
+            }
+            Ok(Fetched { run_id: Arc::clone(&connection.run_id), answers })
+        })
+    }
+
+    fn call(&self, command: &[&[u8]]) -> Result<Reply> {
+        let mut parts = command.iter();
+        let name = parts.next().copied().unwrap_or_default();
+        let mut packed = redis::cmd(&String::from_utf8_lossy(name));
+        parts.for_each(|part| {
+            packed.arg(*part);
+        });
+        let reply = self.with(false, |connection| {
+            let reply = connection.redis.req_command(&packed)?;
+            // An error of the server is an answer; a replica's refusal means that this is no longer the master.
+            if let redis::Value::ServerError(error) = &reply
+                && ["READONLY", "MASTERDOWN"].contains(&error.code())
+            {
+                connection.round = 0;
+            }
+            Ok(Reply { run_id: Arc::clone(&connection.run_id), value: value(reply) })
+        })?;
+        match reply.value {
+            Value::Error(text) => Err(Error::Server(text)),
+            value => Ok(Reply { value, ..reply }),
+        }
+    }
+
+    fn renew(&self) {
+        let mut idle = self.idle();
+        idle.round += 1;
+        idle.connections.clear();
+    }
+}
+
+fn answer(got: redis::RedisResult<redis::Value>, pttl: redis::RedisResult<redis::Value>) -> Answer {
+    let got = match got.map(value) {
+        Ok(Value::Null) => return Answer::Absent,
+        Ok(Value::Bytes(bytes)) => bytes,
+        Ok(other) => return Answer::Refused(unexpected("a string", &other)),
+        Err(error) => return Answer::Refused(failed(error)),
+    };
+    // A value whose end is unknown is not kept.
+    let ttl = pttl.ok().map(value).and_then(|reply| TimeToLive::of(&reply)).unwrap_or(TimeToLive::Over);
+    Answer::Value(got, ttl)
+}
+
+/// Whether the server said this, over a connection that goes on serving.
+fn is_of_server(error: &redis::RedisError) -> bool {
+    matches!(error.kind(), redis::ErrorKind::Server(_) | redis::ErrorKind::Extension)
+}
+
+fn failed(error: redis::RedisError) -> Error {
+    if is_of_server(&error) { Error::Server(error.to_string()) } else { Error::Connection(error.to_string()) }
+}
+
+/// A reply of the crate `redis` in our own form.
+fn value(reply: redis::Value) -> Value {
+    let all = |values: Vec<redis::Value>| values.into_iter().map(value).collect();
+    match reply {
+        redis::Value::Nil => Value::Null,
+        redis::Value::Int(number) => Value::Int(number),
+        redis::Value::BulkString(bytes) => Value::Bytes(bytes),
+        redis::Value::Array(values) | redis::Value::Set(values) => Value::Array(all(values)),
+        redis::Value::SimpleString(text) => Value::Bytes(text.into_bytes()),
+        redis::Value::Okay => Value::Bytes(b"OK".to_vec()),
+        redis::Value::Map(pairs) => Value::Array(pairs.into_iter().flat_map(|(k, v)| [value(k), value(v)]).collect()),
+        redis::Value::Attribute { data, .. } => value(*data),
+        redis::Value::Double(number) => Value::Bytes(number.to_string().into_bytes()),
+        redis::Value::Boolean(yes) => Value::Bool(yes),
+        redis::Value::VerbatimString { text, .. } => Value::Bytes(text.into_bytes()),
+        redis::Value::BigNumber(digits) => Value::Bytes(digits),
+        redis::Value::Push { data, .. } => Value::Push(all(data)),
+        redis::Value::ServerError(error) => {
+            Value::Error(format!("{} {}", error.code(), error.details().unwrap_or_default()).trim_end().to_owned())
+        }
+        other => Value::Error(format!("a reply of an unknown type: {other:?}")),
+    }
+}

@@ -1,0 +1,72 @@
+//! What the options of a far tier come to.
+
+use crate::address::Address;
+use crate::proof::Scope;
+use std::time::Duration;
+
+/// Whether the far tier's invalidations keep the near tier true.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Tracking {
+    /// They do: a near value is used while invalidations are proved to arrive.
+    #[default]
+    On,
+    /// They do not: a near value ends `max_staleness` after it was asked for. For servers without `CLIENT TRACKING`.
+    Off,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub address: Address,
+    pub prefixes: Vec<Vec<u8>>,
+    pub max_staleness: Duration,
+    pub tracking: Tracking,
+    pub keepers: usize,
+    pub probe: bool,
+    pub near_ttl: Duration,
+    pub absence_ttl: Duration,
+    pub near_max_value: usize,
+    pub fetch_wait: Duration,
+    pub claim_age: Duration,
+    pub timeout: Duration,
+}
+
+impl Settings {
+    pub(crate) fn scope(&self) -> Scope<'_> {
+        Scope {
+            database: self.address.database,
+            prefixes: &self.prefixes,
+            max_staleness_us: self.staleness_us(),
+            is_tracked: self.tracking == Tracking::On,
+        }
+    }
+
+    pub(crate) fn staleness_us(&self) -> u64 {
+        micros(self.max_staleness)
+    }
+
+    /// Whether the near tier may have copies of a key.
+    #[inline]
+    pub(crate) fn covers(&self, key: &[u8]) -> bool {
+        self.prefixes.iter().any(|prefix| key.starts_with(prefix))
+    }
+
+    /// The key whose value names the database that the server shows under its number.
+    pub(crate) fn marker(&self) -> Vec<u8> {
+        [self.prefixes[0].as_slice(), b"kennel-far:database"].concat()
+    }
+
+    /// Time between two pings.
+    pub(crate) fn ping_interval(&self) -> Duration {
+        self.max_staleness / 5
+    }
+
+    /// How long a tracker waits for an answer.
+    pub(crate) fn patience(&self) -> Duration {
+        (self.max_staleness * 4).clamp(Duration::from_millis(200), Duration::from_secs(10))
+    }
+}
+
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,87 @@
+//! What a process did with the near tier, in numbers.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counters of this process since it opened the far tier, or was forked.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Stats {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $(pub $name: Count,)*
+        }
+
+        impl Counters {
+            pub(crate) fn read(&self) -> Stats {
+                Stats { $($name: self.$name.get(),)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Reads that the near tier answered with a value.
+    hits,
+    /// Reads that the near tier answered with a remembered absence.
+    absent_hits,
+    /// Values and absences that were fetched and stored.
+    fills,
+    /// Fetched values that were not stored because the key was changed or invalidated meanwhile.
+    voided,
+    /// Reads that went to the far tier and stored nothing, for any reason.
+    bypasses,
+    /// Those of them for which nothing was proved.
+    untrusted,
+    /// Reads and writes of keys outside the prefixes.
+    outside,
+    /// Values that were not stored because they are larger than `near_max_value` or than the file allows.
+    too_large,
+    /// Writes to the far tier.
+    writes,
+    /// Values that this process created under a far lease, or in vain.
+    creations,
+    /// Created values that were not stored because the lease had ended before.
+    lost_leases,
+    /// Deletions from the near tier that failed; the whole near tier was invalidated instead.
+    escalations,
+    /// Deletions for which that failed, too, and all proofs were taken back.
+    revocations,
+    /// Deletions for which nothing could be done: the near file is gone or cannot be used.
+    unshielded,
+    /// Connections of this process's tracker on which tracking was on.
+    tracked,
+    /// Invalidation messages that its tracker received.
+    pushes,
+    /// Keys in those messages.
+    pushed_keys,
+    /// Hard invalidations of the near tier by its tracker.
+    flushes,
+    /// Proofs that its tracker raised.
+    proofs,
+    /// Microseconds that the last ping of its tracker took.
+    round_trip_us,
+}
+
+/// A counter that threads share.
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
+
+impl Count {
+    #[inline]
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,112 @@
+//! Writes: to the far tier first; then the near key is deleted, whatever became of the command.
+//!
+//! The new value is not stored near: the server's own invalidation of this write is on its way, and another host may have
+//! written since. The next read fetches, once for the host.
+
+use crate::error::Result;
+use crate::far::{Far, Inner};
+use crate::fault::{Rule, keeps};
+use crate::resp::Value;
+use crate::store::unexpected;
+use kennel::Expiry;
+use std::time::UNIX_EPOCH;
+
+impl Far {
+    /// Stores a value.
+    ///
+    /// When a write of any kind has returned, with success or an error, no read of this host that begins later returns
+    /// the value from before it. After an error of the connection the server may still execute the write.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, expiry: Expiry) -> Result<()> {
+        let key = key.as_ref();
+        let mut command: Vec<&[u8]> = vec![b"SET", key, value.as_ref()];
+        let until = until(expiry);
+        if let Some((unit, number)) = &until {
+            command.extend([unit.as_bytes(), number.as_bytes()]);
+        }
+        self.0.change(&[key], &command).map(drop)
+    }
+
+    /// Removes a key; `false` if it had no value.
+    ///
+    /// # Errors
+    /// As [`set`](Far::set).
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        let key = key.as_ref();
+        number(&self.0.change(&[key], &[b"DEL", key])?).map(|removed| removed != 0)
+    }
+
+    /// Adds to a number, which may be negative; returns the sum.
+    ///
+    /// # Errors
+    /// As [`set`](Far::set).
+    pub fn incr(&self, key: impl AsRef<[u8]>, delta: i64) -> Result<i64> {
+        let key = key.as_ref();
+        number(&self.0.change(&[key], &[b"INCRBY", key, delta.to_string().as_bytes()])?)
+    }
+
+    /// Executes any command once, given with the keys that it changes.
+    ///
+    /// # Errors
+    /// As [`set`](Far::set).
+    pub fn call<P: AsRef<[u8]>, K: AsRef<[u8]>>(&self, command: &[P], changes: &[K]) -> Result<Value> {
+        let command: Vec<&[u8]> = command.iter().map(AsRef::as_ref).collect();
+        let changes: Vec<&[u8]> = changes.iter().map(AsRef::as_ref).collect();
+        self.0.change(&changes, &command)
+    }
+}
+
+/// Deletes near keys when it is dropped: also while a panic unwinds.
+struct Deletion<'a> {
+    inner: &'a Inner,
+    keys: &'a [&'a [u8]],
+}
+
+impl Drop for Deletion<'_> {
+    fn drop(&mut self) {
+        if !keeps(Rule::WritesDelete) {
+            return;
+        }
+        let covered: Vec<&[u8]> = self.keys.iter().copied().filter(|key| self.inner.settings.covers(key)).collect();
+        match covered.as_slice() {
+            [] => {}
+            [key] => self.inner.near.delete(key),
+            keys => self.inner.near.delete_multi(keys),
+        }
+    }
+}
+
+impl Inner {
+    /// Executes a command that changes keys, and then ends what the near tier says of them.
+    pub(crate) fn change(&self, keys: &[&[u8]], command: &[&[u8]]) -> Result<Value> {
+        self.counters.writes.add(1);
+        let process = self.process()?;
+        let deletion = Deletion { inner: self, keys };
+        let reply = process.store.call(command);
+        drop(deletion);
+        let reply = reply?;
+        self.note_run(&process, &reply.run_id);
+        Ok(reply.value)
+    }
+}
+
+/// The option of `SET` for an expiry, and its number.
+pub(crate) fn until(expiry: Expiry) -> Option<(&'static str, String)> {
+    match expiry {
+        Expiry::After(time) => Some(("PX", time.as_millis().max(1).to_string())),
+        Expiry::At(time) => {
+            let millis = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+            Some(("PXAT", millis.max(1).to_string()))
+        }
+        _ => None,
+    }
+}
+
+fn number(reply: &Value) -> Result<i64> {
+    match reply {
+        Value::Int(number) => Ok(*number),
+        other => Err(unexpected("a number", other)),
+    }
+}

@@ -1,0 +1,340 @@
+//! Hosts: their workers and trackers, and what befalls them.
+
+use crate::history::{ALL_KEYS, Event, Kind, Log, NO_HOST, Report, check};
+use crate::proxy::Proxy;
+use crate::server::Server;
+use kennel_far::resp::Value;
+use kennel_far::{Expiry, Far, Options, RedisStore, Store};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::time::{ClockId, clock_gettime};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const T: Duration = Duration::from_millis(200);
+const HOSTS: u64 = 2;
+/// Processes of a host that read and write, and others that only track.
+const WORKERS: u64 = 3;
+const TRACKERS: u64 = 2;
+/// Keys that a worker writes; all workers read them.
+const KEYS_OF_WORKER: u64 = 4;
+/// The longest time after which logs are checked and begun anew.
+const ROUND: Duration = Duration::from_secs(10);
+
+/// A source of choices: xorshift.
+pub struct Dice(u64);
+
+impl Dice {
+    fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    fn up_to(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % n
+    }
+
+    fn millis(&mut self, from: u64, to: u64) -> Duration {
+        Duration::from_millis(from + self.up_to(to - from))
+    }
+}
+
+/// Microseconds that all processes count from the same moment.
+fn now() -> u64 {
+    let time = clock_gettime(ClockId::Monotonic);
+    time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000
+}
+
+fn name(key: u64) -> String {
+    format!("app:{key}")
+}
+
+/// The arguments of a worker: its folder, host, number and seed. It never returns.
+pub fn work(args: &[String]) -> ! {
+    let number = |i: usize| args[i].parse::<u64>().unwrap();
+    let (folder, host, worker) = (Path::new(&args[0]), number(1), number(2));
+    leave_out();
+    let far = open(folder, host, if worker < WORKERS { 2 } else { 1 });
+    if worker >= WORKERS {
+        loop {
+            thread::sleep(Duration::from_secs(3600));
+        }
+    }
+    let log = Log::open(&folder.join(format!("log-{host}-{worker}")));
+    let first = (host * WORKERS + worker) * KEYS_OF_WORKER;
+    Worker { far, log, host, first, dice: Dice::new(number(3)) }.run()
+}
+
+#[cfg(feature = "faults")]
+fn leave_out() {
+    let Ok(name) = std::env::var("KENNEL_FAR_LEAVE_OUT") else { return };
+    let rule = kennel_far::Rule::ALL.into_iter().find(|(rule, _)| *rule == name);
+    kennel_far::leave_out(Some(rule.expect("the name of a rule").1));
+}
+
+#[cfg(not(feature = "faults"))]
+fn leave_out() {}
+
+/// The tracker's connections go through the host's proxy, those for data do not.
+fn open(folder: &Path, host: u64, keepers: usize) -> Far {
+    let server = format!("unix://{}", folder.join("server.sock").display());
+    Options::new(format!("unix://{}", folder.join(format!("proxy-{host}")).display()))
+        .prefix("app:")
+        .max_staleness(T)
+        .keepers(keepers)
+        .near(kennel::Options::new().capacity(1 << 20).stripes(4))
+        .store(move || Ok(Box::new(RedisStore::open(&server, Duration::from_secs(2))?) as Box<dyn Store>))
+        .open(folder.join(format!("near-{host}")))
+        .unwrap()
+}
+
+struct Worker {
+    far: Far,
+    log: Log,
+    host: u64,
+    /// The first of the keys that it writes.
+    first: u64,
+    dice: Dice,
+}
+
+impl Worker {
+    fn run(&mut self) -> ! {
+        loop {
+            match self.dice.up_to(1000) {
+                0..40 => self.write(),
+                40..60 => self.read_many(),
+                60..80 => self.read(true),
+                80..90 => thread::sleep(self.dice.millis(1, 4)),
+                _ => self.read(false),
+            }
+        }
+    }
+
+    fn any_key(&mut self) -> u64 {
+        self.dice.up_to(HOSTS * WORKERS * KEYS_OF_WORKER)
+    }
+
+    fn read(&mut self, is_fresh: bool) {
+        let key = self.any_key();
+        let began = now();
+        let found = if is_fresh { self.far.get_fresh(name(key)) } else { self.far.get(name(key)) };
+        if let Ok(value) = found {
+            self.log_read(key, value, began);
+        }
+    }
+
+    fn read_many(&mut self) {
+        let keys: Vec<u64> = (0..5).map(|_| self.any_key()).collect();
+        let names: Vec<String> = keys.iter().copied().map(name).collect();
+        let began = now();
+        if let Ok(values) = self.far.get_multi(&names) {
+            keys.into_iter().zip(values).for_each(|(key, value)| self.log_read(key, value, began));
+        }
+    }
+
+    fn log_read(&mut self, key: u64, value: Option<Vec<u8>>, began: u64) {
+        let value = value.map_or(0, |value| String::from_utf8(value).unwrap().parse().unwrap());
+        self.log.add(Event { kind: Kind::Read, host: self.host, key, value, began, ended: now(), ttl: 0 });
+    }
+
+    /// Writes a value that names its write, deletes, or writes for a time.
+    fn write(&mut self) {
+        // Some keys change often. Others stand for long, so that it shows if a change of them was missed.
+        let key = self.first
+            + match self.dice.up_to(100) {
+                0..80 => 0,
+                80..95 => 1,
+                95..99 => 2,
+                _ => 3,
+            };
+        let began = now();
+        let (value, ttl) = match self.dice.up_to(10) {
+            0 => (0, 0),
+            1 => (began, 150_000),
+            _ => (began, 0),
+        };
+        let mut event = Event { kind: Kind::Begin, host: self.host, key, value, began, ended: 0, ttl };
+        self.log.add(event);
+        let expiry = if ttl == 0 { Expiry::Never } else { Expiry::After(Duration::from_micros(ttl)) };
+        let is_done = match value {
+            0 => self.far.delete(name(key)).is_ok(),
+            value => self.far.set(name(key), value.to_string(), expiry).is_ok(),
+        };
+        if is_done {
+            event = Event { kind: Kind::Acknowledged, ended: now(), ..event };
+            self.log.add(event);
+        } else {
+            // The server may execute it later. Until then nothing else is written, so that writes do not cross.
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+pub struct Outcome {
+    pub history: Report,
+    pub faults: u64,
+}
+
+/// Runs rounds for so many seconds.
+pub fn run(program: &Path, seconds: u64, seed: u64) -> Outcome {
+    println!("histories: {}, {seconds} s, T = {} ms, seed {seed}", program.display(), T.as_millis());
+    let mut outcome = Outcome { history: Report::default(), faults: 0 };
+    let mut dice = Dice::new(seed);
+    let end = Instant::now() + Duration::from_secs(seconds);
+    while Instant::now() < end && outcome.history.violations.is_empty() {
+        let left = end.saturating_duration_since(Instant::now()).max(Duration::from_secs(2));
+        let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let (events, faults) = Round::new(program, place.path(), &mut dice).play(left.min(ROUND));
+        outcome.faults += faults;
+        outcome.history.add(check(&events, T.as_micros() as u64));
+    }
+    outcome
+}
+
+struct Process {
+    host: u64,
+    worker: u64,
+    child: Child,
+    is_stopped: bool,
+}
+
+struct Round<'a> {
+    folder: PathBuf,
+    server: Server,
+    proxies: Vec<Proxy>,
+    processes: Vec<Process>,
+    log: Log,
+    dice: &'a mut Dice,
+}
+
+impl<'a> Round<'a> {
+    fn new(program: &Path, folder: &Path, dice: &'a mut Dice) -> Self {
+        let server = Server::start(program, folder);
+        let proxy = |host| Proxy::start(&folder.join(format!("proxy-{host}")), &server.socket());
+        let proxies = (0..HOSTS).map(proxy).collect();
+        let log = Log::open(&folder.join("log"));
+        let mut round = Self { folder: folder.into(), server, proxies, processes: Vec::new(), log, dice };
+        for host in 0..HOSTS {
+            for worker in 0..WORKERS + TRACKERS {
+                let child = round.spawn(host, worker);
+                round.processes.push(Process { host, worker, child, is_stopped: false });
+            }
+        }
+        round
+    }
+
+    fn spawn(&mut self, host: u64, worker: u64) -> Child {
+        let args = [host, worker, self.dice.up_to(u64::MAX)].map(|number| number.to_string());
+        let program = std::env::current_exe().unwrap();
+        Command::new(program).arg("worker").arg(&self.folder).args(args).spawn().unwrap()
+    }
+
+    /// Lets the processes work among faults; returns all events and the number of faults.
+    fn play(mut self, time: Duration) -> (Vec<Event>, u64) {
+        let end = Instant::now() + time;
+        let mut faults = 0;
+        thread::sleep(Duration::from_millis(300));
+        while Instant::now() < end {
+            self.fault();
+            faults += 1;
+            thread::sleep(self.dice.millis(10, 120));
+        }
+        self.proxies.iter().for_each(|proxy| proxy.freeze(false));
+        for process in &mut self.processes {
+            let _ = process.child.kill();
+            let _ = process.child.wait();
+        }
+        let logs = std::fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().path());
+        let logs = logs.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("log"));
+        (logs.flat_map(|log| Log::read(&log)).collect(), faults)
+    }
+
+    fn fault(&mut self) {
+        match self.dice.up_to(100) {
+            0..30 => self.kill(),
+            30..60 => self.stop(),
+            60..75 => drop(self.server.cut_trackers()),
+            75..90 => self.freeze(),
+            90..94 => {
+                self.server.kill();
+                thread::sleep(self.dice.millis(1, 300));
+                self.server.restart();
+            }
+            94..97 => self.flush_all(),
+            _ => self.resume(),
+        }
+    }
+
+    /// Any process, more often one that only tracks or is likely to.
+    fn any(&mut self) -> usize {
+        self.dice.up_to(self.processes.len() as u64) as usize
+    }
+
+    fn kill(&mut self) {
+        let i = self.any();
+        let (host, worker) = (self.processes[i].host, self.processes[i].worker);
+        let _ = self.processes[i].child.kill();
+        let _ = self.processes[i].child.wait();
+        // What it sent last is executed before its successor writes.
+        thread::sleep(Duration::from_millis(50));
+        self.processes[i].child = self.spawn(host, worker);
+        self.processes[i].is_stopped = false;
+    }
+
+    fn signal(&self, i: usize, signal: Signal) {
+        let pid = Pid::from_child(&self.processes[i].child);
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Stops one process for a while, or for longer: `resume` lets it go on.
+    fn stop(&mut self) {
+        let i = self.any();
+        self.signal(i, Signal::STOP);
+        self.processes[i].is_stopped = true;
+        if self.dice.up_to(3) > 0 {
+            thread::sleep(self.dice.millis(1, 400));
+            self.signal(i, Signal::CONT);
+            self.processes[i].is_stopped = false;
+        }
+        if self.processes.iter().filter(|process| process.is_stopped).count() > 3 {
+            self.resume();
+        }
+    }
+
+    fn resume(&mut self) {
+        for i in 0..self.processes.len() {
+            self.signal(i, Signal::CONT);
+            self.processes[i].is_stopped = false;
+        }
+    }
+
+    /// The host's trackers are connected, and nothing passes.
+    fn freeze(&mut self) {
+        let host = self.dice.up_to(HOSTS) as usize;
+        self.proxies[host].freeze(true);
+        thread::sleep(self.dice.millis(1, 600));
+        self.proxies[host].freeze(false);
+    }
+
+    fn flush_all(&mut self) {
+        let began = now();
+        let done = self.server.try_ask(&["FLUSHALL"]) == Some(Value::Bytes(b"OK".to_vec()));
+        let event = Event { kind: Kind::Begin, host: NO_HOST, key: ALL_KEYS, value: 0, began, ended: 0, ttl: 0 };
+        self.log.add(event);
+        if done {
+            self.log.add(Event { kind: Kind::Acknowledged, ended: now(), ..event });
+        }
+    }
+}
+
+impl Drop for Round<'_> {
+    fn drop(&mut self) {
+        for process in &mut self.processes {
+            let _ = process.child.kill();
+            let _ = process.child.wait();
+        }
+    }
+}

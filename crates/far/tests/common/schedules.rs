@@ -1,0 +1,230 @@
+//! Schedules that random runs do not find: each is a function that fails if a promise is broken.
+
+use super::played::{At, Stage, Stopped, T, until};
+use kennel_far::{Expiry, Far, TimeToLive};
+use std::thread;
+use std::time::{Duration, Instant};
+
+type Outcome = Result<(), String>;
+
+/// What a schedule shows, the rule whose absence it finds, and how to play it.
+type Schedule = (&'static str, &'static str, fn() -> Outcome);
+
+pub const ALL: [Schedule; 12] = [
+    ("a fill is slow and its key changes", "fills-claim", slow_fill),
+    ("a fill is slow and the tracker reconnects", "joining-flushes", slow_fill_and_reconnect),
+    ("a proof is renewed between a look and its check", "proof-before-value", renewed_between_look_and_check),
+    ("a push comes after the answer to a ping", "proof-is-sending", push_after_pong),
+    ("a bypass is followed by a trusted read", "bypasses-delete", bypass_then_trusted),
+    ("a voided fill is followed by an older one", "bypasses-delete", voided_then_older),
+    ("a waiter gives up on a fill", "fills-claim", waiter_gives_up),
+    ("a tracker is cut off", "hits-need-proof", cut_off),
+    ("pings are not answered", "hits-need-proof", unanswered),
+    ("a write returns", "writes-delete", own_write),
+    ("data comes from another run", "fills-check-run", another_run),
+    ("a value has an end", "fills-expire", ends),
+];
+
+fn get(far: &Far, key: &str) -> String {
+    far.get(key).unwrap().map_or("none".into(), |value| String::from_utf8(value).unwrap())
+}
+
+fn expect(what: &str, found: &str, expected: &str) -> Outcome {
+    if found == expected { Ok(()) } else { Err(format!("{what}: expected {expected:?}, found {found:?}")) }
+}
+
+/// Waits until the tracker has applied what was pushed to it.
+fn applied(stage: &Stage) {
+    stage.next_ping();
+    stage.next_ping();
+}
+
+/// A read in another thread.
+fn reader(far: &Far, key: &'static str) -> impl FnOnce() -> String + Send + 'static {
+    let far = far.clone();
+    move || get(&far, key)
+}
+
+fn slow_fill() -> Outcome {
+    let stage = Stage::new();
+    let far = stage.tracked();
+    stage.set_silently("k", "v1");
+    let slow = Stopped::at(At::AfterFetch, reader(&far, "k"));
+    stage.set("k", "v2");
+    applied(&stage);
+    expect("the slow read", &slow.go(), "v1")?;
+    expect("a later read", &get(&far, "k"), "v2")
+}
+
+fn slow_fill_and_reconnect() -> Outcome {
+    let stage = Stage::new();
+    let far = stage.tracked();
+    stage.set_silently("k", "v1");
+    let slow = Stopped::at(At::AfterFetch, reader(&far, "k"));
+    stage.refuse_dials(true);
+    stage.cut();
+    stage.set_silently("k", "v2");
+    thread::sleep(T * 2);
+    stage.refuse_dials(false);
+    until("a new tracker", || stage.trackers() == 1);
+    stage.until_trusted(&far);
+    slow.go();
+    expect("a read after the reconnect", &get(&far, "k"), "v2")
+}
+
+#[cfg(feature = "faults")]
+fn renewed_between_look_and_check() -> Outcome {
+    let stage = Stage::new();
+    let far = stage.tracked();
+    stage.set_silently("k", "v1");
+    get(&far, "k");
+    let (arrived, has_arrived) = std::sync::mpsc::channel();
+    let (go, may_go) = std::sync::mpsc::channel::<()>();
+    let reading = far.clone();
+    let slow = thread::spawn(move || {
+        kennel_far::after_copy(move || {
+            arrived.send(()).unwrap();
+            may_go.recv().unwrap();
+        });
+        get(&reading, "k")
+    });
+    has_arrived.recv().unwrap();
+    stage.set("k", "v2");
+    // The value was replaced longer than T ago, and the proof is new.
+    thread::sleep(T + T / 2);
+    stage.until_trusted(&far);
+    go.send(()).unwrap();
+    expect("a read that copied v1 longer than T after its end", &slow.join().unwrap(), "v2")
+}
+
+/// Without the hook the schedule cannot be played.
+#[cfg(not(feature = "faults"))]
+fn renewed_between_look_and_check() -> Outcome {
+    Ok(())
+}
+
+fn push_after_pong() -> Outcome {
+    let stage = Stage::new();
+    let far = stage.tracked();
+    stage.set_silently("k", "v1");
+    get(&far, "k");
+    stage.hold_pongs(true);
+    stage.next_ping();
+    stage.hold_pushes(true);
+    stage.set("k", "v2");
+    let changed = Instant::now();
+    thread::sleep(T * 4 / 5);
+    stage.hold_pongs(false);
+    stage.next_ping();
+    stage.hold_pongs(true);
+    thread::sleep((T * 13 / 10).saturating_sub(changed.elapsed()));
+    expect("a read longer than T after the change", &get(&far, "k"), "v2")?;
+    stage.hold_pongs(false);
+    Ok(())
+}
+
+fn bypass_then_trusted() -> Outcome {
+    let stage = Stage::new();
+    let far = stage.tracked();
+    stage.set_silently("k", "v1");
+    get(&far, "k");
+    stage.hold_pushes(true);
+    stage.set("k", "v2");
+    let fresh = far.get_fresh("k").unwrap().unwrap();
+    expect("a read from the server", &String::from_utf8_lossy(&fresh), "v2")?;
+    expect("a later read", &get(&far, "k"), "v2")
+}
+
+fn voided_then_older() -> Outcome {
+    let stage = Stage::new();
+    let far = stage.tracked();
+    stage.set_silently("k", "v1");
+    let first = Stopped::at(At::BeforeFetch, reader(&far, "k"));
+    // A read from the server ends the first one's claim, as each of them does.
+    far.call(&["NOTHING"], &["k"]).unwrap();
+    let second = Stopped::at(At::AfterFetch, reader(&far, "k"));
+    stage.hold_pushes(true);
+    stage.set("k", "v2");
+    expect("the first", &first.go(), "v2")?;
+    expect("the second, which began before the change", &second.go(), "v1")?;
+    expect("a read after v2 was returned", &get(&far, "k"), "v2")
+}
+
+fn waiter_gives_up() -> Outcome {
+    let stage = Stage::new();
+    let far = stage.tracked();
+    stage.set_silently("k", "v1");
+    let slow = Stopped::at(At::AfterFetch, reader(&far, "k"));
+    expect("a reader that waited in vain", &get(&far, "k"), "v1")?;
+    stage.set("k", "v2");
+    applied(&stage);
+    slow.go();
+    expect("a later read", &get(&far, "k"), "v2")
+}
+
+fn cut_off() -> Outcome {
+    let stage = Stage::new();
+    let far = stage.tracked();
+    stage.set_silently("k", "v1");
+    get(&far, "k");
+    stage.refuse_dials(true);
+    stage.cut();
+    stage.set_silently("k", "v2");
+    thread::sleep(T + T / 4);
+    expect("a read longer than T after the change", &get(&far, "k"), "v2")?;
+    stage.refuse_dials(false);
+    stage.until_trusted(&far);
+    Ok(())
+}
+
+fn unanswered() -> Outcome {
+    let stage = Stage::new();
+    let far = stage.tracked();
+    stage.set_silently("k", "v1");
+    get(&far, "k");
+    stage.hold_pongs(true);
+    stage.next_ping();
+    stage.set_silently("k", "v2");
+    thread::sleep(T + T / 4);
+    let found = get(&far, "k");
+    stage.hold_pongs(false);
+    expect("a read longer than T after the change", &found, "v2")
+}
+
+fn own_write() -> Outcome {
+    let stage = Stage::new();
+    let far = stage.tracked();
+    stage.set_silently("k", "v1");
+    get(&far, "k");
+    far.set("k", "v2", Expiry::Never).unwrap();
+    expect("a read after a write", &get(&far, "k"), "v2")?;
+    stage.fail_calls(true);
+    assert!(far.set("k", "v3", Expiry::Never).is_err());
+    expect("a read after a write that failed", &get(&far, "k"), "v3")
+}
+
+fn another_run() -> Outcome {
+    let stage = Stage::new();
+    let far = stage.tracked();
+    stage.set_silently("k", "of run 1");
+    let slow = Stopped::at(At::BeforeFetch, reader(&far, "k"));
+    stage.set_run("run-2");
+    stage.set_silently("k", "of run 2");
+    expect("a fetch from another run", &slow.go(), "of run 2")?;
+    stage.set_run("run-1");
+    stage.set_silently("k", "of run 1");
+    get(&far, "k-first");
+    far.get_fresh("k-first").unwrap();
+    expect("a read of the run that is proved", &get(&far, "k"), "of run 1")
+}
+
+fn ends() -> Outcome {
+    let stage = Stage::new();
+    let far = stage.tracked();
+    stage.set_for("k", "short", TimeToLive::Millis(100));
+    let began = Instant::now();
+    expect("a fill", &get(&far, "k"), "short")?;
+    stage.remove("k");
+    thread::sleep(Duration::from_millis(100).saturating_sub(began.elapsed()));
+    expect("a read at the value's end", &get(&far, "k"), "none")
+}

@@ -1,0 +1,108 @@
+//! A real server, which a test starts, kills and starts again.
+
+use kennel_far::resp::{Decoder, Value, encode};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The server's program: `KENNEL_FAR_SERVER`, one that `cargo xtask far` has brought, or one in the search path.
+pub fn program() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("KENNEL_FAR_SERVER") {
+        return Some(named.into());
+    }
+    let brought = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/far/redis-server");
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let names = ["redis-server", "valkey-server"];
+    let in_path = std::env::split_paths(&paths).flat_map(|folder| names.map(|name| folder.join(name)));
+    std::iter::once(brought).chain(in_path).find(|path| path.is_file())
+}
+
+/// A server on a Unix socket in a folder, which keeps what it acknowledged over a kill.
+pub struct Server {
+    program: PathBuf,
+    folder: PathBuf,
+    child: Option<Child>,
+}
+
+impl Server {
+    pub fn start(program: &Path, folder: &Path) -> Self {
+        let mut server = Self { program: program.into(), folder: folder.into(), child: None };
+        server.restart();
+        server
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("server.sock")
+    }
+
+    pub fn url(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    pub fn restart(&mut self) {
+        self.kill();
+        let options = ["--port", "0", "--save", "", "--appendonly", "yes", "--appendfsync", "always"];
+        let child = Command::new(&self.program)
+            .args(options)
+            .args(["--unixsocket", "server.sock", "--loglevel", "warning", "--enable-debug-command", "yes"])
+            .current_dir(&self.folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        self.child = Some(child.expect("the server starts"));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.try_ask(&["PING"]) != Some(Value::Bytes(b"PONG".to_vec())) {
+            assert!(Instant::now() < deadline, "the server does not answer");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Executes a command over a connection of its own.
+    pub fn ask(&self, command: &[&str]) -> Value {
+        self.try_ask(command).expect("the server answers")
+    }
+
+    pub fn try_ask(&self, command: &[&str]) -> Option<Value> {
+        let mut stream = UnixStream::connect(self.socket()).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        let mut out = Vec::new();
+        encode(command, &mut out);
+        stream.write_all(&out).ok()?;
+        let (mut decoder, mut bytes) = (Decoder::new(1 << 24), [0; 1 << 14]);
+        loop {
+            if let Some(value) = decoder.next_value().ok()? {
+                return Some(value);
+            }
+            let len = stream.read(&mut bytes).ok().filter(|len| *len > 0)?;
+            decoder.feed(&bytes[..len]);
+        }
+    }
+
+    /// Closes the connections of trackers; returns how many.
+    pub fn cut_trackers(&self) -> usize {
+        let Some(Value::Bytes(list)) = self.try_ask(&["CLIENT", "LIST"]) else { return 0 };
+        let list = String::from_utf8_lossy(&list).into_owned();
+        let field = |line: &str, name: &str| {
+            line.split(' ').find_map(|field| field.strip_prefix(name)).map(str::to_owned).unwrap_or_default()
+        };
+        // The flag of a client that tracks prefixes.
+        let trackers = list.lines().filter(|line| field(line, "flags=").contains('B'));
+        trackers.filter(|line| self.try_ask(&["CLIENT", "KILL", "ID", &field(line, "id=")]).is_some()).count()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,141 @@
+//! A forked child uses the far tier with connections and a keeper of its own.
+#![cfg(unix)]
+#![allow(unsafe_code, reason = "there is no safe fork")]
+
+// The test `real` uses all of it.
+#[allow(dead_code)]
+#[path = "common/server.rs"]
+mod server;
+
+use kennel_far::{Expiry, Options};
+use server::Server;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Runs `work` in a child; the number of the child.
+fn fork(work: impl FnOnce()) -> libc::pid_t {
+    // SAFETY: no other thread of this process holds a lock of the C library for long; the child ends without running
+    // what the parent registered for its end.
+    match unsafe { libc::fork() } {
+        0 => {
+            let status = i32::from(catch_unwind(AssertUnwindSafe(work)).is_err());
+            // SAFETY: this only ends the child.
+            unsafe { libc::_exit(status) }
+        }
+        pid => pid,
+    }
+}
+
+fn wait(pid: libc::pid_t) -> i32 {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let mut status = 0;
+        // SAFETY: the pointer is to a local variable.
+        if unsafe { libc::waitpid(pid, &mut status, libc::WNOHANG) } == pid {
+            return libc::WEXITSTATUS(status);
+        }
+        if Instant::now() > deadline {
+            // SAFETY: the child was not waited for, so its number is still its own.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn a_child_has_connections_and_a_keeper_of_its_own_and_takes_the_seat_of_its_parent() {
+    let Some(program) = server::program() else {
+        println!("left out, because there is no redis-server or valkey-server; `cargo xtask far` brings one");
+        return;
+    };
+    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let server = Server::start(&program, folder.path());
+    let options = Options::new(server.url()).prefix("app:").max_staleness(Duration::from_millis(300)).keepers(1);
+    let far = options.near(kennel::Options::new().capacity(1 << 20)).open(folder.path().join("near")).unwrap();
+    far.set("app:k", "parent", Expiry::Never).unwrap();
+    until("the parent's tracker", || far.get("app:k").unwrap().is_some() && far.stats().hits > 0);
+    assert_eq!(far.stats().tracked, 1);
+    let of_child = far.clone();
+    let child = fork(move || {
+        assert_eq!(of_child.get("app:k").unwrap().as_deref(), Some(&b"parent"[..]));
+        of_child.set("app:k", "child", Expiry::Never).unwrap();
+        assert_eq!(of_child.get("app:k").unwrap().as_deref(), Some(&b"child"[..]));
+        // The parent gives its seat up when it sees this.
+        until("the child's tracker", || of_child.stats().tracked == 2);
+        let hits = of_child.stats().hits;
+        until("a near hit", || of_child.get("app:k").unwrap().is_some() && of_child.stats().hits > hits + 10);
+    });
+    until("the child's write", || far.get("app:k").unwrap().as_deref() == Some(b"child"));
+    // Both still answer, each over connections of its own.
+    for n in 0..50 {
+        far.set("app:n", n.to_string(), Expiry::Never).unwrap();
+        assert_eq!(far.get_fresh("app:n").unwrap(), Some(n.to_string().into_bytes()));
+    }
+    assert_eq!(far.stats().tracked, 1, "the child does not take a seat that is held");
+    drop(far);
+    until("the end of the parent's connection, whose socket the child has, too", || {
+        let list = server.ask(&["CLIENT", "LIST"]);
+        let list = String::from_utf8_lossy(list.as_bytes().unwrap_or_default()).into_owned();
+        list.lines().filter(|line| line.contains("flags=B") || line.contains("flags=tB")).count() <= 1
+    });
+    assert_eq!(wait(child), 0, "the child failed");
+}
+
+#[test]
+fn a_stopped_tracker_is_replaced_by_a_volunteer_until_it_goes_on() {
+    let Some(program) = server::program() else { return };
+    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let server = Server::start(&program, folder.path());
+    let t = Duration::from_millis(300);
+    let options = Options::new(server.url()).prefix("app:").max_staleness(t).keepers(1);
+    let options = options.near(kennel::Options::new().capacity(1 << 20));
+    let near = folder.path().join("near");
+    let of_child = (options.clone(), near.clone());
+    let holder = fork(move || {
+        let _far = of_child.0.open(&of_child.1).unwrap();
+        thread::sleep(Duration::from_secs(60));
+    });
+    let trackers = || {
+        let list = server.ask(&["CLIENT", "LIST"]);
+        let list = String::from_utf8_lossy(list.as_bytes().unwrap_or_default()).into_owned();
+        list.lines()
+            .filter(|line| line.split(' ').any(|field| field.starts_with("flags=") && field.contains('B')))
+            .count()
+    };
+    until("the holder to track", || trackers() == 1);
+    let far = options.open(&near).unwrap();
+    let is_near = || {
+        let hits = far.stats().absent_hits;
+        far.get("app:nothing").unwrap();
+        far.get("app:nothing").unwrap();
+        far.stats().absent_hits > hits
+    };
+    until("the holder's proof", is_near);
+    assert_eq!(far.stats().tracked, 0);
+    // SAFETY: the child was not waited for, so its number is its own.
+    let signal = |signal| assert_eq!(unsafe { libc::kill(holder, signal) }, 0);
+    signal(libc::SIGSTOP);
+    let stopped = Instant::now();
+    thread::sleep(t + t / 4);
+    until("a volunteer", || far.stats().proofs > 0);
+    assert!(stopped.elapsed() < t * 4, "after {:?}", stopped.elapsed());
+    until("the volunteer's proof", is_near);
+    signal(libc::SIGCONT);
+    until("the volunteer to leave", || trackers() == 1 && far.problem().is_none());
+    let proofs = far.stats().proofs;
+    thread::sleep(t * 2);
+    assert_eq!(far.stats().proofs, proofs, "only the holder proves");
+    assert!(is_near());
+    signal(libc::SIGKILL);
+    wait(holder);
+    until("the seat", || far.stats().proofs > proofs);
+}
