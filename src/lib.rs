@@ -89,9 +89,9 @@ pub use api::AsyncCache;
 pub use api::{AsyncLocal, AsyncTyped};
 #[cfg(not(loom))]
 pub use api::{
-    Cache, Changed, Claim, ClaimRequest, CreateError, CreateOptions, Created, CreatorOutput, Item, ItemId, KeyLock,
-    Keys, Limit, LockOptions, Lookup, NamespaceOptions, Options, Repair, SetOptions, Stamp, Stats, Stored, StripeStats,
-    Swap, Task, Values, Verification, Wait,
+    Cache, Changed, Claim, ClaimRequest, CreateError, CreateOptions, Created, CreatorOutput, Entries, Entry, Item,
+    ItemId, KeyLock, Keys, Limit, LockOptions, Lookup, NamespaceOptions, Options, Repair, Sample, SampleKind,
+    SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task, Values, Verification, Wait,
 };
 #[cfg(all(feature = "typed", not(loom)))]
 pub use api::{Local, LocalOptions, Typed};
@@ -110,6 +110,7 @@ pub use store::Invalidation;
 #[cfg(not(loom))]
 pub use store::counters::Counters;
 pub use store::record::{MAX_KEY, record_size};
+pub use store::slot::Ring;
 #[cfg(not(loom))]
 pub use store::verify::Problem;
 pub use sync::locks;

@@ -113,3 +113,8 @@ pub(super) fn is_stale<M: Memory>(store: &Store<M>, head: Head, extension: Exten
     let soft_ms = extension.soft_expires_ms();
     store.is_outdated(head, extension) || (soft_ms != 0 && soft_ms <= time.now_ms())
 }
+
+/// A time in milliseconds since 1970; 0: none.
+pub(super) fn moment(ms: u64) -> Option<SystemTime> {
+    (ms != 0).then(|| UNIX_EPOCH + Duration::from_millis(ms))
+}

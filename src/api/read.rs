@@ -7,12 +7,8 @@ use super::item::{Changed, Item, ItemId, Known};
 use super::stripe_lock::lock_for_read;
 use super::values::Values;
 use super::wants::{
-<<<<<<< HEAD
     Append, If, IfChanged, In, Into, ItemIn, ItemInto, Nothing, Sound, TooSmall, TryValue, TryWhole, Value, Want,
     WholeItem,
-=======
-    Append, If, IfChanged, In, Into, Nothing, Sound, TooSmall, TryValue, TryWhole, Value, Want, WholeItem,
->>>>>>> h-speed
 };
 use crate::error::{Error, Result};
 use crate::file::AttachedFile;

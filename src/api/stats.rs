@@ -9,7 +9,7 @@ use crate::store::counters::Counters;
 use crate::store::head::LastRepair;
 use crate::store::slot::Ring;
 use crate::store::verify::{Problem, check};
-use crate::store::{CrashState, record::record_size};
+use crate::store::{CrashState, HeaderWords, record::record_size};
 use crate::sync::member::Seats;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,6 +25,8 @@ pub struct Stats {
     pub format: u32,
     /// Random id of the file, 32 hexadecimal digits.
     pub file_id: String,
+    /// When the file was created, in milliseconds since 1970.
+    pub created_ms: u64,
     /// The name of the lock strategy.
     pub strategy: String,
     /// The length of the file in bytes.
@@ -69,6 +71,11 @@ pub enum Limit {
     Bytes,
     /// Buckets are full before the rings are, because items are smaller than the mean item size.
     Index,
+}
+
+impl Limit {
+    /// All limits.
+    pub(super) const ALL: [Self; 3] = [Self::Nothing, Self::Bytes, Self::Index];
 }
 
 names!(Limit, "limit", "nothing, bytes or index", Nothing = "nothing", Bytes = "bytes", Index = "index");
@@ -164,6 +171,7 @@ impl Cache {
             path: opened.real.clone(),
             format: FORMAT,
             file_id: opened.id(),
+            created_ms: HeaderWords(&store.mem).created_ms(),
             strategy: opened.strategy_name.clone(),
             file_size: geometry.file_len,
             capacity,

@@ -34,6 +34,9 @@ macro_rules! counters {
         }
 
         impl Counters {
+            /// What each counter counts: its documentation, in the order of [`iter`](Self::iter).
+            pub(crate) const DOCUMENTATION: &[&str] = &[$($(concat!($($help),+),)+)+];
+
             /// Each counter with the name of its field.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
                 [$($((stringify!($field), self.$field),)+)+].into_iter()
@@ -71,7 +74,7 @@ counters! {
         unprotected = Unprotected,
         /// Created values that were not stored because the key was written, deleted or invalidated meanwhile.
         voided = Voided,
-        /// Values that were created and returned but not stored, because the cache failed: see
+        /// Values that were created and returned but not stored, because the cache failed. See
         /// [`CreateOptions::or_uncached`](crate::CreateOptions::or_uncached). Where a process has no seat to count on,
         /// as with a read-only handle, only its own handles of the file include them.
         uncached = Uncached,
@@ -99,7 +102,7 @@ counters! {
         repairs = Repairs,
         /// Damaged records that were found and removed.
         dropped = Dropped,
-        /// Claims of keys to create their values: see [`Cache::get_or_create`](crate::Cache::get_or_create).
+        /// Claims of keys to create their values. See [`Cache::get_or_create`](crate::Cache::get_or_create).
         creations = Creations,
         /// Claims and locks of keys that were taken over from a dead process, or because of their maximum age.
         takeovers = Takeovers,

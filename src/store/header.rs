@@ -3,6 +3,7 @@
 
 use super::durable::Flush;
 use super::intent::Intent;
+use crate::clock::LAST_TIME;
 use crate::shm::atomics::{Ordering, fence};
 use crate::shm::layout::{STATE_REPLACED, at};
 use crate::shm::{Geometry, Memory, Step};
@@ -66,6 +67,11 @@ impl<M: Memory> HeaderWords<'_, M> {
     fn set_boot_id(self, id: [u64; 2]) {
         self.set(at!(boot_id), id[0]);
         self.0.word(at!(boot_id) + 8).store(Step::Header, id[1], Ordering::Release);
+    }
+
+    /// When the file was created, in milliseconds since 1970.
+    pub(crate) fn created_ms(self) -> u64 {
+        self.get(at!(created_ms)).min(LAST_TIME)
     }
 
     /// 0, or the mark that says that the file was replaced or destroyed.

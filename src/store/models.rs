@@ -175,6 +175,32 @@ fn loom_a_reader_sees_an_overwrite_in_place_whole_or_not_at_all() {
     reader_beside(2048, before, |engine| engine.set(b"key", &value(2, 2)), b"key", &[Some(1), Some(2)]);
 }
 
+/// An observer copies a record's header and key. The overwrite changes the stamp and the length of the value.
+#[test]
+fn loom_an_observer_sees_the_header_of_one_write() {
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(std::collections::BTreeSet::new()));
+    let in_model = seen.clone();
+    checker().check(move || {
+        let engine = Arc::new(Engine::<Heap>::new(2048, 130));
+        engine.set(b"key", &value(1, 2));
+        let first = engine.store.stripe_word(0, at!(Stripe.stamp)).get();
+        let (other, seen) = (engine.clone(), in_model.clone());
+        let observer = thread::spawn(move || {
+            let mut items = Vec::new();
+            if !other.store.items_of_bucket(0, 0, 0, &mut items) {
+                return;
+            }
+            let [item] = &items[..] else { panic!("{} items", items.len()) };
+            let newer = item.head.stamp - first;
+            assert_eq!(item.value_len, if newer == 0 { 16 } else { 12 }, "the header of two writes");
+            seen.lock().unwrap().insert(newer);
+        });
+        engine.set(b"key", &value(2, 2)[..12]);
+        observer.join().unwrap();
+    });
+    assert_eq!(seen.lock().unwrap().len(), 2, "saw only {seen:?}");
+}
+
 #[test]
 fn loom_a_reader_sees_a_replaced_record_whole_or_not_at_all() {
     let before = |engine: &Engine| engine.set(b"key", &value(1, 2));

@@ -75,11 +75,16 @@ impl<M: Memory> Store<M> {
         let used = self
             .namespaces()
             .filter(|&namespace| self.namespace_word(namespace, at!(Namespace.name_hash)).load(Ordering::Acquire) != 0);
-        let name = |namespace| {
-            let len = self.namespace_word(namespace, at!(Namespace.name_len)).get().min(NAMESPACE_NAME as u64) as usize;
-            String::from_utf8_lossy(&self.namespace_name(namespace)[..len]).into_owned()
-        };
-        used.map(name).collect()
+        used.filter_map(|namespace| self.namespace_name_of(namespace)).collect()
+    }
+
+    /// The name of a namespace; `None` for number 0, and for a number beyond the last.
+    pub(crate) fn namespace_name_of(&self, namespace: u16) -> Option<String> {
+        if namespace == 0 || u32::from(namespace) > self.geometry.shape.namespaces {
+            return None;
+        }
+        let len = self.namespace_word(namespace, at!(Namespace.name_len)).get().min(NAMESPACE_NAME as u64) as usize;
+        Some(String::from_utf8_lossy(&self.namespace_name(namespace)[..len]).into_owned())
     }
 
     /// The default times to live of a namespace.

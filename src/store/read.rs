@@ -129,6 +129,15 @@ pub(crate) struct RecordRef<'a> {
     pub value_len: usize,
 }
 
+/// An item of a bucket, without its value.
+pub(crate) struct BucketItem {
+    pub key: Vec<u8>,
+    pub slot: Slot,
+    pub head: Head,
+    pub extension: Extension,
+    pub value_len: usize,
+}
+
 impl RecordRef<'_> {
     #[inline(always)]
     pub(crate) fn value_at(&self) -> u64 {
@@ -370,31 +379,32 @@ impl<M: Memory> Store<M> {
         }
     }
 
-    /// Appends the keys of a bucket that a read would find; `false` if a writer changed the bucket meanwhile.
-    pub(crate) fn keys_of_bucket(&self, stripe: u32, bucket: u64, now_ms: u64, keys: &mut Vec<Vec<u8>>) -> bool {
+    /// Appends the items of a bucket that a read would find; `false` if a writer changed the bucket meanwhile.
+    pub(crate) fn items_of_bucket(&self, stripe: u32, bucket: u64, now_ms: u64, items: &mut Vec<BucketItem>) -> bool {
         let bucket_at = self.geometry.bucket(stripe, bucket);
         let version = self.mem.word(bucket_at).load(Ordering::Acquire);
         if version & 1 == 1 {
             return false;
         }
         for slot in slots_of(self.mem.words::<8>(bucket_at)).filter(|slot| slot.is_live()) {
-            keys.extend(self.key_at(stripe, slot, now_ms));
+            items.extend(self.item_at(stripe, slot, now_ms));
         }
         fence(Ordering::Acquire);
         self.mem.word(bucket_at).get() == version
     }
 
-    /// The key of a slot's record, if the record is current and really belongs to this stripe.
-    fn key_at(&self, stripe: u32, slot: Slot, now_ms: u64) -> Option<Vec<u8>> {
-        let CheckedRecord { at, head, .. } = self.record_in(stripe, slot)?;
-        if !self.visibility(at, head, || now_ms).is_seen(false) {
+    /// The key and the header of a slot's record, if the record is current and really belongs to this stripe.
+    fn item_at(&self, stripe: u32, slot: Slot, now_ms: u64) -> Option<BucketItem> {
+        let CheckedRecord { at, head, value_len, .. } = self.record_in(stripe, slot)?;
+        let extension = self.extension(at, head);
+        if !self.visibility_with(head, extension, || now_ms).is_seen(false) {
             return None;
         }
         let mut bytes = Vec::new();
         self.mem.append_out(at + head.key_at(), head.key_len() as usize, &mut bytes);
         let key = self.key(&bytes);
         let own = key.tag() == slot.tag() && self.stripe_of(&key) == stripe;
-        own.then_some(bytes)
+        own.then_some(BucketItem { key: bytes, slot, head, extension, value_len })
     }
 }
 

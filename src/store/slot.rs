@@ -15,6 +15,7 @@
 //! changed still means the same record.
 
 use crate::hash::{Key, TAG_BITS};
+use crate::names::names;
 
 const POSITION: u64 = (1 << POSITION_BITS) - 1;
 pub(crate) const POSITION_BITS: u32 = 48;
@@ -24,12 +25,16 @@ const MAIN_OR_GHOST: u64 = 1 << 50;
 const LIVE: u64 = 1 << 51;
 const TAG_SHIFT: u32 = 64 - TAG_BITS;
 
-/// One of a stripe's two rings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ring {
+/// The ring in which an item's record lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ring {
+    /// The ring of new items, a tenth of the capacity. An item that is not read while it is here is evicted.
     Small,
+    /// The ring of items that were read while they were new.
     Main,
 }
+
+names!(Ring, "ring", "small or main", Small = "small", Main = "main");
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot(pub u64);

@@ -7,6 +7,7 @@ mod math;
 mod message;
 mod output;
 mod platform;
+mod sampled;
 mod time;
 mod trace;
 

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -163,6 +165,37 @@ fn stat_prints_what_is_documented() {
     all["stripe_stats"][0]["intent"] = "set".into();
     fields.check(&all, "");
     fields.expect_all(&[]);
+}
+
+#[test]
+fn metrics_serves_what_is_documented() {
+    let dir = filled();
+    let cache = kennel::Options::new().open(dir.path().join("cache")).expect("a cache");
+    let named = cache.namespace("named", &kennel::NamespaceOptions::new()).expect("a namespace");
+    let expiry = kennel::Expiry::After(std::time::Duration::from_secs(60));
+    named.set_with("key", "value", &kennel::SetOptions::new().expiry(expiry)).expect("stored");
+    let mut server = Command::new(env!("CARGO_BIN_EXE_kennel"))
+        .args(["metrics", "--listen", "127.0.0.1:0", "cache", "missing"])
+        .current_dir(dir.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut line = String::new();
+    BufReader::new(server.stdout.take().expect("a pipe")).read_line(&mut line).expect("its address");
+    let address = line.trim().trim_start_matches("serving http://").trim_end_matches('/');
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    stream.write_all(b"GET /stats.json HTTP/1.0\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    server.kill().and_then(|()| server.wait()).expect("it ends");
+    let document: Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).expect("a body")).expect("JSON");
+    let mut fields = Fields::of("metrics");
+    fields.check(&document, "");
+    fields.expect_all(&[]);
+    let stats = document["caches"][0]["stats"].as_object().expect("an object");
+    let stat: BTreeSet<_> = documented("stat").into_keys().collect();
+    assert!(stats.keys().all(|name| stat.contains(name.as_str())), "{stats:?}");
+    assert!(!stats.contains_key("path") && !stats.contains_key("file_id"));
 }
 
 #[test]

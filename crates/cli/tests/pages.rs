@@ -100,7 +100,7 @@ fn bash_completes_the_command_that_follows() {
     // And ours are where they were.
     let offers = in_bash(&["kennel", "memo", "--"]).expect("bash");
     assert!(offers.contains("--ttl"), "{offers}");
-    let offers = in_bash(&["kennel", "me"]).expect("bash");
+    let offers = in_bash(&["kennel", "mem"]).expect("bash");
     assert_eq!(offers, "memo\n");
 }
 

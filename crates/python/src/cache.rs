@@ -47,6 +47,12 @@ impl Cache {
         stats::stats(py, &py.detach(|| cache.stats()))
     }
 
+    /// Returns the statistics as metrics, a list of :class:`kennel.Sample`. :mod:`kennel.prometheus` exports them.
+    fn samples<'py>(slf: PyRef<'py, Self>, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let cache = slf.as_super().cache(py)?;
+        py.detach(|| cache.stats()).samples().map(|sample| stats::sample(py, &sample)).collect()
+    }
+
     /// Returns the statistics of each stripe, a list of :class:`kennel.StripeStats`.
     fn stripe_stats<'py>(slf: PyRef<'py, Self>, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let cache = slf.as_super().cache(py)?;

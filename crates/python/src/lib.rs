@@ -6,6 +6,7 @@
 mod bytes;
 mod cache;
 mod claim;
+mod entries;
 mod error;
 mod expiry;
 mod fast;
@@ -32,6 +33,8 @@ mod _kennel {
     use super::cache::{Cache, Namespace};
     #[pymodule_export]
     use super::claim::{Claim, Lock, Lookup};
+    #[pymodule_export]
+    use super::entries::Entries;
     #[pymodule_export]
     use super::options::{default_path, destroy};
     #[pymodule_export]

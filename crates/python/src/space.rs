@@ -2,11 +2,13 @@
 
 use crate::bytes::{Bytes, LARGE, Lent, collect, copied, pairs, read, slices};
 use crate::claim::{CreateHow, DEFAULT_WAIT, Lock, LockHow, Lookup, waiting};
+use crate::entries::Entries;
 use crate::error::{Outcome, exception};
 use crate::expiry::{Seconds, check_life, expiry, how, unix_time};
 use crate::handles::{Handles, UsedCache};
 use crate::id::{Id, id_of, item_id};
 use crate::open::UntilClosed;
+use crate::stats;
 use crate::task::Task;
 use kennel::{Cache, Changed, Error, Invalidation, SetOptions, Stamp, Swap};
 use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
@@ -418,6 +420,24 @@ impl Space {
 
     fn __iter__(&self, py: Python<'_>) -> PyResult<Keys> {
         self.keys(py, None)
+    }
+
+    /// Returns an iterator over the items without their values, each a :class:`kennel.Entry`, in no particular order. It
+    /// is not a snapshot: see ``keys``.
+    fn entries(&self, py: Python<'_>) -> PyResult<Entries> {
+        Ok(Entries::new(self.cache(py)?.entries()))
+    }
+
+    /// Returns the items in some randomly chosen buckets, without their values, and the share of all buckets that were
+    /// read. A number counted in the sample, divided by the share, estimates that of the whole file. Nothing is locked,
+    /// counted, or marked as read.
+    ///
+    /// :param buckets: how many buckets to read. 4096 buckets of a full cache have some 13 000 items.
+    #[pyo3(signature = (buckets = 4096))]
+    fn sample<'py>(&self, py: Python<'py>, buckets: u64) -> PyResult<(f64, Vec<Bound<'py, PyAny>>)> {
+        let (cache, mut entries) = (self.cache(py)?, Vec::new());
+        let share = py.detach(|| cache.sample(buckets, |entry| entries.push(entry.clone())));
+        Ok((share, entries.iter().map(|entry| stats::entry(py, entry)).collect::<PyResult<_>>()?))
     }
 
     /// Removes all values of the namespace, or of the whole cache, immediately and for every process.

@@ -1,9 +1,10 @@
 //! The conversion of statistics to the dataclasses in `kennel/_stats.py`.
 
+use crate::expiry::unix_time;
 use crate::paths;
-use kennel::{Counters, Problem, Repair, Stats, StripeStats, Verification};
+use kennel::{Counters, Entry, Problem, Repair, Sample, Stats, StripeStats, Verification};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyModule};
+use pyo3::types::{PyBytes, PyDict, PyModule};
 
 /// Creates an instance of a dataclass. An error if the fields are not exactly those of the class.
 fn instance<'py>(py: Python<'py>, class: &str, fields: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
@@ -30,6 +31,7 @@ pub(crate) fn stats<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, 
         [
             format,
             file_id,
+            created_ms,
             strategy,
             file_size,
             capacity,
@@ -56,6 +58,30 @@ fn counters<'py>(py: Python<'py>, counters: &Counters) -> PyResult<Bound<'py, Py
         fields.set_item(name, count)?;
     }
     instance(py, "Counters", &fields)
+}
+
+pub(crate) fn sample<'py>(py: Python<'py>, sample: &Sample) -> PyResult<Bound<'py, PyAny>> {
+    let labels = PyDict::new(py);
+    for (name, value) in &sample.labels {
+        labels.set_item(name, value)?;
+    }
+    instance!(py, Sample, sample, [name, help, value], kind = sample.kind.name(), labels = labels)
+}
+
+pub(crate) fn entry<'py>(py: Python<'py>, entry: &Entry) -> PyResult<Bound<'py, PyAny>> {
+    instance!(
+        py,
+        Entry,
+        entry,
+        [value_len, record_len, flags, marks],
+        key = PyBytes::new(py, &entry.key),
+        namespace = entry.namespace.as_deref(),
+        stamp = entry.stamp.0,
+        expires = entry.expires.map(unix_time),
+        soft_expires = entry.soft_expires.map(unix_time),
+        created = entry.created.map(unix_time),
+        ring = entry.ring.name()
+    )
 }
 
 pub(crate) fn stripe<'py>(py: Python<'py>, stripe: &StripeStats) -> PyResult<Bound<'py, PyAny>> {

@@ -50,6 +50,14 @@ def test_the_plain_example(tmp_path):
     assert run(program, tmp_path).stdout.splitlines() == ["nobody else, on this host, is in here"]
 
 
+def test_the_prometheus_example(tmp_path):
+    pytest.importorskip("prometheus_client")
+    (program,) = under("Prometheus")
+    found = run(program, tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert 'kennel_sets_total{cache="pages"} 1.0' in found.stdout
+
+
 @pytest.mark.parametrize("program", under("dogpile.cache"))
 def test_the_dogpile_examples(tmp_path, program):
     found = run(program, tmp_path)
@@ -69,7 +77,7 @@ def test_the_django_example(tmp_path):
 
 
 def test_every_example_of_the_readme_is_run():
-    assert [name for name, _ in README.values()] == ["Plain Python"] * 4 + ["dogpile.cache"] * 2 + [
+    assert [name for name, _ in README.values()] == ["Plain Python"] * 4 + ["Prometheus"] + ["dogpile.cache"] * 2 + [
         "Django"
     ] * 2 + ["In tests"]
 

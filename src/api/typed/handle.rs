@@ -214,15 +214,11 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         how: &CreateOptions,
         create: impl FnOnce() -> R,
     ) -> Result<T, R::Error> {
-<<<<<<< HEAD
-        match self.search(key.as_ref(), how, how.background, CreateOptions::for_value)? {
-=======
         let key = key.as_ref();
         if let Some(value) = self.at_hand(key, how, how.background)? {
             return Ok(value);
         }
         match self.search(key, &how.for_value())? {
->>>>>>> h-speed
             End::Found(found) => Ok(found.item.value),
             End::Create(claim) => self.created(claim, create),
             // A search that needs a value finds no absence.
@@ -240,15 +236,11 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         how: &CreateOptions,
         create: impl FnOnce() -> R,
     ) -> Result<Option<T>, R::Error> {
-<<<<<<< HEAD
-        match self.search(key.as_ref(), how, how.background, Clone::clone)? {
-=======
         let key = key.as_ref();
         if let Some(value) = self.at_hand(key, how, how.background)? {
             return Ok(Some(value));
         }
         match self.search(key, how)? {
->>>>>>> h-speed
             End::Found(found) => Ok(Some(found.item.value)),
             End::Absent => Ok(None),
             End::Create(claim) => {
@@ -281,11 +273,7 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
             return Ok(value);
         }
         let task = how.task_or(Task::unique);
-<<<<<<< HEAD
-        match self.search(key.as_ref(), how, true, |how| how.for_refresh().task(task))? {
-=======
         match self.search(key, &how.for_refresh().task(task))? {
->>>>>>> h-speed
             End::Found(found) => Ok(found.item.value),
             End::Absent => create().into_result(),
             End::Create(claim) => match claim.stale().and_then(|stale| self.codec.decode(stale).ok()) {
@@ -301,31 +289,6 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
         }
     }
 
-<<<<<<< HEAD
-    pub(super) fn decoded(&self, item: Option<Item>) -> Result<Option<Item<T>>> {
-        self.codec.check_type("read")?;
-        item.map(|item| Ok(item.with_value(self.codec.decode(&item)?))).transpose()
-    }
-
-    /// A search with the options that `complete` makes of the caller's. A value at hand needs none of its own.
-    pub(super) fn search(
-        &self,
-        key: &[u8],
-        how: &CreateOptions,
-        in_background: bool,
-        complete: impl FnOnce(&CreateOptions) -> CreateOptions,
-    ) -> Result<End<T>> {
-        self.codec.check_type("serialize")?;
-        let at_hand = self
-            .cache
-            .with_stored_key(key, |key| self.cache.item_at_hand(key, how, Some(self.codec.form()), in_background));
-        if let Some(Lookup::Hit(item) | Lookup::Stale(item)) = at_hand
-            && let Ok(value) = self.codec.decode(&item)
-        {
-            return Ok(End::Found(Found { item: item.with_value(value), stored_len: item.value.len() }));
-        }
-        let how = &complete(how);
-=======
     /// The value of a key, if this caller takes what is there as it is.
     fn at_hand(&self, key: &[u8], how: &CreateOptions, in_background: bool) -> Result<Option<T>> {
         self.codec.check_type("serialize")?;
@@ -343,7 +306,6 @@ impl<T: Serialize + DeserializeOwned> Typed<T> {
     }
 
     pub(super) fn search(&self, key: &[u8], how: &CreateOptions) -> Result<End<T>> {
->>>>>>> h-speed
         let mut search = Search::new(&self.codec, how)?;
         let mut caller = self.cache.caller(how);
         self.cache.with_stored_key(key, |key| {

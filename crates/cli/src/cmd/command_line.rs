@@ -9,8 +9,11 @@ use super::command::OWN_FAILURE;
 use super::outcome::{CliResult, FAILED};
 use super::{
     bench, clear, completions, create, delete, demo, destroy, flush, get, incr, invalidate, keys, lock, man, memo,
-    replay, set, stat, touch, verify,
+    metrics, replay, set, stat, touch, verify,
 };
+
+#[cfg(feature = "top")]
+use super::top;
 
 const ABOUT: &str = "Kennel is a cache in one memory-mapped file that any number of processes share.";
 
@@ -69,6 +72,9 @@ enum Command {
     #[command(flatten)]
     Wrapper(Wrapper),
     Stat(stat::StatArgs),
+    #[cfg(feature = "top")]
+    Top(top::TopArgs),
+    Metrics(metrics::MetricsArgs),
     Verify(verify::VerifyArgs),
     Replay(replay::ReplayArgs),
     Bench(bench::BenchArgs),
@@ -93,6 +99,9 @@ impl Command {
             Self::Destroy(args) => destroy::run(&args),
             Self::Wrapper(wrapper) => wrapper.run(),
             Self::Stat(args) => stat::run(&args),
+            #[cfg(feature = "top")]
+            Self::Top(args) => top::run(&args),
+            Self::Metrics(args) => metrics::run(&args),
             Self::Verify(args) => verify::run(&args),
             Self::Replay(args) => replay::run(args),
             Self::Bench(args) => bench::run(args),

@@ -19,10 +19,13 @@ mod keys;
 mod lock;
 mod man;
 mod memo;
+mod metrics;
 mod outcome;
 mod replay;
 mod set;
 mod stat;
+#[cfg(feature = "top")]
+mod top;
 mod touch;
 mod verify;
 

@@ -2,17 +2,20 @@
 
 use std::fmt::{self, Display};
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use kennel::{Cache, Counters, Limit, Stats, StripeStats};
 use kennel_harness::human::{count, percent};
 use kennel_harness::size::format_size;
 use serde_json::{Value, json};
 
+use super::metrics::{Target, exposition, named_once};
 use super::outcome::CliResult;
 use crate::args::{OF_BEFORE, OptionalFileArgs};
-use crate::output::{print_json, stdout};
+use crate::message::of_cache;
+use crate::output::{print_json, stdout, warn};
 
 /// Show what a cache holds, what limits it, and what has happened in it.
 ///
@@ -31,9 +34,20 @@ pub struct StatArgs {
     /// Add a line for each stripe, or with --json the array stripe_stats.
     #[arg(long)]
     stripes: bool,
+    /// Write the metrics of one or more files once, in the text format of OpenMetrics, as "kennel metrics" serves them.
+    /// A file may be given as NAME=FILE. A file that cannot be read has kennel_up 0. Together with the textfile collector of
+    /// node_exporter, no port is needed.
+    #[arg(long, conflicts_with_all = ["json", "stripes"])]
+    prometheus: bool,
+    /// Further files, with --prometheus.
+    #[arg(value_name = "MORE", requires = "prometheus", value_hint = ValueHint::FilePath)]
+    more: Vec<PathBuf>,
 }
 
 pub fn run(args: &StatArgs) -> CliResult {
+    if args.prometheus {
+        return print_metrics(args);
+    }
     let cache = args.file.open_read_only()?;
     let stats = cache.stats();
     let stripes = args.stripes.then(|| cache.stripe_stats());
@@ -42,6 +56,20 @@ pub fn run(args: &StatArgs) -> CliResult {
     } else {
         print_text(&cache, &stats, stripes.as_deref())?;
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_metrics(args: &StatArgs) -> CliResult {
+    let files = [args.file.path()].into_iter().chain(args.more.iter().cloned());
+    let targets: Vec<_> = files.map(|file| file.to_str().map_or_else(|| Target::of(&file), Target::parse)).collect();
+    named_once(&targets)?;
+    let looks: Vec<_> = targets.iter().map(|target| target.look(&args.file.options())).collect();
+    for error in looks.iter().filter_map(|look| look.found.as_ref().err()) {
+        warn(&of_cache(error));
+    }
+    let mut out = stdout();
+    out.write_all(exposition(&looks).as_bytes())?;
+    out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 

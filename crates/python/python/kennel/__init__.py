@@ -12,6 +12,7 @@ False
 >>> folder.cleanup()
 
 :mod:`kennel.dogpile` contains the backend for dogpile.cache, and :mod:`kennel.django` the one for Django.
+:mod:`kennel.prometheus` exports statistics to Prometheus.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ from ._kennel import (
     DEFAULT_CAPACITY,
     MAX_KEY,
     Claim,
+    Entries,
     Item,
     Keys,
     Lock,
@@ -63,7 +65,7 @@ from ._kennel import VERSION as __version__
 from ._memoize import memoize
 from ._near import Mutated, Near
 from ._serializers import Json, Pickle, Serializer
-from ._stats import Counters, Problem, Repair, Stats, StripeStats, Verification
+from ._stats import Counters, Entry, Problem, Repair, Sample, Stats, StripeStats, Verification
 
 __all__ = [
     "__version__",
@@ -77,6 +79,8 @@ __all__ = [
     "DEFAULT_CAPACITY",
     "default_path",
     "destroy",
+    "Entries",
+    "Entry",
     "Error",
     "Exists",
     "Io",
@@ -109,6 +113,7 @@ __all__ = [
     "Namespace",
     "NamespacesFull",
     "Repair",
+    "Sample",
     "SeatsFull",
     "Serializer",
     "Stats",

@@ -2,9 +2,9 @@
 
 import pathlib
 from dataclasses import dataclass
-from typing import List, Optional
+from typing import Dict, List, Optional
 
-__all__ = ["Counters", "Problem", "Repair", "Stats", "StripeStats", "Verification"]
+__all__ = ["Counters", "Entry", "Problem", "Repair", "Sample", "Stats", "StripeStats", "Verification"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,8 @@ class Stats:
     """The version of the file's format."""
     file_id: str
     """The random id of the file, 32 hexadecimal digits."""
+    created_ms: int
+    """When the file was created, in milliseconds since 1970."""
     strategy: str
     """The lock strategy's name."""
     file_size: int
@@ -178,3 +180,47 @@ class Verification:
     def is_ok(self) -> bool:
         """Whether all checked invariants hold."""
         return not self.problems
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One number of ``Cache.samples``, with what a metrics system needs to know about it."""
+
+    name: str
+    """The name of the metric. Samples of the same name follow each other and differ in their labels."""
+    kind: str
+    """``counter`` for a number that only grows, ``gauge`` for one that grows and falls."""
+    help: str
+    """What the metric means, in one sentence."""
+    labels: Dict[str, str]
+    """The labels, each with its value."""
+    value: int
+    """The number."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An item of a cache without its value: see ``Cache.entries`` and ``Cache.sample``."""
+
+    key: bytes
+    """The key: that of the caller for a namespace, else the stored key."""
+    namespace: Optional[str]
+    """The name of the item's namespace, if it has one."""
+    value_len: int
+    """The length of the value in bytes."""
+    record_len: int
+    """How many bytes of the capacity the item takes."""
+    flags: int
+    """The number that the caller stored with the value."""
+    stamp: int
+    """The stamp of the write that stored the item."""
+    expires: Optional[float]
+    """When the item expires, in seconds since 1970; None if it does not."""
+    soft_expires: Optional[float]
+    """When the item becomes stale, in seconds since 1970; None if it does not."""
+    created: Optional[float]
+    """When the item was created, in seconds since 1970, if that is known."""
+    ring: str
+    """``small`` for the ring of new items, ``main`` for the ring of items that were read while they were new."""
+    marks: int
+    """How often the item was read since it came into its ring, up to 3."""
