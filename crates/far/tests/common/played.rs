@@ -236,11 +236,7 @@ fn serve(state: &State, mut stream: UnixStream) {
                     // The string without the head of its array.
                     String::from_utf8(out[4..].to_vec()).unwrap()
                 }
-                ["TIME"] => {
-                    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-                    let (s, us) = (now.as_secs().to_string(), now.subsec_micros().to_string());
-                    format!("*2\r\n${}\r\n{s}\r\n${}\r\n{us}\r\n", s.len(), us.len())
-                }
+                ["TIME"] => time(),
                 ["PING", pong] => {
                     state.pings.fetch_add(1, Ordering::SeqCst);
                     while state.holds_pongs.load(Ordering::SeqCst) {
@@ -255,6 +251,13 @@ fn serve(state: &State, mut stream: UnixStream) {
             }
         }
     }
+}
+
+/// The reply to `TIME`.
+fn time() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let (s, us) = (now.as_secs().to_string(), now.subsec_micros().to_string());
+    format!("*2\r\n${}\r\n{s}\r\n${}\r\n{us}\r\n", s.len(), us.len())
 }
 
 fn text(part: &Value) -> String {
