@@ -14,6 +14,7 @@ mod keys;
 mod namespace;
 mod options;
 mod read;
+mod reader;
 mod samples;
 mod scan;
 mod set_options;

@@ -147,7 +147,7 @@ fn runs_all_the_same(place: &Place, why: &str) {
 fn without_a_cache_the_command_runs() {
     let place = Place::new();
     fs::write(&place.cache, "a letter home, no cache").unwrap();
-    runs_all_the_same(&place, "this is no cache file");
+    runs_all_the_same(&place, "this is not a cache file");
     assert_eq!(place.read("memo.cache"), "a letter home, no cache");
     fs::remove_file(&place.cache).unwrap();
     fs::create_dir(&place.cache).unwrap();

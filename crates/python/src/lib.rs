@@ -13,6 +13,7 @@ mod fast;
 mod greenlets;
 mod handles;
 mod id;
+mod item;
 mod open;
 mod options;
 mod paths;
@@ -36,9 +37,10 @@ mod _kennel {
     #[pymodule_export]
     use super::entries::Entries;
     #[pymodule_export]
-    use super::options::{default_path, destroy};
+    use super::item::{Item, Keys, Unchanged};
     #[pymodule_export]
-    use super::space::{Item, Keys, Space, Unchanged};
+    use super::options::{default_path, destroy};
+    use super::space::Space;
     #[pymodule_export]
     use super::stats::record_size;
     #[pymodule_export]

@@ -1,0 +1,68 @@
+//! What lookups and scans return.
+
+use crate::bytes::copied;
+use crate::expiry::unix_time;
+use crate::id::{Id, id_of};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use std::sync::{Mutex, PoisonError};
+
+/// Says that a key still has the value that the caller holds.
+#[pyclass(module = "kennel", frozen, get_all)]
+pub(crate) struct Unchanged {
+    /// Whether the value is stale: its soft expiry has passed, or it was invalidated softly.
+    pub is_stale: bool,
+}
+
+/// A value with its metadata.
+#[pyclass(module = "kennel", frozen, get_all)]
+pub(crate) struct Item {
+    /// The value.
+    value: Py<PyBytes>,
+    /// The number that the caller stored with the value.
+    flags: u32,
+    /// The stamp for ``compare_and_swap``. Each write of the key gives it another one.
+    stamp: u64,
+    /// Identifies the write that stored the value, among all files: for ``get_if_changed``.
+    id: Id,
+    /// When the item expires, in seconds since 1970; None if it does not.
+    expires: Option<f64>,
+    /// When the item becomes stale, in seconds since 1970; None if it does not.
+    soft_expires: Option<f64>,
+    /// Whether the item is stale: its soft expiry has passed, or it was invalidated softly.
+    is_stale: bool,
+}
+
+impl Item {
+    pub(crate) fn new(py: Python<'_>, item: &kennel::Item) -> PyResult<Self> {
+        Ok(Self {
+            value: copied(py, &item.value)?.unbind(),
+            flags: item.flags,
+            stamp: item.stamp.0,
+            id: id_of(item),
+            expires: item.expires.map(unix_time),
+            soft_expires: item.soft_expires.map(unix_time),
+            is_stale: item.is_stale,
+        })
+    }
+}
+
+/// An iterator over keys. Several threads may share one; each key goes to one of them.
+#[pyclass(module = "kennel", frozen)]
+pub(crate) struct Keys {
+    pub keys: Mutex<kennel::Keys>,
+}
+
+#[pymethods]
+impl Keys {
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        // The interpreter's lock is kept, so this mutex is free: no other thread holds it, and in a forked child no
+        // thread of the parent does. The engine waits a few milliseconds at most, for a bucket that is being changed.
+        let key = self.keys.lock().unwrap_or_else(PoisonError::into_inner).next();
+        key.map(|key| PyBytes::new(py, &key))
+    }
+}

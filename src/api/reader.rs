@@ -1,0 +1,213 @@
+//! One thread's reads of a file: one lookup without a lock, and what follows if that is not enough.
+
+use super::count::count_on;
+use super::stripe_lock::lock_for_read;
+use super::wants::{If, Sound, Want};
+use crate::file::AttachedFile;
+use crate::file::current::InUse;
+use crate::hash::Key;
+use crate::store::CrashState;
+use crate::store::counters::MemberCount;
+use crate::store::read::{BucketView, Extract, Look};
+use crate::store::record::{Extension, Head};
+use crate::sync::calls::OwnCall;
+use crate::sync::locks::{LockError, RegionGuard};
+use crate::sync::threads::SeatLines;
+use crossbeam::utils::Backoff;
+
+/// How often a read looks at a bucket that is being changed before it takes the lock of the stripe.
+const LOOKS: u32 = 64;
+
+/// Whether a lookup runs the caller's code, which may use the cache and therefore must run under no lock.
+fn runs_callers_code<T: Extract>(opened: &AttachedFile) -> bool {
+    T::RUNS_CALLERS_CODE || opened.settings.time.is_callers()
+}
+
+/// The reader's lock, if reads take one. It is released before the slow path takes the writer's.
+fn lock_shared(opened: &AttachedFile) -> Result<Option<RegionGuard<'_>>, LockError> {
+    match opened.joined() {
+        Some(joined) => joined.member.locks.lock_shared(0, opened.settings.lock_wait),
+        None => Ok(None),
+    }
+}
+
+/// One thread's reads of a file.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'a> {
+    pub opened: &'a AttachedFile,
+    counters: ReadCounters,
+}
+
+/// Where reads are counted.
+#[derive(Clone, Copy)]
+enum ReadCounters {
+    /// On the lines of the fast path, which are loaded when something is counted.
+    Fast,
+    Of(SeatLines),
+    /// This process has not joined: its reads are neither counted nor marked.
+    Nowhere,
+}
+
+impl<'a> Reader<'a> {
+    /// The reader of the fast path: this process is a member, and no condition of the slow path holds. `besides` is not
+    /// 0 if the caller has a reason of its own for the slow path.
+    #[inline(always)]
+    pub(super) fn fast(file: &'a InUse<'_, OwnCall>, besides: u64) -> Option<Self> {
+        let opened = &***file;
+        opened.is_plain_to_read(besides).then_some(Self { opened, counters: ReadCounters::Fast })
+    }
+
+    /// The reader of the slow path. A forked child joins at its first use; if it cannot, it reads without counting.
+    pub(super) fn of(opened: &'a AttachedFile) -> Self {
+        let joined = opened.joined_for_read();
+        Self { opened, counters: joined.map_or(ReadCounters::Nowhere, |joined| ReadCounters::Of(joined.lines)) }
+    }
+
+    /// A read from a view of the key's bucket: one lookup, and further ones if a writer disturbs it.
+    #[inline(always)]
+    pub(super) fn read_at<T: Extract>(self, key: &Key<'_>, view: BucketView<'_>, want: &mut T) -> Option<T::Out> {
+        let Self { opened, .. } = self;
+        match opened.store.lookup_fast(key, view, || opened.settings.time.now_ms(), want, true) {
+            Look::Hit(value) => {
+                self.count(MemberCount::Hits, 1);
+                Some(value)
+            }
+            Look::Miss => {
+                self.count(MemberCount::Misses, 1);
+                None
+            }
+            Look::Changing => Self::counted_retry(opened, key.bytes, key.hash, want),
+        }
+    }
+
+    /// A look from a view of the key's bucket, which counts only if it finds a record that the caller `accepts`.
+    #[inline(always)]
+    pub(super) fn glance_at<T: Extract>(
+        self,
+        key: &Key<'_>,
+        view: BucketView<'_>,
+        want: T,
+        accepts: &impl Fn(&AttachedFile, &Key<'_>, Head, Extension) -> bool,
+    ) -> Option<T::Out> {
+        let opened = self.opened;
+        let mut want = If { want, accepts: |head, extension| accepts(opened, key, head, extension) };
+        match opened.store.lookup_fast(key, view, || opened.settings.time.now_ms(), &mut want, true) {
+            Look::Hit(Some(taken)) => {
+                self.count(MemberCount::Hits, 1);
+                Some(taken)
+            }
+            Look::Hit(None) | Look::Miss | Look::Changing => None,
+        }
+    }
+
+    /// One lookup.
+    #[inline(always)]
+    pub(super) fn lookup<T: Extract>(self, key: &Key<'_>, want: &mut T) -> Look<T::Out> {
+        self.opened.store.lookup(
+            key,
+            || self.opened.settings.time.now_ms(),
+            want,
+            !matches!(self.counters, ReadCounters::Nowhere),
+        )
+    }
+
+    /// The result of a first lookup, or of further ones if a writer disturbed it.
+    pub(super) fn go_on<T: Extract>(self, looked: Look<T::Out>, key: Key<'_>, want: &mut T) -> Option<T::Out> {
+        match looked {
+            Look::Hit(value) => Some(value),
+            Look::Miss => None,
+            Look::Changing => self.retry(key, want),
+        }
+    }
+
+    /// [`retry`](Self::retry) of the fast path, counted as a hit or a miss. The arguments fit in registers.
+    #[cold]
+    #[inline(never)]
+    fn counted_retry<T: Extract>(
+        opened: &AttachedFile,
+        bytes: &[u8],
+        hash: u64,
+        want: &mut T,
+    ) -> Option<T::Out> {
+        let reader = Reader { opened, counters: ReadCounters::Fast };
+        reader.counted(reader.retry(Key { bytes, hash }, want))
+    }
+
+    /// Repeats a lookup that a writer disturbed: some more lookups, then one under the stripe's lock, then a miss.
+    #[cold]
+    #[inline(never)]
+    fn retry<T: Extract>(self, key: Key<'_>, want: &mut T) -> Option<T::Out> {
+        let backoff = Backoff::new();
+        for look in 1..=LOOKS {
+            backoff.snooze();
+            let read = match self.lookup(&key, want) {
+                Look::Hit(value) => Some(value),
+                Look::Miss => None,
+                Look::Changing => continue,
+            };
+            self.count(MemberCount::ReadRetries, look.into());
+            return read;
+        }
+        self.count(MemberCount::ReadRetries, LOOKS.into());
+        match self.locked(&key, want) {
+            Some(Look::Hit(value)) => Some(value),
+            Some(Look::Miss) => None,
+            Some(Look::Changing) | None => {
+                self.count(MemberCount::BoundedMisses, 1);
+                None
+            }
+        }
+    }
+
+    /// Takes the stripe's lock, completes what a dead holder left, and looks the key up. A lookup that runs the caller's
+    /// code comes just after the lock is released. `None` if the lock could not be taken in time.
+    fn locked<T: Extract>(self, key: &Key<'_>, want: &mut T) -> Option<Look<T::Out>> {
+        let store = &self.opened.store;
+        let guard = lock_for_read(self.opened, store.stripe_of(key))?;
+        guard.settle_bucket(store.bucket_of(key));
+        if runs_callers_code::<T>(self.opened) {
+            // Taking the lock has already completed what a dead writer left.
+            drop(guard);
+        }
+        Some(self.lookup(key, want))
+    }
+
+    /// A read that needs more than the version of the bucket: a reader's lock, or checksums.
+    pub(super) fn verified<T: Want>(self, key: Key<'_>, want: &mut T) -> Option<T::Out> {
+        let opened = self.opened;
+        let distrust = opened.store.distrust(opened.store.stripe_of(&key));
+        if distrust == CrashState::Discard || (opened.is_foreign() && !opened.settings.verify_reads) {
+            return None;
+        }
+        let Ok(shared) = lock_shared(opened) else {
+            self.count(MemberCount::BoundedMisses, 1);
+            return None;
+        };
+        // The version of the bucket is enough for a correct read; the lock is given back before the caller's code runs.
+        let shared = shared.filter(|_| !runs_callers_code::<T>(opened));
+        if opened.settings.verify_reads || distrust == CrashState::Verify {
+            let mut sound = Sound { key, want };
+            let looked = self.lookup(&key, &mut sound);
+            drop(shared);
+            return self.go_on(looked, key, &mut sound).flatten();
+        }
+        let looked = self.lookup(&key, want);
+        drop(shared);
+        self.go_on(looked, key, want)
+    }
+
+    /// Counts a read as a hit or a miss.
+    pub(super) fn counted<T>(self, read: Option<T>) -> Option<T> {
+        self.count(if read.is_some() { MemberCount::Hits } else { MemberCount::Misses }, 1);
+        read
+    }
+
+    #[inline(always)]
+    pub(super) fn count(self, what: MemberCount, by: u64) {
+        match self.counters {
+            ReadCounters::Fast => count_on(self.opened, self.opened.plain_lines(), what, by),
+            ReadCounters::Of(lines) => count_on(self.opened, lines, what, by),
+            ReadCounters::Nowhere => {}
+        }
+    }
+}
