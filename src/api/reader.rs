@@ -123,12 +123,7 @@ impl<'a> Reader<'a> {
     /// [`retry`](Self::retry) of the fast path, counted as a hit or a miss. The arguments fit in registers.
     #[cold]
     #[inline(never)]
-    fn counted_retry<T: Extract>(
-        opened: &AttachedFile,
-        bytes: &[u8],
-        hash: u64,
-        want: &mut T,
-    ) -> Option<T::Out> {
+    fn counted_retry<T: Extract>(opened: &AttachedFile, bytes: &[u8], hash: u64, want: &mut T) -> Option<T::Out> {
         let reader = Reader { opened, counters: ReadCounters::Fast };
         reader.counted(reader.retry(Key { bytes, hash }, want))
     }
