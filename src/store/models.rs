@@ -186,8 +186,9 @@ fn loom_an_observer_sees_the_header_of_one_write() {
         let first = engine.store.stripe_word(0, at!(Stripe.stamp)).get();
         let (other, seen) = (engine.clone(), in_model.clone());
         let observer = thread::spawn(move || {
-            let mut items = Vec::new();
-            if !other.store.items_of_bucket(0, 0, 0, &mut items) {
+            let (mut items, store) = (Vec::new(), &other.store);
+            let bucket = store.key(b"key").bucket(store.geometry.buckets);
+            if !store.items_of_bucket(0, bucket, 0, &mut items) {
                 return;
             }
             let [item] = &items[..] else { panic!("{} items", items.len()) };
