@@ -40,6 +40,7 @@ mod _kennel {
     use super::item::{Item, Keys, Unchanged};
     #[pymodule_export]
     use super::options::{default_path, destroy};
+    #[pymodule_export]
     use super::space::Space;
     #[pymodule_export]
     use super::stats::record_size;
