@@ -167,7 +167,7 @@ impl<'a> Reader<'a> {
         Some(self.lookup(key, want))
     }
 
-    /// A read that needs more than the version of the bucket: a reader's lock, or checksums.
+    /// A read off the fast path. It takes the reader's lock and verifies checksums, if they are needed.
     pub(super) fn verified<T: Want>(self, key: Key<'_>, want: &mut T) -> Option<T::Out> {
         let opened = self.opened;
         let distrust = opened.store.distrust(opened.store.stripe_of(&key));
@@ -178,7 +178,7 @@ impl<'a> Reader<'a> {
             self.count(MemberCount::BoundedMisses, 1);
             return None;
         };
-        // The version of the bucket is enough for a correct read; the lock is given back before the caller's code runs.
+        // A lookup that runs the caller's code gives the lock back first. The version of the bucket still validates it.
         let shared = shared.filter(|_| !runs_callers_code::<T>(opened));
         if opened.settings.verify_reads || distrust == CrashState::Verify {
             let mut sound = Sound { key, want };

@@ -418,7 +418,7 @@ impl Cache {
             let value = parse_number(&copied.value)?;
             let sum = add(value, delta).ok_or(Error::Overflow { value, sign, delta })?;
             let text = sum.to_string();
-            // Also if the creation time is the only metadata.
+            // An extended record stays extended, even if its creation time is its only metadata.
             let metadata = copied.head.is_extended().then(|| copied.extension.metadata());
             // A record of another namespace than the handle's keeps that namespace's epoch.
             if copied.extension.namespace() != writer.namespace {
