@@ -3,6 +3,7 @@
 use super::cache::Cache;
 use super::item::{Stamp, moment};
 use super::namespace::Namespace;
+use super::random;
 use super::scan::{Scan, items_without_lock};
 use crate::file::AttachedFile;
 use crate::store::read::BucketItem;
@@ -93,7 +94,7 @@ impl Cache {
         let all = per_stripe * u64::from(opened.geometry().shape.stripes);
         let wanted = buckets.min(all);
         let mut maker = Maker::new(self.shared_namespace());
-        let (seed, mut read) = (seed(), 0_u64);
+        let (seed, mut read) = (random::number(), 0_u64);
         for i in 0..wanted {
             // One bucket from each of as many sections of equal length.
             let edge = |i: u64| (u128::from(all) * u128::from(i) / u128::from(wanted)) as u64;
@@ -106,12 +107,6 @@ impl Cache {
         }
         read as f64 / all as f64
     }
-}
-
-/// A number that differs from call to call, and between processes.
-fn seed() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(0)
 }
 
 impl fmt::Debug for Entries {

@@ -109,6 +109,7 @@ impl Known {
 }
 
 /// Whether a record is stale: its soft expiry has passed, or a soft invalidation covered it.
+#[inline]
 pub(super) fn is_stale<M: Memory>(store: &Store<M>, head: Head, extension: Extension, time: &Time) -> bool {
     let soft_ms = extension.soft_expires_ms();
     store.is_outdated(head, extension) || (soft_ms != 0 && soft_ms <= time.now_ms())

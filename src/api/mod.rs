@@ -13,6 +13,7 @@ mod key_lock;
 mod keys;
 mod namespace;
 mod options;
+mod random;
 mod read;
 mod reader;
 mod samples;

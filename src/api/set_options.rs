@@ -1,9 +1,9 @@
 //! How a value is stored: when it expires or becomes stale, and its flags.
 
+use super::random;
 use crate::clock::{Expiry, LAST_TIME};
 use crate::store::namespace::{Defaults, MOST_JITTER};
 use crate::store::record::Metadata;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 /// Options for storing a value: its expiry, its soft expiry and its flags.
@@ -74,11 +74,16 @@ impl SetOptions {
     /// The expiry and the metadata of an item that is stored now. `defaults` apply where these options set no time.
     #[inline(always)]
     pub(super) fn times(&self, defaults: Defaults, now_ms: impl Fn() -> u64) -> (u64, Metadata) {
-        let jitter = self.jitter.unwrap_or(defaults.jitter);
-        let (how, defaults) =
-            if jitter == 0 { (*self, defaults) } else { (self.shortened(defaults, jitter), Defaults::default()) };
-        let expires_ms = expiry_or(how.expiry, defaults.hard_ttl_ms, &now_ms);
-        let soft_expires_ms = expiry_or(how.soft_expiry, defaults.soft_ttl_ms, &now_ms);
+        match self.jitter.unwrap_or(defaults.jitter) {
+            0 => self.exact_times(defaults, now_ms),
+            jitter => self.shortened(defaults, jitter).exact_times(Defaults::default(), now_ms),
+        }
+    }
+
+    #[inline(always)]
+    fn exact_times(&self, defaults: Defaults, now_ms: impl Fn() -> u64) -> (u64, Metadata) {
+        let expires_ms = expiry_or(self.expiry, defaults.hard_ttl_ms, &now_ms);
+        let soft_expires_ms = expiry_or(self.soft_expiry, defaults.soft_ttl_ms, &now_ms);
         (expires_ms, Metadata { flags: self.flags, soft_expires_ms, ..Metadata::default() })
     }
 
@@ -86,9 +91,7 @@ impl SetOptions {
     /// the shorter one.
     #[cold]
     fn shortened(&self, defaults: Defaults, jitter: u16) -> Self {
-        // Each of these states differs from all others, by the standard library's own random numbers.
-        let random = (RandomState::new().build_hasher().finish() >> 11) as f64 / (1u64 << 53) as f64;
-        let kept = 1.0 - random * f64::from(jitter) / f64::from(MOST_JITTER);
+        let kept = 1.0 - random::part() * f64::from(jitter) / f64::from(MOST_JITTER);
         let times = |given: Option<Expiry>, default_ms| match given.unwrap_or_else(|| after(default_ms)) {
             Expiry::After(ttl) => {
                 let ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).min(LAST_TIME);

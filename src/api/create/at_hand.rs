@@ -4,6 +4,7 @@ use super::creation::Lookup;
 use super::options::{CreateOptions, Form};
 use super::purpose::leaves_alone;
 use crate::api::cache::Cache;
+use crate::api::item::is_stale;
 use crate::api::wants::{TryValue, TryWhole};
 use crate::file::AttachedFile;
 use crate::hash::Key;
@@ -72,8 +73,5 @@ impl Cache {
 /// Whether a record has a fresh value, or a stale one that this caller uses because the key is to be left alone.
 #[inline]
 fn is_enough(opened: &AttachedFile, key: &Key<'_>, head: Head, extension: Extension, in_background: bool) -> bool {
-    let soft_ms = extension.soft_expires_ms();
-    let is_stale =
-        opened.store.is_outdated(head, extension) || (soft_ms != 0 && soft_ms <= opened.settings.time.now_ms());
-    !is_stale || leaves_alone(opened, key, in_background)
+    !is_stale(&opened.store, head, extension, &opened.settings.time) || leaves_alone(opened, key, in_background)
 }

@@ -5,6 +5,7 @@ use super::options::{CreateOptions, is_older};
 use crate::api::acquire::{EpochSnapshot, Found, HeldClaim, Purpose, Target};
 use crate::api::count::count;
 use crate::api::item::{Item, Known};
+use crate::api::random;
 use crate::api::waiting::Step;
 use crate::clock::Time;
 use crate::error::{Error, Result};
@@ -16,7 +17,6 @@ use crate::store::claim::Kind;
 use crate::store::counters::MemberCount;
 use crate::store::stripe_guard::StripeGuard;
 use std::borrow::Borrow;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 /// The maximum age of a claim without [`claim_max_age`](CreateOptions::claim_max_age).
@@ -168,7 +168,5 @@ impl<H: Borrow<CreateOptions>> Purpose for ToCreate<H> {
 
 fn draw(how: &CreateOptions) -> f64 {
     let Some(beta) = how.early_refresh else { return 0.0 };
-    // Each of these states differs from all others, by the standard library's own random numbers.
-    let random = (RandomState::new().build_hasher().finish() >> 11) as f64 / (1u64 << 53) as f64;
-    -(1.0 - random).ln() * beta
+    -(1.0 - random::part()).ln() * beta
 }

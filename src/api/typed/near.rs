@@ -5,9 +5,10 @@
 //! shard at the fork. Values are decoded and dropped outside the locks, since both run the caller's code.
 
 use crate::api::item::ItemId;
+use crate::api::random;
 use crate::sync::fork::PerProcess;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::mem::ManuallyDrop;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -47,7 +48,7 @@ impl<V> Near<V> {
     pub(super) fn new(items: usize, bytes: usize) -> Self {
         let count = (items / ITEMS_OF_SHARD).clamp(1, SHARDS).next_power_of_two().min(SHARDS);
         let room = Room { items: items.div_ceil(count), bytes: bytes / count };
-        Self { shards: PerProcess::new(), seed: RandomState::new().build_hasher().finish(), count, room }
+        Self { shards: PerProcess::new(), seed: random::number(), count, room }
     }
 
     pub(super) fn key<'k>(&self, bytes: &'k [u8]) -> NearKey<'k> {
