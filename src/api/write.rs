@@ -47,9 +47,14 @@ impl Cache {
         if self.has_namespace != 0 {
             return self.set_by_default(key, value);
         }
-        self.put(None, key, value, &SetOptions::default(), |_, guard, entry, draft, epochs| {
-            guard.put(draft, entry, epochs);
-        })
+        self.put(
+            None,
+            key,
+            |writer| NewRecord::new(writer.key, value, 0, None),
+            |_, guard, entry, draft, epochs| {
+                guard.put(draft, entry, epochs);
+            },
+        )
     }
 
     /// [`set`](Cache::set) in a namespace, which may have default times.
@@ -237,9 +242,12 @@ impl Cache {
 /// The writes with stored keys.
 impl Cache {
     fn set_stored(&self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<Stamp> {
-        self.put(self.in_namespace(), key, value, how, |_, guard, entry, draft, epochs| {
-            Stamp(guard.put(draft, entry, epochs))
-        })
+        self.put(
+            self.in_namespace(),
+            key,
+            |writer| writer.draft(value, how),
+            |_, guard, entry, draft, epochs| Stamp(guard.put(draft, entry, epochs)),
+        )
     }
 
     fn add_stored(&self, key: &[u8], value: &[u8], how: &SetOptions) -> Result<bool> {
@@ -340,20 +348,24 @@ impl Cache {
         how: &SetOptions,
         wanted: impl FnOnce(&Writer<'_, '_>, &StripeGuard<'_, Mapping>, Option<&Entry>) -> bool,
     ) -> Result<Option<Stamp>> {
-        self.put(self.in_namespace(), key, value, how, |writer, guard, entry, draft, epochs| {
-            wanted(writer, guard, entry).then(|| Stamp(guard.put(draft, entry, epochs)))
-        })
+        self.put(
+            self.in_namespace(),
+            key,
+            |writer| writer.draft(value, how),
+            |writer, guard, entry, draft, epochs| {
+                wanted(writer, guard, entry).then(|| Stamp(guard.put(draft, entry, epochs)))
+            },
+        )
     }
 
     /// Prepares a record, locks the key's stripe, and lets `store_in` replace the key's entry by it. The entry may be
     /// expired or invalidated.
     #[inline(always)]
-    fn put<R>(
+    fn put<'k, R>(
         &self,
         namespace: Option<&Namespace>,
-        key: &[u8],
-        value: &[u8],
-        how: &SetOptions,
+        key: &'k [u8],
+        draft: impl FnOnce(&Writer<'_, 'k>) -> NewRecord<'k>,
         store_in: impl FnOnce(
             &Writer<'_, '_>,
             &mut StripeGuard<'_, Mapping>,
@@ -367,7 +379,7 @@ impl Cache {
         let writer = Writer::at(&file, place, key, self.lock_wait);
         let store = &writer.opened.store;
         store.prefetch_record(&store.bucket_view_at(writer.location, &writer.key));
-        let draft = writer.draft(value, how);
+        let draft = draft(&writer);
         check_size(writer.opened, &draft)?;
         writer.with_stripe(|guard| {
             let epochs = guard.epochs_now(writer.namespace);
