@@ -6,13 +6,10 @@ use std::time::Duration;
 use clap::Args;
 use kennel::{Cache, Expiry, SetOptions};
 
-use super::outcome::{AnyError, CliResult, hit_or_miss};
+use super::outcome::{CliResult, hit_or_miss};
 use crate::args::{KeyArgs, WriteArgs};
 use crate::output::print_line;
 use crate::time::parse_duration;
-
-/// How many attempts to count or to store may fail because of other processes.
-const MOST_ATTEMPTS: u32 = 1000;
 
 /// Add to a value that is a decimal number, and write the new number to standard output.
 ///
@@ -41,7 +38,6 @@ pub struct IncrArgs {
 }
 
 pub fn run(args: IncrArgs) -> CliResult {
-    let step = Step { by: args.by, down: args.down };
     let key = args.key.bytes()?;
     let cache = args.write.open()?;
     let cache = match args.initial {
@@ -54,39 +50,15 @@ pub fn run(args: IncrArgs) -> CliResult {
     let counted = match args.initial {
         Some(initial) => {
             let how = args.ttl.map_or(SetOptions::new(), |ttl| SetOptions::new().expiry(Expiry::After(ttl)));
-            Some(step.take_or_start(&cache, &key, initial, &how)?)
+            let count = if args.down { Cache::decr_or } else { Cache::incr_or };
+            Some(count(&cache, &key, args.by, initial, &how)?)
         }
-        None => step.take(&cache, &key)?,
+        None if args.down => cache.decr(&key, args.by)?,
+        None => cache.incr(&key, args.by)?,
     };
     let Some(number) = counted else {
         return Ok(hit_or_miss(false));
     };
     print_line(number)?;
     Ok(ExitCode::SUCCESS)
-}
-
-struct Step {
-    by: u64,
-    down: bool,
-}
-
-impl Step {
-    /// Counts and returns the new number, or `None` for an absent key.
-    fn take(&self, cache: &Cache, key: &[u8]) -> kennel::Result<Option<u64>> {
-        if self.down { cache.decr(key, self.by) } else { cache.incr(key, self.by) }
-    }
-
-    /// Counts, or stores `initial` for an absent key. It tries again if another process stores or deletes the key
-    /// between these two steps.
-    fn take_or_start(&self, cache: &Cache, key: &[u8], initial: u64, how: &SetOptions) -> Result<u64, AnyError> {
-        for _ in 0..MOST_ATTEMPTS {
-            if let Some(number) = self.take(cache, key)? {
-                return Ok(number);
-            }
-            if cache.add(key, initial.to_string(), how)? {
-                return Ok(initial);
-            }
-        }
-        Err(format!("other processes stored and removed the key {MOST_ATTEMPTS} times; try again later").into())
-    }
 }
