@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import pathlib
 import threading
+import time
 from typing import Any, Callable, ContextManager, Iterator, List
 
 import kennel
@@ -52,6 +54,24 @@ def in_threads() -> Callable[[int, Callable[[int], Any]], List[Any]]:
         return results
 
     return run
+
+
+class LoopPauses:
+    """The longest pause of an event loop, in seconds, while :meth:`watch` runs there."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+
+    async def watch(self) -> None:
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.01)
+            self.longest = max(self.longest, time.monotonic() - began)
+
+
+@pytest.fixture
+def loop_pauses() -> LoopPauses:
+    return LoopPauses()
 
 
 @pytest.fixture

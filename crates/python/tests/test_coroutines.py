@@ -44,23 +44,15 @@ def test_the_event_loop_goes_on_while_a_coroutine_waits(cache):
     assert asyncio.run(main()) == 20
 
 
-def test_the_event_loop_goes_on_while_a_stripe_is_busy(opened, locked_stripe):
+def test_the_event_loop_goes_on_while_a_stripe_is_busy(opened, locked_stripe, loop_pauses):
     """A coroutine waits for a stripe's lock as long as a thread does, and not on the event loop's thread."""
     cache = opened(capacity=8 << 20, stripes=1, lock_wait=1.5)
-    longest = 0.0
 
     async def create():
         return "value"
 
-    async def tick():
-        nonlocal longest
-        while True:
-            began = time.monotonic()
-            await asyncio.sleep(0.01)
-            longest = max(longest, time.monotonic() - began)
-
     async def main():
-        ticking = asyncio.create_task(tick())
+        ticking = asyncio.create_task(loop_pauses.watch())
         with locked_stripe(cache):
             found = asyncio.create_task(cache.aget_or_create("key", create))
             await asyncio.sleep(0.7)
@@ -75,7 +67,7 @@ def test_the_event_loop_goes_on_while_a_stripe_is_busy(opened, locked_stripe):
 
     asyncio.run(main())
     assert cache.lock_wait == 1.5
-    assert longest < 0.2, "a coroutine blocked the thread of the event loop"
+    assert loop_pauses.longest < 0.2, "a coroutine blocked the thread of the event loop"
 
 
 def test_a_coroutines_wait_has_a_limit(cache):

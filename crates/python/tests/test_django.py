@@ -273,22 +273,14 @@ def test_tasks_create_once(made):
     assert len(created) == 1
 
 
-def test_a_task_does_not_hold_the_event_loop_while_a_stripe_is_busy(made):
+def test_a_task_does_not_hold_the_event_loop_while_a_stripe_is_busy(made, loop_pauses):
     fcntl = pytest.importorskip("fcntl")
     cache = made(OPTIONS={"stripes": 1, "lock_wait": 0.4})
     cache.set("key", 1)
     (stripe,) = cache._open().namespace.cache.path.parent.glob("*.locks/*/*.lock")
-    longest = 0.0
-
-    async def tick():
-        nonlocal longest
-        while True:
-            began = time.monotonic()
-            await asyncio.sleep(0.01)
-            longest = max(longest, time.monotonic() - began)
 
     async def main():
-        ticking = asyncio.create_task(tick())
+        ticking = asyncio.create_task(loop_pauses.watch())
         await asyncio.sleep(0.02)
         with stripe.open("r+b") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
@@ -304,7 +296,7 @@ def test_a_task_does_not_hold_the_event_loop_while_a_stripe_is_busy(made):
     asyncio.run(main())
     assert cache.get("key") == 3
     assert cache.failures == 2
-    assert longest < 0.3, "somebody waited on the event loop's thread"
+    assert loop_pauses.longest < 0.3, "somebody waited on the event loop's thread"
 
 
 def test_a_default_that_asks_for_its_own_key_creates(made):

@@ -18,7 +18,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from typing import Any, Dict, Iterator, List
 
@@ -138,18 +137,7 @@ def served(folder: pathlib.Path, program: str, *command: str) -> Iterator[pathli
                     os.killpg(server.pid, signal.SIGKILL)
 
 
-def in_threads(count: int, work: Any) -> List[Any]:
-    results: List[Any] = []
-    threads = [threading.Thread(target=lambda n=n: results.append(work(n))) for n in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(results) == count
-    return results
-
-
-def check(where: pathlib.Path, folder: pathlib.Path, mounts: List[str], processes: int = 2) -> None:
+def check(where: pathlib.Path, folder: pathlib.Path, mounts: List[str], in_threads: Any, processes: int = 2) -> None:
     """Many clients at once count, and ask for the same few keys."""
     with kennel.Cache(folder / "cache", capacity=8 << 20) as cache:
         cache.set_multi({"count": "0", "created": "0"})
@@ -162,7 +150,7 @@ def check(where: pathlib.Path, folder: pathlib.Path, mounts: List[str], processe
                 ask(where, f"{mount}/create/key-{round}")
                 ask(where, f"{mount}/large")
 
-        in_threads(8, client)
+        assert len(in_threads(8, client)) == 8
         assert cache.get("count") == b"80"
         assert cache.get("created") == b"10"
         assert len(pids) >= processes
@@ -185,32 +173,32 @@ def needs(*modules: str) -> Any:
     ],
     ids=lambda kind: " ".join(kind[1::2] + kind[4:]),
 )
-def test_gunicorn(tmp_path, kind):
+def test_gunicorn(tmp_path, kind, in_threads):
     command = [sys.executable, "-m", "gunicorn", "--bind", f"unix:{tmp_path}/http", *kind, "app:application"]
     with served(tmp_path, WSGI, *command) as where:
         # One greenlet worker can take all clients.
-        check(where, tmp_path, [""], 1 if "gevent" in kind else 2)
+        check(where, tmp_path, [""], in_threads, 1 if "gevent" in kind else 2)
 
 
 @needs("uvicorn")
-def test_uvicorn(tmp_path):
+def test_uvicorn(tmp_path, in_threads):
     # It sets the mode of its socket, and binds again for each start: one process, with many coroutines.
     command = [sys.executable, "-m", "uvicorn", "--uds", f"{tmp_path}/http", "--log-level", "warning", "app:application"]
     with served(tmp_path, ASGI, *command) as where:
-        check(where, tmp_path, [""], 1)
+        check(where, tmp_path, [""], in_threads, 1)
 
 
 @pytest.mark.uwsgi
 @pytest.mark.skipif(shutil.which("uwsgi", path=os.path.dirname(sys.executable)) is None, reason="no uwsgi")
 @pytest.mark.parametrize("lazy", [[], ["--lazy-apps"]], ids=["forked", "lazy"])
-def test_uwsgi_with_two_mounts(tmp_path, lazy):
+def test_uwsgi_with_two_mounts(tmp_path, lazy, in_threads):
     """Each mount is an interpreter of its own in every worker."""
     uwsgi = os.path.join(os.path.dirname(sys.executable), "uwsgi")
     mounts = ["--mount", "/one=app.py", "--mount", "/two=app2.py", "--manage-script-name"]
     workers = ["--master", "--processes", "2", "--threads", "4", "--die-on-term", *lazy]
     command = [uwsgi, "--http-socket", f"{tmp_path}/http", "--home", sys.prefix, *workers, *mounts]
     with served(tmp_path, WSGI, *command) as where:
-        check(where, tmp_path, ["/one", "/two"])
+        check(where, tmp_path, ["/one", "/two"], in_threads)
 
 
 CELERY = """

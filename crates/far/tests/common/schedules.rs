@@ -33,6 +33,15 @@ fn expect(what: &str, found: &str, expected: &str) -> Outcome {
     if found == expected { Ok(()) } else { Err(format!("{what}: expected {expected:?}, found {found:?}")) }
 }
 
+/// A stage, and a near tier that holds `v1` for the key `k`.
+fn with_near_value() -> (Stage, Far) {
+    let stage = Stage::new();
+    let far = stage.tracked();
+    stage.set_silently("k", "v1");
+    get(&far, "k");
+    (stage, far)
+}
+
 /// Waits until the tracker has applied what was pushed to it.
 fn applied(stage: &Stage) {
     stage.next_ping();
@@ -74,10 +83,7 @@ fn slow_fill_and_reconnect() -> Outcome {
 
 #[cfg(feature = "faults")]
 fn renewed_between_look_and_check() -> Outcome {
-    let stage = Stage::new();
-    let far = stage.tracked();
-    stage.set_silently("k", "v1");
-    get(&far, "k");
+    let (stage, far) = with_near_value();
     let (arrived, has_arrived) = std::sync::mpsc::channel();
     let (go, may_go) = std::sync::mpsc::channel::<()>();
     let reading = far.clone();
@@ -104,10 +110,7 @@ fn renewed_between_look_and_check() -> Outcome {
 }
 
 fn push_after_pong() -> Outcome {
-    let stage = Stage::new();
-    let far = stage.tracked();
-    stage.set_silently("k", "v1");
-    get(&far, "k");
+    let (stage, far) = with_near_value();
     stage.hold_pongs(true);
     stage.next_ping();
     stage.hold_pushes(true);
@@ -124,10 +127,7 @@ fn push_after_pong() -> Outcome {
 }
 
 fn bypass_then_trusted() -> Outcome {
-    let stage = Stage::new();
-    let far = stage.tracked();
-    stage.set_silently("k", "v1");
-    get(&far, "k");
+    let (stage, far) = with_near_value();
     stage.hold_pushes(true);
     stage.set("k", "v2");
     let fresh = far.get_fresh("k").unwrap().unwrap();
@@ -163,10 +163,7 @@ fn waiter_gives_up() -> Outcome {
 }
 
 fn cut_off() -> Outcome {
-    let stage = Stage::new();
-    let far = stage.tracked();
-    stage.set_silently("k", "v1");
-    get(&far, "k");
+    let (stage, far) = with_near_value();
     stage.refuse_dials(true);
     stage.cut();
     stage.set_silently("k", "v2");
@@ -178,10 +175,7 @@ fn cut_off() -> Outcome {
 }
 
 fn unanswered() -> Outcome {
-    let stage = Stage::new();
-    let far = stage.tracked();
-    stage.set_silently("k", "v1");
-    get(&far, "k");
+    let (stage, far) = with_near_value();
     stage.hold_pongs(true);
     stage.next_ping();
     stage.set_silently("k", "v2");
@@ -192,10 +186,7 @@ fn unanswered() -> Outcome {
 }
 
 fn own_write() -> Outcome {
-    let stage = Stage::new();
-    let far = stage.tracked();
-    stage.set_silently("k", "v1");
-    get(&far, "k");
+    let (stage, far) = with_near_value();
     far.set("k", "v2", Expiry::Never).unwrap();
     expect("a read after a write", &get(&far, "k"), "v2")?;
     stage.fail_calls(true);
