@@ -127,7 +127,7 @@ unsafe impl Versioned for Entry {
     const NAME: &'static str = "size of kennel_item";
 }
 
-/// Reads a struct of the caller, or the defaults if there is none.
+/// Reads a struct of the caller. NULL stands for the defaults.
 ///
 /// # Safety
 /// NULL, or a struct whose first field holds its size.
@@ -242,7 +242,7 @@ pub(crate) fn time(option: &'static str, ms: i64) -> Result<Option<Duration>, Fa
     }
 }
 
-/// A limit of a wait: -1 is none, 0 no wait.
+/// The limit of a wait: -1 means no limit, and 0 means that the call does not wait.
 pub(crate) fn wait(ms: i64) -> Result<Wait, Failure> {
     match ms {
         0 => Ok(Wait::No),

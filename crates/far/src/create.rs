@@ -174,7 +174,7 @@ impl Drop for Lease<'_> {
 }
 
 impl Inner {
-    /// Looks for the value in the far tier, and takes the lease if there is none, until the deadline.
+    /// Looks for the value in the far tier, and takes the lease if the value is missing. Tries again until the deadline.
     fn value_or_lease(
         &self,
         key: &[u8],

@@ -160,7 +160,7 @@ impl Near {
         is_flushed
     }
 
-    /// Takes all proofs back: a new generation without a name. Whoever names the next one flushes first.
+    /// Takes all proofs back: a new generation without a name. The keeper that names the next one flushes first.
     pub(crate) fn revoke(&self) {
         self.counters.revocations.add(1);
         let Some(proof) = self.cache.namespace_word(PROOF).map(Stamped).filter(|_| self.is_tracked) else {

@@ -366,7 +366,7 @@ impl Fill {
             TimeToLive::Unlimited => less_up_to_a_tenth(settings.near_ttl),
         };
         let left = if settings.tracking == Tracking::Off { left.min(settings.max_staleness) } else { left };
-        // A time to live beyond the clock's range is none.
+        // A time to live beyond the clock's range means that the value does not expire.
         Some(self.began.checked_add(left).map_or(Expiry::Never, Expiry::At))
     }
 }

@@ -20,8 +20,8 @@ pub trait Store: Send + Sync {
     /// Executes a command once.
     ///
     /// # Errors
-    /// As [`fetch`](Store::fetch). After an error of the connection the server may have executed the command, or may do
-    /// so later.
+    /// Those of [`fetch`](Store::fetch). After an error of the connection the server may have executed the command, or
+    /// may do so later.
     fn call(&self, command: &[&[u8]]) -> Result<Reply>;
 
     /// Uses new connections from now on, because the old ones seem to lead to a server that is no longer the master.

@@ -32,7 +32,7 @@ impl Far {
     /// Removes a key; `false` if it had no value.
     ///
     /// # Errors
-    /// As [`set`](Far::set).
+    /// Those of [`set`](Far::set).
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let key = key.as_ref();
         number(&self.0.change(&[key], &[b"DEL", key])?).map(|removed| removed != 0)
@@ -41,7 +41,7 @@ impl Far {
     /// Adds to a number, which may be negative; returns the sum.
     ///
     /// # Errors
-    /// As [`set`](Far::set).
+    /// Those of [`set`](Far::set).
     pub fn incr(&self, key: impl AsRef<[u8]>, delta: i64) -> Result<i64> {
         let key = key.as_ref();
         number(&self.0.change(&[key], &[b"INCRBY", key, delta.to_string().as_bytes()])?)
@@ -50,7 +50,7 @@ impl Far {
     /// Executes any command once, given with the keys that it changes.
     ///
     /// # Errors
-    /// As [`set`](Far::set).
+    /// Those of [`set`](Far::set).
     pub fn call<P: AsRef<[u8]>, K: AsRef<[u8]>>(&self, command: &[P], changes: &[K]) -> Result<Value> {
         let command: Vec<&[u8]> = command.iter().map(AsRef::as_ref).collect();
         let changes: Vec<&[u8]> = changes.iter().map(AsRef::as_ref).collect();

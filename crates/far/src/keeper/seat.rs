@@ -50,7 +50,7 @@ impl Seat {
         Ok(taken?.map(|file| Self { file, path: path.to_owned() }))
     }
 
-    /// The connection of whoever held the seat before, unless it gave the seat back.
+    /// The connection of the previous holder of the seat, unless that holder gave the seat back.
     pub(crate) fn last_holder(&mut self) -> Option<Holder> {
         let mut text = String::new();
         self.file.seek(SeekFrom::Start(0)).ok()?;
@@ -83,7 +83,7 @@ impl Drop for Seat {
 }
 
 fn lock(near: &Path, path: &Path) -> io::Result<Option<File>> {
-    // Whoever may use the near file may take a seat.
+    // Each process that may use the near file may take a seat.
     let mode = std::fs::metadata(near).map_or(0o600, |meta| meta.mode() & 0o666);
     let open = |create| {
         OpenOptions::new().read(true).write(true).create_new(create).custom_flags(NO_FOLLOW).mode(mode).open(path)
