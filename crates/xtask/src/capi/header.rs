@@ -69,7 +69,8 @@ pub(crate) fn check(folder: &Path) -> Result<()> {
 /// The names that the description of `kennel_last_advice` lists.
 fn quoted_names(header: &str) -> Result<BTreeMap<String, String>> {
     let described = header.split("/**").find(|part| part.contains("kennel_last_advice(void);"));
-    let (described, _) = described.and_then(|part| part.split_once('@')?.1.split_once("@return")).context("no advice")?;
+    let (described, _) =
+        described.and_then(|part| part.split_once('@')?.1.split_once("@return")).context("no advice")?;
     let names = described.split('"').skip(1).step_by(2).filter(|name| !name.is_empty());
     Ok(names.map(|name| (name.to_owned(), String::new())).collect())
 }
