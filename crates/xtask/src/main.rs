@@ -5,6 +5,7 @@
 //! The tests of this crate stay inside `src/`. Integration tests would make `cargo test --workspace` relink the `xtask`
 //! binary, which Windows refuses while that binary runs the command.
 
+mod bindings;
 mod capi;
 mod far;
 mod fuzz;
@@ -16,6 +17,7 @@ mod memcheck;
 mod minimal;
 mod miri;
 mod mutants;
+mod node;
 mod package;
 mod picture;
 mod plan;
@@ -85,6 +87,8 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Check and test the C library, or install it with --prefix (needs a C compiler)
     Capi(capi::Args),
+    /// Build and test the package for Node.js (needs Node.js and a C compiler)
+    Node(node::Args),
     /// Check and test the Python package in its own virtual environment (needs Python)
     Python(python::TestArgs),
     /// Build uWSGI and test the Python package in its workers, with two interpreters each (needs Python and a C
@@ -120,6 +124,7 @@ fn main() -> ExitCode {
         Command::RefusedCheck => refused::run(),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Capi(args) => capi::run(&args),
+        Command::Node(args) => node::run(&args),
         Command::Python(args) => python::test(&args),
         Command::Uwsgi => python::test_under_uwsgi(),
         Command::Wheel(args) => python::wheel(&args),
