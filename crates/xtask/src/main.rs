@@ -9,6 +9,7 @@ mod bindings;
 mod capi;
 mod far;
 mod fuzz;
+mod go;
 mod instructions;
 mod library_tests;
 mod loom;
@@ -87,6 +88,8 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Check and test the C library, or install it with --prefix (needs a C compiler)
     Capi(capi::Args),
+    /// Check and test the package for Go (needs Go and a C compiler)
+    Go,
     /// Build and test the package for Node.js (needs Node.js and a C compiler)
     Node(node::Args),
     /// Check and test the Python package in its own virtual environment (needs Python)
@@ -124,6 +127,7 @@ fn main() -> ExitCode {
         Command::RefusedCheck => refused::run(),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Capi(args) => capi::run(&args),
+        Command::Go => go::run(),
         Command::Node(args) => node::run(&args),
         Command::Python(args) => python::test(&args),
         Command::Uwsgi => python::test_under_uwsgi(),
