@@ -26,6 +26,7 @@ mod power;
 mod public_api;
 mod python;
 mod refused;
+mod ruby;
 mod runner;
 mod shuttle;
 mod speed;
@@ -97,6 +98,8 @@ enum Command {
     /// Build uWSGI and test the Python package in its workers, with two interpreters each (needs Python and a C
     /// compiler)
     Uwsgi,
+    /// Build and test the gem for Ruby (needs Ruby and a C compiler)
+    Ruby,
     /// Build a wheel of the Python package (needs Python)
     Wheel(python::WheelArgs),
     /// Compare the speed of Kennel with a lower limit and with other caches
@@ -129,6 +132,7 @@ fn main() -> ExitCode {
         Command::Capi(args) => capi::run(&args),
         Command::Go => go::run(),
         Command::Node(args) => node::run(&args),
+        Command::Ruby => ruby::run(),
         Command::Python(args) => python::test(&args),
         Command::Uwsgi => python::test_under_uwsgi(),
         Command::Wheel(args) => python::wheel(&args),

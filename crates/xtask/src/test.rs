@@ -8,7 +8,7 @@ use clap::builder::PossibleValuesParser;
 use crate::library_tests::{PACKAGES, main_tests};
 use crate::plan::{Plan, Planned};
 use crate::step::Step;
-use crate::{capi, far, go, loom, minimal, node, python, runner, torture};
+use crate::{capi, far, go, loom, minimal, node, python, ruby, runner, torture};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -49,6 +49,7 @@ fn all_steps() -> Vec<Planned> {
         planned(capi::step(), 120, 900, "the C library: lints, and tests in C"),
         planned(node::step(), 120, 400, "the package for Node.js: its tests, Keyv's, the types, and the packed package"),
         planned(go::step(), 20, 50, "the package for Go"),
+        planned(ruby::step(), 20, 1, "the gem for Ruby, with the store of Rails"),
         planned(python::step(), 200, 1250, "the Python package: lints and tests"),
     ]
 }
@@ -121,7 +122,7 @@ mod tests {
         let chosen = chosen(&[], &["loom", "doc", "torture"]);
         assert_eq!(
             names(&chosen),
-            ["format", "clippy", "server", "test", "minimal", "faults", "capi", "node", "go", "python"]
+            ["format", "clippy", "server", "test", "minimal", "faults", "capi", "node", "go", "ruby", "python"]
         );
     }
 
