@@ -210,7 +210,6 @@ static PHP_METHOD(Kennel_Cache, namespace) {
 }
 
 static PHP_METHOD(Kennel_Cache, get) {
-    kennel_item item = KENNEL_ITEM_INIT;
     zend_string *key;
     zval *otherwise = NULL;
     int result;
@@ -220,7 +219,7 @@ static PHP_METHOD(Kennel_Cache, get) {
     Z_PARAM_OPTIONAL
     Z_PARAM_ZVAL(otherwise)
     ZEND_PARSE_PARAMETERS_END();
-    result = php_kennel_read(k, key, return_value, &item);
+    result = php_kennel_read(k, key, return_value);
     if (EXPECTED(result == KENNEL_OK))
         return;
     if (result < 0)
@@ -238,7 +237,7 @@ static PHP_METHOD(Kennel_Cache, getItem) {
     ZEND_PARSE_PARAMETERS_START(1, 1)
     Z_PARAM_STR(key)
     ZEND_PARSE_PARAMETERS_END();
-    result = php_kennel_read(k, key, &value, &item);
+    result = php_kennel_read_item(k, key, &value, &item);
     if (result == KENNEL_OK) {
         php_kennel_new_item(return_value, &value, &item);
         zval_ptr_dtor(&value);
@@ -268,10 +267,9 @@ static PHP_METHOD(Kennel_Cache, getMultiple) {
     ZEND_PARSE_PARAMETERS_END();
     array_init_size(return_value, zend_hash_num_elements(keys));
     ZEND_HASH_FOREACH_VAL(keys, each) {
-        kennel_item item = KENNEL_ITEM_INIT;
         zend_string *key = key_of(each);
         zval value;
-        int result = key != NULL ? php_kennel_read(k, key, &value, &item) : KENNEL_THROWN;
+        int result = key != NULL ? php_kennel_read(k, key, &value) : KENNEL_THROWN;
         if (result == KENNEL_NONE && otherwise != NULL)
             ZVAL_COPY(&value, otherwise);
         if (result >= 0)

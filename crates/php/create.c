@@ -154,7 +154,7 @@ static int claim_and_create(kennel *k, zend_string *name, zend_string *key, zend
             return create_with(claim, name, key, fci, fcc, how, value);
         case KENNEL_OK:
             /* Another caller has created it. If it has left the cache already, or PHP cannot read it: again. */
-            result = php_kennel_read(k, key, value, &item);
+            result = php_kennel_read_item(k, key, value, &item);
             if (result == KENNEL_NONE && item.len != 0)
                 kennel_compare_and_delete(k, ZSTR_VAL(key), ZSTR_LEN(key), item.stamp);
             if (result == KENNEL_NONE)
@@ -178,7 +178,7 @@ int php_kennel_create(kennel *k, zend_string *key, zend_fcall_info *fci, zend_fc
     kennel_item item = KENNEL_ITEM_INIT;
     creation *own;
     zend_string *name;
-    int result = php_kennel_read(k, key, value, &item);
+    int result = php_kennel_read_item(k, key, value, &item);
     if (result == KENNEL_OK && !item.is_stale)
         return result;
     if (result == KENNEL_THROWN)

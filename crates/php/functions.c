@@ -89,8 +89,7 @@ PHP_FUNCTION(kennel_fetch) {
     if (UNEXPECTED(k == NULL))
         RETURN_FALSE;
     if (key != NULL) {
-        kennel_item item = KENNEL_ITEM_INIT;
-        if (php_kennel_read(k, key, return_value, &item) != KENNEL_OK)
+        if (php_kennel_read(k, key, return_value) != KENNEL_OK)
             RETURN_FALSE;
         if (success != NULL)
             ZEND_TRY_ASSIGN_REF_TRUE(success);
@@ -98,14 +97,13 @@ PHP_FUNCTION(kennel_fetch) {
     }
     array_init(return_value);
     ZEND_HASH_FOREACH_VAL(keys, each) {
-        kennel_item item = KENNEL_ITEM_INIT;
         zend_string *own = listed_key(each);
         zval value;
         if (own == NULL) {
             php_error_docref(NULL, E_WARNING, "each key must be a string");
             continue;
         }
-        if (php_kennel_read(k, own, &value, &item) == KENNEL_OK)
+        if (php_kennel_read(k, own, &value) == KENNEL_OK)
             zend_symtable_update(Z_ARRVAL_P(return_value), own, &value);
         zend_string_release(own);
         if (EG(exception))

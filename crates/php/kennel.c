@@ -62,6 +62,18 @@ static int kept(zend_string *name, int result, kennel *k, kennel **out) {
     return result;
 }
 
+/* A new file gets the lock strategy "lease", with which a write makes no system call, unless the file system does not allow
+ * it. A file that exists keeps its own. */
+static int open_file(const char *path, const kennel_options *options, kennel **k) {
+    kennel_options with_lease = *options;
+    int result;
+    if (options->locks != NULL)
+        return kennel_open(path, options, k);
+    with_lease.locks = "lease";
+    result = kennel_open(path, &with_lease, k);
+    return result == KENNEL_E_LEASE_REFUSED || result == KENNEL_E_MISMATCH ? kennel_open(path, options, k) : result;
+}
+
 /* An open handle. It is never closed before the process ends, so that a request need not open its file again. */
 int php_kennel_handle(const char *path, const kennel_options *options, kennel **out) {
     zend_string *name = name_of(path, options);
@@ -72,7 +84,7 @@ int php_kennel_handle(const char *path, const kennel_options *options, kennel **
         zend_string_release(name);
         return KENNEL_OK;
     }
-    result = kennel_open(path, options, &k);
+    result = open_file(path, options, &k);
     return kept(name, result, k, out);
 }
 

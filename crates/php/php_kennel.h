@@ -15,9 +15,11 @@
 extern zend_module_entry kennel_module_entry;
 #define phpext_kennel_ptr &kennel_module_entry
 
-/* Flags of values that are no text. A value without flags is a text, whoever stored it. */
-#define KENNEL_INT 0x50480001u        /* decimal digits, which count as an int */
-#define KENNEL_SERIALIZED 0x50480002u /* what serialize() makes */
+/* The flags of an int, which is stored as decimal digits. Flags take 24 bytes, and a longer look: so all other values that
+ * are no text say it themselves, by bytes that no text in UTF-8 begins with. What serialize() makes follows them. */
+#define KENNEL_INT 0x50480001u
+#define KENNEL_SERIALIZED "\xffPHP"
+#define KENNEL_SERIALIZED_LEN 4
 
 /* What this file adds to the results of the library: PHP has thrown an exception. */
 #define KENNEL_THROWN (-1000)
@@ -82,8 +84,8 @@ void php_kennel_register_exception(void);
 /* values.c */
 bool php_kennel_encode(zval *value, kennel_bytes *bytes);
 void php_kennel_bytes_free(kennel_bytes *bytes);
-int php_kennel_read(kennel *k, zend_string *key, zval *value, kennel_item *item);
-int php_kennel_decode(zval *value, const char *at, size_t len, uint32_t flags);
+int php_kennel_read(kennel *k, zend_string *key, zval *value);
+int php_kennel_read_item(kennel *k, zend_string *key, zval *value, kennel_item *item);
 int php_kennel_write(kennel *k, zend_string *key, zval *value, int64_t ttl_ms);
 int php_kennel_write_new(kennel *k, zend_string *key, zval *value, int64_t ttl_ms);
 int64_t php_kennel_seconds(double seconds);

@@ -5,10 +5,11 @@ declare(strict_types=1);
 /**
  * What a call costs, beside APCu and Yac.
  *
- *     php -d extension=kennel -d extension=apcu -d apc.enable_cli=1 bench/cost.php [ROUNDS]
+ *     php -d extension=kennel -d extension=apcu -d apc.enable_cli=1 bench/cost.php [ROUNDS] [cold]
  *
  * All are measured in one process and in turns, so that a busy machine is busy for all of them; the best round counts, and
- * the loop itself is subtracted. For Yac add -d extension=yac -d yac.enable_cli=1.
+ * the loop itself is subtracted. Each call is measured after a loop that brings its keys into the processor's caches; with
+ * "cold" the others' loops have just driven them out. For Yac add -d extension=yac -d yac.enable_cli=1.
  */
 
 const CALLS = 2000;
@@ -35,8 +36,9 @@ function loop(string $call, mixed $cache): Closure
 }
 
 /** Nanoseconds of a call. */
-function measured(Closure $loop): float
+function measured(Closure $loop, bool $cold): float
 {
+    $cold || $loop();
     $since = hrtime(true);
     $loop();
     return (hrtime(true) - $since) / CALLS;
@@ -57,10 +59,11 @@ foreach ($contestants as $who => [$calls, $cache]) {
     $loops[$who] = array_map(fn (string $call) => loop($call, $cache), $calls);
 }
 $best = [];
+$cold = ($argv[2] ?? '') === 'cold';
 for ($round = 0; $round < (int) ($argv[1] ?? 200); $round++) {
     foreach (array_keys(WHAT) as $what) {
         foreach ($loops as $who => $of) {
-            $best[$what][$who] = min($best[$what][$who] ?? INF, measured($of[$what]));
+            $best[$what][$who] = min($best[$what][$who] ?? INF, measured($of[$what], $cold));
         }
     }
 }

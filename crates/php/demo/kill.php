@@ -90,10 +90,22 @@ function start(Contestant $cache): array
     return [$pid, $here];
 }
 
-function stop(array $worker): void
+function kill(array $worker): void
 {
     posix_kill($worker[0], SIGKILL);
     pcntl_waitpid($worker[0], $status);
+}
+
+/** Ends a worker between two operations: nobody listens to it any more. One that hangs is killed. */
+function stop(array $worker): void
+{
+    fclose($worker[1]);
+    for ($end = microtime(true) + PATIENCE; microtime(true) < $end; usleep(1000)) {
+        if (pcntl_waitpid($worker[0], $status, WNOHANG) === $worker[0]) {
+            return;
+        }
+    }
+    kill($worker);
 }
 
 /** Whether a new worker gets on. */
@@ -128,14 +140,14 @@ function contest(Contestant $cache, float $seconds, bool $kills): array
         // Once nobody gets on, killing more would only hide that.
         if ($kills && microtime(true) - $heard < 0.5) {
             $i = array_rand($workers);
-            stop($workers[$i]);
+            kill($workers[$i]);
             fclose($workers[$i][1]);
             $workers[$i] = start($cache);
             $found['kills']++;
         }
         $found['hangs'] = microtime(true) - $heard > PATIENCE;
     }
-    array_map(stop(...), $workers);
+    array_map($found['hangs'] ? kill(...) : stop(...), $workers);
     $found['new workers'] = !$found['hangs'] || new_worker_works($cache);
     return $found;
 }

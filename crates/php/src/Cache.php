@@ -42,14 +42,12 @@ final class Cache
     private static function open(?string $path, array $options): CData
     {
         $struct = Library::struct('kennel_options');
-        $texts = [];
+        $text = self::text('lease');
         foreach ($options as $name => $value) {
             if (isset(self::BITS[$name])) {
                 $struct->bits |= $value ? self::BITS[$name] : 0;
             } elseif ($name === 'locks') {
-                $texts[] = $text = Library::get()->new('char[' . (strlen($value) + 1) . ']');
-                FFI::memcpy($text, $value, strlen($value));
-                $struct->locks = FFI::cast('char *', $text);
+                $struct->locks = FFI::cast('char *', $text = self::text($value));
             } elseif ($name === 'lock_wait') {
                 $struct->lock_wait_ms = Values::wait((float) $value, 'Option "lock_wait"');
             } elseif (in_array($name, ['capacity', 'mean_item', 'stripes', 'seats', 'namespaces', 'claims', 'mode'], true)) {
@@ -62,8 +60,27 @@ final class Cache
             }
         }
         $out = Library::get()->new('kennel *');
-        Library::check(Library::get()->kennel_open($path, FFI::addr($struct), FFI::addr($out)));
+        $open = fn () => Library::get()->kennel_open($path, FFI::addr($struct), FFI::addr($out));
+        if (!isset($options['locks'])) {
+            // A write with "lease" makes no system call. A file that exists keeps its own strategy.
+            $struct->locks = FFI::cast('char *', $text);
+            $result = $open();
+            if ($result !== Exception::LEASE_REFUSED && $result !== Exception::MISMATCH) {
+                Library::check($result);
+                return $out;
+            }
+            $struct->locks = null;
+        }
+        Library::check($open());
         return $out;
+    }
+
+    /** A text for C, which the caller has to keep. */
+    private static function text(string $text): CData
+    {
+        $made = Library::get()->new('char[' . (strlen($text) + 1) . ']');
+        FFI::memcpy($made, $text, strlen($text));
+        return $made;
     }
 
     /** The cache at the default path of this user: without the extension there are no settings. */

@@ -42,7 +42,7 @@ $store = function (string $bytes, int $flags) use ($ffi, $k, $how) {
     $ffi->kennel_set_with($k, 'k', 1, $bytes, strlen($bytes), FFI::addr($how), null);
 };
 foreach (['a:3:{i:0;', 'O:8:"stdClass":9999999:{}', '', "\0\0\0"] as $damaged) {
-    $store($damaged, 0x50480002);
+    $store("\xffPHP$damaged", 0);
     var_dump($cache->get('k', 'a miss'));
 }
 var_dump($cache->getOrCreate('k', fn () => 'created'));

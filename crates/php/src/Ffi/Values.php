@@ -7,29 +7,32 @@ namespace Kennel\Ffi;
 /** @internal Values of PHP as bytes, and back, as the extension stores them. */
 final class Values
 {
+    /** The flags of an int, which is stored as decimal digits. */
     public const INT = 0x50480001;
-    public const SERIALIZED = 0x50480002;
+    /** What other values begin with that are no text. No text in UTF-8 begins with it. */
+    private const SERIALIZED = "\xffPHP";
 
     /** @return array{string, int} the bytes and their flags */
     public static function encode(mixed $value): array
     {
         return match (true) {
-            is_string($value) => [$value, 0],
+            is_string($value) && !str_starts_with($value, self::SERIALIZED) => [$value, 0],
             is_int($value) => [(string) $value, self::INT],
-            default => [serialize($value), self::SERIALIZED],
+            default => [self::SERIALIZED . serialize($value), 0],
         };
     }
 
     /** Returns false if PHP cannot read the value. */
     public static function decode(string $bytes, int $flags, mixed &$value): bool
     {
-        if ($flags === self::INT && is_numeric($bytes)) {
+        $value = $bytes;
+        if (str_starts_with($bytes, self::SERIALIZED)) {
+            $serialized = substr($bytes, strlen(self::SERIALIZED));
+            $value = @unserialize($serialized);
+            return $value !== false || $serialized === serialize(false);
+        }
+        if ($flags === self::INT && preg_match('/^-?[0-9]{1,20}$/D', $bytes)) {
             $value = $bytes + 0;
-        } elseif ($flags === self::SERIALIZED) {
-            $value = @unserialize($bytes);
-            return $value !== false || $bytes === serialize(false);
-        } else {
-            $value = $bytes;
         }
         return true;
     }

@@ -49,7 +49,7 @@ final class CacheTest extends TestCase
         $object = new stdClass();
         $object->list = [1, 'two', null];
         return [
-            ['text'], [''], ["\0\xff"], ['12'], [str_repeat('long ', 20000)], [0], [-5], [PHP_INT_MIN], [PHP_INT_MAX],
+            ['text'], [''], ["\0\xff"], ['12'], ['-7'], ['-'], ["\xffPHP"], ["\xffPHPi:1;"], [str_repeat('long ', 20000)], [0], [-5], [PHP_INT_MIN], [PHP_INT_MAX],
             [1.5], [true], [false], [null], [[]], [['a' => [1, 2]]], [$object], [range(1, 20000)],
         ];
     }
