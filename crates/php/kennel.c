@@ -13,6 +13,7 @@ STD_PHP_INI_ENTRY("kennel.locks", "", PHP_INI_SYSTEM, OnUpdateString, locks, zen
 STD_PHP_INI_ENTRY("kennel.capacity", "0", PHP_INI_SYSTEM, OnUpdateLong, capacity, zend_kennel_globals, kennel_globals)
 STD_PHP_INI_ENTRY("kennel.mean_item", "0", PHP_INI_SYSTEM, OnUpdateLong, mean_item, zend_kennel_globals, kennel_globals)
 STD_PHP_INI_ENTRY("kennel.mode", "0", PHP_INI_SYSTEM, OnUpdateLong, mode, zend_kennel_globals, kennel_globals)
+STD_PHP_INI_BOOLEAN("kennel.trust", "0", PHP_INI_SYSTEM, OnUpdateBool, trust, zend_kennel_globals, kennel_globals)
 PHP_INI_END()
 
 static void close_handle(zval *handle) {
@@ -143,6 +144,7 @@ int php_kennel_open(void) {
     options.mean_item = (uint64_t)MAX(KENNEL_G(mean_item), 0);
     options.mode = (uint32_t)MAX(KENNEL_G(mode), 0);
     options.locks = or_null(KENNEL_G(locks));
+    options.bits = KENNEL_G(trust) ? KENNEL_TRUST : 0;
     result = php_kennel_handle(or_null(KENNEL_G(path)), &options, &file);
     if (result == KENNEL_OK && or_null(KENNEL_G(space)) != NULL)
         return php_kennel_handle_of_namespace(file, KENNEL_G(space), 0, &KENNEL_G(cache));

@@ -29,6 +29,7 @@ extern zend_module_entry kennel_module_entry;
 
 ZEND_BEGIN_MODULE_GLOBALS(kennel)
     bool enabled;
+    bool trust;
     char *path;
     char *locks;
     char *space;

@@ -6,7 +6,8 @@ kennel
 kennel.path=/dev/shm/kennel-phpt-settings.cache
 kennel.capacity=8M
 kennel.namespace=app
-kennel.mode=0640
+kennel.mode=0660
+kennel.trust=1
 --FILE--
 <?php
 var_dump(kennel_enabled());
@@ -14,11 +15,19 @@ kennel_store('a', 1);
 $stats = Kennel\Cache::default()->stats();
 var_dump($stats['path'], $stats['capacity'], $stats['namespaces']);
 printf("%o\n", fileperms($stats['path']) & 0777);
-var_dump((new Kennel\Cache('/dev/shm/kennel-phpt-settings.cache'))->namespace('app')->get('a'));
-var_dump((new Kennel\Cache('/dev/shm/kennel-phpt-settings.cache'))->get('a'));
+try {
+    new Kennel\Cache($stats['path']);
+    echo "without trust\n";
+} catch (Kennel\Exception $exception) {
+    echo $exception->getCode() === Kennel\Exception::NOT_TRUSTED ? 'refused without trust' : $exception, "\n";
+}
+var_dump((new Kennel\Cache($stats['path'], ['trust' => true]))->namespace('app')->get('a'));
+var_dump((new Kennel\Cache($stats['path'], ['trust' => true]))->get('a'));
 var_dump(ini_set('kennel.path', '/elsewhere'));
+chmod($stats['path'], 0600);
 var_dump(Kennel\Cache::destroy('/dev/shm/kennel-phpt-settings.cache'));
 var_dump(kennel_fetch('a'), kennel_store('a', 2), kennel_fetch('a'));
+chmod($stats['path'], 0600);
 Kennel\Cache::destroy('/dev/shm/kennel-phpt-settings.cache');
 ?>
 --EXPECT--
@@ -29,7 +38,8 @@ array(1) {
   [0]=>
   string(3) "app"
 }
-640
+660
+refused without trust
 int(1)
 NULL
 bool(false)
