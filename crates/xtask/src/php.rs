@@ -40,6 +40,9 @@ const SUITES: [Tool; 5] = [
     Tool { name: "APCu", packages: &["php-apcu"], find: apcu },
 ];
 
+/// Not installed unasked: on Debian the package starts a server.
+const FPM: Tool = Tool { name: "PHP-FPM", packages: &["php-fpm"], find: fpm };
+
 /// What switches APCu on for programs of the command line.
 const WITH_APCU: [&str; 4] = ["-d", "apc.enable_cli=1", "-d", "apc.shm_size=64M"];
 
@@ -59,6 +62,9 @@ pub(crate) fn run() -> Result<ExitCode> {
     }
     let php = Php::built()?;
     let suites = ensure_tools(&SUITES, false);
+    if let Err(missing) = ensure_tools(&[FPM], true) {
+        println!("left out: workers of FPM, since {missing:#}");
+    }
     php.run_phpt()?;
     if let Err(missing) = suites {
         println!("left out: the suites of PSR-16 and PSR-6, since {missing:#}");
@@ -80,6 +86,11 @@ fn file(name: &str) -> Option<PathBuf> {
 fn apcu() -> Option<PathBuf> {
     let status = Command::new("php").args(["-r", "exit(extension_loaded('apcu') ? 0 : 1);"]).status().ok()?;
     status.success().then(|| PathBuf::from("apcu"))
+}
+
+fn fpm() -> Option<PathBuf> {
+    let mut programs = fs::read_dir("/usr/sbin").ok()?.flatten().map(|entry| entry.path());
+    programs.find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("php-fpm")))
 }
 
 /// The extension, where it was built.
