@@ -40,8 +40,15 @@ pub(crate) struct Inner {
 pub(crate) struct Process {
     id: u32,
     pub store: Box<dyn Store>,
+    /// The turns of tasks to call the server.
+    #[cfg(feature = "tokio")]
+    pub turns: Arc<tokio::sync::Semaphore>,
     keeper: Option<Keeper>,
 }
+
+/// How many calls of tasks are with the server at a time.
+#[cfg(feature = "tokio")]
+const MOST_TURNS: usize = 32;
 
 impl Far {
     pub(crate) fn open(settings: Settings, maker: StoreMaker, path: &Path, near: &kennel::Options) -> Result<Self> {
@@ -108,7 +115,13 @@ impl Process {
     fn new(settings: &Arc<Settings>, near: &Arc<Near>, counters: &Arc<Counters>, maker: &StoreMaker) -> Result<Self> {
         let is_keeping = settings.tracking == Tracking::On && settings.keepers > 0;
         let keeper = is_keeping.then(|| Keeper::start(settings, near, counters)).transpose()?;
-        Ok(Self { id: std::process::id(), store: maker()?, keeper })
+        Ok(Self {
+            id: std::process::id(),
+            store: maker()?,
+            #[cfg(feature = "tokio")]
+            turns: Arc::new(tokio::sync::Semaphore::new(MOST_TURNS)),
+            keeper,
+        })
     }
 }
 

@@ -33,6 +33,8 @@
 #![cfg(unix)]
 
 mod address;
+#[cfg(feature = "tokio")]
+mod async_far;
 mod clock;
 mod connection;
 mod create;
@@ -51,6 +53,8 @@ mod stats;
 mod store;
 mod write;
 
+#[cfg(feature = "tokio")]
+pub use async_far::AsyncFar;
 pub use create::{Create, CreateError};
 pub use error::{Error, Result};
 pub use far::Far;

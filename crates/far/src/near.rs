@@ -109,10 +109,19 @@ impl Near {
 
     /// The right to fill a key, or what is known of it.
     pub(crate) fn claim(&self, key: &[u8], wait: Wait, how: &Claims) -> kennel::Result<Lookup> {
-        let options = CreateOptions::new().wait(wait).claim_max_age(how.max_age).needs_value(how.needs_value);
-        // From now on, which is before anything is fetched.
-        let absence = SystemTime::now().checked_add(how.absence_ttl).map_or(Expiry::Never, Expiry::At);
-        self.cache.claim(key, &options.absence_expiry(absence))
+        self.cache.claim(key, &how.options(wait))
+    }
+
+    /// [`claim`](Self::claim) for a task of tokio, which holds no thread while it waits.
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn claim_as(
+        &self,
+        task: kennel::Task,
+        key: &[u8],
+        wait: Wait,
+        how: &Claims,
+    ) -> kennel::Result<Lookup> {
+        self.cache.to_async().claim(key, &how.options(wait).task(task)).await
     }
 
     /// Whether a caller is filling a key.
@@ -226,6 +235,15 @@ pub(crate) struct Claims {
     pub max_age: Duration,
     pub absence_ttl: Duration,
     pub needs_value: bool,
+}
+
+impl Claims {
+    fn options(&self, wait: Wait) -> CreateOptions {
+        let options = CreateOptions::new().wait(wait).claim_max_age(self.max_age).needs_value(self.needs_value);
+        // From now on, which is before anything is fetched.
+        let absence = SystemTime::now().checked_add(self.absence_ttl).map_or(Expiry::Never, Expiry::At);
+        options.absence_expiry(absence)
+    }
 }
 
 #[cfg(test)]

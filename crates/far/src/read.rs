@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::far::{Far, Inner};
 use crate::fault::{Rule, copied, keeps};
 use crate::near::Claims;
+use crate::proof::Stamped;
 use crate::settings::Tracking;
 use crate::store::{Answer, TimeToLive};
 use kennel::{Claim, Created, Expiry, Lookup, Stored, Wait};
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant, SystemTime};
 const ATTEMPTS: usize = 3;
 
 /// A key of a batch and its value.
-type Found<'k> = (&'k [u8], Option<Vec<u8>>);
+pub(crate) type Found<'k> = (&'k [u8], Option<Vec<u8>>);
 
 /// What the near tier said of a key.
 pub(crate) enum Near {
@@ -64,19 +65,88 @@ impl Far {
     }
 }
 
+/// The look for a key in the near tier, in steps. Between them the caller claims the key, as a thread or as a task.
+pub(crate) struct Look<'a> {
+    inner: &'a Inner,
+    key: &'a [u8],
+    needs_value: bool,
+    deadline: Instant,
+    attempts: usize,
+    proof: Stamped,
+}
+
+impl<'a> Look<'a> {
+    pub(crate) fn new(inner: &'a Inner, key: &'a [u8], needs_value: bool, wait: Duration) -> Self {
+        Self { inner, key, needs_value, deadline: Instant::now() + wait, attempts: 0, proof: Stamped(0) }
+    }
+
+    /// Begins an attempt: how to claim the key. `None`: the far tier must be asked.
+    pub(crate) fn attempt(&mut self) -> Option<(Wait, Claims)> {
+        let inner = self.inner;
+        if !inner.settings.covers(self.key) {
+            inner.counters.outside.add(1);
+            return None;
+        }
+        if self.attempts == ATTEMPTS {
+            return None;
+        }
+        self.attempts += 1;
+        let Some(proof) = inner.proof().filter(|proof| inner.vouches(*proof)) else {
+            inner.counters.untrusted.add(1);
+            return None;
+        };
+        if inner.marks.has(self.key, inner.near.clock.now()) {
+            return None;
+        }
+        self.proof = proof;
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let wait = if left.is_zero() { Wait::No } else { Wait::For(left) };
+        Some((wait, inner.claims(self.needs_value)))
+    }
+
+    /// What a claim found. `None`: everything begins again, because the proof is from before a long wait.
+    pub(crate) fn found(&self, lookup: kennel::Result<Lookup>) -> Option<Near> {
+        let found = match lookup {
+            Ok(Lookup::Hit(item)) => Near::Value(item.value),
+            Ok(Lookup::Absent) => Near::Absent,
+            Ok(Lookup::Create(claim)) if claim.is_protected() => return Some(Near::Fill(claim)),
+            // Unprotected, too late, or the near tier fails.
+            Ok(_) | Err(_) => return Some(Near::Bypass),
+        };
+        if !self.inner.vouches(self.proof) {
+            return None;
+        }
+        let of = &self.inner.counters;
+        if matches!(found, Near::Absent) {
+            of.absent_hits.add(1)
+        } else {
+            of.hits.add(1)
+        }
+        Some(found)
+    }
+}
+
 impl Inner {
     #[inline]
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        if let Some(proof) = self.proof() {
-            let value = self.near.get(key);
-            copied();
-            let proof = if keeps(Rule::ProofBeforeValue) { proof } else { self.proof().unwrap_or(proof) };
-            if value.is_some() && self.vouches(proof) {
-                self.counters.hits.add(1);
-                return Ok(value);
-            }
+        match self.near_hit(key) {
+            Some(value) => Ok(Some(value)),
+            None => self.get_slow(key),
         }
-        self.get_slow(key)
+    }
+
+    /// A near value that is proved.
+    #[inline]
+    pub(crate) fn near_hit(&self, key: &[u8]) -> Option<Vec<u8>> {
+        let proof = self.proof()?;
+        let value = self.near.get(key);
+        copied();
+        let proof = if keeps(Rule::ProofBeforeValue) { proof } else { self.proof().unwrap_or(proof) };
+        if value.is_none() || !self.vouches(proof) {
+            return None;
+        }
+        self.counters.hits.add(1);
+        value
     }
 
     #[cold]
@@ -92,37 +162,11 @@ impl Inner {
 
     /// Looks for a key in the near tier, waits for another caller's fill, or takes the claim.
     pub(crate) fn look(&self, key: &[u8], needs_value: bool, wait: Duration) -> Near {
-        if !self.settings.covers(key) {
-            self.counters.outside.add(1);
-            return Near::Bypass;
-        }
-        let deadline = Instant::now() + wait;
-        for _ in 0..ATTEMPTS {
-            let Some(proof) = self.proof().filter(|proof| self.vouches(*proof)) else {
-                self.counters.untrusted.add(1);
-                return Near::Bypass;
-            };
-            if self.marks.has(key, self.near.clock.now()) {
-                return Near::Bypass;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            let wait = if left.is_zero() { Wait::No } else { Wait::For(left) };
-            let found = match self.near.claim(key, wait, &self.claims(needs_value)) {
-                Ok(Lookup::Hit(item)) => Near::Value(item.value),
-                Ok(Lookup::Absent) => Near::Absent,
-                Ok(Lookup::Create(claim)) if claim.is_protected() => return Near::Fill(claim),
-                // Unprotected, too late, or the near tier fails.
-                Ok(_) | Err(_) => return Near::Bypass,
-            };
-            // The proof is from before the wait: after a long one, everything begins again.
-            if self.vouches(proof) {
-                let of = &self.counters;
-                if matches!(found, Near::Absent) {
-                    of.absent_hits.add(1)
-                } else {
-                    of.hits.add(1)
-                }
-                return found;
+        let mut look = Look::new(self, key, needs_value, wait);
+        while let Some((wait, claims)) = look.attempt() {
+            let lookup = self.near.claim(key, wait, &claims);
+            if let Some(near) = look.found(lookup) {
+                return near;
             }
         }
         Near::Bypass
@@ -138,12 +182,12 @@ impl Inner {
     }
 
     /// How long to wait for another caller's fetch: a far tier that is slow must not be asked by all who wait.
-    fn fetch_wait(&self) -> Duration {
+    pub(crate) fn fetch_wait(&self) -> Duration {
         self.settings.fetch_wait.max(self.fetch_time() * 4)
     }
 
     /// Fetches a key under a claim, and stores what was found.
-    fn fill(&self, key: &[u8], claim: Claim) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn fill(&self, key: &[u8], claim: Claim) -> Result<Option<Vec<u8>>> {
         let Some(began) = Fill::begin(self) else {
             drop(claim);
             return self.bypass(key);
@@ -238,23 +282,24 @@ impl Inner {
     }
 
     fn get_multi(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
-        let mut values = vec![None; keys.len()];
-        let mut missing: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
+        let mut batch = self.near_values(keys);
+        for (key, value) in self.fetch_missing(batch.missing())? {
+            batch.give(key, value.as_ref());
+        }
+        Ok(batch.values)
+    }
+
+    /// The near values of many keys, if they are proved.
+    pub(crate) fn near_values<'k>(&self, keys: &[&'k [u8]]) -> Batch<'k> {
         let found = self.proof().map(|proof| (proof, self.near.get_multi(keys)));
         let found = found.filter(|(proof, _)| self.vouches(*proof)).map(|(_, found)| found);
-        for (i, near) in found.unwrap_or_else(|| vec![None; keys.len()]).into_iter().enumerate() {
-            match near {
-                Some(value) => values[i] = Some(value),
-                None => missing.entry(keys[i]).or_default().push(i),
-            }
+        let values = found.unwrap_or_else(|| vec![None; keys.len()]);
+        let mut missing: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
+        for (i, _) in values.iter().enumerate().filter(|(_, value)| value.is_none()) {
+            missing.entry(keys[i]).or_default().push(i);
         }
         self.counters.hits.add(values.iter().flatten().count() as u64);
-        for (key, value) in self.fetch_missing(missing.keys().copied().collect())? {
-            for &i in &missing[key] {
-                values[i].clone_from(&value);
-            }
-        }
-        Ok(values)
+        Batch { values, missing }
     }
 
     /// Fills the keys whose claims are free without waiting for others, and then waits for the rest. A caller that waits
@@ -286,11 +331,11 @@ impl Inner {
     }
 
     /// Whether it is worth to wait for a key: it is proved, and another caller has its claim.
-    fn is_being_filled(&self, key: &[u8]) -> bool {
+    pub(crate) fn is_being_filled(&self, key: &[u8]) -> bool {
         self.settings.covers(key) && self.proof().is_some_and(|proof| self.vouches(proof)) && self.near.is_claimed(key)
     }
 
-    fn fill_many<'k>(&self, fills: Vec<(&'k [u8], Claim)>, done: &mut Vec<Found<'k>>) -> Result<()> {
+    pub(crate) fn fill_many<'k>(&self, fills: Vec<(&'k [u8], Claim)>, done: &mut Vec<Found<'k>>) -> Result<()> {
         if fills.is_empty() {
             return Ok(());
         }
@@ -312,7 +357,7 @@ impl Inner {
         failed.map_or(Ok(()), Err)
     }
 
-    fn bypass_many<'k>(&self, keys: &[&'k [u8]], done: &mut Vec<Found<'k>>) -> Result<()> {
+    pub(crate) fn bypass_many<'k>(&self, keys: &[&'k [u8]], done: &mut Vec<Found<'k>>) -> Result<()> {
         if keys.is_empty() {
             return Ok(());
         }
@@ -323,6 +368,25 @@ impl Inner {
             done.push((*key, self.pass_on(key, answer)?));
         }
         Ok(())
+    }
+}
+
+/// The values of a batch, in the order of its keys, and where the missing ones belong.
+pub(crate) struct Batch<'k> {
+    pub values: Vec<Option<Vec<u8>>>,
+    missing: BTreeMap<&'k [u8], Vec<usize>>,
+}
+
+impl<'k> Batch<'k> {
+    /// The missing keys, each once.
+    pub(crate) fn missing(&self) -> Vec<&'k [u8]> {
+        self.missing.keys().copied().collect()
+    }
+
+    pub(crate) fn give(&mut self, key: &[u8], value: Option<&Vec<u8>>) {
+        for &i in self.missing.get(key).into_iter().flatten() {
+            self.values[i] = value.cloned();
+        }
     }
 }
 

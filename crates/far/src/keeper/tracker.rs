@@ -22,6 +22,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Keys of pushes that are deleted together.
 const BATCH: usize = 1024;
+/// A keeper that is stopped ends within this time.
+const LONGEST_READ: Duration = Duration::from_millis(200);
 /// A keeper begins a generation at most this often.
 const BEGIN_EVERY_US: u64 = 2_000_000;
 
@@ -128,7 +130,7 @@ impl<'a> Session<'a> {
             Some(ping) => ping.at + self.shared.settings.patience(),
             None => self.next_ping,
         };
-        until.saturating_duration_since(now).min(self.shared.settings.ping_interval())
+        until.saturating_duration_since(now).min(self.shared.settings.ping_interval()).min(LONGEST_READ)
     }
 
     /// Reads what has arrived and handles it. Keys are collected, so that many are deleted together.
