@@ -31,6 +31,8 @@ pub(crate) struct Inner {
     fetch_us: AtomicU64,
     /// Host time at which connections were last renewed because another server is proved.
     renewed: AtomicU64,
+    /// The generation of the near tier for which connections were last renewed.
+    generation: AtomicU64,
     pub marks: Marks,
     maker: StoreMaker,
     process: ArcSwap<Process>,
@@ -63,6 +65,7 @@ impl Far {
             identity: AtomicU64::new(0),
             fetch_us: AtomicU64::new(0),
             renewed: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
             marks: Marks::default(),
             maker,
             process: ArcSwap::from_pointee(process),
@@ -140,6 +143,18 @@ impl Inner {
         Ok(if found.id == std::process::id() { Arc::clone(&found) } else { own })
     }
 
+    /// [`process`](Self::process), with connections that are not older than the near tier's generation: the trackers began
+    /// a new one because the old connections may lead to a server that is no longer the master.
+    pub(crate) fn process_for_call(&self) -> Result<Arc<Process>> {
+        let process = self.process()?;
+        let generation = self.near.proof().generation();
+        if self.generation.load(Ordering::Relaxed) != generation {
+            process.store.renew();
+            self.generation.store(generation, Ordering::Relaxed);
+        }
+        Ok(process)
+    }
+
     /// A proof for this process's server. Read it before the value that it shall vouch for, and
     /// [test it](Self::vouches) after.
     #[inline]
@@ -158,7 +173,7 @@ impl Inner {
 
     /// Asks the far tier, and notes which server answered and how long it took.
     pub(crate) fn fetch(&self, keys: &[&[u8]]) -> Result<Fetched> {
-        let process = self.process()?;
+        let process = self.process_for_call()?;
         let began = Instant::now();
         let fetched = process.store.fetch(keys)?;
         let took = began.elapsed().as_micros() as u64;

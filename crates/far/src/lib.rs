@@ -42,6 +42,8 @@ mod error;
 mod far;
 mod fault;
 mod keeper;
+mod link;
+mod master;
 mod near;
 mod options;
 mod proof;
@@ -51,6 +53,9 @@ pub mod resp;
 mod settings;
 mod stats;
 mod store;
+mod stream;
+#[cfg(feature = "tls")]
+mod tls;
 mod write;
 
 #[cfg(feature = "tokio")]
@@ -66,6 +71,8 @@ pub use redis::RedisStore;
 pub use settings::Tracking;
 pub use stats::Stats;
 pub use store::{Answer, Fetched, Reply, Store, TimeToLive};
+#[cfg(feature = "tls")]
+pub use tls::Tls;
 
 /// The examples of the pages compile.
 #[cfg(doctest)]

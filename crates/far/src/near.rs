@@ -189,6 +189,14 @@ impl Near {
         }
     }
 
+    /// Takes the proofs of a generation back, unless another one has begun.
+    pub(crate) fn end_generation(&self, generation: u64) -> Result<()> {
+        if generation < LAST_GENERATION {
+            self.cache.raise_namespace_word(PROOF, Stamped::new(generation + 1, 0).0)?;
+        }
+        Ok(())
+    }
+
     /// The generation of an identity, if it has the current one.
     pub(crate) fn generation_of(&self, identity: u64) -> Option<u64> {
         self.proof_of(identity).map(Stamped::generation)
@@ -292,6 +300,19 @@ mod tests {
         near.cache.raise_namespace_word(NAME, Stamped::new(LAST_GENERATION, 7).0).unwrap();
         near.revoke();
         assert!(!near.is_fresh(near.proof()) && near.begin_generation(7).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_generation_that_has_ended_proves_nothing_and_another_is_left_alone() {
+        let (_place, near) = near();
+        near.begin_generation(7).unwrap();
+        near.prove(1, near.clock.now()).unwrap();
+        near.end_generation(1).unwrap();
+        assert_eq!((near.proof_of(7), near.prove(1, near.clock.now()).unwrap()), (None, false));
+        assert_eq!(near.begin_generation(8).unwrap(), Some(3));
+        near.prove(3, near.clock.now()).unwrap();
+        near.end_generation(1).unwrap();
+        assert!(near.is_fresh(near.proof_of(8).unwrap()));
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl Inner {
     /// Executes a command that changes keys, and then ends what the near tier says of them.
     pub(crate) fn change(&self, keys: &[&[u8]], command: &[&[u8]]) -> Result<Value> {
         self.counters.writes.add(1);
-        let process = self.process()?;
+        let process = self.process_for_call()?;
         let deletion = Deletion { inner: self, keys };
         let reply = process.store.call(command);
         drop(deletion);

@@ -13,5 +13,6 @@ mod seat;
 mod shared;
 mod thread;
 mod tracker;
+mod watch;
 
 pub(crate) use thread::Keeper;

@@ -11,9 +11,11 @@
 
 use super::seat::{Holder, Seat};
 use super::shared::{Ended, Shared};
+use super::watch::Watch;
 use crate::connection::Connection;
 use crate::error::{Error, Result};
 use crate::fault::{Rule, keeps};
+use crate::master::{check_master, connect};
 use crate::redis::run_id;
 use crate::resp::Value;
 use crate::store::unexpected;
@@ -47,6 +49,8 @@ pub(super) struct Session<'a> {
     /// Keys whose pushes the probe still waits for.
     probes: Vec<Vec<u8>>,
     is_volunteer: bool,
+    /// Whether sentinels still name this server.
+    watch: Option<Watch>,
 }
 
 /// A ping that is not answered yet.
@@ -71,7 +75,7 @@ impl<'a> Session<'a> {
         let (settings, near) = (&shared.settings, &shared.near);
         near.agree_on(&settings.scope())?;
         let deadline = Instant::now() + settings.patience();
-        let mut connection = Connection::open(&settings.address, settings.patience())?;
+        let mut connection = connect(&settings.address, settings.patience())?;
         let run_id = master_run(&mut connection, deadline)?;
         let generation = agree(shared, settings.scope().identity(&run_id))?;
         let marker = marker(&mut connection, &settings.marker(), deadline)?;
@@ -81,6 +85,8 @@ impl<'a> Session<'a> {
         connection.ask(&track, deadline)?;
         let on = near.clock.now();
         shared.counters.tracked.add(1);
+        let watch = Watch::start(&settings.address, connection.endpoint(), settings.ping_interval());
+        let watch = watch.transpose().map_err(Error::io("start the thread that asks sentinels"))?;
         Ok(Self {
             shared,
             seat,
@@ -97,6 +103,7 @@ impl<'a> Session<'a> {
             clocks: None,
             probes: Vec::new(),
             is_volunteer,
+            watch,
         })
     }
 
@@ -112,6 +119,7 @@ impl<'a> Session<'a> {
                 self.seat.name(None);
                 return Ok(Ended::Stopped);
             }
+            self.check_place()?;
             self.ping_if_due()?;
             self.receive(self.next_wait())?;
             if !self.is_covered {
@@ -122,6 +130,16 @@ impl<'a> Session<'a> {
                 return Ok(Ended::Relieved);
             }
         }
+    }
+
+    /// Ends the session, and all its proofs, when sentinels name another master: this one may still serve, and change
+    /// what nobody will know of.
+    fn check_place(&self) -> Result<()> {
+        if !self.watch.as_ref().is_some_and(Watch::has_moved) {
+            return Ok(());
+        }
+        self.shared.near.end_generation(self.generation)?;
+        Err(Error::Connection("the sentinels name another master".into()))
     }
 
     fn next_wait(&self) -> Duration {
@@ -318,7 +336,7 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let patience = settings.patience();
-        let mut other = Connection::open(&settings.address, patience)?;
+        let mut other = connect(&settings.address, patience)?;
         let deadline = Instant::now() + patience;
         for prefix in &settings.prefixes {
             let key = [prefix.as_slice(), b"kennel-far:probe:", &random_text()?].concat();
@@ -351,13 +369,6 @@ fn master_run(connection: &mut Connection, deadline: Instant) -> Result<String> 
     let info = connection.ask(&["INFO", "server"], deadline)?;
     let text = info.as_bytes().map(String::from_utf8_lossy).unwrap_or_default().into_owned();
     run_id(&text).map(str::to_owned).ok_or_else(|| unexpected("`run_id` in INFO", &info))
-}
-
-fn check_master(role: &Value) -> Result<()> {
-    match role {
-        Value::Array(parts) if parts.first().and_then(Value::as_bytes) == Some(b"master") => Ok(()),
-        other => Err(unexpected("the role of a master", other)),
-    }
 }
 
 /// The generation of an identity. While another one is proved, that one keeps its place: two trackers that reach
