@@ -110,6 +110,15 @@ impl Address {
             tls,
         })
     }
+
+    /// Another server, `HOST:PORT`, for the same user.
+    pub(crate) fn at(&self, place: &str) -> Result<Self> {
+        let parts = place.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        let (host, port) =
+            parts.ok_or_else(|| Error::Answer { expected: "an address of a node", found: place.to_owned() })?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Ok(Self { place: Place::Server(Endpoint::Tcp(host, port)), ..self.clone() })
+    }
 }
 
 /// What options say about the way to a server, beside the URL.
@@ -129,6 +138,21 @@ impl Reach {
             (Some(_), false) => Err(Error::option("tls", "certificates", "a URL that begins with `rediss`")),
             (tls, true) => tls.clone().unwrap_or_default().client().map(Some),
         }
+    }
+}
+
+/// The nodes of a cluster that a URL names: `redis-cluster://[[USER]:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]`. `None`: it is
+/// the URL of a server.
+pub(crate) fn nodes(url: &str, how: &Reach) -> Result<Option<Vec<Address>>> {
+    let Some((scheme, rest)) = url.split_once("://") else { return Ok(None) };
+    let Some(scheme) = scheme.strip_suffix("-cluster") else { return Ok(None) };
+    let (login, places) = rest.rsplit_once('@').map_or(("", rest), |(login, _)| rest.split_at(login.len() + 1));
+    let places = places.strip_suffix('/').unwrap_or(places);
+    let address = |place: &str| Address::parse(&format!("{scheme}://{login}{place}"), how);
+    let nodes = places.split(',').map(address).collect::<Result<Vec<_>>>()?;
+    match nodes.iter().find(|node| node.database != 0 || !matches!(node.place, Place::Server(Endpoint::Tcp(..)))) {
+        Some(_) => Err(Error::option("url", "a database or a path", "hosts: a cluster has database 0 only")),
+        None => Ok(Some(nodes)),
     }
 }
 
@@ -251,6 +275,24 @@ mod tests {
     fn certificates_are_used_or_refused() {
         let how = Reach { tls: Some(crate::tls::Tls::new()), ..Reach::default() };
         assert!(matches!(Address::parse("redis://h", &how), Err(Error::Option { option: "tls", .. })));
+    }
+
+    #[test]
+    fn a_cluster_is_named_by_some_of_its_nodes() {
+        let nodes = |url| nodes(url, &Reach::default());
+        let found = nodes("redis-cluster://app:p%2C@h1:7000,h2,[::1]:7002/").unwrap().unwrap();
+        let places: Vec<_> = found.iter().map(server).collect();
+        assert_eq!(places, [at("h1", 7000), at("h2", 6379), at("::1", 7002)]);
+        assert!(found.iter().all(|node| node.password.as_deref() == Some("p,")));
+        assert!(nodes("redis://h1,h2").unwrap().is_none());
+        assert_eq!(server(&found[0].at("10.0.0.2:7003").unwrap()), at("10.0.0.2", 7003));
+        assert_eq!(server(&found[0].at("::1:7003").unwrap()), at("::1", 7003));
+        assert!(found[0].at("10.0.0.2").is_err());
+        for url in
+            ["redis-cluster://", "redis-cluster://h1,", "redis-cluster://h1/1", "unix-cluster:///s", "x-cluster://h"]
+        {
+            assert!(matches!(nodes(url), Err(Error::Option { .. })), "{url}");
+        }
     }
 
     #[test]

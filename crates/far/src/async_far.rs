@@ -7,9 +7,10 @@
 use crate::create::{Asked, Create, CreateError, Pauses, Turn};
 use crate::error::{Error, Result};
 use crate::far::{Far, Inner};
+use crate::near::Claim;
 use crate::read::{Found, Look, Near};
 use crate::resp::Value;
-use kennel::{Claim, Expiry, Task};
+use kennel::{Expiry, Task};
 use std::fmt;
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -97,7 +98,7 @@ impl AsyncFar {
     pub async fn get_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Vec<u8>>>> {
         let keys: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
         let inner = &self.far.0;
-        let mut batch = inner.near_values(&keys);
+        let mut batch = inner.near_batch(&keys);
         let (task, mut fills, mut bypasses, mut waits) = (Task::unique(), Vec::new(), Vec::new(), Vec::new());
         for key in batch.missing() {
             match self.look(task, key, false, Duration::ZERO).await {
@@ -227,10 +228,10 @@ impl AsyncFar {
     async fn look(&self, task: Task, key: &[u8], needs_value: bool, wait: Duration) -> Near {
         let inner = &self.far.0;
         let mut look = Look::new(inner, key, needs_value, wait);
-        while let Some((wait, claims)) = look.attempt() {
-            let lookup = inner.near.claim_as(task, key, wait, &claims).await;
-            if let Some(near) = look.found(lookup) {
-                return near;
+        while let Some((near, wait, claims)) = look.attempt() {
+            let lookup = near.claim_as(task, key, wait, &claims).await;
+            if let Some(found) = look.found(near, lookup) {
+                return found;
             }
         }
         Near::Bypass

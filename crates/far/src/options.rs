@@ -1,6 +1,6 @@
 //! The options of a far tier.
 
-use crate::address::{Address, Reach};
+use crate::address::{Address, Reach, nodes};
 use crate::error::{Error, Result};
 use crate::far::Far;
 use crate::redis::RedisStore;
@@ -45,6 +45,8 @@ impl Options {
     /// * `redis-sentinel://[[USER]:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]/NAME[?db=DATABASE]`: the master that sentinels
     ///   at these places know by this name. User and password are those of the master; see
     ///   [`sentinel_login`](Self::sentinel_login). `rediss-sentinel://` for TLS to the sentinels and to the master.
+    /// * `redis-cluster://[[USER]:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]`: a cluster by some of its nodes, which are asked
+    ///   for the others. `rediss-cluster://` for TLS.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {
@@ -165,7 +167,7 @@ impl Options {
     }
 
     /// Data calls by another client than [`RedisStore`]. `make` is called once, and again in a forked child. The URL
-    /// stays the address to which the tracker connects.
+    /// stays the address to which the tracker connects. A cluster is refused with it.
     #[must_use]
     pub fn store(mut self, make: impl Fn() -> Result<Box<dyn Store>> + Send + Sync + 'static) -> Self {
         self.store = Some(Arc::new(make));
@@ -215,8 +217,14 @@ impl Options {
         }
         let mut prefixes = prefixes.clone();
         prefixes.sort();
+        let seeds = nodes(&self.url, &self.reach)?;
+        if seeds.is_some() && self.store.is_some() {
+            return Err(Error::option("store", "a client for a cluster", "none: calls go to the master of each key"));
+        }
+        let first = seeds.as_ref().map(|seeds| seeds[0].clone());
         Ok(Settings {
-            address: Address::parse(&self.url, &self.reach)?,
+            address: first.map_or_else(|| Address::parse(&self.url, &self.reach), Ok)?,
+            seeds,
             prefixes,
             max_staleness: self.max_staleness,
             tracking: self.tracking,
@@ -262,6 +270,7 @@ mod tests {
             good().max_staleness(Duration::from_secs(3601)),
             good().keepers(3),
             Options::new("nowhere").prefix("app:"),
+            Options::new("redis-cluster://h").prefix("app:").store(|| unreachable!()),
         ];
         for options in bad {
             assert!(matches!(options.settings(), Err(Error::Option { .. })), "{options:?}");
