@@ -30,9 +30,9 @@ const LONGEST_LOOK: Duration = Duration::from_millis(100);
 /// How [`Far::get_or_create`] creates and waits.
 #[derive(Clone, Copy, Debug)]
 pub struct Create {
-    expiry: Expiry,
+    pub(crate) expiry: Expiry,
     lease: Duration,
-    wait: Duration,
+    pub(crate) wait: Duration,
 }
 
 impl Default for Create {
@@ -109,105 +109,160 @@ impl Far {
         create: impl FnOnce() -> Result<Vec<u8>, E>,
     ) -> Result<Vec<u8>, CreateError<E>> {
         let (key, deadline) = (key.as_ref(), Instant::now() + how.wait);
-        let claim = match self.0.look(key, true, how.wait) {
+        let mut claim = match self.0.look(key, true, how.wait) {
             Near::Value(value) => return Ok(value),
             Near::Fill(claim) => Some(claim),
             Near::Absent | Near::Bypass => None,
         };
-        match self.0.value_or_lease(key, claim, how, deadline)? {
-            Turn::Value(value) => Ok(value),
-            Turn::Lease(lease) => lease.create(key, how, create),
-            Turn::TooLate => {
-                self.0.counters.creations.add(1);
-                create().map_err(CreateError::Creator)
+        let (asked, mut pauses) = (Asked::new(self, key, how)?, Pauses::until(deadline));
+        loop {
+            match asked.look(claim)? {
+                Turn::Value(value) => return Ok(value),
+                Turn::Lease(lease) => {
+                    self.0.counters.creations.add(1);
+                    let value = create().map_err(CreateError::Creator)?;
+                    lease.store(&value, how.expiry);
+                    return Ok(value);
+                }
+                Turn::Wait(kept) => claim = kept,
+            }
+            match pauses.next() {
+                Some(pause) => thread::sleep(pause),
+                None => break,
             }
         }
+        self.0.counters.creations.add(1);
+        create().map_err(CreateError::Creator)
     }
 }
 
-/// What a caller that found no value gets to.
-enum Turn<'a> {
+/// A lease that is asked for.
+#[derive(Clone)]
+pub(crate) struct Asked {
+    far: Far,
+    key: Vec<u8>,
+    /// The lease's own key.
+    lease: Vec<u8>,
+    token: Vec<u8>,
+    millis: String,
+    #[cfg(feature = "tokio")]
+    runtime: Option<tokio::runtime::Handle>,
+}
+
+/// What one look for the value or the lease found.
+pub(crate) enum Turn {
     Value(Vec<u8>),
-    Lease(Lease<'a>),
-    TooLate,
+    Lease(Lease),
+    /// Another caller creates.
+    Wait(Option<Claim>),
+}
+
+impl Asked {
+    pub(crate) fn new(far: &Far, key: &[u8], how: &Create) -> Result<Self> {
+        let number = getrandom::u64().map_err(|error| Error::Io { what: "get random bytes", source: error.into() })?;
+        Ok(Self {
+            far: far.clone(),
+            key: key.to_vec(),
+            lease: far.0.lease_key(key),
+            token: format!("{number:016x}").into_bytes(),
+            millis: how.lease.as_millis().max(1).to_string(),
+            #[cfg(feature = "tokio")]
+            runtime: None,
+        })
+    }
+
+    /// The lease is given back by a thread of this runtime, because the caller may not block.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn in_runtime(self, runtime: tokio::runtime::Handle) -> Self {
+        Self { runtime: Some(runtime), ..self }
+    }
+
+    /// Looks for the value in the far tier, and takes the lease if the value is missing.
+    pub(crate) fn look(&self, claim: Option<Claim>) -> Result<Turn> {
+        let inner = &self.far.0;
+        let (value, claim) = inner.look_far(&self.key, claim)?;
+        if let Some(value) = value {
+            return Ok(Turn::Value(value));
+        }
+        let take: [&[u8]; 6] = [b"SET", &self.lease, &self.token, b"NX", b"PX", self.millis.as_bytes()];
+        if inner.change(&[], Some(&self.key), &take)? == Value::Null {
+            return Ok(Turn::Wait(claim));
+        }
+        Ok(Turn::Lease(Lease { asked: self.clone(), is_over: false, claim }))
+    }
+
+    fn release(&self) {
+        let release: [&[u8]; 5] = [b"EVAL", RELEASE.as_bytes(), b"1", &self.lease, &self.token];
+        // If this fails, the lease ends by itself.
+        drop(self.far.0.change(&[], Some(&self.key), &release));
+    }
 }
 
 /// The right of one caller among all hosts to create a key. Dropping it lets the next one try.
-struct Lease<'a> {
-    inner: &'a Inner,
-    key: Vec<u8>,
-    token: Vec<u8>,
+pub(crate) struct Lease {
+    asked: Asked,
     is_over: bool,
     /// Held until the value is stored, so that the callers of this host wait for it.
-    _claim: Option<Claim>,
+    claim: Option<Claim>,
 }
 
-impl Lease<'_> {
-    /// Creates the value, and stores it while the lease is ours. A value that cannot be stored is returned all the same.
-    fn create<E>(
-        mut self,
-        key: &[u8],
-        how: &Create,
-        create: impl FnOnce() -> Result<Vec<u8>, E>,
-    ) -> Result<Vec<u8>, CreateError<E>> {
-        self.inner.counters.creations.add(1);
-        let value = create().map_err(CreateError::Creator)?;
-        let mut store: Vec<&[u8]> = vec![b"EVAL", STORE.as_bytes(), b"2", key, &self.key, &self.token, &value];
-        let until = until(how.expiry);
+impl Lease {
+    /// Stores a created value while the lease is ours.
+    pub(crate) fn store(mut self, value: &[u8], expiry: Expiry) {
+        let Asked { far, key, lease, token, .. } = &self.asked;
+        let mut store: Vec<&[u8]> = vec![b"EVAL", STORE.as_bytes(), b"2", key, lease, token, value];
+        let until = until(expiry);
         if let Some((unit, number)) = &until {
             store.extend([unit.as_bytes(), number.as_bytes()]);
         }
-        match self.inner.change(&[key], Some(key), &store) {
+        match far.0.change(&[key], Some(key), &store) {
             Ok(Value::Int(1)) => self.is_over = true,
-            Ok(_) | Err(_) => self.inner.counters.lost_leases.add(1),
+            Ok(_) | Err(_) => far.0.counters.lost_leases.add(1),
         }
-        Ok(value)
     }
 }
 
-impl Drop for Lease<'_> {
+impl Drop for Lease {
     fn drop(&mut self) {
-        if !self.is_over {
-            let release: [&[u8]; 5] = [b"EVAL", RELEASE.as_bytes(), b"1", &self.key, &self.token];
-            // If this fails, the lease ends by itself.
-            drop(self.inner.change(&[], Some(&self.key), &release));
+        if self.is_over {
+            return;
         }
+        #[cfg(feature = "tokio")]
+        if let Some(runtime) = &self.asked.runtime {
+            let (asked, claim) = (self.asked.clone(), self.claim.take());
+            // In a runtime that has ended this does nothing.
+            runtime.spawn_blocking(move || {
+                asked.release();
+                drop(claim);
+            });
+            return;
+        }
+        self.asked.release();
+        drop(self.claim.take());
+    }
+}
+
+/// The pauses between two looks.
+pub(crate) struct Pauses {
+    deadline: Instant,
+    next: Duration,
+}
+
+impl Pauses {
+    pub(crate) fn until(deadline: Instant) -> Self {
+        Self { deadline, next: FIRST_LOOK }
+    }
+
+    /// The next pause; `None` after the deadline.
+    pub(crate) fn next(&mut self) -> Option<Duration> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let pause = self.next.min(left);
+        self.next = (self.next * 2).min(LONGEST_LOOK);
+        (!left.is_zero()).then_some(pause)
     }
 }
 
 impl Inner {
-    /// Looks for the value in the far tier, and takes the lease if the value is missing. Tries again until the deadline.
-    fn value_or_lease(
-        &self,
-        key: &[u8],
-        mut claim: Option<Claim>,
-        how: &Create,
-        deadline: Instant,
-    ) -> Result<Turn<'_>> {
-        let lease_key = self.lease_key(key);
-        let number = getrandom::u64().map_err(|error| Error::Io { what: "get random bytes", source: error.into() })?;
-        let token = format!("{number:016x}").into_bytes();
-        let millis = how.lease.as_millis().max(1).to_string();
-        let mut pause = FIRST_LOOK;
-        loop {
-            let value;
-            (value, claim) = self.look_far(key, claim)?;
-            if let Some(value) = value {
-                return Ok(Turn::Value(value));
-            }
-            let take: [&[u8]; 6] = [b"SET", &lease_key, &token, b"NX", b"PX", millis.as_bytes()];
-            if self.change(&[], Some(key), &take)? != Value::Null {
-                return Ok(Turn::Lease(Lease { inner: self, key: lease_key, token, is_over: false, _claim: claim }));
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(Turn::TooLate);
-            }
-            thread::sleep(pause.min(left));
-            pause = (pause * 2).min(LONGEST_LOOK);
-        }
-    }
-
     /// The key of a lease. In a cluster it lies in the slot of the key that is created.
     fn lease_key(&self, key: &[u8]) -> Vec<u8> {
         let begin = b"kennel-far:lease:";

@@ -33,6 +33,8 @@
 #![cfg(unix)]
 
 mod address;
+#[cfg(feature = "tokio")]
+mod async_far;
 mod clock;
 mod cluster;
 mod connection;
@@ -41,6 +43,8 @@ mod error;
 mod far;
 mod fault;
 mod keeper;
+mod link;
+mod master;
 mod near;
 mod nears;
 mod options;
@@ -52,8 +56,13 @@ mod settings;
 mod slots;
 mod stats;
 mod store;
+mod stream;
+#[cfg(feature = "tls")]
+mod tls;
 mod write;
 
+#[cfg(feature = "tokio")]
+pub use async_far::AsyncFar;
 pub use create::{Create, CreateError};
 pub use error::{Error, Result};
 pub use far::{Far, Master};
@@ -65,6 +74,8 @@ pub use redis::RedisStore;
 pub use settings::Tracking;
 pub use stats::Stats;
 pub use store::{Answer, Fetched, Reply, Store, TimeToLive};
+#[cfg(feature = "tls")]
+pub use tls::Tls;
 
 /// The examples of the pages compile.
 #[cfg(doctest)]

@@ -18,5 +18,6 @@ mod seat;
 mod shared;
 mod thread;
 mod tracker;
+mod watch;
 
 pub(crate) use thread::Keeper;
