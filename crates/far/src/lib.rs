@@ -39,12 +39,16 @@ mod create;
 mod error;
 mod far;
 mod fault;
+#[cfg(feature = "history")]
+pub mod history;
+mod inspect;
 mod keeper;
 mod near;
 mod options;
 mod proof;
 mod read;
 mod redis;
+mod report;
 pub mod resp;
 mod settings;
 mod stats;
@@ -56,9 +60,11 @@ pub use error::{Error, Result};
 pub use far::Far;
 #[cfg(feature = "faults")]
 pub use fault::{Rule, after_copy, leave_out};
+pub use inspect::{NearTier, Seat, inspect};
 pub use kennel::Expiry;
 pub use options::Options;
 pub use redis::RedisStore;
+pub use report::ProcessReport;
 pub use settings::Tracking;
 pub use stats::Stats;
 pub use store::{Answer, Fetched, Reply, Store, TimeToLive};

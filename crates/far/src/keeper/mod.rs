@@ -9,9 +9,11 @@
 //! volunteer: nothing was proved for T and a half, and no holder of a seat did anything: the holders are stopped
 //! ```
 
+mod reporter;
 mod seat;
 mod shared;
 mod thread;
 mod tracker;
 
+pub(crate) use seat::{SeatFile, look_at_seats};
 pub(crate) use thread::Keeper;

@@ -9,6 +9,7 @@
 
 use arc_swap::ArcSwap;
 use rustix::fs::{FlockOperation, fcntl_lock};
+use rustix::process::{Flock, FlockType, fcntl_getlk};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -22,6 +23,10 @@ pub(crate) struct Seat {
     file: File,
     path: PathBuf,
 }
+
+/// The names of the trackers' seats, and that of the volunteer.
+pub(crate) const SEATS: [&str; 2] = ["seat-0", "seat-1"];
+pub(crate) const VOLUNTEER: &str = "volunteer";
 
 /// A tracker's connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +43,12 @@ impl Seat {
         near.with_file_name(name)
     }
 
+    /// The part of its path that tells it from other seats.
+    pub(crate) fn short_name(&self) -> String {
+        let name = self.path.to_string_lossy();
+        name.rsplit('.').next().unwrap_or_default().to_owned()
+    }
+
     /// Takes a seat that nobody holds.
     pub(crate) fn try_take(near: &Path, path: &Path) -> io::Result<Option<Self>> {
         if !reserve(path) {
@@ -52,11 +63,8 @@ impl Seat {
 
     /// The connection of the previous holder of the seat, unless that holder gave the seat back.
     pub(crate) fn last_holder(&mut self) -> Option<Holder> {
-        let mut text = String::new();
         self.file.seek(SeekFrom::Start(0)).ok()?;
-        (&self.file).take(200).read_to_string(&mut text).ok()?;
-        let (client_id, run_id) = text.trim_end().split_once(' ')?;
-        Some(Holder { client_id: client_id.parse().ok()?, run_id: run_id.to_owned() })
+        named(&self.file)
     }
 
     /// Names the holder's connection; `None` when it has none.
@@ -82,6 +90,46 @@ impl Drop for Seat {
     }
 }
 
+/// The connection that a seat's file names.
+fn named(file: &File) -> Option<Holder> {
+    let mut text = String::new();
+    file.take(200).read_to_string(&mut text).ok()?;
+    let (client_id, run_id) = text.trim_end().split_once(' ')?;
+    Some(Holder { client_id: client_id.parse().ok()?, run_id: run_id.to_owned() })
+}
+
+/// A seat as another process sees it.
+#[derive(Debug)]
+pub(crate) struct SeatFile {
+    /// Whether some process has it.
+    pub is_held: bool,
+    /// That process, unless it is in a process namespace that this one does not see.
+    pub pid: Option<u32>,
+    /// Its connection.
+    pub holder: Option<Holder>,
+}
+
+/// Looks at the seats of a near tier without touching their locks. Those that nobody ever took are left out.
+pub(crate) fn look_at_seats(near: &Path, namespace: &str) -> Vec<(&'static str, io::Result<SeatFile>)> {
+    let look = |name| match look_at(&Seat::path(near, namespace, name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        found => Some((name, found)),
+    };
+    SEATS.into_iter().chain([VOLUNTEER]).filter_map(look).collect()
+}
+
+fn look_at(path: &Path) -> io::Result<SeatFile> {
+    // To open and close the file would give this process's own lock up.
+    if is_own(path) {
+        return Ok(SeatFile { is_held: true, pid: Some(std::process::id()), holder: None });
+    }
+    let file = OpenOptions::new().read(true).custom_flags(NO_FOLLOW | NO_WAIT).open(path)?;
+    let lock = fcntl_getlk(&file, &Flock::from(FlockType::WriteLock))?;
+    let pid = lock.and_then(|lock| lock.pid).and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok());
+    let holder = if lock.is_some() { named(&file) } else { None };
+    Ok(SeatFile { is_held: lock.is_some(), pid, holder })
+}
+
 fn lock(near: &Path, path: &Path) -> io::Result<Option<File>> {
     // Each process that may use the near file may take a seat.
     let mode = std::fs::metadata(near).map_or(0o600, |meta| meta.mode() & 0o666);
@@ -104,6 +152,13 @@ fn lock(near: &Path, path: &Path) -> io::Result<Option<File>> {
 }
 
 const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+const NO_WAIT: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+
+/// Whether this process has, or tries to take, a seat.
+fn is_own(path: &Path) -> bool {
+    let me = std::process::id();
+    TAKEN.load().iter().any(|(process, seat)| *process == me && seat == path)
+}
 
 /// Notes that this process has, or tries to take, a seat; `false` if it does already.
 fn reserve(path: &Path) -> bool {
@@ -142,9 +197,14 @@ mod tests {
         let mut seat = Seat::try_take(&near, &path).unwrap().unwrap();
         assert!(Seat::try_take(&near, &path).unwrap().is_none(), "a second handle of the same process");
         assert_eq!(seat.last_holder(), None);
+        let seen = look_at_seats(&near, "kennel-far:12");
+        assert!(matches!(seen.as_slice(), [("seat-0", Ok(SeatFile { is_held: true, pid: Some(_), .. }))]), "{seen:?}");
+        assert!(Seat::try_take(&near, &path).unwrap().is_none(), "a look does not give the lock up");
         let holder = Holder { client_id: 17, run_id: "abc".into() };
         seat.name(Some(&holder));
         drop(seat);
+        let seen = look_at_seats(&near, "kennel-far:12");
+        assert!(matches!(seen.as_slice(), [(_, Ok(SeatFile { is_held: false, pid: None, .. }))]), "{seen:?}");
         let mut seat = Seat::try_take(&near, &path).unwrap().unwrap();
         assert_eq!(seat.last_holder(), Some(holder));
         seat.name(None);

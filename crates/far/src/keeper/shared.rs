@@ -1,11 +1,12 @@
 //! What a keeper's thread shares with its process.
 
+use super::reporter::Reporter;
 use crate::near::Near;
 use crate::settings::Settings;
 use crate::stats::Counters;
 use arc_swap::ArcSwapOption;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -28,6 +29,9 @@ pub(super) struct Shared {
     pub proofs: AtomicU64,
     /// Host time at which this keeper last began a generation.
     pub began: AtomicU64,
+    /// The seat that this keeper has.
+    pub seat: ArcSwapOption<String>,
+    pub reporter: Mutex<Reporter>,
 }
 
 impl Shared {
@@ -42,7 +46,23 @@ impl Shared {
         }
     }
 
+    /// Writes into the near file what this process did, once a second. It waits for nothing.
+    pub(super) fn report_if_due(&self) {
+        let Ok(mut reporter) = self.reporter.try_lock() else { return };
+        reporter.report_if_due(&self.near, &self.settings, &self.counters, || {
+            (self.seat.load().as_deref().cloned(), self.problem.load().as_deref().cloned())
+        });
+    }
+
+    /// The last report of a keeper that ends.
+    pub(super) fn report_end(&self) {
+        if let Ok(mut reporter) = self.reporter.lock() {
+            reporter.end(&self.near, &self.settings, &self.counters);
+        }
+    }
+
     pub(super) fn pause(&self, time: Duration) {
+        self.report_if_due();
         if !self.is_stopped() {
             thread::park_timeout(time);
         }

@@ -1,6 +1,7 @@
 //! The thread of a keeper.
 
-use super::seat::Seat;
+use super::reporter::Reporter;
+use super::seat::{SEATS, Seat, VOLUNTEER};
 use super::shared::{Ended, Shared};
 use super::tracker::{Session, jittered};
 use crate::error::{Error, Result};
@@ -9,8 +10,8 @@ use crate::settings::{Settings, micros};
 use crate::stats::Counters;
 use arc_swap::ArcSwapOption;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ impl Keeper {
             problem: ArcSwapOption::empty(),
             proofs: AtomicU64::new(0),
             began: AtomicU64::new(0),
+            seat: ArcSwapOption::empty(),
+            reporter: Mutex::new(Reporter::new(counters)),
         });
         let of_thread = Arc::clone(&shared);
         let thread = thread::Builder::new().name("kennel-far keeper".into()).spawn(move || keep(&of_thread));
@@ -49,6 +52,11 @@ impl Keeper {
     /// Why this process's tracker is not proving, if it has a seat and is not.
     pub(crate) fn problem(&self) -> Option<String> {
         self.shared.problem.load().as_deref().cloned()
+    }
+
+    /// The name of the seat that this process has.
+    pub(crate) fn seat(&self) -> Option<String> {
+        self.shared.seat.load().as_deref().cloned()
     }
 }
 
@@ -70,9 +78,12 @@ impl Drop for Keeper {
 fn keep(shared: &Shared) {
     let seats = Seats::of(shared);
     while let Some((mut seat, is_volunteer)) = seats.wait(shared) {
+        shared.seat.store(Some(Arc::new(seat.short_name())));
         hold(shared, &mut seat, is_volunteer);
         seat.name(None);
+        shared.seat.store(None);
     }
+    shared.report_end();
 }
 
 /// Tracks with a seat until it is to be given back.
@@ -109,10 +120,10 @@ struct Seats {
 impl Seats {
     fn of(shared: &Shared) -> Self {
         let (near, namespace) = (shared.near.path(), shared.settings.scope().namespace());
-        let path = |seat: String| Seat::path(near, &namespace, &seat);
+        let path = |seat: &str| Seat::path(near, &namespace, seat);
         Self {
-            of_trackers: (0..shared.settings.keepers).map(|seat| path(format!("seat-{seat}"))).collect(),
-            of_volunteer: path("volunteer".into()),
+            of_trackers: SEATS[..shared.settings.keepers].iter().map(|seat| path(seat)).collect(),
+            of_volunteer: path(VOLUNTEER),
         }
     }
 

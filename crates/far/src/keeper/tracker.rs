@@ -22,6 +22,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Keys of pushes that are deleted together.
 const BATCH: usize = 1024;
+/// A tracker that is stopped by its process ends after this time at most.
+const LONGEST_WAIT: Duration = Duration::from_millis(250);
 /// A keeper begins a generation at most this often.
 const BEGIN_EVERY_US: u64 = 2_000_000;
 
@@ -110,6 +112,7 @@ impl<'a> Session<'a> {
                 self.seat.name(None);
                 return Ok(Ended::Stopped);
             }
+            self.shared.report_if_due();
             self.ping_if_due()?;
             self.receive(self.next_wait())?;
             if !self.is_covered {
@@ -128,7 +131,7 @@ impl<'a> Session<'a> {
             Some(ping) => ping.at + self.shared.settings.patience(),
             None => self.next_ping,
         };
-        until.saturating_duration_since(now).min(self.shared.settings.ping_interval())
+        until.saturating_duration_since(now).min(self.shared.settings.ping_interval()).min(LONGEST_WAIT)
     }
 
     /// Reads what has arrived and handles it. Keys are collected, so that many are deleted together.
