@@ -1,7 +1,9 @@
 //! What a near file tells without the server.
 
 use crate::clock::HostClock;
+use crate::cluster::Atlas;
 use crate::error::Result;
+use crate::far::Master;
 use crate::keeper::{SeatFile, look_at_seats};
 use crate::proof::{NAME, PROOF, Stamped};
 use crate::report::{NAMESPACE, ProcessReport, has_total, process_prefix, total_key};
@@ -19,8 +21,11 @@ const TIERS: &str = "kennel-far:";
 pub struct NearTier {
     /// The name of its namespace.
     pub namespace: String,
-    /// How long ago it was last proved to have all changes; `None` if nothing is proved.
+    /// How long ago it was last proved to have all changes; `None` if nothing is proved. In a cluster, the oldest proof of
+    /// the masters that have slots.
     pub proof_age: Option<Duration>,
+    /// The masters of a cluster, as the file knows them. Empty without a cluster.
+    pub masters: Vec<Master>,
     /// Who tracks.
     pub seats: Vec<Seat>,
     /// The processes with keepers that reported in the last seconds.
@@ -40,10 +45,9 @@ pub struct Seat {
     pub is_held: bool,
     /// That process. `None`: it is in another process namespace.
     pub pid: Option<u32>,
-    /// The number of the tracker's connection, which `CLIENT LIST` shows. `None`: it has none.
-    pub connection: Option<i64>,
-    /// The run of the server to which it leads.
-    pub run_id: Option<String>,
+    /// The tracker's connections, one to each master: their numbers, which `CLIENT LIST` shows, and the runs of the
+    /// servers.
+    pub connections: Vec<(i64, String)>,
     /// Why the seat cannot be looked at.
     pub problem: Option<String>,
 }
@@ -69,13 +73,24 @@ impl NearTier {
 /// [`Error::Near`](crate::Error::Near) if the file cannot be opened.
 pub fn inspect(path: impl AsRef<Path>, options: &kennel::Options) -> Result<Vec<NearTier>> {
     let file = options.open_read_only(path)?;
-    let is_tier = |name: &String| name.starts_with(TIERS) && name != NAMESPACE;
+    // A cluster's parts have names that go on.
+    let is_tier = |name: &String| {
+        let rest = name.strip_prefix(TIERS);
+        name != NAMESPACE && rest.is_some_and(|rest| !rest.contains(':'))
+    };
     let tiers = file.namespaces().into_iter().filter(is_tier);
     tiers.map(|namespace| look(&file, namespace)).collect()
 }
 
 fn look(file: &Cache, namespace: String) -> Result<NearTier> {
-    let tier = file.namespace(&namespace, &NamespaceOptions::new())?;
+    let masters = masters(file, &namespace)?;
+    let proof_age = match masters.as_slice() {
+        [] => proof_age(&file.namespace(&namespace, &NamespaceOptions::new())?),
+        masters => {
+            let ages = masters.iter().filter(|master| master.slots > 0).map(|master| master.proof_age);
+            ages.collect::<Option<Vec<_>>>().and_then(|ages| ages.into_iter().max())
+        }
+    };
     let records = file.namespace(NAMESPACE, &NamespaceOptions::new())?;
     let report = |key: Vec<u8>| ProcessReport::of_text(&records.get(key)?);
     let mut processes: Vec<_> = records.keys_with(process_prefix(&namespace)).filter_map(report).collect();
@@ -87,12 +102,31 @@ fn look(file: &Cache, namespace: String) -> Result<NearTier> {
         false => processes.iter().map(|process| process.round_trip.as_micros() as u64).max().unwrap_or(0),
     };
     Ok(NearTier {
-        proof_age: proof_age(&tier),
+        proof_age,
+        masters,
         seats: look_at_seats(file.path(), &namespace).into_iter().map(seat).collect(),
         totals: Stats::by_name(total),
         processes,
         namespace,
     })
+}
+
+fn masters(file: &Cache, namespace: &str) -> Result<Vec<Master>> {
+    let map = format!("{namespace}:map");
+    if !file.namespaces().contains(&map) {
+        return Ok(Vec::new());
+    }
+    let map = Atlas::new(file.namespace(&map, &NamespaceOptions::new())?).last_known();
+    let of = |(number, master): (usize, &crate::cluster::Master)| {
+        let part = file.namespace(&format!("{namespace}:{number}"), &NamespaceOptions::new())?;
+        Ok(Master {
+            id: master.id.clone(),
+            address: master.address.clone(),
+            slots: map.slots_of(number).len(),
+            proof_age: proof_age(&part),
+        })
+    };
+    map.masters().map(of).collect()
 }
 
 fn proof_age(tier: &Cache) -> Option<Duration> {
@@ -104,12 +138,12 @@ fn proof_age(tier: &Cache) -> Option<Duration> {
 }
 
 fn seat((name, found): (&'static str, std::io::Result<SeatFile>)) -> Seat {
-    let none = Seat { name, is_held: false, pid: None, connection: None, run_id: None, problem: None };
+    let none = Seat { name, is_held: false, pid: None, connections: Vec::new(), problem: None };
     match found {
         Err(error) => Seat { problem: Some(error.to_string()), ..none },
-        Ok(SeatFile { is_held, pid, holder }) => {
-            let (connection, run_id) = holder.map(|holder| (holder.client_id, holder.run_id)).unzip();
-            Seat { is_held, pid, connection, run_id, ..none }
+        Ok(SeatFile { is_held, pid, holders }) => {
+            let connections = holders.into_iter().map(|holder| (holder.client_id, holder.run_id)).collect();
+            Seat { is_held, pid, connections, ..none }
         }
     }
 }

@@ -34,6 +34,7 @@
 
 mod address;
 mod clock;
+mod cluster;
 mod connection;
 mod create;
 mod error;
@@ -44,6 +45,7 @@ pub mod history;
 mod inspect;
 mod keeper;
 mod near;
+mod nears;
 mod options;
 mod proof;
 mod read;
@@ -51,13 +53,14 @@ mod redis;
 mod report;
 pub mod resp;
 mod settings;
+mod slots;
 mod stats;
 mod store;
 mod write;
 
 pub use create::{Create, CreateError};
 pub use error::{Error, Result};
-pub use far::Far;
+pub use far::{Far, Master};
 #[cfg(feature = "faults")]
 pub use fault::{Rule, after_copy, leave_out};
 pub use inspect::{NearTier, Seat, inspect};

@@ -39,7 +39,7 @@ fn a_kept_near_cache_answers_and_tells_of_itself() {
     let stat: Value = serde_json::from_slice(&place.stat(&["--json"]).stdout).unwrap();
     let held: Vec<&Value> =
         stat["tiers"][0]["seats"].as_array().unwrap().iter().filter(|seat| seat["held"] == true).collect();
-    assert!(held.len() == 1 && held[0]["pid"] == pid && held[0]["connection"].is_u64(), "{stat}");
+    assert!(held.len() == 1 && held[0]["pid"] == pid && held[0]["connections"][0].is_u64(), "{stat}");
     assert_eq!(stat["tiers"][0]["processes"][0]["pid"], pid);
 
     keep.wait_for("warning: the server limits neither");

@@ -7,6 +7,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
+use crate::fields::Fields;
 use crate::fixture::{Expect as _, kennel};
 use crate::server::{Place, program, send, wait_until};
 
@@ -47,6 +48,9 @@ fn a_bench_has_a_row_for_each_call() {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
     let document: Value = serde_json::from_slice(&bench(&["--json"]).stdout).unwrap();
+    let mut fields = Fields::of("far bench");
+    fields.check(&document, "");
+    fields.expect_all(&[]);
     let rows = document["rows"].as_array().unwrap();
     assert!(rows.len() == 7 && rows.iter().all(|row| row["median_ns"].as_u64() > Some(0)), "{document}");
     assert!(place.keys().iter().all(|key| key.contains(":probe:")), "{:?}", place.keys());

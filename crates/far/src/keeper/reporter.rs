@@ -1,6 +1,6 @@
 //! Reports of a process into the near file.
 
-use crate::near::Near;
+use crate::nears::Nears;
 use crate::report::{EVERY, LIVES, NAMESPACE, ProcessReport, has_total, process_prefix, random_id, total_key};
 use crate::settings::Settings;
 use crate::stats::{Counters, Stats};
@@ -30,7 +30,7 @@ impl Reporter {
     /// `state`: this process's seat, and its tracker's problem.
     pub(crate) fn report_if_due(
         &mut self,
-        near: &Near,
+        nears: &Nears,
         settings: &Settings,
         counters: &Counters,
         state: impl FnOnce() -> (Option<String>, Option<String>),
@@ -41,7 +41,7 @@ impl Reporter {
         }
         self.next = now + EVERY;
         let stats = counters.read();
-        self.add_totals(near, settings, stats);
+        self.add_totals(nears, settings, stats);
         let (seat, problem) = state();
         let report = ProcessReport {
             pid: std::process::id(),
@@ -52,15 +52,15 @@ impl Reporter {
             round_trip: Duration::from_micros(stats.round_trip_us),
             problem,
         };
-        if let (Some(key), Some(records)) = (self.key(settings), self.records(near)) {
+        if let (Some(key), Some(records)) = (self.key(settings), self.records(nears)) {
             let _ = records.set_with(key, report.to_text(), &SetOptions::new().expiry(Expiry::After(LIVES)));
         }
     }
 
     /// Adds what is left, and takes the record of the process away.
-    pub(crate) fn end(&mut self, near: &Near, settings: &Settings, counters: &Counters) {
-        self.add_totals(near, settings, counters.read());
-        if let (Some(key), Some(records)) = (self.key(settings), self.records(near)) {
+    pub(crate) fn end(&mut self, nears: &Nears, settings: &Settings, counters: &Counters) {
+        self.add_totals(nears, settings, counters.read());
+        if let (Some(key), Some(records)) = (self.key(settings), self.records(nears)) {
             let _ = records.delete(key);
         }
     }
@@ -69,17 +69,17 @@ impl Reporter {
         Some(process_prefix(&settings.scope().namespace()) + self.id.as_deref()?)
     }
 
-    fn records(&mut self, near: &Near) -> Option<&Cache> {
+    fn records(&mut self, nears: &Nears) -> Option<&Cache> {
         if self.records.is_none() {
-            let file = near.cache().with_lock_wait(LOCK_WAIT);
+            let file = nears.base.cache().with_lock_wait(LOCK_WAIT);
             self.records = file.namespace(NAMESPACE, &NamespaceOptions::new()).ok();
         }
         self.records.as_ref()
     }
 
-    fn add_totals(&mut self, near: &Near, settings: &Settings, stats: Stats) {
+    fn add_totals(&mut self, nears: &Nears, settings: &Settings, stats: Stats) {
         let (tier, before) = (settings.scope().namespace(), self.added);
-        let Some(records) = self.records(near) else { return };
+        let Some(records) = self.records(nears) else { return };
         let add = |(name, count): (&'static str, u64), before: u64| {
             let more = count.saturating_sub(before);
             let is_added = more == 0

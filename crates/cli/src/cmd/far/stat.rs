@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::Args;
-use kennel_far::{NearTier, ProcessReport, Seat};
+use kennel_far::{Master, NearTier, ProcessReport, Seat};
 use kennel_harness::human::count;
 use serde_json::{Map, Value, json};
 
@@ -84,6 +84,7 @@ fn document(tier: &NearTier) -> Value {
         "max_staleness_ms": tier.max_staleness().map(millis),
         "proof_age_ms": tier.proof_age.map(millis),
         "proved": tier.is_proved(),
+        "masters": tier.masters.iter().map(master_document).collect::<Vec<_>>(),
         "seats": tier.seats.iter().map(seat_document).collect::<Vec<_>>(),
         "processes": tier.processes.iter().map(process_document).collect::<Vec<_>>(),
         "counters": counters,
@@ -95,9 +96,17 @@ fn seat_document(seat: &Seat) -> Value {
         "name": seat.name,
         "held": seat.is_held,
         "pid": seat.pid,
-        "connection": seat.connection,
-        "run_id": seat.run_id,
+        "connections": seat.connections.iter().map(|(number, _)| *number).collect::<Vec<_>>(),
         "problem": seat.problem,
+    })
+}
+
+fn master_document(master: &Master) -> Value {
+    json!({
+        "id": master.id,
+        "address": master.address,
+        "slots": master.slots,
+        "proof_age_ms": master.proof_age.map(millis),
     })
 }
 
@@ -127,6 +136,10 @@ fn print_tier(out: &mut impl Write, tier: &NearTier) -> io::Result<()> {
     let of = if prefixes.is_empty() { tier.namespace.clone() } else { prefixes.join(", ") };
     writeln!(out, "\nNear cache of {of}")?;
     row(out, "proof", proof(tier))?;
+    for master in &tier.masters {
+        let age = master.proof_age.map_or_else(|| "no proof".to_owned(), age_in_words);
+        row(out, "master", format_args!("{}, {} slots, {age}", master.address, count(master.slots as u64)))?;
+    }
     for seat in &tier.seats {
         row(out, seat.name, seat_in_words(seat))?;
     }
@@ -150,10 +163,14 @@ fn print_tier(out: &mut impl Write, tier: &NearTier) -> io::Result<()> {
     Ok(())
 }
 
+fn age_in_words(age: Duration) -> String {
+    format!("{:.2} s old", age.as_secs_f64())
+}
+
 fn proof(tier: &NearTier) -> String {
     let age = match tier.proof_age {
         None => "none".to_owned(),
-        Some(age) => format!("{:.2} s old", age.as_secs_f64()),
+        Some(age) => age_in_words(age),
     };
     match tier.max_staleness() {
         None => format!("{age}; no running process uses this near cache"),
@@ -170,8 +187,12 @@ fn seat_in_words(seat: &Seat) -> String {
         return "free".to_owned();
     }
     let pid = seat.pid.map_or_else(|| "a process of another container".to_owned(), |pid| format!("process {pid}"));
-    let connection = seat.connection.map(|id| format!(", connection {id} of the server"));
-    pid + &connection.unwrap_or_else(|| ", not connected".to_owned())
+    let numbers: Vec<String> = seat.connections.iter().map(|(number, _)| number.to_string()).collect();
+    match numbers.as_slice() {
+        [] => format!("{pid}, not connected"),
+        [one] => format!("{pid}, connection {one} of the server"),
+        many => format!("{pid}, connections {}", many.join(", ")),
+    }
 }
 
 fn processes(tier: &NearTier) -> String {

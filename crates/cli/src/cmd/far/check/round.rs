@@ -169,7 +169,7 @@ impl<'a> Round<'a> {
     fn cut(&mut self) {
         let host = self.dice.up_to(self.plan.task.hosts);
         let seats = self.look(host).map(|tier| tier.seats).unwrap_or_default();
-        for connection in seats.into_iter().filter_map(|seat| seat.connection) {
+        for (connection, _) in seats.into_iter().flat_map(|seat| seat.connections) {
             let _ = self.plan.server.call(&[b"CLIENT", b"KILL", b"ID", connection.to_string().as_bytes()]);
         }
     }
