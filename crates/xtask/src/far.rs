@@ -88,7 +88,7 @@ fn histories(args: &Args, server: &Path, seconds: u64, rule: Option<&str>) -> Re
 }
 
 /// A server's program: the one that is named, one in the search path, or one that is brought.
-fn server(named: Option<&Path>) -> Result<PathBuf> {
+pub(crate) fn server(named: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = named {
         ensure!(path.is_file(), "there is no file {}", path.display());
         return Ok(path.to_owned());
