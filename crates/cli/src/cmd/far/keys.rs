@@ -81,8 +81,11 @@ pub fn get(args: &GetArgs) -> CliResult {
     let value = if args.fresh {
         far.get_fresh(key)?
     } else {
-        // A process uses the near cache after it has learned which run of the server it reaches.
-        far.call(&["PING"], &[""; 0])?;
+        // A process uses the near cache after it has learned which run of the server it reaches. In a cluster it learns that
+        // of each master by itself, so that the first read of a key asks the server.
+        if far.masters().is_empty() {
+            far.call(&["PING"], &[""; 0])?;
+        }
         far.get(key)?
     };
     let Some(value) = value else { return Ok(hit_or_miss(false)) };

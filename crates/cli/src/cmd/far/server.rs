@@ -6,18 +6,21 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueHint};
-use kennel_far::{RedisStore, Store};
+use kennel_far::resp::Value;
+use kennel_far::{Far, Options};
+use tempfile::TempDir;
 
 use crate::cmd::outcome::AnyError;
 
 /// How long a command waits for the server.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Keys that are removed together.
-const BATCH: usize = 100;
+/// A key that nobody uses.
+const NO_KEY: &str = "kennel-far-none:";
 
 #[derive(Args)]
 pub struct ServerArgs {
-    /// The server: redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or unix://[[USER]:PASSWORD@]/PATH[?db=DATABASE].
+    /// The server: redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE], unix://[[USER]:PASSWORD@]/PATH[?db=DATABASE], or
+    /// redis-cluster://[[USER]:PASSWORD@]HOST[:PORT][,HOST[:PORT]...].
     url: String,
     /// Read the password from the first line of this file. Other users of the machine can see a password in the URL, as
     /// they see all command lines. The URL may then name a user: redis://USER@HOST.
@@ -60,17 +63,38 @@ fn escaped(byte: u8) -> String {
     if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02x}") }
 }
 
-/// A connection for data, to a server that answers; and how long it takes to answer, at the median of five times.
-pub fn reach(url: &str) -> Result<(RedisStore, Duration), AnyError> {
-    let store = RedisStore::open(url, TIMEOUT)?;
-    let mut times = Vec::new();
-    for _ in 0..5 {
-        let begin = Instant::now();
-        store.call(&[b"PING"])?;
-        times.push(begin.elapsed());
+/// A server that answers, for what a command asks by itself. The URL may be of any kind that the library knows.
+pub struct Server {
+    far: Far,
+    /// How long it takes to answer, at the median of five times.
+    pub round_trip: Duration,
+    // The near file, which stays empty, is removed last.
+    _folder: TempDir,
+}
+
+impl Server {
+    pub fn reach(url: &str) -> Result<Self, AnyError> {
+        let folder = tempfile::Builder::new().prefix("kennel-far-").tempdir()?;
+        let near = kennel::Options::new().capacity(1 << 20).stripes(1);
+        let options = Options::new(url).prefix(NO_KEY).keepers(0).timeout(TIMEOUT).near(near);
+        let far = options.open(folder.path().join("none"))?;
+        let mut times = Vec::new();
+        for _ in 0..5 {
+            let begin = Instant::now();
+            far.get_fresh(NO_KEY)?;
+            times.push(begin.elapsed());
+        }
+        times.sort_unstable();
+        Ok(Self { far, round_trip: times[2], _folder: folder })
     }
-    times.sort_unstable();
-    Ok((store, times[2]))
+
+    pub fn ask(&self, command: &[&str]) -> kennel_far::Result<Value> {
+        self.far.call(command, &[""; 0])
+    }
+
+    pub fn is_cluster(&self) -> bool {
+        !self.far.masters().is_empty()
+    }
 }
 
 /// What the keys of a command on somebody's server begin with: nothing that anybody else uses.
@@ -82,21 +106,20 @@ pub fn random_prefix(command: &str) -> String {
 
 /// The keys of a command on somebody's server. They are removed when this is dropped.
 pub struct Keys<'a> {
-    server: &'a RedisStore,
+    server: &'a Server,
     names: Vec<String>,
 }
 
 impl<'a> Keys<'a> {
     /// These keys, and the one by which trackers name the database.
-    pub fn new(server: &'a RedisStore, prefix: &str, names: impl Iterator<Item = String>) -> Self {
+    pub fn new(server: &'a Server, prefix: &str, names: impl Iterator<Item = String>) -> Self {
         Self { server, names: names.chain([format!("{prefix}kennel-far:database")]).collect() }
     }
 
     pub fn remove(&self) {
-        for names in self.names.chunks(BATCH) {
-            let command = [b"DEL".as_slice()].into_iter().chain(names.iter().map(String::as_bytes));
+        for name in &self.names {
             // A server that is gone keeps them.
-            if self.server.call(&command.collect::<Vec<_>>()).is_err() {
+            if self.server.far.delete(name).is_err() {
                 return;
             }
         }

@@ -6,10 +6,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kennel_far::history::{Dice, Event, Log, Report, check};
-use kennel_far::{NearTier, RedisStore, Store, inspect};
+use kennel_far::{NearTier, inspect};
 use kennel_harness::interrupt;
 
 use super::worker::Task;
+use crate::cmd::far::server::Server;
 use crate::cmd::far::workers::Worker;
 use crate::cmd::outcome::AnyError;
 
@@ -20,7 +21,7 @@ const MOST_STOPPED: usize = 3;
 
 /// What all rounds have in common.
 pub struct Plan<'a> {
-    pub server: &'a RedisStore,
+    pub server: &'a Server,
     pub task: Task,
     /// What a killed process sent last is executed by then.
     pub settle: Duration,
@@ -165,12 +166,16 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Closes the connections of a host's trackers at the server, if this user may. Other clients keep theirs.
+    /// Closes the connections of a host's trackers at the server, if this user may. Other clients keep theirs. In a cluster
+    /// the same number is another client's at each node, so there a tracker is stopped instead.
     fn cut(&mut self) {
+        if self.plan.server.is_cluster() {
+            return self.stop();
+        }
         let host = self.dice.up_to(self.plan.task.hosts);
         let seats = self.look(host).map(|tier| tier.seats).unwrap_or_default();
         for (connection, _) in seats.into_iter().flat_map(|seat| seat.connections) {
-            let _ = self.plan.server.call(&[b"CLIENT", b"KILL", b"ID", connection.to_string().as_bytes()]);
+            let _ = self.plan.server.ask(&["CLIENT", "KILL", "ID", &connection.to_string()]);
         }
     }
 }

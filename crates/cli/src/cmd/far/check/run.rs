@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::round::{Outcome, Plan, Round};
 use super::worker::Task;
-use crate::cmd::far::server::{Keys, ServerArgs, random_prefix, reach};
+use crate::cmd::far::server::{Keys, Server, ServerArgs, random_prefix};
 use crate::cmd::outcome::{AnyError, CliResult, hit_or_miss};
 use crate::output::{print_line, unless_reader_gone};
 use crate::time::parse_duration;
@@ -61,7 +61,8 @@ const MOST_SHOWN: usize = 20;
 pub fn run(args: &CheckArgs) -> CliResult {
     interrupt::watch()?;
     let url = args.server.url()?;
-    let (server, round_trip) = reach(&url)?;
+    let server = Server::reach(&url)?;
+    let round_trip = server.round_trip;
     if round_trip * 5 > args.max_staleness {
         return Err(format!(
             "--max-staleness: expected at least five round trips to the server, which takes {round_trip:.1?}, found {:?}",

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use kennel_far::history::{Event, Kind, Log, NO_HOST, now};
 use kennel_far::resp::Value;
-use kennel_far::{RedisStore, Seat, Store, inspect};
+use kennel_far::{Seat, inspect};
 use kennel_harness::human::{percent, plural, rate};
 use kennel_harness::interrupt;
 
 use super::popularity::{KEYS, name, value};
 use super::tally::is_log;
 use super::worker::Task;
+use crate::cmd::far::server::Server;
 use crate::cmd::far::workers::Worker;
 use crate::cmd::outcome::AnyError;
 use crate::output::print_line;
@@ -67,7 +68,7 @@ struct Slot {
 
 pub struct Director<'a> {
     plan: Plan,
-    server: &'a RedisStore,
+    server: &'a Server,
     folder: &'a Path,
     slots: Vec<Slot>,
     lives: u64,
@@ -78,7 +79,7 @@ pub struct Director<'a> {
 }
 
 impl<'a> Director<'a> {
-    pub fn new(plan: Plan, server: &'a RedisStore, folder: &'a Path) -> Self {
+    pub fn new(plan: Plan, server: &'a Server, folder: &'a Path) -> Self {
         let outcome = Outcome::default();
         Self { plan, server, folder, slots: Vec::new(), lives: 0, outcome, far_reads_before: 0, seen: Vec::new() }
     }
@@ -107,12 +108,11 @@ impl<'a> Director<'a> {
         for first in (0..KEYS).step_by(BATCH as usize) {
             let keys: Vec<u64> = (first..(first + BATCH).min(KEYS)).collect();
             let began = now();
-            let mut parts = vec![b"MSET".to_vec()];
+            let mut parts = vec!["MSET".to_owned()];
             for key in &keys {
-                parts.extend([name(&self.plan.prefix, *key).into_bytes(), value(began + key).into_bytes()]);
+                parts.extend([name(&self.plan.prefix, *key), value(began + key)]);
             }
-            let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
-            self.server.call(&parts)?;
+            self.server.ask(&parts.iter().map(String::as_str).collect::<Vec<_>>())?;
             for key in keys {
                 let kind = Kind::Acknowledged;
                 log.add(Event { kind, host: NO_HOST, key, value: began + key, began, ended: now(), ttl: 0 })?;
@@ -222,7 +222,7 @@ impl<'a> Director<'a> {
 
     /// How many values the server was asked for: each fetch asks for the time to live as well, which nothing else does here.
     fn far_reads(&self) -> Result<u64, AnyError> {
-        let reply = self.server.call(&[b"INFO", b"commandstats"])?.value;
+        let reply = self.server.ask(&["INFO", "commandstats"])?;
         let Value::Bytes(text) = reply else { return Err("expected text in the answer to INFO, found none".into()) };
         let text = String::from_utf8_lossy(&text).into_owned();
         let calls = text.lines().find_map(|line| line.strip_prefix("cmdstat_pttl:calls=")?.split(',').next());

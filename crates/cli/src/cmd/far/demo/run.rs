@@ -12,7 +12,7 @@ use super::popularity::{KEYS, name};
 use super::report::Report;
 use super::server::{Server, program};
 use super::tally::tally;
-use crate::cmd::far::server::{Keys, random_prefix, reach};
+use crate::cmd::far::server::{Keys, Server as Reached, random_prefix};
 use crate::cmd::outcome::{AnyError, CliResult, hit_or_miss};
 use crate::output::{print_line, unless_reader_gone, with_spinner};
 
@@ -35,7 +35,7 @@ pub struct DemoArgs {
     /// The program of the server; by default redis-server or valkey-server in the search path.
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, conflicts_with = "url")]
     server: Option<PathBuf>,
-    /// A server that runs already. The keys of the demo begin with a random prefix, and are removed at the end.
+    /// A single server that runs already. The keys of the demo begin with a random prefix, and are removed at the end.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// The seed of the random choices.
@@ -54,7 +54,7 @@ pub fn run(args: &DemoArgs) -> CliResult {
         None => Some(Server::start(&program(args.server.as_deref())?, folder.path())?),
     };
     let url = args.url.clone().or_else(|| Some(started.as_ref()?.url.clone())).unwrap_or_default();
-    let (server, _) = reach(&url)?;
+    let reached = Reached::reach(&url)?;
     let prefix = random_prefix("demo");
     print_line(format_args!(
         "{HOSTS} hosts, each a near file with four workers, read {KEYS} keys of one server.\nThe files are in {}. From \
@@ -62,10 +62,10 @@ pub fn run(args: &DemoArgs) -> CliResult {
         folder.path().display(),
         args.seconds as f64 * 0.25,
     ))?;
-    let keys = Keys::new(&server, &prefix, (0..KEYS).map(|key| name(&prefix, key)));
+    let keys = Keys::new(&reached, &prefix, (0..KEYS).map(|key| name(&prefix, key)));
     let time = Duration::from_secs(args.seconds);
     let plan = Plan { url, prefix: prefix.clone(), time, staleness: STALENESS, seed: args.seed };
-    let outcome = Director::new(plan, &server, folder.path()).run()?;
+    let outcome = Director::new(plan, &reached, folder.path()).run()?;
     drop(keys);
     let tally = with_spinner("Checking every read", || tally(folder.path(), STALENESS, &outcome.replaced))?;
     let report = Report { outcome, tally, staleness: STALENESS };
