@@ -119,6 +119,12 @@ impl Far {
         map.masters().map(of).collect()
     }
 
+    /// The seat that this process has: it tracks, or tries to. `None`: others do.
+    #[must_use]
+    pub fn seat(&self) -> Option<String> {
+        self.0.process.load().keeper.as_ref().and_then(Keeper::seat)
+    }
+
     /// Why this process's tracker proves nothing, in words, or why it may prove too late; `None` while all is well, or it
     /// waits for a seat.
     #[must_use]

@@ -106,6 +106,11 @@ impl Near {
         self.cache.path()
     }
 
+    /// The handle of the near tier's namespace.
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
     /// A word of the namespace; 0 if the file cannot be read.
     #[inline]
     fn word(&self, index: usize) -> u64 {
