@@ -106,82 +106,105 @@ impl Far {
         how: &Create,
         create: impl FnOnce() -> Result<Vec<u8>, E>,
     ) -> Result<Vec<u8>, CreateError<E>> {
-        let (key, deadline) = (key.as_ref(), Instant::now() + how.wait);
-        let claim = match self.0.look(key, true, how.wait) {
-            Near::Value(value) => return Ok(value),
-            Near::Fill(claim) => Some(claim),
-            Near::Absent | Near::Bypass => None,
-        };
-        match self.0.value_or_lease(key, claim, how, deadline)? {
-            Turn::Value(value) => Ok(value),
-            Turn::Lease(lease) => lease.create(key, how, create),
-            Turn::TooLate => {
+        match self.claim(key, how)? {
+            Lookup::Value(value) => Ok(value),
+            Lookup::Create(creation) => {
+                let value = create().map_err(CreateError::Creator)?;
+                // A value that cannot be stored is returned all the same.
+                drop(creation.store(&value, how.expiry));
+                Ok(value)
+            }
+            Lookup::TimedOut => {
                 self.0.counters.creations.add(1);
                 create().map_err(CreateError::Creator)
             }
         }
     }
+
+    /// The value of a key; if it has none, the right to create it, which one caller among all hosts gets.
+    /// [`get_or_create`](Self::get_or_create) is built on this. While the caller creates, it may do anything but ask in
+    /// this way for the same key: it would wait for itself.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub fn claim(&self, key: impl AsRef<[u8]>, how: &Create) -> Result<Lookup> {
+        let (key, deadline) = (key.as_ref(), Instant::now() + how.wait);
+        let claim = match self.0.look(key, true, how.wait) {
+            Near::Value(value) => return Ok(Lookup::Value(value)),
+            Near::Fill(claim) => Some(claim),
+            Near::Absent | Near::Bypass => None,
+        };
+        self.value_or_lease(key, claim, how, deadline)
+    }
 }
 
-/// What a caller that found no value gets to.
-enum Turn<'a> {
+/// What [`Far::claim`] found.
+#[derive(Debug)]
+pub enum Lookup {
+    /// The value of the key.
     Value(Vec<u8>),
-    Lease(Lease<'a>),
-    TooLate,
+    /// It has none, and the caller is to create it.
+    Create(Creation),
+    /// Another caller was still creating it when [`Create::wait`] was over.
+    TimedOut,
 }
 
 /// The right of one caller among all hosts to create a key. Dropping it lets the next one try.
-struct Lease<'a> {
-    inner: &'a Inner,
+pub struct Creation {
+    far: Far,
     key: Vec<u8>,
+    lease_key: Vec<u8>,
     token: Vec<u8>,
     is_over: bool,
+    /// A forked child has a copy, whose end means nothing.
+    process: u32,
     /// Held until the value is stored, so that the callers of this host wait for it.
     _claim: Option<Claim>,
 }
 
-impl Lease<'_> {
-    /// Creates the value, and stores it while the lease is ours. A value that cannot be stored is returned all the same.
-    fn create<E>(
-        mut self,
-        key: &[u8],
-        how: &Create,
-        create: impl FnOnce() -> Result<Vec<u8>, E>,
-    ) -> Result<Vec<u8>, CreateError<E>> {
-        self.inner.counters.creations.add(1);
-        let value = create().map_err(CreateError::Creator)?;
-        let mut store: Vec<&[u8]> = vec![b"EVAL", STORE.as_bytes(), b"2", key, &self.key, &self.token, &value];
-        let until = until(how.expiry);
+impl Creation {
+    /// Stores the value, unless the lease has ended: then it returns `false`, because another caller may have stored one
+    /// since.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub fn store(mut self, value: impl AsRef<[u8]>, expiry: Expiry) -> Result<bool> {
+        let inner = &self.far.0;
+        let mut store: Vec<&[u8]> =
+            vec![b"EVAL", STORE.as_bytes(), b"2", &self.key, &self.lease_key, &self.token, value.as_ref()];
+        let until = until(expiry);
         if let Some((unit, number)) = &until {
             store.extend([unit.as_bytes(), number.as_bytes()]);
         }
-        match self.inner.change(&[key], &store) {
-            Ok(Value::Int(1)) => self.is_over = true,
-            Ok(_) | Err(_) => self.inner.counters.lost_leases.add(1),
+        let reply = inner.change(&[&self.key], &store);
+        let is_stored = matches!(reply, Ok(Value::Int(1)));
+        if !is_stored {
+            inner.counters.lost_leases.add(1);
         }
-        Ok(value)
+        self.is_over = is_stored;
+        reply.map(|_| is_stored)
     }
 }
 
-impl Drop for Lease<'_> {
+impl Drop for Creation {
     fn drop(&mut self) {
-        if !self.is_over {
-            let release: [&[u8]; 5] = [b"EVAL", RELEASE.as_bytes(), b"1", &self.key, &self.token];
+        if !self.is_over && self.process == std::process::id() {
+            let release: [&[u8]; 5] = [b"EVAL", RELEASE.as_bytes(), b"1", &self.lease_key, &self.token];
             // If this fails, the lease ends by itself.
-            drop(self.inner.change(&[], &release));
+            drop(self.far.0.change(&[], &release));
         }
     }
 }
 
-impl Inner {
+impl fmt::Debug for Creation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Creation").field("key", &String::from_utf8_lossy(&self.key)).finish_non_exhaustive()
+    }
+}
+
+impl Far {
     /// Looks for the value in the far tier, and takes the lease if the value is missing. Tries again until the deadline.
-    fn value_or_lease(
-        &self,
-        key: &[u8],
-        mut claim: Option<Claim>,
-        how: &Create,
-        deadline: Instant,
-    ) -> Result<Turn<'_>> {
+    fn value_or_lease(&self, key: &[u8], mut claim: Option<Claim>, how: &Create, deadline: Instant) -> Result<Lookup> {
         let lease_key = [b"kennel-far:lease:".as_slice(), key].concat();
         let number = getrandom::u64().map_err(|error| Error::Io { what: "get random bytes", source: error.into() })?;
         let token = format!("{number:016x}").into_bytes();
@@ -189,23 +212,28 @@ impl Inner {
         let mut pause = FIRST_LOOK;
         loop {
             let value;
-            (value, claim) = self.look_far(key, claim)?;
+            (value, claim) = self.0.look_far(key, claim)?;
             if let Some(value) = value {
-                return Ok(Turn::Value(value));
+                return Ok(Lookup::Value(value));
             }
             let take: [&[u8]; 6] = [b"SET", &lease_key, &token, b"NX", b"PX", millis.as_bytes()];
-            if self.change(&[], &take)? != Value::Null {
-                return Ok(Turn::Lease(Lease { inner: self, key: lease_key, token, is_over: false, _claim: claim }));
+            if self.0.change(&[], &take)? != Value::Null {
+                let (far, key, process) = (self.clone(), key.to_vec(), std::process::id());
+                let is_over = false;
+                self.0.counters.creations.add(1);
+                return Ok(Lookup::Create(Creation { far, key, lease_key, token, is_over, process, _claim: claim }));
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Ok(Turn::TooLate);
+                return Ok(Lookup::TimedOut);
             }
             thread::sleep(pause.min(left));
             pause = (pause * 2).min(LONGEST_LOOK);
         }
     }
+}
 
+impl Inner {
     /// Fetches a key. A value is stored under the claim, or its near key is deleted; without a value the claim stays.
     fn look_far(&self, key: &[u8], claim: Option<Claim>) -> Result<(Option<Vec<u8>>, Option<Claim>)> {
         let began = claim.as_ref().and_then(|_| Fill::begin(self));

@@ -39,6 +39,7 @@ mod create;
 mod error;
 mod far;
 mod fault;
+mod hit;
 mod keeper;
 mod near;
 mod options;
@@ -51,7 +52,7 @@ mod stats;
 mod store;
 mod write;
 
-pub use create::{Create, CreateError};
+pub use create::{Create, CreateError, Creation, Lookup};
 pub use error::{Error, Result};
 pub use far::Far;
 #[cfg(feature = "faults")]

@@ -47,6 +47,16 @@ impl Far {
         number(&self.0.change(&[key], &[b"INCRBY", key, delta.to_string().as_bytes()])?)
     }
 
+    /// Removes all keys of the database (`FLUSHDB`), and what the near tier says of any.
+    ///
+    /// # Errors
+    /// Those of [`set`](Far::set).
+    pub fn flush_database(&self) -> Result<()> {
+        let result = self.0.change(&[], &[b"FLUSHDB"]);
+        self.0.near.flush();
+        result.map(drop)
+    }
+
     /// Executes any command once, given with the keys that it changes.
     ///
     /// # Errors
