@@ -15,6 +15,10 @@ use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// Takes the lease if nobody has it, and the value is still missing: another caller may have stored it, and ended its lease,
+/// since this one looked.
+const TAKE: &str = "if redis.call('EXISTS', KEYS[1]) == 1 then return 2 end \
+     if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end return 0";
 /// Stores a value and ends the lease, if the lease is still the caller's.
 const STORE: &str = "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end \
      if ARGV[3] then redis.call('SET', KEYS[1], ARGV[2], ARGV[3], ARGV[4]) else redis.call('SET', KEYS[1], ARGV[2]) end \
@@ -216,8 +220,9 @@ impl Far {
             if let Some(value) = value {
                 return Ok(Lookup::Value(value));
             }
-            let take: [&[u8]; 6] = [b"SET", &lease_key, &token, b"NX", b"PX", millis.as_bytes()];
-            if self.0.change(&[], &take)? != Value::Null {
+            let take: [&[u8]; 7] = [b"EVAL", TAKE.as_bytes(), b"2", key, &lease_key, &token, millis.as_bytes()];
+            let taken = self.0.change(&[], &take)?;
+            if taken == Value::Int(1) {
                 let (far, key, process) = (self.clone(), key.to_vec(), std::process::id());
                 let is_over = false;
                 self.0.counters.creations.add(1);
@@ -226,6 +231,9 @@ impl Far {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(Lookup::TimedOut);
+            }
+            if taken == Value::Int(2) {
+                continue;
             }
             thread::sleep(pause.min(left));
             pause = (pause * 2).min(LONGEST_LOOK);

@@ -260,6 +260,25 @@ fn one_creator_among_all_processes_and_hosts() {
 }
 
 #[test]
+fn who_looked_before_a_value_was_stored_does_not_create_it_again() {
+    let Some(place) = place("who_looked_before_a_value_was_stored_does_not_create_it_again") else { return };
+    let hosts = ["near-a", "near-b"].map(|near| place.open(&place.options(), near));
+    let how = Create::new().expiry(Expiry::After(Duration::from_secs(60)));
+    for round in 0..100 {
+        let (key, created) = (format!("app:{round}"), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for far in hosts.iter().cycle().take(8) {
+                scope.spawn(|| {
+                    let create = || Ok::<_, String>(created.fetch_add(1, Ordering::SeqCst).to_string().into_bytes());
+                    assert_eq!(far.get_or_create(&key, &how, create).unwrap(), b"0");
+                });
+            }
+        });
+        assert_eq!(created.load(Ordering::SeqCst), 1, "round {round}");
+    }
+}
+
+#[test]
 fn a_user_with_a_password_in_another_database() {
     let Some(place) = place("a_user_with_a_password_in_another_database") else { return };
     let rules = ["on", ">p@ss", "~app:*", "~kennel-far:lease:app:*", "+@all", "-@dangerous", "+role", "+info"];
