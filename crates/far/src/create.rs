@@ -5,12 +5,14 @@
 //! lease still has that token, so a creator that was slow does not overwrite what another has created since.
 
 use crate::error::{Error, Result};
-use crate::far::{Far, Inner};
+use crate::far::{Far, Got, Inner};
+use crate::near::Claim;
 use crate::read::{Fill, Near};
 use crate::resp::Value;
+use crate::slots::key_beside;
 use crate::store::Answer;
 use crate::write::until;
-use kennel::{Claim, Expiry};
+use kennel::Expiry;
 use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -180,7 +182,7 @@ impl Creation {
         if let Some((unit, number)) = &until {
             store.extend([unit.as_bytes(), number.as_bytes()]);
         }
-        let reply = inner.change(&[&self.key], &store);
+        let reply = inner.change(&[&self.key], Some(&self.key), &store);
         let is_stored = matches!(reply, Ok(Value::Int(1)));
         if !is_stored {
             inner.counters.lost_leases.add(1);
@@ -195,7 +197,7 @@ impl Drop for Creation {
         if !self.is_over && self.process == std::process::id() {
             let release: [&[u8]; 5] = [b"EVAL", RELEASE.as_bytes(), b"1", &self.lease_key, &self.token];
             // If this fails, the lease ends by itself.
-            drop(self.far.0.change(&[], &release));
+            drop(self.far.0.change(&[], Some(&self.key), &release));
         }
     }
 }
@@ -209,7 +211,7 @@ impl fmt::Debug for Creation {
 impl Far {
     /// Looks for the value in the far tier, and takes the lease if the value is missing. Tries again until the deadline.
     fn value_or_lease(&self, key: &[u8], mut claim: Option<Claim>, how: &Create, deadline: Instant) -> Result<Lookup> {
-        let lease_key = [b"kennel-far:lease:".as_slice(), key].concat();
+        let lease_key = self.0.lease_key(key);
         let number = getrandom::u64().map_err(|error| Error::Io { what: "get random bytes", source: error.into() })?;
         let token = format!("{number:016x}").into_bytes();
         let millis = how.lease.as_millis().max(1).to_string();
@@ -221,7 +223,7 @@ impl Far {
                 return Ok(Lookup::Value(value));
             }
             let take: [&[u8]; 7] = [b"EVAL", TAKE.as_bytes(), b"2", key, &lease_key, &token, millis.as_bytes()];
-            let taken = self.0.change(&[], &take)?;
+            let taken = self.0.change(&[], Some(key), &take)?;
             if taken == Value::Int(1) {
                 let (far, key, process) = (self.clone(), key.to_vec(), std::process::id());
                 let is_over = false;
@@ -242,18 +244,20 @@ impl Far {
 }
 
 impl Inner {
+    /// The key of a lease. In a cluster it lies in the slot of the key that is created.
+    fn lease_key(&self, key: &[u8]) -> Vec<u8> {
+        let begin = b"kennel-far:lease:";
+        if self.settings.is_cluster() { key_beside(begin, key) } else { [begin, key].concat() }
+    }
+
     /// Fetches a key. A value is stored under the claim, or its near key is deleted; without a value the claim stays.
     fn look_far(&self, key: &[u8], claim: Option<Claim>) -> Result<(Option<Vec<u8>>, Option<Claim>)> {
-        let began = claim.as_ref().and_then(|_| Fill::begin(self));
-        let fetched = self.fetch(&[key])?;
-        let answer = fetched.answers.into_iter().next().unwrap_or(Answer::Absent);
-        match (answer, claim, began) {
-            (Answer::Absent, claim, _) => Ok((None, claim)),
-            (answer, Some(claim), Some(began)) => {
-                let is_proved = began.is_of(self, &fetched.run_id);
-                Ok((self.keep(key, answer, claim, &began, is_proved)?, None))
-            }
-            (answer, _, _) => Ok((self.pass_on(key, answer)?, None)),
+        let began = claim.as_ref().and_then(Fill::begin);
+        let got = self.fetch_one(key)?;
+        match (got, claim, began) {
+            (Got { answer: Answer::Absent, .. }, claim, _) => Ok((None, claim)),
+            (got, Some(claim), Some(began)) => Ok((self.keep(key, got, claim, &began)?, None)),
+            (got, ..) => Ok((self.pass_on(key, got.answer)?, None)),
         }
     }
 }

@@ -8,9 +8,11 @@ impl Far {
     /// [`get`](Far::get). This call neither waits nor asks the server.
     #[inline]
     pub fn get_near<B: AsMut<[u8]>>(&self, key: impl AsRef<[u8]>, room: impl FnMut(usize) -> B) -> Option<B> {
-        let proof = self.0.proof()?;
-        let value = self.0.near.get_with(key.as_ref(), room)?;
-        self.0.vouches(proof).then(|| {
+        let key = key.as_ref();
+        let near = self.0.near_of(key)?;
+        let proof = near.own_proof()?;
+        let value = near.get_with(key, room)?;
+        near.vouches(proof).then(|| {
             self.0.counters.hits.add(1);
             value
         })

@@ -5,20 +5,35 @@ use crate::error::{Error, Result};
 use crate::fault::{Rule, keeps};
 use crate::proof::{BEAT, LAST_GENERATION, NAME, PROOF, SETTINGS, Scope, Stamped};
 use crate::stats::Counters;
-use kennel::{Cache, CreateOptions, Expiry, Invalidation, Lookup, NamespaceOptions, Wait};
+use kennel::{Cache, CreateOptions, Created, Expiry, Invalidation, Lookup, NamespaceOptions, Stored, Wait};
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// How long a deletion waits for a stripe. A process that holds one for longer is stopped, or as good as.
 const LOCK_WAIT: Duration = Duration::from_millis(50);
 
+/// A namespace with copies of what one master has.
 pub(crate) struct Near {
     cache: Cache,
     pub clock: HostClock,
+    /// The identity of the server that this process last reached for its keys; 0 before that.
+    pub identity: AtomicU64,
+    /// Host time at which connections to it were last renewed because another server is proved.
+    pub renewed: AtomicU64,
+    /// Host time at which this process's keeper last began a generation.
+    pub began: AtomicU64,
     max_staleness_us: u64,
     is_tracked: bool,
     counters: Arc<Counters>,
+}
+
+/// The right to fill a key of a near tier.
+pub(crate) struct Claim {
+    pub near: Arc<Near>,
+    claim: kennel::Claim,
 }
 
 impl Near {
@@ -33,12 +48,44 @@ impl Near {
         let near = Self {
             cache,
             clock: HostClock::new(),
+            identity: AtomicU64::new(0),
+            renewed: AtomicU64::new(0),
+            began: AtomicU64::new(0),
             max_staleness_us: scope.max_staleness_us,
             is_tracked: scope.is_tracked,
             counters,
         };
         near.agree_on(scope)?;
         Ok(near)
+    }
+
+    /// Another namespace of the file, whose name begins as this one's.
+    pub(crate) fn namespace_beside(&self, name: impl Display) -> Result<Cache> {
+        let own = self.cache.namespace_name().unwrap_or_default();
+        Ok(self.cache.namespace(&format!("{own}:{name}"), &NamespaceOptions::new())?)
+    }
+
+    /// The part of this near tier for the master with this number: a namespace of its own.
+    pub(crate) fn part(&self, number: usize) -> Result<Self> {
+        Ok(Self {
+            cache: self.namespace_beside(number)?,
+            identity: AtomicU64::new(0),
+            renewed: AtomicU64::new(0),
+            began: AtomicU64::new(0),
+            counters: Arc::clone(&self.counters),
+            ..*self
+        })
+    }
+
+    /// The numbers of which the file has parts.
+    pub(crate) fn parts(&self) -> Vec<usize> {
+        let own = self.cache.namespace_name().unwrap_or_default();
+        let names = self.cache.namespaces().into_iter();
+        names.filter_map(|name| name.strip_prefix(own)?.strip_prefix(':')?.parse().ok()).collect()
+    }
+
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.is_tracked
     }
 
     /// Fails if another process uses the namespace with other settings.
@@ -71,6 +118,21 @@ impl Near {
         Stamped(self.word(PROOF))
     }
 
+    /// The proof, if it speaks of the server that this process reaches. Read it before the value that it shall vouch for.
+    #[inline]
+    pub(crate) fn own_proof(&self) -> Option<Stamped> {
+        if !self.is_tracked {
+            return Some(Stamped(0));
+        }
+        self.proof_of(self.identity.load(Ordering::Relaxed))
+    }
+
+    /// Whether a proof vouches for what was copied before this call. Without tracking, entries end by their own time.
+    #[inline]
+    pub(crate) fn vouches(&self, proof: Stamped) -> bool {
+        !self.is_tracked || self.is_fresh(proof)
+    }
+
     /// The proof, if it speaks of this identity. Read it before the value that it shall vouch for.
     ///
     /// The name is read each time, and after the proof: the file may have been replaced, and a new one counts its
@@ -89,6 +151,15 @@ impl Near {
             return true;
         }
         proof.low() != 0 && proof.age(self.clock.now()).is_some_and(|age| age <= self.max_staleness_us)
+    }
+
+    /// The age of the proof, of whomever.
+    pub(crate) fn proof_age(&self) -> Option<Duration> {
+        let proof = self.proof();
+        if proof.low() == 0 || !self.was_proved_within(u64::MAX) {
+            return None;
+        }
+        proof.age(self.clock.now()).map(Duration::from_micros)
     }
 
     /// Whether some identity is proved, or was within so many microseconds.
@@ -234,11 +305,26 @@ pub(crate) struct Claims {
     pub needs_value: bool,
 }
 
+impl Claim {
+    pub(crate) fn new(near: &Arc<Near>, claim: kennel::Claim) -> Self {
+        Self { near: Arc::clone(near), claim }
+    }
+
+    pub(crate) fn store_with(self, created: &Created) -> kennel::Result<Stored> {
+        self.claim.store_with(created)
+    }
+
+    pub(crate) fn store_absence(self) -> kennel::Result<Stored> {
+        self.claim.store_absence()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SCOPE: Scope<'_> = Scope { database: 0, prefixes: &[], max_staleness_us: 1_000_000, is_tracked: true };
+    const SCOPE: Scope<'_> =
+        Scope { database: 0, prefixes: &[], max_staleness_us: 1_000_000, is_tracked: true, is_cluster: false };
 
     fn near() -> (tempfile::TempDir, Near) {
         let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();

@@ -10,14 +10,15 @@
 //! Every value that is returned is a trusted hit, or was stored under a claim, or its near key was deleted before. So a
 //! fill that fetched an older value, and is slow to store it, stores nothing.
 
-use crate::error::{Error, Result};
-use crate::far::{Far, Inner};
+use crate::error::Result;
+use crate::far::{Far, Got, Inner};
 use crate::fault::{Rule, copied, keeps};
-use crate::near::Claims;
+use crate::near::{self as kept, Claim, Claims};
 use crate::settings::Tracking;
 use crate::store::{Answer, TimeToLive};
-use kennel::{Claim, Created, Expiry, Lookup, Stored, Wait};
+use kennel::{Created, Expiry, Lookup, Stored, Wait};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// How often a read begins again because the proof that it had read grew too old while it waited.
@@ -67,11 +68,13 @@ impl Far {
 impl Inner {
     #[inline]
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        if let Some(proof) = self.proof() {
-            let value = self.near.get(key);
+        if let Some(near) = self.near_of(key)
+            && let Some(proof) = near.own_proof()
+        {
+            let value = near.get(key);
             copied();
-            let proof = if keeps(Rule::ProofBeforeValue) { proof } else { self.proof().unwrap_or(proof) };
-            if value.is_some() && self.vouches(proof) {
+            let proof = if keeps(Rule::ProofBeforeValue) { proof } else { near.own_proof().unwrap_or(proof) };
+            if value.is_some() && near.vouches(proof) {
                 self.counters.hits.add(1);
                 return Ok(value);
             }
@@ -98,24 +101,25 @@ impl Inner {
         }
         let deadline = Instant::now() + wait;
         for _ in 0..ATTEMPTS {
-            let Some(proof) = self.proof().filter(|proof| self.vouches(*proof)) else {
+            let proved = self.near_of(key).and_then(|near| Some((near, near.own_proof()?)));
+            let Some((near, proof)) = proved.filter(|(near, proof)| near.vouches(*proof)) else {
                 self.counters.untrusted.add(1);
                 return Near::Bypass;
             };
-            if self.marks.has(key, self.near.clock.now()) {
+            if self.marks.has(key, near.clock.now()) {
                 return Near::Bypass;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             let wait = if left.is_zero() { Wait::No } else { Wait::For(left) };
-            let found = match self.near.claim(key, wait, &self.claims(needs_value)) {
+            let found = match near.claim(key, wait, &self.claims(needs_value)) {
                 Ok(Lookup::Hit(item)) => Near::Value(item.value),
                 Ok(Lookup::Absent) => Near::Absent,
-                Ok(Lookup::Create(claim)) if claim.is_protected() => return Near::Fill(claim),
+                Ok(Lookup::Create(claim)) if claim.is_protected() => return Near::Fill(Claim::new(near, claim)),
                 // Unprotected, too late, or the near tier fails.
                 Ok(_) | Err(_) => return Near::Bypass,
             };
             // The proof is from before the wait: after a long one, everything begins again.
-            if self.vouches(proof) {
+            if near.vouches(proof) {
                 let of = &self.counters;
                 if matches!(found, Near::Absent) {
                     of.absent_hits.add(1)
@@ -144,26 +148,18 @@ impl Inner {
 
     /// Fetches a key under a claim, and stores what was found.
     fn fill(&self, key: &[u8], claim: Claim) -> Result<Option<Vec<u8>>> {
-        let Some(began) = Fill::begin(self) else {
+        let Some(began) = Fill::begin(&claim) else {
             drop(claim);
             return self.bypass(key);
         };
-        let fetched = self.fetch(&[key])?;
-        let answer = fetched.answers.into_iter().next().unwrap_or(Answer::Absent);
-        let is_proved = began.is_of(self, &fetched.run_id);
-        self.keep(key, answer, claim, &began, is_proved)
+        let got = self.fetch_one(key)?;
+        self.keep(key, got, claim, &began)
     }
 
     /// Stores an answer under a claim if it may be stored; if it is not, the near key is deleted.
-    pub(crate) fn keep(
-        &self,
-        key: &[u8],
-        answer: Answer,
-        claim: Claim,
-        began: &Fill,
-        is_proved: bool,
-    ) -> Result<Option<Vec<u8>>> {
-        let (value, expiry) = match answer {
+    pub(crate) fn keep(&self, key: &[u8], got: Got, claim: Claim, began: &Fill) -> Result<Option<Vec<u8>>> {
+        let is_proved = began.is_of(got.identity);
+        let (value, expiry) = match got.answer {
             Answer::Refused(error) => {
                 self.marks.mark(key, self.near.clock.now());
                 self.shield(key, None);
@@ -177,7 +173,7 @@ impl Inner {
             _ if !is_proved || !is_small => None,
             (_, None) => None,
             (Some(value), Some(expiry)) if !keeps(Rule::FillsClaim) => {
-                self.near.store_unclaimed(key, value, expiry);
+                claim.near.store_unclaimed(key, value, expiry);
                 return Ok(Some(value.clone()));
             }
             (Some(value), Some(expiry)) => Some(claim.store_with(&Created::new(value.clone()).expiry(expiry))),
@@ -206,8 +202,7 @@ impl Inner {
     /// Asks the far tier and stores nothing.
     pub(crate) fn bypass(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.counters.bypasses.add(1);
-        let fetched = self.fetch(&[key])?;
-        self.pass_on(key, fetched.answers.into_iter().next().unwrap_or(Answer::Absent))
+        self.pass_on(key, self.fetch_one(key)?.answer)
     }
 
     /// Makes a fetched answer one that may be returned.
@@ -231,18 +226,17 @@ impl Inner {
         if !self.settings.covers(key) || !keeps(Rule::BypassesDelete) {
             return;
         }
-        let is_same = value.is_some_and(|value| self.near.get(key).is_some_and(|near| near == value));
+        let near = || self.near_of(key)?.get(key);
+        let is_same = value.is_some_and(|value| near().is_some_and(|near| near == value));
         if !is_same {
-            self.near.delete(key);
+            self.nears.delete(key);
         }
     }
 
     fn get_multi(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
         let mut values = vec![None; keys.len()];
         let mut missing: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
-        let found = self.proof().map(|proof| (proof, self.near.get_multi(keys)));
-        let found = found.filter(|(proof, _)| self.vouches(*proof)).map(|(_, found)| found);
-        for (i, near) in found.unwrap_or_else(|| vec![None; keys.len()]).into_iter().enumerate() {
+        for (i, near) in self.near_values(keys).into_iter().enumerate() {
             match near {
                 Some(value) => values[i] = Some(value),
                 None => missing.entry(keys[i]).or_default().push(i),
@@ -255,6 +249,22 @@ impl Inner {
             }
         }
         Ok(values)
+    }
+
+    /// What the near tier, proved, has of many keys.
+    fn near_values(&self, keys: &[&[u8]]) -> Vec<Option<Vec<u8>>> {
+        let mut values = vec![None; keys.len()];
+        for (near, at) in self.nears.sorted(keys) {
+            let Some(proof) = near.own_proof() else { continue };
+            let found = match at.len() == keys.len() {
+                true => near.get_multi(keys),
+                false => near.get_multi(&at.iter().map(|i| keys[*i]).collect::<Vec<_>>()),
+            };
+            if near.vouches(proof) {
+                at.into_iter().zip(found).for_each(|(i, value)| values[i] = value);
+            }
+        }
+        values
     }
 
     /// Fills the keys whose claims are free without waiting for others, and then waits for the rest. A caller that waits
@@ -287,24 +297,29 @@ impl Inner {
 
     /// Whether it is worth to wait for a key: it is proved, and another caller has its claim.
     fn is_being_filled(&self, key: &[u8]) -> bool {
-        self.settings.covers(key) && self.proof().is_some_and(|proof| self.vouches(proof)) && self.near.is_claimed(key)
+        let is_claimed =
+            |near: &Arc<kept::Near>| near.own_proof().is_some_and(|proof| near.vouches(proof)) && near.is_claimed(key);
+        self.settings.covers(key) && self.near_of(key).is_some_and(is_claimed)
     }
 
     fn fill_many<'k>(&self, fills: Vec<(&'k [u8], Claim)>, done: &mut Vec<Found<'k>>) -> Result<()> {
         if fills.is_empty() {
             return Ok(());
         }
-        let (keys, claims): (Vec<_>, Vec<_>) = fills.into_iter().unzip();
-        let Some(began) = Fill::begin(self) else {
-            drop(claims);
-            return self.bypass_many(&keys, done);
-        };
-        let fetched = self.fetch(&keys)?;
-        let is_proved = began.is_of(self, &fetched.run_id);
-        check_count(&keys, &fetched.answers)?;
+        let (mut keys, mut begun, mut late) = (Vec::new(), Vec::new(), Vec::new());
+        for (key, claim) in fills {
+            match Fill::begin(&claim) {
+                Some(began) => {
+                    keys.push(key);
+                    begun.push((claim, began));
+                }
+                None => late.push(key),
+            }
+        }
+        self.bypass_many(&late, done)?;
         let mut failed = None;
-        for ((key, claim), answer) in keys.into_iter().zip(claims).zip(fetched.answers) {
-            match self.keep(key, answer, claim, &began, is_proved) {
+        for ((key, (claim, began)), got) in keys.iter().copied().zip(begun).zip(self.fetch(&keys)?) {
+            match self.keep(key, got, claim, &began) {
                 Ok(value) => done.push((key, value)),
                 Err(error) => failed = Some(error),
             }
@@ -317,24 +332,16 @@ impl Inner {
             return Ok(());
         }
         self.counters.bypasses.add(keys.len() as u64);
-        let fetched = self.fetch(keys)?;
-        check_count(keys, &fetched.answers)?;
-        for (key, answer) in keys.iter().zip(fetched.answers) {
-            done.push((*key, self.pass_on(key, answer)?));
+        for (key, got) in keys.iter().zip(self.fetch(keys)?) {
+            done.push((*key, self.pass_on(key, got.answer)?));
         }
         Ok(())
     }
 }
 
-fn check_count(keys: &[&[u8]], answers: &[Answer]) -> Result<()> {
-    if keys.len() == answers.len() {
-        return Ok(());
-    }
-    Err(Error::Answer { expected: "an answer for each key", found: format!("{} for {}", answers.len(), keys.len()) })
-}
-
 /// A fill that has begun: what is fetched after this moment may be stored.
 pub(crate) struct Fill {
+    near: Arc<kept::Near>,
     generation: u64,
     /// Wall time before the far tier was asked.
     began: SystemTime,
@@ -343,17 +350,18 @@ pub(crate) struct Fill {
 impl Fill {
     /// Call this with the claim in hand: an invalidation that came before the claim came after the generation. `None`:
     /// nothing is proved any more.
-    pub(crate) fn begin(inner: &Inner) -> Option<Self> {
-        let proof = inner.proof().filter(|proof| inner.vouches(*proof))?;
-        Some(Self { generation: proof.generation(), began: SystemTime::now() })
+    pub(crate) fn begin(claim: &Claim) -> Option<Self> {
+        let near = &claim.near;
+        let proof = near.own_proof().filter(|proof| near.vouches(*proof))?;
+        Some(Self { near: Arc::clone(near), generation: proof.generation(), began: SystemTime::now() })
     }
 
     /// Whether the answer came from the run that the generation at the start speaks of.
-    pub(crate) fn is_of(&self, inner: &Inner, run_id: &str) -> bool {
-        if inner.settings.tracking == Tracking::Off || !keeps(Rule::FillsCheckRun) {
+    fn is_of(&self, identity: u64) -> bool {
+        if !self.near.is_tracked() || !keeps(Rule::FillsCheckRun) {
             return true;
         }
-        inner.near.generation_of(inner.identity_of(run_id)) == Some(self.generation)
+        self.near.generation_of(identity) == Some(self.generation)
     }
 
     /// When the near value ends; `None`: at once.

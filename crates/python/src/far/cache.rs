@@ -281,7 +281,11 @@ fn owned(parts: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<u8>>> {
 
 /// Whether the server refuses one command for many keys, so that each key needs its own.
 fn is_for_one_only(error: &Error) -> bool {
-    matches!(error, Error::Server(text) if ["CROSSSLOT", "NOPERM"].iter().any(|code| text.contains(code)))
+    match error {
+        Error::Slots(..) => true,
+        Error::Server(text) => ["CROSSSLOT", "NOPERM"].iter().any(|code| text.contains(code)),
+        _ => false,
+    }
 }
 
 fn set_all(far: &Far, items: &[Pair], expiry: Expiry) -> kennel_far::Result<()> {

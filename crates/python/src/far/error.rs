@@ -33,6 +33,7 @@ fn class(error: &Error) -> &'static str {
         Error::Option { .. } => "BadFarOption",
         Error::Mismatch(_) => "FarMismatch",
         Error::Server(_) => "ServerError",
+        Error::Slots(..) => "SeveralSlots",
         Error::Connection(_) => "ServerUnreachable",
         Error::Answer { .. } => "UnexpectedAnswer",
         Error::Io { .. } => "FarIo",

@@ -32,6 +32,7 @@ from ._errors import (
     FarMismatch,
     ServerError,
     ServerUnreachable,
+    SeveralSlots,
     UnexpectedAnswer,
 )
 from ._stats import FarStats
@@ -45,6 +46,7 @@ __all__ = [
     "FarStats",
     "ServerError",
     "ServerUnreachable",
+    "SeveralSlots",
     "UnexpectedAnswer",
 ]
 

@@ -69,7 +69,8 @@ class FarCache(_kennel.FarCache):
     pickled, for example as an argument of a ``multiprocessing`` process, opens its near file again in the other process;
     the pickle contains the URL with its password.
 
-    :param url: ``redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`` or ``unix://[[USER]:PASSWORD@]/PATH[?db=DATABASE]``.
+    :param url: ``redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`` or ``unix://[[USER]:PASSWORD@]/PATH[?db=DATABASE]``;
+        for a cluster some of its nodes, ``redis-cluster://HOST:PORT,HOST:PORT``.
     :param prefix: the prefix of the keys of which the near file may have copies, or up to eight of them, none the
         beginning of another. Calls work with all keys; those of other keys go to the server. ``""`` covers all keys.
     :param path: the near file, best in memory, such as ``/dev/shm/app.kennel``.

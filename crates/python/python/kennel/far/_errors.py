@@ -12,6 +12,7 @@ __all__ = [
     "FarMismatch",
     "ServerError",
     "ServerUnreachable",
+    "SeveralSlots",
     "UnexpectedAnswer",
 ]
 
@@ -35,6 +36,10 @@ class ServerError(FarError):
 class ServerUnreachable(FarError, ConnectionError):
     """The connection to the server failed, or no answer came within ``timeout``. If the call was a write, the server may
     have executed it, or may do so later."""
+
+
+class SeveralSlots(FarError, ValueError):
+    """The keys of a command lie in different slots of a cluster."""
 
 
 class UnexpectedAnswer(FarError):
