@@ -104,11 +104,11 @@ def server_program() -> Optional[str]:
 class Server:
     """A Redis or Valkey server on a Unix socket in a folder of its own."""
 
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, *more: str) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="kennel-server-")
         self.socket = os.path.join(self._folder.name, "server.sock")
         self.url = f"unix://{self.socket}"
-        options = ["--port", "0", "--save", "", "--unixsocket", self.socket, "--loglevel", "warning"]
+        options = ["--port", "0", "--save", "", "--unixsocket", self.socket, "--loglevel", "warning", *more]
         self._child = subprocess.Popen(
             [program, *options], cwd=self._folder.name, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -164,6 +164,29 @@ def server(server_of_session: Server) -> Server:
     """A server without any keys."""
     server_of_session.ask("FLUSHALL")
     return server_of_session
+
+
+@pytest.fixture
+def cluster(server: Server, until: Callable[[Callable[[], object]], None]) -> Iterator[str]:
+    """The URL of a cluster of three masters."""
+    program, ports = str(server_program()), []
+    for _ in range(6):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            ports.append(free.getsockname()[1])
+    nodes = []
+    try:
+        for number in range(3):
+            own = ["--port", ports[number], "--cluster-port", ports[number + 3], "--cluster-enabled", "yes"]
+            nodes.append(Server(program, *map(str, own)))
+            first, last = number * 5461, 16383 if number == 2 else number * 5461 + 5460
+            nodes[-1].ask("CLUSTER", "ADDSLOTSRANGE", first, last)
+            nodes[-1].ask("CLUSTER", "MEET", "127.0.0.1", ports[0], ports[3])
+        until(lambda: all(b"cluster_state:ok" in node.ask("CLUSTER", "INFO") for node in nodes))
+        yield "redis-cluster://" + ",".join(f"127.0.0.1:{port}" for port in ports[:3])
+    finally:
+        for node in nodes:
+            node.stop()
 
 
 @pytest.fixture

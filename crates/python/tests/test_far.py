@@ -25,6 +25,7 @@ if os.name == "posix":
         FarMismatch,
         ServerError,
         ServerUnreachable,
+        SeveralSlots,
     )
 
 
@@ -70,6 +71,35 @@ def test_a_read_value_is_near_until_anyone_changes_it(far, server, until):
         far.set("app:k", str(number))
         assert far.get("app:k") == str(number).encode(), "a host reads its own writes"
     assert far.proof_age() < 1 and far.problem() is None
+
+
+def test_a_cluster(cluster, tmp_path, until):
+    items = {f"app:{number}": str(number) for number in range(30)}
+    values = [value.encode() for value in items.values()]
+    with FarCache(cluster, prefix="app:", path=tmp_path / "near", capacity="4M") as far:
+        far.set_multi(items)
+        assert far.get_multi(items) == values
+        far.set_multi(items, ttl=60)
+        until(lambda: all([is_near(far, key) for key in items]))
+        with pytest.raises(SeveralSlots):
+            far.call(["MSET", "app:1", "x", "app:2", "y"], ["app:1", "app:2"])
+        assert 0 < far.call(["PTTL", "app:7"]) <= 60_000
+        assert far.get_or_create("app:made", lambda: "made") == b"made"
+        assert far.delete_multi(["app:1", "app:2", "app:none"]) == 2
+        assert far.get_multi(["app:1", "app:3"]) == [None, b"3"]
+        far.flush_database()
+        assert not any(far.get_multi(items))
+
+
+def test_a_user_who_may_not_run_scripts_stores_many_values_one_by_one(server, tmp_path):
+    server.ask("ACL", "SETUSER", "app", "on", ">p@ss", "~*", "+@all", "-eval")
+    url = f"unix://app:p%40ss@{server.socket}"
+    with FarCache(url, prefix="app:", path=tmp_path / "near", capacity="1M") as far:
+        far.set_multi({"app:a": "1", "app:b": "2"}, ttl=60)
+        assert far.get_multi(["app:a", "app:b"]) == [b"1", b"2"] and 0 < server.ask("PTTL", "app:b") <= 60_000
+        with pytest.raises(ServerError, match="NOPERM"):
+            far.get_or_create("app:c", lambda: "made")
+        assert "p@ss" not in repr(far) and "p%40ss" not in repr(far)
 
 
 def test_large_values_and_keys_outside_are_fetched(far, server):

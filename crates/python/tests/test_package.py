@@ -94,8 +94,13 @@ def run(*command):
     return subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, cwd=PYTHON, timeout=600)
 
 
-def test_the_stubs_say_what_is_there():
-    found = run("mypy.stubtest", "kennel._kennel", "--mypy-config-file", "pyproject.toml")
+def test_the_stubs_say_what_is_there(tmp_path):
+    missing = ["FAR_OPTIONS", "FarCache", "FarCreation", "__all__"] if sys.platform == "win32" else []
+    allowed = tmp_path / "allowed"
+    allowed.write_text("".join(f"kennel._kennel.{name}\n" for name in missing))
+    found = run(
+        "mypy.stubtest", "kennel._kennel", "--mypy-config-file", "pyproject.toml", "--allowlist", str(allowed)
+    )
     assert found.returncode == 0, found.stdout + found.stderr
 
 

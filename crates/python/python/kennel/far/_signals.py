@@ -9,6 +9,10 @@ forever.
 from __future__ import annotations
 
 import signal
+import sys
+
+# For type checkers: the rest is for Unix systems.
+assert sys.platform != "win32"
 
 try:
     # Without the conversion to members of an enumeration, which takes ten times as long.
