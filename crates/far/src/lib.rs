@@ -44,6 +44,7 @@ mod far;
 mod fault;
 #[cfg(feature = "history")]
 pub mod history;
+mod hit;
 mod inspect;
 mod keeper;
 mod link;
@@ -67,7 +68,7 @@ mod write;
 
 #[cfg(feature = "tokio")]
 pub use async_far::AsyncFar;
-pub use create::{Create, CreateError};
+pub use create::{Create, CreateError, Creation, Lookup};
 pub use error::{Error, Result};
 pub use far::{Far, Master};
 #[cfg(feature = "faults")]

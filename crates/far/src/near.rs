@@ -179,6 +179,12 @@ impl Near {
         self.cache.get(key)
     }
 
+    /// [`get`](Self::get) into memory that `room` makes. Memory that is too small is a miss.
+    #[inline]
+    pub(crate) fn get_with<B: AsMut<[u8]>>(&self, key: &[u8], room: impl FnMut(usize) -> B) -> Option<B> {
+        self.cache.get_with(key, room).ok().flatten()
+    }
+
     pub(crate) fn get_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Option<Vec<u8>>> {
         self.cache.get_multi(keys)
     }

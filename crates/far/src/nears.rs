@@ -1,7 +1,7 @@
 //! The near tiers of a far tier: one, or in a cluster one for each master.
 
 use crate::cluster::{Atlas, FORGET_AFTER_US, MOST_MASTERS, Map, Merged, View};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::near::Near;
 use crate::slots::slot;
 use std::sync::{Arc, OnceLock};
@@ -85,6 +85,38 @@ impl Nears {
             [_, _, ..] if self.cluster.is_none() => self.base.delete_multi(keys),
             keys => keys.iter().for_each(|key| self.delete(key)),
         }
+    }
+
+    /// Invalidates everything in all namespaces.
+    pub(crate) fn flush(&self) {
+        match &self.cluster {
+            None => {
+                self.base.flush();
+            }
+            Some(_) => {
+                for near in self.all() {
+                    near.flush();
+                }
+            }
+        }
+    }
+
+    /// A key that lies at each master.
+    pub(crate) fn keys_of_masters(&self) -> Result<Vec<Vec<u8>>> {
+        let Some(parts) = &self.cluster else { return Ok(vec![Vec::new()]) };
+        let map = parts.atlas.last_known();
+        let mut masters: Vec<usize> = map.masters().map(|(number, _)| number).collect();
+        let numbers = (0..u64::from(u16::MAX)).map(|number| number.to_string().into_bytes());
+        let keys: Vec<Vec<u8>> = numbers
+            .filter(|key| {
+                let owner = map.owner(slot(key));
+                masters.iter().position(|master| Some(*master) == owner).map(|at| masters.swap_remove(at)).is_some()
+            })
+            .collect();
+        if keys.is_empty() {
+            return Err(Error::Connection("the masters of the cluster are not known yet".into()));
+        }
+        Ok(keys)
     }
 
     /// The near tiers in which keys lie, each with the places of its keys.

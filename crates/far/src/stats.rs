@@ -55,7 +55,7 @@ counters! {
     too_large,
     /// Writes to the far tier.
     writes,
-    /// Values that this process created under a far lease, or in vain.
+    /// Rights to create a value that this process got, and creations without one, after a wait in vain.
     creations,
     /// Created values that were not stored because the lease had ended before.
     lost_leases,

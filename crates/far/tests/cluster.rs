@@ -130,4 +130,6 @@ fn every_call_goes_to_the_master_of_its_key_and_each_has_a_namespace() {
         assert!(is_new || began < T, "not seen by a read {began:?} later");
         is_new
     });
+    far.flush_database().unwrap();
+    assert!(keys.iter().all(|key| get(&far, key).is_none()), "all masters are empty, and this host knows it");
 }

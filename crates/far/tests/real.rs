@@ -5,7 +5,7 @@
 mod server;
 
 use kennel_far::resp::Value;
-use kennel_far::{Create, CreateError, Error, Expiry, Far, Options};
+use kennel_far::{Create, CreateError, Error, Expiry, Far, Lookup, Options};
 use server::Server;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -72,6 +72,54 @@ fn is_near(far: &Far, key: &str) -> bool {
     get(far, key);
     let after = far.stats();
     after.hits + after.absent_hits > before.hits + before.absent_hits
+}
+
+#[test]
+fn the_near_tier_alone_answers_with_what_it_has() {
+    let Some(place) = place("the_near_tier_alone_answers_with_what_it_has") else { return };
+    let far = place.open(&place.options(), "near");
+    far.set("app:k", "v", Expiry::Never).unwrap();
+    assert_eq!(far.get_near("app:k", |len| vec![0; len]), None, "a write leaves nothing near");
+    // The server's word of the write may come after a first fetch.
+    until("the value to be near", || is_near(&far, "app:k"));
+    let hits = far.stats().hits;
+    assert_eq!(far.get_near("app:k", |len| vec![0; len]).unwrap(), b"v");
+    assert_eq!(far.stats().hits, hits + 1);
+    assert!(far.get_near("app:k", |_| Vec::<u8>::new()).is_none(), "a buffer without room");
+}
+
+#[test]
+fn a_flushed_database_is_empty_on_this_host_at_once() {
+    let Some(place) = place("a_flushed_database_is_empty_on_this_host_at_once") else { return };
+    let far = place.open(&place.options(), "near");
+    for _ in 0..20 {
+        far.set("app:k", "v", Expiry::Never).unwrap();
+        until("the value to be near", || is_near(&far, "app:k"));
+        far.flush_database().unwrap();
+        assert_eq!(get(&far, "app:k"), None);
+    }
+}
+
+#[test]
+fn a_claim_goes_to_one_caller_and_to_the_next_if_it_is_dropped() {
+    let Some(place) = place("a_claim_goes_to_one_caller_and_to_the_next_if_it_is_dropped") else { return };
+    let hosts = ["near-a", "near-b"].map(|near| place.open(&place.options(), near));
+    let how = Create::new().wait(Duration::ZERO).lease(Duration::from_secs(20));
+    let claim = |host: usize| hosts[host].claim("app:made", &how).unwrap();
+    let Lookup::Create(first) = claim(0) else { panic!("nobody else asked") };
+    assert!(matches!(claim(1), Lookup::TimedOut) && matches!(claim(0), Lookup::TimedOut));
+    drop(first);
+    let Lookup::Create(second) = claim(1) else { panic!("the first caller gave up") };
+    assert!(second.store("value", Expiry::After(Duration::from_secs(50))).unwrap());
+    for host in [0, 1] {
+        assert!(matches!(claim(host), Lookup::Value(value) if value == b"value"));
+    }
+    // A lease that has ended stores nothing.
+    let short = Create::new().lease(Duration::from_millis(30));
+    let Lookup::Create(late) = hosts[0].claim("app:late", &short).unwrap() else { panic!("nobody else asked") };
+    thread::sleep(Duration::from_millis(60));
+    assert!(!late.store("late", Expiry::Never).unwrap());
+    assert_eq!((get(&hosts[1], "app:late"), hosts[0].stats().lost_leases), (None, 1));
 }
 
 #[test]
@@ -209,6 +257,25 @@ fn one_creator_among_all_processes_and_hosts() {
     assert_eq!(hosts[0].stats().lost_leases, 1);
     let outside = hosts[0].get_or_create("other", &how, || Ok::<_, String>(b"v".to_vec()));
     assert_eq!((outside.unwrap(), place.server.ask(&["GET", "other"])), (b"v".to_vec(), Value::Bytes(b"v".to_vec())));
+}
+
+#[test]
+fn who_looked_before_a_value_was_stored_does_not_create_it_again() {
+    let Some(place) = place("who_looked_before_a_value_was_stored_does_not_create_it_again") else { return };
+    let hosts = ["near-a", "near-b"].map(|near| place.open(&place.options(), near));
+    let how = Create::new().expiry(Expiry::After(Duration::from_secs(60)));
+    for round in 0..100 {
+        let (key, created) = (format!("app:{round}"), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for far in hosts.iter().cycle().take(8) {
+                scope.spawn(|| {
+                    let create = || Ok::<_, String>(created.fetch_add(1, Ordering::SeqCst).to_string().into_bytes());
+                    assert_eq!(far.get_or_create(&key, &how, create).unwrap(), b"0");
+                });
+            }
+        });
+        assert_eq!(created.load(Ordering::SeqCst), 1, "round {round}");
+    }
 }
 
 #[test]
