@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::far::{Far, Inner};
+use crate::near::Part;
 use crate::read::{Fill, Near};
 use crate::resp::Value;
 use crate::store::Answer;
@@ -109,7 +110,7 @@ impl Far {
         let (key, deadline) = (key.as_ref(), Instant::now() + how.wait);
         let claim = match self.0.look(key, true, how.wait) {
             Near::Value(value) => return Ok(value),
-            Near::Fill(claim) => Some(claim),
+            Near::Fill(claim, part) => Some((claim, part)),
             Near::Absent | Near::Bypass => None,
         };
         match self.0.value_or_lease(key, claim, how, deadline)? {
@@ -122,6 +123,9 @@ impl Far {
         }
     }
 }
+
+/// A claim of a near key, and the part of the near tier in which it is.
+type Held = (Claim, Part);
 
 /// What a caller that found no value gets to.
 enum Turn<'a> {
@@ -137,7 +141,7 @@ struct Lease<'a> {
     token: Vec<u8>,
     is_over: bool,
     /// Held until the value is stored, so that the callers of this host wait for it.
-    _claim: Option<Claim>,
+    _claim: Option<Held>,
 }
 
 impl Lease<'_> {
@@ -175,13 +179,7 @@ impl Drop for Lease<'_> {
 
 impl Inner {
     /// Looks for the value in the far tier, and takes the lease if the value is missing. Tries again until the deadline.
-    fn value_or_lease(
-        &self,
-        key: &[u8],
-        mut claim: Option<Claim>,
-        how: &Create,
-        deadline: Instant,
-    ) -> Result<Turn<'_>> {
+    fn value_or_lease(&self, key: &[u8], mut claim: Option<Held>, how: &Create, deadline: Instant) -> Result<Turn<'_>> {
         let lease_key = [b"kennel-far:lease:".as_slice(), key].concat();
         let number = getrandom::u64().map_err(|error| Error::Io { what: "get random bytes", source: error.into() })?;
         let token = format!("{number:016x}").into_bytes();
@@ -207,13 +205,13 @@ impl Inner {
     }
 
     /// Fetches a key. A value is stored under the claim, or its near key is deleted; without a value the claim stays.
-    fn look_far(&self, key: &[u8], claim: Option<Claim>) -> Result<(Option<Vec<u8>>, Option<Claim>)> {
-        let began = claim.as_ref().and_then(|_| Fill::begin(self));
+    fn look_far(&self, key: &[u8], claim: Option<Held>) -> Result<(Option<Vec<u8>>, Option<Held>)> {
+        let began = claim.as_ref().and_then(|(_, part)| Fill::begin(self, *part));
         let fetched = self.fetch(&[key])?;
         let answer = fetched.answers.into_iter().next().unwrap_or(Answer::Absent);
         match (answer, claim, began) {
             (Answer::Absent, claim, _) => Ok((None, claim)),
-            (answer, Some(claim), Some(began)) => {
+            (answer, Some((claim, _)), Some(began)) => {
                 let is_proved = began.is_of(self, &fetched.run_id);
                 Ok((self.keep(key, answer, claim, &began, is_proved)?, None))
             }

@@ -2,7 +2,8 @@
 
 use crate::error::Result;
 use crate::keeper::Keeper;
-use crate::near::Near;
+use crate::marks::{Changes, Marks};
+use crate::near::{Near, Part};
 use crate::proof::Stamped;
 use crate::settings::{Settings, Tracking};
 use crate::stats::{Counters, Stats};
@@ -32,8 +33,27 @@ pub(crate) struct Inner {
     /// Host time at which connections were last renewed because another server is proved.
     renewed: AtomicU64,
     pub marks: Marks,
+    pub changes: Changes,
     maker: StoreMaker,
     process: ArcSwap<Process>,
+}
+
+/// What makes a near value one that may be returned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Trust {
+    /// This proof, which is of this process's server, while it is not older than T.
+    Proved(Stamped),
+    /// The value ends T after it was asked for.
+    Brief,
+}
+
+impl Trust {
+    pub(crate) fn part(self) -> Part {
+        match self {
+            Trust::Proved(_) => Part::Proved,
+            Trust::Brief => Part::Brief,
+        }
+    }
 }
 
 /// What a forked child must not share with its parent.
@@ -57,6 +77,7 @@ impl Far {
             fetch_us: AtomicU64::new(0),
             renewed: AtomicU64::new(0),
             marks: Marks::default(),
+            changes: Changes::default(),
             maker,
             process: ArcSwap::from_pointee(process),
         })))
@@ -127,20 +148,28 @@ impl Inner {
         Ok(if found.id == std::process::id() { Arc::clone(&found) } else { own })
     }
 
-    /// A proof for this process's server. Read it before the value that it shall vouch for, and
-    /// [test it](Self::vouches) after.
+    /// What may make a near value one that is returned. Read it before the value, and [test it](Self::vouches) after.
     #[inline]
-    pub(crate) fn proof(&self) -> Option<Stamped> {
-        if self.settings.tracking == Tracking::Off {
-            return Some(Stamped(0));
+    pub(crate) fn hope(&self) -> Option<Trust> {
+        match self.settings.tracking {
+            Tracking::On => self.near.proof_of(self.identity.load(Ordering::Relaxed)).map(Trust::Proved),
+            Tracking::Off => self.near.may_be_brief().then_some(Trust::Brief),
         }
-        self.near.proof_of(self.identity.load(Ordering::Relaxed))
     }
 
-    /// Whether a proof vouches for what was copied before this call. Without tracking, entries end by their own time.
+    /// Whether what was copied before this call may be returned.
     #[inline]
-    pub(crate) fn vouches(&self, proof: Stamped) -> bool {
-        self.settings.tracking == Tracking::Off || self.near.is_fresh(proof)
+    pub(crate) fn vouches(&self, trust: Trust) -> bool {
+        match trust {
+            Trust::Proved(proof) => self.near.is_fresh(proof),
+            Trust::Brief => true,
+        }
+    }
+
+    /// In what values the caller may trust now.
+    pub(crate) fn trust(&self) -> Option<Trust> {
+        let hope = self.hope().filter(|trust| self.vouches(*trust));
+        hope.or_else(|| (self.settings.is_brief() && self.near.may_be_brief()).then_some(Trust::Brief))
     }
 
     /// Asks the far tier, and notes which server answered and how long it took.
@@ -180,51 +209,5 @@ impl Inner {
     /// How long fetches take on average.
     pub(crate) fn fetch_time(&self) -> Duration {
         Duration::from_micros(self.fetch_us.load(Ordering::Relaxed))
-    }
-}
-
-/// Keys whose values cannot be stored, for a second: they are fetched without a claim.
-pub(crate) struct Marks([AtomicU64; MARKS]);
-
-const MARKS: usize = 1024;
-const MARKED_FOR_US: u64 = 1_000_000;
-
-impl Default for Marks {
-    fn default() -> Self {
-        Self([const { AtomicU64::new(0) }; MARKS])
-    }
-}
-
-impl Marks {
-    fn of(&self, key: &[u8]) -> (&AtomicU64, u64) {
-        let hash = xxhash_rust::xxh3::xxh3_64(key);
-        (&self.0[hash as usize % MARKS], hash & !0xffff_ffff)
-    }
-
-    /// Marks a key. A mark holds the upper half of the key's hash, and the host time in units of 65 ms.
-    pub(crate) fn mark(&self, key: &[u8], now: u64) {
-        let (mark, hash) = self.of(key);
-        mark.store(hash | (now >> 16) & 0xffff_ffff, Ordering::Relaxed);
-    }
-
-    pub(crate) fn has(&self, key: &[u8], now: u64) -> bool {
-        let (mark, hash) = self.of(key);
-        let found = mark.load(Ordering::Relaxed);
-        found != 0
-            && found & !0xffff_ffff == hash
-            && (now >> 16 & 0xffff_ffff).wrapping_sub(found & 0xffff_ffff) <= MARKED_FOR_US >> 16
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mark_lasts_a_second_and_is_of_one_key() {
-        let marks = Marks::default();
-        marks.mark(b"key", 5_000_000);
-        assert!(marks.has(b"key", 5_000_000) && marks.has(b"key", 5_900_000));
-        assert!(!marks.has(b"key", 6_200_000) && !marks.has(b"another", 5_000_000) && !marks.has(b"key", 4_000_000));
     }
 }

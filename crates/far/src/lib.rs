@@ -40,6 +40,7 @@ mod error;
 mod far;
 mod fault;
 mod keeper;
+mod marks;
 mod near;
 mod options;
 mod proof;
@@ -59,7 +60,7 @@ pub use fault::{Rule, after_copy, leave_out};
 pub use kennel::Expiry;
 pub use options::Options;
 pub use redis::RedisStore;
-pub use settings::Tracking;
+pub use settings::{Degraded, Tracking};
 pub use stats::Stats;
 pub use store::{Answer, Fetched, Reply, Store, TimeToLive};
 

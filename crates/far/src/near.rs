@@ -3,7 +3,7 @@
 use crate::clock::HostClock;
 use crate::error::{Error, Result};
 use crate::fault::{Rule, keeps};
-use crate::proof::{BEAT, LAST_GENERATION, NAME, PROOF, SETTINGS, Scope, Stamped};
+use crate::proof::{BEAT, LAST_GENERATION, NAME, PROOF, REST, SETTINGS, Scope, Stamped};
 use crate::stats::Counters;
 use kennel::{Cache, CreateOptions, Expiry, Invalidation, Lookup, NamespaceOptions, Wait};
 use std::path::Path;
@@ -13,8 +13,20 @@ use std::time::{Duration, SystemTime};
 /// How long a deletion waits for a stripe. A process that holds one for longer is stopped, or as good as.
 const LOCK_WAIT: Duration = Duration::from_millis(50);
 
+/// What may be said of a near value, and so the namespace in which it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Invalidations that are proved to arrive end it.
+    Proved,
+    /// It ends T after it was asked for.
+    Brief,
+}
+
 pub(crate) struct Near {
+    /// The namespace with the words. Its values are proved; without tracking they are brief.
     cache: Cache,
+    /// Brief values beside proved ones.
+    brief: Option<Cache>,
     pub clock: HostClock,
     max_staleness_us: u64,
     is_tracked: bool,
@@ -29,9 +41,10 @@ impl Near {
         counters: Arc<Counters>,
     ) -> Result<Self> {
         let file = options.open_or_create(path)?.with_lock_wait(LOCK_WAIT);
-        let cache = file.namespace(&scope.namespace(), &NamespaceOptions::new())?;
+        let namespace = |name: String| file.namespace(&name, &NamespaceOptions::new());
         let near = Self {
-            cache,
+            cache: namespace(scope.namespace())?,
+            brief: scope.is_brief.then(|| namespace(scope.brief_namespace())).transpose()?,
             clock: HostClock::new(),
             max_staleness_us: scope.max_staleness_us,
             is_tracked: scope.is_tracked,
@@ -98,26 +111,36 @@ impl Near {
         is_named && proof.low() != 0 && proof.age(self.clock.now()).is_some_and(|age| age <= age_us)
     }
 
+    /// The values of a part.
     #[inline]
-    pub(crate) fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.cache.get(key)
+    pub(crate) fn of(&self, part: Part) -> &Cache {
+        match (part, &self.brief) {
+            (Part::Brief, Some(brief)) => brief,
+            _ => &self.cache,
+        }
     }
 
-    pub(crate) fn get_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Option<Vec<u8>>> {
-        self.cache.get_multi(keys)
+    fn parts(&self) -> impl Iterator<Item = (Part, &Cache)> {
+        let first = if self.is_tracked { Part::Proved } else { Part::Brief };
+        let brief = self.brief.as_ref().map(|brief| (Part::Brief, brief));
+        std::iter::once((first, &self.cache)).chain(brief)
     }
 
-    /// The right to fill a key, or what is known of it.
-    pub(crate) fn claim(&self, key: &[u8], wait: Wait, how: &Claims) -> kennel::Result<Lookup> {
+    /// Whether brief values may be used.
+    #[inline]
+    pub(crate) fn may_be_brief(&self) -> bool {
+        match self.of(Part::Brief).namespace_word(REST).unwrap_or(0) {
+            0 => true,
+            rest => rest <= self.clock.now(),
+        }
+    }
+
+    /// The right to fill a key of a part, or what is known of it.
+    pub(crate) fn claim(&self, part: Part, key: &[u8], wait: Wait, how: &Claims) -> kennel::Result<Lookup> {
         let options = CreateOptions::new().wait(wait).claim_max_age(how.max_age).needs_value(how.needs_value);
         // From now on, which is before anything is fetched.
         let absence = SystemTime::now().checked_add(how.absence_ttl).map_or(Expiry::Never, Expiry::At);
-        self.cache.claim(key, &options.absence_expiry(absence))
-    }
-
-    /// Whether a caller is filling a key.
-    pub(crate) fn is_claimed(&self, key: &[u8]) -> bool {
-        self.cache.is_claimed(key)
+        self.of(part).claim(key, &options.absence_expiry(absence))
     }
 
     /// Stores without a claim: only a planted fault does so.
@@ -128,29 +151,60 @@ impl Near {
     /// Ends whatever the near tier says of a key, and every fill of it that has begun. If the stripe cannot be locked,
     /// everything is invalidated, for which no stripe is locked; if that fails, all proofs are taken back.
     pub(crate) fn delete(&self, key: &[u8]) {
-        match self.cache.delete(key) {
+        self.parts().for_each(|(part, cache)| self.delete_in(part, cache, key));
+    }
+
+    fn delete_in(&self, part: Part, cache: &Cache, key: &[u8]) {
+        match cache.delete(key) {
             // A key that is too long is never stored.
             Ok(_) | Err(kennel::Error::KeyTooLong { .. }) => {}
-            Err(_) => self.escalate(),
+            Err(_) => self.escalate(part, cache),
+        }
+    }
+
+    /// Ends whatever the near tier says of a key, where it does not say that the key has this value; and every fill of it
+    /// that has begun, for that may have fetched an older value. A near value that is the same may stay: it came by a
+    /// fill that has ended, and while it stands nobody has begun another. One part may be left as it is.
+    pub(crate) fn end_others(&self, key: &[u8], value: Option<&[u8]>, except: Option<Part>) {
+        for (part, cache) in self.parts().filter(|(part, _)| Some(*part) != except) {
+            let is_same = value.is_some_and(|value| cache.get(key).is_some_and(|near| near == value));
+            if !is_same {
+                self.delete_in(part, cache, key);
+            }
         }
     }
 
     /// [`delete`](Self::delete) of many keys.
     pub(crate) fn delete_multi<K: AsRef<[u8]>>(&self, keys: &[K]) {
         let is_left = |result: &kennel::Result<bool>| !matches!(result, Ok(_) | Err(kennel::Error::KeyTooLong { .. }));
-        if self.cache.delete_multi(keys).iter().any(is_left) {
-            self.escalate();
+        for (part, cache) in self.parts() {
+            if cache.delete_multi(keys).iter().any(is_left) {
+                self.escalate(part, cache);
+            }
         }
     }
 
-    fn escalate(&self) {
+    fn escalate(&self, part: Part, cache: &Cache) {
         self.counters.escalations.add(1);
-        if self.cache.invalidate(Invalidation::Hard).is_err() {
-            self.revoke();
+        if cache.invalidate(Invalidation::Hard).is_err() {
+            match part {
+                Part::Proved => self.revoke(),
+                Part::Brief => self.rest(),
+            }
         }
     }
 
-    /// Invalidates everything, and every fill that has begun. `false`: all proofs were taken back instead.
+    /// Uses no brief value until those that are there, and those of fills that have begun, have ended.
+    fn rest(&self) {
+        self.counters.revocations.add(1);
+        let until = self.clock.now() + self.max_staleness_us;
+        if self.of(Part::Brief).raise_namespace_word(REST, until).is_err() {
+            self.counters.unshielded.add(1);
+        }
+    }
+
+    /// Invalidates everything that is proved, and every such fill that has begun. `false`: all proofs were taken back
+    /// instead.
     pub(crate) fn flush(&self) -> bool {
         self.counters.flushes.add(1);
         let is_flushed = self.cache.invalidate(Invalidation::Hard).is_ok();
@@ -163,7 +217,7 @@ impl Near {
     /// Takes all proofs back: a new generation without a name. The keeper that names the next one flushes first.
     pub(crate) fn revoke(&self) {
         self.counters.revocations.add(1);
-        let Some(proof) = self.cache.namespace_word(PROOF).map(Stamped).filter(|_| self.is_tracked) else {
+        let Some(proof) = self.cache.namespace_word(PROOF).map(Stamped) else {
             self.counters.unshielded.add(1);
             return;
         };
@@ -232,7 +286,8 @@ pub(crate) struct Claims {
 mod tests {
     use super::*;
 
-    const SCOPE: Scope<'_> = Scope { database: 0, prefixes: &[], max_staleness_us: 1_000_000, is_tracked: true };
+    const SCOPE: Scope<'_> =
+        Scope { database: 0, prefixes: &[], max_staleness_us: 1_000_000, is_tracked: true, is_brief: false };
 
     fn near() -> (tempfile::TempDir, Near) {
         let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
@@ -302,9 +357,46 @@ mod tests {
             let held = || near.delete(b"key");
             near.cache.while_locked(region, held).unwrap();
         }
-        assert_eq!(near.get(b"key"), None);
+        assert_eq!(near.of(Part::Proved).get(b"key"), None);
         assert!(near.counters.escalations.get() >= 1);
         near.delete(&[b'k'; 70_000]);
         assert_eq!(near.counters.unshielded.get(), 0);
+    }
+
+    #[test]
+    fn brief_values_rest_until_those_that_are_there_have_ended() {
+        let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        for scope in [Scope { is_brief: true, ..SCOPE }, Scope { is_tracked: false, prefixes: &[Vec::new()], ..SCOPE }]
+        {
+            let near = open(&place, &Scope { max_staleness_us: 50_000, ..scope }).unwrap();
+            assert!(near.may_be_brief());
+            if scope.is_tracked {
+                near.begin_generation(7).unwrap();
+            }
+            near.rest();
+            assert!(!near.may_be_brief() && near.counters.unshielded.get() == 0);
+            assert_eq!(near.generation_of(7).is_some(), scope.is_tracked, "proved values are another matter");
+            std::thread::sleep(Duration::from_millis(51));
+            assert!(near.may_be_brief());
+        }
+    }
+
+    #[test]
+    fn a_deletion_is_of_both_parts_and_a_value_that_is_the_same_stays() {
+        let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let near = open(&place, &Scope { is_brief: true, ..SCOPE }).unwrap();
+        let parts = || [Part::Proved, Part::Brief].map(|part| near.of(part).get(b"key"));
+        let set = || near.parts().for_each(|(_, cache)| cache.set(b"key", b"v").unwrap());
+        set();
+        near.end_others(b"key", Some(b"v"), None);
+        assert!(parts().iter().all(Option::is_some));
+        near.end_others(b"key", Some(b"w"), Some(Part::Brief));
+        assert_eq!(parts(), [None, Some(b"v".to_vec())]);
+        set();
+        near.delete(b"key");
+        assert_eq!(parts(), [None, None]);
+        set();
+        near.delete_multi(&[b"key"]);
+        assert_eq!(parts(), [None, None]);
     }
 }

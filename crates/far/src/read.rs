@@ -9,14 +9,19 @@
 //!
 //! Every value that is returned is a trusted hit, or was stored under a claim, or its near key was deleted before. So a
 //! fill that fetched an older value, and is slow to store it, stores nothing.
+//!
+//! Without a proof a read may be *brief*, if the options say so, or there is no tracking at all. Then it does the same
+//! steps in a namespace whose values end T after they were asked for, so it needs no proof. No value may be older in one
+//! namespace than what was returned from the other: so a fill ends what the other namespace says of the key before it
+//! stores, and deletions are of both.
 
 use crate::error::{Error, Result};
-use crate::far::{Far, Inner};
+use crate::far::{Far, Inner, Trust};
 use crate::fault::{Rule, copied, keeps};
-use crate::near::Claims;
-use crate::settings::Tracking;
+use crate::near::{Claims, Part};
+use crate::stats::Count;
 use crate::store::{Answer, TimeToLive};
-use kennel::{Claim, Created, Expiry, Lookup, Stored, Wait};
+use kennel::{Cache, Claim, Created, Expiry, Lookup, Stored, Wait};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -30,8 +35,8 @@ type Found<'k> = (&'k [u8], Option<Vec<u8>>);
 pub(crate) enum Near {
     Value(Vec<u8>),
     Absent,
-    /// The caller fills it.
-    Fill(Claim),
+    /// The caller fills it, in this part.
+    Fill(Claim, Part),
     /// The far tier must be asked, and nothing be stored.
     Bypass,
 }
@@ -44,6 +49,17 @@ impl Far {
     #[inline]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
         self.0.get(key.as_ref())
+    }
+
+    /// Copies the value of a key to the start of `buf` and returns its length; `None` if the key has no value. A value that
+    /// the near tier has costs no allocation.
+    ///
+    /// # Errors
+    /// Those of [`get`](Far::get); [`Error::Near`] with
+    /// [`BufferTooSmall`](kennel::Error::BufferTooSmall), which contains the length: then nothing is copied.
+    #[inline]
+    pub fn get_into(&self, key: impl AsRef<[u8]>, buf: &mut [u8]) -> Result<Option<usize>> {
+        self.0.get_into(key.as_ref(), buf)
     }
 
     /// The value of a key, from the server: as new as the far tier is.
@@ -67,16 +83,49 @@ impl Far {
 impl Inner {
     #[inline]
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        if let Some(proof) = self.proof() {
-            let value = self.near.get(key);
-            copied();
-            let proof = if keeps(Rule::ProofBeforeValue) { proof } else { self.proof().unwrap_or(proof) };
-            if value.is_some() && self.vouches(proof) {
-                self.counters.hits.add(1);
-                return Ok(value);
-            }
+        match self.near_hit(|near| near.get(key)) {
+            Some(value) => Ok(Some(value)),
+            None => self.get_slow(key),
         }
-        self.get_slow(key)
+    }
+
+    #[inline]
+    fn get_into(&self, key: &[u8], buf: &mut [u8]) -> Result<Option<usize>> {
+        match self.near_hit(|near| near.get_into(key, buf).transpose()) {
+            Some(len) => Ok(Some(len?)),
+            None => self.get_into_slow(key, buf),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn get_into_slow(&self, key: &[u8], buf: &mut [u8]) -> Result<Option<usize>> {
+        let Some(value) = self.get_slow(key)? else { return Ok(None) };
+        let given = buf.len();
+        let room = buf.get_mut(..value.len());
+        room.ok_or(kennel::Error::BufferTooSmall { needed: value.len(), given })?.copy_from_slice(&value);
+        Ok(Some(value.len()))
+    }
+
+    /// What `read` copies from the near tier, if it may be returned.
+    #[inline(always)]
+    fn near_hit<V>(&self, read: impl FnOnce(&Cache) -> Option<V>) -> Option<V> {
+        let hope = self.hope()?;
+        let value = read(self.near.of(hope.part()))?;
+        copied();
+        let hope = if keeps(Rule::ProofBeforeValue) { hope } else { self.hope().unwrap_or(hope) };
+        if !self.vouches(hope) {
+            return None;
+        }
+        self.count_hits(&self.counters.hits, hope, 1);
+        Some(value)
+    }
+
+    fn count_hits(&self, hits: &Count, trust: Trust, n: u64) {
+        hits.add(n);
+        if matches!(trust, Trust::Brief) {
+            self.counters.brief_hits.add(n);
+        }
     }
 
     #[cold]
@@ -85,7 +134,7 @@ impl Inner {
         match self.look(key, false, self.fetch_wait()) {
             Near::Value(value) => Ok(Some(value)),
             Near::Absent => Ok(None),
-            Near::Fill(claim) => self.fill(key, claim),
+            Near::Fill(claim, part) => self.fill(key, claim, part),
             Near::Bypass => self.bypass(key),
         }
     }
@@ -98,7 +147,7 @@ impl Inner {
         }
         let deadline = Instant::now() + wait;
         for _ in 0..ATTEMPTS {
-            let Some(proof) = self.proof().filter(|proof| self.vouches(*proof)) else {
+            let Some(trust) = self.trust() else {
                 self.counters.untrusted.add(1);
                 return Near::Bypass;
             };
@@ -107,32 +156,28 @@ impl Inner {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             let wait = if left.is_zero() { Wait::No } else { Wait::For(left) };
-            let found = match self.near.claim(key, wait, &self.claims(needs_value)) {
+            let found = match self.near.claim(trust.part(), key, wait, &self.claims(trust.part(), needs_value)) {
                 Ok(Lookup::Hit(item)) => Near::Value(item.value),
                 Ok(Lookup::Absent) => Near::Absent,
-                Ok(Lookup::Create(claim)) if claim.is_protected() => return Near::Fill(claim),
+                Ok(Lookup::Create(claim)) if claim.is_protected() => return Near::Fill(claim, trust.part()),
                 // Unprotected, too late, or the near tier fails.
                 Ok(_) | Err(_) => return Near::Bypass,
             };
             // The proof is from before the wait: after a long one, everything begins again.
-            if self.vouches(proof) {
+            if self.vouches(trust) {
                 let of = &self.counters;
-                if matches!(found, Near::Absent) {
-                    of.absent_hits.add(1)
-                } else {
-                    of.hits.add(1)
-                }
+                self.count_hits(if matches!(found, Near::Absent) { &of.absent_hits } else { &of.hits }, trust, 1);
                 return found;
             }
         }
         Near::Bypass
     }
 
-    fn claims(&self, needs_value: bool) -> Claims {
+    fn claims(&self, part: Part, needs_value: bool) -> Claims {
         let settings = &self.settings;
-        let absence_ttl = match settings.tracking {
-            Tracking::On => settings.absence_ttl,
-            Tracking::Off => settings.absence_ttl.min(settings.max_staleness),
+        let absence_ttl = match part {
+            Part::Proved => settings.absence_ttl,
+            Part::Brief => settings.absence_ttl.min(settings.max_staleness),
         };
         Claims { max_age: settings.claim_age.max(self.fetch_time() * 10), absence_ttl, needs_value }
     }
@@ -143,8 +188,8 @@ impl Inner {
     }
 
     /// Fetches a key under a claim, and stores what was found.
-    fn fill(&self, key: &[u8], claim: Claim) -> Result<Option<Vec<u8>>> {
-        let Some(began) = Fill::begin(self) else {
+    fn fill(&self, key: &[u8], claim: Claim, part: Part) -> Result<Option<Vec<u8>>> {
+        let Some(began) = Fill::begin(self, part) else {
             drop(claim);
             return self.bypass(key);
         };
@@ -173,8 +218,12 @@ impl Inner {
             Answer::Value(value, ttl) => (Some(value), began.expiry(self, ttl)),
         };
         let is_small = value.as_ref().is_none_or(|value| value.len() <= self.settings.near_max_value);
+        let may_store = is_proved && is_small && expiry.is_some();
+        if may_store && keeps(Rule::BypassesDelete) {
+            self.near.end_others(key, value.as_deref(), Some(began.part()));
+        }
         let stored = match (&value, expiry) {
-            _ if !is_proved || !is_small => None,
+            _ if !may_store => None,
             (_, None) => None,
             (Some(value), Some(expiry)) if !keeps(Rule::FillsClaim) => {
                 self.near.store_unclaimed(key, value, expiry);
@@ -188,7 +237,7 @@ impl Inner {
                 self.counters.fills.add(1);
                 return Ok(value);
             }
-            Some(Ok(_)) => self.counters.voided.add(1),
+            Some(Ok(_)) => self.count_voided(key),
             Some(Err(kennel::Error::TooLarge { .. })) => self.mark_too_large(key),
             Some(Err(_)) => {}
             None if !is_small => self.mark_too_large(key),
@@ -196,6 +245,17 @@ impl Inner {
         }
         self.shield(key, value.as_deref());
         Ok(value)
+    }
+
+    /// A fetched value was out of date before it was stored. A key with which that happens too often is left out for a
+    /// second.
+    fn count_voided(&self, key: &[u8]) {
+        self.counters.voided.add(1);
+        let now = self.near.clock.now();
+        if self.changes.count(key, now) > self.settings.hot_keys {
+            self.counters.hot_keys.add(1);
+            self.marks.mark(key, now);
+        }
     }
 
     fn mark_too_large(&self, key: &[u8]) {
@@ -225,30 +285,27 @@ impl Inner {
     }
 
     /// Before a value is returned that is not in the near tier: ends what the near tier says of the key, and all fills of
-    /// it that have begun, for they may have fetched an older value. A near value that is the same may stay: it came by a
-    /// fill that has ended, and while it stands nobody has begun another.
+    /// it that have begun.
     fn shield(&self, key: &[u8], value: Option<&[u8]>) {
-        if !self.settings.covers(key) || !keeps(Rule::BypassesDelete) {
-            return;
-        }
-        let is_same = value.is_some_and(|value| self.near.get(key).is_some_and(|near| near == value));
-        if !is_same {
-            self.near.delete(key);
+        if self.settings.covers(key) && keeps(Rule::BypassesDelete) {
+            self.near.end_others(key, value, None);
         }
     }
 
     fn get_multi(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
         let mut values = vec![None; keys.len()];
         let mut missing: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
-        let found = self.proof().map(|proof| (proof, self.near.get_multi(keys)));
-        let found = found.filter(|(proof, _)| self.vouches(*proof)).map(|(_, found)| found);
+        let found = self.hope().map(|hope| (hope, self.near.of(hope.part()).get_multi(keys)));
+        let found = found.filter(|(hope, _)| self.vouches(*hope)).map(|(hope, found)| {
+            self.count_hits(&self.counters.hits, hope, found.iter().flatten().count() as u64);
+            found
+        });
         for (i, near) in found.unwrap_or_else(|| vec![None; keys.len()]).into_iter().enumerate() {
             match near {
                 Some(value) => values[i] = Some(value),
                 None => missing.entry(keys[i]).or_default().push(i),
             }
         }
-        self.counters.hits.add(values.iter().flatten().count() as u64);
         for (key, value) in self.fetch_missing(missing.keys().copied().collect())? {
             for &i in &missing[key] {
                 values[i].clone_from(&value);
@@ -266,18 +323,21 @@ impl Inner {
             match self.look(key, false, Duration::ZERO) {
                 Near::Value(value) => done.push((key, Some(value))),
                 Near::Absent => done.push((key, None)),
-                Near::Fill(claim) => fills.push((key, claim)),
+                Near::Fill(claim, part) => fills.push((key, claim, part)),
                 Near::Bypass if self.is_being_filled(key) => waits.push(key),
                 Near::Bypass => bypasses.push(key),
             }
         }
-        self.fill_many(fills, &mut done)?;
+        // While reads go over to another part, a batch may have claims of both.
+        let (proved, brief) = fills.into_iter().partition::<Vec<_>, _>(|(.., part)| *part == Part::Proved);
+        self.fill_many(Part::Proved, proved, &mut done)?;
+        self.fill_many(Part::Brief, brief, &mut done)?;
         let deadline = Instant::now() + self.fetch_wait();
         for key in waits {
             match self.look(key, false, deadline.saturating_duration_since(Instant::now())) {
                 Near::Value(value) => done.push((key, Some(value))),
                 Near::Absent => done.push((key, None)),
-                Near::Fill(claim) => done.push((key, self.fill(key, claim)?)),
+                Near::Fill(claim, part) => done.push((key, self.fill(key, claim, part)?)),
                 Near::Bypass => bypasses.push(key),
             }
         }
@@ -285,17 +345,18 @@ impl Inner {
         Ok(done)
     }
 
-    /// Whether it is worth to wait for a key: it is proved, and another caller has its claim.
+    /// Whether it is worth to wait for a key: another caller has its claim, and what it stores can be used.
     fn is_being_filled(&self, key: &[u8]) -> bool {
-        self.settings.covers(key) && self.proof().is_some_and(|proof| self.vouches(proof)) && self.near.is_claimed(key)
+        let is_claimed = |trust: Trust| self.near.of(trust.part()).is_claimed(key);
+        self.settings.covers(key) && self.trust().is_some_and(is_claimed)
     }
 
-    fn fill_many<'k>(&self, fills: Vec<(&'k [u8], Claim)>, done: &mut Vec<Found<'k>>) -> Result<()> {
+    fn fill_many<'k>(&self, part: Part, fills: Vec<(&'k [u8], Claim, Part)>, done: &mut Vec<Found<'k>>) -> Result<()> {
         if fills.is_empty() {
             return Ok(());
         }
-        let (keys, claims): (Vec<_>, Vec<_>) = fills.into_iter().unzip();
-        let Some(began) = Fill::begin(self) else {
+        let (keys, claims): (Vec<_>, Vec<_>) = fills.into_iter().map(|(key, claim, _)| (key, claim)).unzip();
+        let Some(began) = Fill::begin(self, part) else {
             drop(claims);
             return self.bypass_many(&keys, done);
         };
@@ -335,7 +396,8 @@ fn check_count(keys: &[&[u8]], answers: &[Answer]) -> Result<()> {
 
 /// A fill that has begun: what is fetched after this moment may be stored.
 pub(crate) struct Fill {
-    generation: u64,
+    /// The generation that is proved; `None` for a brief value.
+    generation: Option<u64>,
     /// Wall time before the far tier was asked.
     began: SystemTime,
 }
@@ -343,17 +405,25 @@ pub(crate) struct Fill {
 impl Fill {
     /// Call this with the claim in hand: an invalidation that came before the claim came after the generation. `None`:
     /// nothing is proved any more.
-    pub(crate) fn begin(inner: &Inner) -> Option<Self> {
-        let proof = inner.proof().filter(|proof| inner.vouches(*proof))?;
-        Some(Self { generation: proof.generation(), began: SystemTime::now() })
+    pub(crate) fn begin(inner: &Inner, part: Part) -> Option<Self> {
+        let generation = match part {
+            Part::Brief => None,
+            Part::Proved => match inner.hope().filter(|hope| inner.vouches(*hope))? {
+                Trust::Proved(proof) => Some(proof.generation()),
+                Trust::Brief => return None,
+            },
+        };
+        Some(Self { generation, began: SystemTime::now() })
     }
 
-    /// Whether the answer came from the run that the generation at the start speaks of.
+    fn part(&self) -> Part {
+        if self.generation.is_some() { Part::Proved } else { Part::Brief }
+    }
+
+    /// Whether the answer came from the run that the generation at the start speaks of. A brief value may come from any.
     pub(crate) fn is_of(&self, inner: &Inner, run_id: &str) -> bool {
-        if inner.settings.tracking == Tracking::Off || !keeps(Rule::FillsCheckRun) {
-            return true;
-        }
-        inner.near.generation_of(inner.identity_of(run_id)) == Some(self.generation)
+        let Some(generation) = self.generation.filter(|_| keeps(Rule::FillsCheckRun)) else { return true };
+        inner.near.generation_of(inner.identity_of(run_id)) == Some(generation)
     }
 
     /// When the near value ends; `None`: at once.
@@ -365,7 +435,8 @@ impl Fill {
             TimeToLive::Millis(millis) => Duration::from_millis(millis),
             TimeToLive::Unlimited => less_up_to_a_tenth(settings.near_ttl),
         };
-        let left = if settings.tracking == Tracking::Off { left.min(settings.max_staleness) } else { left };
+        let is_brief = self.part() == Part::Brief && keeps(Rule::BriefEnds);
+        let left = if is_brief { left.min(settings.max_staleness) } else { left };
         // A time to live beyond the clock's range means that the value does not expire.
         Some(self.began.checked_add(left).map_or(Expiry::Never, Expiry::At))
     }

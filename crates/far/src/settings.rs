@@ -15,12 +15,26 @@ pub enum Tracking {
     Off,
 }
 
+/// What reads do while nothing is proved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Degraded {
+    /// Each of them asks the server and stores nothing.
+    #[default]
+    Bypass,
+    /// One process asks for all: what it gets is used for `max_staleness`, as without tracking. This protects the server
+    /// when all trackers of a host are lost at once.
+    Brief,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub address: Address,
     pub prefixes: Vec<Vec<u8>>,
     pub max_staleness: Duration,
     pub tracking: Tracking,
+    pub degraded: Degraded,
+    pub hot_keys: u32,
     pub keepers: usize,
     pub probe: bool,
     pub near_ttl: Duration,
@@ -38,11 +52,17 @@ impl Settings {
             prefixes: &self.prefixes,
             max_staleness_us: self.staleness_us(),
             is_tracked: self.tracking == Tracking::On,
+            is_brief: self.is_brief(),
         }
     }
 
     pub(crate) fn staleness_us(&self) -> u64 {
         micros(self.max_staleness)
+    }
+
+    /// Whether values that end by themselves are stored beside those that are proved.
+    pub(crate) fn is_brief(&self) -> bool {
+        self.tracking == Tracking::On && self.degraded == Degraded::Brief
     }
 
     /// Whether the near tier may have copies of a key.
