@@ -7,7 +7,7 @@ use kennel::{Cache, Clock, CreateOptions, LockStrategy, Options, SetOptions};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 fn options() -> Options {
     Options::new().capacity(1 << 20).stripes(64).mean_item(64)
@@ -243,6 +243,7 @@ fn a_batch_creates_only_what_is_missing() {
 fn a_batch_waits_as_long_as_one_write() {
     use kennel::crash::{Plan, Step, arm};
     use kennel::{Error, Wait};
+    use std::time::Instant;
     const LOCK_WAIT: Duration = Duration::from_millis(200);
     common::must_end("a batch beside a stopped writer", || {
         [LockStrategy::File, LockStrategy::Lease].into_iter().for_each(beside_a_stopped_writer);

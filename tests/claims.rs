@@ -6,7 +6,6 @@ mod common;
 use common::children::{self, Process, arg, say};
 use common::{Place, Random, assert_sound};
 use kennel::{Cache, CreateOptions, Error, Lookup, Options, Wait};
-use std::convert::Infallible;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -265,6 +264,7 @@ fn a_killed_owners_lock_goes_to_the_next() {
 fn a_stopped_owner_is_not_dead() {
     use kennel::CreateError;
     use rustix::process::Signal;
+    use std::convert::Infallible;
     let (_place, cache) = cache();
     let mut creator = start("create", &cache, "key");
     creator.expect("creating");

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Place, must_end};
+use common::Place;
 use kennel::{Cache, CreateError, CreateOptions, Error, Expiry, Lookup, Options, Stored, Wait};
 use std::convert::Infallible;
 use std::time::Duration;
@@ -149,7 +149,7 @@ fn stop_a_writer(cache: &Cache) {
 #[cfg(all(unix, feature = "crash-points"))]
 #[test]
 fn a_busy_stripe_stops_nobody() {
-    must_end("creations beside a stopped writer", || {
+    common::must_end("creations beside a stopped writer", || {
         let place = Place::new();
         let cache = options().stripes(1).create(place.path()).unwrap();
         let how = at_once().or_uncached(true);

@@ -193,7 +193,7 @@ pub(super) trait Purpose {
     /// that is not to be stored. `None`: the caller waits.
     fn unprotected(&self, of: Target<'_>) -> Result<Option<Self::Got>>;
 
-    /// What the caller makes of a step's outcome in the end.
+    /// The last word on a step that did not end in a wait: it may turn an error, or a value, into what the caller asked for.
     fn conclude(&mut self, _: Target<'_>, step: Result<Step<Self::Got>>) -> Result<Step<Self::Got>> {
         step
     }
@@ -241,6 +241,7 @@ impl<'a, P: Purpose> Acquire<'a, P> {
         self.progress.purpose.conclude(self.of, step)
     }
 
+    /// Looks at the key without a lock, and then tries for its claim unless the look found enough.
     fn attempt(&mut self) -> Result<Step<P::Got>> {
         let usable = match self.progress.purpose.look(self.of)? {
             Found::Enough(got) => return Ok(Step::Done(got)),

@@ -109,8 +109,8 @@ impl Cache {
         if may_wait { self.read_slow_with(key, want, |_, read| read).transpose() } else { Ok(None) }
     }
 
-    /// One look at a stored key, on the fast path, by a caller that asks for no more if a record is there that it
-    /// `accepts`. Only that is a use of the record, and counts as a hit.
+    /// One look at a stored key on the fast path. A record that the caller `accepts` is used, and counts as a hit. Any
+    /// other counts as nothing: the caller goes on with a full read.
     #[inline]
     pub(super) fn glance<T: Extract>(
         &self,
@@ -345,9 +345,9 @@ impl Cache {
         );
     }
 
-    /// Calls `fast` for each stored key with a view of the key's bucket, or `slow` if the file is not ready for the fast
-    /// path. It prefetches the buckets of a batch, then the records. There are two functions, each with one call, so that
-    /// both are inlined.
+    /// Calls `fast` for each stored key with a view of the key's bucket. Before that it prefetches the buckets of a batch,
+    /// then their records. If the file is not ready for the fast path, it calls `slow` instead. `fast` and `slow` are two
+    /// functions because each has one place of call, where the compiler inlines it.
     #[inline(always)]
     fn in_batches<K: AsRef<[u8]>, S>(
         &self,

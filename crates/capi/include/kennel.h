@@ -13,7 +13,8 @@
  *  - **Keys and values** are bytes with a length; zero bytes are allowed. With a length of 0 the pointer may be NULL. A key
  *    has at most 65535 bytes.
  *  - **Threads.** Threads may share a handle, and call any function at any time, except that nobody may use a handle during
- *    or after its kennel_close(). Claims, locks and requests may be used by any thread, not only by the one that got them.
+ *    or after its kennel_close(). Claims, locks, requests and listings may be used by any thread, not only by the one that
+ *    got them.
  *  - **fork.** A child may go on using an inherited handle, and may close it. Claims, locks and requests stay the parent's:
  *    in the child, ending one does nothing.
  *  - **Errors that many functions return**, which their descriptions call "errors of a write": #KENNEL_E_BUSY if another
@@ -49,6 +50,9 @@ typedef uint64_t kennel_key_lock;
 
 /** The request of a claim: a number like a claim's. */
 typedef uint64_t kennel_request;
+
+/** A listing of items: a number like a claim's. */
+typedef uint64_t kennel_listing;
 
 /** Returns memory for a value of @p len bytes, or NULL if there is none. It must not unwind or jump out of the call. It may
  *  use the cache. */
@@ -87,8 +91,8 @@ typedef void *(*kennel_room)(void *ctx, size_t len);
 #define KENNEL_E_READ_ONLY (-24)          /**< The cache was opened with #KENNEL_READ_ONLY. */
 #define KENNEL_E_NO_MEMORY (-25)          /**< There is no memory for the value. */
 #define KENNEL_E_BUFFER_TOO_SMALL (-26)   /**< The buffer is too small; the length is told. */
-#define KENNEL_E_BAD_HANDLE (-90)         /**< The cache is NULL; or no such claim, lock or request: it has ended. */
-#define KENNEL_E_NO_HANDLE (-91)          /**< The process holds 4096 claims, locks and requests. */
+#define KENNEL_E_BAD_HANDLE (-90)         /**< The cache is NULL; or no such claim, lock, request or listing. */
+#define KENNEL_E_NO_HANDLE (-91)          /**< The process holds 4096 claims, locks, requests and listings. */
 #define KENNEL_E_PANIC (-99)              /**< A defect in Kennel. */
 /**@}*/
 
@@ -176,6 +180,18 @@ const char *kennel_version(void);
  *  @return a text that stays valid until the next failure of a function in this thread; "" before the first one */
 const char *kennel_last_error(void);
 
+/** @brief The calling thread's last failure without what to do: what was expected, and what was found. With
+ *         kennel_last_advice() this is for bindings of other languages, which name what to do in their own words.
+ *  @return a text as that of kennel_last_error() */
+const char *kennel_last_facts(void);
+
+/** @brief The name of what to do about the calling thread's last failure, or "" if it has no name: "create",
+ *         "open-or-destroy", "other-path", "other-path-or-remove", "replace-lost", "destroy-and-create", "on-mismatch",
+ *         "restore-locks", "not-lease", "share-handle", "trust", "local-files", "more-seats", "larger-items",
+ *         "wait-longer", "not-within" or "more-namespaces". Later versions have more names.
+ *  @return a text as that of kennel_last_error() */
+const char *kennel_last_advice(void);
+
 /** @brief Frees what a function of this library handed out.
  *  @param[in] memory that memory, or NULL */
 void kennel_free(void *memory);
@@ -193,7 +209,7 @@ void kennel_free(void *memory);
  *          KENNEL_E_OPEN_ELSEWHERE, KENNEL_E_SEATS_FULL, KENNEL_E_LOCKS_LOST, KENNEL_E_BUSY, KENNEL_E_IO */
 int kennel_open(const char *path, const kennel_options *options, kennel **out);
 
-/** @brief Closes a handle. Claims, locks and requests that were got with it stay as they are.
+/** @brief Closes a handle. Claims, locks, requests and listings that were got with it stay as they are.
  *  @param[in] k the handle, or NULL. No other thread may use it. */
 void kennel_close(kennel *k);
 
@@ -521,6 +537,31 @@ int kennel_unlock(kennel_key_lock lock);
  *  @retval KENNEL_OK somebody does
  *  @retval KENNEL_NONE nobody does */
 int kennel_is_claimed(const kennel *k, const void *key, size_t n);
+
+/** @brief Begins to list the items of a cache. Nothing is locked, and reading the list does not count as a use of the keys.
+ *  @param[in] k the cache; on a handle of a namespace, only its items are listed
+ *  @param[in] prefix,n what the keys begin with; with @p n 0, all are listed. The whole file is searched in any case.
+ *  @param[out] listing the listing, which ends with its last item or by kennel_end_list()
+ *  @retval KENNEL_OK it has begun
+ *  @retval KENNEL_E_NO_HANDLE */
+int kennel_list(const kennel *k, const void *prefix, size_t n, kennel_listing *listing);
+
+/** @brief The next item of a listing, in no particular order. What is written meanwhile may or may not be listed.
+ *  @param[in] listing the listing. No two threads may ask for its items at a time.
+ *  @param[out] key the key, which kennel_free() frees
+ *  @param[out] n its length; may be NULL
+ *  @param[in,out] item what the cache knows of the value; may be NULL
+ *  @retval KENNEL_OK it is there
+ *  @retval KENNEL_NONE there are no more; the listing has ended
+ *  @retval KENNEL_E_NO_MEMORY
+ *  @retval KENNEL_E_BAD_HANDLE it had ended before */
+int kennel_next(kennel_listing listing, char **key, size_t *n, kennel_item *item);
+
+/** @brief Ends a listing before its last item.
+ *  @param[in] listing the listing
+ *  @retval KENNEL_OK it has ended
+ *  @retval KENNEL_E_BAD_HANDLE it had ended before */
+int kennel_end_list(kennel_listing listing);
 
 /** @brief Invalidates all values of the handle's namespace, or of the file, for all processes, in the same short time for
  *         any number of values.

@@ -1,6 +1,6 @@
 //! The border of each function: no panic leaves it, a failure becomes a number and a text, and pointers are checked.
 
-use crate::words::in_c;
+use crate::words::{Words, words};
 use engine::{Error, ErrorCode};
 use std::any::Any;
 use std::cell::RefCell;
@@ -24,7 +24,7 @@ pub(crate) enum Failure {
     TooSmall,
     /// A claim, lock or request that there is not.
     BadHandle(&'static str),
-    /// All numbers for claims, locks and requests are in use.
+    /// All numbers for claims, locks, requests and listings are in use.
     NoHandle,
 }
 
@@ -45,31 +45,22 @@ pub(crate) fn bad_option(option: &'static str, given: impl Into<String>, expecte
     Failure::Engine(Error::BadOption { option, given: given.into(), expected: expected.into() })
 }
 
-/// The text of a thread's last failure.
-enum LastText {
-    Fixed(&'static CStr),
-    Own(CString),
-}
-
 thread_local! {
-    static LAST: RefCell<LastText> = const { RefCell::new(LastText::Fixed(c"")) };
+    /// What is said of this thread's last failure.
+    static LAST: RefCell<Words> = const { RefCell::new(Words::fixed(c"")) };
 }
 
-/// The text of this thread's last failure, valid until the next one.
-pub(crate) fn last_text() -> *const c_char {
-    let text = |last: &RefCell<LastText>| match last.try_borrow().as_deref() {
-        Ok(LastText::Fixed(text)) => text.as_ptr(),
-        Ok(LastText::Own(text)) => text.as_ptr(),
-        Err(_) => c"".as_ptr(),
-    };
+/// A part of what is said of this thread's last failure, valid until the next one.
+pub(crate) fn last(part: impl Fn(&Words) -> &CStr) -> *const c_char {
+    let text = |last: &RefCell<Words>| last.try_borrow().map_or(c"".as_ptr(), |words| part(&words).as_ptr());
     // A thread that ends has no text any more.
     LAST.try_with(text).unwrap_or(c"".as_ptr())
 }
 
-fn note(text: LastText) {
+fn note(words: Words) {
     let _ = LAST.try_with(|last| {
         if let Ok(mut last) = last.try_borrow_mut() {
-            *last = text;
+            *last = words;
         }
     });
 }
@@ -97,15 +88,14 @@ pub(crate) fn guarded(work: impl FnOnce() -> Answer) -> c_int {
 #[cold]
 fn failed(failure: Failure) -> c_int {
     let (number, last) = match failure {
-        Failure::TooSmall => (
-            -c_int::from(ErrorCode::BufferTooSmall.number()),
-            LastText::Fixed(c"the buffer is too small for the value"),
-        ),
-        Failure::BadHandle(what) => (BAD_HANDLE, LastText::Own(text(what))),
-        Failure::NoHandle => {
-            (NO_HANDLE, LastText::Fixed(c"this process holds 4096 claims, locks and requests; end some of them"))
+        Failure::TooSmall => {
+            (-c_int::from(ErrorCode::BufferTooSmall.number()), Words::fixed(c"the buffer is too small for the value"))
         }
-        Failure::Engine(error) => (-c_int::from(error.code().number()), LastText::Own(text(&in_c(&error)))),
+        Failure::BadHandle(what) => (BAD_HANDLE, Words::of(text(what))),
+        Failure::NoHandle => {
+            (NO_HANDLE, Words::fixed(c"this process holds 4096 claims, locks, requests and listings; end some of them"))
+        }
+        Failure::Engine(error) => (-c_int::from(error.code().number()), words(&error)),
     };
     note(last);
     number
@@ -114,7 +104,7 @@ fn failed(failure: Failure) -> c_int {
 #[cold]
 fn panicked(panic: &(dyn Any + Send)) -> c_int {
     let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    note(LastText::Own(text(&format!("a defect in Kennel: {}", said.unwrap_or("a panic")))));
+    note(Words::of(text(&format!("a defect in Kennel: {}", said.unwrap_or("a panic")))));
     PANIC
 }
 

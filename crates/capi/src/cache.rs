@@ -1,8 +1,9 @@
 //! Opening and closing, namespaces, invalidation, statistics.
 
-use crate::border::{Answer, Failure, OK, Out, bad_option, c_text, cache, guarded, last_text};
+use crate::border::{Answer, Failure, OK, Out, bad_option, c_text, cache, guarded, last};
 use crate::memory::Malloc;
 use crate::structs::{self, Options};
+use crate::words::Words;
 use engine::{Cache, Error, Invalidation, LockStrategy, NamespaceOptions, OnMismatch, default_path};
 use serde_json::json;
 use std::ffi::{CStr, c_char, c_int};
@@ -30,7 +31,19 @@ pub extern "C" fn kennel_version() -> *const c_char {
 /// The text of this thread's last failure.
 #[unsafe(no_mangle)]
 pub extern "C" fn kennel_last_error() -> *const c_char {
-    last_text()
+    last(Words::whole)
+}
+
+/// What was expected and found in this thread's last failure, without what to do.
+#[unsafe(no_mangle)]
+pub extern "C" fn kennel_last_facts() -> *const c_char {
+    last(Words::facts)
+}
+
+/// The name of what to do about this thread's last failure.
+#[unsafe(no_mangle)]
+pub extern "C" fn kennel_last_advice() -> *const c_char {
+    last(Words::advice)
 }
 
 #[cfg(unix)]

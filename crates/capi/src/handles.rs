@@ -1,11 +1,11 @@
-//! The claims, locks and requests of this process, as numbers.
+//! The claims, locks, requests and listings of this process, as numbers.
 //!
 //! A number names a place in a table and how often the place was used, so it is never given twice: a claim that is ended
 //! twice is an error, not a crash. There is no lock here. A child that was forked while another thread of its parent was
 //! in the middle of a function loses that one place, and goes on.
 
 use crate::border::Failure;
-use engine::{Claim, ClaimRequest, KeyLock};
+use engine::{Claim, ClaimRequest, Entries, KeyLock};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
@@ -24,11 +24,19 @@ pub(crate) enum Held {
     Claim(Claim),
     Lock(KeyLock),
     Request(Box<ClaimRequest>),
+    List(Box<Listing>),
+}
+
+/// The items that are still to be listed, and what their keys begin with.
+pub(crate) struct Listing {
+    pub(crate) entries: Entries,
+    pub(crate) prefix: Vec<u8>,
 }
 
 /// The kind of a number. A number of another kind is a wrong one.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
+    List = 0,
     Claim = 1,
     Lock = 2,
     Request = 3,
@@ -79,7 +87,7 @@ impl Own {
     /// Takes the place of a number.
     pub(crate) fn take(number: u64, kind: Kind) -> Result<(Self, Held), Failure> {
         const WRONG: Failure =
-            Failure::BadHandle("there is no such claim, lock or request: it has ended, or never was");
+            Failure::BadHandle("there is no such claim, lock, request or listing: it has ended, or never was");
         let (place, name) = (number as usize % PLACES, number >> PLACE_BITS);
         if name & ((1 << KIND_BITS) - 1) != kind as u64 || name >> (64 - STATE_BITS) != 0 {
             return Err(WRONG);

@@ -9,6 +9,7 @@ mod cache;
 mod claim;
 mod counts;
 mod handles;
+mod list;
 mod memory;
 mod read;
 mod structs;

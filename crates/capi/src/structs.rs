@@ -210,6 +210,19 @@ impl ItemOut {
         });
     }
 
+    pub(crate) fn set_entry(&self, entry: &engine::Entry, now: SystemTime) {
+        self.write(Entry {
+            size: 0,
+            len: usize::try_from(entry.value_len).unwrap_or(usize::MAX),
+            stamp: entry.stamp.0,
+            expires_ms: moment(entry.expires),
+            soft_expires_ms: moment(entry.soft_expires),
+            created_ms: moment(entry.created),
+            flags: entry.flags,
+            is_stale: entry.soft_expires.is_some_and(|stale| stale <= now).into(),
+        });
+    }
+
     /// Tells the length of a value that did not fit.
     pub(crate) fn set_len(&self, len: usize) {
         self.write(Entry { len, ..Entry::INIT });

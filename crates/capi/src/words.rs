@@ -1,17 +1,85 @@
 //! The texts of errors, for a program in C.
 
+use crate::border::text;
 use engine::{Advice, Error};
+use std::ffi::{CStr, CString};
 
-/// The message of an error, with the names of `kennel.h`.
-pub(crate) fn in_c(error: &Error) -> String {
-    let parts = error.parts();
-    match parts.advice.map_or("", advice) {
-        "" => parts.facts,
-        advice => parts.facts + "; " + advice,
+/// A text that may be constant.
+enum Text {
+    Fixed(&'static CStr),
+    Own(CString),
+}
+
+/// What is said of a failure.
+pub(crate) struct Words {
+    facts: Text,
+    /// The facts with what to do, if there is something.
+    whole: Option<CString>,
+    advice: &'static CStr,
+}
+
+impl Words {
+    pub(crate) const fn fixed(facts: &'static CStr) -> Self {
+        Self { facts: Text::Fixed(facts), whole: None, advice: c"" }
+    }
+
+    pub(crate) fn of(facts: CString) -> Self {
+        Self { facts: Text::Own(facts), whole: None, advice: c"" }
+    }
+
+    /// What was expected, and what was found.
+    pub(crate) fn facts(&self) -> &CStr {
+        match &self.facts {
+            Text::Fixed(facts) => facts,
+            Text::Own(facts) => facts,
+        }
+    }
+
+    /// The facts and what to do, with the names of `kennel.h`.
+    pub(crate) fn whole(&self) -> &CStr {
+        self.whole.as_deref().unwrap_or_else(|| self.facts())
+    }
+
+    /// The name of the advice.
+    pub(crate) fn advice(&self) -> &CStr {
+        self.advice
     }
 }
 
-fn advice(advice: Advice) -> &'static str {
+/// What is said of an error of the engine.
+pub(crate) fn words(error: &Error) -> Words {
+    let parts = error.parts();
+    let whole = parts.advice.map(in_c).filter(|advice| !advice.is_empty());
+    let whole = whole.map(|advice| text(&format!("{}; {advice}", parts.facts)));
+    Words { facts: Text::Own(text(&parts.facts)), whole, advice: parts.advice.map_or(c"", name) }
+}
+
+/// The name of an advice, for languages that word it themselves.
+fn name(advice: Advice) -> &'static CStr {
+    match advice {
+        Advice::Create => c"create",
+        Advice::OpenOrDestroy => c"open-or-destroy",
+        Advice::OtherPath => c"other-path",
+        Advice::OtherPathOrRemove => c"other-path-or-remove",
+        Advice::ReplaceLost => c"replace-lost",
+        Advice::DestroyAndCreate => c"destroy-and-create",
+        Advice::OnMismatch => c"on-mismatch",
+        Advice::RestoreLocks => c"restore-locks",
+        Advice::NotLease => c"not-lease",
+        Advice::ShareHandle => c"share-handle",
+        Advice::Trust => c"trust",
+        Advice::LocalFiles => c"local-files",
+        Advice::MoreSeats => c"more-seats",
+        Advice::LargerItems => c"larger-items",
+        Advice::WaitLonger => c"wait-longer",
+        Advice::NotWithin => c"not-within",
+        Advice::MoreNamespaces => c"more-namespaces",
+        // One that this library does not know yet.
+        _ => c"",
+    }
+}
+
+fn in_c(advice: Advice) -> &'static str {
     match advice {
         Advice::Create => "create one with \"kennel create\", or open it without KENNEL_EXISTING",
         Advice::OpenOrDestroy => "open it, or remove it first with kennel_destroy",

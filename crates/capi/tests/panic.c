@@ -48,6 +48,9 @@ int main(int argc, char **argv) {
     PANICS(kennel_decr(k, T("a"), 1, &number));
     PANICS(kennel_incr_or(k, T("a"), 1, 1, NULL, &number));
     PANICS(kennel_decr_or(k, T("a"), 1, 1, NULL, &number));
+    PANICS(kennel_list(k, NULL, 0, &number));
+    PANICS(kennel_next(1, &value, &len, &item));
+    PANICS(kennel_end_list(1));
     PANICS(kennel_begin(k, T("a"), NULL, &value, &len, &number));
     PANICS(kennel_ask(k, T("a"), NULL, &number));
     PANICS(kennel_poll(1, &value, &len, &number));

@@ -342,6 +342,58 @@ static void test_namespaces(void) {
 }
 
 /* Rule 2: the text is the thread's. */
+static void test_listing(void) {
+    kennel *things;
+    kennel_set_options how = KENNEL_SET_OPTIONS_INIT;
+    kennel_item item = KENNEL_ITEM_INIT;
+    kennel_listing listing;
+    char name[16], *key = name;
+    size_t n;
+    int seen = 0;
+    IS(kennel_namespace(k, "things", 0, &things), KENNEL_OK);
+    how.ttl_ms = 60000;
+    how.soft_ttl_ms = 1;
+    how.flags = 7;
+    for (int i = 0; i < 300; i++) {
+        snprintf(name, sizeof name, "%s:%d", i % 3 == 0 ? "a" : "b", i);
+        IS(kennel_set_with(things, T(name), T("value"), &how, NULL), KENNEL_OK);
+    }
+    pause_ms(20);
+    IS(kennel_list(things, T("a:"), &listing), KENNEL_OK);
+    while (kennel_next(listing, &key, &n, &item) == KENNEL_OK) {
+        CHECK(n == strlen(key) && strncmp(key, "a:", 2) == 0 && atoi(key + 2) % 3 == 0);
+        CHECK(item.len == 5 && item.flags == 7 && item.stamp != 0 && item.expires_ms > 0 && item.is_stale == 1);
+        kennel_free(key);
+        seen++;
+    }
+    CHECK(seen == 100 && key == NULL && n == 0 && item.len == 0);
+    IS(kennel_next(listing, &key, &n, &item), KENNEL_E_BAD_HANDLE);
+    IS(kennel_list(things, NULL, 0, &listing), KENNEL_OK);
+    IS(kennel_next(listing, &key, NULL, NULL), KENNEL_OK);
+    kennel_free(key);
+    IS(kennel_fail(listing), KENNEL_E_BAD_HANDLE);
+    IS(kennel_next(listing, NULL, NULL, NULL), KENNEL_E_BAD_OPTION);
+    IS(kennel_end_list(listing), KENNEL_OK);
+    IS(kennel_end_list(listing), KENNEL_E_BAD_HANDLE);
+    IS(kennel_list(things, T("a"), NULL), KENNEL_E_BAD_OPTION);
+    IS(kennel_list(NULL, T("a"), &listing), KENNEL_E_BAD_HANDLE);
+    CHECK(listing == 0);
+    kennel_close(things);
+}
+
+/* What bindings of other languages word themselves. */
+static void test_parts_of_texts(void) {
+    char *huge = calloc(1, 32 << 20);
+    CHECK(huge != NULL);
+    IS(kennel_set(k, T("huge"), huge, 32 << 20, 0), KENNEL_E_TOO_LARGE);
+    free(huge);
+    CHECK(strcmp(kennel_last_advice(), "larger-items") == 0);
+    CHECK(strncmp(kennel_last_error(), kennel_last_facts(), strlen(kennel_last_facts())) == 0);
+    CHECK(strstr(kennel_last_error(), "stripes") != NULL && strstr(kennel_last_facts(), "; ") == NULL);
+    IS(kennel_fail(0), KENNEL_E_BAD_HANDLE);
+    CHECK(kennel_last_advice()[0] == 0 && strcmp(kennel_last_error(), kennel_last_facts()) == 0);
+}
+
 static void *fails_otherwise(void *unused) {
     CHECK(kennel_last_error()[0] == 0);
     IS(kennel_fail(0), KENNEL_E_BAD_HANDLE);
@@ -474,7 +526,9 @@ int main(int argc, char **argv) {
     test_claims();
     test_all_handles();
     test_namespaces();
+    test_listing();
     test_texts();
+    test_parts_of_texts();
     test_herd();
     test_killed_owner();
     test_fork();

@@ -10,8 +10,8 @@ use crate::file::AttachedFile;
 use crate::hash::Key;
 use crate::store::record::{Extension, Head};
 
-/// The looks of this file find no value where the rest of a creation must decide or report something: on the slow paths
-/// of reads, with options about a value's age, for a remembered absence, and without memory for the value.
+/// These looks leave everything but a plain hit to the machine of creations: slow paths of reads, options about a value's
+/// age, remembered absences, and a value for which there is no memory. For all of them they find nothing.
 impl Cache {
     /// The value of a stored key, if this caller takes it as it is.
     pub(super) fn value_at_hand(&self, key: &[u8], how: &CreateOptions, in_background: bool) -> Option<Vec<u8>> {

@@ -4,8 +4,8 @@ use super::created::Created;
 use super::creation::{Claim, Lookup};
 use crate::error::{Error, Result};
 
-/// The places of each of some keys of a list, by these keys' places. The keys have the same order for all callers that claim several, whatever the order of
-/// the lists, so that no two callers wait for each other.
+/// Groups places of a list that hold the same key. The groups come in the order of their keys, whatever the order of the
+/// list: all callers claim several keys in that order, so no two of them wait for each other.
 pub(crate) fn in_one_order<K: AsRef<[u8]>>(keys: &[K], places: Vec<usize>) -> Vec<Vec<usize>> {
     // Called once for each key, since `as_ref` is code of the caller.
     let mut order: Vec<(&[u8], usize)> = places.into_iter().map(|i| (keys[i].as_ref(), i)).collect();

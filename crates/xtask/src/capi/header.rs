@@ -30,7 +30,7 @@ const TYPES: [(&str, &str); 18] = [
 ];
 
 /// Numbers, which the library does not tell apart.
-const NUMBERS: [&str; 3] = ["kennel_claim", "kennel_key_lock", "kennel_request"];
+const NUMBERS: [&str; 4] = ["kennel_claim", "kennel_key_lock", "kennel_request", "kennel_listing"];
 
 /// The structs, by their names in the header and in the code.
 const STRUCTS: [(&str, &str); 4] = [
@@ -62,7 +62,25 @@ pub(crate) fn check(folder: &Path) -> Result<()> {
     let own = ["E_BAD_HANDLE", "E_NO_HANDLE", "E_PANIC"];
     let mut errors = numbers(&header);
     errors.retain(|name, _| name.starts_with("E_") && !own.contains(&name.as_str()));
-    same("error", &errors, &engines)
+    same("error", &errors, &engines)?;
+    same("advice", &quoted_names(&read(&folder.join("include/kennel.h"))?)?, &advices(&engine))
+}
+
+/// The names that the description of `kennel_last_advice` lists.
+fn quoted_names(header: &str) -> Result<BTreeMap<String, String>> {
+    let described = header.split("/**").find(|part| part.contains("kennel_last_advice(void);"));
+    let (described, _) =
+        described.and_then(|part| part.split_once('@')?.1.split_once("@return")).context("no advice")?;
+    let names = described.split('"').skip(1).step_by(2).filter(|name| !name.is_empty());
+    Ok(names.map(|name| (name.to_owned(), String::new())).collect())
+}
+
+/// The engine's advices, in the header's spelling.
+fn advices(source: &str) -> BTreeMap<String, String> {
+    let body = source.split_once("pub enum Advice {").and_then(|(_, rest)| rest.split_once("\n}"));
+    let variants = body.map_or("", |(body, _)| body).lines().filter_map(|line| line.trim().strip_suffix(','));
+    let names = variants.filter(|line| !line.starts_with('/'));
+    names.map(|name| (screaming(name).to_lowercase().replace('_', "-"), String::new())).collect()
 }
 
 /// Fails with the first difference.
