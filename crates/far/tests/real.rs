@@ -386,3 +386,22 @@ fn a_near_file_whose_namespaces_were_made_in_another_order_is_used_all_the_same(
         });
     }
 }
+
+#[test]
+fn processes_that_name_the_near_file_by_another_path_share_its_seats() {
+    let Some(place) = place("processes_that_name_the_near_file_by_another_path") else { return };
+    let (other, near) = (place.folder.path().join("other"), place.folder.path().join("near"));
+    std::fs::create_dir(&other).unwrap();
+    let first = place.open(&place.options().keepers(1), "near");
+    std::os::unix::fs::symlink(&near, other.join("link")).unwrap();
+    let linked = place.options().keepers(1).open(other.join("link")).unwrap();
+    trusted(&linked);
+    place.server.ask(&["SET", "app:k", "v"]);
+    until("one value near both", || is_near(&first, "app:k") && is_near(&linked, "app:k"));
+    assert_eq!((first.stats().tracked, linked.stats().tracked), (1, 0));
+    assert_eq!(std::fs::read_dir(&other).unwrap().count(), 1, "seats lie beside the file itself");
+    // The file alone, without its locks, is refused: two sets of locks and seats would exclude nobody.
+    std::fs::hard_link(&near, other.join("hard")).unwrap();
+    let alone = place.options().open(other.join("hard"));
+    assert!(matches!(alone, Err(Error::Near(_))), "{alone:?}");
+}
