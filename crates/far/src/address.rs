@@ -58,6 +58,30 @@ impl Address {
             _ => Ok(Self { endpoint, user, password, database }),
         }
     }
+
+    /// Another server, `HOST:PORT`, for the same user.
+    pub(crate) fn at(&self, place: &str) -> Result<Self> {
+        let parts = place.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        let (host, port) =
+            parts.ok_or_else(|| Error::Answer { expected: "an address of a node", found: place.to_owned() })?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Ok(Self { endpoint: Endpoint::Tcp(host, port), ..self.clone() })
+    }
+}
+
+/// The nodes of a cluster that a URL names: `redis-cluster://[[USER]:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]`. `None`: it is
+/// the URL of a server.
+pub(crate) fn nodes(url: &str) -> Result<Option<Vec<Address>>> {
+    let Some((scheme, rest)) = url.split_once("://") else { return Ok(None) };
+    let Some(scheme) = scheme.strip_suffix("-cluster") else { return Ok(None) };
+    let (login, places) = rest.rsplit_once('@').map_or(("", rest), |(login, _)| rest.split_at(login.len() + 1));
+    let places = places.strip_suffix('/').unwrap_or(places);
+    let address = |place: &str| Address::parse(&format!("{scheme}://{login}{place}"));
+    let nodes = places.split(',').map(address).collect::<Result<Vec<_>>>()?;
+    match nodes.iter().find(|node| node.database != 0 || !matches!(node.endpoint, Endpoint::Tcp(..))) {
+        Some(_) => Err(Error::option("url", "a database or a path", "hosts: a cluster has database 0 only")),
+        None => Ok(Some(nodes)),
+    }
 }
 
 fn host_and_port(text: &str) -> Option<(String, u16)> {
@@ -112,6 +136,23 @@ mod tests {
         let unix = of("unix:///run/redis.sock?db=2");
         assert_eq!((unix.endpoint, unix.database), (Endpoint::Unix("/run/redis.sock".into()), 2));
         assert_eq!(of("redis+unix://:p@/s").password.as_deref(), Some("p"));
+    }
+
+    #[test]
+    fn a_cluster_is_named_by_some_of_its_nodes() {
+        let found = nodes("redis-cluster://app:p%2C@h1:7000,h2,[::1]:7002/").unwrap().unwrap();
+        let places: Vec<_> = found.iter().map(|node| node.endpoint.clone()).collect();
+        assert_eq!(places, [tcp("h1", 7000), tcp("h2", 6379), tcp("::1", 7002)]);
+        assert!(found.iter().all(|node| node.password.as_deref() == Some("p,")));
+        assert_eq!(nodes("redis://h1,h2").unwrap(), None);
+        assert_eq!(found[0].at("10.0.0.2:7003").unwrap().endpoint, tcp("10.0.0.2", 7003));
+        assert_eq!(found[0].at("::1:7003").unwrap().endpoint, tcp("::1", 7003));
+        assert!(found[0].at("10.0.0.2").is_err());
+        for url in
+            ["redis-cluster://", "redis-cluster://h1,", "redis-cluster://h1/1", "unix-cluster:///s", "x-cluster://h"]
+        {
+            assert!(matches!(nodes(url), Err(Error::Option { .. })), "{url}");
+        }
     }
 
     #[test]

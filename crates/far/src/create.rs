@@ -5,13 +5,14 @@
 //! lease still has that token, so a creator that was slow does not overwrite what another has created since.
 
 use crate::error::{Error, Result};
-use crate::far::{Far, Inner};
-use crate::near::Part;
+use crate::far::{Far, Got, Inner};
+use crate::near::Claim;
 use crate::read::{Fill, Near};
 use crate::resp::Value;
+use crate::slots::key_beside;
 use crate::store::Answer;
 use crate::write::until;
-use kennel::{Claim, Expiry};
+use kennel::Expiry;
 use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -110,7 +111,7 @@ impl Far {
         let (key, deadline) = (key.as_ref(), Instant::now() + how.wait);
         let claim = match self.0.look(key, true, how.wait) {
             Near::Value(value) => return Ok(value),
-            Near::Fill(claim, part) => Some((claim, part)),
+            Near::Fill(claim) => Some(claim),
             Near::Absent | Near::Bypass => None,
         };
         match self.0.value_or_lease(key, claim, how, deadline)? {
@@ -123,9 +124,6 @@ impl Far {
         }
     }
 }
-
-/// A claim of a near key, and the part of the near tier in which it is.
-type Held = (Claim, Part);
 
 /// What a caller that found no value gets to.
 enum Turn<'a> {
@@ -141,7 +139,7 @@ struct Lease<'a> {
     token: Vec<u8>,
     is_over: bool,
     /// Held until the value is stored, so that the callers of this host wait for it.
-    _claim: Option<Held>,
+    _claim: Option<Claim>,
 }
 
 impl Lease<'_> {
@@ -159,7 +157,7 @@ impl Lease<'_> {
         if let Some((unit, number)) = &until {
             store.extend([unit.as_bytes(), number.as_bytes()]);
         }
-        match self.inner.change(&[key], &store) {
+        match self.inner.change(&[key], Some(key), &store) {
             Ok(Value::Int(1)) => self.is_over = true,
             Ok(_) | Err(_) => self.inner.counters.lost_leases.add(1),
         }
@@ -172,15 +170,21 @@ impl Drop for Lease<'_> {
         if !self.is_over {
             let release: [&[u8]; 5] = [b"EVAL", RELEASE.as_bytes(), b"1", &self.key, &self.token];
             // If this fails, the lease ends by itself.
-            drop(self.inner.change(&[], &release));
+            drop(self.inner.change(&[], Some(&self.key), &release));
         }
     }
 }
 
 impl Inner {
     /// Looks for the value in the far tier, and takes the lease if the value is missing. Tries again until the deadline.
-    fn value_or_lease(&self, key: &[u8], mut claim: Option<Held>, how: &Create, deadline: Instant) -> Result<Turn<'_>> {
-        let lease_key = [b"kennel-far:lease:".as_slice(), key].concat();
+    fn value_or_lease(
+        &self,
+        key: &[u8],
+        mut claim: Option<Claim>,
+        how: &Create,
+        deadline: Instant,
+    ) -> Result<Turn<'_>> {
+        let lease_key = self.lease_key(key);
         let number = getrandom::u64().map_err(|error| Error::Io { what: "get random bytes", source: error.into() })?;
         let token = format!("{number:016x}").into_bytes();
         let millis = how.lease.as_millis().max(1).to_string();
@@ -192,7 +196,7 @@ impl Inner {
                 return Ok(Turn::Value(value));
             }
             let take: [&[u8]; 6] = [b"SET", &lease_key, &token, b"NX", b"PX", millis.as_bytes()];
-            if self.change(&[], &take)? != Value::Null {
+            if self.change(&[], Some(key), &take)? != Value::Null {
                 return Ok(Turn::Lease(Lease { inner: self, key: lease_key, token, is_over: false, _claim: claim }));
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -204,18 +208,20 @@ impl Inner {
         }
     }
 
+    /// The key of a lease. In a cluster it lies in the slot of the key that is created.
+    fn lease_key(&self, key: &[u8]) -> Vec<u8> {
+        let begin = b"kennel-far:lease:";
+        if self.settings.is_cluster() { key_beside(begin, key) } else { [begin, key].concat() }
+    }
+
     /// Fetches a key. A value is stored under the claim, or its near key is deleted; without a value the claim stays.
-    fn look_far(&self, key: &[u8], claim: Option<Held>) -> Result<(Option<Vec<u8>>, Option<Held>)> {
-        let began = claim.as_ref().and_then(|(_, part)| Fill::begin(self, *part));
-        let fetched = self.fetch(&[key])?;
-        let answer = fetched.answers.into_iter().next().unwrap_or(Answer::Absent);
-        match (answer, claim, began) {
-            (Answer::Absent, claim, _) => Ok((None, claim)),
-            (answer, Some((claim, _)), Some(began)) => {
-                let is_proved = began.is_of(self, &fetched.run_id);
-                Ok((self.keep(key, answer, claim, &began, is_proved)?, None))
-            }
-            (answer, _, _) => Ok((self.pass_on(key, answer)?, None)),
+    fn look_far(&self, key: &[u8], claim: Option<Claim>) -> Result<(Option<Vec<u8>>, Option<Claim>)> {
+        let began = claim.as_ref().and_then(Fill::begin);
+        let got = self.fetch_one(key)?;
+        match (got, claim, began) {
+            (Got { answer: Answer::Absent, .. }, claim, _) => Ok((None, claim)),
+            (got, Some(claim), Some(began)) => Ok((self.keep(key, got, claim, &began)?, None)),
+            (got, ..) => Ok((self.pass_on(key, got.answer)?, None)),
         }
     }
 }

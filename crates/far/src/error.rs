@@ -32,6 +32,12 @@ pub enum Error {
     #[error("the server answered: {0}")]
     Server(String),
 
+    /// The keys of a command lie in different slots of a cluster, so no server has them all.
+    #[error(
+        "expected keys of one slot of the cluster, found {0} and {1}, which lie in different ones: give them the same tag, as in {{user:7}}:name"
+    )]
+    Slots(String, String),
+
     /// The connection to the server failed. If the call was a write, the server may have executed it, or may do so later.
     #[error("cannot reach the server: {0}")]
     Connection(String),

@@ -34,6 +34,7 @@
 
 mod address;
 mod clock;
+mod cluster;
 mod connection;
 mod create;
 mod error;
@@ -42,19 +43,21 @@ mod fault;
 mod keeper;
 mod marks;
 mod near;
+mod nears;
 mod options;
 mod proof;
 mod read;
 mod redis;
 pub mod resp;
 mod settings;
+mod slots;
 mod stats;
 mod store;
 mod write;
 
 pub use create::{Create, CreateError};
 pub use error::{Error, Result};
-pub use far::Far;
+pub use far::{Far, Master};
 #[cfg(feature = "faults")]
 pub use fault::{Rule, after_copy, leave_out};
 pub use kennel::Expiry;

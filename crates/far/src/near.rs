@@ -5,32 +5,67 @@ use crate::error::{Error, Result};
 use crate::fault::{Rule, keeps};
 use crate::proof::{BEAT, LAST_GENERATION, NAME, PROOF, REST, SETTINGS, Scope, Stamped};
 use crate::stats::Counters;
-use kennel::{Cache, CreateOptions, Expiry, Invalidation, Lookup, NamespaceOptions, Wait};
+use kennel::{Cache, CreateOptions, Created, Expiry, Invalidation, Lookup, NamespaceOptions, Stored, Wait};
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// How long a deletion waits for a stripe. A process that holds one for longer is stopped, or as good as.
 const LOCK_WAIT: Duration = Duration::from_millis(50);
 
-/// What may be said of a near value, and so the namespace in which it lies.
+/// Why a near value may be returned, and so the namespace in which it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum Basis {
     /// Invalidations that are proved to arrive end it.
     Proved,
     /// It ends T after it was asked for.
     Brief,
 }
 
+/// What makes a near value one that may be returned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Trust {
+    /// This proof, which is of this process's server, while it is not older than T.
+    Proved(Stamped),
+    /// The value ends T after it was asked for.
+    Brief,
+}
+
+impl Trust {
+    #[inline]
+    pub(crate) fn basis(self) -> Basis {
+        match self {
+            Trust::Proved(_) => Basis::Proved,
+            Trust::Brief => Basis::Brief,
+        }
+    }
+}
+
+/// A namespace with copies of what one master has.
 pub(crate) struct Near {
     /// The namespace with the words. Its values are proved; without tracking they are brief.
     cache: Cache,
-    /// Brief values beside proved ones.
+    /// Brief values beside proved ones. All masters share them.
     brief: Option<Cache>,
     pub clock: HostClock,
+    /// The identity of the server that this process last reached for its keys; 0 before that.
+    pub identity: AtomicU64,
+    /// Host time at which connections to it were last renewed because another server is proved.
+    pub renewed: AtomicU64,
+    /// Host time at which this process's keeper last began a generation.
+    pub began: AtomicU64,
     max_staleness_us: u64,
     is_tracked: bool,
     counters: Arc<Counters>,
+}
+
+/// The right to fill a key of a near tier.
+pub(crate) struct Claim {
+    pub near: Arc<Near>,
+    pub basis: Basis,
+    claim: kennel::Claim,
 }
 
 impl Near {
@@ -46,12 +81,45 @@ impl Near {
             cache: namespace(scope.namespace())?,
             brief: scope.is_brief.then(|| namespace(scope.brief_namespace())).transpose()?,
             clock: HostClock::new(),
+            identity: AtomicU64::new(0),
+            renewed: AtomicU64::new(0),
+            began: AtomicU64::new(0),
             max_staleness_us: scope.max_staleness_us,
             is_tracked: scope.is_tracked,
             counters,
         };
         near.agree_on(scope)?;
         Ok(near)
+    }
+
+    /// Another namespace of the file, whose name begins as this one's.
+    pub(crate) fn namespace_beside(&self, name: impl Display) -> Result<Cache> {
+        let own = self.cache.namespace_name().unwrap_or_default();
+        Ok(self.cache.namespace(&format!("{own}:{name}"), &NamespaceOptions::new())?)
+    }
+
+    /// The part of this near tier for the master with this number: a namespace of its own.
+    pub(crate) fn part(&self, number: usize) -> Result<Self> {
+        Ok(Self {
+            cache: self.namespace_beside(number)?,
+            brief: self.brief.clone(),
+            identity: AtomicU64::new(0),
+            renewed: AtomicU64::new(0),
+            began: AtomicU64::new(0),
+            counters: Arc::clone(&self.counters),
+            ..*self
+        })
+    }
+
+    /// The numbers of which the file has parts.
+    pub(crate) fn parts(&self) -> Vec<usize> {
+        let own = self.cache.namespace_name().unwrap_or_default();
+        let names = self.cache.namespaces().into_iter();
+        names.filter_map(|name| name.strip_prefix(own)?.strip_prefix(':')?.parse().ok()).collect()
+    }
+
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.is_tracked
     }
 
     /// Fails if another process uses the namespace with other settings.
@@ -84,6 +152,30 @@ impl Near {
         Stamped(self.word(PROOF))
     }
 
+    /// What may make a near value one that is returned. Read it before the value, and [test it](Self::vouches) after.
+    #[inline]
+    pub(crate) fn hope(&self) -> Option<Trust> {
+        match self.is_tracked {
+            true => self.proof_of(self.identity.load(Ordering::Relaxed)).map(Trust::Proved),
+            false => self.may_be_brief().then_some(Trust::Brief),
+        }
+    }
+
+    /// Whether what was copied before this call may be returned.
+    #[inline]
+    pub(crate) fn vouches(&self, trust: Trust) -> bool {
+        match trust {
+            Trust::Proved(proof) => self.is_fresh(proof),
+            Trust::Brief => true,
+        }
+    }
+
+    /// In what values the caller may trust now.
+    pub(crate) fn trust(&self) -> Option<Trust> {
+        let hope = self.hope().filter(|trust| self.vouches(*trust));
+        hope.or_else(|| (self.brief.is_some() && self.may_be_brief()).then_some(Trust::Brief))
+    }
+
     /// The proof, if it speaks of this identity. Read it before the value that it shall vouch for.
     ///
     /// The name is read each time, and after the proof: the file may have been replaced, and a new one counts its
@@ -104,6 +196,15 @@ impl Near {
         proof.low() != 0 && proof.age(self.clock.now()).is_some_and(|age| age <= self.max_staleness_us)
     }
 
+    /// The age of the proof, of whomever.
+    pub(crate) fn proof_age(&self) -> Option<Duration> {
+        let proof = self.proof();
+        if proof.low() == 0 || !self.was_proved_within(u64::MAX) {
+            return None;
+        }
+        proof.age(self.clock.now()).map(Duration::from_micros)
+    }
+
     /// Whether some identity is proved, or was within so many microseconds.
     pub(crate) fn was_proved_within(&self, age_us: u64) -> bool {
         let proof = self.proof();
@@ -111,36 +212,36 @@ impl Near {
         is_named && proof.low() != 0 && proof.age(self.clock.now()).is_some_and(|age| age <= age_us)
     }
 
-    /// The values of a part.
+    /// The values of this basis.
     #[inline]
-    pub(crate) fn of(&self, part: Part) -> &Cache {
-        match (part, &self.brief) {
-            (Part::Brief, Some(brief)) => brief,
+    pub(crate) fn of(&self, basis: Basis) -> &Cache {
+        match (basis, &self.brief) {
+            (Basis::Brief, Some(brief)) => brief,
             _ => &self.cache,
         }
     }
 
-    fn parts(&self) -> impl Iterator<Item = (Part, &Cache)> {
-        let first = if self.is_tracked { Part::Proved } else { Part::Brief };
-        let brief = self.brief.as_ref().map(|brief| (Part::Brief, brief));
+    fn namespaces(&self) -> impl Iterator<Item = (Basis, &Cache)> {
+        let first = if self.is_tracked { Basis::Proved } else { Basis::Brief };
+        let brief = self.brief.as_ref().map(|brief| (Basis::Brief, brief));
         std::iter::once((first, &self.cache)).chain(brief)
     }
 
     /// Whether brief values may be used.
     #[inline]
     pub(crate) fn may_be_brief(&self) -> bool {
-        match self.of(Part::Brief).namespace_word(REST).unwrap_or(0) {
+        match self.of(Basis::Brief).namespace_word(REST).unwrap_or(0) {
             0 => true,
             rest => rest <= self.clock.now(),
         }
     }
 
-    /// The right to fill a key of a part, or what is known of it.
-    pub(crate) fn claim(&self, part: Part, key: &[u8], wait: Wait, how: &Claims) -> kennel::Result<Lookup> {
+    /// The right to fill a key, or what is known of it.
+    pub(crate) fn claim(&self, basis: Basis, key: &[u8], wait: Wait, how: &Claims) -> kennel::Result<Lookup> {
         let options = CreateOptions::new().wait(wait).claim_max_age(how.max_age).needs_value(how.needs_value);
         // From now on, which is before anything is fetched.
         let absence = SystemTime::now().checked_add(how.absence_ttl).map_or(Expiry::Never, Expiry::At);
-        self.of(part).claim(key, &options.absence_expiry(absence))
+        self.of(basis).claim(key, &options.absence_expiry(absence))
     }
 
     /// Stores without a claim: only a planted fault does so.
@@ -148,28 +249,35 @@ impl Near {
         drop(self.cache.set_with(key, value, &kennel::SetOptions::new().expiry(expiry)));
     }
 
+    /// Ends the brief value of a key, and every such fill of it that has begun.
+    pub(crate) fn delete_brief(&self, key: &[u8]) {
+        if let Some(brief) = &self.brief {
+            self.delete_in(Basis::Brief, brief, key);
+        }
+    }
+
     /// Ends whatever the near tier says of a key, and every fill of it that has begun. If the stripe cannot be locked,
     /// everything is invalidated, for which no stripe is locked; if that fails, all proofs are taken back.
     pub(crate) fn delete(&self, key: &[u8]) {
-        self.parts().for_each(|(part, cache)| self.delete_in(part, cache, key));
+        self.namespaces().for_each(|(basis, cache)| self.delete_in(basis, cache, key));
     }
 
-    fn delete_in(&self, part: Part, cache: &Cache, key: &[u8]) {
+    fn delete_in(&self, basis: Basis, cache: &Cache, key: &[u8]) {
         match cache.delete(key) {
             // A key that is too long is never stored.
             Ok(_) | Err(kennel::Error::KeyTooLong { .. }) => {}
-            Err(_) => self.escalate(part, cache),
+            Err(_) => self.escalate(basis, cache),
         }
     }
 
     /// Ends whatever the near tier says of a key, where it does not say that the key has this value; and every fill of it
     /// that has begun, for that may have fetched an older value. A near value that is the same may stay: it came by a
-    /// fill that has ended, and while it stands nobody has begun another. One part may be left as it is.
-    pub(crate) fn end_others(&self, key: &[u8], value: Option<&[u8]>, except: Option<Part>) {
-        for (part, cache) in self.parts().filter(|(part, _)| Some(*part) != except) {
+    /// fill that has ended, and while it stands nobody has begun another. Values of one basis may be left as they are.
+    pub(crate) fn end_others(&self, key: &[u8], value: Option<&[u8]>, except: Option<Basis>) {
+        for (basis, cache) in self.namespaces().filter(|(basis, _)| Some(*basis) != except) {
             let is_same = value.is_some_and(|value| cache.get(key).is_some_and(|near| near == value));
             if !is_same {
-                self.delete_in(part, cache, key);
+                self.delete_in(basis, cache, key);
             }
         }
     }
@@ -177,19 +285,19 @@ impl Near {
     /// [`delete`](Self::delete) of many keys.
     pub(crate) fn delete_multi<K: AsRef<[u8]>>(&self, keys: &[K]) {
         let is_left = |result: &kennel::Result<bool>| !matches!(result, Ok(_) | Err(kennel::Error::KeyTooLong { .. }));
-        for (part, cache) in self.parts() {
+        for (basis, cache) in self.namespaces() {
             if cache.delete_multi(keys).iter().any(is_left) {
-                self.escalate(part, cache);
+                self.escalate(basis, cache);
             }
         }
     }
 
-    fn escalate(&self, part: Part, cache: &Cache) {
+    fn escalate(&self, basis: Basis, cache: &Cache) {
         self.counters.escalations.add(1);
         if cache.invalidate(Invalidation::Hard).is_err() {
-            match part {
-                Part::Proved => self.revoke(),
-                Part::Brief => self.rest(),
+            match basis {
+                Basis::Proved => self.revoke(),
+                Basis::Brief => self.rest(),
             }
         }
     }
@@ -198,7 +306,7 @@ impl Near {
     fn rest(&self) {
         self.counters.revocations.add(1);
         let until = self.clock.now() + self.max_staleness_us;
-        if self.of(Part::Brief).raise_namespace_word(REST, until).is_err() {
+        if self.of(Basis::Brief).raise_namespace_word(REST, until).is_err() {
             self.counters.unshielded.add(1);
         }
     }
@@ -282,12 +390,32 @@ pub(crate) struct Claims {
     pub needs_value: bool,
 }
 
+impl Claim {
+    pub(crate) fn new(near: &Arc<Near>, basis: Basis, claim: kennel::Claim) -> Self {
+        Self { near: Arc::clone(near), basis, claim }
+    }
+
+    pub(crate) fn store_with(self, created: &Created) -> kennel::Result<Stored> {
+        self.claim.store_with(created)
+    }
+
+    pub(crate) fn store_absence(self) -> kennel::Result<Stored> {
+        self.claim.store_absence()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SCOPE: Scope<'_> =
-        Scope { database: 0, prefixes: &[], max_staleness_us: 1_000_000, is_tracked: true, is_brief: false };
+    const SCOPE: Scope<'_> = Scope {
+        max_staleness_us: 1_000_000,
+        is_tracked: true,
+        database: 0,
+        prefixes: &[],
+        is_cluster: false,
+        is_brief: false,
+    };
 
     fn near() -> (tempfile::TempDir, Near) {
         let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
@@ -357,7 +485,7 @@ mod tests {
             let held = || near.delete(b"key");
             near.cache.while_locked(region, held).unwrap();
         }
-        assert_eq!(near.of(Part::Proved).get(b"key"), None);
+        assert_eq!(near.of(Basis::Proved).get(b"key"), None);
         assert!(near.counters.escalations.get() >= 1);
         near.delete(&[b'k'; 70_000]);
         assert_eq!(near.counters.unshielded.get(), 0);
@@ -382,21 +510,21 @@ mod tests {
     }
 
     #[test]
-    fn a_deletion_is_of_both_parts_and_a_value_that_is_the_same_stays() {
+    fn a_deletion_is_of_both_namespaces_and_a_value_that_is_the_same_stays() {
         let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let near = open(&place, &Scope { is_brief: true, ..SCOPE }).unwrap();
-        let parts = || [Part::Proved, Part::Brief].map(|part| near.of(part).get(b"key"));
-        let set = || near.parts().for_each(|(_, cache)| cache.set(b"key", b"v").unwrap());
+        let found = || [Basis::Proved, Basis::Brief].map(|basis| near.of(basis).get(b"key"));
+        let set = || near.namespaces().for_each(|(_, cache)| cache.set(b"key", b"v").unwrap());
         set();
         near.end_others(b"key", Some(b"v"), None);
-        assert!(parts().iter().all(Option::is_some));
-        near.end_others(b"key", Some(b"w"), Some(Part::Brief));
-        assert_eq!(parts(), [None, Some(b"v".to_vec())]);
+        assert!(found().iter().all(Option::is_some));
+        near.end_others(b"key", Some(b"w"), Some(Basis::Brief));
+        assert_eq!(found(), [None, Some(b"v".to_vec())]);
         set();
         near.delete(b"key");
-        assert_eq!(parts(), [None, None]);
+        assert_eq!(found(), [None, None]);
         set();
         near.delete_multi(&[b"key"]);
-        assert_eq!(parts(), [None, None]);
+        assert_eq!(found(), [None, None]);
     }
 }

@@ -1,6 +1,6 @@
 //! The options of a far tier.
 
-use crate::address::Address;
+use crate::address::{Address, nodes};
 use crate::error::{Error, Result};
 use crate::far::Far;
 use crate::redis::RedisStore;
@@ -40,7 +40,8 @@ pub struct Options {
 
 impl Options {
     /// A server by its URL: `redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`, or
-    /// `unix://[[USER]:PASSWORD@]/PATH[?db=DATABASE]`.
+    /// `unix://[[USER]:PASSWORD@]/PATH[?db=DATABASE]`. A cluster by some of its nodes:
+    /// `redis-cluster://[[USER]:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]`. The others are found by asking these.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {
@@ -162,7 +163,7 @@ impl Options {
     }
 
     /// Data calls by another client than [`RedisStore`]. `make` is called once, and again in a forked child. The URL
-    /// stays the address to which the tracker connects.
+    /// stays the address to which the tracker connects. A cluster is refused with it.
     #[must_use]
     pub fn store(mut self, make: impl Fn() -> Result<Box<dyn Store>> + Send + Sync + 'static) -> Self {
         self.store = Some(Arc::new(make));
@@ -205,8 +206,14 @@ impl Options {
         }
         let mut prefixes = prefixes.clone();
         prefixes.sort();
+        let seeds = nodes(&self.url)?;
+        if seeds.is_some() && self.store.is_some() {
+            return Err(Error::option("store", "a client for a cluster", "none: calls go to the master of each key"));
+        }
+        let first = seeds.as_ref().map(|seeds| seeds[0].clone());
         Ok(Settings {
-            address: Address::parse(&self.url)?,
+            address: first.map_or_else(|| Address::parse(&self.url), Ok)?,
+            seeds,
             prefixes,
             max_staleness: self.max_staleness,
             tracking: self.tracking,
@@ -254,6 +261,7 @@ mod tests {
             good().max_staleness(Duration::from_secs(3601)),
             good().keepers(3),
             Options::new("nowhere").prefix("app:"),
+            Options::new("redis-cluster://h").prefix("app:").store(|| unreachable!()),
         ];
         for options in bad {
             assert!(matches!(options.settings(), Err(Error::Option { .. })), "{options:?}");

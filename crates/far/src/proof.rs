@@ -7,6 +7,9 @@
 //! | 2, the beat | | host time at which a holder of a seat last did something |
 //! | 3, the settings | hash of what all processes must agree on | |
 //!
+//! In a cluster the words 2 and 3 are those of a namespace that all masters share, and each master has words 0 and 1 in a
+//! namespace of its own.
+//!
 //! In the namespace of values that end by themselves, word 0 is the *rest*: the host time before which none of them is
 //! used. It is 0 unless a deletion there failed in every way.
 //!
@@ -61,6 +64,7 @@ pub(crate) struct Scope<'a> {
     pub prefixes: &'a [Vec<u8>],
     pub max_staleness_us: u64,
     pub is_tracked: bool,
+    pub is_cluster: bool,
     /// Whether fills go on while nothing is proved.
     pub is_brief: bool,
 }
@@ -70,8 +74,8 @@ const FORMAT: u64 = 1;
 
 impl Scope<'_> {
     fn bytes(&self) -> Vec<u8> {
-        let mode = u64::from(self.is_tracked) | u64::from(self.is_brief) << 1;
-        let mut bytes = [FORMAT, self.max_staleness_us, mode].map(u64::to_le_bytes).concat();
+        let modes = u64::from(self.is_tracked) | u64::from(self.is_cluster) << 1 | u64::from(self.is_brief) << 2;
+        let mut bytes = [FORMAT, self.max_staleness_us, modes].map(u64::to_le_bytes).concat();
         bytes.extend_from_slice(&self.database.to_le_bytes());
         bytes.extend_from_slice(&self.prefix_bytes());
         bytes
@@ -116,20 +120,28 @@ mod tests {
     fn an_identity_is_of_a_run_a_database_prefixes_and_a_staleness() {
         let prefixes = [b"app:".to_vec()];
         let others = [b"app".to_vec(), b":".to_vec()];
-        let scope = Scope { database: 0, prefixes: &prefixes, max_staleness_us: 1, is_tracked: true, is_brief: false };
+        let scope = Scope {
+            database: 0,
+            prefixes: &prefixes,
+            max_staleness_us: 1,
+            is_tracked: true,
+            is_cluster: false,
+            is_brief: false,
+        };
         let scopes = [
             scope,
             Scope { database: 1, ..scope },
             Scope { prefixes: &others, ..scope },
             Scope { max_staleness_us: 2, ..scope },
             Scope { is_tracked: false, ..scope },
+            Scope { is_cluster: true, ..scope },
             Scope { is_brief: true, ..scope },
         ];
         let mut identities: Vec<u64> = scopes.iter().map(|scope| scope.identity("run")).collect();
         identities.push(scope.identity("another run"));
         identities.sort_unstable();
         identities.dedup();
-        assert_eq!(identities.len(), 7);
+        assert_eq!(identities.len(), 8);
         assert_ne!(scope.namespace(), scopes[2].namespace());
         assert_eq!(scope.namespace(), scopes[1].namespace());
         assert_ne!(scope.settings(), scopes[1].settings());

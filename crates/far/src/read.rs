@@ -15,14 +15,15 @@
 //! namespace than what was returned from the other: so a fill ends what the other namespace says of the key before it
 //! stores, and deletions are of both.
 
-use crate::error::{Error, Result};
-use crate::far::{Far, Inner, Trust};
+use crate::error::Result;
+use crate::far::{Far, Got, Inner};
 use crate::fault::{Rule, copied, keeps};
-use crate::near::{Claims, Part};
+use crate::near::{self as kept, Basis, Claim, Claims, Trust};
 use crate::stats::Count;
 use crate::store::{Answer, TimeToLive};
-use kennel::{Cache, Claim, Created, Expiry, Lookup, Stored, Wait};
+use kennel::{Cache, Created, Expiry, Lookup, Stored, Wait};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// How often a read begins again because the proof that it had read grew too old while it waited.
@@ -35,8 +36,8 @@ type Found<'k> = (&'k [u8], Option<Vec<u8>>);
 pub(crate) enum Near {
     Value(Vec<u8>),
     Absent,
-    /// The caller fills it, in this part.
-    Fill(Claim, Part),
+    /// The caller fills it.
+    Fill(Claim),
     /// The far tier must be asked, and nothing be stored.
     Bypass,
 }
@@ -55,7 +56,7 @@ impl Far {
     /// the near tier has costs no allocation.
     ///
     /// # Errors
-    /// Those of [`get`](Far::get); [`Error::Near`] with
+    /// Those of [`get`](Far::get); [`Error::Near`](crate::Error::Near) with
     /// [`BufferTooSmall`](kennel::Error::BufferTooSmall), which contains the length: then nothing is copied.
     #[inline]
     pub fn get_into(&self, key: impl AsRef<[u8]>, buf: &mut [u8]) -> Result<Option<usize>> {
@@ -83,7 +84,7 @@ impl Far {
 impl Inner {
     #[inline]
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        match self.near_hit(|near| near.get(key)) {
+        match self.near_hit(key, |near| near.get(key)) {
             Some(value) => Ok(Some(value)),
             None => self.get_slow(key),
         }
@@ -91,7 +92,7 @@ impl Inner {
 
     #[inline]
     fn get_into(&self, key: &[u8], buf: &mut [u8]) -> Result<Option<usize>> {
-        match self.near_hit(|near| near.get_into(key, buf).transpose()) {
+        match self.near_hit(key, |near| near.get_into(key, buf).transpose()) {
             Some(len) => Ok(Some(len?)),
             None => self.get_into_slow(key, buf),
         }
@@ -109,23 +110,31 @@ impl Inner {
 
     /// What `read` copies from the near tier, if it may be returned.
     #[inline(always)]
-    fn near_hit<V>(&self, read: impl FnOnce(&Cache) -> Option<V>) -> Option<V> {
-        let hope = self.hope()?;
-        let value = read(self.near.of(hope.part()))?;
+    fn near_hit<V>(&self, key: &[u8], read: impl FnOnce(&Cache) -> Option<V>) -> Option<V> {
+        let near = self.near_of(key)?;
+        let hope = near.hope()?;
+        let value = read(near.of(hope.basis()))?;
         copied();
-        let hope = if keeps(Rule::ProofBeforeValue) { hope } else { self.hope().unwrap_or(hope) };
-        if !self.vouches(hope) {
+        let hope = if keeps(Rule::ProofBeforeValue) { hope } else { near.hope().unwrap_or(hope) };
+        if !near.vouches(hope) {
             return None;
         }
-        self.count_hits(&self.counters.hits, hope, 1);
+        self.count_hits(&self.counters.hits, hope.basis(), 1);
         Some(value)
     }
 
-    fn count_hits(&self, hits: &Count, trust: Trust, n: u64) {
+    fn count_hits(&self, hits: &Count, basis: Basis, n: u64) {
         hits.add(n);
-        if matches!(trust, Trust::Brief) {
+        if basis == Basis::Brief {
             self.counters.brief_hits.add(n);
         }
+    }
+
+    /// The near tier to use for a key now, and the values in which the caller may trust. Brief values need no master that
+    /// is known.
+    fn trusted(&self, key: &[u8]) -> Option<(&Arc<kept::Near>, Trust)> {
+        let near = self.near_of(key).unwrap_or(&self.near);
+        Some((near, near.trust()?))
     }
 
     #[cold]
@@ -134,7 +143,7 @@ impl Inner {
         match self.look(key, false, self.fetch_wait()) {
             Near::Value(value) => Ok(Some(value)),
             Near::Absent => Ok(None),
-            Near::Fill(claim, part) => self.fill(key, claim, part),
+            Near::Fill(claim) => self.fill(key, claim),
             Near::Bypass => self.bypass(key),
         }
     }
@@ -147,37 +156,38 @@ impl Inner {
         }
         let deadline = Instant::now() + wait;
         for _ in 0..ATTEMPTS {
-            let Some(trust) = self.trust() else {
+            let Some((near, trust)) = self.trusted(key) else {
                 self.counters.untrusted.add(1);
                 return Near::Bypass;
             };
-            if self.marks.has(key, self.near.clock.now()) {
+            if self.marks.has(key, near.clock.now()) {
                 return Near::Bypass;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             let wait = if left.is_zero() { Wait::No } else { Wait::For(left) };
-            let found = match self.near.claim(trust.part(), key, wait, &self.claims(trust.part(), needs_value)) {
+            let basis = trust.basis();
+            let found = match near.claim(basis, key, wait, &self.claims(basis, needs_value)) {
                 Ok(Lookup::Hit(item)) => Near::Value(item.value),
                 Ok(Lookup::Absent) => Near::Absent,
-                Ok(Lookup::Create(claim)) if claim.is_protected() => return Near::Fill(claim, trust.part()),
+                Ok(Lookup::Create(claim)) if claim.is_protected() => return Near::Fill(Claim::new(near, basis, claim)),
                 // Unprotected, too late, or the near tier fails.
                 Ok(_) | Err(_) => return Near::Bypass,
             };
             // The proof is from before the wait: after a long one, everything begins again.
-            if self.vouches(trust) {
+            if near.vouches(trust) {
                 let of = &self.counters;
-                self.count_hits(if matches!(found, Near::Absent) { &of.absent_hits } else { &of.hits }, trust, 1);
+                self.count_hits(if matches!(found, Near::Absent) { &of.absent_hits } else { &of.hits }, basis, 1);
                 return found;
             }
         }
         Near::Bypass
     }
 
-    fn claims(&self, part: Part, needs_value: bool) -> Claims {
+    fn claims(&self, basis: Basis, needs_value: bool) -> Claims {
         let settings = &self.settings;
-        let absence_ttl = match part {
-            Part::Proved => settings.absence_ttl,
-            Part::Brief => settings.absence_ttl.min(settings.max_staleness),
+        let absence_ttl = match basis {
+            Basis::Proved => settings.absence_ttl,
+            Basis::Brief => settings.absence_ttl.min(settings.max_staleness),
         };
         Claims { max_age: settings.claim_age.max(self.fetch_time() * 10), absence_ttl, needs_value }
     }
@@ -188,27 +198,19 @@ impl Inner {
     }
 
     /// Fetches a key under a claim, and stores what was found.
-    fn fill(&self, key: &[u8], claim: Claim, part: Part) -> Result<Option<Vec<u8>>> {
-        let Some(began) = Fill::begin(self, part) else {
+    fn fill(&self, key: &[u8], claim: Claim) -> Result<Option<Vec<u8>>> {
+        let Some(began) = Fill::begin(&claim) else {
             drop(claim);
             return self.bypass(key);
         };
-        let fetched = self.fetch(&[key])?;
-        let answer = fetched.answers.into_iter().next().unwrap_or(Answer::Absent);
-        let is_proved = began.is_of(self, &fetched.run_id);
-        self.keep(key, answer, claim, &began, is_proved)
+        let got = self.fetch_one(key)?;
+        self.keep(key, got, claim, &began)
     }
 
     /// Stores an answer under a claim if it may be stored; if it is not, the near key is deleted.
-    pub(crate) fn keep(
-        &self,
-        key: &[u8],
-        answer: Answer,
-        claim: Claim,
-        began: &Fill,
-        is_proved: bool,
-    ) -> Result<Option<Vec<u8>>> {
-        let (value, expiry) = match answer {
+    pub(crate) fn keep(&self, key: &[u8], got: Got, claim: Claim, began: &Fill) -> Result<Option<Vec<u8>>> {
+        let is_proved = began.is_of(got.identity);
+        let (value, expiry) = match got.answer {
             Answer::Refused(error) => {
                 self.marks.mark(key, self.near.clock.now());
                 self.shield(key, None);
@@ -220,13 +222,13 @@ impl Inner {
         let is_small = value.as_ref().is_none_or(|value| value.len() <= self.settings.near_max_value);
         let may_store = is_proved && is_small && expiry.is_some();
         if may_store && keeps(Rule::BypassesDelete) {
-            self.near.end_others(key, value.as_deref(), Some(began.part()));
+            self.nears.end_others(key, value.as_deref(), Some(claim.basis));
         }
         let stored = match (&value, expiry) {
             _ if !may_store => None,
             (_, None) => None,
             (Some(value), Some(expiry)) if !keeps(Rule::FillsClaim) => {
-                self.near.store_unclaimed(key, value, expiry);
+                claim.near.store_unclaimed(key, value, expiry);
                 return Ok(Some(value.clone()));
             }
             (Some(value), Some(expiry)) => Some(claim.store_with(&Created::new(value.clone()).expiry(expiry))),
@@ -266,8 +268,7 @@ impl Inner {
     /// Asks the far tier and stores nothing.
     pub(crate) fn bypass(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.counters.bypasses.add(1);
-        let fetched = self.fetch(&[key])?;
-        self.pass_on(key, fetched.answers.into_iter().next().unwrap_or(Answer::Absent))
+        self.pass_on(key, self.fetch_one(key)?.answer)
     }
 
     /// Makes a fetched answer one that may be returned.
@@ -288,19 +289,14 @@ impl Inner {
     /// it that have begun.
     fn shield(&self, key: &[u8], value: Option<&[u8]>) {
         if self.settings.covers(key) && keeps(Rule::BypassesDelete) {
-            self.near.end_others(key, value, None);
+            self.nears.end_others(key, value, None);
         }
     }
 
     fn get_multi(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
         let mut values = vec![None; keys.len()];
         let mut missing: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
-        let found = self.hope().map(|hope| (hope, self.near.of(hope.part()).get_multi(keys)));
-        let found = found.filter(|(hope, _)| self.vouches(*hope)).map(|(hope, found)| {
-            self.count_hits(&self.counters.hits, hope, found.iter().flatten().count() as u64);
-            found
-        });
-        for (i, near) in found.unwrap_or_else(|| vec![None; keys.len()]).into_iter().enumerate() {
+        for (i, near) in self.near_values(keys).into_iter().enumerate() {
             match near {
                 Some(value) => values[i] = Some(value),
                 None => missing.entry(keys[i]).or_default().push(i),
@@ -314,6 +310,24 @@ impl Inner {
         Ok(values)
     }
 
+    /// What the near tier has of many keys, and may be returned.
+    fn near_values(&self, keys: &[&[u8]]) -> Vec<Option<Vec<u8>>> {
+        let mut values = vec![None; keys.len()];
+        for (near, at) in self.nears.sorted(keys) {
+            let Some(hope) = near.hope() else { continue };
+            let cache = near.of(hope.basis());
+            let found = match at.len() == keys.len() {
+                true => cache.get_multi(keys),
+                false => cache.get_multi(&at.iter().map(|i| keys[*i]).collect::<Vec<_>>()),
+            };
+            if near.vouches(hope) {
+                self.count_hits(&self.counters.hits, hope.basis(), found.iter().flatten().count() as u64);
+                at.into_iter().zip(found).for_each(|(i, value)| values[i] = value);
+            }
+        }
+        values
+    }
+
     /// Fills the keys whose claims are free without waiting for others, and then waits for the rest. A caller that waits
     /// holds no claim for which another might wait.
     fn fetch_missing<'k>(&self, missing: Vec<&'k [u8]>) -> Result<Vec<Found<'k>>> {
@@ -323,21 +337,18 @@ impl Inner {
             match self.look(key, false, Duration::ZERO) {
                 Near::Value(value) => done.push((key, Some(value))),
                 Near::Absent => done.push((key, None)),
-                Near::Fill(claim, part) => fills.push((key, claim, part)),
+                Near::Fill(claim) => fills.push((key, claim)),
                 Near::Bypass if self.is_being_filled(key) => waits.push(key),
                 Near::Bypass => bypasses.push(key),
             }
         }
-        // While reads go over to another part, a batch may have claims of both.
-        let (proved, brief) = fills.into_iter().partition::<Vec<_>, _>(|(.., part)| *part == Part::Proved);
-        self.fill_many(Part::Proved, proved, &mut done)?;
-        self.fill_many(Part::Brief, brief, &mut done)?;
+        self.fill_many(fills, &mut done)?;
         let deadline = Instant::now() + self.fetch_wait();
         for key in waits {
             match self.look(key, false, deadline.saturating_duration_since(Instant::now())) {
                 Near::Value(value) => done.push((key, Some(value))),
                 Near::Absent => done.push((key, None)),
-                Near::Fill(claim, part) => done.push((key, self.fill(key, claim, part)?)),
+                Near::Fill(claim) => done.push((key, self.fill(key, claim)?)),
                 Near::Bypass => bypasses.push(key),
             }
         }
@@ -347,25 +358,28 @@ impl Inner {
 
     /// Whether it is worth to wait for a key: another caller has its claim, and what it stores can be used.
     fn is_being_filled(&self, key: &[u8]) -> bool {
-        let is_claimed = |trust: Trust| self.near.of(trust.part()).is_claimed(key);
-        self.settings.covers(key) && self.trust().is_some_and(is_claimed)
+        let is_claimed = |(near, trust): (&Arc<kept::Near>, Trust)| near.of(trust.basis()).is_claimed(key);
+        self.settings.covers(key) && self.trusted(key).is_some_and(is_claimed)
     }
 
-    fn fill_many<'k>(&self, part: Part, fills: Vec<(&'k [u8], Claim, Part)>, done: &mut Vec<Found<'k>>) -> Result<()> {
+    fn fill_many<'k>(&self, fills: Vec<(&'k [u8], Claim)>, done: &mut Vec<Found<'k>>) -> Result<()> {
         if fills.is_empty() {
             return Ok(());
         }
-        let (keys, claims): (Vec<_>, Vec<_>) = fills.into_iter().map(|(key, claim, _)| (key, claim)).unzip();
-        let Some(began) = Fill::begin(self, part) else {
-            drop(claims);
-            return self.bypass_many(&keys, done);
-        };
-        let fetched = self.fetch(&keys)?;
-        let is_proved = began.is_of(self, &fetched.run_id);
-        check_count(&keys, &fetched.answers)?;
+        let (mut keys, mut begun, mut late) = (Vec::new(), Vec::new(), Vec::new());
+        for (key, claim) in fills {
+            match Fill::begin(&claim) {
+                Some(began) => {
+                    keys.push(key);
+                    begun.push((claim, began));
+                }
+                None => late.push(key),
+            }
+        }
+        self.bypass_many(&late, done)?;
         let mut failed = None;
-        for ((key, claim), answer) in keys.into_iter().zip(claims).zip(fetched.answers) {
-            match self.keep(key, answer, claim, &began, is_proved) {
+        for ((key, (claim, began)), got) in keys.iter().copied().zip(begun).zip(self.fetch(&keys)?) {
+            match self.keep(key, got, claim, &began) {
                 Ok(value) => done.push((key, value)),
                 Err(error) => failed = Some(error),
             }
@@ -378,24 +392,16 @@ impl Inner {
             return Ok(());
         }
         self.counters.bypasses.add(keys.len() as u64);
-        let fetched = self.fetch(keys)?;
-        check_count(keys, &fetched.answers)?;
-        for (key, answer) in keys.iter().zip(fetched.answers) {
-            done.push((*key, self.pass_on(key, answer)?));
+        for (key, got) in keys.iter().zip(self.fetch(keys)?) {
+            done.push((*key, self.pass_on(key, got.answer)?));
         }
         Ok(())
     }
 }
 
-fn check_count(keys: &[&[u8]], answers: &[Answer]) -> Result<()> {
-    if keys.len() == answers.len() {
-        return Ok(());
-    }
-    Err(Error::Answer { expected: "an answer for each key", found: format!("{} for {}", answers.len(), keys.len()) })
-}
-
 /// A fill that has begun: what is fetched after this moment may be stored.
 pub(crate) struct Fill {
+    near: Arc<kept::Near>,
     /// The generation that is proved; `None` for a brief value.
     generation: Option<u64>,
     /// Wall time before the far tier was asked.
@@ -405,25 +411,22 @@ pub(crate) struct Fill {
 impl Fill {
     /// Call this with the claim in hand: an invalidation that came before the claim came after the generation. `None`:
     /// nothing is proved any more.
-    pub(crate) fn begin(inner: &Inner, part: Part) -> Option<Self> {
-        let generation = match part {
-            Part::Brief => None,
-            Part::Proved => match inner.hope().filter(|hope| inner.vouches(*hope))? {
+    pub(crate) fn begin(claim: &Claim) -> Option<Self> {
+        let near = &claim.near;
+        let generation = match claim.basis {
+            Basis::Brief => None,
+            Basis::Proved => match near.hope().filter(|hope| near.vouches(*hope))? {
                 Trust::Proved(proof) => Some(proof.generation()),
                 Trust::Brief => return None,
             },
         };
-        Some(Self { generation, began: SystemTime::now() })
-    }
-
-    fn part(&self) -> Part {
-        if self.generation.is_some() { Part::Proved } else { Part::Brief }
+        Some(Self { near: Arc::clone(near), generation, began: SystemTime::now() })
     }
 
     /// Whether the answer came from the run that the generation at the start speaks of. A brief value may come from any.
-    pub(crate) fn is_of(&self, inner: &Inner, run_id: &str) -> bool {
+    fn is_of(&self, identity: u64) -> bool {
         let Some(generation) = self.generation.filter(|_| keeps(Rule::FillsCheckRun)) else { return true };
-        inner.near.generation_of(inner.identity_of(run_id)) == Some(generation)
+        self.near.generation_of(identity) == Some(generation)
     }
 
     /// When the near value ends; `None`: at once.
@@ -435,7 +438,7 @@ impl Fill {
             TimeToLive::Millis(millis) => Duration::from_millis(millis),
             TimeToLive::Unlimited => less_up_to_a_tenth(settings.near_ttl),
         };
-        let is_brief = self.part() == Part::Brief && keeps(Rule::BriefEnds);
+        let is_brief = self.generation.is_none() && keeps(Rule::BriefEnds);
         let left = if is_brief { left.min(settings.max_staleness) } else { left };
         // A time to live beyond the clock's range means that the value does not expire.
         Some(self.began.checked_add(left).map_or(Expiry::Never, Expiry::At))

@@ -18,6 +18,8 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 pub struct RedisStore {
     client: redis::Client,
     timeout: Duration,
+    /// A node of a cluster: a replica redirects to its master.
+    is_node: bool,
     idle: Mutex<Idle>,
 }
 
@@ -65,7 +67,13 @@ impl RedisStore {
         }
         let info = place.into_connection_info().map_err(failed)?.set_redis_settings(login);
         let client = redis::Client::open(info).map_err(failed)?;
-        Ok(Self { client, timeout, idle: Mutex::new(Idle { connections: Vec::new(), round: 1 }) })
+        let idle = Mutex::new(Idle { connections: Vec::new(), round: 1 });
+        Ok(Self { client, timeout, is_node: false, idle })
+    }
+
+    /// Data calls to a node of a cluster.
+    pub(crate) fn of_node(address: &Address, timeout: Duration) -> Result<Self> {
+        Ok(Self { is_node: true, ..Self::new(address, timeout)? })
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Idle> {
@@ -126,16 +134,17 @@ impl RedisStore {
         let mut pipe = redis::pipe();
         pipe.cmd("ROLE").cmd("INFO").arg("server").ignore_errors();
         let replies: Vec<redis::RedisResult<redis::Value>> = pipe.query(&mut redis).map_err(failed)?;
-        let run_id = run_of(replies.into_iter().map(|reply| reply.ok().map(value)).collect())?.into();
+        let replies = replies.into_iter().map(|reply| reply.ok().map(value)).collect();
+        let run_id = run_of(replies, self.is_node)?.into();
         Ok(Connection { redis, run_id, round, used: Instant::now() })
     }
 }
 
 /// The run of the server that answered `ROLE` and `INFO server`. A user that may not ask gets an empty one: no tracker
 /// proves that, so the near tier stays empty, and data calls work.
-fn run_of(replies: Vec<Option<Value>>) -> Result<String> {
+fn run_of(replies: Vec<Option<Value>>, is_node: bool) -> Result<String> {
     let [Some(Value::Array(role)), Some(Value::Bytes(info))] = replies.as_slice() else { return Ok(String::new()) };
-    if role.first().and_then(Value::as_bytes) != Some(b"master") {
+    if !is_node && role.first().and_then(Value::as_bytes) != Some(b"master") {
         return Err(Error::Server("it is a replica: give the address of the master".into()));
     }
     Ok(run_id(&String::from_utf8_lossy(info)).unwrap_or_default().to_owned())
@@ -146,11 +155,15 @@ pub(crate) fn run_id(info: &str) -> Option<&str> {
     info.lines().find_map(|line| line.trim_end().strip_prefix("run_id:"))
 }
 
-impl Store for RedisStore {
-    fn fetch(&self, keys: &[&[u8]]) -> Result<Fetched> {
+impl RedisStore {
+    /// [`fetch`](Store::fetch). `is_asking`: from a node of a cluster to which the slot is being moved.
+    pub(crate) fn fetch_as(&self, keys: &[&[u8]], is_asking: bool) -> Result<Fetched> {
         let mut pipe = redis::pipe();
-        for key in keys {
-            pipe.cmd("GET").arg(*key).cmd("PTTL").arg(*key);
+        for (name, key) in keys.iter().flat_map(|key| [("GET", key), ("PTTL", key)]) {
+            if is_asking {
+                pipe.cmd("ASKING").ignore();
+            }
+            pipe.cmd(name).arg(*key);
         }
         pipe.ignore_errors();
         self.with(true, |connection| {
@@ -164,7 +177,8 @@ impl Store for RedisStore {
         })
     }
 
-    fn call(&self, command: &[&[u8]]) -> Result<Reply> {
+    /// [`call`](Store::call). `is_asking`: as for [`fetch_as`](Self::fetch_as).
+    pub(crate) fn call_as(&self, command: &[&[u8]], is_asking: bool) -> Result<Reply> {
         let mut parts = command.iter();
         let name = parts.next().copied().unwrap_or_default();
         let mut packed = redis::cmd(&String::from_utf8_lossy(name));
@@ -172,6 +186,9 @@ impl Store for RedisStore {
             packed.arg(*part);
         });
         let reply = self.with(false, |connection| {
+            if is_asking {
+                redis::cmd("ASKING").query::<()>(&mut connection.redis)?;
+            }
             let reply = connection.redis.req_command(&packed)?;
             // An error of the server is an answer; a replica's refusal means that this is no longer the master.
             if let redis::Value::ServerError(error) = &reply
@@ -185,6 +202,16 @@ impl Store for RedisStore {
             Value::Error(text) => Err(Error::Server(text)),
             value => Ok(Reply { value, ..reply }),
         }
+    }
+}
+
+impl Store for RedisStore {
+    fn fetch(&self, keys: &[&[u8]]) -> Result<Fetched> {
+        self.fetch_as(keys, false)
+    }
+
+    fn call(&self, command: &[&[u8]]) -> Result<Reply> {
+        self.call_as(command, false)
     }
 
     fn renew(&self) {
@@ -212,7 +239,12 @@ fn is_of_server(error: &redis::RedisError) -> bool {
 }
 
 fn failed(error: redis::RedisError) -> Error {
-    if is_of_server(&error) { Error::Server(error.to_string()) } else { Error::Connection(error.to_string()) }
+    match error.code() {
+        Some(code) if is_of_server(&error) => {
+            Error::Server(format!("{code} {}", error.detail().unwrap_or_default()).trim_end().to_owned())
+        }
+        _ => Error::Connection(error.to_string()),
+    }
 }
 
 /// A reply of the crate `redis` in our own form.

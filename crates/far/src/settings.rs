@@ -1,6 +1,7 @@
 //! What the options of a far tier come to.
 
-use crate::address::Address;
+use crate::address::{Address, Endpoint};
+use crate::error::Result;
 use crate::proof::Scope;
 use std::time::Duration;
 
@@ -29,7 +30,10 @@ pub enum Degraded {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
+    /// The server; in a cluster the first node of the URL.
     pub address: Address,
+    /// The nodes of a cluster's URL; `None` without a cluster.
+    pub seeds: Option<Vec<Address>>,
     pub prefixes: Vec<Vec<u8>>,
     pub max_staleness: Duration,
     pub tracking: Tracking,
@@ -52,17 +56,31 @@ impl Settings {
             prefixes: &self.prefixes,
             max_staleness_us: self.staleness_us(),
             is_tracked: self.tracking == Tracking::On,
-            is_brief: self.is_brief(),
+            is_cluster: self.is_cluster(),
+            is_brief: self.tracking == Tracking::On && self.degraded == Degraded::Brief,
         }
+    }
+
+    pub(crate) fn is_cluster(&self) -> bool {
+        self.seeds.is_some()
+    }
+
+    /// A node of a cluster: `HOST:PORT`, with the user of the URL.
+    pub(crate) fn node(&self, place: &str) -> Result<Address> {
+        self.address.at(place)
+    }
+
+    /// `HOST:PORT` of each node that the URL of a cluster names.
+    pub(crate) fn seed_places(&self) -> Vec<String> {
+        let place = |seed: &Address| match &seed.endpoint {
+            Endpoint::Tcp(host, port) => Some(format!("{host}:{port}")),
+            Endpoint::Unix(_) => None,
+        };
+        self.seeds.iter().flatten().filter_map(place).collect()
     }
 
     pub(crate) fn staleness_us(&self) -> u64 {
         micros(self.max_staleness)
-    }
-
-    /// Whether values that end by themselves are stored beside those that are proved.
-    pub(crate) fn is_brief(&self) -> bool {
-        self.tracking == Tracking::On && self.degraded == Degraded::Brief
     }
 
     /// Whether the near tier may have copies of a key.

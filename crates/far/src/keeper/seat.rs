@@ -4,8 +4,8 @@
 //! the process ends. Such a lock does not exclude other threads of the process, and closing any descriptor of the file
 //! gives it up; so a process-wide list says which seats this process has.
 //!
-//! The file names the holder's connection. The server would go on filling the output buffer of a tracker that is
-//! stopped, or of which a forked child keeps the socket open; so the next holder closes that connection at the server.
+//! The file names the holder's connections, one to each master. The server would go on filling the output buffer of a tracker that is
+//! stopped, or of which a forked child keeps the socket open; so the next holder closes such a connection at the server.
 
 use arc_swap::ArcSwap;
 use rustix::fs::{FlockOperation, fcntl_lock};
@@ -18,12 +18,16 @@ use std::sync::{Arc, LazyLock};
 /// The seats that this process holds or is trying to take, each with the process's id: a child inherits the list.
 static TAKEN: LazyLock<ArcSwap<Vec<(u32, PathBuf)>>> = LazyLock::new(ArcSwap::default);
 
+/// How many connections a seat's file names at most, and how long it may be.
+const MOST_HOLDERS: usize = 512;
+const LONGEST_TEXT: u64 = 64 << 10;
+
 pub(crate) struct Seat {
     file: File,
     path: PathBuf,
 }
 
-/// A tracker's connection.
+/// A connection of a tracker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Holder {
     pub client_id: i64,
@@ -50,18 +54,53 @@ impl Seat {
         Ok(taken?.map(|file| Self { file, path: path.to_owned() }))
     }
 
-    /// The connection of the previous holder of the seat, unless that holder gave the seat back.
-    pub(crate) fn last_holder(&mut self) -> Option<Holder> {
-        let mut text = String::new();
-        self.file.seek(SeekFrom::Start(0)).ok()?;
-        (&self.file).take(200).read_to_string(&mut text).ok()?;
-        let (client_id, run_id) = text.trim_end().split_once(' ')?;
-        Some(Holder { client_id: client_id.parse().ok()?, run_id: run_id.to_owned() })
+    /// The connection to this run of a server that the previous holder of the seat had, unless it gave the seat back.
+    pub(crate) fn last_holder(&mut self, run_id: &str) -> Option<i64> {
+        self.holders().into_iter().find(|holder| holder.run_id == run_id).map(|holder| holder.client_id)
     }
 
-    /// Names the holder's connection; `None` when it has none.
-    pub(crate) fn name(&mut self, holder: Option<&Holder>) {
-        let text = holder.map(|holder| format!("{} {}\n", holder.client_id, holder.run_id)).unwrap_or_default();
+    /// Names a connection of the holder, in place of the one to the same run.
+    pub(crate) fn name(&mut self, holder: Holder) {
+        let mut holders = self.holders();
+        holders.retain(|other| other.run_id != holder.run_id);
+        // The first are of runs that may have ended long ago.
+        let surplus = (holders.len() + 1).saturating_sub(MOST_HOLDERS);
+        holders.drain(..surplus);
+        holders.push(holder);
+        self.write(&holders);
+    }
+
+    /// Forgets the holder's connection to a run, which is closed.
+    pub(crate) fn forget(&mut self, run_id: &str) {
+        let mut holders = self.holders();
+        holders.retain(|other| other.run_id != run_id);
+        self.write(&holders);
+    }
+
+    /// Forgets all connections: the seat is given back.
+    pub(crate) fn clear(&mut self) {
+        self.write(&[]);
+    }
+
+    fn holders(&mut self) -> Vec<Holder> {
+        let mut text = String::new();
+        let mut read = || {
+            self.file.seek(SeekFrom::Start(0))?;
+            (&self.file).take(LONGEST_TEXT).read_to_string(&mut text)
+        };
+        // A damaged file names nobody.
+        if read().is_err() {
+            return Vec::new();
+        }
+        let holder = |line: &str| {
+            let (client_id, run_id) = line.split_once(' ')?;
+            Some(Holder { client_id: client_id.parse().ok()?, run_id: run_id.to_owned() })
+        };
+        text.lines().filter_map(holder).collect()
+    }
+
+    fn write(&mut self, holders: &[Holder]) {
+        let text: String = holders.iter().map(|holder| format!("{} {}\n", holder.client_id, holder.run_id)).collect();
         let write = || {
             self.file.set_len(0)?;
             (&self.file).seek(SeekFrom::Start(0))?;
@@ -141,14 +180,18 @@ mod tests {
         assert_eq!(path, place.path().join("near.kennel-far-12.seat-0"));
         let mut seat = Seat::try_take(&near, &path).unwrap().unwrap();
         assert!(Seat::try_take(&near, &path).unwrap().is_none(), "a second handle of the same process");
-        assert_eq!(seat.last_holder(), None);
-        let holder = Holder { client_id: 17, run_id: "abc".into() };
-        seat.name(Some(&holder));
+        assert_eq!(seat.last_holder("abc"), None);
+        let holder = |client_id, run_id: &str| Holder { client_id, run_id: run_id.into() };
+        seat.name(holder(17, "abc"));
+        seat.name(holder(18, "def"));
+        seat.name(holder(19, "abc"));
         drop(seat);
         let mut seat = Seat::try_take(&near, &path).unwrap().unwrap();
-        assert_eq!(seat.last_holder(), Some(holder));
-        seat.name(None);
-        assert_eq!(seat.last_holder(), None);
+        assert_eq!((seat.last_holder("abc"), seat.last_holder("def")), (Some(19), Some(18)));
+        seat.forget("abc");
+        assert_eq!((seat.last_holder("abc"), seat.last_holder("def")), (None, Some(18)));
+        (0..1000).for_each(|n| seat.name(holder(n, &format!("{n:040}"))));
+        assert_eq!((seat.last_holder("def"), seat.last_holder(&format!("{:040}", 999))), (None, Some(999)));
         let link = place.path().join("link");
         std::os::unix::fs::symlink(&near, &link).unwrap();
         assert!(Seat::try_take(&near, &link).is_err(), "links are not followed");
