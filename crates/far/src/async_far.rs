@@ -71,7 +71,7 @@ impl AsyncFar {
     /// Those of [`Far::get`].
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
         let (key, inner) = (key.as_ref(), &self.far.0);
-        if let Some(value) = inner.near_hit(key) {
+        if let Some(value) = inner.near_hit(key, |near| near.get(key)) {
             return Ok(Some(value));
         }
         match self.look(Task::unique(), key, false, inner.fetch_wait()).await {

@@ -11,7 +11,7 @@ mod nodes;
 #[path = "common/server.rs"]
 mod server;
 
-use kennel_far::{Create, Error, Expiry, Far, Options};
+use kennel_far::{Create, Degraded, Error, Expiry, Far, Options};
 use nodes::{Cluster, slots_of, until};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -132,4 +132,29 @@ fn every_call_goes_to_the_master_of_its_key_and_each_has_a_namespace() {
     });
     far.flush_database().unwrap();
     assert!(keys.iter().all(|key| get(&far, key).is_none()), "all masters are empty, and this host knows it");
+}
+
+#[test]
+fn without_a_proof_all_masters_share_the_values_that_end_by_themselves() {
+    let Some(place) = place("without_a_proof_all_masters_share") else { return };
+    let options = place.options().degraded(Degraded::Brief).max_staleness(Duration::from_secs(60));
+    let far = options.clone().keepers(0).open(place.near()).unwrap();
+    let keys: Vec<String> = (0..3).map(|master| place.key_of(master, "brief")).collect();
+    for key in &keys {
+        far.set(key, "v", Expiry::Never).unwrap();
+        assert_eq!((get(&far, key), get(&far, key)), (Some("v".into()), Some("v".into())));
+        far.set(key, "w", Expiry::Never).unwrap();
+        assert_eq!(get(&far, key), Some("w".into()), "a write ends the value");
+    }
+    assert_eq!(far.get_multi(&keys).unwrap(), vec![Some(b"w".to_vec()); 3]);
+    let stats = far.stats();
+    assert_eq!((stats.brief_hits, stats.fills, stats.bypasses), (6, 6, 0), "{stats:?}");
+    // A tracker proves each master, and what is brief is not older than what is proved.
+    let keeper = options.open(place.near()).unwrap();
+    trusted(&keeper);
+    for (n, key) in keys.iter().enumerate() {
+        place.cluster.nodes[n].ask(&["SET", key, "x"]);
+        assert_eq!(keeper.get_fresh(key).unwrap(), Some(b"x".to_vec()));
+        assert_eq!(get(&far, key), Some("x".into()), "a read from the server ends the brief value, too");
+    }
 }
