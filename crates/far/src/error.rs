@@ -20,7 +20,8 @@ pub enum Error {
         expected: String,
     },
 
-    /// Another process uses this near file and the same prefixes with another database or another `max_staleness`.
+    /// Another process uses this near file and the same prefixes with another database, another `max_staleness`, or another
+    /// mode: `tracking` or `degraded`.
     #[error(
         "the near tier {0} is in use with another database, `max_staleness` or mode: give all processes of a host the same \
          options, or use another file"
@@ -30,6 +31,12 @@ pub enum Error {
     /// The server answered with an error.
     #[error("the server answered: {0}")]
     Server(String),
+
+    /// The keys of a command lie in different slots of a cluster, so no server has them all.
+    #[error(
+        "expected keys of one slot of the cluster, found {0} and {1}, which lie in different ones: give them the same tag, as in {{user:7}}:name"
+    )]
+    Slots(String, String),
 
     /// The connection to the server failed. If the call was a write, the server may have executed it, or may do so later.
     #[error("cannot reach the server: {0}")]

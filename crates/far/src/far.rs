@@ -1,12 +1,15 @@
 //! The handle, and what belongs to a process: connections and a keeper.
 
-use crate::error::Result;
+use crate::cluster::{Atlas, Part, Router};
+use crate::error::{Error, Result};
 use crate::keeper::Keeper;
+use crate::marks::{Changes, Marks};
 use crate::near::Near;
-use crate::proof::Stamped;
+use crate::nears::Nears;
+use crate::resp::Value;
 use crate::settings::{Settings, Tracking};
 use crate::stats::{Counters, Stats};
-use crate::store::{Fetched, Store, StoreMaker};
+use crate::store::{Answer, Store, StoreMaker};
 use arc_swap::ArcSwap;
 use std::fmt;
 use std::path::Path;
@@ -23,15 +26,17 @@ pub struct Far(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub settings: Arc<Settings>,
+    /// The near tier of a single master. In a cluster each master has one: see [`near_of`](Inner::near_of).
     pub near: Arc<Near>,
+    pub nears: Arc<Nears>,
+    is_cluster: bool,
     pub counters: Arc<Counters>,
-    /// The identity of the server that this process last reached; 0 before that.
-    identity: AtomicU64,
     /// Microseconds that fetches take, on average.
     fetch_us: AtomicU64,
-    /// Host time at which connections were last renewed because another server is proved.
-    renewed: AtomicU64,
+    /// The generation of the near tier of a single master for which connections were last renewed.
+    generation: AtomicU64,
     pub marks: Marks,
+    pub changes: Changes,
     maker: StoreMaker,
     process: ArcSwap<Process>,
 }
@@ -39,24 +44,47 @@ pub(crate) struct Inner {
 /// What a forked child must not share with its parent.
 pub(crate) struct Process {
     id: u32,
-    pub store: Box<dyn Store>,
+    pub servers: Servers,
+    /// The turns of tasks to call the server.
+    #[cfg(feature = "tokio")]
+    pub turns: Arc<tokio::sync::Semaphore>,
     keeper: Option<Keeper>,
+}
+
+/// How many calls of tasks are with the server at a time.
+#[cfg(feature = "tokio")]
+const MOST_TURNS: usize = 32;
+
+/// Who is asked for data.
+pub(crate) enum Servers {
+    One(Box<dyn Store>),
+    Cluster(Router),
+}
+
+/// An answer, and the identity of the server that gave it; 0: what it says must not be stored.
+pub(crate) struct Got {
+    pub identity: u64,
+    pub answer: Answer,
 }
 
 impl Far {
     pub(crate) fn open(settings: Settings, maker: StoreMaker, path: &Path, near: &kennel::Options) -> Result<Self> {
         let counters = Arc::<Counters>::default();
-        let near = Arc::new(Near::open(path, near, &settings.scope(), Arc::clone(&counters))?);
+        let near = Near::open(path, near, &settings.scope(), Arc::clone(&counters))?;
+        let is_cluster = settings.is_cluster();
+        let nears = Arc::new(if is_cluster { Nears::of_cluster(near)? } else { Nears::one(near) });
         let settings = Arc::new(settings);
-        let process = Process::new(&settings, &near, &counters, &maker)?;
+        let process = Process::new(&settings, &nears, &counters, &maker)?;
         Ok(Self(Arc::new(Inner {
             settings,
-            near,
+            near: Arc::clone(&nears.base),
+            nears,
+            is_cluster,
             counters,
-            identity: AtomicU64::new(0),
             fetch_us: AtomicU64::new(0),
-            renewed: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
             marks: Marks::default(),
+            changes: Changes::default(),
             maker,
             process: ArcSwap::from_pointee(process),
         })))
@@ -70,13 +98,34 @@ impl Far {
 
     /// How long ago the near tier was last proved to have all changes; `None` if nothing is proved. Reads use the near
     /// tier while this is at most `max_staleness`, and this process's connections lead to the server that is proved.
+    ///
+    /// In a cluster each master has a proof of its own, and this is the age of the oldest; see [`masters`](Far::masters).
     #[must_use]
     pub fn proof_age(&self) -> Option<Duration> {
-        let proof = self.0.near.proof();
-        if proof.low() == 0 || !self.0.near.was_proved_within(u64::MAX) {
-            return None;
+        if !self.0.is_cluster {
+            return self.0.near.proof_age();
         }
-        proof.age(self.0.near.clock.now()).map(Duration::from_micros)
+        let ages = self.masters().into_iter().filter(|master| master.slots > 0).map(|master| master.proof_age);
+        ages.collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+
+    /// The masters of a cluster, as the near file knows them. Empty without a cluster.
+    #[must_use]
+    pub fn masters(&self) -> Vec<Master> {
+        let map = self.0.nears.atlas().map(Atlas::last_known).unwrap_or_default();
+        let of = |(number, master): (usize, &crate::cluster::Master)| Master {
+            id: master.id.clone(),
+            address: master.address.clone(),
+            slots: map.slots_of(number).len(),
+            proof_age: self.0.nears.part(number).and_then(|near| near.proof_age()),
+        };
+        map.masters().map(of).collect()
+    }
+
+    /// The seat that this process has: it tracks, or tries to. `None`: others do.
+    #[must_use]
+    pub fn seat(&self) -> Option<String> {
+        self.0.process.load().keeper.as_ref().and_then(Keeper::seat)
     }
 
     /// Why this process's tracker proves nothing, in words, or why it may prove too late; `None` while all is well, or it
@@ -95,6 +144,20 @@ impl Far {
     }
 }
 
+/// A master of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Master {
+    /// What the cluster calls it.
+    pub id: String,
+    /// Where it is.
+    pub address: String,
+    /// How many slots it has.
+    pub slots: usize,
+    /// How long ago the near tier was last proved to have all changes of its keys; `None` if it is not proved.
+    pub proof_age: Option<Duration>,
+}
+
 impl fmt::Debug for Far {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Far")
@@ -105,10 +168,20 @@ impl fmt::Debug for Far {
 }
 
 impl Process {
-    fn new(settings: &Arc<Settings>, near: &Arc<Near>, counters: &Arc<Counters>, maker: &StoreMaker) -> Result<Self> {
+    fn new(settings: &Arc<Settings>, nears: &Arc<Nears>, counters: &Arc<Counters>, maker: &StoreMaker) -> Result<Self> {
         let is_keeping = settings.tracking == Tracking::On && settings.keepers > 0;
-        let keeper = is_keeping.then(|| Keeper::start(settings, near, counters)).transpose()?;
-        Ok(Self { id: std::process::id(), store: maker()?, keeper })
+        let keeper = is_keeping.then(|| Keeper::start(settings, nears, counters)).transpose()?;
+        let servers = match settings.is_cluster() {
+            true => Servers::Cluster(Router::new(settings, nears)),
+            false => Servers::One(maker()?),
+        };
+        Ok(Self {
+            id: std::process::id(),
+            servers,
+            #[cfg(feature = "tokio")]
+            turns: Arc::new(tokio::sync::Semaphore::new(MOST_TURNS)),
+            keeper,
+        })
     }
 }
 
@@ -120,111 +193,118 @@ impl Inner {
         if process.id == std::process::id() {
             return Ok(process);
         }
-        let own = Arc::new(Process::new(&self.settings, &self.near, &self.counters, &self.maker)?);
+        let own = Arc::new(Process::new(&self.settings, &self.nears, &self.counters, &self.maker)?);
         let found = self.process.compare_and_swap(&process, Arc::clone(&own));
         std::mem::forget(process);
         // Another thread of the child may have been faster.
         Ok(if found.id == std::process::id() { Arc::clone(&found) } else { own })
     }
 
-    /// A proof for this process's server. Read it before the value that it shall vouch for, and
-    /// [test it](Self::vouches) after.
+    /// The near tier for a key. `None`: in a cluster, if the key's master is not known or has none.
     #[inline]
-    pub(crate) fn proof(&self) -> Option<Stamped> {
-        if self.settings.tracking == Tracking::Off {
-            return Some(Stamped(0));
-        }
-        self.near.proof_of(self.identity.load(Ordering::Relaxed))
+    pub(crate) fn near_of(&self, key: &[u8]) -> Option<&Arc<Near>> {
+        if self.is_cluster { self.nears.of(key) } else { Some(&self.near) }
     }
 
-    /// Whether a proof vouches for what was copied before this call. Without tracking, entries end by their own time.
-    #[inline]
-    pub(crate) fn vouches(&self, proof: Stamped) -> bool {
-        self.settings.tracking == Tracking::Off || self.near.is_fresh(proof)
-    }
-
-    /// Asks the far tier, and notes which server answered and how long it took.
-    pub(crate) fn fetch(&self, keys: &[&[u8]]) -> Result<Fetched> {
+    /// Asks the far tier for the values of keys, and notes which servers answered and how long it took.
+    pub(crate) fn fetch(&self, keys: &[&[u8]]) -> Result<Vec<Got>> {
         let process = self.process()?;
         let began = Instant::now();
-        let fetched = process.store.fetch(keys)?;
+        let got = match &process.servers {
+            Servers::One(store) => {
+                self.renew_for_generation(store.as_ref());
+                let fetched = store.fetch(keys)?;
+                let identity = self.note_run(&self.near, &fetched.run_id, || store.renew());
+                fetched.answers.into_iter().map(|answer| Got { identity, answer }).collect()
+            }
+            Servers::Cluster(router) => self.sort(router.fetch(keys)?, keys.len()),
+        };
         let took = began.elapsed().as_micros() as u64;
         let average = self.fetch_us.load(Ordering::Relaxed);
         self.fetch_us.store(if average == 0 { took } else { average - average / 8 + took / 8 }, Ordering::Relaxed);
-        self.note_run(&process, &fetched.run_id);
-        Ok(fetched)
+        if got.len() == keys.len() {
+            return Ok(got);
+        }
+        let found = format!("{} for {}", got.len(), keys.len());
+        Err(Error::Answer { expected: "an answer for each key", found })
     }
 
-    /// Notes the server that this process reaches. If the host's trackers reach another one, old connections may be the
-    /// reason, and new ones are made, once in a while.
-    pub(crate) fn note_run(&self, process: &Process, run_id: &str) {
+    /// [`fetch`](Self::fetch) of one key.
+    pub(crate) fn fetch_one(&self, key: &[u8]) -> Result<Got> {
+        let absent = Got { identity: 0, answer: Answer::Absent };
+        Ok(self.fetch(&[key])?.pop().unwrap_or(absent))
+    }
+
+    /// Puts the answers of several masters into the order of the keys.
+    fn sort(&self, parts: Vec<Part>, len: usize) -> Vec<Got> {
+        let mut all: Vec<Option<Got>> = (0..len).map(|_| None).collect();
+        for Part { from, at, fetched } in parts {
+            let near = from.as_ref().and_then(|from| self.nears.part(from.number));
+            let identity = near
+                .zip(from.as_ref())
+                .map_or(0, |(near, from)| self.note_run(near, &fetched.run_id, || from.store.renew()));
+            for (i, answer) in at.into_iter().zip(fetched.answers) {
+                all[i] = Some(Got { identity, answer });
+            }
+        }
+        all.into_iter().flatten().collect()
+    }
+
+    /// Executes a command, once, where `beside` lies.
+    pub(crate) fn execute(&self, command: &[&[u8]], beside: Option<&[u8]>, changes: &[&[u8]]) -> Result<Value> {
+        let process = self.process()?;
+        match &process.servers {
+            Servers::One(store) => {
+                self.renew_for_generation(store.as_ref());
+                let reply = store.call(command)?;
+                self.note_run(&self.near, &reply.run_id, || store.renew());
+                Ok(reply.value)
+            }
+            Servers::Cluster(router) => {
+                let (reply, from) = router.call(command, beside, changes)?;
+                if let Some((near, from)) = from.and_then(|from| Some((self.nears.part(from.number)?, from))) {
+                    self.note_run(near, &reply.run_id, || from.store.renew());
+                }
+                Ok(reply.value)
+            }
+        }
+    }
+
+    /// Uses no connection that is older than the near tier's generation: the trackers ended the one before because its
+    /// server may no longer be the master.
+    fn renew_for_generation(&self, store: &dyn Store) {
+        let generation = self.near.proof().generation();
+        if self.generation.load(Ordering::Relaxed) != generation {
+            store.renew();
+            self.generation.store(generation, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes the server that this process reaches; returns its identity. If the host's trackers reach another one, old
+    /// connections may be the reason, and new ones are made, once in a while.
+    fn note_run(&self, near: &Near, run_id: &str, renew: impl FnOnce()) -> u64 {
         let identity = self.identity_of(run_id);
-        self.identity.store(identity, Ordering::Relaxed);
+        near.identity.store(identity, Ordering::Relaxed);
         let staleness = self.settings.staleness_us();
         if self.settings.tracking == Tracking::Off
-            || self.near.proof_of(identity).is_some()
-            || !self.near.was_proved_within(staleness)
+            || near.proof_of(identity).is_some()
+            || !near.was_proved_within(staleness)
         {
-            return;
+            return identity;
         }
-        let now = self.near.clock.now();
-        if now.saturating_sub(self.renewed.swap(now, Ordering::Relaxed)) > staleness.max(1_000_000) {
-            process.store.renew();
+        let now = near.clock.now();
+        if now.saturating_sub(near.renewed.swap(now, Ordering::Relaxed)) > staleness.max(1_000_000) {
+            renew();
         }
+        identity
     }
 
-    pub(crate) fn identity_of(&self, run_id: &str) -> u64 {
+    fn identity_of(&self, run_id: &str) -> u64 {
         self.settings.scope().identity(run_id)
     }
 
     /// How long fetches take on average.
     pub(crate) fn fetch_time(&self) -> Duration {
         Duration::from_micros(self.fetch_us.load(Ordering::Relaxed))
-    }
-}
-
-/// Keys whose values cannot be stored, for a second: they are fetched without a claim.
-pub(crate) struct Marks([AtomicU64; MARKS]);
-
-const MARKS: usize = 1024;
-const MARKED_FOR_US: u64 = 1_000_000;
-
-impl Default for Marks {
-    fn default() -> Self {
-        Self([const { AtomicU64::new(0) }; MARKS])
-    }
-}
-
-impl Marks {
-    fn of(&self, key: &[u8]) -> (&AtomicU64, u64) {
-        let hash = xxhash_rust::xxh3::xxh3_64(key);
-        (&self.0[hash as usize % MARKS], hash & !0xffff_ffff)
-    }
-
-    /// Marks a key. A mark holds the upper half of the key's hash, and the host time in units of 65 ms.
-    pub(crate) fn mark(&self, key: &[u8], now: u64) {
-        let (mark, hash) = self.of(key);
-        mark.store(hash | (now >> 16) & 0xffff_ffff, Ordering::Relaxed);
-    }
-
-    pub(crate) fn has(&self, key: &[u8], now: u64) -> bool {
-        let (mark, hash) = self.of(key);
-        let found = mark.load(Ordering::Relaxed);
-        found != 0
-            && found & !0xffff_ffff == hash
-            && (now >> 16 & 0xffff_ffff).wrapping_sub(found & 0xffff_ffff) <= MARKED_FOR_US >> 16
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mark_lasts_a_second_and_is_of_one_key() {
-        let marks = Marks::default();
-        marks.mark(b"key", 5_000_000);
-        assert!(marks.has(b"key", 5_000_000) && marks.has(b"key", 5_900_000));
-        assert!(!marks.has(b"key", 6_200_000) && !marks.has(b"another", 5_000_000) && !marks.has(b"key", 4_000_000));
     }
 }

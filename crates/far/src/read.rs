@@ -9,22 +9,28 @@
 //!
 //! Every value that is returned is a trusted hit, or was stored under a claim, or its near key was deleted before. So a
 //! fill that fetched an older value, and is slow to store it, stores nothing.
+//!
+//! Without a proof a read may be *brief*, if the options say so, or there is no tracking at all. Then it does the same
+//! steps in a namespace whose values end T after they were asked for, so it needs no proof. No value may be older in one
+//! namespace than what was returned from the other: so a fill ends what the other namespace says of the key before it
+//! stores, and deletions are of both.
 
-use crate::error::{Error, Result};
-use crate::far::{Far, Inner};
+use crate::error::Result;
+use crate::far::{Far, Got, Inner};
 use crate::fault::{Rule, copied, keeps};
-use crate::near::Claims;
-use crate::settings::Tracking;
+use crate::near::{self as kept, Basis, Claim, Claims, Trust};
+use crate::stats::Count;
 use crate::store::{Answer, TimeToLive};
-use kennel::{Claim, Created, Expiry, Lookup, Stored, Wait};
+use kennel::{Cache, Created, Expiry, Lookup, Stored, Wait};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// How often a read begins again because the proof that it had read grew too old while it waited.
 const ATTEMPTS: usize = 3;
 
 /// A key of a batch and its value.
-type Found<'k> = (&'k [u8], Option<Vec<u8>>);
+pub(crate) type Found<'k> = (&'k [u8], Option<Vec<u8>>);
 
 /// What the near tier said of a key.
 pub(crate) enum Near {
@@ -46,6 +52,17 @@ impl Far {
         self.0.get(key.as_ref())
     }
 
+    /// Copies the value of a key to the start of `buf` and returns its length; `None` if the key has no value. A value that
+    /// the near tier has costs no allocation.
+    ///
+    /// # Errors
+    /// Those of [`get`](Far::get); [`Error::Near`](crate::Error::Near) with
+    /// [`BufferTooSmall`](kennel::Error::BufferTooSmall), which contains the length: then nothing is copied.
+    #[inline]
+    pub fn get_into(&self, key: impl AsRef<[u8]>, buf: &mut [u8]) -> Result<Option<usize>> {
+        self.0.get_into(key.as_ref(), buf)
+    }
+
     /// The value of a key, from the server: as new as the far tier is.
     ///
     /// # Errors
@@ -64,19 +81,122 @@ impl Far {
     }
 }
 
+/// The look for a key in the near tier, in steps. Between them the caller claims the key, as a thread or as a task.
+pub(crate) struct Look<'a> {
+    inner: &'a Inner,
+    key: &'a [u8],
+    needs_value: bool,
+    deadline: Instant,
+    attempts: usize,
+    /// In what the last attempt trusts.
+    trust: Trust,
+}
+
+impl<'a> Look<'a> {
+    pub(crate) fn new(inner: &'a Inner, key: &'a [u8], needs_value: bool, wait: Duration) -> Self {
+        Self { inner, key, needs_value, deadline: Instant::now() + wait, attempts: 0, trust: Trust::Brief }
+    }
+
+    /// Begins an attempt: where and how to claim the key. `None`: the far tier must be asked.
+    pub(crate) fn attempt(&mut self) -> Option<(&'a Arc<kept::Near>, Wait, Claims)> {
+        let inner = self.inner;
+        if !inner.settings.covers(self.key) {
+            inner.counters.outside.add(1);
+            return None;
+        }
+        if self.attempts == ATTEMPTS {
+            return None;
+        }
+        self.attempts += 1;
+        let Some((near, trust)) = inner.trusted(self.key) else {
+            inner.counters.untrusted.add(1);
+            return None;
+        };
+        if inner.marks.has(self.key, near.clock.now()) {
+            return None;
+        }
+        self.trust = trust;
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let wait = if left.is_zero() { Wait::No } else { Wait::For(left) };
+        Some((near, wait, inner.claims(trust.basis(), self.needs_value)))
+    }
+
+    /// What a claim found. `None`: everything begins again, because the proof is from before a long wait.
+    pub(crate) fn found(&self, near: &Arc<kept::Near>, lookup: kennel::Result<Lookup>) -> Option<Near> {
+        let basis = self.trust.basis();
+        let found = match lookup {
+            Ok(Lookup::Hit(item)) => Near::Value(item.value),
+            Ok(Lookup::Absent) => Near::Absent,
+            Ok(Lookup::Create(claim)) if claim.is_protected() => {
+                return Some(Near::Fill(Claim::new(near, basis, claim)));
+            }
+            // Unprotected, too late, or the near tier fails.
+            Ok(_) | Err(_) => return Some(Near::Bypass),
+        };
+        if !near.vouches(self.trust) {
+            return None;
+        }
+        let of = &self.inner.counters;
+        let hits = if matches!(found, Near::Absent) { &of.absent_hits } else { &of.hits };
+        self.inner.count_hits(hits, basis, 1);
+        Some(found)
+    }
+}
+
 impl Inner {
     #[inline]
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        if let Some(proof) = self.proof() {
-            let value = self.near.get(key);
-            copied();
-            let proof = if keeps(Rule::ProofBeforeValue) { proof } else { self.proof().unwrap_or(proof) };
-            if value.is_some() && self.vouches(proof) {
-                self.counters.hits.add(1);
-                return Ok(value);
-            }
+        match self.near_hit(key, |near| near.get(key)) {
+            Some(value) => Ok(Some(value)),
+            None => self.get_slow(key),
         }
-        self.get_slow(key)
+    }
+
+    #[inline]
+    fn get_into(&self, key: &[u8], buf: &mut [u8]) -> Result<Option<usize>> {
+        match self.near_hit(key, |near| near.get_into(key, buf).transpose()) {
+            Some(len) => Ok(Some(len?)),
+            None => self.get_into_slow(key, buf),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn get_into_slow(&self, key: &[u8], buf: &mut [u8]) -> Result<Option<usize>> {
+        let Some(value) = self.get_slow(key)? else { return Ok(None) };
+        let given = buf.len();
+        let room = buf.get_mut(..value.len());
+        room.ok_or(kennel::Error::BufferTooSmall { needed: value.len(), given })?.copy_from_slice(&value);
+        Ok(Some(value.len()))
+    }
+
+    /// What `read` copies from the near tier, if it may be returned.
+    #[inline(always)]
+    pub(crate) fn near_hit<V>(&self, key: &[u8], read: impl FnOnce(&Cache) -> Option<V>) -> Option<V> {
+        let near = self.near_of(key)?;
+        let hope = near.hope()?;
+        let value = read(near.of(hope.basis()))?;
+        copied();
+        let hope = if keeps(Rule::ProofBeforeValue) { hope } else { near.hope().unwrap_or(hope) };
+        if !near.vouches(hope) {
+            return None;
+        }
+        self.count_hits(&self.counters.hits, hope.basis(), 1);
+        Some(value)
+    }
+
+    fn count_hits(&self, hits: &Count, basis: Basis, n: u64) {
+        hits.add(n);
+        if basis == Basis::Brief {
+            self.counters.brief_hits.add(n);
+        }
+    }
+
+    /// The near tier to use for a key now, and the values in which the caller may trust. Brief values need no master that
+    /// is known.
+    fn trusted(&self, key: &[u8]) -> Option<(&Arc<kept::Near>, Trust)> {
+        let near = self.near_of(key).unwrap_or(&self.near);
+        Some((near, near.trust()?))
     }
 
     #[cold]
@@ -92,78 +212,44 @@ impl Inner {
 
     /// Looks for a key in the near tier, waits for another caller's fill, or takes the claim.
     pub(crate) fn look(&self, key: &[u8], needs_value: bool, wait: Duration) -> Near {
-        if !self.settings.covers(key) {
-            self.counters.outside.add(1);
-            return Near::Bypass;
-        }
-        let deadline = Instant::now() + wait;
-        for _ in 0..ATTEMPTS {
-            let Some(proof) = self.proof().filter(|proof| self.vouches(*proof)) else {
-                self.counters.untrusted.add(1);
-                return Near::Bypass;
-            };
-            if self.marks.has(key, self.near.clock.now()) {
-                return Near::Bypass;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            let wait = if left.is_zero() { Wait::No } else { Wait::For(left) };
-            let found = match self.near.claim(key, wait, &self.claims(needs_value)) {
-                Ok(Lookup::Hit(item)) => Near::Value(item.value),
-                Ok(Lookup::Absent) => Near::Absent,
-                Ok(Lookup::Create(claim)) if claim.is_protected() => return Near::Fill(claim),
-                // Unprotected, too late, or the near tier fails.
-                Ok(_) | Err(_) => return Near::Bypass,
-            };
-            // The proof is from before the wait: after a long one, everything begins again.
-            if self.vouches(proof) {
-                let of = &self.counters;
-                if matches!(found, Near::Absent) {
-                    of.absent_hits.add(1)
-                } else {
-                    of.hits.add(1)
-                }
+        let mut look = Look::new(self, key, needs_value, wait);
+        while let Some((near, wait, claims)) = look.attempt() {
+            let lookup = near.claim(key, wait, &claims);
+            if let Some(found) = look.found(near, lookup) {
                 return found;
             }
         }
         Near::Bypass
     }
 
-    fn claims(&self, needs_value: bool) -> Claims {
+    fn claims(&self, basis: Basis, needs_value: bool) -> Claims {
         let settings = &self.settings;
-        let absence_ttl = match settings.tracking {
-            Tracking::On => settings.absence_ttl,
-            Tracking::Off => settings.absence_ttl.min(settings.max_staleness),
+        let absence_ttl = match basis {
+            Basis::Proved => settings.absence_ttl,
+            Basis::Brief => settings.absence_ttl.min(settings.max_staleness),
         };
-        Claims { max_age: settings.claim_age.max(self.fetch_time() * 10), absence_ttl, needs_value }
+        Claims { basis, max_age: settings.claim_age.max(self.fetch_time() * 10), absence_ttl, needs_value }
     }
 
     /// How long to wait for another caller's fetch: a far tier that is slow must not be asked by all who wait.
-    fn fetch_wait(&self) -> Duration {
+    pub(crate) fn fetch_wait(&self) -> Duration {
         self.settings.fetch_wait.max(self.fetch_time() * 4)
     }
 
     /// Fetches a key under a claim, and stores what was found.
-    fn fill(&self, key: &[u8], claim: Claim) -> Result<Option<Vec<u8>>> {
-        let Some(began) = Fill::begin(self) else {
+    pub(crate) fn fill(&self, key: &[u8], claim: Claim) -> Result<Option<Vec<u8>>> {
+        let Some(began) = Fill::begin(&claim) else {
             drop(claim);
             return self.bypass(key);
         };
-        let fetched = self.fetch(&[key])?;
-        let answer = fetched.answers.into_iter().next().unwrap_or(Answer::Absent);
-        let is_proved = began.is_of(self, &fetched.run_id);
-        self.keep(key, answer, claim, &began, is_proved)
+        let got = self.fetch_one(key)?;
+        self.keep(key, got, claim, &began)
     }
 
     /// Stores an answer under a claim if it may be stored; if it is not, the near key is deleted.
-    pub(crate) fn keep(
-        &self,
-        key: &[u8],
-        answer: Answer,
-        claim: Claim,
-        began: &Fill,
-        is_proved: bool,
-    ) -> Result<Option<Vec<u8>>> {
-        let (value, expiry) = match answer {
+    pub(crate) fn keep(&self, key: &[u8], got: Got, claim: Claim, began: &Fill) -> Result<Option<Vec<u8>>> {
+        let is_proved = began.is_of(got.identity);
+        let (value, expiry) = match got.answer {
             Answer::Refused(error) => {
                 self.marks.mark(key, self.near.clock.now());
                 self.shield(key, None);
@@ -173,11 +259,15 @@ impl Inner {
             Answer::Value(value, ttl) => (Some(value), began.expiry(self, ttl)),
         };
         let is_small = value.as_ref().is_none_or(|value| value.len() <= self.settings.near_max_value);
+        let may_store = is_proved && is_small && expiry.is_some();
+        if may_store && keeps(Rule::BypassesDelete) {
+            self.nears.end_others(key, value.as_deref(), Some(claim.basis));
+        }
         let stored = match (&value, expiry) {
-            _ if !is_proved || !is_small => None,
+            _ if !may_store => None,
             (_, None) => None,
             (Some(value), Some(expiry)) if !keeps(Rule::FillsClaim) => {
-                self.near.store_unclaimed(key, value, expiry);
+                claim.near.store_unclaimed(key, value, expiry);
                 return Ok(Some(value.clone()));
             }
             (Some(value), Some(expiry)) => Some(claim.store_with(&Created::new(value.clone()).expiry(expiry))),
@@ -188,7 +278,7 @@ impl Inner {
                 self.counters.fills.add(1);
                 return Ok(value);
             }
-            Some(Ok(_)) => self.counters.voided.add(1),
+            Some(Ok(_)) => self.count_voided(key),
             Some(Err(kennel::Error::TooLarge { .. })) => self.mark_too_large(key),
             Some(Err(_)) => {}
             None if !is_small => self.mark_too_large(key),
@@ -196,6 +286,17 @@ impl Inner {
         }
         self.shield(key, value.as_deref());
         Ok(value)
+    }
+
+    /// A fetched value was out of date before it was stored. A key with which that happens too often is left out for a
+    /// second.
+    fn count_voided(&self, key: &[u8]) {
+        self.counters.voided.add(1);
+        let now = self.near.clock.now();
+        if self.changes.count(key, now) > self.settings.hot_keys {
+            self.counters.hot_keys.add(1);
+            self.marks.mark(key, now);
+        }
     }
 
     fn mark_too_large(&self, key: &[u8]) {
@@ -206,8 +307,7 @@ impl Inner {
     /// Asks the far tier and stores nothing.
     pub(crate) fn bypass(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.counters.bypasses.add(1);
-        let fetched = self.fetch(&[key])?;
-        self.pass_on(key, fetched.answers.into_iter().next().unwrap_or(Answer::Absent))
+        self.pass_on(key, self.fetch_one(key)?.answer)
     }
 
     /// Makes a fetched answer one that may be returned.
@@ -225,36 +325,47 @@ impl Inner {
     }
 
     /// Before a value is returned that is not in the near tier: ends what the near tier says of the key, and all fills of
-    /// it that have begun, for they may have fetched an older value. A near value that is the same may stay: it came by a
-    /// fill that has ended, and while it stands nobody has begun another.
+    /// it that have begun.
     fn shield(&self, key: &[u8], value: Option<&[u8]>) {
-        if !self.settings.covers(key) || !keeps(Rule::BypassesDelete) {
-            return;
-        }
-        let is_same = value.is_some_and(|value| self.near.get(key).is_some_and(|near| near == value));
-        if !is_same {
-            self.near.delete(key);
+        if self.settings.covers(key) && keeps(Rule::BypassesDelete) {
+            self.nears.end_others(key, value, None);
         }
     }
 
     fn get_multi(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
-        let mut values = vec![None; keys.len()];
+        let mut batch = self.near_batch(keys);
+        for (key, value) in self.fetch_missing(batch.missing())? {
+            batch.give(key, value.as_ref());
+        }
+        Ok(batch.values)
+    }
+
+    /// The values of many keys that the near tier has.
+    pub(crate) fn near_batch<'k>(&self, keys: &[&'k [u8]]) -> Batch<'k> {
+        let values = self.near_values(keys);
         let mut missing: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
-        let found = self.proof().map(|proof| (proof, self.near.get_multi(keys)));
-        let found = found.filter(|(proof, _)| self.vouches(*proof)).map(|(_, found)| found);
-        for (i, near) in found.unwrap_or_else(|| vec![None; keys.len()]).into_iter().enumerate() {
-            match near {
-                Some(value) => values[i] = Some(value),
-                None => missing.entry(keys[i]).or_default().push(i),
+        for (i, _) in values.iter().enumerate().filter(|(_, value)| value.is_none()) {
+            missing.entry(keys[i]).or_default().push(i);
+        }
+        Batch { values, missing }
+    }
+
+    /// What the near tier has of many keys, and may be returned.
+    fn near_values(&self, keys: &[&[u8]]) -> Vec<Option<Vec<u8>>> {
+        let mut values = vec![None; keys.len()];
+        for (near, at) in self.nears.sorted(keys) {
+            let Some(hope) = near.hope() else { continue };
+            let cache = near.of(hope.basis());
+            let found = match at.len() == keys.len() {
+                true => cache.get_multi(keys),
+                false => cache.get_multi(&at.iter().map(|i| keys[*i]).collect::<Vec<_>>()),
+            };
+            if near.vouches(hope) {
+                self.count_hits(&self.counters.hits, hope.basis(), found.iter().flatten().count() as u64);
+                at.into_iter().zip(found).for_each(|(i, value)| values[i] = value);
             }
         }
-        self.counters.hits.add(values.iter().flatten().count() as u64);
-        for (key, value) in self.fetch_missing(missing.keys().copied().collect())? {
-            for &i in &missing[key] {
-                values[i].clone_from(&value);
-            }
-        }
-        Ok(values)
+        values
     }
 
     /// Fills the keys whose claims are free without waiting for others, and then waits for the rest. A caller that waits
@@ -285,26 +396,30 @@ impl Inner {
         Ok(done)
     }
 
-    /// Whether it is worth to wait for a key: it is proved, and another caller has its claim.
-    fn is_being_filled(&self, key: &[u8]) -> bool {
-        self.settings.covers(key) && self.proof().is_some_and(|proof| self.vouches(proof)) && self.near.is_claimed(key)
+    /// Whether it is worth to wait for a key: another caller has its claim, and what it stores can be used.
+    pub(crate) fn is_being_filled(&self, key: &[u8]) -> bool {
+        let is_claimed = |(near, trust): (&Arc<kept::Near>, Trust)| near.of(trust.basis()).is_claimed(key);
+        self.settings.covers(key) && self.trusted(key).is_some_and(is_claimed)
     }
 
-    fn fill_many<'k>(&self, fills: Vec<(&'k [u8], Claim)>, done: &mut Vec<Found<'k>>) -> Result<()> {
+    pub(crate) fn fill_many<'k>(&self, fills: Vec<(&'k [u8], Claim)>, done: &mut Vec<Found<'k>>) -> Result<()> {
         if fills.is_empty() {
             return Ok(());
         }
-        let (keys, claims): (Vec<_>, Vec<_>) = fills.into_iter().unzip();
-        let Some(began) = Fill::begin(self) else {
-            drop(claims);
-            return self.bypass_many(&keys, done);
-        };
-        let fetched = self.fetch(&keys)?;
-        let is_proved = began.is_of(self, &fetched.run_id);
-        check_count(&keys, &fetched.answers)?;
+        let (mut keys, mut begun, mut late) = (Vec::new(), Vec::new(), Vec::new());
+        for (key, claim) in fills {
+            match Fill::begin(&claim) {
+                Some(began) => {
+                    keys.push(key);
+                    begun.push((claim, began));
+                }
+                None => late.push(key),
+            }
+        }
+        self.bypass_many(&late, done)?;
         let mut failed = None;
-        for ((key, claim), answer) in keys.into_iter().zip(claims).zip(fetched.answers) {
-            match self.keep(key, answer, claim, &began, is_proved) {
+        for ((key, (claim, began)), got) in keys.iter().copied().zip(begun).zip(self.fetch(&keys)?) {
+            match self.keep(key, got, claim, &began) {
                 Ok(value) => done.push((key, value)),
                 Err(error) => failed = Some(error),
             }
@@ -312,30 +427,42 @@ impl Inner {
         failed.map_or(Ok(()), Err)
     }
 
-    fn bypass_many<'k>(&self, keys: &[&'k [u8]], done: &mut Vec<Found<'k>>) -> Result<()> {
+    pub(crate) fn bypass_many<'k>(&self, keys: &[&'k [u8]], done: &mut Vec<Found<'k>>) -> Result<()> {
         if keys.is_empty() {
             return Ok(());
         }
         self.counters.bypasses.add(keys.len() as u64);
-        let fetched = self.fetch(keys)?;
-        check_count(keys, &fetched.answers)?;
-        for (key, answer) in keys.iter().zip(fetched.answers) {
-            done.push((*key, self.pass_on(key, answer)?));
+        for (key, got) in keys.iter().zip(self.fetch(keys)?) {
+            done.push((*key, self.pass_on(key, got.answer)?));
         }
         Ok(())
     }
 }
 
-fn check_count(keys: &[&[u8]], answers: &[Answer]) -> Result<()> {
-    if keys.len() == answers.len() {
-        return Ok(());
+/// The values of a batch, in the order of its keys, and where the missing ones belong.
+pub(crate) struct Batch<'k> {
+    pub values: Vec<Option<Vec<u8>>>,
+    missing: BTreeMap<&'k [u8], Vec<usize>>,
+}
+
+impl<'k> Batch<'k> {
+    /// The missing keys, each once.
+    pub(crate) fn missing(&self) -> Vec<&'k [u8]> {
+        self.missing.keys().copied().collect()
     }
-    Err(Error::Answer { expected: "an answer for each key", found: format!("{} for {}", answers.len(), keys.len()) })
+
+    pub(crate) fn give(&mut self, key: &[u8], value: Option<&Vec<u8>>) {
+        for &i in self.missing.get(key).into_iter().flatten() {
+            self.values[i] = value.cloned();
+        }
+    }
 }
 
 /// A fill that has begun: what is fetched after this moment may be stored.
 pub(crate) struct Fill {
-    generation: u64,
+    near: Arc<kept::Near>,
+    /// The generation that is proved; `None` for a brief value.
+    generation: Option<u64>,
     /// Wall time before the far tier was asked.
     began: SystemTime,
 }
@@ -343,17 +470,22 @@ pub(crate) struct Fill {
 impl Fill {
     /// Call this with the claim in hand: an invalidation that came before the claim came after the generation. `None`:
     /// nothing is proved any more.
-    pub(crate) fn begin(inner: &Inner) -> Option<Self> {
-        let proof = inner.proof().filter(|proof| inner.vouches(*proof))?;
-        Some(Self { generation: proof.generation(), began: SystemTime::now() })
+    pub(crate) fn begin(claim: &Claim) -> Option<Self> {
+        let near = &claim.near;
+        let generation = match claim.basis {
+            Basis::Brief => None,
+            Basis::Proved => match near.hope().filter(|hope| near.vouches(*hope))? {
+                Trust::Proved(proof) => Some(proof.generation()),
+                Trust::Brief => return None,
+            },
+        };
+        Some(Self { near: Arc::clone(near), generation, began: SystemTime::now() })
     }
 
-    /// Whether the answer came from the run that the generation at the start speaks of.
-    pub(crate) fn is_of(&self, inner: &Inner, run_id: &str) -> bool {
-        if inner.settings.tracking == Tracking::Off || !keeps(Rule::FillsCheckRun) {
-            return true;
-        }
-        inner.near.generation_of(inner.identity_of(run_id)) == Some(self.generation)
+    /// Whether the answer came from the run that the generation at the start speaks of. A brief value may come from any.
+    fn is_of(&self, identity: u64) -> bool {
+        let Some(generation) = self.generation.filter(|_| keeps(Rule::FillsCheckRun)) else { return true };
+        self.near.generation_of(identity) == Some(generation)
     }
 
     /// When the near value ends; `None`: at once.
@@ -365,7 +497,8 @@ impl Fill {
             TimeToLive::Millis(millis) => Duration::from_millis(millis),
             TimeToLive::Unlimited => less_up_to_a_tenth(settings.near_ttl),
         };
-        let left = if settings.tracking == Tracking::Off { left.min(settings.max_staleness) } else { left };
+        let is_brief = self.generation.is_none() && keeps(Rule::BriefEnds);
+        let left = if is_brief { left.min(settings.max_staleness) } else { left };
         // A time to live beyond the clock's range means that the value does not expire.
         Some(self.began.checked_add(left).map_or(Expiry::Never, Expiry::At))
     }

@@ -1,6 +1,7 @@
 //! What the options of a far tier come to.
 
-use crate::address::Address;
+use crate::address::{Address, Endpoint, Place};
+use crate::error::Result;
 use crate::proof::Scope;
 use std::time::Duration;
 
@@ -15,12 +16,29 @@ pub enum Tracking {
     Off,
 }
 
+/// What reads do while nothing is proved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Degraded {
+    /// Each of them asks the server and stores nothing.
+    #[default]
+    Bypass,
+    /// One process asks for all: what it gets is used for `max_staleness`, as without tracking. This protects the server
+    /// when all trackers of a host are lost at once.
+    Brief,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
+    /// The server; in a cluster the first node of the URL.
     pub address: Address,
+    /// The nodes of a cluster's URL; `None` without a cluster.
+    pub seeds: Option<Vec<Address>>,
     pub prefixes: Vec<Vec<u8>>,
     pub max_staleness: Duration,
     pub tracking: Tracking,
+    pub degraded: Degraded,
+    pub hot_keys: u32,
     pub keepers: usize,
     pub probe: bool,
     pub near_ttl: Duration,
@@ -38,7 +56,27 @@ impl Settings {
             prefixes: &self.prefixes,
             max_staleness_us: self.staleness_us(),
             is_tracked: self.tracking == Tracking::On,
+            is_cluster: self.is_cluster(),
+            is_brief: self.tracking == Tracking::On && self.degraded == Degraded::Brief,
         }
+    }
+
+    pub(crate) fn is_cluster(&self) -> bool {
+        self.seeds.is_some()
+    }
+
+    /// A node of a cluster: `HOST:PORT`, with the user of the URL.
+    pub(crate) fn node(&self, place: &str) -> Result<Address> {
+        self.address.at(place)
+    }
+
+    /// `HOST:PORT` of each node that the URL of a cluster names.
+    pub(crate) fn seed_places(&self) -> Vec<String> {
+        let place = |seed: &Address| match &seed.place {
+            Place::Server(Endpoint::Tcp(host, port)) => Some(format!("{host}:{port}")),
+            _ => None,
+        };
+        self.seeds.iter().flatten().filter_map(place).collect()
     }
 
     pub(crate) fn staleness_us(&self) -> u64 {

@@ -26,7 +26,7 @@ impl Far {
         if let Some((unit, number)) = &until {
             command.extend([unit.as_bytes(), number.as_bytes()]);
         }
-        self.0.change(&[key], &command).map(drop)
+        self.0.change(&[key], Some(key), &command).map(drop)
     }
 
     /// Removes a key; `false` if it had no value.
@@ -35,7 +35,7 @@ impl Far {
     /// Those of [`set`](Far::set).
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let key = key.as_ref();
-        number(&self.0.change(&[key], &[b"DEL", key])?).map(|removed| removed != 0)
+        number(&self.0.change(&[key], Some(key), &[b"DEL", key])?).map(|removed| removed != 0)
     }
 
     /// Adds to a number, which may be negative; returns the sum.
@@ -44,17 +44,34 @@ impl Far {
     /// Those of [`set`](Far::set).
     pub fn incr(&self, key: impl AsRef<[u8]>, delta: i64) -> Result<i64> {
         let key = key.as_ref();
-        number(&self.0.change(&[key], &[b"INCRBY", key, delta.to_string().as_bytes()])?)
+        number(&self.0.change(&[key], Some(key), &[b"INCRBY", key, delta.to_string().as_bytes()])?)
+    }
+
+    /// Removes all keys of the database (`FLUSHDB`), and what the near tier says of any.
+    ///
+    /// # Errors
+    /// Those of [`set`](Far::set).
+    pub fn flush_database(&self) -> Result<()> {
+        let result =
+            self.0.nears.keys_of_masters().and_then(|keys| {
+                keys.iter().try_for_each(|key| self.0.change(&[], Some(key), &[b"FLUSHDB"]).map(drop))
+            });
+        self.0.nears.flush();
+        result
     }
 
     /// Executes any command once, given with the keys that it changes.
     ///
+    /// In a cluster all of them must lie in one slot: give them the same tag, as in `{user:7}:name`. A command that
+    /// changes no key is asked where its first argument lies as a key.
+    ///
     /// # Errors
-    /// Those of [`set`](Far::set).
+    /// Those of [`set`](Far::set); [`Error::Slots`](crate::Error::Slots).
     pub fn call<P: AsRef<[u8]>, K: AsRef<[u8]>>(&self, command: &[P], changes: &[K]) -> Result<Value> {
         let command: Vec<&[u8]> = command.iter().map(AsRef::as_ref).collect();
         let changes: Vec<&[u8]> = changes.iter().map(AsRef::as_ref).collect();
-        self.0.change(&changes, &command)
+        let beside = changes.first().or_else(|| command.get(1)).copied();
+        self.0.change(&changes, beside, &command)
     }
 }
 
@@ -70,25 +87,19 @@ impl Drop for Deletion<'_> {
             return;
         }
         let covered: Vec<&[u8]> = self.keys.iter().copied().filter(|key| self.inner.settings.covers(key)).collect();
-        match covered.as_slice() {
-            [] => {}
-            [key] => self.inner.near.delete(key),
-            keys => self.inner.near.delete_multi(keys),
-        }
+        self.inner.nears.delete_multi(&covered);
     }
 }
 
 impl Inner {
     /// Executes a command that changes keys, and then ends what the near tier says of them.
-    pub(crate) fn change(&self, keys: &[&[u8]], command: &[&[u8]]) -> Result<Value> {
+    /// `beside`: a key of the slot in which the command's keys lie.
+    pub(crate) fn change(&self, keys: &[&[u8]], beside: Option<&[u8]>, command: &[&[u8]]) -> Result<Value> {
         self.counters.writes.add(1);
-        let process = self.process()?;
         let deletion = Deletion { inner: self, keys };
-        let reply = process.store.call(command);
+        let reply = self.execute(command, beside, keys);
         drop(deletion);
-        let reply = reply?;
-        self.note_run(&process, &reply.run_id);
-        Ok(reply.value)
+        reply
     }
 }
 

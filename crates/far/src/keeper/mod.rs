@@ -8,10 +8,18 @@
 //!    +--- ten failures in a row: another process may do better
 //! volunteer: nothing was proved for T and a half, and no holder of a seat did anything: the holders are stopped
 //! ```
+//!
+//! In a cluster the holder of a seat tracks each master in this way, in a thread of its own.
 
+mod attempts;
+mod member;
+mod members;
+mod reporter;
 mod seat;
 mod shared;
 mod thread;
 mod tracker;
+mod watch;
 
+pub(crate) use seat::{SeatFile, look_at_seats};
 pub(crate) use thread::Keeper;

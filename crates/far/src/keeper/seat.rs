@@ -4,11 +4,12 @@
 //! the process ends. Such a lock does not exclude other threads of the process, and closing any descriptor of the file
 //! gives it up; so a process-wide list says which seats this process has.
 //!
-//! The file names the holder's connection. The server would go on filling the output buffer of a tracker that is
-//! stopped, or of which a forked child keeps the socket open; so the next holder closes that connection at the server.
+//! The file names the holder's connections, one to each master. The server would go on filling the output buffer of a tracker that is
+//! stopped, or of which a forked child keeps the socket open; so the next holder closes such a connection at the server.
 
 use arc_swap::ArcSwap;
 use rustix::fs::{FlockOperation, fcntl_lock};
+use rustix::process::{Flock, FlockType, fcntl_getlk};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -18,12 +19,20 @@ use std::sync::{Arc, LazyLock};
 /// The seats that this process holds or is trying to take, each with the process's id: a child inherits the list.
 static TAKEN: LazyLock<ArcSwap<Vec<(u32, PathBuf)>>> = LazyLock::new(ArcSwap::default);
 
+/// The names of the trackers' seats, and that of the volunteer.
+pub(crate) const SEATS: [&str; 2] = ["seat-0", "seat-1"];
+pub(crate) const VOLUNTEER: &str = "volunteer";
+
+/// How many connections a seat's file names at most, and how long it may be.
+const MOST_HOLDERS: usize = 512;
+const LONGEST_TEXT: u64 = 64 << 10;
+
 pub(crate) struct Seat {
     file: File,
     path: PathBuf,
 }
 
-/// A tracker's connection.
+/// A connection of a tracker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Holder {
     pub client_id: i64,
@@ -38,6 +47,12 @@ impl Seat {
         near.with_file_name(name)
     }
 
+    /// The part of its path that tells it from other seats.
+    pub(crate) fn short_name(&self) -> String {
+        let name = self.path.to_string_lossy();
+        name.rsplit('.').next().unwrap_or_default().to_owned()
+    }
+
     /// Takes a seat that nobody holds.
     pub(crate) fn try_take(near: &Path, path: &Path) -> io::Result<Option<Self>> {
         if !reserve(path) {
@@ -50,18 +65,43 @@ impl Seat {
         Ok(taken?.map(|file| Self { file, path: path.to_owned() }))
     }
 
-    /// The connection of the previous holder of the seat, unless that holder gave the seat back.
-    pub(crate) fn last_holder(&mut self) -> Option<Holder> {
-        let mut text = String::new();
-        self.file.seek(SeekFrom::Start(0)).ok()?;
-        (&self.file).take(200).read_to_string(&mut text).ok()?;
-        let (client_id, run_id) = text.trim_end().split_once(' ')?;
-        Some(Holder { client_id: client_id.parse().ok()?, run_id: run_id.to_owned() })
+    /// The connection to this run of a server that the previous holder of the seat had, unless it gave the seat back.
+    pub(crate) fn last_holder(&mut self, run_id: &str) -> Option<i64> {
+        self.holders().into_iter().find(|holder| holder.run_id == run_id).map(|holder| holder.client_id)
     }
 
-    /// Names the holder's connection; `None` when it has none.
-    pub(crate) fn name(&mut self, holder: Option<&Holder>) {
-        let text = holder.map(|holder| format!("{} {}\n", holder.client_id, holder.run_id)).unwrap_or_default();
+    /// Names a connection of the holder, in place of the one to the same run.
+    pub(crate) fn name(&mut self, holder: Holder) {
+        let mut holders = self.holders();
+        holders.retain(|other| other.run_id != holder.run_id);
+        // The first are of runs that may have ended long ago.
+        let surplus = (holders.len() + 1).saturating_sub(MOST_HOLDERS);
+        holders.drain(..surplus);
+        holders.push(holder);
+        self.write(&holders);
+    }
+
+    /// Forgets the holder's connection to a run, which is closed.
+    pub(crate) fn forget(&mut self, run_id: &str) {
+        let mut holders = self.holders();
+        holders.retain(|other| other.run_id != run_id);
+        self.write(&holders);
+    }
+
+    /// Forgets all connections: the seat is given back.
+    pub(crate) fn clear(&mut self) {
+        self.write(&[]);
+    }
+
+    fn holders(&mut self) -> Vec<Holder> {
+        match self.file.seek(SeekFrom::Start(0)) {
+            Ok(_) => named(&self.file),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    fn write(&mut self, holders: &[Holder]) {
+        let text: String = holders.iter().map(|holder| format!("{} {}\n", holder.client_id, holder.run_id)).collect();
         let write = || {
             self.file.set_len(0)?;
             (&self.file).seek(SeekFrom::Start(0))?;
@@ -80,6 +120,51 @@ impl Drop for Seat {
         }
         forget(&self.path);
     }
+}
+
+/// The connections that a seat's file names. A damaged file names none.
+fn named(file: &File) -> Vec<Holder> {
+    let mut text = String::new();
+    if file.take(LONGEST_TEXT).read_to_string(&mut text).is_err() {
+        return Vec::new();
+    }
+    let holder = |line: &str| {
+        let (client_id, run_id) = line.split_once(' ')?;
+        Some(Holder { client_id: client_id.parse().ok()?, run_id: run_id.to_owned() })
+    };
+    text.lines().filter_map(holder).collect()
+}
+
+/// A seat as another process sees it.
+#[derive(Debug)]
+pub(crate) struct SeatFile {
+    /// Whether some process has it.
+    pub is_held: bool,
+    /// That process, unless it is in a process namespace that this one does not see.
+    pub pid: Option<u32>,
+    /// Its connections.
+    pub holders: Vec<Holder>,
+}
+
+/// Looks at the seats of a near tier without touching their locks. Those that nobody ever took are left out.
+pub(crate) fn look_at_seats(near: &Path, namespace: &str) -> Vec<(&'static str, io::Result<SeatFile>)> {
+    let look = |name| match look_at(&Seat::path(near, namespace, name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        found => Some((name, found)),
+    };
+    SEATS.into_iter().chain([VOLUNTEER]).filter_map(look).collect()
+}
+
+fn look_at(path: &Path) -> io::Result<SeatFile> {
+    // To open and close the file would give this process's own lock up.
+    if is_own(path) {
+        return Ok(SeatFile { is_held: true, pid: Some(std::process::id()), holders: Vec::new() });
+    }
+    let file = OpenOptions::new().read(true).custom_flags(NO_FOLLOW | NO_WAIT).open(path)?;
+    let lock = fcntl_getlk(&file, &Flock::from(FlockType::WriteLock))?;
+    let pid = lock.and_then(|lock| lock.pid).and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok());
+    let holders = if lock.is_some() { named(&file) } else { Vec::new() };
+    Ok(SeatFile { is_held: lock.is_some(), pid, holders })
 }
 
 fn lock(near: &Path, path: &Path) -> io::Result<Option<File>> {
@@ -104,6 +189,13 @@ fn lock(near: &Path, path: &Path) -> io::Result<Option<File>> {
 }
 
 const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+const NO_WAIT: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+
+/// Whether this process has, or tries to take, a seat.
+fn is_own(path: &Path) -> bool {
+    let me = std::process::id();
+    TAKEN.load().iter().any(|(process, seat)| *process == me && seat == path)
+}
 
 /// Notes that this process has, or tries to take, a seat; `false` if it does already.
 fn reserve(path: &Path) -> bool {
@@ -141,14 +233,23 @@ mod tests {
         assert_eq!(path, place.path().join("near.kennel-far-12.seat-0"));
         let mut seat = Seat::try_take(&near, &path).unwrap().unwrap();
         assert!(Seat::try_take(&near, &path).unwrap().is_none(), "a second handle of the same process");
-        assert_eq!(seat.last_holder(), None);
-        let holder = Holder { client_id: 17, run_id: "abc".into() };
-        seat.name(Some(&holder));
+        assert_eq!(seat.last_holder("abc"), None);
+        let holder = |client_id, run_id: &str| Holder { client_id, run_id: run_id.into() };
+        seat.name(holder(17, "abc"));
+        seat.name(holder(18, "def"));
+        seat.name(holder(19, "abc"));
+        let seen = look_at_seats(&near, "kennel-far:12");
+        assert!(matches!(seen.as_slice(), [("seat-0", Ok(SeatFile { is_held: true, pid: Some(_), .. }))]), "{seen:?}");
+        assert!(Seat::try_take(&near, &path).unwrap().is_none(), "a look does not give the lock up");
         drop(seat);
+        let seen = look_at_seats(&near, "kennel-far:12");
+        assert!(matches!(seen.as_slice(), [(_, Ok(SeatFile { is_held: false, pid: None, .. }))]), "{seen:?}");
         let mut seat = Seat::try_take(&near, &path).unwrap().unwrap();
-        assert_eq!(seat.last_holder(), Some(holder));
-        seat.name(None);
-        assert_eq!(seat.last_holder(), None);
+        assert_eq!((seat.last_holder("abc"), seat.last_holder("def")), (Some(19), Some(18)));
+        seat.forget("abc");
+        assert_eq!((seat.last_holder("abc"), seat.last_holder("def")), (None, Some(18)));
+        (0..1000).for_each(|n| seat.name(holder(n, &format!("{n:040}"))));
+        assert_eq!((seat.last_holder("def"), seat.last_holder(&format!("{:040}", 999))), (None, Some(999)));
         let link = place.path().join("link");
         std::os::unix::fs::symlink(&near, &link).unwrap();
         assert!(Seat::try_take(&near, &link).is_err(), "links are not followed");

@@ -1,23 +1,20 @@
 //! The thread of a keeper.
 
-use super::seat::Seat;
-use super::shared::{Ended, Shared};
-use super::tracker::{Session, jittered};
+use super::attempts::Attempts;
+use super::members;
+use super::seat::{SEATS, Seat, VOLUNTEER};
+use super::shared::{Post, Shared, jittered};
+use super::tracker::{Place, Session};
 use crate::error::{Error, Result};
-use crate::near::Near;
+use crate::nears::Nears;
 use crate::settings::{Settings, micros};
 use crate::stats::Counters;
-use arc_swap::ArcSwapOption;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// After so many failures in a row a keeper gives its seat back.
-const MOST_FAILURES: u32 = 10;
 /// How often a keeper looks for a seat at most, and at least.
 const SHORTEST_LOOK: Duration = Duration::from_millis(5);
 const LONGEST_LOOK: Duration = Duration::from_millis(250);
@@ -30,16 +27,8 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    pub(crate) fn start(settings: &Arc<Settings>, near: &Arc<Near>, counters: &Arc<Counters>) -> Result<Self> {
-        let shared = Arc::new(Shared {
-            settings: Arc::clone(settings),
-            near: Arc::clone(near),
-            counters: Arc::clone(counters),
-            is_stopped: AtomicBool::new(false),
-            problem: ArcSwapOption::empty(),
-            proofs: AtomicU64::new(0),
-            began: AtomicU64::new(0),
-        });
+    pub(crate) fn start(settings: &Arc<Settings>, nears: &Arc<Nears>, counters: &Arc<Counters>) -> Result<Self> {
+        let shared = Arc::new(Shared::new(settings, nears, counters));
         let of_thread = Arc::clone(&shared);
         let thread = thread::Builder::new().name("kennel-far keeper".into()).spawn(move || keep(&of_thread));
         let thread = thread.map_err(Error::io("start the keeper's thread"))?;
@@ -48,7 +37,12 @@ impl Keeper {
 
     /// Why this process's tracker is not proving, if it has a seat and is not.
     pub(crate) fn problem(&self) -> Option<String> {
-        self.shared.problem.load().as_deref().cloned()
+        self.shared.problem()
+    }
+
+    /// The name of the seat that this process has.
+    pub(crate) fn seat(&self) -> Option<String> {
+        self.shared.seat.load().as_deref().cloned()
     }
 }
 
@@ -69,32 +63,31 @@ impl Drop for Keeper {
 
 fn keep(shared: &Shared) {
     let seats = Seats::of(shared);
-    while let Some((mut seat, is_volunteer)) = seats.wait(shared) {
-        hold(shared, &mut seat, is_volunteer);
-        seat.name(None);
+    while let Some((seat, is_volunteer)) = seats.wait(shared) {
+        shared.seat.store(Some(Arc::new(seat.short_name())));
+        let post = Post { shared, seat: Mutex::new(seat), is_volunteer };
+        if shared.settings.is_cluster() {
+            members::hold(&post)
+        } else {
+            hold(&post)
+        }
+        post.seat().clear();
+        shared.seat.store(None);
     }
+    shared.report_end();
 }
 
 /// Tracks with a seat until it is to be given back.
-fn hold(shared: &Shared, seat: &mut Seat, is_volunteer: bool) {
-    let (mut failures, mut pause) = (0, FIRST_PAUSE);
-    while !shared.is_stopped() {
-        if !is_volunteer {
-            shared.near.beat();
-        }
-        shared.proofs.store(0, Ordering::Relaxed);
-        let ended = Session::join(shared, seat, is_volunteer).and_then(|mut session| session.track());
+fn hold(post: &Post<'_>) {
+    let mut attempts = Attempts::default();
+    let place = Place { name: String::new(), address: post.shared.settings.address.clone() };
+    while !post.shared.is_stopped() {
+        let (ended, has_proved) = Session::run(post, &place);
         match ended {
-            Ok(Ended::Stopped | Ended::Relieved) => return,
-            Err(error) => shared.problem.store(Some(Arc::new(error.to_string()))),
+            Ok(_) => return,
+            Err(error) => post.shared.note("", Some(error.to_string())),
         }
-        if shared.proofs.load(Ordering::Relaxed) > 0 {
-            (failures, pause) = (0, FIRST_PAUSE);
-        }
-        failures += 1;
-        shared.pause(jittered(pause));
-        pause = (pause * 2).min(LONGEST_PAUSE);
-        if failures == MOST_FAILURES {
+        if !attempts.again(post.shared, has_proved) {
             return;
         }
     }
@@ -108,20 +101,20 @@ struct Seats {
 
 impl Seats {
     fn of(shared: &Shared) -> Self {
-        let (near, namespace) = (shared.near.path(), shared.settings.scope().namespace());
-        let path = |seat: String| Seat::path(near, &namespace, &seat);
+        let (near, namespace) = (shared.nears.base.path(), shared.settings.scope().namespace());
+        let path = |seat: &str| Seat::path(near, &namespace, seat);
         Self {
-            of_trackers: (0..shared.settings.keepers).map(|seat| path(format!("seat-{seat}"))).collect(),
-            of_volunteer: path("volunteer".into()),
+            of_trackers: SEATS[..shared.settings.keepers].iter().map(|seat| path(seat)).collect(),
+            of_volunteer: path(VOLUNTEER),
         }
     }
 
     /// Waits for a seat. `true` beside it: it is the volunteer's. `None`: the keeper is stopped.
     fn wait(&self, shared: &Shared) -> Option<(Seat, bool)> {
-        let near = shared.near.path();
+        let near = shared.nears.base.path();
         let staleness = shared.settings.max_staleness;
         let look = (staleness / 10).clamp(SHORTEST_LOOK, LONGEST_LOOK);
-        let since = shared.near.clock.now();
+        let since = shared.nears.base.clock.now();
         let mut first = getrandom::u32().unwrap_or(0) as usize;
         while !shared.is_stopped() {
             // Each keeper begins with another seat, so that a freed one is not tried by all at once.
@@ -133,9 +126,7 @@ impl Seats {
                     Ok(Some(seat)) => return Some((seat, false)),
                     Ok(None) => {}
                     Err(error) => {
-                        shared
-                            .problem
-                            .store(Some(Arc::new(format!("cannot take the seat {}: {error}", path.display()))));
+                        shared.note("", Some(format!("cannot take the seat {}: {error}", path.display())));
                     }
                 }
             }
@@ -153,8 +144,8 @@ impl Seats {
 /// Whether nothing was proved for T and a half, although this keeper waits for as long: the holders of the seats are stopped. A
 /// holder that dials in vain is not, and nobody else would do better.
 fn is_volunteer_needed(shared: &Shared, since: u64) -> bool {
-    let near = &shared.near;
+    let near = &shared.nears.base;
     let long = micros(shared.settings.max_staleness) * 3 / 2;
     let has_waited = near.clock.now().saturating_sub(since) > long;
-    has_waited && !near.was_proved_within(long) && !near.has_beaten_within(long)
+    has_waited && !shared.nears.was_proved_within(long) && !near.has_beaten_within(long)
 }

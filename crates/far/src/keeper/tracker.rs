@@ -9,28 +9,47 @@
 //! 4. Apply pushes in their order, and ping. When a ping is answered, everything that was pushed before its answer is
 //!    applied first. Then the time at which the ping *before* it was sent is proved.
 
-use super::seat::{Holder, Seat};
-use super::shared::{Ended, Shared};
+use super::member::Member;
+use super::seat::Holder;
+use super::shared::{Ended, Post, Shared};
+use super::watch::Watch;
+use crate::address::Address;
 use crate::connection::Connection;
 use crate::error::{Error, Result};
 use crate::fault::{Rule, keeps};
+use crate::master::{check_master, connect};
+use crate::near::Near;
 use crate::redis::run_id;
 use crate::resp::Value;
 use crate::store::unexpected;
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Keys of pushes that are deleted together.
 const BATCH: usize = 1024;
-/// A keeper begins a generation at most this often.
+/// A tracker that its process stops goes on for this time at most.
+const LONGEST_WAIT: Duration = Duration::from_millis(250);
+/// A keeper begins a generation of a namespace at most this often.
 const BEGIN_EVERY_US: u64 = 2_000_000;
 
+/// A server to track. In a cluster it has a name, `HOST:PORT`.
+pub(super) struct Place {
+    pub name: String,
+    pub address: Address,
+}
+
 pub(super) struct Session<'a> {
+    post: &'a Post<'a>,
     shared: &'a Shared,
-    seat: &'a mut Seat,
+    place: &'a Place,
+    near: Arc<Near>,
     connection: Connection,
+    run_id: String,
     generation: u64,
-    marker: Vec<u8>,
+    /// What is the same in each ping while nothing moves.
+    check: Check,
     /// Host time from which on all changes are pushed.
     on: u64,
     is_covered: bool,
@@ -44,15 +63,35 @@ pub(super) struct Session<'a> {
     clocks: Option<Clocks>,
     /// Keys whose pushes the probe still waits for.
     probes: Vec<Vec<u8>>,
-    is_volunteer: bool,
+    /// Whether sentinels still name this server.
+    watch: Option<Watch>,
+}
+
+/// How a ping finds out that its server holds other data than before.
+enum Check {
+    /// The value of a key that names the database.
+    Marker(Vec<u8>),
+    /// The slots of a master of a cluster.
+    Slots(Member),
+}
+
+/// A question of a ping, in the order of its answers.
+#[derive(Clone, Copy)]
+enum Question {
+    Role,
+    Marker,
+    State,
+    Nodes,
+    Time,
+    Ping,
 }
 
 /// A ping that is not answered yet.
 struct Ping {
     sent: u64,
     at: Instant,
-    /// How many of its commands are answered.
-    replies: usize,
+    /// What is not answered yet.
+    open: VecDeque<Question>,
     server_us: Option<u64>,
 }
 
@@ -64,27 +103,56 @@ struct Clocks {
 }
 
 impl<'a> Session<'a> {
-    /// Dials and begins to track.
-    pub(super) fn join(shared: &'a Shared, seat: &'a mut Seat, is_volunteer: bool) -> Result<Self> {
-        let (settings, near) = (&shared.settings, &shared.near);
-        near.agree_on(&settings.scope())?;
+    /// Tracks a server until its connection is lost. `true` beside the outcome: something was proved.
+    pub(super) fn run(post: &'a Post<'a>, place: &'a Place) -> (Result<Ended>, bool) {
+        match Self::join(post, place) {
+            Ok(Some(mut session)) => {
+                let ended = session.track();
+                (ended, session.last_proof != 0)
+            }
+            Ok(None) => (Ok(Ended::Left), false),
+            Err(error) => (Err(error), false),
+        }
+    }
+
+    /// Dials and begins to track. `None`: the node of a cluster is no master.
+    fn join(post: &'a Post<'a>, place: &'a Place) -> Result<Option<Self>> {
+        let shared = post.shared;
+        let (settings, nears) = (&shared.settings, &shared.nears);
+        nears.base.agree_on(&settings.scope())?;
         let deadline = Instant::now() + settings.patience();
-        let mut connection = Connection::open(&settings.address, settings.patience())?;
-        let run_id = master_run(&mut connection, deadline)?;
-        let generation = agree(shared, settings.scope().identity(&run_id))?;
-        let marker = marker(&mut connection, &settings.marker(), deadline)?;
-        take_over(&mut connection, seat, run_id, deadline)?;
+        let mut connection = connect(&place.address, settings.patience())?;
+        let (check, near) = if settings.is_cluster() {
+            let Some(member) = Member::join(shared, &mut connection, &place.name, deadline)? else { return Ok(None) };
+            let near = member.near(nears)?;
+            (Check::Slots(member), near)
+        } else {
+            check_master(&connection.ask(&["ROLE"], deadline)?)?;
+            (Check::Marker(Vec::new()), Arc::clone(&nears.base))
+        };
+        let run_id = run_of(&mut connection, deadline)?;
+        let generation = agree(shared, &near, settings.scope().identity(&run_id))?;
+        let check = match check {
+            Check::Marker(_) => Check::Marker(marker(&mut connection, &settings.marker(), deadline)?),
+            slots => slots,
+        };
+        take_over(&mut connection, post, &run_id, deadline)?;
         let mut track: Vec<&[u8]> = vec![b"CLIENT", b"TRACKING", b"ON", b"BCAST"];
         settings.prefixes.iter().for_each(|prefix| track.extend([b"PREFIX".as_slice(), prefix]));
         connection.ask(&track, deadline)?;
         let on = near.clock.now();
         shared.counters.tracked.add(1);
-        Ok(Self {
+        let watch = Watch::start(&place.address, connection.endpoint(), settings.ping_interval());
+        let watch = watch.transpose().map_err(Error::io("start the thread that asks sentinels"))?;
+        Ok(Some(Self {
+            post,
             shared,
-            seat,
+            place,
+            near,
             connection,
+            run_id,
             generation,
-            marker,
+            check,
             on,
             is_covered: false,
             batch: Vec::new(),
@@ -94,32 +162,44 @@ impl<'a> Session<'a> {
             last_proof: 0,
             clocks: None,
             probes: Vec::new(),
-            is_volunteer,
-        })
+            watch,
+        }))
     }
 
     /// Tracks until the connection is lost or the keeper is stopped.
-    pub(super) fn track(&mut self) -> Result<Ended> {
+    fn track(&mut self) -> Result<Ended> {
         // Nobody keeps anything alive that a flush would end.
-        if !self.shared.near.was_proved_within(self.shared.settings.staleness_us()) {
+        if !self.near.was_proved_within(self.shared.settings.staleness_us()) {
             self.cover_by_flush()?;
         }
         self.probe()?;
         loop {
             if self.shared.is_stopped() {
-                self.seat.name(None);
+                self.post.seat().forget(&self.run_id);
                 return Ok(Ended::Stopped);
             }
+            self.check_place()?;
+            self.shared.report_if_due();
             self.ping_if_due()?;
             self.receive(self.next_wait())?;
             if !self.is_covered {
                 self.try_to_cover()?;
             }
-            if self.is_volunteer && self.is_relieved() {
-                self.seat.name(None);
+            if self.post.is_volunteer && self.is_relieved() {
+                self.post.seat().forget(&self.run_id);
                 return Ok(Ended::Relieved);
             }
         }
+    }
+
+    /// Ends the session, and all its proofs, when sentinels name another master: this one may still serve, and change
+    /// what nobody will know of.
+    fn check_place(&self) -> Result<()> {
+        if !self.watch.as_ref().is_some_and(Watch::has_moved) {
+            return Ok(());
+        }
+        self.near.end_generation(self.generation)?;
+        Err(Error::Connection("the sentinels name another master".into()))
     }
 
     fn next_wait(&self) -> Duration {
@@ -128,7 +208,7 @@ impl<'a> Session<'a> {
             Some(ping) => ping.at + self.shared.settings.patience(),
             None => self.next_ping,
         };
-        until.saturating_duration_since(now).min(self.shared.settings.ping_interval())
+        until.saturating_duration_since(now).min(self.shared.settings.ping_interval()).min(LONGEST_WAIT)
     }
 
     /// Reads what has arrived and handles it. Keys are collected, so that many are deleted together.
@@ -173,14 +253,14 @@ impl<'a> Session<'a> {
             self.probes.retain(|probe| !self.batch.contains(probe));
         }
         for keys in self.batch.chunks(BATCH) {
-            self.shared.near.delete_multi(keys);
+            self.near.delete_multi(keys);
         }
         self.batch.clear();
         Ok(())
     }
 
     fn flush(&self) -> Result<()> {
-        if self.shared.near.flush() {
+        if self.near.flush() {
             return Ok(());
         }
         Err(Error::Connection("the near tier cannot be invalidated".into()))
@@ -196,7 +276,7 @@ impl<'a> Session<'a> {
 
     /// Becomes covered by another tracker's proof, or by a flush if none comes for T.
     fn try_to_cover(&mut self) -> Result<()> {
-        let near = &self.shared.near;
+        let near = &self.near;
         let proof = near.proof();
         if proof.generation() == self.generation && proof.low() > self.on && near.is_fresh(proof) {
             self.is_covered = true;
@@ -218,35 +298,47 @@ impl<'a> Session<'a> {
         if now < self.next_ping {
             return Ok(());
         }
-        if !self.is_volunteer {
-            self.shared.near.beat();
+        if !self.post.is_volunteer {
+            self.shared.nears.base.beat();
         }
         // The time before the first byte is sent: what is proved later must not be later than this.
-        let sent = self.shared.near.clock.now();
+        let sent = self.near.clock.now();
+        let open: VecDeque<Question> = match &mut self.check {
+            Check::Marker(_) => [Question::Role, Question::Marker, Question::Time, Question::Ping].into(),
+            Check::Slots(member) => {
+                let nodes = member.is_due().then_some(Question::Nodes);
+                let first = [Question::Role, Question::State].into_iter();
+                first.chain(nodes).chain([Question::Time, Question::Ping]).collect()
+            }
+        };
         let marker = self.shared.settings.marker();
-        self.connection.send(&[&[b"ROLE"], &[b"GET", &marker], &[b"TIME"], &[b"PING", b"kennel"]])?;
-        self.ping = Some(Ping { sent, at: now, replies: 0, server_us: None });
+        let commands: Vec<Vec<&[u8]>> = open.iter().map(|question| question.words(&marker)).collect();
+        let commands: Vec<&[&[u8]]> = commands.iter().map(Vec::as_slice).collect();
+        self.connection.send(&commands)?;
+        self.ping = Some(Ping { sent, at: now, open, server_us: None });
         self.next_ping = now + self.shared.settings.ping_interval();
         Ok(())
     }
 
     fn replied(&mut self, reply: &Value) -> Result<()> {
         let Some(ping) = &mut self.ping else { return Err(unexpected("no reply", reply)) };
-        ping.replies += 1;
-        match ping.replies {
-            1 => check_master(reply),
-            2 if reply.as_bytes() == Some(&self.marker) => Ok(()),
-            2 => {
+        let sent = ping.sent;
+        match (ping.open.pop_front(), &mut self.check) {
+            (Some(Question::Role), _) => check_master(reply),
+            (Some(Question::Marker), Check::Marker(marker)) if reply.as_bytes() == Some(marker) => Ok(()),
+            (Some(Question::Marker), _) => {
                 // The database was swapped, or emptied: nothing is pushed for the former.
                 self.apply()?;
                 self.flush()?;
                 Err(unexpected("the marker of the database", reply))
             }
-            3 => {
+            (Some(Question::State), Check::Slots(member)) => member.check_state(reply),
+            (Some(Question::Nodes), Check::Slots(member)) => member.check_slots(self.shared, reply, sent),
+            (Some(Question::Time), _) => {
                 ping.server_us = Some(server_time(reply)?);
                 Ok(())
             }
-            _ if reply.as_bytes() == Some(b"kennel") => self.answered(),
+            (Some(Question::Ping), _) if reply.as_bytes() == Some(b"kennel") => self.answered(),
             _ => Err(unexpected("the answer to a ping", reply)),
         }
     }
@@ -255,7 +347,7 @@ impl<'a> Session<'a> {
     fn answered(&mut self) -> Result<()> {
         let Some(ping) = self.ping.take() else { return Ok(()) };
         self.apply()?;
-        let now = self.shared.near.clock.now();
+        let now = self.near.clock.now();
         self.shared.counters.round_trip_us.set(now.saturating_sub(ping.sent));
         if self.have_clocks_stepped(&ping, now) {
             self.flush()?;
@@ -278,20 +370,23 @@ impl<'a> Session<'a> {
     }
 
     fn prove(&mut self, time: u64) -> Result<()> {
-        if !self.shared.near.prove(self.generation, time)? {
+        if !self.near.prove(self.generation, time)? {
             return Err(Error::Connection(
                 "another run of the server, or a failed deletion, took the proofs back".into(),
             ));
         }
+        if self.last_proof == 0 {
+            self.shared.note(&self.place.name, None);
+        }
         self.last_proof = self.last_proof.max(time);
         self.shared.counters.proofs.add(1);
-        self.shared.proved();
+        self.shared.proved.store(self.near.clock.now(), Ordering::Relaxed);
         Ok(())
     }
 
     /// Whether another tracker proves: a volunteer is not needed then.
     fn is_relieved(&self) -> bool {
-        let proof = self.shared.near.proof();
+        let proof = self.near.proof();
         self.last_proof != 0 && proof.generation() == self.generation && proof.low() > self.last_proof
     }
 
@@ -316,10 +411,11 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let patience = settings.patience();
-        let mut other = Connection::open(&settings.address, patience)?;
+        let mut other = connect(&self.place.address, patience)?;
         let deadline = Instant::now() + patience;
         for prefix in &settings.prefixes {
-            let key = [prefix.as_slice(), b"kennel-far:probe:", &random_text()?].concat();
+            let begin = [prefix.as_slice(), b"kennel-far:probe:", &random_text()?].concat();
+            let Some(key) = self.check.key_here(begin) else { continue };
             let set: [&[u8]; 5] = [b"SET", &key, b"", b"PX", b"2000"];
             match other.ask(&set, deadline) {
                 Ok(_) => self.probes.push(key),
@@ -343,25 +439,39 @@ impl<'a> Session<'a> {
     }
 }
 
-/// The run of the server, which must be a master.
-fn master_run(connection: &mut Connection, deadline: Instant) -> Result<String> {
-    check_master(&connection.ask(&["ROLE"], deadline)?)?;
+impl Question {
+    fn words(self, marker: &[u8]) -> Vec<&[u8]> {
+        match self {
+            Question::Role => vec![b"ROLE"],
+            Question::Marker => vec![b"GET", marker],
+            Question::State => vec![b"CLUSTER", b"INFO"],
+            Question::Nodes => vec![b"CLUSTER", b"NODES"],
+            Question::Time => vec![b"TIME"],
+            Question::Ping => vec![b"PING", b"kennel"],
+        }
+    }
+}
+
+impl Check {
+    /// A key with this beginning that the server has; `None` if there is none.
+    fn key_here(&self, begin: Vec<u8>) -> Option<Vec<u8>> {
+        match self {
+            Check::Marker(_) => Some(begin),
+            Check::Slots(member) => member.key_here(&begin),
+        }
+    }
+}
+
+/// The run of the server.
+fn run_of(connection: &mut Connection, deadline: Instant) -> Result<String> {
     let info = connection.ask(&["INFO", "server"], deadline)?;
     let text = info.as_bytes().map(String::from_utf8_lossy).unwrap_or_default().into_owned();
     run_id(&text).map(str::to_owned).ok_or_else(|| unexpected("`run_id` in INFO", &info))
 }
 
-fn check_master(role: &Value) -> Result<()> {
-    match role {
-        Value::Array(parts) if parts.first().and_then(Value::as_bytes) == Some(b"master") => Ok(()),
-        other => Err(unexpected("the role of a master", other)),
-    }
-}
-
 /// The generation of an identity. While another one is proved, that one keeps its place: two trackers that reach
 /// different servers must not take it from each other for ever.
-fn agree(shared: &Shared, identity: u64) -> Result<u64> {
-    let near = &shared.near;
+fn agree(shared: &Shared, near: &Near, identity: u64) -> Result<u64> {
     let proof = near.proof();
     // A proof of the future, by a clock that was wrong, would keep all others from proving anything.
     let is_of_future = proof.age(near.clock.now()).is_none();
@@ -373,10 +483,10 @@ fn agree(shared: &Shared, identity: u64) -> Result<u64> {
     }
     // A file has room for 65 535 generations: a process that can delete nothing must not use them up in an hour.
     let now = near.clock.now();
-    if now.saturating_sub(shared.began.load(Ordering::Relaxed)) < BEGIN_EVERY_US {
+    if now.saturating_sub(near.began.load(Ordering::Relaxed)) < BEGIN_EVERY_US {
         return Err(Error::Connection("proofs were taken back a moment ago".into()));
     }
-    shared.began.store(now, Ordering::Relaxed);
+    near.began.store(now, Ordering::Relaxed);
     near.begin_generation(identity)?.or_else(|| near.generation_of(identity)).ok_or_else(|| {
         Error::Connection("another tracker begins a generation, or none is left in this near file".into())
     })
@@ -393,17 +503,18 @@ fn marker(connection: &mut Connection, key: &[u8], deadline: Instant) -> Result<
 }
 
 /// Closes the connection of the seat's last holder at the server, and names the new one.
-fn take_over(connection: &mut Connection, seat: &mut Seat, run_id: String, deadline: Instant) -> Result<()> {
+fn take_over(connection: &mut Connection, post: &Post<'_>, run_id: &str, deadline: Instant) -> Result<()> {
     let reply = connection.ask(&["CLIENT", "ID"], deadline)?;
     let Value::Int(client_id) = reply else { return Err(unexpected("the number of a connection", &reply)) };
-    if let Some(last) = seat.last_holder().filter(|last| last.run_id == run_id && last.client_id != client_id) {
-        match connection.ask(&["CLIENT", "KILL", "ID", &last.client_id.to_string()], deadline) {
+    let last = post.seat().last_holder(run_id);
+    if let Some(last) = last.filter(|last| *last != client_id) {
+        match connection.ask(&["CLIENT", "KILL", "ID", &last.to_string()], deadline) {
             // It is gone already, or this user may not close connections.
             Ok(_) | Err(Error::Server(_)) => {}
             Err(error) => return Err(error),
         }
     }
-    seat.name(Some(&Holder { client_id, run_id }));
+    post.seat().name(Holder { client_id, run_id: run_id.to_owned() });
     Ok(())
 }
 
@@ -422,10 +533,4 @@ fn server_time(reply: &Value) -> Result<u64> {
 fn random_text() -> Result<Vec<u8>> {
     let number = getrandom::u64().map_err(|error| Error::Io { what: "get random bytes", source: error.into() })?;
     Ok(format!("{number:016x}").into_bytes())
-}
-
-/// The time that a keeper waits before the next attempt, made up to a quarter longer or shorter.
-pub(super) fn jittered(time: Duration) -> Duration {
-    let part = getrandom::u32().unwrap_or(1 << 31) >> 24;
-    time.mul_f64(0.75 + f64::from(part) / 512.0)
 }

@@ -1,0 +1,180 @@
+//! The map in the near file, which all processes of the host go by.
+//!
+//! It is a value in a namespace of its own, and that namespace's first word is its number. The number is raised after
+//! the map is stored, so whoever reads a number finds that map or a later one. A process keeps its copy as long as the
+//! number stands. Without the map of the current number a process uses no near value.
+
+use super::map::{Map, Merged};
+use crate::error::{Error, Result};
+use arc_swap::ArcSwap;
+use kennel::{Cache, SetOptions, Stamp, Swap};
+use std::sync::Arc;
+
+const KEY: &str = "map";
+/// The word of the namespace.
+const NUMBER: usize = 0;
+/// How often a change is tried that others are faster than.
+const ATTEMPTS: usize = 64;
+
+pub(crate) struct Atlas {
+    cache: Cache,
+    /// The last map that this process read or stored.
+    known: ArcSwap<Map>,
+}
+
+impl Atlas {
+    pub(crate) fn new(cache: Cache) -> Self {
+        Self { cache, known: ArcSwap::default() }
+    }
+
+    fn number(&self) -> u64 {
+        self.cache.namespace_word(NUMBER).unwrap_or(0)
+    }
+
+    /// The number of the master of a slot, by the current map.
+    #[inline]
+    pub(crate) fn owner(&self, slot: u16) -> Option<usize> {
+        let known = self.known.load();
+        if known.number == self.number() && known.number != 0 {
+            return known.owner(slot);
+        }
+        drop(known);
+        self.current()?.owner(slot)
+    }
+
+    /// The current map; `None` if it is not known.
+    pub(crate) fn current(&self) -> Option<Arc<Map>> {
+        let number = self.number();
+        let known = self.known.load_full();
+        if number == 0 {
+            return None;
+        }
+        if known.number == number {
+            return Some(known);
+        }
+        let (map, _) = self.stored()?;
+        let map = map.filter(|map| map.number >= number)?;
+        // Whoever stored it ended before it raised the number, or is about to.
+        if map.number > number {
+            self.cache.raise_namespace_word(NUMBER, map.number).ok()?;
+        }
+        let map = Arc::new(map);
+        self.known.store(Arc::clone(&map));
+        Some(map)
+    }
+
+    /// The last map that this process knew: good enough to find the way, and not to trust a near value.
+    pub(crate) fn last_known(&self) -> Arc<Map> {
+        self.current().unwrap_or_else(|| self.known.load_full())
+    }
+
+    /// Whether the map of this number is the current one, and stored. Asking counts as use, which keeps it.
+    pub(crate) fn stands(&self, number: u64) -> bool {
+        self.number() == number && self.cache.get(KEY).is_some()
+    }
+
+    /// Whether there has been a map.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.number() != 0
+    }
+
+    /// The stored value: a map unless it is damaged.
+    fn stored(&self) -> Option<(Option<Map>, Stamp)> {
+        let item = self.cache.get_item(KEY)?;
+        Some((std::str::from_utf8(&item.value).ok().and_then(Map::decode), item.stamp))
+    }
+
+    /// Changes the map. `flush` is called with what changes before anybody can see it; `true`: all namespaces change,
+    /// because the last map is lost.
+    pub(crate) fn change(&self, change: impl Fn(&mut Map) -> Merged, flush: impl Fn(&Merged, bool)) -> Result<()> {
+        for _ in 0..ATTEMPTS {
+            let number = self.number();
+            let (found, stamp) = self.stored().map_or((None, None), |(map, stamp)| (map, Some(stamp)));
+            let is_lost = found.as_ref().is_none_or(|map| map.number < number);
+            let mut map = found.unwrap_or_else(|| Map::clone(&self.known.load()));
+            let merged = change(&mut map);
+            if !merged.is_changed && !is_lost {
+                if map.number > number {
+                    self.cache.raise_namespace_word(NUMBER, map.number)?;
+                }
+                return Ok(());
+            }
+            map.number = map.number.max(number) + 1;
+            flush(&merged, is_lost);
+            // Of two callers that store a map of the same number one is told here, and looks again.
+            if self.store(&map, stamp)? && self.cache.raise_namespace_word(NUMBER, map.number)? < map.number {
+                return Ok(());
+            }
+        }
+        Err(Error::Connection("the map of slots changes too fast".into()))
+    }
+
+    /// Stores a map in place of the one with this stamp; `false` if another caller was faster.
+    fn store(&self, map: &Map, stamp: Option<Stamp>) -> Result<bool> {
+        let (text, how) = (map.encode(), SetOptions::new());
+        match stamp {
+            Some(stamp) => Ok(matches!(self.cache.compare_and_swap(KEY, stamp, text, &how)?, Swap::Stored(_))),
+            None => Ok(self.cache.add(KEY, text, &how)?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::view::View;
+    use super::*;
+    use std::cell::RefCell;
+
+    fn atlas(place: &tempfile::TempDir) -> Atlas {
+        let file = kennel::Options::new().capacity(1 << 20).open_or_create(place.path().join("near")).unwrap();
+        Atlas::new(file.namespace("map", &kennel::NamespaceOptions::new()).unwrap())
+    }
+
+    fn take(epoch: u64, asked: u64) -> impl Fn(&mut Map) -> Merged {
+        move |map| {
+            let text = format!("a h:1@2 myself,master - 0 0 {epoch} connected 0-9");
+            map.merge(&View::parse(&text, "h:1", asked).unwrap().own)
+        }
+    }
+
+    #[test]
+    fn a_change_is_seen_by_all_and_flushes_before_it_is() {
+        let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let (one, other) = (atlas(&place), atlas(&place));
+        assert!(one.current().is_none() && one.owner(5).is_none() && !one.is_begun());
+        let flushes = RefCell::new(Vec::new());
+        let flush = |merged: &Merged, all: bool| {
+            flushes.borrow_mut().push((other.number(), merged.flushed.iter().copied().collect::<Vec<_>>(), all));
+        };
+        one.change(take(1, 1), flush).unwrap();
+        assert_eq!((one.owner(5), other.owner(5), other.owner(10)), (Some(0), Some(0), None));
+        other.change(take(1, 2), flush).unwrap();
+        one.change(take(2, 3), flush).unwrap();
+        assert_eq!(*flushes.borrow(), [(0, vec![0], true), (1, vec![0], false)]);
+        assert_eq!((other.current().unwrap().number, other.owner(5)), (2, Some(0)));
+    }
+
+    #[test]
+    fn a_map_that_was_lost_is_not_used_and_comes_again_with_everything_flushed() {
+        let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let (one, other) = (atlas(&place), atlas(&place));
+        one.change(take(1, 1), |_, _| ()).unwrap();
+        assert!(one.owner(5).is_some());
+        one.cache.delete(KEY).unwrap();
+        assert!(one.owner(5).is_some(), "who has it goes on");
+        assert_eq!(other.owner(5), None);
+        let all = RefCell::new(false);
+        one.change(take(1, 2), |_, is_all| *all.borrow_mut() = is_all).unwrap();
+        assert!(*all.borrow() && other.owner(5).is_some());
+        one.cache.set(KEY, "no map").unwrap();
+        one.change(take(1, 3), |_, _| ()).unwrap();
+        assert_eq!((one.current().unwrap().number, other.current().unwrap().number), (3, 3));
+        // A process ended between the store and the number.
+        let mut next = Map::clone(&one.current().unwrap());
+        next.number = 9;
+        one.cache.set(KEY, next.encode()).unwrap();
+        assert_eq!((other.current().unwrap().number, one.number()), (3, 3), "the number stands");
+        one.change(take(1, 4), |_, _| ()).unwrap();
+        assert_eq!((other.current().unwrap().number, one.number()), (9, 9));
+    }
+}

@@ -1,0 +1,276 @@
+//! Data calls of a cluster: to the slot's master, and after redirects.
+//!
+//! The map of the near file leads the way, so all processes of a host take the same one. Whoever is redirected asks the
+//! nodes what they say of themselves, changes the map accordingly, and deletes the key in the near tiers of all masters,
+//! before it returns: a master that does not know yet that it lost a slot answers as before, also to its tracker.
+
+use super::redirect::Redirect;
+use super::view::View;
+use crate::error::{Error, Result};
+use crate::nears::Nears;
+use crate::redis::RedisStore;
+use crate::settings::Settings;
+use crate::slots::slot;
+use crate::store::{Answer, Fetched, Reply};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// How many answers that are none a call follows.
+const MOST_STEPS: usize = 16;
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+/// After a lost connection the nodes are asked at most this often who has its slots.
+const LOOK_EVERY_US: u64 = 100_000;
+/// More connection pools than that are not kept.
+const MOST_STORES: usize = 512;
+
+pub(crate) struct Router {
+    settings: Arc<Settings>,
+    nears: Arc<Nears>,
+    stores: Mutex<HashMap<String, Arc<RedisStore>>>,
+    /// Host time at which the nodes were last asked because a connection was lost.
+    looked: AtomicU64,
+}
+
+/// The master that answered, and not after a redirect.
+pub(crate) struct From {
+    /// Its number in the map.
+    pub number: usize,
+    pub store: Arc<RedisStore>,
+}
+
+/// The answers of one master. They may be stored in its near tier if they are `from` it.
+pub(crate) struct Part {
+    pub from: Option<From>,
+    /// The places of the keys.
+    pub at: Vec<usize>,
+    pub fetched: Fetched,
+}
+
+/// Where a call is on its way.
+struct Way {
+    address: String,
+    is_asking: bool,
+    /// Nodes that said that they do not have the slot, and those that were said to have it.
+    passed: Vec<String>,
+    pause: Duration,
+}
+
+impl Router {
+    pub(crate) fn new(settings: &Arc<Settings>, nears: &Arc<Nears>) -> Self {
+        let (settings, nears) = (Arc::clone(settings), Arc::clone(nears));
+        Self { settings, nears, stores: Mutex::default(), looked: AtomicU64::new(0) }
+    }
+
+    /// The values of keys. Each master is asked once for all of its keys.
+    pub(crate) fn fetch(&self, keys: &[&[u8]]) -> Result<Vec<Part>> {
+        let mut of_nodes: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (i, key) in keys.iter().enumerate() {
+            of_nodes.entry(self.place(slot(key))?).or_default().push(i);
+        }
+        let mut parts = Vec::new();
+        for (address, at) in of_nodes {
+            let asked: Vec<&[u8]> = at.iter().map(|i| keys[*i]).collect();
+            let from = self.from(&address)?;
+            let Ok(fetched) = self.store(&address)?.fetch_as(&asked, false) else {
+                // The way of each key shows whether another master has it by now.
+                for i in at {
+                    parts.push(self.fetch_one(keys[i], i)?);
+                }
+                continue;
+            };
+            let mut part = Part { from, at: Vec::new(), fetched: Fetched { answers: Vec::new(), ..fetched } };
+            for (i, answer) in at.into_iter().zip(fetched.answers) {
+                match &answer {
+                    Answer::Refused(error) if Redirect::of(error, &address).is_some() => {
+                        parts.push(self.fetch_one(keys[i], i)?);
+                    }
+                    _ => {
+                        part.at.push(i);
+                        part.fetched.answers.push(answer);
+                    }
+                }
+            }
+            parts.push(part);
+        }
+        Ok(parts)
+    }
+
+    fn fetch_one(&self, key: &[u8], i: usize) -> Result<Part> {
+        let (fetched, from) = self.follow(slot(key), &[key], true, |store, address, is_asking| {
+            let mut fetched = store.fetch_as(&[key], is_asking)?;
+            match fetched.answers.pop() {
+                Some(Answer::Refused(error)) if Redirect::of(&error, address).is_some() => Err(error),
+                answer => {
+                    fetched.answers.extend(answer);
+                    Ok(fetched)
+                }
+            }
+        })?;
+        Ok(Part { from, at: vec![i], fetched })
+    }
+
+    /// Executes a command once, where `beside` lies: the commands that are redirected were not executed.
+    pub(crate) fn call(
+        &self,
+        command: &[&[u8]],
+        beside: Option<&[u8]>,
+        changes: &[&[u8]],
+    ) -> Result<(Reply, Option<From>)> {
+        let slot_of = slot(beside.unwrap_or_default());
+        if let Some(other) = changes.iter().find(|key| slot(key) != slot_of) {
+            let shown = |key: &[u8]| format!("{:?}", String::from_utf8_lossy(key));
+            return Err(Error::Slots(shown(beside.unwrap_or_default()), shown(other)));
+        }
+        self.follow(slot_of, changes, false, |store, _, is_asking| store.call_as(command, is_asking))
+    }
+
+    /// Asks the master of a slot, and whomever the answer leads to.
+    fn follow<R>(
+        &self,
+        slot: u16,
+        keys: &[&[u8]],
+        is_read: bool,
+        ask: impl Fn(&RedisStore, &str, bool) -> Result<R>,
+    ) -> Result<(R, Option<From>)> {
+        let mut way = Way { address: self.place(slot)?, is_asking: false, passed: Vec::new(), pause: FIRST_PAUSE };
+        for _ in 0..MOST_STEPS {
+            let from = if way.passed.is_empty() { self.from(&way.address)? } else { None };
+            let store = self.store(&way.address)?;
+            match ask(&store, &way.address, way.is_asking) {
+                Ok(answer) => {
+                    self.arrived(&way, keys);
+                    return Ok((answer, from));
+                }
+                Err(error) => self.next(&mut way, slot, is_read, error)?,
+            }
+        }
+        self.arrived(&way, keys);
+        Err(Error::Server(format!("no node of the cluster has slot {slot}: {MOST_STEPS} of them were asked")))
+    }
+
+    /// Where to ask after this error; the error if there is no such place.
+    fn next(&self, way: &mut Way, slot: u16, is_read: bool, error: Error) -> Result<()> {
+        match Redirect::of(&error, &way.address) {
+            Some(Redirect::Moved(address)) => way.go(address, false),
+            Some(Redirect::Ask(address)) => way.go(address, true),
+            Some(Redirect::TryAgain) => {
+                way.wait();
+                way.go(self.place(slot)?, false);
+            }
+            Some(Redirect::Down) => {
+                way.wait();
+                let next = self.look(slot)?.unwrap_or_else(|| way.address.clone());
+                way.go(next, false);
+            }
+            None if matches!(error, Error::Connection(_)) && self.may_look() => {
+                let next = self.look(slot).ok().flatten().filter(|next| *next != way.address);
+                match next.filter(|_| is_read) {
+                    Some(next) => way.go(next, false),
+                    None => return Err(error),
+                }
+            }
+            None => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// After redirects: all processes of the host shall know the way before anybody hears of the answer.
+    fn arrived(&self, way: &Way, keys: &[&[u8]]) {
+        if way.passed.is_empty() {
+            return;
+        }
+        for address in way.passed.iter().chain([&way.address]) {
+            // A node that does not say what it has is left to the trackers.
+            drop(self.learn(address));
+        }
+        keys.iter().filter(|key| self.settings.covers(key)).for_each(|key| self.nears.delete_everywhere(key));
+    }
+
+    /// Where the master of a slot is, or a node that knows it.
+    fn place(&self, slot: u16) -> Result<String> {
+        let map = self.nears.atlas().map(|atlas| atlas.last_known()).unwrap_or_default();
+        let owner = map.owner(slot).and_then(|number| map.master(number));
+        if let Some(master) = owner.or_else(|| map.masters().next().map(|(_, master)| master)) {
+            return Ok(master.address.clone());
+        }
+        self.look(slot)?.ok_or_else(|| Error::Server(format!("no master of the cluster has slot {slot}")))
+    }
+
+    /// The master at this address, if the map has it.
+    fn from(&self, address: &str) -> Result<Option<From>> {
+        let Some(number) = self.nears.atlas().and_then(|atlas| atlas.last_known().number_at(address)) else {
+            return Ok(None);
+        };
+        Ok(Some(From { number, store: self.store(address)? }))
+    }
+
+    fn store(&self, address: &str) -> Result<Arc<RedisStore>> {
+        let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = stores.get(address) {
+            return Ok(Arc::clone(store));
+        }
+        if stores.len() >= MOST_STORES {
+            stores.clear();
+        }
+        let store = Arc::new(RedisStore::of_node(self.settings.node(address)?, self.settings.timeout));
+        stores.insert(address.to_owned(), Arc::clone(&store));
+        Ok(store)
+    }
+
+    fn may_look(&self) -> bool {
+        let now = self.nears.base.clock.now();
+        let last = self.looked.load(Ordering::Relaxed);
+        now.saturating_sub(last) > LOOK_EVERY_US
+            && self.looked.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Asks the nodes which are known, one after the other, who has a slot.
+    fn look(&self, slot: u16) -> Result<Option<String>> {
+        let map = self.nears.atlas().map(|atlas| atlas.last_known()).unwrap_or_default();
+        let mut nodes: Vec<String> = map.masters().map(|(_, master)| master.address.clone()).collect();
+        nodes.extend(self.settings.seed_places());
+        let mut failed = None;
+        for address in nodes {
+            match self.learn(&address) {
+                Ok(view) if view.own.is_master && view.own.slots.has(slot) => return Ok(Some(address)),
+                Ok(view) => {
+                    if let Some(other) = view.masters.into_iter().find(|other| other.slots.has(slot)) {
+                        drop(self.learn(&other.address));
+                        return Ok(Some(other.address));
+                    }
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(None), Err)
+    }
+
+    /// Asks a node what it has, and changes the map accordingly.
+    fn learn(&self, address: &str) -> Result<View> {
+        let asked = self.nears.base.clock.now();
+        let reply = self.store(address)?.call_as(&[b"CLUSTER", b"NODES"], false)?.value;
+        let text = reply.as_bytes().map(String::from_utf8_lossy).unwrap_or_default();
+        let view = View::parse(&text, address, asked).ok_or_else(|| Error::Answer {
+            expected: "the nodes of a cluster",
+            found: text.chars().take(80).collect(),
+        })?;
+        self.nears.join(&view)?;
+        Ok(view)
+    }
+}
+
+impl Way {
+    fn go(&mut self, address: String, is_asking: bool) {
+        self.passed.push(std::mem::replace(&mut self.address, address));
+        self.is_asking = is_asking;
+    }
+
+    fn wait(&mut self) {
+        thread::sleep(self.pause);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+}

@@ -1,0 +1,297 @@
+//! A cluster of real servers, which a test changes.
+
+use kennel_far::resp::{Decoder, Value, encode};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A server in cluster mode, which keeps what it acknowledged over a kill.
+pub struct Node {
+    program: PathBuf,
+    folder: PathBuf,
+    pub port: u16,
+    child: Option<Child>,
+    pub id: String,
+}
+
+impl Node {
+    pub fn start(program: &Path, folder: &Path) -> Self {
+        // Another program may take a port before the server does.
+        (0..5).find_map(|_| Self::try_start(program, folder)).expect("a node starts")
+    }
+
+    fn try_start(program: &Path, folder: &Path) -> Option<Self> {
+        let port = free_port();
+        let folder = folder.join(port.to_string());
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut node = Self { program: program.into(), folder, port, child: None, id: String::new() };
+        node.spawn();
+        let id = node.until_answer(&["CLUSTER", "MYID"])?;
+        node.id = String::from_utf8(id.as_bytes()?.to_vec()).unwrap();
+        Some(node)
+    }
+
+    pub fn spawn(&mut self) {
+        let port = self.port.to_string();
+        let child = Command::new(&self.program)
+            .args(["--port", &port, "--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--save", ""])
+            .args(["--cluster-require-full-coverage", "no", "--cluster-allow-replica-migration", "no"])
+            .args([
+                "--cluster-replica-validity-factor",
+                "0",
+                "--repl-diskless-sync-delay",
+                "0",
+                "--repl-ping-replica-period",
+                "1",
+            ])
+            .args(["--bind", "127.0.0.1", "--loglevel", "warning", "--appendonly", "yes", "--appendfsync", "always"])
+            .current_dir(&self.folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        self.child = Some(child.expect("the server starts"));
+    }
+
+    fn until_answer(&mut self, command: &[&str]) -> Option<Value> {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(value @ Value::Bytes(_)) = self.try_ask(command) {
+                return Some(value);
+            }
+            if self.child.as_mut()?.try_wait().unwrap().is_some() {
+                return None;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        None
+    }
+
+    pub fn restart(&mut self) {
+        self.kill();
+        self.spawn();
+        self.until_answer(&["PING"]).expect("the node answers again");
+    }
+
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub fn ask(&self, command: &[&str]) -> Value {
+        let reply = self.try_ask(command).expect("the node answers");
+        assert!(!matches!(&reply, Value::Error(_)), "{command:?}: {reply:?}");
+        reply
+    }
+
+    pub fn try_ask(&self, command: &[&str]) -> Option<Value> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        let mut out = Vec::new();
+        encode(command, &mut out);
+        stream.write_all(&out).ok()?;
+        let (mut decoder, mut bytes) = (Decoder::new(1 << 24), [0; 1 << 14]);
+        loop {
+            if let Some(value) = decoder.next_value().ok()? {
+                return Some(value);
+            }
+            let len = stream.read(&mut bytes).ok().filter(|len| *len > 0)?;
+            decoder.feed(&bytes[..len]);
+        }
+    }
+
+    pub fn text(&self, command: &[&str]) -> String {
+        let reply = self.try_ask(command);
+        reply.and_then(|reply| Some(String::from_utf8_lossy(reply.as_bytes()?).into_owned())).unwrap_or_default()
+    }
+
+    /// Closes the connections of trackers; returns how many.
+    pub fn cut_trackers(&self) -> usize {
+        let list = self.text(&["CLIENT", "LIST"]);
+        let field = |line: &str, name: &str| {
+            line.split(' ').find_map(|field| field.strip_prefix(name)).map(str::to_owned).unwrap_or_default()
+        };
+        let trackers = list.lines().filter(|line| field(line, "flags=").contains('B'));
+        trackers.filter(|line| self.try_ask(&["CLIENT", "KILL", "ID", &field(line, "id=")]).is_some()).count()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A port below those that the system gives out, with room for the port of the bus above it.
+fn free_port() -> u16 {
+    let mut number = u64::from(std::process::id()) ^ std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
+    loop {
+        number = number.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        let port = 10_000 + (number >> 33) as u16 % 12_000;
+        let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if is_free(port) && is_free(port + 10_000) {
+            return port;
+        }
+    }
+}
+
+/// Masters with a third of the slots each, and a replica of the first.
+pub struct Cluster {
+    pub nodes: Vec<Node>,
+    program: PathBuf,
+    folder: PathBuf,
+}
+
+/// The slots of a master at the beginning.
+pub fn slots_of(master: usize) -> std::ops::Range<usize> {
+    [0..5461, 5461..10_923, 10_923..16_384][master].clone()
+}
+
+impl Cluster {
+    pub fn start(program: &Path, folder: &Path) -> Self {
+        let start = || {
+            thread::scope(|scope| {
+                let nodes: Vec<_> = (0..4).map(|_| scope.spawn(|| Node::start(program, folder))).collect();
+                nodes.into_iter().map(|node| node.join().unwrap()).collect()
+            })
+        };
+        let cluster = Self { nodes: start(), program: program.into(), folder: folder.into() };
+        for (i, node) in cluster.nodes.iter().enumerate() {
+            node.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(i + 1).to_string()]);
+            if i < 3 {
+                let slots = slots_of(i);
+                node.ask(&["CLUSTER", "ADDSLOTSRANGE", &slots.start.to_string(), &(slots.end - 1).to_string()]);
+            }
+            if i > 0 {
+                cluster.meet(node);
+            }
+        }
+        until("the nodes to know each other", || cluster.all_agree());
+        cluster.nodes[3].ask(&["CLUSTER", "REPLICATE", &cluster.nodes[0].id]);
+        until("the replica", || cluster.nodes[3].text(&["INFO", "replication"]).contains("master_link_status:up"));
+        until("the replica to be known", || {
+            cluster.nodes.iter().all(|node| node.text(&["CLUSTER", "NODES"]).contains("slave "))
+        });
+        cluster
+    }
+
+    fn meet(&self, node: &Node) {
+        self.nodes[0].ask(&["CLUSTER", "MEET", "127.0.0.1", &node.port.to_string()]);
+    }
+
+    /// Adds a master without slots; returns its number.
+    pub fn add(&mut self) -> usize {
+        let node = Node::start(&self.program, &self.folder);
+        self.meet(&node);
+        self.nodes.push(node);
+        until("the new node to be known", || self.all_agree());
+        self.nodes.len() - 1
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis-cluster://{},{}", self.nodes[0].address(), self.nodes[1].address())
+    }
+
+    /// Whether all nodes that answer see the same slots, none of them as lost.
+    pub fn all_agree(&self) -> bool {
+        let views: Vec<String> = self.nodes.iter().filter(|node| node.child.is_some()).map(Self::view).collect();
+        let first = &views[0];
+        first.lines().count() == self.nodes.len()
+            && views.iter().all(|view| view == first)
+            && self
+                .nodes
+                .iter()
+                .filter(|node| node.child.is_some())
+                .all(|node| node.text(&["CLUSTER", "INFO"]).contains("cluster_state:ok"))
+    }
+
+    /// Each node with its slots, as this node sees it.
+    fn view(node: &Node) -> String {
+        let text = node.text(&["CLUSTER", "NODES"]);
+        let line = |line: &str| {
+            let fields: Vec<&str> = line.split(' ').collect();
+            let slots = fields.get(8..).unwrap_or_default().iter().filter(|slot| !slot.starts_with('['));
+            format!("{} {}", fields[0], slots.copied().collect::<Vec<_>>().join(" "))
+        };
+        let mut lines: Vec<String> = text.lines().filter(|line| !line.contains("handshake")).map(line).collect();
+        lines.sort();
+        lines.join("\n")
+    }
+
+    /// The number of the node that says that it has a slot.
+    pub fn owner(&self, slot: usize) -> usize {
+        let has = |node: &Node| {
+            let text = node.text(&["CLUSTER", "NODES"]);
+            let own = text.lines().find(|line| line.contains("myself,master")).unwrap_or_default();
+            own.split(' ').skip(8).filter(|range| !range.starts_with('[')).any(|range| {
+                let (first, last) = range.split_once('-').unwrap_or((range, range));
+                (first.parse::<usize>().unwrap()..=last.parse().unwrap()).contains(&slot)
+            })
+        };
+        self.nodes.iter().position(has).expect("a node has the slot")
+    }
+
+    pub fn slot_of(&self, key: &str) -> usize {
+        let Value::Int(slot) = self.nodes[1].ask(&["CLUSTER", "KEYSLOT", key]) else { panic!("no slot of {key}") };
+        slot as usize
+    }
+
+    /// Begins to move a slot in the orderly way.
+    pub fn begin_move(&self, slot: usize, from: usize, to: usize) {
+        let (slot, from, to) = (slot.to_string(), &self.nodes[from], &self.nodes[to]);
+        to.ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from.id]);
+        from.ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to.id]);
+    }
+
+    /// Moves the keys of a slot, one by one.
+    pub fn move_keys(&self, slot: usize, from: usize, to: usize) {
+        let port = self.nodes[to].port.to_string();
+        while let Value::Array(keys) = self.nodes[from].ask(&["CLUSTER", "GETKEYSINSLOT", &slot.to_string(), "10"])
+            && !keys.is_empty()
+        {
+            for key in keys {
+                let key = String::from_utf8(key.as_bytes().unwrap().to_vec()).unwrap();
+                // A key may end meanwhile.
+                self.nodes[from].try_ask(&["MIGRATE", "127.0.0.1", &port, &key, "0", "5000"]);
+            }
+        }
+    }
+
+    pub fn end_move(&self, slot: usize, from: usize, to: usize) {
+        let (slot, id) = (slot.to_string(), &self.nodes[to].id);
+        self.nodes[to].ask(&["CLUSTER", "SETSLOT", &slot, "NODE", id]);
+        self.nodes[from].ask(&["CLUSTER", "SETSLOT", &slot, "NODE", id]);
+    }
+
+    /// Moves a slot with its keys in the orderly way.
+    pub fn move_slot(&self, slot: usize, from: usize, to: usize) {
+        self.begin_move(slot, from, to);
+        self.move_keys(slot, from, to);
+        self.end_move(slot, from, to);
+    }
+
+    /// A node takes a slot, without its keys and without a word to the one that has it.
+    pub fn force(&self, slot: usize, to: usize) {
+        let to = &self.nodes[to];
+        to.ask(&["CLUSTER", "SETSLOT", &slot.to_string(), "NODE", &to.id]);
+        to.ask(&["CLUSTER", "BUMPEPOCH"]);
+    }
+}
+
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
