@@ -8,6 +8,7 @@
 mod bindings;
 mod capi;
 mod far;
+mod far_figures;
 mod fuzz;
 mod go;
 mod instructions;
@@ -20,6 +21,7 @@ mod miri;
 mod mutants;
 mod node;
 mod package;
+mod php;
 mod picture;
 mod plan;
 mod power;
@@ -73,6 +75,8 @@ enum Command {
     Torture(torture::Args),
     /// Use the far tier on two hosts in front of a real server, among faults, and check every answer
     Far(far::Args),
+    /// Measure the far tier, all its figures in one run
+    FarFigures(far_figures::Args),
     /// Run all tests, Python's included, as Windows programs under Wine
     Windows(windows::Args),
     /// Type-check and lint everything for macOS
@@ -93,6 +97,8 @@ enum Command {
     Go,
     /// Build and test the package for Node.js (needs Node.js and a C compiler)
     Node(node::Args),
+    /// Build and test the PHP extension and library (needs PHP and a C compiler)
+    Php,
     /// Check and test the Python package in its own virtual environment (needs Python)
     Python(python::TestArgs),
     /// Build uWSGI and test the Python package in its workers, with two interpreters each (needs Python and a C
@@ -122,6 +128,7 @@ fn main() -> ExitCode {
         Command::Power(args) => power::run(&args),
         Command::Torture(args) => torture::run(&args),
         Command::Far(args) => far::run(&args),
+        Command::FarFigures(args) => far_figures::run(args),
         Command::Windows(args) => windows::run(args),
         Command::MacosCheck => macos::run(),
         Command::Minimal => minimal::run(),
@@ -132,6 +139,7 @@ fn main() -> ExitCode {
         Command::Capi(args) => capi::run(&args),
         Command::Go => go::run(),
         Command::Node(args) => node::run(&args),
+        Command::Php => php::run(),
         Command::Ruby => ruby::run(),
         Command::Python(args) => python::test(&args),
         Command::Uwsgi => python::test_under_uwsgi(),
