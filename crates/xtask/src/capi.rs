@@ -54,6 +54,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Installs the library into the target folder, for the tests of packages for other languages.
+pub(crate) fn install_for_tests() -> Result<PathBuf> {
+    let prefix = absolute(toolchain::target_dir().join("prefix"));
+    install(&prefix, &prefix)?;
+    Ok(prefix)
+}
+
 /// The crate.
 fn folder() -> PathBuf {
     toolchain::root().join("crates/capi")
