@@ -18,6 +18,7 @@ mod minimal;
 mod miri;
 mod mutants;
 mod package;
+mod php;
 mod picture;
 mod plan;
 mod power;
@@ -88,6 +89,8 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Check and test the C library, or install it with --prefix (needs a C compiler)
     Capi(capi::Args),
+    /// Build and test the PHP extension and library (needs PHP and a C compiler)
+    Php,
     /// Check and test the Python package in its own virtual environment (needs Python)
     Python(python::TestArgs),
     /// Build uWSGI and test the Python package in its workers, with two interpreters each (needs Python and a C
@@ -124,6 +127,7 @@ fn main() -> ExitCode {
         Command::RefusedCheck => refused::run(),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Capi(args) => capi::run(&args),
+        Command::Php => php::run(),
         Command::Python(args) => python::test(&args),
         Command::Uwsgi => python::test_under_uwsgi(),
         Command::Wheel(args) => python::wheel(&args),

@@ -19,6 +19,7 @@ mod seat;
 mod shared;
 mod thread;
 mod tracker;
+mod watch;
 
 pub(crate) use seat::{SeatFile, look_at_seats};
 pub(crate) use thread::Keeper;
