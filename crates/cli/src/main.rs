@@ -8,6 +8,7 @@ mod message;
 mod output;
 mod platform;
 mod sampled;
+mod stream;
 mod time;
 mod trace;
 
