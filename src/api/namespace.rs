@@ -5,7 +5,7 @@ use super::stripe_lock::Patience;
 use crate::error::{Error, Result};
 use crate::file::AttachedFile;
 use crate::shm::layout::NAMESPACE_NAME;
-use crate::store::namespace::Defaults;
+use crate::store::namespace::{Defaults, MOST_JITTER};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -89,6 +89,32 @@ impl fmt::Debug for NamespaceOptions {
             .field("jitter", &self.jitter.map(|part| f64::from(part) / 1000.0))
             .field("has_key_mangler", &self.mangler.is_some())
             .finish()
+    }
+}
+
+/// The default times that a file keeps for a namespace: see [`Cache::namespace_defaults`](crate::Cache::namespace_defaults).
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct NamespaceDefaults {
+    /// How long an item lives.
+    pub ttl: Option<Duration>,
+    /// How long an item is fresh.
+    pub soft_ttl: Option<Duration>,
+    /// How long the cache remembers that a key has no value.
+    pub absence_ttl: Option<Duration>,
+    /// The part, from 0 to 1, by which times to live are shortened at most.
+    pub jitter: f64,
+}
+
+impl From<Defaults> for NamespaceDefaults {
+    fn from(stored: Defaults) -> Self {
+        let time = |ms: u64| (ms != 0).then(|| Duration::from_millis(ms));
+        Self {
+            ttl: time(stored.hard_ttl_ms),
+            soft_ttl: time(stored.soft_ttl_ms),
+            absence_ttl: time(stored.none_ttl_ms),
+            jitter: f64::from(stored.jitter) / f64::from(MOST_JITTER),
+        }
     }
 }
 
