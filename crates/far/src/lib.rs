@@ -54,6 +54,7 @@ mod redis;
 pub mod resp;
 mod settings;
 mod slots;
+mod socket;
 mod stats;
 mod store;
 mod stream;

@@ -183,7 +183,8 @@ impl Near {
         self.cache.claim(key, &how.options(wait))
     }
 
-    /// [`claim`](Self::claim) for a task of tokio, which holds no thread while it waits.
+    /// [`claim`](Self::claim) for a task of tokio, which holds no thread while it waits. It waits for the stripe's lock for
+    /// as long as for the fetch: a thousand tasks that give up the lock would all ask the server.
     #[cfg(feature = "tokio")]
     pub(crate) async fn claim_as(
         &self,
@@ -192,7 +193,11 @@ impl Near {
         wait: Wait,
         how: &Claims,
     ) -> kennel::Result<Lookup> {
-        self.cache.to_async().claim(key, &how.options(wait).task(task)).await
+        let locks = match wait {
+            Wait::For(time) => time.max(LOCK_WAIT),
+            _ => LOCK_WAIT,
+        };
+        self.cache.with_lock_wait(locks).to_async().claim(key, &how.options(wait).task(task)).await
     }
 
     /// Whether a caller is filling a key.
