@@ -17,6 +17,12 @@ use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// Takes the lease if nobody has it, and the value is still missing: another caller may have stored it, and ended its lease,
+/// since this one looked.
+const TAKE: &str = "if redis.call('EXISTS', KEYS[1]) == 1 then return 2 end \
+     if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end return 0";
+const LEASE_TAKEN: i64 = 1;
+const VALUE_IS_THERE: i64 = 2;
 /// Stores a value and ends the lease, if the lease is still the caller's.
 const STORE: &str = "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end \
      if ARGV[3] then redis.call('SET', KEYS[1], ARGV[2], ARGV[3], ARGV[4]) else redis.call('SET', KEYS[1], ARGV[2]) end \
@@ -108,36 +114,61 @@ impl Far {
         how: &Create,
         create: impl FnOnce() -> Result<Vec<u8>, E>,
     ) -> Result<Vec<u8>, CreateError<E>> {
+        match self.claim(key, how)? {
+            Lookup::Value(value) => Ok(value),
+            Lookup::Create(creation) => {
+                let value = create().map_err(CreateError::Creator)?;
+                // A value that cannot be stored is returned all the same.
+                drop(creation.store(&value, how.expiry));
+                Ok(value)
+            }
+            Lookup::TimedOut => {
+                self.0.counters.creations.add(1);
+                create().map_err(CreateError::Creator)
+            }
+        }
+    }
+
+    /// The value of a key; if it has none, the right to create it, which one caller among all hosts gets.
+    /// [`get_or_create`](Self::get_or_create) is built on this. While the caller creates, it may do anything but ask in
+    /// this way for the same key: it would wait for itself.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub fn claim(&self, key: impl AsRef<[u8]>, how: &Create) -> Result<Lookup> {
         let (key, deadline) = (key.as_ref(), Instant::now() + how.wait);
-        let mut claim = match self.0.look(key, true, how.wait) {
-            Near::Value(value) => return Ok(value),
+        let claim = match self.0.look(key, true, how.wait) {
+            Near::Value(value) => return Ok(Lookup::Value(value)),
             Near::Fill(claim) => Some(claim),
             Near::Absent | Near::Bypass => None,
         };
-        let (asked, mut pauses) = (Asked::new(self, key, how)?, Pauses::until(deadline));
+        let (mut asked, mut pauses) = (Asked::new(self, key, how, claim)?, Pauses::until(deadline));
         loop {
-            match asked.look(claim)? {
-                Turn::Value(value) => return Ok(value),
-                Turn::Lease(lease) => {
-                    self.0.counters.creations.add(1);
-                    let value = create().map_err(CreateError::Creator)?;
-                    lease.store(&value, how.expiry);
-                    return Ok(value);
-                }
-                Turn::Wait(kept) => claim = kept,
-            }
+            asked = match asked.look()? {
+                Turn::Value(value) => return Ok(Lookup::Value(value)),
+                Turn::Create(creation) => return Ok(Lookup::Create(creation)),
+                Turn::Wait(asked) => asked,
+            };
             match pauses.next() {
                 Some(pause) => thread::sleep(pause),
-                None => break,
+                None => return Ok(Lookup::TimedOut),
             }
         }
-        self.0.counters.creations.add(1);
-        create().map_err(CreateError::Creator)
     }
 }
 
-/// A lease that is asked for.
-#[derive(Clone)]
+/// What [`Far::claim`] found.
+#[derive(Debug)]
+pub enum Lookup {
+    /// The value of the key.
+    Value(Vec<u8>),
+    /// It has none, and the caller is to create it.
+    Create(Creation),
+    /// Another caller was still creating it when [`Create::wait`] was over.
+    TimedOut,
+}
+
+/// A lease that is asked for, and then had.
 pub(crate) struct Asked {
     far: Far,
     key: Vec<u8>,
@@ -145,6 +176,8 @@ pub(crate) struct Asked {
     lease: Vec<u8>,
     token: Vec<u8>,
     millis: String,
+    /// Held until the value is stored, so that the callers of this host wait for it.
+    claim: Option<Claim>,
     #[cfg(feature = "tokio")]
     runtime: Option<tokio::runtime::Handle>,
 }
@@ -152,13 +185,13 @@ pub(crate) struct Asked {
 /// What one look for the value or the lease found.
 pub(crate) enum Turn {
     Value(Vec<u8>),
-    Lease(Lease),
+    Create(Creation),
     /// Another caller creates.
-    Wait(Option<Claim>),
+    Wait(Asked),
 }
 
 impl Asked {
-    pub(crate) fn new(far: &Far, key: &[u8], how: &Create) -> Result<Self> {
+    pub(crate) fn new(far: &Far, key: &[u8], how: &Create, claim: Option<Claim>) -> Result<Self> {
         let number = getrandom::u64().map_err(|error| Error::Io { what: "get random bytes", source: error.into() })?;
         Ok(Self {
             far: far.clone(),
@@ -166,6 +199,7 @@ impl Asked {
             lease: far.0.lease_key(key),
             token: format!("{number:016x}").into_bytes(),
             millis: how.lease.as_millis().max(1).to_string(),
+            claim,
             #[cfg(feature = "tokio")]
             runtime: None,
         })
@@ -178,17 +212,24 @@ impl Asked {
     }
 
     /// Looks for the value in the far tier, and takes the lease if the value is missing.
-    pub(crate) fn look(&self, claim: Option<Claim>) -> Result<Turn> {
-        let inner = &self.far.0;
-        let (value, claim) = inner.look_far(&self.key, claim)?;
-        if let Some(value) = value {
-            return Ok(Turn::Value(value));
+    pub(crate) fn look(mut self) -> Result<Turn> {
+        loop {
+            let value;
+            (value, self.claim) = self.far.0.look_far(&self.key, self.claim.take())?;
+            if let Some(value) = value {
+                return Ok(Turn::Value(value));
+            }
+            let take: [&[u8]; 7] =
+                [b"EVAL", TAKE.as_bytes(), b"2", &self.key, &self.lease, &self.token, self.millis.as_bytes()];
+            match self.far.0.change(&[], Some(&self.key), &take)? {
+                Value::Int(LEASE_TAKEN) => {
+                    self.far.0.counters.creations.add(1);
+                    return Ok(Turn::Create(Creation { asked: Some(self), process: std::process::id() }));
+                }
+                Value::Int(VALUE_IS_THERE) => {}
+                _ => return Ok(Turn::Wait(self)),
+            }
         }
-        let take: [&[u8]; 6] = [b"SET", &self.lease, &self.token, b"NX", b"PX", self.millis.as_bytes()];
-        if inner.change(&[], Some(&self.key), &take)? == Value::Null {
-            return Ok(Turn::Wait(claim));
-        }
-        Ok(Turn::Lease(Lease { asked: self.clone(), is_over: false, claim }))
     }
 
     fn release(&self) {
@@ -199,46 +240,55 @@ impl Asked {
 }
 
 /// The right of one caller among all hosts to create a key. Dropping it lets the next one try.
-pub(crate) struct Lease {
-    asked: Asked,
-    is_over: bool,
-    /// Held until the value is stored, so that the callers of this host wait for it.
-    claim: Option<Claim>,
+pub struct Creation {
+    /// `None`: the value is stored, and the lease has ended with that.
+    asked: Option<Asked>,
+    /// A forked child has a copy, whose end means nothing.
+    process: u32,
 }
 
-impl Lease {
-    /// Stores a created value while the lease is ours.
-    pub(crate) fn store(mut self, value: &[u8], expiry: Expiry) {
-        let Asked { far, key, lease, token, .. } = &self.asked;
-        let mut store: Vec<&[u8]> = vec![b"EVAL", STORE.as_bytes(), b"2", key, lease, token, value];
+impl Creation {
+    /// Stores the value, unless the lease has ended: then it returns `false`, because another caller may have stored one
+    /// since.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub fn store(mut self, value: impl AsRef<[u8]>, expiry: Expiry) -> Result<bool> {
+        let Some(Asked { far, key, lease, token, .. }) = &self.asked else { return Ok(false) };
+        let mut store: Vec<&[u8]> = vec![b"EVAL", STORE.as_bytes(), b"2", key, lease, token, value.as_ref()];
         let until = until(expiry);
         if let Some((unit, number)) = &until {
             store.extend([unit.as_bytes(), number.as_bytes()]);
         }
-        match far.0.change(&[key], Some(key), &store) {
-            Ok(Value::Int(1)) => self.is_over = true,
-            Ok(_) | Err(_) => far.0.counters.lost_leases.add(1),
+        let reply = far.0.change(&[key], Some(key), &store);
+        let is_stored = matches!(reply, Ok(Value::Int(1)));
+        if !is_stored {
+            far.0.counters.lost_leases.add(1);
         }
+        if is_stored {
+            self.asked = None;
+        }
+        reply.map(|_| is_stored)
     }
 }
 
-impl Drop for Lease {
+impl Drop for Creation {
     fn drop(&mut self) {
-        if self.is_over {
-            return;
-        }
+        let Some(asked) = self.asked.take().filter(|_| self.process == std::process::id()) else { return };
         #[cfg(feature = "tokio")]
-        if let Some(runtime) = &self.asked.runtime {
-            let (asked, claim) = (self.asked.clone(), self.claim.take());
+        if let Some(runtime) = asked.runtime.clone() {
             // In a runtime that has ended this does nothing.
-            runtime.spawn_blocking(move || {
-                asked.release();
-                drop(claim);
-            });
+            runtime.spawn_blocking(move || asked.release());
             return;
         }
-        self.asked.release();
-        drop(self.claim.take());
+        asked.release();
+    }
+}
+
+impl fmt::Debug for Creation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = self.asked.as_ref().map(|asked| String::from_utf8_lossy(&asked.key));
+        f.debug_struct("Creation").field("key", &key).finish_non_exhaustive()
     }
 }
 

@@ -42,8 +42,13 @@ mod create;
 mod error;
 mod far;
 mod fault;
+#[cfg(feature = "history")]
+pub mod history;
+mod hit;
+mod inspect;
 mod keeper;
 mod link;
+mod marks;
 mod master;
 mod near;
 mod nears;
@@ -51,6 +56,7 @@ mod options;
 mod proof;
 mod read;
 mod redis;
+mod report;
 pub mod resp;
 mod settings;
 mod slots;
@@ -64,15 +70,17 @@ mod write;
 
 #[cfg(feature = "tokio")]
 pub use async_far::AsyncFar;
-pub use create::{Create, CreateError};
+pub use create::{Create, CreateError, Creation, Lookup};
 pub use error::{Error, Result};
 pub use far::{Far, Master};
 #[cfg(feature = "faults")]
 pub use fault::{Rule, after_copy, leave_out};
+pub use inspect::{NearTier, Seat, inspect};
 pub use kennel::Expiry;
 pub use options::Options;
 pub use redis::RedisStore;
-pub use settings::Tracking;
+pub use report::ProcessReport;
+pub use settings::{Degraded, Tracking};
 pub use stats::Stats;
 pub use store::{Answer, Fetched, Reply, Store, TimeToLive};
 #[cfg(feature = "tls")]

@@ -88,8 +88,12 @@ fn current_thread() -> Runtime {
 fn counted(builder: &mut Builder) -> (Runtime, Arc<AtomicUsize>) {
     let threads = Arc::<AtomicUsize>::default();
     let (begun, ended) = (Arc::clone(&threads), Arc::clone(&threads));
-    builder.on_thread_start(move || drop(begun.fetch_add(1, Ordering::SeqCst)));
-    builder.on_thread_stop(move || drop(ended.fetch_sub(1, Ordering::SeqCst)));
+    builder.on_thread_start(move || {
+        begun.fetch_add(1, Ordering::SeqCst);
+    });
+    builder.on_thread_stop(move || {
+        ended.fetch_sub(1, Ordering::SeqCst);
+    });
     (builder.enable_time().build().unwrap(), threads)
 }
 

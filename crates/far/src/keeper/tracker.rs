@@ -29,8 +29,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Keys of pushes that are deleted together.
 const BATCH: usize = 1024;
-/// A keeper that is stopped ends within this time.
-const LONGEST_READ: Duration = Duration::from_millis(200);
+/// A tracker that its process stops goes on for this time at most.
+const LONGEST_WAIT: Duration = Duration::from_millis(250);
 /// A keeper begins a generation of a namespace at most this often.
 const BEGIN_EVERY_US: u64 = 2_000_000;
 
@@ -179,6 +179,7 @@ impl<'a> Session<'a> {
                 return Ok(Ended::Stopped);
             }
             self.check_place()?;
+            self.shared.report_if_due();
             self.ping_if_due()?;
             self.receive(self.next_wait())?;
             if !self.is_covered {
@@ -207,7 +208,7 @@ impl<'a> Session<'a> {
             Some(ping) => ping.at + self.shared.settings.patience(),
             None => self.next_ping,
         };
-        until.saturating_duration_since(now).min(self.shared.settings.ping_interval()).min(LONGEST_READ)
+        until.saturating_duration_since(now).min(self.shared.settings.ping_interval()).min(LONGEST_WAIT)
     }
 
     /// Reads what has arrived and handles it. Keys are collected, so that many are deleted together.
