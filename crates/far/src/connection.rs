@@ -3,7 +3,8 @@
 use crate::address::{Address, Endpoint};
 use crate::error::{Error, Result};
 use crate::resp::{Decoder, Value, encode};
-use crate::stream::{Stream, left, lost};
+use crate::socket::{left, lost};
+use crate::stream::Stream;
 use std::time::{Duration, Instant};
 
 /// The most memory that one reply or push may need.
@@ -46,7 +47,10 @@ impl Connection {
         if let Some(password) = &address.password {
             hello.extend(["AUTH", address.user.as_deref().unwrap_or("default"), password]);
         }
-        self.ask(&hello, deadline)?;
+        self.ask(&hello, deadline).map_err(|error| match error {
+            Error::Server(text) => Error::Server(explained(text)),
+            other => other,
+        })?;
         if address.database != 0 {
             self.ask(&["SELECT", &address.database.to_string()], deadline)?;
         }
@@ -101,6 +105,17 @@ impl Connection {
         self.decoder.feed(&self.buffer[..len]);
         Ok(true)
     }
+}
+
+/// What a server that refuses a login means.
+fn explained(text: String) -> String {
+    if text.starts_with("NOAUTH") {
+        return format!("it wants a password, and the URL has none: {text}");
+    }
+    if text.starts_with("NOPROTO") || text.starts_with("ERR unknown command") {
+        return format!("it does not speak RESP3, so use `Tracking::Off`: {text}");
+    }
+    text
 }
 
 /// The name of a command: its arguments may be secret.

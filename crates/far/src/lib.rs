@@ -60,6 +60,7 @@ mod report;
 pub mod resp;
 mod settings;
 mod slots;
+mod socket;
 mod stats;
 mod store;
 mod stream;

@@ -45,8 +45,8 @@ pub(crate) fn find<R>(
                 return Err(Error::Connection(format!("{master}, too")));
             }
             let found = attempt(&master, turn).map_err(|error| match error {
-                Error::Connection(text) => Error::Connection(format!("it names {master}: {text}")),
-                Error::Server(text) => Error::Server(format!("it names {master}: {text}")),
+                Error::Connection(text) => Error::Connection(format!("it names {}", said_of(&master, &text))),
+                Error::Server(text) => Error::Server(format!("it names {}", said_of(&master, &text))),
                 other => other,
             });
             tried.push(master);
@@ -57,7 +57,7 @@ pub(crate) fn find<R>(
                 sentinels.first.store(at, Ordering::Relaxed);
                 return Ok(found);
             }
-            Err(error) => failures.push(format!("sentinel {place}: {}", bare(error))),
+            Err(error) => failures.push(format!("sentinel {}", said_of(place, &bare(error)))),
         }
     }
     let failures = failures.join("; ");
@@ -120,6 +120,12 @@ fn bare(error: Error) -> String {
         Error::Server(text) | Error::Connection(text) => text,
         other => other.to_string(),
     }
+}
+
+/// An error with the place of which it tells, once.
+fn said_of(place: &Endpoint, text: &str) -> String {
+    let named = format!("{place}: ");
+    format!("{named}{}", text.strip_prefix(&named).unwrap_or(text))
 }
 
 fn left(deadline: Instant) -> Duration {

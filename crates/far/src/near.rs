@@ -246,7 +246,8 @@ impl Near {
         self.of(how.basis).claim(key, &how.options(wait))
     }
 
-    /// [`claim`](Self::claim) for a task of tokio, which holds no thread while it waits.
+    /// [`claim`](Self::claim) for a task of tokio, which holds no thread while it waits. It waits for the stripe's lock for
+    /// as long as for the fetch: a thousand tasks that give up the lock would all ask the server.
     #[cfg(feature = "tokio")]
     pub(crate) async fn claim_as(
         &self,
@@ -255,7 +256,11 @@ impl Near {
         wait: Wait,
         how: &Claims,
     ) -> kennel::Result<Lookup> {
-        self.of(how.basis).to_async().claim(key, &how.options(wait).task(task)).await
+        let locks = match wait {
+            Wait::For(time) => time.max(LOCK_WAIT),
+            _ => LOCK_WAIT,
+        };
+        self.of(how.basis).with_lock_wait(locks).to_async().claim(key, &how.options(wait).task(task)).await
     }
 
     /// Stores without a claim: only a planted fault does so.

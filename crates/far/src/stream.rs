@@ -2,15 +2,13 @@
 
 use crate::address::{Address, Endpoint};
 use crate::error::{Error, Result};
+use crate::socket::{SHORTEST_WAIT, is_pause, left, lost};
 #[cfg(feature = "tls")]
 use crate::tls::Encrypted;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
-
-/// The system takes a timeout of zero for none.
-const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 pub(crate) enum Stream {
     Tcp(TcpStream),
@@ -24,11 +22,11 @@ impl Stream {
     /// system lets it.
     pub(crate) fn connect(address: &Address, endpoint: &Endpoint, deadline: Instant) -> Result<Self> {
         let (host, port) = match endpoint {
-            Endpoint::Unix(path) => return UnixStream::connect(path).map(Stream::Unix).map_err(lost),
+            Endpoint::Unix(path) => return UnixStream::connect(path).map(Stream::Unix).map_err(at(endpoint)),
             Endpoint::Tcp(host, port) => (host.as_str(), *port),
         };
         let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
-        for place in (host, port).to_socket_addrs().map_err(lost)? {
+        for place in (host, port).to_socket_addrs().map_err(at(endpoint))? {
             match TcpStream::connect_timeout(&place, left(deadline)) {
                 Ok(stream) => {
                     stream.set_nodelay(true).map_err(lost)?;
@@ -43,7 +41,7 @@ impl Stream {
                 Err(error) => last = error,
             }
         }
-        Err(lost(last))
+        Err(at(endpoint)(last))
     }
 
     pub(crate) fn set_read_timeout(&self, wait: Duration) -> io::Result<()> {
@@ -107,16 +105,7 @@ impl Drop for Stream {
     }
 }
 
-/// The time until a deadline, as a timeout of a socket.
-pub(crate) fn left(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now()).max(SHORTEST_WAIT)
-}
-
-/// Whether a call to a socket ended because its time was over, or for no reason.
-pub(crate) fn is_pause(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
-}
-
-pub(crate) fn lost(error: io::Error) -> Error {
-    Error::Connection(error.to_string())
+/// The error of a connection that did not come about.
+fn at(endpoint: &Endpoint) -> impl Fn(io::Error) -> Error {
+    move |error| Error::Connection(format!("{endpoint}: {error}"))
 }

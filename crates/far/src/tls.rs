@@ -1,7 +1,7 @@
 //! TLS, by the crate `rustls` with the cryptography of the crate `ring`.
 
 use crate::error::{Error, Result};
-use crate::stream::{is_pause, left, lost};
+use crate::socket::{is_pause, left, lost};
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;

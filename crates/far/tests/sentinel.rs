@@ -184,11 +184,30 @@ struct Written {
 /// A read: when it began, and what it found.
 type Seen = (Instant, Option<u64>);
 
-/// Another host writes to whatever master the sentinel names, while this one reads and `fail` makes the master another.
 /// What the new master acknowledged T before a read began must be what the read finds, or newer.
+fn check(writes: &[Written], reads: &[Seen], [old, new]: [u16; 2], failed: Instant) {
+    let newest = |master: u16, before: Instant| {
+        let known = writes.iter().filter(|write| write.master == master && write.at + T < before);
+        known.map(|write| write.version).max()
+    };
+    let mut after = 0;
+    for (began, found) in reads {
+        // What the old master acknowledged, the new one may have lost.
+        let least = newest(new, *began).or_else(|| newest(old, *began).filter(|_| *began < failed));
+        assert!(
+            *found >= least,
+            "{found:?} in place of {least:?}, {:?} after the failure",
+            began.duration_since(failed)
+        );
+        after += usize::from(newest(new, *began).is_some());
+    }
+    assert!(after > 100, "{after} reads of what the new master has");
+}
+
+/// Another host writes to whatever master the sentinel names, while this one reads and `fail` makes the master another.
 fn no_read_is_older_than_t(place: &mut Place, fail: impl FnOnce(&mut Place)) -> Far {
     let far = place.open();
-    let (port, [old, new]) = (place.sentinel.port, place.ports);
+    let (port, new) = (place.sentinel.port, place.ports[1]);
     let (is_over, writes, reads) = (AtomicBool::new(false), Mutex::new(Vec::new()), Mutex::new(Vec::<Seen>::new()));
     let named = || {
         let Some(Value::Array(parts)) = ask(port, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"]) else { return 0 };
@@ -228,23 +247,7 @@ fn no_read_is_older_than_t(place: &mut Place, fail: impl FnOnce(&mut Place)) -> 
         is_over.store(true, Ordering::SeqCst);
         failed
     });
-    let (writes, reads) = (writes.into_inner().unwrap(), reads.into_inner().unwrap());
-    let newest = |master: u16, before: Instant| {
-        let known = writes.iter().filter(|write| write.master == master && write.at + T < before);
-        known.map(|write| write.version).max()
-    };
-    let mut after = 0;
-    for (began, found) in &reads {
-        // What the old master acknowledged, the new one may have lost.
-        let least = newest(new, *began).or_else(|| newest(old, *began).filter(|_| *began < failed));
-        assert!(
-            *found >= least,
-            "{found:?} in place of {least:?}, {:?} after the failure",
-            began.duration_since(failed)
-        );
-        after += usize::from(newest(new, *began).is_some());
-    }
-    assert!(after > 100, "{after} reads of what the new master has");
+    check(&writes.into_inner().unwrap(), &reads.into_inner().unwrap(), place.ports, failed);
     far.set("app:k", "v", Expiry::Never).unwrap();
     assert_eq!(place.replica.ask(&["GET", "app:k"]), Value::Bytes(b"v".to_vec()));
     assert!(far.get("app:k").unwrap().is_some());

@@ -139,7 +139,7 @@ impl<'a> Session<'a> {
         take_over(&mut connection, post, &run_id, deadline)?;
         let mut track: Vec<&[u8]> = vec![b"CLIENT", b"TRACKING", b"ON", b"BCAST"];
         settings.prefixes.iter().for_each(|prefix| track.extend([b"PREFIX".as_slice(), prefix]));
-        connection.ask(&track, deadline)?;
+        connection.ask(&track, deadline).map_err(about_tracking)?;
         let on = near.clock.now();
         shared.counters.tracked.add(1);
         let watch = Watch::start(&place.address, connection.endpoint(), settings.ping_interval());
@@ -460,6 +460,18 @@ impl Check {
             Check::Slots(member) => member.key_here(&begin),
         }
     }
+}
+
+/// What a server that refuses to track means.
+fn about_tracking(error: Error) -> Error {
+    let Error::Server(text) = error else { return error };
+    if text.starts_with("NOPERM") {
+        return Error::Server(format!("the user of the URL may not use CLIENT TRACKING: {text}"));
+    }
+    if text.to_lowercase().contains("unknown") {
+        return Error::Server(format!("it has no CLIENT TRACKING, so use `Tracking::Off`: {text}"));
+    }
+    Error::Server(text)
 }
 
 /// The run of the server.
