@@ -28,15 +28,17 @@ const STORE: &str = "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end 
 /// Ends the lease, if it is still the caller's.
 const RELEASE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
+/// How often a value is fetched that was stored since the look before.
+const LOOKS: usize = 3;
 const FIRST_LOOK: Duration = Duration::from_millis(5);
 const LONGEST_LOOK: Duration = Duration::from_millis(100);
 
 /// How [`Far::get_or_create`] creates and waits.
 #[derive(Clone, Copy, Debug)]
 pub struct Create {
-    expiry: Expiry,
+    pub(crate) expiry: Expiry,
     lease: Duration,
-    wait: Duration,
+    pub(crate) wait: Duration,
 }
 
 impl Default for Create {
@@ -135,12 +137,23 @@ impl Far {
     /// Those of the server.
     pub fn claim(&self, key: impl AsRef<[u8]>, how: &Create) -> Result<Lookup> {
         let (key, deadline) = (key.as_ref(), Instant::now() + how.wait);
-        let claim = match self.0.look(key, true, how.wait) {
+        let mut claim = match self.0.look(key, true, how.wait) {
             Near::Value(value) => return Ok(Lookup::Value(value)),
             Near::Fill(claim) => Some(claim),
             Near::Absent | Near::Bypass => None,
         };
-        self.value_or_lease(key, claim, how, deadline)
+        let (asked, mut pauses) = (Asked::new(self, key, how)?, Pauses::until(deadline));
+        loop {
+            match asked.look(claim)? {
+                Turn::Value(value) => return Ok(Lookup::Value(value)),
+                Turn::Lease(creation) => return Ok(Lookup::Create(creation)),
+                Turn::Wait(kept) => claim = kept,
+            }
+            match pauses.next() {
+                Some(pause) => thread::sleep(pause),
+                None => return Ok(Lookup::TimedOut),
+            }
+        }
     }
 }
 
@@ -155,17 +168,87 @@ pub enum Lookup {
     TimedOut,
 }
 
-/// The right of one caller among all hosts to create a key. Dropping it lets the next one try.
-pub struct Creation {
+/// A lease that is asked for.
+#[derive(Clone)]
+pub(crate) struct Asked {
     far: Far,
     key: Vec<u8>,
-    lease_key: Vec<u8>,
+    /// The lease's own key.
+    lease: Vec<u8>,
     token: Vec<u8>,
+    millis: String,
+    #[cfg(feature = "tokio")]
+    runtime: Option<tokio::runtime::Handle>,
+}
+
+/// What one look for the value or the lease found.
+pub(crate) enum Turn {
+    Value(Vec<u8>),
+    Lease(Creation),
+    /// Another caller creates.
+    Wait(Option<Claim>),
+}
+
+impl Asked {
+    pub(crate) fn new(far: &Far, key: &[u8], how: &Create) -> Result<Self> {
+        let number = getrandom::u64().map_err(|error| Error::Io { what: "get random bytes", source: error.into() })?;
+        Ok(Self {
+            far: far.clone(),
+            key: key.to_vec(),
+            lease: far.0.lease_key(key),
+            token: format!("{number:016x}").into_bytes(),
+            millis: how.lease.as_millis().max(1).to_string(),
+            #[cfg(feature = "tokio")]
+            runtime: None,
+        })
+    }
+
+    /// The lease is given back by a thread of this runtime, because the caller may not block.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn in_runtime(self, runtime: tokio::runtime::Handle) -> Self {
+        Self { runtime: Some(runtime), ..self }
+    }
+
+    /// Looks for the value in the far tier, and takes the lease if the value is missing.
+    pub(crate) fn look(&self, mut claim: Option<Claim>) -> Result<Turn> {
+        let inner = &self.far.0;
+        for _ in 0..LOOKS {
+            let value;
+            (value, claim) = inner.look_far(&self.key, claim)?;
+            if let Some(value) = value {
+                return Ok(Turn::Value(value));
+            }
+            let take: [&[u8]; 7] =
+                [b"EVAL", TAKE.as_bytes(), b"2", &self.key, &self.lease, &self.token, self.millis.as_bytes()];
+            match inner.change(&[], Some(&self.key), &take)? {
+                Value::Int(1) => {
+                    inner.counters.creations.add(1);
+                    let process = std::process::id();
+                    return Ok(Turn::Lease(Creation { asked: self.clone(), is_over: false, process, claim }));
+                }
+                // The value is there now.
+                Value::Int(2) => {}
+                _ => break,
+            }
+        }
+        Ok(Turn::Wait(claim))
+    }
+
+    fn release(&self) {
+        let release: [&[u8]; 5] = [b"EVAL", RELEASE.as_bytes(), b"1", &self.lease, &self.token];
+        // If this fails, the lease ends by itself.
+        drop(self.far.0.change(&[], Some(&self.key), &release));
+    }
+}
+
+/// The right of one caller among all hosts to create a key. Dropping it lets the next one try.
+pub struct Creation {
+    asked: Asked,
     is_over: bool,
     /// A forked child has a copy, whose end means nothing.
     process: u32,
     /// Held until the value is stored, so that the callers of this host wait for it.
-    _claim: Option<Claim>,
+    claim: Option<Claim>,
 }
 
 impl Creation {
@@ -175,71 +258,65 @@ impl Creation {
     /// # Errors
     /// Those of the server.
     pub fn store(mut self, value: impl AsRef<[u8]>, expiry: Expiry) -> Result<bool> {
-        let inner = &self.far.0;
-        let mut store: Vec<&[u8]> =
-            vec![b"EVAL", STORE.as_bytes(), b"2", &self.key, &self.lease_key, &self.token, value.as_ref()];
+        let Asked { far, key, lease, token, .. } = &self.asked;
+        let mut store: Vec<&[u8]> = vec![b"EVAL", STORE.as_bytes(), b"2", key, lease, token, value.as_ref()];
         let until = until(expiry);
         if let Some((unit, number)) = &until {
             store.extend([unit.as_bytes(), number.as_bytes()]);
         }
-        let reply = inner.change(&[&self.key], Some(&self.key), &store);
+        let reply = far.0.change(&[key], Some(key), &store);
         let is_stored = matches!(reply, Ok(Value::Int(1)));
         if !is_stored {
-            inner.counters.lost_leases.add(1);
+            far.0.counters.lost_leases.add(1);
         }
         self.is_over = is_stored;
         reply.map(|_| is_stored)
     }
 }
 
-impl Drop for Creation {
-    fn drop(&mut self) {
-        if !self.is_over && self.process == std::process::id() {
-            let release: [&[u8]; 5] = [b"EVAL", RELEASE.as_bytes(), b"1", &self.lease_key, &self.token];
-            // If this fails, the lease ends by itself.
-            drop(self.far.0.change(&[], Some(&self.key), &release));
-        }
-    }
-}
-
 impl fmt::Debug for Creation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Creation").field("key", &String::from_utf8_lossy(&self.key)).finish_non_exhaustive()
+        f.debug_struct("Creation").field("key", &String::from_utf8_lossy(&self.asked.key)).finish_non_exhaustive()
     }
 }
 
-impl Far {
-    /// Looks for the value in the far tier, and takes the lease if the value is missing. Tries again until the deadline.
-    fn value_or_lease(&self, key: &[u8], mut claim: Option<Claim>, how: &Create, deadline: Instant) -> Result<Lookup> {
-        let lease_key = self.0.lease_key(key);
-        let number = getrandom::u64().map_err(|error| Error::Io { what: "get random bytes", source: error.into() })?;
-        let token = format!("{number:016x}").into_bytes();
-        let millis = how.lease.as_millis().max(1).to_string();
-        let mut pause = FIRST_LOOK;
-        loop {
-            let value;
-            (value, claim) = self.0.look_far(key, claim)?;
-            if let Some(value) = value {
-                return Ok(Lookup::Value(value));
-            }
-            let take: [&[u8]; 7] = [b"EVAL", TAKE.as_bytes(), b"2", key, &lease_key, &token, millis.as_bytes()];
-            let taken = self.0.change(&[], Some(key), &take)?;
-            if taken == Value::Int(1) {
-                let (far, key, process) = (self.clone(), key.to_vec(), std::process::id());
-                let is_over = false;
-                self.0.counters.creations.add(1);
-                return Ok(Lookup::Create(Creation { far, key, lease_key, token, is_over, process, _claim: claim }));
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(Lookup::TimedOut);
-            }
-            if taken == Value::Int(2) {
-                continue;
-            }
-            thread::sleep(pause.min(left));
-            pause = (pause * 2).min(LONGEST_LOOK);
+impl Drop for Creation {
+    fn drop(&mut self) {
+        if self.is_over || self.process != std::process::id() {
+            return;
         }
+        #[cfg(feature = "tokio")]
+        if let Some(runtime) = &self.asked.runtime {
+            let (asked, claim) = (self.asked.clone(), self.claim.take());
+            // In a runtime that has ended this does nothing.
+            runtime.spawn_blocking(move || {
+                asked.release();
+                drop(claim);
+            });
+            return;
+        }
+        self.asked.release();
+        drop(self.claim.take());
+    }
+}
+
+/// The pauses between two looks.
+pub(crate) struct Pauses {
+    deadline: Instant,
+    next: Duration,
+}
+
+impl Pauses {
+    pub(crate) fn until(deadline: Instant) -> Self {
+        Self { deadline, next: FIRST_LOOK }
+    }
+
+    /// The next pause; `None` after the deadline.
+    pub(crate) fn next(&mut self) -> Option<Duration> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let pause = self.next.min(left);
+        self.next = (self.next * 2).min(LONGEST_LOOK);
+        (!left.is_zero()).then_some(pause)
     }
 }
 

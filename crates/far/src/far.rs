@@ -32,6 +32,8 @@ pub(crate) struct Inner {
     pub counters: Arc<Counters>,
     /// Microseconds that fetches take, on average.
     fetch_us: AtomicU64,
+    /// The generation of the near tier of a single master for which connections were last renewed.
+    generation: AtomicU64,
     pub marks: Marks,
     maker: StoreMaker,
     process: ArcSwap<Process>,
@@ -41,8 +43,15 @@ pub(crate) struct Inner {
 pub(crate) struct Process {
     id: u32,
     pub servers: Servers,
+    /// The turns of tasks to call the server.
+    #[cfg(feature = "tokio")]
+    pub turns: Arc<tokio::sync::Semaphore>,
     keeper: Option<Keeper>,
 }
+
+/// How many calls of tasks are with the server at a time.
+#[cfg(feature = "tokio")]
+const MOST_TURNS: usize = 32;
 
 /// Who is asked for data.
 pub(crate) enum Servers {
@@ -71,6 +80,7 @@ impl Far {
             is_cluster,
             counters,
             fetch_us: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
             marks: Marks::default(),
             maker,
             process: ArcSwap::from_pointee(process),
@@ -107,6 +117,12 @@ impl Far {
             proof_age: self.0.nears.part(number).and_then(|near| near.proof_age()),
         };
         map.masters().map(of).collect()
+    }
+
+    /// The seat that this process has: it tracks, or tries to. `None`: others do.
+    #[must_use]
+    pub fn seat(&self) -> Option<String> {
+        self.0.process.load().keeper.as_ref().and_then(Keeper::seat)
     }
 
     /// Why this process's tracker proves nothing, in words, or why it may prove too late; `None` while all is well, or it
@@ -156,7 +172,13 @@ impl Process {
             true => Servers::Cluster(Router::new(settings, nears)),
             false => Servers::One(maker()?),
         };
-        Ok(Self { id: std::process::id(), servers, keeper })
+        Ok(Self {
+            id: std::process::id(),
+            servers,
+            #[cfg(feature = "tokio")]
+            turns: Arc::new(tokio::sync::Semaphore::new(MOST_TURNS)),
+            keeper,
+        })
     }
 }
 
@@ -187,6 +209,7 @@ impl Inner {
         let began = Instant::now();
         let got = match &process.servers {
             Servers::One(store) => {
+                self.renew_for_generation(store.as_ref());
                 let fetched = store.fetch(keys)?;
                 let identity = self.note_run(&self.near, &fetched.run_id, || store.renew());
                 fetched.answers.into_iter().map(|answer| Got { identity, answer }).collect()
@@ -229,6 +252,7 @@ impl Inner {
         let process = self.process()?;
         match &process.servers {
             Servers::One(store) => {
+                self.renew_for_generation(store.as_ref());
                 let reply = store.call(command)?;
                 self.note_run(&self.near, &reply.run_id, || store.renew());
                 Ok(reply.value)
@@ -240,6 +264,16 @@ impl Inner {
                 }
                 Ok(reply.value)
             }
+        }
+    }
+
+    /// Uses no connection that is older than the near tier's generation: the trackers ended the one before because its
+    /// server may no longer be the master.
+    fn renew_for_generation(&self, store: &dyn Store) {
+        let generation = self.near.proof().generation();
+        if self.generation.load(Ordering::Relaxed) != generation {
+            store.renew();
+            self.generation.store(generation, Ordering::Relaxed);
         }
     }
 

@@ -106,6 +106,11 @@ impl Near {
         self.cache.path()
     }
 
+    /// The handle of the near tier's namespace.
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
     /// A word of the namespace; 0 if the file cannot be read.
     #[inline]
     fn word(&self, index: usize) -> u64 {
@@ -186,10 +191,19 @@ impl Near {
 
     /// The right to fill a key, or what is known of it.
     pub(crate) fn claim(&self, key: &[u8], wait: Wait, how: &Claims) -> kennel::Result<Lookup> {
-        let options = CreateOptions::new().wait(wait).claim_max_age(how.max_age).needs_value(how.needs_value);
-        // From now on, which is before anything is fetched.
-        let absence = SystemTime::now().checked_add(how.absence_ttl).map_or(Expiry::Never, Expiry::At);
-        self.cache.claim(key, &options.absence_expiry(absence))
+        self.cache.claim(key, &how.options(wait))
+    }
+
+    /// [`claim`](Self::claim) for a task of tokio, which holds no thread while it waits.
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn claim_as(
+        &self,
+        task: kennel::Task,
+        key: &[u8],
+        wait: Wait,
+        how: &Claims,
+    ) -> kennel::Result<Lookup> {
+        self.cache.to_async().claim(key, &how.options(wait).task(task)).await
     }
 
     /// Whether a caller is filling a key.
@@ -257,6 +271,14 @@ impl Near {
         }
     }
 
+    /// Takes the proofs of a generation back, unless another one has begun.
+    pub(crate) fn end_generation(&self, generation: u64) -> Result<()> {
+        if generation < LAST_GENERATION {
+            self.cache.raise_namespace_word(PROOF, Stamped::new(generation + 1, 0).0)?;
+        }
+        Ok(())
+    }
+
     /// The generation of an identity, if it has the current one.
     pub(crate) fn generation_of(&self, identity: u64) -> Option<u64> {
         self.proof_of(identity).map(Stamped::generation)
@@ -303,6 +325,15 @@ pub(crate) struct Claims {
     pub max_age: Duration,
     pub absence_ttl: Duration,
     pub needs_value: bool,
+}
+
+impl Claims {
+    fn options(&self, wait: Wait) -> CreateOptions {
+        let options = CreateOptions::new().wait(wait).claim_max_age(self.max_age).needs_value(self.needs_value);
+        // From now on, which is before anything is fetched.
+        let absence = SystemTime::now().checked_add(self.absence_ttl).map_or(Expiry::Never, Expiry::At);
+        options.absence_expiry(absence)
+    }
 }
 
 impl Claim {
@@ -366,6 +397,19 @@ mod tests {
         near.cache.raise_namespace_word(NAME, Stamped::new(LAST_GENERATION, 7).0).unwrap();
         near.revoke();
         assert!(!near.is_fresh(near.proof()) && near.begin_generation(7).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_generation_that_has_ended_proves_nothing_and_another_is_left_alone() {
+        let (_place, near) = near();
+        near.begin_generation(7).unwrap();
+        near.prove(1, near.clock.now()).unwrap();
+        near.end_generation(1).unwrap();
+        assert_eq!((near.proof_of(7), near.prove(1, near.clock.now()).unwrap()), (None, false));
+        assert_eq!(near.begin_generation(8).unwrap(), Some(3));
+        near.prove(3, near.clock.now()).unwrap();
+        near.end_generation(1).unwrap();
+        assert!(near.is_fresh(near.proof_of(8).unwrap()));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::far::{Far, Got, Inner};
 use crate::fault::{Rule, copied, keeps};
 use crate::near::{self as kept, Claim, Claims};
+use crate::proof::Stamped;
 use crate::settings::Tracking;
 use crate::store::{Answer, TimeToLive};
 use kennel::{Created, Expiry, Lookup, Stored, Wait};
@@ -25,7 +26,7 @@ use std::time::{Duration, Instant, SystemTime};
 const ATTEMPTS: usize = 3;
 
 /// A key of a batch and its value.
-type Found<'k> = (&'k [u8], Option<Vec<u8>>);
+pub(crate) type Found<'k> = (&'k [u8], Option<Vec<u8>>);
 
 /// What the near tier said of a key.
 pub(crate) enum Near {
@@ -65,21 +66,90 @@ impl Far {
     }
 }
 
+/// The look for a key in the near tier, in steps. Between them the caller claims the key, as a thread or as a task.
+pub(crate) struct Look<'a> {
+    inner: &'a Inner,
+    key: &'a [u8],
+    needs_value: bool,
+    deadline: Instant,
+    attempts: usize,
+    proof: Stamped,
+}
+
+impl<'a> Look<'a> {
+    pub(crate) fn new(inner: &'a Inner, key: &'a [u8], needs_value: bool, wait: Duration) -> Self {
+        Self { inner, key, needs_value, deadline: Instant::now() + wait, attempts: 0, proof: Stamped(0) }
+    }
+
+    /// Begins an attempt: where and how to claim the key. `None`: the far tier must be asked.
+    pub(crate) fn attempt(&mut self) -> Option<(&'a Arc<kept::Near>, Wait, Claims)> {
+        let inner = self.inner;
+        if !inner.settings.covers(self.key) {
+            inner.counters.outside.add(1);
+            return None;
+        }
+        if self.attempts == ATTEMPTS {
+            return None;
+        }
+        self.attempts += 1;
+        let proved = inner.near_of(self.key).and_then(|near| Some((near, near.own_proof()?)));
+        let Some((near, proof)) = proved.filter(|(near, proof)| near.vouches(*proof)) else {
+            inner.counters.untrusted.add(1);
+            return None;
+        };
+        if inner.marks.has(self.key, near.clock.now()) {
+            return None;
+        }
+        self.proof = proof;
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let wait = if left.is_zero() { Wait::No } else { Wait::For(left) };
+        Some((near, wait, inner.claims(self.needs_value)))
+    }
+
+    /// What a claim found. `None`: everything begins again, because the proof is from before a long wait.
+    pub(crate) fn found(&self, near: &Arc<kept::Near>, lookup: kennel::Result<Lookup>) -> Option<Near> {
+        let found = match lookup {
+            Ok(Lookup::Hit(item)) => Near::Value(item.value),
+            Ok(Lookup::Absent) => Near::Absent,
+            Ok(Lookup::Create(claim)) if claim.is_protected() => return Some(Near::Fill(Claim::new(near, claim))),
+            // Unprotected, too late, or the near tier fails.
+            Ok(_) | Err(_) => return Some(Near::Bypass),
+        };
+        if !near.vouches(self.proof) {
+            return None;
+        }
+        let of = &self.inner.counters;
+        if matches!(found, Near::Absent) {
+            of.absent_hits.add(1)
+        } else {
+            of.hits.add(1)
+        }
+        Some(found)
+    }
+}
+
 impl Inner {
     #[inline]
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        if let Some(near) = self.near_of(key)
-            && let Some(proof) = near.own_proof()
-        {
-            let value = near.get(key);
-            copied();
-            let proof = if keeps(Rule::ProofBeforeValue) { proof } else { near.own_proof().unwrap_or(proof) };
-            if value.is_some() && near.vouches(proof) {
-                self.counters.hits.add(1);
-                return Ok(value);
-            }
+        match self.near_hit(key) {
+            Some(value) => Ok(Some(value)),
+            None => self.get_slow(key),
         }
-        self.get_slow(key)
+    }
+
+    /// A near value that is proved.
+    #[inline]
+    pub(crate) fn near_hit(&self, key: &[u8]) -> Option<Vec<u8>> {
+        let near = self.near_of(key)?;
+        let proof = near.own_proof()?;
+        let value = near.get(key);
+        copied();
+        let proof = if keeps(Rule::ProofBeforeValue) { proof } else { near.own_proof().unwrap_or(proof) };
+        if value.is_none() || !near.vouches(proof) {
+            return None;
+        }
+        self.counters.hits.add(1);
+        value
     }
 
     #[cold]
@@ -95,37 +165,10 @@ impl Inner {
 
     /// Looks for a key in the near tier, waits for another caller's fill, or takes the claim.
     pub(crate) fn look(&self, key: &[u8], needs_value: bool, wait: Duration) -> Near {
-        if !self.settings.covers(key) {
-            self.counters.outside.add(1);
-            return Near::Bypass;
-        }
-        let deadline = Instant::now() + wait;
-        for _ in 0..ATTEMPTS {
-            let proved = self.near_of(key).and_then(|near| Some((near, near.own_proof()?)));
-            let Some((near, proof)) = proved.filter(|(near, proof)| near.vouches(*proof)) else {
-                self.counters.untrusted.add(1);
-                return Near::Bypass;
-            };
-            if self.marks.has(key, near.clock.now()) {
-                return Near::Bypass;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            let wait = if left.is_zero() { Wait::No } else { Wait::For(left) };
-            let found = match near.claim(key, wait, &self.claims(needs_value)) {
-                Ok(Lookup::Hit(item)) => Near::Value(item.value),
-                Ok(Lookup::Absent) => Near::Absent,
-                Ok(Lookup::Create(claim)) if claim.is_protected() => return Near::Fill(Claim::new(near, claim)),
-                // Unprotected, too late, or the near tier fails.
-                Ok(_) | Err(_) => return Near::Bypass,
-            };
-            // The proof is from before the wait: after a long one, everything begins again.
-            if near.vouches(proof) {
-                let of = &self.counters;
-                if matches!(found, Near::Absent) {
-                    of.absent_hits.add(1)
-                } else {
-                    of.hits.add(1)
-                }
+        let mut look = Look::new(self, key, needs_value, wait);
+        while let Some((near, wait, claims)) = look.attempt() {
+            let lookup = near.claim(key, wait, &claims);
+            if let Some(found) = look.found(near, lookup) {
                 return found;
             }
         }
@@ -142,12 +185,12 @@ impl Inner {
     }
 
     /// How long to wait for another caller's fetch: a far tier that is slow must not be asked by all who wait.
-    fn fetch_wait(&self) -> Duration {
+    pub(crate) fn fetch_wait(&self) -> Duration {
         self.settings.fetch_wait.max(self.fetch_time() * 4)
     }
 
     /// Fetches a key under a claim, and stores what was found.
-    fn fill(&self, key: &[u8], claim: Claim) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn fill(&self, key: &[u8], claim: Claim) -> Result<Option<Vec<u8>>> {
         let Some(began) = Fill::begin(&claim) else {
             drop(claim);
             return self.bypass(key);
@@ -234,21 +277,22 @@ impl Inner {
     }
 
     fn get_multi(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
-        let mut values = vec![None; keys.len()];
+        let mut batch = self.near_batch(keys);
+        for (key, value) in self.fetch_missing(batch.missing())? {
+            batch.give(key, value.as_ref());
+        }
+        Ok(batch.values)
+    }
+
+    /// The values of many keys that the near tier has.
+    pub(crate) fn near_batch<'k>(&self, keys: &[&'k [u8]]) -> Batch<'k> {
+        let values = self.near_values(keys);
         let mut missing: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
-        for (i, near) in self.near_values(keys).into_iter().enumerate() {
-            match near {
-                Some(value) => values[i] = Some(value),
-                None => missing.entry(keys[i]).or_default().push(i),
-            }
+        for (i, _) in values.iter().enumerate().filter(|(_, value)| value.is_none()) {
+            missing.entry(keys[i]).or_default().push(i);
         }
         self.counters.hits.add(values.iter().flatten().count() as u64);
-        for (key, value) in self.fetch_missing(missing.keys().copied().collect())? {
-            for &i in &missing[key] {
-                values[i].clone_from(&value);
-            }
-        }
-        Ok(values)
+        Batch { values, missing }
     }
 
     /// What the near tier, proved, has of many keys.
@@ -296,13 +340,13 @@ impl Inner {
     }
 
     /// Whether it is worth to wait for a key: it is proved, and another caller has its claim.
-    fn is_being_filled(&self, key: &[u8]) -> bool {
+    pub(crate) fn is_being_filled(&self, key: &[u8]) -> bool {
         let is_claimed =
             |near: &Arc<kept::Near>| near.own_proof().is_some_and(|proof| near.vouches(proof)) && near.is_claimed(key);
         self.settings.covers(key) && self.near_of(key).is_some_and(is_claimed)
     }
 
-    fn fill_many<'k>(&self, fills: Vec<(&'k [u8], Claim)>, done: &mut Vec<Found<'k>>) -> Result<()> {
+    pub(crate) fn fill_many<'k>(&self, fills: Vec<(&'k [u8], Claim)>, done: &mut Vec<Found<'k>>) -> Result<()> {
         if fills.is_empty() {
             return Ok(());
         }
@@ -327,7 +371,7 @@ impl Inner {
         failed.map_or(Ok(()), Err)
     }
 
-    fn bypass_many<'k>(&self, keys: &[&'k [u8]], done: &mut Vec<Found<'k>>) -> Result<()> {
+    pub(crate) fn bypass_many<'k>(&self, keys: &[&'k [u8]], done: &mut Vec<Found<'k>>) -> Result<()> {
         if keys.is_empty() {
             return Ok(());
         }
@@ -336,6 +380,25 @@ impl Inner {
             done.push((*key, self.pass_on(key, got.answer)?));
         }
         Ok(())
+    }
+}
+
+/// The values of a batch, in the order of its keys, and where the missing ones belong.
+pub(crate) struct Batch<'k> {
+    pub values: Vec<Option<Vec<u8>>>,
+    missing: BTreeMap<&'k [u8], Vec<usize>>,
+}
+
+impl<'k> Batch<'k> {
+    /// The missing keys, each once.
+    pub(crate) fn missing(&self) -> Vec<&'k [u8]> {
+        self.missing.keys().copied().collect()
+    }
+
+    pub(crate) fn give(&mut self, key: &[u8], value: Option<&Vec<u8>>) {
+        for &i in self.missing.get(key).into_iter().flatten() {
+            self.values[i] = value.cloned();
+        }
     }
 }
 

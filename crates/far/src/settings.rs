@@ -1,6 +1,6 @@
 //! What the options of a far tier come to.
 
-use crate::address::{Address, Endpoint};
+use crate::address::{Address, Endpoint, Place};
 use crate::error::Result;
 use crate::proof::Scope;
 use std::time::Duration;
@@ -57,9 +57,9 @@ impl Settings {
 
     /// `HOST:PORT` of each node that the URL of a cluster names.
     pub(crate) fn seed_places(&self) -> Vec<String> {
-        let place = |seed: &Address| match &seed.endpoint {
-            Endpoint::Tcp(host, port) => Some(format!("{host}:{port}")),
-            Endpoint::Unix(_) => None,
+        let place = |seed: &Address| match &seed.place {
+            Place::Server(Endpoint::Tcp(host, port)) => Some(format!("{host}:{port}")),
+            _ => None,
         };
         self.seeds.iter().flatten().filter_map(place).collect()
     }

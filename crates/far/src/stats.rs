@@ -16,6 +16,18 @@ macro_rules! counters {
             $(pub $name: Count,)*
         }
 
+        impl Stats {
+            /// Each counter with its name.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+
+            /// Counters by their names.
+            pub(crate) fn by_name(value: impl Fn(&'static str) -> u64) -> Self {
+                Self { $($name: value(stringify!($name)),)* }
+            }
+        }
+
         impl Counters {
             pub(crate) fn read(&self) -> Stats {
                 Stats { $($name: self.$name.get(),)* }

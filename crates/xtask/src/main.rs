@@ -7,6 +7,7 @@
 
 mod capi;
 mod far;
+mod far_figures;
 mod fuzz;
 mod instructions;
 mod library_tests;
@@ -69,6 +70,8 @@ enum Command {
     Torture(torture::Args),
     /// Use the far tier on two hosts in front of a real server, among faults, and check every answer
     Far(far::Args),
+    /// Measure the far tier, all its figures in one run
+    FarFigures(far_figures::Args),
     /// Run all tests, Python's included, as Windows programs under Wine
     Windows(windows::Args),
     /// Type-check and lint everything for macOS
@@ -112,6 +115,7 @@ fn main() -> ExitCode {
         Command::Power(args) => power::run(&args),
         Command::Torture(args) => torture::run(&args),
         Command::Far(args) => far::run(&args),
+        Command::FarFigures(args) => far_figures::run(args),
         Command::Windows(args) => windows::run(args),
         Command::MacosCheck => macos::run(),
         Command::Minimal => minimal::run(),

@@ -7,6 +7,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyModule, PyTuple};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 /// Work for a thread of gevent's pool.
 #[pyclass(module = "kennel._kennel", frozen)]
@@ -57,4 +58,13 @@ pub(crate) fn ask<T: Send + 'static>(
     greenlet.call_in_thread(py, job.into_any())?;
     let value = done.lock().unwrap_or_else(PoisonError::into_inner).take();
     value.ok_or_else(|| PyRuntimeError::new_err("a call to the far tier was lost in a thread"))
+}
+
+/// Drops what may wait for the server, or for the keeper's thread, in a thread of its own: Python deletes objects with the
+/// interpreter's lock held, and when it ends.
+pub(crate) fn drop_elsewhere<T: Send + 'static>(value: Option<T>) {
+    if let Some(value) = value {
+        // Without a thread the value is dropped here.
+        drop(thread::Builder::new().name("kennel-far end".into()).spawn(move || drop(value)));
+    }
 }

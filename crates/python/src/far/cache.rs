@@ -1,6 +1,6 @@
 //! The base class of `kennel.far.FarCache`.
 
-use super::ask::{ask, undisturbed};
+use super::ask::{ask, drop_elsewhere, undisturbed};
 use super::creation::FarCreation;
 use super::error::exception;
 use super::{options, reply, stats};
@@ -14,7 +14,6 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use std::path::PathBuf;
-use std::thread;
 use std::time::Duration;
 
 /// Stores many values with one time to live.
@@ -263,15 +262,6 @@ impl FarCache {
 impl Drop for FarCache {
     fn drop(&mut self) {
         drop_elsewhere(self.0.take());
-    }
-}
-
-/// Drops what may wait for the server, or for the keeper's thread, in a thread of its own: Python deletes objects with the
-/// interpreter's lock held, and when it ends.
-pub(crate) fn drop_elsewhere<T: Send + 'static>(value: Option<T>) {
-    if let Some(value) = value {
-        // Without a thread the value is dropped here.
-        drop(thread::Builder::new().name("kennel-far end".into()).spawn(move || drop(value)));
     }
 }
 

@@ -1,6 +1,6 @@
 //! The right to create a key of the far tier.
 
-use super::ask::ask;
+use super::ask::{ask, drop_elsewhere};
 use super::error::exception;
 use crate::bytes::Bytes;
 use crate::expiry::{Seconds, expiry};
@@ -72,6 +72,6 @@ impl Drop for FarCreation {
     /// An object that is deleted must not wait for the server with the interpreter's lock held.
     fn drop(&mut self) {
         let creation = self.creation.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        super::cache::drop_elsewhere(creation);
+        drop_elsewhere(creation);
     }
 }
