@@ -30,6 +30,8 @@ const STORE: &str = "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end 
 /// Ends the lease, if it is still the caller's.
 const RELEASE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
+/// How often a value may come, and be gone again, between the look for it and for the lease.
+const LOOKS: usize = 3;
 const FIRST_LOOK: Duration = Duration::from_millis(5);
 const LONGEST_LOOK: Duration = Duration::from_millis(100);
 
@@ -213,7 +215,7 @@ impl Asked {
 
     /// Looks for the value in the far tier, and takes the lease if the value is missing.
     pub(crate) fn look(mut self) -> Result<Turn> {
-        loop {
+        for _ in 0..LOOKS {
             let value;
             (value, self.claim) = self.far.0.look_far(&self.key, self.claim.take())?;
             if let Some(value) = value {
@@ -227,9 +229,10 @@ impl Asked {
                     return Ok(Turn::Create(Creation { asked: Some(self), process: std::process::id() }));
                 }
                 Value::Int(VALUE_IS_THERE) => {}
-                _ => return Ok(Turn::Wait(self)),
+                _ => break,
             }
         }
+        Ok(Turn::Wait(self))
     }
 
     fn release(&self) {
