@@ -32,11 +32,13 @@ pub struct StatArgs {
 }
 
 /// What the counters mean; the others are explained by their names.
-const EXPLAINED: [(&str, &str); 19] = [
+const EXPLAINED: [(&str, &str); 21] = [
     ("hits", "reads that the near cache answered"),
     ("absent_hits", "reads that it answered with a remembered absence"),
+    ("brief_hits", "those of them for which nothing was proved, within --max-staleness"),
     ("fills", "values and absences fetched and stored"),
     ("voided", "fetched, but not stored: the key had changed meanwhile"),
+    ("hot_keys", "keys left out for a second: they changed too often"),
     ("bypasses", "reads that went to the server and stored nothing"),
     ("untrusted", "those of them for which nothing was proved"),
     ("outside", "reads and writes of keys with other prefixes"),
