@@ -89,9 +89,10 @@ pub use api::AsyncCache;
 pub use api::{AsyncLocal, AsyncTyped};
 #[cfg(not(loom))]
 pub use api::{
-    Cache, Changed, Claim, ClaimRequest, CreateError, CreateOptions, Created, CreatorOutput, Entries, Entry, Item,
-    ItemId, KeyLock, Keys, Limit, LockOptions, Lookup, NamespaceOptions, Options, Repair, Sample, SampleKind,
-    SetOptions, Stamp, Stats, Stored, StripeStats, Swap, Task, Values, Verification, Wait,
+    Cache, Changed, Claim, ClaimRequest, CreateError, CreateOptions, Created, CreatorOutput, Entries, Entry,
+    HottestFirst, Item, ItemId, KeyLock, Keys, Limit, LockOptions, Lookup, NamespaceDefaults, NamespaceOptions,
+    Options, Repair, RestoreOptions, Restored, Sample, SampleKind, SavedItem, SetOptions, Stamp, Stats, Stored,
+    StripeStats, Swap, Task, Values, Verification, Wait,
 };
 #[cfg(all(feature = "typed", not(loom)))]
 pub use api::{Local, LocalOptions, Typed};

@@ -1,9 +1,10 @@
 //! The handle of an open cache file.
 
-use super::namespace::{Namespace, NamespaceOptions, with_stored_key};
+use super::namespace::{Namespace, NamespaceDefaults, NamespaceOptions, with_stored_key};
 use crate::error::{Error, Result};
 use crate::file::AttachedFile;
 use crate::file::current::{Current, InUse};
+use crate::shm::layout::NAMESPACE_NAME;
 use crate::sync::calls::AnyCall;
 use std::fmt;
 use std::path::Path;
@@ -96,6 +97,17 @@ impl Cache {
     #[must_use]
     pub fn namespaces(&self) -> Vec<String> {
         self.in_use().store.namespace_names()
+    }
+
+    /// The default times that the file keeps for the namespace of this name, whatever the options of a handle say; `None`
+    /// if the file has no such namespace.
+    #[must_use]
+    pub fn namespace_defaults(&self, name: &str) -> Option<NamespaceDefaults> {
+        let opened = self.in_use();
+        let number = Some(name)
+            .filter(|name| name.len() <= NAMESPACE_NAME)
+            .and_then(|name| opened.store.namespace_named(name))?;
+        Some(opened.store.namespace_defaults(number).into())
     }
 
     /// The key under which the file stores a key of this handle. Without a namespace it is the key itself.

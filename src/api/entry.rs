@@ -4,12 +4,11 @@ use super::cache::Cache;
 use super::item::{Stamp, moment};
 use super::namespace::Namespace;
 use super::random;
-use super::scan::{Scan, items_without_lock};
+use super::scan::{NamespaceNames, Scan, items_without_lock};
 use crate::file::AttachedFile;
 use crate::store::read::BucketItem;
 use crate::store::record::mix;
 use crate::store::slot::Ring;
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -57,7 +56,7 @@ impl Cache {
         Scan::new(self.scanned())
     }
 
-    fn scanned(&self) -> Option<Arc<AttachedFile>> {
+    pub(super) fn scanned(&self) -> Option<Arc<AttachedFile>> {
         self.readable().filter(|opened| !opened.is_foreign()).map(|opened| opened.clone())
     }
 
@@ -136,19 +135,18 @@ impl Iterator for Entries {
 struct Maker {
     /// The namespace whose items are shown; `None` for all.
     namespace: Option<Arc<Namespace>>,
-    names: HashMap<u16, Option<Arc<str>>>,
+    names: NamespaceNames,
 }
 
 impl Maker {
     fn new(namespace: Option<Arc<Namespace>>) -> Self {
-        Self { namespace, names: HashMap::new() }
+        Self { namespace, names: NamespaceNames::default() }
     }
 
     /// `None` for an item of another namespace.
     fn entry(&mut self, opened: &AttachedFile, item: BucketItem) -> Option<Entry> {
         let BucketItem { key, slot, head, extension, value_len } = item;
-        let number = extension.namespace();
-        let name = self.names.entry(number).or_insert_with(|| opened.store.namespace_name_of(number).map(Into::into));
+        let name = self.names.name_of(opened, extension.namespace());
         let key = match &self.namespace {
             None => key,
             Some(namespace) if name.as_deref() == Some(namespace.name()) => namespace.callers_key(key)?,
@@ -156,7 +154,7 @@ impl Maker {
         };
         Some(Entry {
             key,
-            namespace: name.clone(),
+            namespace: name,
             value_len: value_len as u64,
             record_len: head.units() * 8,
             flags: extension.caller_flags(),

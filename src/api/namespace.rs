@@ -5,7 +5,7 @@ use super::stripe_lock::Patience;
 use crate::error::{Error, Result};
 use crate::file::AttachedFile;
 use crate::shm::layout::NAMESPACE_NAME;
-use crate::store::namespace::Defaults;
+use crate::store::namespace::{Defaults, MOST_JITTER};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -92,6 +92,32 @@ impl fmt::Debug for NamespaceOptions {
     }
 }
 
+/// The default times that a file keeps for a namespace: see [`Cache::namespace_defaults`](crate::Cache::namespace_defaults).
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct NamespaceDefaults {
+    /// How long an item lives.
+    pub ttl: Option<Duration>,
+    /// How long an item is fresh.
+    pub soft_ttl: Option<Duration>,
+    /// How long the cache remembers that a key has no value.
+    pub absence_ttl: Option<Duration>,
+    /// The part, from 0 to 1, by which times to live are shortened at most.
+    pub jitter: f64,
+}
+
+impl From<Defaults> for NamespaceDefaults {
+    fn from(stored: Defaults) -> Self {
+        let time = |ms: u64| (ms != 0).then(|| Duration::from_millis(ms));
+        Self {
+            ttl: time(stored.hard_ttl_ms),
+            soft_ttl: time(stored.soft_ttl_ms),
+            absence_ttl: time(stored.none_ttl_ms),
+            jitter: f64::from(stored.jitter) / f64::from(MOST_JITTER),
+        }
+    }
+}
+
 /// The namespace of a handle. Its number may differ from file to file.
 pub(super) struct Namespace {
     name: String,
@@ -128,12 +154,20 @@ impl Namespace {
     }
 
     /// The namespace's number in a file that has it.
+    #[inline]
     pub(super) fn number_in(&self, opened: &AttachedFile) -> Option<u16> {
         let file = opened.number & ((1 << 48) - 1);
         let found = self.found.load(Ordering::Relaxed);
         if found != 0 && found & ((1 << 48) - 1) == file {
             return Some((found >> 48) as u16);
         }
+        self.look_up(opened, file)
+    }
+
+    /// Finds the number by the name, and notes it together with the file's number.
+    #[cold]
+    #[inline(never)]
+    fn look_up(&self, opened: &AttachedFile, file: u64) -> Option<u16> {
         let number = opened.store.namespace_named(&self.name)?;
         self.found.store(u64::from(number) << 48 | file, Ordering::Relaxed);
         Some(number)

@@ -6,11 +6,12 @@ use crate::file::AttachedFile;
 use crate::store::CrashState;
 use crate::store::read::BucketItem;
 use crossbeam::utils::Backoff;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 /// How often a scan looks at a bucket that is being changed before it takes the lock of the stripe.
-const LOOKS: u32 = 64;
+pub(super) const LOOKS: u32 = 64;
 
 /// All buckets of a file, one after the other.
 pub(super) struct Scan {
@@ -44,6 +45,18 @@ impl Scan {
 impl fmt::Debug for Scan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scan").field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+/// The names of the namespaces that a scan met.
+#[derive(Default)]
+pub(super) struct NamespaceNames(HashMap<u16, Option<Arc<str>>>);
+
+impl NamespaceNames {
+    /// The name of a namespace of a file; `None` for number 0.
+    pub(super) fn name_of(&mut self, opened: &AttachedFile, number: u16) -> Option<Arc<str>> {
+        let name = || opened.store.namespace_name_of(number).map(Into::into);
+        self.0.entry(number).or_insert_with(name).clone()
     }
 }
 

@@ -3,8 +3,9 @@
 //! A checksum holds for the bytes that it was computed from. Bytes in shared memory may change a moment later. So a
 //! record is copied first, with its header and its extension, and then the copy is checked and used.
 
-use super::read::RecordRef;
+use super::read::{BucketView, Look, RecordRef};
 use super::record::{Extension, Head, RecordLocation, is_sound};
+use super::slot::Slot;
 use super::stripe_guard::{Entry, StripeGuard};
 use super::table::Store;
 use crate::hash::Key;
@@ -18,6 +19,13 @@ pub(crate) struct Copied {
     pub value: Vec<u8>,
     /// The record's place, for its checksum.
     location: RecordLocation,
+}
+
+/// The item of a slot, in private memory.
+pub(crate) struct SlotItem {
+    pub key: Vec<u8>,
+    pub slot: Slot,
+    pub copied: Copied,
 }
 
 impl Copied {
@@ -48,6 +56,33 @@ impl<M: Memory> Store<M> {
         value.try_reserve_exact(len)?;
         self.mem.append_out(at, len, &mut value);
         Ok(value)
+    }
+
+    /// Copies the item of a slot, whatever its key, if it is current and passes its checksum. Remembered absences are
+    /// items, too.
+    pub(crate) fn item_of_slot(
+        &self,
+        view: &BucketView<'_>,
+        now_ms: impl FnOnce() -> u64,
+    ) -> Look<Result<SlotItem, TryReserveError>> {
+        let found = match self.found_in_slot(view, now_ms) {
+            Look::Hit(found) => found,
+            Look::Miss => return Look::Miss,
+            Look::Changing => return Look::Changing,
+        };
+        let mut key = Vec::new();
+        self.mem.append_out(found.at + found.head.key_at(), found.head.key_len() as usize, &mut key);
+        let copied = match self.copied(&found) {
+            Ok(copied) => copied,
+            Err(error) => return Look::Hit(Err(error)),
+        };
+        if !self.validate(&found) {
+            return Look::Changing;
+        }
+        let slot = found.slot;
+        let of = self.key(&key);
+        let is_own = of.tag() == slot.tag() && self.stripe_of(&of) == found.stripe && self.is_true(&copied, &of, true);
+        if is_own { Look::Hit(Ok(SlotItem { key, slot, copied })) } else { Look::Miss }
     }
 
     /// Whether a copy passes its checksum and a read may see it. Visibility is checked again on the copy, because the

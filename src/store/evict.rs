@@ -59,7 +59,7 @@ impl<M: Memory> StripeGuard<'_, M> {
 
     /// The head's position, if `units` in one piece are free there; if they do not fit before the ring's end, a pad
     /// fills the rest of the lap first.
-    fn room_at_head(&self, ring: Ring, units: u64) -> Option<u64> {
+    pub(super) fn room_at_head(&self, ring: Ring, units: u64) -> Option<u64> {
         let shape = self.shape(ring);
         let head = self.ring_head(ring);
         let free = shape.units - self.used(ring);
@@ -83,7 +83,7 @@ impl<M: Memory> StripeGuard<'_, M> {
     }
 
     /// Evicts the record at a ring's tail, or moves it; in either case the tail passes it.
-    fn leave_one(&mut self, ring: Ring, budget: &mut Budget) {
+    pub(super) fn leave_one(&mut self, ring: Ring, budget: &mut Budget) {
         let tail = self.tail(ring);
         let shape = self.shape(ring);
         let at = self.address(ring, tail);

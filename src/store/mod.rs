@@ -9,6 +9,7 @@
 //! * [`claim`] lets one caller create a key's value while others wait; [`namespace`] manages the namespaces.
 //! * [`evict`] makes room; [`rebuild`] rebuilds a stripe's index after an operating-system crash, unless nothing was
 //!   written since the last [`durable`] point.
+//! * [`heat`] orders the items by their use, and [`restore`] stores saved items in free space.
 //! * [`verify`] checks the invariants that these modules rely on.
 
 pub(crate) mod claim;
@@ -22,6 +23,7 @@ pub(crate) mod evict;
 pub(crate) mod fuzzed;
 pub(crate) mod head;
 mod header;
+pub(crate) mod heat;
 pub(crate) mod intent;
 #[cfg(all(test, loom))]
 mod models;
@@ -33,6 +35,7 @@ pub(crate) mod record;
 mod reordered;
 mod repair;
 mod reset;
+pub(crate) mod restore;
 pub(crate) mod ring;
 mod rings;
 pub(crate) mod slot;

@@ -379,6 +379,27 @@ impl<M: Memory> Store<M> {
         }
     }
 
+    /// A bucket of which only the word `i` is looked at, whatever the key of its slot.
+    pub(crate) fn slot_view(&self, stripe: u32, bucket: u64, i: usize) -> BucketView<'_> {
+        let location = KeyLocation { stripe, bucket_at: self.geometry.bucket(stripe, bucket) };
+        BucketView { candidates: 1 << i, ..self.bucket_view_at(location, &Key { bytes: &[], hash: 0 }) }
+    }
+
+    /// The record of a view's slot, if it is current. Its lengths can be trusted; its bytes may change. Remembered absences
+    /// are found, too.
+    pub(super) fn found_in_slot<'a>(&self, view: &BucketView<'a>, now_ms: impl FnOnce() -> u64) -> Look<RecordRef<'a>> {
+        if view.version & 1 == 1 {
+            return Look::Changing;
+        }
+        let (i, slot) = view.first();
+        let record = if slot.is_live() { self.record_in(view.stripe, slot) } else { None };
+        let Some(record) = record.filter(|record| self.visibility(record.at, record.head, now_ms).is_seen(true)) else {
+            return view.missed();
+        };
+        let found = view.found(i, slot, record);
+        if self.validate(&found) { Look::Hit(found) } else { Look::Changing }
+    }
+
     /// Appends the items of a bucket that a read would find; `false` if a writer changed the bucket meanwhile.
     pub(crate) fn items_of_bucket(&self, stripe: u32, bucket: u64, now_ms: u64, items: &mut Vec<BucketItem>) -> bool {
         let bucket_at = self.geometry.bucket(stripe, bucket);

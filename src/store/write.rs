@@ -59,7 +59,8 @@ impl<M: Memory> StripeGuard<'_, M> {
     }
 
     /// Writes a record at the reserved head of a ring and links it.
-    fn append(
+    #[inline(always)]
+    pub(super) fn append(
         &mut self,
         draft: &NewRecord<'_>,
         epochs: RecordEpochs,
@@ -149,7 +150,7 @@ impl<M: Memory> StripeGuard<'_, M> {
         }
     }
 
-    fn ghost_of(&self, key: &Key<'_>) -> Option<u64> {
+    pub(super) fn ghost_of(&self, key: &Key<'_>) -> Option<u64> {
         let bucket_at = self.store.bucket_of(key);
         let candidates = M::matching(self.store.mem.words::<8>(bucket_at), Slot::ghost_pattern(key)) & !1;
         slots_in(bucket_at, candidates).find(|&slot_at| self.slot(slot_at).is_ghost_of(key))

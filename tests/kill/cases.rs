@@ -7,8 +7,8 @@ use crate::table::{self, Reached};
 use crate::{PASSINGS, PROMISED, SEATS, STRATEGIES, by_strategy, dies, in_parallel, in_time};
 use kennel::crash::{self, Event, Step};
 use kennel::{
-    Cache, CreateOptions, Expiry, Invalidation, LockStrategy, Lookup, NamespaceOptions, Options, SetOptions, Stored,
-    Swap, Wait,
+    Cache, CreateOptions, Expiry, Invalidation, LockStrategy, Lookup, NamespaceOptions, Options, RestoreOptions,
+    Restored, SavedItem, SetOptions, Stored, Swap, Wait,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -119,6 +119,22 @@ pub const CASES: &[Case] = &[
             let stamp = c.get_item(KEY).unwrap().stamp;
             let swap = c.compare_and_swap(KEY, stamp, NEW_LARGE, &SetOptions::new()).unwrap();
             assert!(matches!(swap, Swap::Stored(_)));
+        },
+        states: &[Some(OLD_LARGE), Some(NEW_LARGE)],
+        may_lose: false,
+    },
+    Case {
+        name: "restore",
+        options: roomy,
+        // The record to be replaced has no access marks.
+        before: |c| {
+            absent(c);
+            set(c, OLD_LARGE);
+        },
+        work: |c, _| {
+            let mut item = SavedItem::new(KEY.as_bytes(), Some(NEW_LARGE));
+            item.marks = 3;
+            assert_eq!(c.restore(&item, &RestoreOptions::new().replace(true)).unwrap(), Restored::Stored);
         },
         states: &[Some(OLD_LARGE), Some(NEW_LARGE)],
         may_lose: false,

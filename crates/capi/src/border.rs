@@ -1,6 +1,6 @@
 //! The border of each function: no panic leaves it, a failure becomes a number and a text, and pointers are checked.
 
-use crate::words::{Words, words};
+use crate::words::{Words, text, words};
 use engine::{Error, ErrorCode};
 use std::any::Any;
 use std::cell::RefCell;
@@ -63,11 +63,6 @@ fn note(words: Words) {
             *last = words;
         }
     });
-}
-
-/// A text for C, which ends at the first zero byte.
-pub(crate) fn text(text: &str) -> CString {
-    CString::new(text.split('\0').next().unwrap_or_default()).unwrap_or_default()
 }
 
 /// Runs the body of a function.

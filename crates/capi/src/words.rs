@@ -1,6 +1,5 @@
 //! The texts of errors, for a program in C.
 
-use crate::border::text;
 use engine::{Advice, Error};
 use std::ffi::{CStr, CString};
 
@@ -44,6 +43,11 @@ impl Words {
     pub(crate) fn advice(&self) -> &CStr {
         self.advice
     }
+}
+
+/// A text for C, which ends at the first zero byte.
+pub(crate) fn text(text: &str) -> CString {
+    CString::new(text.split('\0').next().unwrap_or_default()).unwrap_or_default()
 }
 
 /// What is said of an error of the engine.

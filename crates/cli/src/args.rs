@@ -35,7 +35,7 @@ impl FileArgs {
 
 /// Opens a file for reading values: read-only, unless it is from before a restart of the machine or a copy. No process
 /// can read such a file until one opens it for writing.
-fn open_to_read(options: &Options, path: &Path) -> kennel::Result<Cache> {
+pub fn open_to_read(options: &Options, path: &Path) -> kennel::Result<Cache> {
     let cache = options.open_read_only(path)?;
     if !cache.awaits_writer() {
         return Ok(cache);
@@ -88,8 +88,9 @@ impl OptionalFileArgs {
     }
 }
 
+/// Whether files are accepted that others can write.
 #[derive(Args)]
-struct TrustArgs {
+pub struct TrustArgs {
     /// Accept a file that belongs to another user or that other users can write. By default such a file is refused,
     /// because anyone who can write it decides what you read from it.
     #[arg(long)]
@@ -97,7 +98,7 @@ struct TrustArgs {
 }
 
 impl TrustArgs {
-    fn options(&self) -> Options {
+    pub fn options(&self) -> Options {
         Options::new().trust(self.trust)
     }
 }
@@ -129,6 +130,10 @@ impl WriteArgs {
 impl LockWaitArgs {
     pub fn open(&self, options: Options, path: impl AsRef<Path>) -> kennel::Result<Cache> {
         options.lock_wait(self.lock_wait).open(path)
+    }
+
+    pub fn create(&self, options: Options, path: impl AsRef<Path>) -> kennel::Result<Cache> {
+        options.lock_wait(self.lock_wait).create(path)
     }
 }
 

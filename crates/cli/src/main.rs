@@ -9,6 +9,7 @@ mod message;
 mod output;
 mod platform;
 mod sampled;
+mod stream;
 mod time;
 mod trace;
 

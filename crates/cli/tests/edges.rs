@@ -55,10 +55,11 @@ impl Place {
 
 /// Each command that prints, and what it is given.
 #[cfg(target_os = "linux")]
-const PRINTERS: [&str; 16] = [
+const PRINTERS: [&str; 17] = [
     "get test.cache k",
     "get test.cache k --json",
     "keys test.cache",
+    "dump test.cache",
     "incr test.cache n --initial 1",
     "stat test.cache",
     "stat test.cache --json --stripes",

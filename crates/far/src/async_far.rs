@@ -71,7 +71,7 @@ impl AsyncFar {
     /// Those of [`Far::get`].
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
         let (key, inner) = (key.as_ref(), &self.far.0);
-        if let Some(value) = inner.near_hit(key) {
+        if let Some(value) = inner.near_hit(key, |near| near.get(key)) {
             return Ok(Some(value));
         }
         match self.look(Task::unique(), key, false, inner.fetch_wait()).await {
@@ -188,33 +188,32 @@ impl AsyncFar {
         create: impl FnOnce() -> F,
     ) -> Result<Vec<u8>, CreateError<E>> {
         let (key, task, deadline) = (key.as_ref(), Task::unique(), Instant::now() + how.wait);
-        let mut claim = match self.look(task, key, true, how.wait).await {
+        let claim = match self.look(task, key, true, how.wait).await {
             Near::Value(value) => return Ok(value),
             Near::Fill(claim) => Some(claim),
             Near::Absent | Near::Bypass => None,
         };
-        let asked = Asked::new(&self.far, key, how)?.in_runtime(Handle::current());
+        let mut asked = Asked::new(&self.far, key, how, claim)?.in_runtime(Handle::current());
         let mut pauses = Pauses::until(deadline);
-        let lease = loop {
-            let asked = asked.clone();
-            match self.block(move |_| asked.look(claim)).await? {
+        let creation = loop {
+            asked = match self.block(move |_| asked.look()).await? {
                 Turn::Value(value) => return Ok(value),
-                Turn::Lease(lease) => break Some(lease),
-                Turn::Wait(kept) => claim = kept,
-            }
+                Turn::Create(creation) => break Some(creation),
+                Turn::Wait(asked) => asked,
+            };
             match pauses.next() {
                 Some(pause) => tokio::time::sleep(pause).await,
                 None => break None,
             }
         };
-        if lease.is_none() {
+        if creation.is_none() {
             self.far.0.counters.creations.add(1);
         }
         let value = task.run_async(create).await.map_err(CreateError::Creator)?;
-        let (Some(lease), expiry) = (lease, how.expiry) else { return Ok(value) };
+        let (Some(creation), expiry) = (creation, how.expiry) else { return Ok(value) };
         let store = move |_: &Inner| {
             // A value that cannot be stored is returned all the same.
-            drop(lease.store(&value, expiry));
+            drop(creation.store(&value, expiry));
             Ok(value)
         };
         Ok(self.block(store).await?)

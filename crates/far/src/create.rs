@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 /// since this one looked.
 const TAKE: &str = "if redis.call('EXISTS', KEYS[1]) == 1 then return 2 end \
      if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end return 0";
+const LEASE_TAKEN: i64 = 1;
+const VALUE_IS_THERE: i64 = 2;
 /// Stores a value and ends the lease, if the lease is still the caller's.
 const STORE: &str = "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end \
      if ARGV[3] then redis.call('SET', KEYS[1], ARGV[2], ARGV[3], ARGV[4]) else redis.call('SET', KEYS[1], ARGV[2]) end \
@@ -28,8 +30,6 @@ const STORE: &str = "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end 
 /// Ends the lease, if it is still the caller's.
 const RELEASE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
-/// How often a value is fetched that was stored since the look before.
-const LOOKS: usize = 3;
 const FIRST_LOOK: Duration = Duration::from_millis(5);
 const LONGEST_LOOK: Duration = Duration::from_millis(100);
 
@@ -137,18 +137,18 @@ impl Far {
     /// Those of the server.
     pub fn claim(&self, key: impl AsRef<[u8]>, how: &Create) -> Result<Lookup> {
         let (key, deadline) = (key.as_ref(), Instant::now() + how.wait);
-        let mut claim = match self.0.look(key, true, how.wait) {
+        let claim = match self.0.look(key, true, how.wait) {
             Near::Value(value) => return Ok(Lookup::Value(value)),
             Near::Fill(claim) => Some(claim),
             Near::Absent | Near::Bypass => None,
         };
-        let (asked, mut pauses) = (Asked::new(self, key, how)?, Pauses::until(deadline));
+        let (mut asked, mut pauses) = (Asked::new(self, key, how, claim)?, Pauses::until(deadline));
         loop {
-            match asked.look(claim)? {
+            asked = match asked.look()? {
                 Turn::Value(value) => return Ok(Lookup::Value(value)),
-                Turn::Lease(creation) => return Ok(Lookup::Create(creation)),
-                Turn::Wait(kept) => claim = kept,
-            }
+                Turn::Create(creation) => return Ok(Lookup::Create(creation)),
+                Turn::Wait(asked) => asked,
+            };
             match pauses.next() {
                 Some(pause) => thread::sleep(pause),
                 None => return Ok(Lookup::TimedOut),
@@ -168,8 +168,7 @@ pub enum Lookup {
     TimedOut,
 }
 
-/// A lease that is asked for.
-#[derive(Clone)]
+/// A lease that is asked for, and then had.
 pub(crate) struct Asked {
     far: Far,
     key: Vec<u8>,
@@ -177,6 +176,8 @@ pub(crate) struct Asked {
     lease: Vec<u8>,
     token: Vec<u8>,
     millis: String,
+    /// Held until the value is stored, so that the callers of this host wait for it.
+    claim: Option<Claim>,
     #[cfg(feature = "tokio")]
     runtime: Option<tokio::runtime::Handle>,
 }
@@ -184,13 +185,13 @@ pub(crate) struct Asked {
 /// What one look for the value or the lease found.
 pub(crate) enum Turn {
     Value(Vec<u8>),
-    Lease(Creation),
+    Create(Creation),
     /// Another caller creates.
-    Wait(Option<Claim>),
+    Wait(Asked),
 }
 
 impl Asked {
-    pub(crate) fn new(far: &Far, key: &[u8], how: &Create) -> Result<Self> {
+    pub(crate) fn new(far: &Far, key: &[u8], how: &Create, claim: Option<Claim>) -> Result<Self> {
         let number = getrandom::u64().map_err(|error| Error::Io { what: "get random bytes", source: error.into() })?;
         Ok(Self {
             far: far.clone(),
@@ -198,6 +199,7 @@ impl Asked {
             lease: far.0.lease_key(key),
             token: format!("{number:016x}").into_bytes(),
             millis: how.lease.as_millis().max(1).to_string(),
+            claim,
             #[cfg(feature = "tokio")]
             runtime: None,
         })
@@ -210,28 +212,24 @@ impl Asked {
     }
 
     /// Looks for the value in the far tier, and takes the lease if the value is missing.
-    pub(crate) fn look(&self, mut claim: Option<Claim>) -> Result<Turn> {
-        let inner = &self.far.0;
-        for _ in 0..LOOKS {
+    pub(crate) fn look(mut self) -> Result<Turn> {
+        loop {
             let value;
-            (value, claim) = inner.look_far(&self.key, claim)?;
+            (value, self.claim) = self.far.0.look_far(&self.key, self.claim.take())?;
             if let Some(value) = value {
                 return Ok(Turn::Value(value));
             }
             let take: [&[u8]; 7] =
                 [b"EVAL", TAKE.as_bytes(), b"2", &self.key, &self.lease, &self.token, self.millis.as_bytes()];
-            match inner.change(&[], Some(&self.key), &take)? {
-                Value::Int(1) => {
-                    inner.counters.creations.add(1);
-                    let process = std::process::id();
-                    return Ok(Turn::Lease(Creation { asked: self.clone(), is_over: false, process, claim }));
+            match self.far.0.change(&[], Some(&self.key), &take)? {
+                Value::Int(LEASE_TAKEN) => {
+                    self.far.0.counters.creations.add(1);
+                    return Ok(Turn::Create(Creation { asked: Some(self), process: std::process::id() }));
                 }
-                // The value is there now.
-                Value::Int(2) => {}
-                _ => break,
+                Value::Int(VALUE_IS_THERE) => {}
+                _ => return Ok(Turn::Wait(self)),
             }
         }
-        Ok(Turn::Wait(claim))
     }
 
     fn release(&self) {
@@ -243,12 +241,10 @@ impl Asked {
 
 /// The right of one caller among all hosts to create a key. Dropping it lets the next one try.
 pub struct Creation {
-    asked: Asked,
-    is_over: bool,
+    /// `None`: the value is stored, and the lease has ended with that.
+    asked: Option<Asked>,
     /// A forked child has a copy, whose end means nothing.
     process: u32,
-    /// Held until the value is stored, so that the callers of this host wait for it.
-    claim: Option<Claim>,
 }
 
 impl Creation {
@@ -258,7 +254,7 @@ impl Creation {
     /// # Errors
     /// Those of the server.
     pub fn store(mut self, value: impl AsRef<[u8]>, expiry: Expiry) -> Result<bool> {
-        let Asked { far, key, lease, token, .. } = &self.asked;
+        let Some(Asked { far, key, lease, token, .. }) = &self.asked else { return Ok(false) };
         let mut store: Vec<&[u8]> = vec![b"EVAL", STORE.as_bytes(), b"2", key, lease, token, value.as_ref()];
         let until = until(expiry);
         if let Some((unit, number)) = &until {
@@ -269,34 +265,30 @@ impl Creation {
         if !is_stored {
             far.0.counters.lost_leases.add(1);
         }
-        self.is_over = is_stored;
+        if is_stored {
+            self.asked = None;
+        }
         reply.map(|_| is_stored)
-    }
-}
-
-impl fmt::Debug for Creation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Creation").field("key", &String::from_utf8_lossy(&self.asked.key)).finish_non_exhaustive()
     }
 }
 
 impl Drop for Creation {
     fn drop(&mut self) {
-        if self.is_over || self.process != std::process::id() {
-            return;
-        }
+        let Some(asked) = self.asked.take().filter(|_| self.process == std::process::id()) else { return };
         #[cfg(feature = "tokio")]
-        if let Some(runtime) = &self.asked.runtime {
-            let (asked, claim) = (self.asked.clone(), self.claim.take());
+        if let Some(runtime) = asked.runtime.clone() {
             // In a runtime that has ended this does nothing.
-            runtime.spawn_blocking(move || {
-                asked.release();
-                drop(claim);
-            });
+            runtime.spawn_blocking(move || asked.release());
             return;
         }
-        self.asked.release();
-        drop(self.claim.take());
+        asked.release();
+    }
+}
+
+impl fmt::Debug for Creation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = self.asked.as_ref().map(|asked| String::from_utf8_lossy(&asked.key));
+        f.debug_struct("Creation").field("key", &key).finish_non_exhaustive()
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::cluster::{Atlas, Part, Router};
 use crate::error::{Error, Result};
 use crate::keeper::Keeper;
+use crate::marks::{Changes, Marks};
 use crate::near::Near;
 use crate::nears::Nears;
 use crate::resp::Value;
@@ -35,6 +36,7 @@ pub(crate) struct Inner {
     /// The generation of the near tier of a single master for which connections were last renewed.
     generation: AtomicU64,
     pub marks: Marks,
+    pub changes: Changes,
     maker: StoreMaker,
     process: ArcSwap<Process>,
 }
@@ -82,6 +84,7 @@ impl Far {
             fetch_us: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             marks: Marks::default(),
+            changes: Changes::default(),
             maker,
             process: ArcSwap::from_pointee(process),
         })))
@@ -303,51 +306,5 @@ impl Inner {
     /// How long fetches take on average.
     pub(crate) fn fetch_time(&self) -> Duration {
         Duration::from_micros(self.fetch_us.load(Ordering::Relaxed))
-    }
-}
-
-/// Keys whose values cannot be stored, for a second: they are fetched without a claim.
-pub(crate) struct Marks([AtomicU64; MARKS]);
-
-const MARKS: usize = 1024;
-const MARKED_FOR_US: u64 = 1_000_000;
-
-impl Default for Marks {
-    fn default() -> Self {
-        Self([const { AtomicU64::new(0) }; MARKS])
-    }
-}
-
-impl Marks {
-    fn of(&self, key: &[u8]) -> (&AtomicU64, u64) {
-        let hash = xxhash_rust::xxh3::xxh3_64(key);
-        (&self.0[hash as usize % MARKS], hash & !0xffff_ffff)
-    }
-
-    /// Marks a key. A mark holds the upper half of the key's hash, and the host time in units of 65 ms.
-    pub(crate) fn mark(&self, key: &[u8], now: u64) {
-        let (mark, hash) = self.of(key);
-        mark.store(hash | (now >> 16) & 0xffff_ffff, Ordering::Relaxed);
-    }
-
-    pub(crate) fn has(&self, key: &[u8], now: u64) -> bool {
-        let (mark, hash) = self.of(key);
-        let found = mark.load(Ordering::Relaxed);
-        found != 0
-            && found & !0xffff_ffff == hash
-            && (now >> 16 & 0xffff_ffff).wrapping_sub(found & 0xffff_ffff) <= MARKED_FOR_US >> 16
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mark_lasts_a_second_and_is_of_one_key() {
-        let marks = Marks::default();
-        marks.mark(b"key", 5_000_000);
-        assert!(marks.has(b"key", 5_000_000) && marks.has(b"key", 5_900_000));
-        assert!(!marks.has(b"key", 6_200_000) && !marks.has(b"another", 5_000_000) && !marks.has(b"key", 4_000_000));
     }
 }

@@ -48,6 +48,7 @@ mod hit;
 mod inspect;
 mod keeper;
 mod link;
+mod marks;
 mod master;
 mod near;
 mod nears;
@@ -78,7 +79,7 @@ pub use kennel::Expiry;
 pub use options::Options;
 pub use redis::RedisStore;
 pub use report::ProcessReport;
-pub use settings::Tracking;
+pub use settings::{Degraded, Tracking};
 pub use stats::Stats;
 pub use store::{Answer, Fetched, Reply, Store, TimeToLive};
 #[cfg(feature = "tls")]

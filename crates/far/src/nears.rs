@@ -2,7 +2,7 @@
 
 use crate::cluster::{Atlas, FORGET_AFTER_US, MOST_MASTERS, Map, Merged, View};
 use crate::error::{Error, Result};
-use crate::near::Near;
+use crate::near::{Basis, Near};
 use crate::slots::slot;
 use std::sync::{Arc, OnceLock};
 
@@ -139,8 +139,24 @@ impl Nears {
     pub(crate) fn delete_everywhere(&self, key: &[u8]) {
         match &self.cluster {
             None => self.base.delete(key),
-            Some(parts) if parts.atlas.is_begun() => self.all().for_each(|near| near.delete(key)),
-            Some(_) => {}
+            Some(parts) => {
+                if parts.atlas.is_begun() {
+                    self.all().for_each(|near| near.delete(key));
+                }
+                self.base.delete_brief(key);
+            }
+        }
+    }
+
+    /// [`delete`](Self::delete), except where the near tier says that the key has this value, and except for values of one
+    /// basis.
+    pub(crate) fn end_others(&self, key: &[u8], value: Option<&[u8]>, except: Option<Basis>) {
+        match self.of(key) {
+            Some(near) => near.end_others(key, value, except),
+            None if self.atlas().is_some_and(Atlas::is_begun) => {
+                self.all().for_each(|near| near.end_others(key, value, except));
+            }
+            None => self.base.end_others(key, value, except),
         }
     }
 

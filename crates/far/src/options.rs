@@ -4,7 +4,7 @@ use crate::address::{Address, Reach, nodes};
 use crate::error::{Error, Result};
 use crate::far::Far;
 use crate::redis::RedisStore;
-use crate::settings::{Settings, Tracking};
+use crate::settings::{Degraded, Settings, Tracking};
 use crate::store::{Store, StoreMaker};
 use std::fmt;
 use std::path::Path;
@@ -25,6 +25,8 @@ pub struct Options {
     prefixes: Vec<Vec<u8>>,
     max_staleness: Duration,
     tracking: Tracking,
+    degraded: Degraded,
+    hot_keys: u32,
     keepers: usize,
     probe: bool,
     near: kennel::Options,
@@ -55,6 +57,8 @@ impl Options {
             prefixes: Vec::new(),
             max_staleness: Duration::from_secs(1),
             tracking: Tracking::On,
+            degraded: Degraded::Bypass,
+            hot_keys: 20,
             keepers: MOST_KEEPERS,
             probe: true,
             near: kennel::Options::new(),
@@ -88,6 +92,22 @@ impl Options {
     #[must_use]
     pub fn tracking(mut self, tracking: Tracking) -> Self {
         self.tracking = tracking;
+        self
+    }
+
+    /// What reads do while nothing is proved. By default each of them asks the server. Without tracking this means
+    /// nothing.
+    #[must_use]
+    pub fn degraded(mut self, degraded: Degraded) -> Self {
+        self.degraded = degraded;
+        self
+    }
+
+    /// How often a second the fetched value of a key may be out of date before it is stored, in this process. A key that
+    /// changes more often is left out for a second: its reads ask the server, and claim nothing. The default is 20.
+    #[must_use]
+    pub fn hot_keys(mut self, changes: u32) -> Self {
+        self.hot_keys = changes;
         self
     }
 
@@ -228,6 +248,8 @@ impl Options {
             prefixes,
             max_staleness: self.max_staleness,
             tracking: self.tracking,
+            degraded: self.degraded,
+            hot_keys: self.hot_keys,
             keepers: self.keepers,
             probe: self.probe,
             near_ttl: self.near_ttl,

@@ -5,7 +5,7 @@
 mod server;
 
 use kennel_far::resp::Value;
-use kennel_far::{Create, CreateError, Error, Expiry, Far, Lookup, Options};
+use kennel_far::{Create, CreateError, Error, Expiry, Far, Lookup, Options, RedisStore, Store};
 use server::Server;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -393,4 +393,82 @@ fn a_user_that_may_not_ask_which_server_it_reached_gets_its_data_all_the_same() 
     assert_eq!((get(&far, "app:k"), get(&far, "app:k")), (Some("v".into()), Some("v".into())));
     until("the tracker's problem", || far.problem().is_some_and(|problem| problem.contains("NOPERM")));
     assert_eq!((far.stats().hits, far.stats().fills, far.proof_age()), (0, 0, None));
+}
+
+#[test]
+fn a_user_whose_rules_are_narrowed_proves_nothing_any_more() {
+    let Some(place) = place("a_user_whose_rules_are_narrowed") else { return };
+    place.server.ask(&["ACL", "SETUSER", "tracker", "on", ">p", "~app:*", "+@all"]);
+    let data = place.server.url();
+    let options = Options::new(format!("unix://tracker:p@{}", place.server.socket().display()))
+        .prefix("app:")
+        .max_staleness(T)
+        .near(kennel::Options::new().capacity(1 << 20))
+        .store(move || Ok(Box::new(RedisStore::open(&data, Duration::from_secs(10))?) as Box<dyn Store>));
+    let far = place.open(&options, "near");
+    place.server.ask(&["SET", "app:k", "v1"]);
+    until("a near value", || get(&far, "app:k").as_deref() == Some("v1") && is_near(&far, "app:k"));
+    // A server that heeds the rules does not tell this user of the key any more.
+    place.server.ask(&["ACL", "SETUSER", "tracker", "resetkeys", "~other:*"]);
+    place.server.ask(&["SET", "app:k", "v2"]);
+    let narrowed = Instant::now();
+    until("the other value", || {
+        let began = narrowed.elapsed();
+        let is_new = get(&far, "app:k").as_deref() == Some("v2");
+        assert!(is_new || began < T, "not seen {began:?} later");
+        is_new
+    });
+    until("the tracker's problem", || far.problem().is_some_and(|problem| problem.contains("NOPERM")));
+    thread::sleep(T);
+    assert!(!is_near(&far, "app:k"));
+    place.server.ask(&["ACL", "SETUSER", "tracker", "resetkeys", "~app:*"]);
+    trusted(&far);
+}
+
+#[test]
+fn a_near_file_whose_namespaces_were_made_in_another_order_is_used_all_the_same() {
+    let Some(place) = place("a_near_file_whose_namespaces_were_made_in_another_order") else { return };
+    let far = place.open(&place.options(), "near");
+    let (near, file) = (place.folder.path().join("near"), kennel::Options::new().capacity(1 << 20));
+    for others in [3, 1] {
+        file.destroy(&near).unwrap();
+        let anew = file.open_or_create(&near).unwrap();
+        for number in 0..others {
+            anew.namespace(&format!("other-{number}"), &kennel::NamespaceOptions::new()).unwrap();
+        }
+        trusted(&far);
+        for n in 0..20 {
+            let n = n.to_string();
+            far.set("app:k", &n, Expiry::Never).unwrap();
+            assert_eq!((get(&far, "app:k"), get(&far, "app:k")), (Some(n.clone()), Some(n)));
+        }
+        // A write of somebody else is seen, so the tracker deletes in the new namespace, too.
+        place.server.ask(&["SET", "app:k", "of another"]);
+        let changed = Instant::now();
+        until("the other's value", || {
+            let began = changed.elapsed();
+            let is_new = get(&far, "app:k").as_deref() == Some("of another");
+            assert!(is_new || began < T, "not seen {began:?} later");
+            is_new
+        });
+    }
+}
+
+#[test]
+fn processes_that_name_the_near_file_by_another_path_share_its_seats() {
+    let Some(place) = place("processes_that_name_the_near_file_by_another_path") else { return };
+    let (other, near) = (place.folder.path().join("other"), place.folder.path().join("near"));
+    std::fs::create_dir(&other).unwrap();
+    let first = place.open(&place.options().keepers(1), "near");
+    std::os::unix::fs::symlink(&near, other.join("link")).unwrap();
+    let linked = place.options().keepers(1).open(other.join("link")).unwrap();
+    trusted(&linked);
+    place.server.ask(&["SET", "app:k", "v"]);
+    until("one value near both", || is_near(&first, "app:k") && is_near(&linked, "app:k"));
+    assert_eq!((first.stats().tracked, linked.stats().tracked), (1, 0));
+    assert_eq!(std::fs::read_dir(&other).unwrap().count(), 1, "seats lie beside the file itself");
+    // The file alone, without its locks, is refused: two sets of locks and seats would exclude nobody.
+    std::fs::hard_link(&near, other.join("hard")).unwrap();
+    let alone = place.options().open(other.join("hard"));
+    assert!(matches!(alone, Err(Error::Near(_))), "{alone:?}");
 }

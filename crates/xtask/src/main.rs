@@ -5,10 +5,12 @@
 //! The tests of this crate stay inside `src/`. Integration tests would make `cargo test --workspace` relink the `xtask`
 //! binary, which Windows refuses while that binary runs the command.
 
+mod bindings;
 mod capi;
 mod far;
 mod far_figures;
 mod fuzz;
+mod go;
 mod instructions;
 mod library_tests;
 mod loom;
@@ -17,13 +19,16 @@ mod memcheck;
 mod minimal;
 mod miri;
 mod mutants;
+mod node;
 mod package;
+mod php;
 mod picture;
 mod plan;
 mod power;
 mod public_api;
 mod python;
 mod refused;
+mod ruby;
 mod runner;
 mod shuttle;
 mod speed;
@@ -88,11 +93,19 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Check and test the C library, or install it with --prefix (needs a C compiler)
     Capi(capi::Args),
+    /// Check and test the package for Go (needs Go and a C compiler)
+    Go,
+    /// Build and test the package for Node.js (needs Node.js and a C compiler)
+    Node(node::Args),
+    /// Build and test the PHP extension and library (needs PHP and a C compiler)
+    Php,
     /// Check and test the Python package in its own virtual environment (needs Python)
     Python(python::TestArgs),
     /// Build uWSGI and test the Python package in its workers, with two interpreters each (needs Python and a C
     /// compiler)
     Uwsgi,
+    /// Build and test the gem for Ruby (needs Ruby and a C compiler)
+    Ruby,
     /// Build a wheel of the Python package (needs Python)
     Wheel(python::WheelArgs),
     /// Compare the speed of Kennel with a lower limit and with other caches
@@ -124,6 +137,10 @@ fn main() -> ExitCode {
         Command::RefusedCheck => refused::run(),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Capi(args) => capi::run(&args),
+        Command::Go => go::run(),
+        Command::Node(args) => node::run(&args),
+        Command::Php => php::run(),
+        Command::Ruby => ruby::run(),
         Command::Python(args) => python::test(&args),
         Command::Uwsgi => python::test_under_uwsgi(),
         Command::Wheel(args) => python::wheel(&args),

@@ -8,7 +8,7 @@ use clap::builder::PossibleValuesParser;
 use crate::library_tests::{PACKAGES, main_tests};
 use crate::plan::{Plan, Planned};
 use crate::step::Step;
-use crate::{capi, far, loom, minimal, python, runner, torture};
+use crate::{capi, far, go, loom, minimal, node, php, python, ruby, runner, torture};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -47,6 +47,10 @@ fn all_steps() -> Vec<Planned> {
         planned(torture::step(), 73, 200, "20 s of processes that are killed while they use one cache"),
         planned(torture::faults_step(), 56, 30, "whether the torture finds injected faults"),
         planned(capi::step(), 120, 900, "the C library: lints, and tests in C"),
+        planned(php::step(), 120, 100, "the PHP extension, the suites of PSR-16 and PSR-6, and workers that are killed"),
+        planned(node::step(), 120, 400, "the package for Node.js: its tests, Keyv's, the types, and the packed package"),
+        planned(go::step(), 20, 50, "the package for Go"),
+        planned(ruby::step(), 20, 1, "the gem for Ruby, with the store of Rails"),
         planned(python::step(), 200, 1250, "the Python package: lints and tests"),
     ]
 }
@@ -117,7 +121,10 @@ mod tests {
     #[test]
     fn skip_leaves_out() {
         let chosen = chosen(&[], &["loom", "doc", "torture"]);
-        assert_eq!(names(&chosen), ["format", "clippy", "server", "test", "minimal", "faults", "capi", "python"]);
+        assert_eq!(
+            names(&chosen),
+            ["format", "clippy", "server", "test", "minimal", "faults", "capi", "php", "node", "go", "ruby", "python"]
+        );
     }
 
     #[test]

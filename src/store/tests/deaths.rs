@@ -3,6 +3,9 @@
 use super::{Engine, busy_step, die_at};
 use crate::shm::layout::at;
 use crate::shm::{Memory, Step};
+use crate::store::record::NewRecord;
+use crate::store::restore::Heat;
+use crate::store::slot::Ring;
 use std::collections::HashMap;
 
 #[test]
@@ -91,4 +94,47 @@ fn a_rebuild_finds_what_the_rings_hold() {
     let after: Vec<_> = (0..37u64).map(|k| engine.peek(&k.to_le_bytes())).collect();
     assert_eq!(before, after);
     assert_eq!(engine.store.mem.word(at!(unverified)).get(), 0);
+}
+
+/// Restores a few items into rings that are full of expired ones.
+fn restore_some(engine: &Engine) {
+    for n in 0..4_u64 {
+        let key = (1_000 + n).to_le_bytes();
+        let mut stripe = engine.enter();
+        let key = engine.store.key(&key);
+        let entry = stripe.find(&key);
+        let epochs = stripe.epochs_now(0);
+        let heat = Heat { ring: if n % 2 == 0 { Ring::Main } else { Ring::Small }, marks: 2 };
+        let value = [n as u8; 40];
+        let draft = NewRecord::new(key, &value, 0, None);
+        assert!(stripe.restore(&draft, entry.as_ref(), epochs, heat));
+    }
+}
+
+#[test]
+fn a_death_at_any_step_of_a_restore_is_repaired() {
+    let mut seen: HashMap<Step, u32> = HashMap::new();
+    for nth in 0.. {
+        let mut engine = Engine::new(8 << 10, 60);
+        for n in 0..400_u64 {
+            engine.set_until(&n.to_le_bytes(), &[9; 40], engine.now_ms + 10);
+        }
+        engine.now_ms += 100;
+        let died = die_at(&engine, None, nth, restore_some);
+        drop(engine.enter());
+        engine.verify();
+        let found: Vec<_> = (0..4_u64).map(|n| engine.peek(&(1_000 + n).to_le_bytes())).collect();
+        for (n, value) in found.iter().enumerate() {
+            assert!(value.as_ref().is_none_or(|value| *value == [n as u8; 40]), "after a death at {died:?}: {value:?}");
+        }
+        assert!(found.is_sorted_by_key(Option::is_none), "in their order: {found:?}");
+        let Some(step) = died else {
+            assert!(found.iter().all(Option::is_some));
+            break;
+        };
+        *seen.entry(step).or_default() += 1;
+    }
+    for step in [Step::IntentKind, Step::Slot, Step::Head, Step::Tail, Step::Dead, Step::Mark, Step::RecordBody] {
+        assert!(seen.contains_key(&step), "no death at {}: {seen:?}", step.name());
+    }
 }

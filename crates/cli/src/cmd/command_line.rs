@@ -8,8 +8,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use super::command::OWN_FAILURE;
 use super::outcome::{CliResult, FAILED};
 use super::{
-    bench, clear, completions, create, delete, demo, destroy, flush, get, incr, invalidate, keys, lock, man, memo,
-    metrics, replay, set, stat, touch, verify,
+    bench, clear, completions, copy, create, delete, demo, destroy, dump, flush, get, incr, invalidate, keys, load,
+    lock, man, memo, metrics, replay, set, stat, touch, verify,
 };
 
 #[cfg(all(unix, feature = "far"))]
@@ -70,6 +70,9 @@ enum Command {
     Clear(clear::ClearArgs),
     Invalidate(invalidate::InvalidateArgs),
     Flush(flush::FlushArgs),
+    Dump(dump::DumpArgs),
+    Load(load::LoadArgs),
+    Copy(copy::CopyArgs),
     Destroy(destroy::DestroyArgs),
     #[command(flatten)]
     Wrapper(Wrapper),
@@ -100,6 +103,9 @@ impl Command {
             Self::Clear(args) => clear::run(&args),
             Self::Invalidate(args) => invalidate::run(&args),
             Self::Flush(args) => flush::run(&args),
+            Self::Dump(args) => dump::run(args),
+            Self::Load(args) => load::run(&args),
+            Self::Copy(args) => copy::run(&args),
             Self::Destroy(args) => destroy::run(&args),
             Self::Wrapper(wrapper) => wrapper.run(),
             Self::Stat(args) => stat::run(&args),

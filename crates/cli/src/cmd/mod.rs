@@ -1,23 +1,27 @@
 //! The commands: each has a file or a folder, and [`command_line`] lists them all.
 //!
-//! [`outcome`] is how commands end, and [`command`] is what those share that run other commands.
+//! [`outcome`] is how commands end, [`filling`] what those share that store saved items, and [`command`] is what those share that run other commands.
 
 mod bench;
 mod clear;
 mod command;
 mod command_line;
 mod completions;
+mod copy;
 mod create;
 mod delete;
 mod demo;
 mod destroy;
+mod dump;
 #[cfg(all(unix, feature = "far"))]
 mod far;
+mod filling;
 mod flush;
 mod get;
 mod incr;
 mod invalidate;
 mod keys;
+mod load;
 mod lock;
 mod man;
 mod memo;

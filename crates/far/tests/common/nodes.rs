@@ -49,7 +49,18 @@ impl Node {
                 "--repl-ping-replica-period",
                 "1",
             ])
-            .args(["--bind", "127.0.0.1", "--loglevel", "warning", "--appendonly", "yes", "--appendfsync", "always"])
+            .args([
+                "--bind",
+                "127.0.0.1",
+                "--loglevel",
+                "notice",
+                "--logfile",
+                "log",
+                "--appendonly",
+                "yes",
+                "--appendfsync",
+                "always",
+            ])
             .current_dir(&self.folder)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -95,19 +106,37 @@ impl Node {
     }
 
     pub fn try_ask(&self, command: &[&str]) -> Option<Value> {
+        self.replies(&[command.to_vec()])?.pop()
+    }
+
+    /// Sends commands together; none of them fails.
+    pub fn ask_all(&self, commands: &[Vec<String>]) {
+        let replies = self.replies(commands).expect("the node answers");
+        let failed = replies.iter().find(|reply| matches!(reply, Value::Error(_)));
+        assert!(failed.is_none(), "{failed:?}");
+    }
+
+    fn replies<A: AsRef<[u8]>>(&self, commands: &[Vec<A>]) -> Option<Vec<Value>> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        let mut out = Vec::new();
-        encode(command, &mut out);
+        stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
+        let (mut out, mut replies) = (Vec::new(), Vec::new());
+        commands.iter().for_each(|command| encode(command, &mut out));
         stream.write_all(&out).ok()?;
         let (mut decoder, mut bytes) = (Decoder::new(1 << 24), [0; 1 << 14]);
-        loop {
-            if let Some(value) = decoder.next_value().ok()? {
-                return Some(value);
+        while replies.len() < commands.len() {
+            match decoder.next_value().ok()? {
+                Some(value) => replies.push(value),
+                None => {
+                    let len = stream.read(&mut bytes).ok().filter(|len| *len > 0)?;
+                    decoder.feed(&bytes[..len]);
+                }
             }
-            let len = stream.read(&mut bytes).ok().filter(|len| *len > 0)?;
-            decoder.feed(&bytes[..len]);
         }
+        Some(replies)
+    }
+
+    pub fn is_master(&self) -> bool {
+        self.text(&["INFO", "replication"]).contains("role:master")
     }
 
     pub fn text(&self, command: &[&str]) -> String {
@@ -228,8 +257,36 @@ impl Cluster {
         lines.join("\n")
     }
 
+    /// Waits until all nodes agree, and this is so.
+    pub fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !(is_so(self) && self.all_agree()) {
+            assert!(Instant::now() < deadline, "waited in vain for {what}:\n{}", self.show());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Lets a replica take over in the orderly way.
+    pub fn fail_over(&self, to: usize, slot: usize) {
+        let mut asked: Option<Instant> = None;
+        until("the failover", || {
+            // The servers give an attempt up after five seconds.
+            if asked.is_none_or(|asked| asked.elapsed() > Duration::from_secs(6)) && !self.nodes[to].is_master() {
+                self.nodes[to].ask(&["CLUSTER", "FAILOVER"]);
+                asked = Some(Instant::now());
+            }
+            self.owner(slot) == Some(to)
+        });
+    }
+
+    /// What each node sees.
+    fn show(&self) -> String {
+        let view = |node: &Node| format!("{}:\n{}", node.address(), node.text(&["CLUSTER", "NODES"]));
+        self.nodes.iter().map(view).collect::<Vec<_>>().join("\n")
+    }
+
     /// The number of the node that says that it has a slot.
-    pub fn owner(&self, slot: usize) -> usize {
+    pub fn owner(&self, slot: usize) -> Option<usize> {
         let has = |node: &Node| {
             let text = node.text(&["CLUSTER", "NODES"]);
             let own = text.lines().find(|line| line.contains("myself,master")).unwrap_or_default();
@@ -238,7 +295,7 @@ impl Cluster {
                 (first.parse::<usize>().unwrap()..=last.parse().unwrap()).contains(&slot)
             })
         };
-        self.nodes.iter().position(has).expect("a node has the slot")
+        self.nodes.iter().position(has)
     }
 
     pub fn slot_of(&self, key: &str) -> usize {

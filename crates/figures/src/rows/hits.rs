@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use kennel::NamespaceOptions;
 use kennel_far::inspect;
 
-use super::groups::{Setting, wait_for_proof};
+use super::setting::{Setting, wait_for_proof};
 use crate::report::{Row, median};
 use crate::worker::{key, open};
 

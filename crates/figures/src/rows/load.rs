@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::groups::Setting;
+use super::setting::Setting;
 use crate::process::Process;
 use crate::report::{Row, median};
 use crate::worker::Count;

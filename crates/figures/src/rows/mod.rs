@@ -4,6 +4,8 @@ mod groups;
 mod hits;
 mod load;
 mod pushes;
+mod setting;
 mod trackers;
 
-pub use groups::{Setting, all};
+pub use groups::all;
+pub use setting::Setting;

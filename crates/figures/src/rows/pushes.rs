@@ -13,7 +13,7 @@ use kennel_far::{Expiry, inspect};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::groups::{Setting, wait_for_proof};
+use super::setting::{Setting, wait_for_proof};
 use crate::process::Process;
 use crate::report::{Row, median, quantile};
 use crate::worker::{key, open, value};

@@ -11,7 +11,7 @@ use anyhow::Result;
 use kennel_far::{Far, Store as _, inspect};
 use rustix::process::Signal;
 
-use super::groups::{Setting, wait_for_proof};
+use super::setting::{Setting, wait_for_proof};
 use crate::process::Process;
 use crate::report::{Row, quantile};
 use crate::worker::{key, open, value};

@@ -1,0 +1,84 @@
+/* What the Go files call.
+ *
+ * The last failure is told by thread, and a goroutine may change its thread between two calls. So a call and the texts of
+ * its failure are one step here. */
+#ifndef KENNEL_GO_BRIDGE_H
+#define KENNEL_GO_BRIDGE_H
+
+#include <kennel.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct failure {
+	char *facts, *advice;
+} failure;
+
+static inline char *copied(const char *text) {
+	size_t len = strlen(text) + 1;
+	char *copy = malloc(len);
+	if (copy != NULL)
+		memcpy(copy, text, len);
+	return copy;
+}
+
+static inline int told(int result, failure *f) {
+	if (result < 0 && result != KENNEL_E_BUFFER_TOO_SMALL) {
+		f->facts = copied(kennel_last_facts());
+		f->advice = copied(kennel_last_advice());
+	}
+	return result;
+}
+
+static inline int go_open(const char *path, const kennel_options *o, kennel **out, failure *f) {
+	return told(kennel_open(path, o, out), f);
+}
+static inline int go_destroy(const char *path, failure *f) {
+	return told(kennel_destroy(path), f);
+}
+static inline int go_namespace(const kennel *k, const char *name, int64_t ttl, kennel **out, failure *f) {
+	return told(kennel_namespace(k, name, ttl, out), f);
+}
+static inline int go_get(const kennel *k, const void *key, size_t n, void *buf, size_t room, size_t *len, failure *f) {
+	return told(kennel_get_into(k, key, n, buf, room, len), f);
+}
+static inline int go_set(const kennel *k, const void *key, size_t n, const void *value, size_t len, int64_t ttl, int64_t soft,
+                  uint32_t flags, failure *f) {
+	kennel_set_options how = {sizeof how, ttl, soft, flags, 0};
+	return told(kennel_set_with(k, key, n, value, len, &how, NULL), f);
+}
+static inline int go_add(const kennel *k, const void *key, size_t n, const void *value, size_t len, int64_t ttl, failure *f) {
+	kennel_set_options how = {sizeof how, ttl, 0, 0, 0};
+	return told(kennel_add(k, key, n, value, len, &how), f);
+}
+static inline int go_delete(const kennel *k, const void *key, size_t n, failure *f) {
+	return told(kennel_delete(k, key, n), f);
+}
+static inline int go_incr(const kennel *k, const void *key, size_t n, uint64_t delta, int begins, uint64_t initial, int64_t ttl,
+                   uint64_t *number, failure *f) {
+	kennel_set_options how = {sizeof how, ttl, 0, 0, 0};
+	if (begins)
+		return told(kennel_incr_or(k, key, n, delta, initial, &how, number), f);
+	return told(kennel_incr(k, key, n, delta, number), f);
+}
+static inline int go_ask(const kennel *k, const void *key, size_t n, int64_t ttl, int64_t soft, int64_t absent,
+                         int64_t wait, uint32_t bits, kennel_request *request, failure *f) {
+	kennel_create_options how = {sizeof how, ttl, soft, absent, wait, 0, 0, bits};
+	return told(kennel_ask(k, key, n, &how, request), f);
+}
+static inline int go_poll(kennel_request request, char **value, size_t *len, kennel_claim *claim, failure *f) {
+	return told(kennel_poll(request, value, len, claim), f);
+}
+static inline int go_complete(kennel_claim claim, const void *value, size_t len, failure *f) {
+	return told(kennel_complete(claim, value, len), f);
+}
+static inline int go_lock(const kennel *k, const void *key, size_t n, int64_t wait, kennel_key_lock *lock, failure *f) {
+	return told(kennel_lock(k, key, n, wait, 0, lock), f);
+}
+static inline int go_invalidate(const kennel *k, int soft, failure *f) {
+	return told(kennel_invalidate(k, soft), f);
+}
+static inline int go_stats(const kennel *k, char **out, failure *f) {
+	return told(kennel_stats_json(k, out), f);
+}
+
+#endif

@@ -1,0 +1,260 @@
+package kennel
+
+/*
+#include "bridge.h"
+*/
+import "C"
+
+import (
+	"context"
+	"sync"
+	"time"
+	"unsafe"
+)
+
+// CreateOptions are how a missing value is created. Times of 0 are the defaults.
+type CreateOptions struct {
+	TTL       time.Duration // when the value expires, or Never
+	SoftTTL   time.Duration // when it becomes stale: one caller makes a new one, and the others get the old one meanwhile
+	AbsentTTL time.Duration // how long to remember that there is no value
+	Wait      time.Duration // how long to wait for another creator; 30 s
+	// After the wait, create the value although another caller does, too.
+	Unprotected bool
+	// If the cache itself fails, or the wait is over, this is an error. Otherwise the value is created all the same, and
+	// not stored.
+	Strict bool
+}
+
+// One wait of a process for a key, for any number of goroutines.
+type creation struct {
+	ended chan struct{}
+	// What it ended with; value may be nil.
+	is    int
+	value []byte
+}
+
+const (
+	isFailed = iota
+	isValue
+	isAbsent
+)
+
+type creations struct {
+	lock sync.Mutex
+	of   map[string]*creation
+}
+
+func newCreations() *creations {
+	return &creations{of: make(map[string]*creation)}
+}
+
+// The creation of a key that runs, or a new one, which the caller ends.
+func (c *creations) join(key string) (*creation, bool) {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	if running, ok := c.of[key]; ok {
+		return running, false
+	}
+	made := &creation{ended: make(chan struct{})}
+	c.of[key] = made
+	return made, true
+}
+
+func (c *creations) end(key string, ended *creation) {
+	c.lock.Lock()
+	delete(c.of, key)
+	c.lock.Unlock()
+	close(ended.ended)
+}
+
+// GetOrCreate returns the value of a key. Of all callers in all processes one creates a missing value, and the others wait
+// for it. A creator that returns nil without an error tells that there is no value: then the error is ErrMiss.
+//
+// If a creator fails or panics, its caller gets that, and the next of those who wait calls its own creator. Waiting blocks
+// no thread, and ends with the context.
+func (c *Cache) GetOrCreate(ctx context.Context, key []byte, how CreateOptions, create func(stale []byte) ([]byte, error)) ([]byte, error) {
+	if how.Wait == 0 {
+		how.Wait = 30 * time.Second
+	}
+	until := time.Now().Add(how.Wait)
+	for {
+		shared, isOurs := c.in.join(string(key))
+		if isOurs {
+			how.Wait = time.Until(until)
+			return c.create(ctx, key, how, create, shared)
+		}
+		timer := time.NewTimer(time.Until(until))
+		select {
+		case <-shared.ended:
+			timer.Stop()
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, ctx.Err()
+		case <-timer.C:
+			if !how.Strict {
+				return orMiss(create(nil))
+			}
+			return nil, &Error{Number: C.KENNEL_E_TIMED_OUT, Facts: "another caller still creates the value", Advice: advice["wait-longer"]}
+		}
+		switch shared.is {
+		case isValue:
+			return append([]byte{}, shared.value...), nil
+		case isAbsent:
+			return nil, ErrMiss
+		}
+	}
+}
+
+// A created value; nil is none.
+func orMiss(made []byte, err error) ([]byte, error) {
+	if made == nil && err == nil {
+		err = ErrMiss
+	}
+	return made, err
+}
+
+func (c *Cache) create(ctx context.Context, key []byte, how CreateOptions, create func([]byte) ([]byte, error), shared *creation) ([]byte, error) {
+	defer c.in.end(string(key), shared)
+	value, claim, err := c.claim(ctx, key, how)
+	if claim == 0 {
+		switch err {
+		case nil:
+			shared.is, shared.value = isValue, value
+		case ErrMiss:
+			shared.is = isAbsent
+		}
+		return value, err
+	}
+	// Whatever the creator does, panic included: a claim that has ended is not ended twice.
+	defer C.kennel_fail(claim)
+	made, err := create(value)
+	if err != nil {
+		return nil, err
+	}
+	if made == nil {
+		C.kennel_complete_absent(claim)
+		shared.is = isAbsent
+		return nil, ErrMiss
+	}
+	var f C.failure
+	if result := C.go_complete(claim, first(made), C.size_t(len(made)), &f); result < 0 {
+		// The value is there, though the cache has no room for it.
+		if failure := failed(result, &f); how.Strict {
+			return made, failure
+		}
+	}
+	shared.is, shared.value = isValue, append([]byte{}, made...)
+	return made, nil
+}
+
+// The value of a key, or the claim of it with a stale value.
+func (c *Cache) claim(ctx context.Context, key []byte, how CreateOptions) ([]byte, C.kennel_claim, error) {
+	request, err := c.ask(key, how)
+	if err != nil {
+		return nil, 0, err
+	}
+	for pause := time.Millisecond; ; {
+		var value *C.char
+		var n C.size_t
+		var claim C.kennel_claim
+		var f C.failure
+		result := C.go_poll(request, &value, &n, &claim, &f)
+		switch {
+		case result == C.KENNEL_WAIT:
+			timer := time.NewTimer(pause)
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				timer.Stop()
+				C.kennel_withdraw(request)
+				return nil, 0, ctx.Err()
+			}
+			if pause < 20*time.Millisecond {
+				pause += pause/4 + 1
+			}
+		case result < 0:
+			return nil, 0, failed(result, &f)
+		case result == C.KENNEL_NONE:
+			return nil, 0, ErrMiss
+		default:
+			var found []byte
+			if value != nil {
+				found = append([]byte{}, unsafe.Slice((*byte)(unsafe.Pointer(value)), int(n))...)
+				C.kennel_free(unsafe.Pointer(value))
+			}
+			return found, claim, nil
+		}
+	}
+}
+
+func (c *Cache) ask(key []byte, how CreateOptions) (C.kennel_request, error) {
+	k, err := c.open()
+	if err != nil {
+		return 0, err
+	}
+	defer c.use.RUnlock()
+	var bits C.uint32_t
+	if how.Unprotected {
+		bits |= C.KENNEL_UNPROTECTED
+	}
+	if !how.Strict {
+		bits |= C.KENNEL_OR_UNCACHED
+	}
+	wait := how.Wait
+	if wait < 0 {
+		wait = 0
+	}
+	var request C.kennel_request
+	var f C.failure
+	if result := C.go_ask(k, first(key), C.size_t(len(key)), C.int64_t(inMs(how.TTL)), C.int64_t(inMs(how.SoftTTL)),
+		C.int64_t(inMs(how.AbsentTTL)), C.int64_t(inMs(wait)), bits, &request, &f); result < 0 {
+		return 0, failed(result, &f)
+	}
+	return request, nil
+}
+
+// A Lock is the lock of a key.
+type Lock struct {
+	number C.kennel_key_lock
+}
+
+// Release releases the lock, and tells whether it still excluded others.
+func (l *Lock) Release() bool {
+	return C.kennel_unlock(l.number) == C.KENNEL_OK
+}
+
+// TryLock locks a key against all that lock or create it in all processes, or returns nil if another has it.
+func (c *Cache) TryLock(key []byte) (*Lock, error) {
+	k, err := c.open()
+	if err != nil {
+		return nil, err
+	}
+	defer c.use.RUnlock()
+	var lock C.kennel_key_lock
+	var f C.failure
+	got, err := done(C.go_lock(k, first(key), C.size_t(len(key)), 0, &lock, &f), &f)
+	if err != nil || !got {
+		return nil, err
+	}
+	return &Lock{lock}, nil
+}
+
+// Lock waits for the lock of a key until the context ends. Waiting blocks no thread.
+func (c *Cache) Lock(ctx context.Context, key []byte) (*Lock, error) {
+	for pause := time.Millisecond; ; {
+		lock, err := c.TryLock(key)
+		if lock != nil || err != nil {
+			return lock, err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, ctx.Err()
+		}
+		if pause < 20*time.Millisecond {
+			pause += pause/4 + 1
+		}
+	}
+}

@@ -1,0 +1,3 @@
+module kennel
+
+go 1.19

@@ -1,0 +1,304 @@
+// Package kennel is a cache in one memory-mapped file that the processes of a host share.
+//
+// A Cache may be used by any number of goroutines. Values and keys are bytes; programs in other languages read what this
+// package stores.
+package kennel
+
+/*
+#cgo pkg-config: kennel
+#include "bridge.h"
+*/
+import "C"
+
+import (
+	"math"
+	"runtime"
+	"sync"
+	"time"
+	"unsafe"
+)
+
+// Never is a time to live without an end, whatever the default of the namespace is.
+const Never time.Duration = math.MaxInt64
+
+// Options are how a file is opened or created. Zero values are the defaults. An existing file keeps its sizes.
+type Options struct {
+	Capacity   uint64        // bytes of items; 64 MiB
+	MeanItem   uint64        // mean bytes of a key and its value; 256
+	LockWait   time.Duration // how long a write waits for another one in the same stripe; 5 s
+	Locks      string        // "file", "lease", "process", "none" or "rw-file"
+	Stripes    uint32
+	Seats      uint32 // how many processes can open the file
+	Namespaces uint32
+	Mode       uint32 // permission bits of a new file; 0600
+
+	Existing     bool // do not create a file
+	ReadOnly     bool
+	VerifyReads  bool // check the checksum of each value
+	Trust        bool // open a file that another user could have written
+	AllowNetwork bool
+	SameSizes    bool // refuse a file that differs from these options
+}
+
+func (o *Options) bits() (bits C.uint32_t) {
+	set := func(yes bool, bit C.uint32_t) {
+		if yes {
+			bits |= bit
+		}
+	}
+	set(o.Existing, C.KENNEL_EXISTING)
+	set(o.ReadOnly, C.KENNEL_READ_ONLY)
+	set(o.VerifyReads, C.KENNEL_VERIFY_READS)
+	set(o.Trust, C.KENNEL_TRUST)
+	set(o.AllowNetwork, C.KENNEL_ALLOW_NETWORK)
+	set(o.SameSizes, C.KENNEL_SAME_SIZES)
+	return bits
+}
+
+// A Cache is an open file, or one namespace in it.
+type Cache struct {
+	use sync.RWMutex // for writing: Close
+	k   *C.kennel
+	in  *creations
+}
+
+// Open opens a file, or creates it. An empty path is the default one of this user; options may be nil.
+func Open(path string, options *Options) (*Cache, error) {
+	if options == nil {
+		options = &Options{}
+	}
+	text, err := cText("path", path)
+	if err != nil {
+		return nil, err
+	}
+	locks, err := cText("locks", options.Locks)
+	if err != nil {
+		C.free(unsafe.Pointer(text))
+		return nil, err
+	}
+	defer C.free(unsafe.Pointer(text))
+	defer C.free(unsafe.Pointer(locks))
+	given := C.kennel_options{
+		size: C.sizeof_kennel_options, capacity: C.uint64_t(options.Capacity), mean_item: C.uint64_t(options.MeanItem),
+		lock_wait_ms: C.int64_t(inMs(options.LockWait)), locks: locks, stripes: C.uint32_t(options.Stripes),
+		seats: C.uint32_t(options.Seats), namespaces: C.uint32_t(options.Namespaces), mode: C.uint32_t(options.Mode),
+		bits: options.bits(),
+	}
+	var k *C.kennel
+	var f C.failure
+	if result := C.go_open(text, &given, &k, &f); result < 0 {
+		return nil, failed(result, &f)
+	}
+	return newCache(k), nil
+}
+
+func newCache(k *C.kennel) *Cache {
+	cache := &Cache{k: k, in: newCreations()}
+	runtime.SetFinalizer(cache, (*Cache).Close)
+	return cache
+}
+
+// Destroy removes a file and its locks, and tells whether there was one.
+func Destroy(path string) (bool, error) {
+	text, err := cText("path", path)
+	if err != nil {
+		return false, err
+	}
+	defer C.free(unsafe.Pointer(text))
+	var f C.failure
+	return done(C.go_destroy(text, &f), &f)
+}
+
+// Namespace opens a part of the file with keys of its own. A ttl of 0 is no default time to live.
+func (c *Cache) Namespace(name string, ttl time.Duration) (*Cache, error) {
+	text, err := cText("name", name)
+	if err != nil {
+		return nil, err
+	}
+	defer C.free(unsafe.Pointer(text))
+	k, err := c.open()
+	if err != nil {
+		return nil, err
+	}
+	defer c.use.RUnlock()
+	var part *C.kennel
+	var f C.failure
+	if result := C.go_namespace(k, text, C.int64_t(inMs(ttl)), &part, &f); result < 0 {
+		return nil, failed(result, &f)
+	}
+	return newCache(part), nil
+}
+
+// Close closes the cache. Calls that run are finished first, and later ones return ErrClosed.
+func (c *Cache) Close() error {
+	c.use.Lock()
+	defer c.use.Unlock()
+	C.kennel_close(c.k)
+	c.k = nil
+	runtime.SetFinalizer(c, nil)
+	return nil
+}
+
+// The handle. Unless there is an error, c.use is then locked for reading.
+func (c *Cache) open() (*C.kennel, error) {
+	c.use.RLock()
+	if c.k == nil {
+		c.use.RUnlock()
+		return nil, ErrClosed
+	}
+	return c.k, nil
+}
+
+// The first byte of a slice for C, or nil. The slice may be that of a string.
+func first(b []byte) unsafe.Pointer {
+	if len(b) == 0 {
+		return nil
+	}
+	return unsafe.Pointer(&b[0])
+}
+
+// Get returns a value, or ErrMiss.
+func (c *Cache) Get(key []byte) ([]byte, error) {
+	return c.AppendTo(nil, key)
+}
+
+// AppendTo appends the value of a key to a slice: with enough room in it, nothing is allocated. Without a value the error is
+// ErrMiss, and the slice is as it was.
+func (c *Cache) AppendTo(to, key []byte) ([]byte, error) {
+	k, err := c.open()
+	if err != nil {
+		return to, err
+	}
+	defer c.use.RUnlock()
+	for {
+		var len_ C.size_t
+		var f C.failure
+		free := to[len(to):cap(to)]
+		switch result := C.go_get(k, first(key), C.size_t(len(key)), first(free), C.size_t(len(free)), &len_, &f); result {
+		case C.KENNEL_OK:
+			return to[:len(to)+int(len_)], nil
+		case C.KENNEL_NONE:
+			return to, ErrMiss
+		case C.KENNEL_E_BUFFER_TOO_SMALL:
+			more := make([]byte, len(to), len(to)+int(len_))
+			copy(more, to)
+			to = more
+		default:
+			return to, failed(result, &f)
+		}
+	}
+}
+
+// SetOptions are how a value is stored. Times of 0 are the defaults of the namespace.
+type SetOptions struct {
+	TTL     time.Duration // when it expires, or Never
+	SoftTTL time.Duration // when it becomes stale
+	Flags   uint32        // a number of yours
+}
+
+// Set stores a value. A ttl of 0 is the default of the namespace.
+func (c *Cache) Set(key, value []byte, ttl time.Duration) error {
+	return c.SetWith(key, value, SetOptions{TTL: ttl})
+}
+
+// SetWith stores a value with options.
+func (c *Cache) SetWith(key, value []byte, how SetOptions) error {
+	k, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer c.use.RUnlock()
+	var f C.failure
+	_, err = done(C.go_set(k, first(key), C.size_t(len(key)), first(value), C.size_t(len(value)), C.int64_t(inMs(how.TTL)),
+		C.int64_t(inMs(how.SoftTTL)), C.uint32_t(how.Flags), &f), &f)
+	return err
+}
+
+// Add stores a value if the key has none, and tells whether it did.
+func (c *Cache) Add(key, value []byte, ttl time.Duration) (bool, error) {
+	k, err := c.open()
+	if err != nil {
+		return false, err
+	}
+	defer c.use.RUnlock()
+	var f C.failure
+	return done(C.go_add(k, first(key), C.size_t(len(key)), first(value), C.size_t(len(value)), C.int64_t(inMs(ttl)), &f), &f)
+}
+
+// Delete removes a key, and tells whether it had a value.
+func (c *Cache) Delete(key []byte) (bool, error) {
+	k, err := c.open()
+	if err != nil {
+		return false, err
+	}
+	defer c.use.RUnlock()
+	var f C.failure
+	return done(C.go_delete(k, first(key), C.size_t(len(key)), &f), &f)
+}
+
+// Incr adds to a number, or returns ErrMiss.
+func (c *Cache) Incr(key []byte, delta uint64) (uint64, error) {
+	return c.incr(key, delta, false, 0, 0)
+}
+
+// IncrOr adds to a number, or stores a first one, which expires after ttl, if the key has none.
+func (c *Cache) IncrOr(key []byte, delta, initial uint64, ttl time.Duration) (uint64, error) {
+	return c.incr(key, delta, true, initial, ttl)
+}
+
+func (c *Cache) incr(key []byte, delta uint64, begins bool, initial uint64, ttl time.Duration) (uint64, error) {
+	k, err := c.open()
+	if err != nil {
+		return 0, err
+	}
+	defer c.use.RUnlock()
+	var number C.uint64_t
+	var f C.failure
+	var start C.int
+	if begins {
+		start = 1
+	}
+	stored, err := done(C.go_incr(k, first(key), C.size_t(len(key)), C.uint64_t(delta), start, C.uint64_t(initial),
+		C.int64_t(inMs(ttl)), &number, &f), &f)
+	if err == nil && !stored {
+		err = ErrMiss
+	}
+	return uint64(number), err
+}
+
+// Invalidate makes all values of the namespace, or of the file, misses; or stale, if soft.
+func (c *Cache) Invalidate(soft bool) error {
+	k, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer c.use.RUnlock()
+	var how C.int
+	if soft {
+		how = 1
+	}
+	var f C.failure
+	_, err = done(C.go_invalidate(k, how, &f), &f)
+	return err
+}
+
+// Stats returns as JSON what "kennel stat --json" prints.
+func (c *Cache) Stats() ([]byte, error) {
+	k, err := c.open()
+	if err != nil {
+		return nil, err
+	}
+	defer c.use.RUnlock()
+	var text *C.char
+	var f C.failure
+	if result := C.go_stats(k, &text, &f); result < 0 {
+		return nil, failed(result, &f)
+	}
+	defer C.kennel_free(unsafe.Pointer(text))
+	return []byte(C.GoString(text)), nil
+}
+
+// Version is the version of the library.
+func Version() string {
+	return C.GoString(C.kennel_version())
+}

@@ -1,0 +1,79 @@
+'use strict'
+// A store for keyv, and so for cache-manager, cacheable and others that take keyv's stores.
+
+const { EventEmitter } = require('node:events')
+const { Cache, open } = require('./index.js')
+
+class KeyvKennel extends EventEmitter {
+  #cache
+  #mustClose
+
+  /** @param given the path of a cache file, an open cache, or options with a path */
+  constructor (given = {}) {
+    super()
+    const isCache = given instanceof Cache
+    const { path, part = 'keyv', ...options } = typeof given === 'string' ? { path: given } : isCache ? {} : given
+    const file = isCache ? given : open(path, options)
+    // A part of the file for itself: clear() must not touch what others store.
+    this.#cache = file.namespace(part)
+    this.#mustClose = isCache ? [this.#cache] : [this.#cache, file]
+    this.namespace = undefined
+    // Keyv 5 iterates over stores whose url names one of the kinds that it knows; from version 6 on it asks the store.
+    this.opts = { dialect: 'kennel', url: 'kennel://iterates-like-redis' }
+  }
+
+  async get (key) {
+    return this.#cache.getString(key)
+  }
+
+  async getMany (keys) {
+    return keys.map((key) => this.#cache.getString(key))
+  }
+
+  async set (key, value, ttl) {
+    // Keyv's 0 is no limit, as nothing is.
+    this.#cache.set(key, value, ttl > 0 ? ttl : undefined)
+    return true
+  }
+
+  async setMany (entries) {
+    for (const { key, value, ttl } of entries) await this.set(key, value, ttl)
+    return entries.map(() => true)
+  }
+
+  async delete (key) {
+    return this.#cache.delete(key)
+  }
+
+  async deleteMany (keys) {
+    return keys.map((key) => this.#cache.delete(key)).some(Boolean)
+  }
+
+  async has (key) {
+    return this.#cache.has(key)
+  }
+
+  async hasMany (keys) {
+    return keys.map((key) => this.#cache.has(key))
+  }
+
+  async clear () {
+    if (this.namespace) this.#cache.deleteMany([...this.#cache.keys(`${this.namespace}:`)])
+    else this.#cache.invalidate()
+  }
+
+  async * iterator (namespace = this.namespace) {
+    for (const key of this.#cache.keys(namespace ? `${namespace}:` : '')) {
+      const value = this.#cache.getString(key)
+      if (value !== undefined) yield [key.toString(), value]
+    }
+  }
+
+  async disconnect () {
+    for (const cache of this.#mustClose) cache.close()
+  }
+}
+
+module.exports = KeyvKennel
+module.exports.default = KeyvKennel
+module.exports.KeyvKennel = KeyvKennel

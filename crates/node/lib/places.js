@@ -1,0 +1,23 @@
+'use strict'
+// Where the compiled addon may lie: one that was built here, or one that came with the package.
+
+const path = require('node:path')
+
+const root = path.join(__dirname, '..')
+const built = path.join(root, 'build', 'kennel.node')
+
+function isMusl () {
+  return process.platform === 'linux' && !process.report.getReport().header.glibcVersionRuntime
+}
+
+/** The name of the folder with the addon for this system. */
+function target () {
+  return `${process.platform}-${process.arch}${isMusl() ? '-musl' : ''}`
+}
+
+/** The places, the first to be tried first. */
+function places () {
+  return [built, path.join(root, 'prebuilds', target(), 'kennel.node')]
+}
+
+module.exports = { root, built, target: target(), places }

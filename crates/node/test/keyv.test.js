@@ -1,0 +1,44 @@
+'use strict'
+// What Keyv's own test suite does not look at: see keyv/ beside this file for that.
+
+const { test } = require('node:test')
+const assert = require('node:assert/strict')
+const kennel = require('../lib/index.js')
+const KeyvKennel = require('../lib/keyv.js')
+const { newPath, sleep } = require('./common.js')
+
+test('the store of keyv keeps to its part of the file', async () => {
+  const file = newPath()
+  const cache = kennel.open(file)
+  cache.set('mine', 'kept')
+  const store = new KeyvKennel({ path: file, capacity: '8MiB' })
+  const same = new KeyvKennel(cache)
+  await store.set('a', '1')
+  assert.equal(await same.get('a'), '1')
+  assert.deepEqual(await same.getMany(['a', 'none']), ['1', undefined])
+  assert.deepEqual(await same.hasMany(['a', 'none']), [true, false])
+  await store.setMany([{ key: 'b', value: '2', ttl: 30 }, { key: 'c', value: '3', ttl: 0 }])
+  assert.equal(await store.get('b'), '2')
+  await sleep(50)
+  assert.deepEqual([await store.get('b'), await store.get('c')], [undefined, '3'])
+  assert.equal(await store.deleteMany(['c', 'none']), true)
+  assert.equal(await store.deleteMany(['c', 'none']), false)
+  await store.clear()
+  assert.equal(await same.get('a'), undefined)
+  assert.equal(cache.getString('mine'), 'kept')
+  await store.disconnect()
+  await assert.rejects(store.get('a'), { code: 'ERR_KENNEL_CLOSED' })
+  await same.disconnect()
+  assert.equal(cache.getString('mine'), 'kept')
+})
+
+test('a namespace of keyv is cleared and listed alone', async () => {
+  const store = new KeyvKennel(newPath())
+  await store.setMany([{ key: 'one:a', value: '1' }, { key: 'two:a', value: '2' }])
+  store.namespace = 'one'
+  const found = []
+  for await (const entry of store.iterator()) found.push(entry)
+  assert.deepEqual(found, [['one:a', '1']])
+  await store.clear()
+  assert.deepEqual(await store.getMany(['one:a', 'two:a']), [undefined, '2'])
+})

@@ -1,0 +1,1 @@
+module.exports = { cacheHandler: require.resolve('./cache-handler.js'), cacheMaxMemorySize: 0 }

@@ -1,0 +1,237 @@
+'use strict'
+
+const { test } = require('node:test')
+const assert = require('node:assert/strict')
+const fs = require('node:fs')
+const kennel = require('../lib/index.js')
+const { newPath, sleep, home } = require('./common.js')
+
+const code = (name) => ({ name: 'KennelError', code: `ERR_KENNEL_${name}` })
+
+test('values are bytes, whatever form they are given in', () => {
+  const cache = kennel.open(newPath())
+  for (const key of ['plain', 'größe', 'x'.repeat(600), Buffer.from([0, 255, 1])]) {
+    for (const value of ['', 'text', 'naïve 日本 😀', 'y'.repeat(5_000), 'z'.repeat(200_000), Buffer.from([0, 1, 2, 255])]) {
+      cache.set(key, value)
+      const expected = Buffer.from(value)
+      assert.deepEqual(cache.get(key), expected)
+      assert.deepEqual(cache.getItem(key).value, expected)
+      if (typeof value === 'string') assert.equal(cache.getString(key), value)
+      const target = Buffer.alloc(expected.length)
+      assert.equal(cache.getInto(key, target), expected.length)
+      assert.deepEqual(target, expected)
+      if (expected.length > 0) assert.equal(cache.getInto(key, target.subarray(1)), -2 - expected.length)
+    }
+    assert.equal(cache.delete(key), true)
+    assert.equal(cache.delete(key), false)
+    assert.equal(cache.get(key), undefined)
+    assert.equal(cache.getString(key), undefined)
+    assert.equal(cache.getItem(key), undefined)
+    assert.equal(cache.getInto(key, Buffer.alloc(1)), -1)
+  }
+  // A string and its bytes are the same key; so is any view of them.
+  cache.set('é', 'same')
+  assert.equal(cache.getString(Buffer.from('é')), 'same')
+  assert.equal(cache.getString(new Uint8Array(Buffer.from('-é-')).subarray(1, 3)), 'same')
+})
+
+test('keys of every length around the limits of the fixed room', () => {
+  const cache = kennel.open(newPath())
+  for (let length = 500; length < 520; length++) {
+    for (const letter of ['a', 'é', '日', '😀']) {
+      const key = letter.repeat(length)
+      cache.set(key, String(length) + letter)
+      assert.equal(cache.getString(Buffer.from(key)), String(length) + letter)
+    }
+  }
+})
+
+test('small values are views of a pool, and none overwrites another', () => {
+  const cache = kennel.open(newPath())
+  const kept = []
+  for (let i = 0; i < 3_000; i++) {
+    const value = `${i}-`.repeat(1 + (i % 400))
+    cache.set('key', value)
+    kept.push([cache.get('key'), value])
+  }
+  for (const [found, value] of kept) assert.equal(found.toString(), value)
+  assert.ok(kept[5][0].buffer.byteLength <= 64 * 1024)
+})
+
+test('json', () => {
+  const cache = kennel.open(newPath())
+  cache.setJson('a', { b: [1, 'ü', null] })
+  assert.deepEqual(cache.getJson('a'), { b: [1, 'ü', null] })
+  assert.equal(cache.getJson('none'), undefined)
+  assert.throws(() => cache.setJson('a', undefined), { code: 'ERR_INVALID_ARG_VALUE' })
+})
+
+test('many keys at a time', () => {
+  const cache = kennel.open(newPath())
+  cache.setMany(new Map([['a', '1'], ['b', '2']]), { ttl: 60_000 })
+  assert.deepEqual(cache.getMany(['a', 'none', 'b']).map((value) => value?.toString()), ['1', undefined, '2'])
+  assert.ok(cache.getItem('a').expires > Date.now())
+  assert.equal(cache.deleteMany(['a', 'none', 'b']), 2)
+})
+
+test('times to live, flags, and what is known of a value', async () => {
+  const cache = kennel.open(newPath())
+  cache.set('short', 'x', 30)
+  cache.set('soft', 'x', { ttl: 60_000, softTtl: 10, flags: 7 })
+  cache.set('ever', 'x', { ttl: Infinity })
+  assert.equal(cache.has('short'), true)
+  await sleep(60)
+  assert.equal(cache.has('short'), false)
+  const item = cache.getItem('soft')
+  assert.deepEqual([item.isStale, item.flags, item.value.toString()], [true, 7, 'x'])
+  assert.ok(item.softExpires < Date.now() && item.expires > Date.now())
+  assert.equal(cache.getItem('ever').expires, undefined)
+  assert.equal(cache.touch('ever', 20), true)
+  assert.equal(cache.touch('none'), false)
+  await sleep(40)
+  assert.equal(cache.has('ever'), false)
+})
+
+test('add, replace, compare and swap, compare and delete', () => {
+  const cache = kennel.open(newPath())
+  assert.equal(cache.replace('key', 'x'), false)
+  assert.equal(cache.add('key', 'one'), true)
+  assert.equal(cache.add('key', 'two'), false)
+  assert.equal(cache.replace('key', 'two'), true)
+  const first = cache.getItem('key').stamp
+  const second = cache.compareAndSwap('key', first, 'three')
+  assert.equal(typeof second, 'bigint')
+  assert.equal(cache.compareAndSwap('key', first, 'four'), undefined)
+  assert.equal(cache.compareAndDelete('key', first), false)
+  assert.equal(cache.getString('key'), 'three')
+  assert.equal(cache.compareAndDelete('key', second), true)
+  assert.throws(() => cache.compareAndDelete('key', undefined), { code: 'ERR_INVALID_ARG_VALUE' })
+  assert.throws(() => cache.compareAndSwap('key', -1n, 'x'), RangeError)
+})
+
+test('numbers', () => {
+  const cache = kennel.open(newPath())
+  assert.equal(cache.incr('n'), undefined)
+  assert.equal(cache.incr('n', 1, { initial: 5 }), 5)
+  assert.equal(cache.incr('n', 2), 7)
+  assert.equal(cache.incr('n', -3), 4)
+  assert.equal(cache.decr('n', -1), 5)
+  assert.equal(cache.decr('n', 5n), 0n)
+  assert.throws(() => cache.decr('n'), code('OVERFLOW'))
+  assert.equal(cache.incr('n', 2n ** 64n - 1n), 2n ** 64n - 1n)
+  assert.throws(() => cache.incr('n', 2n ** 64n), RangeError)
+  assert.throws(() => cache.incr('n', 1.5), { code: 'ERR_INVALID_ARG_VALUE' })
+  cache.set('n', 'no number')
+  assert.throws(() => cache.incr('n'), code('NOT_A_NUMBER'))
+  assert.equal(cache.decr('limit', 1, { initial: 9, ttl: 60_000 }), 9)
+  assert.ok(cache.getItem('limit').expires > Date.now())
+})
+
+test('namespaces, keys and invalidation', () => {
+  const cache = kennel.open(newPath())
+  const pages = cache.namespace('pages', { ttl: 60_000 })
+  pages.set('a', 'page')
+  cache.set('a', 'top')
+  assert.equal(pages.getString('a'), 'page')
+  assert.ok(pages.getItem('a').expires > Date.now())
+  for (let i = 0; i < 600; i++) pages.set(`many:${i}`, 'x')
+  const found = new Set([...pages.keys('many:')].map(String))
+  assert.equal(found.size, 600)
+  for (const key of pages.keys()) assert.ok(key.length > 0)
+  pages.invalidate({ soft: true })
+  assert.equal(pages.getItem('a').isStale, true)
+  pages.invalidate()
+  assert.equal(pages.get('a'), undefined)
+  assert.equal(cache.getString('a'), 'top')
+  for (const name of ['', 'x'.repeat(129), 'a\0b', 5]) {
+    assert.throws(() => cache.namespace(name), { code: 'ERR_INVALID_ARG_VALUE' })
+  }
+})
+
+test('a search for keys that nobody finishes ends with its garbage', () => {
+  const cache = kennel.open(newPath())
+  for (let i = 0; i < 600; i++) cache.set(`${i}`, 'x')
+  for (let i = 0; i < 100; i++) for (const key of cache.keys()) if (key.length > 0) break
+})
+
+test('options of open', () => {
+  const path = newPath()
+  assert.throws(() => kennel.open(path, { existing: true }), (error) => {
+    assert.equal(error.code, 'ERR_KENNEL_NOT_FOUND')
+    // Worded for JavaScript: no name of C or Rust.
+    assert.match(error.message, /without the option existing/)
+    assert.doesNotMatch(error.message, /KENNEL_|::|`/)
+    assert.equal(error.number, -2)
+    assert.equal(error.message, `${error.facts}; ${error.advice}`)
+    return true
+  })
+  const cache = kennel.open(path, { capacity: '4MiB', stripes: 4, seats: 64, mode: 0o640, meanItem: 100 })
+  assert.equal(fs.statSync(path).mode & 0o777, 0o640)
+  assert.throws(() => kennel.open(path, { capacity: '8MiB', sameSizes: true }), code('MISMATCH'))
+  kennel.open(path, { capacity: '8MiB' }).close()
+  const reader = kennel.open(path, { readOnly: true, verifyReads: true })
+  cache.set('a', 'b')
+  assert.equal(reader.getString('a'), 'b')
+  assert.throws(() => reader.set('a', 'c'), code('READ_ONLY'))
+  assert.throws(() => kennel.open(home), code('BAD_FILE'))
+  for (const wrong of [{ size: 5 }, { capacity: '5 apples' }, { capacity: -1 }, { lockWait: 'x' }, { stripes: 1.5 }, 7, null]) {
+    assert.throws(() => kennel.open(path, wrong), { code: 'ERR_INVALID_ARG_VALUE' })
+  }
+  assert.throws(() => kennel.open(path, { locks: 'spin' }), code('BAD_OPTION'))
+  assert.throws(() => kennel.open('a\0b'), { code: 'ERR_INVALID_ARG_VALUE' })
+  assert.throws(() => cache.set('big', Buffer.alloc(3 << 20)), code('TOO_LARGE'))
+  assert.throws(() => cache.set('x'.repeat(70_000), 'v'), code('KEY_TOO_LONG'))
+  assert.equal(cache.stats().stripes, 4)
+  assert.equal(kennel.destroy(path), true)
+  assert.equal(kennel.destroy(path), false)
+})
+
+test('a path as a URL', () => {
+  const path = newPath()
+  kennel.open(new URL(`file://${path}`)).set('a', 'b')
+  assert.equal(kennel.open(path).getString('a'), 'b')
+})
+
+test('wrong arguments are told, and do no harm', () => {
+  const cache = kennel.open(newPath())
+  for (const wrong of [undefined, null, 5, {}, Symbol('x'), new Uint16Array(2)]) {
+    for (const call of ['get', 'getString', 'getItem', 'has', 'delete', 'touch', 'isClaimed']) {
+      assert.throws(() => cache[call](wrong), TypeError, call)
+    }
+    assert.throws(() => cache.set('key', wrong), { code: 'ERR_INVALID_ARG_TYPE' })
+    if (wrong !== null) assert.throws(() => cache.getInto('key', wrong), TypeError)
+  }
+  for (const ttl of [0, -1, NaN, 'x', -Infinity]) {
+    assert.throws(() => cache.set('key', 'x', { ttl }), { code: 'ERR_INVALID_ARG_VALUE' })
+  }
+  assert.throws(() => cache.set('key', 'x', { tll: 5 }), /expected one of ttl/)
+})
+
+test('a closed cache', () => {
+  const path = newPath()
+  const cache = kennel.open(path)
+  const part = cache.namespace('part')
+  cache.close()
+  cache.close()
+  for (const call of [() => cache.get('a'), () => cache.set('a', 'b'), () => cache.stats(), () => cache.keys().next()]) {
+    assert.throws(call, code('CLOSED'))
+  }
+  part.set('a', 'b')
+  assert.equal(part.getString('a'), 'b')
+})
+
+test('a file that was removed is a miss and an error of a write, as it is in other languages', () => {
+  const path = newPath()
+  const cache = kennel.open(path)
+  cache.set('a', 'b')
+  kennel.destroy(path)
+  assert.equal(cache.get('a'), undefined)
+  assert.throws(() => cache.set('a', 'b'), { name: 'KennelError' })
+})
+
+test('the module of ECMAScript', async () => {
+  const { open, KennelError, default: whole } = await import('../lib/index.mjs')
+  assert.equal(open, kennel.open)
+  assert.equal(KennelError, kennel.KennelError)
+  assert.equal(whole.version, require('../package.json').version)
+})

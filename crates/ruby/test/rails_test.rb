@@ -1,0 +1,106 @@
+# frozen_string_literal: true
+
+# The store of Rails. With RAILS_TESTS, the folder activesupport/test of Rails' source, Rails' own tests of stores run, too.
+
+require "minitest/autorun"
+require "fileutils"
+require "tmpdir"
+require "logger"
+require "active_support"
+require "active_support/test_case"
+require "active_support/testing/method_call_assertions"
+require "active_support/core_ext"
+require "active_support/cache"
+require "active_support/cache/kennel_store"
+
+module KennelStoreSetup
+  def setup
+    @folder = Dir.mktmpdir("kennel-rails-", Dir.exist?("/dev/shm") ? "/dev/shm" : nil)
+    @cache = lookup_store(expires_in: 60)
+    @peek = lookup_store(expires_in: 60)
+    @buffer = StringIO.new
+    @cache.logger = Logger.new(@buffer)
+  end
+
+  def lookup_store(options = {})
+    ActiveSupport::Cache.lookup_store(:kennel_store, File.join(@folder, "cache"), options)
+  end
+
+  def teardown
+    FileUtils.rm_rf(@folder)
+  end
+end
+
+class KennelStoreTest < ActiveSupport::TestCase
+  include KennelStoreSetup
+
+  def test_clear_keeps_what_others_store
+    other = Kennel.open(File.join(@folder, "cache"))
+    other["mine"] = "kept"
+    @cache.write("a", [1, { b: 2 }])
+    assert_equal [1, { b: 2 }], @peek.read("a")
+    @cache.clear
+    assert_nil @peek.read("a")
+    assert_equal "kept", other["mine"]
+  end
+
+  def test_options_of_the_file
+    store = ActiveSupport::Cache.lookup_store(:kennel_store, File.join(@folder, "small"), capacity: 4 << 20, part: "mine", namespace: "n")
+    assert_equal false, store.write("big", "x" * (8 << 20), compress: false)
+    assert store.write("a", 1)
+    assert_equal ["n:a"], store.cache.keys
+  end
+
+  def test_numbers_of_rails_and_raw_ones
+    @cache.write("entry", 5, expires_in: 60)
+    assert_equal 6, @cache.increment("entry")
+    assert_equal 6, @peek.read("entry")
+    @cache.write("raw", 5, raw: true)
+    children = Array.new(3) { fork { 100.times { @cache.increment("raw") }; exit!(0) } }
+    children.each { |pid| Process.wait(pid) }
+    assert_equal "305", @peek.read("raw", raw: true)
+    assert_nil @cache.increment("none")
+  end
+
+  def test_entries_expire_in_the_file
+    @cache.write("a", 1, expires_in: 0.05)
+    @cache.write("b", 1, expires_in: 0.05, race_condition_ttl: 10)
+    sleep 0.1
+    assert_equal ["b"], @cache.cache.keys
+    assert_nil @cache.read("a")
+    assert @cache.write("c", 1, unless_exist: true)
+    assert_not @cache.write("c", 2, unless_exist: true)
+  end
+
+  def test_a_cache_that_fails_is_a_miss
+    @cache.cache.close
+    assert_nil @cache.read("a")
+    assert_equal false, @cache.write("a", 1)
+    assert_equal 1, @cache.fetch("a") { 1 }
+    assert_not @cache.delete("a")
+    assert_nil @cache.increment("a")
+    assert_match(/the cache is closed/, @buffer.string)
+  end
+end
+
+if (tests = ENV["RAILS_TESTS"])
+  class ActiveSupport::TestCase
+    include ActiveSupport::Testing::MethodCallAssertions
+  end
+  ActiveSupport.to_time_preserves_timezone = true
+  require File.join(tests, "cache/behaviors")
+
+  class KennelStoreBehaviorTest < ActiveSupport::TestCase
+    include KennelStoreSetup
+    include CacheStoreBehavior
+    include CacheStoreVersionBehavior
+    include CacheStoreCoderBehavior
+    include LocalCacheBehavior
+    include CacheDeleteMatchedBehavior
+    include CacheIncrementDecrementBehavior
+    include CacheInstrumentationBehavior
+    include EncodedKeyCacheBehavior
+  end
+else
+  puts "left out: Rails' own tests of stores; on Debian: apt-get source rails, and RAILS_TESTS=.../activesupport/test"
+end

@@ -1,0 +1,111 @@
+//! Stores items that were saved from a cache file, usually from another one.
+//!
+//! A saved item is no news: it must not evict what is used in this file. So it is stored only where there is room, or
+//! where what lies at the tail of a ring has expired or was replaced, removed or invalidated. Whoever restores the most
+//! used items first keeps these, however small the file is.
+
+use super::counters::StripeCount;
+use super::evict::is_known;
+use super::record::{NewRecord, RecordEpochs};
+use super::slot::{Ring, Slot};
+use super::stripe_guard::{Entry, StripeGuard, slots};
+use crate::shm::Memory;
+
+/// How an item was used in the file from which it was saved.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heat {
+    pub ring: Ring,
+    pub marks: u8,
+}
+
+impl<M: Memory> StripeGuard<'_, M> {
+    /// Stores a saved item in free space; returns whether there was some. `entry` is the result of
+    /// [`find`](Self::find) for the key. A claim of the key stays valid, since its owner's value will be newer.
+    pub(crate) fn restore(
+        &mut self,
+        draft: &NewRecord<'_>,
+        entry: Option<&Entry>,
+        epochs: RecordEpochs,
+        heat: Heat,
+    ) -> bool {
+        if entry.is_some_and(|entry| draft.fits_in(entry.head)) {
+            self.restore_by_eviction(draft, entry, epochs, heat);
+            return true;
+        }
+        let units = draft.units();
+        let bucket = self.store.mem.word(self.store.bucket_of(&draft.key));
+        let before = bucket.get();
+        let Some((ring, position)) = self.free_spot(heat.ring, units) else { return false };
+        // Records that have expired may have left this bucket, even this key's own.
+        let old = if bucket.get() == before { entry.copied() } else { self.find(&draft.key) };
+        let Some(slot_at) = old.map_or_else(|| self.spare_slot(draft), |old| Some(old.slot_at)) else { return false };
+        self.count(StripeCount::Sets);
+        self.append(draft, epochs, Slot::live(&draft.key, ring, position), slot_at, old);
+        self.warm_up(draft, heat);
+        true
+    }
+
+    /// Stores a saved item as a write stores a new one, which may evict others.
+    pub(crate) fn restore_by_eviction(
+        &mut self,
+        draft: &NewRecord<'_>,
+        entry: Option<&Entry>,
+        epochs: RecordEpochs,
+        heat: Heat,
+    ) {
+        self.put_created(draft, entry, epochs);
+        self.warm_up(draft, heat);
+    }
+
+    /// Gives the item the access marks that it had.
+    fn warm_up(&self, draft: &NewRecord<'_>, heat: Heat) {
+        let Some(mut entry) = (heat.marks > 0).then(|| self.find(&draft.key)).flatten() else { return };
+        for _ in entry.slot.marks()..heat.marks.into() {
+            self.mark(&entry);
+            entry.slot = entry.slot.marked().unwrap_or(entry.slot);
+        }
+    }
+
+    /// A ring with room for a record, and its head: the ring in which the item was, else the other one.
+    fn free_spot(&mut self, ring: Ring, units: u64) -> Option<(Ring, u64)> {
+        let other = if ring == Ring::Main { Ring::Small } else { Ring::Main };
+        let fits = |this: &Self, ring| ring == Ring::Main || units <= this.shape(Ring::Small).units / 4;
+        [ring, other].into_iter().find_map(|ring| {
+            let position = fits(self, ring).then(|| self.room_without_eviction(ring, units)).flatten()?;
+            Some((ring, position))
+        })
+    }
+
+    fn room_without_eviction(&mut self, ring: Ring, units: u64) -> Option<u64> {
+        loop {
+            if let Some(position) = self.room_at_head(ring, units) {
+                return Some(position);
+            }
+            if !self.is_over(ring) {
+                return None;
+            }
+            let mut budget = self.budget();
+            self.leave_one(ring, &mut budget);
+        }
+    }
+
+    /// Whether no item leaves the cache if what lies at the tail of a ring leaves it: a pad, or a record that was
+    /// replaced, removed or invalidated, or has expired. What is damaged leaves as well.
+    fn is_over(&self, ring: Ring) -> bool {
+        let (tail, used) = (self.tail(ring), self.used(ring));
+        if used == 0 {
+            return false;
+        }
+        let at = self.address(ring, tail);
+        let head = self.head_at(ring, tail, at);
+        let is_sane = self.shape(ring).can_step(tail, head.units(), used) && is_known(head);
+        !is_sane || head.is_pad() || head.is_dead() || !self.store.visibility(at, head, || self.now_ms()).is_seen(true)
+    }
+
+    /// A slot for a key that has none, unless a live record would have to leave it.
+    fn spare_slot(&self, draft: &NewRecord<'_>) -> Option<u64> {
+        let is_spare = |slot_at: &u64| !self.slot(*slot_at).is_live();
+        let spare = || slots(self.store.bucket_of(&draft.key)).filter(is_spare).min_by_key(|&at| self.slot(at).cost());
+        self.ghost_of(&draft.key).or_else(spare)
+    }
+}
