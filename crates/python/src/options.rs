@@ -142,7 +142,7 @@ fn bytes(text: &str) -> Option<u64> {
     (bytes < (1u64 << 53) as f64).then_some(bytes as u64)
 }
 
-fn bad(option: &'static str, given: &str, expected: &str) -> Error {
+pub(crate) fn bad(option: &'static str, given: &str, expected: &str) -> Error {
     Error::BadOption { option, given: given.to_owned(), expected: expected.to_owned() }
 }
 

@@ -130,6 +130,9 @@ def test_errors_have_classes(far, server, tmp_path, fars):
     for wrong in ({"prefix": []}, {"prefix": ["a", "ab"]}, {"max_staleness": 0.001}, {"keepers": 3}):
         with pytest.raises(BadFarOption):
             fars("wrong", **wrong)
+    with pytest.raises(kennel.BadOption, match="brief"):
+        fars("wrong", degraded="often")
+    assert fars("brief", degraded="brief", hot_keys=50).get("app:k") is None
     with pytest.raises(TypeError, match="read_only"):
         fars("wrong", read_only=True)
     with pytest.raises(TypeError, match="colour"):

@@ -2,8 +2,8 @@
 
 use crate::error::Outcome;
 use crate::expiry::Seconds;
-use crate::options::{Given, Opening};
-use kennel_far::{Options, Tracking};
+use crate::options::{Given, Opening, bad};
+use kennel_far::{Degraded, Options, Tracking};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -13,9 +13,11 @@ use std::time::Duration;
 type Set = fn(Options, &Given<'_, '_>) -> Outcome<Options>;
 
 /// The options: their names in Python, and how they are set. `kennel.far.FarCache` has a parameter for each.
-const OPTIONS: [(&str, Set); 9] = [
+const OPTIONS: [(&str, Set); 11] = [
     ("max_staleness", |to, given| Ok(to.max_staleness(time(given)?))),
     ("tracking", |to, given| Ok(to.tracking(if given.flag()? { Tracking::On } else { Tracking::Off }))),
+    ("degraded", |to, given| Ok(to.degraded(degraded(given)?))),
+    ("hot_keys", |to, given| Ok(to.hot_keys(given.number()?))),
     ("keepers", |to, given| Ok(to.keepers(given.number()? as usize))),
     ("probe", |to, given| Ok(to.probe(given.flag()?))),
     ("near_ttl", |to, given| Ok(to.near_ttl(time(given)?))),
@@ -24,6 +26,14 @@ const OPTIONS: [(&str, Set); 9] = [
     ("fetch_wait", |to, given| Ok(to.fetch_wait(time(given)?))),
     ("timeout", |to, given| Ok(to.timeout(time(given)?))),
 ];
+
+fn degraded(given: &Given<'_, '_>) -> Outcome<Degraded> {
+    match given.is::<String>("text")?.as_str() {
+        "bypass" => Ok(Degraded::Bypass),
+        "brief" => Ok(Degraded::Brief),
+        other => Err(bad(given.name, other, "bypass or brief").into()),
+    }
+}
 
 fn time(given: &Given<'_, '_>) -> Outcome<Duration> {
     Ok(given.is::<Seconds>("seconds or a timedelta")?.0.min(LONGEST))

@@ -81,6 +81,10 @@ class FarCache(_kennel.FarCache):
         ``max_staleness`` after it was asked for, and the server needs no ``CLIENT TRACKING``.
     :param probe: whether a new tracker changes a key under each prefix, and trusts the server only if it is told of that;
         default True.
+    :param degraded: what reads do while nothing is proved: ``bypass`` (default), each asks the server; or ``brief``, one
+        process asks for all, and a value is used for ``max_staleness`` from then on.
+    :param hot_keys: how often a second a fetched value of a key may be out of date before it is stored; a key that changes
+        more often is left out of the near file for a second. Default 20.
     :param near_ttl: how long a value without a time to live stays near, in seconds; default 3600.
     :param absence_ttl: how long it is remembered that a key has no value, in seconds; default 60.
     :param near_max_value: larger values, in bytes, are fetched each time: a number, or text such as ``"64K"``, which is the
@@ -103,6 +107,8 @@ class FarCache(_kennel.FarCache):
         keepers: Optional[int] = None,
         tracking: Optional[bool] = None,
         probe: Optional[bool] = None,
+        degraded: Optional[str] = None,
+        hot_keys: Optional[int] = None,
         near_ttl: Optional[Seconds] = None,
         absence_ttl: Optional[Seconds] = None,
         near_max_value: Union[int, str, None] = None,

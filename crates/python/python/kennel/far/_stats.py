@@ -15,10 +15,15 @@ class FarStats:
     """Reads that the near tier answered with a value."""
     absent_hits: int
     """Reads that the near tier answered with a remembered absence."""
+    brief_hits: int
+    """Those of both that were answered although nothing was proved, by what had been fetched at most ``max_staleness``
+    before."""
     fills: int
     """Values and absences that were fetched and stored."""
     voided: int
     """Fetched values that were not stored because the key was changed or invalidated meanwhile."""
+    hot_keys: int
+    """Keys that were left out for a second because they change too often."""
     bypasses: int
     """Reads that went to the server and stored nothing, for any reason."""
     untrusted: int
