@@ -6,7 +6,9 @@ import asyncio
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -116,6 +118,43 @@ def test_a_large_near_value_is_copied_without_the_interpreters_lock(fars, until)
     far.set("app:large", value)
     until(lambda: is_near(far, "app:large"))
     assert far.get_near("app:large") == value
+
+
+def test_tls_checks_the_certificate_of_the_server(tmp_path, until):
+    """With a server in the path: the one that `cargo xtask far --bring` brings is built without TLS."""
+    program, openssl = shutil.which("redis-server") or shutil.which("valkey-server"), shutil.which("openssl")
+    if program is None or openssl is None:
+        pytest.skip("there is no redis-server or valkey-server in the path, or no openssl")
+    make = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    names = ["-subj", "/CN=cache.internal", "-addext", "subjectAltName=DNS:cache.internal"]
+    subprocess.run([*make, "-keyout", "key", "-out", "crt", *names], cwd=tmp_path, check=True, capture_output=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    files = ["--tls-cert-file", "crt", "--tls-key-file", "key", "--tls-ca-cert-file", "crt", "--tls-auth-clients", "no"]
+    server = subprocess.Popen(
+        [program, "--port", "0", "--save", "", "--tls-port", str(port), *files], cwd=tmp_path, stdout=subprocess.DEVNULL
+    )
+    try:
+        try:
+            server.wait(0.5)
+            pytest.skip("the server was built without TLS")
+        except subprocess.TimeoutExpired:
+            pass
+        url, near = f"rediss://127.0.0.1:{port}", tmp_path / "near"
+        known = {"prefix": "app:", "path": near, "timeout": 2, "ssl_ca_certs": tmp_path / "crt"}
+        with FarCache(url, ssl_server_name="cache.internal", **known) as far:
+            far.set("app:k", "v")
+            until(lambda: is_near(far, "app:k"))
+        with FarCache(url, **known) as far, pytest.raises(ServerUnreachable, match="certificate"):
+            far.get("app:other")
+        with pytest.raises(TypeError, match="ssl_keyfile"):
+            FarCache(url, ssl_certfile=tmp_path / "crt", **known)
+        with pytest.raises(BadFarOption):
+            FarCache(f"redis://127.0.0.1:{port}", **known)
+    finally:
+        server.kill()
+        server.wait()
 
 
 def test_errors_have_classes(far, server, tmp_path, fars):

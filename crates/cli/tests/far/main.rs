@@ -10,3 +10,4 @@ mod server;
 mod edges;
 mod keep;
 mod runs;
+mod tls;

@@ -3,10 +3,11 @@
 use crate::error::Outcome;
 use crate::expiry::Seconds;
 use crate::options::{Given, Opening, bad};
-use kennel_far::{Degraded, Options, Tracking};
+use kennel_far::{Degraded, Options, Tls, Tracking};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Sets one option from the value that Python gave.
@@ -39,12 +40,44 @@ fn time(given: &Given<'_, '_>) -> Outcome<Duration> {
     Ok(given.is::<Seconds>("seconds or a timedelta")?.0.min(LONGEST))
 }
 
+/// The options about TLS, by their names in redis-py.
+const TLS: [&str; 4] = ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_server_name"];
+/// The user and the password of sentinels.
+const SENTINELS: [&str; 2] = ["sentinel_username", "sentinel_password"];
+
+/// Sets how the server is reached, by options that belong together.
+fn reach(mut to: Options, far: &Bound<'_, PyDict>) -> Outcome<Options> {
+    let given = |name| far.get_item(name).map(|value| value.filter(|value| !value.is_none()));
+    let file = |name: &'static str| -> Outcome<Option<PathBuf>> {
+        given(name)?.map(|value| Given { name, value: &value }.is("a path")).transpose()
+    };
+    let text = |name: &'static str| -> Outcome<Option<String>> {
+        given(name)?.map(|value| Given { name, value: &value }.is("text")).transpose()
+    };
+    let [authorities, certificate, key] = [file(TLS[0])?, file(TLS[1])?, file(TLS[2])?];
+    let name = text(TLS[3])?;
+    if authorities.is_some() || certificate.is_some() || key.is_some() || name.is_some() {
+        let tls = authorities.into_iter().fold(Tls::new(), Tls::authorities);
+        let tls = name.into_iter().fold(tls, Tls::server_name);
+        to = to.tls(match (certificate, key) {
+            (Some(certificate), Some(key)) => tls.identity(certificate, key),
+            (None, None) => tls,
+            _ => return Err(PyTypeError::new_err("ssl_certfile and ssl_keyfile: expected both, found one").into()),
+        });
+    }
+    match (text(SENTINELS[0])?, text(SENTINELS[1])?) {
+        (user, Some(password)) => Ok(to.sentinel_login(user.unwrap_or_default(), password)),
+        (Some(_), None) => Err(PyTypeError::new_err("sentinel_username: expected a sentinel_password with it").into()),
+        (None, None) => Ok(to),
+    }
+}
+
 /// Longer than any wait, and short enough that a sum of times does not overflow.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// The names of the options.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    OPTIONS.into_iter().map(|(name, _)| name)
+    OPTIONS.into_iter().map(|(name, _)| name).chain(TLS).chain(SENTINELS)
 }
 
 /// Reads the options of the far tier and those of the near file. One that is `None` keeps its default.
@@ -57,6 +90,9 @@ pub(crate) fn read(
     let mut options = prefixes.into_iter().fold(Options::new(url), Options::prefix);
     for (name, value) in far {
         let name = name.cast::<PyString>().map_err(PyErr::from)?.to_cow()?;
+        if TLS.contains(&&*name) || SENTINELS.contains(&&*name) {
+            continue;
+        }
         let Some((name, set)) = OPTIONS.into_iter().find(|(known, _)| *known == name) else {
             return Err(PyTypeError::new_err(format!("{name} is not an option of a far tier")).into());
         };
@@ -64,5 +100,5 @@ pub(crate) fn read(
             options = set(options, &Given { name, value: &value })?;
         }
     }
-    Ok(options.near(Opening::from_dict(near)?.into_options()))
+    Ok(reach(options, far)?.near(Opening::from_dict(near)?.into_options()))
 }

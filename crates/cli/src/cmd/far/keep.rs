@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use kennel_far::resp::Value;
-use kennel_far::{Far, Options, RedisStore, Stats, Store as _};
+use kennel_far::{Far, Options, Stats};
 use kennel_harness::interrupt;
 use kennel_harness::size::parse_size;
 
-use super::server::ServerArgs;
+use super::server::{ServerArgs, TlsArgs};
 use super::tier::NearArgs;
 use crate::cmd::outcome::{AnyError, CliResult};
 use crate::output::print_line;
@@ -34,6 +34,8 @@ use crate::time::parse_duration;
 pub struct KeepArgs {
     #[command(flatten)]
     server: ServerArgs,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     near: NearArgs,
     /// A prefix of the keys in the near cache; may be given up to eight times, and must be the same in all processes of
@@ -79,7 +81,7 @@ pub fn run(args: &KeepArgs) -> CliResult {
     let mut log = Log::new(args.max_staleness);
     loop {
         let file = identity(&args.near.file);
-        if watch(&far, &url, &mut log, || identity(&args.near.file) == file) {
+        if watch(&far, &mut log, || identity(&args.near.file) == file) {
             break;
         }
         say("the near file was removed or replaced: opening it again");
@@ -95,7 +97,9 @@ pub fn run(args: &KeepArgs) -> CliResult {
 impl KeepArgs {
     fn open(&self, url: &str) -> Result<Far, AnyError> {
         let near = self.near.options().capacity(self.capacity);
-        let options = Options::new(url)
+        let options = self
+            .tls
+            .options(url)
             .max_staleness(self.max_staleness)
             .keepers(self.keepers as usize)
             .probe(!self.no_probe)
@@ -117,7 +121,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 }
 
 /// Says what changes until a signal asks for the end (`true`), or the file is another one.
-fn watch(far: &Far, url: &str, log: &mut Log, is_same_file: impl Fn() -> bool) -> bool {
+fn watch(far: &Far, log: &mut Log, is_same_file: impl Fn() -> bool) -> bool {
     let mut next_look = Instant::now() + FILE_EVERY;
     while !interrupt::is_asked() {
         let state = State {
@@ -128,7 +132,7 @@ fn watch(far: &Far, url: &str, log: &mut Log, is_same_file: impl Fn() -> bool) -
         };
         log.note(state).iter().for_each(|line| say(line));
         if log.is_first_proof() {
-            limits(url).iter().for_each(|line| say(line));
+            limits(far).iter().for_each(|line| say(line));
         }
         if Instant::now() >= next_look {
             if !is_same_file() {
@@ -154,9 +158,8 @@ fn end(far: Far) {
 }
 
 /// Warns if nothing limits what the server keeps for a tracker that does not read.
-fn limits(url: &str) -> Option<String> {
-    let server = RedisStore::open(url, TIMEOUT).ok()?;
-    let config = |name: &str| match server.call(&[b"CONFIG", b"GET", name.as_bytes()]).map(|reply| reply.value) {
+fn limits(far: &Far) -> Option<String> {
+    let config = |name: &str| match far.call(&["CONFIG", "GET", name], &[""; 0]) {
         Ok(Value::Array(parts)) => Some(parts.get(1).and_then(Value::as_bytes).map(<[u8]>::to_vec).unwrap_or_default()),
         _ => None,
     };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use kennel_far::Expiry;
 
-use super::server::ServerArgs;
+use super::server::{ServerArgs, TlsArgs};
 use super::tier::TierArgs;
 use crate::args::KeyHexArgs;
 use crate::cmd::outcome::{CliResult, hit_or_miss};
@@ -27,6 +27,8 @@ pub struct GetArgs {
     #[command(flatten)]
     server: ServerArgs,
     #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
     tier: TierArgs,
     /// The key.
     key: OsString,
@@ -44,6 +46,8 @@ pub struct GetArgs {
 pub struct SetArgs {
     #[command(flatten)]
     server: ServerArgs,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     tier: TierArgs,
     /// The key.
@@ -67,6 +71,8 @@ pub struct DeleteArgs {
     #[command(flatten)]
     server: ServerArgs,
     #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
     tier: TierArgs,
     /// The keys.
     #[arg(required = true, value_name = "KEY")]
@@ -77,7 +83,7 @@ pub struct DeleteArgs {
 
 pub fn get(args: &GetArgs) -> CliResult {
     let key = args.spelling.bytes(args.key.clone())?;
-    let far = args.tier.open(args.server.url()?)?;
+    let far = args.tier.open(args.tls.options(&args.server.url()?))?;
     let value = if args.fresh {
         far.get_fresh(key)?
     } else {
@@ -98,14 +104,14 @@ pub fn get(args: &GetArgs) -> CliResult {
 pub fn set(args: SetArgs) -> CliResult {
     let key = args.spelling.bytes(args.key)?;
     let value = read_value(args.value)?;
-    let far = args.tier.open(args.server.url()?)?;
+    let far = args.tier.open(args.tls.options(&args.server.url()?))?;
     far.set(key, value, args.ttl.map_or(Expiry::Never, Expiry::After))?;
     Ok(ExitCode::SUCCESS)
 }
 
 pub fn delete(args: &DeleteArgs) -> CliResult {
     let keys = args.keys.iter().map(|key| args.spelling.bytes(key.clone())).collect::<Result<Vec<_>, _>>()?;
-    let far = args.tier.open(args.server.url()?)?;
+    let far = args.tier.open(args.tls.options(&args.server.url()?))?;
     let mut all_held = true;
     for key in keys {
         all_held &= far.delete(key)?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueHint};
 use kennel_far::resp::Value;
-use kennel_far::{Far, Options};
+use kennel_far::{Far, Options, Tls};
 use tempfile::TempDir;
 
 use crate::cmd::outcome::AnyError;
@@ -19,8 +19,10 @@ const NO_KEY: &str = "kennel-far-none:";
 
 #[derive(Args)]
 pub struct ServerArgs {
-    /// The server: redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE], unix://[[USER]:PASSWORD@]/PATH[?db=DATABASE], or
-    /// redis-cluster://[[USER]:PASSWORD@]HOST[:PORT][,HOST[:PORT]...].
+    /// The server: redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE], unix://[[USER]:PASSWORD@]/PATH[?db=DATABASE],
+    /// redis-cluster://[[USER]:PASSWORD@]HOST[:PORT][,HOST[:PORT]...], or, for a master that sentinels know,
+    /// redis-sentinel://[[USER]:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]/NAME[?db=DATABASE]. With rediss in place of redis it
+    /// speaks TLS.
     url: String,
     /// Read the password from the first line of this file. Other users of the machine can see a password in the URL, as
     /// they see all command lines. The URL may then name a user: redis://USER@HOST.
@@ -40,6 +42,37 @@ impl ServerArgs {
     /// The URL without user and password.
     pub fn shown(&self) -> String {
         shown(&self.url)
+    }
+}
+
+/// TLS with the server, for a URL that begins with rediss.
+#[derive(Args)]
+pub struct TlsArgs {
+    /// Trust the authorities in this PEM file, in place of those that the system trusts.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    tls_ca: Option<PathBuf>,
+    /// The certificate to show to a server that asks for one, a PEM file.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of that certificate, a PEM file.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// The name that the server's certificate must have, in place of the URL's host.
+    #[arg(long, value_name = "NAME")]
+    tls_name: Option<String>,
+}
+
+impl TlsArgs {
+    /// Options for a server at this URL.
+    pub fn options(&self, url: &str) -> Options {
+        let options = Options::new(url);
+        let identity = self.tls_cert.as_ref().zip(self.tls_key.as_ref());
+        if self.tls_ca.is_none() && identity.is_none() && self.tls_name.is_none() {
+            return options;
+        }
+        let tls = self.tls_ca.iter().fold(Tls::new(), Tls::authorities);
+        let tls = self.tls_name.iter().fold(tls, Tls::server_name);
+        options.tls(identity.into_iter().fold(tls, |tls, (certificate, key)| tls.identity(certificate, key)))
     }
 }
 

@@ -57,7 +57,7 @@ pub struct TierArgs {
 
 impl TierArgs {
     /// Opens the tier as a process that never tracks.
-    pub fn open(&self, url: String) -> Result<Far, AnyError> {
+    pub fn open(&self, server: Options) -> Result<Far, AnyError> {
         let tiers = self.near.inspect()?;
         let mut given: Vec<Vec<u8>> = self.prefix.iter().cloned().map(OsString::into_vec).collect();
         given.sort();
@@ -75,7 +75,7 @@ impl TierArgs {
             (false, _) => used.into_iter().find(|tier| prefixes(tier) == given),
         };
         let staleness = self.max_staleness.or_else(|| known?.max_staleness()).unwrap_or(DEFAULT_STALENESS);
-        let options = Options::new(url).keepers(0).max_staleness(staleness).near(self.near.options());
+        let options = server.keepers(0).max_staleness(staleness).near(self.near.options());
         let prefixes = known.filter(|_| given.is_empty()).map_or(given, prefixes);
         Ok(prefixes.into_iter().fold(options, Options::prefix).open(&self.near.file)?)
     }

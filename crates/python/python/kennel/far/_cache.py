@@ -70,7 +70,8 @@ class FarCache(_kennel.FarCache):
     the pickle contains the URL with its password.
 
     :param url: ``redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`` or ``unix://[[USER]:PASSWORD@]/PATH[?db=DATABASE]``;
-        for a cluster some of its nodes, ``redis-cluster://HOST:PORT,HOST:PORT``.
+        for a cluster some of its nodes, ``redis-cluster://HOST:PORT,HOST:PORT``; for a master that sentinels know,
+        ``redis-sentinel://HOST:PORT,HOST:PORT/NAME[?db=DATABASE]``. With ``rediss`` in place of ``redis`` it speaks TLS.
     :param prefix: the prefix of the keys of which the near file may have copies, or up to eight of them, none the
         beginning of another. Calls work with all keys; those of other keys go to the server. ``""`` covers all keys.
     :param path: the near file, best in memory, such as ``/dev/shm/app.kennel``.
@@ -91,6 +92,12 @@ class FarCache(_kennel.FarCache):
         default.
     :param fetch_wait: how long a read waits for another process's fetch of the same key, in seconds; default 0.2.
     :param timeout: how long a call waits for the server, in seconds; default 5.
+    :param ssl_ca_certs: for a ``rediss`` URL: a PEM file with the authorities that are trusted, in place of the system's.
+    :param ssl_certfile: a PEM file with the certificate of this client, which some servers ask for.
+    :param ssl_keyfile: a PEM file with the private key of ``ssl_certfile``.
+    :param ssl_server_name: the name that the server's certificate must have, in place of the URL's host.
+    :param sentinel_username: the user of the sentinels themselves; by default their default user.
+    :param sentinel_password: the password of the sentinels themselves, if they ask for one.
     :param near: the options of :class:`kennel.Cache` for the near file, ``capacity`` for example, except ``read_only`` and
         ``create``.
     """
@@ -114,6 +121,12 @@ class FarCache(_kennel.FarCache):
         near_max_value: Union[int, str, None] = None,
         fetch_wait: Optional[Seconds] = None,
         timeout: Optional[Seconds] = None,
+        ssl_ca_certs: Union[str, "os.PathLike[str]", None] = None,
+        ssl_certfile: Union[str, "os.PathLike[str]", None] = None,
+        ssl_keyfile: Union[str, "os.PathLike[str]", None] = None,
+        ssl_server_name: Optional[str] = None,
+        sentinel_username: Optional[str] = None,
+        sentinel_password: Optional[str] = None,
         **near: Any,
     ) -> Self:
         given = locals()
