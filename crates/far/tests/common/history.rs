@@ -37,6 +37,8 @@ pub enum Kind {
     Begin = 2,
     /// The same, after the server acknowledged it.
     Acknowledged = 3,
+    /// From `began` to `ended` the nodes of a cluster disagreed on who has the key, and the server itself was old.
+    Doubt = 4,
 }
 
 /// The key of an event that concerns all keys.
@@ -74,7 +76,8 @@ impl Log {
         let kind = match word(0) {
             1 => Kind::Read,
             2 => Kind::Begin,
-            _ => Kind::Acknowledged,
+            3 => Kind::Acknowledged,
+            _ => Kind::Doubt,
         };
         Event { kind, host: word(1), key: word(2), value: word(3), began: word(4), ended: word(5), ttl: word(6) }
     }
@@ -108,6 +111,8 @@ struct Writes {
     /// For the writes of all, and of each host: when they began, and the first end among those that began then or later.
     all: Ends,
     of_host: BTreeMap<u64, Ends>,
+    /// Times in which promise 1 does not hold, because the server does not.
+    doubts: Vec<(u64, u64)>,
 }
 
 /// Acknowledged writes by their begin.
@@ -141,10 +146,16 @@ pub fn check(events: &[Event], staleness: u64) -> Report {
         match event.kind {
             Kind::Read => reads.push(*event),
             Kind::Begin | Kind::Acknowledged => writes.add(event),
+            Kind::Doubt => writes.doubts.push((event.began, event.ended)),
         }
     }
     for (writes, reads) in keys.values_mut() {
-        flushes.iter().for_each(|flush| writes.add(flush));
+        for event in &flushes {
+            match event.kind {
+                Kind::Doubt => writes.doubts.push((event.began, event.ended)),
+                _ => writes.add(event),
+            }
+        }
         writes.finish();
         report.reads += reads.len() as u64;
         report.writes += writes.by_value.len() as u64;
@@ -210,8 +221,14 @@ impl Writes {
             (self.all.first_after(write.ended), of_host.first_after(write.ended))
         };
         let age = read.began.saturating_sub(ended);
-        report.oldest = report.oldest.max(age);
-        if age > staleness {
+        let is_doubtful = self
+            .doubts
+            .iter()
+            .any(|(from, until)| *from <= read.ended && read.began <= until.saturating_add(staleness));
+        if !is_doubtful {
+            report.oldest = report.oldest.max(age);
+        }
+        if age > staleness && !is_doubtful {
             report.violations.push(format!("F1: {age} us old: {read:?}"));
         }
         if ended_here < read.began {
@@ -272,6 +289,10 @@ pub fn self_test() {
     let ttl = Event { ttl: 10_000, ..write(1, 40, 1_000, 1_010) };
     assert!(check(&[ttl, read(1, 40, 15_000, 15_001), read(2, 0, 11_500, 11_600)], 50).violations.is_empty());
     assert!(check(&[ttl, read(1, 40, 16_100, 16_200)], 50).violations[0].starts_with("F4"));
+    let doubt = |began, ended| event(Kind::Doubt, NO_HOST, 0, began, ended);
+    assert!(found(&[doubt(250, 270), read(2, 10, 261, 270)]).is_empty());
+    assert_eq!(found(&[doubt(100, 210), read(2, 10, 261, 270)]).len(), 1, "the doubt is over");
+    assert_eq!(found(&[doubt(100, 300), read(1, 10, 211, 220)]).len(), 1, "F2 holds all the same");
     let begun = Event { kind: Kind::Begin, ..write(1, 50, 1_000, 0) };
     assert!(check(&[begun, write(1, 60, 2_000, 2_010), read(1, 50, 9_000, 9_001)], 50).violations.is_empty());
 }

@@ -135,6 +135,11 @@ impl Node {
         Some(replies)
     }
 
+    /// Whether it is a replica with a link to its master.
+    pub fn replicates(&self) -> bool {
+        self.text(&["INFO", "replication"]).contains("master_link_status:up")
+    }
+
     pub fn is_master(&self) -> bool {
         self.text(&["INFO", "replication"]).contains("role:master")
     }
@@ -339,9 +344,11 @@ impl Cluster {
 
     /// A node takes a slot, without its keys and without a word to the one that has it.
     pub fn force(&self, slot: usize, to: usize) {
-        let to = &self.nodes[to];
-        to.ask(&["CLUSTER", "SETSLOT", &slot.to_string(), "NODE", &to.id]);
-        to.ask(&["CLUSTER", "BUMPEPOCH"]);
+        let (to, slot) = (&self.nodes[to], slot.to_string());
+        let take = ["CLUSTER", "SETSLOT", &slot, "NODE", &to.id].map(str::to_owned).to_vec();
+        let bump = ["CLUSTER", "BUMPEPOCH"].map(str::to_owned).to_vec();
+        // With a lower epoch than the loser's it would be told that the slot is not its own.
+        to.ask_all(&[bump.clone(), take, bump]);
     }
 }
 
