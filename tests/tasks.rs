@@ -6,7 +6,7 @@ mod common;
 use common::{Place, must_end};
 use kennel::{
     Cache, CreateError, CreateOptions, Created, Error, Expiry, Invalidation, LockOptions, Lookup, NamespaceOptions,
-    Options, SetOptions, Stored, Swap, Wait,
+    Options, SetOptions, Stored, Swap, Task, Wait,
 };
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -91,6 +91,21 @@ fn a_creator_may_create_other_keys_but_not_its_own() {
             inner.await.map_err(|error| error.to_string())
         });
         assert_eq!(outer.await.unwrap(), b"inner");
+    });
+}
+
+#[test]
+fn a_task_that_took_a_claim_by_hand_does_not_wait_for_itself() {
+    on_one_thread(|cache| async move {
+        let (tasks, task) = (cache.to_async(), Task::unique());
+        let how = CreateOptions::new().wait(Wait::Forever);
+        let Lookup::Create(claim) = tasks.claim("key", &how.clone().task(task)).await.unwrap() else {
+            panic!("a claim")
+        };
+        let own = task.run_async(|| tasks.get_or_create("key", &how, || ok("never"))).await;
+        assert!(matches!(own, Err(CreateError::Cache(Error::OwnClaim))));
+        drop(claim);
+        assert_eq!(tasks.get_or_create("key", &how, || ok("value")).await.unwrap(), b"value");
     });
 }
 

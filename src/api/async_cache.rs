@@ -331,7 +331,7 @@ impl AsyncCache {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(item.value),
             Lookup::Create(claim) => self.created(claim, task, create).await,
             // A claim that needs a value finds no absence.
-            Lookup::Absent => task.create(create).await.into_result().map(Created::into_value),
+            Lookup::Absent => task.run_async(create).await.into_result().map(Created::into_value),
         }
     }
 
@@ -350,7 +350,7 @@ impl AsyncCache {
             Lookup::Hit(item) | Lookup::Stale(item) => Ok(Some(item.value)),
             Lookup::Absent => Ok(None),
             Lookup::Create(claim) => {
-                let made = task.create(create).await.into_result()?;
+                let made = task.run_async(create).await.into_result()?;
                 self.store(claim, made.as_ref()).await;
                 Ok(made.map(Created::into_value))
             }
@@ -383,7 +383,7 @@ impl AsyncCache {
                 Ok(stale)
             }
             // A claim that needs a value finds no absence.
-            Lookup::Absent => task.create(create).await.into_result().map(Created::into_value),
+            Lookup::Absent => task.run_async(create).await.into_result().map(Created::into_value),
         }
     }
 
@@ -415,7 +415,7 @@ impl AsyncCache {
             true => Vec::new(),
             false => {
                 let missing = missing.into_iter().map(|i| &keys[i]).collect();
-                task.create(|| create(missing)).await.into_result()?
+                task.run_async(|| create(missing)).await.into_result()?
             }
         };
         let mut locks = self.patience();
@@ -477,7 +477,7 @@ impl AsyncCache {
         task: Task,
         create: impl FnOnce() -> F,
     ) -> Result<Vec<u8>, R::Error> {
-        let made = task.create(create).await.into_result()?;
+        let made = task.run_async(create).await.into_result()?;
         self.store(claim, Some(&made)).await;
         Ok(made.into_value())
     }

@@ -128,12 +128,20 @@ impl Namespace {
     }
 
     /// The namespace's number in a file that has it.
+    #[inline]
     pub(super) fn number_in(&self, opened: &AttachedFile) -> Option<u16> {
         let file = opened.number & ((1 << 48) - 1);
         let found = self.found.load(Ordering::Relaxed);
         if found != 0 && found & ((1 << 48) - 1) == file {
             return Some((found >> 48) as u16);
         }
+        self.look_up(opened, file)
+    }
+
+    /// Finds the number by the name, and notes it together with the file's number.
+    #[cold]
+    #[inline(never)]
+    fn look_up(&self, opened: &AttachedFile, file: u64) -> Option<u16> {
         let number = opened.store.namespace_named(&self.name)?;
         self.found.store(u64::from(number) << 48 | file, Ordering::Relaxed);
         Some(number)

@@ -52,11 +52,13 @@ impl Task {
         CREATING.try_with(Clone::clone).unwrap_or_else(|_outside_of_all_creators| Vec::new())
     }
 
-    /// Runs a creator in the name of this task.
-    pub(super) async fn create<F: Future>(self, create: impl FnOnce() -> F) -> F::Output {
+    /// Runs `work` in the current task of tokio in the name of this task. A call within it that waits for a key which this
+    /// task has claimed gets [`OwnClaim`](crate::Error::OwnClaim). For whoever takes a claim with
+    /// [`AsyncCache::claim`](crate::AsyncCache::claim) and runs a creator by hand.
+    pub async fn run_async<F: Future>(self, work: impl FnOnce() -> F) -> F::Output {
         let mut tasks = Self::creating();
         tasks.push(self);
-        // The creator may return a future that does nothing until it is polled, or work before it returns the future.
-        CREATING.scope(tasks, async { create().await }).await
+        // `work` may return a future that does nothing until it is polled, or work before it returns the future.
+        CREATING.scope(tasks, async { work().await }).await
     }
 }

@@ -1,6 +1,7 @@
 //! Words of a namespace for the caller: the engine stores them and does not know what they mean.
 
 use super::cache::Cache;
+use super::namespace::Namespace;
 use crate::error::{Error, Result};
 
 impl Cache {
@@ -14,6 +15,18 @@ impl Cache {
     #[inline]
     pub fn namespace_word(&self, index: usize) -> Option<u64> {
         let namespace = self.in_namespace()?;
+        if let Some(file) = self.file.in_own_use()
+            && file.is_plain_to_read(0)
+        {
+            return file.store.callers_word(namespace.number_in(&file)?, index);
+        }
+        self.word_otherwise(namespace, index)
+    }
+
+    /// A word in a file that is not ready for the fast path.
+    #[cold]
+    #[inline(never)]
+    fn word_otherwise(&self, namespace: &Namespace, index: usize) -> Option<u64> {
         let opened = self.readable()?;
         if opened.is_foreign() {
             return None;

@@ -22,6 +22,8 @@ use crate::sync::locks::ModelLock;
 
 #[cfg(test)]
 mod flushes;
+#[cfg(test)]
+mod proofs;
 #[cfg(all(test, shuttle))]
 mod schedules;
 

@@ -3,6 +3,7 @@
 mod args;
 mod cmd;
 mod hex;
+mod input;
 mod math;
 mod message;
 mod output;

@@ -21,7 +21,27 @@ pub fn with_causes(error: &(dyn StdError + 'static)) -> String {
 }
 
 fn text_of(error: &(dyn StdError + 'static)) -> String {
+    #[cfg(all(unix, feature = "far"))]
+    if let Some(error) = error.downcast_ref::<kennel_far::Error>() {
+        return of_far(error);
+    }
     error.downcast_ref().map_or_else(|| error.to_string(), of_cache)
+}
+
+/// The message of an error of the far tier, for a user of the command line.
+#[cfg(all(unix, feature = "far"))]
+fn of_far(error: &kennel_far::Error) -> String {
+    use kennel_far::Error as Far;
+    match error {
+        Far::Near(error) => of_cache(error),
+        Far::Option { option: "url", given, expected } => format!("URL: expected {expected}, found {given}"),
+        Far::Option { option, given, expected } => format!("{}: expected {expected}, found {given}", flag_of(option)),
+        Far::Mismatch(path) => format!(
+            "the near tier in {path} is in use with another database, another --max-staleness or without tracking: give \
+             all processes of a host the same, or use another file"
+        ),
+        other => other.to_string(),
+    }
 }
 
 /// The message of an error of the library, for a user of the command line.

@@ -1,6 +1,6 @@
 //! Every field that `--json` prints is in `docs/json.md`, with its type, and every field there is printed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -10,95 +10,10 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-const DOCUMENT: &str = include_str!("../../../docs/json.md");
+#[path = "fixture/fields.rs"]
+mod fields;
 
-/// The largest number that a program which takes all numbers for floating-point ones reads exactly.
-const LARGEST: f64 = (1u64 << 53) as f64;
-
-/// The fields of one command as the document has them, with their types.
-fn documented(command: &str) -> BTreeMap<&'static str, Vec<&'static str>> {
-    let (_, section) = DOCUMENT.split_once(&format!("\n## `kennel {command}`\n")).expect("the section");
-    let section = section.split("\n## ").next().unwrap_or_default();
-    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
-    rows.map(|row| {
-        let (field, rest) = row.split_once("` | ").expect("a field");
-        let (types, _) = rest.split_once(" | ").expect("a type");
-        (field, types.split(" or ").collect())
-    })
-    .collect()
-}
-
-/// The numbers of an object that the document describes in a sentence, which begins so.
-fn numbers(beginning: &str) -> BTreeSet<&'static str> {
-    let (_, list) = DOCUMENT.split_once(beginning).expect("the sentence");
-    let list = list.split("`.").next().unwrap_or_default();
-    list.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|name| !name.is_empty()).collect()
-}
-
-/// What was found of a command's fields.
-struct Fields {
-    documented: BTreeMap<&'static str, Vec<&'static str>>,
-    seen: BTreeSet<&'static str>,
-}
-
-impl Fields {
-    fn of(command: &str) -> Self {
-        Self { documented: documented(command), seen: BTreeSet::new() }
-    }
-
-    #[track_caller]
-    fn check(&mut self, value: &Value, at: &str) {
-        if let Some((&field, types)) = self.documented.get_key_value(at) {
-            let fitting = types.iter().copied().find(|kind| is(value, kind));
-            assert!(fitting.is_some(), "{at}: {value} is none of {types:?}");
-            self.seen.insert(field);
-            // An object that has no fields in the table is described elsewhere.
-            let is_parent = self.documented.keys().any(|other| other.starts_with(&format!("{at}.")));
-            if !is_parent {
-                return;
-            }
-        }
-        match value {
-            Value::Object(object) => {
-                for (name, value) in object {
-                    self.check(value, if at.is_empty() { name.clone() } else { format!("{at}.{name}") }.as_str());
-                }
-            }
-            Value::Array(array) => array.iter().for_each(|value| self.check(value, &format!("{at}[]"))),
-            Value::Null if self.documented.contains_key(at) => {}
-            _ => panic!("{at} is not documented"),
-        }
-    }
-
-    #[track_caller]
-    fn expect_all(self, but: &[&str]) {
-        let missing: Vec<_> = self.documented.keys().filter(|field| !self.seen.contains(*field)).collect();
-        assert!(missing.iter().all(|field| but.contains(field)), "documented, and not printed: {missing:?}");
-    }
-}
-
-fn is(value: &Value, kind: &str) -> bool {
-    let all = |inner: &str| value.as_array().is_some_and(|array| array.iter().all(|value| is(value, inner)));
-    let has = |names: BTreeSet<&str>| {
-        let object = value.as_object();
-        object.is_some_and(|object| {
-            object.keys().map(String::as_str).collect::<BTreeSet<_>>() == names
-                && object.values().all(|value| is(value, "number"))
-        })
-    };
-    match kind {
-        "number" => value.as_f64().is_some_and(|number| number.abs() <= LARGEST),
-        "string" => value.is_string(),
-        "boolean" => value.is_boolean(),
-        "null" => value.is_null(),
-        "object" => value.is_object(),
-        "array of numbers" => all("number"),
-        "array of strings" => all("string"),
-        "counters" => has(numbers("Counters are objects with these numbers: ")),
-        "latency" => has(numbers("Latencies are objects with these numbers: ")),
-        other => panic!("the document knows no type {other}"),
-    }
-}
+use fields::{Fields, documented};
 
 fn kennel(args: &[&str], directory: &Path) -> Value {
     let output =
@@ -228,4 +143,29 @@ fn bench_prints_what_is_documented() {
     fields.check(&run(rest), "");
     // Counted only where strace is.
     fields.expect_all(&["cells[].system_calls.per_operation"]);
+}
+
+#[cfg(all(unix, feature = "far"))]
+#[test]
+fn far_stat_prints_what_is_documented() {
+    let dir = TempDir::new().expect("a directory");
+    let url = format!("unix://{}", dir.path().join("none").display());
+    let open = kennel_far::Options::new(url).prefix("app:").open(dir.path().join("near"));
+    let far = open.expect("no server is needed");
+    let stat = || kennel(&["far", "stat", "near", "--json"], dir.path());
+    // What a process reports, and its problem, come within two seconds.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while stat()["tiers"][0]["processes"][0]["problem"].is_null() {
+        assert!(std::time::Instant::now() < deadline, "{}", stat());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let mut fields = Fields::of("far stat");
+    let mut all = stat();
+    fields.check(&all, "");
+    // As in a cluster.
+    all["tiers"][0]["masters"] =
+        serde_json::json!([{ "id": "a1", "address": "10.0.0.5:7000", "slots": 5461, "proof_age_ms": 12.5 }]);
+    fields.check(&all, "");
+    fields.expect_all(&[]);
+    drop(far);
 }

@@ -22,7 +22,23 @@ fn commands() -> Vec<String> {
     names.map(Into::into).collect()
 }
 
-const HIDDEN: [&str; 5] = ["demo-worker", "demo-herd", "replay-worker", "bench-worker", "memo-worker"];
+/// The commands of `kennel far`, on the systems that have it.
+fn commands_of_far() -> Vec<String> {
+    let is_there = cfg!(all(unix, feature = "far"));
+    let names = ["demo", "keep", "stat", "get", "set", "delete", "check", "bench"];
+    names.iter().filter(|_| is_there).map(|name| format!("kennel-far-{name}")).collect()
+}
+
+const HIDDEN: [&str; 8] = [
+    "demo-worker",
+    "demo-herd",
+    "replay-worker",
+    "bench-worker",
+    "memo-worker",
+    "far-check-worker",
+    "far-demo-worker",
+    "far-demo-server",
+];
 
 #[test]
 fn every_page_has_its_sections() {
@@ -30,6 +46,7 @@ fn every_page_has_its_sections() {
     kennel(&["man", "--dir", &dir.path().display().to_string()]);
     let names: Vec<String> = std::iter::once("kennel".to_owned())
         .chain(commands().into_iter().map(|name| format!("kennel-{name}")))
+        .chain(commands_of_far())
         .collect();
     assert!(names.len() > 20, "{names:?}");
     assert_eq!(dir.path().read_dir().expect("a directory").count(), names.len());
@@ -59,6 +76,9 @@ fn the_synopsis_says_where_the_command_stands() {
     assert_eq!(synopsis("memo"), "kennel memo [OPTIONS] -- <COMMAND>...");
     assert_eq!(synopsis("lock"), "kennel lock [OPTIONS] <FILE> <KEY> -- <COMMAND>...");
     assert_eq!(synopsis("get"), "kennel get [OPTIONS] <FILE> <KEY>");
+    if !commands_of_far().is_empty() {
+        assert_eq!(synopsis("far-get"), "kennel far get [OPTIONS] <URL> <FILE> <KEY>");
+    }
 }
 
 #[test]

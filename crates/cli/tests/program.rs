@@ -95,6 +95,8 @@ fn every_command_explains_itself() -> Outcome {
         "destroy",
         "stat",
         "verify",
+        #[cfg(all(unix, feature = "far"))]
+        "far",
         "replay",
         "completions",
         "man",

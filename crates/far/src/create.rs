@@ -17,6 +17,12 @@ use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// Takes the lease if nobody has it, and the value is still missing: another caller may have stored it, and ended its lease,
+/// since this one looked.
+const TAKE: &str = "if redis.call('EXISTS', KEYS[1]) == 1 then return 2 end \
+     if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end return 0";
+const LEASE_TAKEN: i64 = 1;
+const VALUE_IS_THERE: i64 = 2;
 /// Stores a value and ends the lease, if the lease is still the caller's.
 const STORE: &str = "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end \
      if ARGV[3] then redis.call('SET', KEYS[1], ARGV[2], ARGV[3], ARGV[4]) else redis.call('SET', KEYS[1], ARGV[2]) end \
@@ -30,9 +36,9 @@ const LONGEST_LOOK: Duration = Duration::from_millis(100);
 /// How [`Far::get_or_create`] creates and waits.
 #[derive(Clone, Copy, Debug)]
 pub struct Create {
-    expiry: Expiry,
+    pub(crate) expiry: Expiry,
     lease: Duration,
-    wait: Duration,
+    pub(crate) wait: Duration,
 }
 
 impl Default for Create {
@@ -108,106 +114,205 @@ impl Far {
         how: &Create,
         create: impl FnOnce() -> Result<Vec<u8>, E>,
     ) -> Result<Vec<u8>, CreateError<E>> {
-        let (key, deadline) = (key.as_ref(), Instant::now() + how.wait);
-        let claim = match self.0.look(key, true, how.wait) {
-            Near::Value(value) => return Ok(value),
-            Near::Fill(claim) => Some(claim),
-            Near::Absent | Near::Bypass => None,
-        };
-        match self.0.value_or_lease(key, claim, how, deadline)? {
-            Turn::Value(value) => Ok(value),
-            Turn::Lease(lease) => lease.create(key, how, create),
-            Turn::TooLate => {
+        match self.claim(key, how)? {
+            Lookup::Value(value) => Ok(value),
+            Lookup::Create(creation) => {
+                let value = create().map_err(CreateError::Creator)?;
+                // A value that cannot be stored is returned all the same.
+                drop(creation.store(&value, how.expiry));
+                Ok(value)
+            }
+            Lookup::TimedOut => {
                 self.0.counters.creations.add(1);
                 create().map_err(CreateError::Creator)
             }
         }
     }
-}
 
-/// What a caller that found no value gets to.
-enum Turn<'a> {
-    Value(Vec<u8>),
-    Lease(Lease<'a>),
-    TooLate,
-}
-
-/// The right of one caller among all hosts to create a key. Dropping it lets the next one try.
-struct Lease<'a> {
-    inner: &'a Inner,
-    key: Vec<u8>,
-    token: Vec<u8>,
-    is_over: bool,
-    /// Held until the value is stored, so that the callers of this host wait for it.
-    _claim: Option<Claim>,
-}
-
-impl Lease<'_> {
-    /// Creates the value, and stores it while the lease is ours. A value that cannot be stored is returned all the same.
-    fn create<E>(
-        mut self,
-        key: &[u8],
-        how: &Create,
-        create: impl FnOnce() -> Result<Vec<u8>, E>,
-    ) -> Result<Vec<u8>, CreateError<E>> {
-        self.inner.counters.creations.add(1);
-        let value = create().map_err(CreateError::Creator)?;
-        let mut store: Vec<&[u8]> = vec![b"EVAL", STORE.as_bytes(), b"2", key, &self.key, &self.token, &value];
-        let until = until(how.expiry);
-        if let Some((unit, number)) = &until {
-            store.extend([unit.as_bytes(), number.as_bytes()]);
+    /// The value of a key; if it has none, the right to create it, which one caller among all hosts gets.
+    /// [`get_or_create`](Self::get_or_create) is built on this. While the caller creates, it may do anything but ask in
+    /// this way for the same key: it would wait for itself.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub fn claim(&self, key: impl AsRef<[u8]>, how: &Create) -> Result<Lookup> {
+        let (key, deadline) = (key.as_ref(), Instant::now() + how.wait);
+        let claim = match self.0.look(key, true, how.wait) {
+            Near::Value(value) => return Ok(Lookup::Value(value)),
+            Near::Fill(claim) => Some(claim),
+            Near::Absent | Near::Bypass => None,
+        };
+        let (mut asked, mut pauses) = (Asked::new(self, key, how, claim)?, Pauses::until(deadline));
+        loop {
+            asked = match asked.look()? {
+                Turn::Value(value) => return Ok(Lookup::Value(value)),
+                Turn::Create(creation) => return Ok(Lookup::Create(creation)),
+                Turn::Wait(asked) => asked,
+            };
+            match pauses.next() {
+                Some(pause) => thread::sleep(pause),
+                None => return Ok(Lookup::TimedOut),
+            }
         }
-        match self.inner.change(&[key], Some(key), &store) {
-            Ok(Value::Int(1)) => self.is_over = true,
-            Ok(_) | Err(_) => self.inner.counters.lost_leases.add(1),
-        }
-        Ok(value)
     }
 }
 
-impl Drop for Lease<'_> {
-    fn drop(&mut self) {
-        if !self.is_over {
-            let release: [&[u8]; 5] = [b"EVAL", RELEASE.as_bytes(), b"1", &self.key, &self.token];
-            // If this fails, the lease ends by itself.
-            drop(self.inner.change(&[], Some(&self.key), &release));
+/// What [`Far::claim`] found.
+#[derive(Debug)]
+pub enum Lookup {
+    /// The value of the key.
+    Value(Vec<u8>),
+    /// It has none, and the caller is to create it.
+    Create(Creation),
+    /// Another caller was still creating it when [`Create::wait`] was over.
+    TimedOut,
+}
+
+/// A lease that is asked for, and then had.
+pub(crate) struct Asked {
+    far: Far,
+    key: Vec<u8>,
+    /// The lease's own key.
+    lease: Vec<u8>,
+    token: Vec<u8>,
+    millis: String,
+    /// Held until the value is stored, so that the callers of this host wait for it.
+    claim: Option<Claim>,
+    #[cfg(feature = "tokio")]
+    runtime: Option<tokio::runtime::Handle>,
+}
+
+/// What one look for the value or the lease found.
+pub(crate) enum Turn {
+    Value(Vec<u8>),
+    Create(Creation),
+    /// Another caller creates.
+    Wait(Asked),
+}
+
+impl Asked {
+    pub(crate) fn new(far: &Far, key: &[u8], how: &Create, claim: Option<Claim>) -> Result<Self> {
+        let number = getrandom::u64().map_err(|error| Error::Io { what: "get random bytes", source: error.into() })?;
+        Ok(Self {
+            far: far.clone(),
+            key: key.to_vec(),
+            lease: far.0.lease_key(key),
+            token: format!("{number:016x}").into_bytes(),
+            millis: how.lease.as_millis().max(1).to_string(),
+            claim,
+            #[cfg(feature = "tokio")]
+            runtime: None,
+        })
+    }
+
+    /// The lease is given back by a thread of this runtime, because the caller may not block.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn in_runtime(self, runtime: tokio::runtime::Handle) -> Self {
+        Self { runtime: Some(runtime), ..self }
+    }
+
+    /// Looks for the value in the far tier, and takes the lease if the value is missing.
+    pub(crate) fn look(mut self) -> Result<Turn> {
+        loop {
+            let value;
+            (value, self.claim) = self.far.0.look_far(&self.key, self.claim.take())?;
+            if let Some(value) = value {
+                return Ok(Turn::Value(value));
+            }
+            let take: [&[u8]; 7] =
+                [b"EVAL", TAKE.as_bytes(), b"2", &self.key, &self.lease, &self.token, self.millis.as_bytes()];
+            match self.far.0.change(&[], Some(&self.key), &take)? {
+                Value::Int(LEASE_TAKEN) => {
+                    self.far.0.counters.creations.add(1);
+                    return Ok(Turn::Create(Creation { asked: Some(self), process: std::process::id() }));
+                }
+                Value::Int(VALUE_IS_THERE) => {}
+                _ => return Ok(Turn::Wait(self)),
+            }
         }
+    }
+
+    fn release(&self) {
+        let release: [&[u8]; 5] = [b"EVAL", RELEASE.as_bytes(), b"1", &self.lease, &self.token];
+        // If this fails, the lease ends by itself.
+        drop(self.far.0.change(&[], Some(&self.key), &release));
+    }
+}
+
+/// The right of one caller among all hosts to create a key. Dropping it lets the next one try.
+pub struct Creation {
+    /// `None`: the value is stored, and the lease has ended with that.
+    asked: Option<Asked>,
+    /// A forked child has a copy, whose end means nothing.
+    process: u32,
+}
+
+impl Creation {
+    /// Stores the value, unless the lease has ended: then it returns `false`, because another caller may have stored one
+    /// since.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub fn store(mut self, value: impl AsRef<[u8]>, expiry: Expiry) -> Result<bool> {
+        let Some(Asked { far, key, lease, token, .. }) = &self.asked else { return Ok(false) };
+        let mut store: Vec<&[u8]> = vec![b"EVAL", STORE.as_bytes(), b"2", key, lease, token, value.as_ref()];
+        let until = until(expiry);
+        if let Some((unit, number)) = &until {
+            store.extend([unit.as_bytes(), number.as_bytes()]);
+        }
+        let reply = far.0.change(&[key], Some(key), &store);
+        let is_stored = matches!(reply, Ok(Value::Int(1)));
+        if !is_stored {
+            far.0.counters.lost_leases.add(1);
+        }
+        if is_stored {
+            self.asked = None;
+        }
+        reply.map(|_| is_stored)
+    }
+}
+
+impl Drop for Creation {
+    fn drop(&mut self) {
+        let Some(asked) = self.asked.take().filter(|_| self.process == std::process::id()) else { return };
+        #[cfg(feature = "tokio")]
+        if let Some(runtime) = asked.runtime.clone() {
+            // In a runtime that has ended this does nothing.
+            runtime.spawn_blocking(move || asked.release());
+            return;
+        }
+        asked.release();
+    }
+}
+
+impl fmt::Debug for Creation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = self.asked.as_ref().map(|asked| String::from_utf8_lossy(&asked.key));
+        f.debug_struct("Creation").field("key", &key).finish_non_exhaustive()
+    }
+}
+
+/// The pauses between two looks.
+pub(crate) struct Pauses {
+    deadline: Instant,
+    next: Duration,
+}
+
+impl Pauses {
+    pub(crate) fn until(deadline: Instant) -> Self {
+        Self { deadline, next: FIRST_LOOK }
+    }
+
+    /// The next pause; `None` after the deadline.
+    pub(crate) fn next(&mut self) -> Option<Duration> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let pause = self.next.min(left);
+        self.next = (self.next * 2).min(LONGEST_LOOK);
+        (!left.is_zero()).then_some(pause)
     }
 }
 
 impl Inner {
-    /// Looks for the value in the far tier, and takes the lease if the value is missing. Tries again until the deadline.
-    fn value_or_lease(
-        &self,
-        key: &[u8],
-        mut claim: Option<Claim>,
-        how: &Create,
-        deadline: Instant,
-    ) -> Result<Turn<'_>> {
-        let lease_key = self.lease_key(key);
-        let number = getrandom::u64().map_err(|error| Error::Io { what: "get random bytes", source: error.into() })?;
-        let token = format!("{number:016x}").into_bytes();
-        let millis = how.lease.as_millis().max(1).to_string();
-        let mut pause = FIRST_LOOK;
-        loop {
-            let value;
-            (value, claim) = self.look_far(key, claim)?;
-            if let Some(value) = value {
-                return Ok(Turn::Value(value));
-            }
-            let take: [&[u8]; 6] = [b"SET", &lease_key, &token, b"NX", b"PX", millis.as_bytes()];
-            if self.change(&[], Some(key), &take)? != Value::Null {
-                return Ok(Turn::Lease(Lease { inner: self, key: lease_key, token, is_over: false, _claim: claim }));
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(Turn::TooLate);
-            }
-            thread::sleep(pause.min(left));
-            pause = (pause * 2).min(LONGEST_LOOK);
-        }
-    }
-
     /// The key of a lease. In a cluster it lies in the slot of the key that is created.
     fn lease_key(&self, key: &[u8]) -> Vec<u8> {
         let begin = b"kennel-far:lease:";

@@ -20,7 +20,8 @@ pub enum Error {
         expected: String,
     },
 
-    /// Another process uses this near file and the same prefixes with another database or another `max_staleness`.
+    /// Another process uses this near file and the same prefixes with another database, another `max_staleness`, or another
+    /// mode: `tracking` or `degraded`.
     #[error(
         "the near tier {0} is in use with another database, `max_staleness` or mode: give all processes of a host the same \
          options, or use another file"

@@ -3,6 +3,7 @@
 use crate::cluster::{Atlas, Part, Router};
 use crate::error::{Error, Result};
 use crate::keeper::Keeper;
+use crate::marks::{Changes, Marks};
 use crate::near::Near;
 use crate::nears::Nears;
 use crate::resp::Value;
@@ -32,7 +33,10 @@ pub(crate) struct Inner {
     pub counters: Arc<Counters>,
     /// Microseconds that fetches take, on average.
     fetch_us: AtomicU64,
+    /// The generation of the near tier of a single master for which connections were last renewed.
+    generation: AtomicU64,
     pub marks: Marks,
+    pub changes: Changes,
     maker: StoreMaker,
     process: ArcSwap<Process>,
 }
@@ -41,8 +45,15 @@ pub(crate) struct Inner {
 pub(crate) struct Process {
     id: u32,
     pub servers: Servers,
+    /// The turns of tasks to call the server.
+    #[cfg(feature = "tokio")]
+    pub turns: Arc<tokio::sync::Semaphore>,
     keeper: Option<Keeper>,
 }
+
+/// How many calls of tasks are with the server at a time.
+#[cfg(feature = "tokio")]
+const MOST_TURNS: usize = 32;
 
 /// Who is asked for data.
 pub(crate) enum Servers {
@@ -71,7 +82,9 @@ impl Far {
             is_cluster,
             counters,
             fetch_us: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
             marks: Marks::default(),
+            changes: Changes::default(),
             maker,
             process: ArcSwap::from_pointee(process),
         })))
@@ -107,6 +120,12 @@ impl Far {
             proof_age: self.0.nears.part(number).and_then(|near| near.proof_age()),
         };
         map.masters().map(of).collect()
+    }
+
+    /// The seat that this process has: it tracks, or tries to. `None`: others do.
+    #[must_use]
+    pub fn seat(&self) -> Option<String> {
+        self.0.process.load().keeper.as_ref().and_then(Keeper::seat)
     }
 
     /// Why this process's tracker proves nothing, in words, or why it may prove too late; `None` while all is well, or it
@@ -156,7 +175,13 @@ impl Process {
             true => Servers::Cluster(Router::new(settings, nears)),
             false => Servers::One(maker()?),
         };
-        Ok(Self { id: std::process::id(), servers, keeper })
+        Ok(Self {
+            id: std::process::id(),
+            servers,
+            #[cfg(feature = "tokio")]
+            turns: Arc::new(tokio::sync::Semaphore::new(MOST_TURNS)),
+            keeper,
+        })
     }
 }
 
@@ -187,6 +212,7 @@ impl Inner {
         let began = Instant::now();
         let got = match &process.servers {
             Servers::One(store) => {
+                self.renew_for_generation(store.as_ref());
                 let fetched = store.fetch(keys)?;
                 let identity = self.note_run(&self.near, &fetched.run_id, || store.renew());
                 fetched.answers.into_iter().map(|answer| Got { identity, answer }).collect()
@@ -229,6 +255,7 @@ impl Inner {
         let process = self.process()?;
         match &process.servers {
             Servers::One(store) => {
+                self.renew_for_generation(store.as_ref());
                 let reply = store.call(command)?;
                 self.note_run(&self.near, &reply.run_id, || store.renew());
                 Ok(reply.value)
@@ -240,6 +267,16 @@ impl Inner {
                 }
                 Ok(reply.value)
             }
+        }
+    }
+
+    /// Uses no connection that is older than the near tier's generation: the trackers ended the one before because its
+    /// server may no longer be the master.
+    fn renew_for_generation(&self, store: &dyn Store) {
+        let generation = self.near.proof().generation();
+        if self.generation.load(Ordering::Relaxed) != generation {
+            store.renew();
+            self.generation.store(generation, Ordering::Relaxed);
         }
     }
 
@@ -269,51 +306,5 @@ impl Inner {
     /// How long fetches take on average.
     pub(crate) fn fetch_time(&self) -> Duration {
         Duration::from_micros(self.fetch_us.load(Ordering::Relaxed))
-    }
-}
-
-/// Keys whose values cannot be stored, for a second: they are fetched without a claim.
-pub(crate) struct Marks([AtomicU64; MARKS]);
-
-const MARKS: usize = 1024;
-const MARKED_FOR_US: u64 = 1_000_000;
-
-impl Default for Marks {
-    fn default() -> Self {
-        Self([const { AtomicU64::new(0) }; MARKS])
-    }
-}
-
-impl Marks {
-    fn of(&self, key: &[u8]) -> (&AtomicU64, u64) {
-        let hash = xxhash_rust::xxh3::xxh3_64(key);
-        (&self.0[hash as usize % MARKS], hash & !0xffff_ffff)
-    }
-
-    /// Marks a key. A mark holds the upper half of the key's hash, and the host time in units of 65 ms.
-    pub(crate) fn mark(&self, key: &[u8], now: u64) {
-        let (mark, hash) = self.of(key);
-        mark.store(hash | (now >> 16) & 0xffff_ffff, Ordering::Relaxed);
-    }
-
-    pub(crate) fn has(&self, key: &[u8], now: u64) -> bool {
-        let (mark, hash) = self.of(key);
-        let found = mark.load(Ordering::Relaxed);
-        found != 0
-            && found & !0xffff_ffff == hash
-            && (now >> 16 & 0xffff_ffff).wrapping_sub(found & 0xffff_ffff) <= MARKED_FOR_US >> 16
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mark_lasts_a_second_and_is_of_one_key() {
-        let marks = Marks::default();
-        marks.mark(b"key", 5_000_000);
-        assert!(marks.has(b"key", 5_000_000) && marks.has(b"key", 5_900_000));
-        assert!(!marks.has(b"key", 6_200_000) && !marks.has(b"another", 5_000_000) && !marks.has(b"key", 4_000_000));
     }
 }

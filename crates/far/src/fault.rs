@@ -24,12 +24,14 @@ pub enum Rule {
     FillsExpire,
     /// A ping of a cluster compares the slots of the master.
     PingsCompareSlots,
+    /// A value that was stored without a proof ends T after it was asked for.
+    BriefEnds,
 }
 
 impl Rule {
     /// All rules, with their names.
     #[cfg(feature = "faults")]
-    pub const ALL: [(&'static str, Rule); 9] = [
+    pub const ALL: [(&'static str, Rule); 10] = [
         ("writes-delete", Rule::WritesDelete),
         ("fills-claim", Rule::FillsClaim),
         ("bypasses-delete", Rule::BypassesDelete),
@@ -39,6 +41,7 @@ impl Rule {
         ("proof-before-value", Rule::ProofBeforeValue),
         ("fills-check-run", Rule::FillsCheckRun),
         ("fills-expire", Rule::FillsExpire),
+        ("brief-ends", Rule::BriefEnds),
     ];
 }
 

@@ -33,6 +33,8 @@
 #![cfg(unix)]
 
 mod address;
+#[cfg(feature = "tokio")]
+mod async_far;
 mod clock;
 mod cluster;
 mod connection;
@@ -40,31 +42,48 @@ mod create;
 mod error;
 mod far;
 mod fault;
+#[cfg(feature = "history")]
+pub mod history;
+mod hit;
+mod inspect;
 mod keeper;
+mod link;
+mod marks;
+mod master;
 mod near;
 mod nears;
 mod options;
 mod proof;
 mod read;
 mod redis;
+mod report;
 pub mod resp;
 mod settings;
 mod slots;
 mod stats;
 mod store;
+mod stream;
+#[cfg(feature = "tls")]
+mod tls;
 mod write;
 
-pub use create::{Create, CreateError};
+#[cfg(feature = "tokio")]
+pub use async_far::AsyncFar;
+pub use create::{Create, CreateError, Creation, Lookup};
 pub use error::{Error, Result};
 pub use far::{Far, Master};
 #[cfg(feature = "faults")]
 pub use fault::{Rule, after_copy, leave_out};
+pub use inspect::{NearTier, Seat, inspect};
 pub use kennel::Expiry;
 pub use options::Options;
 pub use redis::RedisStore;
-pub use settings::Tracking;
+pub use report::ProcessReport;
+pub use settings::{Degraded, Tracking};
 pub use stats::Stats;
 pub use store::{Answer, Fetched, Reply, Store, TimeToLive};
+#[cfg(feature = "tls")]
+pub use tls::Tls;
 
 /// The examples of the pages compile.
 #[cfg(doctest)]

@@ -3,7 +3,7 @@
 use crate::clock::HostClock;
 use crate::error::{Error, Result};
 use crate::fault::{Rule, keeps};
-use crate::proof::{BEAT, LAST_GENERATION, NAME, PROOF, SETTINGS, Scope, Stamped};
+use crate::proof::{BEAT, LAST_GENERATION, NAME, PROOF, REST, SETTINGS, Scope, Stamped};
 use crate::stats::Counters;
 use kennel::{Cache, CreateOptions, Created, Expiry, Invalidation, Lookup, NamespaceOptions, Stored, Wait};
 use std::fmt::Display;
@@ -15,9 +15,40 @@ use std::time::{Duration, SystemTime};
 /// How long a deletion waits for a stripe. A process that holds one for longer is stopped, or as good as.
 const LOCK_WAIT: Duration = Duration::from_millis(50);
 
+/// Why a near value may be returned, and so the namespace in which it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Basis {
+    /// Invalidations that are proved to arrive end it.
+    Proved,
+    /// It ends T after it was asked for.
+    Brief,
+}
+
+/// What makes a near value one that may be returned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Trust {
+    /// This proof, which is of this process's server, while it is not older than T.
+    Proved(Stamped),
+    /// The value ends T after it was asked for.
+    Brief,
+}
+
+impl Trust {
+    #[inline]
+    pub(crate) fn basis(self) -> Basis {
+        match self {
+            Trust::Proved(_) => Basis::Proved,
+            Trust::Brief => Basis::Brief,
+        }
+    }
+}
+
 /// A namespace with copies of what one master has.
 pub(crate) struct Near {
+    /// The namespace with the words. Its values are proved; without tracking they are brief.
     cache: Cache,
+    /// Brief values beside proved ones. All masters share them.
+    brief: Option<Cache>,
     pub clock: HostClock,
     /// The identity of the server that this process last reached for its keys; 0 before that.
     pub identity: AtomicU64,
@@ -33,6 +64,7 @@ pub(crate) struct Near {
 /// The right to fill a key of a near tier.
 pub(crate) struct Claim {
     pub near: Arc<Near>,
+    pub basis: Basis,
     claim: kennel::Claim,
 }
 
@@ -44,9 +76,10 @@ impl Near {
         counters: Arc<Counters>,
     ) -> Result<Self> {
         let file = options.open_or_create(path)?.with_lock_wait(LOCK_WAIT);
-        let cache = file.namespace(&scope.namespace(), &NamespaceOptions::new())?;
+        let namespace = |name: String| file.namespace(&name, &NamespaceOptions::new());
         let near = Self {
-            cache,
+            cache: namespace(scope.namespace())?,
+            brief: scope.is_brief.then(|| namespace(scope.brief_namespace())).transpose()?,
             clock: HostClock::new(),
             identity: AtomicU64::new(0),
             renewed: AtomicU64::new(0),
@@ -69,6 +102,7 @@ impl Near {
     pub(crate) fn part(&self, number: usize) -> Result<Self> {
         Ok(Self {
             cache: self.namespace_beside(number)?,
+            brief: self.brief.clone(),
             identity: AtomicU64::new(0),
             renewed: AtomicU64::new(0),
             began: AtomicU64::new(0),
@@ -106,6 +140,11 @@ impl Near {
         self.cache.path()
     }
 
+    /// The handle of the near tier's namespace.
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
     /// A word of the namespace; 0 if the file cannot be read.
     #[inline]
     fn word(&self, index: usize) -> u64 {
@@ -118,19 +157,28 @@ impl Near {
         Stamped(self.word(PROOF))
     }
 
-    /// The proof, if it speaks of the server that this process reaches. Read it before the value that it shall vouch for.
+    /// What may make a near value one that is returned. Read it before the value, and [test it](Self::vouches) after.
     #[inline]
-    pub(crate) fn own_proof(&self) -> Option<Stamped> {
-        if !self.is_tracked {
-            return Some(Stamped(0));
+    pub(crate) fn hope(&self) -> Option<Trust> {
+        match self.is_tracked {
+            true => self.proof_of(self.identity.load(Ordering::Relaxed)).map(Trust::Proved),
+            false => self.may_be_brief().then_some(Trust::Brief),
         }
-        self.proof_of(self.identity.load(Ordering::Relaxed))
     }
 
-    /// Whether a proof vouches for what was copied before this call. Without tracking, entries end by their own time.
+    /// Whether what was copied before this call may be returned.
     #[inline]
-    pub(crate) fn vouches(&self, proof: Stamped) -> bool {
-        !self.is_tracked || self.is_fresh(proof)
+    pub(crate) fn vouches(&self, trust: Trust) -> bool {
+        match trust {
+            Trust::Proved(proof) => self.is_fresh(proof),
+            Trust::Brief => true,
+        }
+    }
+
+    /// In what values the caller may trust now.
+    pub(crate) fn trust(&self) -> Option<Trust> {
+        let hope = self.hope().filter(|trust| self.vouches(*trust));
+        hope.or_else(|| (self.brief.is_some() && self.may_be_brief()).then_some(Trust::Brief))
     }
 
     /// The proof, if it speaks of this identity. Read it before the value that it shall vouch for.
@@ -169,26 +217,45 @@ impl Near {
         is_named && proof.low() != 0 && proof.age(self.clock.now()).is_some_and(|age| age <= age_us)
     }
 
+    /// The values of this basis.
     #[inline]
-    pub(crate) fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.cache.get(key)
+    pub(crate) fn of(&self, basis: Basis) -> &Cache {
+        match (basis, &self.brief) {
+            (Basis::Brief, Some(brief)) => brief,
+            _ => &self.cache,
+        }
     }
 
-    pub(crate) fn get_multi<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Option<Vec<u8>>> {
-        self.cache.get_multi(keys)
+    fn namespaces(&self) -> impl Iterator<Item = (Basis, &Cache)> {
+        let first = if self.is_tracked { Basis::Proved } else { Basis::Brief };
+        let brief = self.brief.as_ref().map(|brief| (Basis::Brief, brief));
+        std::iter::once((first, &self.cache)).chain(brief)
+    }
+
+    /// Whether brief values may be used.
+    #[inline]
+    pub(crate) fn may_be_brief(&self) -> bool {
+        match self.of(Basis::Brief).namespace_word(REST).unwrap_or(0) {
+            0 => true,
+            rest => rest <= self.clock.now(),
+        }
     }
 
     /// The right to fill a key, or what is known of it.
     pub(crate) fn claim(&self, key: &[u8], wait: Wait, how: &Claims) -> kennel::Result<Lookup> {
-        let options = CreateOptions::new().wait(wait).claim_max_age(how.max_age).needs_value(how.needs_value);
-        // From now on, which is before anything is fetched.
-        let absence = SystemTime::now().checked_add(how.absence_ttl).map_or(Expiry::Never, Expiry::At);
-        self.cache.claim(key, &options.absence_expiry(absence))
+        self.of(how.basis).claim(key, &how.options(wait))
     }
 
-    /// Whether a caller is filling a key.
-    pub(crate) fn is_claimed(&self, key: &[u8]) -> bool {
-        self.cache.is_claimed(key)
+    /// [`claim`](Self::claim) for a task of tokio, which holds no thread while it waits.
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn claim_as(
+        &self,
+        task: kennel::Task,
+        key: &[u8],
+        wait: Wait,
+        how: &Claims,
+    ) -> kennel::Result<Lookup> {
+        self.of(how.basis).to_async().claim(key, &how.options(wait).task(task)).await
     }
 
     /// Stores without a claim: only a planted fault does so.
@@ -196,32 +263,70 @@ impl Near {
         drop(self.cache.set_with(key, value, &kennel::SetOptions::new().expiry(expiry)));
     }
 
+    /// Ends the brief value of a key, and every such fill of it that has begun.
+    pub(crate) fn delete_brief(&self, key: &[u8]) {
+        if let Some(brief) = &self.brief {
+            self.delete_in(Basis::Brief, brief, key);
+        }
+    }
+
     /// Ends whatever the near tier says of a key, and every fill of it that has begun. If the stripe cannot be locked,
     /// everything is invalidated, for which no stripe is locked; if that fails, all proofs are taken back.
     pub(crate) fn delete(&self, key: &[u8]) {
-        match self.cache.delete(key) {
+        self.namespaces().for_each(|(basis, cache)| self.delete_in(basis, cache, key));
+    }
+
+    fn delete_in(&self, basis: Basis, cache: &Cache, key: &[u8]) {
+        match cache.delete(key) {
             // A key that is too long is never stored.
             Ok(_) | Err(kennel::Error::KeyTooLong { .. }) => {}
-            Err(_) => self.escalate(),
+            Err(_) => self.escalate(basis, cache),
+        }
+    }
+
+    /// Ends whatever the near tier says of a key, where it does not say that the key has this value; and every fill of it
+    /// that has begun, for that may have fetched an older value. A near value that is the same may stay: it came by a
+    /// fill that has ended, and while it stands nobody has begun another. Values of one basis may be left as they are.
+    pub(crate) fn end_others(&self, key: &[u8], value: Option<&[u8]>, except: Option<Basis>) {
+        for (basis, cache) in self.namespaces().filter(|(basis, _)| Some(*basis) != except) {
+            let is_same = value.is_some_and(|value| cache.get(key).is_some_and(|near| near == value));
+            if !is_same {
+                self.delete_in(basis, cache, key);
+            }
         }
     }
 
     /// [`delete`](Self::delete) of many keys.
     pub(crate) fn delete_multi<K: AsRef<[u8]>>(&self, keys: &[K]) {
         let is_left = |result: &kennel::Result<bool>| !matches!(result, Ok(_) | Err(kennel::Error::KeyTooLong { .. }));
-        if self.cache.delete_multi(keys).iter().any(is_left) {
-            self.escalate();
+        for (basis, cache) in self.namespaces() {
+            if cache.delete_multi(keys).iter().any(is_left) {
+                self.escalate(basis, cache);
+            }
         }
     }
 
-    fn escalate(&self) {
+    fn escalate(&self, basis: Basis, cache: &Cache) {
         self.counters.escalations.add(1);
-        if self.cache.invalidate(Invalidation::Hard).is_err() {
-            self.revoke();
+        if cache.invalidate(Invalidation::Hard).is_err() {
+            match basis {
+                Basis::Proved => self.revoke(),
+                Basis::Brief => self.rest(),
+            }
         }
     }
 
-    /// Invalidates everything, and every fill that has begun. `false`: all proofs were taken back instead.
+    /// Uses no brief value until those that are there, and those of fills that have begun, have ended.
+    fn rest(&self) {
+        self.counters.revocations.add(1);
+        let until = self.clock.now() + self.max_staleness_us;
+        if self.of(Basis::Brief).raise_namespace_word(REST, until).is_err() {
+            self.counters.unshielded.add(1);
+        }
+    }
+
+    /// Invalidates everything that is proved, and every such fill that has begun. `false`: all proofs were taken back
+    /// instead.
     pub(crate) fn flush(&self) -> bool {
         self.counters.flushes.add(1);
         let is_flushed = self.cache.invalidate(Invalidation::Hard).is_ok();
@@ -234,7 +339,7 @@ impl Near {
     /// Takes all proofs back: a new generation without a name. The keeper that names the next one flushes first.
     pub(crate) fn revoke(&self) {
         self.counters.revocations.add(1);
-        let Some(proof) = self.cache.namespace_word(PROOF).map(Stamped).filter(|_| self.is_tracked) else {
+        let Some(proof) = self.cache.namespace_word(PROOF).map(Stamped) else {
             self.counters.unshielded.add(1);
             return;
         };
@@ -249,6 +354,14 @@ impl Near {
         if self.cache.raise_namespace_word(PROOF, next).is_err() {
             self.counters.unshielded.add(1);
         }
+    }
+
+    /// Takes the proofs of a generation back, unless another one has begun.
+    pub(crate) fn end_generation(&self, generation: u64) -> Result<()> {
+        if generation < LAST_GENERATION {
+            self.cache.raise_namespace_word(PROOF, Stamped::new(generation + 1, 0).0)?;
+        }
+        Ok(())
     }
 
     /// The generation of an identity, if it has the current one.
@@ -294,14 +407,24 @@ impl Near {
 /// How a key is claimed.
 #[derive(Clone, Copy)]
 pub(crate) struct Claims {
+    pub basis: Basis,
     pub max_age: Duration,
     pub absence_ttl: Duration,
     pub needs_value: bool,
 }
 
+impl Claims {
+    fn options(&self, wait: Wait) -> CreateOptions {
+        let options = CreateOptions::new().wait(wait).claim_max_age(self.max_age).needs_value(self.needs_value);
+        // From now on, which is before anything is fetched.
+        let absence = SystemTime::now().checked_add(self.absence_ttl).map_or(Expiry::Never, Expiry::At);
+        options.absence_expiry(absence)
+    }
+}
+
 impl Claim {
-    pub(crate) fn new(near: &Arc<Near>, claim: kennel::Claim) -> Self {
-        Self { near: Arc::clone(near), claim }
+    pub(crate) fn new(near: &Arc<Near>, basis: Basis, claim: kennel::Claim) -> Self {
+        Self { near: Arc::clone(near), basis, claim }
     }
 
     pub(crate) fn store_with(self, created: &Created) -> kennel::Result<Stored> {
@@ -317,8 +440,14 @@ impl Claim {
 mod tests {
     use super::*;
 
-    const SCOPE: Scope<'_> =
-        Scope { database: 0, prefixes: &[], max_staleness_us: 1_000_000, is_tracked: true, is_cluster: false };
+    const SCOPE: Scope<'_> = Scope {
+        max_staleness_us: 1_000_000,
+        is_tracked: true,
+        database: 0,
+        prefixes: &[],
+        is_cluster: false,
+        is_brief: false,
+    };
 
     fn near() -> (tempfile::TempDir, Near) {
         let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
@@ -363,6 +492,19 @@ mod tests {
     }
 
     #[test]
+    fn a_generation_that_has_ended_proves_nothing_and_another_is_left_alone() {
+        let (_place, near) = near();
+        near.begin_generation(7).unwrap();
+        near.prove(1, near.clock.now()).unwrap();
+        near.end_generation(1).unwrap();
+        assert_eq!((near.proof_of(7), near.prove(1, near.clock.now()).unwrap()), (None, false));
+        assert_eq!(near.begin_generation(8).unwrap(), Some(3));
+        near.prove(3, near.clock.now()).unwrap();
+        near.end_generation(1).unwrap();
+        assert!(near.is_fresh(near.proof_of(8).unwrap()));
+    }
+
+    #[test]
     fn proofs_of_the_future_and_of_time_zero_prove_nothing() {
         let (_place, near) = near();
         assert!(!near.is_fresh(Stamped::new(1, 0)));
@@ -388,9 +530,46 @@ mod tests {
             let held = || near.delete(b"key");
             near.cache.while_locked(region, held).unwrap();
         }
-        assert_eq!(near.get(b"key"), None);
+        assert_eq!(near.of(Basis::Proved).get(b"key"), None);
         assert!(near.counters.escalations.get() >= 1);
         near.delete(&[b'k'; 70_000]);
         assert_eq!(near.counters.unshielded.get(), 0);
+    }
+
+    #[test]
+    fn brief_values_rest_until_those_that_are_there_have_ended() {
+        let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        for scope in [Scope { is_brief: true, ..SCOPE }, Scope { is_tracked: false, prefixes: &[Vec::new()], ..SCOPE }]
+        {
+            let near = open(&place, &Scope { max_staleness_us: 50_000, ..scope }).unwrap();
+            assert!(near.may_be_brief());
+            if scope.is_tracked {
+                near.begin_generation(7).unwrap();
+            }
+            near.rest();
+            assert!(!near.may_be_brief() && near.counters.unshielded.get() == 0);
+            assert_eq!(near.generation_of(7).is_some(), scope.is_tracked, "proved values are another matter");
+            std::thread::sleep(Duration::from_millis(51));
+            assert!(near.may_be_brief());
+        }
+    }
+
+    #[test]
+    fn a_deletion_is_of_both_namespaces_and_a_value_that_is_the_same_stays() {
+        let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let near = open(&place, &Scope { is_brief: true, ..SCOPE }).unwrap();
+        let found = || [Basis::Proved, Basis::Brief].map(|basis| near.of(basis).get(b"key"));
+        let set = || near.namespaces().for_each(|(_, cache)| cache.set(b"key", b"v").unwrap());
+        set();
+        near.end_others(b"key", Some(b"v"), None);
+        assert!(found().iter().all(Option::is_some));
+        near.end_others(b"key", Some(b"w"), Some(Basis::Brief));
+        assert_eq!(found(), [None, Some(b"v".to_vec())]);
+        set();
+        near.delete(b"key");
+        assert_eq!(found(), [None, None]);
+        set();
+        near.delete_multi(&[b"key"]);
+        assert_eq!(found(), [None, None]);
     }
 }

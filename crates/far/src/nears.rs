@@ -1,8 +1,8 @@
 //! The near tiers of a far tier: one, or in a cluster one for each master.
 
 use crate::cluster::{Atlas, FORGET_AFTER_US, MOST_MASTERS, Map, Merged, View};
-use crate::error::Result;
-use crate::near::Near;
+use crate::error::{Error, Result};
+use crate::near::{Basis, Near};
 use crate::slots::slot;
 use std::sync::{Arc, OnceLock};
 
@@ -87,6 +87,38 @@ impl Nears {
         }
     }
 
+    /// Invalidates everything in all namespaces.
+    pub(crate) fn flush(&self) {
+        match &self.cluster {
+            None => {
+                self.base.flush();
+            }
+            Some(_) => {
+                for near in self.all() {
+                    near.flush();
+                }
+            }
+        }
+    }
+
+    /// A key that lies at each master.
+    pub(crate) fn keys_of_masters(&self) -> Result<Vec<Vec<u8>>> {
+        let Some(parts) = &self.cluster else { return Ok(vec![Vec::new()]) };
+        let map = parts.atlas.last_known();
+        let mut masters: Vec<usize> = map.masters().map(|(number, _)| number).collect();
+        let numbers = (0..u64::from(u16::MAX)).map(|number| number.to_string().into_bytes());
+        let keys: Vec<Vec<u8>> = numbers
+            .filter(|key| {
+                let owner = map.owner(slot(key));
+                masters.iter().position(|master| Some(*master) == owner).map(|at| masters.swap_remove(at)).is_some()
+            })
+            .collect();
+        if keys.is_empty() {
+            return Err(Error::Connection("the masters of the cluster are not known yet".into()));
+        }
+        Ok(keys)
+    }
+
     /// The near tiers in which keys lie, each with the places of its keys.
     pub(crate) fn sorted(&self, keys: &[&[u8]]) -> Vec<(&Arc<Near>, Vec<usize>)> {
         if self.cluster.is_none() {
@@ -107,8 +139,24 @@ impl Nears {
     pub(crate) fn delete_everywhere(&self, key: &[u8]) {
         match &self.cluster {
             None => self.base.delete(key),
-            Some(parts) if parts.atlas.is_begun() => self.all().for_each(|near| near.delete(key)),
-            Some(_) => {}
+            Some(parts) => {
+                if parts.atlas.is_begun() {
+                    self.all().for_each(|near| near.delete(key));
+                }
+                self.base.delete_brief(key);
+            }
+        }
+    }
+
+    /// [`delete`](Self::delete), except where the near tier says that the key has this value, and except for values of one
+    /// basis.
+    pub(crate) fn end_others(&self, key: &[u8], value: Option<&[u8]>, except: Option<Basis>) {
+        match self.of(key) {
+            Some(near) => near.end_others(key, value, except),
+            None if self.atlas().is_some_and(Atlas::is_begun) => {
+                self.all().for_each(|near| near.end_others(key, value, except));
+            }
+            None => self.base.end_others(key, value, except),
         }
     }
 

@@ -1,10 +1,10 @@
 //! The options of a far tier.
 
-use crate::address::{Address, nodes};
+use crate::address::{Address, Reach, nodes};
 use crate::error::{Error, Result};
 use crate::far::Far;
 use crate::redis::RedisStore;
-use crate::settings::{Settings, Tracking};
+use crate::settings::{Degraded, Settings, Tracking};
 use crate::store::{Store, StoreMaker};
 use std::fmt;
 use std::path::Path;
@@ -21,9 +21,12 @@ const LONGEST_STALENESS: Duration = Duration::from_secs(3600);
 #[derive(Clone)]
 pub struct Options {
     url: String,
+    reach: Reach,
     prefixes: Vec<Vec<u8>>,
     max_staleness: Duration,
     tracking: Tracking,
+    degraded: Degraded,
+    hot_keys: u32,
     keepers: usize,
     probe: bool,
     near: kennel::Options,
@@ -37,16 +40,25 @@ pub struct Options {
 }
 
 impl Options {
-    /// A server by its URL: `redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`, or
-    /// `unix://[[USER]:PASSWORD@]/PATH[?db=DATABASE]`. A cluster by some of its nodes:
-    /// `redis-cluster://[[USER]:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]`. The others are found by asking these.
+    /// A server by its URL, in which `%` stands before the hexadecimal code of a byte:
+    ///
+    /// * `redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`; `rediss://` for TLS, with the feature `tls`.
+    /// * `unix://[[USER]:PASSWORD@]/PATH[?db=DATABASE]`.
+    /// * `redis-sentinel://[[USER]:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]/NAME[?db=DATABASE]`: the master that sentinels
+    ///   at these places know by this name. User and password are those of the master; see
+    ///   [`sentinel_login`](Self::sentinel_login). `rediss-sentinel://` for TLS to the sentinels and to the master.
+    /// * `redis-cluster://[[USER]:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]`: a cluster by some of its nodes, which are asked
+    ///   for the others. `rediss-cluster://` for TLS.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            reach: Reach::default(),
             prefixes: Vec::new(),
             max_staleness: Duration::from_secs(1),
             tracking: Tracking::On,
+            degraded: Degraded::Bypass,
+            hot_keys: 20,
             keepers: MOST_KEEPERS,
             probe: true,
             near: kennel::Options::new(),
@@ -80,6 +92,22 @@ impl Options {
     #[must_use]
     pub fn tracking(mut self, tracking: Tracking) -> Self {
         self.tracking = tracking;
+        self
+    }
+
+    /// What reads do while nothing is proved. By default each of them asks the server. Without tracking this means
+    /// nothing.
+    #[must_use]
+    pub fn degraded(mut self, degraded: Degraded) -> Self {
+        self.degraded = degraded;
+        self
+    }
+
+    /// How often a second the fetched value of a key may be out of date before it is stored, in this process. A key that
+    /// changes more often is left out for a second: its reads ask the server, and claim nothing. The default is 20.
+    #[must_use]
+    pub fn hot_keys(mut self, changes: u32) -> Self {
+        self.hot_keys = changes;
         self
     }
 
@@ -135,6 +163,22 @@ impl Options {
         self
     }
 
+    /// How to speak TLS, if the URL begins with `rediss`. It needs the feature `tls`.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: crate::tls::Tls) -> Self {
+        self.reach.tls = Some(tls);
+        self
+    }
+
+    /// The user and the password of the sentinels themselves. An empty user is the default one. Without it, sentinels are
+    /// asked without a login.
+    #[must_use]
+    pub fn sentinel_login(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.reach.sentinel_login = Some((Some(user.into()).filter(|user| !user.is_empty()), password.into()));
+        self
+    }
+
     /// How long a data call waits for the server. The default is five seconds.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -160,11 +204,18 @@ impl Options {
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Far> {
         let settings = self.settings()?;
         let (address, timeout) = (settings.address.clone(), settings.timeout);
-        let maker = self
-            .store
-            .clone()
-            .unwrap_or_else(|| Arc::new(move || Ok(Box::new(RedisStore::new(&address, timeout)?) as Box<dyn Store>)));
+        let maker = self.store.clone().unwrap_or_else(|| {
+            Arc::new(move || Ok(Box::new(RedisStore::new(address.clone(), timeout)) as Box<dyn Store>))
+        });
         Far::open(settings, maker, path.as_ref(), &self.near)
+    }
+
+    /// The data calls that [`open`](Self::open) would make, for a store of your own that adds something to them.
+    ///
+    /// # Errors
+    /// [`Error::Option`].
+    pub fn redis_store(&self) -> Result<RedisStore> {
+        Ok(RedisStore::new(Address::parse(&self.url, &self.reach)?, self.timeout))
     }
 
     fn settings(&self) -> Result<Settings> {
@@ -186,17 +237,19 @@ impl Options {
         }
         let mut prefixes = prefixes.clone();
         prefixes.sort();
-        let seeds = nodes(&self.url)?;
+        let seeds = nodes(&self.url, &self.reach)?;
         if seeds.is_some() && self.store.is_some() {
             return Err(Error::option("store", "a client for a cluster", "none: calls go to the master of each key"));
         }
         let first = seeds.as_ref().map(|seeds| seeds[0].clone());
         Ok(Settings {
-            address: first.map_or_else(|| Address::parse(&self.url), Ok)?,
+            address: first.map_or_else(|| Address::parse(&self.url, &self.reach), Ok)?,
             seeds,
             prefixes,
             max_staleness: self.max_staleness,
             tracking: self.tracking,
+            degraded: self.degraded,
+            hot_keys: self.hot_keys,
             keepers: self.keepers,
             probe: self.probe,
             near_ttl: self.near_ttl,

@@ -10,6 +10,9 @@
 //! In a cluster the words 2 and 3 are those of a namespace that all masters share, and each master has words 0 and 1 in a
 //! namespace of its own.
 //!
+//! In the namespace of values that end by themselves, word 0 is the *rest*: the host time before which none of them is
+//! used. It is 0 unless a deletion there failed in every way.
+//!
 //! Words only rise. A generation belongs to one identity: the one caller that raised the proof past the end of the
 //! generation before names it, and nobody else does. While the words 0 and 1 have different generations, nothing is
 //! proved. So a caller that raises the generation of word 0 alone takes back all proofs at once.
@@ -23,6 +26,8 @@ pub(crate) const PROOF: usize = 0;
 pub(crate) const NAME: usize = 1;
 pub(crate) const BEAT: usize = 2;
 pub(crate) const SETTINGS: usize = 3;
+/// The index of the rest, where values end by themselves.
+pub(crate) const REST: usize = 0;
 
 /// The last generation. After it there are no proofs until the file is replaced.
 pub(crate) const LAST_GENERATION: u64 = u16::MAX as u64;
@@ -60,6 +65,8 @@ pub(crate) struct Scope<'a> {
     pub max_staleness_us: u64,
     pub is_tracked: bool,
     pub is_cluster: bool,
+    /// Whether fills go on while nothing is proved.
+    pub is_brief: bool,
 }
 
 /// The form of what the near tier stores; a change of it changes every identity.
@@ -67,7 +74,7 @@ const FORMAT: u64 = 1;
 
 impl Scope<'_> {
     fn bytes(&self) -> Vec<u8> {
-        let modes = u64::from(self.is_tracked) | u64::from(self.is_cluster) << 1;
+        let modes = u64::from(self.is_tracked) | u64::from(self.is_cluster) << 1 | u64::from(self.is_brief) << 2;
         let mut bytes = [FORMAT, self.max_staleness_us, modes].map(u64::to_le_bytes).concat();
         bytes.extend_from_slice(&self.database.to_le_bytes());
         bytes.extend_from_slice(&self.prefix_bytes());
@@ -86,6 +93,11 @@ impl Scope<'_> {
     /// The name of the namespace: other prefixes are another one.
     pub(crate) fn namespace(&self) -> String {
         format!("kennel-far:{:016x}", xxhash_rust::xxh3::xxh3_64(&self.prefix_bytes()))
+    }
+
+    /// The name of the namespace of values that end by themselves, beside those that are proved.
+    pub(crate) fn brief_namespace(&self) -> String {
+        format!("{}:brief", self.namespace())
     }
 
     /// A hash of what all processes that use the namespace must agree on; never 0.
@@ -108,8 +120,14 @@ mod tests {
     fn an_identity_is_of_a_run_a_database_prefixes_and_a_staleness() {
         let prefixes = [b"app:".to_vec()];
         let others = [b"app".to_vec(), b":".to_vec()];
-        let scope =
-            Scope { database: 0, prefixes: &prefixes, max_staleness_us: 1, is_tracked: true, is_cluster: false };
+        let scope = Scope {
+            database: 0,
+            prefixes: &prefixes,
+            max_staleness_us: 1,
+            is_tracked: true,
+            is_cluster: false,
+            is_brief: false,
+        };
         let scopes = [
             scope,
             Scope { database: 1, ..scope },
@@ -117,12 +135,13 @@ mod tests {
             Scope { max_staleness_us: 2, ..scope },
             Scope { is_tracked: false, ..scope },
             Scope { is_cluster: true, ..scope },
+            Scope { is_brief: true, ..scope },
         ];
         let mut identities: Vec<u64> = scopes.iter().map(|scope| scope.identity("run")).collect();
         identities.push(scope.identity("another run"));
         identities.sort_unstable();
         identities.dedup();
-        assert_eq!(identities.len(), 7);
+        assert_eq!(identities.len(), 8);
         assert_ne!(scope.namespace(), scopes[2].namespace());
         assert_eq!(scope.namespace(), scopes[1].namespace());
         assert_ne!(scope.settings(), scopes[1].settings());

@@ -9,14 +9,19 @@
 //!
 //! Every value that is returned is a trusted hit, or was stored under a claim, or its near key was deleted before. So a
 //! fill that fetched an older value, and is slow to store it, stores nothing.
+//!
+//! Without a proof a read may be *brief*, if the options say so, or there is no tracking at all. Then it does the same
+//! steps in a namespace whose values end T after they were asked for, so it needs no proof. No value may be older in one
+//! namespace than what was returned from the other: so a fill ends what the other namespace says of the key before it
+//! stores, and deletions are of both.
 
 use crate::error::Result;
 use crate::far::{Far, Got, Inner};
 use crate::fault::{Rule, copied, keeps};
-use crate::near::{self as kept, Claim, Claims};
-use crate::settings::Tracking;
+use crate::near::{self as kept, Basis, Claim, Claims, Trust};
+use crate::stats::Count;
 use crate::store::{Answer, TimeToLive};
-use kennel::{Created, Expiry, Lookup, Stored, Wait};
+use kennel::{Cache, Created, Expiry, Lookup, Stored, Wait};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -25,7 +30,7 @@ use std::time::{Duration, Instant, SystemTime};
 const ATTEMPTS: usize = 3;
 
 /// A key of a batch and its value.
-type Found<'k> = (&'k [u8], Option<Vec<u8>>);
+pub(crate) type Found<'k> = (&'k [u8], Option<Vec<u8>>);
 
 /// What the near tier said of a key.
 pub(crate) enum Near {
@@ -47,6 +52,17 @@ impl Far {
         self.0.get(key.as_ref())
     }
 
+    /// Copies the value of a key to the start of `buf` and returns its length; `None` if the key has no value. A value that
+    /// the near tier has costs no allocation.
+    ///
+    /// # Errors
+    /// Those of [`get`](Far::get); [`Error::Near`](crate::Error::Near) with
+    /// [`BufferTooSmall`](kennel::Error::BufferTooSmall), which contains the length: then nothing is copied.
+    #[inline]
+    pub fn get_into(&self, key: impl AsRef<[u8]>, buf: &mut [u8]) -> Result<Option<usize>> {
+        self.0.get_into(key.as_ref(), buf)
+    }
+
     /// The value of a key, from the server: as new as the far tier is.
     ///
     /// # Errors
@@ -65,21 +81,122 @@ impl Far {
     }
 }
 
+/// The look for a key in the near tier, in steps. Between them the caller claims the key, as a thread or as a task.
+pub(crate) struct Look<'a> {
+    inner: &'a Inner,
+    key: &'a [u8],
+    needs_value: bool,
+    deadline: Instant,
+    attempts: usize,
+    /// In what the last attempt trusts.
+    trust: Trust,
+}
+
+impl<'a> Look<'a> {
+    pub(crate) fn new(inner: &'a Inner, key: &'a [u8], needs_value: bool, wait: Duration) -> Self {
+        Self { inner, key, needs_value, deadline: Instant::now() + wait, attempts: 0, trust: Trust::Brief }
+    }
+
+    /// Begins an attempt: where and how to claim the key. `None`: the far tier must be asked.
+    pub(crate) fn attempt(&mut self) -> Option<(&'a Arc<kept::Near>, Wait, Claims)> {
+        let inner = self.inner;
+        if !inner.settings.covers(self.key) {
+            inner.counters.outside.add(1);
+            return None;
+        }
+        if self.attempts == ATTEMPTS {
+            return None;
+        }
+        self.attempts += 1;
+        let Some((near, trust)) = inner.trusted(self.key) else {
+            inner.counters.untrusted.add(1);
+            return None;
+        };
+        if inner.marks.has(self.key, near.clock.now()) {
+            return None;
+        }
+        self.trust = trust;
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let wait = if left.is_zero() { Wait::No } else { Wait::For(left) };
+        Some((near, wait, inner.claims(trust.basis(), self.needs_value)))
+    }
+
+    /// What a claim found. `None`: everything begins again, because the proof is from before a long wait.
+    pub(crate) fn found(&self, near: &Arc<kept::Near>, lookup: kennel::Result<Lookup>) -> Option<Near> {
+        let basis = self.trust.basis();
+        let found = match lookup {
+            Ok(Lookup::Hit(item)) => Near::Value(item.value),
+            Ok(Lookup::Absent) => Near::Absent,
+            Ok(Lookup::Create(claim)) if claim.is_protected() => {
+                return Some(Near::Fill(Claim::new(near, basis, claim)));
+            }
+            // Unprotected, too late, or the near tier fails.
+            Ok(_) | Err(_) => return Some(Near::Bypass),
+        };
+        if !near.vouches(self.trust) {
+            return None;
+        }
+        let of = &self.inner.counters;
+        let hits = if matches!(found, Near::Absent) { &of.absent_hits } else { &of.hits };
+        self.inner.count_hits(hits, basis, 1);
+        Some(found)
+    }
+}
+
 impl Inner {
     #[inline]
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        if let Some(near) = self.near_of(key)
-            && let Some(proof) = near.own_proof()
-        {
-            let value = near.get(key);
-            copied();
-            let proof = if keeps(Rule::ProofBeforeValue) { proof } else { near.own_proof().unwrap_or(proof) };
-            if value.is_some() && near.vouches(proof) {
-                self.counters.hits.add(1);
-                return Ok(value);
-            }
+        match self.near_hit(key, |near| near.get(key)) {
+            Some(value) => Ok(Some(value)),
+            None => self.get_slow(key),
         }
-        self.get_slow(key)
+    }
+
+    #[inline]
+    fn get_into(&self, key: &[u8], buf: &mut [u8]) -> Result<Option<usize>> {
+        match self.near_hit(key, |near| near.get_into(key, buf).transpose()) {
+            Some(len) => Ok(Some(len?)),
+            None => self.get_into_slow(key, buf),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn get_into_slow(&self, key: &[u8], buf: &mut [u8]) -> Result<Option<usize>> {
+        let Some(value) = self.get_slow(key)? else { return Ok(None) };
+        let given = buf.len();
+        let room = buf.get_mut(..value.len());
+        room.ok_or(kennel::Error::BufferTooSmall { needed: value.len(), given })?.copy_from_slice(&value);
+        Ok(Some(value.len()))
+    }
+
+    /// What `read` copies from the near tier, if it may be returned.
+    #[inline(always)]
+    pub(crate) fn near_hit<V>(&self, key: &[u8], read: impl FnOnce(&Cache) -> Option<V>) -> Option<V> {
+        let near = self.near_of(key)?;
+        let hope = near.hope()?;
+        let value = read(near.of(hope.basis()))?;
+        copied();
+        let hope = if keeps(Rule::ProofBeforeValue) { hope } else { near.hope().unwrap_or(hope) };
+        if !near.vouches(hope) {
+            return None;
+        }
+        self.count_hits(&self.counters.hits, hope.basis(), 1);
+        Some(value)
+    }
+
+    fn count_hits(&self, hits: &Count, basis: Basis, n: u64) {
+        hits.add(n);
+        if basis == Basis::Brief {
+            self.counters.brief_hits.add(n);
+        }
+    }
+
+    /// The near tier to use for a key now, and the values in which the caller may trust. Brief values need no master that
+    /// is known.
+    fn trusted(&self, key: &[u8]) -> Option<(&Arc<kept::Near>, Trust)> {
+        let near = self.near_of(key).unwrap_or(&self.near);
+        Some((near, near.trust()?))
     }
 
     #[cold]
@@ -95,59 +212,32 @@ impl Inner {
 
     /// Looks for a key in the near tier, waits for another caller's fill, or takes the claim.
     pub(crate) fn look(&self, key: &[u8], needs_value: bool, wait: Duration) -> Near {
-        if !self.settings.covers(key) {
-            self.counters.outside.add(1);
-            return Near::Bypass;
-        }
-        let deadline = Instant::now() + wait;
-        for _ in 0..ATTEMPTS {
-            let proved = self.near_of(key).and_then(|near| Some((near, near.own_proof()?)));
-            let Some((near, proof)) = proved.filter(|(near, proof)| near.vouches(*proof)) else {
-                self.counters.untrusted.add(1);
-                return Near::Bypass;
-            };
-            if self.marks.has(key, near.clock.now()) {
-                return Near::Bypass;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            let wait = if left.is_zero() { Wait::No } else { Wait::For(left) };
-            let found = match near.claim(key, wait, &self.claims(needs_value)) {
-                Ok(Lookup::Hit(item)) => Near::Value(item.value),
-                Ok(Lookup::Absent) => Near::Absent,
-                Ok(Lookup::Create(claim)) if claim.is_protected() => return Near::Fill(Claim::new(near, claim)),
-                // Unprotected, too late, or the near tier fails.
-                Ok(_) | Err(_) => return Near::Bypass,
-            };
-            // The proof is from before the wait: after a long one, everything begins again.
-            if near.vouches(proof) {
-                let of = &self.counters;
-                if matches!(found, Near::Absent) {
-                    of.absent_hits.add(1)
-                } else {
-                    of.hits.add(1)
-                }
+        let mut look = Look::new(self, key, needs_value, wait);
+        while let Some((near, wait, claims)) = look.attempt() {
+            let lookup = near.claim(key, wait, &claims);
+            if let Some(found) = look.found(near, lookup) {
                 return found;
             }
         }
         Near::Bypass
     }
 
-    fn claims(&self, needs_value: bool) -> Claims {
+    fn claims(&self, basis: Basis, needs_value: bool) -> Claims {
         let settings = &self.settings;
-        let absence_ttl = match settings.tracking {
-            Tracking::On => settings.absence_ttl,
-            Tracking::Off => settings.absence_ttl.min(settings.max_staleness),
+        let absence_ttl = match basis {
+            Basis::Proved => settings.absence_ttl,
+            Basis::Brief => settings.absence_ttl.min(settings.max_staleness),
         };
-        Claims { max_age: settings.claim_age.max(self.fetch_time() * 10), absence_ttl, needs_value }
+        Claims { basis, max_age: settings.claim_age.max(self.fetch_time() * 10), absence_ttl, needs_value }
     }
 
     /// How long to wait for another caller's fetch: a far tier that is slow must not be asked by all who wait.
-    fn fetch_wait(&self) -> Duration {
+    pub(crate) fn fetch_wait(&self) -> Duration {
         self.settings.fetch_wait.max(self.fetch_time() * 4)
     }
 
     /// Fetches a key under a claim, and stores what was found.
-    fn fill(&self, key: &[u8], claim: Claim) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn fill(&self, key: &[u8], claim: Claim) -> Result<Option<Vec<u8>>> {
         let Some(began) = Fill::begin(&claim) else {
             drop(claim);
             return self.bypass(key);
@@ -169,8 +259,12 @@ impl Inner {
             Answer::Value(value, ttl) => (Some(value), began.expiry(self, ttl)),
         };
         let is_small = value.as_ref().is_none_or(|value| value.len() <= self.settings.near_max_value);
+        let may_store = is_proved && is_small && expiry.is_some();
+        if may_store && keeps(Rule::BypassesDelete) {
+            self.nears.end_others(key, value.as_deref(), Some(claim.basis));
+        }
         let stored = match (&value, expiry) {
-            _ if !is_proved || !is_small => None,
+            _ if !may_store => None,
             (_, None) => None,
             (Some(value), Some(expiry)) if !keeps(Rule::FillsClaim) => {
                 claim.near.store_unclaimed(key, value, expiry);
@@ -184,7 +278,7 @@ impl Inner {
                 self.counters.fills.add(1);
                 return Ok(value);
             }
-            Some(Ok(_)) => self.counters.voided.add(1),
+            Some(Ok(_)) => self.count_voided(key),
             Some(Err(kennel::Error::TooLarge { .. })) => self.mark_too_large(key),
             Some(Err(_)) => {}
             None if !is_small => self.mark_too_large(key),
@@ -192,6 +286,17 @@ impl Inner {
         }
         self.shield(key, value.as_deref());
         Ok(value)
+    }
+
+    /// A fetched value was out of date before it was stored. A key with which that happens too often is left out for a
+    /// second.
+    fn count_voided(&self, key: &[u8]) {
+        self.counters.voided.add(1);
+        let now = self.near.clock.now();
+        if self.changes.count(key, now) > self.settings.hot_keys {
+            self.counters.hot_keys.add(1);
+            self.marks.mark(key, now);
+        }
     }
 
     fn mark_too_large(&self, key: &[u8]) {
@@ -220,47 +325,43 @@ impl Inner {
     }
 
     /// Before a value is returned that is not in the near tier: ends what the near tier says of the key, and all fills of
-    /// it that have begun, for they may have fetched an older value. A near value that is the same may stay: it came by a
-    /// fill that has ended, and while it stands nobody has begun another.
+    /// it that have begun.
     fn shield(&self, key: &[u8], value: Option<&[u8]>) {
-        if !self.settings.covers(key) || !keeps(Rule::BypassesDelete) {
-            return;
-        }
-        let near = || self.near_of(key)?.get(key);
-        let is_same = value.is_some_and(|value| near().is_some_and(|near| near == value));
-        if !is_same {
-            self.nears.delete(key);
+        if self.settings.covers(key) && keeps(Rule::BypassesDelete) {
+            self.nears.end_others(key, value, None);
         }
     }
 
     fn get_multi(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
-        let mut values = vec![None; keys.len()];
-        let mut missing: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
-        for (i, near) in self.near_values(keys).into_iter().enumerate() {
-            match near {
-                Some(value) => values[i] = Some(value),
-                None => missing.entry(keys[i]).or_default().push(i),
-            }
+        let mut batch = self.near_batch(keys);
+        for (key, value) in self.fetch_missing(batch.missing())? {
+            batch.give(key, value.as_ref());
         }
-        self.counters.hits.add(values.iter().flatten().count() as u64);
-        for (key, value) in self.fetch_missing(missing.keys().copied().collect())? {
-            for &i in &missing[key] {
-                values[i].clone_from(&value);
-            }
-        }
-        Ok(values)
+        Ok(batch.values)
     }
 
-    /// What the near tier, proved, has of many keys.
+    /// The values of many keys that the near tier has.
+    pub(crate) fn near_batch<'k>(&self, keys: &[&'k [u8]]) -> Batch<'k> {
+        let values = self.near_values(keys);
+        let mut missing: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
+        for (i, _) in values.iter().enumerate().filter(|(_, value)| value.is_none()) {
+            missing.entry(keys[i]).or_default().push(i);
+        }
+        Batch { values, missing }
+    }
+
+    /// What the near tier has of many keys, and may be returned.
     fn near_values(&self, keys: &[&[u8]]) -> Vec<Option<Vec<u8>>> {
         let mut values = vec![None; keys.len()];
         for (near, at) in self.nears.sorted(keys) {
-            let Some(proof) = near.own_proof() else { continue };
+            let Some(hope) = near.hope() else { continue };
+            let cache = near.of(hope.basis());
             let found = match at.len() == keys.len() {
-                true => near.get_multi(keys),
-                false => near.get_multi(&at.iter().map(|i| keys[*i]).collect::<Vec<_>>()),
+                true => cache.get_multi(keys),
+                false => cache.get_multi(&at.iter().map(|i| keys[*i]).collect::<Vec<_>>()),
             };
-            if near.vouches(proof) {
+            if near.vouches(hope) {
+                self.count_hits(&self.counters.hits, hope.basis(), found.iter().flatten().count() as u64);
                 at.into_iter().zip(found).for_each(|(i, value)| values[i] = value);
             }
         }
@@ -295,14 +396,13 @@ impl Inner {
         Ok(done)
     }
 
-    /// Whether it is worth to wait for a key: it is proved, and another caller has its claim.
-    fn is_being_filled(&self, key: &[u8]) -> bool {
-        let is_claimed =
-            |near: &Arc<kept::Near>| near.own_proof().is_some_and(|proof| near.vouches(proof)) && near.is_claimed(key);
-        self.settings.covers(key) && self.near_of(key).is_some_and(is_claimed)
+    /// Whether it is worth to wait for a key: another caller has its claim, and what it stores can be used.
+    pub(crate) fn is_being_filled(&self, key: &[u8]) -> bool {
+        let is_claimed = |(near, trust): (&Arc<kept::Near>, Trust)| near.of(trust.basis()).is_claimed(key);
+        self.settings.covers(key) && self.trusted(key).is_some_and(is_claimed)
     }
 
-    fn fill_many<'k>(&self, fills: Vec<(&'k [u8], Claim)>, done: &mut Vec<Found<'k>>) -> Result<()> {
+    pub(crate) fn fill_many<'k>(&self, fills: Vec<(&'k [u8], Claim)>, done: &mut Vec<Found<'k>>) -> Result<()> {
         if fills.is_empty() {
             return Ok(());
         }
@@ -327,7 +427,7 @@ impl Inner {
         failed.map_or(Ok(()), Err)
     }
 
-    fn bypass_many<'k>(&self, keys: &[&'k [u8]], done: &mut Vec<Found<'k>>) -> Result<()> {
+    pub(crate) fn bypass_many<'k>(&self, keys: &[&'k [u8]], done: &mut Vec<Found<'k>>) -> Result<()> {
         if keys.is_empty() {
             return Ok(());
         }
@@ -339,10 +439,30 @@ impl Inner {
     }
 }
 
+/// The values of a batch, in the order of its keys, and where the missing ones belong.
+pub(crate) struct Batch<'k> {
+    pub values: Vec<Option<Vec<u8>>>,
+    missing: BTreeMap<&'k [u8], Vec<usize>>,
+}
+
+impl<'k> Batch<'k> {
+    /// The missing keys, each once.
+    pub(crate) fn missing(&self) -> Vec<&'k [u8]> {
+        self.missing.keys().copied().collect()
+    }
+
+    pub(crate) fn give(&mut self, key: &[u8], value: Option<&Vec<u8>>) {
+        for &i in self.missing.get(key).into_iter().flatten() {
+            self.values[i] = value.cloned();
+        }
+    }
+}
+
 /// A fill that has begun: what is fetched after this moment may be stored.
 pub(crate) struct Fill {
     near: Arc<kept::Near>,
-    generation: u64,
+    /// The generation that is proved; `None` for a brief value.
+    generation: Option<u64>,
     /// Wall time before the far tier was asked.
     began: SystemTime,
 }
@@ -352,16 +472,20 @@ impl Fill {
     /// nothing is proved any more.
     pub(crate) fn begin(claim: &Claim) -> Option<Self> {
         let near = &claim.near;
-        let proof = near.own_proof().filter(|proof| near.vouches(*proof))?;
-        Some(Self { near: Arc::clone(near), generation: proof.generation(), began: SystemTime::now() })
+        let generation = match claim.basis {
+            Basis::Brief => None,
+            Basis::Proved => match near.hope().filter(|hope| near.vouches(*hope))? {
+                Trust::Proved(proof) => Some(proof.generation()),
+                Trust::Brief => return None,
+            },
+        };
+        Some(Self { near: Arc::clone(near), generation, began: SystemTime::now() })
     }
 
-    /// Whether the answer came from the run that the generation at the start speaks of.
+    /// Whether the answer came from the run that the generation at the start speaks of. A brief value may come from any.
     fn is_of(&self, identity: u64) -> bool {
-        if !self.near.is_tracked() || !keeps(Rule::FillsCheckRun) {
-            return true;
-        }
-        self.near.generation_of(identity) == Some(self.generation)
+        let Some(generation) = self.generation.filter(|_| keeps(Rule::FillsCheckRun)) else { return true };
+        self.near.generation_of(identity) == Some(generation)
     }
 
     /// When the near value ends; `None`: at once.
@@ -373,7 +497,8 @@ impl Fill {
             TimeToLive::Millis(millis) => Duration::from_millis(millis),
             TimeToLive::Unlimited => less_up_to_a_tenth(settings.near_ttl),
         };
-        let left = if settings.tracking == Tracking::Off { left.min(settings.max_staleness) } else { left };
+        let is_brief = self.generation.is_none() && keeps(Rule::BriefEnds);
+        let left = if is_brief { left.min(settings.max_staleness) } else { left };
         // A time to live beyond the clock's range means that the value does not expire.
         Some(self.began.checked_add(left).map_or(Expiry::Never, Expiry::At))
     }

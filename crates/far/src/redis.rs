@@ -1,10 +1,12 @@
 //! Data calls over the crate `redis`, with one connection for each thread that is in a call.
 
-use crate::address::{Address, Endpoint};
+use crate::address::{Address, Place, Reach};
 use crate::error::{Error, Result};
+use crate::link::Link;
+use crate::master::{check_master, find};
 use crate::resp::Value;
 use crate::store::{Answer, Fetched, Reply, Store, TimeToLive, unexpected};
-use redis::{ConnectionAddr, ConnectionLike, IntoConnectionInfo, RedisConnectionInfo};
+use redis::ConnectionLike;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,7 +18,7 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
 /// Data calls over the crate `redis`.
 pub struct RedisStore {
-    client: redis::Client,
+    address: Address,
     timeout: Duration,
     /// A node of a cluster: a replica redirects to its master.
     is_node: bool,
@@ -31,7 +33,7 @@ struct Idle {
 
 /// A connection to one run of a server. It is never reconnected.
 struct Connection {
-    redis: redis::Connection,
+    redis: Link,
     run_id: Arc<str>,
     round: u64,
     used: Instant,
@@ -50,30 +52,16 @@ impl RedisStore {
     /// # Errors
     /// [`Error::Option`].
     pub fn open(url: &str, timeout: Duration) -> Result<Self> {
-        Self::new(&Address::parse(url)?, timeout)
+        Ok(Self::new(Address::parse(url, &Reach::default())?, timeout))
     }
 
-    pub(crate) fn new(address: &Address, timeout: Duration) -> Result<Self> {
-        let place = match &address.endpoint {
-            Endpoint::Tcp(host, port) => ConnectionAddr::Tcp(host.clone(), *port),
-            Endpoint::Unix(path) => ConnectionAddr::Unix(path.clone()),
-        };
-        let mut login = RedisConnectionInfo::default().set_db(address.database).set_skip_set_lib_name();
-        if let Some(user) = &address.user {
-            login = login.set_username(user);
-        }
-        if let Some(password) = &address.password {
-            login = login.set_password(password);
-        }
-        let info = place.into_connection_info().map_err(failed)?.set_redis_settings(login);
-        let client = redis::Client::open(info).map_err(failed)?;
-        let idle = Mutex::new(Idle { connections: Vec::new(), round: 1 });
-        Ok(Self { client, timeout, is_node: false, idle })
+    pub(crate) fn new(address: Address, timeout: Duration) -> Self {
+        Self { address, timeout, is_node: false, idle: Mutex::new(Idle { connections: Vec::new(), round: 1 }) }
     }
 
     /// Data calls to a node of a cluster.
-    pub(crate) fn of_node(address: &Address, timeout: Duration) -> Result<Self> {
-        Ok(Self { is_node: true, ..Self::new(address, timeout)? })
+    pub(crate) fn of_node(address: Address, timeout: Duration) -> Self {
+        Self { is_node: true, ..Self::new(address, timeout) }
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Idle> {
@@ -128,24 +116,30 @@ impl RedisStore {
 
     fn connect(&self) -> Result<Connection> {
         let round = self.idle().round;
-        let mut redis = self.client.get_connection_with_timeout(self.timeout).map_err(failed)?;
-        redis.set_read_timeout(Some(self.timeout)).map_err(failed)?;
-        redis.set_write_timeout(Some(self.timeout)).map_err(failed)?;
-        let mut pipe = redis::pipe();
-        pipe.cmd("ROLE").cmd("INFO").arg("server").ignore_errors();
-        let replies: Vec<redis::RedisResult<redis::Value>> = pipe.query(&mut redis).map_err(failed)?;
-        let replies = replies.into_iter().map(|reply| reply.ok().map(value)).collect();
-        let run_id = run_of(replies, self.is_node)?.into();
-        Ok(Connection { redis, run_id, round, used: Instant::now() })
+        find(&self.address, Instant::now() + self.timeout, |endpoint, deadline| {
+            let mut redis = Link::open(&self.address, endpoint, deadline, self.timeout)?.map_err(failed)?;
+            let mut pipe = redis::pipe();
+            pipe.cmd("ROLE").cmd("INFO").arg("server").ignore_errors();
+            let replies: Vec<redis::RedisResult<redis::Value>> = pipe.query(&mut redis).map_err(failed)?;
+            let replies = replies.into_iter().map(|reply| reply.ok().map(value)).collect();
+            let run_id = run_of(replies, self.is_node)?.into();
+            Ok(Connection { redis, run_id, round, used: Instant::now() })
+        })
+    }
+
+    /// Whether each read asks if the server is still a master. Sentinels demote masters that go on serving; behind another
+    /// address, a master that became a replica is known by the tracker's pings.
+    fn asks_role(&self, connection: &Connection) -> bool {
+        matches!(self.address.place, Place::Master(_)) && !connection.run_id.is_empty()
     }
 }
 
 /// The run of the server that answered `ROLE` and `INFO server`. A user that may not ask gets an empty one: no tracker
 /// proves that, so the near tier stays empty, and data calls work.
 fn run_of(replies: Vec<Option<Value>>, is_node: bool) -> Result<String> {
-    let [Some(Value::Array(role)), Some(Value::Bytes(info))] = replies.as_slice() else { return Ok(String::new()) };
-    if !is_node && role.first().and_then(Value::as_bytes) != Some(b"master") {
-        return Err(Error::Server("it is a replica: give the address of the master".into()));
+    let [Some(role @ Value::Array(_)), Some(Value::Bytes(info))] = replies.as_slice() else { return Ok(String::new()) };
+    if !is_node {
+        check_master(role)?;
     }
     Ok(run_id(&String::from_utf8_lossy(info)).unwrap_or_default().to_owned())
 }
@@ -166,8 +160,17 @@ impl RedisStore {
             pipe.cmd(name).arg(*key);
         }
         pipe.ignore_errors();
+        let mut with_role = pipe.clone();
+        with_role.cmd("ROLE");
         self.with(true, |connection| {
-            let replies: Vec<redis::RedisResult<redis::Value>> = pipe.query(&mut connection.redis)?;
+            let asks_role = self.asks_role(connection);
+            let pipe = if asks_role { &with_role } else { &pipe };
+            let mut replies: Vec<redis::RedisResult<redis::Value>> = pipe.query(&mut connection.redis)?;
+            // A server that is a master after the values were read was one before.
+            if asks_role && !replies.pop().is_some_and(|role| role.is_ok_and(|role| check_master(&value(role)).is_ok()))
+            {
+                return Err(std::io::Error::other("the server is no longer the master").into());
+            }
             let mut replies = replies.into_iter();
             let mut answers = Vec::with_capacity(keys.len());
             while let (Some(got), Some(pttl)) = (replies.next(), replies.next()) {
@@ -195,6 +198,7 @@ impl RedisStore {
                 && ["READONLY", "MASTERDOWN"].contains(&error.code())
             {
                 connection.round = 0;
+                self.renew();
             }
             Ok(Reply { run_id: Arc::clone(&connection.run_id), value: value(reply) })
         })?;

@@ -1,6 +1,6 @@
 //! What the options of a far tier come to.
 
-use crate::address::{Address, Endpoint};
+use crate::address::{Address, Endpoint, Place};
 use crate::error::Result;
 use crate::proof::Scope;
 use std::time::Duration;
@@ -16,6 +16,18 @@ pub enum Tracking {
     Off,
 }
 
+/// What reads do while nothing is proved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Degraded {
+    /// Each of them asks the server and stores nothing.
+    #[default]
+    Bypass,
+    /// One process asks for all: what it gets is used for `max_staleness`, as without tracking. This protects the server
+    /// when all trackers of a host are lost at once.
+    Brief,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// The server; in a cluster the first node of the URL.
@@ -25,6 +37,8 @@ pub(crate) struct Settings {
     pub prefixes: Vec<Vec<u8>>,
     pub max_staleness: Duration,
     pub tracking: Tracking,
+    pub degraded: Degraded,
+    pub hot_keys: u32,
     pub keepers: usize,
     pub probe: bool,
     pub near_ttl: Duration,
@@ -43,6 +57,7 @@ impl Settings {
             max_staleness_us: self.staleness_us(),
             is_tracked: self.tracking == Tracking::On,
             is_cluster: self.is_cluster(),
+            is_brief: self.tracking == Tracking::On && self.degraded == Degraded::Brief,
         }
     }
 
@@ -57,9 +72,9 @@ impl Settings {
 
     /// `HOST:PORT` of each node that the URL of a cluster names.
     pub(crate) fn seed_places(&self) -> Vec<String> {
-        let place = |seed: &Address| match &seed.endpoint {
-            Endpoint::Tcp(host, port) => Some(format!("{host}:{port}")),
-            Endpoint::Unix(_) => None,
+        let place = |seed: &Address| match &seed.place {
+            Place::Server(Endpoint::Tcp(host, port)) => Some(format!("{host}:{port}")),
+            _ => None,
         };
         self.seeds.iter().flatten().filter_map(place).collect()
     }

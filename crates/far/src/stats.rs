@@ -1,6 +1,7 @@
 //! What a process did with the near tier, in numbers.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -16,6 +17,18 @@ macro_rules! counters {
             $(pub $name: Count,)*
         }
 
+        impl Stats {
+            /// Each counter with its name.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+
+            /// Counters by their names.
+            pub(crate) fn by_name(value: impl Fn(&'static str) -> u64) -> Self {
+                Self { $($name: value(stringify!($name)),)* }
+            }
+        }
+
         impl Counters {
             pub(crate) fn read(&self) -> Stats {
                 Stats { $($name: self.$name.get(),)* }
@@ -29,10 +42,15 @@ counters! {
     hits,
     /// Reads that the near tier answered with a remembered absence.
     absent_hits,
+    /// Those of both that were answered although nothing was proved, by what had been fetched at most `max_staleness`
+    /// before.
+    brief_hits,
     /// Values and absences that were fetched and stored.
     fills,
     /// Fetched values that were not stored because the key was changed or invalidated meanwhile.
     voided,
+    /// Keys that were left out for a second because they change too often.
+    hot_keys,
     /// Reads that went to the far tier and stored nothing, for any reason.
     bypasses,
     /// Those of them for which nothing was proved.
@@ -43,7 +61,7 @@ counters! {
     too_large,
     /// Writes to the far tier.
     writes,
-    /// Values that this process created under a far lease, or in vain.
+    /// Rights to create a value that this process got, and creations without one, after a wait in vain.
     creations,
     /// Created values that were not stored because the lease had ended before.
     lost_leases,
@@ -67,21 +85,47 @@ counters! {
     round_trip_us,
 }
 
-/// A counter that threads share.
+/// Threads that count on words of their own; further ones share.
+const LANES: usize = 8;
+
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// The lane of this thread, from 1; 0 before it counts for the first time.
+    static LANE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A counter that threads share without waiting for each other's cache lines.
 #[derive(Debug, Default)]
-pub(crate) struct Count(AtomicU64);
+pub(crate) struct Count([Lane; LANES]);
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Lane(AtomicU64);
 
 impl Count {
     #[inline]
     pub(crate) fn add(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
+        let lane = match LANE.get() {
+            0 => first_lane(),
+            lane => lane,
+        };
+        self.0[lane % LANES].0.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// Sets the value of a counter to which nothing is added.
     pub(crate) fn set(&self, n: u64) {
-        self.0.store(n, Ordering::Relaxed);
+        self.0[0].0.store(n, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.iter().map(|lane| lane.0.load(Ordering::Relaxed)).sum()
     }
+}
+
+#[cold]
+fn first_lane() -> usize {
+    let lane = THREADS.fetch_add(1, Ordering::Relaxed) % LANES + 1;
+    LANE.set(lane);
+    lane
 }

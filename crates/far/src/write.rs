@@ -47,6 +47,19 @@ impl Far {
         number(&self.0.change(&[key], Some(key), &[b"INCRBY", key, delta.to_string().as_bytes()])?)
     }
 
+    /// Removes all keys of the database (`FLUSHDB`), and what the near tier says of any.
+    ///
+    /// # Errors
+    /// Those of [`set`](Far::set).
+    pub fn flush_database(&self) -> Result<()> {
+        let result =
+            self.0.nears.keys_of_masters().and_then(|keys| {
+                keys.iter().try_for_each(|key| self.0.change(&[], Some(key), &[b"FLUSHDB"]).map(drop))
+            });
+        self.0.nears.flush();
+        result
+    }
+
     /// Executes any command once, given with the keys that it changes.
     ///
     /// In a cluster all of them must lie in one slot: give them the same tag, as in `{user:7}:name`. A command that

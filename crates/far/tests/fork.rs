@@ -139,3 +139,102 @@ fn a_stopped_tracker_is_replaced_by_a_volunteer_until_it_goes_on() {
     wait(holder);
     until("the seat", || far.stats().proofs > proofs);
 }
+
+/// Runs `work` while this thread holds all lock regions from this one on.
+fn holding(near: &kennel::Cache, region: u32, work: &dyn Fn()) {
+    if region == near.stats().lock_regions {
+        return work();
+    }
+    near.while_locked(region, || holding(near, region + 1, work)).unwrap();
+}
+
+#[test]
+fn a_tracker_that_is_stopped_while_it_holds_all_stripes_costs_far_reads_and_no_wrong_value() {
+    let Some(program) = server::program() else { return };
+    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let server = Server::start(&program, folder.path());
+    let t = Duration::from_millis(500);
+    let options = Options::new(server.url()).prefix("app:").max_staleness(t).keepers(1);
+    let options = options.near(kennel::Options::new().capacity(1 << 20).stripes(4));
+    let near = folder.path().join("near");
+    let of_child = (options.clone(), near.clone());
+    let stopped = fork(move || {
+        let far = of_child.0.open(&of_child.1).unwrap();
+        until("a proof", || far.stats().proofs > 0);
+        let file = kennel::Options::new().open(&of_child.1).unwrap();
+        // SAFETY: this stops the process itself.
+        holding(&file, 0, &|| assert_eq!(unsafe { libc::raise(libc::SIGSTOP) }, 0));
+        thread::sleep(Duration::from_secs(60));
+    });
+    let is_stopped = || {
+        let stat = std::fs::read_to_string(format!("/proc/{stopped}/stat")).unwrap();
+        stat.rsplit(") ").next().unwrap().starts_with('T')
+    };
+    until("the tracker to stop", is_stopped);
+    let far = options.open(&near).unwrap();
+    let value = |far: &kennel_far::Far| String::from_utf8(far.get("app:k").unwrap().unwrap_or_default()).unwrap();
+    for n in 0..5 {
+        far.set("app:k", n.to_string(), Expiry::Never).unwrap();
+        assert_eq!(value(&far), n.to_string());
+    }
+    until("a volunteer's proof", || far.stats().proofs > 0);
+    server.ask(&["SET", "app:k", "of another"]);
+    let changed = Instant::now();
+    until("the other's value", || {
+        let began = changed.elapsed();
+        let is_new = value(&far) == "of another";
+        assert!(is_new || began < t, "not seen {began:?} later");
+        is_new
+    });
+    far.set("app:k", "own", Expiry::Never).unwrap();
+    assert_eq!(value(&far), "own");
+    let stats = far.stats();
+    assert!(stats.escalations > 0 && stats.fills == 0 && stats.unshielded == 0, "{stats:?}");
+    // SAFETY: the child was not waited for, so its number is its own.
+    let signal = |signal| assert_eq!(unsafe { libc::kill(stopped, signal) }, 0);
+    signal(libc::SIGCONT);
+    until("a near hit", || {
+        let hits = far.stats().hits;
+        value(&far) == "own" && far.stats().hits > hits
+    });
+    signal(libc::SIGKILL);
+    wait(stopped);
+}
+
+#[test]
+fn children_that_are_forked_while_other_threads_are_in_calls_do_not_hang() {
+    let Some(program) = server::program() else { return };
+    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let server = Server::start(&program, folder.path());
+    let options = Options::new(server.url()).prefix("app:").max_staleness(Duration::from_millis(100));
+    let far = options.near(kennel::Options::new().capacity(1 << 20)).open(folder.path().join("near")).unwrap();
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    thread::scope(|scope| {
+        for thread in 0..3 {
+            let (far, is_over) = (&far, &is_over);
+            scope.spawn(move || {
+                for n in 0.. {
+                    if is_over.load(std::sync::atomic::Ordering::SeqCst) {
+                        break;
+                    }
+                    far.set(format!("app:{thread}"), n.to_string(), Expiry::Never).unwrap();
+                    far.get_fresh(format!("app:{thread}")).unwrap();
+                    far.get(format!("app:{thread}")).unwrap();
+                }
+            });
+        }
+        let statuses: Vec<i32> = (0..20)
+            .map(|n| {
+                let of_child = far.clone();
+                let child = fork(move || {
+                    let key = format!("app:child:{n}");
+                    of_child.set(&key, "v", Expiry::Never).unwrap();
+                    assert_eq!(of_child.get(&key).unwrap().as_deref(), Some(&b"v"[..]));
+                });
+                wait(child)
+            })
+            .collect();
+        is_over.store(true, std::sync::atomic::Ordering::SeqCst);
+        assert_eq!(statuses, [0; 20]);
+    });
+}

@@ -8,9 +8,6 @@
 fn main() {}
 
 #[cfg(unix)]
-#[path = "common/history.rs"]
-mod history;
-#[cfg(unix)]
 #[path = "common/hosts.rs"]
 mod hosts;
 #[cfg(unix)]
@@ -38,7 +35,6 @@ fn main() -> std::process::ExitCode {
     {
         hosts::work(rest);
     }
-    history::self_test();
     let Some(program) = server::program() else {
         println!(
             "histories: left out, because there is no redis-server or valkey-server; `cargo xtask far` brings one"

@@ -5,7 +5,7 @@
 mod server;
 
 use kennel_far::resp::Value;
-use kennel_far::{Create, CreateError, Error, Expiry, Far, Options};
+use kennel_far::{Create, CreateError, Error, Expiry, Far, Lookup, Options, RedisStore, Store};
 use server::Server;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -72,6 +72,54 @@ fn is_near(far: &Far, key: &str) -> bool {
     get(far, key);
     let after = far.stats();
     after.hits + after.absent_hits > before.hits + before.absent_hits
+}
+
+#[test]
+fn the_near_tier_alone_answers_with_what_it_has() {
+    let Some(place) = place("the_near_tier_alone_answers_with_what_it_has") else { return };
+    let far = place.open(&place.options(), "near");
+    far.set("app:k", "v", Expiry::Never).unwrap();
+    assert_eq!(far.get_near("app:k", |len| vec![0; len]), None, "a write leaves nothing near");
+    // The server's word of the write may come after a first fetch.
+    until("the value to be near", || is_near(&far, "app:k"));
+    let hits = far.stats().hits;
+    assert_eq!(far.get_near("app:k", |len| vec![0; len]).unwrap(), b"v");
+    assert_eq!(far.stats().hits, hits + 1);
+    assert!(far.get_near("app:k", |_| Vec::<u8>::new()).is_none(), "a buffer without room");
+}
+
+#[test]
+fn a_flushed_database_is_empty_on_this_host_at_once() {
+    let Some(place) = place("a_flushed_database_is_empty_on_this_host_at_once") else { return };
+    let far = place.open(&place.options(), "near");
+    for _ in 0..20 {
+        far.set("app:k", "v", Expiry::Never).unwrap();
+        until("the value to be near", || is_near(&far, "app:k"));
+        far.flush_database().unwrap();
+        assert_eq!(get(&far, "app:k"), None);
+    }
+}
+
+#[test]
+fn a_claim_goes_to_one_caller_and_to_the_next_if_it_is_dropped() {
+    let Some(place) = place("a_claim_goes_to_one_caller_and_to_the_next_if_it_is_dropped") else { return };
+    let hosts = ["near-a", "near-b"].map(|near| place.open(&place.options(), near));
+    let how = Create::new().wait(Duration::ZERO).lease(Duration::from_secs(20));
+    let claim = |host: usize| hosts[host].claim("app:made", &how).unwrap();
+    let Lookup::Create(first) = claim(0) else { panic!("nobody else asked") };
+    assert!(matches!(claim(1), Lookup::TimedOut) && matches!(claim(0), Lookup::TimedOut));
+    drop(first);
+    let Lookup::Create(second) = claim(1) else { panic!("the first caller gave up") };
+    assert!(second.store("value", Expiry::After(Duration::from_secs(50))).unwrap());
+    for host in [0, 1] {
+        assert!(matches!(claim(host), Lookup::Value(value) if value == b"value"));
+    }
+    // A lease that has ended stores nothing.
+    let short = Create::new().lease(Duration::from_millis(30));
+    let Lookup::Create(late) = hosts[0].claim("app:late", &short).unwrap() else { panic!("nobody else asked") };
+    thread::sleep(Duration::from_millis(60));
+    assert!(!late.store("late", Expiry::Never).unwrap());
+    assert_eq!((get(&hosts[1], "app:late"), hosts[0].stats().lost_leases), (None, 1));
 }
 
 #[test]
@@ -212,6 +260,25 @@ fn one_creator_among_all_processes_and_hosts() {
 }
 
 #[test]
+fn who_looked_before_a_value_was_stored_does_not_create_it_again() {
+    let Some(place) = place("who_looked_before_a_value_was_stored_does_not_create_it_again") else { return };
+    let hosts = ["near-a", "near-b"].map(|near| place.open(&place.options(), near));
+    let how = Create::new().expiry(Expiry::After(Duration::from_secs(60)));
+    for round in 0..100 {
+        let (key, created) = (format!("app:{round}"), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for far in hosts.iter().cycle().take(8) {
+                scope.spawn(|| {
+                    let create = || Ok::<_, String>(created.fetch_add(1, Ordering::SeqCst).to_string().into_bytes());
+                    assert_eq!(far.get_or_create(&key, &how, create).unwrap(), b"0");
+                });
+            }
+        });
+        assert_eq!(created.load(Ordering::SeqCst), 1, "round {round}");
+    }
+}
+
+#[test]
 fn a_user_with_a_password_in_another_database() {
     let Some(place) = place("a_user_with_a_password_in_another_database") else { return };
     let rules = ["on", ">p@ss", "~app:*", "~kennel-far:lease:app:*", "+@all", "-@dangerous", "+role", "+info"];
@@ -326,4 +393,82 @@ fn a_user_that_may_not_ask_which_server_it_reached_gets_its_data_all_the_same() 
     assert_eq!((get(&far, "app:k"), get(&far, "app:k")), (Some("v".into()), Some("v".into())));
     until("the tracker's problem", || far.problem().is_some_and(|problem| problem.contains("NOPERM")));
     assert_eq!((far.stats().hits, far.stats().fills, far.proof_age()), (0, 0, None));
+}
+
+#[test]
+fn a_user_whose_rules_are_narrowed_proves_nothing_any_more() {
+    let Some(place) = place("a_user_whose_rules_are_narrowed") else { return };
+    place.server.ask(&["ACL", "SETUSER", "tracker", "on", ">p", "~app:*", "+@all"]);
+    let data = place.server.url();
+    let options = Options::new(format!("unix://tracker:p@{}", place.server.socket().display()))
+        .prefix("app:")
+        .max_staleness(T)
+        .near(kennel::Options::new().capacity(1 << 20))
+        .store(move || Ok(Box::new(RedisStore::open(&data, Duration::from_secs(10))?) as Box<dyn Store>));
+    let far = place.open(&options, "near");
+    place.server.ask(&["SET", "app:k", "v1"]);
+    until("a near value", || get(&far, "app:k").as_deref() == Some("v1") && is_near(&far, "app:k"));
+    // A server that heeds the rules does not tell this user of the key any more.
+    place.server.ask(&["ACL", "SETUSER", "tracker", "resetkeys", "~other:*"]);
+    place.server.ask(&["SET", "app:k", "v2"]);
+    let narrowed = Instant::now();
+    until("the other value", || {
+        let began = narrowed.elapsed();
+        let is_new = get(&far, "app:k").as_deref() == Some("v2");
+        assert!(is_new || began < T, "not seen {began:?} later");
+        is_new
+    });
+    until("the tracker's problem", || far.problem().is_some_and(|problem| problem.contains("NOPERM")));
+    thread::sleep(T);
+    assert!(!is_near(&far, "app:k"));
+    place.server.ask(&["ACL", "SETUSER", "tracker", "resetkeys", "~app:*"]);
+    trusted(&far);
+}
+
+#[test]
+fn a_near_file_whose_namespaces_were_made_in_another_order_is_used_all_the_same() {
+    let Some(place) = place("a_near_file_whose_namespaces_were_made_in_another_order") else { return };
+    let far = place.open(&place.options(), "near");
+    let (near, file) = (place.folder.path().join("near"), kennel::Options::new().capacity(1 << 20));
+    for others in [3, 1] {
+        file.destroy(&near).unwrap();
+        let anew = file.open_or_create(&near).unwrap();
+        for number in 0..others {
+            anew.namespace(&format!("other-{number}"), &kennel::NamespaceOptions::new()).unwrap();
+        }
+        trusted(&far);
+        for n in 0..20 {
+            let n = n.to_string();
+            far.set("app:k", &n, Expiry::Never).unwrap();
+            assert_eq!((get(&far, "app:k"), get(&far, "app:k")), (Some(n.clone()), Some(n)));
+        }
+        // A write of somebody else is seen, so the tracker deletes in the new namespace, too.
+        place.server.ask(&["SET", "app:k", "of another"]);
+        let changed = Instant::now();
+        until("the other's value", || {
+            let began = changed.elapsed();
+            let is_new = get(&far, "app:k").as_deref() == Some("of another");
+            assert!(is_new || began < T, "not seen {began:?} later");
+            is_new
+        });
+    }
+}
+
+#[test]
+fn processes_that_name_the_near_file_by_another_path_share_its_seats() {
+    let Some(place) = place("processes_that_name_the_near_file_by_another_path") else { return };
+    let (other, near) = (place.folder.path().join("other"), place.folder.path().join("near"));
+    std::fs::create_dir(&other).unwrap();
+    let first = place.open(&place.options().keepers(1), "near");
+    std::os::unix::fs::symlink(&near, other.join("link")).unwrap();
+    let linked = place.options().keepers(1).open(other.join("link")).unwrap();
+    trusted(&linked);
+    place.server.ask(&["SET", "app:k", "v"]);
+    until("one value near both", || is_near(&first, "app:k") && is_near(&linked, "app:k"));
+    assert_eq!((first.stats().tracked, linked.stats().tracked), (1, 0));
+    assert_eq!(std::fs::read_dir(&other).unwrap().count(), 1, "seats lie beside the file itself");
+    // The file alone, without its locks, is refused: two sets of locks and seats would exclude nobody.
+    std::fs::hard_link(&near, other.join("hard")).unwrap();
+    let alone = place.options().open(other.join("hard"));
+    assert!(matches!(alone, Err(Error::Near(_))), "{alone:?}");
 }

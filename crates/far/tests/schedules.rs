@@ -6,7 +6,7 @@ mod played;
 #[path = "common/schedules.rs"]
 mod schedules_list;
 
-use kennel_far::{Expiry, TimeToLive, Tracking};
+use kennel_far::{Create, Degraded, Expiry, TimeToLive, Tracking};
 use played::{At, Stage, Stopped, T, until};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
@@ -190,4 +190,103 @@ fn nothing_is_proved_where_pushes_are_swallowed() {
     stage.hold_pushes(false);
     stage.set_silently("k-first", "0");
     stage.until_trusted(&far);
+}
+
+#[test]
+fn while_nothing_is_proved_one_asks_for_all_until_a_tracker_proves() {
+    let stage = Stage::new();
+    let options = stage.options().degraded(Degraded::Brief).fetch_wait(Duration::from_secs(10));
+    let far = options.clone().keepers(0).open(stage.near()).unwrap();
+    stage.set_silently("k", "v");
+    let slow = Stopped::at(At::AfterFetch, {
+        let far = far.clone();
+        move || get(&far, "k")
+    });
+    let readers: Vec<_> = (0..4).map(|_| far.clone()).map(|far| thread::spawn(move || get(&far, "k"))).collect();
+    let batch = thread::spawn({
+        let far = far.clone();
+        move || far.get_multi(&["k", "k-none"]).unwrap()
+    });
+    thread::sleep(Duration::from_millis(30));
+    assert_eq!(slow.go(), "v");
+    assert!(readers.into_iter().all(|reader| reader.join().unwrap() == "v"));
+    assert_eq!(batch.join().unwrap(), [Some(b"v".to_vec()), None]);
+    assert_eq!((stage.fetches(), get(&far, "k-none")), (2, "none".into()));
+    let (stats, far_age) = (far.stats(), far.proof_age());
+    assert!(stats.brief_hits >= 5 && stats.bypasses == 0 && far_age.is_none(), "{stats:?}");
+    let made = far.get_or_create("k-made", &Create::new(), || Ok::<_, String>(b"made".to_vec()));
+    assert_eq!(made.unwrap(), b"made");
+
+    // From the first proof on, reads are of values that are proved.
+    let keeper = options.open(stage.near()).unwrap();
+    stage.set_silently("k-first", "0");
+    until("a proof", || keeper.stats().proofs > 0);
+    until("a reader that trusts the proof", || {
+        far.get_fresh("k-first").unwrap();
+        let before = far.stats();
+        get(&far, "k-first");
+        get(&far, "k-first");
+        let after = far.stats();
+        after.hits > before.hits && after.brief_hits == before.brief_hits
+    });
+    let refused = stage.options().open(stage.near());
+    assert!(matches!(refused, Err(kennel_far::Error::Mismatch(_))), "all processes must do the same without a proof");
+}
+
+#[test]
+fn a_key_that_changes_during_each_fetch_is_left_out_for_a_second() {
+    let stage = Stage::new();
+    let far = stage.options().hot_keys(2).open(stage.near()).unwrap();
+    stage.set_silently("k-first", "0");
+    stage.until_trusted(&far);
+    // Within a second there may be fewer on a busy machine, so it takes as many as it takes.
+    until("the key to be hot", || {
+        stage.set_silently("k", "v");
+        let slow = Stopped::at(At::AfterFetch, {
+            let far = far.clone();
+            move || get(&far, "k")
+        });
+        far.call(&["NOTHING"], &["k"]).unwrap();
+        slow.go();
+        far.stats().hot_keys == 1
+    });
+    let before = far.stats();
+    assert!(before.voided >= 3, "{before:?}");
+    let slow = Stopped::at(At::AfterFetch, {
+        let far = far.clone();
+        move || get(&far, "k")
+    });
+    let began = Instant::now();
+    assert_eq!(get(&far, "k"), "v");
+    assert!(began.elapsed() < Duration::from_millis(150), "nobody waits for another's claim of a hot key");
+    slow.go();
+    let after = far.stats();
+    assert_eq!((after.bypasses - before.bypasses, after.fills), (2, before.fills));
+    until("the key to be stored again", || {
+        get(&far, "k");
+        far.stats().fills > before.fills
+    });
+}
+
+#[test]
+fn a_value_is_copied_to_the_caller_s_buffer() {
+    let stage = Stage::new();
+    let far = stage.tracked();
+    stage.set_silently("k", "value");
+    let mut buf = [0; 8];
+    for _ in 0..2 {
+        assert_eq!(far.get_into("k", &mut buf).unwrap(), Some(5));
+        assert_eq!(&buf, b"value\0\0\0");
+    }
+    let hits = far.stats().hits;
+    for _ in 0..2 {
+        let too_small = far.get_into("k", &mut buf[..4]);
+        assert!(matches!(
+            too_small,
+            Err(kennel_far::Error::Near(kennel::Error::BufferTooSmall { needed: 5, given: 4 }))
+        ));
+    }
+    assert_eq!((far.stats().hits - hits, far.get_into("k-none", &mut buf).unwrap()), (2, None));
+    stage.set_silently("other", "longer than eight");
+    assert!(matches!(far.get_into("other", &mut buf), Err(kennel_far::Error::Near(_))));
 }

@@ -122,11 +122,38 @@ fn set_multi_of_16((stage, keys): (Stage, Vec<[u8; 16]>)) -> Stage {
     stage
 }
 
+/// A namespace with a value, as a near tier uses it: two words of the namespace vouch for the value.
+fn stage_with_words() -> (Stage, Cache) {
+    let stage = stage();
+    let near = stage.cache.namespace("near", &kennel::NamespaceOptions::new()).expect("a namespace");
+    (0..2).for_each(|index| _ = near.raise_namespace_word(index, 7).expect("a word"));
+    near.set(key(0), VALUE).expect("a set");
+    let mut into = VALUE;
+    for _ in 0..4 {
+        assert!(near.namespace_word(0).is_some() && near.get_into(key(0), &mut into).is_ok_and(|found| found.is_some()));
+    }
+    (stage, near)
+}
+
+// What a near hit costs in the engine; the look at the clock comes on top.
+#[library_benchmark(setup = stage_with_words)]
+#[bench::hundred()]
+fn near_hit((stage, near): (Stage, Cache)) -> (Stage, Cache) {
+    let mut into = VALUE;
+    for _ in 0..TIMES {
+        let words = (black_box(&near).namespace_word(0), black_box(&near).namespace_word(1));
+        assert!(black_box(words) == (Some(7), Some(7)));
+        assert!(near.get_into(black_box(key(0)), black_box(&mut into)).is_ok_and(|found| found.is_some()));
+    }
+    (stage, near)
+}
+
 library_benchmark_group!(
     name = calls,
     benchmarks = [
         get_into_hit,
         get_into_miss,
+        near_hit,
         set_overwrite,
         set_new,
         get_multi_of_16,

@@ -94,49 +94,72 @@ pub(crate) fn read<'py>(
     space: &UntilClosed<Handles>,
     key: &[u8],
 ) -> Option<PyResult<Option<Bound<'py, PyBytes>>>> {
+    read_with(py, space, |handles, incoming| {
+        let found = handles.cache.get_with(key, |len| incoming.room(len));
+        // If the room is empty, Python had no memory, and `incoming` has its error.
+        let is_miss = matches!(found, Ok(None));
+        if is_miss {
+            incoming.end();
+            // A process that only reads would not notice a removed file otherwise.
+            handles.cache.notice_removal();
+        }
+        !is_miss
+    })
+}
+
+/// Reads a value with a function that copies it into the room that it asks for, and returns whether there was one.
+#[inline]
+pub(crate) fn read_with<'py, 's, T>(
+    py: Python<'py>,
+    space: &'s UntilClosed<T>,
+    find: impl FnOnce(&T, &mut Incoming<'py, 's, T>) -> bool,
+) -> Option<PyResult<Option<Bound<'py, PyBytes>>>> {
     // SAFETY: the engine does not touch the interpreter's lock, creating a `bytes` object runs no other Python code,
     // and `room` enters before it releases the lock for a large value.
-    let handles = unsafe { space.look(py) }?;
-    let mut incoming = Incoming { released: None, used: None, bytes: None };
-    let found = handles.cache.get_with(key, |len| incoming.room(py, space, len));
-    drop((incoming.released, incoming.used));
-    // If the room is empty, Python had no memory, and `bytes` has its error.
-    let is_miss = matches!(found, Ok(None));
-    if is_miss {
-        // A process that only reads would not notice a removed file otherwise.
-        handles.cache.notice_removal();
-    }
-    Some(incoming.bytes.filter(|_| !is_miss).transpose())
+    let value = unsafe { space.look(py) }?;
+    let mut incoming = Incoming { released: None, used: None, bytes: None, py, space };
+    let is_found = find(value, &mut incoming);
+    incoming.end();
+    Some(incoming.bytes.filter(|_| is_found).transpose())
 }
 
 /// A new `bytes` object into which the engine copies. The engine gets its [`Room`], which is passed in registers.
-struct Incoming<'py, 's> {
+pub(crate) struct Incoming<'py, 's, T> {
     // Dropped first: the object needs the interpreter's lock when it is dropped.
     released: Option<Released>,
-    used: Option<Use<'s, Handles>>,
+    used: Option<Use<'s, T>>,
     bytes: Option<PyResult<Bound<'py, PyBytes>>>,
+    py: Python<'py>,
+    space: &'s UntilClosed<T>,
 }
 
-impl<'py, 's> Incoming<'py, 's> {
+impl<T> Incoming<'_, '_, T> {
     /// Allocates room for `len` bytes and drops any earlier room. The room is empty if Python has not enough memory.
     #[inline]
-    fn room(&mut self, py: Python<'py>, space: &'s UntilClosed<Handles>, len: usize) -> Room {
+    pub(crate) fn room(&mut self, len: usize) -> Room {
         self.released = None;
         let mut room = Room { start: NonNull::dangling(), len: 0 };
-        self.bytes = Some(PyBytes::new_with(py, len, |memory| {
+        self.bytes = Some(PyBytes::new_with(self.py, len, |memory| {
             room = Room { start: NonNull::from(&mut *memory).cast(), len };
             Ok(())
         }));
         if room.len >= LARGE {
-            self.used = space.enter(py);
+            self.used = self.space.enter(self.py);
             self.released = Some(Released::now());
         }
         room
     }
+
+    /// Takes the interpreter's lock again, if it was released.
+    #[inline]
+    fn end(&mut self) {
+        self.released = None;
+        self.used = None;
+    }
 }
 
 /// The memory of a new `bytes` object, initialized, to which nothing else refers yet; or no bytes at all.
-struct Room {
+pub(crate) struct Room {
     start: NonNull<u8>,
     len: usize,
 }

@@ -9,7 +9,9 @@
 use crate::bytes::Lent;
 use crate::expiry::{Seconds, how};
 use crate::space::Space;
+use pyo3::PyClass;
 use pyo3::panic::PanicException;
+use pyo3::pyclass::boolean_struct::True;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use pyo3::{Borrowed, ffi, intern, prelude::*};
@@ -35,20 +37,29 @@ pub(crate) fn cover_all(space: &Bound<'_, PyType>) -> PyResult<()> {
     cover::<Set>(space)
 }
 
+/// Covers the method of the far tier that has a cover.
+#[cfg(unix)]
+pub(crate) fn cover_far(far: &Bound<'_, PyType>) -> PyResult<()> {
+    cover::<FarGet>(far)
+}
+
 /// A method that covers another method of the same name.
 trait Cover {
+    /// The class of the method.
+    type Of: PyClass<Frozen = True> + Sync;
     const NAME: &'static str;
 
     /// The covered method.
     fn covered() -> &'static PyOnceLock<Py<PyAny>>;
 
     /// The result of the call; `None` if the covered method must decide.
-    fn call<'py>(space: &Space, given: Given<'_, 'py>) -> Option<PyResult<Bound<'py, PyAny>>>;
+    fn call<'py>(slf: &Self::Of, given: Given<'_, 'py>) -> Option<PyResult<Bound<'py, PyAny>>>;
 }
 
 struct Get;
 
 impl Cover for Get {
+    type Of = Space;
     const NAME: &'static str = "get";
 
     fn covered() -> &'static PyOnceLock<Py<PyAny>> {
@@ -68,6 +79,7 @@ impl Cover for Get {
 struct Set;
 
 impl Cover for Set {
+    type Of = Space;
     const NAME: &'static str = "set";
 
     fn covered() -> &'static PyOnceLock<Py<PyAny>> {
@@ -83,6 +95,28 @@ impl Cover for Set {
         let how = how(time(ttl)?, time(stale)?, None, 0).ok()?;
         let stamp = space.store(py, key.as_ref(), value.as_ref(), &how).map_err(|failure| failure.exception(py));
         Some(stamp.and_then(|stamp| Ok(stamp.into_pyobject(py)?.into_any())))
+    }
+}
+
+#[cfg(unix)]
+struct FarGet;
+
+#[cfg(unix)]
+impl Cover for FarGet {
+    type Of = crate::far::FarCache;
+    const NAME: &'static str = "get";
+
+    fn covered() -> &'static PyOnceLock<Py<PyAny>> {
+        static COVERED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        &COVERED
+    }
+
+    /// Only a hit in the near tier ends here.
+    fn call<'py>(far: &Self::Of, given: Given<'_, 'py>) -> Option<PyResult<Bound<'py, PyAny>>> {
+        let py = given.py;
+        let [key, _] = given.bind(2, || [intern!(py, "key"), intern!(py, "default")])?;
+        let found = far.near(py, key?.extract::<Lent<'_, '_>>().ok()?.as_ref()).ok()??;
+        Some(Ok(found.into_any()))
     }
 }
 
@@ -217,8 +251,8 @@ unsafe extern "C" fn called<M: Cover>(
     // SAFETY: the arguments that Python passed.
     let given = unsafe { Given::new(py, values, unnamed, names) };
     // SAFETY: Python calls a method of a class only for an instance of it.
-    let space = unsafe { slf.cast_unchecked::<Space>() };
-    let work = || M::call(space.get(), given).unwrap_or_else(|| given.hand_on(&slf, M::covered()));
+    let it = unsafe { slf.cast_unchecked::<M::Of>() };
+    let work = || M::call(it.get(), given).unwrap_or_else(|| given.hand_on(&slf, M::covered()));
     let panicked = |_| Err(PanicException::new_err("panic in the engine"));
     match catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(panicked) {
         Ok(value) => value.into_ptr(),

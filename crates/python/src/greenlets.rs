@@ -25,6 +25,12 @@ impl<'py> Greenlet<'py> {
         Ok(found.map(|(task, sleep)| Self { task: task.0, sleep }))
     }
 
+    /// Calls a function in a thread of gevent's pool while other greenlets run.
+    pub(crate) fn call_in_thread(&self, py: Python<'py>, function: Bound<'py, PyAny>) -> PyResult<()> {
+        let module = PyModule::import(py, intern!(py, "kennel._gevent"))?;
+        module.call_method1(intern!(py, "call_in_thread"), (function,)).map(|_| ())
+    }
+
     /// Lets other greenlets run for this time.
     pub(crate) fn sleep(&self, time: Duration) -> PyResult<()> {
         self.sleep.call1((time.as_secs_f64(),)).map(|_| ())

@@ -9,6 +9,8 @@ mod claim;
 mod entries;
 mod error;
 mod expiry;
+#[cfg(unix)]
+mod far;
 mod fast;
 mod greenlets;
 mod handles;
@@ -36,6 +38,9 @@ mod _kennel {
     use super::claim::{Claim, Lock, Lookup};
     #[pymodule_export]
     use super::entries::Entries;
+    #[cfg(unix)]
+    #[pymodule_export]
+    use super::far::{FarCache, FarCreation};
     #[pymodule_export]
     use super::item::{Item, Keys, Unchanged};
     #[pymodule_export]
@@ -59,6 +64,11 @@ mod _kennel {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("OPTIONS", PyTuple::new(module.py(), super::options::names().collect::<Vec<_>>())?)?;
+        #[cfg(unix)]
+        {
+            module.add("FAR_OPTIONS", PyTuple::new(module.py(), super::far::names().collect::<Vec<_>>())?)?;
+            super::fast::cover_far(&module.py().get_type::<FarCache>())?;
+        }
         super::fast::cover_all(&module.py().get_type::<Space>())
     }
 }

@@ -53,6 +53,11 @@ impl<T> UntilClosed<T> {
         unsafe { self.look(py) }.is_none()
     }
 
+    /// Takes the value out of a cell that nobody shares.
+    pub(crate) fn take(&mut self) -> Option<T> {
+        self.value.get_mut().take()
+    }
+
     /// Closes the cell and returns the value, which may be dropped without the interpreter's lock. An error if a call
     /// uses the value.
     pub(crate) fn close(&self, _: Python<'_>) -> Result<Option<T>, InUse> {

@@ -64,6 +64,11 @@ impl Opening {
         Ok(())
     }
 
+    /// The engine's options, for a file that is created if it is missing, and is written.
+    pub(crate) fn into_options(self) -> Options {
+        self.options
+    }
+
     pub(crate) fn open(&self, py: Python<'_>, path: &PathBuf) -> Outcome<kennel::Cache> {
         let Self { options, read_only, create } = self;
         Ok(py.detach(|| match (read_only, create) {
@@ -75,15 +80,15 @@ impl Opening {
 }
 
 /// The value that Python gave for an option. Its errors name the option.
-struct Given<'a, 'py> {
-    name: &'static str,
-    value: &'a Bound<'py, PyAny>,
+pub(crate) struct Given<'a, 'py> {
+    pub(crate) name: &'static str,
+    pub(crate) value: &'a Bound<'py, PyAny>,
 }
 
 impl<'a, 'py> Given<'a, 'py> {
     /// Converts the value. Another type than the expected one is a `TypeError`; an invalid value of that type is a
     /// `BadOption`.
-    fn is<T: FromPyObject<'a, 'py, Error = PyErr>>(&self, expected: &str) -> Outcome<T> {
+    pub(crate) fn is<T: FromPyObject<'a, 'py, Error = PyErr>>(&self, expected: &str) -> Outcome<T> {
         self.value.extract().map_err(|error: PyErr| {
             let found = self.value.repr().map_or_else(|_| "something else".to_owned(), |repr| repr.to_string());
             if error.is_instance_of::<PyTypeError>(self.value.py()) {
@@ -95,22 +100,22 @@ impl<'a, 'py> Given<'a, 'py> {
         })
     }
 
-    fn number(&self) -> Outcome<u32> {
+    pub(crate) fn number(&self) -> Outcome<u32> {
         self.is("a number from 0 to 4294967295")
     }
 
-    fn flag(&self) -> Outcome<bool> {
+    pub(crate) fn flag(&self) -> Outcome<bool> {
         self.is("True or False")
     }
 
     /// One of the names that the option's type has for its values.
-    fn named<T: FromStr<Err = UnknownName>>(&self) -> Outcome<T> {
+    pub(crate) fn named<T: FromStr<Err = UnknownName>>(&self) -> Outcome<T> {
         let text = self.is::<String>("text")?;
         Ok(text.parse().map_err(|unknown: UnknownName| bad(self.name, &text, unknown.expected()))?)
     }
 
     /// A number of bytes, which may be text with a unit.
-    fn size(&self) -> Outcome<u64> {
+    pub(crate) fn size(&self) -> Outcome<u64> {
         const EXPECTED: &str = "a number of bytes, or text such as 64M or 1.5GiB";
         let Ok(text) = self.value.cast::<PyString>() else { return self.is(EXPECTED) };
         let text = text.to_cow()?;

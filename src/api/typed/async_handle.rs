@@ -215,7 +215,7 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
             End::Found(found) => Ok(found.item.value),
             End::Create(claim) => self.created(claim, task, create).await,
             // A search that needs a value finds no absence.
-            End::Absent => task.create(create).await.into_result(),
+            End::Absent => task.run_async(create).await.into_result(),
         }
     }
 
@@ -234,7 +234,7 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
             End::Found(found) => Ok(Some(found.item.value)),
             End::Absent => Ok(None),
             End::Create(claim) => {
-                let value = task.create(create).await.into_result()?;
+                let value = task.run_async(create).await.into_result()?;
                 let made = value.as_ref().map(|value| self.typed.codec.encode(value)).transpose()?.map(Created::from);
                 self.cache.store(claim, made.as_ref()).await;
                 Ok(value)
@@ -271,7 +271,7 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
                 Ok(stale)
             }
             // A search that needs a value finds no absence.
-            End::Absent => task.create(create).await.into_result(),
+            End::Absent => task.run_async(create).await.into_result(),
         }
     }
 
@@ -295,7 +295,7 @@ impl<T: Serialize + DeserializeOwned> AsyncTyped<T> {
         task: Task,
         create: impl FnOnce() -> F,
     ) -> Result<T, R::Error> {
-        let value = task.create(create).await.into_result()?;
+        let value = task.run_async(create).await.into_result()?;
         let made = Created::from(self.typed.codec.encode(&value)?);
         self.cache.store(claim, Some(&made)).await;
         Ok(value)

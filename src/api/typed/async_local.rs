@@ -92,7 +92,7 @@ impl<T: Serialize + DeserializeOwned> AsyncLocal<T> {
             End::Found(found) => Ok(self.local.keep_found(key, found)),
             End::Create(claim) => self.typed.created(claim, task, create).await.map(Arc::new),
             // A search that needs a value finds no absence.
-            End::Absent => task.create(create).await.into_result().map(Arc::new),
+            End::Absent => task.run_async(create).await.into_result().map(Arc::new),
         }
     }
 }

@@ -12,6 +12,8 @@ use super::{
     metrics, replay, set, stat, touch, verify,
 };
 
+#[cfg(all(unix, feature = "far"))]
+use super::far;
 #[cfg(feature = "top")]
 use super::top;
 
@@ -75,6 +77,8 @@ enum Command {
     #[cfg(feature = "top")]
     Top(top::TopArgs),
     Metrics(metrics::MetricsArgs),
+    #[cfg(all(unix, feature = "far"))]
+    Far(far::FarArgs),
     Verify(verify::VerifyArgs),
     Replay(replay::ReplayArgs),
     Bench(bench::BenchArgs),
@@ -102,6 +106,8 @@ impl Command {
             #[cfg(feature = "top")]
             Self::Top(args) => top::run(&args),
             Self::Metrics(args) => metrics::run(&args),
+            #[cfg(all(unix, feature = "far"))]
+            Self::Far(args) => far::run(args),
             Self::Verify(args) => verify::run(&args),
             Self::Replay(args) => replay::run(args),
             Self::Bench(args) => bench::run(args),
@@ -140,6 +146,12 @@ enum Internal {
     ReplayWorker(replay::WorkerArgs),
     BenchWorker(bench::WorkerArgs),
     MemoWorker(memo::MemoArgs),
+    #[cfg(all(unix, feature = "far"))]
+    FarCheckWorker,
+    #[cfg(all(unix, feature = "far"))]
+    FarDemoWorker,
+    #[cfg(all(unix, feature = "far"))]
+    FarDemoServer,
 }
 
 impl Internal {
@@ -150,6 +162,12 @@ impl Internal {
             Self::ReplayWorker(args) => replay::run_worker(args),
             Self::BenchWorker(args) => bench::run_worker(&args),
             Self::MemoWorker(args) => memo::run_in_background(&args),
+            #[cfg(all(unix, feature = "far"))]
+            Self::FarCheckWorker => far::run_check_worker(),
+            #[cfg(all(unix, feature = "far"))]
+            Self::FarDemoWorker => far::run_demo_worker(),
+            #[cfg(all(unix, feature = "far"))]
+            Self::FarDemoServer => far::run_demo_server(),
         }
     }
 }

@@ -38,7 +38,8 @@ pub fn run(args: &ManArgs, mut cli: Command) -> CliResult {
 }
 
 fn write_pages(cli: &Command, dir: &Path) -> Result<(), String> {
-    for command in std::iter::once(cli).chain(commands(cli)) {
+    let inner = commands(cli).flat_map(commands);
+    for command in std::iter::once(cli).chain(commands(cli)).chain(inner) {
         let path = dir.join(format!("{}.1", page_name(command)));
         let mut page = Vec::new();
         let written = write_page(command, &mut page).and_then(|()| fs::write(&path, page));
@@ -57,7 +58,7 @@ fn page_name(command: &Command) -> String {
 }
 
 fn write_page(command: &Command, out: &mut dyn Write) -> io::Result<()> {
-    let is_overview = command.get_name() == "kennel";
+    let is_overview = commands(command).next().is_some();
     let text = command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default();
     let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let text = Text::of(&format!("{text}\n\n{after}"));
@@ -76,7 +77,8 @@ fn write_page(command: &Command, out: &mut dyn Write) -> io::Result<()> {
     if !text.examples.is_empty() {
         examples(&text.examples).to_writer(out)?;
     }
-    let others = if is_overview { commands(command).map(page_name).collect() } else { vec!["kennel".to_owned()] };
+    let above = page_name(command).rsplit_once('-').map(|(above, _)| above.to_owned());
+    let others: Vec<String> = above.into_iter().chain(commands(command).map(page_name)).collect();
     let others: Vec<String> = others.into_iter().map(|name| format!("{name}(1)")).collect();
     section("SEE ALSO", &[others.join(", ")]).to_writer(out)
 }

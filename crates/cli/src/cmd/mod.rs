@@ -11,6 +11,8 @@ mod create;
 mod delete;
 mod demo;
 mod destroy;
+#[cfg(all(unix, feature = "far"))]
+mod far;
 mod flush;
 mod get;
 mod incr;

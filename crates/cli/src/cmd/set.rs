@@ -1,7 +1,6 @@
 //! `kennel set`: stores one value.
 
 use std::ffi::OsString;
-use std::io::Read as _;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,7 +8,7 @@ use kennel::{Cache, Expiry, SetOptions};
 
 use super::outcome::{CliResult, hit_or_miss};
 use crate::args::{KeyArgs, WriteArgs};
-use crate::platform::{Stream, is_closed};
+use crate::input::read_value;
 use crate::time::parse_duration;
 
 /// Store a value under a key.
@@ -74,25 +73,5 @@ impl Condition {
             Self::IfAbsent => cache.add(key, value, how),
             Self::IfPresent => cache.replace(key, value, how),
         }
-    }
-}
-
-fn read_value(argument: Option<OsString>) -> Result<Vec<u8>, String> {
-    match argument {
-        Some(value) if value != "-" => Ok(value.into_encoded_bytes()),
-        _ => read_standard_input(),
-    }
-}
-
-fn read_standard_input() -> Result<Vec<u8>, String> {
-    if is_closed(Stream::Input) {
-        return Err(
-            "cannot read the value from standard input: it is closed; give the value, or \"\" for an empty one".into(),
-        );
-    }
-    let mut value = Vec::new();
-    match std::io::stdin().lock().read_to_end(&mut value) {
-        Ok(_) => Ok(value),
-        Err(error) => Err(format!("cannot read the value from standard input: {error}")),
     }
 }

@@ -216,7 +216,7 @@ impl Router {
         if stores.len() >= MOST_STORES {
             stores.clear();
         }
-        let store = Arc::new(RedisStore::of_node(&self.settings.node(address)?, self.settings.timeout)?);
+        let store = Arc::new(RedisStore::of_node(self.settings.node(address)?, self.settings.timeout));
         stores.insert(address.to_owned(), Arc::clone(&store));
         Ok(store)
     }

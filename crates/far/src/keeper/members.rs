@@ -4,8 +4,8 @@ use super::attempts::Attempts;
 use super::shared::{Ended, Post, Shared};
 use super::tracker::{Place, Session};
 use crate::cluster::View;
-use crate::connection::Connection;
 use crate::error::{Error, Result};
+use crate::master::connect;
 use crate::settings::micros;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -130,7 +130,7 @@ fn ask_any(shared: &Shared) -> Result<()> {
 fn ask(shared: &Shared, place: &str) -> Result<()> {
     let patience = shared.settings.patience();
     let deadline = Instant::now() + patience;
-    let mut connection = Connection::open(&shared.settings.node(place)?, patience)?;
+    let mut connection = connect(&shared.settings.node(place)?, patience)?;
     let asked = shared.nears.base.clock.now();
     let reply = connection.ask(&["CLUSTER", "NODES"], deadline)?;
     let text = reply.as_bytes().map(String::from_utf8_lossy).unwrap_or_default();

@@ -14,9 +14,12 @@
 mod attempts;
 mod member;
 mod members;
+mod reporter;
 mod seat;
 mod shared;
 mod thread;
 mod tracker;
+mod watch;
 
+pub(crate) use seat::{SeatFile, look_at_seats};
 pub(crate) use thread::Keeper;

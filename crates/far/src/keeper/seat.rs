@@ -9,6 +9,7 @@
 
 use arc_swap::ArcSwap;
 use rustix::fs::{FlockOperation, fcntl_lock};
+use rustix::process::{Flock, FlockType, fcntl_getlk};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -17,6 +18,10 @@ use std::sync::{Arc, LazyLock};
 
 /// The seats that this process holds or is trying to take, each with the process's id: a child inherits the list.
 static TAKEN: LazyLock<ArcSwap<Vec<(u32, PathBuf)>>> = LazyLock::new(ArcSwap::default);
+
+/// The names of the trackers' seats, and that of the volunteer.
+pub(crate) const SEATS: [&str; 2] = ["seat-0", "seat-1"];
+pub(crate) const VOLUNTEER: &str = "volunteer";
 
 /// How many connections a seat's file names at most, and how long it may be.
 const MOST_HOLDERS: usize = 512;
@@ -40,6 +45,12 @@ impl Seat {
         let mut name = near.file_name().unwrap_or_default().to_os_string();
         name.push(format!(".{}.{seat}", namespace.replace(':', "-")));
         near.with_file_name(name)
+    }
+
+    /// The part of its path that tells it from other seats.
+    pub(crate) fn short_name(&self) -> String {
+        let name = self.path.to_string_lossy();
+        name.rsplit('.').next().unwrap_or_default().to_owned()
     }
 
     /// Takes a seat that nobody holds.
@@ -83,20 +94,10 @@ impl Seat {
     }
 
     fn holders(&mut self) -> Vec<Holder> {
-        let mut text = String::new();
-        let mut read = || {
-            self.file.seek(SeekFrom::Start(0))?;
-            (&self.file).take(LONGEST_TEXT).read_to_string(&mut text)
-        };
-        // A damaged file names nobody.
-        if read().is_err() {
-            return Vec::new();
+        match self.file.seek(SeekFrom::Start(0)) {
+            Ok(_) => named(&self.file),
+            Err(_) => Vec::new(),
         }
-        let holder = |line: &str| {
-            let (client_id, run_id) = line.split_once(' ')?;
-            Some(Holder { client_id: client_id.parse().ok()?, run_id: run_id.to_owned() })
-        };
-        text.lines().filter_map(holder).collect()
     }
 
     fn write(&mut self, holders: &[Holder]) {
@@ -121,6 +122,51 @@ impl Drop for Seat {
     }
 }
 
+/// The connections that a seat's file names. A damaged file names none.
+fn named(file: &File) -> Vec<Holder> {
+    let mut text = String::new();
+    if file.take(LONGEST_TEXT).read_to_string(&mut text).is_err() {
+        return Vec::new();
+    }
+    let holder = |line: &str| {
+        let (client_id, run_id) = line.split_once(' ')?;
+        Some(Holder { client_id: client_id.parse().ok()?, run_id: run_id.to_owned() })
+    };
+    text.lines().filter_map(holder).collect()
+}
+
+/// A seat as another process sees it.
+#[derive(Debug)]
+pub(crate) struct SeatFile {
+    /// Whether some process has it.
+    pub is_held: bool,
+    /// That process, unless it is in a process namespace that this one does not see.
+    pub pid: Option<u32>,
+    /// Its connections.
+    pub holders: Vec<Holder>,
+}
+
+/// Looks at the seats of a near tier without touching their locks. Those that nobody ever took are left out.
+pub(crate) fn look_at_seats(near: &Path, namespace: &str) -> Vec<(&'static str, io::Result<SeatFile>)> {
+    let look = |name| match look_at(&Seat::path(near, namespace, name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        found => Some((name, found)),
+    };
+    SEATS.into_iter().chain([VOLUNTEER]).filter_map(look).collect()
+}
+
+fn look_at(path: &Path) -> io::Result<SeatFile> {
+    // To open and close the file would give this process's own lock up.
+    if is_own(path) {
+        return Ok(SeatFile { is_held: true, pid: Some(std::process::id()), holders: Vec::new() });
+    }
+    let file = OpenOptions::new().read(true).custom_flags(NO_FOLLOW | NO_WAIT).open(path)?;
+    let lock = fcntl_getlk(&file, &Flock::from(FlockType::WriteLock))?;
+    let pid = lock.and_then(|lock| lock.pid).and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok());
+    let holders = if lock.is_some() { named(&file) } else { Vec::new() };
+    Ok(SeatFile { is_held: lock.is_some(), pid, holders })
+}
+
 fn lock(near: &Path, path: &Path) -> io::Result<Option<File>> {
     // Each process that may use the near file may take a seat.
     let mode = std::fs::metadata(near).map_or(0o600, |meta| meta.mode() & 0o666);
@@ -143,6 +189,13 @@ fn lock(near: &Path, path: &Path) -> io::Result<Option<File>> {
 }
 
 const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+const NO_WAIT: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+
+/// Whether this process has, or tries to take, a seat.
+fn is_own(path: &Path) -> bool {
+    let me = std::process::id();
+    TAKEN.load().iter().any(|(process, seat)| *process == me && seat == path)
+}
 
 /// Notes that this process has, or tries to take, a seat; `false` if it does already.
 fn reserve(path: &Path) -> bool {
@@ -185,7 +238,12 @@ mod tests {
         seat.name(holder(17, "abc"));
         seat.name(holder(18, "def"));
         seat.name(holder(19, "abc"));
+        let seen = look_at_seats(&near, "kennel-far:12");
+        assert!(matches!(seen.as_slice(), [("seat-0", Ok(SeatFile { is_held: true, pid: Some(_), .. }))]), "{seen:?}");
+        assert!(Seat::try_take(&near, &path).unwrap().is_none(), "a look does not give the lock up");
         drop(seat);
+        let seen = look_at_seats(&near, "kennel-far:12");
+        assert!(matches!(seen.as_slice(), [(_, Ok(SeatFile { is_held: false, pid: None, .. }))]), "{seen:?}");
         let mut seat = Seat::try_take(&near, &path).unwrap().unwrap();
         assert_eq!((seat.last_holder("abc"), seat.last_holder("def")), (Some(19), Some(18)));
         seat.forget("abc");

@@ -1,11 +1,12 @@
 //! What a keeper's threads share with its process.
 
+use super::reporter::Reporter;
 use super::seat::Seat;
 use crate::cluster::View;
 use crate::nears::Nears;
 use crate::settings::Settings;
 use crate::stats::Counters;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,7 +35,7 @@ impl Post<'_> {
     }
 }
 
-/// What a keeper's threads share with its process. It has no lock: a fork may happen at any time.
+/// What a keeper's threads share with its process. Nothing here waits for a lock: a fork may happen at any time.
 pub(super) struct Shared {
     pub settings: Arc<Settings>,
     pub nears: Arc<Nears>,
@@ -48,6 +49,9 @@ pub(super) struct Shared {
     pub proved: AtomicU64,
     /// The masters of a cluster by their ids, and where they are, as the last node that was asked saw them.
     pub seen: ArcSwap<BTreeMap<String, String>>,
+    /// The seat that this keeper has.
+    pub seat: ArcSwapOption<String>,
+    reporter: Mutex<Reporter>,
 }
 
 impl Shared {
@@ -61,6 +65,8 @@ impl Shared {
             problems: ArcSwap::default(),
             proved: AtomicU64::new(0),
             seen: ArcSwap::default(),
+            seat: ArcSwapOption::empty(),
+            reporter: Mutex::new(Reporter::new(counters)),
         }
     }
 
@@ -102,8 +108,24 @@ impl Shared {
         (!problems.is_empty()).then(|| problems.iter().map(shown).collect::<Vec<_>>().join("; "))
     }
 
+    /// Writes into the near file what this process did, once a second. It waits for nothing.
+    pub(super) fn report_if_due(&self) {
+        let Ok(mut reporter) = self.reporter.try_lock() else { return };
+        reporter.report_if_due(&self.nears, &self.settings, &self.counters, || {
+            (self.seat.load().as_deref().cloned(), self.problem())
+        });
+    }
+
+    /// The last report of a keeper that ends.
+    pub(super) fn report_end(&self) {
+        if let Ok(mut reporter) = self.reporter.try_lock() {
+            reporter.end(&self.nears, &self.settings, &self.counters);
+        }
+    }
+
     /// Waits, unless the keeper is stopped before and this thread is unparked.
     pub(super) fn pause(&self, time: Duration) {
+        self.report_if_due();
         if !self.is_stopped() {
             thread::park_timeout(time);
         }

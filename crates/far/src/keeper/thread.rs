@@ -2,7 +2,7 @@
 
 use super::attempts::Attempts;
 use super::members;
-use super::seat::Seat;
+use super::seat::{SEATS, Seat, VOLUNTEER};
 use super::shared::{Post, Shared, jittered};
 use super::tracker::{Place, Session};
 use crate::error::{Error, Result};
@@ -39,6 +39,11 @@ impl Keeper {
     pub(crate) fn problem(&self) -> Option<String> {
         self.shared.problem()
     }
+
+    /// The name of the seat that this process has.
+    pub(crate) fn seat(&self) -> Option<String> {
+        self.shared.seat.load().as_deref().cloned()
+    }
 }
 
 impl Drop for Keeper {
@@ -59,6 +64,7 @@ impl Drop for Keeper {
 fn keep(shared: &Shared) {
     let seats = Seats::of(shared);
     while let Some((seat, is_volunteer)) = seats.wait(shared) {
+        shared.seat.store(Some(Arc::new(seat.short_name())));
         let post = Post { shared, seat: Mutex::new(seat), is_volunteer };
         if shared.settings.is_cluster() {
             members::hold(&post)
@@ -66,7 +72,9 @@ fn keep(shared: &Shared) {
             hold(&post)
         }
         post.seat().clear();
+        shared.seat.store(None);
     }
+    shared.report_end();
 }
 
 /// Tracks with a seat until it is to be given back.
@@ -94,10 +102,10 @@ struct Seats {
 impl Seats {
     fn of(shared: &Shared) -> Self {
         let (near, namespace) = (shared.nears.base.path(), shared.settings.scope().namespace());
-        let path = |seat: String| Seat::path(near, &namespace, &seat);
+        let path = |seat: &str| Seat::path(near, &namespace, seat);
         Self {
-            of_trackers: (0..shared.settings.keepers).map(|seat| path(format!("seat-{seat}"))).collect(),
-            of_volunteer: path("volunteer".into()),
+            of_trackers: SEATS[..shared.settings.keepers].iter().map(|seat| path(seat)).collect(),
+            of_volunteer: path(VOLUNTEER),
         }
     }
 

@@ -12,10 +12,12 @@
 use super::member::Member;
 use super::seat::Holder;
 use super::shared::{Ended, Post, Shared};
+use super::watch::Watch;
 use crate::address::Address;
 use crate::connection::Connection;
 use crate::error::{Error, Result};
 use crate::fault::{Rule, keeps};
+use crate::master::{check_master, connect};
 use crate::near::Near;
 use crate::redis::run_id;
 use crate::resp::Value;
@@ -27,6 +29,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Keys of pushes that are deleted together.
 const BATCH: usize = 1024;
+/// A tracker that its process stops goes on for this time at most.
+const LONGEST_WAIT: Duration = Duration::from_millis(250);
 /// A keeper begins a generation of a namespace at most this often.
 const BEGIN_EVERY_US: u64 = 2_000_000;
 
@@ -59,6 +63,8 @@ pub(super) struct Session<'a> {
     clocks: Option<Clocks>,
     /// Keys whose pushes the probe still waits for.
     probes: Vec<Vec<u8>>,
+    /// Whether sentinels still name this server.
+    watch: Option<Watch>,
 }
 
 /// How a ping finds out that its server holds other data than before.
@@ -115,7 +121,7 @@ impl<'a> Session<'a> {
         let (settings, nears) = (&shared.settings, &shared.nears);
         nears.base.agree_on(&settings.scope())?;
         let deadline = Instant::now() + settings.patience();
-        let mut connection = Connection::open(&place.address, settings.patience())?;
+        let mut connection = connect(&place.address, settings.patience())?;
         let (check, near) = if settings.is_cluster() {
             let Some(member) = Member::join(shared, &mut connection, &place.name, deadline)? else { return Ok(None) };
             let near = member.near(nears)?;
@@ -136,6 +142,8 @@ impl<'a> Session<'a> {
         connection.ask(&track, deadline)?;
         let on = near.clock.now();
         shared.counters.tracked.add(1);
+        let watch = Watch::start(&place.address, connection.endpoint(), settings.ping_interval());
+        let watch = watch.transpose().map_err(Error::io("start the thread that asks sentinels"))?;
         Ok(Some(Self {
             post,
             shared,
@@ -154,6 +162,7 @@ impl<'a> Session<'a> {
             last_proof: 0,
             clocks: None,
             probes: Vec::new(),
+            watch,
         }))
     }
 
@@ -169,6 +178,8 @@ impl<'a> Session<'a> {
                 self.post.seat().forget(&self.run_id);
                 return Ok(Ended::Stopped);
             }
+            self.check_place()?;
+            self.shared.report_if_due();
             self.ping_if_due()?;
             self.receive(self.next_wait())?;
             if !self.is_covered {
@@ -181,13 +192,23 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Ends the session, and all its proofs, when sentinels name another master: this one may still serve, and change
+    /// what nobody will know of.
+    fn check_place(&self) -> Result<()> {
+        if !self.watch.as_ref().is_some_and(Watch::has_moved) {
+            return Ok(());
+        }
+        self.near.end_generation(self.generation)?;
+        Err(Error::Connection("the sentinels name another master".into()))
+    }
+
     fn next_wait(&self) -> Duration {
         let now = Instant::now();
         let until = match &self.ping {
             Some(ping) => ping.at + self.shared.settings.patience(),
             None => self.next_ping,
         };
-        until.saturating_duration_since(now).min(self.shared.settings.ping_interval())
+        until.saturating_duration_since(now).min(self.shared.settings.ping_interval()).min(LONGEST_WAIT)
     }
 
     /// Reads what has arrived and handles it. Keys are collected, so that many are deleted together.
@@ -390,7 +411,7 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let patience = settings.patience();
-        let mut other = Connection::open(&self.place.address, patience)?;
+        let mut other = connect(&self.place.address, patience)?;
         let deadline = Instant::now() + patience;
         for prefix in &settings.prefixes {
             let begin = [prefix.as_slice(), b"kennel-far:probe:", &random_text()?].concat();
@@ -446,13 +467,6 @@ fn run_of(connection: &mut Connection, deadline: Instant) -> Result<String> {
     let info = connection.ask(&["INFO", "server"], deadline)?;
     let text = info.as_bytes().map(String::from_utf8_lossy).unwrap_or_default().into_owned();
     run_id(&text).map(str::to_owned).ok_or_else(|| unexpected("`run_id` in INFO", &info))
-}
-
-fn check_master(role: &Value) -> Result<()> {
-    match role {
-        Value::Array(parts) if parts.first().and_then(Value::as_bytes) == Some(b"master") => Ok(()),
-        other => Err(unexpected("the role of a master", other)),
-    }
 }
 
 /// The generation of an identity. While another one is proved, that one keeps its place: two trackers that reach

@@ -1,14 +1,13 @@
 //! Hosts: their workers and trackers, and what befalls them.
 
-use crate::history::{ALL_KEYS, Event, Kind, Log, NO_HOST, Report, check};
 use crate::moves;
 use crate::nodes::Cluster;
 use crate::proxy::Proxy;
 use crate::server::Server;
+use kennel_far::history::{ALL_KEYS, Dice, Event, Kind, Load, Log, NO_HOST, Report, Worker, check, now};
 use kennel_far::resp::Value;
-use kennel_far::{Expiry, Far, Options, RedisStore, Store};
+use kennel_far::{Degraded, Far, Options, RedisStore, Store};
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::time::{ClockId, clock_gettime};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::thread;
@@ -19,45 +18,16 @@ const HOSTS: u64 = 2;
 /// Processes of a host that read and write, and others that only track.
 const WORKERS: u64 = 3;
 const TRACKERS: u64 = 2;
-/// Keys that a worker writes; all workers read them.
-const KEYS_OF_WORKER: u64 = 4;
 /// The longest time after which logs are checked and begun anew.
 const ROUND: Duration = Duration::from_secs(10);
 /// That of a cluster, which takes a while to begin.
 const ROUND_OF_CLUSTER: Duration = Duration::from_secs(40);
-/// All keys.
-pub const KEYS: u64 = HOSTS * WORKERS * KEYS_OF_WORKER;
 /// The file with the address of a cluster.
 const ADDRESS: &str = "address";
 
-/// A source of choices: xorshift.
-pub struct Dice(u64);
-
-impl Dice {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub fn up_to(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % n
-    }
-
-    pub fn millis(&mut self, from: u64, to: u64) -> Duration {
-        Duration::from_millis(from + self.up_to(to - from))
-    }
-}
-
-/// Microseconds that all processes count from the same moment.
-pub fn now() -> u64 {
-    let time = clock_gettime(ClockId::Monotonic);
-    time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000
-}
-
-pub fn name(key: u64) -> String {
-    format!("app:{key}")
+/// What all workers do.
+pub fn load() -> Load {
+    Load { prefix: "app:".into(), hosts: HOSTS, workers: WORKERS }
 }
 
 /// The arguments of a worker: its folder, host, number and seed. It never returns.
@@ -71,9 +41,11 @@ pub fn work(args: &[String]) -> ! {
             thread::sleep(Duration::from_secs(3600));
         }
     }
-    let log = Log::open(&folder.join(format!("log-{host}-{worker}")));
-    let first = (host * WORKERS + worker) * KEYS_OF_WORKER;
-    Worker { far, log, host, first, dice: Dice::new(number(3)) }.run()
+    let log = Log::open(&folder.join(format!("log-{host}-{worker}"))).unwrap();
+    let mut worker = Worker::new(load(), far, log, (host, worker), Dice::new(number(3)));
+    loop {
+        worker.step().unwrap();
+    }
 }
 
 #[cfg(feature = "faults")]
@@ -100,91 +72,11 @@ fn open(folder: &Path, host: u64, keepers: usize) -> Far {
         .prefix("app:")
         .max_staleness(T)
         .keepers(keepers)
+        // On one host fills go on while nothing is proved.
+        .degraded(if host == 1 { Degraded::Brief } else { Degraded::Bypass })
         .near(kennel::Options::new().capacity(1 << 20).stripes(4))
         .open(folder.join(format!("near-{host}")))
         .unwrap()
-}
-
-struct Worker {
-    far: Far,
-    log: Log,
-    host: u64,
-    /// The first of the keys that it writes.
-    first: u64,
-    dice: Dice,
-}
-
-impl Worker {
-    fn run(&mut self) -> ! {
-        loop {
-            match self.dice.up_to(1000) {
-                0..40 => self.write(),
-                40..60 => self.read_many(),
-                60..80 => self.read(true),
-                80..90 => thread::sleep(self.dice.millis(1, 4)),
-                _ => self.read(false),
-            }
-        }
-    }
-
-    fn any_key(&mut self) -> u64 {
-        self.dice.up_to(KEYS)
-    }
-
-    fn read(&mut self, is_fresh: bool) {
-        let key = self.any_key();
-        let began = now();
-        let found = if is_fresh { self.far.get_fresh(name(key)) } else { self.far.get(name(key)) };
-        if let Ok(value) = found {
-            self.log_read(key, value, began);
-        }
-    }
-
-    fn read_many(&mut self) {
-        let keys: Vec<u64> = (0..5).map(|_| self.any_key()).collect();
-        let names: Vec<String> = keys.iter().copied().map(name).collect();
-        let began = now();
-        if let Ok(values) = self.far.get_multi(&names) {
-            keys.into_iter().zip(values).for_each(|(key, value)| self.log_read(key, value, began));
-        }
-    }
-
-    fn log_read(&mut self, key: u64, value: Option<Vec<u8>>, began: u64) {
-        let value = value.map_or(0, |value| String::from_utf8(value).unwrap().parse().unwrap());
-        self.log.add(Event { kind: Kind::Read, host: self.host, key, value, began, ended: now(), ttl: 0 });
-    }
-
-    /// Writes a value that names its write, deletes, or writes for a time.
-    fn write(&mut self) {
-        // Some keys change often. Others stand for long, so that it shows if a change of them was missed.
-        let key = self.first
-            + match self.dice.up_to(100) {
-                0..80 => 0,
-                80..95 => 1,
-                95..99 => 2,
-                _ => 3,
-            };
-        let began = now();
-        let (value, ttl) = match self.dice.up_to(10) {
-            0 => (0, 0),
-            1 => (began, 150_000),
-            _ => (began, 0),
-        };
-        let mut event = Event { kind: Kind::Begin, host: self.host, key, value, began, ended: 0, ttl };
-        self.log.add(event);
-        let expiry = if ttl == 0 { Expiry::Never } else { Expiry::After(Duration::from_micros(ttl)) };
-        let is_done = match value {
-            0 => self.far.delete(name(key)).is_ok(),
-            value => self.far.set(name(key), value.to_string(), expiry).is_ok(),
-        };
-        if is_done {
-            event = Event { kind: Kind::Acknowledged, ended: now(), ..event };
-            self.log.add(event);
-        } else {
-            // The server may execute it later. Until then nothing else is written, so that writes do not cross.
-            thread::sleep(Duration::from_millis(100));
-        }
-    }
 }
 
 pub struct Outcome {
@@ -243,7 +135,7 @@ impl<'a> Round<'a> {
             let proxies = (0..HOSTS).map(proxy).collect();
             Servers::One(server, proxies)
         };
-        let log = Log::open(&folder.join("log"));
+        let log = Log::open(&folder.join("log")).unwrap();
         let mut round = Self { folder: folder.into(), servers, processes: Vec::new(), log, dice };
         for host in 0..HOSTS {
             for worker in 0..WORKERS + TRACKERS {
@@ -276,7 +168,7 @@ impl<'a> Round<'a> {
         }
         let logs = std::fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().path());
         let logs = logs.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("log"));
-        (logs.flat_map(|log| Log::read(&log)).collect(), faults)
+        (logs.flat_map(|log| Log::read(&log).unwrap()).collect(), faults)
     }
 
     fn fault(&mut self) {
@@ -361,9 +253,9 @@ fn flush_all(server: &Server, log: &mut Log) {
     let began = now();
     let done = server.try_ask(&["FLUSHALL"]) == Some(Value::Bytes(b"OK".to_vec()));
     let event = Event { kind: Kind::Begin, host: NO_HOST, key: ALL_KEYS, value: 0, began, ended: 0, ttl: 0 };
-    log.add(event);
+    log.add(event).unwrap();
     if done {
-        log.add(Event { kind: Kind::Acknowledged, ended: now(), ..event });
+        log.add(Event { kind: Kind::Acknowledged, ended: now(), ..event }).unwrap();
     }
 }
 

@@ -182,6 +182,8 @@ fn free_port() -> u16 {
 /// Masters with a third of the slots each, and a replica of the first.
 pub struct Cluster {
     pub nodes: Vec<Node>,
+    /// Slots that were taken by force, each with the number of the master that lost it, which its replica shares.
+    pub robbed: Vec<(usize, usize)>,
     program: PathBuf,
     folder: PathBuf,
 }
@@ -199,7 +201,7 @@ impl Cluster {
                 nodes.into_iter().map(|node| node.join().unwrap()).collect()
             })
         };
-        let cluster = Self { nodes: start(), program: program.into(), folder: folder.into() };
+        let cluster = Self { nodes: start(), program: program.into(), folder: folder.into(), robbed: Vec::new() };
         for (i, node) in cluster.nodes.iter().enumerate() {
             node.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(i + 1).to_string()]);
             if i < 3 {

@@ -63,13 +63,18 @@ impl Stage {
     }
 
     pub fn options(&self) -> Options {
-        let state = Arc::clone(&self.state);
+        let store = self.store();
         Options::new(format!("unix://{}", self.place.path().join("socket").display()))
             .prefix("k")
             .max_staleness(T)
             .probe(false)
             .near(kennel::Options::new().capacity(1 << 20))
-            .store(move || Ok(Box::new(PlayedStore(Arc::clone(&state))) as Box<dyn Store>))
+            .store(move || Ok(Box::new(store.clone())))
+    }
+
+    /// The data calls of this far tier.
+    pub fn store(&self) -> PlayedStore {
+        PlayedStore(Arc::clone(&self.state))
     }
 
     pub fn near(&self) -> PathBuf {
@@ -311,7 +316,8 @@ impl<R: Send + 'static> Stopped<R> {
     }
 }
 
-struct PlayedStore(Arc<State>);
+#[derive(Clone)]
+pub struct PlayedStore(Arc<State>);
 
 impl Store for PlayedStore {
     fn fetch(&self, keys: &[&[u8]]) -> Result<Fetched> {

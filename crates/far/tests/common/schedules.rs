@@ -1,7 +1,7 @@
 //! Schedules that random runs do not find: each is a function that fails if a promise is broken.
 
 use super::played::{At, Stage, Stopped, T, until};
-use kennel_far::{Expiry, Far, TimeToLive};
+use kennel_far::{Degraded, Expiry, Far, TimeToLive};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ type Outcome = Result<(), String>;
 /// What a schedule shows, the rule whose absence it finds, and how to play it.
 type Schedule = (&'static str, &'static str, fn() -> Outcome);
 
-pub const ALL: [Schedule; 12] = [
+pub const ALL: [Schedule; 18] = [
     ("a fill is slow and its key changes", "fills-claim", slow_fill),
     ("a fill is slow and the tracker reconnects", "joining-flushes", slow_fill_and_reconnect),
     ("a proof is renewed between a look and its check", "proof-before-value", renewed_between_look_and_check),
@@ -23,6 +23,12 @@ pub const ALL: [Schedule; 12] = [
     ("a write returns", "writes-delete", own_write),
     ("data comes from another run", "fills-check-run", another_run),
     ("a value has an end", "fills-expire", ends),
+    ("a brief value is followed by a proved one", "bypasses-delete", proved_after_brief),
+    ("a proved value is followed by a brief one", "bypasses-delete", brief_after_proved),
+    ("a brief fill is slow and a proved one is newer", "bypasses-delete", slow_brief_fill),
+    ("a proved fill is slow and a brief one is newer", "bypasses-delete", slow_proved_fill),
+    ("a write ends brief and proved values, and fills of both", "writes-delete", write_ends_both),
+    ("a brief value grows old", "brief-ends", brief_ends),
 ];
 
 fn get(far: &Far, key: &str) -> String {
@@ -219,4 +225,100 @@ fn ends() -> Outcome {
     stage.remove("k");
     thread::sleep(Duration::from_millis(101).saturating_sub(filled.elapsed()));
     expect("a read at the value's end", &get(&far, "k"), "none")
+}
+
+/// Two processes of a host: one sees that the near tier is proved. The other does not, because its data came from another
+/// run of the server, or because it has asked for nothing yet.
+fn proved_and_brief(stage: &Stage) -> (Far, Far) {
+    let options = stage.options().degraded(Degraded::Brief);
+    let proved = options.open(stage.near()).unwrap();
+    stage.set_silently("k-first", "0");
+    stage.until_trusted(&proved);
+    until("a proof", || proved.stats().proofs > 0);
+    let brief = options.keepers(0).open(stage.near()).unwrap();
+    (proved, brief)
+}
+
+/// A read of a process whose data comes from another run, so that nothing is proved to it.
+fn get_brief(stage: &Stage, brief: &Far) -> String {
+    stage.set_run("run-2");
+    let found = get(brief, "k");
+    stage.set_run("run-1");
+    found
+}
+
+fn proved_after_brief() -> Outcome {
+    let stage = Stage::new();
+    let (proved, brief) = proved_and_brief(&stage);
+    stage.set_silently("k", "v1");
+    expect("a brief fill", &get_brief(&stage, &brief), "v1")?;
+    stage.set_silently("k", "v2");
+    expect("a proved fill", &get(&proved, "k"), "v2")?;
+    expect("a brief read after it", &get_brief(&stage, &brief), "v2")
+}
+
+fn brief_after_proved() -> Outcome {
+    let stage = Stage::new();
+    let (proved, brief) = proved_and_brief(&stage);
+    stage.set_silently("k", "v1");
+    expect("a proved fill", &get(&proved, "k"), "v1")?;
+    stage.set_silently("k", "v2");
+    expect("a brief fill", &get_brief(&stage, &brief), "v2")?;
+    expect("a proved read after it", &get(&proved, "k"), "v2")
+}
+
+fn slow_brief_fill() -> Outcome {
+    let stage = Stage::new();
+    let (proved, brief) = proved_and_brief(&stage);
+    stage.set_silently("k", "v1");
+    stage.set_run("run-2");
+    let slow = Stopped::at(At::AfterFetch, reader(&brief, "k"));
+    stage.set_run("run-1");
+    stage.set_silently("k", "v2");
+    expect("a proved fill", &get(&proved, "k"), "v2")?;
+    expect("the slow read, which began before", &slow.go(), "v1")?;
+    expect("a brief read after it", &get_brief(&stage, &brief), "v2")?;
+    expect("a proved read after it", &get(&proved, "k"), "v2")
+}
+
+fn slow_proved_fill() -> Outcome {
+    let stage = Stage::new();
+    let (proved, brief) = proved_and_brief(&stage);
+    stage.set_silently("k", "v1");
+    let slow = Stopped::at(At::AfterFetch, reader(&proved, "k"));
+    stage.set_silently("k", "v2");
+    expect("a brief fill", &get_brief(&stage, &brief), "v2")?;
+    expect("the slow read, which began before", &slow.go(), "v1")?;
+    expect("a proved read after it", &get(&proved, "k"), "v2")?;
+    expect("a brief read after it", &get_brief(&stage, &brief), "v2")
+}
+
+fn write_ends_both() -> Outcome {
+    let stage = Stage::new();
+    let (proved, brief) = proved_and_brief(&stage);
+    stage.set_silently("k", "v1");
+    expect("a proved fill", &get(&proved, "k"), "v1")?;
+    expect("a brief fill", &get_brief(&stage, &brief), "v1")?;
+    proved.set("k", "v2", Expiry::Never).unwrap();
+    expect("a proved read after the write", &get(&proved, "k"), "v2")?;
+    expect("a brief read after the write", &get_brief(&stage, &brief), "v2")?;
+    proved.set("k", "v3", Expiry::Never).unwrap();
+    stage.set_run("run-2");
+    let slow = Stopped::at(At::AfterFetch, reader(&brief, "k"));
+    stage.set_run("run-1");
+    brief.set("k", "v4", Expiry::Never).unwrap();
+    expect("a brief fill that began before a write", &slow.go(), "v3")?;
+    expect("a brief read after that write", &get_brief(&stage, &brief), "v4")
+}
+
+fn brief_ends() -> Outcome {
+    let stage = Stage::new();
+    let far = stage.options().degraded(Degraded::Brief).keepers(0).open(stage.near()).unwrap();
+    stage.set_silently("k", "v1");
+    expect("a brief fill", &get(&far, "k"), "v1")?;
+    // It was asked for before this.
+    let filled = Instant::now();
+    stage.set_silently("k", "v2");
+    thread::sleep(T.saturating_sub(filled.elapsed()) + Duration::from_millis(2));
+    expect("a read longer than T after it", &get(&far, "k"), "v2")
 }

@@ -10,28 +10,39 @@ use std::time::{Duration, Instant};
 
 /// The server's program: `KENNEL_FAR_SERVER`, one that `cargo xtask far` has brought, or one in the search path.
 pub fn program() -> Option<PathBuf> {
+    programs().into_iter().next()
+}
+
+/// All programs of servers, the one to be used first.
+pub fn programs() -> Vec<PathBuf> {
     if let Some(named) = std::env::var_os("KENNEL_FAR_SERVER") {
-        return Some(named.into());
+        return vec![named.into()];
     }
     let brought = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/far/redis-server");
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let names = ["redis-server", "valkey-server"];
     let in_path = std::env::split_paths(&paths).flat_map(|folder| names.map(|name| folder.join(name)));
-    std::iter::once(brought).chain(in_path).find(|path| path.is_file())
+    std::iter::once(brought).chain(in_path).filter(|path| path.is_file()).collect()
 }
 
 /// A server on a Unix socket in a folder, which keeps what it acknowledged over a kill.
 pub struct Server {
     program: PathBuf,
     folder: PathBuf,
+    more: Vec<String>,
     child: Option<Child>,
 }
 
 impl Server {
     pub fn start(program: &Path, folder: &Path) -> Self {
-        let mut server = Self { program: program.into(), folder: folder.into(), child: None };
-        server.restart();
-        server
+        Self::start_with(program, folder, &[]).expect("the server starts")
+    }
+
+    /// Starts a server with more options; `None` if it ends at once, because it does not know them.
+    pub fn start_with(program: &Path, folder: &Path, more: &[&str]) -> Option<Self> {
+        let more = more.iter().map(|&option| option.to_owned()).collect();
+        let mut server = Self { program: program.into(), folder: folder.into(), more, child: None };
+        server.try_restart().then_some(server)
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -43,11 +54,16 @@ impl Server {
     }
 
     pub fn restart(&mut self) {
+        assert!(self.try_restart(), "the server starts");
+    }
+
+    fn try_restart(&mut self) -> bool {
         self.kill();
         let options = ["--port", "0", "--save", "", "--appendonly", "yes", "--appendfsync", "always"];
         let child = Command::new(&self.program)
             .args(options)
             .args(["--unixsocket", "server.sock", "--loglevel", "warning", "--enable-debug-command", "yes"])
+            .args(&self.more)
             .current_dir(&self.folder)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -56,8 +72,12 @@ impl Server {
         let deadline = Instant::now() + Duration::from_secs(20);
         while self.try_ask(&["PING"]) != Some(Value::Bytes(b"PONG".to_vec())) {
             assert!(Instant::now() < deadline, "the server does not answer");
+            if !matches!(self.child.as_mut().map(Child::try_wait), Some(Ok(None))) {
+                return false;
+            }
             thread::sleep(Duration::from_millis(5));
         }
+        true
     }
 
     pub fn kill(&mut self) {

@@ -8,7 +8,7 @@ from typing import Any, Callable, Optional, Tuple
 
 from . import _kennel
 
-__all__ = ["current"]
+__all__ = ["call_in_thread", "current"]
 
 _tasks: "weakref.WeakKeyDictionary[Any, _kennel.Task]" = weakref.WeakKeyDictionary()
 
@@ -29,3 +29,8 @@ def current() -> Optional[Tuple[_kennel.Task, Callable[[float], None]]]:
         # The hub switches between the greenlets. While it waits itself, none of them runs.
         return None
     return _tasks.setdefault(running, _kennel.Task()), sys.modules["gevent"].sleep
+
+
+def call_in_thread(function: Callable[[], None]) -> None:
+    """Calls a function in a thread of gevent's pool. Other greenlets of the calling thread run meanwhile."""
+    sys.modules["gevent"].get_hub().threadpool.apply(function)

@@ -71,3 +71,18 @@ async def use() -> None:
     assert_type(cache.get_or_create("key", lambda: b"value", ttl=1), Optional[bytes])
     with cache.lock("key") as lock:
         assert_type(lock.locked(), bool)
+
+
+def far_tier() -> None:
+    from kennel.far import FarCache
+
+    with FarCache("redis://h", prefix=["app:", b"b"], path="near", max_staleness=timedelta(seconds=2)) as far:
+        assert_type(far, FarCache)
+        assert_type(far.get("key"), Optional[bytes])
+        assert_type(far.get("key", 0), "bytes | int")
+        assert_type(far.get_multi(["key"]), "list[Optional[bytes]]")
+        assert_type(far.get_or_create("key", lambda: "value", ttl=60), Optional[bytes])
+        assert_type(far.incr("n"), int)
+        assert_type(far.stats().hits, int)
+        assert_type(far.proof_age(), Optional[float])
+        far.call(["HSET", "h", b"field", 1], ["h"])

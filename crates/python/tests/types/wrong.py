@@ -36,3 +36,12 @@ kennel.memoize(tttl=60)  # wrong
 @cache.memoize(tttl=60)  # wrong
 def cube(number: int) -> int:
     return number**3
+
+
+def far_tier() -> None:
+    from kennel.far import FarCache
+
+    far = FarCache("redis://h", prefix="app:")  # wrong
+    far.set("key", 5)  # wrong
+    far.get_or_create("key", lambda: 5)  # wrong
+    far.delete(7)  # wrong

@@ -9,91 +9,30 @@
 //! * F3: no read of the same host that had ended before this one began had returned the value of a later write.
 //! * F4: a value is not read after its time to live is over.
 
+use super::log::{ALL_KEYS, Event, Kind, NO_HOST};
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::path::Path;
 
-/// An event as a process logs it: eight words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Event {
-    pub kind: Kind,
-    pub host: u64,
-    pub key: u64,
-    /// The value that was read or written; 0: none.
-    pub value: u64,
-    /// Microseconds of a clock that all processes share.
-    pub began: u64,
-    pub ended: u64,
-    /// Microseconds after which a written value ends; 0: never.
-    pub ttl: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u64)]
-pub enum Kind {
-    Read = 1,
-    /// A write that has begun.
-    Begin = 2,
-    /// The same, after the server acknowledged it.
-    Acknowledged = 3,
-    /// From `began` to `ended` the nodes of a cluster disagreed on who has the key, and the server itself was old.
-    Doubt = 4,
-}
-
-/// The key of an event that concerns all keys.
-pub const ALL_KEYS: u64 = u64::MAX;
-/// The host of an event that no host made.
-pub const NO_HOST: u64 = u64::MAX;
 /// The end of a write whose answer is not known.
 const NEVER: u64 = u64::MAX;
 /// What the clock of the server and ours may differ by, in microseconds, when a value ends: the server counts in
 /// milliseconds.
 const TTL_SLACK: u64 = 5_000;
 
-pub struct Log(File);
-
-impl Log {
-    pub fn open(path: &Path) -> Self {
-        Self(OpenOptions::new().create(true).append(true).open(path).unwrap())
-    }
-
-    /// Writes an event at once, so that a kill loses none.
-    pub fn add(&mut self, event: Event) {
-        let Event { kind, host, key, value, began, ended, ttl } = event;
-        let words = [kind as u64, host, key, value, began, ended, ttl, 0].map(u64::to_le_bytes);
-        self.0.write_all(words.as_flattened()).unwrap();
-    }
-
-    pub fn read(path: &Path) -> Vec<Event> {
-        let mut bytes = Vec::new();
-        File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).unwrap();
-        bytes.chunks_exact(64).map(Self::event).collect()
-    }
-
-    fn event(bytes: &[u8]) -> Event {
-        let word = |i: usize| u64::from_le_bytes(bytes[i * 8..][..8].try_into().unwrap());
-        let kind = match word(0) {
-            1 => Kind::Read,
-            2 => Kind::Begin,
-            3 => Kind::Acknowledged,
-            _ => Kind::Doubt,
-        };
-        Event { kind, host: word(1), key: word(2), value: word(3), began: word(4), ended: word(5), ttl: word(6) }
-    }
-}
-
 /// What a check found.
 #[derive(Debug, Default)]
 pub struct Report {
+    /// Reads that were checked.
     pub reads: u64,
+    /// Values that were written.
     pub writes: u64,
     /// The longest time, in microseconds, between the end of a value and a read of it.
     pub oldest: u64,
+    /// The promises that were broken, in words.
     pub violations: Vec<String>,
 }
 
 impl Report {
+    /// Adds what another check found.
     pub fn add(&mut self, other: Report) {
         self.reads += other.reads;
         self.writes += other.writes;
@@ -136,7 +75,8 @@ impl Ends {
     }
 }
 
-/// Checks all events against T in microseconds.
+/// Checks all events of a run against T in microseconds.
+#[must_use]
 pub fn check(events: &[Event], staleness: u64) -> Report {
     let mut report = Report::default();
     let mut keys: BTreeMap<u64, (Writes, Vec<Event>)> = BTreeMap::new();
@@ -255,44 +195,49 @@ impl Writes {
     }
 }
 
-/// The checker finds what breaks a promise, and nothing else.
-pub fn self_test() {
-    let event = |kind, host, value, began, ended| Event { kind, host, key: 1, value, began, ended, ttl: 0 };
-    let write = |host, value, began, ended| event(Kind::Acknowledged, host, value, began, ended);
-    let read = |host, value, began, ended| event(Kind::Read, host, value, began, ended);
-    let writes = [write(1, 10, 100, 110), write(1, 20, 200, 210), write(2, 0, 300, 310), write(2, 30, 400, 410)];
-    let found = |more: &[Event]| check(&[&writes, more].concat(), 50).violations;
-    let good: [&[Event]; 8] = [
-        &[read(1, 0, 10, 20)],
-        &[read(2, 10, 260, 270)],
-        &[read(1, 10, 205, 240)],
-        &[read(1, 20, 211, 220), read(2, 10, 221, 230)],
-        &[read(1, 0, 305, 306)],
-        &[read(2, 30, 500, 510)],
-        &[read(1, 0, 455, 456)],
-        &[read(1, 20, 205, 206), read(1, 10, 206, 209)],
-    ];
-    good.iter().for_each(|reads| assert!(found(reads).is_empty(), "{reads:?}: {:?}", found(reads)));
-    let bad: [(&str, &[Event]); 7] = [
-        ("F1", &[read(2, 10, 261, 270)]),
-        ("F1", &[read(1, 77, 261, 270)]),
-        ("F1", &[read(1, 20, 400, 420)]),
-        ("F1", &[read(1, 0, 461, 470)]),
-        ("F2", &[read(1, 10, 211, 220)]),
-        ("F2", &[read(2, 0, 411, 420)]),
-        ("F3", &[read(2, 20, 205, 206), read(2, 10, 207, 209)]),
-    ];
-    for (promise, reads) in bad {
-        let found = found(reads);
-        assert!(found.iter().any(|text| text.starts_with(promise)), "{reads:?}: {found:?}");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checker_finds_what_breaks_a_promise_and_nothing_else() {
+        let event = |kind, host, value, began, ended| Event { kind, host, key: 1, value, began, ended, ttl: 0 };
+        let write = |host, value, began, ended| event(Kind::Acknowledged, host, value, began, ended);
+        let read = |host, value, began, ended| event(Kind::Read, host, value, began, ended);
+        let writes = [write(1, 10, 100, 110), write(1, 20, 200, 210), write(2, 0, 300, 310), write(2, 30, 400, 410)];
+        let found = |more: &[Event]| check(&[&writes, more].concat(), 50).violations;
+        let good: [&[Event]; 8] = [
+            &[read(1, 0, 10, 20)],
+            &[read(2, 10, 260, 270)],
+            &[read(1, 10, 205, 240)],
+            &[read(1, 20, 211, 220), read(2, 10, 221, 230)],
+            &[read(1, 0, 305, 306)],
+            &[read(2, 30, 500, 510)],
+            &[read(1, 0, 455, 456)],
+            &[read(1, 20, 205, 206), read(1, 10, 206, 209)],
+        ];
+        good.iter().for_each(|reads| assert!(found(reads).is_empty(), "{reads:?}: {:?}", found(reads)));
+        let bad: [(&str, &[Event]); 7] = [
+            ("F1", &[read(2, 10, 261, 270)]),
+            ("F1", &[read(1, 77, 261, 270)]),
+            ("F1", &[read(1, 20, 400, 420)]),
+            ("F1", &[read(1, 0, 461, 470)]),
+            ("F2", &[read(1, 10, 211, 220)]),
+            ("F2", &[read(2, 0, 411, 420)]),
+            ("F3", &[read(2, 20, 205, 206), read(2, 10, 207, 209)]),
+        ];
+        for (promise, reads) in bad {
+            let found = found(reads);
+            assert!(found.iter().any(|text| text.starts_with(promise)), "{reads:?}: {found:?}");
+        }
+        let ttl = Event { ttl: 10_000, ..write(1, 40, 1_000, 1_010) };
+        assert!(check(&[ttl, read(1, 40, 15_000, 15_001), read(2, 0, 11_500, 11_600)], 50).violations.is_empty());
+        assert!(check(&[ttl, read(1, 40, 16_100, 16_200)], 50).violations[0].starts_with("F4"));
+        let doubt = |began, ended| event(Kind::Doubt, NO_HOST, 0, began, ended);
+        assert!(found(&[doubt(250, 270), read(2, 10, 261, 270)]).is_empty());
+        assert_eq!(found(&[doubt(100, 210), read(2, 10, 261, 270)]).len(), 1, "the doubt is over");
+        assert_eq!(found(&[doubt(100, 300), read(1, 10, 211, 220)]).len(), 1, "F2 holds all the same");
+        let begun = Event { kind: Kind::Begin, ..write(1, 50, 1_000, 0) };
+        assert!(check(&[begun, write(1, 60, 2_000, 2_010), read(1, 50, 9_000, 9_001)], 50).violations.is_empty());
     }
-    let ttl = Event { ttl: 10_000, ..write(1, 40, 1_000, 1_010) };
-    assert!(check(&[ttl, read(1, 40, 15_000, 15_001), read(2, 0, 11_500, 11_600)], 50).violations.is_empty());
-    assert!(check(&[ttl, read(1, 40, 16_100, 16_200)], 50).violations[0].starts_with("F4"));
-    let doubt = |began, ended| event(Kind::Doubt, NO_HOST, 0, began, ended);
-    assert!(found(&[doubt(250, 270), read(2, 10, 261, 270)]).is_empty());
-    assert_eq!(found(&[doubt(100, 210), read(2, 10, 261, 270)]).len(), 1, "the doubt is over");
-    assert_eq!(found(&[doubt(100, 300), read(1, 10, 211, 220)]).len(), 1, "F2 holds all the same");
-    let begun = Event { kind: Kind::Begin, ..write(1, 50, 1_000, 0) };
-    assert!(check(&[begun, write(1, 60, 2_000, 2_010), read(1, 50, 9_000, 9_001)], 50).violations.is_empty());
 }

@@ -1,0 +1,148 @@
+//! The server on the command line.
+
+use std::fs;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueHint};
+use kennel_far::resp::Value;
+use kennel_far::{Far, Options};
+use tempfile::TempDir;
+
+use crate::cmd::outcome::AnyError;
+
+/// How long a command waits for the server.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// A key that nobody uses.
+const NO_KEY: &str = "kennel-far-none:";
+
+#[derive(Args)]
+pub struct ServerArgs {
+    /// The server: redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE], unix://[[USER]:PASSWORD@]/PATH[?db=DATABASE], or
+    /// redis-cluster://[[USER]:PASSWORD@]HOST[:PORT][,HOST[:PORT]...].
+    url: String,
+    /// Read the password from the first line of this file. Other users of the machine can see a password in the URL, as
+    /// they see all command lines. The URL may then name a user: redis://USER@HOST.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    password_file: Option<PathBuf>,
+}
+
+impl ServerArgs {
+    /// The URL with its password.
+    pub fn url(&self) -> Result<String, AnyError> {
+        let Some(path) = &self.password_file else { return Ok(self.url.clone()) };
+        let text = fs::read_to_string(path)
+            .map_err(|error| format!("cannot read the password from {}: {error}", path.display()))?;
+        with_password(&self.url, text.lines().next().unwrap_or_default()).map_err(Into::into)
+    }
+
+    /// The URL without user and password.
+    pub fn shown(&self) -> String {
+        shown(&self.url)
+    }
+}
+
+fn shown(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return "the server".to_owned() };
+    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    format!("{scheme}://{place}")
+}
+
+fn with_password(url: &str, password: &str) -> Result<String, &'static str> {
+    let (scheme, rest) = url.split_once("://").ok_or("URL: expected a \"://\", found none")?;
+    let (user, place) = rest.rsplit_once('@').map_or(("", rest), |(user, place)| (user, place));
+    if user.contains(':') {
+        return Err("--password-file: expected a URL without a password, found one with a password");
+    }
+    let escaped: String = password.bytes().map(escaped).collect();
+    Ok(format!("{scheme}://{user}:{escaped}@{place}"))
+}
+
+fn escaped(byte: u8) -> String {
+    if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02x}") }
+}
+
+/// A server that answers, for what a command asks by itself. The URL may be of any kind that the library knows.
+pub struct Server {
+    far: Far,
+    /// How long it takes to answer, at the median of five times.
+    pub round_trip: Duration,
+    // The near file, which stays empty, is removed last.
+    _folder: TempDir,
+}
+
+impl Server {
+    pub fn reach(url: &str) -> Result<Self, AnyError> {
+        let folder = tempfile::Builder::new().prefix("kennel-far-").tempdir()?;
+        let near = kennel::Options::new().capacity(1 << 20).stripes(1);
+        let options = Options::new(url).prefix(NO_KEY).keepers(0).timeout(TIMEOUT).near(near);
+        let far = options.open(folder.path().join("none"))?;
+        let mut times = Vec::new();
+        for _ in 0..5 {
+            let begin = Instant::now();
+            far.get_fresh(NO_KEY)?;
+            times.push(begin.elapsed());
+        }
+        times.sort_unstable();
+        Ok(Self { far, round_trip: times[2], _folder: folder })
+    }
+
+    pub fn ask(&self, command: &[&str]) -> kennel_far::Result<Value> {
+        self.far.call(command, &[""; 0])
+    }
+
+    pub fn is_cluster(&self) -> bool {
+        !self.far.masters().is_empty()
+    }
+}
+
+/// What the keys of a command on somebody's server begin with: nothing that anybody else uses.
+pub fn random_prefix(command: &str) -> String {
+    // A hasher of the standard library has random keys.
+    let number = RandomState::new().build_hasher().finish();
+    format!("kennel-far-{command}-{number:016x}:")
+}
+
+/// The keys of a command on somebody's server. They are removed when this is dropped.
+pub struct Keys<'a> {
+    server: &'a Server,
+    names: Vec<String>,
+}
+
+impl<'a> Keys<'a> {
+    /// These keys, and the one by which trackers name the database.
+    pub fn new(server: &'a Server, prefix: &str, names: impl Iterator<Item = String>) -> Self {
+        Self { server, names: names.chain([format!("{prefix}kennel-far:database")]).collect() }
+    }
+
+    pub fn remove(&self) {
+        for name in &self.names {
+            // A server that is gone keeps them.
+            if self.server.far.delete(name).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Keys<'_> {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_goes_into_the_url_and_is_not_shown() {
+        assert_eq!(with_password("redis://h:1/2", "p@s:s").unwrap(), "redis://:p%40s%3as@h:1/2");
+        assert_eq!(with_password("unix://app@/run/s", "x").unwrap(), "unix://app:x@/run/s");
+        assert!(with_password("redis://:a@h", "x").is_err() && with_password("h", "x").is_err());
+        assert_eq!(shown("redis://app:p@ss@h:1/2"), "redis://h:1/2");
+        assert_eq!(shown("unix:///run/s"), "unix:///run/s");
+        assert!(!shown("secret").contains("secret"));
+    }
+}

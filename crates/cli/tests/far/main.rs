@@ -1,0 +1,12 @@
+//! `kennel far`: the real program in front of a real server. Where there is no server, the tests that need one say so.
+#![cfg(unix)]
+
+#[path = "../fixture/fields.rs"]
+mod fields;
+#[path = "../fixture/mod.rs"]
+mod fixture;
+mod server;
+
+mod edges;
+mod keep;
+mod runs;

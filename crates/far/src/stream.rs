@@ -1,0 +1,122 @@
+//! A stream of bytes to a server: TCP, TCP with TLS, or a Unix socket. Every wait has an end.
+
+use crate::address::{Address, Endpoint};
+use crate::error::{Error, Result};
+#[cfg(feature = "tls")]
+use crate::tls::Encrypted;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// The system takes a timeout of zero for none.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    #[cfg(feature = "tls")]
+    Tls(Box<Encrypted>),
+}
+
+impl Stream {
+    /// Connects, and agrees on keys if the address asks for TLS. The resolution of a host's name takes as long as the
+    /// system lets it.
+    pub(crate) fn connect(address: &Address, endpoint: &Endpoint, deadline: Instant) -> Result<Self> {
+        let (host, port) = match endpoint {
+            Endpoint::Unix(path) => return UnixStream::connect(path).map(Stream::Unix).map_err(lost),
+            Endpoint::Tcp(host, port) => (host.as_str(), *port),
+        };
+        let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
+        for place in (host, port).to_socket_addrs().map_err(lost)? {
+            match TcpStream::connect_timeout(&place, left(deadline)) {
+                Ok(stream) => {
+                    stream.set_nodelay(true).map_err(lost)?;
+                    #[cfg(feature = "tls")]
+                    if let Some(tls) = &address.tls {
+                        return Encrypted::new(stream, tls, host, deadline).map(Box::new).map(Stream::Tls);
+                    }
+                    #[cfg(not(feature = "tls"))]
+                    let _ = address;
+                    return Ok(Stream::Tcp(stream));
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(lost(last))
+    }
+
+    pub(crate) fn set_read_timeout(&self, wait: Duration) -> io::Result<()> {
+        let wait = Some(wait.max(SHORTEST_WAIT));
+        match self {
+            Stream::Unix(stream) => stream.set_read_timeout(wait),
+            Stream::Tcp(stream) => stream.set_read_timeout(wait),
+            #[cfg(feature = "tls")]
+            Stream::Tls(stream) => stream.socket().set_read_timeout(wait),
+        }
+    }
+
+    pub(crate) fn set_write_timeout(&self, wait: Duration) -> io::Result<()> {
+        let wait = Some(wait.max(SHORTEST_WAIT));
+        match self {
+            Stream::Unix(stream) => stream.set_write_timeout(wait),
+            Stream::Tcp(stream) => stream.set_write_timeout(wait),
+            #[cfg(feature = "tls")]
+            Stream::Tls(stream) => stream.socket().set_write_timeout(wait),
+        }
+    }
+
+    /// Reads what has arrived, and waits for it if nothing has: for one arrival of bytes, of which TLS may need several
+    /// before it can give any out. `None`: nothing came out in this time.
+    pub(crate) fn read(&mut self, into: &mut [u8], wait: Duration) -> io::Result<Option<usize>> {
+        self.set_read_timeout(wait)?;
+        let read = match self {
+            Stream::Tcp(stream) => stream.read(into),
+            Stream::Unix(stream) => stream.read(into),
+            #[cfg(feature = "tls")]
+            Stream::Tls(stream) => stream.read(into),
+        };
+        match read {
+            Ok(0) => Err(io::Error::new(ErrorKind::UnexpectedEof, "the server closed the connection")),
+            Ok(len) => Ok(Some(len)),
+            Err(error) if is_pause(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.write_all(bytes),
+            Stream::Unix(stream) => stream.write_all(bytes),
+            #[cfg(feature = "tls")]
+            Stream::Tls(stream) => stream.write_all(bytes),
+        }
+    }
+}
+
+impl Drop for Stream {
+    /// Ends the connection, and not only this process's descriptor: a forked child may have another, and the server would
+    /// go on filling a buffer that nobody reads.
+    fn drop(&mut self) {
+        let _ = match self {
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Both),
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Both),
+            #[cfg(feature = "tls")]
+            Stream::Tls(stream) => stream.socket().shutdown(Shutdown::Both),
+        };
+    }
+}
+
+/// The time until a deadline, as a timeout of a socket.
+pub(crate) fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now()).max(SHORTEST_WAIT)
+}
+
+/// Whether a call to a socket ended because its time was over, or for no reason.
+pub(crate) fn is_pause(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+}
+
+pub(crate) fn lost(error: io::Error) -> Error {
+    Error::Connection(error.to_string())
+}

@@ -1,0 +1,64 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kennel\Ffi;
+
+/** @internal Values of PHP as bytes, and back, as the extension stores them. */
+final class Values
+{
+    /** The flags of an int, which is stored as decimal digits. */
+    public const INT = 0x50480001;
+    /** What other values begin with that are no text. No text in UTF-8 begins with it. */
+    private const SERIALIZED = "\xffPHP";
+
+    /** @return array{string, int} the bytes and their flags */
+    public static function encode(mixed $value): array
+    {
+        return match (true) {
+            is_string($value) && !str_starts_with($value, self::SERIALIZED) => [$value, 0],
+            is_int($value) => [(string) $value, self::INT],
+            default => [self::SERIALIZED . serialize($value), 0],
+        };
+    }
+
+    /** Returns false if PHP cannot read the value. */
+    public static function decode(string $bytes, int $flags, mixed &$value): bool
+    {
+        $value = $bytes;
+        if (str_starts_with($bytes, self::SERIALIZED)) {
+            $serialized = substr($bytes, strlen(self::SERIALIZED));
+            $value = @unserialize($serialized);
+            return $value !== false || $serialized === serialize(false);
+        }
+        if ($flags === self::INT && preg_match('/^-?[0-9]{1,20}$/D', $bytes)) {
+            $value = $bytes + 0;
+        }
+        return true;
+    }
+
+    /** Seconds as milliseconds: null is the default, INF never. */
+    public static function ttl(?float $seconds, string $name): int
+    {
+        if ($seconds === null) {
+            return 0;
+        }
+        if (!($seconds > 0)) {
+            throw new \ValueError("$name must be greater than 0");
+        }
+        return self::ms($seconds);
+    }
+
+    public static function wait(float $seconds, string $name): int
+    {
+        if (!($seconds >= 0)) {
+            throw new \ValueError("$name must not be less than 0");
+        }
+        return $seconds > 0 ? self::ms($seconds) : 0;
+    }
+
+    private static function ms(float $seconds): int
+    {
+        return $seconds * 1000 >= 9e18 ? -1 : max(1, (int) ($seconds * 1000));
+    }
+}

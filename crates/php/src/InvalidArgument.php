@@ -1,0 +1,10 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kennel;
+
+/** A key, list or time that PSR-16 does not allow. */
+final class InvalidArgument extends \InvalidArgumentException implements \Psr\SimpleCache\InvalidArgumentException
+{
+}

@@ -1,0 +1,20 @@
+--TEST--
+However a creator or the holder of a lock ends, the key is free afterwards
+--EXTENSIONS--
+kennel
+--FILE--
+<?php
+require __DIR__ . '/ends.inc';
+ends(['-d', 'extension=' . getenv('KENNEL_EXTENSION')]);
+?>
+--EXPECT--
+exit: free, created
+exception: free, created
+fatal error: free, created
+memory limit: free, created
+time limit: free, created
+exit in a lock: free, created
+fatal error in a lock: free, created
+fatal error beside a fiber: free, created
+end of a fiber: free, created
+one process

@@ -1,0 +1,15 @@
+<?php
+
+declare(strict_types=1);
+
+/** The suite of PSR-6, with the adapter of Symfony. */
+final class SymfonyTest extends Cache\IntegrationTests\CachePoolTest
+{
+    private static ?Kennel\Cache $file = null;
+
+    public function createCachePool()
+    {
+        self::$file ??= fresh_cache();
+        return new Kennel\Symfony\KennelAdapter(self::$file, 'psr6');
+    }
+}
