@@ -442,5 +442,5 @@ fn a_cluster_is_used_without_tracking_and_without_a_keeper() {
     assert!(matches!(single.open(place.near()), Err(Error::Mismatch(_))), "a file is of a cluster or of a server");
     let wrong = place.cluster.url().replace("redis-cluster", "redis").split(',').next().unwrap().to_owned();
     let one = Options::new(wrong).prefix("app:").max_staleness(T).open(place.folder.path().join("one")).unwrap();
-    assert!(matches!(one.get(&place.key_of(1, "x")), Err(Error::Server(text)) if text.starts_with("MOVED")));
+    assert!(matches!(one.get(place.key_of(1, "x")), Err(Error::Server(text)) if text.starts_with("MOVED")));
 }
