@@ -116,7 +116,7 @@ impl Far {
         let of = |(number, master): (usize, &crate::cluster::Master)| Master {
             id: master.id.clone(),
             address: master.address.clone(),
-            slots: map.slots_of(number).len(),
+            slots: map.count(number),
             proof_age: self.0.nears.part(number).and_then(|near| near.proof_age()),
         };
         map.masters().map(of).collect()

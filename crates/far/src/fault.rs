@@ -22,6 +22,8 @@ pub enum Rule {
     FillsCheckRun,
     /// A value expires when it does in the far tier.
     FillsExpire,
+    /// A ping of a cluster compares the slots of the master.
+    PingsCompareSlots,
     /// A value that was stored without a proof ends T after it was asked for.
     BriefEnds,
 }

@@ -122,7 +122,7 @@ fn masters(file: &Cache, namespace: &str) -> Result<Vec<Master>> {
         Ok(Master {
             id: master.id.clone(),
             address: master.address.clone(),
-            slots: map.slots_of(number).len(),
+            slots: map.count(number),
             proof_age: proof_age(&part),
         })
     };

@@ -65,7 +65,7 @@ impl Default for SlotSet {
 
 impl std::fmt::Debug for SlotSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.ranges()).finish()
+        f.debug_list().entries((0..SLOTS as u16).filter(|slot| self.has(*slot))).finish()
     }
 }
 
@@ -83,27 +83,18 @@ impl SlotSet {
     }
 
     /// Adds `7` or `0-5460`; `None` if it is neither.
-    pub(crate) fn add(&mut self, range: &str) -> Option<()> {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
-        if first > last || usize::from(last) >= SLOTS {
-            return None;
-        }
+    pub(crate) fn add(&mut self, text: &str) -> Option<()> {
+        let (first, last) = range(text)?;
         (first..=last).for_each(|slot| self.insert(slot));
         Some(())
     }
+}
 
-    /// The first and the last slot of each range.
-    pub(crate) fn ranges(&self) -> Vec<(u16, u16)> {
-        let mut ranges: Vec<(u16, u16)> = Vec::new();
-        for slot in (0..SLOTS as u16).filter(|slot| self.has(*slot)) {
-            match ranges.last_mut() {
-                Some((_, last)) if *last + 1 == slot => *last = slot,
-                _ => ranges.push((slot, slot)),
-            }
-        }
-        ranges
-    }
+/// The first and the last slot of `7` or `0-5460`.
+pub(crate) fn range(text: &str) -> Option<(u16, u16)> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last && usize::from(last) < SLOTS).then_some((first, last))
 }
 
 #[cfg(test)]
@@ -142,7 +133,7 @@ mod tests {
         for bad in ["", "-", "5-", "x", "16384", "0-16384", "9-8", "-1"] {
             assert_eq!(set.add(bad), None, "{bad}");
         }
-        assert_eq!(set.ranges(), [(0, 3), (100, 100), (16_383, 16_383)]);
+        assert_eq!((range("0-2"), range("3"), range("3-2")), (Some((0, 2)), Some((3, 3)), None));
         assert_eq!((set.len(), set.has(2), set.has(4)), (6, true, false));
     }
 }

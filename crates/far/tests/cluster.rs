@@ -318,7 +318,8 @@ fn slots_that_are_forced_away_and_back_between_two_pings_are_noticed() {
         assert!(is_lost || began < t, "not seen by a read {began:?} later");
         is_lost
     });
-    assert!(far.stats().flushes > flushes);
+    // Later servers push what the loser deletes; the next ping flushes all the same.
+    until("a flush", || far.stats().flushes > flushes);
 }
 
 #[test]
@@ -355,9 +356,7 @@ fn a_replica_takes_over_without_a_loss() {
         for (master, replica) in [(0, 3), (3, 0)] {
             place.cluster.fail_over(replica, slots_of(0).start);
             place.cluster.until("the new master", |cluster| cluster.owner(slots_of(0).start) == Some(replica));
-            until("the old one to follow", || {
-                place.cluster.nodes[master].text(&["INFO", "replication"]).contains("master_link_status:up")
-            });
+            until("the old one to follow", || place.cluster.nodes[master].replicates());
         }
     });
 }
@@ -403,8 +402,8 @@ fn a_master_dies_and_its_replica_serves_while_the_others_lose_no_trust() {
 #[test]
 fn masters_for_which_the_file_has_no_namespace_are_asked_each_time() {
     let Some(place) = place("masters_for_which_the_file_has_no_namespace") else { return };
-    // One for the settings, one for the map, and two for masters.
-    let near = kennel::Options::new().capacity(1 << 20).namespaces(4);
+    // One for the settings, one for the map, one for values without a proof, and two for masters.
+    let near = kennel::Options::new().capacity(1 << 20).namespaces(5);
     let far = place.options().near(near).open(place.near()).unwrap();
     let keys: Vec<String> = (0..3).map(|master| place.key_of(master, "k")).collect();
     for key in &keys {

@@ -2,7 +2,7 @@
 //!
 //! `cargo xtask far --seconds N [--server PATH]` runs it for long. The last line tells what was done and found; the exit
 //! status is 1 if a promise was broken. `KENNEL_FAR_SECONDS`, `KENNEL_FAR_SEED` and, with the feature `faults`,
-//! `KENNEL_FAR_LEAVE_OUT` (a rule) change a run.
+//! `KENNEL_FAR_LEAVE_OUT` (a rule) change a run; with `KENNEL_FAR_CLUSTER` the server is a cluster.
 
 #[cfg(not(unix))]
 fn main() {}
@@ -10,6 +10,14 @@ fn main() {}
 #[cfg(unix)]
 #[path = "common/hosts.rs"]
 mod hosts;
+#[cfg(unix)]
+#[path = "common/moves.rs"]
+mod moves;
+// The test `cluster` uses the rest of it.
+#[cfg(unix)]
+#[allow(dead_code)]
+#[path = "common/nodes.rs"]
+mod nodes;
 #[cfg(unix)]
 #[path = "common/proxy.rs"]
 mod proxy;
@@ -35,7 +43,9 @@ fn main() -> std::process::ExitCode {
     };
     let number = |name: &str, or| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(or);
     let seed = number("KENNEL_FAR_SEED", u64::from(std::process::id()));
-    let report = hosts::run(&program, number("KENNEL_FAR_SECONDS", 6), seed);
+    let is_cluster = std::env::var_os("KENNEL_FAR_CLUSTER").is_some();
+    let program = std::path::absolute(program).unwrap();
+    let report = hosts::run(&program, number("KENNEL_FAR_SECONDS", 6), seed, is_cluster);
     report.history.violations.iter().take(20).for_each(|violation| println!("{violation}"));
     println!(
         "reads {}, writes {}, faults {}, oldest {} ms, violations {}",

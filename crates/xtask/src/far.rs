@@ -30,6 +30,9 @@ pub(crate) struct Args {
     /// Seed of the random choices
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
+    /// Three masters and a replica, whose slots and roles change, in place of one server
+    #[arg(long)]
+    cluster: bool,
     /// Leave out one rule of the far tier; its absence must be found
     #[arg(long, value_name = "RULE", value_parser = RULES)]
     fault: Option<String>,
@@ -79,6 +82,9 @@ fn histories(args: &Args, server: &Path, seconds: u64, rule: Option<&str>) -> Re
     build.arg(if rule.is_some() { "history,faults" } else { "history" });
     let server = std::path::absolute(server).context("could not find the current folder")?;
     build.env("KENNEL_FAR_SERVER", server).env("KENNEL_FAR_SECONDS", seconds.to_string());
+    if args.cluster {
+        build.env("KENNEL_FAR_CLUSTER", "1");
+    }
     if let Some(rule) = rule {
         build.env("KENNEL_FAR_LEAVE_OUT", rule);
     }

@@ -1,7 +1,7 @@
 //! The map: which master has which slots, and in which namespace of the near file its keys lie.
 
 use super::view::{Said, View};
-use crate::slots::{SLOTS, SlotSet};
+use crate::slots::{SLOTS, range};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -77,10 +77,9 @@ impl Map {
         self.masters().find(|(_, master)| master.address == address).map(|(number, _)| number)
     }
 
-    pub(crate) fn slots_of(&self, number: usize) -> SlotSet {
-        let mut slots = SlotSet::default();
-        (0..SLOTS as u16).filter(|slot| self.owner(*slot) == Some(number)).for_each(|slot| slots.insert(slot));
-        slots
+    /// How many slots a master has.
+    pub(crate) fn count(&self, number: usize) -> usize {
+        self.owners.iter().filter(|owner| usize::from(**owner) == number).count()
     }
 
     /// Joins what a node says of itself.
@@ -127,20 +126,19 @@ impl Map {
     /// those away that it no longer has.
     fn take_slots(&mut self, number: usize, said: &Said, merged: &mut Merged) {
         for slot in 0..SLOTS as u16 {
-            let owner = self.owner(slot);
-            let next = match (said.slots.has(slot), owner) {
-                (true, Some(other)) if other != number => {
-                    let is_older = self.master(other).is_none_or(|master| master.epoch < said.epoch);
-                    if is_older { number as u8 } else { continue }
-                }
-                (true, None) => number as u8,
-                (false, Some(other)) if other == number => NOBODY,
-                _ => continue,
-            };
-            self.owners[usize::from(slot)] = next;
+            let (owner, has) = (usize::from(self.owners[usize::from(slot)]), said.slots.has(slot));
+            if has == (owner == number) {
+                continue;
+            }
+            // The epoch of another master that has it.
+            let other = self.master(owner).filter(|_| has).map(|other| other.epoch);
+            if other.is_some_and(|epoch| epoch >= said.epoch) {
+                continue;
+            }
+            self.owners[usize::from(slot)] = if has { number as u8 } else { NOBODY };
             merged.is_changed = true;
             merged.flushed.insert(number);
-            merged.flushed.extend(owner);
+            merged.flushed.extend(other.map(|_| owner));
         }
     }
 
@@ -182,13 +180,19 @@ impl Map {
 
     /// A text of one line for each master.
     pub(crate) fn encode(&self) -> String {
+        let mut ranges = vec![String::new(); self.masters.len()];
+        let mut first = 0;
+        for slots in self.owners.chunk_by(|a, b| a == b) {
+            let next = first + slots.len();
+            if let Some(ranges) = ranges.get_mut(usize::from(slots[0])) {
+                // Writing to a string does not fail.
+                let _ = write!(ranges, " {first}-{}", next - 1);
+            }
+            first = next;
+        }
         let mut text = format!("{HEAD} {}\n", self.number);
         for (number, Master { id, address, epoch, migrating, asked }) in self.masters() {
-            let ranges = self.slots_of(number).ranges();
-            let ranges: Vec<String> = ranges.into_iter().map(|(first, last)| format!("{first}-{last}")).collect();
-            let ranges = ranges.join(" ");
-            // Writing to a string does not fail.
-            let _ = writeln!(text, "{number} {id} {address} {epoch} {migrating} {asked} {ranges}");
+            let _ = writeln!(text, "{number} {id} {address} {epoch} {migrating} {asked}{}", ranges[number]);
         }
         text
     }
@@ -208,9 +212,8 @@ impl Map {
             }
             map.masters.resize(map.masters.len().max(number + 1), None);
             map.masters[number] = Some(Master { id, address, epoch, migrating, asked });
-            let mut slots = SlotSet::default();
-            fields.try_for_each(|range| slots.add(range))?;
-            for (first, last) in slots.ranges() {
+            for text in fields {
+                let (first, last) = range(text)?;
                 map.owners[usize::from(first)..=usize::from(last)].fill(number as u8);
             }
         }
@@ -221,6 +224,7 @@ impl Map {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::slots::SlotSet;
 
     fn said(id: &str, epoch: u64, asked: u64, ranges: &[&str]) -> Said {
         let mut slots = SlotSet::default();

@@ -50,6 +50,8 @@ struct Writes {
     /// For the writes of all, and of each host: when they began, and the first end among those that began then or later.
     all: Ends,
     of_host: BTreeMap<u64, Ends>,
+    /// Times in which promise 1 does not hold, because the server does not.
+    doubts: Vec<(u64, u64)>,
 }
 
 /// Acknowledged writes by their begin.
@@ -84,10 +86,16 @@ pub fn check(events: &[Event], staleness: u64) -> Report {
         match event.kind {
             Kind::Read => reads.push(*event),
             Kind::Begin | Kind::Acknowledged => writes.add(event),
+            Kind::Doubt => writes.doubts.push((event.began, event.ended)),
         }
     }
     for (writes, reads) in keys.values_mut() {
-        flushes.iter().for_each(|flush| writes.add(flush));
+        for event in &flushes {
+            match event.kind {
+                Kind::Doubt => writes.doubts.push((event.began, event.ended)),
+                _ => writes.add(event),
+            }
+        }
         writes.finish();
         report.reads += reads.len() as u64;
         report.writes += writes.by_value.len() as u64;
@@ -153,8 +161,14 @@ impl Writes {
             (self.all.first_after(write.ended), of_host.first_after(write.ended))
         };
         let age = read.began.saturating_sub(ended);
-        report.oldest = report.oldest.max(age);
-        if age > staleness {
+        let is_doubtful = self
+            .doubts
+            .iter()
+            .any(|(from, until)| *from <= read.ended && read.began <= until.saturating_add(staleness));
+        if !is_doubtful {
+            report.oldest = report.oldest.max(age);
+        }
+        if age > staleness && !is_doubtful {
             report.violations.push(format!("F1: {age} us old: {read:?}"));
         }
         if ended_here < read.began {
@@ -219,6 +233,10 @@ mod tests {
         let ttl = Event { ttl: 10_000, ..write(1, 40, 1_000, 1_010) };
         assert!(check(&[ttl, read(1, 40, 15_000, 15_001), read(2, 0, 11_500, 11_600)], 50).violations.is_empty());
         assert!(check(&[ttl, read(1, 40, 16_100, 16_200)], 50).violations[0].starts_with("F4"));
+        let doubt = |began, ended| event(Kind::Doubt, NO_HOST, 0, began, ended);
+        assert!(found(&[doubt(250, 270), read(2, 10, 261, 270)]).is_empty());
+        assert_eq!(found(&[doubt(100, 210), read(2, 10, 261, 270)]).len(), 1, "the doubt is over");
+        assert_eq!(found(&[doubt(100, 300), read(1, 10, 211, 220)]).len(), 1, "F2 holds all the same");
         let begun = Event { kind: Kind::Begin, ..write(1, 50, 1_000, 0) };
         assert!(check(&[begun, write(1, 60, 2_000, 2_010), read(1, 50, 9_000, 9_001)], 50).violations.is_empty());
     }

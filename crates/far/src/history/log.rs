@@ -33,6 +33,8 @@ pub enum Kind {
     Begin = 2,
     /// The same, after the server acknowledged it.
     Acknowledged = 3,
+    /// From `began` to `ended` the nodes of a cluster disagreed on who has the key, and the server itself was old.
+    Doubt = 4,
 }
 
 /// The key of an event that concerns all keys.
@@ -77,7 +79,8 @@ impl Log {
         let kind = match word(0) {
             1 => Kind::Read,
             2 => Kind::Begin,
-            _ => Kind::Acknowledged,
+            3 => Kind::Acknowledged,
+            _ => Kind::Doubt,
         };
         Event { kind, host: word(1), key: word(2), value: word(3), began: word(4), ended: word(5), ttl: word(6) }
     }

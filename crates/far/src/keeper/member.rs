@@ -4,6 +4,7 @@ use super::shared::Shared;
 use crate::cluster::{Said, View};
 use crate::connection::Connection;
 use crate::error::{Error, Result};
+use crate::fault::{Rule, keeps};
 use crate::near::Near;
 use crate::nears::Nears;
 use crate::resp::Value;
@@ -107,7 +108,7 @@ impl Member {
         self.pings += 1;
         let is_same = view.own == Said { asked, ..self.said.clone() };
         let is_in_map = shared.nears.atlas().is_some_and(|atlas| atlas.stands(self.map));
-        if is_same && is_in_map && self.pings < LOOK_EVERY {
+        if is_same && is_in_map && self.pings < LOOK_EVERY || !keeps(Rule::PingsCompareSlots) {
             return Ok(());
         }
         shared.nears.join(&view)?;

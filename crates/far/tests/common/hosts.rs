@@ -1,5 +1,7 @@
 //! Hosts: their workers and trackers, and what befalls them.
 
+use crate::moves;
+use crate::nodes::Cluster;
 use crate::proxy::Proxy;
 use crate::server::Server;
 use kennel_far::history::{ALL_KEYS, Dice, Event, Kind, Load, Log, NO_HOST, Report, Worker, check, now};
@@ -18,6 +20,15 @@ const WORKERS: u64 = 3;
 const TRACKERS: u64 = 2;
 /// The longest time after which logs are checked and begun anew.
 const ROUND: Duration = Duration::from_secs(10);
+/// That of a cluster, which takes a while to begin.
+const ROUND_OF_CLUSTER: Duration = Duration::from_secs(40);
+/// The file with the address of a cluster.
+const ADDRESS: &str = "address";
+
+/// What all workers do.
+pub fn load() -> Load {
+    Load { prefix: "app:".into(), hosts: HOSTS, workers: WORKERS }
+}
 
 /// The arguments of a worker: its folder, host, number and seed. It never returns.
 pub fn work(args: &[String]) -> ! {
@@ -31,8 +42,7 @@ pub fn work(args: &[String]) -> ! {
         }
     }
     let log = Log::open(&folder.join(format!("log-{host}-{worker}"))).unwrap();
-    let load = Load { prefix: "app:".into(), hosts: HOSTS, workers: WORKERS };
-    let mut worker = Worker::new(load, far, log, (host, worker), Dice::new(number(3)));
+    let mut worker = Worker::new(load(), far, log, (host, worker), Dice::new(number(3)));
     loop {
         worker.step().unwrap();
     }
@@ -48,17 +58,23 @@ fn leave_out() {
 #[cfg(not(feature = "faults"))]
 fn leave_out() {}
 
-/// The tracker's connections go through the host's proxy, those for data do not.
+/// The tracker's connections go through the host's proxy, those for data do not. A cluster has no proxy.
 fn open(folder: &Path, host: u64, keepers: usize) -> Far {
-    let server = format!("unix://{}", folder.join("server.sock").display());
-    Options::new(format!("unix://{}", folder.join(format!("proxy-{host}")).display()))
+    let options = match std::fs::read_to_string(folder.join(ADDRESS)) {
+        Ok(cluster) => Options::new(cluster).timeout(Duration::from_secs(2)),
+        Err(_) => {
+            let server = format!("unix://{}", folder.join("server.sock").display());
+            Options::new(format!("unix://{}", folder.join(format!("proxy-{host}")).display()))
+                .store(move || Ok(Box::new(RedisStore::open(&server, Duration::from_secs(2))?) as Box<dyn Store>))
+        }
+    };
+    options
         .prefix("app:")
         .max_staleness(T)
         .keepers(keepers)
         // On one host fills go on while nothing is proved.
         .degraded(if host == 1 { Degraded::Brief } else { Degraded::Bypass })
         .near(kennel::Options::new().capacity(1 << 20).stripes(4))
-        .store(move || Ok(Box::new(RedisStore::open(&server, Duration::from_secs(2))?) as Box<dyn Store>))
         .open(folder.join(format!("near-{host}")))
         .unwrap()
 }
@@ -69,15 +85,17 @@ pub struct Outcome {
 }
 
 /// Runs rounds for so many seconds.
-pub fn run(program: &Path, seconds: u64, seed: u64) -> Outcome {
-    println!("histories: {}, {seconds} s, T = {} ms, seed {seed}", program.display(), T.as_millis());
+pub fn run(program: &Path, seconds: u64, seed: u64, is_cluster: bool) -> Outcome {
+    let what = if is_cluster { "a cluster of " } else { "" };
+    println!("histories: {what}{}, {seconds} s, T = {} ms, seed {seed}", program.display(), T.as_millis());
     let mut outcome = Outcome { history: Report::default(), faults: 0 };
     let mut dice = Dice::new(seed);
     let end = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < end && outcome.history.violations.is_empty() {
         let left = end.saturating_duration_since(Instant::now()).max(Duration::from_secs(2));
         let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-        let (events, faults) = Round::new(program, place.path(), &mut dice).play(left.min(ROUND));
+        let longest = if is_cluster { ROUND_OF_CLUSTER } else { ROUND };
+        let (events, faults) = Round::new(program, place.path(), &mut dice, is_cluster).play(left.min(longest));
         outcome.faults += faults;
         outcome.history.add(check(&events, T.as_micros() as u64));
     }
@@ -91,22 +109,34 @@ struct Process {
     is_stopped: bool,
 }
 
+/// The far tier of a round.
+enum Servers {
+    One(Server, Vec<Proxy>),
+    Cluster(Cluster),
+}
+
 struct Round<'a> {
     folder: PathBuf,
-    server: Server,
-    proxies: Vec<Proxy>,
+    servers: Servers,
     processes: Vec<Process>,
     log: Log,
     dice: &'a mut Dice,
 }
 
 impl<'a> Round<'a> {
-    fn new(program: &Path, folder: &Path, dice: &'a mut Dice) -> Self {
-        let server = Server::start(program, folder);
-        let proxy = |host| Proxy::start(&folder.join(format!("proxy-{host}")), &server.socket());
-        let proxies = (0..HOSTS).map(proxy).collect();
+    fn new(program: &Path, folder: &Path, dice: &'a mut Dice, is_cluster: bool) -> Self {
+        let servers = if is_cluster {
+            let cluster = Cluster::start(program, folder);
+            std::fs::write(folder.join(ADDRESS), cluster.url()).unwrap();
+            Servers::Cluster(cluster)
+        } else {
+            let server = Server::start(program, folder);
+            let proxy = |host| Proxy::start(&folder.join(format!("proxy-{host}")), &server.socket());
+            let proxies = (0..HOSTS).map(proxy).collect();
+            Servers::One(server, proxies)
+        };
         let log = Log::open(&folder.join("log")).unwrap();
-        let mut round = Self { folder: folder.into(), server, proxies, processes: Vec::new(), log, dice };
+        let mut round = Self { folder: folder.into(), servers, processes: Vec::new(), log, dice };
         for host in 0..HOSTS {
             for worker in 0..WORKERS + TRACKERS {
                 let child = round.spawn(host, worker);
@@ -132,7 +162,6 @@ impl<'a> Round<'a> {
             faults += 1;
             thread::sleep(self.dice.millis(10, 120));
         }
-        self.proxies.iter().for_each(|proxy| proxy.freeze(false));
         for process in &mut self.processes {
             let _ = process.child.kill();
             let _ = process.child.wait();
@@ -146,15 +175,26 @@ impl<'a> Round<'a> {
         match self.dice.up_to(100) {
             0..30 => self.kill(),
             30..60 => self.stop(),
-            60..75 => drop(self.server.cut_trackers()),
-            75..90 => self.freeze(),
-            90..94 => {
-                self.server.kill();
-                thread::sleep(self.dice.millis(1, 300));
-                self.server.restart();
-            }
-            94..97 => self.flush_all(),
+            60..97 => self.befall(),
             _ => self.resume(),
+        }
+    }
+
+    /// What befalls the servers.
+    fn befall(&mut self) {
+        let (server, proxies) = match &mut self.servers {
+            Servers::Cluster(cluster) => return moves::befall(cluster, self.dice, &mut self.log),
+            Servers::One(server, proxies) => (server, proxies),
+        };
+        match self.dice.up_to(37) {
+            0..15 => drop(server.cut_trackers()),
+            15..30 => freeze(&proxies[self.dice.up_to(HOSTS) as usize], self.dice),
+            30..34 => {
+                server.kill();
+                thread::sleep(self.dice.millis(1, 300));
+                server.restart();
+            }
+            _ => flush_all(server, &mut self.log),
         }
     }
 
@@ -200,23 +240,22 @@ impl<'a> Round<'a> {
             self.processes[i].is_stopped = false;
         }
     }
+}
 
-    /// The host's trackers are connected, and nothing passes.
-    fn freeze(&mut self) {
-        let host = self.dice.up_to(HOSTS) as usize;
-        self.proxies[host].freeze(true);
-        thread::sleep(self.dice.millis(1, 600));
-        self.proxies[host].freeze(false);
-    }
+/// A host's trackers are connected, and nothing passes.
+fn freeze(proxy: &Proxy, dice: &mut Dice) {
+    proxy.freeze(true);
+    thread::sleep(dice.millis(1, 600));
+    proxy.freeze(false);
+}
 
-    fn flush_all(&mut self) {
-        let began = now();
-        let done = self.server.try_ask(&["FLUSHALL"]) == Some(Value::Bytes(b"OK".to_vec()));
-        let event = Event { kind: Kind::Begin, host: NO_HOST, key: ALL_KEYS, value: 0, began, ended: 0, ttl: 0 };
-        self.log.add(event).unwrap();
-        if done {
-            self.log.add(Event { kind: Kind::Acknowledged, ended: now(), ..event }).unwrap();
-        }
+fn flush_all(server: &Server, log: &mut Log) {
+    let began = now();
+    let done = server.try_ask(&["FLUSHALL"]) == Some(Value::Bytes(b"OK".to_vec()));
+    let event = Event { kind: Kind::Begin, host: NO_HOST, key: ALL_KEYS, value: 0, began, ended: 0, ttl: 0 };
+    log.add(event).unwrap();
+    if done {
+        log.add(Event { kind: Kind::Acknowledged, ended: now(), ..event }).unwrap();
     }
 }
 

@@ -135,6 +135,11 @@ impl Node {
         Some(replies)
     }
 
+    /// Whether it is a replica with a link to its master.
+    pub fn replicates(&self) -> bool {
+        self.text(&["INFO", "replication"]).contains("master_link_status:up")
+    }
+
     pub fn is_master(&self) -> bool {
         self.text(&["INFO", "replication"]).contains("role:master")
     }
@@ -177,6 +182,8 @@ fn free_port() -> u16 {
 /// Masters with a third of the slots each, and a replica of the first.
 pub struct Cluster {
     pub nodes: Vec<Node>,
+    /// Slots that were taken by force, each with the number of the master that lost it, which its replica shares.
+    pub robbed: Vec<(usize, usize)>,
     program: PathBuf,
     folder: PathBuf,
 }
@@ -194,7 +201,7 @@ impl Cluster {
                 nodes.into_iter().map(|node| node.join().unwrap()).collect()
             })
         };
-        let cluster = Self { nodes: start(), program: program.into(), folder: folder.into() };
+        let cluster = Self { nodes: start(), program: program.into(), folder: folder.into(), robbed: Vec::new() };
         for (i, node) in cluster.nodes.iter().enumerate() {
             node.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(i + 1).to_string()]);
             if i < 3 {
@@ -339,9 +346,11 @@ impl Cluster {
 
     /// A node takes a slot, without its keys and without a word to the one that has it.
     pub fn force(&self, slot: usize, to: usize) {
-        let to = &self.nodes[to];
-        to.ask(&["CLUSTER", "SETSLOT", &slot.to_string(), "NODE", &to.id]);
-        to.ask(&["CLUSTER", "BUMPEPOCH"]);
+        let (to, slot) = (&self.nodes[to], slot.to_string());
+        let take = ["CLUSTER", "SETSLOT", &slot, "NODE", &to.id].map(str::to_owned).to_vec();
+        let bump = ["CLUSTER", "BUMPEPOCH"].map(str::to_owned).to_vec();
+        // With a lower epoch than the loser's it would be told that the slot is not its own.
+        to.ask_all(&[bump.clone(), take, bump]);
     }
 }
 
