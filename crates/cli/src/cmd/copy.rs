@@ -81,6 +81,8 @@ fn like(from: &Cache, options: Options, capacity: Option<u64>) -> Result<Options
     })?;
     let namespaces = u32::try_from(from.namespaces().len()).unwrap_or(u32::MAX).max(64);
     let options = options.mean_item(stats.mean_item).locks(locks).seats(stats.seats).namespaces(namespaces);
+    // With as many stripes, the largest items fit.
+    let options = options.stripes(stats.stripes).lock_regions(stats.lock_regions);
     Ok(options.capacity(capacity.unwrap_or(stats.capacity)))
 }
 
