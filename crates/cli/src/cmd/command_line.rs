@@ -57,7 +57,7 @@ struct InternalCli {
 }
 
 #[derive(Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one value of it")]
+#[allow(clippy::large_enum_variant, reason = "there is one value of it")]
 enum Command {
     Demo(demo::DemoArgs),
     Create(create::CreateArgs),
