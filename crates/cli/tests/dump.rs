@@ -360,16 +360,16 @@ fn a_load_that_is_killed_leaves_a_sound_file() -> Outcome {
     use nix::sys::signal::Signal;
     let place = Place::new()?;
     let from = place.create("from.cache", 64 << 20)?;
-    fill(&from, 100_000)?;
+    fill(&from, 20_000)?;
     let (stream, items) = (place.run("dump from.cache", b"")?.stdout, all(&from));
     let to = place.create("to.cache", 64 << 20)?;
-    for part in 1..6 {
+    for part in 1..5 {
         let mut command = kennel();
         command.args(["load", "to.cache"]).current_dir(place.0.path()).stdout(Stdio::null());
         let mut child = command.stdin(Stdio::piped()).spawn()?;
         let mut stdin = child.stdin.take().ok_or("no pipe")?;
         // What is written fills the pipe, and the process is in the middle of it.
-        stdin.write_all(&stream[..stream.len() * part / 6])?;
+        stdin.write_all(&stream[..stream.len() * part / 5])?;
         signal(&child, if part % 2 == 0 { Signal::SIGKILL } else { Signal::SIGINT })?;
         child.wait()?;
         let dumped = place.run("dump to.cache", b"")?;
