@@ -339,7 +339,8 @@ fn an_interrupted_dump_leaves_no_file() -> Outcome {
             std::thread::sleep(Duration::from_millis(1));
         }
         std::thread::sleep(Duration::from_millis(round));
-        signal(&child, Signal::SIGINT)?;
+        // A shell's background job, and its children, would ignore SIGINT.
+        signal(&child, Signal::SIGTERM)?;
         let output = child.wait_with_output()?;
         if output.status.success() {
             fs::remove_file(place.path("stream"))?;
@@ -370,7 +371,7 @@ fn a_load_that_is_killed_leaves_a_sound_file() -> Outcome {
         let mut stdin = child.stdin.take().ok_or("no pipe")?;
         // What is written fills the pipe, and the process is in the middle of it.
         stdin.write_all(&stream[..stream.len() * part / 5])?;
-        signal(&child, if part % 2 == 0 { Signal::SIGKILL } else { Signal::SIGINT })?;
+        signal(&child, if part % 2 == 0 { Signal::SIGKILL } else { Signal::SIGTERM })?;
         child.wait()?;
         let dumped = place.run("dump to.cache", b"")?;
         dumped.expect_status(0);
