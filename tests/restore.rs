@@ -163,7 +163,7 @@ fn a_full_file_loses_nothing_unless_that_is_asked_for() {
     assert!(to.verify().is_ok());
 }
 
-/// The rings of a file that was in use are full, of items that are gone.
+/// The rings and buckets of a file that was in use are full, of items that are gone.
 #[test]
 fn what_was_invalidated_or_has_expired_makes_room() {
     let one = Place::new();

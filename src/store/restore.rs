@@ -38,7 +38,11 @@ impl<M: Memory> StripeGuard<'_, M> {
         let Some((ring, position)) = self.free_spot(heat.ring, units) else { return false };
         // Records that have expired may have left this bucket, even this key's own.
         let old = if bucket.get() == before { entry.copied() } else { self.find(&draft.key) };
-        let Some(slot_at) = old.map_or_else(|| self.spare_slot(draft), |old| Some(old.slot_at)) else { return false };
+        let spare = match old {
+            Some(old) => Some(old.slot_at),
+            None => self.spare_slot(draft),
+        };
+        let Some(slot_at) = spare else { return false };
         self.count(StripeCount::Sets);
         self.append(draft, epochs, Slot::live(&draft.key, ring, position), slot_at, old);
         self.warm_up(draft, heat);
@@ -102,10 +106,22 @@ impl<M: Memory> StripeGuard<'_, M> {
         !is_sane || head.is_pad() || head.is_dead() || !self.store.visibility(at, head, || self.now_ms()).is_seen(true)
     }
 
-    /// A slot for a key that has none, unless a live record would have to leave it.
-    fn spare_slot(&self, draft: &NewRecord<'_>) -> Option<u64> {
+    /// A slot for a key that has none, unless an item of the cache would have to leave it. A record that has expired, or
+    /// was invalidated, leaves its slot.
+    fn spare_slot(&mut self, draft: &NewRecord<'_>) -> Option<u64> {
+        let bucket_at = self.store.bucket_of(&draft.key);
         let is_spare = |slot_at: &u64| !self.slot(*slot_at).is_live();
-        let spare = || slots(self.store.bucket_of(&draft.key)).filter(is_spare).min_by_key(|&at| self.slot(at).cost());
-        self.ghost_of(&draft.key).or_else(spare)
+        let spare = || slots(bucket_at).filter(is_spare).min_by_key(|&at| self.slot(at).cost());
+        self.ghost_of(&draft.key).or_else(spare).or_else(|| {
+            let slot_at = slots(bucket_at).find(|&slot_at| self.is_gone(self.slot(slot_at)))?;
+            self.evict_for_index(slot_at, self.slot(slot_at));
+            Some(slot_at)
+        })
+    }
+
+    /// Whether no reader takes the record of a live slot.
+    fn is_gone(&self, slot: Slot) -> bool {
+        let record = self.store.record_at(self.stripe, slot.ring(), slot.position()).filter(|_| self.is_held(slot));
+        record.is_none_or(|at| !self.store.visibility(at, self.store.head(at), || self.now_ms()).is_seen(true))
     }
 }

@@ -169,7 +169,7 @@ impl<M: Memory> StripeGuard<'_, M> {
         slot_at
     }
 
-    fn evict_for_index(&mut self, slot_at: u64, slot: Slot) {
+    pub(super) fn evict_for_index(&mut self, slot_at: u64, slot: Slot) {
         let head = self.store.record_at(self.stripe, slot.ring(), slot.position()).map(|at| self.store.head(at));
         match head.filter(|_| self.is_held(slot)) {
             Some(head) => self.unlink(Intent::Evict, slot_at, slot, Slot::EMPTY, head),
