@@ -4,7 +4,7 @@ use crate::words::{Words, text, words};
 use engine::{Error, ErrorCode};
 use std::any::Any;
 use std::cell::RefCell;
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Results that are not errors.
