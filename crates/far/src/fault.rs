@@ -24,6 +24,8 @@ pub enum Rule {
     FillsExpire,
     /// A ping of a cluster compares the slots of the master.
     PingsCompareSlots,
+    /// Who is redirected changes the map.
+    RedirectsChangeMap,
     /// A value that was stored without a proof ends T after it was asked for.
     BriefEnds,
 }

@@ -48,10 +48,11 @@ fn main() -> std::process::ExitCode {
     let report = hosts::run(&program, number("KENNEL_FAR_SECONDS", 6), seed, is_cluster);
     report.history.violations.iter().take(20).for_each(|violation| println!("{violation}"));
     println!(
-        "reads {}, writes {}, faults {}, oldest {} ms, violations {}",
+        "reads {}, writes {}, faults {}, stuck rounds {}, oldest {} ms, violations {}",
         report.history.reads,
         report.history.writes,
         report.faults,
+        report.stuck,
         report.history.oldest / 1_000,
         report.history.violations.len()
     );

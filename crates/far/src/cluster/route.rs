@@ -7,6 +7,7 @@
 use super::redirect::Redirect;
 use super::view::View;
 use crate::error::{Error, Result};
+use crate::fault::{Rule, keeps};
 use crate::nears::Nears;
 use crate::redis::RedisStore;
 use crate::settings::Settings;
@@ -183,9 +184,11 @@ impl Router {
         if way.passed.is_empty() {
             return;
         }
-        for address in way.passed.iter().chain([&way.address]) {
-            // A node that does not say what it has is left to the trackers.
-            drop(self.learn(address));
+        if keeps(Rule::RedirectsChangeMap) {
+            for address in way.passed.iter().chain([&way.address]) {
+                // A node that does not say what it has is left to the trackers.
+                drop(self.learn(address));
+            }
         }
         keys.iter().filter(|key| self.settings.covers(key)).for_each(|key| self.nears.delete_everywhere(key));
     }

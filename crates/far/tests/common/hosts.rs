@@ -82,21 +82,25 @@ fn open(folder: &Path, host: u64, keepers: usize) -> Far {
 pub struct Outcome {
     pub history: Report,
     pub faults: u64,
+    /// Rounds that ended because the nodes of the cluster did not come to agree.
+    pub stuck: u64,
 }
 
 /// Runs rounds for so many seconds.
 pub fn run(program: &Path, seconds: u64, seed: u64, is_cluster: bool) -> Outcome {
     let what = if is_cluster { "a cluster of " } else { "" };
     println!("histories: {what}{}, {seconds} s, T = {} ms, seed {seed}", program.display(), T.as_millis());
-    let mut outcome = Outcome { history: Report::default(), faults: 0 };
+    let mut outcome = Outcome { history: Report::default(), faults: 0, stuck: 0 };
     let mut dice = Dice::new(seed);
     let end = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < end && outcome.history.violations.is_empty() {
         let left = end.saturating_duration_since(Instant::now()).max(Duration::from_secs(2));
         let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let longest = if is_cluster { ROUND_OF_CLUSTER } else { ROUND };
-        let (events, faults) = Round::new(program, place.path(), &mut dice, is_cluster).play(left.min(longest));
+        let played = Round::new(program, place.path(), &mut dice, is_cluster).play(left.min(longest));
+        let Played { events, faults, is_stuck } = played;
         outcome.faults += faults;
+        outcome.stuck += u64::from(is_stuck);
         outcome.history.add(check(&events, T.as_micros() as u64));
     }
     outcome
@@ -113,6 +117,12 @@ struct Process {
 enum Servers {
     One(Server, Vec<Proxy>),
     Cluster(Cluster),
+}
+
+struct Played {
+    events: Vec<Event>,
+    faults: u64,
+    is_stuck: bool,
 }
 
 struct Round<'a> {
@@ -152,13 +162,13 @@ impl<'a> Round<'a> {
         Command::new(program).arg("worker").arg(&self.folder).args(args).spawn().unwrap()
     }
 
-    /// Lets the processes work among faults; returns all events and the number of faults.
-    fn play(mut self, time: Duration) -> (Vec<Event>, u64) {
+    /// Lets the processes work among faults, until a cluster does not recover from one.
+    fn play(mut self, time: Duration) -> Played {
         let end = Instant::now() + time;
-        let mut faults = 0;
+        let (mut faults, mut is_stuck) = (0, false);
         thread::sleep(Duration::from_millis(300));
-        while Instant::now() < end {
-            self.fault();
+        while Instant::now() < end && !is_stuck {
+            is_stuck = !self.fault();
             faults += 1;
             thread::sleep(self.dice.millis(10, 120));
         }
@@ -168,22 +178,30 @@ impl<'a> Round<'a> {
         }
         let logs = std::fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().path());
         let logs = logs.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("log"));
-        (logs.flat_map(|log| Log::read(&log).unwrap()).collect(), faults)
+        Played { events: logs.flat_map(|log| Log::read(&log).unwrap()).collect(), faults, is_stuck }
     }
 
-    fn fault(&mut self) {
+    /// `false`: the servers do not recover from it.
+    fn fault(&mut self) -> bool {
         match self.dice.up_to(100) {
             0..30 => self.kill(),
             30..60 => self.stop(),
-            60..97 => self.befall(),
+            60..97 => return self.befall(),
             _ => self.resume(),
         }
+        true
     }
 
-    /// What befalls the servers.
-    fn befall(&mut self) {
+    /// What befalls the servers. `false`: they do not recover from it.
+    fn befall(&mut self) -> bool {
         let (server, proxies) = match &mut self.servers {
-            Servers::Cluster(cluster) => return moves::befall(cluster, self.dice, &mut self.log),
+            Servers::Cluster(cluster) => {
+                let agree = moves::befall(cluster, self.dice, &mut self.log);
+                if !agree {
+                    println!("the nodes do not come to agree:\n{}", cluster.show());
+                }
+                return agree;
+            }
             Servers::One(server, proxies) => (server, proxies),
         };
         match self.dice.up_to(37) {
@@ -196,6 +214,7 @@ impl<'a> Round<'a> {
             }
             _ => flush_all(server, &mut self.log),
         }
+        true
     }
 
     /// Any process, more often one that only tracks or is likely to.

@@ -4,15 +4,23 @@ use crate::hosts::load;
 use crate::nodes::{Cluster, slots_of};
 use kennel_far::history::{ALL_KEYS, Dice, Event, Kind, Log, NO_HOST, key_name, now};
 use std::thread;
+use std::time::{Duration, Instant};
 
-/// One fault of a cluster. What it does to the values of keys is logged.
-pub fn befall(cluster: &mut Cluster, dice: &mut Dice, log: &mut Log) {
+/// A node of Redis 7.0 that is asked to take over counts the votes of its last election, if that was less than four times
+/// `cluster-node-timeout` ago. It becomes a second master for a moment, and what it acknowledges is lost.
+const VOTES_ARE_KEPT: Duration = Duration::from_secs(7);
+/// The end of a time that does not end.
+const NEVER: u64 = u64::MAX;
+
+/// One fault of a cluster. What it does to the values of keys is logged. `false`: the nodes do not come to agree.
+pub fn befall(cluster: &mut Cluster, dice: &mut Dice, log: &mut Log) -> bool {
     match dice.up_to(100) {
         0..20 => {
             let node = dice.up_to(cluster.nodes.len() as u64) as usize;
             cluster.nodes[node].cut_trackers();
+            true
         }
-        20..55 => move_slot(cluster, dice),
+        20..55 => move_slot(cluster, dice, log),
         55..80 => force(cluster, dice, log),
         80..92 => fail_over(cluster, log),
         _ => {
@@ -21,7 +29,11 @@ pub fn befall(cluster: &mut Cluster, dice: &mut Dice, log: &mut Log) {
             cluster.nodes[node].kill();
             thread::sleep(dice.millis(1, 400));
             cluster.nodes[node].restart();
-            cluster.until("the node to be back", |_| true);
+            let agree = cluster.comes_to(|_| true);
+            if !agree {
+                doubt(log, &[ALL_KEYS], now(), NEVER);
+            }
+            agree
         }
     }
 }
@@ -42,8 +54,20 @@ fn choose(cluster: &Cluster, dice: &mut Dice) -> Option<(usize, usize, usize)> {
     Some((slot, from, to))
 }
 
-fn move_slot(cluster: &Cluster, dice: &mut Dice) {
-    let Some((slot, from, to)) = choose(cluster, dice) else { return };
+fn keys_in(cluster: &Cluster, slot: usize) -> Vec<u64> {
+    (0..load().keys()).filter(|key| cluster.slot_of(&name(*key)) == slot).collect()
+}
+
+/// Promise 1 does not hold for these keys meanwhile, because the nodes do not keep it.
+fn doubt(log: &mut Log, keys: &[u64], began: u64, ended: u64) {
+    for key in keys {
+        log.add(Event { kind: Kind::Doubt, host: NO_HOST, key: *key, value: 0, began, ended, ttl: 0 }).unwrap();
+    }
+}
+
+fn move_slot(cluster: &Cluster, dice: &mut Dice, log: &mut Log) -> bool {
+    let Some((slot, from, to)) = choose(cluster, dice) else { return true };
+    let began = now();
     cluster.begin_move(slot, from, to);
     thread::sleep(dice.millis(0, 150));
     cluster.move_keys(slot, from, to);
@@ -51,35 +75,46 @@ fn move_slot(cluster: &Cluster, dice: &mut Dice) {
     // A key that was stored at the source meanwhile.
     cluster.move_keys(slot, from, to);
     cluster.end_move(slot, from, to);
-    cluster.until("the slot's new master", |cluster| cluster.owner(slot) == Some(to));
+    let agree = cluster.comes_to(|cluster| cluster.owner(slot) == Some(to));
+    if !agree {
+        doubt(log, &keys_in(cluster, slot), began, NEVER);
+    }
+    agree
 }
 
 /// The slot's keys end, at a moment between the order and the agreement of all nodes. Meanwhile the nodes answer
 /// differently, and the server itself is older than it promises.
 ///
-/// Servers before 7.2 delete the loser's keys without telling their file and their replica, so a restart or a failover brings
-/// the values back. So the loser never gets the slot again.
-fn force(cluster: &mut Cluster, dice: &mut Dice, log: &mut Log) {
-    let Some((slot, from, to)) = choose(cluster, dice) else { return };
+/// Redis 7.0 deletes the loser's keys without telling its file and its replica, so a restart or a failover brings the values
+/// back. So the loser never gets the slot again.
+fn force(cluster: &mut Cluster, dice: &mut Dice, log: &mut Log) -> bool {
+    let Some((slot, from, to)) = choose(cluster, dice) else { return true };
     cluster.robbed.push((slot, from % 3));
     let began = now();
-    let keys: Vec<u64> = (0..load().keys()).filter(|key| cluster.slot_of(&name(*key)) == slot).collect();
+    let keys = keys_in(cluster, slot);
     let event = |key, kind, ended| Event { kind, host: NO_HOST, key, value: 0, began, ended, ttl: 0 };
     keys.iter().for_each(|key| log.add(event(*key, Kind::Begin, 0)).unwrap());
     cluster.force(slot, to);
-    cluster.until("the slot's new master", |cluster| cluster.owner(slot) == Some(to));
+    let agree = cluster.comes_to(|cluster| cluster.owner(slot) == Some(to));
     let ended = now();
-    for key in keys {
-        log.add(event(key, Kind::Acknowledged, ended)).unwrap();
-        log.add(event(key, Kind::Doubt, ended)).unwrap();
+    if agree {
+        keys.iter().for_each(|key| log.add(event(*key, Kind::Acknowledged, ended)).unwrap());
+        [from, to].iter().for_each(|node| cluster.nodes[*node].close_slots());
     }
+    doubt(log, &keys, began, if agree { ended } else { NEVER });
+    agree
 }
 
-fn fail_over(cluster: &Cluster, log: &mut Log) {
+fn fail_over(cluster: &mut Cluster, log: &mut Log) -> bool {
+    if cluster.failed_over.is_some_and(|last| last.elapsed() < VOTES_ARE_KEPT) {
+        return true;
+    }
     let began = now();
     let to = if cluster.nodes[0].is_master() { 3 } else { 0 };
     // A slot that no key of the test is in.
-    cluster.fail_over(to, slots_of(0).start);
-    cluster.until("the new master", |cluster| cluster.nodes[3 - to].replicates());
-    log.add(Event { kind: Kind::Doubt, host: NO_HOST, key: ALL_KEYS, value: 0, began, ended: now(), ttl: 0 }).unwrap();
+    let took_over = cluster.fail_over(to, slots_of(0).start);
+    cluster.failed_over = Some(Instant::now());
+    let agree = took_over && cluster.comes_to(|cluster| cluster.nodes[3 - to].replicates());
+    doubt(log, &[ALL_KEYS], began, if agree { now() } else { NEVER });
+    agree
 }
