@@ -126,12 +126,15 @@ def test_tls_checks_the_certificate_of_the_server(tmp_path, until):
     if program is None or openssl is None:
         pytest.skip("there is no redis-server or valkey-server in the path, or no openssl")
     make = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    names = ["-subj", "/CN=cache.internal", "-addext", "subjectAltName=DNS:cache.internal"]
-    subprocess.run([*make, "-keyout", "key", "-out", "crt", *names], cwd=tmp_path, check=True, capture_output=True)
+    ca = ["-keyout", "ca.key", "-out", "ca", "-subj", "/CN=authority"]
+    leaf = ["-CA", "ca", "-CAkey", "ca.key", "-keyout", "key", "-out", "crt", "-subj", "/CN=cache.internal"]
+    names = ["-addext", "subjectAltName=DNS:cache.internal", "-addext", "basicConstraints=CA:FALSE"]
+    for files in (ca, [*leaf, *names]):
+        subprocess.run([*make, *files], cwd=tmp_path, check=True, capture_output=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    files = ["--tls-cert-file", "crt", "--tls-key-file", "key", "--tls-ca-cert-file", "crt", "--tls-auth-clients", "no"]
+    files = ["--tls-cert-file", "crt", "--tls-key-file", "key", "--tls-ca-cert-file", "ca", "--tls-auth-clients", "no"]
     server = subprocess.Popen(
         [program, "--port", "0", "--save", "", "--tls-port", str(port), *files], cwd=tmp_path, stdout=subprocess.DEVNULL
     )
@@ -142,7 +145,7 @@ def test_tls_checks_the_certificate_of_the_server(tmp_path, until):
         except subprocess.TimeoutExpired:
             pass
         url, near = f"rediss://127.0.0.1:{port}", tmp_path / "near"
-        known = {"prefix": "app:", "path": near, "timeout": 2, "ssl_ca_certs": tmp_path / "crt"}
+        known = {"prefix": "app:", "path": near, "timeout": 2, "ssl_ca_certs": tmp_path / "ca"}
         with FarCache(url, ssl_server_name="cache.internal", **known) as far:
             far.set("app:k", "v")
             until(lambda: is_near(far, "app:k"))
