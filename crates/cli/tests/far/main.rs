@@ -8,6 +8,8 @@ mod fixture;
 mod server;
 
 mod edges;
+#[cfg(target_os = "linux")]
+mod ended;
 mod keep;
 mod runs;
 mod tls;
