@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use kennel_far::Expiry;
+use kennel_far::{Expiry, Far};
 
 use super::server::{ServerArgs, TlsArgs};
 use super::tier::TierArgs;
 use crate::args::KeyHexArgs;
-use crate::cmd::outcome::{CliResult, hit_or_miss};
+use crate::cmd::outcome::{AnyError, CliResult, hit_or_miss};
 use crate::input::read_value;
 use crate::output::stdout;
 use crate::time::parse_duration;
@@ -25,11 +25,7 @@ use crate::time::parse_duration;
 #[derive(Args)]
 pub struct GetArgs {
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    tls: TlsArgs,
-    #[command(flatten)]
-    tier: TierArgs,
+    access: AccessArgs,
     /// The key.
     key: OsString,
     #[command(flatten)]
@@ -45,11 +41,7 @@ pub struct GetArgs {
 #[derive(Args)]
 pub struct SetArgs {
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    tls: TlsArgs,
-    #[command(flatten)]
-    tier: TierArgs,
+    access: AccessArgs,
     /// The key.
     key: OsString,
     /// The value. Without it, or with "-", the value is standard input up to its end.
@@ -69,11 +61,7 @@ pub struct SetArgs {
 #[derive(Args)]
 pub struct DeleteArgs {
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    tls: TlsArgs,
-    #[command(flatten)]
-    tier: TierArgs,
+    access: AccessArgs,
     /// The keys.
     #[arg(required = true, value_name = "KEY")]
     keys: Vec<OsString>,
@@ -81,9 +69,26 @@ pub struct DeleteArgs {
     spelling: KeyHexArgs,
 }
 
+/// A server, and the near tier in front of it.
+#[derive(Args)]
+struct AccessArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
+    tier: TierArgs,
+}
+
+impl AccessArgs {
+    fn open(&self) -> Result<Far, AnyError> {
+        self.tier.open(self.tls.options(&self.server.url()?))
+    }
+}
+
 pub fn get(args: &GetArgs) -> CliResult {
     let key = args.spelling.bytes(args.key.clone())?;
-    let far = args.tier.open(args.tls.options(&args.server.url()?))?;
+    let far = args.access.open()?;
     let value = if args.fresh {
         far.get_fresh(key)?
     } else {
@@ -104,14 +109,14 @@ pub fn get(args: &GetArgs) -> CliResult {
 pub fn set(args: SetArgs) -> CliResult {
     let key = args.spelling.bytes(args.key)?;
     let value = read_value(args.value)?;
-    let far = args.tier.open(args.tls.options(&args.server.url()?))?;
+    let far = args.access.open()?;
     far.set(key, value, args.ttl.map_or(Expiry::Never, Expiry::After))?;
     Ok(ExitCode::SUCCESS)
 }
 
 pub fn delete(args: &DeleteArgs) -> CliResult {
     let keys = args.keys.iter().map(|key| args.spelling.bytes(key.clone())).collect::<Result<Vec<_>, _>>()?;
-    let far = args.tier.open(args.tls.options(&args.server.url()?))?;
+    let far = args.access.open()?;
     let mut all_held = true;
     for key in keys {
         all_held &= far.delete(key)?;
