@@ -54,7 +54,7 @@ impl Atlas {
         }
         let (map, _) = self.stored()?;
         let map = map.filter(|map| map.number >= number)?;
-        // Whoever stored it ended before it raised the number, or is about to.
+        // The process that stored it was killed before it raised the number, or is about to raise it.
         if map.number > number {
             self.cache.raise_namespace_word(NUMBER, map.number).ok()?;
         }
